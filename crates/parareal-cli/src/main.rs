@@ -1,0 +1,2 @@
+//! The `parareal` command.
+fn main() {}
