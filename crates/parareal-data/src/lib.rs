@@ -1,1 +1,49 @@
-//! .
+//! Image sets and the order in which a training run sees them.
+//!
+//! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
+//!
+//! * [`Dataset::load`] reads MNIST from IDX files or draws the built-in [`shapes`];
+//! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
+//! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
+//!   in stored order for evaluation.
+//!
+//! Everything random is keyed: the drawing of an image by (seed, split, index), the order of an
+//! epoch by (seed, epoch), the augmentation of an image by (seed, epoch, index). No result depends
+//! on the batch size, on the number of threads, on the machine's word size or on its mathematical
+//! library, so that two runs with the same seed see the same numbers.
+//!
+//! ```
+//! use parareal_data::{Augmentation, Batches, Dataset, DatasetName, LoadOptions};
+//!
+//! let options = LoadOptions { limit_train: Some(20), limit_test: Some(10), ..Default::default() };
+//! let dataset = Dataset::load(DatasetName::Shapes, &options)?;
+//! let augmentation = Augmentation::CropFlip { padding: 2 };
+//! let batches = Batches::training(&dataset.train, &dataset.normalization, augmentation, 8, 1, 0)?;
+//! assert_eq!(batches.len(), 3);
+//! for batch in batches {
+//!     assert_eq!(batch.images.len(), batch.shape.iter().product::<usize>());
+//! }
+//! # Ok::<(), parareal_data::DataError>(())
+//! ```
+
+mod augment;
+mod batch;
+mod canvas;
+mod dataset;
+mod error;
+mod idx;
+mod image_set;
+mod mnist;
+mod normalization;
+mod order;
+mod outline;
+pub mod shapes;
+mod stream;
+
+pub use augment::Augmentation;
+pub use batch::{Batch, Batches};
+pub use dataset::{Dataset, DatasetName, LoadOptions};
+pub use error::{DataError, FileError, FileFault};
+pub use image_set::ImageSet;
+pub use normalization::Normalization;
+pub use order::epoch_order;

@@ -1,0 +1,126 @@
+//! MNIST: handwritten digits from four IDX files.
+
+use std::path::Path;
+
+use crate::dataset::{Dataset, DatasetName, LoadOptions};
+use crate::error::{DataError, FileError, FileFault};
+use crate::idx::{self, IdxFormat, IdxItems};
+use crate::image_set::{ImageSet, first_outside};
+use crate::normalization::Normalization;
+
+/// Where the canonical files come from.
+const ORIGIN: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
+                      e.g. https://ossci-datasets.s3.amazonaws.com/mnist/";
+
+/// Rows and columns of a stored image.
+const STORED_SIDE: usize = 28;
+
+/// Black pixels added on every side, so that the side (32) can be halved five times.
+const PADDING: usize = 2;
+
+/// Rows and columns of a padded image.
+const SIDE: usize = STORED_SIDE + 2 * PADDING;
+
+/// Number of digits.
+const CLASSES: usize = 10;
+
+/// Mean of the 60,000 padded training images (over 28x28 pixels it would be 0.1307).
+const MEAN: f32 = 0.100_036_93;
+
+/// Standard deviation of the 60,000 padded training images (over 28x28 pixels: 0.3081).
+const DEVIATION: f32 = 0.275_217_35;
+
+/// The two files of a split, each under its usual name and the one with a dot.
+struct Split {
+    images: [&'static str; 2],
+    labels: [&'static str; 2],
+    image_words: &'static str,
+    label_words: &'static str,
+    /// Number of images of the canonical files.
+    most: u32,
+}
+
+const TRAINING: Split = Split {
+    images: ["train-images-idx3-ubyte", "train-images.idx3-ubyte"],
+    labels: ["train-labels-idx1-ubyte", "train-labels.idx1-ubyte"],
+    image_words: "MNIST training images",
+    label_words: "MNIST training labels",
+    most: 60_000,
+};
+
+const TEST: Split = Split {
+    images: ["t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"],
+    labels: ["t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"],
+    image_words: "MNIST test images",
+    label_words: "MNIST test labels",
+    most: 10_000,
+};
+
+/// Reads MNIST from the folder `mnist` of the data folder.
+pub(crate) fn load(options: &LoadOptions) -> Result<Dataset, DataError> {
+    let name = DatasetName::Mnist;
+    let data_dir = options
+        .data_dir
+        .as_deref()
+        .ok_or(DataError::NoDataDir { dataset: name, origin: ORIGIN })?;
+    let directory = data_dir.join(name.as_str());
+    let train = TRAINING.load(&directory, options.limit_train)?;
+    let test = match options.limit_test {
+        Some(0) => None,
+        limit => Some(TEST.load(&directory, limit)?),
+    };
+    let normalization = Normalization { mean: vec![MEAN], deviation: vec![DEVIATION] };
+    Ok(Dataset { name, train, test, normalization })
+}
+
+impl Split {
+    fn load(&self, directory: &Path, limit: Option<usize>) -> Result<ImageSet, DataError> {
+        let format = IdxFormat {
+            what: self.image_words,
+            item: &[STORED_SIDE as u32, STORED_SIDE as u32],
+            most: self.most,
+            origin: ORIGIN,
+        };
+        let images = idx::read(directory, &self.images, format)?;
+        let format = IdxFormat { what: self.label_words, item: &[], ..format };
+        let labels = idx::read(directory, &self.labels, format)?;
+        check_labels(&images, &labels)?;
+
+        // Files are checked as a whole; only the images that are kept are padded.
+        let count = limit.unwrap_or(usize::MAX).min(images.count);
+        let pixels = padded(&images.bytes[..count * STORED_SIDE * STORED_SIDE]);
+        let labels = labels.bytes[..count].to_vec();
+        ImageSet::new(1, SIDE, SIDE, CLASSES, pixels, labels)
+    }
+}
+
+/// Checks that there is a label for each image and that each is a digit.
+fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileError>> {
+    let error = |fault, expected, found| {
+        Box::new(FileError { path: labels.path.clone(), fault, expected, found, origin: ORIGIN })
+    };
+    if images.count != labels.count {
+        let file = images.path.file_name().unwrap_or_default().to_string_lossy();
+        let expected = format!("{} labels, as many as {file} has images", images.count);
+        return Err(error(FileFault::Count, expected, format!("{} labels", labels.count)));
+    }
+    if let Some((index, label)) = first_outside(&labels.bytes, CLASSES) {
+        let expected = format!("labels from 0 to {}", CLASSES - 1);
+        return Err(error(FileFault::Label, expected, format!("label {label} at image {index}")));
+    }
+    Ok(())
+}
+
+/// Adds the black border to every image.
+fn padded(stored: &[u8]) -> Vec<u8> {
+    let count = stored.len() / (STORED_SIDE * STORED_SIDE);
+    let mut pixels = vec![0; count * SIDE * SIDE];
+    let images = stored.chunks_exact(STORED_SIDE * STORED_SIDE);
+    for (image, padded) in images.zip(pixels.chunks_exact_mut(SIDE * SIDE)) {
+        let rows = padded.chunks_exact_mut(SIDE).skip(PADDING);
+        for (stored_row, row) in image.chunks_exact(STORED_SIDE).zip(rows) {
+            row[PADDING..][..STORED_SIDE].copy_from_slice(stored_row);
+        }
+    }
+    pixels
+}

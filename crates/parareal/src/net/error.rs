@@ -1,0 +1,135 @@
+use thiserror::Error;
+
+/// A module cannot take a tensor of the given shape.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected {expected}, found a sample of shape {found:?}")]
+pub struct ShapeError {
+    /// What the module takes, in words.
+    pub expected: String,
+    /// The shape of one sample that was offered.
+    pub found: Vec<usize>,
+}
+
+/// Why a network cannot be cut, built or loaded as asked.
+///
+/// Interfaces are counted as in the paper: interface `j` lies between the subnetworks `j` and
+/// `j + 1`, with `j = 1..N-1`. Shapes are those of one sample, without the batch dimension.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NetError {
+    /// The network has no units to cut between.
+    #[error("the network has no units: a parareal network needs at least one")]
+    NoUnits,
+    /// Zero subnetworks were asked for.
+    #[error("a parareal network needs at least one subnetwork, 0 were asked for")]
+    NoSubnetworks,
+    /// There are fewer units than subnetworks.
+    #[error(
+        "{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}"
+    )]
+    TooManySubnetworks {
+        /// The number of subnetworks asked for.
+        subnetworks: usize,
+        /// The number of units of the network.
+        units: usize,
+    },
+    /// A cut does not lie behind the one before it.
+    #[error("cuts must increase strictly: {cut} follows {previous}")]
+    CutsOutOfOrder {
+        /// The cut before.
+        previous: usize,
+        /// The offending cut.
+        cut: usize,
+    },
+    /// A cut does not lie between two units.
+    #[error("cut {cut} is out of range: a network of {units} units is cut after unit 1 to {last}", last = units - 1)]
+    CutOutOfRange {
+        /// The offending cut.
+        cut: usize,
+        /// The number of units of the network.
+        units: usize,
+    },
+    /// The cuts were made for a network with another number of units.
+    #[error("the cuts are for a network of {expected} units, this one has {found}")]
+    OtherNetwork {
+        /// Units that the cuts were made for.
+        expected: usize,
+        /// Units of the network.
+        found: usize,
+    },
+    /// A subnetwork index beyond the last.
+    #[error("there is no subnetwork with index {index}: there are {subnetworks}, counted from 0")]
+    NoSuchSubnetwork {
+        /// The index asked for, from 0.
+        index: usize,
+        /// The number of subnetworks.
+        subnetworks: usize,
+    },
+    /// `C_1` does not produce what the first unit is declared to take.
+    #[error("the preprocessing gives the shape {found:?}, the first unit takes {expected:?}")]
+    Preprocessing {
+        /// The declared shape `X_0`.
+        expected: Vec<usize>,
+        /// The inferred output shape.
+        found: Vec<usize>,
+    },
+    /// `C_{j+1}` does not produce what subnetwork `j + 1` takes.
+    #[error(
+        "interface {interface}: C_{next} gives the shape {found:?}, subnetwork {next} takes {expected:?}",
+        next = interface + 1
+    )]
+    InterfacePreprocessing {
+        /// The interface `j`.
+        interface: usize,
+        /// The declared shape `X_j`.
+        expected: Vec<usize>,
+        /// The inferred output shape of `C_{j+1}`.
+        found: Vec<usize>,
+    },
+    /// `F_j` does not produce what subnetwork `j + 1` hands on.
+    #[error(
+        "interface {interface}: F_{interface} gives the shape {found:?}, subnetwork {next} hands on {expected:?}",
+        next = interface + 1
+    )]
+    Coarse {
+        /// The interface `j`.
+        interface: usize,
+        /// The declared shape `X_{j+1}`.
+        expected: Vec<usize>,
+        /// The inferred output shape of `F_j`.
+        found: Vec<usize>,
+    },
+    /// A unit does not produce what the next one is declared to take.
+    #[error("unit {unit} gives the shape {found:?}, the network declares {expected:?} behind it")]
+    Unit {
+        /// The unit, from 0.
+        unit: usize,
+        /// The declared shape behind the unit.
+        expected: Vec<usize>,
+        /// The inferred output shape.
+        found: Vec<usize>,
+    },
+    /// A module refuses the shape that it is given.
+    #[error("{module}: {source}")]
+    Refused {
+        /// The module, by the name that its parameters have.
+        module: String,
+        /// What it expected and found.
+        source: ShapeError,
+    },
+    /// A tensor to be loaded is missing.
+    #[error("the tensor `{name}` is missing")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor to be loaded has another shape.
+    #[error("the tensor `{name}` should have the shape {expected:?}, it has {found:?}")]
+    TensorShape {
+        /// Its name.
+        name: String,
+        /// The shape of the parameter.
+        expected: Vec<usize>,
+        /// The shape of what was to be loaded.
+        found: Vec<usize>,
+    },
+}

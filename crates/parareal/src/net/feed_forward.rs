@@ -1,0 +1,66 @@
+use burn::module::{Module, ModuleDisplay};
+
+use super::{Activation, Init, Interface, ShapeError, Value};
+
+/// A Burn module that maps one tensor to another.
+pub trait Map<A, B>: Module + ModuleDisplay + 'static {
+    /// Applies the module to a batch.
+    fn forward(&self, input: A) -> B;
+
+    /// The shape of one output sample, given that of one input sample; nothing is computed.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where the module cannot take such an input.
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError>;
+}
+
+/// The specification of a feed-forward network `f = h ∘ g ∘ C`, from which any part can be built
+/// without the others.
+///
+/// `C` is the preprocessing, `g` the sequence of units, `h` the postprocessing. A *position*
+/// counts the units before it: position 0 lies behind `C`, position `units()` before `h`.
+pub trait FeedForward: Clone + Send + 'static {
+    /// The space `X` of inputs.
+    type Input: Value;
+    /// What flows between units, the spaces `X_0 .. X_N`.
+    type State: Activation;
+    /// The space `Y` of outputs.
+    type Output: Activation;
+    /// The type of `C`, and of every `C_j` (an enum or a configurable struct where they differ).
+    type Preprocessing: Map<Self::Input, Self::State>;
+    /// The type of the units.
+    type Unit: Map<Self::State, Self::State>;
+    /// The type of `h`.
+    type Postprocessing: Map<Self::State, Self::Output>;
+
+    /// The number of units.
+    fn units(&self) -> usize;
+
+    /// The shape of one input sample.
+    fn input_shape(&self) -> Vec<usize>;
+
+    /// The shape of one sample at a position, `0..=units()`.
+    fn state_shape(&self, position: usize) -> Vec<usize>;
+
+    /// Builds `C`.
+    fn preprocessing(&self, init: &Init) -> Self::Preprocessing;
+
+    /// Builds one unit, `index` in `0..units()`.
+    fn unit(&self, index: usize, init: &Init) -> Self::Unit;
+
+    /// Builds `h`.
+    fn postprocessing(&self, init: &Init) -> Self::Postprocessing;
+}
+
+/// How to bridge an interface: the modules that a cut adds to the network.
+pub trait Coarsen: FeedForward {
+    /// The type of the `F_j`.
+    type Coarse: Map<Self::State, Self::State>;
+
+    /// Builds `C_{j+1}: X → X_j` for interface `j`; it stands in for everything before the cut.
+    fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Self::Preprocessing;
+
+    /// Builds `F_j: X_j → X_{j+1}` for interface `j`; it approximates subnetwork `j + 1` and
+    /// should be much cheaper.
+    fn coarse(&self, interface: &Interface, init: &Init) -> Self::Coarse;
+}

@@ -1,0 +1,165 @@
+use std::fmt::Display;
+
+use burn::module::{Param, RunningState};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Normal, Uniform};
+
+/// Where initial parameters come from: a seed, and the name of the parameter.
+///
+/// The values of a parameter depend on nothing else: not on the device, on what was built before
+/// it, or on how the network is cut. So a rank that builds its piece alone gets the weights that
+/// the whole network would have there.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use parareal::net::Init;
+///
+/// let init = Init::new(7, &Device::flex());
+/// let weight = init.scope("units").scope(3).normal("weight", [8, 8], 0.5);
+/// assert_eq!(weight.shape().dims(), [8, 8]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Init {
+    seed: u64,
+    device: Device,
+    dtype: DType,
+    scope: String,
+}
+
+impl Init {
+    /// Parameters in 32-bit floats on `device`, ready to be trained.
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self {
+            seed,
+            device: device.clone().autodiff(),
+            dtype: DType::F32,
+            scope: String::new(),
+        }
+    }
+
+    /// The same parameters in another precision, say [`DType::F64`].
+    pub fn with_dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// The same seed below a longer name: `units`, `units.3`, `units.3.conv1`.
+    pub fn scope(&self, name: impl Display) -> Self {
+        let mut inner = self.clone();
+        inner.scope = self.name(name);
+        inner
+    }
+
+    /// A parameter of normally distributed entries with mean 0.
+    ///
+    /// # Panics
+    /// Where `deviation` is negative or not finite.
+    pub fn normal<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        deviation: f64,
+    ) -> Param<Tensor<D>> {
+        let normal = Normal::new(0.0, deviation).expect("a deviation is finite and not negative");
+        self.sample(name, shape, normal)
+    }
+
+    /// A parameter of entries distributed evenly in `[-bound, bound]`.
+    ///
+    /// # Panics
+    /// Where `bound` is negative or not finite.
+    pub fn uniform<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        bound: f64,
+    ) -> Param<Tensor<D>> {
+        let uniform =
+            Uniform::new_inclusive(-bound, bound).expect("a bound is finite and not negative");
+        self.sample(name, shape, uniform)
+    }
+
+    /// A parameter whose entries all have the same value.
+    pub fn constant<const D: usize>(&self, shape: [usize; D], value: f64) -> Param<Tensor<D>> {
+        Param::from_tensor(self.full(shape, value))
+    }
+
+    /// A buffer that changes with training but has no gradient, such as a running mean.
+    pub fn running<const D: usize>(
+        &self,
+        shape: [usize; D],
+        value: f64,
+    ) -> RunningState<Tensor<D>> {
+        RunningState::new(self.full(shape, value))
+    }
+
+    fn full<const D: usize>(&self, shape: [usize; D], value: f64) -> Tensor<D> {
+        Tensor::full(shape, value, (&self.device, self.dtype))
+    }
+
+    fn sample<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        distribution: impl Distribution<f64>,
+    ) -> Param<Tensor<D>> {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&fnv1a(&self.name(name)).to_le_bytes());
+        let rng = ChaCha8Rng::from_seed(key);
+        let values: Vec<f64> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
+        let data = TensorData::new(values, shape);
+        Param::from_tensor(Tensor::from_data(data, (&self.device, self.dtype)))
+    }
+
+    fn name(&self, name: impl Display) -> String {
+        if self.scope.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.scope)
+        }
+    }
+}
+
+/// The FNV-1a hash of a name: small, and the same on every machine and in every release.
+fn fnv1a(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(init: &Init, name: &str) -> Vec<f64> {
+        init.normal(name, [64], 1.0).val().into_data().convert::<f64>().into_vec().unwrap()
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_name_alone() {
+        let device = Device::flex();
+        let init = Init::new(1, &device).with_dtype(DType::F64);
+        assert_eq!(values(&init.scope("a"), "b"), values(&init, "a.b"));
+        assert_ne!(values(&init, "a"), values(&init, "b"));
+        let other = Init::new(2, &device).with_dtype(DType::F64);
+        assert_ne!(values(&init, "a"), values(&other, "a"));
+    }
+
+    #[test]
+    fn precisions_share_their_values() {
+        let init = Init::new(1, &Device::flex());
+        let single = values(&init, "a");
+        let double = values(&init.with_dtype(DType::F64), "a");
+        assert!(single.iter().zip(&double).all(|(s, d)| (s - d).abs() < 1e-6));
+    }
+
+    #[test]
+    fn parameters_train_and_buffers_do_not() {
+        let init = Init::new(1, &Device::flex());
+        assert!(init.constant([2], 1.0).val().is_require_grad());
+        assert!(!init.running([2], 0.0).value().is_require_grad());
+    }
+}

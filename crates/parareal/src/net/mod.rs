@@ -1,0 +1,37 @@
+//! The transformation: a feed-forward network, cut into pieces, becomes a parareal network.
+//!
+//! A feed-forward network `f = h ∘ g ∘ C` is a preprocessing module `C`, a sequence of units `g`
+//! and a postprocessing module `h` ([`FeedForward`]). Cut between its units ([`Cuts`]) into
+//! subnetworks `g_1 .. g_N`, and given modules `C_j` and `F_j` for each interface ([`Coarsen`]),
+//! it becomes the parareal network ([`PararealNetwork`])
+//!
+//! ```text
+//! x_j = C_j(x),  y_j = g_j(x_j)                        j = 1..N    (2)
+//! r_j = y_j - x_{j+1},  r_N = 0                                    (3a)
+//! r̃_1 = r_1,  r̃_{j+1} = r_{j+1} + F_j(r̃_j)                         (3b)
+//! ỹ = y_N + r̃_N,  f̃(x) = h(ỹ)                                      (3c), (4)
+//! ```
+//!
+//! which is the same as the chain of neighbours that [`crate::exec`] executes:
+//! `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`, because
+//! `U_j - x_{j+1} = r̃_j`.
+
+mod cuts;
+mod error;
+mod feed_forward;
+mod init;
+mod named;
+mod parareal;
+mod subnetwork;
+mod value;
+
+pub use cuts::{Cuts, Interface};
+pub use error::{NetError, ShapeError};
+pub use feed_forward::{Coarsen, FeedForward, Map};
+pub use init::Init;
+pub use named::NamedTensor;
+pub use parareal::PararealNetwork;
+pub use subnetwork::{Subnetwork, SubnetworkOf};
+pub use value::{Activation, Value};
+
+pub(crate) use named::named_gradients;

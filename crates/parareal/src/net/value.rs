@@ -1,0 +1,100 @@
+use burn::tensor::{Device, Gradients, Int, Tensor};
+
+/// Something that a network takes in: a tensor of any rank, of floats or of integers.
+///
+/// The first dimension counts the samples of the batch.
+pub trait Value: Clone + Send + 'static {
+    /// The shape of one sample: all dimensions but the first.
+    fn sample_shape(&self) -> Vec<usize>;
+
+    /// Copies the value to a device; costs nothing where it is there already.
+    fn to_device(self, device: &Device) -> Self;
+
+    /// The value as the leaf of a new graph that keeps its gradient. Integers have none and stay
+    /// as they are.
+    fn leaf(self) -> Self;
+
+    /// Takes the gradient of this leaf out of `gradients`, if it has one.
+    fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self>;
+}
+
+/// What flows through the units and crosses an interface: a float tensor of any rank.
+pub trait Activation: Value {
+    /// `self + other`.
+    fn plus(self, other: Self) -> Self;
+
+    /// `self - other`.
+    fn minus(self, other: Self) -> Self;
+
+    /// The values alone, outside every graph.
+    fn values(self) -> Self;
+
+    /// Whether a graph leads to this tensor.
+    fn is_tracked(&self) -> bool;
+
+    /// Vector-Jacobian product: differentiates `self` along `cotangent`, a tensor of the same
+    /// shape outside every graph.
+    ///
+    /// Burn differentiates scalars, so this is the gradient of `sum(self · cotangent)`. The
+    /// graph is consumed. `None` where no graph leads here, so that there is nothing to
+    /// differentiate.
+    fn pull_back(self, cotangent: Self) -> Option<Gradients>;
+}
+
+impl<const D: usize> Value for Tensor<D> {
+    fn sample_shape(&self) -> Vec<usize> {
+        self.dims()[1..].to_vec()
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Tensor::to_device(self, device)
+    }
+
+    fn leaf(self) -> Self {
+        self.inner().autodiff().require_grad()
+    }
+
+    fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
+        self.grad_remove(gradients)
+    }
+}
+
+impl<const D: usize> Value for Tensor<D, Int> {
+    fn sample_shape(&self) -> Vec<usize> {
+        self.dims()[1..].to_vec()
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Tensor::to_device(self, device)
+    }
+
+    fn leaf(self) -> Self {
+        self
+    }
+
+    fn take_gradient(&self, _gradients: &mut Gradients) -> Option<Self> {
+        None
+    }
+}
+
+impl<const D: usize> Activation for Tensor<D> {
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
+
+    fn values(self) -> Self {
+        self.inner()
+    }
+
+    fn is_tracked(&self) -> bool {
+        Tensor::is_tracked(self)
+    }
+
+    fn pull_back(self, cotangent: Self) -> Option<Gradients> {
+        Tensor::is_tracked(&self).then(|| (self * cotangent.autodiff()).sum().backward())
+    }
+}
