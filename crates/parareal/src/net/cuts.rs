@@ -43,19 +43,13 @@ impl Cuts {
             return Err(NetError::NoUnits);
         }
         if positions.len() >= units {
-            return Err(NetError::TooManySubnetworks {
-                subnetworks: positions.len() + 1,
-                units,
-            });
+            return Err(NetError::TooManySubnetworks { subnetworks: positions.len() + 1, units });
         }
         if let Some(&cut) = positions.iter().find(|&&cut| cut == 0 || cut >= units) {
             return Err(NetError::CutOutOfRange { cut, units });
         }
         if let Some(pair) = positions.windows(2).find(|pair| pair[1] <= pair[0]) {
-            return Err(NetError::CutsOutOfOrder {
-                previous: pair[0],
-                cut: pair[1],
-            });
+            return Err(NetError::CutsOutOfOrder { previous: pair[0], cut: pair[1] });
         }
         Ok(Self { units, positions })
     }

@@ -23,9 +23,7 @@ pub enum NetError {
     #[error("a parareal network needs at least one subnetwork, 0 were asked for")]
     NoSubnetworks,
     /// There are fewer units than subnetworks.
-    #[error(
-        "{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}"
-    )]
+    #[error("{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}")]
     TooManySubnetworks {
         /// The number of subnetworks asked for.
         subnetworks: usize,

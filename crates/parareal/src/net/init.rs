@@ -31,12 +31,7 @@ pub struct Init {
 impl Init {
     /// Parameters in 32-bit floats on `device`, ready to be trained.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self {
-            seed,
-            device: device.clone().autodiff(),
-            dtype: DType::F32,
-            scope: String::new(),
-        }
+        Self { seed, device: device.clone().autodiff(), dtype: DType::F32, scope: String::new() }
     }
 
     /// The same parameters in another precision, say [`DType::F64`].
@@ -115,11 +110,7 @@ impl Init {
     }
 
     fn name(&self, name: impl Display) -> String {
-        if self.scope.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.scope)
-        }
+        if self.scope.is_empty() { name.to_string() } else { format!("{}.{name}", self.scope) }
     }
 }
 

@@ -31,7 +31,7 @@ pub use feed_forward::{Coarsen, FeedForward, Map};
 pub use init::Init;
 pub use named::NamedTensor;
 pub use parareal::PararealNetwork;
-pub use subnetwork::{Subnetwork, SubnetworkOf};
+pub use subnetwork::{Subnetwork, SubnetworkOf, build_subnetwork};
 pub use value::{Activation, Value};
 
 pub(crate) use named::named_gradients;

@@ -1,0 +1,196 @@
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+
+use super::{NetError, Subnetwork};
+
+/// A parameter or buffer of a network, or a gradient, under the name that it has in the whole.
+///
+/// Units are numbered through the whole network, from 0: `units.17.conv1.weight` has this name
+/// however the network is cut. What interface `j` adds stands below `interfaces.j`:
+/// `interfaces.1.preprocessing` is `C_2`, `interfaces.1.coarse` is `F_1`.
+#[derive(Clone, Debug)]
+pub struct NamedTensor {
+    /// The dotted name.
+    pub name: String,
+    /// Shape, type and values.
+    pub data: TensorData,
+    /// Whether it is a parameter with a gradient, and not a buffer such as a running mean.
+    pub trainable: bool,
+}
+
+/// Turns names within a subnetwork into names within the network.
+#[derive(Clone, Copy)]
+pub(super) struct Naming {
+    pub(super) index: usize,
+    pub(super) first_unit: usize,
+}
+
+impl Naming {
+    pub(super) fn global(self, local: &str) -> String {
+        let (head, rest) = local.split_once('.').unwrap_or((local, ""));
+        let head = match head {
+            "units" => {
+                let (unit, rest) = rest.split_once('.').unwrap_or((rest, ""));
+                let unit = unit.parse::<usize>().map_or(0, |unit| self.first_unit + unit);
+                return join(&format!("units.{unit}"), rest);
+            }
+            "preprocessing" | "coarse" if self.index > 0 => {
+                format!("interfaces.{}.{head}", self.index)
+            }
+            _ => head.to_string(),
+        };
+        join(&head, rest)
+    }
+}
+
+fn join(head: &str, rest: &str) -> String {
+    if rest.is_empty() { head.to_string() } else { format!("{head}.{rest}") }
+}
+
+/// Where a walk through a module stands.
+struct Path {
+    naming: Naming,
+    names: Vec<String>,
+}
+
+impl Path {
+    fn new(naming: Naming) -> Self {
+        Self { naming, names: Vec::new() }
+    }
+
+    fn name(&self) -> String {
+        self.naming.global(&self.names.join("."))
+    }
+}
+
+macro_rules! follow_path {
+    () => {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.names.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.names.pop();
+        }
+    };
+}
+
+struct Reader<'a> {
+    path: Path,
+    gradients: Option<&'a GradientsParams>,
+    tensors: Vec<NamedTensor>,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = match self.gradients {
+            None => Some(param.val()),
+            Some(gradients) => gradients.get::<D>(param.id),
+        };
+        if let Some(tensor) = tensor {
+            self.tensors.push(NamedTensor {
+                name: self.path.name(),
+                data: tensor.into_data(),
+                trainable: param.is_require_grad(),
+            });
+        }
+    }
+}
+
+struct Writer<'a> {
+    path: Path,
+    tensors: &'a HashMap<String, TensorData>,
+    error: Option<NetError>,
+}
+
+impl Writer<'_> {
+    fn find(&self, expected: &[usize]) -> Result<TensorData, NetError> {
+        let name = self.path.name();
+        let Some(data) = self.tensors.get(&name) else {
+            return Err(NetError::MissingTensor { name });
+        };
+        let found = data.shape().as_slice().to_vec();
+        if found != expected {
+            return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
+        }
+        Ok(data.clone())
+    }
+}
+
+impl ModuleMapper for Writer<'_> {
+    follow_path!();
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.find(param.shape().as_slice()) {
+            Ok(data) => param.map(|old| {
+                let new = Tensor::from_data(data, (&old.device(), old.dtype()));
+                new.set_require_grad(old.is_require_grad())
+            }),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                param
+            }
+        }
+    }
+}
+
+impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H>
+where
+    Self: Module,
+{
+    /// Every parameter and buffer, under its name in the whole network.
+    pub fn named_tensors(&self) -> Vec<NamedTensor> {
+        self.read(None)
+    }
+
+    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or has another shape.
+    pub fn load(self, tensors: &HashMap<String, TensorData>) -> Result<Self, NetError> {
+        let mut writer = Writer { path: Path::new(self.naming()), tensors, error: None };
+        let loaded = self.map(&mut writer);
+        writer.error.map_or(Ok(loaded), Err)
+    }
+
+    fn read(&self, gradients: Option<&GradientsParams>) -> Vec<NamedTensor> {
+        let path = Path::new(self.naming());
+        let mut reader = Reader { path, gradients, tensors: Vec::new() };
+        self.visit(&mut reader);
+        reader.tensors
+    }
+}
+
+/// The gradients of a subnetwork's parameters, under the parameters' names.
+pub(crate) fn named_gradients<C: Module, U: Module, F: Module, H: Module>(
+    subnetwork: &Subnetwork<C, U, F, H>,
+    gradients: &GradientsParams,
+) -> Vec<NamedTensor>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    subnetwork.read(Some(gradients))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_whole_network() {
+        let first = Naming { index: 0, first_unit: 0 };
+        assert_eq!(first.global("preprocessing.conv.weight"), "preprocessing.conv.weight");
+        assert_eq!(first.global("units.2.norm"), "units.2.norm");
+        let third = Naming { index: 2, first_unit: 5 };
+        assert_eq!(third.global("preprocessing.weight"), "interfaces.2.preprocessing.weight");
+        assert_eq!(third.global("coarse.units.0.weight"), "interfaces.2.coarse.units.0.weight");
+        assert_eq!(third.global("units.1.weight"), "units.6.weight");
+        assert_eq!(third.global("units.1"), "units.6");
+        assert_eq!(third.global("postprocessing.bias"), "postprocessing.bias");
+    }
+}

@@ -1,0 +1,152 @@
+use std::ops::Range;
+
+use burn::module::Module;
+
+use super::named::Naming;
+use super::{Coarsen, Cuts, FeedForward, Init, Map, NetError};
+
+/// One piece of a parareal network, all that its device holds: `C_j`, the units of `g_j`, and,
+/// as the network is executed as a chain of neighbours, `F_{j-1}` (all but the first) and `h`
+/// (the last).
+#[derive(Module, Debug)]
+pub struct Subnetwork<C: Module, U: Module, F: Module, H: Module> {
+    /// `C_j`, from the network's input to this subnetwork's.
+    pub preprocessing: C,
+    /// The units of `g_j`.
+    pub units: Vec<U>,
+    /// `F_{j-1}`, from the interface before this subnetwork to the one behind it.
+    pub coarse: Option<F>,
+    /// `h`, held by the last subnetwork.
+    pub postprocessing: Option<H>,
+    index: usize,
+    first_unit: usize,
+}
+
+/// The subnetworks of a network `N`.
+pub type SubnetworkOf<N> = Subnetwork<
+    <N as FeedForward>::Preprocessing,
+    <N as FeedForward>::Unit,
+    <N as Coarsen>::Coarse,
+    <N as FeedForward>::Postprocessing,
+>;
+
+/// Builds the subnetwork with this index (from 0) and nothing of the others.
+///
+/// # Errors
+/// Where the cuts are for another network, there is no such subnetwork, or the modules' shapes do
+/// not fit together.
+pub fn build_subnetwork<N: Coarsen>(
+    network: &N,
+    cuts: &Cuts,
+    index: usize,
+    init: &Init,
+) -> Result<SubnetworkOf<N>, NetError> {
+    check_units(network, cuts)?;
+    if index >= cuts.subnetworks() {
+        return Err(NetError::NoSuchSubnetwork { index, subnetworks: cuts.subnetworks() });
+    }
+    let preprocessing = (index == 0).then(|| network.preprocessing(&init.scope("preprocessing")));
+    let scope = init.scope("units");
+    let units = cuts.units_of(index).map(|unit| network.unit(unit, &scope.scope(unit))).collect();
+    let postprocessing = (index + 1 == cuts.subnetworks())
+        .then(|| network.postprocessing(&init.scope("postprocessing")));
+    bridge(network, cuts, index, preprocessing, units, postprocessing, init)
+}
+
+/// Puts a subnetwork together from its parts of the serial network, and builds what cutting adds.
+pub(super) fn bridge<N: Coarsen>(
+    network: &N,
+    cuts: &Cuts,
+    index: usize,
+    preprocessing: Option<N::Preprocessing>,
+    units: Vec<N::Unit>,
+    postprocessing: Option<N::Postprocessing>,
+    init: &Init,
+) -> Result<SubnetworkOf<N>, NetError> {
+    let scope = init.scope("interfaces").scope(index);
+    let interface = (index > 0).then(|| cuts.interface(index));
+    let preprocessing = match (preprocessing, &interface) {
+        (None, Some(interface)) => {
+            network.interface_preprocessing(interface, &scope.scope("preprocessing"))
+        }
+        (Some(given), _) => given,
+        (None, None) => network.preprocessing(&init.scope("preprocessing")),
+    };
+    let coarse = interface.map(|interface| network.coarse(&interface, &scope.scope("coarse")));
+    let subnetwork = Subnetwork {
+        preprocessing,
+        units,
+        coarse,
+        postprocessing,
+        index,
+        first_unit: cuts.units_of(index).start,
+    };
+    check_shapes(network, &subnetwork)?;
+    Ok(subnetwork)
+}
+
+/// Infers every shape of a subnetwork and compares it with what the network declares.
+fn check_shapes<N: Coarsen>(network: &N, piece: &SubnetworkOf<N>) -> Result<(), NetError> {
+    let naming = piece.naming();
+    let refused =
+        |local: String| move |source| NetError::Refused { module: naming.global(&local), source };
+    let units = piece.unit_range();
+    let shape = |position| network.state_shape(position);
+
+    let expected = shape(units.start);
+    let found = piece
+        .preprocessing
+        .output_shape(&network.input_shape())
+        .map_err(refused("preprocessing".into()))?;
+    if found != expected {
+        return Err(match piece.index {
+            0 => NetError::Preprocessing { expected, found },
+            interface => NetError::InterfacePreprocessing { interface, expected, found },
+        });
+    }
+    for (local, unit) in piece.units.iter().enumerate() {
+        let index = units.start + local;
+        let found = unit.output_shape(&shape(index)).map_err(refused(format!("units.{local}")))?;
+        let expected = shape(index + 1);
+        if found != expected {
+            return Err(NetError::Unit { unit: index, expected, found });
+        }
+    }
+    if let Some(coarse) = &piece.coarse {
+        let found = coarse.output_shape(&shape(units.start)).map_err(refused("coarse".into()))?;
+        let expected = shape(units.end);
+        if found != expected {
+            return Err(NetError::Coarse { interface: piece.index, expected, found });
+        }
+    }
+    if let Some(postprocessing) = &piece.postprocessing {
+        postprocessing.output_shape(&shape(units.end)).map_err(refused("postprocessing".into()))?;
+    }
+    Ok(())
+}
+
+impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
+    /// Which subnetwork this is, from 0: the paper's `j - 1`.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The units of the whole network that this subnetwork holds.
+    pub fn unit_range(&self) -> Range<usize> {
+        self.first_unit..self.first_unit + self.units.len()
+    }
+
+    pub(super) fn naming(&self) -> Naming {
+        Naming { index: self.index, first_unit: self.first_unit }
+    }
+}
+
+pub(super) fn check_units<N: FeedForward>(network: &N, cuts: &Cuts) -> Result<(), NetError> {
+    match network.units() {
+        0 => Err(NetError::NoUnits),
+        found if found != cuts.units() => {
+            Err(NetError::OtherNetwork { expected: cuts.units(), found })
+        }
+        _ => Ok(()),
+    }
+}
