@@ -61,9 +61,7 @@ impl Canvas {
 
 /// The share of a pixel that a mark covers.
 fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f32 {
-    let place = |pixel: usize, sample: usize| {
-        pixel as f32 + (sample as f32 + 0.5) / SAMPLES as f32
-    };
+    let place = |pixel: usize, sample: usize| pixel as f32 + (sample as f32 + 0.5) / SAMPLES as f32;
     let mut inside = 0;
     for y in 0..SAMPLES {
         for x in 0..SAMPLES {

@@ -67,8 +67,8 @@ pub(crate) fn read(
         }
     }
     let path = missing.unwrap_or_else(|| directory.to_owned());
-    let mut error = FileReader { path: &path, format }
-        .error(FileFault::Missing, "no such file in either form");
+    let mut error =
+        FileReader { path: &path, format }.error(FileFault::Missing, "no such file in either form");
     error.expected += ", plain or with .gz added to its name";
     Err(error)
 }

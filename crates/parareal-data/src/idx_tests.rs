@@ -121,16 +121,22 @@ fn trailing_bytes_are_refused() {
 }
 
 #[test]
-fn damaged_compressed_data_is_refused() {
+fn damaged_compressed_data_is_refused_unless_it_says_the_same() {
     let whole = gzip(&whole());
-    for place in 0..whole.len() {
+    let trailer = whole.len() - 8;
+    // Nothing depends on the flag for text, the time stamp, the level and the system, nor on the
+    // bits that fill up the last byte of the compressed items, which lies before the trailer.
+    let harmless = |place| (3..10).contains(&place) || place == trailer - 1;
+    for bit in 0..8 * whole.len() {
+        let place = bit / 8;
         let mut bytes = whole.clone();
-        bytes[place] ^= 0x40;
-        // The time stamp, the name of the system and the like may take any value.
-        if let Err(error) = read_as("a-idx.gz", &bytes) {
-            assert_eq!(error.to_string().lines().count(), 1);
-        } else {
-            assert!((4..10).contains(&place), "damage at byte {place} went unnoticed");
+        bytes[place] ^= 1 << (bit % 8);
+        match read_as("a-idx.gz", &bytes) {
+            Ok(items) => {
+                assert!(harmless(place), "damage at byte {place} went unnoticed");
+                assert_eq!(items.bytes, (1..=12).collect::<Vec<u8>>());
+            }
+            Err(error) => assert_eq!(error.to_string().lines().count(), 1),
         }
     }
 }

@@ -5,9 +5,8 @@
 //! that all machines draw the same pixels.
 
 /// The names of the classes; the label of an image is a position in this list.
-pub const CLASS_NAMES: [&str; 10] = [
-    "disc", "ring", "square", "frame", "triangle", "plus", "star", "crescent", "bars", "arrow",
-];
+pub const CLASS_NAMES: [&str; 10] =
+    ["disc", "ring", "square", "frame", "triangle", "plus", "star", "crescent", "bars", "arrow"];
 
 /// The directions to the five tips of a star: cosines and sines of multiples of 72 degrees.
 const TIPS: [[f32; 2]; 5] = [
@@ -81,7 +80,9 @@ mod tests {
         for one in 0..CLASS_NAMES.len() {
             for other in 0..one {
                 let different = (0..900)
-                    .map(|point| ((point % 30) as f32 / 15.0 - 1.0, (point / 30) as f32 / 15.0 - 1.0))
+                    .map(|point| {
+                        ((point % 30) as f32 / 15.0 - 1.0, (point / 30) as f32 / 15.0 - 1.0)
+                    })
                     .filter(|&(u, v)| covers(one, u, v) != covers(other, u, v))
                     .count();
                 assert!(different > 90, "{} {}", CLASS_NAMES[one], CLASS_NAMES[other]);

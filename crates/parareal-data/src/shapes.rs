@@ -39,10 +39,10 @@ pub const SIDE: usize = 32;
 pub const IMAGE_LEN: usize = 3 * SIDE * SIDE;
 
 /// Mean of each channel of the default training images.
-const MEAN: [f32; 3] = [0.5, 0.5, 0.5];
+const MEAN: [f32; 3] = [0.498_231_98, 0.498_985_38, 0.499_217_33];
 
 /// Standard deviation of each channel of the default training images.
-const DEVIATION: [f32; 3] = [0.25, 0.25, 0.25];
+const DEVIATION: [f32; 3] = [0.287_840_43, 0.293_389_95, 0.286_166_94];
 
 /// The part of the set that an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,5 +7,5 @@
 //! Source: C.-O. Lee, Y. Lee, J. Park, *A Parareal Architecture for Very Deep Convolutional
 //! Neural Network*. Equation numbers in this documentation are the paper's.
 
-//pub mod exec;
+pub mod exec;
 pub mod net;

@@ -108,27 +108,30 @@ struct Writer<'a> {
     error: Option<NetError>,
 }
 
-impl Writer<'_> {
-    fn find(&self, expected: &[usize]) -> Result<TensorData, NetError> {
-        let name = self.path.name();
-        let Some(data) = self.tensors.get(&name) else {
-            return Err(NetError::MissingTensor { name });
-        };
-        let found = data.shape().as_slice().to_vec();
-        if found != expected {
-            return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
-        }
-        Ok(data.clone())
+/// The tensor of this name, if it has the shape that is expected.
+pub(crate) fn find_tensor<'a>(
+    tensors: &'a HashMap<String, TensorData>,
+    name: &str,
+    expected: &[usize],
+) -> Result<&'a TensorData, NetError> {
+    let name = name.to_string();
+    let Some(data) = tensors.get(&name) else {
+        return Err(NetError::MissingTensor { name });
+    };
+    let found = data.shape().as_slice().to_vec();
+    if found != expected {
+        return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
     }
+    Ok(data)
 }
 
 impl ModuleMapper for Writer<'_> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.find(param.shape().as_slice()) {
+        match find_tensor(self.tensors, &self.path.name(), param.shape().as_slice()) {
             Ok(data) => param.map(|old| {
-                let new = Tensor::from_data(data, (&old.device(), old.dtype()));
+                let new = Tensor::from_data(data.clone(), (&old.device(), old.dtype()));
                 new.set_require_grad(old.is_require_grad())
             }),
             Err(error) => {

@@ -37,6 +37,10 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
+    pub(crate) fn from_subnetworks(subnetworks: Vec<SubnetworkOf<N>>, cuts: Cuts) -> Self {
+        Self { subnetworks, cuts }
+    }
+
     /// Cuts the network elsewhere: `C`, the units and `h` keep their weights, the modules at the
     /// interfaces are built anew. This turns a trained serial network into a parareal one.
     ///

@@ -4,8 +4,11 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 ///
 /// The first dimension counts the samples of the batch.
 pub trait Value: Clone + Send + 'static {
-    /// The shape of one sample: all dimensions but the first.
-    fn sample_shape(&self) -> Vec<usize>;
+    /// Where the value is.
+    fn device(&self) -> Device;
+
+    /// Adds two gradients of the same leaf.
+    fn accumulate(self, other: Self) -> Self;
 
     /// Copies the value to a device; costs nothing where it is there already.
     fn to_device(self, device: &Device) -> Self;
@@ -42,8 +45,12 @@ pub trait Activation: Value {
 }
 
 impl<const D: usize> Value for Tensor<D> {
-    fn sample_shape(&self) -> Vec<usize> {
-        self.dims()[1..].to_vec()
+    fn device(&self) -> Device {
+        Tensor::device(self)
+    }
+
+    fn accumulate(self, other: Self) -> Self {
+        self + other
     }
 
     fn to_device(self, device: &Device) -> Self {
@@ -60,8 +67,12 @@ impl<const D: usize> Value for Tensor<D> {
 }
 
 impl<const D: usize> Value for Tensor<D, Int> {
-    fn sample_shape(&self) -> Vec<usize> {
-        self.dims()[1..].to_vec()
+    fn device(&self) -> Device {
+        Tensor::device(self)
+    }
+
+    fn accumulate(self, other: Self) -> Self {
+        self + other
     }
 
     fn to_device(self, device: &Device) -> Self {

@@ -1,0 +1,201 @@
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+/// Another worker is gone, so that this one cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("another worker is gone")]
+pub struct Disconnected;
+
+/// A few scalars shared by all workers, beside the links: the loss, norms, the decision to stop.
+///
+/// All workers make the same calls in the same order.
+pub trait Control: Send {
+    /// Adds up each entry over all workers, in the order of the workers, so that the result does
+    /// not depend on which came first.
+    ///
+    /// # Errors
+    /// Where a worker is gone.
+    fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
+
+    /// The largest of each entry over all workers; not a number if any is.
+    ///
+    /// # Errors
+    /// Where a worker is gone.
+    fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
+
+    /// Hands the values of the worker `root` (from 0) to all. The root does not wait.
+    ///
+    /// # Errors
+    /// Where a worker is gone.
+    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected>;
+
+    /// Waits until all workers are here.
+    ///
+    /// # Errors
+    /// Where a worker is gone.
+    fn barrier(&mut self) -> Result<(), Disconnected> {
+        self.sum(&mut [])
+    }
+}
+
+/// [`Control`] between threads: a table of what each worker has contributed to the calls under
+/// way.
+pub(super) struct ThreadControl {
+    worker: usize,
+    calls: u64,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    changed: Condvar,
+}
+
+struct Table {
+    /// For each worker what it gave to the calls that others may still be waiting for.
+    given: Vec<Vec<(u64, Vec<f64>)>>,
+    /// For each worker the calls that it has finished.
+    finished: Vec<u64>,
+    gone: bool,
+}
+
+/// The controls of `workers` threads.
+pub(super) fn thread_controls(workers: usize) -> Vec<ThreadControl> {
+    let table = Table { given: vec![Vec::new(); workers], finished: vec![0; workers], gone: false };
+    let shared = Arc::new(Shared { table: Mutex::new(table), changed: Condvar::new() });
+    (0..workers)
+        .map(|worker| ThreadControl { worker, calls: 0, shared: Arc::clone(&shared) })
+        .collect()
+}
+
+impl ThreadControl {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // The table is consistent at every step, also where a holder of the lock panicked.
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Contributes to this call and folds what `sources` contribute, waiting for them.
+    fn exchange(
+        &mut self,
+        values: &mut [f64],
+        gives: bool,
+        sources: &[usize],
+        fold: impl Fn(f64, f64) -> f64,
+    ) -> Result<(), Disconnected> {
+        let call = self.calls;
+        self.calls += 1;
+        let mut table = self.lock();
+        if gives {
+            table.given[self.worker].push((call, values.to_vec()));
+            self.shared.changed.notify_all();
+        }
+        for (nth, &source) in sources.iter().enumerate() {
+            let theirs = loop {
+                let given = table.given[source].iter().find(|(number, _)| *number == call);
+                if let Some((_, theirs)) = given {
+                    break theirs.clone();
+                }
+                if table.gone {
+                    return Err(Disconnected);
+                }
+                table = self.shared.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
+            };
+            for (value, other) in values.iter_mut().zip(theirs) {
+                *value = if nth == 0 { other } else { fold(*value, other) };
+            }
+        }
+        table.finished[self.worker] = self.calls;
+        let all_finished = table.finished.iter().copied().min().unwrap_or(0);
+        for given in &mut table.given {
+            given.retain(|(number, _)| *number >= all_finished);
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<usize> {
+        (0..self.lock().given.len()).collect()
+    }
+}
+
+impl Control for ThreadControl {
+    fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
+        let all = self.all();
+        self.exchange(values, true, &all, |a, b| a + b)
+    }
+
+    fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
+        let all = self.all();
+        let max = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        self.exchange(values, true, &all, max)
+    }
+
+    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected> {
+        let gives = root == self.worker;
+        self.exchange(values, gives, &[root], |_, b| b)
+    }
+}
+
+impl Drop for ThreadControl {
+    /// A worker that ends, for whatever reason, wakes those who wait for it.
+    fn drop(&mut self) {
+        self.lock().gone = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_threads<R: Send>(run: impl Fn(usize, ThreadControl) -> R + Sync) -> Vec<R> {
+        std::thread::scope(|scope| {
+            let run = &run;
+            let threads: Vec<_> = thread_controls(3)
+                .into_iter()
+                .enumerate()
+                .map(|(worker, control)| scope.spawn(move || run(worker, control)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn all_workers_see_the_same_results() {
+        let seen = on_threads(|worker, mut control| {
+            let mut seen = Vec::new();
+            for round in 0..100 {
+                let own = [(worker * 100 + round) as f64, -(worker as f64)];
+                let (mut sum, mut max, mut root) = (own, own, own);
+                control.sum(&mut sum).unwrap();
+                control.max(&mut max).unwrap();
+                control.broadcast(2, &mut root).unwrap();
+                control.barrier().unwrap();
+                seen.push((sum, max, root));
+            }
+            seen
+        });
+        assert_eq!(seen[0][7], ([321.0, -3.0], [207.0, 0.0], [207.0, -2.0]));
+        assert_eq!(seen[0], seen[1]);
+        assert_eq!(seen[0], seen[2]);
+    }
+
+    #[test]
+    fn not_a_number_is_not_lost_in_a_maximum() {
+        let seen = on_threads(|worker, mut control| {
+            let mut values = [if worker == 1 { f64::NAN } else { 1.0 }];
+            control.max(&mut values).unwrap();
+            values[0]
+        });
+        assert!(seen.iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_holds_nobody_up() {
+        let seen = on_threads(|worker, mut control| match worker {
+            1 => Ok(()),
+            _ => control.sum(&mut [1.0]),
+        });
+        assert_eq!(seen, [Err(Disconnected), Ok(()), Err(Disconnected)]);
+    }
+}

@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use burn::tensor::TensorData;
+
+use super::{ExecError, Loss};
+use crate::net::{Coarsen, NamedTensor};
+
+/// What one training step came to.
+#[derive(Clone, Debug)]
+pub struct StepReport<O> {
+    /// The loss of the batch, before the update.
+    pub loss: f64,
+    /// The network's output for the batch.
+    pub output: O,
+    /// The wall-clock time of the step.
+    pub duration: Duration,
+    /// How each subnetwork spent it; empty where the executor does not run them one by one.
+    pub subnetworks: Vec<SubnetworkTime>,
+}
+
+/// How one subnetwork spent the time of a step: the rest of the step it waited, for a neighbour
+/// or for its worker to finish another of its subnetworks.
+///
+/// On a device that works asynchronously this is the time to submit the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubnetworkTime {
+    /// `C_j`, `g_j`, `h`, the loss and the update.
+    pub fine: Duration,
+    /// `F_{j-1}`, forward and backward.
+    pub coarse: Duration,
+}
+
+/// What differentiation gave, without an update.
+#[derive(Clone, Debug)]
+pub struct GradientReport<I, O> {
+    /// The loss of the batch.
+    pub loss: f64,
+    /// The network's output for the batch.
+    pub output: O,
+    /// The gradient of the loss with respect to every parameter, by name.
+    pub gradients: Vec<NamedTensor>,
+    /// The gradient with respect to the input; `None` where it consists of integers.
+    pub input: Option<I>,
+}
+
+/// Something that trains a parareal network and applies it.
+///
+/// All executors compute the same numbers, up to rounding.
+pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
+    /// One training step: forward, backward, and an update with this learning rate.
+    ///
+    /// # Errors
+    /// [`ExecError::LossNotFinite`], with all parameters as they were, or a worker's failure.
+    fn train_step(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        learning_rate: f64,
+    ) -> Result<StepReport<N::Output>, ExecError>;
+
+    /// Forward and backward as in a training step, running statistics included, but instead of
+    /// an update the gradients themselves.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn gradients(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+    ) -> Result<GradientReport<N::Input, N::Output>, ExecError>;
+
+    /// The output in evaluation mode.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
+
+    /// Every parameter and buffer, by name.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+
+    /// Replaces every parameter and buffer; the state of the optimizers starts anew.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
+    /// failure.
+    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+}

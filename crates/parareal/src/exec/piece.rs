@@ -1,0 +1,268 @@
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Gradients, Tensor};
+
+use super::{Loss, SubnetworkTime};
+use crate::net::{
+    Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
+};
+
+/// A module, its optimizer, and the gradients on their way from one to the other.
+pub(super) struct Trained<M> {
+    pub(super) module: M,
+    optimizer: ModuleOptimizer,
+    fresh: ModuleOptimizer,
+    pub(super) gradients: GradientsParams,
+}
+
+impl<M: Module> Trained<M> {
+    pub(super) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
+        let fresh = optimizer.clone();
+        Self { module, optimizer: fresh.clone(), fresh, gradients: GradientsParams::new() }
+    }
+
+    /// Another module in place of this one; the optimizer forgets.
+    pub(super) fn replace(&mut self, module: M) {
+        self.module = module;
+        self.optimizer = self.fresh.clone();
+        self.gradients = GradientsParams::new();
+    }
+
+    /// Applies the gradients collected since the last update.
+    pub(super) fn update(&mut self, learning_rate: f64) {
+        let gradients = std::mem::take(&mut self.gradients);
+        self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients);
+    }
+
+    /// Moves the gradients of one part of the module out of what a backward pass left.
+    pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
+        let mut collector = Collector { from, into: &mut self.gradients };
+        part(&self.module, &mut collector);
+    }
+}
+
+impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    /// The gradients collected since the last update, by name, in place of an update.
+    pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
+        named_gradients(&self.module, &std::mem::take(&mut self.gradients))
+    }
+}
+
+/// Moves the gradients of the parameters that it visits.
+pub(super) struct Collector<'a> {
+    from: &'a mut Gradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.from) {
+            self.into.register(param.id, gradient);
+        }
+    }
+}
+
+/// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
+///
+/// The methods are called in the order in which they stand here.
+pub(super) struct Piece<N: Coarsen> {
+    pub(super) trained: Trained<SubnetworkOf<N>>,
+    segment_units: usize,
+    tape: Option<Tape<N>>,
+    pub(super) time: SubnetworkTime,
+}
+
+/// What the forward pass keeps for the backward pass.
+struct Tape<N: Coarsen> {
+    /// The input, a leaf.
+    input: N::Input,
+    /// `x_j`, the end of the graph of `C_j`.
+    x: N::State,
+    segments: Vec<Segment<N::State>>,
+    /// What the next segment starts from; in the end `y_j`.
+    reached: N::State,
+    /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
+    coarse: Option<Segment<N::State>>,
+    /// `ρ_j`, then what has to flow into the next segment of the backward pass.
+    cotangent: Option<N::State>,
+    /// `ρ_{j-1}`.
+    sent: Option<N::State>,
+}
+
+/// A piece of graph with a start of its own.
+struct Segment<S> {
+    start: S,
+    end: S,
+    units: Range<usize>,
+}
+
+impl<N: Coarsen> Piece<N> {
+    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segment_units: usize) -> Self {
+        let segment_units = segment_units.max(1);
+        Self { trained, segment_units, tape: None, time: SubnetworkTime::default() }
+    }
+
+    fn module(&self) -> &SubnetworkOf<N> {
+        &self.trained.module
+    }
+
+    fn tape(&mut self) -> &mut Tape<N> {
+        self.tape.as_mut().expect("the steps of a piece are taken in order")
+    }
+
+    /// `x_j = C_j(x)`.
+    pub(super) fn start(&mut self, input: N::Input) {
+        let begun = Instant::now();
+        let input = input.leaf();
+        let x = self.module().preprocessing.forward(input.clone());
+        self.tape = Some(Tape {
+            input,
+            reached: x.clone().values(),
+            x,
+            segments: Vec::new(),
+            coarse: None,
+            cotangent: None,
+            sent: None,
+        });
+        self.time = SubnetworkTime { fine: begun.elapsed(), coarse: Duration::ZERO };
+    }
+
+    /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
+    pub(super) fn advance(&mut self) -> bool {
+        let begun = Instant::now();
+        let segment_units = self.segment_units;
+        let count = self.module().units.len();
+        let tape = self.tape();
+        let first = tape.segments.last().map_or(0, |segment| segment.units.end);
+        if first == count {
+            return false;
+        }
+        let units = first..(first + segment_units).min(count);
+        let start = tape.reached.clone().leaf();
+        let end = self.module().units[units.clone()]
+            .iter()
+            .fold(start.clone(), |state, unit| unit.forward(state));
+        let tape = self.tape();
+        tape.reached = end.clone().values();
+        tape.segments.push(Segment { start, end, units });
+        self.time.fine += begun.elapsed();
+        true
+    }
+
+    /// `U_j` from `U_{j-1}`, which the first subnetwork does not have.
+    pub(super) fn correct(&mut self, upstream: Option<N::State>) -> N::State {
+        let begun = Instant::now();
+        let y = self.tape().reached.clone();
+        let Some(upstream) = upstream else { return y };
+        let x = self.tape().x.clone().values();
+        let start = upstream.minus(x).leaf();
+        let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
+        let end = coarse.forward(start.clone());
+        let corrected = y.plus(end.clone().values());
+        self.tape().coarse = Some(Segment { start, end, units: 0..0 });
+        self.time.coarse += begun.elapsed();
+        corrected
+    }
+
+    /// The last subnetwork's output and loss, with the gradients of `h` and `ρ_N`.
+    pub(super) fn finish<L: Loss<N::Output>>(
+        &mut self,
+        corrected: N::State,
+        loss: &L,
+        target: L::Target,
+    ) -> (f64, N::Output, N::State) {
+        let begun = Instant::now();
+        let corrected = corrected.leaf();
+        let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
+        let output = h.forward(corrected.clone());
+        let loss = loss.forward(output.clone(), target);
+        let value = loss.clone().inner().into_scalar::<f64>();
+        let mut gradients = loss.backward();
+        let rho = corrected.take_gradient(&mut gradients).unwrap_or_else(|| zeros(&corrected));
+        self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
+        self.time.fine += begun.elapsed();
+        (value, output.values(), rho)
+    }
+
+    /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
+    /// has not.
+    pub(super) fn correct_backward(&mut self, rho: N::State) -> Option<N::State> {
+        let begun = Instant::now();
+        let tape = self.tape();
+        tape.cotangent = Some(rho.clone());
+        let coarse = tape.coarse.take()?;
+        let mut gradients = coarse.end.pull_back(rho);
+        let sent = gradients
+            .as_mut()
+            .and_then(|gradients| coarse.start.take_gradient(gradients))
+            .unwrap_or_else(|| zeros(&coarse.start));
+        tape.sent = Some(sent.clone());
+        if let Some(gradients) = &mut gradients {
+            self.trained.collect(|module, into| module.coarse.visit(into), gradients);
+        }
+        self.time.coarse += begun.elapsed();
+        Some(sent)
+    }
+
+    /// One segment of `g_j'(x_j)ᵀ ρ_j`, the last first; false where there is none left.
+    pub(super) fn retreat(&mut self) -> bool {
+        let begun = Instant::now();
+        let tape = self.tape();
+        let Some(segment) = tape.segments.pop() else { return false };
+        let cotangent = tape.cotangent.take().expect("the chain comes before fine work");
+        let mut gradients = segment.end.pull_back(cotangent);
+        let cotangent = gradients
+            .as_mut()
+            .and_then(|gradients| segment.start.take_gradient(gradients))
+            .unwrap_or_else(|| zeros(&segment.start));
+        tape.cotangent = Some(cotangent);
+        if let Some(gradients) = &mut gradients {
+            let units = segment.units;
+            let visit = |module: &SubnetworkOf<N>, into: &mut Collector| {
+                module.units[units.clone()].iter().for_each(|unit| unit.visit(into));
+            };
+            self.trained.collect(visit, gradients);
+        }
+        self.time.fine += begun.elapsed();
+        true
+    }
+
+    /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
+    pub(super) fn end(&mut self) -> Option<N::Input> {
+        let begun = Instant::now();
+        let tape = self.tape.take().expect("the steps of a piece are taken in order");
+        let mut cotangent = tape.cotangent.expect("the chain comes before fine work");
+        if let Some(sent) = tape.sent {
+            cotangent = cotangent.minus(sent);
+        }
+        let mut gradients = tape.x.pull_back(cotangent)?;
+        let input = tape.input.take_gradient(&mut gradients);
+        self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
+        self.time.fine += begun.elapsed();
+        input
+    }
+
+    /// Drops what a step that was abandoned has left.
+    pub(super) fn abandon(&mut self) {
+        self.tape = None;
+        self.trained.gradients = GradientsParams::new();
+    }
+
+    pub(super) fn update(&mut self, learning_rate: f64) {
+        let begun = Instant::now();
+        self.trained.update(learning_rate);
+        self.time.fine += begun.elapsed();
+    }
+}
+
+/// A cotangent where nothing depends on the leaf.
+fn zeros<S: Activation>(like: &S) -> S {
+    let values = like.clone().values();
+    values.clone().minus(values)
+}

@@ -1,0 +1,133 @@
+use std::collections::HashMap;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, TensorData};
+use rayon::ThreadPool;
+
+use super::piece::Trained;
+use super::threads::pool;
+use super::{ExecError, Executor, GradientReport, Loss, StepReport};
+use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
+
+/// The whole parareal network on one device, as one automatic differentiation graph, from the
+/// equations (2) to (4) as the paper writes them. The reference for the other executors.
+pub struct Sequential<N: Coarsen, L> {
+    pieces: Vec<Trained<SubnetworkOf<N>>>,
+    cuts: Cuts,
+    validation: Option<PararealNetwork<N>>,
+    loss: L,
+    device: Device,
+    pool: ThreadPool,
+}
+
+impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
+    /// Moves the network to `device`; `threads` cores share the work of each operation there.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads.
+    pub fn new(
+        network: PararealNetwork<N>,
+        loss: L,
+        optimizer: &ModuleOptimizer,
+        device: &Device,
+        threads: usize,
+    ) -> Result<Self, ExecError> {
+        let cuts = network.cuts().clone();
+        let subnetworks = network.into_subnetworks().into_iter();
+        Ok(Self {
+            pieces: subnetworks
+                .map(|subnetwork| Trained::new(subnetwork.fork(device), optimizer))
+                .collect(),
+            cuts,
+            validation: None,
+            loss,
+            device: device.clone(),
+            pool: pool("parareal-sequential", threads)?,
+        })
+    }
+
+    /// The network, sharing its tensors with the pieces.
+    fn network(&self) -> PararealNetwork<N> {
+        let subnetworks = self.pieces.iter().map(|piece| piece.module.clone()).collect();
+        PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
+    }
+
+    /// Forward and backward; the gradients stay with the pieces.
+    fn differentiate(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+    ) -> (f64, N::Output, Option<N::Input>) {
+        let network = self.network();
+        self.validation = None;
+        let Self { pieces, loss, device, pool, .. } = self;
+        pool.install(move || {
+            let input = input.to_device(device).leaf();
+            let output = network.forward(input.clone());
+            let loss = loss.forward(output.clone(), target.to_device(device));
+            let value = loss.clone().inner().into_scalar::<f64>();
+            let mut gradients = loss.backward();
+            let input = input.take_gradient(&mut gradients);
+            for piece in pieces {
+                piece.collect(|module, into| module.visit(into), &mut gradients);
+            }
+            (value, output.values(), input)
+        })
+    }
+}
+
+impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
+    fn train_step(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        learning_rate: f64,
+    ) -> Result<StepReport<N::Output>, ExecError> {
+        let begun = Instant::now();
+        let (loss, output, _) = self.differentiate(input, target);
+        if !loss.is_finite() {
+            for piece in &mut self.pieces {
+                piece.gradients = GradientsParams::new();
+            }
+            return Err(ExecError::LossNotFinite { loss });
+        }
+        let pieces = &mut self.pieces;
+        self.pool.install(|| pieces.iter_mut().for_each(|piece| piece.update(learning_rate)));
+        Ok(StepReport { loss, output, duration: begun.elapsed(), subnetworks: Vec::new() })
+    }
+
+    fn gradients(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+    ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
+        let (loss, output, input) = self.differentiate(input, target);
+        let gradients = self.pieces.iter_mut().flat_map(Trained::take_named_gradients).collect();
+        Ok(GradientReport { loss, output, gradients, input })
+    }
+
+    fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
+        let network = match self.validation.take() {
+            Some(network) => network,
+            None => self.network().valid(),
+        };
+        let network = self.validation.insert(network);
+        let device = &self.device;
+        Ok(self.pool.install(move || network.forward(input.to_device(device))))
+    }
+
+    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        Ok(self.network().named_tensors())
+    }
+
+    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        let loaded = self.network().load(&tensors)?.into_subnetworks();
+        for (piece, module) in self.pieces.iter_mut().zip(loaded) {
+            piece.replace(module);
+        }
+        self.validation = None;
+        Ok(())
+    }
+}

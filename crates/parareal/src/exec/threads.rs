@@ -1,0 +1,333 @@
+use std::any::Any;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, TensorData};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::control::{ThreadControl, thread_controls};
+use super::link::{ChannelLink, channel_link};
+use super::piece::{Piece, Trained};
+use super::worker::{Command, ReplyOf, Worker};
+use super::{ExecError, Executor, GradientReport, Loss, StepReport};
+use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
+
+/// How subnetworks are placed on workers, and workers on devices.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The devices, in order: the first workers get the first.
+    pub devices: Vec<Device>,
+    /// The number of workers, at most one for each subnetwork.
+    pub workers: usize,
+    /// The threads that share each operation of one worker on the CPU.
+    pub threads: usize,
+    /// Units that share one graph in the backward pass. Longer segments have less overhead,
+    /// shorter ones free memory earlier.
+    pub segment_units: usize,
+}
+
+impl Placement {
+    /// The CPU, with as many workers as the machine has cores for and as `subnetworks` can keep
+    /// busy; each has its share of the cores.
+    pub fn cpu(subnetworks: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(vec![Device::flex()], subnetworks.min(cores))
+    }
+
+    /// `workers` workers, spread over `devices` in order, with an equal share of the cores each.
+    pub fn new(devices: Vec<Device>, workers: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (cores / workers.max(1)).max(1);
+        Self { devices, workers, threads, segment_units: 4 }
+    }
+}
+
+/// Trains a parareal network with its subnetworks on parallel workers, each a thread with a
+/// device and cores of its own, for as long as this value lives.
+pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
+    workers: Vec<Handle<N, L>>,
+    replies: Receiver<(usize, Message<N>)>,
+    /// Names and shapes of all parameters and buffers.
+    layout: Vec<(String, Vec<usize>)>,
+    failure: Option<ExecError>,
+}
+
+struct Handle<N: Coarsen, L: Loss<N::Output>> {
+    commands: Option<Sender<Command<N::Input, L::Target>>>,
+    thread: Option<JoinHandle<()>>,
+    subnetworks: Range<usize>,
+}
+
+enum Message<N: Coarsen> {
+    Done(ReplyOf<N>),
+    /// It stops because another worker is gone.
+    Abandoned,
+    /// It stops by its own fault.
+    Failed(String),
+}
+
+impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
+    /// Starts the workers and hands each its subnetworks.
+    ///
+    /// # Errors
+    /// Where there are no workers, more than subnetworks, or the system gives no threads.
+    pub fn new(
+        network: PararealNetwork<N>,
+        loss: L,
+        optimizer: &ModuleOptimizer,
+        placement: &Placement,
+    ) -> Result<Self, ExecError> {
+        let count = network.subnetworks().len();
+        let Placement { workers, ref devices, threads, segment_units } = *placement;
+        if workers == 0 || workers > count || devices.is_empty() {
+            return Err(ExecError::Workers { workers, subnetworks: count });
+        }
+        let layout = network.named_tensors().into_iter().map(|tensor| {
+            let shape = tensor.data.shape().as_slice().to_vec();
+            (tensor.name, shape)
+        });
+        let (reply, replies) = channel();
+        let mut this =
+            Self { workers: Vec::new(), replies, layout: layout.collect(), failure: None };
+
+        let spread = Cuts::even(count, workers)?;
+        let mut subnetworks = network.into_subnetworks().into_iter();
+        let mut upstream = None;
+        for (index, control) in thread_controls(workers).into_iter().enumerate() {
+            let device = &devices[index * devices.len() / workers];
+            let own = spread.units_of(index);
+            let pieces = subnetworks
+                .by_ref()
+                .take(own.len())
+                .map(|module| Trained::new(module.fork(device), optimizer))
+                .map(|trained| Piece::new(trained, segment_units))
+                .collect();
+            let (down, next) = if index + 1 < workers {
+                let (down, next) = channel_link();
+                (Some(down), Some(next))
+            } else {
+                (None, None)
+            };
+            let worker = Worker {
+                pieces,
+                loss: loss.clone(),
+                device: device.clone(),
+                upstream: std::mem::replace(&mut upstream, next),
+                downstream: down,
+                control,
+                last: workers - 1,
+                validation: None,
+            };
+            this.spawn(index, own, worker, reply.clone(), threads)?;
+        }
+        Ok(this)
+    }
+
+    fn spawn(
+        &mut self,
+        index: usize,
+        subnetworks: Range<usize>,
+        worker: ThreadWorker<N, L>,
+        reply: Sender<(usize, Message<N>)>,
+        threads: usize,
+    ) -> Result<(), ExecError> {
+        let name = format!("parareal-{}", index + 1);
+        let pool = pool(&name, threads)?;
+        let (commands, inbox) = channel();
+        // The worker lives inside its pool, so that every operation finds its own cores.
+        let life = move || pool.install(move || serve(worker, index, &inbox, &reply));
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(life)
+            .map_err(|error| ExecError::Spawn(error.to_string()))?;
+        let (commands, thread) = (Some(commands), Some(thread));
+        self.workers.push(Handle { commands, thread, subnetworks });
+        Ok(())
+    }
+
+    /// Gives all workers the same command and gathers their replies, in their order.
+    fn order(
+        &mut self,
+        command: impl Fn() -> Command<N::Input, L::Target>,
+    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
+        if let Some(failure) = &self.failure {
+            return Err(ExecError::Stopped(Box::new(failure.clone())));
+        }
+        for worker in &self.workers {
+            if let Some(commands) = &worker.commands {
+                // A worker that is gone has left a message that says so.
+                let _ = commands.send(command());
+            }
+        }
+        let mut replies: Vec<_> = self.workers.iter().map(|_| None).collect();
+        let mut failed = None;
+        for _ in 0..self.workers.len() {
+            let Ok((index, message)) = self.replies.recv() else { break };
+            match message {
+                Message::Done(reply) => replies[index] = Some(reply),
+                Message::Abandoned => {}
+                Message::Failed(message) => {
+                    failed.get_or_insert((index, message));
+                }
+            }
+        }
+        match replies.into_iter().collect() {
+            Some(replies) => Ok(replies),
+            None => Err(self.fail(failed)),
+        }
+    }
+
+    /// Ends all workers after one has failed.
+    fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
+        self.stop();
+        let (index, message) = failed.unwrap_or((0, "it ended without a word".into()));
+        let subnetworks = &self.workers[index].subnetworks;
+        let failure = ExecError::Worker {
+            worker: index + 1,
+            first: subnetworks.start + 1,
+            last: subnetworks.end,
+            message,
+        };
+        self.failure = Some(failure.clone());
+        failure
+    }
+
+    fn stop(&mut self) {
+        for worker in &mut self.workers {
+            worker.commands = None;
+        }
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // A worker catches its panics and has reported them.
+            let _ = thread.join();
+        }
+    }
+
+    /// Runs a step on all workers; the output is the last one's.
+    fn step(
+        &mut self,
+        input: &N::Input,
+        target: &L::Target,
+        learning_rate: Option<f64>,
+    ) -> Result<(Vec<ReplyOf<N>>, f64, N::Output), ExecError> {
+        let mut replies = self.order(|| Command::Step {
+            input: input.clone(),
+            target: target.clone(),
+            learning_rate,
+        })?;
+        let last = replies.last_mut().expect("there is a worker");
+        let loss = last.loss;
+        let output = last.output.take().expect("the last worker gives the output");
+        Ok((replies, loss, output))
+    }
+}
+
+impl<N, L> Executor<N, L> for Threads<N, L>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+{
+    fn train_step(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        learning_rate: f64,
+    ) -> Result<StepReport<N::Output>, ExecError> {
+        let begun = Instant::now();
+        let (replies, loss, output) = self.step(&input, &target, Some(learning_rate))?;
+        if !loss.is_finite() {
+            return Err(ExecError::LossNotFinite { loss });
+        }
+        let subnetworks = replies.into_iter().flat_map(|reply| reply.times).collect();
+        Ok(StepReport { loss, output, duration: begun.elapsed(), subnetworks })
+    }
+
+    fn gradients(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+    ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
+        let (mut replies, loss, output) = self.step(&input, &target, None)?;
+        let parts = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
+        let device = input.device();
+        let input = parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
+        let gradients = replies.into_iter().flat_map(|reply| reply.tensors).collect();
+        Ok(GradientReport { loss, output, gradients, input })
+    }
+
+    fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
+        let replies = self.order(|| Command::Infer { input: input.clone() })?;
+        let output = replies.into_iter().next_back().and_then(|reply| reply.output);
+        Ok(output.expect("the last worker gives the output"))
+    }
+
+    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::Read)?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        for (name, shape) in &self.layout {
+            crate::net::find_tensor(&tensors, name, shape)?;
+        }
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
+        Ok(())
+    }
+}
+
+impl<N: Coarsen, L: Loss<N::Output>> Drop for Threads<N, L> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type ThreadWorker<N, L> =
+    Worker<N, L, ChannelLink<<N as crate::net::FeedForward>::State>, ThreadControl>;
+
+/// The life of a worker's thread: one command after the other, until there are no more or it
+/// cannot go on. Its links and its control end with it, which ends the waiting of the others.
+fn serve<N: Coarsen, L: Loss<N::Output>>(
+    mut worker: ThreadWorker<N, L>,
+    index: usize,
+    inbox: &Receiver<Command<N::Input, L::Target>>,
+    replies: &Sender<(usize, Message<N>)>,
+) {
+    while let Ok(command) = inbox.recv() {
+        // After a panic the worker is dropped and never looked at again.
+        let message = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
+            Ok(Ok(reply)) => Message::Done(reply),
+            Ok(Err(_)) => Message::Abandoned,
+            Err(panic) => Message::Failed(panic_message(&*panic)),
+        };
+        let done = matches!(message, Message::Done(_));
+        if !done {
+            drop(worker);
+            let _ = replies.send((index, message));
+            return;
+        }
+        let _ = replies.send((index, message));
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it panicked".into())
+}
+
+/// A pool of threads for one worker's operations.
+pub(super) fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
+    let name = name.to_string();
+    ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(move |thread| format!("{name}.{thread}"))
+        .build()
+        .map_err(|error| ExecError::Spawn(error.to_string()))
+}

@@ -1,0 +1,256 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, TensorData};
+
+use super::piece::Piece;
+use super::{Control, Disconnected, Link, Loss, SubnetworkTime};
+use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
+
+/// What a worker is told to do; all workers are told the same.
+pub(super) enum Command<I, T> {
+    /// A training step; without a learning rate the gradients are handed out instead of applied.
+    Step { input: I, target: T, learning_rate: Option<f64> },
+    /// The output in evaluation mode.
+    Infer { input: I },
+    /// Every parameter and buffer.
+    Read,
+    /// New values for every parameter and buffer.
+    Write { tensors: Arc<HashMap<String, TensorData>> },
+}
+
+/// What a worker did.
+pub(super) struct Reply<I, O> {
+    /// The loss, as known to all.
+    pub(super) loss: f64,
+    /// The network's output, from the last worker.
+    pub(super) output: Option<O>,
+    /// Gradients, or parameters and buffers.
+    pub(super) tensors: Vec<NamedTensor>,
+    /// This worker's subnetworks' parts of the gradient with respect to the input.
+    pub(super) inputs: Vec<I>,
+    /// How this worker's subnetworks spent the step.
+    pub(super) times: Vec<SubnetworkTime>,
+}
+
+impl<I, O> Default for Reply<I, O> {
+    fn default() -> Self {
+        Self { loss: 0.0, output: None, tensors: vec![], inputs: vec![], times: vec![] }
+    }
+}
+
+/// The reply of a worker in the network `N`.
+pub(super) type ReplyOf<N> =
+    Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;
+
+/// One device with the consecutive subnetworks that it holds and the links to its neighbours.
+pub(super) struct Worker<N: Coarsen, L, K, C> {
+    pub(super) pieces: Vec<Piece<N>>,
+    pub(super) loss: L,
+    pub(super) device: Device,
+    pub(super) upstream: Option<K>,
+    pub(super) downstream: Option<K>,
+    pub(super) control: C,
+    /// Which worker is the last.
+    pub(super) last: usize,
+    /// The subnetworks in evaluation mode, until the next training step.
+    pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
+}
+
+impl<N, L, K, C> Worker<N, L, K, C>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    K: Link<N::State>,
+    C: Control,
+{
+    pub(super) fn run(
+        &mut self,
+        command: Command<N::Input, L::Target>,
+    ) -> Result<ReplyOf<N>, Disconnected> {
+        match command {
+            Command::Step { input, target, learning_rate } => {
+                self.step(input, target, learning_rate)
+            }
+            Command::Infer { input } => self.infer(input),
+            Command::Read => {
+                let modules = self.pieces.iter().map(|piece| &piece.trained.module);
+                let tensors = modules.flat_map(|module| module.named_tensors()).collect();
+                Ok(Reply { tensors, ..Reply::default() })
+            }
+            Command::Write { tensors } => {
+                self.validation = None;
+                for piece in &mut self.pieces {
+                    let loaded = piece.trained.module.clone().load(&tensors);
+                    piece.trained.replace(loaded.expect("checked before it was sent"));
+                }
+                Ok(Reply::default())
+            }
+        }
+    }
+
+    /// The program of a training step.
+    fn step(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        learning_rate: Option<f64>,
+    ) -> Result<ReplyOf<N>, Disconnected> {
+        self.validation = None;
+        let corrected = self.forward(input)?;
+
+        let mut reply = Reply::default();
+        let mut shared_loss = [0.0];
+        let finished = match corrected {
+            Some(corrected) => {
+                let target = target.to_device(&self.device);
+                let last = self.pieces.last_mut().expect("a worker holds a piece");
+                let (loss, output, rho) = last.finish(corrected, &self.loss, target);
+                reply.output = Some(output);
+                // Known to all before anyone differentiates: a loss that is not finite ends the
+                // step everywhere.
+                shared_loss = [loss];
+                Some(rho)
+            }
+            None => None,
+        };
+        self.control.broadcast(self.last, &mut shared_loss)?;
+        reply.loss = shared_loss[0];
+        if learning_rate.is_some() && !reply.loss.is_finite() {
+            self.forget();
+            return Ok(reply);
+        }
+
+        let rho = match finished {
+            Some(rho) => rho,
+            None => self.receive_downstream()?,
+        };
+        reply.inputs = self.backward(rho)?;
+
+        match learning_rate {
+            Some(rate) => self.pieces.iter_mut().for_each(|piece| piece.update(rate)),
+            None => {
+                let pieces = self.pieces.iter_mut();
+                reply.tensors =
+                    pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
+            }
+        }
+        reply.times = self.pieces.iter().map(|piece| piece.time).collect();
+        Ok(reply)
+    }
+
+    /// Fine work and the chain, the chain first whenever it can go on. Gives `U_N` on the last
+    /// worker; on the others it is on its way downstream.
+    fn forward(&mut self, input: N::Input) -> Result<Option<N::State>, Disconnected> {
+        let input = input.to_device(&self.device);
+        let mut chain = Chain { next: 0, value: None };
+        for fine in 0..self.pieces.len() {
+            self.pieces[fine].start(input.clone());
+            while self.pieces[fine].advance() {
+                self.follow_chain(&mut chain, fine, false)?;
+            }
+            self.follow_chain(&mut chain, fine + 1, false)?;
+        }
+        self.follow_chain(&mut chain, self.pieces.len(), true)?;
+        Ok(chain.value)
+    }
+
+    /// Takes the chain through the pieces before `ready`, whose `y_j` are known, as far as it has
+    /// come; where `wait` is set, to the end.
+    fn follow_chain(
+        &mut self,
+        chain: &mut Chain<N::State>,
+        ready: usize,
+        wait: bool,
+    ) -> Result<(), Disconnected> {
+        while chain.next < ready {
+            if chain.next == 0
+                && chain.value.is_none()
+                && let Some(link) = &mut self.upstream
+            {
+                let received = match wait {
+                    true => Some(link.receive()?),
+                    false => link.try_receive()?,
+                };
+                let Some(received) = received else { return Ok(()) };
+                chain.value = Some(received.to_device(&self.device));
+            }
+            let corrected = self.pieces[chain.next].correct(chain.value.take());
+            chain.next += 1;
+            match &mut self.downstream {
+                Some(link) if chain.next == self.pieces.len() => link.send(corrected)?,
+                _ => chain.value = Some(corrected),
+            }
+        }
+        Ok(())
+    }
+
+    /// The chain backward, its cotangent sent upstream before any fine work, then the fine work.
+    fn backward(&mut self, rho: N::State) -> Result<Vec<N::Input>, Disconnected> {
+        let mut rho = Some(rho);
+        for piece in self.pieces.iter_mut().rev() {
+            rho = rho.and_then(|rho| piece.correct_backward(rho));
+        }
+        if let (Some(link), Some(rho)) = (&mut self.upstream, rho) {
+            link.send(rho)?;
+        }
+        let mut inputs = Vec::new();
+        for piece in &mut self.pieces {
+            while piece.retreat() {}
+            inputs.extend(piece.end());
+        }
+        Ok(inputs)
+    }
+
+    fn receive_downstream(&mut self) -> Result<N::State, Disconnected> {
+        let link = self.downstream.as_mut().expect("all but the last have one downstream");
+        Ok(link.receive()?.to_device(&self.device))
+    }
+
+    /// Drops what an abandoned step has left.
+    fn forget(&mut self) {
+        for piece in &mut self.pieces {
+            piece.abandon();
+        }
+    }
+
+    fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
+        let input = input.to_device(&self.device);
+        let modules = self
+            .validation
+            .get_or_insert_with(|| self.pieces.iter().map(|p| p.trained.module.valid()).collect());
+        let fine: VecDeque<_> = modules
+            .iter()
+            .map(|module| {
+                let x = module.preprocessing.forward(input.clone());
+                let y = module.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
+                (x, y)
+            })
+            .collect();
+        let mut chain = match &mut self.upstream {
+            Some(link) => Some(link.receive()?.to_device(&self.device)),
+            None => None,
+        };
+        for (module, (x, y)) in modules.iter().zip(fine) {
+            chain = Some(match (chain, &module.coarse) {
+                (Some(upstream), Some(coarse)) => y.plus(coarse.forward(upstream.minus(x))),
+                _ => y,
+            });
+        }
+        let mut reply = Reply::default();
+        let last = modules.last().and_then(|module| module.postprocessing.as_ref());
+        match (&mut self.downstream, chain, last) {
+            (Some(link), Some(chain), _) => link.send(chain)?,
+            (None, Some(chain), Some(h)) => reply.output = Some(h.forward(chain)),
+            _ => {}
+        }
+        Ok(reply)
+    }
+}
+
+/// How far the chain has come within a worker: `U` before the piece `next`.
+struct Chain<S> {
+    next: usize,
+    value: Option<S>,
+}
