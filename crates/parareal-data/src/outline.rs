@@ -8,6 +8,9 @@
 pub const CLASS_NAMES: [&str; 10] =
     ["disc", "ring", "square", "frame", "triangle", "plus", "star", "crescent", "bars", "arrow"];
 
+/// The greatest distance of a point of any shape from the origin.
+pub(crate) const REACH: f32 = 1.35;
+
 /// The directions to the five tips of a star: cosines and sines of multiples of 72 degrees.
 const TIPS: [[f32; 2]; 5] = [
     [1.0, 0.0],
@@ -68,24 +71,23 @@ mod tests {
 
     #[test]
     fn shapes_are_of_similar_size() {
-        for class in 0..CLASS_NAMES.len() {
+        for (class, name) in CLASS_NAMES.into_iter().enumerate() {
             let (share, farthest) = extent(class);
-            assert!((0.08..0.35).contains(&share), "{}: share {share}", CLASS_NAMES[class]);
-            assert!((0.9..1.35).contains(&farthest), "{}: {farthest}", CLASS_NAMES[class]);
+            assert!((0.08..0.35).contains(&share), "{name}: share {share}");
+            assert!((0.9..REACH).contains(&farthest), "{name}: {farthest}");
         }
     }
 
     #[test]
     fn no_two_shapes_are_alike() {
-        for one in 0..CLASS_NAMES.len() {
-            for other in 0..one {
-                let different = (0..900)
-                    .map(|point| {
-                        ((point % 30) as f32 / 15.0 - 1.0, (point / 30) as f32 / 15.0 - 1.0)
-                    })
-                    .filter(|&(u, v)| covers(one, u, v) != covers(other, u, v))
-                    .count();
-                assert!(different > 90, "{} {}", CLASS_NAMES[one], CLASS_NAMES[other]);
+        let points: Vec<(f32, f32)> = (0..900)
+            .map(|point| ((point % 30) as f32 / 15.0 - 1.0, (point / 30) as f32 / 15.0 - 1.0))
+            .collect();
+        for (one, name) in CLASS_NAMES.into_iter().enumerate() {
+            for (other, other_name) in CLASS_NAMES.into_iter().enumerate().take(one) {
+                let different = |&&(u, v): &&(f32, f32)| covers(one, u, v) != covers(other, u, v);
+                let count = points.iter().filter(different).count();
+                assert!(count > 90, "{name} and {other_name} differ in {count} points");
             }
         }
     }

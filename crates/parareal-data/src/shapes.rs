@@ -39,10 +39,10 @@ pub const SIDE: usize = 32;
 pub const IMAGE_LEN: usize = 3 * SIDE * SIDE;
 
 /// Mean of each channel of the default training images.
-const MEAN: [f32; 3] = [0.498_231_98, 0.498_985_38, 0.499_217_33];
+const MEAN: [f32; 3] = [0.498_231_95, 0.498_985_35, 0.499_217_36];
 
 /// Standard deviation of each channel of the default training images.
-const DEVIATION: [f32; 3] = [0.287_840_43, 0.293_389_95, 0.286_166_94];
+const DEVIATION: [f32; 3] = [0.287_840_25, 0.293_389_6, 0.286_166_55];
 
 /// The part of the set that an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn paint_shape(stream: &mut Stream, canvas: &mut Canvas, class: usize, colour: C
     let mut place = || middle + stream.between(-slack, slack);
     let [x0, y0] = [place(), place()];
     let [cosine, sine] = stream.direction();
-    canvas.paint([x0, y0], 1.3 * radius, colour, |x, y| {
+    canvas.paint([x0, y0], outline::REACH * radius, colour, |x, y| {
         let (x, y) = ((x - x0) / radius, (y - y0) / radius);
         outline::covers(class, cosine * x + sine * y, cosine * y - sine * x)
     });

@@ -7,8 +7,9 @@
 
 use std::path::PathBuf;
 
-use parareal_data::{DataError, Dataset, DatasetName, FileFault, ImageSet};
-use parareal_data::{LoadOptions, Normalization};
+use parareal_data::{
+    DataError, Dataset, DatasetName, FileFault, ImageSet, LoadOptions, Normalization,
+};
 
 /// The canonical data set, or nothing where its files are absent; any other fault is a failure.
 fn mnist() -> Option<Dataset> {
@@ -50,6 +51,5 @@ fn the_canonical_files_are_read_in_full() {
     }
     assert_eq!(train.labels()[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
     assert_eq!(test.labels()[..5], [7, 2, 1, 0, 4]);
-    // Any accident with the order of rows or of images would show here.
     assert_eq!(normalization, Normalization::measured(&train).unwrap());
 }

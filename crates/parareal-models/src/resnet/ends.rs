@@ -1,0 +1,88 @@
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
+use parareal::net::{Init, Map, ShapeError};
+
+use super::unit::image;
+use crate::layers::{BatchNorm, Conv2d};
+
+/// `C_j`: for `j = 1` a 3×3 convolution; for an interface, max pooling (3×3, stride 2, padding 1)
+/// as often as the image size asks, then a 1×1 convolution.
+#[derive(Module, Debug)]
+pub struct Preprocessing {
+    conv: Conv2d,
+    poolings: usize,
+}
+
+impl Preprocessing {
+    /// `C_1`.
+    pub fn first(from: usize, to: usize, init: &Init) -> Self {
+        Self { conv: Conv2d::new(from, to, 3, 1, &init.scope("conv")), poolings: 0 }
+    }
+
+    /// `C_j` for `j > 1`.
+    pub fn interface(from: usize, to: usize, poolings: usize, init: &Init) -> Self {
+        Self { conv: Conv2d::new(from, to, 1, 1, &init.scope("conv")), poolings }
+    }
+}
+
+impl Map<Tensor<4>, Tensor<4>> for Preprocessing {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let pooled = (0..self.poolings).fold(input, |image, _| {
+            max_pool2d(image, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+        });
+        self.conv.forward(pooled)
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+        let size = |size| (0..self.poolings).fold(size, |size: usize, _| size.div_ceil(2));
+        let [height, width] = image(input, self.conv.channels_in())?;
+        Ok(vec![self.conv.channels_out(), size(height), size(width)])
+    }
+}
+
+/// `h`: batch normalization, ReLU, the mean over all pixels, and a linear map to class scores.
+#[derive(Module, Debug)]
+pub struct Head {
+    norm: BatchNorm,
+    linear: Linear,
+}
+
+/// A linear map in PyTorch's layout.
+#[derive(Module, Debug)]
+struct Linear {
+    /// `[classes, channels]`.
+    weight: Param<Tensor<2>>,
+    /// `[classes]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl Head {
+    /// Weight and bias are distributed evenly within `1 / √channels`, as PyTorch's are.
+    pub fn new(channels: usize, classes: usize, init: &Init) -> Self {
+        let bound = (channels as f64).sqrt().recip();
+        let scope = init.scope("linear");
+        Self {
+            norm: BatchNorm::new(channels, &init.scope("norm")),
+            linear: Linear {
+                weight: scope.uniform("weight", [classes, channels], bound),
+                bias: scope.uniform("bias", [classes], bound),
+            },
+        }
+    }
+}
+
+impl Map<Tensor<4>, Tensor<2>> for Head {
+    fn forward(&self, input: Tensor<4>) -> Tensor<2> {
+        let activated = relu(self.norm.forward(input));
+        let pooled: Tensor<2> = activated.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2);
+        pooled.matmul(self.linear.weight.val().transpose()) + self.linear.bias.val().unsqueeze()
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+        image(input, self.norm.channels())?;
+        Ok(vec![self.linear.bias.shape()[0]])
+    }
+}

@@ -1,0 +1,17 @@
+//! The pre-activation bottleneck ResNet for 32×32 images (depth 9n+2) and its parareal form, as
+//! in the paper's section 4.
+//!
+//! Three stages of `n` residual units each, of 64, 128 and 256 channels at 32×32, 16×16 and 8×8
+//! pixels; `n = 111` is ResNet-1001. See [`ResNet`].
+
+mod coarse;
+mod config;
+mod ends;
+mod summary;
+mod unit;
+
+pub use coarse::{Coarse, CoarseChoice, CoarseKind, UnitKind};
+pub use config::{ResNet, ResNetError};
+pub use ends::{Head, Preprocessing};
+pub use summary::{ParameterCounts, Summary};
+pub use unit::ResidualUnit;

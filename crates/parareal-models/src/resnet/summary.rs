@@ -1,0 +1,105 @@
+use burn::module::Module;
+use burn::tensor::Device;
+use parareal::net::{Cuts, Init, NetError, build_subnetwork};
+use serde::Serialize;
+
+use super::{CoarseChoice, ResNet};
+
+/// What a parareal ResNet consists of.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The network's name, say `resnet-1001`.
+    pub network: String,
+    /// The number of classes.
+    pub classes: usize,
+    /// The number of subnetworks, `N`.
+    pub subnetworks: usize,
+    /// Where it is cut: units before each interface.
+    pub cuts: Vec<usize>,
+    /// Units of each subnetwork.
+    pub units: Vec<usize>,
+    /// What the coarse networks consist of, for each interface.
+    pub coarse: Vec<CoarseChoice>,
+    /// How many parameters there are, and where.
+    pub parameters: ParameterCounts,
+}
+
+/// Numbers of parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParameterCounts {
+    /// The network before it was cut.
+    pub original: usize,
+    /// All `C_j`.
+    pub preprocessing: usize,
+    /// Each `g_j`.
+    pub per_subnetwork: Vec<usize>,
+    /// All `F_j`.
+    pub coarse: usize,
+    /// `h`.
+    pub postprocessing: usize,
+    /// The parareal network.
+    pub total: usize,
+}
+
+impl Summary {
+    /// Counts what the network has when it is cut like this, one subnetwork at a time.
+    ///
+    /// # Errors
+    /// Where the cuts are for another network.
+    pub fn new(net: &ResNet, cuts: &Cuts) -> Result<Self, NetError> {
+        let init = Init::new(0, &Device::flex());
+        let mut counts = ParameterCounts {
+            original: 0,
+            preprocessing: 0,
+            per_subnetwork: Vec::new(),
+            coarse: 0,
+            postprocessing: 0,
+            total: 0,
+        };
+        for index in 0..cuts.subnetworks() {
+            let piece = build_subnetwork(net, cuts, index, &init)?;
+            let preprocessing = trainable(&piece.preprocessing);
+            let units = trainable(&piece.units);
+            let postprocessing = trainable(&piece.postprocessing);
+            counts.original += units + postprocessing;
+            if index == 0 {
+                counts.original += preprocessing;
+            }
+            counts.preprocessing += preprocessing;
+            counts.per_subnetwork.push(units);
+            counts.coarse += trainable(&piece.coarse);
+            counts.postprocessing += postprocessing;
+        }
+        counts.total = counts.preprocessing
+            + counts.per_subnetwork.iter().sum::<usize>()
+            + counts.coarse
+            + counts.postprocessing;
+        Ok(Self {
+            network: format!("resnet-{}", net.depth()),
+            classes: net.classes(),
+            subnetworks: cuts.subnetworks(),
+            cuts: cuts.positions().to_vec(),
+            units: (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).collect(),
+            coarse: cuts.interfaces().map(|interface| net.coarse_choice(&interface)).collect(),
+            parameters: counts,
+        })
+    }
+}
+
+/// Parameters of a module, running statistics not counted.
+fn trainable<M: Module>(module: &M) -> usize {
+    use burn::module::{ModuleVisitor, Param};
+    use burn::tensor::Tensor;
+
+    struct Count(usize);
+    impl ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.is_require_grad() {
+                self.0 += param.shape().num_elements();
+            }
+        }
+    }
+    let mut count = Count(0);
+    module.visit(&mut count);
+    count.0
+}

@@ -1,0 +1,95 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use parareal::net::{Init, Map, ShapeError};
+
+use crate::layers::{BatchNorm, Conv2d};
+
+/// A pre-activation residual unit: convolutions, each behind batch normalization and ReLU, added
+/// to the input, or where the shape changes to a 1×1 convolution of the activated input.
+#[derive(Module, Debug)]
+pub struct ResidualUnit {
+    norm1: BatchNorm,
+    conv1: Conv2d,
+    norm2: BatchNorm,
+    conv2: Conv2d,
+    norm3: Option<BatchNorm>,
+    conv3: Option<Conv2d>,
+    projection: Option<Conv2d>,
+}
+
+impl ResidualUnit {
+    /// The unit of the fine network: 1×1, 3×3 (with the stride) and 1×1 convolutions, the middle
+    /// one on a quarter of the output's channels.
+    pub fn bottleneck(from: usize, to: usize, stride: usize, init: &Init) -> Self {
+        let narrow = to / 4;
+        let conv = |name, from, to, kernel, stride| {
+            Conv2d::new(from, to, kernel, stride, &init.scope(name))
+        };
+        let norm = |name, channels| BatchNorm::new(channels, &init.scope(name));
+        Self {
+            norm1: norm("norm1", from),
+            conv1: conv("conv1", from, narrow, 1, 1),
+            norm2: norm("norm2", narrow),
+            conv2: conv("conv2", narrow, narrow, 3, stride),
+            norm3: Some(norm("norm3", narrow)),
+            conv3: Some(conv("conv3", narrow, to, 1, 1)),
+            projection: projection(from, to, stride, init),
+        }
+    }
+
+    /// The paper's coarse unit: two 3×3 convolutions, the first with the stride.
+    pub fn basic(from: usize, to: usize, stride: usize, init: &Init) -> Self {
+        Self {
+            norm1: BatchNorm::new(from, &init.scope("norm1")),
+            conv1: Conv2d::new(from, to, 3, stride, &init.scope("conv1")),
+            norm2: BatchNorm::new(to, &init.scope("norm2")),
+            conv2: Conv2d::new(to, to, 3, 1, &init.scope("conv2")),
+            norm3: None,
+            conv3: None,
+            projection: projection(from, to, stride, init),
+        }
+    }
+
+    fn convolutions(&self) -> impl Iterator<Item = &Conv2d> {
+        [&self.conv1, &self.conv2].into_iter().chain(&self.conv3)
+    }
+}
+
+fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv2d> {
+    (from != to || stride != 1).then(|| Conv2d::new(from, to, 1, stride, &init.scope("projection")))
+}
+
+impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let activated = relu(self.norm1.forward(input.clone()));
+        let skip = match &self.projection {
+            Some(projection) => projection.forward(activated.clone()),
+            None => input,
+        };
+        let mut state = self.conv1.forward(activated);
+        state = self.conv2.forward(relu(self.norm2.forward(state)));
+        if let (Some(norm), Some(conv)) = (&self.norm3, &self.conv3) {
+            state = conv.forward(relu(norm.forward(state)));
+        }
+        skip + state
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+        let [height, width] = image(input, self.norm1.channels())?;
+        let size = |size| self.convolutions().fold(size, |size, conv| conv.output_size(size));
+        let to = self.conv3.as_ref().unwrap_or(&self.conv2).channels_out();
+        Ok(vec![to, size(height), size(width)])
+    }
+}
+
+/// Height and width of an image with so many channels.
+pub(super) fn image(shape: &[usize], channels: usize) -> Result<[usize; 2], ShapeError> {
+    match *shape {
+        [found, height, width] if found == channels => Ok([height, width]),
+        _ => Err(ShapeError {
+            expected: format!("an image of {channels} channels"),
+            found: shape.to_vec(),
+        }),
+    }
+}
