@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn values(init: &Init, name: &str) -> Vec<f64> {
-        init.normal(name, [64], 1.0).val().into_data().convert::<f64>().into_vec().unwrap()
+        init.normal(name, [64], 1.0).val().into_data().convert::<f64>().try_into_vec().unwrap()
     }
 
     #[test]

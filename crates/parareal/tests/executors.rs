@@ -1,0 +1,165 @@
+//! The executors compute the same step, and fail as one.
+
+mod common;
+
+use std::time::Duration;
+
+use burn::tensor::{DType, Device, Tensor};
+use common::{DenseNet, assert_executors_agree, batch, executors, init, sgd};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads};
+use parareal::net::{Cuts, PararealNetwork};
+
+fn dimensions() -> Vec<usize> {
+    vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
+}
+
+#[test]
+fn threads_and_sequential_agree() {
+    for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::F64, 1e-10)] {
+        for seed in 1..=3 {
+            for subnetworks in [1, 2, 3, 4, 6] {
+                for workers in 1..=subnetworks {
+                    let net = DenseNet::residual(dimensions());
+                    let cuts = Cuts::even(10, subnetworks).unwrap();
+                    let (mut sequential, mut threads) =
+                        executors(&net, &cuts, &init(seed, dtype), workers);
+                    let batch = |step| batch(100 * seed + step, 12, dtype);
+                    assert_executors_agree(&mut sequential, &mut threads, batch, tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 4).unwrap();
+    let (_, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
+    let (input, labels) = batch(1, 5, DType::F64);
+    let report = threads.gradients(input.clone(), labels.clone()).unwrap();
+    let gradient = report.input.unwrap().into_data().try_into_vec::<f64>().unwrap();
+    let values = input.clone().into_data().try_into_vec::<f64>().unwrap();
+    let step = 1e-6;
+    for (entry, &expected) in gradient.iter().enumerate() {
+        let mut loss = |shift: f64| {
+            let mut values = values.clone();
+            values[entry] += shift;
+            let data = burn::tensor::TensorData::new(values, input.dims());
+            let moved = Tensor::from_data(data, (&Device::flex(), DType::F64));
+            threads.gradients(moved, labels.clone()).unwrap().loss
+        };
+        let difference = (loss(step) - loss(-step)) / (2.0 * step);
+        assert!((difference - expected).abs() < 1e-8, "entry {entry}: {difference} {expected}");
+    }
+}
+
+#[test]
+fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
+    for (panicking_unit, worker) in [(0, 1), (5, 2), (9, 3)] {
+        let mut net = DenseNet::residual(dimensions());
+        net.panics = Some(panicking_unit);
+        let cuts = Cuts::even(10, 3).unwrap();
+        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+        let placement = Placement::new(vec![Device::flex()], 3);
+        let mut threads = Threads::new(network, CrossEntropy, &sgd(), &placement).unwrap();
+        let (input, labels) = batch(1, 5, DType::F32);
+        let error = threads.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
+        let message = "this unit panics".to_string();
+        let (first, last) = (worker, worker);
+        let expected = ExecError::Worker { worker, first, last, message };
+        assert_eq!(error, expected);
+        let stopped = ExecError::Stopped(Box::new(expected));
+        assert_eq!(threads.train_step(input.clone(), labels, 0.1).unwrap_err(), stopped);
+        assert_eq!(threads.infer(input).unwrap_err(), stopped);
+    }
+}
+
+#[test]
+fn no_thread_outlives_its_executor() {
+    // Only threads of this test carry such a long segment name; count them by name.
+    let alive = || {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            .filter(|name| name.starts_with("parareal-9"))
+            .count()
+    };
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 10).unwrap();
+    let (_, threads) = executors(&net, &cuts, &init(1, DType::F32), 10);
+    let during = alive();
+    drop(threads);
+    // A pool's threads end soon after it.
+    let ended = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        alive() == 0
+    });
+    assert!(ended, "{during} threads during, {} after", alive());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_updates_nobody() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
+    let (input, labels) = batch(1, 5, DType::F32);
+    let broken = input.clone().mul_scalar(f32::NAN);
+    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
+    for executor in executors {
+        let before = executor.named_tensors().unwrap();
+        let error = executor.train_step(broken.clone(), labels.clone(), 0.1).unwrap_err();
+        assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()));
+        let after = executor.named_tensors().unwrap();
+        common::assert_all_close(&after, &before, 0.0, "weights");
+        // And training goes on.
+        assert!(executor.train_step(input.clone(), labels.clone(), 0.1).unwrap().loss.is_finite());
+    }
+}
+
+#[test]
+fn loaded_weights_are_those_that_are_used() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (mut source, _) = executors(&net, &cuts, &init(1, DType::F32), 1);
+    let (mut sequential, mut threads) = executors(&net, &cuts, &init(2, DType::F32), 2);
+    let (input, _) = batch(1, 5, DType::F32);
+    let expected = source.infer(input.clone()).unwrap().into_data();
+    let tensors = source.named_tensors().unwrap();
+    let tensors: std::collections::HashMap<_, _> =
+        tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
+    for executor in executors {
+        executor.infer(input.clone()).unwrap();
+        assert!(executor.load(Default::default()).is_err());
+        executor.load(tensors.clone()).unwrap();
+        let found = executor.infer(input.clone()).unwrap().into_data();
+        common::assert_close(&found, &expected, 1e-6, "output");
+    }
+}
+
+#[test]
+fn times_of_subnetworks_fit_into_the_step() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 4).unwrap();
+    let (_, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 2);
+    let (input, labels) = batch(1, 50, DType::F32);
+    let report = threads.train_step(input, labels, 0.1).unwrap();
+    assert_eq!(report.subnetworks.len(), 4);
+    for (index, time) in report.subnetworks.iter().enumerate() {
+        assert!(time.fine > Duration::ZERO && time.fine + time.coarse < report.duration);
+        assert_eq!(time.coarse > Duration::ZERO, index > 0);
+    }
+}
+
+#[test]
+fn impossible_numbers_of_workers_are_refused() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    for workers in [0, 4] {
+        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+        let placement = Placement::new(vec![Device::flex()], workers);
+        let refused = Threads::new(network, CrossEntropy, &sgd(), &placement).map(|_| ());
+        assert_eq!(refused.unwrap_err(), ExecError::Workers { workers, subnetworks: 3 });
+    }
+}
