@@ -5,6 +5,7 @@ mod common;
 
 use burn::tensor::DType;
 use common::{DenseNet, assert_close, batch, init};
+use parareal::exec::{CrossEntropy, Executor, Loss};
 use parareal::net::{Cuts, Init, PararealNetwork};
 
 /// Seven units through spaces of different dimension.
@@ -70,6 +71,24 @@ fn the_equations_and_the_chain_of_neighbours_agree() {
             let changed = common::relative_difference(&forward, &serial) > 1e-3;
             assert_eq!(changed, !whole, "{what}");
         }
+    }
+}
+
+#[test]
+fn gradients_of_the_equations_are_those_of_the_executors() {
+    let init = double(1);
+    let net = DenseNet::residual(DIMENSIONS.to_vec());
+    let (input, labels) = batch(1, 9, DType::F64);
+    for positions in cuts() {
+        let what = format!("cuts {positions:?}");
+        let cuts = Cuts::new(7, positions).unwrap();
+        let parareal = PararealNetwork::build(&net, &cuts, &init).unwrap();
+        let leaf = input.clone().autodiff().require_grad();
+        let loss = CrossEntropy.forward(parareal.forward(leaf.clone()), labels.clone());
+        let expected = leaf.grad(&loss.backward()).unwrap().into_data();
+        let (_, mut threads) = common::executors(&net, &cuts, &init, cuts.subnetworks());
+        let report = threads.gradients(input.clone(), labels.clone()).unwrap();
+        assert_close(&report.input.unwrap().into_data(), &expected, 1e-12, &what);
     }
 }
 

@@ -216,7 +216,7 @@ mod tests {
     fn default_cuts_are_the_papers() {
         let net = ResNet::new(1001).unwrap();
         let cuts = |n| net.default_cuts(n).unwrap().positions().to_vec();
-        assert_eq!(cuts(1), []);
+        assert_eq!(cuts(1), [0; 0]);
         assert_eq!(cuts(3), [111, 222]);
         assert_eq!(cuts(6), [56, 111, 167, 222, 278]);
         assert_eq!(cuts(2), [167]);

@@ -24,8 +24,8 @@
 //! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
 //!
-//! [`Sequential`] computes the same step as one graph, from the equations as the paper writes
-//! them: it is the reference. [`Threads`] runs the program above on threads.
+//! [`Sequential`] computes the same step as one graph on one device: it is the reference.
+//! [`Threads`] runs the program above on threads.
 
 mod control;
 mod error;

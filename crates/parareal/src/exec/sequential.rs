@@ -11,8 +11,11 @@ use super::threads::pool;
 use super::{ExecError, Executor, GradientReport, Loss, StepReport};
 use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
 
-/// The whole parareal network on one device, as one automatic differentiation graph, from the
-/// equations (2) to (4) as the paper writes them. The reference for the other executors.
+/// The whole parareal network on one device, as one automatic differentiation graph. The
+/// reference for the other executors.
+///
+/// It evaluates the chain of neighbours, whose roundings are those of the other executors: in
+/// single precision another order of additions moves a few activations across the kink of a ReLU.
 pub struct Sequential<N: Coarsen, L> {
     pieces: Vec<Trained<SubnetworkOf<N>>>,
     cuts: Cuts,
@@ -65,7 +68,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         let Self { pieces, loss, device, pool, .. } = self;
         pool.install(move || {
             let input = input.to_device(device).leaf();
-            let output = network.forward(input.clone());
+            let output = network.forward_chain(input.clone());
             let loss = loss.forward(output.clone(), target.to_device(device));
             let value = loss.clone().inner().into_scalar::<f64>();
             let mut gradients = loss.backward();
@@ -115,7 +118,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         };
         let network = self.validation.insert(network);
         let device = &self.device;
-        Ok(self.pool.install(move || network.forward(input.to_device(device))))
+        Ok(self.pool.install(move || network.forward_chain(input.to_device(device))))
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {

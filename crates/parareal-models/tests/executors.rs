@@ -1,0 +1,48 @@
+//! Both executors on small ResNets: images, batch normalization, halvings and all.
+
+#[path = "../../parareal/tests/common/mod.rs"]
+mod common;
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use common::{assert_executors_agree, executors, init};
+use parareal::net::Cuts;
+use parareal_models::resnet::{CoarseKind, ResNet};
+
+fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
+    let images = init(seed, dtype).normal("images", [6, channels, 32, 32], 1.0).val().inner();
+    let labels: Vec<i64> = (0..6).map(|i| (3 * i + seed as i64) % 10).collect();
+    (images, Tensor::from_data(TensorData::new(labels, [6]), &Device::flex()))
+}
+
+fn check(net: &ResNet, cuts: &Cuts, channels: usize, workers: usize, seed: u64) {
+    for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::F64, 1e-10)] {
+        let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
+        let batch = |step| batch(100 * seed + step, channels, dtype);
+        assert_executors_agree(&mut sequential, &mut threads, batch, tolerance);
+    }
+}
+
+#[test]
+fn threads_and_sequential_agree() {
+    let settings = [
+        (1, CoarseKind::Auto, 1),
+        (2, CoarseKind::Basic, 2),
+        (3, CoarseKind::Basic, 3),
+        (4, CoarseKind::Bottleneck, 2),
+        (6, CoarseKind::Auto, 3),
+    ];
+    for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {
+        let channels = if subnetworks % 2 == 0 { 1 } else { 3 };
+        let net = ResNet::new(20).unwrap().with_width(2).with_in_channels(channels);
+        let net = net.with_coarse_kind(kind);
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        check(&net, &cuts, channels, workers, seed);
+    }
+}
+
+#[test]
+fn uneven_cuts_and_jumps_over_two_halvings_agree() {
+    let net = ResNet::new(20).unwrap().with_width(2);
+    check(&net, &Cuts::new(6, vec![1]).unwrap(), 3, 2, 7);
+    check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 3, 8);
+}

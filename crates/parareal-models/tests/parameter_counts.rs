@@ -1,0 +1,36 @@
+//! The numbers of parameters that the paper prints in its Table 1.
+
+use parareal_models::resnet::{CoarseKind, ParameterCounts, ResNet, Summary};
+
+fn counts(subnetworks: usize, classes: usize) -> ParameterCounts {
+    let net = ResNet::new(1001).unwrap().with_classes(classes).with_coarse_kind(CoarseKind::Basic);
+    Summary::new(&net, &net.default_cuts(subnetworks).unwrap()).unwrap().parameters
+}
+
+#[test]
+fn the_original_network_has_10_3_million() {
+    assert_eq!(counts(1, 10).original, 10_327_706);
+    let serial = counts(1, 100);
+    assert_eq!(serial.original, 10_350_836);
+    assert_eq!(serial.total, serial.original);
+    assert_eq!(serial.coarse, 0);
+}
+
+#[test]
+fn parareal_networks_have_what_table_1_says() {
+    let printed = [
+        (3, "3.4", "5.6", 15.9),
+        (6, "1.7", "5.7", 16.1),
+        (12, "0.9", "5.8", 16.2),
+        (18, "0.6", "8.9", 19.4),
+    ];
+    for (subnetworks, per_subnetwork, coarse, total) in printed {
+        let counts = counts(subnetworks, 100);
+        let mean = counts.per_subnetwork.iter().sum::<usize>() as f64 / subnetworks as f64;
+        assert_eq!(format!("{:.1}", mean / 1e6), per_subnetwork, "N = {subnetworks}");
+        assert_eq!(format!("{:.1}", counts.coarse as f64 / 1e6), coarse, "N = {subnetworks}");
+        let found = counts.total as f64 / 1e6;
+        assert!((found / total - 1.0).abs() < 0.01, "N = {subnetworks}: {found} M");
+        assert_eq!(counts.original, 10_350_836);
+    }
+}

@@ -1,0 +1,139 @@
+//! What can go wrong, and whose fault it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parareal::exec::ExecError;
+use parareal::net::NetError;
+use parareal_data::DataError;
+use parareal_models::resnet::ResNetError;
+use thiserror::Error;
+
+/// Why a run cannot start, or did not end well. Every message is one line.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// A setting with a value that it cannot have.
+    #[error("{name} is {found}: {expected}")]
+    Setting {
+        /// The setting, as its flag and its key are called.
+        name: &'static str,
+        /// The value.
+        found: String,
+        /// What it should be, and what to do.
+        expected: String,
+    },
+    /// A key of a configuration file that means nothing.
+    #[error("{path}: unknown key `{key}`; the nearest known one is `{nearest}`", path = path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The known key most like it.
+        nearest: &'static str,
+    },
+    /// A configuration file that cannot be understood.
+    #[error("{path}: {message}", path = path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A device that is not there.
+    #[error("there is no device `{name}`{hint}; there are: {present}")]
+    NoDevice {
+        /// The device asked for.
+        name: String,
+        /// Why, where that is known.
+        hint: String,
+        /// The devices that are there.
+        present: String,
+    },
+    /// An output folder that holds something.
+    #[error("{path} is not an empty folder: name a new one with --output", path = path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that holds no run.
+    #[error("{path} holds no run: {message}", path = path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        message: String,
+    },
+    /// Saved weights that are damaged or of another network.
+    #[error("{path}: {message}", path = path.display())]
+    Weights {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Images that cannot be loaded.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A depth that no network has.
+    #[error(transparent)]
+    Depth(#[from] ResNetError),
+    /// A network that cannot be cut like this.
+    #[error(transparent)]
+    Network(#[from] NetError),
+    /// A loss that is infinite or not a number.
+    #[error(
+        "the loss is {loss} at step {step} with learning rate {learning_rate}: try a smaller \
+         --learning-rate, or a larger --batch-size"
+    )]
+    Diverged {
+        /// The step, from 1.
+        step: usize,
+        /// Its learning rate.
+        learning_rate: f64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A worker failed.
+    #[error(transparent)]
+    Executor(#[from] ExecError),
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// What was tried: "read", "write", "create".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl TrainError {
+    /// Whether something else was to be asked for or given, and not something failed while
+    /// running.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::File { .. } => false,
+            Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
+            _ => true,
+        }
+    }
+
+    pub(crate) fn setting(
+        name: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting { name, found: found.to_string(), expected: expected.into() }
+    }
+
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { action, path, source }
+    }
+
+    pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
+        Self::Weights { path: path.to_path_buf(), message: message.into() }
+    }
+}
