@@ -1,0 +1,172 @@
+//! Names of devices, and the devices that have them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+
+use crate::TrainError;
+
+/// Kinds of devices beside the CPU; which of them a build can use is chosen by features.
+const FAMILIES: [&str; 5] = ["wgpu", "vulkan", "metal", "cuda", "rocm"];
+
+/// The name of a device: `cpu`, or a family with a number, `wgpu:0`, or with its software
+/// renderer, `wgpu:cpu`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceName {
+    family: &'static str,
+    which: Which,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Number(usize),
+    Software,
+}
+
+impl FromStr for DeviceName {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        let refuse = || {
+            let expected = format!("expected cpu, or {} with a number: wgpu:0", FAMILIES.join(", "));
+            TrainError::setting("device", format!("`{text}`"), expected)
+        };
+        if text == "cpu" {
+            return Ok(Self { family: "cpu", which: Which::Software });
+        }
+        let (name, which) = text.split_once(':').unwrap_or((text, "0"));
+        let family = FAMILIES.into_iter().find(|family| *family == name).ok_or_else(refuse)?;
+        let which = match which {
+            "cpu" if !matches!(family, "cuda" | "rocm") => Which::Software,
+            number => Which::Number(number.parse().map_err(|_| refuse())?),
+        };
+        Ok(Self { family, which })
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.which {
+            _ if self.is_cpu() => f.write_str("cpu"),
+            Which::Software => write!(f, "{}:cpu", self.family),
+            Which::Number(number) => write!(f, "{}:{number}", self.family),
+        }
+    }
+}
+
+impl DeviceName {
+    /// Whether this is the CPU itself.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        self.family == "cpu"
+    }
+
+    /// The device of this name.
+    ///
+    /// # Errors
+    /// [`TrainError::NoDevice`] with the list of those that there are.
+    pub fn find(&self) -> Result<Device, TrainError> {
+        if self.is_cpu() {
+            return Ok(Device::flex());
+        }
+        let found = present(self.family);
+        let position = found.iter().position(|(name, _)| name == self);
+        if let Some(position) = position {
+            return Ok(found[position].1.clone());
+        }
+        let hint = match compiled(self.family) {
+            true => String::new(),
+            false => format!(" (this program is built without the feature `{}`)", self.family),
+        };
+        let others = FAMILIES.into_iter().flat_map(present).map(|(name, _)| name.to_string());
+        let all: Vec<String> = std::iter::once("cpu".to_string()).chain(others).collect();
+        Err(TrainError::NoDevice { name: self.to_string(), hint, present: all.join(", ") })
+    }
+}
+
+fn compiled(family: &str) -> bool {
+    match family {
+        "wgpu" => cfg!(feature = "wgpu"),
+        "vulkan" => cfg!(feature = "vulkan"),
+        "metal" => cfg!(feature = "metal"),
+        "cuda" => cfg!(feature = "cuda"),
+        "rocm" => cfg!(feature = "rocm"),
+        _ => false,
+    }
+}
+
+/// The devices of a family that this build and this machine have.
+fn present(family: &'static str) -> Vec<(DeviceName, Device)> {
+    // A driver that is not installed makes some families panic instead of finding nothing.
+    let devices = std::panic::catch_unwind(|| enumerate(family)).unwrap_or_default();
+    let mut number = 0;
+    devices
+        .into_iter()
+        .map(|(software, device)| {
+            let which = if software {
+                Which::Software
+            } else {
+                number += 1;
+                Which::Number(number - 1)
+            };
+            (DeviceName { family, which }, device)
+        })
+        .collect()
+}
+
+/// The devices of a family, and whether each is a renderer in software.
+fn enumerate(family: &str) -> Vec<(bool, Device)> {
+    match family {
+        #[cfg(feature = "wgpu")]
+        "wgpu" => {
+            graphics(burn::tensor::DeviceType::Wgpu, Device::wgpu(burn::tensor::DeviceKind::Cpu))
+        }
+        #[cfg(feature = "vulkan")]
+        "vulkan" => {
+            graphics(burn::tensor::DeviceType::Vulkan, Device::vulkan(burn::tensor::DeviceKind::Cpu))
+        }
+        #[cfg(feature = "metal")]
+        "metal" => {
+            graphics(burn::tensor::DeviceType::Metal, Device::metal(burn::tensor::DeviceKind::Cpu))
+        }
+        #[cfg(feature = "cuda")]
+        "cuda" => compute(burn::tensor::DeviceType::Cuda),
+        #[cfg(feature = "rocm")]
+        "rocm" => compute(burn::tensor::DeviceType::Rocm),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+fn graphics(kind: burn::tensor::DeviceType, software: Device) -> Vec<(bool, Device)> {
+    Device::enumerate(kind).into_iter().map(|device| (device == software, device)).collect()
+}
+
+#[cfg(any(feature = "cuda", feature = "rocm"))]
+fn compute(kind: burn::tensor::DeviceType) -> Vec<(bool, Device)> {
+    Device::enumerate(kind).into_iter().map(|device| (false, device)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in ["cpu", "wgpu:0", "wgpu:cpu", "vulkan:3", "cuda:1", "rocm:0", "metal:0"] {
+            assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse::<DeviceName>().unwrap().to_string(), "cuda:0");
+        for name in ["", "gpu", "cpu:0", "wgpu:", "wgpu:-1", "cuda:cpu", "CPU"] {
+            assert!(name.parse::<DeviceName>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+        let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("rocm:77") && message.contains("there are: cpu"), "{message}");
+    }
+}

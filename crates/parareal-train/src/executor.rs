@@ -1,0 +1,110 @@
+//! Choosing and building what runs a step.
+
+use std::fmt;
+use std::str::FromStr;
+
+use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::net::PararealNetwork;
+use parareal_models::resnet::ResNet;
+
+use crate::{Config, DeviceName, TrainError};
+
+/// How a step is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutorKind {
+    /// The subnetworks on parallel workers.
+    Threads,
+    /// One graph on one device.
+    Sequential,
+}
+
+/// An executor of either kind.
+pub(crate) type AnyExecutor = Box<dyn Executor<ResNet, CrossEntropy>>;
+
+impl FromStr for ExecutorKind {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "threads" => Ok(Self::Threads),
+            "sequential" => Ok(Self::Sequential),
+            _ => {
+                let expected = "it is threads or sequential";
+                Err(TrainError::setting("executor", format!("`{text}`"), expected))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ExecutorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Threads => "threads",
+            Self::Sequential => "sequential",
+        })
+    }
+}
+
+impl ExecutorKind {
+    /// The number of workers and the threads of each.
+    pub(crate) fn shares(
+        self,
+        subnetworks: usize,
+        devices: &[DeviceName],
+        workers: Option<usize>,
+        threads: Option<usize>,
+    ) -> Result<(usize, usize), TrainError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if threads == Some(0) {
+            return Err(TrainError::setting("threads", "0", "each worker needs at least 1"));
+        }
+        let workers = match self {
+            Self::Sequential if devices.len() > 1 => {
+                let expected = "the sequential executor runs on one device: name one";
+                return Err(TrainError::setting("device", devices.len(), expected));
+            }
+            // One graph has one worker, whatever a file says for other executors.
+            Self::Sequential => 1,
+            Self::Threads => workers.unwrap_or_else(|| {
+                let wanted = match devices {
+                    [device] if device.is_cpu() => cores,
+                    devices => devices.len(),
+                };
+                wanted.clamp(1, subnetworks)
+            }),
+        };
+        if workers == 0 || workers > subnetworks {
+            let expected =
+                format!("there are {subnetworks} subnetworks to share, so from 1 to {subnetworks}");
+            return Err(TrainError::setting("workers", workers, expected));
+        }
+        if devices.len() > workers {
+            let expected = format!("only {workers} can be used: one for each worker");
+            return Err(TrainError::setting("device", devices.len(), expected));
+        }
+        Ok((workers, threads.unwrap_or((cores / workers).max(1))))
+    }
+}
+
+impl Config {
+    /// Hands a network to the executor of this configuration.
+    pub(crate) fn executor(
+        &self,
+        network: PararealNetwork<ResNet>,
+    ) -> Result<AnyExecutor, TrainError> {
+        let devices =
+            self.devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, TrainError>>()?;
+        let optimizer = self.optimizer();
+        Ok(match self.executor {
+            ExecutorKind::Threads => {
+                let mut placement = Placement::new(devices, self.workers);
+                placement.threads = self.threads;
+                Box::new(Threads::new(network, CrossEntropy, &optimizer, &placement)?)
+            }
+            ExecutorKind::Sequential => {
+                let device = &devices[0];
+                Box::new(Sequential::new(network, CrossEntropy, &optimizer, device, self.threads)?)
+            }
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The network that the settings describe.
+
+use parareal::net::{Cuts, FeedForward};
+use parareal_models::resnet::{CoarseKind, ResNet, Summary};
+
+use crate::config::given;
+use crate::{Recipe, Settings, TrainError};
+
+/// A network without its data: depth, cuts and coarse units.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// The network, for images of three channels and ten classes.
+    pub net: ResNet,
+    /// Where it is cut.
+    pub cuts: Cuts,
+    /// The kind of coarse units that was asked for.
+    pub coarse_kind: CoarseKind,
+    /// The number of coarse units, where one was asked for.
+    pub coarse_units: Option<usize>,
+    /// Whether the cuts follow from the number of subnetworks.
+    pub even: bool,
+}
+
+impl NetworkConfig {
+    /// Completes and looks over what concerns the network.
+    ///
+    /// # Errors
+    /// [`TrainError`] for a network that cannot be.
+    pub fn resolve(settings: &Settings, recipe: Recipe) -> Result<Self, TrainError> {
+        let s = settings.clone().or(recipe.settings(None));
+        let coarse_kind: CoarseKind = given(s.coarse_unit)
+            .parse()
+            .map_err(|message: String| TrainError::setting("coarse-unit", "unknown", message))?;
+        if s.coarse_units == Some(0) {
+            let expected = "a coarse network has at least 1 unit; leave it out for the rule";
+            return Err(TrainError::setting("coarse-units", "0", expected));
+        }
+        let net = ResNet::new(given(s.depth))?
+            .with_coarse_kind(coarse_kind)
+            .with_coarse_units(s.coarse_units);
+        let text = given(s.cuts);
+        let even = text == "even";
+        let cuts = if even {
+            net.default_cuts(given(s.subnetworks))?
+        } else {
+            let cuts = Cuts::new(net.units(), parse_cuts(&text)?)?;
+            if let Some(asked) = settings.subnetworks.filter(|&n| n != cuts.subnetworks()) {
+                let found = cuts.subnetworks();
+                let expected = format!(
+                    "they make {found} subnetworks, not {asked}: leave out one of --cuts and \
+                     --subnetworks, or set --cuts even"
+                );
+                return Err(TrainError::setting("cuts", text, expected));
+            }
+            cuts
+        };
+        Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, even })
+    }
+
+    /// What the network consists of.
+    ///
+    /// # Errors
+    /// Where the modules of the network do not fit together.
+    pub fn summary(&self, channels: usize, classes: usize) -> Result<Summary, TrainError> {
+        let net = self.net.clone().with_in_channels(channels).with_classes(classes);
+        Ok(Summary::new(&net, &self.cuts)?)
+    }
+
+    /// For each interface one line: what its coarse network is made of, and why.
+    #[must_use]
+    pub fn coarse_reasons(&self) -> Vec<String> {
+        let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
+        let basic = self.cuts.interfaces().map(|interface| basic.coarse_choice(&interface));
+        let chosen = self.cuts.interfaces().map(|interface| self.net.coarse_choice(&interface));
+        chosen
+            .zip(basic)
+            .map(|(chosen, basic)| {
+                let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
+                let why = match self.coarse_kind {
+                    CoarseKind::Auto if chosen == basic => String::new(),
+                    CoarseKind::Auto => {
+                        format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
+                    }
+                    CoarseKind::Basic | CoarseKind::Bottleneck => "; as asked for".into(),
+                };
+                let kind = if chosen == basic { "basic" } else { "bottleneck" };
+                format!(
+                    "{} {kind} {}, {:.0} % of the {:.0}M multiply-adds of the piece{why}",
+                    chosen.units,
+                    if chosen.units == 1 { "unit" } else { "units" },
+                    share(chosen.multiply_adds),
+                    chosen.replaces as f64 / 1e6,
+                )
+            })
+            .collect()
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let cuts = if self.even { "even".into() } else { cuts_text(self.cuts.positions()) };
+        Settings {
+            depth: Some(self.net.depth()),
+            subnetworks: Some(self.cuts.subnetworks()),
+            cuts: Some(cuts),
+            coarse_unit: Some(self.coarse_kind.to_string()),
+            coarse_units: self.coarse_units,
+            ..Settings::default()
+        }
+    }
+}
+
+fn parse_cuts(text: &str) -> Result<Vec<usize>, TrainError> {
+    let numbers = text.split(',').map(|number| number.trim().parse());
+    numbers.collect::<Result<_, _>>().map_err(|_| {
+        let expected = "expected even, or the units before each cut in rising order, say 3,6";
+        TrainError::setting("cuts", format!("`{text}`"), expected)
+    })
+}
+
+/// Numbers as they are written in a flag.
+pub(crate) fn cuts_text(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

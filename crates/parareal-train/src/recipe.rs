@@ -1,0 +1,89 @@
+//! Sets of defaults.
+
+use std::str::FromStr;
+
+use crate::{Settings, TrainError};
+
+/// Where settings that are left open come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recipe {
+    /// A small network that learns the built-in images in minutes.
+    #[default]
+    Quick,
+    /// The paper's depth, epochs, batches and learning rates.
+    Paper,
+}
+
+impl Recipe {
+    /// The settings of this recipe, for a run of `epochs` epochs where that is known.
+    #[must_use]
+    pub fn settings(self, epochs: Option<usize>) -> Settings {
+        let common = Settings {
+            dataset: Some("shapes".into()),
+            subnetworks: Some(3),
+            cuts: Some("even".into()),
+            coarse_unit: Some("auto".into()),
+            momentum: Some(0.9),
+            weight_decay: Some(5e-4),
+            seed: Some(1),
+            executor: Some("threads".into()),
+            device: Some(vec!["cpu".into()]),
+            ..Settings::default()
+        };
+        match self {
+            Self::Quick => {
+                let epochs = epochs.unwrap_or(8);
+                Settings {
+                    depth: Some(20),
+                    epochs: Some(epochs),
+                    batch_size: Some(32),
+                    learning_rate: Some(0.05),
+                    milestones: Some(milestones(epochs)),
+                    ..common
+                }
+            }
+            Self::Paper => Settings {
+                depth: Some(1001),
+                epochs: Some(200),
+                batch_size: Some(128),
+                learning_rate: Some(0.1),
+                milestones: Some(vec![80, 120]),
+                ..common
+            },
+        }
+    }
+}
+
+/// 60 % and 85 % of the epochs, rounded, where these are two epochs with others behind them.
+fn milestones(epochs: usize) -> Vec<usize> {
+    let part = |percent: usize| epochs.saturating_mul(percent).saturating_add(50) / 100;
+    let mut milestones = vec![part(60), part(85)];
+    milestones.dedup();
+    milestones.retain(|&epoch| epoch > 0 && epoch < epochs);
+    milestones
+}
+
+impl FromStr for Recipe {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "quick" => Ok(Self::Quick),
+            "paper" => Ok(Self::Paper),
+            _ => Err(TrainError::setting("recipe", format!("`{text}`"), "it is quick or paper")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_lie_within_the_run() {
+        assert_eq!(milestones(8), [5, 7]);
+        assert_eq!(milestones(100), [60, 85]);
+        assert_eq!(milestones(2), [1]);
+        assert!(milestones(1).is_empty() && milestones(0).is_empty());
+    }
+}

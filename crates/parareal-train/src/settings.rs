@@ -1,0 +1,182 @@
+//! What a person sets: the flags of the command line, or the keys of a configuration file.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty,)*) => {
+        /// Settings that may be given or left open, not looked at yet.
+        ///
+        /// As TOML they have the names of the flags.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case", default)]
+        pub struct Settings {
+            $($(#[doc = $doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// The keys of a configuration file.
+            pub const KEYS: &[&str] = &[$($key),*];
+
+            /// These settings, and `other`'s where these leave something open.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($field: self.$field.or(other.$field),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The defaults: `quick` or `paper`.
+    "recipe" recipe: String,
+    /// The data set.
+    "dataset" dataset: String,
+    /// The folder with a folder for each data set.
+    "data-dir" data_dir: PathBuf,
+    /// Training images to take at most.
+    "limit-train" limit_train: usize,
+    /// Test images to take at most.
+    "limit-test" limit_test: usize,
+    /// Layers of the network, 9n+2.
+    "depth" depth: usize,
+    /// Subnetworks, `N`.
+    "subnetworks" subnetworks: usize,
+    /// `even`, or the units before each cut: `3,6`.
+    "cuts" cuts: String,
+    /// Kind of the coarse units.
+    "coarse-unit" coarse_unit: String,
+    /// Units of each coarse network.
+    "coarse-units" coarse_units: usize,
+    /// Passes over the training images.
+    "epochs" epochs: usize,
+    /// Images of a step.
+    "batch-size" batch_size: usize,
+    /// Learning rate at the start.
+    "learning-rate" learning_rate: f64,
+    /// Momentum.
+    "momentum" momentum: f64,
+    /// Weight decay.
+    "weight-decay" weight_decay: f64,
+    /// Epochs after which the learning rate is divided by ten.
+    "milestones" milestones: Vec<usize>,
+    /// Seed of the initial weights and of the order of the images.
+    "seed" seed: u64,
+    /// `threads` or `sequential`.
+    "executor" executor: String,
+    /// Devices, in order.
+    "device" device: Vec<String>,
+    /// Workers that share the subnetworks.
+    "workers" workers: usize,
+    /// Threads of each worker on the CPU.
+    "threads" threads: usize,
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is no TOML, or has a key or a type that is not expected.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let wrong =
+            |message: String| TrainError::ConfigFile { path: path.to_path_buf(), message };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let one_line = |error: &toml::de::Error| {
+            let place = error.span().map(|span| {
+                let before = text.get(..span.start).unwrap_or("");
+                format!("line {}: ", before.matches('\n').count() + 1)
+            });
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            wrong(place.unwrap_or_default() + &message)
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(|error| one_line(&error))?;
+        if let Some(key) = table.keys().find(|key| !Self::KEYS.contains(&key.as_str())) {
+            let (path, key) = (path.to_path_buf(), key.clone());
+            return Err(TrainError::UnknownKey { nearest: nearest(&key, Self::KEYS), path, key });
+        }
+        toml::from_str(&text).map_err(|error| one_line(&error))
+    }
+
+    /// The settings as a configuration file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("strings, numbers and lists of them are TOML")
+    }
+}
+
+/// The candidate that takes the fewest letters to change into `word`.
+fn nearest(word: &str, candidates: &[&'static str]) -> &'static str {
+    let distance = |candidate: &&&str| edits(&word.replace('_', "-"), candidate);
+    candidates.iter().min_by_key(distance).copied().unwrap_or_default()
+}
+
+/// Letters to insert, remove or replace between two words.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_compared_by_letters() {
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(nearest("batch_sizes", Settings::KEYS), "batch-size");
+        assert_eq!(nearest("learningrate", Settings::KEYS), "learning-rate");
+    }
+
+    #[test]
+    fn keys_are_those_that_are_written() {
+        let text = Settings::KEYS.iter().map(|key| match *key {
+            "recipe" | "dataset" | "data-dir" | "cuts" | "coarse-unit" | "executor" => {
+                format!("{key} = \"x\"\n")
+            }
+            "milestones" => format!("{key} = [1]\n"),
+            "device" => format!("{key} = [\"cpu\"]\n"),
+            "learning-rate" | "momentum" | "weight-decay" => format!("{key} = 0.5\n"),
+            _ => format!("{key} = 3\n"),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.toml");
+        std::fs::write(&path, text.collect::<String>()).unwrap();
+        let settings = Settings::read(&path).unwrap();
+        let written: toml::Table = toml::from_str(&settings.to_toml()).unwrap();
+        assert_eq!(written.len(), Settings::KEYS.len());
+        assert!(written.keys().all(|key| Settings::KEYS.contains(&key.as_str())));
+    }
+
+    #[test]
+    fn mistakes_in_a_file_are_one_line_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wrong.toml");
+        for (text, expected) in [
+            ("depth = 20\nepoch = 3\n", "unknown key `epoch`; the nearest known one is `epochs`"),
+            ("depth = 20\nepochs = \"many\"\n", "line 2"),
+            ("depth = = 20\n", "line 1"),
+            ("seed = 1\nbatch-size = -3\n", "line 2"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Settings::read(&path).unwrap_err();
+            assert!(error.is_bad_input());
+            let message = error.to_string();
+            assert!(message.contains(expected), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());
+    }
+}
