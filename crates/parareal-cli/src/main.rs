@@ -1,2 +1,64 @@
-//! The `parareal` command.
-fn main() {}
+//! The `parareal` command: it reads arguments, shows what happens, and says by its exit code how
+//! it ended. All else is in the library `parareal-train`.
+
+mod arguments;
+mod commands;
+mod interrupt;
+mod output;
+mod plan;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use arguments::{Arguments, Command};
+
+/// Keeps freed blocks for the next step instead of handing them back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How a command ended.
+#[derive(Clone, Copy)]
+enum Ending {
+    Done,
+    Failed,
+    BadInput,
+    Interrupted,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Done => 0,
+            Ending::Failed => 1,
+            Ending::BadInput => 2,
+            Ending::Interrupted => 130,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where nobody reads it, there is nobody to tell.
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { Ending::Done } else { Ending::BadInput }.into();
+        }
+    };
+    let ending = match arguments.command {
+        Command::Train(arguments) => commands::train(arguments),
+        Command::Eval(arguments) => commands::eval(arguments),
+        Command::Plan(arguments) => commands::plan(arguments),
+    };
+    match ending {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            output::note(&format!("error: {error}"));
+            if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
+        }
+    }
+}

@@ -1,9 +1,8 @@
 //! The complete configuration of a run.
 
-use std::path::PathBuf;
-
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
-use burn::optim::{MomentumConfig, WeightDecayConfig};
 use parareal::net::Cuts;
 use parareal_data::{DatasetName, LoadOptions};
 use parareal_models::resnet::ResNet;
@@ -92,36 +91,43 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), TrainError> {
-        let refuse = TrainError::setting;
         let count = "a whole number of at least 1 is expected";
         if self.epochs == 0 {
-            return Err(refuse("epochs", "0", count));
+            return Err(TrainError::setting("epochs", "0", count));
         }
         if self.batch_size == 0 {
-            return Err(refuse("batch-size", "0", count));
+            return Err(TrainError::setting("batch-size", "0", count));
         }
         if self.load.limit_train == Some(0) {
-            return Err(refuse("limit-train", "0", count));
+            return Err(TrainError::setting("limit-train", "0", count));
         }
         let rate = self.learning_rate;
         if !rate.is_finite() || rate <= 0.0 {
-            return Err(refuse("learning-rate", rate, "a positive number is expected, say 0.1"));
+            return Err(TrainError::setting(
+                "learning-rate",
+                rate,
+                "a positive number is expected, say 0.1",
+            ));
         }
         if !(0.0..1.0).contains(&self.momentum) {
             let expected = "a number from 0 to below 1 is expected, say 0.9";
-            return Err(refuse("momentum", self.momentum, expected));
+            return Err(TrainError::setting("momentum", self.momentum, expected));
         }
         if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
             let expected = "a number of at least 0 is expected, say 0.0005";
-            return Err(refuse("weight-decay", self.weight_decay, expected));
+            return Err(TrainError::setting("weight-decay", self.weight_decay, expected));
         }
         if self.seed > i64::MAX as u64 {
-            return Err(refuse("seed", self.seed, format!("it is at most {}", i64::MAX)));
+            return Err(TrainError::setting(
+                "seed",
+                self.seed,
+                format!("it is at most {}", i64::MAX),
+            ));
         }
         let rising = self.milestones.windows(2).all(|pair| pair[0] < pair[1]);
         if !rising || self.milestones.first() == Some(&0) {
             let expected = "epochs in rising order are expected, from 1, say 80,120";
-            return Err(refuse("milestones", cuts_text(&self.milestones), expected));
+            return Err(TrainError::setting("milestones", cuts_text(&self.milestones), expected));
         }
         Ok(())
     }
@@ -143,8 +149,8 @@ impl Config {
     pub(crate) fn optimizer(&self) -> ModuleOptimizer {
         let momentum = MomentumConfig::new().with_dampening(0.0).with_momentum(self.momentum);
         let momentum = (self.momentum > 0.0).then_some(momentum);
-        let decay = (self.weight_decay > 0.0)
-            .then(|| WeightDecayConfig::new(self.weight_decay as f32));
+        let decay =
+            (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay as f32));
         SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).init()
     }
 

@@ -29,7 +29,8 @@ impl FromStr for DeviceName {
 
     fn from_str(text: &str) -> Result<Self, TrainError> {
         let refuse = || {
-            let expected = format!("expected cpu, or {} with a number: wgpu:0", FAMILIES.join(", "));
+            let expected =
+                format!("expected cpu, or {} with a number: wgpu:0", FAMILIES.join(", "));
             TrainError::setting("device", format!("`{text}`"), expected)
         };
         if text == "cpu" {
@@ -123,9 +124,10 @@ fn enumerate(family: &str) -> Vec<(bool, Device)> {
             graphics(burn::tensor::DeviceType::Wgpu, Device::wgpu(burn::tensor::DeviceKind::Cpu))
         }
         #[cfg(feature = "vulkan")]
-        "vulkan" => {
-            graphics(burn::tensor::DeviceType::Vulkan, Device::vulkan(burn::tensor::DeviceKind::Cpu))
-        }
+        "vulkan" => graphics(
+            burn::tensor::DeviceType::Vulkan,
+            Device::vulkan(burn::tensor::DeviceKind::Cpu),
+        ),
         #[cfg(feature = "metal")]
         "metal" => {
             graphics(burn::tensor::DeviceType::Metal, Device::metal(burn::tensor::DeviceKind::Cpu))

@@ -83,7 +83,7 @@ pub enum TrainError {
     Network(#[from] NetError),
     /// A loss that is infinite or not a number.
     #[error(
-        "the loss is {loss} at step {step} with learning rate {learning_rate}: try a smaller \
+        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: try a smaller \
          --learning-rate, or a larger --batch-size"
     )]
     Diverged {

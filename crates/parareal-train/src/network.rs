@@ -62,6 +62,9 @@ impl NetworkConfig {
     /// # Errors
     /// Where the modules of the network do not fit together.
     pub fn summary(&self, channels: usize, classes: usize) -> Result<Summary, TrainError> {
+        if classes == 0 || channels == 0 {
+            return Err(TrainError::setting("classes", classes, "at least 1 is expected"));
+        }
         let net = self.net.clone().with_in_channels(channels).with_classes(classes);
         Ok(Summary::new(&net, &self.cuts)?)
     }
@@ -85,7 +88,7 @@ impl NetworkConfig {
                 };
                 let kind = if chosen == basic { "basic" } else { "bottleneck" };
                 format!(
-                    "{} {kind} {}, {:.0} % of the {:.0}M multiply-adds of the piece{why}",
+                    "{} {kind} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
                     chosen.units,
                     if chosen.units == 1 { "unit" } else { "units" },
                     share(chosen.multiply_adds),

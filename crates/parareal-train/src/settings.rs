@@ -81,8 +81,7 @@ impl Settings {
     /// # Errors
     /// Where the file cannot be read, is no TOML, or has a key or a type that is not expected.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let wrong =
-            |message: String| TrainError::ConfigFile { path: path.to_path_buf(), message };
+        let wrong = |message: String| TrainError::ConfigFile { path: path.to_path_buf(), message };
         let text = std::fs::read_to_string(path)
             .map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let one_line = |error: &toml::de::Error| {

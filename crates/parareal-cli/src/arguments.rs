@@ -1,0 +1,244 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use parareal_train::Settings;
+
+/// Trains very deep feed-forward networks as parareal networks: cut into subnetworks that run in
+/// parallel, with a small coarse network between neighbours.
+#[derive(Parser)]
+#[command(name = "parareal", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Train a parareal ResNet; without any flag a small one, on built-in images, in minutes
+    Train(Box<Train>),
+    /// Judge the last saved weights of a run by its test images
+    Eval(Eval),
+    /// Show how a network would be cut, what bridges its interfaces, and its parameters
+    Plan(Plan),
+}
+
+/// Flags of `train`.
+#[derive(Args)]
+pub(crate) struct Train {
+    /// Take settings from a file; it has the names of these flags as keys, flags override it
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where settings left open come from: quick or paper [default: quick]
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+    /// Images to learn: shapes (built in) or mnist [default: shapes]
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Folder in which each data set has a folder of its name; shapes needs none
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Take the first K training images [default: all]
+    #[arg(long, value_name = "K")]
+    limit_train: Option<usize>,
+    /// Take the first K test images, 0 for none [default: all]
+    #[arg(long, value_name = "K")]
+    limit_test: Option<usize>,
+    #[command(flatten)]
+    network: Network,
+    /// Passes over the training images [default: 8; paper: 200]
+    #[arg(long, value_name = "E", help_heading = "Training")]
+    epochs: Option<usize>,
+    /// Images of a step [default: 32; paper: 128]
+    #[arg(long, value_name = "B", help_heading = "Training")]
+    batch_size: Option<usize>,
+    /// Learning rate at the start [default: 0.05; paper: 0.1]
+    #[arg(long, value_name = "R", help_heading = "Training", allow_negative_numbers = true)]
+    learning_rate: Option<f64>,
+    /// Momentum, from 0 to below 1 [default: 0.9]
+    #[arg(long, value_name = "M", help_heading = "Training", allow_negative_numbers = true)]
+    momentum: Option<f64>,
+    /// Weight decay [default: 0.0005]
+    #[arg(long, value_name = "W", help_heading = "Training", allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Epochs after which the learning rate is divided by ten, or none [default: at 60 % and
+    /// 85 % of the epochs; paper: 80,120]
+    #[arg(long, value_name = "E,E,..", help_heading = "Training")]
+    milestones: Option<Milestones>,
+    /// Seed of the initial weights and of the order of the images [default: 1]
+    #[arg(long, value_name = "S", help_heading = "Training")]
+    seed: Option<u64>,
+    /// How a step is run: threads (subnetworks in parallel) or sequential (one graph)
+    /// [default: threads]
+    #[arg(long, value_name = "NAME", help_heading = "Machine")]
+    executor: Option<String>,
+    /// Device to use: cpu, wgpu:0, wgpu:cpu, vulkan:0, metal:0, cuda:0 or rocm:0; give it again
+    /// for each further device [default: cpu]
+    #[arg(long, value_name = "DEVICE", help_heading = "Machine")]
+    device: Vec<String>,
+    /// Workers that share the subnetworks [default: one for each device; on the CPU one for each
+    /// core, at most one for each subnetwork]
+    #[arg(long, value_name = "K", help_heading = "Machine")]
+    workers: Option<usize>,
+    /// Threads of each worker on the CPU [default: an equal share of the cores]
+    #[arg(long, value_name = "T", help_heading = "Machine")]
+    threads: Option<usize>,
+    /// Folder of the run, new or empty [default: a new one below runs/]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the outcome as one JSON value on standard output
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Flags that describe a network.
+#[derive(Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// Layers of the ResNet, 9n+2 [default: 20; paper: 1001]
+    #[arg(long, value_name = "9n+2")]
+    depth: Option<usize>,
+    /// Subnetworks that the network is cut into [default: 3]
+    #[arg(long, value_name = "N")]
+    subnetworks: Option<usize>,
+    /// Where to cut: even, or the residual units before each cut in order, 2,4 [default: even]
+    #[arg(long, value_name = "even|A,B,..")]
+    cuts: Option<String>,
+    /// Units of the coarse networks: basic (the paper's), bottleneck, or auto (basic where that
+    /// is cheaper than the piece it approximates) [default: auto]
+    #[arg(long, value_name = "KIND")]
+    coarse_unit: Option<String>,
+    /// Units of each coarse network [default: 12/N, rounded up; fewer where pieces are small]
+    #[arg(long, value_name = "NC")]
+    coarse_units: Option<usize>,
+}
+
+/// Flags of `eval`.
+#[derive(Args)]
+pub(crate) struct Eval {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: PathBuf,
+    /// Data set to judge by: shapes or mnist [default: the run's]
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Folder in which each data set has a folder of its name [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Take the first K test images [default: as in the run]
+    #[arg(long, value_name = "K")]
+    limit_test: Option<usize>,
+    /// Print the result as one JSON value on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    network: Network,
+    /// Classes to tell apart
+    #[arg(long, value_name = "M", default_value_t = 10)]
+    pub(crate) classes: usize,
+    /// Print the plan as one JSON value on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Epochs in a list, or none.
+#[derive(Clone)]
+struct Milestones(Vec<usize>);
+
+impl FromStr for Milestones {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let epochs = text.split(',').map(|epoch| epoch.trim().parse());
+        let epochs = epochs.collect::<Result<_, _>>().map(Self);
+        epochs.map_err(|_| "expected epochs, say 80,120, or none".into())
+    }
+}
+
+impl Network {
+    fn settings(self) -> Settings {
+        Settings {
+            depth: self.depth,
+            subnetworks: self.subnetworks,
+            cuts: self.cuts,
+            coarse_unit: self.coarse_unit,
+            coarse_units: self.coarse_units,
+            ..Settings::default()
+        }
+    }
+}
+
+impl Train {
+    /// What the flags set.
+    pub(crate) fn settings(self) -> Settings {
+        Settings {
+            recipe: self.recipe,
+            dataset: self.dataset,
+            data_dir: self.data_dir,
+            limit_train: self.limit_train,
+            limit_test: self.limit_test,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            milestones: self.milestones.map(|milestones| milestones.0),
+            seed: self.seed,
+            executor: self.executor,
+            device: (!self.device.is_empty()).then_some(self.device),
+            workers: self.workers,
+            threads: self.threads,
+            ..self.network.settings()
+        }
+    }
+}
+
+impl Eval {
+    /// What the flags set.
+    pub(crate) fn settings(self) -> Settings {
+        Settings {
+            dataset: self.dataset,
+            data_dir: self.data_dir,
+            limit_test: self.limit_test,
+            ..Settings::default()
+        }
+    }
+}
+
+impl Plan {
+    /// What the flags set.
+    pub(crate) fn settings(self) -> Settings {
+        self.network.settings()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_of_a_file_is_a_flag() {
+        let command = Arguments::command();
+        let train = command.find_subcommand("train").unwrap();
+        let flags: Vec<_> = train.get_arguments().filter_map(|flag| flag.get_long()).collect();
+        assert!(Settings::KEYS.iter().all(|key| flags.contains(key)));
+        assert!(train.get_arguments().all(|flag| flag.get_help().is_some()));
+    }
+}

@@ -1,0 +1,121 @@
+//! What each command does: hand its flags to the library and show what comes back.
+
+use parareal_train::{Config, NetworkConfig, Outcome, Recipe, Run, Settings, TrainError, evaluate};
+
+use crate::arguments::{Eval, Plan, Train};
+use crate::output::{amount, count, duration, note, percent, result, table};
+use crate::progress::Progress;
+use crate::{Ending, interrupt, plan as show};
+
+pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, TrainError> {
+    let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
+    let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
+    let config = Config::resolve(arguments.settings().or(file))?;
+    let stop = interrupt::watch();
+    let run = Run::prepare(config, output)?;
+    introduce(&run);
+
+    let config = run.config();
+    let mut progress = Progress::new(config.epochs, run.steps_per_epoch(), config.batch_size);
+    let outcome = run.train(&mut progress, &stop);
+    progress.end();
+    let outcome = outcome?;
+    conclude(&outcome);
+    if json {
+        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"));
+    }
+    Ok(if outcome.interrupted { Ending::Interrupted } else { Ending::Done })
+}
+
+pub(crate) fn eval(arguments: Eval) -> Result<Ending, TrainError> {
+    let (run, json) = (arguments.run.clone(), arguments.json);
+    let evaluation = evaluate(&run, arguments.settings())?;
+    if json {
+        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"));
+    } else {
+        result(&format!(
+            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong)",
+            evaluation.epoch,
+            evaluation.step,
+            evaluation.test_loss,
+            percent(evaluation.test_error),
+            evaluation.wrong,
+            evaluation.images,
+        ));
+    }
+    Ok(Ending::Done)
+}
+
+pub(crate) fn plan(arguments: Plan) -> Result<Ending, TrainError> {
+    let (classes, json) = (arguments.classes, arguments.json);
+    let network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
+    let summary = network.summary(3, classes)?;
+    match json {
+        true => result(&show::as_json(&network, &summary).to_string()),
+        false => result(&show::as_text(&network, &summary)),
+    }
+    Ok(Ending::Done)
+}
+
+/// Says what is about to be trained.
+fn introduce(run: &Run) {
+    let (config, summary) = (run.config(), run.summary());
+    let units: Vec<String> = summary.units.iter().map(ToString::to_string).collect();
+    let parameters = &summary.parameters;
+    note(&format!(
+        "{}: {} of {} units, {} parameters ({} before cutting)",
+        summary.network,
+        show::pieces(summary),
+        units.join(" + "),
+        amount(parameters.total),
+        amount(parameters.original),
+    ));
+    if summary.subnetworks > 1 {
+        note(&show::coarse(&config.network));
+    }
+    let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
+    note(&format!(
+        "executor {}: {} of {} on {}",
+        config.executor,
+        count(config.workers, "worker"),
+        count(config.threads, "thread"),
+        devices.join(", "),
+    ));
+    let (train, test) = run.images();
+    note(&format!(
+        "{}: {train} training images, {test} test images; {} of {}",
+        config.dataset,
+        count(config.epochs, "epoch"),
+        count(run.steps_per_epoch(), "step"),
+    ));
+    note(&format!("output {}", run.output().display()));
+}
+
+/// Says what came of it.
+fn conclude(outcome: &Outcome) {
+    if outcome.interrupted {
+        let step = outcome.steps;
+        note(&format!("stopped behind step {step}; the weights are saved"));
+    }
+    let mut told = Vec::new();
+    match (outcome.test_error, outcome.train_error) {
+        (Some(test), _) => told.push(format!("test error {}", percent(test))),
+        (None, Some(train)) => told.push(format!("training error {}", percent(train))),
+        (None, None) => {}
+    }
+    if let Some(seconds) = outcome.seconds_per_epoch {
+        told.push(format!("{} an epoch", duration(seconds)));
+    }
+    told.push(format!("{} in all", duration(outcome.seconds)));
+    note(&told.join(", "));
+    if !outcome.subnetworks.is_empty() {
+        let mut rows =
+            vec![["subnetwork", "computing", "coarse chain", "waiting"].map(String::from).to_vec()];
+        for (index, usage) in outcome.subnetworks.iter().enumerate() {
+            let shares = [usage.computing, usage.coarse, usage.waiting].map(percent);
+            rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
+        }
+        note(&table(&rows));
+    }
+    note(&format!("weights and metrics are in {}", outcome.output.display()));
+}

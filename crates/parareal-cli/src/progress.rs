@@ -1,0 +1,117 @@
+//! Progress of a training run: live on a terminal, as lines elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parareal_train::{EpochRecord, Observer, StepRecord};
+
+use crate::output::{duration, note, percent};
+
+/// The time between two lines, where a tenth of an epoch takes less.
+const SILENCE: Duration = Duration::from_secs(10);
+/// The time between two lines, where it takes more.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
+/// Shows steps and epochs as they come.
+pub(crate) struct Progress {
+    epochs: usize,
+    steps: usize,
+    images_per_step: usize,
+    begun: Instant,
+    /// Loss and error, averaged over the last ten steps or so.
+    recent: Option<[f64; 2]>,
+    shown: Shown,
+}
+
+enum Shown {
+    Live(ProgressBar),
+    Lines { last: Instant },
+}
+
+impl Progress {
+    pub(crate) fn new(epochs: usize, steps: usize, images_per_step: usize) -> Self {
+        let shown = if io::stderr().is_terminal() {
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            let bar = ProgressBar::with_draw_target(Some((epochs * steps) as u64), target);
+            let style = ProgressStyle::with_template("{wide_bar} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            Shown::Live(bar)
+        } else {
+            Shown::Lines { last: Instant::now() }
+        };
+        Self { epochs, steps, images_per_step, begun: Instant::now(), recent: None, shown }
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn end(&self) {
+        if let Shown::Live(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&mut self, record: &StepRecord) -> String {
+        let now = [record.loss, record.error];
+        let recent = self.recent.unwrap_or(now);
+        let recent = [0, 1].map(|value| 0.9 * recent[value] + 0.1 * now[value]);
+        self.recent = Some(recent);
+        let passed = self.begun.elapsed().as_secs_f64();
+        let done = record.step as f64;
+        let left = passed / done * ((self.epochs * self.steps) as f64 - done);
+        format!(
+            "epoch {}/{}  step {}/{}  loss {:.4}  error {}  {:.0} images/s  {} left",
+            record.epoch,
+            self.epochs,
+            (record.step - 1) % self.steps + 1,
+            self.steps,
+            recent[0],
+            percent(recent[1]),
+            done * self.images_per_step as f64 / passed.max(1e-9),
+            duration(left),
+        )
+    }
+}
+
+impl Observer for Progress {
+    fn on_step(&mut self, record: &StepRecord) {
+        let line = self.line(record);
+        match &mut self.shown {
+            Shown::Live(bar) => {
+                bar.set_position(record.step as u64);
+                bar.set_message(line);
+            }
+            Shown::Lines { last } => {
+                let tenth = record.step.is_multiple_of(self.steps.div_ceil(10));
+                let silence = last.elapsed();
+                if silence >= LONGEST_SILENCE || (silence >= SILENCE && tenth) {
+                    *last = Instant::now();
+                    note(&line);
+                }
+            }
+        }
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        let test = match (record.test_loss, record.test_error) {
+            (Some(loss), Some(error)) => {
+                format!("  test loss {loss:.4}  error {}", percent(error))
+            }
+            _ => String::new(),
+        };
+        let line = format!(
+            "epoch {}/{}: train loss {:.4}  error {}{test}  {}",
+            record.epoch,
+            self.epochs,
+            record.train_loss,
+            percent(record.train_error),
+            duration(record.seconds),
+        );
+        match &mut self.shown {
+            Shown::Live(bar) => bar.suspend(|| note(&line)),
+            Shown::Lines { last } => {
+                *last = Instant::now();
+                note(&line);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The binary, run in a folder of its own.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Flags of a run that takes a second.
+pub const TINY: [&str; 10] = [
+    "--depth",
+    "11",
+    "--limit-train",
+    "96",
+    "--limit-test",
+    "50",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "32",
+];
+
+pub fn parareal(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_parareal"))
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Trains the tiny network and gives what it prints as JSON.
+pub fn train(folder: &Path, more: &[&str]) -> Value {
+    let arguments = [&["train"], &TINY[..], more, &["--json"]].concat();
+    let output = parareal(folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    json(&output)
+}
+
+/// All of standard output, as one JSON value.
+pub fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+pub fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The lines of `metrics.jsonl` of one kind.
+pub fn metrics(run: &Path, event: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["event"] == event).collect()
+}

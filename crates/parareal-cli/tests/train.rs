@@ -1,0 +1,156 @@
+//! Training, its folder, and judging what it saved.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{TINY, errors, json, metrics, parareal, train};
+use serde_json::Value;
+
+fn assert_close(a: &Value, b: &Value, tolerance: f64) {
+    let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+    assert!((a - b).abs() < tolerance, "{a} and {b}");
+}
+
+#[test]
+fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let threads = train(folder.path(), &["--output", "a", "--workers", "3"]);
+    let sequential = train(folder.path(), &["--output", "b", "--executor", "sequential"]);
+    let again = train(folder.path(), &["--config", "a/config.toml", "--output", "c"]);
+
+    let steps = ["a", "b", "c"].map(|name| metrics(&path(name), "step"));
+    assert_eq!(steps[0].len(), 3);
+    for (number, step) in steps[0].iter().enumerate() {
+        assert_eq!(step["step"], number + 1);
+        assert_eq!(step["epoch"], 1);
+        assert_close(&step["loss"], &steps[1][number]["loss"], 1e-4);
+        assert_eq!(step["loss"], steps[2][number]["loss"]);
+        assert_eq!(step["error"], steps[2][number]["error"]);
+        assert_eq!(step["learning_rate"], 0.05);
+        assert!(step["images_per_second"].as_f64().unwrap() > 0.0);
+    }
+    let epochs = metrics(&path("a"), "epoch");
+    assert_eq!(epochs.len(), 1);
+    for key in ["train_loss", "train_error", "test_loss", "test_error"] {
+        assert_eq!(epochs[0][key], threads[key]);
+        assert_eq!(again[key], threads[key]);
+        assert_close(&threads[key], &sequential[key], 1e-2);
+    }
+    let shares = threads["subnetworks"].as_array().unwrap();
+    assert_eq!(shares.len(), 3);
+    for share in shares {
+        let sum = ["computing", "coarse", "waiting"].map(|key| share[key].as_f64().unwrap());
+        assert!((sum.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+    }
+    assert_eq!(sequential["subnetworks"], Value::Array(vec![]));
+
+    let config = |name| fs::read_to_string(path(name).join("config.toml")).unwrap();
+    assert_eq!(config("a"), config("c"));
+
+    let output = parareal(folder.path(), &["eval", "--run", "a", "--json"]);
+    let judged = json(&output);
+    for key in ["test_loss", "test_error"] {
+        assert_eq!(judged[key], threads[key]);
+    }
+    assert_eq!(judged["images"], 50);
+    let text = parareal(folder.path(), &["eval", "--run", "a", "--limit-test", "10"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
+}
+
+#[test]
+fn the_last_two_weights_are_kept_and_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["--epochs", "3", "--output", "run", "--limit-test", "0", "--limit-train", "64"];
+    let arguments =
+        ["train", "--depth", "11", "--batch-size", "32", "--json", "--milestones", "1,2"];
+    let output = parareal(folder.path(), &[&arguments[..], &more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(json(&output)["test_error"], Value::Null);
+
+    let run = folder.path().join("run");
+    let rates = metrics(&run, "step").into_iter().map(|step| step["learning_rate"].clone());
+    let expected = [0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005];
+    for (rate, expected) in rates.zip(expected) {
+        assert_close(&rate, &Value::from(expected), 1e-12);
+    }
+    let mut saved: Vec<_> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    saved.sort();
+    assert_eq!(saved, ["step-00000004", "step-00000006"]);
+
+    let judge = || parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10"]);
+    assert_eq!(judge().status.code(), Some(0));
+    let file = run.join("checkpoints/step-00000006/subnetwork-02.weights.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 4]).unwrap();
+    assert_damage_named(&judge());
+    fs::write(&file, vec![0xff; bytes.len()]).unwrap();
+    assert_damage_named(&judge());
+    fs::remove_file(&file).unwrap();
+    assert_damage_named(&judge());
+}
+
+fn assert_damage_named(output: &std::process::Output) {
+    let message = errors(output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("subnetwork-02.weights.safetensors"), "{message}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [&["train"], &TINY[..], &["--learning-rate", "1e30"]].concat();
+    let output = parareal(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let message = errors(&output);
+    let last = message.lines().last().unwrap();
+    assert!(last.contains("step 2") && last.contains("--learning-rate"), "{message}");
+}
+
+#[test]
+fn runs_are_numbered_where_no_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in ["001", "002"] {
+        let more = ["--subnetworks", "1", "--limit-test", "0"];
+        let arguments = ["train", "--depth", "11", "--limit-train", "32", "--epochs", "1"];
+        let output = parareal(folder.path(), &[&arguments[..], &more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert!(output.stdout.is_empty());
+        let name = format!("runs/shapes-resnet11-n1-{number}");
+        assert!(Path::new(&folder.path().join(name)).join("metrics.jsonl").is_file());
+    }
+}
+
+/// Ctrl-C, as the shell sends it.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_the_weights() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_parareal"))
+        .current_dir(folder.path())
+        .args(["train", "--depth", "11", "--output", "run", "--limit-test", "0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics_file = folder.path().join("run/metrics.jsonl");
+    let begun = Instant::now();
+    while fs::metadata(&metrics_file).map_or(0, |file| file.len()) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no step was taken");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
+    let judged = parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10", "--json"]);
+    assert_eq!(json(&judged)["step"], metrics(&folder.path().join("run"), "step").len());
+}

@@ -1,0 +1,96 @@
+//! Plans, and wrong use.
+
+mod common;
+
+use std::fs;
+
+use common::{TINY, errors, json, parareal};
+
+#[test]
+fn the_papers_plan_has_the_papers_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["plan", "--depth", "1001", "--classes", "100", "--coarse-unit", "basic"];
+    let arguments = [&arguments[..], &["--subnetworks", "3", "--json"]].concat();
+    let plan = json(&parareal(folder.path(), &arguments));
+    let millions = |key: &str| plan["parameters"][key].as_f64().unwrap() / 1e6;
+    assert!((millions("original") - 10.351).abs() < 5e-4);
+    assert!((millions("coarse") - 5.6).abs() < 0.05);
+    assert!((millions("total") - 15.9).abs() < 0.05);
+    assert_eq!(plan["network"], "resnet-1001");
+    assert_eq!(plan["classes"], 100);
+    assert_eq!(plan["subnetworks"], 3);
+    assert_eq!(plan["coarse_unit"], "basic");
+    assert_eq!(plan["coarse_units"].to_string(), "[4,4]");
+    assert_eq!(plan["units"].to_string(), "[111,111,111]");
+    assert_eq!(plan["cuts"].to_string(), "[111,222]");
+    assert_eq!(plan["parameters"]["per_subnetwork"].as_array().unwrap().len(), 3);
+    assert!(millions("preprocessing") > 0.0 && millions("postprocessing") > 0.0);
+    assert_eq!(plan["coarse_choices"][0]["kind"], "basic");
+}
+
+#[test]
+fn a_plan_says_why_a_coarse_unit_was_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = parareal(folder.path(), &["plan", "--depth", "110"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["interface 2", "3 bottleneck units", "multiply-adds", "basic units would cost"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn wrong_use_is_refused_in_a_line_with_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("full")).unwrap();
+    fs::write(folder.path().join("full/file"), "").unwrap();
+    fs::write(folder.path().join("keys.toml"), "epochs = 1\nbatchsize = 8\n").unwrap();
+    for (arguments, expected) in [
+        (&["--depth", "12"][..], "try 11 or 20"),
+        (&["--cuts", "2,1"], "increase"),
+        (&["--cuts", "1,9"], "out of range"),
+        (&["--cuts", "1,b"], "even"),
+        (&["--subnetworks", "4"], "4 subnetworks"),
+        (&["--subnetworks", "0"], "at least one"),
+        (&["--dataset", "photos"], "shapes, mnist"),
+        (&["--dataset", "mnist"], "--data-dir"),
+        (&["--dataset", "mnist", "--data-dir", "none"], "none"),
+        (&["--output", "full"], "not an empty folder"),
+        (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
+        (&["--config", "none.toml"], "none.toml"),
+        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--device", "abacus"], "expected cpu"),
+        (&["--device", "cpu", "--device", "cpu", "--workers", "1"], "only 1"),
+        (&["--epochs", "0"], "epochs"),
+        (&["--batch-size", "0"], "batch-size"),
+        (&["--momentum", "-0.1"], "momentum"),
+        (&["--learning-rate", "inf"], "learning-rate"),
+        (&["--workers", "9"], "workers"),
+    ] {
+        // Of a flag that is given twice clap would complain first.
+        let pairs = TINY.chunks(2).filter(|pair| !arguments.contains(&pair[0])).flatten();
+        let all: Vec<&str> =
+            std::iter::once(&"train").chain(pairs).chain(arguments).copied().collect();
+        let output = parareal(folder.path(), &all);
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(output.stdout.is_empty());
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    }
+    assert!(!folder.path().join("runs").exists());
+    for arguments in [&["train", "--nonsense"][..], &["train", "--epochs", "x"], &[], &["eval"]] {
+        assert_eq!(parareal(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let eval = parareal(folder.path(), &["eval", "--run", "full"]);
+    assert_eq!(eval.status.code(), Some(2));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--version"][..], &["--help"], &["train", "--help"], &["plan", "--help"]] {
+        let output = parareal(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}

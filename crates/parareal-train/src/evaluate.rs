@@ -1,0 +1,82 @@
+//! How good a network is on images that it was not trained on.
+
+use std::path::Path;
+
+use parareal::net::{Init, PararealNetwork};
+use parareal_data::{Batches, Dataset, ImageSet, Normalization};
+use serde::Serialize;
+
+use crate::executor::AnyExecutor;
+use crate::scores::{Scores, Tally, tensors};
+use crate::{Config, Settings, TrainError, checkpoint, folder};
+
+/// Images that are judged at once.
+const BATCH: usize = 128;
+
+/// What the weights of a run make of the test images.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// The epoch behind which the weights were saved, from 1.
+    pub epoch: usize,
+    /// The step behind which they were saved, from 1.
+    pub step: usize,
+    /// The mean loss.
+    pub test_loss: f64,
+    /// The share of wrong answers.
+    pub test_error: f64,
+    /// Images with a wrong answer.
+    pub wrong: usize,
+    /// All images.
+    pub images: usize,
+}
+
+/// Judges the latest weights in the folder of a run by its test images. `changes` says where
+/// these are now, or how many of them to take, where that is not as it was.
+///
+/// # Errors
+/// [`TrainError`] where the folder holds no run, its weights are damaged, or there are no images.
+pub fn evaluate(run: &Path, changes: Settings) -> Result<Evaluation, TrainError> {
+    let config = Config::resolve(changes.or(folder::read_config(run)?))?;
+    let saved = checkpoint::latest(run)?;
+    let dataset = Dataset::load(config.dataset, &config.load)?;
+    let Some(test) = &dataset.test else {
+        let expected = "there are no test images to judge by: set it to at least 1";
+        return Err(TrainError::setting("limit-test", "0", expected));
+    };
+    let (net, cuts) = config.network_for(test.channels(), test.classes());
+    let init = Init::new(config.seed, &burn::tensor::Device::flex());
+    let network = PararealNetwork::build(&net, cuts, &init)?;
+    let network = network.load(&saved.tensors).map_err(|error| {
+        TrainError::weights(run, format!("the weights are of another network: {error}"))
+    })?;
+    let mut executor = config.executor(network)?;
+    let tally = judge(&mut executor, test, &dataset.normalization, &|| false)?;
+    let tally = tally.unwrap_or_default();
+    Ok(Evaluation {
+        epoch: saved.epoch,
+        step: saved.step,
+        test_loss: tally.loss(),
+        test_error: tally.error(),
+        wrong: tally.wrong,
+        images: tally.images,
+    })
+}
+
+/// Judges all images of a set; `None` where it was told to stop.
+pub(crate) fn judge(
+    executor: &mut AnyExecutor,
+    set: &ImageSet,
+    normalization: &Normalization,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<Tally>, TrainError> {
+    let mut tally = Tally::default();
+    for batch in Batches::evaluation(set, normalization, BATCH)? {
+        if stop() {
+            return Ok(None);
+        }
+        let (images, _, labels) = tensors(batch);
+        let scores = Scores::read(executor.infer(images)?);
+        tally.add(labels.len(), scores.wrong(&labels), scores.loss(&labels));
+    }
+    Ok(Some(tally))
+}

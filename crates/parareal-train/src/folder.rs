@@ -1,0 +1,61 @@
+//! The folder of a run.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::{Config, Settings, TrainError};
+
+const CONFIG: &str = "config.toml";
+
+/// Refuses a folder that holds something, before any work is done for it.
+pub(crate) fn check(folder: &Path) -> Result<(), TrainError> {
+    let taken = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    };
+    if taken {
+        return Err(TrainError::OutputExists { path: folder.to_path_buf() });
+    }
+    Ok(())
+}
+
+/// Makes the folder, or a new one below `runs`, and writes the configuration.
+pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf, TrainError> {
+    let folder = match folder {
+        Some(folder) => {
+            check(&folder)?;
+            fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
+            folder
+        }
+        None => next(Path::new("runs"), config)?,
+    };
+    let path = folder.join(CONFIG);
+    fs::write(&path, config.settings().to_toml()).map_err(TrainError::file("write", &path))?;
+    Ok(folder)
+}
+
+/// The configuration of a run.
+pub(crate) fn read_config(folder: &Path) -> Result<Settings, TrainError> {
+    let path = folder.join(CONFIG);
+    if !path.is_file() {
+        let message = format!("there is no {CONFIG} in it");
+        return Err(TrainError::NoRun { path: folder.to_path_buf(), message });
+    }
+    Settings::read(&path)
+}
+
+/// A new folder with the first number that is free.
+fn next(parent: &Path, config: &Config) -> Result<PathBuf, TrainError> {
+    fs::create_dir_all(parent).map_err(TrainError::file("create", parent))?;
+    let (net, cuts) = (&config.network.net, &config.network.cuts);
+    let name = format!("{}-resnet{}-n{}", config.dataset, net.depth(), cuts.subnetworks());
+    for number in 1.. {
+        let folder = parent.join(format!("{name}-{number:03}"));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map_err(TrainError::file("create", &folder)).map(|()| folder),
+        }
+    }
+    unreachable!("numbers do not end")
+}

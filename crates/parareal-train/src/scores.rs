@@ -1,0 +1,108 @@
+//! Losses and wrong answers, on the host.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use parareal_data::Batch;
+
+/// A sum over images of what a network says of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) images: usize,
+    pub(crate) wrong: usize,
+    loss: f64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, images: usize, wrong: usize, mean_loss: f64) {
+        self.images += images;
+        self.wrong += wrong;
+        self.loss += mean_loss * images as f64;
+    }
+
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss / self.images.max(1) as f64
+    }
+
+    pub(crate) fn error(&self) -> f64 {
+        self.wrong as f64 / self.images.max(1) as f64
+    }
+}
+
+/// Images and labels as tensors on the CPU; executors take them from there.
+pub(crate) fn tensors(batch: Batch) -> (Tensor<4>, Tensor<1, Int>, Vec<u8>) {
+    let device = Device::flex();
+    let Batch { images, labels, shape } = batch;
+    let count = labels.len();
+    let numbers: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+    (
+        Tensor::from_data(TensorData::new(images, shape), &device),
+        Tensor::from_data(TensorData::new(numbers, [count]), &device),
+        labels,
+    )
+}
+
+/// The scores of each image, class by class.
+pub(crate) struct Scores {
+    values: Vec<f32>,
+    classes: usize,
+}
+
+impl Scores {
+    pub(crate) fn read(output: Tensor<2>) -> Self {
+        let classes = output.dims()[1].max(1);
+        let values = output.into_data().convert::<f32>().try_to_vec().expect("they were converted");
+        Self { values, classes }
+    }
+
+    /// How many images have another class than the one with the highest score. Where a score is
+    /// not a number the answer is wrong.
+    pub(crate) fn wrong(&self, labels: &[u8]) -> usize {
+        let images = self.values.chunks_exact(self.classes).zip(labels);
+        images.filter(|(scores, label)| best(scores) != Some(usize::from(**label))).count()
+    }
+
+    /// The mean cross entropy.
+    pub(crate) fn loss(&self, labels: &[u8]) -> f64 {
+        let images = self.values.chunks_exact(self.classes).zip(labels);
+        let total: f64 = images.map(|(scores, &label)| cross_entropy(scores, label)).sum();
+        total / labels.len().max(1) as f64
+    }
+}
+
+/// The class with the highest score, the first of several.
+fn best(scores: &[f32]) -> Option<usize> {
+    let mut best = None;
+    for (class, &score) in scores.iter().enumerate() {
+        if score.is_nan() {
+            return None;
+        }
+        if best.is_none_or(|(_, highest)| score > highest) {
+            best = Some((class, score));
+        }
+    }
+    best.map(|(class, _)| class)
+}
+
+fn cross_entropy(scores: &[f32], label: u8) -> f64 {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shifted = |score: f32| f64::from(score) - f64::from(highest);
+    let total: f64 = scores.iter().map(|&score| shifted(score).exp()).sum();
+    match scores.get(usize::from(label)) {
+        Some(&own) => total.ln() - shifted(own),
+        None => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_judged_by_the_highest() {
+        let values = vec![0.0, 2.0, 1.0, 5.0, 5.0, 1.0, f32::NAN, 9.0, 1.0];
+        let scores = Scores { values, classes: 3 };
+        assert_eq!(scores.wrong(&[1, 0, 1]), 1);
+        assert_eq!(scores.wrong(&[2, 1, 1]), 3);
+        let even = Scores { values: vec![100.0; 8], classes: 4 };
+        assert!((even.loss(&[3, 0]) - 4f64.ln()).abs() < 1e-12);
+    }
+}
