@@ -140,7 +140,7 @@ impl ResNet {
     }
 
     pub(super) fn stage_image(&self, stage: usize) -> Image {
-        Image { channels: 4 * self.width << stage, size: IMAGE_SIZE >> stage }
+        Image { channels: (4 * self.width) << stage, size: IMAGE_SIZE >> stage }
     }
 
     pub(super) fn image_at(&self, position: usize) -> Image {

@@ -65,6 +65,13 @@ struct Handle<N: Coarsen, L: Loss<N::Output>> {
     subnetworks: Range<usize>,
 }
 
+/// What all workers together did in a step.
+struct StepReplies<N: Coarsen> {
+    replies: Vec<ReplyOf<N>>,
+    loss: f64,
+    output: N::Output,
+}
+
 enum Message<N: Coarsen> {
     Done(ReplyOf<N>),
     /// It stops because another worker is gone.
@@ -215,7 +222,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         input: &N::Input,
         target: &L::Target,
         learning_rate: Option<f64>,
-    ) -> Result<(Vec<ReplyOf<N>>, f64, N::Output), ExecError> {
+    ) -> Result<StepReplies<N>, ExecError> {
         let mut replies = self.order(|| Command::Step {
             input: input.clone(),
             target: target.clone(),
@@ -224,7 +231,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let last = replies.last_mut().expect("there is a worker");
         let loss = last.loss;
         let output = last.output.take().expect("the last worker gives the output");
-        Ok((replies, loss, output))
+        Ok(StepReplies { replies, loss, output })
     }
 }
 
@@ -240,7 +247,8 @@ where
         learning_rate: f64,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
-        let (replies, loss, output) = self.step(&input, &target, Some(learning_rate))?;
+        let StepReplies { replies, loss, output } =
+            self.step(&input, &target, Some(learning_rate))?;
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
@@ -253,7 +261,7 @@ where
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let (mut replies, loss, output) = self.step(&input, &target, None)?;
+        let StepReplies { mut replies, loss, output } = self.step(&input, &target, None)?;
         let parts = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
         let device = input.device();
         let input = parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
