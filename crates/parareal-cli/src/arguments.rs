@@ -48,7 +48,7 @@ pub(crate) struct Train {
     limit_test: Option<usize>,
     #[command(flatten)]
     network: Network,
-    /// Passes over the training images [default: 8; paper: 200]
+    /// Passes over the training images [default: 4; paper: 200]
     #[arg(long, value_name = "E", help_heading = "Training")]
     epochs: Option<usize>,
     /// Images of a step [default: 32; paper: 128]
@@ -63,7 +63,7 @@ pub(crate) struct Train {
     /// Weight decay [default: 0.0005]
     #[arg(long, value_name = "W", help_heading = "Training", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Epochs after which the learning rate is divided by ten, or none [default: at 60 % and
+    /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
     /// 85 % of the epochs; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
     milestones: Option<Milestones>,
@@ -100,7 +100,7 @@ pub(crate) struct Network {
     /// Layers of the ResNet, 9n+2 [default: 20; paper: 1001]
     #[arg(long, value_name = "9n+2")]
     depth: Option<usize>,
-    /// Subnetworks that the network is cut into [default: 3]
+    /// Subnetworks that the network is cut into [default: 2; paper: 3]
     #[arg(long, value_name = "N")]
     subnetworks: Option<usize>,
     /// Where to cut: even, or the residual units before each cut in order, 2,4 [default: even]

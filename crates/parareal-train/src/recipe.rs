@@ -20,7 +20,6 @@ impl Recipe {
     pub fn settings(self, epochs: Option<usize>) -> Settings {
         let common = Settings {
             dataset: Some("shapes".into()),
-            subnetworks: Some(3),
             cuts: Some("even".into()),
             coarse_unit: Some("auto".into()),
             momentum: Some(0.9),
@@ -32,9 +31,10 @@ impl Recipe {
         };
         match self {
             Self::Quick => {
-                let epochs = epochs.unwrap_or(8);
+                let epochs = epochs.unwrap_or(4);
                 Settings {
                     depth: Some(20),
+                    subnetworks: Some(2),
                     epochs: Some(epochs),
                     batch_size: Some(32),
                     learning_rate: Some(0.05),
@@ -44,6 +44,7 @@ impl Recipe {
             }
             Self::Paper => Settings {
                 depth: Some(1001),
+                subnetworks: Some(3),
                 epochs: Some(200),
                 batch_size: Some(128),
                 learning_rate: Some(0.1),
@@ -54,10 +55,10 @@ impl Recipe {
     }
 }
 
-/// 60 % and 85 % of the epochs, rounded, where these are two epochs with others behind them.
+/// 70 % and 90 % of the epochs, rounded, where these are two epochs with others behind them.
 fn milestones(epochs: usize) -> Vec<usize> {
     let part = |percent: usize| epochs.saturating_mul(percent).saturating_add(50) / 100;
-    let mut milestones = vec![part(60), part(85)];
+    let mut milestones = vec![part(70), part(90)];
     milestones.dedup();
     milestones.retain(|&epoch| epoch > 0 && epoch < epochs);
     milestones
@@ -81,8 +82,9 @@ mod tests {
 
     #[test]
     fn milestones_lie_within_the_run() {
-        assert_eq!(milestones(8), [5, 7]);
-        assert_eq!(milestones(100), [60, 85]);
+        assert_eq!(milestones(4), [3]);
+        assert_eq!(milestones(8), [6, 7]);
+        assert_eq!(milestones(100), [70, 90]);
         assert_eq!(milestones(2), [1]);
         assert!(milestones(1).is_empty() && milestones(0).is_empty());
     }
