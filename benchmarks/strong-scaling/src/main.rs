@@ -11,12 +11,21 @@ use std::time::Duration;
 use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, Placement, StepReport, Threads};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
-use parareal_models::resnet::ResNet;
+use parareal_models::resnet::{CoarseKind, ResNet};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The batch that every step takes.
+#[derive(Clone)]
+struct Batch {
+    images: Tensor<4>,
+    labels: Tensor<1, Int>,
+}
 
 /// One network on one placement.
 struct Setting {
@@ -26,88 +35,150 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(
-        net: &ResNet,
-        cuts: &Cuts,
-        workers: usize,
-        threads: usize,
-    ) -> Result<Self, Box<dyn Error>> {
+    fn new(net: &ResNet, cuts: &Cuts, workers: usize, threads: usize) -> Result<Self> {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
         let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
         let mut placement = Placement::new(vec![device], workers);
         placement.threads = threads;
-        let name = format!("N = {}, {workers} workers x {threads} threads", cuts.subnetworks());
+        let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let name = format!(
+            "N = {}, {} of {}",
+            cuts.subnetworks(),
+            plural(workers, "worker"),
+            plural(threads, "thread")
+        );
         let executor = Threads::new(network, CrossEntropy, &optimizer, &placement)?;
         Ok(Self { name, executor, times: Vec::new() })
     }
 
+    fn step(&mut self, batch: &Batch) -> Result<StepReport<Tensor<2>>> {
+        Ok(self.executor.train_step(batch.images.clone(), batch.labels.clone(), 1e-3)?)
+    }
+
+    fn timed_step(&mut self, batch: &Batch) -> Result<()> {
+        let time = self.step(batch)?.duration;
+        self.times.push(time);
+        Ok(())
+    }
+
     fn median(&self) -> f64 {
-        let mut times: Vec<f64> = self.times.iter().map(Duration::as_secs_f64).collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        median(self.times.iter().map(Duration::as_secs_f64).collect())
     }
 }
 
-/// Cuts with about the same time on both sides of the middle one.
-///
-/// A unit of the first, second and third stage takes about 10 : 5 : 3 as long with Burn's
-/// operations on the CPU, so that the middle of the time lies early in the network.
-fn cuts(net: &ResNet, subnetworks: usize) -> Result<Cuts, Box<dyn Error>> {
-    let units = net.units();
-    let cost = |unit: usize| [10.0, 5.0, 3.0][3 * unit / units];
-    let total: f64 = (0..units).map(cost).sum();
-    let mut positions = Vec::new();
-    let mut spent = 0.0;
-    for unit in 0..units {
-        spent += cost(unit);
-        if spent >= total * (positions.len() + 1) as f64 / subnetworks as f64
-            && positions.len() + 1 < subnetworks
-        {
-            positions.push(unit + 1);
-        }
-    }
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Cuts with `middle` units for the first of two workers, each half cut evenly.
+fn halves(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
+    let low = Cuts::even(middle, subnetworks / 2)?;
+    let high = Cuts::even(units - middle, subnetworks / 2)?;
+    let high = high.positions().iter().map(|cut| middle + cut);
+    let positions = low.positions().iter().copied().chain([middle]).chain(high).collect();
     Ok(Cuts::new(units, positions)?)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let argument = |index: usize, default: usize| -> Result<usize, Box<dyn Error>> {
+/// Moves the cut between two workers to where they finish together.
+///
+/// Forward, the second worker can start its part of the chain once the first has done its fine
+/// work and its own part of the chain; backward it is the same the other way round. So the first
+/// worker's fine and coarse time should equal the second's fine time. Each trial is measured; of
+/// all, the one with the shortest step is kept.
+fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
+    let units = net.units();
+    let mut middle = units / 3;
+    let mut trials: Vec<(f64, usize)> = Vec::new();
+    while trials.iter().all(|&(_, tried)| tried != middle) {
+        let cuts = halves(units, subnetworks, middle)?;
+        let mut setting = Setting::new(net, &cuts, 2, 1)?;
+        setting.step(batch)?;
+        let mut surplus = Vec::new();
+        for _ in 0..3 {
+            let report = setting.step(batch)?;
+            let (low, high) = report.subnetworks.split_at(subnetworks / 2);
+            let fine = |part: &[_]| part.iter().map(fine_seconds).sum::<f64>();
+            let coarse: f64 = low.iter().map(|time| time.coarse.as_secs_f64()).sum();
+            let unit = (fine(low) / middle as f64).min(fine(high) / (units - middle) as f64);
+            surplus.push((fine(low) + coarse - fine(high)) / (2.0 * unit));
+            setting.times.push(report.duration);
+        }
+        trials.push((setting.median(), middle));
+        let least = subnetworks / 2;
+        let target = middle as f64 - (0.7 * median(surplus)).round();
+        middle = (target.max(0.0) as usize).clamp(least, units - least);
+    }
+    let best = trials.iter().min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no cut was tried")?;
+    halves(units, subnetworks, best.1)
+}
+
+fn fine_seconds(time: &parareal::exec::SubnetworkTime) -> f64 {
+    time.fine.as_secs_f64()
+}
+
+/// A step of each of two whole networks, at once: what two cores can do without any dependence.
+fn both(pair: &mut [Setting; 2], batch: &Batch) -> Result<()> {
+    let [first, second] = pair;
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| second.timed_step(batch).map_err(|error| error.to_string()));
+        first.timed_step(batch)?;
+        Ok(other.join().map_err(|_| "the second network's thread panicked")??)
+    })
+}
+
+fn main() -> Result<()> {
+    let argument = |index: usize, default: usize| -> Result<usize> {
         std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
     };
-    let (rounds, batch, depth) = (argument(1, 9)?, argument(2, 16)?, argument(3, 110)?);
-    let net = ResNet::new(depth)?;
-    let mut settings = Vec::new();
+    let (rounds, batch_size, depth) = (argument(1, 9)?, argument(2, 32)?, argument(3, 164)?);
+    // The cheapest chain: one bottleneck unit for each interface.
+    let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Bottleneck);
+    let net = net.with_coarse_units(Some(1));
+
+    let device = Device::flex();
+    let noise = Distribution::Normal(0.0, 1.0);
+    let images = Tensor::<4>::random([batch_size, 3, 32, 32], noise, &device);
+    let labels: Vec<i64> = (0..batch_size as i64).map(|i| i % 10).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch_size]), &device);
+    let batch = Batch { images, labels };
+
     let serial = Cuts::even(net.units(), 1)?;
-    settings.push(Setting::new(&net, &serial, 1, 1)?);
-    settings.push(Setting::new(&net, &serial, 1, 2)?);
+    let mut settings = vec![Setting::new(&net, &serial, 1, 1)?, Setting::new(&net, &serial, 1, 2)?];
     for subnetworks in [4, 6] {
-        let cuts = cuts(&net, subnetworks)?;
+        let cuts = balanced(&net, subnetworks, &batch)?;
         println!("N = {subnetworks}: cuts {:?}", cuts.positions());
         settings.push(Setting::new(&net, &cuts, 1, 1)?);
         settings.push(Setting::new(&net, &cuts, 2, 1)?);
     }
+    let mut copies = [Setting::new(&net, &serial, 1, 1)?, Setting::new(&net, &serial, 1, 1)?];
 
-    let device = Device::flex();
-    let images = Tensor::<4>::random([batch, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
-    let labels: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();
-    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch]), &device);
     // All settings in turn, so that a drift of the machine's speed hits all of them.
     for round in 0..=rounds {
         for setting in &mut settings {
-            let report = setting.executor.train_step(images.clone(), labels.clone(), 1e-3)?;
-            // The first step of each pays for memory that the others find.
-            if round > 0 {
-                setting.times.push(report.duration);
-            }
+            setting.timed_step(&batch)?;
+        }
+        both(&mut copies, &batch)?;
+        // The first step of each pays for memory that the others find.
+        if round == 0 {
+            settings.iter_mut().chain(&mut copies).for_each(|setting| setting.times.clear());
         }
     }
 
-    println!("ResNet-{depth}, batch {batch}, medians of {rounds} steps");
+    println!("ResNet-{depth}, batch {batch_size}, medians of {rounds} steps");
     for pair in settings.chunks(2) {
         let (one, two) = (pair[0].median(), pair[1].median());
-        println!("{:34} {:8.1} ms", pair[0].name, 1e3 * one);
-        println!("{:34} {:8.1} ms   {:.2}x", pair[1].name, 1e3 * two, one / two);
+        println!("{:30} {:8.1} ms", pair[0].name, 1e3 * one);
+        println!("{:30} {:8.1} ms   {:.2}x", pair[1].name, 1e3 * two, one / two);
     }
+    let (alone, beside) = (settings[0].median(), copies[0].median().max(copies[1].median()));
+    println!(
+        "{:30} {:8.1} ms   {:.2}x",
+        "N = 1 twice, independent",
+        1e3 * beside,
+        2.0 * alone / beside
+    );
     Ok(())
 }

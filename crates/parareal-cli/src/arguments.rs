@@ -51,10 +51,10 @@ pub(crate) struct Train {
     /// Passes over the training images [default: 4; paper: 200]
     #[arg(long, value_name = "E", help_heading = "Training")]
     epochs: Option<usize>,
-    /// Images of a step [default: 32; paper: 128]
+    /// Images of a step [default: 16; paper: 128]
     #[arg(long, value_name = "B", help_heading = "Training")]
     batch_size: Option<usize>,
-    /// Learning rate at the start [default: 0.05; paper: 0.1]
+    /// Learning rate at the start [default: 0.02; paper: 0.1]
     #[arg(long, value_name = "R", help_heading = "Training", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Momentum, from 0 to below 1 [default: 0.9]

@@ -36,8 +36,8 @@ impl Recipe {
                     depth: Some(20),
                     subnetworks: Some(2),
                     epochs: Some(epochs),
-                    batch_size: Some(32),
-                    learning_rate: Some(0.05),
+                    batch_size: Some(16),
+                    learning_rate: Some(0.02),
                     milestones: Some(milestones(epochs)),
                     ..common
                 }
