@@ -31,7 +31,7 @@ fn the_papers_plan_has_the_papers_numbers() {
 #[test]
 fn a_plan_says_why_a_coarse_unit_was_chosen() {
     let folder = tempfile::tempdir().unwrap();
-    let output = parareal(folder.path(), &["plan", "--depth", "110"]);
+    let output = parareal(folder.path(), &["plan", "--depth", "110", "--subnetworks", "3"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for part in ["interface 2", "3 bottleneck units", "multiply-adds", "basic units would cost"] {
         assert!(text.contains(part), "{text}");
