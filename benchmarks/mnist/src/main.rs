@@ -71,9 +71,8 @@ impl Run {
 
 /// The range of the values, a little widened by a factor, for a logarithmic axis.
 fn range<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> std::ops::Range<f64> {
-    let (low, high) = points.fold((f64::INFINITY, 0.0_f64), |(low, high), point| {
-        (low.min(point.1), high.max(point.1))
-    });
+    let (low, high) = points
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), point| (low.min(point.1), high.max(point.1)));
     0.8 * low..1.25 * high
 }
 
@@ -134,7 +133,7 @@ fn run() -> Result<()> {
     let runs = runs
         .iter()
         .map(|argument| {
-            let (name, folder) = argument.split_once('=').ok_or(USAGE)?;
+            let (name, folder) = argument.rsplit_once('=').ok_or(USAGE)?;
             Run::read(name, Path::new(folder))
         })
         .collect::<Result<Vec<_>>>()?;
