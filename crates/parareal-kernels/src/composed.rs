@@ -1,0 +1,100 @@
+//! The operations out of Burn's own, for every backend and precision.
+
+use burn::tensor::activation::relu;
+use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, s};
+
+use crate::operation::{Normalization, Stepping};
+
+/// What an operation is given.
+pub(crate) struct Operands {
+    pub(crate) input: Tensor<4>,
+    pub(crate) weight: Tensor<4>,
+    pub(crate) residual: Option<Tensor<4>>,
+    pub(crate) stepping: Stepping,
+}
+
+pub(crate) fn channel_statistics(input: &Tensor<4>) -> [Tensor<1>; 2] {
+    let channels = input.dims()[3];
+    let pixels = input.clone().detach().reshape([-1, channels as i32]);
+    let mean = pixels.clone().mean_dim(0);
+    let variance = (pixels - mean.clone()).powi_scalar(2).mean_dim(0);
+    [mean.reshape([channels]).inner_or_self(), variance.reshape([channels]).inner_or_self()]
+}
+
+trait InnerOrSelf {
+    fn inner_or_self(self) -> Self;
+}
+
+impl InnerOrSelf for Tensor<1> {
+    /// The values alone.
+    fn inner_or_self(self) -> Self {
+        if self.device().is_autodiff() { self.inner() } else { self }
+    }
+}
+
+pub(crate) fn preactivation_conv2d(operands: Operands, norm: &Normalization) -> Tensor<4> {
+    let Normalization { scale, shift, mean, variance, epsilon, of_batch } = norm.clone();
+    let shape = operands.input.dims();
+    // Burn's normalization looks for the channels behind the batch.
+    let pixels = operands.input.reshape([-1, shape[3] as i32]);
+    let normalized = match of_batch {
+        true => batch_norm_train(pixels, scale, shift, epsilon).output,
+        false => {
+            let [mean, variance] = [mean, variance].map(|constant| like(constant, &pixels));
+            batch_norm(pixels, scale, shift, mean, variance, epsilon)
+        }
+    };
+    conv2d(Operands { input: relu(normalized).reshape(shape), ..operands })
+}
+
+/// A constant where the other tensor is: on its device, with its kind of graph.
+fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
+    match (constant.device().is_autodiff(), other.device().is_autodiff()) {
+        (false, true) => constant.autodiff(),
+        (true, false) => constant.inner(),
+        _ => constant,
+    }
+}
+
+pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
+    let Operands { input, weight, residual, stepping: Stepping { stride, padding } } = operands;
+    let [to, from, kernel, _] = weight.dims();
+    let output = if kernel == 1 && padding == 0 {
+        // A matrix product: Burn's gradient of it is several times faster than that of a
+        // convolution, the more so where there is a stride.
+        let input = subsample(input, stride);
+        let [batch, height, width, _] = input.dims();
+        let pixels = input.reshape([batch * height * width, from]);
+        let weight = weight.reshape([to, from]).transpose();
+        pixels.matmul(weight).reshape([batch, height, width, to])
+    } else {
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1])
+    };
+    match residual {
+        Some(residual) => residual + output,
+        None => output,
+    }
+}
+
+/// Every `stride`-th pixel of every `stride`-th row, the first of each kept.
+fn subsample(input: Tensor<4>, stride: usize) -> Tensor<4> {
+    let [batch, height, width, channels] = input.dims();
+    if stride == 1 {
+        return input;
+    }
+    if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) {
+        return input.slice(s![.., ..;stride as isize, ..;stride as isize, ..]);
+    }
+    let (rows, columns) = (height / stride, width / stride);
+    // Narrowing two dimensions of a reshaped image has a cheap gradient; slicing with steps has
+    // not.
+    input
+        .reshape([batch * rows, stride * width * channels])
+        .narrow(1, 0, width * channels)
+        .reshape([batch * rows * columns, stride * channels])
+        .narrow(1, 0, channels)
+        .reshape([batch, rows, columns, channels])
+}

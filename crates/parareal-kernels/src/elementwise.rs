@@ -1,0 +1,225 @@
+//! Passes over pixels, channel by channel.
+
+use pulp::Simd;
+
+use crate::tile::{fma, load, store};
+
+/// `max(0, slope · x + offset)` for each channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Affine {
+    pub(crate) slope: Vec<f32>,
+    pub(crate) offset: Vec<f32>,
+}
+
+/// Zero where a value is negative; what is not a number stays so.
+#[inline(always)]
+fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    simd.select_f32s(simd.less_than_f32s(value, zero), zero, value)
+}
+
+/// Writes `max(0, slope · x + offset)` for whole pixels from `x` on to `to`.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as the map has can be read and written.
+#[inline(always)]
+pub(crate) unsafe fn activate<S: Simd>(
+    simd: S,
+    map: &Affine,
+    x: *const f32,
+    to: *mut f32,
+    pixels: usize,
+) {
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    for pixel in 0..pixels {
+        // SAFETY: a whole pixel.
+        unsafe {
+            let (x, to) = (x.add(pixel * channels), to.add(pixel * channels));
+            for c in (0..whole).step_by(lanes) {
+                let (slope, offset) =
+                    (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
+                store::<S>(to.add(c), relu(simd, fma(simd, load::<S>(x.add(c)), slope, offset)));
+            }
+            for c in whole..channels {
+                let value = map.slope[c] * *x.add(c) + map.offset[c];
+                *to.add(c) = if value < 0.0 { 0.0 } else { value };
+            }
+        }
+    }
+}
+
+/// Sums over pixels, one for each channel, that the gradient of a normalization needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sums {
+    /// Of the gradient.
+    pub(crate) gradient: Vec<f64>,
+    /// Of the gradient times the distance of `x` from its mean.
+    pub(crate) product: Vec<f64>,
+}
+
+impl Sums {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self { gradient: vec![0.0; channels], product: vec![0.0; channels] }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, term) in self.gradient.iter_mut().zip(&other.gradient) {
+            *sum += term;
+        }
+        for (sum, term) in self.product.iter_mut().zip(&other.product) {
+            *sum += term;
+        }
+    }
+}
+
+/// Sets gradients to zero where the activation was zero, and adds up what is left.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as the map has can be read from `x`, and read and written
+/// from `gradient` on.
+#[inline(always)]
+pub(crate) unsafe fn mask<S: Simd>(
+    simd: S,
+    map: &Affine,
+    mean: &[f32],
+    x: *const f32,
+    gradient: *mut f32,
+    pixels: usize,
+    sums: &mut Sums,
+) {
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    let zero = simd.splat_f32s(0.0);
+    for c in (0..whole).step_by(lanes) {
+        let mut totals = [zero; 2];
+        // SAFETY: channels of whole pixels.
+        unsafe {
+            let (slope, offset) =
+                (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
+            let mean = load::<S>(mean.as_ptr().add(c));
+            for pixel in 0..pixels {
+                let (x, gradient) =
+                    (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
+                let active = simd.greater_than_f32s(fma(simd, x, slope, offset), zero);
+                let kept = simd.select_f32s(active, load::<S>(gradient), zero);
+                store::<S>(gradient, kept);
+                totals[0] = simd.add_f32s(totals[0], kept);
+                totals[1] = fma(simd, kept, simd.sub_f32s(x, mean), totals[1]);
+            }
+        }
+        let sums = [&mut sums.gradient, &mut sums.product];
+        for (sum, total) in sums.into_iter().zip(&totals) {
+            let total: &[f32] = bytes_of::<S>(total);
+            for (sum, &total) in sum[c..].iter_mut().zip(total) {
+                *sum += f64::from(total);
+            }
+        }
+    }
+    for c in whole..channels {
+        for pixel in 0..pixels {
+            // SAFETY: a channel of a whole pixel.
+            unsafe {
+                let x = *x.add(pixel * channels + c);
+                let gradient = gradient.add(pixel * channels + c);
+                if map.slope[c] * x + map.offset[c] > 0.0 {
+                    sums.gradient[c] += f64::from(*gradient);
+                    sums.product[c] += f64::from(*gradient * (x - mean[c]));
+                } else {
+                    *gradient = 0.0;
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of a vector.
+#[inline(always)]
+fn bytes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
+    // SAFETY: a vector is as many plain numbers as it has lanes.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
+}
+
+/// `gradient = scale · gradient + slope · x + offset`, with `skip` added where it is not null.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as `scale` has can be read from `x` and `skip` (if not
+/// null), and read and written from `gradient` on.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) unsafe fn combine<S: Simd>(
+    simd: S,
+    scale: &[f32],
+    map: &Affine,
+    x: *const f32,
+    skip: *const f32,
+    gradient: *mut f32,
+    pixels: usize,
+) {
+    let (channels, lanes) = (scale.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    for pixel in 0..pixels {
+        let first = pixel * channels;
+        // SAFETY: a whole pixel.
+        unsafe {
+            for c in (0..whole).step_by(lanes) {
+                let (slope, offset) =
+                    (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
+                let scale = load::<S>(scale.as_ptr().add(c));
+                let place = gradient.add(first + c);
+                let mut value = fma(simd, load::<S>(x.add(first + c)), slope, offset);
+                value = fma(simd, load::<S>(place), scale, value);
+                if !skip.is_null() {
+                    value = simd.add_f32s(value, load::<S>(skip.add(first + c)));
+                }
+                store::<S>(place, value);
+            }
+            for c in whole..channels {
+                let place = gradient.add(first + c);
+                let skip = if skip.is_null() { 0.0 } else { *skip.add(first + c) };
+                *place =
+                    scale[c] * *place + map.slope[c] * *x.add(first + c) + map.offset[c] + skip;
+            }
+        }
+    }
+}
+
+/// Mean and sum of squared distances from it, for each channel of a few pixels.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as `mean` has can be read from `x` on.
+#[inline(always)]
+pub(crate) unsafe fn moments<S: Simd>(
+    simd: S,
+    x: *const f32,
+    pixels: usize,
+    mean: &mut [f32],
+    squares: &mut [f32],
+) {
+    let (channels, lanes) = (mean.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    let share = 1.0 / pixels as f32;
+    for c in (0..whole).step_by(lanes) {
+        // SAFETY: channels of whole pixels.
+        unsafe {
+            let mut sum = simd.splat_f32s(0.0);
+            for pixel in 0..pixels {
+                sum = simd.add_f32s(sum, load::<S>(x.add(pixel * channels + c)));
+            }
+            let center = simd.mul_f32s(sum, simd.splat_f32s(share));
+            let mut sum = simd.splat_f32s(0.0);
+            for pixel in 0..pixels {
+                let distance = simd.sub_f32s(load::<S>(x.add(pixel * channels + c)), center);
+                sum = fma(simd, distance, distance, sum);
+            }
+            store::<S>(mean.as_mut_ptr().add(c), center);
+            store::<S>(squares.as_mut_ptr().add(c), sum);
+        }
+    }
+    for c in whole..channels {
+        // SAFETY: a channel of a whole pixel.
+        let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
+        mean[c] = (0..pixels).map(value).sum::<f32>() * share;
+        squares[c] = (0..pixels).map(|pixel| (value(pixel) - mean[c]).powi(2)).sum();
+    }
+}

@@ -1,0 +1,260 @@
+//! The operations as single nodes of Burn's automatic differentiation on its CPU backend.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::backward::{Center, Wanted};
+use crate::composed;
+use crate::elementwise::Affine;
+use crate::forward::Convolution;
+use crate::operation::Normalization;
+use crate::{Geometry, SimdLevel, statistics};
+
+type Primitive = FloatTensor<Flex>;
+
+pub(crate) fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex()
+}
+
+/// The values of a tensor of 32-bit floats on the CPU, one after the other, and its node if it
+/// belongs to a graph.
+struct Operand {
+    values: Primitive,
+    node: Option<NodeGuard>,
+    tracked: bool,
+}
+
+impl Operand {
+    fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if tensor.dtype() != DType::F32 || !is_on_cpu(tensor) {
+            return None;
+        }
+        let tracked = tensor.is_tracked();
+        let (values, node) = match tensor.device().is_autodiff() {
+            true => {
+                let tensor = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+                let (values, node) = tensor.into_parts();
+                (values, Some(node))
+            }
+            false => (tensor.clone().try_into_primitive::<Flex>().ok()?, None),
+        };
+        let values = match values.as_slice::<f32>() {
+            Some(_) => values,
+            None => values.to_contiguous(),
+        };
+        Some(Self { values, node, tracked })
+    }
+}
+
+fn slice(primitive: &Primitive) -> &[f32] {
+    primitive.as_slice().unwrap_or_default()
+}
+
+fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Primitive {
+    Primitive::from_data(TensorData::new(values, shape))
+}
+
+pub(crate) fn channel_statistics(input: &Tensor<4>) -> Option<[Tensor<1>; 2]> {
+    let input = Operand::new(input)?;
+    let [batch, .., channels] = input.values.layout().shape().dims::<4>();
+    let values = slice(&input.values);
+    if values.is_empty() {
+        return None;
+    }
+    let both = statistics::statistics(SimdLevel::current(), values, batch, channels);
+    Some(both.map(|values| Tensor::from_primitive::<Flex>(primitive(values, [channels]))))
+}
+
+/// A normalization, boiled down to numbers.
+#[derive(Clone, Debug)]
+struct Activation {
+    map: Affine,
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    of_batch: bool,
+}
+
+impl Activation {
+    fn center(&self) -> Center<'_> {
+        Center { mean: &self.mean, inverse: &self.inverse, of_batch: self.of_batch }
+    }
+}
+
+/// What the backward pass needs, and nothing else.
+#[derive(Clone, Debug)]
+struct State {
+    geometry: Geometry,
+    input: Primitive,
+    weight: Primitive,
+    activation: Option<Activation>,
+}
+
+impl State {
+    fn convolution(&self) -> Convolution<'_> {
+        Convolution {
+            geometry: self.geometry,
+            input: slice(&self.input),
+            activation: self.activation.as_ref().map(|activation| &activation.map),
+            weight: slice(&self.weight),
+        }
+    }
+}
+
+/// The operands of an operation that can be fused.
+pub(crate) struct Operands {
+    state: State,
+    residual: Option<Primitive>,
+    /// Of the input, the kernel, then of scale and shift, then of the residual.
+    nodes: Vec<Option<NodeGuard>>,
+    tracked: bool,
+}
+
+impl Operands {
+    /// `None` where backend, precision or shapes ask for another way.
+    pub(crate) fn new(whole: &composed::Operands, norm: Option<&Normalization>) -> Option<Self> {
+        let [batch, height, width, from] = whole.input.dims();
+        let [to, channels, kernel, columns] = whole.weight.dims();
+        let (stride, padding) = (whole.stepping.stride, whole.stepping.padding);
+        let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
+        if channels != from || kernel != columns || !geometry.is_supported() {
+            return None;
+        }
+        let (input, weight) = (Operand::new(&whole.input)?, Operand::new(&whole.weight)?);
+        let mut tracked = input.tracked || weight.tracked;
+        let mut nodes = vec![input.node, weight.node];
+        let activation = match norm {
+            Some(norm) => {
+                let [scale, shift] = [Operand::new(&norm.scale)?, Operand::new(&norm.shift)?];
+                let [mean, variance] = [Operand::new(&norm.mean)?, Operand::new(&norm.variance)?];
+                tracked |= scale.tracked || shift.tracked;
+                let values = [&scale, &shift, &mean, &variance].map(|part| slice(&part.values));
+                let activation = activation(values, norm.epsilon, norm.of_batch);
+                nodes.extend([scale.node, shift.node]);
+                Some(activation)
+            }
+            None => None,
+        };
+        let residual = match &whole.residual {
+            Some(residual) => {
+                let [rows, columns] = geometry.output();
+                if residual.dims() != [batch, rows, columns, to] {
+                    return None;
+                }
+                let residual = Operand::new(residual)?;
+                tracked |= residual.tracked;
+                nodes.push(residual.node);
+                Some(residual.values)
+            }
+            None => None,
+        };
+        let state = State { geometry, input: input.values, weight: weight.values, activation };
+        Some(Self { state, residual, nodes, tracked })
+    }
+
+    pub(crate) fn run(self) -> Tensor<4> {
+        let geometry = self.state.geometry;
+        let residual = self.residual.as_ref().map(slice);
+        let output = self.state.convolution().forward(SimdLevel::current(), residual);
+        let [rows, columns] = geometry.output();
+        let output = primitive(output, [geometry.batch, rows, columns, geometry.to]);
+        let autodiff = self.nodes.iter().any(Option::is_some);
+        match self.nodes.len() {
+            _ if !autodiff => Tensor::from_primitive::<Flex>(output),
+            2 => record::<2>(self.nodes, self.tracked, self.state, output),
+            3 => record::<3>(self.nodes, self.tracked, self.state, output),
+            4 => record::<4>(self.nodes, self.tracked, self.state, output),
+            _ => record::<5>(self.nodes, self.tracked, self.state, output),
+        }
+    }
+}
+
+fn activation(values: [&[f32]; 4], epsilon: f64, of_batch: bool) -> Activation {
+    let [scale, shift, mean, variance] = values;
+    let inverse = |&variance: &f32| (1.0 / (f64::from(variance) + epsilon).sqrt()) as f32;
+    let inverse: Vec<f32> = variance.iter().map(inverse).collect();
+    let slope: Vec<f32> = scale.iter().zip(&inverse).map(|(scale, inv)| scale * inv).collect();
+    let offset = shift.iter().zip(mean.iter().zip(&slope));
+    let offset = offset
+        .map(|(&shift, (&mean, &slope))| (f64::from(shift) - f64::from(mean) * f64::from(slope)) as f32)
+        .collect();
+    Activation { map: Affine { slope, offset }, mean: mean.to_vec(), inverse, of_batch }
+}
+
+/// Adds the operation to the graph.
+fn record<const N: usize>(
+    nodes: Vec<Option<NodeGuard>>,
+    tracked: bool,
+    state: State,
+    output: Primitive,
+) -> Tensor<4> {
+    // An operand outside every graph stands in as a leaf of its own that wants no gradient.
+    let constant = || {
+        let empty = primitive(vec![0.0], [1]);
+        FloatTensor::<Autodiff<Flex>>::new(empty).node()
+    };
+    let nodes: Vec<NodeGuard> =
+        nodes.into_iter().map(|node| node.unwrap_or_else(constant)).collect();
+    let nodes: [NodeGuard; N] = nodes.try_into().expect("the caller has counted them");
+    let _ = tracked;
+    let prepared = FusedBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
+    let output = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(state, output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(output)
+}
+
+#[derive(Debug)]
+struct FusedBackward;
+
+impl<const N: usize> Backward<Flex, N> for FusedBackward {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node);
+        let gradient = match gradient.as_slice::<f32>() {
+            Some(_) => gradient,
+            None => gradient.to_contiguous(),
+        };
+        let state = &ops.state;
+        let id = |index: usize| -> Option<NodeId> {
+            ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
+        };
+        let activation = state.activation.as_ref();
+        let [scale, shift] = [2, 3].map(|index| activation.and_then(|_| id(index)));
+        let residual = id(if activation.is_some() { 4 } else { 2 });
+        let wanted = Wanted {
+            input: id(0).is_some() || scale.is_some() || shift.is_some(),
+            weight: id(1).is_some(),
+        };
+        let center = activation.map(Activation::center);
+        let found = state.convolution().backward(
+            SimdLevel::current(),
+            slice(&gradient),
+            center,
+            None,
+            wanted,
+        );
+        let Geometry { batch, height, width, from, to, kernel, .. } = state.geometry;
+        if let Some(id) = residual {
+            grads.register::<Flex>(id, gradient);
+        }
+        if let (Some(id), Some(values)) = (id(0), found.input) {
+            grads.register::<Flex>(id, primitive(values, [batch, height, width, from]));
+        }
+        if let (Some(id), Some(values)) = (id(1), found.weight) {
+            grads.register::<Flex>(id, primitive(values, [to, from, kernel, kernel]));
+        }
+        for (id, values) in [(scale, found.scale), (shift, found.shift)] {
+            if let (Some(id), Some(values)) = (id, values) {
+                grads.register::<Flex>(id, primitive(values, [from]));
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Which vector instructions the kernels use, chosen when the program runs.
+
+use std::sync::OnceLock;
+
+use pulp::{Simd, WithSimd};
+
+/// A set of vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimdLevel {
+    /// Sixteen lanes: AVX-512 (x86-64-v4).
+    Avx512,
+    /// Eight lanes: AVX2 with FMA (x86-64-v3).
+    Avx2,
+    /// Four lanes: NEON.
+    Neon,
+    /// What every machine has.
+    Portable,
+}
+
+/// The variable that forces a level: `avx512`, `avx2`, `neon` or `portable`.
+const VARIABLE: &str = "PARAREAL_SIMD";
+
+impl SimdLevel {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Avx512, "avx512"),
+        (Self::Avx2, "avx2"),
+        (Self::Neon, "neon"),
+        (Self::Portable, "portable"),
+    ];
+
+    /// The levels that this machine has, the widest first.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().map(|(level, _)| level).filter(|level| level.is_available()).collect()
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => pulp::x86::V4::try_new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => pulp::x86::V3::try_new().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => pulp::aarch64::Neon::try_new().is_some(),
+            _ => false,
+        }
+    }
+
+    /// The level in use: the widest that this machine has, or a narrower one that the environment
+    /// variable `PARAREAL_SIMD` names. A name that is unknown, or not to be had here, counts for
+    /// nothing.
+    pub fn current() -> Self {
+        static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
+        *LEVEL.get_or_init(|| {
+            let wanted = std::env::var(VARIABLE).unwrap_or_default();
+            let available = Self::available();
+            let named = Self::ALL.into_iter().find(|(_, name)| *name == wanted);
+            let named = named.map(|(level, _)| level).filter(|level| available.contains(level));
+            named.unwrap_or(available[0])
+        })
+    }
+
+    /// Runs a kernel with this level's instructions, or portably where they are not to be had.
+    pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    return Simd::vectorize(simd, kernel);
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    return Simd::vectorize(simd, kernel);
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => {
+                if let Some(simd) = pulp::aarch64::Neon::try_new() {
+                    return Simd::vectorize(simd, kernel);
+                }
+            }
+            _ => {}
+        }
+        Simd::vectorize(pulp::Scalar128b, kernel)
+    }
+}

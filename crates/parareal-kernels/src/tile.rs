@@ -1,0 +1,165 @@
+//! The innermost loops: a tile of a matrix product that stays in registers.
+//!
+//! A tile has `MR` rows and `NV` vectors of columns. Each step along the depth loads `NV` vectors
+//! and multiplies them with one number for each row:
+//!
+//! ```text
+//!            b: NV vectors
+//!           ┌──────────────┐
+//!   a ─ r0 →│ += a0 · b    │
+//!       r1 →│ += a1 · b    │   MR · NV accumulators, never in memory
+//!       ..  │      ..      │
+//!           └──────────────┘
+//! ```
+
+use std::any::TypeId;
+
+use pulp::Simd;
+
+/// `a · b + c`; where the machine has no instruction for it, rounded twice instead of emulated.
+#[inline(always)]
+pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>() {
+        return simd.add_f32s(simd.mul_f32s(a, b), c);
+    }
+    simd.mul_add_e_f32s(a, b, c)
+}
+
+/// Reads a vector.
+///
+/// # Safety
+/// As many numbers as the vector has can be read from `from` on.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
+    // SAFETY: readable, as the caller promises; a vector is plain numbers.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes a vector.
+///
+/// # Safety
+/// As many numbers as the vector has can be written from `to` on.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
+    // SAFETY: writable, as the caller promises.
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+}
+
+/// The numbers of one operand: an entry of a row for each step along the depth.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) start: *const f32,
+    /// From one row to the next.
+    pub(crate) pitch: usize,
+    /// From one step along the depth to the next.
+    pub(crate) step: usize,
+}
+
+/// Where a tile is written, and what it is added to.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) to: *mut f32,
+    /// From one row to the next.
+    pub(crate) pitch: usize,
+    /// What to add the product to, row by row as `to`; null for zero.
+    pub(crate) add: *const f32,
+    /// Rows that are wanted, at most `MR`.
+    pub(crate) rows: usize,
+    /// Columns that are wanted, at most the tile's.
+    pub(crate) columns: usize,
+}
+
+/// Widest tile that [`tile`] can be asked for.
+const WIDEST: usize = 64;
+
+/// `to = add + a b` for one tile. `b` has the tile's full width at each step, `b_step` apart.
+///
+/// # Safety
+/// For all wanted rows and all steps below `depth`, `a` can be read, `b` at full width too, `add`
+/// (if not null) and `to` for the wanted rows and columns.
+#[inline(always)]
+pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    depth: usize,
+    a: Rows,
+    b: *const f32,
+    b_step: usize,
+    out: Output,
+) {
+    let lanes = S::F32_LANES;
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [[zero; NV]; MR];
+    // Rows that are not wanted repeat the last one that is.
+    let mut row = [a.start; MR];
+    for (r, row) in row.iter_mut().enumerate() {
+        // SAFETY: a wanted row.
+        *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
+    }
+    for k in 0..depth {
+        let mut columns = [zero; NV];
+        for (v, column) in columns.iter_mut().enumerate() {
+            // SAFETY: `b` has full width at each step below `depth`.
+            *column = unsafe { load::<S>(b.add(k * b_step + v * lanes)) };
+        }
+        for r in 0..MR {
+            // SAFETY: a wanted row at a step below `depth`.
+            let factor = simd.splat_f32s(unsafe { *row[r].add(k * a.step) });
+            for v in 0..NV {
+                sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
+            }
+        }
+    }
+    if out.columns == NV * lanes {
+        for (r, sums) in sums.iter().enumerate() {
+            if r == out.rows {
+                break;
+            }
+            for (v, &sum) in sums.iter().enumerate() {
+                let place = r * out.pitch + v * lanes;
+                // SAFETY: a wanted row at full width.
+                unsafe {
+                    let sum = match out.add.is_null() {
+                        true => sum,
+                        false => simd.add_f32s(sum, load::<S>(out.add.add(place))),
+                    };
+                    store::<S>(out.to.add(place), sum);
+                }
+            }
+        }
+        return;
+    }
+    for (r, sums) in sums.iter().enumerate().take(out.rows) {
+        let mut line = [0.0; WIDEST];
+        for (v, &sum) in sums.iter().enumerate() {
+            // SAFETY: `NV` vectors fit in the line: see `WIDEST`.
+            unsafe { store::<S>(line.as_mut_ptr().add(v * lanes), sum) };
+        }
+        for (column, &sum) in line.iter().enumerate().take(out.columns) {
+            let place = r * out.pitch + column;
+            // SAFETY: a wanted row and column.
+            unsafe {
+                let add = if out.add.is_null() { 0.0 } else { *out.add.add(place) };
+                *out.to.add(place) = sum + add;
+            }
+        }
+    }
+}
+
+/// Calls a generic function with the shape of tile that suits the instructions and the columns:
+/// as many accumulators as leave registers for the operands.
+macro_rules! with_tile {
+    ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {
+            (true, true) => $function::<$simd, 16, 1>($($argument),*),
+            (true, false) => $function::<$simd, 8, 2>($($argument),*),
+            (false, true) => $function::<$simd, 8, 1>($($argument),*),
+            (false, false) => $function::<$simd, 4, 2>($($argument),*),
+        }
+    };
+}
+pub(crate) use with_tile;
+
+/// Columns of the tiles that [`with_tile`] chooses.
+pub(crate) fn tile_width<S: Simd>(columns: usize) -> usize {
+    if columns <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
+}
