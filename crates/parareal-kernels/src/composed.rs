@@ -5,7 +5,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, s};
 
-use crate::operation::{Normalization, Stepping};
+use crate::operation::{Center, Normalization, Statistics, Stepping};
 
 /// What an operation is given.
 pub(crate) struct Operands {
@@ -15,38 +15,34 @@ pub(crate) struct Operands {
     pub(crate) stepping: Stepping,
 }
 
-pub(crate) fn channel_statistics(input: &Tensor<4>) -> [Tensor<1>; 2] {
-    let channels = input.dims()[3];
-    let pixels = input.clone().detach().reshape([-1, channels as i32]);
-    let mean = pixels.clone().mean_dim(0);
-    let variance = (pixels - mean.clone()).powi_scalar(2).mean_dim(0);
-    [mean.reshape([channels]).inner_or_self(), variance.reshape([channels]).inner_or_self()]
-}
-
-trait InnerOrSelf {
-    fn inner_or_self(self) -> Self;
-}
-
-impl InnerOrSelf for Tensor<1> {
-    /// The values alone.
-    fn inner_or_self(self) -> Self {
-        if self.device().is_autodiff() { self.inner() } else { self }
-    }
-}
-
-pub(crate) fn preactivation_conv2d(operands: Operands, norm: &Normalization) -> Tensor<4> {
-    let Normalization { scale, shift, mean, variance, epsilon, of_batch } = norm.clone();
+pub(crate) fn preactivation_conv2d(
+    operands: Operands,
+    normalization: Normalization,
+) -> (Tensor<4>, Statistics) {
+    let Normalization { scale, shift, center, epsilon } = normalization;
     let shape = operands.input.dims();
     // Burn's normalization looks for the channels behind the batch.
     let pixels = operands.input.reshape([-1, shape[3] as i32]);
-    let normalized = match of_batch {
-        true => batch_norm_train(pixels, scale, shift, epsilon).output,
-        false => {
+    let (normalized, statistics) = match center {
+        // Handed over or not, they have to be computed within the graph.
+        Center::OfBatch(_) => {
+            let done = batch_norm_train(pixels, scale, shift, epsilon);
+            let [mean, variance] = [done.mean, done.variance].map(untracked);
+            (done.output, Statistics { mean, variance })
+        }
+        Center::Constant(statistics) => {
+            let Statistics { mean, variance } = statistics.clone();
             let [mean, variance] = [mean, variance].map(|constant| like(constant, &pixels));
-            batch_norm(pixels, scale, shift, mean, variance, epsilon)
+            (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
-    conv2d(Operands { input: relu(normalized).reshape(shape), ..operands })
+    let output = conv2d(Operands { input: relu(normalized).reshape(shape), ..operands });
+    (output, statistics)
+}
+
+/// The values alone.
+fn untracked(tensor: Tensor<1>) -> Tensor<1> {
+    if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
 }
 
 /// A constant where the other tensor is: on its device, with its kind of graph.

@@ -9,11 +9,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::backward::{Center, Wanted};
-use crate::composed;
+use crate::backward::{self, Wanted};
+use crate::composed::Operands;
 use crate::elementwise::Affine;
 use crate::forward::Convolution;
-use crate::operation::Normalization;
+use crate::operation::{Center, Normalization, Statistics, Stepping};
 use crate::{Geometry, SimdLevel, statistics};
 
 type Primitive = FloatTensor<Flex>;
@@ -27,7 +27,6 @@ pub(crate) fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
 struct Operand {
     values: Primitive,
     node: Option<NodeGuard>,
-    tracked: bool,
 }
 
 impl Operand {
@@ -35,7 +34,6 @@ impl Operand {
         if tensor.dtype() != DType::F32 || !is_on_cpu(tensor) {
             return None;
         }
-        let tracked = tensor.is_tracked();
         let (values, node) = match tensor.device().is_autodiff() {
             true => {
                 let tensor = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
@@ -48,7 +46,7 @@ impl Operand {
             Some(_) => values,
             None => values.to_contiguous(),
         };
-        Some(Self { values, node, tracked })
+        Some(Self { values, node })
     }
 }
 
@@ -58,17 +56,6 @@ fn slice(primitive: &Primitive) -> &[f32] {
 
 fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Primitive {
     Primitive::from_data(TensorData::new(values, shape))
-}
-
-pub(crate) fn channel_statistics(input: &Tensor<4>) -> Option<[Tensor<1>; 2]> {
-    let input = Operand::new(input)?;
-    let [batch, .., channels] = input.values.layout().shape().dims::<4>();
-    let values = slice(&input.values);
-    if values.is_empty() {
-        return None;
-    }
-    let both = statistics::statistics(SimdLevel::current(), values, batch, channels);
-    Some(both.map(|values| Tensor::from_primitive::<Flex>(primitive(values, [channels]))))
 }
 
 /// A normalization, boiled down to numbers.
@@ -81,8 +68,8 @@ struct Activation {
 }
 
 impl Activation {
-    fn center(&self) -> Center<'_> {
-        Center { mean: &self.mean, inverse: &self.inverse, of_batch: self.of_batch }
+    fn center(&self) -> backward::Center<'_> {
+        backward::Center { mean: &self.mean, inverse: &self.inverse, of_batch: self.of_batch }
     }
 }
 
@@ -106,70 +93,92 @@ impl State {
     }
 }
 
-/// The operands of an operation that can be fused.
-pub(crate) struct Operands {
-    state: State,
-    residual: Option<Primitive>,
-    /// Of the input, the kernel, then of scale and shift, then of the residual.
-    nodes: Vec<Option<NodeGuard>>,
-    tracked: bool,
+/// The operation with its normalization; `None` where backend, precision or shapes ask for
+/// another way.
+pub(crate) fn preactivation_conv2d(
+    operands: &Operands,
+    normalization: &Normalization,
+) -> Option<(Tensor<4>, Statistics)> {
+    let mut fused = Fused::new(operands)?;
+    let Normalization { scale, shift, center, epsilon } = normalization;
+    let [scale, shift] = [Operand::new(scale)?, Operand::new(shift)?];
+    let (statistics, of_batch) = match center {
+        Center::OfBatch(Some(statistics)) => (statistics.clone(), true),
+        Center::OfBatch(None) => (fused.statistics(), true),
+        Center::Constant(statistics) => (statistics.clone(), false),
+    };
+    let Statistics { mean, variance } = &statistics;
+    let [mean, variance] = [Operand::new(mean)?, Operand::new(variance)?];
+    let values = [&scale, &shift, &mean, &variance].map(|operand| slice(&operand.values));
+    if values.iter().any(|values| values.len() != fused.state.geometry.from) {
+        return None;
+    }
+    fused.state.activation = Some(activation(values, *epsilon, of_batch));
+    fused.nodes.splice(2..2, [scale.node, shift.node]);
+    Some((fused.run(), statistics))
 }
 
-impl Operands {
-    /// `None` where backend, precision or shapes ask for another way.
-    pub(crate) fn new(whole: &composed::Operands, norm: Option<&Normalization>) -> Option<Self> {
-        let [batch, height, width, from] = whole.input.dims();
-        let [to, channels, kernel, columns] = whole.weight.dims();
-        let (stride, padding) = (whole.stepping.stride, whole.stepping.padding);
+pub(crate) fn conv2d(operands: &Operands) -> Option<Tensor<4>> {
+    Some(Fused::new(operands)?.run())
+}
+
+/// An operation that can be fused.
+struct Fused {
+    state: State,
+    residual: Option<Primitive>,
+    /// Of the input, the kernel, scale and shift (where there is a normalization), the residual
+    /// (where there is one).
+    nodes: Vec<Option<NodeGuard>>,
+}
+
+impl Fused {
+    fn new(operands: &Operands) -> Option<Self> {
+        let [batch, height, width, from] = operands.input.dims();
+        let [to, channels, kernel, columns] = operands.weight.dims();
+        let Stepping { stride, padding } = operands.stepping;
         let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
         if channels != from || kernel != columns || !geometry.is_supported() {
             return None;
         }
-        let (input, weight) = (Operand::new(&whole.input)?, Operand::new(&whole.weight)?);
-        let mut tracked = input.tracked || weight.tracked;
+        let (input, weight) = (Operand::new(&operands.input)?, Operand::new(&operands.weight)?);
         let mut nodes = vec![input.node, weight.node];
-        let activation = match norm {
-            Some(norm) => {
-                let [scale, shift] = [Operand::new(&norm.scale)?, Operand::new(&norm.shift)?];
-                let [mean, variance] = [Operand::new(&norm.mean)?, Operand::new(&norm.variance)?];
-                tracked |= scale.tracked || shift.tracked;
-                let values = [&scale, &shift, &mean, &variance].map(|part| slice(&part.values));
-                let activation = activation(values, norm.epsilon, norm.of_batch);
-                nodes.extend([scale.node, shift.node]);
-                Some(activation)
-            }
-            None => None,
-        };
-        let residual = match &whole.residual {
+        let residual = match &operands.residual {
             Some(residual) => {
                 let [rows, columns] = geometry.output();
-                if residual.dims() != [batch, rows, columns, to] {
-                    return None;
-                }
-                let residual = Operand::new(residual)?;
-                tracked |= residual.tracked;
+                let fits = residual.dims() == [batch, rows, columns, to];
+                let residual = fits.then(|| Operand::new(residual))??;
                 nodes.push(residual.node);
                 Some(residual.values)
             }
             None => None,
         };
-        let state = State { geometry, input: input.values, weight: weight.values, activation };
-        Some(Self { state, residual, nodes, tracked })
+        let state =
+            State { geometry, input: input.values, weight: weight.values, activation: None };
+        Some(Self { state, residual, nodes })
     }
 
-    pub(crate) fn run(self) -> Tensor<4> {
+    /// Of the input.
+    fn statistics(&self) -> Statistics {
+        let Geometry { batch, from, .. } = self.state.geometry;
+        let values = slice(&self.state.input);
+        let both = statistics::statistics(SimdLevel::current(), values, batch, from);
+        let [mean, variance] =
+            both.map(|values| Tensor::from_primitive::<Flex>(primitive(values, [from])));
+        Statistics { mean, variance }
+    }
+
+    fn run(self) -> Tensor<4> {
         let geometry = self.state.geometry;
         let residual = self.residual.as_ref().map(slice);
         let output = self.state.convolution().forward(SimdLevel::current(), residual);
         let [rows, columns] = geometry.output();
         let output = primitive(output, [geometry.batch, rows, columns, geometry.to]);
-        let autodiff = self.nodes.iter().any(Option::is_some);
         match self.nodes.len() {
-            _ if !autodiff => Tensor::from_primitive::<Flex>(output),
-            2 => record::<2>(self.nodes, self.tracked, self.state, output),
-            3 => record::<3>(self.nodes, self.tracked, self.state, output),
-            4 => record::<4>(self.nodes, self.tracked, self.state, output),
-            _ => record::<5>(self.nodes, self.tracked, self.state, output),
+            _ if self.nodes.iter().all(Option::is_none) => Tensor::from_primitive::<Flex>(output),
+            2 => record::<2>(self.nodes, self.state, output),
+            3 => record::<3>(self.nodes, self.state, output),
+            4 => record::<4>(self.nodes, self.state, output),
+            _ => record::<5>(self.nodes, self.state, output),
         }
     }
 }
@@ -189,7 +198,6 @@ fn activation(values: [&[f32]; 4], epsilon: f64, of_batch: bool) -> Activation {
 /// Adds the operation to the graph.
 fn record<const N: usize>(
     nodes: Vec<Option<NodeGuard>>,
-    tracked: bool,
     state: State,
     output: Primitive,
 ) -> Tensor<4> {
@@ -201,7 +209,6 @@ fn record<const N: usize>(
     let nodes: Vec<NodeGuard> =
         nodes.into_iter().map(|node| node.unwrap_or_else(constant)).collect();
     let nodes: [NodeGuard; N] = nodes.try_into().expect("the caller has counted them");
-    let _ = tracked;
     let prepared = FusedBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
     let output = match prepared {
         OpsKind::Tracked(prepared) => prepared.finish(state, output),

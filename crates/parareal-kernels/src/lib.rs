@@ -10,12 +10,14 @@ mod memory;
 mod operation;
 mod parts;
 mod product;
+mod pull_back;
 mod simd;
 mod statistics;
 mod tile;
 
 pub use geometry::Geometry;
 pub use operation::{
-    Normalization, Stepping, channel_statistics, conv2d, is_fused, preactivation_conv2d,
+    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
 };
+pub use pull_back::pull_back;
 pub use simd::SimdLevel;

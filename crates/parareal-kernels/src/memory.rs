@@ -31,15 +31,6 @@ impl<'a> Target<'a> {
         // SAFETY: within the block, as the caller promises.
         unsafe { self.start.add(index) }
     }
-
-    /// `count` numbers from `index` on.
-    ///
-    /// # Safety
-    /// As for [`Target::at`], and they have been written before.
-    pub(crate) unsafe fn slice(self, index: usize, count: usize) -> &'a mut [f32] {
-        // SAFETY: in bounds, not shared, and initialized, as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.at(index, count), count) }
-    }
 }
 
 /// A new block, written by `fill`: saves a pass over the memory that would only set it to zero.

@@ -13,6 +13,25 @@ pub struct Stepping {
     pub padding: usize,
 }
 
+/// Mean and biased variance of each channel, `[channels]`, outside every graph.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// The mean over all pixels of the batch.
+    pub mean: Tensor<1>,
+    /// The mean squared distance from it.
+    pub variance: Tensor<1>,
+}
+
+/// What an input is normalized by.
+#[derive(Clone, Debug)]
+pub enum Center {
+    /// Its own statistics, computed here, or handed over by who has them already. They depend on
+    /// the input, and its gradient says so.
+    OfBatch(Option<Statistics>),
+    /// Constants, such as running statistics.
+    Constant(Statistics),
+}
+
 /// Batch normalization: `scale · (x - mean) / √(variance + epsilon) + shift` for each channel.
 #[derive(Clone, Debug)]
 pub struct Normalization {
@@ -20,24 +39,10 @@ pub struct Normalization {
     pub scale: Tensor<1>,
     /// `[channels]`.
     pub shift: Tensor<1>,
-    /// `[channels]`.
-    pub mean: Tensor<1>,
-    /// The biased variance, `[channels]`.
-    pub variance: Tensor<1>,
+    /// Mean and variance.
+    pub center: Center,
     /// What keeps the denominator from zero.
     pub epsilon: f64,
-    /// Whether mean and variance are those of the very input that is normalized, as
-    /// [`channel_statistics`] gives them: then they depend on it, and its gradient says so.
-    /// Otherwise they are constants.
-    pub of_batch: bool,
-}
-
-/// Mean and biased variance of each channel over all pixels of a batch, outside every graph.
-///
-/// # Shapes
-/// `[batch, height, width, channels]` to `[channels]`, twice.
-pub fn channel_statistics(input: &Tensor<4>) -> [Tensor<1>; 2] {
-    fused::channel_statistics(input).unwrap_or_else(|| composed::channel_statistics(input))
 }
 
 /// `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
@@ -51,19 +56,21 @@ pub fn channel_statistics(input: &Tensor<4>) -> [Tensor<1>; 2] {
 /// - `weight`: `[to, from, kernel, kernel]`
 /// - `residual` and the result: `[batch, output height, output width, to]`
 ///
+/// Besides the result it gives the statistics that it used.
+///
 /// # Panics
 /// Where the shapes do not fit each other, as Burn's operations do.
 pub fn preactivation_conv2d(
     input: Tensor<4>,
-    normalization: &Normalization,
+    normalization: Normalization,
     weight: Tensor<4>,
     stepping: Stepping,
     residual: Option<Tensor<4>>,
-) -> Tensor<4> {
-    let whole = composed::Operands { input, weight, residual, stepping };
-    match fused::Operands::new(&whole, Some(normalization)) {
-        Some(fused) => fused.run(),
-        None => composed::preactivation_conv2d(whole, normalization),
+) -> (Tensor<4>, Statistics) {
+    let operands = composed::Operands { input, weight, residual, stepping };
+    match fused::preactivation_conv2d(&operands, &normalization) {
+        Some(done) => done,
+        None => composed::preactivation_conv2d(operands, normalization),
     }
 }
 
@@ -77,10 +84,10 @@ pub fn preactivation_conv2d(
 /// # Panics
 /// Where the shapes do not fit each other, as Burn's operations do.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, stepping: Stepping) -> Tensor<4> {
-    let whole = composed::Operands { input, weight, residual: None, stepping };
-    match fused::Operands::new(&whole, None) {
-        Some(fused) => fused.run(),
-        None => composed::conv2d(whole),
+    let operands = composed::Operands { input, weight, residual: None, stepping };
+    match fused::conv2d(&operands) {
+        Some(output) => output,
+        None => composed::conv2d(operands),
     }
 }
 

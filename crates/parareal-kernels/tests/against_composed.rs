@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use parareal_kernels::{
-    Normalization, Stepping, channel_statistics, conv2d, is_fused, preactivation_conv2d,
+    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -73,20 +73,17 @@ impl Case {
         assert_eq!(is_fused(&input), dtype == DType::F32);
         let output = match self.normalized {
             true => {
-                let [mean, variance] = match self.of_batch {
-                    true => channel_statistics(&input),
-                    false => [constant(&values.mean), constant(&values.variance)],
+                let center = match self.of_batch {
+                    true => Center::OfBatch(None),
+                    false => Center::Constant(Statistics {
+                        mean: constant(&values.mean),
+                        variance: constant(&values.variance),
+                    }),
                 };
-                let normalization = Normalization {
-                    scale: scale.clone(),
-                    shift: shift.clone(),
-                    mean,
-                    variance,
-                    epsilon: EPSILON,
-                    of_batch: self.of_batch,
-                };
+                let (scale, shift) = (scale.clone(), shift.clone());
+                let normalization = Normalization { scale, shift, center, epsilon: EPSILON };
                 let residual = self.residual.then(|| residual.clone());
-                preactivation_conv2d(input.clone(), &normalization, weight.clone(), stepping, residual)
+                preactivation_conv2d(input.clone(), normalization, weight.clone(), stepping, residual).0
             }
             false => conv2d(input.clone(), weight.clone(), stepping),
         };

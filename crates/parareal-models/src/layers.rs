@@ -1,14 +1,16 @@
 use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, s};
+use burn::tensor::Tensor;
+use burn::tensor::module::{batch_norm, batch_norm_train};
 use parareal::net::Init;
+use parareal_kernels::{
+    Center, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d,
+};
 
 /// What the running statistics take of a batch's.
 const MOMENTUM: f64 = 0.1;
 const EPSILON: f64 = 1e-5;
 
-/// Batch normalization of images with PyTorch's conventions: the running variance takes the
+/// Batch normalization with PyTorch's conventions: the running variance takes the
 /// unbiased estimate, the normalization the biased one.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
@@ -39,21 +41,68 @@ impl BatchNorm {
     /// otherwise.
     ///
     /// # Shapes
-    /// `[batch, channels, height, width]`, in and out.
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+    /// `[pixels, channels]`, in and out.
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if !self.training.is_enabled() {
             let (mean, variance) = (self.running_mean.value(), self.running_var.value());
             return batch_norm(input, weight, bias, mean, variance, EPSILON);
         }
-        let [batch, _, height, width] = input.dims();
-        let samples = (batch * height * width) as f64;
+        let pixels = input.dims()[0];
         let normalized = batch_norm_train(input, weight, bias, EPSILON);
+        let (mean, variance) = (normalized.mean, normalized.variance);
+        self.keep(&Statistics { mean: mean.inner(), variance: variance.inner() }, pixels);
+        normalized.output
+    }
+
+    /// Normalization, ReLU and a convolution at once; gives also the statistics that a second
+    /// convolution of the same input can take.
+    ///
+    /// # Shapes
+    /// As for [`Conv2d::forward`]; the residual has the output's.
+    pub fn relu_conv2d(
+        &self,
+        input: Tensor<4>,
+        conv: &Conv2d,
+        residual: Option<Tensor<4>>,
+    ) -> (Tensor<4>, Center) {
+        let [batch, height, width, _] = input.dims();
+        let training = self.training.is_enabled();
+        let center = match training {
+            true => Center::OfBatch(None),
+            false => {
+                let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+                Center::Constant(Statistics { mean, variance })
+            }
+        };
+        let (output, statistics) = self.relu_conv2d_by(input, conv, center, residual);
+        if !training {
+            return (output, Center::Constant(statistics));
+        }
+        self.keep(&statistics, batch * height * width);
+        (output, Center::OfBatch(Some(statistics)))
+    }
+
+    /// As [`Self::relu_conv2d`], with statistics that are there already.
+    pub fn relu_conv2d_by(
+        &self,
+        input: Tensor<4>,
+        conv: &Conv2d,
+        center: Center,
+        residual: Option<Tensor<4>>,
+    ) -> (Tensor<4>, Statistics) {
+        let (scale, shift) = (self.weight.val(), self.bias.val());
+        let normalization = Normalization { scale, shift, center, epsilon: EPSILON };
+        preactivation_conv2d(input, normalization, conv.weight.val(), conv.stepping(), residual)
+    }
+
+    /// Takes a batch's statistics into the running ones.
+    fn keep(&self, batch: &Statistics, pixels: usize) {
+        let samples = pixels as f64;
         // As PyTorch: n / (n - 1) of the biased variance (a single value has none to correct).
         let unbiased = samples / (samples - 1.0).max(1.0);
-        keep(&self.running_mean, normalized.mean);
-        keep(&self.running_var, normalized.variance.mul_scalar(unbiased));
-        normalized.output
+        keep(&self.running_mean, batch.mean.clone());
+        keep(&self.running_var, batch.variance.clone().mul_scalar(unbiased));
     }
 
     /// The number of channels.
@@ -64,7 +113,7 @@ impl BatchNorm {
 
 fn keep(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
     let old = state.value().inner().mul_scalar(1.0 - MOMENTUM);
-    state.update((old + new.inner().mul_scalar(MOMENTUM)).autodiff());
+    state.update((old + new.mul_scalar(MOMENTUM)).autodiff());
     // Burn keeps an update per thread until the next one: settle it now, so that a reader on
     // another thread sees it.
     state.value_sync();
@@ -89,24 +138,13 @@ impl Conv2d {
     /// Applies the convolution.
     ///
     /// # Shapes
-    /// `[batch, channels_in, h, w]` to `[batch, channels_out, ⌈h/stride⌉, ⌈w/stride⌉]`.
+    /// `[batch, h, w, channels_in]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels_out]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let weight = self.weight.val();
-        let [to, from, kernel, _] = weight.dims();
-        let input = if kernel == 1 { subsample(input, self.stride) } else { input };
-        if kernel == 1 {
-            // A matrix product: Burn's gradient of it is several times faster than that of a
-            // convolution, the more so where there is a stride.
-            let [batch, _, height, width] = input.dims();
-            let pixels = input.reshape([batch, from, height * width]);
-            return weight
-                .reshape([1, to, from])
-                .matmul(pixels)
-                .reshape([batch, to, height, width]);
-        }
-        let padding = kernel / 2;
-        let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
-        conv2d(input, weight, None, options)
+        conv2d(input, self.weight.val(), self.stepping())
+    }
+
+    fn stepping(&self) -> Stepping {
+        Stepping { stride: self.stride, padding: self.weight.shape()[2] / 2 }
     }
 
     /// Input channels.
@@ -123,24 +161,4 @@ impl Conv2d {
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }
-}
-
-/// Every `stride`-th pixel of every `stride`-th row, the first of each kept.
-fn subsample(input: Tensor<4>, stride: usize) -> Tensor<4> {
-    let [batch, channels, height, width] = input.dims();
-    if stride == 1 {
-        return input;
-    }
-    if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) {
-        return input.slice(s![.., .., ..;stride as isize, ..;stride as isize]);
-    }
-    let (rows, columns) = (height / stride, width / stride);
-    // Narrowing two dimensions of a reshaped image has a cheap gradient; slicing with steps has
-    // not.
-    input
-        .reshape([batch * channels * rows, stride * width])
-        .narrow(1, 0, width)
-        .reshape([batch * channels * rows * columns, stride])
-        .narrow(1, 0, 1)
-        .reshape([batch, channels, rows, columns])
 }

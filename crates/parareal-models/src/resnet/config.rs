@@ -169,7 +169,7 @@ impl FeedForward for ResNet {
 
     fn state_shape(&self, position: usize) -> Vec<usize> {
         let Image { channels, size } = self.image_at(position);
-        vec![channels, size, size]
+        vec![size, size, channels]
     }
 
     fn preprocessing(&self, init: &Init) -> Preprocessing {

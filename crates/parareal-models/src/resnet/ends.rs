@@ -29,17 +29,27 @@ impl Preprocessing {
 }
 
 impl Map<Tensor<4>, Tensor<4>> for Preprocessing {
+    /// # Shapes
+    /// `[batch, channels, height, width]`, as images are stored, to
+    /// `[batch, height, width, channels]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let pooled = (0..self.poolings).fold(input, |image, _| {
             max_pool2d(image, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
         });
-        self.conv.forward(pooled)
+        self.conv.forward(pooled.permute([0, 2, 3, 1]))
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let size = |size| (0..self.poolings).fold(size, |size: usize, _| size.div_ceil(2));
-        let [height, width] = image(input, self.conv.channels_in())?;
-        Ok(vec![self.conv.channels_out(), size(height), size(width)])
+        match *input {
+            [channels, height, width] if channels == self.conv.channels_in() => {
+                Ok(vec![size(height), size(width), self.conv.channels_out()])
+            }
+            _ => Err(ShapeError {
+                expected: format!("[{}, height, width]", self.conv.channels_in()),
+                found: input.to_vec(),
+            }),
+        }
     }
 }
 
@@ -76,8 +86,11 @@ impl Head {
 
 impl Map<Tensor<4>, Tensor<2>> for Head {
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-        let activated = relu(self.norm.forward(input));
-        let pooled: Tensor<2> = activated.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2);
+        let [batch, height, width, channels] = input.dims();
+        let pixels = input.reshape([batch * height * width, channels]);
+        let activated = relu(self.norm.forward(pixels));
+        let images = activated.reshape([batch, height * width, channels]);
+        let pooled: Tensor<2> = images.mean_dim(1).squeeze_dim(1);
         pooled.matmul(self.linear.weight.val().transpose()) + self.linear.bias.val().unsqueeze()
     }
 

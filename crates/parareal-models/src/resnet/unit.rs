@@ -1,6 +1,5 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use parareal::net::{Init, Map, ShapeError};
 
 use crate::layers::{BatchNorm, Conv2d};
@@ -62,31 +61,31 @@ fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv
 
 impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let activated = relu(self.norm1.forward(input.clone()));
+        let (mut state, center) = self.norm1.relu_conv2d(input.clone(), &self.conv1, None);
         let skip = match &self.projection {
-            Some(projection) => projection.forward(activated.clone()),
+            Some(projection) => self.norm1.relu_conv2d_by(input, projection, center, None).0,
             None => input,
         };
-        let mut state = self.conv1.forward(activated);
-        state = self.conv2.forward(relu(self.norm2.forward(state)));
-        if let (Some(norm), Some(conv)) = (&self.norm3, &self.conv3) {
-            state = conv.forward(relu(norm.forward(state)));
+        if let (Some(norm3), Some(conv3)) = (&self.norm3, &self.conv3) {
+            state = self.norm2.relu_conv2d(state, &self.conv2, None).0;
+            norm3.relu_conv2d(state, conv3, Some(skip)).0
+        } else {
+            self.norm2.relu_conv2d(state, &self.conv2, Some(skip)).0
         }
-        skip + state
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let [height, width] = image(input, self.norm1.channels())?;
         let size = |size| self.convolutions().fold(size, |size, conv| conv.output_size(size));
         let to = self.conv3.as_ref().unwrap_or(&self.conv2).channels_out();
-        Ok(vec![to, size(height), size(width)])
+        Ok(vec![size(height), size(width), to])
     }
 }
 
 /// Height and width of an image with so many channels.
 pub(super) fn image(shape: &[usize], channels: usize) -> Result<[usize; 2], ShapeError> {
     match *shape {
-        [found, height, width] if found == channels => Ok([height, width]),
+        [height, width, found] if found == channels => Ok([height, width]),
         _ => Err(ShapeError {
             expected: format!("an image of {channels} channels"),
             found: shape.to_vec(),

@@ -80,7 +80,7 @@ pub(super) struct Piece<N: Coarsen> {
 
 /// What the forward pass keeps for the backward pass.
 struct Tape<N: Coarsen> {
-    /// The input, a leaf.
+    /// The input, a leaf where its gradient is asked for.
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
@@ -116,10 +116,11 @@ impl<N: Coarsen> Piece<N> {
         self.tape.as_mut().expect("the steps of a piece are taken in order")
     }
 
-    /// `x_j = C_j(x)`.
-    pub(super) fn start(&mut self, input: N::Input) {
+    /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
+    /// where it is asked for.
+    pub(super) fn start(&mut self, input: N::Input, input_gradient: bool) {
         let begun = Instant::now();
-        let input = input.leaf();
+        let input = if input_gradient { input.leaf() } else { input.constant() };
         let x = self.module().preprocessing.forward(input.clone());
         self.tape = Some(Tape {
             input,

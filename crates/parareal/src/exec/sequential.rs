@@ -62,12 +62,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         &mut self,
         input: N::Input,
         target: L::Target,
+        input_gradient: bool,
     ) -> (f64, N::Output, Option<N::Input>) {
         let network = self.network();
         self.validation = None;
         let Self { pieces, loss, device, pool, .. } = self;
         pool.install(move || {
-            let input = input.to_device(device).leaf();
+            let input = input.to_device(device);
+            let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
             let loss = loss.forward(output.clone(), target.to_device(device));
             let value = loss.clone().inner().into_scalar::<f64>();
@@ -89,7 +91,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         learning_rate: f64,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
-        let (loss, output, _) = self.differentiate(input, target);
+        let (loss, output, _) = self.differentiate(input, target, false);
         if !loss.is_finite() {
             for piece in &mut self.pieces {
                 piece.gradients = GradientsParams::new();
@@ -106,7 +108,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let (loss, output, input) = self.differentiate(input, target);
+        let (loss, output, input) = self.differentiate(input, target, true);
         let gradients = self.pieces.iter_mut().flat_map(Trained::take_named_gradients).collect();
         Ok(GradientReport { loss, output, gradients, input })
     }

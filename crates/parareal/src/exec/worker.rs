@@ -98,7 +98,7 @@ where
         learning_rate: Option<f64>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         self.validation = None;
-        let corrected = self.forward(input)?;
+        let corrected = self.forward(input, learning_rate.is_none())?;
 
         let mut reply = Reply::default();
         let mut shared_loss = [0.0];
@@ -142,11 +142,15 @@ where
 
     /// Fine work and the chain, the chain first whenever it can go on. Gives `U_N` on the last
     /// worker; on the others it is on its way downstream.
-    fn forward(&mut self, input: N::Input) -> Result<Option<N::State>, Disconnected> {
+    fn forward(
+        &mut self,
+        input: N::Input,
+        input_gradient: bool,
+    ) -> Result<Option<N::State>, Disconnected> {
         let input = input.to_device(&self.device);
         let mut chain = Chain { next: 0, value: None };
         for fine in 0..self.pieces.len() {
-            self.pieces[fine].start(input.clone());
+            self.pieces[fine].start(input.clone(), input_gradient);
             while self.pieces[fine].advance() {
                 self.follow_chain(&mut chain, fine, false)?;
             }

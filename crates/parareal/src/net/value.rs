@@ -17,6 +17,9 @@ pub trait Value: Clone + Send + 'static {
     /// as they are.
     fn leaf(self) -> Self;
 
+    /// The value in a graph that does not ask for its gradient.
+    fn constant(self) -> Self;
+
     /// Takes the gradient of this leaf out of `gradients`, if it has one.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self>;
 }
@@ -61,6 +64,10 @@ impl<const D: usize> Value for Tensor<D> {
         self.inner().autodiff().require_grad()
     }
 
+    fn constant(self) -> Self {
+        self.inner().autodiff()
+    }
+
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         self.grad_remove(gradients)
     }
@@ -80,6 +87,10 @@ impl<const D: usize> Value for Tensor<D, Int> {
     }
 
     fn leaf(self) -> Self {
+        self
+    }
+
+    fn constant(self) -> Self {
         self
     }
 
@@ -106,6 +117,6 @@ impl<const D: usize> Activation for Tensor<D> {
     }
 
     fn pull_back(self, cotangent: Self) -> Option<Gradients> {
-        Tensor::is_tracked(&self).then(|| (self * cotangent.autodiff()).sum().backward())
+        parareal_kernels::pull_back(self, cotangent)
     }
 }
