@@ -37,8 +37,11 @@ pub(crate) struct Wanted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Center<'a> {
     pub(crate) mean: &'a [f32],
+    /// What is missing from the mean in single precision. Sums over all pixels add up errors that
+    /// all pixels share.
+    pub(crate) rest: &'a [f64],
     /// One over the standard deviation.
-    pub(crate) inverse: &'a [f32],
+    pub(crate) inverse: &'a [f64],
     /// Whether they depend on the input: the batch's own statistics.
     pub(crate) of_batch: bool,
 }
@@ -87,8 +90,7 @@ impl Convolution<'_> {
         if wanted.input {
             let mut all = Vec::new();
             // SAFETY: the parts write the gradients of all input pixels before they read them.
-            let mut input =
-                unsafe { written_by(geometry.input_len(), |to| all = pass(Some(to))) };
+            let mut input = unsafe { written_by(geometry.input_len(), |to| all = pass(Some(to))) };
             parts = all;
             let mut sums = Sums::new(geometry.from);
             parts.iter().for_each(|part| sums.add(&part.sums));
@@ -126,22 +128,24 @@ impl Convolution<'_> {
             slope: Vec::with_capacity(geometry.from),
             offset: Vec::with_capacity(geometry.from),
         };
-        for c in 0..geometry.from {
-            let (mean, inverse) = (f64::from(center.mean[c]), f64::from(center.inverse[c]));
+        let (mut by_scale, by_shift) = (Vec::with_capacity(geometry.from), &sums.gradient);
+        for (c, &sum) in by_shift.iter().enumerate() {
+            let (rest, inverse) = (center.rest[c], center.inverse[c]);
+            let product = sums.product[c] - rest * sum;
+            by_scale.push((inverse * product) as f32);
             let scale = -of_batch * f64::from(map.slope[c]) / count;
-            let slope = scale * inverse * inverse * sums.product[c];
+            let slope = scale * inverse * inverse * product;
             correction.slope.push(slope as f32);
-            correction.offset.push((scale * sums.gradient[c] - slope * mean) as f32);
+            correction.offset.push((scale * sum - slope * rest) as f32);
         }
         let to = Target::new(input);
         each_part(geometry.batch, |part| {
             let (scale, correction, x) = (&map.slope, &correction, self.input);
-            let size = geometry.input_pixels() * geometry.from;
-            level.run(Finish { scale, correction, x, skip, to, part, size });
+            let (mean, size) = (center.mean, geometry.input_pixels() * geometry.from);
+            level.run(Finish { scale, correction, mean, x, skip, to, part, size });
         });
-        let product = sums.product.iter().zip(center.inverse);
-        gradients.scale = Some(product.map(|(sum, &inv)| (sum * f64::from(inv)) as f32).collect());
-        gradients.shift = Some(sums.gradient.iter().map(|&sum| sum as f32).collect());
+        gradients.scale = Some(by_scale);
+        gradients.shift = Some(by_shift.iter().map(|&sum| sum as f32).collect());
     }
 
     /// The sum over parts, in the layout of the kernel.
@@ -221,8 +225,7 @@ impl WithSimd for Backward<'_> {
         let geometry = self.convolution.geometry;
         let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
         let weight = if self.weight { geometry.depth() * padded } else { 0 };
-        let mut done =
-            Contribution { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
+        let mut done = Contribution { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
         match geometry.is_pointwise() {
             true => self.pointwise(simd, padded, &mut done),
             false => self.spatial(simd, padded, &mut done),
@@ -354,6 +357,7 @@ fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> 
 struct Finish<'a> {
     scale: &'a [f32],
     correction: &'a Affine,
+    mean: &'a [f32],
     x: &'a [f32],
     skip: Option<&'a [f32]>,
     to: Target<'a>,
@@ -373,7 +377,7 @@ impl WithSimd for Finish<'_> {
         // SAFETY: these pixels belong to this part alone.
         unsafe {
             let to = self.to.at(begin, len);
-            combine(simd, self.scale, self.correction, x, skip, to, pixels);
+            combine(simd, self.scale, self.correction, self.mean, x, skip, to, pixels);
         }
     }
 }

@@ -140,7 +140,8 @@ fn bytes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
 }
 
-/// `gradient = scale · gradient + slope · x + offset`, with `skip` added where it is not null.
+/// `gradient = scale · gradient + slope · (x - mean) + offset`, with `skip` added where it is not
+/// null.
 ///
 /// # Safety
 /// `pixels` pixels of as many channels as `scale` has can be read from `x` and `skip` (if not
@@ -151,6 +152,7 @@ pub(crate) unsafe fn combine<S: Simd>(
     simd: S,
     scale: &[f32],
     map: &Affine,
+    mean: &[f32],
     x: *const f32,
     skip: *const f32,
     gradient: *mut f32,
@@ -167,7 +169,9 @@ pub(crate) unsafe fn combine<S: Simd>(
                     (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
                 let scale = load::<S>(scale.as_ptr().add(c));
                 let place = gradient.add(first + c);
-                let mut value = fma(simd, load::<S>(x.add(first + c)), slope, offset);
+                let mean = load::<S>(mean.as_ptr().add(c));
+                let distance = simd.sub_f32s(load::<S>(x.add(first + c)), mean);
+                let mut value = fma(simd, distance, slope, offset);
                 value = fma(simd, load::<S>(place), scale, value);
                 if !skip.is_null() {
                     value = simd.add_f32s(value, load::<S>(skip.add(first + c)));
@@ -177,49 +181,64 @@ pub(crate) unsafe fn combine<S: Simd>(
             for c in whole..channels {
                 let place = gradient.add(first + c);
                 let skip = if skip.is_null() { 0.0 } else { *skip.add(first + c) };
-                *place =
-                    scale[c] * *place + map.slope[c] * *x.add(first + c) + map.offset[c] + skip;
+                let distance = *x.add(first + c) - mean[c];
+                *place = scale[c] * *place + map.slope[c] * distance + map.offset[c] + skip;
             }
         }
     }
 }
 
-/// Mean and sum of squared distances from it, for each channel of a few pixels.
+/// A place next to the mean, and the sums of the distances from it and of their squares, for each
+/// channel of a few pixels.
+#[derive(Clone, Debug)]
+pub(crate) struct Distances {
+    pub(crate) center: Vec<f32>,
+    pub(crate) sum: Vec<f32>,
+    pub(crate) squares: Vec<f32>,
+}
+
+impl Distances {
+    pub(crate) fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        Self { center: zeros(), sum: zeros(), squares: zeros() }
+    }
+}
+
+/// Fills `to` with what the pixels have.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `mean` has can be read from `x` on.
+/// `pixels` pixels of as many channels as `to` has can be read from `x` on.
 #[inline(always)]
-pub(crate) unsafe fn moments<S: Simd>(
-    simd: S,
-    x: *const f32,
-    pixels: usize,
-    mean: &mut [f32],
-    squares: &mut [f32],
-) {
-    let (channels, lanes) = (mean.len(), S::F32_LANES);
+pub(crate) unsafe fn distances<S: Simd>(simd: S, x: *const f32, pixels: usize, to: &mut Distances) {
+    let (channels, lanes) = (to.center.len(), S::F32_LANES);
     let whole = channels - channels % lanes;
     let share = 1.0 / pixels as f32;
     for c in (0..whole).step_by(lanes) {
         // SAFETY: channels of whole pixels.
         unsafe {
-            let mut sum = simd.splat_f32s(0.0);
+            let zero = simd.splat_f32s(0.0);
+            let mut sum = zero;
             for pixel in 0..pixels {
                 sum = simd.add_f32s(sum, load::<S>(x.add(pixel * channels + c)));
             }
             let center = simd.mul_f32s(sum, simd.splat_f32s(share));
-            let mut sum = simd.splat_f32s(0.0);
+            let mut sums = [zero; 2];
             for pixel in 0..pixels {
                 let distance = simd.sub_f32s(load::<S>(x.add(pixel * channels + c)), center);
-                sum = fma(simd, distance, distance, sum);
+                sums[0] = simd.add_f32s(sums[0], distance);
+                sums[1] = fma(simd, distance, distance, sums[1]);
             }
-            store::<S>(mean.as_mut_ptr().add(c), center);
-            store::<S>(squares.as_mut_ptr().add(c), sum);
+            store::<S>(to.center.as_mut_ptr().add(c), center);
+            store::<S>(to.sum.as_mut_ptr().add(c), sums[0]);
+            store::<S>(to.squares.as_mut_ptr().add(c), sums[1]);
         }
     }
     for c in whole..channels {
         // SAFETY: a channel of a whole pixel.
         let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
-        mean[c] = (0..pixels).map(value).sum::<f32>() * share;
-        squares[c] = (0..pixels).map(|pixel| (value(pixel) - mean[c]).powi(2)).sum();
+        let center = (0..pixels).map(value).sum::<f32>() * share;
+        to.center[c] = center;
+        to.sum[c] = (0..pixels).map(|pixel| value(pixel) - center).sum();
+        to.squares[c] = (0..pixels).map(|pixel| (value(pixel) - center).powi(2)).sum();
     }
 }

@@ -63,13 +63,15 @@ fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Primitive {
 struct Activation {
     map: Affine,
     mean: Vec<f32>,
-    inverse: Vec<f32>,
+    rest: Vec<f64>,
+    inverse: Vec<f64>,
     of_batch: bool,
 }
 
 impl Activation {
     fn center(&self) -> backward::Center<'_> {
-        backward::Center { mean: &self.mean, inverse: &self.inverse, of_batch: self.of_batch }
+        let Self { mean, rest, inverse, of_batch, .. } = self;
+        backward::Center { mean, rest, inverse, of_batch: *of_batch }
     }
 }
 
@@ -100,20 +102,38 @@ pub(crate) fn preactivation_conv2d(
     normalization: &Normalization,
 ) -> Option<(Tensor<4>, Statistics)> {
     let mut fused = Fused::new(operands)?;
-    let Normalization { scale, shift, center, epsilon } = normalization;
-    let [scale, shift] = [Operand::new(scale)?, Operand::new(shift)?];
-    let (statistics, of_batch) = match center {
-        Center::OfBatch(Some(statistics)) => (statistics.clone(), true),
-        Center::OfBatch(None) => (fused.statistics(), true),
-        Center::Constant(statistics) => (statistics.clone(), false),
+    let Geometry { batch, from, .. } = fused.state.geometry;
+    let [scale, shift] = [Operand::new(&normalization.scale)?, Operand::new(&normalization.shift)?];
+    let (statistics, of_batch, exact) = match &normalization.center {
+        Center::OfBatch(None) => {
+            let values = slice(&fused.state.input);
+            let exact = statistics::statistics(SimdLevel::current(), values, batch, from);
+            let [mean, variance] = exact.each_ref().map(|values| {
+                let rounded = values.iter().map(|&value| value as f32).collect();
+                Tensor::from_primitive::<Flex>(primitive(rounded, [from]))
+            });
+            (Statistics { mean, variance }, true, exact)
+        }
+        Center::OfBatch(Some(given)) => (given.clone(), true, doubles(given)?),
+        Center::Constant(given) => (given.clone(), false, doubles(given)?),
     };
-    let Statistics { mean, variance } = &statistics;
-    let [mean, variance] = [Operand::new(mean)?, Operand::new(variance)?];
-    let values = [&scale, &shift, &mean, &variance].map(|operand| slice(&operand.values));
-    if values.iter().any(|values| values.len() != fused.state.geometry.from) {
+    let [mean, variance] = &exact;
+    let (scales, shifts) = (slice(&scale.values), slice(&shift.values));
+    if [scales.len(), shifts.len(), mean.len(), variance.len()] != [from; 4] {
         return None;
     }
-    fused.state.activation = Some(activation(values, *epsilon, of_batch));
+    let inverse = variance.iter().map(|variance| (variance + normalization.epsilon).sqrt().recip());
+    let inverse: Vec<f64> = inverse.collect();
+    let slope: Vec<f32> =
+        scales.iter().zip(&inverse).map(|(&s, inverse)| (f64::from(s) * inverse) as f32).collect();
+    // The offset belongs to the slope as it is rounded.
+    let offset = shifts.iter().zip(mean.iter().zip(&slope));
+    let offset = offset.map(|(&s, (mean, &slope))| (f64::from(s) - mean * f64::from(slope)) as f32);
+    let map = Affine { offset: offset.collect(), slope };
+    let rounded: Vec<f32> = mean.iter().map(|&mean| mean as f32).collect();
+    let rest = mean.iter().zip(&rounded).map(|(mean, &rounded)| mean - f64::from(rounded));
+    let rest = rest.collect();
+    fused.state.activation = Some(Activation { map, mean: rounded, rest, inverse, of_batch });
     fused.nodes.splice(2..2, [scale.node, shift.node]);
     Some((fused.run(), statistics))
 }
@@ -157,16 +177,6 @@ impl Fused {
         Some(Self { state, residual, nodes })
     }
 
-    /// Of the input.
-    fn statistics(&self) -> Statistics {
-        let Geometry { batch, from, .. } = self.state.geometry;
-        let values = slice(&self.state.input);
-        let both = statistics::statistics(SimdLevel::current(), values, batch, from);
-        let [mean, variance] =
-            both.map(|values| Tensor::from_primitive::<Flex>(primitive(values, [from])));
-        Statistics { mean, variance }
-    }
-
     fn run(self) -> Tensor<4> {
         let geometry = self.state.geometry;
         let residual = self.residual.as_ref().map(slice);
@@ -183,16 +193,13 @@ impl Fused {
     }
 }
 
-fn activation(values: [&[f32]; 4], epsilon: f64, of_batch: bool) -> Activation {
-    let [scale, shift, mean, variance] = values;
-    let inverse = |&variance: &f32| (1.0 / (f64::from(variance) + epsilon).sqrt()) as f32;
-    let inverse: Vec<f32> = variance.iter().map(inverse).collect();
-    let slope: Vec<f32> = scale.iter().zip(&inverse).map(|(scale, inv)| scale * inv).collect();
-    let offset = shift.iter().zip(mean.iter().zip(&slope));
-    let offset = offset
-        .map(|(&shift, (&mean, &slope))| (f64::from(shift) - f64::from(mean) * f64::from(slope)) as f32)
-        .collect();
-    Activation { map: Affine { slope, offset }, mean: mean.to_vec(), inverse, of_batch }
+/// Statistics that somebody else has, as numbers.
+fn doubles(statistics: &Statistics) -> Option<[Vec<f64>; 2]> {
+    let Statistics { mean, variance } = statistics;
+    let [mean, variance] = [Operand::new(mean)?, Operand::new(variance)?];
+    let double =
+        |operand: &Operand| slice(&operand.values).iter().copied().map(f64::from).collect();
+    Some([double(&mean), double(&variance)])
 }
 
 /// Adds the operation to the graph.

@@ -178,11 +178,8 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     let seen = |y: usize| {
                         grid.start.add((y * window.stride + kernel_row) * grid.row + step)
                     };
-                    let rows = Rows {
-                        start: seen(0),
-                        pitch: 1,
-                        step: window.stride * grid.channels,
-                    };
+                    let rows =
+                        Rows { start: seen(0), pitch: 1, step: window.stride * grid.channels };
                     let gradient = gradient.add(first);
                     gather::<S, MR, NV>(simd, window, grid.row, rows, gradient, padded, out);
                 }

@@ -44,7 +44,8 @@ impl Case {
         let [height, width] = self.size;
         let [rows, columns] =
             self.size.map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1);
-        let variance = Tensor::<1>::random([self.from], Distribution::Uniform(0.5, 2.0), &Device::flex());
+        let variance =
+            Tensor::<1>::random([self.from], Distribution::Uniform(0.5, 2.0), &Device::flex());
         Values {
             input: random([self.batch, height, width, self.from], 1.5, 2.0),
             weight: random([self.to, self.from, self.kernel, self.kernel], 0.0, 0.3),
@@ -63,7 +64,8 @@ impl Case {
         fn leaf<const D: usize>(data: &TensorData, device: &Device, dtype: DType) -> Tensor<D> {
             Tensor::from_data(data.clone(), (device, dtype)).require_grad()
         }
-        let constant = |data: &TensorData| Tensor::<1>::from_data(data.clone(), (&Device::flex(), dtype));
+        let constant =
+            |data: &TensorData| Tensor::<1>::from_data(data.clone(), (&Device::flex(), dtype));
         let input: Tensor<4> = leaf(&values.input, &device, dtype);
         let weight: Tensor<4> = leaf(&values.weight, &device, dtype);
         let [scale, shift]: [Tensor<1>; 2] =
@@ -83,7 +85,14 @@ impl Case {
                 let (scale, shift) = (scale.clone(), shift.clone());
                 let normalization = Normalization { scale, shift, center, epsilon: EPSILON };
                 let residual = self.residual.then(|| residual.clone());
-                preactivation_conv2d(input.clone(), normalization, weight.clone(), stepping, residual).0
+                preactivation_conv2d(
+                    input.clone(),
+                    normalization,
+                    weight.clone(),
+                    stepping,
+                    residual,
+                )
+                .0
             }
             false => conv2d(input.clone(), weight.clone(), stepping),
         };

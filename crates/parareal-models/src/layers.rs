@@ -2,9 +2,7 @@ use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use parareal::net::Init;
-use parareal_kernels::{
-    Center, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d,
-};
+use parareal_kernels::{Center, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d};
 
 /// What the running statistics take of a batch's.
 const MOMENTUM: f64 = 0.1;
