@@ -21,7 +21,7 @@ use crate::forward::{Convolution, block_pixels};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Grid, Panels, Window, convolve, correlate};
+use crate::product::{Grid, Panels, Place, Window, convolve, correlate};
 use crate::tile::tile_width;
 
 /// What is asked of the backward pass.
@@ -78,11 +78,14 @@ impl Convolution<'_> {
         assert_eq!(gradient.len(), geometry.output_len());
         assert_eq!(self.activation.is_some(), center.is_some());
         assert!(skip.is_none_or(|skip| skip.len() == geometry.input_len()));
-        let panels = level.run(PackBackward { weight: self.weight, geometry: &geometry });
+        let phases = match wanted.input {
+            true => level.run(PackBackward { weight: self.weight, geometry: &geometry }),
+            false => Vec::new(),
+        };
         let pass = |to: Option<Target<'_>>| {
             each_part(geometry.batch, |part| {
-                let (convolution, panels, weight) = (*self, &panels, wanted.weight);
-                level.run(Backward { convolution, panels, gradient, center, to, weight, part })
+                let (convolution, phases, weight) = (*self, &phases, wanted.weight);
+                level.run(Backward { convolution, phases, gradient, center, to, weight, part })
             })
         };
         let mut gradients = Gradients::default();
@@ -180,28 +183,77 @@ impl WithSimd for Padded {
     }
 }
 
+/// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
+/// `first` on. The same places of the kernel have seen them.
+///
+/// Input row `u = stride · v + first` was seen by output row `i` through kernel row
+/// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
+/// `k_0 = (first + padding) mod stride`; the places taken backwards, `i` goes up by one from each
+/// to the next. So the gradient of these pixels is a convolution without a stride.
+struct Phase {
+    first: [usize; 2],
+    /// Where the first pixel's window starts in the framed gradient.
+    start: [usize; 2],
+    kernel: [usize; 2],
+    /// `None` where no place of the kernel has seen these pixels.
+    panels: Option<Panels>,
+}
+
+impl Geometry {
+    /// Zeros before the output's gradient: the turned kernel's places but one.
+    fn margin(&self) -> usize {
+        (self.kernel - 1) / self.stride
+    }
+
+    /// Rows and columns of the gradient with its frame of zeros.
+    fn framed(&self) -> [usize; 2] {
+        [self.height, self.width]
+            .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
+            .map(|size| size.max(1))
+    }
+}
+
 struct PackBackward<'a> {
     weight: &'a [f32],
     geometry: &'a Geometry,
 }
 
 impl WithSimd for PackBackward<'_> {
-    type Output = Panels;
+    type Output = Vec<Phase>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Panels {
-        let Geometry { from, to, kernel, .. } = *self.geometry;
-        let places = kernel * kernel;
-        Panels::pack::<S>(places * to, from, |step, column| {
-            let (place, channel) = (step / to, step % to);
-            self.weight[(channel * from + column) * places + places - 1 - place]
-        })
+    fn with_simd<S: Simd>(self, _simd: S) -> Vec<Phase> {
+        let geometry = *self.geometry;
+        let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
+        let rows = stride.min(height);
+        let columns = stride.min(width);
+        let firsts = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
+        firsts
+            .map(|first| {
+                let lowest = first.map(|first| (first + padding) % stride);
+                let places = lowest.map(|lowest| kernel.saturating_sub(lowest).div_ceil(stride));
+                let start = [0, 1].map(|axis| {
+                    let base = (first[axis] + padding - lowest[axis]) / stride;
+                    (geometry.margin() + base + 1).saturating_sub(places[axis])
+                });
+                let value = |step: usize, column: usize| {
+                    let (place, channel) = (step / to, step % to);
+                    let turned = [place / places[1], place % places[1]];
+                    let [row, line] = [0, 1]
+                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - turned[axis]));
+                    self.weight[((channel * from + column) * kernel + row) * kernel + line]
+                };
+                let depth = places[0] * places[1] * to;
+                let panels = (depth > 0).then(|| Panels::pack::<S>(depth, from, value));
+                Phase { first, start, kernel: places, panels }
+            })
+            .collect()
     }
 }
 
 struct Backward<'a> {
     convolution: Convolution<'a>,
-    panels: &'a Panels,
+    phases: &'a [Phase],
     gradient: &'a [f32],
     center: Option<Center<'a>>,
     /// Where `δ` goes, if the gradient of the input is wanted.
@@ -246,7 +298,7 @@ impl Backward<'_> {
         let mut pixel = self.part.start * geometry.input_pixels();
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { rows: 1, columns: pixels, kernel: 1, stride: 1 };
+            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             let input = input[pixel * from..][..pixels * from].as_ptr();
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
             // SAFETY: these pixels belong to this part alone; the blocks have room for them.
@@ -269,7 +321,10 @@ impl Backward<'_> {
                     let start = gradient.as_ptr();
                     let grid = Grid { start, row: 0, channels };
                     let to = to.at(pixel * from, pixels * from);
-                    convolve(simd, grid, window, self.panels, to, std::ptr::null());
+                    let place = Place::dense(to, pixels, from, std::ptr::null());
+                    if let [Phase { panels: Some(panels), .. }] = self.phases {
+                        convolve(simd, grid, window, panels, place);
+                    }
                     self.mask(simd, input, to, pixels, &mut done.sums);
                 }
             }
@@ -280,16 +335,16 @@ impl Backward<'_> {
     #[inline(always)]
     fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut Contribution) {
         let Convolution { geometry, input, .. } = self.convolution;
-        let Geometry { height, width, from, to: channels, kernel, stride, padding, .. } = geometry;
+        let Geometry { height, width, from, to: channels, stride, .. } = geometry;
         let [rows, columns] = geometry.output();
         let (input_size, size) = (geometry.input_pixels() * from, rows * columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
         let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
-        // The output's gradients, as far from each other as the stride says, in a margin that
-        // leaves as many places as the input has for the kernel.
-        let spread_row = (width + kernel - 1) * channels;
-        let spread_len = if self.to.is_some() { (height + kernel - 1) * spread_row } else { 0 };
-        let mut spread = vec![0.0; spread_len];
+        // The output's gradients with zeros around them, as far as the turned kernel sees.
+        let margin = geometry.margin();
+        let [framed_rows, framed_columns] = geometry.framed();
+        let framed_row = framed_columns * channels;
+        let mut framed = vec![0.0; if self.to.is_some() { framed_rows * framed_row } else { 0 }];
         for image in self.part.start..self.part.end {
             let gradient = &self.gradient[image * size..][..size];
             // SAFETY: the grids are made for this; these images belong to this part alone.
@@ -303,19 +358,27 @@ impl Backward<'_> {
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
                 if let Some(to) = self.to {
-                    let margin = kernel - 1 - padding;
-                    for y in 0..rows {
-                        for x in 0..columns {
-                            let pixel = &gradient[(y * columns + x) * channels..][..channels];
-                            let place = (y * stride + margin) * spread_row
-                                + (x * stride + margin) * channels;
-                            spread[place..][..channels].copy_from_slice(pixel);
-                        }
+                    for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
+                        let place = (y + margin) * framed_row + margin * channels;
+                        framed[place..][..line.len()].copy_from_slice(line);
                     }
-                    let grid = Grid { start: spread.as_ptr(), row: spread_row, channels };
-                    let window = Window { rows: height, columns: width, kernel, stride: 1 };
                     let to = to.at(image * input_size, input_size);
-                    convolve(simd, grid, window, self.panels, to, std::ptr::null());
+                    for phase in self.phases {
+                        let Phase { first: [y, x], start: [row, column], kernel, panels } = phase;
+                        let rows = (height - y).div_ceil(stride);
+                        let columns = (width - x).div_ceil(stride);
+                        let pixel = stride * from;
+                        let to = to.add((y * width + x) * from);
+                        let place = Place { to, row: width * pixel, pixel, add: std::ptr::null() };
+                        let Some(panels) = panels else {
+                            clear(place, rows, columns, from);
+                            continue;
+                        };
+                        let start = framed[row * framed_row + column * channels..].as_ptr();
+                        let grid = Grid { start, row: framed_row, channels };
+                        let window = Window { rows, columns, kernel: *kernel, stride: 1 };
+                        convolve(simd, grid, window, panels, place);
+                    }
                     let input = input[image * input_size..][..input_size].as_ptr();
                     self.mask(simd, input, to, height * width, &mut done.sums);
                 }
@@ -339,6 +402,21 @@ impl Backward<'_> {
         if let (Some(map), Some(center)) = (self.convolution.activation, self.center) {
             // SAFETY: as the caller promises.
             unsafe { mask(simd, map, center.mean, x, to, pixels, sums) };
+        }
+    }
+}
+
+/// Zeros for pixels that no output sees.
+///
+/// # Safety
+/// `rows · columns` pixels can be written.
+unsafe fn clear(place: Place, rows: usize, columns: usize, channels: usize) {
+    for y in 0..rows {
+        for x in 0..columns {
+            // SAFETY: a pixel of the place; zero bytes are the number zero.
+            unsafe {
+                place.to.add(y * place.row + x * place.pixel).write_bytes(0, channels);
+            }
         }
     }
 }

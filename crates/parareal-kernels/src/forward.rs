@@ -7,7 +7,7 @@ use crate::elementwise::{Affine, activate};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Grid, Panels, Window, convolve};
+use crate::product::{Grid, Panels, Place, Window, convolve};
 
 /// Numbers of a block of pixels that is activated at once: about half of a first cache.
 const BLOCK: usize = 4096;
@@ -93,7 +93,7 @@ impl Convolution<'_> {
     /// How the grid is seen by the kernel.
     pub(crate) fn window(&self) -> Window {
         let [rows, columns] = self.geometry.output();
-        Window { rows, columns, kernel: self.geometry.kernel, stride: self.geometry.stride }
+        Window { rows, columns, kernel: [self.geometry.kernel; 2], stride: self.geometry.stride }
     }
 
     /// From one row of the grid to the next.
@@ -160,7 +160,7 @@ impl Forward<'_> {
         let mut pixel = self.part.start * geometry.input_pixels();
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { rows: 1, columns: pixels, kernel: 1, stride: 1 };
+            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             let input = input[pixel * from..][..pixels * from].as_ptr();
             // SAFETY: these pixels belong to this part alone; the block has room for them.
             unsafe {
@@ -174,7 +174,8 @@ impl Forward<'_> {
                 let grid = Grid { start, row: 0, channels: from };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);
-                convolve(simd, grid, window, self.panels, to, add);
+                let place = Place::dense(to, pixels, channels, add);
+                convolve(simd, grid, window, self.panels, place);
             }
             pixel += pixels;
         }
@@ -194,7 +195,9 @@ impl Forward<'_> {
                 let grid = Grid { start: grid.as_ptr(), row, channels: geometry.from };
                 let to = self.to.at(image * size, size);
                 let add = self.residual(image * size);
-                convolve(simd, grid, self.convolution.window(), self.panels, to, add);
+                let window = self.convolution.window();
+                let place = Place::dense(to, window.columns, geometry.to, add);
+                convolve(simd, grid, window, self.panels, place);
             }
         }
     }

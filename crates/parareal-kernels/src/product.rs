@@ -29,8 +29,28 @@ pub(crate) struct Window {
     /// Output pixels.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    pub(crate) kernel: usize,
+    /// Rows and columns of the kernel.
+    pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
+}
+
+/// Where the pixels of an output are.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) to: *mut f32,
+    /// From one row of pixels to the next.
+    pub(crate) row: usize,
+    /// From one pixel to the next.
+    pub(crate) pixel: usize,
+    /// What to add, pixel by pixel as `to`; null for nothing.
+    pub(crate) add: *const f32,
+}
+
+impl Place {
+    /// One pixel after the other.
+    pub(crate) fn dense(to: *mut f32, columns: usize, channels: usize, add: *const f32) -> Self {
+        Self { to, row: columns * channels, pixel: channels, add }
+    }
 }
 
 /// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column, from][width]`,
@@ -66,19 +86,18 @@ impl Panels {
 /// `to = add + grid * panels`: a convolution of one grid.
 ///
 /// # Safety
-/// The grid can be read wherever the window sees it; `to` can be written for `rows · columns`
-/// pixels of `panels.columns` channels, one after the other, and `add` (if not null) read.
+/// The grid can be read wherever the window sees it; the place can be written for `rows · columns`
+/// pixels of `panels.columns` channels, and what it adds (if not null) read.
 #[inline(always)]
 pub(crate) unsafe fn convolve<S: Simd>(
     simd: S,
     grid: Grid,
     window: Window,
     panels: &Panels,
-    to: *mut f32,
-    add: *const f32,
+    place: Place,
 ) {
     // SAFETY: as the caller promises.
-    unsafe { with_tile!(S, panels.columns, convolve_tiled(simd, grid, window, panels, to, add)) }
+    unsafe { with_tile!(S, panels.columns, convolve_tiled(simd, grid, window, panels, place)) }
 }
 
 #[inline(always)]
@@ -87,24 +106,22 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     grid: Grid,
     window: Window,
     panels: &Panels,
-    to: *mut f32,
-    add: *const f32,
+    place: Place,
 ) {
     let width = NV * S::F32_LANES;
     debug_assert_eq!(width, panels.width);
-    let pitch = panels.columns;
-    let run = window.kernel * grid.channels;
+    let run = window.kernel[1] * grid.channels;
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        for kernel_row in 0..window.kernel {
+        for kernel_row in 0..window.kernel[0] {
             for begin in (0..run).step_by(DEPTH) {
                 let depth = DEPTH.min(run - begin);
                 let b = values[(kernel_row * run + begin) * width..][..depth * width].as_ptr();
                 let start = kernel_row == 0 && begin == 0;
                 for y in 0..window.rows {
                     for x in (0..window.columns).step_by(MR) {
-                        let place = (y * window.columns + x) * pitch + first;
+                        let pixel = y * place.row + x * place.pixel + first;
                         let rows = MR.min(window.columns - x);
                         // SAFETY: the pixels from `x` on, as far as the window sees them.
                         unsafe {
@@ -116,13 +133,13 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                                 pitch: window.stride * grid.channels,
                                 step: 1,
                             };
-                            let to = to.add(place);
+                            let to = place.to.add(pixel);
                             let add = match start {
                                 false => to.cast_const(),
-                                true if add.is_null() => add,
-                                true => add.add(place),
+                                true if place.add.is_null() => place.add,
+                                true => place.add.add(pixel),
                             };
-                            let out = Output { to, pitch, add, rows, columns };
+                            let out = Output { to, pitch: place.pixel, add, rows, columns };
                             tile::<S, MR, NV>(simd, depth, a, b, width, out);
                         }
                     }
@@ -165,8 +182,8 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
     to: *mut f32,
 ) {
     let width = NV * S::F32_LANES;
-    let run = window.kernel * grid.channels;
-    for kernel_row in 0..window.kernel {
+    let run = window.kernel[1] * grid.channels;
+    for kernel_row in 0..window.kernel[0] {
         for step in (0..run).step_by(MR) {
             let rows = MR.min(run - step);
             for first in (0..padded).step_by(width) {
