@@ -318,7 +318,7 @@ def named_state(network):
 # ---- The fixtures ------------------------------------------------------------------------------
 
 CASES = {
-    "serial": (1, Spec(width=2, n=2, subnetworks=1)),
+    "serial": (23, Spec(width=2, n=2, subnetworks=1)),
     "basic_3": (2, Spec(width=2, n=1, subnetworks=3)),
     "basic_6": (3, Spec(width=2, n=2, subnetworks=6, in_channels=1)),
     # The cut lies inside stage 2, right after the unit that halves the image.
@@ -396,6 +396,9 @@ def compute(spec, seed):
         if ".running_" in name:
             tensors[f"after/{name}"] = tensor.clone()
 
+    loss_of_precision = single_precision_error(spec, tensors)
+    assert loss_of_precision < 5e-5, f"single precision misses by {loss_of_precision:.1e}: another seed"
+
     network.eval()
     with torch.no_grad():
         evaluation_logits = network(images)
@@ -405,6 +408,23 @@ def compute(spec, seed):
     assert difference < TOLERANCE, f"the two forms of the network differ by {difference:.1e}"
 
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def single_precision_error(spec, tensors):
+    """The largest relative error of a gradient when PyTorch computes in float32.
+
+    A gradient whose terms all but cancel keeps few digits in float32, whoever computes it: the
+    tests ask for 1e-4 there, so a case must leave room for it.
+    """
+    network = PararealResNet(spec)
+    for name, tensor in named_state(network).items():
+        tensor.copy_(tensors[f"initial/{name}"])
+    network.train()
+    functional.cross_entropy(network(tensors["images"]), tensors["labels"]).backward()
+    return max(
+        relative_difference(parameter.grad.double(), tensors[f"gradient/{name}"])
+        for name, parameter in network.named_parameters()
+    )
 
 
 def metadata(spec):
