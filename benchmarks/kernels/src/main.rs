@@ -9,10 +9,11 @@ use std::error::Error;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
+use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_kernels::{Center, Normalization, SimdLevel, Stepping, preactivation_conv2d};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Size, channels in and out, kernel, stride.
 const CASES: [(usize, usize, usize, usize, usize); 11] = [
@@ -75,6 +76,7 @@ fn run(batch: usize) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    allocator::retain();
     let argument = |index: usize, default: usize| -> Result<usize, Box<dyn Error>> {
         std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
     };

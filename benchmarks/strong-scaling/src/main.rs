@@ -13,10 +13,11 @@ use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, StepReport, Threads};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
+use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_models::resnet::{CoarseKind, ResNet};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -42,6 +43,8 @@ impl Setting {
         let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
         let mut placement = Placement::new(vec![device], workers);
         placement.threads = threads;
+        let last = on_last(cuts.subnetworks());
+        placement.subnetworks = (workers == 2).then(|| vec![cuts.subnetworks() - last, last]);
         let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let name = format!(
             "N = {}, {} of {}",
@@ -73,10 +76,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Cuts with `middle` units for the first of two workers, each half cut evenly.
-fn halves(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
-    let low = Cuts::even(middle, subnetworks / 2)?;
-    let high = Cuts::even(units - middle, subnetworks / 2)?;
+/// Subnetworks on the second of two workers: nothing overlaps its part of the chain, so it gets
+/// fewer.
+fn on_last(subnetworks: usize) -> usize {
+    (subnetworks / 3).max(1)
+}
+
+/// Cuts with `middle` units for the first of two workers, each worker's part cut evenly.
+fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
+    let last = on_last(subnetworks);
+    let low = Cuts::even(middle, subnetworks - last)?;
+    let high = Cuts::even(units - middle, last)?;
     let high = high.positions().iter().map(|cut| middle + cut);
     let positions = low.positions().iter().copied().chain([middle]).chain(high).collect();
     Ok(Cuts::new(units, positions)?)
@@ -93,13 +103,13 @@ fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
     let mut middle = units / 3;
     let mut trials: Vec<(f64, usize)> = Vec::new();
     while trials.iter().all(|&(_, tried)| tried != middle) {
-        let cuts = halves(units, subnetworks, middle)?;
+        let cuts = parts(units, subnetworks, middle)?;
         let mut setting = Setting::new(net, &cuts, 2, 1)?;
         setting.step(batch)?;
         let mut surplus = Vec::new();
         for _ in 0..3 {
             let report = setting.step(batch)?;
-            let (low, high) = report.subnetworks.split_at(subnetworks / 2);
+            let (low, high) = report.subnetworks.split_at(subnetworks - on_last(subnetworks));
             let fine = |part: &[_]| part.iter().map(fine_seconds).sum::<f64>();
             let coarse: f64 = low.iter().map(|time| time.coarse.as_secs_f64()).sum();
             let unit = (fine(low) / middle as f64).min(fine(high) / (units - middle) as f64);
@@ -107,12 +117,12 @@ fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
             setting.times.push(report.duration);
         }
         trials.push((setting.median(), middle));
-        let least = subnetworks / 2;
+        let (low, high) = (subnetworks - on_last(subnetworks), on_last(subnetworks));
         let target = middle as f64 - (0.7 * median(surplus)).round();
-        middle = (target.max(0.0) as usize).clamp(least, units - least);
+        middle = (target.max(0.0) as usize).clamp(low, units - high);
     }
     let best = trials.iter().min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no cut was tried")?;
-    halves(units, subnetworks, best.1)
+    parts(units, subnetworks, best.1)
 }
 
 fn fine_seconds(time: &parareal::exec::SubnetworkTime) -> f64 {
@@ -130,6 +140,7 @@ fn both(pair: &mut [Setting; 2], batch: &Batch) -> Result<()> {
 }
 
 fn main() -> Result<()> {
+    allocator::retain();
     let argument = |index: usize, default: usize| -> Result<usize> {
         std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
     };

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use parareal_kernels::allocator::{self, MiMalloc};
 
 use arguments::{Arguments, Command};
 
 /// Keeps freed blocks for the next step instead of handing them back to the system.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How a command ended.
 #[derive(Clone, Copy)]
@@ -40,6 +41,7 @@ impl From<Ending> for ExitCode {
 }
 
 fn main() -> ExitCode {
+    allocator::retain();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -16,7 +16,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::elementwise::{Affine, Sums, combine, mask};
+use crate::elementwise::{Affine, Sums, activate, combine, mask};
 use crate::forward::{Convolution, block_pixels};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
@@ -299,33 +299,32 @@ impl Backward<'_> {
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
-            let input = input[pixel * from..][..pixels * from].as_ptr();
+            let input = &input[pixel * from..][..pixels * from];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
             // SAFETY: these pixels belong to this part alone; the blocks have room for them.
             unsafe {
                 if self.weight {
-                    let start = match activation {
+                    let values = match activation {
                         Some(map) => {
                             let to = activated.as_mut_ptr();
-                            crate::elementwise::activate(simd, map, input, to, pixels);
-                            activated.as_ptr()
+                            activate(simd, map, input.as_ptr(), to, pixels);
+                            &activated[..pixels * from]
                         }
                         None => input,
                     };
-                    let grid = Grid { start, row: 0, channels: from };
+                    let grid = Grid { values, row: 0, channels: from };
                     let gradient = widen(gradient, channels, padded, &mut filled);
                     let to = done.weight.as_mut_ptr();
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
                 if let Some(to) = self.to {
-                    let start = gradient.as_ptr();
-                    let grid = Grid { start, row: 0, channels };
+                    let grid = Grid { values: gradient, row: 0, channels };
                     let to = to.at(pixel * from, pixels * from);
                     let place = Place::dense(to, pixels, from, std::ptr::null());
                     if let [Phase { panels: Some(panels), .. }] = self.phases {
                         convolve(simd, grid, window, panels, place);
                     }
-                    self.mask(simd, input, to, pixels, &mut done.sums);
+                    self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
             pixel += pixels;
@@ -352,7 +351,7 @@ impl Backward<'_> {
                 if self.weight {
                     self.convolution.fill_grid(simd, image, &mut grid);
                     let row = self.convolution.grid_row();
-                    let grid = Grid { start: grid.as_ptr(), row, channels: from };
+                    let grid = Grid { values: &grid, row, channels: from };
                     let gradient = widen(gradient, channels, padded, &mut filled);
                     let (window, to) = (self.convolution.window(), done.weight.as_mut_ptr());
                     correlate(simd, grid, window, gradient, channels, padded, to);
@@ -374,8 +373,8 @@ impl Backward<'_> {
                             clear(place, rows, columns, from);
                             continue;
                         };
-                        let start = framed[row * framed_row + column * channels..].as_ptr();
-                        let grid = Grid { start, row: framed_row, channels };
+                        let values = &framed[row * framed_row + column * channels..];
+                        let grid = Grid { values, row: framed_row, channels };
                         let window = Window { rows, columns, kernel: *kernel, stride: 1 };
                         convolve(simd, grid, window, panels, place);
                     }

@@ -161,17 +161,17 @@ impl Forward<'_> {
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
-            let input = input[pixel * from..][..pixels * from].as_ptr();
+            let input = &input[pixel * from..][..pixels * from];
             // SAFETY: these pixels belong to this part alone; the block has room for them.
             unsafe {
-                let start = match activation {
+                let values = match activation {
                     Some(map) => {
-                        activate(simd, map, input, activated.as_mut_ptr(), pixels);
-                        activated.as_ptr()
+                        activate(simd, map, input.as_ptr(), activated.as_mut_ptr(), pixels);
+                        &activated[..pixels * from]
                     }
                     None => input,
                 };
-                let grid = Grid { start, row: 0, channels: from };
+                let grid = Grid { values, row: 0, channels: from };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);
                 let place = Place::dense(to, pixels, channels, add);
@@ -192,7 +192,7 @@ impl Forward<'_> {
             unsafe {
                 self.convolution.fill_grid(simd, image, &mut grid);
                 let row = self.convolution.grid_row();
-                let grid = Grid { start: grid.as_ptr(), row, channels: geometry.from };
+                let grid = Grid { values: &grid, row, channels: geometry.from };
                 let to = self.to.at(image * size, size);
                 let add = self.residual(image * size);
                 let window = self.convolution.window();

@@ -1,5 +1,7 @@
 //! Fused operations with hand-written gradients for Burn's CPU backend.
 
+#[cfg(feature = "allocator")]
+pub mod allocator;
 mod backward;
 mod composed;
 mod elementwise;

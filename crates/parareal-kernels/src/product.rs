@@ -15,8 +15,8 @@ const DEPTH: usize = 128;
 
 /// An image with its zeros around it, or any other grid of pixels.
 #[derive(Clone, Copy)]
-pub(crate) struct Grid {
-    pub(crate) start: *const f32,
+pub(crate) struct Grid<'a> {
+    pub(crate) values: &'a [f32],
     /// From one row of the image to the next.
     pub(crate) row: usize,
     /// Channels of a pixel.
@@ -24,7 +24,7 @@ pub(crate) struct Grid {
 }
 
 /// What a convolution sees of a grid.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     /// Output pixels.
     pub(crate) rows: usize,
@@ -44,6 +44,16 @@ pub(crate) struct Place {
     pub(crate) pixel: usize,
     /// What to add, pixel by pixel as `to`; null for nothing.
     pub(crate) add: *const f32,
+}
+
+impl Grid<'_> {
+    /// Whether the window sees nothing but this grid.
+    fn holds(&self, window: Window) -> bool {
+        let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;
+        let rows = seen(window.rows, window.kernel[0]) - 1;
+        let columns = seen(window.columns, window.kernel[1]);
+        rows * self.row + columns * self.channels <= self.values.len()
+    }
 }
 
 impl Place {
@@ -91,7 +101,7 @@ impl Panels {
 #[inline(always)]
 pub(crate) unsafe fn convolve<S: Simd>(
     simd: S,
-    grid: Grid,
+    grid: Grid<'_>,
     window: Window,
     panels: &Panels,
     place: Place,
@@ -103,13 +113,14 @@ pub(crate) unsafe fn convolve<S: Simd>(
 #[inline(always)]
 unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    grid: Grid,
+    grid: Grid<'_>,
     window: Window,
     panels: &Panels,
     place: Place,
 ) {
     let width = NV * S::F32_LANES;
     debug_assert_eq!(width, panels.width);
+    debug_assert!(grid.holds(window), "{window:?}");
     let run = window.kernel[1] * grid.channels;
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
@@ -129,7 +140,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                                 + x * window.stride * grid.channels
                                 + begin;
                             let a = Rows {
-                                start: grid.start.add(seen),
+                                start: grid.values.as_ptr().add(seen),
                                 pitch: window.stride * grid.channels,
                                 step: 1,
                             };
@@ -159,7 +170,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
-    grid: Grid,
+    grid: Grid<'_>,
     window: Window,
     gradient: *const f32,
     columns: usize,
@@ -175,13 +186,14 @@ pub(crate) unsafe fn correlate<S: Simd>(
 #[inline(always)]
 unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    grid: Grid,
+    grid: Grid<'_>,
     window: Window,
     gradient: *const f32,
     padded: usize,
     to: *mut f32,
 ) {
     let width = NV * S::F32_LANES;
+    debug_assert!(grid.holds(window), "{window:?}");
     let run = window.kernel[1] * grid.channels;
     for kernel_row in 0..window.kernel[0] {
         for step in (0..run).step_by(MR) {
@@ -193,7 +205,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     let out =
                         Output { to, pitch: padded, add: to.cast_const(), rows, columns: width };
                     let seen = |y: usize| {
-                        grid.start.add((y * window.stride + kernel_row) * grid.row + step)
+                        grid.values.as_ptr().add((y * window.stride + kernel_row) * grid.row + step)
                     };
                     let rows =
                         Rows { start: seen(0), pitch: 1, step: window.stride * grid.channels };

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use burn::tensor::{DType, Device, Tensor};
-use common::{DenseNet, assert_executors_agree, batch, executors, init, sgd};
+use common::{DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, sgd};
 use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads};
 use parareal::net::{Cuts, PararealNetwork};
 
@@ -161,5 +161,29 @@ fn impossible_numbers_of_workers_are_refused() {
         let placement = Placement::new(vec![Device::flex()], workers);
         let refused = Threads::new(network, CrossEntropy, &sgd(), &placement).map(|_| ());
         assert_eq!(refused.unwrap_err(), ExecError::Workers { workers, subnetworks: 3 });
+    }
+}
+
+#[test]
+fn workers_hold_as_many_subnetworks_as_they_are_told() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 4).unwrap();
+    let threads = |held: &[usize]| {
+        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
+        let mut placement = Placement::new(vec![Device::flex()], 2);
+        placement.subnetworks = Some(held.to_vec());
+        Threads::new(network, CrossEntropy, &sgd(), &placement)
+    };
+    let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
+    let (input, labels) = batch(1, 8, DType::F64);
+    let expected = sequential.gradients(input.clone(), labels.clone()).unwrap();
+    for held in [[3, 1], [1, 3]] {
+        let found = threads(&held).unwrap().gradients(input.clone(), labels.clone()).unwrap();
+        assert_all_close(&found.gradients, &expected.gradients, 1e-10, "gradient");
+    }
+    for held in [&[2, 1][..], &[4, 0], &[4], &[1, 1, 2]] {
+        let refused = threads(held).map(|_| ()).unwrap_err();
+        let (held, workers, subnetworks) = (held.to_vec(), 2, 4);
+        assert_eq!(refused, ExecError::Spread { held, workers, subnetworks });
     }
 }

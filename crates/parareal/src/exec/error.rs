@@ -35,6 +35,18 @@ pub enum ExecError {
         /// The number of subnetworks.
         subnetworks: usize,
     },
+    /// A spread of the subnetworks over the workers that does not add up.
+    #[error(
+        "{held:?} subnetworks for each of {workers} workers: {subnetworks} are to be held, at least 1 by each"
+    )]
+    Spread {
+        /// The subnetworks that each worker was to hold.
+        held: Vec<usize>,
+        /// The number of workers.
+        workers: usize,
+        /// The number of subnetworks.
+        subnetworks: usize,
+    },
     /// The operating system gave no thread.
     #[error("cannot start the threads of a worker: {0}")]
     Spawn(String),

@@ -26,6 +26,12 @@ pub struct Placement {
     pub devices: Vec<Device>,
     /// The number of workers, at most one for each subnetwork.
     pub workers: usize,
+    /// How many subnetworks each worker holds, in order; `None` spreads them evenly.
+    ///
+    /// Nothing overlaps the last worker's part of the chain, while the first ones' is hidden
+    /// behind fine work of those after them: the fewer subnetworks the last worker holds, the
+    /// less the others wait.
+    pub subnetworks: Option<Vec<usize>>,
     /// The threads that share each operation of one worker on the CPU.
     pub threads: usize,
     /// Units that share one graph in the backward pass. Longer segments have less overhead,
@@ -45,7 +51,7 @@ impl Placement {
     pub fn new(devices: Vec<Device>, workers: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cores / workers.max(1)).max(1);
-        Self { devices, workers, threads, segment_units: 4 }
+        Self { devices, workers, subnetworks: None, threads, segment_units: 4 }
     }
 }
 
@@ -84,7 +90,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
     /// Starts the workers and hands each its subnetworks.
     ///
     /// # Errors
-    /// Where there are no workers, more than subnetworks, or the system gives no threads.
+    /// Where there are no workers, more than subnetworks, a spread over them that does not add up,
+    /// or the system gives no threads.
     pub fn new(
         network: PararealNetwork<N>,
         loss: L,
@@ -92,7 +99,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         placement: &Placement,
     ) -> Result<Self, ExecError> {
         let count = network.subnetworks().len();
-        let Placement { workers, ref devices, threads, segment_units } = *placement;
+        let Placement { workers, ref devices, ref subnetworks, threads, segment_units } =
+            *placement;
         if workers == 0 || workers > count || devices.is_empty() {
             return Err(ExecError::Workers { workers, subnetworks: count });
         }
@@ -104,7 +112,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let mut this =
             Self { workers: Vec::new(), replies, layout: layout.collect(), failure: None };
 
-        let spread = Cuts::even(count, workers)?;
+        let spread = match subnetworks {
+            Some(held) => spread(held, workers, count)?,
+            None => Cuts::even(count, workers)?,
+        };
         let mut subnetworks = network.into_subnetworks().into_iter();
         let mut upstream = None;
         for (index, control) in thread_controls(workers).into_iter().enumerate() {
@@ -328,6 +339,19 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "it panicked".into())
+}
+
+/// Which subnetworks each worker holds.
+fn spread(held: &[usize], workers: usize, subnetworks: usize) -> Result<Cuts, ExecError> {
+    let fits = held.len() == workers && held.iter().sum::<usize>() == subnetworks;
+    if !fits || held.contains(&0) {
+        return Err(ExecError::Spread { held: held.to_vec(), workers, subnetworks });
+    }
+    let ends = held.iter().scan(0, |end, held| {
+        *end += held;
+        Some(*end)
+    });
+    Ok(Cuts::new(subnetworks, ends.take(workers - 1).collect())?)
 }
 
 /// A pool of threads for one worker's operations.
