@@ -1,0 +1,54 @@
+//! Devices beside the CPU.
+#![cfg(feature = "wgpu")]
+#![allow(clippy::print_stderr)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{errors, parareal, train};
+
+#[test]
+fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second time Vulkan's and OpenGL's drivers are looked for where there are none.
+    let hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
+    for variables in [&[][..], &hidden] {
+        for device in ["wgpu:7", "cuda:77"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_parareal"))
+                .current_dir(folder.path())
+                .args(["train", "--device", device])
+                .envs(variables.iter().map(|name| (name, "/nonexistent")))
+                // The system's EGL, asked for devices as well, complains where it is not set.
+                .env("XDG_RUNTIME_DIR", folder.path())
+                .output()
+                .unwrap();
+            let message = errors(&output);
+            assert_eq!(output.status.code(), Some(2), "{message}");
+            assert!(message.contains(&format!("there is no device `{device}`")), "{message}");
+            let there = message.trim_end().rsplit_once("; there are: ").expect(&message).1;
+            assert!(there.starts_with("cpu"), "{message}");
+            assert!(variables.is_empty() || there == "cpu", "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn the_command_trains_on_the_cpu_and_a_vulkan_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = errors(&parareal(folder.path(), &["train", "--device", "wgpu:77"]));
+    if !refusal.contains("wgpu:cpu") {
+        eprintln!("skipped: there is no software Vulkan device (mesa-vulkan-drivers has one)");
+        return;
+    }
+    let devices = ["--device", "cpu", "--device", "wgpu:cpu"];
+    let expected = train(folder.path(), &["--output", "cpu"]);
+    let found = train(folder.path(), &[&devices[..], &["--output", "both"]].concat());
+    assert_eq!(found["steps"], expected["steps"]);
+    for loss in ["train_loss", "test_loss"] {
+        let [found, expected] = [&found, &expected].map(|run| run[loss].as_f64().unwrap());
+        assert!((found / expected - 1.0).abs() <= 1e-3, "{loss} {found}, expected {expected}");
+    }
+}
