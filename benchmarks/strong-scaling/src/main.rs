@@ -43,8 +43,8 @@ impl Setting {
         let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
         let mut placement = Placement::new(vec![device], workers);
         placement.threads = threads;
-        let last = on_last(cuts.subnetworks());
-        placement.subnetworks = (workers == 2).then(|| vec![cuts.subnetworks() - last, last]);
+        let first = cuts.subnetworks() - ON_LAST;
+        placement.subnetworks = (workers == 2).then(|| vec![first, ON_LAST]);
         let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let name = format!(
             "N = {}, {} of {}",
@@ -76,17 +76,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Subnetworks on the second of two workers: nothing overlaps its part of the chain, so it gets
-/// fewer.
-fn on_last(subnetworks: usize) -> usize {
-    (subnetworks / 3).max(1)
-}
+/// Subnetworks on the second of two workers: nothing overlaps its part of the chain, so it gets as
+/// few as can be.
+const ON_LAST: usize = 1;
 
 /// Cuts with `middle` units for the first of two workers, each worker's part cut evenly.
 fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
-    let last = on_last(subnetworks);
-    let low = Cuts::even(middle, subnetworks - last)?;
-    let high = Cuts::even(units - middle, last)?;
+    let low = Cuts::even(middle, subnetworks - ON_LAST)?;
+    let high = Cuts::even(units - middle, ON_LAST)?;
     let high = high.positions().iter().map(|cut| middle + cut);
     let positions = low.positions().iter().copied().chain([middle]).chain(high).collect();
     Ok(Cuts::new(units, positions)?)
@@ -109,7 +106,7 @@ fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
         let mut surplus = Vec::new();
         for _ in 0..3 {
             let report = setting.step(batch)?;
-            let (low, high) = report.subnetworks.split_at(subnetworks - on_last(subnetworks));
+            let (low, high) = report.subnetworks.split_at(subnetworks - ON_LAST);
             let fine = |part: &[_]| part.iter().map(fine_seconds).sum::<f64>();
             let coarse: f64 = low.iter().map(|time| time.coarse.as_secs_f64()).sum();
             let unit = (fine(low) / middle as f64).min(fine(high) / (units - middle) as f64);
@@ -117,9 +114,8 @@ fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
             setting.times.push(report.duration);
         }
         trials.push((setting.median(), middle));
-        let (low, high) = (subnetworks - on_last(subnetworks), on_last(subnetworks));
         let target = middle as f64 - (0.7 * median(surplus)).round();
-        middle = (target.max(0.0) as usize).clamp(low, units - high);
+        middle = (target.max(0.0) as usize).clamp(subnetworks - ON_LAST, units - ON_LAST);
     }
     let best = trials.iter().min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no cut was tried")?;
     parts(units, subnetworks, best.1)

@@ -48,7 +48,7 @@ pub(crate) struct Train {
     limit_test: Option<usize>,
     #[command(flatten)]
     network: Network,
-    /// Passes over the training images [default: 4; paper: 200]
+    /// Passes over the training images [default: 6; paper: 200]
     #[arg(long, value_name = "E", help_heading = "Training")]
     epochs: Option<usize>,
     /// Images of a step [default: 16; paper: 128]
@@ -64,7 +64,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "W", help_heading = "Training", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
-    /// 85 % of the epochs; paper: 80,120]
+    /// 90 % of the epochs; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
     milestones: Option<Milestones>,
     /// Seed of the initial weights and of the order of the images [default: 1]

@@ -116,7 +116,7 @@ pub(crate) unsafe fn mask<S: Simd>(
             }
         }
     }
-    for c in whole..channels {
+    for (c, &mean) in mean.iter().enumerate().skip(whole) {
         for pixel in 0..pixels {
             // SAFETY: a channel of a whole pixel.
             unsafe {
@@ -124,7 +124,7 @@ pub(crate) unsafe fn mask<S: Simd>(
                 let gradient = gradient.add(pixel * channels + c);
                 if map.slope[c] * x + map.offset[c] > 0.0 {
                     sums.gradient[c] += f64::from(*gradient);
-                    sums.product[c] += f64::from(*gradient * (x - mean[c]));
+                    sums.product[c] += f64::from(*gradient * (x - mean));
                 } else {
                     *gradient = 0.0;
                 }

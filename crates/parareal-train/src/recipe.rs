@@ -31,7 +31,7 @@ impl Recipe {
         };
         match self {
             Self::Quick => {
-                let epochs = epochs.unwrap_or(4);
+                let epochs = epochs.unwrap_or(6);
                 Settings {
                     depth: Some(20),
                     subnetworks: Some(2),
