@@ -110,7 +110,8 @@ pub(crate) struct Network {
     /// is cheaper than the piece it approximates) [default: auto]
     #[arg(long, value_name = "KIND")]
     coarse_unit: Option<String>,
-    /// Units of each coarse network [default: 12/N, rounded up; fewer where pieces are small]
+    /// Units of each coarse network, more where a jump halves the image more often [default: 12/N,
+    /// rounded up; fewer where pieces are small]
     #[arg(long, value_name = "NC")]
     coarse_units: Option<usize>,
 }

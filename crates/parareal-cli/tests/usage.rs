@@ -65,6 +65,9 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--momentum", "-0.1"], "momentum"),
         (&["--learning-rate", "inf"], "learning-rate"),
         (&["--workers", "9"], "workers"),
+        (&["--threads", "1000000"], "from 1 to 1024"),
+        (&["--depth", "18446744073709551615"], "at most 100000"),
+        (&["--coarse-units", "100000000"], "at most 1000 "),
     ] {
         // Of a flag that is given twice clap would complain first.
         let pairs = TINY.chunks(2).filter(|pair| !arguments.contains(&pair[0])).flatten();

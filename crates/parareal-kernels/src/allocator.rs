@@ -19,9 +19,12 @@ const PURGE_DELAY: i32 = 15;
 /// Lets [`MiMalloc`] keep unused memory for as long as the process lives.
 ///
 /// The environment variable `MIMALLOC_PURGE_DELAY`, where it is set, has the last word.
+///
+/// Meant to be the first thing that `main` does.
 pub fn retain() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
-        // SAFETY: sets a number of the allocator, which it reads atomically.
+        // SAFETY: the option is one aligned word, written whole, and mimalloc lets it be set at any
+        // time: a thread that reads it meanwhile finds the old value or the new one.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     }
 }

@@ -60,24 +60,26 @@ pub(crate) struct Gradients {
 }
 
 impl Convolution<'_> {
-    /// Pulls the gradient of the output back. Whatever reached the input by another way, `skip`,
-    /// is added to its gradient.
+    /// Pulls the gradient of the output back.
     ///
     /// # Panics
-    /// Where `gradient` or `skip` do not have the sizes that the geometry says, or there is an
-    /// activation without its `center`.
+    /// Where an operand does not have the size that the geometry says, or there is an activation
+    /// without its `center`.
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
         gradient: &[f32],
         center: Option<Center<'_>>,
-        skip: Option<&[f32]>,
         wanted: Wanted,
     ) -> Gradients {
+        self.check();
         let geometry = self.geometry;
         assert_eq!(gradient.len(), geometry.output_len());
         assert_eq!(self.activation.is_some(), center.is_some());
-        assert!(skip.is_none_or(|skip| skip.len() == geometry.input_len()));
+        if let Some(center) = center {
+            let lengths = [center.mean.len(), center.rest.len(), center.inverse.len()];
+            assert_eq!(lengths, [geometry.from; 3]);
+        }
         let phases = match wanted.input {
             true => level.run(PackBackward { weight: self.weight, geometry: &geometry }),
             false => Vec::new(),
@@ -97,7 +99,7 @@ impl Convolution<'_> {
             parts = all;
             let mut sums = Sums::new(geometry.from);
             parts.iter().for_each(|part| sums.add(&part.sums));
-            self.finish(level, &mut input, center, skip, &sums, &mut gradients);
+            self.finish(level, &mut input, center, &sums, &mut gradients);
             gradients.input = Some(input);
         } else {
             parts = pass(None);
@@ -114,15 +116,11 @@ impl Convolution<'_> {
         level: SimdLevel,
         input: &mut [f32],
         center: Option<Center<'_>>,
-        skip: Option<&[f32]>,
         sums: &Sums,
         gradients: &mut Gradients,
     ) {
         let geometry = self.geometry;
         let (Some(map), Some(center)) = (self.activation, center) else {
-            if let Some(skip) = skip {
-                input.iter_mut().zip(skip).for_each(|(gradient, skip)| *gradient += skip);
-            }
             return;
         };
         let count = (geometry.batch * geometry.input_pixels()) as f64;
@@ -145,7 +143,7 @@ impl Convolution<'_> {
         each_part(geometry.batch, |part| {
             let (scale, correction, x) = (&map.slope, &correction, self.input);
             let (mean, size) = (center.mean, geometry.input_pixels() * geometry.from);
-            level.run(Finish { scale, correction, mean, x, skip, to, part, size });
+            level.run(Finish { scale, correction, mean, x, to, part, size });
         });
         gradients.scale = Some(by_scale);
         gradients.shift = Some(by_shift.iter().map(|&sum| sum as f32).collect());
@@ -209,7 +207,6 @@ impl Geometry {
     fn framed(&self) -> [usize; 2] {
         [self.height, self.width]
             .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
-            .map(|size| size.max(1))
     }
 }
 
@@ -321,9 +318,10 @@ impl Backward<'_> {
                     let grid = Grid { values: gradient, row: 0, channels };
                     let to = to.at(pixel * from, pixels * from);
                     let place = Place::dense(to, pixels, from, std::ptr::null());
-                    if let [Phase { panels: Some(panels), .. }] = self.phases {
-                        convolve(simd, grid, window, panels, place);
-                    }
+                    let [Phase { panels: Some(panels), .. }] = self.phases else {
+                        unreachable!("without a stride there is one phase, and outputs see it")
+                    };
+                    convolve(simd, grid, window, panels, place);
                     self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
@@ -436,7 +434,6 @@ struct Finish<'a> {
     correction: &'a Affine,
     mean: &'a [f32],
     x: &'a [f32],
-    skip: Option<&'a [f32]>,
     to: Target<'a>,
     part: Part,
     size: usize,
@@ -449,12 +446,11 @@ impl WithSimd for Finish<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (begin, len) = (self.part.start * self.size, self.part.len() * self.size);
         let x = self.x[begin..][..len].as_ptr();
-        let skip = self.skip.map_or(std::ptr::null(), |skip| skip[begin..][..len].as_ptr());
         let pixels = len / self.scale.len();
         // SAFETY: these pixels belong to this part alone.
         unsafe {
             let to = self.to.at(begin, len);
-            combine(simd, self.scale, self.correction, self.mean, x, skip, to, pixels);
+            combine(simd, self.scale, self.correction, self.mean, x, to, pixels);
         }
     }
 }

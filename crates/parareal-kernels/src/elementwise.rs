@@ -30,6 +30,7 @@ pub(crate) unsafe fn activate<S: Simd>(
     to: *mut f32,
     pixels: usize,
 ) {
+    debug_assert_eq!(map.slope.len(), map.offset.len());
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
     let whole = channels - channels % lanes;
     for pixel in 0..pixels {
@@ -76,8 +77,8 @@ impl Sums {
 /// Sets gradients to zero where the activation was zero, and adds up what is left.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as the map has can be read from `x`, and read and written
-/// from `gradient` on.
+/// `pixels` pixels of as many channels as `mean`, `sums` and the map have can be read from `x`, and
+/// read and written from `gradient` on.
 #[inline(always)]
 pub(crate) unsafe fn mask<S: Simd>(
     simd: S,
@@ -88,6 +89,7 @@ pub(crate) unsafe fn mask<S: Simd>(
     pixels: usize,
     sums: &mut Sums,
 ) {
+    debug_assert_eq!(map.slope.len(), map.offset.len());
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
     let whole = channels - channels % lanes;
     let zero = simd.splat_f32s(0.0);
@@ -101,8 +103,9 @@ pub(crate) unsafe fn mask<S: Simd>(
             for pixel in 0..pixels {
                 let (x, gradient) =
                     (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
-                let active = simd.greater_than_f32s(fma(simd, x, slope, offset), zero);
-                let kept = simd.select_f32s(active, load::<S>(gradient), zero);
+                // What is not a number stays so, as in the forward pass.
+                let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope, offset), zero);
+                let kept = simd.select_f32s(passive, zero, load::<S>(gradient));
                 store::<S>(gradient, kept);
                 totals[0] = simd.add_f32s(totals[0], kept);
                 totals[1] = fma(simd, kept, simd.sub_f32s(x, mean), totals[1]);
@@ -110,7 +113,7 @@ pub(crate) unsafe fn mask<S: Simd>(
         }
         let sums = [&mut sums.gradient, &mut sums.product];
         for (sum, total) in sums.into_iter().zip(&totals) {
-            let total: &[f32] = bytes_of::<S>(total);
+            let total: &[f32] = lanes_of::<S>(total);
             for (sum, &total) in sum[c..].iter_mut().zip(total) {
                 *sum += f64::from(total);
             }
@@ -122,11 +125,11 @@ pub(crate) unsafe fn mask<S: Simd>(
             unsafe {
                 let x = *x.add(pixel * channels + c);
                 let gradient = gradient.add(pixel * channels + c);
-                if map.slope[c] * x + map.offset[c] > 0.0 {
+                if map.slope[c] * x + map.offset[c] <= 0.0 {
+                    *gradient = 0.0;
+                } else {
                     sums.gradient[c] += f64::from(*gradient);
                     sums.product[c] += f64::from(*gradient * (x - mean));
-                } else {
-                    *gradient = 0.0;
                 }
             }
         }
@@ -135,26 +138,23 @@ pub(crate) unsafe fn mask<S: Simd>(
 
 /// The numbers of a vector.
 #[inline(always)]
-fn bytes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
+fn lanes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
     // SAFETY: a vector is as many plain numbers as it has lanes.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
 }
 
-/// `gradient = scale · gradient + slope · (x - mean) + offset`, with `skip` added where it is not
-/// null.
+/// `gradient = scale · gradient + slope · (x - mean) + offset`.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `scale` has can be read from `x` and `skip` (if not
-/// null), and read and written from `gradient` on.
+/// `pixels` pixels of as many channels as `scale`, `mean` and the map have can be read from `x`, and
+/// read and written from `gradient` on.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn combine<S: Simd>(
     simd: S,
     scale: &[f32],
     map: &Affine,
     mean: &[f32],
     x: *const f32,
-    skip: *const f32,
     gradient: *mut f32,
     pixels: usize,
 ) {
@@ -173,16 +173,12 @@ pub(crate) unsafe fn combine<S: Simd>(
                 let distance = simd.sub_f32s(load::<S>(x.add(first + c)), mean);
                 let mut value = fma(simd, distance, slope, offset);
                 value = fma(simd, load::<S>(place), scale, value);
-                if !skip.is_null() {
-                    value = simd.add_f32s(value, load::<S>(skip.add(first + c)));
-                }
                 store::<S>(place, value);
             }
             for c in whole..channels {
                 let place = gradient.add(first + c);
-                let skip = if skip.is_null() { 0.0 } else { *skip.add(first + c) };
                 let distance = *x.add(first + c) - mean[c];
-                *place = scale[c] * *place + map.slope[c] * distance + map.offset[c] + skip;
+                *place = scale[c] * *place + map.slope[c] * distance + map.offset[c];
             }
         }
     }

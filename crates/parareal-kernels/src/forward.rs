@@ -30,7 +30,7 @@ pub(crate) struct Convolution<'a> {
 }
 
 impl Convolution<'_> {
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let geometry = &self.geometry;
         assert!(geometry.is_supported(), "{geometry:?}");
         assert_eq!(self.input.len(), geometry.input_len());

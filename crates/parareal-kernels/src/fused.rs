@@ -248,13 +248,8 @@ impl<const N: usize> Backward<Flex, N> for FusedBackward {
             weight: id(1).is_some(),
         };
         let center = activation.map(Activation::center);
-        let found = state.convolution().backward(
-            SimdLevel::current(),
-            slice(&gradient),
-            center,
-            None,
-            wanted,
-        );
+        let found =
+            state.convolution().backward(SimdLevel::current(), slice(&gradient), center, wanted);
         let Geometry { batch, height, width, from, to, kernel, .. } = state.geometry;
         if let Some(id) = residual {
             grads.register::<Flex>(id, gradient);

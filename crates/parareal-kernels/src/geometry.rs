@@ -2,23 +2,23 @@
 
 /// A convolution of images that lie in memory as `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub(crate) struct Geometry {
     /// Images.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// Rows of the input.
-    pub height: usize,
+    pub(crate) height: usize,
     /// Columns of the input.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Channels of the input.
-    pub from: usize,
+    pub(crate) from: usize,
     /// Channels of the output.
-    pub to: usize,
+    pub(crate) to: usize,
     /// Rows and columns of the kernel.
-    pub kernel: usize,
+    pub(crate) kernel: usize,
     /// Rows and columns from one place of the kernel to the next.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Rows and columns of zeros on each side.
-    pub padding: usize,
+    pub(crate) padding: usize,
 }
 
 impl Geometry {
@@ -26,14 +26,14 @@ impl Geometry {
     ///
     /// # Panics
     /// Where the kernel is larger than the padded input, or the stride is zero.
-    pub fn output(&self) -> [usize; 2] {
+    pub(crate) fn output(&self) -> [usize; 2] {
         [self.height, self.width]
             .map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1)
     }
 
     /// Whether the fused passes know this convolution: the kernel fits into the padded input, and
     /// no place of it sees padding alone.
-    pub fn is_supported(&self) -> bool {
+    pub(crate) fn is_supported(&self) -> bool {
         let padded = self.height.min(self.width) + 2 * self.padding;
         let sizes = [self.batch, self.height, self.width, self.from, self.to, self.stride];
         !sizes.contains(&0) && (1..=padded).contains(&self.kernel) && self.padding < self.kernel

@@ -4,8 +4,8 @@
 //! Made of separate operations, most of its time goes into moving tensors that need not exist:
 //! the normalized one, the activated one, their gradients. [`preactivation_conv2d`] is all three at
 //! once. A convolution reads its input in blocks that fit into the first cache and activates them
-//! there; its gradient computes the activated block again instead of keeping it. So a graph keeps
-//! the input of each convolution, and nothing else.
+//! there; its gradient computes the activated block again instead of keeping it. So of all the
+//! tensors as large as an image, a graph keeps the input of each convolution alone.
 //!
 //! Tensors are `[batch, height, width, channels]`: pixel by pixel, a convolution is a matrix
 //! product of what lies in memory (the module `product`), sums over pixels are sums of vectors,
@@ -52,7 +52,7 @@ mod simd;
 mod statistics;
 mod tile;
 
-pub use geometry::Geometry;
+use geometry::Geometry;
 pub use operation::{
     Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
 };

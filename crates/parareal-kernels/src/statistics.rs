@@ -30,7 +30,9 @@ pub(crate) fn statistics(
         total.merge(part.count, values.map(|(&mean, &squares)| [mean, squares]));
     }
     let Moments { count, mean, mut squares } = total;
-    squares.iter_mut().for_each(|squares| *squares /= count.max(1.0));
+    // Rounding can leave a constant channel next to zero on the wrong side.
+    let variance = |squares: f64| if squares < 0.0 { 0.0 } else { squares / count.max(1.0) };
+    squares.iter_mut().for_each(|squares| *squares = variance(*squares));
     [mean, squares]
 }
 

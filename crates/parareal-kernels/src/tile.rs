@@ -75,7 +75,7 @@ const WIDEST: usize = 64;
 /// `to = add + a b` for one tile. `b` has the tile's full width at each step, `b_step` apart.
 ///
 /// # Safety
-/// For all wanted rows and all steps below `depth`, `a` can be read, `b` at full width too, `add`
+/// There is at least one wanted row. For all wanted rows and all steps below `depth`, `a` can be read, `b` at full width too, `add`
 /// (if not null) and `to` for the wanted rows and columns.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
@@ -86,6 +86,8 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     b_step: usize,
     out: Output,
 ) {
+    const { assert!(NV * S::F32_LANES <= WIDEST) };
+    debug_assert!((1..=MR).contains(&out.rows) && out.columns <= NV * S::F32_LANES);
     let lanes = S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; NV]; MR];

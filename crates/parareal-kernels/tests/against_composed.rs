@@ -150,9 +150,19 @@ fn cases() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (batch, size, from, to) in sizes {
-        for (kernel, stride, padding) in
-            [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (3, 1, 0), (3, 2, 0)]
-        {
+        for (kernel, stride, padding) in [
+            (1, 1, 0),
+            (1, 2, 0),
+            (1, 3, 0),
+            (2, 1, 1),
+            (3, 1, 1),
+            (3, 2, 1),
+            (3, 1, 0),
+            (3, 2, 0),
+            (3, 1, 2),
+            (3, 4, 1),
+            (5, 2, 2),
+        ] {
             if size[0].min(size[1]) + 2 * padding < kernel {
                 continue;
             }
@@ -171,6 +181,7 @@ fn cases() -> Vec<Case> {
             // A single value has no variance: its gradient is rounding alone.
             let single = batch * size[0] * size[1] == 1;
             cases.extend((!single).then_some(case));
+            cases.extend((!single).then_some(Case { residual: true, ..case }));
             cases.push(Case { of_batch: false, residual: true, ..case });
             cases.push(Case { normalized: false, ..case });
         }
@@ -182,5 +193,76 @@ fn cases() -> Vec<Case> {
 fn fused_and_composed_agree() {
     for case in cases() {
         case.check();
+    }
+}
+
+#[test]
+fn shapes_that_cannot_be_fused_go_another_way() {
+    let device = Device::flex();
+    let input = || Tensor::<4>::ones([2, 4, 4, 3], &device);
+    // Padding alone in a corner of the kernel: composed, in single precision as well.
+    let stepping = Stepping { stride: 1, padding: 1 };
+    let output = conv2d(input(), Tensor::ones([5, 3, 1, 1], &device), stepping);
+    assert_eq!(output.dims(), [2, 6, 6, 5]);
+}
+
+#[test]
+fn images_that_lie_otherwise_in_memory_are_the_same() {
+    let device = Device::flex();
+    let planes = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, &device);
+    let pixels = planes.clone().permute([0, 2, 3, 1]);
+    let copied = Tensor::<4>::from_data(pixels.clone().into_data(), &device);
+    let weight = Tensor::<4>::random([4, 3, 3, 3], Distribution::Default, &device);
+    let stepping = Stepping { stride: 1, padding: 1 };
+    let found = conv2d(pixels, weight.clone(), stepping).into_data();
+    found.assert_eq(&conv2d(copied, weight, stepping).into_data(), true);
+}
+
+#[test]
+fn either_gradient_can_be_asked_for_alone() {
+    let device = Device::flex().autodiff();
+    let stepping = Stepping { stride: 2, padding: 1 };
+    let random = |shape| Tensor::<4>::random(shape, Distribution::Default, &device);
+    let (input, weight) = (random([2, 8, 8, 5]), random([7, 5, 3, 3]));
+    let gradients = |input: &Tensor<4>, weight: &Tensor<4>| {
+        let gradients = conv2d(input.clone(), weight.clone(), stepping).sum().backward();
+        [input, weight].map(|leaf| leaf.grad(&gradients).map(Tensor::into_data))
+    };
+    let leaf = |tensor: &Tensor<4>| tensor.clone().require_grad();
+    let [both_input, both_weight] = gradients(&leaf(&input), &leaf(&weight));
+    let [alone, none] = gradients(&leaf(&input), &weight);
+    assert!(none.is_none());
+    alone.unwrap().assert_eq(&both_input.unwrap(), true);
+    let [none, alone] = gradients(&input, &leaf(&weight));
+    assert!(none.is_none());
+    alone.unwrap().assert_eq(&both_weight.unwrap(), true);
+}
+
+#[test]
+fn sums_are_split_alike_every_time_and_agree_for_any_number_of_threads() {
+    let case = Case {
+        batch: 3,
+        size: [9, 9],
+        from: 20,
+        to: 12,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        normalized: true,
+        of_batch: true,
+        residual: false,
+    };
+    let values = case.values();
+    let on_threads = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| case.run(&values, DType::F32))
+    };
+    let one = on_threads(1);
+    for threads in [2, 5] {
+        let (found, again) = (on_threads(threads), on_threads(threads));
+        for ((found, again), one) in found.iter().zip(&again).zip(&one) {
+            found.assert_eq(again, true);
+            assert!(relative_difference(found, one) < 1e-6);
+        }
     }
 }

@@ -9,6 +9,9 @@ use parareal_models::resnet::ResNet;
 
 use crate::{Config, DeviceName, TrainError};
 
+/// More threads than any machine can use are a mistake, and starting them takes its memory.
+const MOST_THREADS: usize = 1024;
+
 /// How a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutorKind {
@@ -55,8 +58,9 @@ impl ExecutorKind {
         threads: Option<usize>,
     ) -> Result<(usize, usize), TrainError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if threads == Some(0) {
-            return Err(TrainError::setting("threads", "0", "each worker needs at least 1"));
+        if let Some(threads) = threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
+            let expected = format!("each worker has from 1 to {MOST_THREADS}");
+            return Err(TrainError::setting("threads", threads, expected));
         }
         let workers = match self {
             Self::Sequential if devices.len() > 1 => {

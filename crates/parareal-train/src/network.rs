@@ -6,6 +6,21 @@ use parareal_models::resnet::{CoarseKind, ResNet, Summary};
 use crate::config::given;
 use crate::{Recipe, Settings, TrainError};
 
+/// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
+const MOST_LAYERS: usize = 100_000;
+const MOST_COARSE_UNITS: usize = 1_000;
+const MOST_CLASSES: usize = 1_000_000;
+
+/// Refuses numbers that no machine has the memory for.
+fn at_most(name: &'static str, value: Option<usize>, most: usize) -> Result<(), TrainError> {
+    match value {
+        Some(value) if value > most => {
+            Err(TrainError::setting(name, value, format!("at most {most} are supported")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A network without its data: depth, cuts and coarse units.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
@@ -30,11 +45,13 @@ impl NetworkConfig {
         let s = settings.clone().or(recipe.settings(None));
         let coarse_kind: CoarseKind = given(s.coarse_unit)
             .parse()
-            .map_err(|message: String| TrainError::setting("coarse-unit", "unknown", message))?;
+            .map_err(|message: String| TrainError::setting("coarse-unit", "not known", message))?;
         if s.coarse_units == Some(0) {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             return Err(TrainError::setting("coarse-units", "0", expected));
         }
+        at_most("depth", s.depth, MOST_LAYERS)?;
+        at_most("coarse-units", s.coarse_units, MOST_COARSE_UNITS)?;
         let net = ResNet::new(given(s.depth))?
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(s.coarse_units);
@@ -65,6 +82,7 @@ impl NetworkConfig {
         if classes == 0 || channels == 0 {
             return Err(TrainError::setting("classes", classes, "at least 1 is expected"));
         }
+        at_most("classes", Some(classes), MOST_CLASSES)?;
         let net = self.net.clone().with_in_channels(channels).with_classes(classes);
         Ok(Summary::new(&net, &self.cuts)?)
     }
