@@ -96,6 +96,10 @@ impl BatchNorm {
 
     /// Takes a batch's statistics into the running ones.
     fn keep(&self, batch: &Statistics, pixels: usize) {
+        // Nothing has no statistics.
+        if pixels == 0 {
+            return;
+        }
         let samples = pixels as f64;
         // As PyTorch: n / (n - 1) of the biased variance (a single value has none to correct).
         let unbiased = samples / (samples - 1.0).max(1.0);

@@ -83,8 +83,9 @@ impl ExecutorKind {
             return Err(TrainError::setting("workers", workers, expected));
         }
         if devices.len() > workers {
+            let found = format!("given {} times", devices.len());
             let expected = format!("only {workers} can be used: one for each worker");
-            return Err(TrainError::setting("device", devices.len(), expected));
+            return Err(TrainError::setting("device", found, expected));
         }
         Ok((workers, threads.unwrap_or((cores / workers).max(1))))
     }
