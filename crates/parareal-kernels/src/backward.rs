@@ -16,12 +16,13 @@
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::elementwise::{Affine, Sums, activate, combine, mask};
+use crate::elementwise::{Affine, Sums, combine, mask};
 use crate::forward::{Convolution, block_pixels};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Grid, Panels, Place, Window, convolve, correlate};
+use crate::phase::{PackBackward, Phase};
+use crate::product::{Grid, Place, Window, convolve, correlate};
 use crate::tile::tile_width;
 
 /// What is asked of the backward pass.
@@ -105,7 +106,7 @@ impl Convolution<'_> {
             parts = pass(None);
         }
         if wanted.weight {
-            gradients.weight = Some(self.unpack(level, parts.into_iter().map(|part| part.weight)));
+            gradients.weight = Some(self.unpack(parts.into_iter().map(|part| part.weight)));
         }
         gradients
     }
@@ -150,14 +151,14 @@ impl Convolution<'_> {
     }
 
     /// The sum over parts, in the layout of the kernel.
-    fn unpack(&self, level: SimdLevel, parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    fn unpack(&self, parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
         let Geometry { from, to, kernel, .. } = self.geometry;
         let sum = parts.reduce(|mut sum, part| {
             sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
             sum
         });
         let sum = sum.unwrap_or_default();
-        let padded = level.run(Padded(to));
+        let padded = sum.len() / self.geometry.depth();
         let mut weight = vec![0.0; self.geometry.weight_len()];
         for (step, line) in sum.chunks_exact(padded).enumerate() {
             let (place, channel) = (step / from, step % from);
@@ -166,85 +167,6 @@ impl Convolution<'_> {
             }
         }
         weight
-    }
-}
-
-/// Columns, filled up to whole tiles.
-struct Padded(usize);
-
-impl WithSimd for Padded {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> usize {
-        self.0.next_multiple_of(tile_width::<S>(self.0))
-    }
-}
-
-/// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
-/// `first` on. The same places of the kernel have seen them.
-///
-/// Input row `u = stride · v + first` was seen by output row `i` through kernel row
-/// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
-/// `k_0 = (first + padding) mod stride`; the places taken backwards, `i` goes up by one from each
-/// to the next. So the gradient of these pixels is a convolution without a stride.
-struct Phase {
-    first: [usize; 2],
-    /// Where the first pixel's window starts in the framed gradient.
-    start: [usize; 2],
-    kernel: [usize; 2],
-    /// `None` where no place of the kernel has seen these pixels.
-    panels: Option<Panels>,
-}
-
-impl Geometry {
-    /// Zeros before the output's gradient: the turned kernel's places but one.
-    fn margin(&self) -> usize {
-        (self.kernel - 1) / self.stride
-    }
-
-    /// Rows and columns of the gradient with its frame of zeros.
-    fn framed(&self) -> [usize; 2] {
-        [self.height, self.width]
-            .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
-    }
-}
-
-struct PackBackward<'a> {
-    weight: &'a [f32],
-    geometry: &'a Geometry,
-}
-
-impl WithSimd for PackBackward<'_> {
-    type Output = Vec<Phase>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Vec<Phase> {
-        let geometry = *self.geometry;
-        let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
-        let rows = stride.min(height);
-        let columns = stride.min(width);
-        let firsts = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
-        firsts
-            .map(|first| {
-                let lowest = first.map(|first| (first + padding) % stride);
-                let places = lowest.map(|lowest| kernel.saturating_sub(lowest).div_ceil(stride));
-                let start = [0, 1].map(|axis| {
-                    let base = (first[axis] + padding - lowest[axis]) / stride;
-                    (geometry.margin() + base + 1).saturating_sub(places[axis])
-                });
-                let value = |step: usize, column: usize| {
-                    let (place, channel) = (step / to, step % to);
-                    let turned = [place / places[1], place % places[1]];
-                    let [row, line] = [0, 1]
-                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - turned[axis]));
-                    self.weight[((channel * from + column) * kernel + row) * kernel + line]
-                };
-                let depth = places[0] * places[1] * to;
-                let panels = (depth > 0).then(|| Panels::pack::<S>(depth, from, value));
-                Phase { first, start, kernel: places, panels }
-            })
-            .collect()
     }
 }
 
@@ -286,7 +208,7 @@ impl WithSimd for Backward<'_> {
 impl Backward<'_> {
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut Contribution) {
-        let Convolution { geometry, input, activation, .. } = self.convolution;
+        let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from.max(channels));
         let mut activated = vec![0.0; block * from];
@@ -301,14 +223,7 @@ impl Backward<'_> {
             // SAFETY: these pixels belong to this part alone; the blocks have room for them.
             unsafe {
                 if self.weight {
-                    let values = match activation {
-                        Some(map) => {
-                            let to = activated.as_mut_ptr();
-                            activate(simd, map, input.as_ptr(), to, pixels);
-                            &activated[..pixels * from]
-                        }
-                        None => input,
-                    };
+                    let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
                     let grid = Grid { values, row: 0, channels: from };
                     let gradient = widen(gradient, channels, padded, &mut filled);
                     let to = done.weight.as_mut_ptr();

@@ -27,7 +27,7 @@ pub(crate) fn preactivation_conv2d(
         // Handed over or not, they have to be computed within the graph.
         Center::OfBatch(_) => {
             let done = batch_norm_train(pixels, scale, shift, epsilon);
-            let [mean, variance] = [done.mean, done.variance].map(untracked);
+            let [mean, variance] = [done.mean, done.variance].map(Tensor::inner);
             (done.output, Statistics { mean, variance })
         }
         Center::Constant(statistics) => {
@@ -40,18 +40,10 @@ pub(crate) fn preactivation_conv2d(
     (output, statistics)
 }
 
-/// The values alone.
-fn untracked(tensor: Tensor<1>) -> Tensor<1> {
-    if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
-}
-
 /// A constant where the other tensor is: on its device, with its kind of graph.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
-    match (constant.device().is_autodiff(), other.device().is_autodiff()) {
-        (false, true) => constant.autodiff(),
-        (true, false) => constant.inner(),
-        _ => constant,
-    }
+    let values = constant.inner();
+    if other.device().is_autodiff() { values.autodiff() } else { values }
 }
 
 pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {

@@ -62,6 +62,27 @@ impl Convolution<'_> {
         }
     }
 
+    /// Pixels as the kernel sees them: activated in `block`, or where they are.
+    ///
+    /// # Safety
+    /// `block` has room for `pixels` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn activated<'b, S: Simd>(
+        &'b self,
+        simd: S,
+        pixel: usize,
+        pixels: usize,
+        block: &'b mut [f32],
+    ) -> &'b [f32] {
+        let from = self.geometry.from;
+        let input = &self.input[pixel * from..][..pixels * from];
+        let Some(map) = self.activation else { return input };
+        let block = &mut block[..pixels * from];
+        // SAFETY: both are these pixels.
+        unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
+        block
+    }
+
     /// Activates one image into a grid with a margin, which is left alone.
     ///
     /// # Safety
@@ -69,7 +90,7 @@ impl Convolution<'_> {
     #[inline(always)]
     pub(crate) unsafe fn fill_grid<S: Simd>(&self, simd: S, image: usize, grid: &mut [f32]) {
         let Geometry { height, width, from, padding, .. } = self.geometry;
-        let row = (width + 2 * padding) * from;
+        let row = self.grid_row();
         for y in 0..height {
             let begin = (image * height + y) * width * from;
             let input = &self.input[begin..][..width * from];
@@ -86,8 +107,7 @@ impl Convolution<'_> {
 
     /// The grid that [`Self::fill_grid`] fills.
     pub(crate) fn new_grid(&self) -> Vec<f32> {
-        let Geometry { height, width, from, padding, .. } = self.geometry;
-        vec![0.0; (height + 2 * padding) * (width + 2 * padding) * from]
+        vec![0.0; (self.geometry.height + 2 * self.geometry.padding) * self.grid_row()]
     }
 
     /// How the grid is seen by the kernel.
@@ -152,7 +172,7 @@ impl Forward<'_> {
     /// Blocks of pixels, activated in the first cache.
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S) {
-        let Convolution { geometry, input, activation, .. } = self.convolution;
+        let geometry = self.convolution.geometry;
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from);
         let mut activated = vec![0.0; block * from];
@@ -161,16 +181,9 @@ impl Forward<'_> {
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
-            let input = &input[pixel * from..][..pixels * from];
             // SAFETY: these pixels belong to this part alone; the block has room for them.
             unsafe {
-                let values = match activation {
-                    Some(map) => {
-                        activate(simd, map, input.as_ptr(), activated.as_mut_ptr(), pixels);
-                        &activated[..pixels * from]
-                    }
-                    None => input,
-                };
+                let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
                 let grid = Grid { values, row: 0, channels: from };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);

@@ -46,6 +46,7 @@ mod geometry;
 mod memory;
 mod operation;
 mod parts;
+mod phase;
 mod product;
 mod pull_back;
 mod simd;

@@ -204,11 +204,8 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     let to = to.add((kernel_row * run + step) * padded + first);
                     let out =
                         Output { to, pitch: padded, add: to.cast_const(), rows, columns: width };
-                    let seen = |y: usize| {
-                        grid.values.as_ptr().add((y * window.stride + kernel_row) * grid.row + step)
-                    };
-                    let rows =
-                        Rows { start: seen(0), pitch: 1, step: window.stride * grid.channels };
+                    let start = grid.values.as_ptr().add(kernel_row * grid.row + step);
+                    let rows = Rows { start, pitch: 1, step: window.stride * grid.channels };
                     let gradient = gradient.add(first);
                     gather::<S, MR, NV>(simd, window, grid.row, rows, gradient, padded, out);
                 }

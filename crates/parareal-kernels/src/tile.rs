@@ -75,8 +75,8 @@ const WIDEST: usize = 64;
 /// `to = add + a b` for one tile. `b` has the tile's full width at each step, `b_step` apart.
 ///
 /// # Safety
-/// There is at least one wanted row. For all wanted rows and all steps below `depth`, `a` can be read, `b` at full width too, `add`
-/// (if not null) and `to` for the wanted rows and columns.
+/// There is at least one wanted row. For all wanted rows and all steps below `depth`, `a` can be
+/// read, `b` at full width too, `add` (if not null) and `to` for the wanted rows and columns.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
