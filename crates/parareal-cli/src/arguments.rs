@@ -85,6 +85,11 @@ pub(crate) struct Train {
     /// Threads of each worker on the CPU [default: an equal share of the cores]
     #[arg(long, value_name = "T", help_heading = "Machine")]
     threads: Option<usize>,
+    /// Save memory: keep one state for K residual units and compute the rest again in the backward
+    /// pass, for about a third more time [without K: the root of a subnetwork's units]
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(help_heading = "Machine")]
+    recompute: Option<usize>,
     /// Folder of the run, new or empty [default: a new one below runs/]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
@@ -199,6 +204,7 @@ impl Train {
             device: (!self.device.is_empty()).then_some(self.device),
             workers: self.workers,
             threads: self.threads,
+            recompute: self.recompute,
             ..self.network.settings()
         }
     }

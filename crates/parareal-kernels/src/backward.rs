@@ -11,12 +11,14 @@
 //! ```
 //!
 //! where `n` counts the pixels of the batch and the two sums in the last line are left out where
-//! the statistics are constants (evaluation). `variance` includes the small constant `ε`.
+//! the statistics are constants (evaluation). `variance` includes the small constant `ε`. The last
+//! line needs the sums, so it is a second pass over the input (the module `finish`).
 
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::elementwise::{Affine, Sums, combine, mask};
+use crate::elementwise::{Sums, mask};
+use crate::finish::Source;
 use crate::forward::{Convolution, block_pixels};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
@@ -61,17 +63,19 @@ pub(crate) struct Gradients {
 }
 
 impl Convolution<'_> {
-    /// Pulls the gradient of the output back.
+    /// Pulls the gradient of the output back. The gradient of the input is added to `sum`, if
+    /// there is one, and is not among the results then.
     ///
     /// # Panics
-    /// Where an operand does not have the size that the geometry says, or there is an activation
-    /// without its `center`.
+    /// Where an operand does not have the size that the geometry says, there is an activation
+    /// without its `center`, or a sum without an activation.
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
         gradient: &[f32],
         center: Option<Center<'_>>,
         wanted: Wanted,
+        sum: Option<&mut [f32]>,
     ) -> Gradients {
         self.check();
         let geometry = self.geometry;
@@ -85,69 +89,39 @@ impl Convolution<'_> {
             true => level.run(PackBackward { weight: self.weight, geometry: &geometry }),
             false => Vec::new(),
         };
-        let pass = |to: Option<Target<'_>>| {
+        let pass = |delta: Delta<'_>| {
             each_part(geometry.batch, |part| {
                 let (convolution, phases, weight) = (*self, &phases, wanted.weight);
-                level.run(Backward { convolution, phases, gradient, center, to, weight, part })
+                level.run(Backward { convolution, phases, gradient, center, delta, weight, part })
             })
         };
         let mut gradients = Gradients::default();
-        let parts;
-        if wanted.input {
-            let mut all = Vec::new();
-            // SAFETY: the parts write the gradients of all input pixels before they read them.
-            let mut input = unsafe { written_by(geometry.input_len(), |to| all = pass(Some(to))) };
-            parts = all;
+        let (mut parts, mut delta) = (Vec::new(), None);
+        match wanted.input {
+            false => parts = pass(Delta::Unwanted),
+            true if center.is_some() && geometry.is_cheaper_twice() => parts = pass(Delta::Passing),
+            true => {
+                let len = geometry.input_len();
+                // SAFETY: the parts write the gradients of all input pixels before they read them.
+                delta = Some(unsafe { written_by(len, |to| parts = pass(Delta::Kept(to))) });
+            }
+        }
+        if let (true, Some(center)) = (wanted.input, center) {
             let mut sums = Sums::new(geometry.from);
             parts.iter().for_each(|part| sums.add(&part.sums));
-            self.finish(level, &mut input, center, &sums, &mut gradients);
-            gradients.input = Some(input);
+            let source = match delta {
+                Some(delta) => Source::Kept(delta),
+                None => Source::Again { gradient, phases: &phases },
+            };
+            self.finish(level, center, &sums, source, sum, &mut gradients);
         } else {
-            parts = pass(None);
+            assert!(sum.is_none(), "a sum is for what was normalized");
+            gradients.input = delta;
         }
         if wanted.weight {
             gradients.weight = Some(self.unpack(parts.into_iter().map(|part| part.weight)));
         }
         gradients
-    }
-
-    /// From `δ` to the gradient of the input, and the gradients of scale and shift.
-    fn finish(
-        &self,
-        level: SimdLevel,
-        input: &mut [f32],
-        center: Option<Center<'_>>,
-        sums: &Sums,
-        gradients: &mut Gradients,
-    ) {
-        let geometry = self.geometry;
-        let (Some(map), Some(center)) = (self.activation, center) else {
-            return;
-        };
-        let count = (geometry.batch * geometry.input_pixels()) as f64;
-        let of_batch = if center.of_batch { 1.0 } else { 0.0 };
-        let mut correction = Affine {
-            slope: Vec::with_capacity(geometry.from),
-            offset: Vec::with_capacity(geometry.from),
-        };
-        let (mut by_scale, by_shift) = (Vec::with_capacity(geometry.from), &sums.gradient);
-        for (c, &sum) in by_shift.iter().enumerate() {
-            let (rest, inverse) = (center.rest[c], center.inverse[c]);
-            let product = sums.product[c] - rest * sum;
-            by_scale.push((inverse * product) as f32);
-            let scale = -of_batch * f64::from(map.slope[c]) / count;
-            let slope = scale * inverse * inverse * product;
-            correction.slope.push(slope as f32);
-            correction.offset.push((scale * sum - slope * rest) as f32);
-        }
-        let to = Target::new(input);
-        each_part(geometry.batch, |part| {
-            let (scale, correction, x) = (&map.slope, &correction, self.input);
-            let (mean, size) = (center.mean, geometry.input_pixels() * geometry.from);
-            level.run(Finish { scale, correction, mean, x, to, part, size });
-        });
-        gradients.scale = Some(by_scale);
-        gradients.shift = Some(by_shift.iter().map(|&sum| sum as f32).collect());
     }
 
     /// The sum over parts, in the layout of the kernel.
@@ -175,10 +149,20 @@ struct Backward<'a> {
     phases: &'a [Phase],
     gradient: &'a [f32],
     center: Option<Center<'a>>,
-    /// Where `δ` goes, if the gradient of the input is wanted.
-    to: Option<Target<'a>>,
+    delta: Delta<'a>,
     weight: bool,
     part: Part,
+}
+
+/// What becomes of `δ`.
+#[derive(Clone, Copy)]
+enum Delta<'a> {
+    /// The gradient of the input is not wanted.
+    Unwanted,
+    /// It is needed for its sums, and computed once more afterwards.
+    Passing,
+    /// It is written.
+    Kept(Target<'a>),
 }
 
 /// What a part contributes to the gradients of parameters.
@@ -213,6 +197,8 @@ impl Backward<'_> {
         let block = block_pixels(from.max(channels));
         let mut activated = vec![0.0; block * from];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
+        let passing = matches!(self.delta, Delta::Passing);
+        let mut delta = vec![0.0; if passing { block * from } else { 0 }];
         let end = self.part.end * geometry.input_pixels();
         let mut pixel = self.part.start * geometry.input_pixels();
         while pixel < end {
@@ -229,14 +215,13 @@ impl Backward<'_> {
                     let to = done.weight.as_mut_ptr();
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
-                if let Some(to) = self.to {
-                    let grid = Grid { values: gradient, row: 0, channels };
-                    let to = to.at(pixel * from, pixels * from);
-                    let place = Place::dense(to, pixels, from, std::ptr::null());
-                    let [Phase { panels: Some(panels), .. }] = self.phases else {
-                        unreachable!("without a stride there is one phase, and outputs see it")
-                    };
-                    convolve(simd, grid, window, panels, place);
+                let to = match self.delta {
+                    Delta::Unwanted => None,
+                    Delta::Passing => Some(delta.as_mut_ptr()),
+                    Delta::Kept(to) => Some(to.at(pixel * from, pixels * from)),
+                };
+                if let Some(to) = to {
+                    pull_back_pointwise(simd, self.phases, gradient, channels, to, from);
                     self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
@@ -256,7 +241,12 @@ impl Backward<'_> {
         let margin = geometry.margin();
         let [framed_rows, framed_columns] = geometry.framed();
         let framed_row = framed_columns * channels;
-        let mut framed = vec![0.0; if self.to.is_some() { framed_rows * framed_row } else { 0 }];
+        let kept = match self.delta {
+            Delta::Kept(to) => Some(to),
+            Delta::Unwanted => None,
+            Delta::Passing => unreachable!("it is kept where a kernel has several places"),
+        };
+        let mut framed = vec![0.0; if kept.is_some() { framed_rows * framed_row } else { 0 }];
         for image in self.part.start..self.part.end {
             let gradient = &self.gradient[image * size..][..size];
             // SAFETY: the grids are made for this; these images belong to this part alone.
@@ -269,7 +259,7 @@ impl Backward<'_> {
                     let (window, to) = (self.convolution.window(), done.weight.as_mut_ptr());
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
-                if let Some(to) = self.to {
+                if let Some(to) = kept {
                     for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
                         let place = (y + margin) * framed_row + margin * channels;
                         framed[place..][..line.len()].copy_from_slice(line);
@@ -318,6 +308,30 @@ impl Backward<'_> {
     }
 }
 
+/// `∂L/∂z` of pixels that each output sees alone.
+///
+/// # Safety
+/// `to` has room for as many pixels of `from` channels as `gradient` has of `channels`.
+#[inline(always)]
+pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
+    simd: S,
+    phases: &[Phase],
+    gradient: &[f32],
+    channels: usize,
+    to: *mut f32,
+    from: usize,
+) {
+    let [Phase { panels: Some(panels), .. }] = phases else {
+        unreachable!("without a stride there is one phase, and outputs see it")
+    };
+    let columns = gradient.len() / channels;
+    let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
+    let grid = Grid { values: gradient, row: 0, channels };
+    let place = Place::dense(to, columns, from, std::ptr::null());
+    // SAFETY: as the caller promises.
+    unsafe { convolve(simd, grid, window, panels, place) };
+}
+
 /// Zeros for pixels that no output sees.
 ///
 /// # Safety
@@ -342,30 +356,4 @@ fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> 
         to[..channels].copy_from_slice(pixel);
     }
     filled.as_ptr()
-}
-
-struct Finish<'a> {
-    scale: &'a [f32],
-    correction: &'a Affine,
-    mean: &'a [f32],
-    x: &'a [f32],
-    to: Target<'a>,
-    part: Part,
-    size: usize,
-}
-
-impl WithSimd for Finish<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (begin, len) = (self.part.start * self.size, self.part.len() * self.size);
-        let x = self.x[begin..][..len].as_ptr();
-        let pixels = len / self.scale.len();
-        // SAFETY: these pixels belong to this part alone.
-        unsafe {
-            let to = self.to.at(begin, len);
-            combine(simd, self.scale, self.correction, self.mean, x, to, pixels);
-        }
-    }
 }

@@ -143,42 +143,69 @@ fn lanes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
 }
 
-/// `gradient = scale · gradient + slope · (x - mean) + offset`.
+/// The way from `δ` to the gradient of what was normalized, channel by channel.
+#[derive(Clone, Copy)]
+pub(crate) struct Correction<'a> {
+    /// The activation, whose slope scales `δ`.
+    pub(crate) map: &'a Affine,
+    /// `slope · (x - mean) + offset`, what the statistics' dependence on the input adds.
+    pub(crate) terms: &'a Affine,
+    pub(crate) mean: &'a [f32],
+}
+
+/// `to = scale · δ + slope · (x - mean) + offset`, with `ADD` added to what is there. `δ` is
+/// `delta`; with `MASK` where the activation was not zero, otherwise zero.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `scale`, `mean` and the map have can be read from `x`, and
-/// read and written from `gradient` on.
+/// `pixels` pixels of as many channels as `mean` and the maps have can be read from `x` and `delta`
+/// on, and written, with `ADD` also read, from `to` on. `to` may be `delta`.
 #[inline(always)]
-pub(crate) unsafe fn combine<S: Simd>(
+pub(crate) unsafe fn combine<S: Simd, const MASK: bool, const ADD: bool>(
     simd: S,
-    scale: &[f32],
-    map: &Affine,
-    mean: &[f32],
+    correction: Correction<'_>,
     x: *const f32,
-    gradient: *mut f32,
+    delta: *const f32,
+    to: *mut f32,
     pixels: usize,
 ) {
-    let (channels, lanes) = (scale.len(), S::F32_LANES);
+    let Correction { map, terms, mean } = correction;
+    let (channels, lanes) = (mean.len(), S::F32_LANES);
+    debug_assert!(
+        [&map.slope, &map.offset, &terms.slope, &terms.offset]
+            .iter()
+            .all(|values| values.len() == channels)
+    );
     let whole = channels - channels % lanes;
+    let zero = simd.splat_f32s(0.0);
     for pixel in 0..pixels {
         let first = pixel * channels;
         // SAFETY: a whole pixel.
         unsafe {
             for c in (0..whole).step_by(lanes) {
-                let (slope, offset) =
-                    (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
-                let scale = load::<S>(scale.as_ptr().add(c));
-                let place = gradient.add(first + c);
-                let mean = load::<S>(mean.as_ptr().add(c));
-                let distance = simd.sub_f32s(load::<S>(x.add(first + c)), mean);
-                let mut value = fma(simd, distance, slope, offset);
-                value = fma(simd, load::<S>(place), scale, value);
+                let at = |values: &[f32]| load::<S>(values.as_ptr().add(c));
+                let (scale, x) = (at(&map.slope), load::<S>(x.add(first + c)));
+                let mut delta = load::<S>(delta.add(first + c));
+                if MASK {
+                    let passive = fma(simd, x, scale, at(&map.offset));
+                    let passive = simd.less_than_or_equal_f32s(passive, zero);
+                    delta = simd.select_f32s(passive, zero, delta);
+                }
+                let distance = simd.sub_f32s(x, at(mean));
+                let value = fma(simd, distance, at(&terms.slope), at(&terms.offset));
+                let mut value = fma(simd, delta, scale, value);
+                let place = to.add(first + c);
+                if ADD {
+                    value = simd.add_f32s(value, load::<S>(place));
+                }
                 store::<S>(place, value);
             }
-            for c in whole..channels {
-                let place = gradient.add(first + c);
-                let distance = *x.add(first + c) - mean[c];
-                *place = scale[c] * *place + map.slope[c] * distance + map.offset[c];
+            for (c, mean) in mean.iter().enumerate().skip(whole) {
+                let (x, place) = (*x.add(first + c), to.add(first + c));
+                let passive = MASK && map.slope[c] * x + map.offset[c] <= 0.0;
+                let delta = if passive { 0.0 } else { *delta.add(first + c) };
+                let terms = terms.slope[c] * (x - mean) + terms.offset[c];
+                let value = map.slope[c] * delta + terms;
+                *place = if ADD { *place + value } else { value };
             }
         }
     }
@@ -186,7 +213,7 @@ pub(crate) unsafe fn combine<S: Simd>(
 
 /// A place next to the mean, and the sums of the distances from it and of their squares, for each
 /// channel of a few pixels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Distances {
     pub(crate) center: Vec<f32>,
     pub(crate) sum: Vec<f32>,

@@ -8,6 +8,7 @@ use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
 use crate::product::{Grid, Panels, Place, Window, convolve};
+use crate::statistics::Moments;
 
 /// Numbers of a block of pixels that is activated at once: about half of a first cache.
 const BLOCK: usize = 4096;
@@ -41,25 +42,34 @@ impl Convolution<'_> {
         }
     }
 
-    /// `residual + convolution`, `[batch, output height, output width, to]`.
+    /// `residual + convolution`, `[batch, output height, output width, to]`, and the mean and the
+    /// variance of its channels if they are wanted: taken from the cache, they are nearly free.
     ///
     /// # Panics
     /// Where the operands do not have the sizes that the geometry says.
-    pub(crate) fn forward(&self, level: SimdLevel, residual: Option<&[f32]>) -> Vec<f32> {
+    pub(crate) fn forward(
+        &self,
+        level: SimdLevel,
+        residual: Option<&[f32]>,
+        statistics: bool,
+    ) -> (Vec<f32>, Option<[Vec<f64>; 2]>) {
         self.check();
         let len = self.geometry.output_len();
         assert!(residual.is_none_or(|residual| residual.len() == len));
         let panels = level.run(PackForward { weight: self.weight, geometry: &self.geometry });
         let convolution = *self;
+        let mut parts = Vec::new();
         // SAFETY: the parts write all output pixels, and read none before.
-        unsafe {
+        let output = unsafe {
             written_by(len, |to| {
-                each_part(self.geometry.batch, |part| {
+                parts = each_part(self.geometry.batch, |part| {
                     let panels = &panels;
-                    level.run(Forward { convolution, panels, residual, to, part });
+                    level.run(Forward { convolution, panels, residual, to, statistics, part })
                 });
             })
-        }
+        };
+        let found = statistics.then(|| Moments::finish(&parts, self.geometry.to));
+        (output, found)
     }
 
     /// Pixels as the kernel sees them: activated in `block`, or where they are.
@@ -145,18 +155,21 @@ struct Forward<'a> {
     panels: &'a Panels,
     residual: Option<&'a [f32]>,
     to: Target<'a>,
+    statistics: bool,
     part: Part,
 }
 
 impl WithSimd for Forward<'_> {
-    type Output = ();
+    type Output = Moments;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> Moments {
+        let mut moments = Moments::new(self.convolution.geometry.to);
         match self.convolution.geometry.is_pointwise() {
-            true => self.pointwise(simd),
-            false => self.spatial(simd),
+            true => self.pointwise(simd, &mut moments),
+            false => self.spatial(simd, &mut moments),
         }
+        moments
     }
 }
 
@@ -171,7 +184,7 @@ impl Forward<'_> {
 
     /// Blocks of pixels, activated in the first cache.
     #[inline(always)]
-    fn pointwise<S: Simd>(&self, simd: S) {
+    fn pointwise<S: Simd>(&self, simd: S, moments: &mut Moments) {
         let geometry = self.convolution.geometry;
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from);
@@ -189,6 +202,9 @@ impl Forward<'_> {
                 let add = self.residual(pixel * channels);
                 let place = Place::dense(to, pixels, channels, add);
                 convolve(simd, grid, window, self.panels, place);
+                if self.statistics {
+                    moments.see(simd, to, pixels);
+                }
             }
             pixel += pixels;
         }
@@ -196,7 +212,7 @@ impl Forward<'_> {
 
     /// Image by image, activated into a grid with a margin.
     #[inline(always)]
-    fn spatial<S: Simd>(&self, simd: S) {
+    fn spatial<S: Simd>(&self, simd: S, moments: &mut Moments) {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
         let size = geometry.output_pixels() * geometry.to;
@@ -211,6 +227,9 @@ impl Forward<'_> {
                 let window = self.convolution.window();
                 let place = Place::dense(to, window.columns, geometry.to, add);
                 convolve(simd, grid, window, self.panels, place);
+                if self.statistics {
+                    moments.see(simd, to, geometry.output_pixels());
+                }
             }
         }
     }

@@ -7,84 +7,191 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use crate::backward::{self, Wanted};
-use crate::composed::Operands;
-use crate::elementwise::Affine;
+use crate::activation::Activation;
+use crate::backward::Wanted;
 use crate::forward::Convolution;
-use crate::operation::{Center, Normalization, Statistics, Stepping};
+use crate::operand::{Operand, Primitive, one_after_the_other, primitive, slice, slice_mut};
+use crate::operation::{Center, Layer, Normalization, Statistics};
 use crate::{Geometry, SimdLevel, statistics};
 
-type Primitive = FloatTensor<Flex>;
-
-pub(crate) fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device() == Device::flex()
+/// What is added to the last convolution's output.
+pub(crate) enum Addend<'a> {
+    Nothing,
+    /// The first convolution's input.
+    Input,
+    Other(&'a Tensor<4>),
 }
 
-/// The values of a tensor of 32-bit floats on the CPU, one after the other, and its node if it
-/// belongs to a graph.
-struct Operand {
-    values: Primitive,
-    node: Option<NodeGuard>,
+/// A chain of convolutions, each with what normalizes its input (or nothing), as one node; `None`
+/// where backend, precision or shapes ask for another way. Gives the statistics of each
+/// normalization.
+pub(crate) fn chain(
+    input: &Tensor<4>,
+    layers: &[Layer],
+    addend: &Addend<'_>,
+) -> Option<(Tensor<4>, Vec<Statistics>)> {
+    let level = SimdLevel::current();
+    let geometries = geometries(input, layers, addend)?;
+    // All operands first: nothing is computed where one of them is not for this.
+    let Operand { mut values, node } = Operand::new(input)?;
+    let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
+    let other = match addend {
+        Addend::Other(other) => Some(Operand::new(*other)?),
+        Addend::Nothing | Addend::Input => None,
+    };
+
+    let mut nodes = vec![node];
+    let (mut links, mut all) = (Vec::<Link>::with_capacity(layers.len()), Vec::new());
+    let mut measured = None;
+    for (index, (Operands { weight, normalization }, geometry)) in
+        operands.into_iter().zip(geometries).enumerate()
+    {
+        let is_last = index + 1 == layers.len();
+        nodes.push(weight.node);
+        let activation = normalization.zip(layers[index].normalization.as_ref()).map(
+            |([scale, shift], Normalization { center, epsilon, .. })| {
+                let (exact, statistics) = match center {
+                    Center::OfBatch(None) => {
+                        let exact = measured.take().unwrap_or_else(|| {
+                            let (images, channels) = (geometry.batch, geometry.from);
+                            statistics::statistics(level, slice(&values), images, channels)
+                        });
+                        let statistics = rounded(&exact);
+                        (exact, statistics)
+                    }
+                    Center::OfBatch(Some(given)) | Center::Constant(given) => {
+                        (doubles(given), given.clone())
+                    }
+                };
+                all.push(statistics);
+                let of_batch = matches!(center, Center::OfBatch(_));
+                let (scales, shifts) = (scale.slice(), shift.slice());
+                let activation = Activation::new(scales, shifts, &exact, *epsilon, of_batch);
+                nodes.extend([scale.node, shift.node]);
+                activation
+            },
+        );
+        let link = Link { geometry, input: values, weight: weight.values, activation };
+        let add = match addend {
+            Addend::Input if is_last => links.first().map(|first| slice(&first.input)),
+            Addend::Other(_) if is_last => other.as_ref().map(Operand::slice),
+            _ => None,
+        };
+        // The next one's statistics, while what they are of is in the cache.
+        let next = layers.get(index + 1).and_then(|next| next.normalization.as_ref());
+        let measure = next.is_some_and(|next| matches!(next.center, Center::OfBatch(None)));
+        let (output, found) = link.convolution().forward(level, add, measure);
+        measured = found;
+        let [rows, columns] = geometry.output();
+        values = primitive(output, [geometry.batch, rows, columns, geometry.to]);
+        links.push(link);
+    }
+    nodes.extend(other.map(|other| other.node));
+    let state = State { links, adds_input: matches!(addend, Addend::Input) };
+    Some((record_any(nodes, state, values), all))
 }
 
-impl Operand {
-    fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 || !is_on_cpu(tensor) {
+/// What a layer works with.
+struct Operands {
+    weight: Operand,
+    /// Scale and shift.
+    normalization: Option<[Operand; 2]>,
+}
+
+impl Operands {
+    fn new(layer: &Layer) -> Option<Self> {
+        let normalization = match &layer.normalization {
+            Some(normalization) => {
+                if let Center::OfBatch(Some(given)) | Center::Constant(given) =
+                    &normalization.center
+                {
+                    Operand::new(&given.mean)?;
+                    Operand::new(&given.variance)?;
+                }
+                Some([Operand::new(&normalization.scale)?, Operand::new(&normalization.shift)?])
+            }
+            None => None,
+        };
+        Some(Self { weight: Operand::new(&layer.weight)?, normalization })
+    }
+}
+
+/// The sizes of all convolutions, if they fit each other and are known to the fused passes.
+fn geometries(input: &Tensor<4>, layers: &[Layer], addend: &Addend<'_>) -> Option<Vec<Geometry>> {
+    let mut shape = input.dims();
+    let mut geometries = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let [batch, height, width, from] = shape;
+        let [to, channels, kernel, columns] = layer.weight.dims();
+        let (stride, padding) = (layer.stepping.stride, layer.stepping.padding);
+        let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
+        let fits = layer.normalization.as_ref().is_none_or(|normalization| {
+            let sizes = [normalization.scale.dims(), normalization.shift.dims()];
+            let fits =
+                |given: &Statistics| [given.mean.dims(), given.variance.dims()] == [[from]; 2];
+            sizes == [[from]; 2]
+                && match &normalization.center {
+                    Center::OfBatch(None) => true,
+                    Center::OfBatch(Some(given)) | Center::Constant(given) => fits(given),
+                }
+        });
+        if channels != from || kernel != columns || !geometry.is_supported() || !fits {
             return None;
         }
-        let (values, node) = match tensor.device().is_autodiff() {
-            true => {
-                let tensor = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
-                let (values, node) = tensor.into_parts();
-                (values, Some(node))
-            }
-            false => (tensor.clone().try_into_primitive::<Flex>().ok()?, None),
-        };
-        let values = match values.as_slice::<f32>() {
-            Some(_) => values,
-            None => values.to_contiguous(),
-        };
-        Some(Self { values, node })
+        let [rows, columns] = geometry.output();
+        shape = [batch, rows, columns, to];
+        geometries.push(geometry);
     }
+    let fits = match addend {
+        Addend::Nothing => true,
+        // The first layer's input gradient is added to the output's, which the others are done
+        // with by then.
+        Addend::Input => {
+            let normalized = |layer: &Layer| layer.normalization.is_some();
+            shape == input.dims() && layers.len() > 1 && layers.iter().all(normalized)
+        }
+        Addend::Other(other) => shape == other.dims(),
+    };
+    fits.then_some(geometries)
 }
 
-fn slice(primitive: &Primitive) -> &[f32] {
-    primitive.as_slice().unwrap_or_default()
+/// Statistics that somebody else has, as numbers; empty if they are not for this.
+fn doubles(statistics: &Statistics) -> [Vec<f64>; 2] {
+    [&statistics.mean, &statistics.variance].map(|tensor| {
+        let operand = Operand::new(tensor);
+        let values = operand.as_ref().map(Operand::slice).unwrap_or_default();
+        values.iter().copied().map(f64::from).collect()
+    })
 }
 
-fn primitive<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Primitive {
-    Primitive::from_data(TensorData::new(values, shape))
-}
-
-/// A normalization, boiled down to numbers.
-#[derive(Clone, Debug)]
-struct Activation {
-    map: Affine,
-    mean: Vec<f32>,
-    rest: Vec<f64>,
-    inverse: Vec<f64>,
-    of_batch: bool,
-}
-
-impl Activation {
-    fn center(&self) -> backward::Center<'_> {
-        let Self { mean, rest, inverse, of_batch, .. } = self;
-        backward::Center { mean, rest, inverse, of_batch: *of_batch }
-    }
+fn rounded(exact: &[Vec<f64>; 2]) -> Statistics {
+    let [mean, variance] = exact.each_ref().map(|values| {
+        let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        let channels = rounded.len();
+        Tensor::from_primitive::<Flex>(primitive(rounded, [channels]))
+    });
+    Statistics { mean, variance }
 }
 
 /// What the backward pass needs, and nothing else.
 #[derive(Clone, Debug)]
 struct State {
+    links: Vec<Link>,
+    adds_input: bool,
+}
+
+/// One convolution of the chain.
+#[derive(Clone, Debug)]
+struct Link {
     geometry: Geometry,
     input: Primitive,
     weight: Primitive,
     activation: Option<Activation>,
 }
 
-impl State {
+impl Link {
     fn convolution(&self) -> Convolution<'_> {
         Convolution {
             geometry: self.geometry,
@@ -93,116 +200,32 @@ impl State {
             weight: slice(&self.weight),
         }
     }
-}
 
-/// The operation with its normalization; `None` where backend, precision or shapes ask for
-/// another way.
-pub(crate) fn preactivation_conv2d(
-    operands: &Operands,
-    normalization: &Normalization,
-) -> Option<(Tensor<4>, Statistics)> {
-    let mut fused = Fused::new(operands)?;
-    let Geometry { batch, from, .. } = fused.state.geometry;
-    let [scale, shift] = [Operand::new(&normalization.scale)?, Operand::new(&normalization.shift)?];
-    let (statistics, of_batch, exact) = match &normalization.center {
-        Center::OfBatch(None) => {
-            let values = slice(&fused.state.input);
-            let exact = statistics::statistics(SimdLevel::current(), values, batch, from);
-            let [mean, variance] = exact.each_ref().map(|values| {
-                let rounded = values.iter().map(|&value| value as f32).collect();
-                Tensor::from_primitive::<Flex>(primitive(rounded, [from]))
-            });
-            (Statistics { mean, variance }, true, exact)
-        }
-        Center::OfBatch(Some(given)) => (given.clone(), true, doubles(given)?),
-        Center::Constant(given) => (given.clone(), false, doubles(given)?),
-    };
-    let [mean, variance] = &exact;
-    let (scales, shifts) = (slice(&scale.values), slice(&shift.values));
-    if [scales.len(), shifts.len(), mean.len(), variance.len()] != [from; 4] {
-        return None;
-    }
-    let inverse = variance.iter().map(|variance| (variance + normalization.epsilon).sqrt().recip());
-    let inverse: Vec<f64> = inverse.collect();
-    let slope: Vec<f32> =
-        scales.iter().zip(&inverse).map(|(&s, inverse)| (f64::from(s) * inverse) as f32).collect();
-    // The offset belongs to the slope as it is rounded.
-    let offset = shifts.iter().zip(mean.iter().zip(&slope));
-    let offset = offset.map(|(&s, (mean, &slope))| (f64::from(s) - mean * f64::from(slope)) as f32);
-    let map = Affine { offset: offset.collect(), slope };
-    let rounded: Vec<f32> = mean.iter().map(|&mean| mean as f32).collect();
-    let rest = mean.iter().zip(&rounded).map(|(mean, &rounded)| mean - f64::from(rounded));
-    let rest = rest.collect();
-    fused.state.activation = Some(Activation { map, mean: rounded, rest, inverse, of_batch });
-    fused.nodes.splice(2..2, [scale.node, shift.node]);
-    Some((fused.run(), statistics))
-}
-
-pub(crate) fn conv2d(operands: &Operands) -> Option<Tensor<4>> {
-    Some(Fused::new(operands)?.run())
-}
-
-/// An operation that can be fused.
-struct Fused {
-    state: State,
-    residual: Option<Primitive>,
-    /// Of the input, the kernel, scale and shift (where there is a normalization), the residual
-    /// (where there is one).
-    nodes: Vec<Option<NodeGuard>>,
-}
-
-impl Fused {
-    fn new(operands: &Operands) -> Option<Self> {
-        let [batch, height, width, from] = operands.input.dims();
-        let [to, channels, kernel, columns] = operands.weight.dims();
-        let Stepping { stride, padding } = operands.stepping;
-        let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
-        if channels != from || kernel != columns || !geometry.is_supported() {
-            return None;
-        }
-        let (input, weight) = (Operand::new(&operands.input)?, Operand::new(&operands.weight)?);
-        let mut nodes = vec![input.node, weight.node];
-        let residual = match &operands.residual {
-            Some(residual) => {
-                let [rows, columns] = geometry.output();
-                let fits = residual.dims() == [batch, rows, columns, to];
-                let residual = fits.then(|| Operand::new(residual))??;
-                nodes.push(residual.node);
-                Some(residual.values)
-            }
-            None => None,
-        };
-        let state =
-            State { geometry, input: input.values, weight: weight.values, activation: None };
-        Some(Self { state, residual, nodes })
+    /// How many parents the node has for this link: the kernel, scale and shift.
+    fn parents(&self) -> usize {
+        if self.activation.is_some() { 3 } else { 1 }
     }
 
-    fn run(self) -> Tensor<4> {
-        let geometry = self.state.geometry;
-        let residual = self.residual.as_ref().map(slice);
-        let output = self.state.convolution().forward(SimdLevel::current(), residual);
-        let [rows, columns] = geometry.output();
-        let output = primitive(output, [geometry.batch, rows, columns, geometry.to]);
-        match self.nodes.len() {
-            _ if self.nodes.iter().all(Option::is_none) => Tensor::from_primitive::<Flex>(output),
-            2 => record::<2>(self.nodes, self.state, output),
-            3 => record::<3>(self.nodes, self.state, output),
-            4 => record::<4>(self.nodes, self.state, output),
-            _ => record::<5>(self.nodes, self.state, output),
-        }
+    /// Which ones they are.
+    fn parents_from(&self, begin: usize) -> [Option<usize>; 3] {
+        let normalized = self.activation.is_some();
+        [Some(begin), normalized.then_some(begin + 1), normalized.then_some(begin + 2)]
     }
 }
 
-/// Statistics that somebody else has, as numbers.
-fn doubles(statistics: &Statistics) -> Option<[Vec<f64>; 2]> {
-    let Statistics { mean, variance } = statistics;
-    let [mean, variance] = [Operand::new(mean)?, Operand::new(variance)?];
-    let double =
-        |operand: &Operand| slice(&operand.values).iter().copied().map(f64::from).collect();
-    Some([double(&mean), double(&variance)])
+/// Adds the chain to the graph of its operands, if they have one.
+fn record_any(nodes: Vec<Option<NodeGuard>>, state: State, output: Primitive) -> Tensor<4> {
+    match nodes.len() {
+        _ if nodes.iter().all(Option::is_none) => Tensor::from_primitive::<Flex>(output),
+        2 => record::<2>(nodes, state, output),
+        4 => record::<4>(nodes, state, output),
+        5 => record::<5>(nodes, state, output),
+        7 => record::<7>(nodes, state, output),
+        10 => record::<10>(nodes, state, output),
+        count => unreachable!("one convolution, or two or three with normalizations: not {count}"),
+    }
 }
 
-/// Adds the operation to the graph.
 fn record<const N: usize>(
     nodes: Vec<Option<NodeGuard>>,
     state: State,
@@ -231,39 +254,56 @@ impl<const N: usize> Backward<Flex, N> for FusedBackward {
     type State = State;
 
     fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let gradient = match gradient.as_slice::<f32>() {
-            Some(_) => gradient,
-            None => gradient.to_contiguous(),
-        };
-        let state = &ops.state;
+        let level = SimdLevel::current();
         let id = |index: usize| -> Option<NodeId> {
             ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
         };
-        let activation = state.activation.as_ref();
-        let [scale, shift] = [2, 3].map(|index| activation.and_then(|_| id(index)));
-        let residual = id(if activation.is_some() { 4 } else { 2 });
-        let wanted = Wanted {
-            input: id(0).is_some() || scale.is_some() || shift.is_some(),
-            weight: id(1).is_some(),
-        };
-        let center = activation.map(Activation::center);
-        let found =
-            state.convolution().backward(SimdLevel::current(), slice(&gradient), center, wanted);
-        let Geometry { batch, height, width, from, to, kernel, .. } = state.geometry;
-        if let Some(id) = residual {
-            grads.register::<Flex>(id, gradient);
+        let State { links, adds_input } = &ops.state;
+        let mut gradient = one_after_the_other(grads.consume::<Flex>(&ops.node));
+        // Where a link's own parents begin, from the end of the last one's.
+        let mut begin = 1 + links.iter().map(Link::parents).sum::<usize>();
+        if let Some(other) = id(begin) {
+            grads.register::<Flex>(other, gradient.clone());
         }
-        if let (Some(id), Some(values)) = (id(0), found.input) {
-            grads.register::<Flex>(id, primitive(values, [batch, height, width, from]));
-        }
-        if let (Some(id), Some(values)) = (id(1), found.weight) {
-            grads.register::<Flex>(id, primitive(values, [to, from, kernel, kernel]));
-        }
-        for (id, values) in [(scale, found.scale), (shift, found.shift)] {
-            if let (Some(id), Some(values)) = (id, values) {
-                grads.register::<Flex>(id, primitive(values, [from]));
+        // The gradient along the chain, behind the last convolution.
+        let mut along: Option<Vec<f32>> = None;
+        for (index, link) in links.iter().enumerate().rev() {
+            begin -= link.parents();
+            let [weight, scale, shift] = link.parents_from(begin).map(|index| index.and_then(id));
+            let goes_on = (0..begin).any(|index| id(index).is_some());
+            let wanted = Wanted {
+                input: goes_on || scale.is_some() || shift.is_some(),
+                weight: weight.is_some(),
+            };
+            let center = link.activation.as_ref().map(Activation::center);
+            let convolution = link.convolution();
+            let found = match along.take() {
+                // The gradient that passes by the chain is still there: take it in.
+                Some(along) if index == 0 && *adds_input && wanted.input => {
+                    let sum = Some(slice_mut(&mut gradient));
+                    convolution.backward(level, &along, center, wanted, sum)
+                }
+                Some(along) => convolution.backward(level, &along, center, wanted, None),
+                None => convolution.backward(level, slice(&gradient), center, wanted, None),
+            };
+            let Geometry { from, to, kernel, .. } = link.geometry;
+            if let (Some(id), Some(values)) = (weight, found.weight) {
+                grads.register::<Flex>(id, primitive(values, [to, from, kernel, kernel]));
             }
+            for (id, values) in [(scale, found.scale), (shift, found.shift)] {
+                if let (Some(id), Some(values)) = (id, values) {
+                    grads.register::<Flex>(id, primitive(values, [from]));
+                }
+            }
+            along = found.input;
+            if !goes_on {
+                return;
+            }
+        }
+        if let Some(id) = id(0) {
+            let Geometry { batch, height, width, from, .. } = links[0].geometry;
+            let input = along.map(|values| primitive(values, [batch, height, width, from]));
+            grads.register::<Flex>(id, input.unwrap_or(gradient));
         }
     }
 }

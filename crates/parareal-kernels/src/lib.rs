@@ -5,7 +5,9 @@
 //! the normalized one, the activated one, their gradients. [`preactivation_conv2d`] is all three at
 //! once. A convolution reads its input in blocks that fit into the first cache and activates them
 //! there; its gradient computes the activated block again instead of keeping it. So of all the
-//! tensors as large as an image, a graph keeps the input of each convolution alone.
+//! tensors as large as an image, a graph keeps the input of each convolution alone. [`residual`] is
+//! a whole unit: a convolution measures the statistics that the next one needs while its output is
+//! in the cache, and the gradient of the skip is added where it lies.
 //!
 //! Tensors are `[batch, height, width, channels]`: pixel by pixel, a convolution is a matrix
 //! product of what lies in memory (the module `product`), sums over pixels are sums of vectors,
@@ -35,15 +37,18 @@
 //! assert_eq!(statistics.mean.dims(), [16]);
 //! ```
 
+mod activation;
 #[cfg(feature = "allocator")]
 pub mod allocator;
 mod backward;
 mod composed;
 mod elementwise;
+mod finish;
 mod forward;
 mod fused;
 mod geometry;
 mod memory;
+mod operand;
 mod operation;
 mod parts;
 mod phase;
@@ -55,7 +60,8 @@ mod tile;
 
 use geometry::Geometry;
 pub use operation::{
-    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+    Center, Layer, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+    residual,
 };
 pub use pull_back::pull_back;
 pub use simd::SimdLevel;

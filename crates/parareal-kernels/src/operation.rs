@@ -2,7 +2,8 @@
 
 use burn::tensor::{DType, Tensor};
 
-use crate::{composed, fused};
+use crate::fused::{self, Addend};
+use crate::{composed, operand};
 
 /// How a convolution moves over its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,50 @@ pub struct Normalization {
     pub epsilon: f64,
 }
 
+/// A convolution without a bias, and what its input goes through first.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Normalization, followed by ReLU; `None` takes the input as it is.
+    pub normalization: Option<Normalization>,
+    /// `[to, from, kernel, kernel]`.
+    pub weight: Tensor<4>,
+    /// How it moves over its input.
+    pub stepping: Stepping,
+}
+
+/// A residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
+///
+/// On Burn's CPU backend with 32-bit floats, two or three normalized layers are one operation; see
+/// [`preactivation_conv2d`].
+///
+/// # Shapes
+/// `[batch, height, width, channels]`, in and out.
+///
+/// Besides the result it gives the statistics of each normalization, in order.
+///
+/// # Panics
+/// Where the shapes do not fit each other, as Burn's operations do.
+pub fn residual(input: Tensor<4>, layers: Vec<Layer>) -> (Tensor<4>, Vec<Statistics>) {
+    if let 2..=3 = layers.len()
+        && let Some(done) = fused::chain(&input, &layers, &Addend::Input)
+    {
+        return done;
+    }
+    let (mut state, mut all) = (input.clone(), Vec::new());
+    for Layer { normalization, weight, stepping } in layers {
+        match normalization {
+            Some(normalization) => {
+                let (output, statistics) =
+                    preactivation_conv2d(state, normalization, weight, stepping, None);
+                state = output;
+                all.push(statistics);
+            }
+            None => state = conv2d(state, weight, stepping),
+        }
+    }
+    (input + state, all)
+}
+
 /// `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
 /// On Burn's CPU backend with 32-bit floats this is one operation: what is normalized exists only
@@ -67,11 +112,16 @@ pub fn preactivation_conv2d(
     stepping: Stepping,
     residual: Option<Tensor<4>>,
 ) -> (Tensor<4>, Statistics) {
-    let operands = composed::Operands { input, weight, residual, stepping };
-    match fused::preactivation_conv2d(&operands, &normalization) {
-        Some(done) => done,
-        None => composed::preactivation_conv2d(operands, normalization),
+    let addend = residual.as_ref().map_or(Addend::Nothing, Addend::Other);
+    let layer =
+        Layer { normalization: Some(normalization.clone()), weight: weight.clone(), stepping };
+    if let Some((output, mut statistics)) = fused::chain(&input, &[layer], &addend)
+        && let Some(statistics) = statistics.pop()
+    {
+        return (output, statistics);
     }
+    let operands = composed::Operands { input, weight, residual, stepping };
+    composed::preactivation_conv2d(operands, normalization)
 }
 
 /// Convolution of what lies in memory pixel by pixel, without a bias.
@@ -84,14 +134,14 @@ pub fn preactivation_conv2d(
 /// # Panics
 /// Where the shapes do not fit each other, as Burn's operations do.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, stepping: Stepping) -> Tensor<4> {
-    let operands = composed::Operands { input, weight, residual: None, stepping };
-    match fused::conv2d(&operands) {
-        Some(output) => output,
-        None => composed::conv2d(operands),
+    let layer = Layer { normalization: None, weight: weight.clone(), stepping };
+    match fused::chain(&input, &[layer], &Addend::Nothing) {
+        Some((output, _)) => output,
+        None => composed::conv2d(composed::Operands { input, weight, residual: None, stepping }),
     }
 }
 
 /// Whether operations on this tensor can be fused: Burn's CPU backend, 32-bit floats.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
-    tensor.dtype() == DType::F32 && fused::is_on_cpu(tensor)
+    tensor.dtype() == DType::F32 && operand::is_on_cpu(tensor)
 }

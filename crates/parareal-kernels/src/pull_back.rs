@@ -26,7 +26,8 @@ pub fn pull_back<const D: usize>(output: Tensor<D>, cotangent: Tensor<D>) -> Opt
         && let Ok(along) = cotangent.clone().try_into_primitive::<Flex>()
         && let Ok(graph) = output.clone().try_into_primitive::<Autodiff<Flex>>()
     {
-        drop(output);
+        // Nobody else holds the cotangent then, and its memory can be used again.
+        drop((output, cotangent));
         let root = Primitive::from_data(TensorData::new(vec![0f32], [1]));
         let prepared = Seed.prepare::<NoCheckpointing>([graph.node()]).compute_bound().stateful();
         let root = match prepared {

@@ -24,28 +24,61 @@ pub(crate) fn statistics(
     assert!(input.len().is_multiple_of(channels * images.max(1)));
     let size = input.len() / images.max(1);
     let parts = each_part(images, |part| level.run(Accumulate { input, size, channels, part }));
-    let mut total = Moments::new(channels);
-    for part in &parts {
-        let values = part.mean.iter().zip(&part.squares);
-        total.merge(part.count, values.map(|(&mean, &squares)| [mean, squares]));
-    }
-    let Moments { count, mean, mut squares } = total;
-    // Rounding can leave a constant channel next to zero on the wrong side.
-    let variance = |squares: f64| if squares < 0.0 { 0.0 } else { squares / count.max(1.0) };
-    squares.iter_mut().for_each(|squares| *squares = variance(*squares));
-    [mean, squares]
+    Moments::finish(&parts, channels)
 }
 
 /// Mean and squared distances from it of `count` pixels.
-struct Moments {
+#[derive(Debug)]
+pub(crate) struct Moments {
     count: f64,
     mean: Vec<f64>,
     squares: Vec<f64>,
+    block: Distances,
 }
 
 impl Moments {
-    fn new(channels: usize) -> Self {
-        Self { count: 0.0, mean: vec![0.0; channels], squares: vec![0.0; channels] }
+    pub(crate) fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        let block = Distances::new(channels);
+        Self { count: 0.0, mean: zeros(), squares: zeros(), block }
+    }
+
+    /// Mean and biased variance of what all the parts have seen.
+    pub(crate) fn finish(parts: &[Self], channels: usize) -> [Vec<f64>; 2] {
+        let mut total = Self::new(channels);
+        for part in parts {
+            let values = part.mean.iter().zip(&part.squares);
+            total.merge(part.count, values.map(|(&mean, &squares)| [mean, squares]));
+        }
+        let Self { count, mean, mut squares, .. } = total;
+        // Rounding can leave a constant channel next to zero on the wrong side.
+        let variance = |squares: f64| if squares < 0.0 { 0.0 } else { squares / count.max(1.0) };
+        squares.iter_mut().for_each(|squares| *squares = variance(*squares));
+        [mean, squares]
+    }
+
+    /// Takes in whole pixels, block by block.
+    ///
+    /// # Safety
+    /// `pixels` pixels of as many channels as these moments have can be read from `x` on.
+    #[inline(always)]
+    pub(crate) unsafe fn see<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
+        let channels = self.mean.len();
+        let mut block = std::mem::take(&mut self.block);
+        let size = 2 * block_pixels(channels);
+        for first in (0..pixels).step_by(size) {
+            let pixels = size.min(pixels - first);
+            // SAFETY: these pixels are among those that the caller has.
+            unsafe { distances(simd, x.add(first * channels), pixels, &mut block) };
+            let count = pixels as f64;
+            let sums = block.sum.iter().zip(&block.squares);
+            let moments = block.center.iter().zip(sums).map(|(&center, (&sum, &squares))| {
+                let [center, sum, squares] = [center, sum, squares].map(f64::from);
+                [center + sum / count, squares - sum * sum / count]
+            });
+            self.merge(count, moments);
+        }
+        self.block = block;
     }
 
     /// Joins `count` other pixels, of which mean and squares are given channel by channel.
@@ -78,22 +111,10 @@ impl WithSimd for Accumulate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
-        let channels = self.channels;
-        let mut total = Moments::new(channels);
-        let mut found = Distances::new(channels);
+        let mut total = Moments::new(self.channels);
         let values = &self.input[self.part.start * self.size..self.part.end * self.size];
-        for block in values.chunks(2 * block_pixels(channels) * channels) {
-            let pixels = block.len() / channels;
-            // SAFETY: a block of whole pixels.
-            unsafe { distances(simd, block.as_ptr(), pixels, &mut found) };
-            let count = pixels as f64;
-            let sums = found.sum.iter().zip(&found.squares);
-            let moments = found.center.iter().zip(sums).map(|(&center, (&sum, &squares))| {
-                let [center, sum, squares] = [center, sum, squares].map(f64::from);
-                [center + sum / count, squares - sum * sum / count]
-            });
-            total.merge(count, moments);
-        }
+        // SAFETY: images of whole pixels.
+        unsafe { total.see(simd, values.as_ptr(), values.len() / self.channels) };
         total
     }
 }

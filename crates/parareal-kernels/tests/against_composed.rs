@@ -2,7 +2,8 @@
 
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use parareal_kernels::{
-    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+    Center, Layer, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+    residual,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -214,6 +215,78 @@ fn cases() -> Vec<Case> {
 fn fused_and_composed_agree() {
     for case in cases() {
         case.check();
+    }
+}
+
+/// A residual unit of two or three layers that keeps its shape, in both precisions.
+fn unit(
+    [from, narrow]: [usize; 2],
+    kernels: &[usize],
+    of_batch: bool,
+    dtype: DType,
+) -> Vec<TensorData> {
+    let device = Device::flex().autodiff();
+    let mut source = Source(ChaCha8Rng::seed_from_u64(1));
+    let input = source.normal([3, 8, 8, from], 1.5, 2.0);
+    let cotangent = source.normal([3, 8, 8, from], 0.0, 1.0);
+    let mut leaves = Vec::new();
+    let mut layers = Vec::new();
+    for (index, &kernel) in kernels.iter().enumerate() {
+        let before = if index == 0 { from } else { narrow };
+        let after = if index + 1 == kernels.len() { from } else { narrow };
+        let [scale, shift]: [Tensor<1>; 2] = [1.0, 0.1].map(|mean| {
+            let data = source.normal([before], mean, 0.3);
+            Tensor::from_data(data, (&device, dtype)).require_grad()
+        });
+        let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);
+        let weight: Tensor<4> = Tensor::from_data(weight, (&device, dtype)).require_grad();
+        let center = match of_batch {
+            true => Center::OfBatch(None),
+            false => {
+                let [mean, variance] = [1.0, 1.5].map(|mean| {
+                    let data = source.normal([before], mean, 0.1);
+                    Tensor::from_data(data, (&Device::flex(), dtype))
+                });
+                Center::Constant(Statistics { mean, variance })
+            }
+        };
+        leaves.push((weight.clone(), scale.clone(), shift.clone()));
+        let normalization = Some(Normalization { scale, shift, center, epsilon: EPSILON });
+        let stepping = Stepping { stride: 1, padding: kernel / 2 };
+        layers.push(Layer { normalization, weight, stepping });
+    }
+    let input: Tensor<4> = Tensor::from_data(input, (&device, dtype)).require_grad();
+    // Behind another operation, as in a network: the gradient may then be changed in place.
+    let (output, statistics) = residual(input.clone() * 1.0, layers);
+    let cotangent = Tensor::<4>::from_data(cotangent, (&device, dtype));
+    let gradients = ((output.clone() * 1.0) * cotangent).sum().backward();
+    let mut found = vec![output.into_data(), input.grad(&gradients).unwrap().into_data()];
+    for (weight, scale, shift) in leaves {
+        found.push(weight.grad(&gradients).unwrap().into_data());
+        found.push(scale.grad(&gradients).unwrap().into_data());
+        found.push(shift.grad(&gradients).unwrap().into_data());
+    }
+    for Statistics { mean, variance } in statistics {
+        found.extend([mean.into_data(), variance.into_data()]);
+    }
+    found
+}
+
+#[test]
+fn units_of_fused_and_of_composed_layers_agree() {
+    for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
+        for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3]] {
+            for of_batch in [true, false] {
+                let expected = unit(channels, kernels, of_batch, DType::F64);
+                let found = unit(channels, kernels, of_batch, DType::F32);
+                assert_eq!(found.len(), expected.len());
+                for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let difference = relative_difference(found, expected);
+                    let case = (channels, kernels, of_batch);
+                    assert!(difference <= 2e-5, "{index} differs by {difference:.1e} in {case:?}");
+                }
+            }
+        }
     }
 }
 

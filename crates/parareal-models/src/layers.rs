@@ -2,7 +2,9 @@ use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use parareal::net::Init;
-use parareal_kernels::{Center, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d};
+use parareal_kernels::{
+    Center, Layer, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d,
+};
 
 /// What the running statistics take of a batch's.
 const MOMENTUM: f64 = 0.1;
@@ -49,7 +51,7 @@ impl BatchNorm {
         let pixels = input.dims()[0];
         let normalized = batch_norm_train(input, weight, bias, EPSILON);
         let (mean, variance) = (normalized.mean, normalized.variance);
-        self.keep(&Statistics { mean: mean.inner(), variance: variance.inner() }, pixels);
+        self.saw(&Statistics { mean: mean.inner(), variance: variance.inner() }, pixels);
         normalized.output
     }
 
@@ -65,20 +67,34 @@ impl BatchNorm {
         residual: Option<Tensor<4>>,
     ) -> (Tensor<4>, Center) {
         let [batch, height, width, _] = input.dims();
-        let training = self.training.is_enabled();
-        let center = match training {
-            true => Center::OfBatch(None),
-            false => {
-                let (mean, variance) = (self.running_mean.value(), self.running_var.value());
-                Center::Constant(Statistics { mean, variance })
-            }
+        let (output, statistics) = self.relu_conv2d_by(input, conv, self.center(), residual);
+        self.saw(&statistics, batch * height * width);
+        let center = match self.training.is_enabled() {
+            true => Center::OfBatch(Some(statistics)),
+            false => Center::Constant(statistics),
         };
-        let (output, statistics) = self.relu_conv2d_by(input, conv, center, residual);
-        if !training {
-            return (output, Center::Constant(statistics));
+        (output, center)
+    }
+
+    /// Normalization, ReLU and a convolution as a layer of a residual unit, whose statistics
+    /// [`Self::saw`] takes.
+    pub fn layer(&self, conv: &Conv2d) -> Layer {
+        let normalization = Some(self.normalization(self.center()));
+        Layer { normalization, weight: conv.weight.val(), stepping: conv.stepping() }
+    }
+
+    /// The batch's own statistics while training, otherwise the running ones.
+    fn center(&self) -> Center {
+        if self.training.is_enabled() {
+            return Center::OfBatch(None);
         }
-        self.keep(&statistics, batch * height * width);
-        (output, Center::OfBatch(Some(statistics)))
+        let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+        Center::Constant(Statistics { mean, variance })
+    }
+
+    fn normalization(&self, center: Center) -> Normalization {
+        let (scale, shift) = (self.weight.val(), self.bias.val());
+        Normalization { scale, shift, center, epsilon: EPSILON }
     }
 
     /// As [`Self::relu_conv2d`], with statistics that are there already.
@@ -89,15 +105,14 @@ impl BatchNorm {
         center: Center,
         residual: Option<Tensor<4>>,
     ) -> (Tensor<4>, Statistics) {
-        let (scale, shift) = (self.weight.val(), self.bias.val());
-        let normalization = Normalization { scale, shift, center, epsilon: EPSILON };
+        let normalization = self.normalization(center);
         preactivation_conv2d(input, normalization, conv.weight.val(), conv.stepping(), residual)
     }
 
-    /// Takes a batch's statistics into the running ones.
-    fn keep(&self, batch: &Statistics, pixels: usize) {
+    /// Takes the statistics of a batch of so many pixels into the running ones, while training.
+    pub fn saw(&self, batch: &Statistics, pixels: usize) {
         // Nothing has no statistics.
-        if pixels == 0 {
+        if pixels == 0 || !self.training.is_enabled() {
             return;
         }
         let samples = pixels as f64;

@@ -41,6 +41,17 @@ fn threads_and_sequential_agree() {
 }
 
 #[test]
+fn units_computed_again_give_the_same_gradients_and_statistics() {
+    let net = ResNet::new(29).unwrap().with_width(2);
+    let cuts = net.default_cuts(2).unwrap();
+    for units in [1, 3, 9] {
+        common::assert_recomputing_is_exact(&net, &cuts, &init(1, DType::F32), units, |step| {
+            batch(step, 3, DType::F32)
+        });
+    }
+}
+
+#[test]
 fn uneven_cuts_and_jumps_over_two_halvings_agree() {
     let net = ResNet::new(20).unwrap().with_width(2);
     check(&net, &Cuts::new(6, vec![1]).unwrap(), 3, 2, 7);

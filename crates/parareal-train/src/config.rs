@@ -41,6 +41,8 @@ pub struct Config {
     pub workers: usize,
     /// Threads of each worker on the CPU.
     pub threads: usize,
+    /// Units for each state that is kept for the backward pass, where the rest is computed again.
+    pub recompute: Option<usize>,
 }
 
 impl Config {
@@ -66,6 +68,17 @@ impl Config {
         }
         let (workers, threads) =
             executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
+        if s.recompute.is_some() && executor == ExecutorKind::Sequential {
+            let expected = "the sequential executor keeps everything: leave it out, or use threads";
+            return Err(TrainError::setting("recompute", given(s.recompute), expected));
+        }
+        let lengths = (0..network.cuts.subnetworks()).map(|j| network.cuts.units_of(j).len());
+        let longest = lengths.max().unwrap_or(1);
+        let recompute = s.recompute.map(|units| match units {
+            // As many states as units that are computed again at a time.
+            0 => longest.isqrt(),
+            units => units,
+        });
         let config = Self {
             dataset,
             load: LoadOptions {
@@ -85,6 +98,7 @@ impl Config {
             devices,
             workers,
             threads,
+            recompute,
         };
         config.check()?;
         Ok(config)
@@ -174,6 +188,7 @@ impl Config {
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
             workers: Some(self.workers),
             threads: Some(self.threads),
+            recompute: self.recompute,
             ..self.network.settings()
         }
     }
@@ -233,6 +248,10 @@ mod tests {
             (Settings { workers: Some(4), ..none() }, "workers"),
             (Settings { workers: Some(0), ..none() }, "workers"),
             (Settings { threads: Some(0), ..none() }, "threads"),
+            (
+                Settings { recompute: Some(2), executor: Some("sequential".into()), ..none() },
+                "recompute",
+            ),
             (Settings { device: Some(vec![]), ..none() }, "device"),
             (Settings { device: Some(vec!["gpu".into()]), ..none() }, "device"),
             (Settings { seed: Some(u64::MAX), ..none() }, "seed"),

@@ -104,6 +104,10 @@ impl Config {
             ExecutorKind::Threads => {
                 let mut placement = Placement::new(devices, self.workers);
                 placement.threads = self.threads;
+                if let Some(units) = self.recompute {
+                    placement.recompute = true;
+                    placement.segment_units = units;
+                }
                 Box::new(Threads::new(network, CrossEntropy, &optimizer, &placement)?)
             }
             ExecutorKind::Sequential => {

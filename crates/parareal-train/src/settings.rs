@@ -73,6 +73,8 @@ settings! {
     "workers" workers: usize,
     /// Threads of each worker on the CPU.
     "threads" threads: usize,
+    /// Units for each state that is kept for the backward pass; 0 chooses.
+    "recompute" recompute: usize,
 }
 
 impl Settings {

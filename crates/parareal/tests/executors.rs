@@ -153,6 +153,17 @@ fn times_of_subnetworks_fit_into_the_step() {
 }
 
 #[test]
+fn units_computed_again_give_the_same_gradients() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    for units in [1, 2, 3, usize::MAX] {
+        common::assert_recomputing_is_exact(&net, &cuts, &init(1, DType::F32), units, |step| {
+            batch(step, 12, DType::F32)
+        });
+    }
+}
+
+#[test]
 fn impossible_numbers_of_workers_are_refused() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();

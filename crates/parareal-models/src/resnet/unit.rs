@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use parareal::net::{Init, Map, ShapeError};
+use parareal_kernels::residual;
 
 use crate::layers::{BatchNorm, Conv2d};
 
@@ -53,6 +54,18 @@ impl ResidualUnit {
     fn convolutions(&self) -> impl Iterator<Item = &Conv2d> {
         [&self.conv1, &self.conv2].into_iter().chain(&self.conv3)
     }
+
+    /// The unit whose skip is the identity, as one operation.
+    fn forward_by_identity(&self, input: Tensor<4>) -> Tensor<4> {
+        let [batch, height, width, _] = input.dims();
+        let norms = || [&self.norm1, &self.norm2].into_iter().chain(&self.norm3);
+        let layers = norms().zip(self.convolutions()).map(|(norm, conv)| norm.layer(conv));
+        let (output, statistics) = residual(input, layers.collect());
+        for (norm, statistics) in norms().zip(&statistics) {
+            norm.saw(statistics, batch * height * width);
+        }
+        output
+    }
 }
 
 fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv2d> {
@@ -61,11 +74,11 @@ fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv
 
 impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let (mut state, center) = self.norm1.relu_conv2d(input.clone(), &self.conv1, None);
-        let skip = match &self.projection {
-            Some(projection) => self.norm1.relu_conv2d_by(input, projection, center, None).0,
-            None => input,
+        let Some(projection) = &self.projection else {
+            return self.forward_by_identity(input);
         };
+        let (mut state, center) = self.norm1.relu_conv2d(input.clone(), &self.conv1, None);
+        let skip = self.norm1.relu_conv2d_by(input, projection, center, None).0;
         if let (Some(norm3), Some(conv3)) = (&self.norm3, &self.conv3) {
             state = self.norm2.relu_conv2d(state, &self.conv2, None).0;
             norm3.relu_conv2d(state, conv3, Some(skip)).0

@@ -39,8 +39,7 @@ impl<M: Module> Trained<M> {
 
     /// Moves the gradients of one part of the module out of what a backward pass left.
     pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
-        let mut collector = Collector { from, into: &mut self.gradients };
-        part(&self.module, &mut collector);
+        part(&self.module, &mut Collector { from, into: &mut self.gradients });
     }
 }
 
@@ -73,9 +72,18 @@ impl ModuleVisitor for Collector<'_> {
 /// The methods are called in the order in which they stand here.
 pub(super) struct Piece<N: Coarsen> {
     pub(super) trained: Trained<SubnetworkOf<N>>,
-    segment_units: usize,
+    segments: Segments,
     tape: Option<Tape<N>>,
     pub(super) time: SubnetworkTime,
+}
+
+/// How a piece is cut into graphs of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segments {
+    /// Units of a segment, at least one.
+    pub(super) units: usize,
+    /// Keeps where a segment starts and computes the rest once more in the backward pass.
+    pub(super) recompute: bool,
 }
 
 /// What the forward pass keeps for the backward pass.
@@ -84,28 +92,40 @@ struct Tape<N: Coarsen> {
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
-    segments: Vec<Segment<N::State>>,
+    segments: Vec<FineSegment<N::State>>,
     /// What the next segment starts from; in the end `y_j`.
     reached: N::State,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
-    coarse: Option<Segment<N::State>>,
+    coarse: Option<Graph<N::State>>,
     /// `ρ_j`, then what has to flow into the next segment of the backward pass.
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
 }
 
-/// A piece of graph with a start of its own.
-struct Segment<S> {
+/// A graph with a start of its own.
+struct Graph<S> {
     start: S,
     end: S,
+}
+
+/// What is kept of a few units.
+struct FineSegment<S> {
     units: Range<usize>,
+    kept: Kept<S>,
+}
+
+enum Kept<S> {
+    /// Everything that the backward pass needs.
+    Graph(Graph<S>),
+    /// The values from which all of it can be computed again.
+    Start(S),
 }
 
 impl<N: Coarsen> Piece<N> {
-    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segment_units: usize) -> Self {
-        let segment_units = segment_units.max(1);
-        Self { trained, segment_units, tape: None, time: SubnetworkTime::default() }
+    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segments: Segments) -> Self {
+        let segments = Segments { units: segments.units.max(1), ..segments };
+        Self { trained, segments, tape: None, time: SubnetworkTime::default() }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -137,21 +157,31 @@ impl<N: Coarsen> Piece<N> {
     /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
     pub(super) fn advance(&mut self) -> bool {
         let begun = Instant::now();
-        let segment_units = self.segment_units;
+        let Segments { units, recompute } = self.segments;
         let count = self.module().units.len();
         let tape = self.tape();
         let first = tape.segments.last().map_or(0, |segment| segment.units.end);
         if first == count {
             return false;
         }
-        let units = first..(first + segment_units).min(count);
-        let start = tape.reached.clone().leaf();
-        let end = self.module().units[units.clone()]
-            .iter()
-            .fold(start.clone(), |state, unit| unit.forward(state));
+        let units = first..first.saturating_add(units).min(count);
+        let start = tape.reached.clone();
+        let fine = self.module().units[units.clone()].iter();
+        let (kept, reached) = if recompute {
+            // Without gradients to come nothing is recorded. Running statistics are shared with
+            // the units that these are clones of, and take this pass.
+            let end = fine.fold(start.clone().constant(), |state, unit| {
+                unit.clone().no_grad().forward(state)
+            });
+            (Kept::Start(start), end)
+        } else {
+            let graph = Graph::through(fine, start);
+            let end = graph.end.clone();
+            (Kept::Graph(graph), end)
+        };
         let tape = self.tape();
-        tape.reached = end.clone().values();
-        tape.segments.push(Segment { start, end, units });
+        tape.reached = reached.values();
+        tape.segments.push(FineSegment { units, kept });
         self.time.fine += begun.elapsed();
         true
     }
@@ -166,7 +196,7 @@ impl<N: Coarsen> Piece<N> {
         let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
-        self.tape().coarse = Some(Segment { start, end, units: 0..0 });
+        self.tape().coarse = Some(Graph { start, end });
         self.time.coarse += begun.elapsed();
         corrected
     }
@@ -198,11 +228,7 @@ impl<N: Coarsen> Piece<N> {
         let tape = self.tape();
         tape.cotangent = Some(rho.clone());
         let coarse = tape.coarse.take()?;
-        let mut gradients = coarse.end.pull_back(rho);
-        let sent = gradients
-            .as_mut()
-            .and_then(|gradients| coarse.start.take_gradient(gradients))
-            .unwrap_or_else(|| zeros(&coarse.start));
+        let (mut gradients, sent) = coarse.pull_back(rho);
         tape.sent = Some(sent.clone());
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
@@ -217,19 +243,24 @@ impl<N: Coarsen> Piece<N> {
         let tape = self.tape();
         let Some(segment) = tape.segments.pop() else { return false };
         let cotangent = tape.cotangent.take().expect("the chain comes before fine work");
-        let mut gradients = segment.end.pull_back(cotangent);
-        let cotangent = gradients
-            .as_mut()
-            .and_then(|gradients| segment.start.take_gradient(gradients))
-            .unwrap_or_else(|| zeros(&segment.start));
-        tape.cotangent = Some(cotangent);
-        if let Some(gradients) = &mut gradients {
-            let units = segment.units;
-            let visit = |module: &SubnetworkOf<N>, into: &mut Collector| {
-                module.units[units.clone()].iter().for_each(|unit| unit.visit(into));
-            };
-            self.trained.collect(visit, gradients);
+        let FineSegment { units, kept } = segment;
+        // Copies with running statistics of their own, which may change once more unseen.
+        let copies: Vec<N::Unit>;
+        let (graph, units) = match kept {
+            Kept::Graph(graph) => (graph, &self.trained.module.units[units]),
+            Kept::Start(start) => {
+                let units = &self.trained.module.units[units];
+                copies = units.iter().map(|unit| unit.valid().train()).collect();
+                (Graph::through(copies.iter(), start), copies.as_slice())
+            }
+        };
+        let (gradients, cotangent) = graph.pull_back(cotangent);
+        if let Some(mut gradients) = gradients {
+            let into = &mut self.trained.gradients;
+            let mut collector = Collector { from: &mut gradients, into };
+            units.iter().for_each(|unit| unit.visit(&mut collector));
         }
+        self.tape().cotangent = Some(cotangent);
         self.time.fine += begun.elapsed();
         true
     }
@@ -259,6 +290,22 @@ impl<N: Coarsen> Piece<N> {
         let begun = Instant::now();
         self.trained.update(learning_rate);
         self.time.fine += begun.elapsed();
+    }
+}
+
+impl<S: Activation> Graph<S> {
+    fn through<'a, U: Map<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> Self {
+        let start = start.leaf();
+        let end = units.fold(start.clone(), |state, unit| unit.forward(state));
+        Self { start, end }
+    }
+
+    /// Gradients along a cotangent, and the start's among them.
+    fn pull_back(self, cotangent: S) -> (Option<Gradients>, S) {
+        let mut gradients = self.end.pull_back(cotangent);
+        let start = gradients.as_mut().and_then(|gradients| self.start.take_gradient(gradients));
+        let start = start.unwrap_or_else(|| zeros(&self.start));
+        (gradients, start)
     }
 }
 

@@ -14,7 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::control::{ThreadControl, thread_controls};
 use super::link::{ChannelLink, channel_link};
-use super::piece::{Piece, Trained};
+use super::piece::{Piece, Segments, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
@@ -37,6 +37,15 @@ pub struct Placement {
     /// Units that share one graph in the backward pass. Longer segments have less overhead,
     /// shorter ones free memory earlier.
     pub segment_units: usize,
+    /// Keeps of each segment only the state that it starts from, and computes the rest once more
+    /// in the backward pass: less memory for about a third more time.
+    ///
+    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and
+    /// `n` units keep `n / k` states, so about `√n` units are best. Gradients are the same to the
+    /// last bit where the units compute the same twice: a unit that draws random numbers, such as
+    /// dropout, does not. Running statistics ([`burn::module::RunningState`]) take the first pass
+    /// and not the second.
+    pub recompute: bool,
 }
 
 impl Placement {
@@ -51,7 +60,7 @@ impl Placement {
     pub fn new(devices: Vec<Device>, workers: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cores / workers.max(1)).max(1);
-        Self { devices, workers, subnetworks: None, threads, segment_units: 4 }
+        Self { devices, workers, subnetworks: None, threads, segment_units: 4, recompute: false }
     }
 }
 
@@ -99,8 +108,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         placement: &Placement,
     ) -> Result<Self, ExecError> {
         let count = network.subnetworks().len();
-        let Placement { workers, ref devices, ref subnetworks, threads, segment_units } =
+        let Placement { workers, ref devices, ref subnetworks, threads, segment_units, recompute } =
             *placement;
+        let segments = Segments { units: segment_units, recompute };
         if workers == 0 || workers > count || devices.is_empty() {
             return Err(ExecError::Workers { workers, subnetworks: count });
         }
@@ -125,7 +135,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 .by_ref()
                 .take(own.len())
                 .map(|module| Trained::new(module.fork(device), optimizer))
-                .map(|trained| Piece::new(trained, segment_units))
+                .map(|trained| Piece::new(trained, segments))
                 .collect();
             let (down, next) = if index + 1 < workers {
                 let (down, next) = channel_link();

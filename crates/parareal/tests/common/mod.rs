@@ -263,3 +263,36 @@ impl<const D: usize> IntoValues for Tensor<D> {
         self.into_data()
     }
 }
+
+/// Steps with and without `recompute`: losses, gradients, and all parameters and running
+/// statistics after five steps, equal to the last bit.
+pub fn assert_recomputing_is_exact<N, F>(
+    net: &N,
+    cuts: &Cuts,
+    init: &Init,
+    segment_units: usize,
+    batch: F,
+) where
+    N: Coarsen<Output = Tensor<2>>,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let [mut kept, mut recomputed] = [false, true].map(|recompute| {
+        let network = PararealNetwork::build(net, cuts, init).unwrap();
+        let mut placement = Placement::new(vec![Device::flex()], cuts.subnetworks().min(2));
+        placement.threads = 1;
+        placement.segment_units = segment_units;
+        placement.recompute = recompute;
+        Threads::new(network, CrossEntropy, &sgd(), &placement).unwrap()
+    });
+    for step in 0..5 {
+        let (input, labels) = batch(step);
+        let expected = kept.gradients(input.clone(), labels.clone()).unwrap();
+        let found = recomputed.gradients(input.clone(), labels.clone()).unwrap();
+        assert_eq!(found.loss, expected.loss);
+        assert_all_close(&found.gradients, &expected.gradients, 0.0, "gradient");
+        kept.train_step(input.clone(), labels.clone(), RATE).unwrap();
+        recomputed.train_step(input, labels, RATE).unwrap();
+    }
+    let (found, expected) = (recomputed.named_tensors().unwrap(), kept.named_tensors().unwrap());
+    assert_all_close(&found, &expected, 0.0, "value");
+}

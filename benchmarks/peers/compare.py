@@ -1,0 +1,216 @@
+"""Times this project and PyTorch in turn, on the same cores, and prints how they compare.
+
+    benchmarks/peers/run                      all cases; writes results.md and results.json
+    benchmarks/peers/run --case serial-n18    one case
+    benchmarks/peers/run --json               one JSON value on standard output
+    benchmarks/peers/run --list               the cases
+
+PyTorch is tried with channels last and not, compiled and not; the fastest is the peer. Then both
+sides take a step each, in turn, until each has ROUNDS, and their medians are compared.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+VARIANTS = ["plain", "channels-last", "compiled", "channels-last+compiled"]
+TRIALS = 3
+
+# Units of each stage, subnetworks, coarse units (kind and number: what `parareal plan` chooses for
+# these networks), batch.
+NETWORKS = {
+    "serial-n18": (18, 1, "bottleneck", 1, 32),
+    "serial-1001": (111, 1, "bottleneck", 1, 16),
+    "parareal6-n18": (18, 6, "bottleneck", 2, 32),
+    "parareal6-1001": (111, 6, "basic", 2, 16),
+}
+# Size, channels before and after, kernel, stride, batch.
+OPERATIONS = {
+    f"{kernel}x{kernel}-{before}-{after}-at-{size}" + ("-stride-2" if stride == 2 else ""):
+        (size, before, after, kernel, stride, 32)
+    for size, before, after, kernel, stride in [
+        (32, 64, 16, 1, 1), (32, 16, 16, 3, 1), (32, 16, 64, 1, 1),
+        (16, 128, 32, 1, 1), (16, 32, 32, 3, 1), (16, 32, 128, 1, 1),
+        (8, 256, 64, 1, 1), (8, 64, 64, 3, 1), (8, 64, 256, 1, 1),
+        (32, 64, 64, 3, 1), (32, 32, 32, 3, 2),
+    ]
+}
+CASES = [*NETWORKS, *OPERATIONS]
+
+
+class Side:
+    """A process that runs a case whenever it is asked."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.times = []
+        answer = self.process.stdout.readline().strip()
+        if answer != "ready":
+            self.close()
+            raise RuntimeError(f"`{' '.join(map(str, command))}` said `{answer}` and ended")
+
+    def ask(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def time(self):
+        self.times.append(self.ask("time"))
+
+    def median(self):
+        return statistics.median(self.times)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def commands(case, threads, ours):
+    """This project's command and, for a variant, PyTorch's."""
+    if case in NETWORKS:
+        n, *rest = NETWORKS[case]
+        mine, theirs = ["network", 9 * n + 2, *rest], ["network", n, *rest]
+    else:
+        mine = theirs = ["operation", *OPERATIONS[case]]
+    return (
+        [ours, threads, *mine],
+        lambda variant: [sys.executable, HERE / "peer.py", threads, variant, *theirs],
+    )
+
+
+def compare(case, threads, ours, rounds):
+    mine, theirs = commands(case, threads, ours)
+    trials = {}
+    for variant in VARIANTS:
+        try:
+            with Side(theirs(variant)) as side:
+                for _ in range(TRIALS):
+                    side.time()
+                trials[variant] = side.median()
+        except RuntimeError as error:  # no compiler on the machine, say
+            say(f"{case}, {variant}: {error}")
+    best = min(trials, key=trials.get)
+    with Side(mine) as our, Side(theirs(best)) as peer:
+        for _ in range(rounds):
+            our.time()
+            peer.time()
+        return {
+            "case": case,
+            "threads": threads,
+            "ours_seconds": our.median(),
+            "peer_seconds": peer.median(),
+            "ratio": our.median() / peer.median(),
+            "ours_peak_gb": our.ask("peak"),
+            "peer_peak_gb": peer.ask("peak"),
+            "peer": best,
+            "peer_trials": trials,
+        }
+
+
+def machine():
+    with open("/proc/cpuinfo") as lines:
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": names[0] if names else platform.machine(), "cores": len(names)}
+
+
+def versions():
+    import torch
+
+    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
+    ).stdout.strip()
+    return {"parareal": commit, "rust": rust, "torch": torch.__version__}
+
+
+def markdown(result):
+    about, lines = result["machine"], []
+    lines.append(f"{result['date']}, {about['cores']} cores of {about['cpu']}; "
+                 f"PyTorch {result['versions']['torch']}, {result['versions']['rust']}, "
+                 f"this project at {result['versions']['parareal']}. "
+                 f"`{result['command']}`, medians of {result['rounds']}.")
+    lines.append("")
+    lines.append("| case | threads | ours | PyTorch | ratio | ours, peak | PyTorch, peak | ratio | PyTorch's best |")
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+    for row in result["rows"]:
+        memory = row["ours_peak_gb"] / row["peer_peak_gb"]
+        whole = row["case"] in NETWORKS
+        peaks = [f"{row[key]:.2f} GB" for key in ("ours_peak_gb", "peer_peak_gb")]
+        peaks = [*peaks, f"{memory:.2f}"] if whole else ["", "", ""]
+        lines.append(" ".join([
+            "|", row["case"], "|", str(row["threads"]), "|", duration(row["ours_seconds"]), "|",
+            duration(row["peer_seconds"]), "|", f"**{row['ratio']:.2f}**", "|",
+            " | ".join(peaks), "|", row["peer"], "|",
+        ]))
+    return "\n".join(lines) + "\n"
+
+
+def duration(seconds):
+    return f"{1e3 * seconds:.2f} ms" if seconds < 0.1 else f"{seconds:.3f} s"
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benchmarks/peers/run", description=__doc__.splitlines()[0])
+    parser.add_argument("--ours", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--case", action="append", choices=CASES, metavar="NAME",
+                        help="only this case; give it again for another (default: all)")
+    parser.add_argument("--threads", type=int, action="append", metavar="T",
+                        help="threads; give it again for another number (default: 1 and 2)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="R",
+                        help="steps of each side (default: 7)")
+    parser.add_argument("--output", type=pathlib.Path, metavar="DIR",
+                        help="write results.md and results.json there (default: beside this file "
+                             "where all cases are run, otherwise nowhere)")
+    parser.add_argument("--json", action="store_true", help="print JSON and no table")
+    parser.add_argument("--list", action="store_true", help="print the cases and end")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(CASES))
+        return
+    if arguments.rounds < 1 or any(threads < 1 for threads in arguments.threads or []):
+        parser.error("rounds and threads are at least 1")
+
+    rows = []
+    for case in arguments.case or CASES:
+        for threads in arguments.threads or [1, 2]:
+            say(f"{case}, threads: {threads}")
+            rows.append(compare(case, threads, arguments.ours, arguments.rounds))
+            say(f"    {duration(rows[-1]['ours_seconds'])} against "
+                f"{duration(rows[-1]['peer_seconds'])}, ratio {rows[-1]['ratio']:.2f}")
+    typed = [word for word in sys.argv[1:] if word != str(arguments.ours) and word != "--ours"]
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "versions": versions(),
+        "command": " ".join(["benchmarks/peers/run", *typed]),
+        "rounds": arguments.rounds,
+        "rows": rows,
+    }
+    output = arguments.output or (None if arguments.case or arguments.threads else HERE)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.json").write_text(json.dumps(result, indent=2) + "\n")
+        (output / "results.md").write_text(markdown(result))
+    print(json.dumps(result) if arguments.json else markdown(result), end="\n" if arguments.json else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+//! This project's side of the comparison with PyTorch: one case, timed when `compare.py` asks.
+//!
+//! ```sh
+//! cargo run --release -p peers -- THREADS network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH [K]
+//! cargo run --release -p peers -- THREADS operation SIZE FROM TO KERNEL STRIDE BATCH
+//! ```
+//!
+//! With `K` one state for `K` units is kept, and the rest recomputed. It prints `ready` once it has
+//! warmed up; then the seconds that the case took for each line `time` on standard input, and the
+//! gigabytes that it has needed at most since for a line `peak`.
+#![allow(clippy::print_stdout)]
+
+mod memory;
+mod network;
+mod operation;
+
+use std::error::Error;
+use std::io::{self, BufRead};
+use std::time::Duration;
+
+use parareal_kernels::allocator::{self, MiMalloc};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Runs before anything is timed.
+const WARM_UP: usize = 2;
+
+fn serve(mut case: impl FnMut() -> Result<Duration>, before: f64) -> Result<()> {
+    for _ in 0..WARM_UP {
+        case()?;
+    }
+    memory::forget_peak();
+    println!("ready");
+    for line in io::stdin().lock().lines() {
+        match line?.as_str() {
+            "time" => println!("{}", case()?.as_secs_f64()),
+            "peak" => println!("{}", memory::peak()? - before),
+            other => return Err(format!("`{other}` is neither `time` nor `peak`").into()),
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    allocator::retain();
+    let before = memory::resident()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |index: usize| -> Result<usize> {
+        let text = arguments.get(index).ok_or("too few arguments: see the source")?;
+        text.parse().map_err(|_| format!("`{text}` is no number").into())
+    };
+    let threads = number(0)?;
+    match arguments.get(1).map(String::as_str) {
+        Some("network") => {
+            let kind = arguments.get(4).ok_or("no kind of coarse units")?.parse()?;
+            let keep = if arguments.len() > 7 { Some(number(7)?) } else { None };
+            let mut network = network::Network::new(&network::Settings {
+                depth: number(2)?,
+                subnetworks: number(3)?,
+                kind,
+                coarse_units: number(5)?,
+                batch: number(6)?,
+                threads,
+                keep,
+            })?;
+            serve(|| network.step(), before)
+        }
+        Some("operation") => {
+            let operation = operation::Operation {
+                size: number(2)?,
+                from: number(3)?,
+                to: number(4)?,
+                kernel: number(5)?,
+                stride: number(6)?,
+                batch: number(7)?,
+            };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            pool.install(|| {
+                let mut repeated = operation.prepare();
+                serve(|| Ok(repeated()), before)
+                    // The pool's threads can carry no other error.
+                    .map_err(|error| error.to_string())
+            })?;
+            Ok(())
+        }
+        _ => Err("expected THREADS, then `network` or `operation`".into()),
+    }
+}

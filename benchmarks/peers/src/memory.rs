@@ -1,0 +1,28 @@
+//! What Linux says of this process's memory, in gigabytes of 10⁹ bytes.
+
+use crate::Result;
+
+fn status(key: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kibibytes: f64 = line
+        .and_then(|line| line.trim_start_matches(':').split_whitespace().next())
+        .ok_or_else(|| format!("/proc/self/status has no {key}"))?
+        .parse()?;
+    Ok(kibibytes * 1024.0 / 1e9)
+}
+
+/// What is resident now.
+pub(crate) fn resident() -> Result<f64> {
+    status("VmRSS")
+}
+
+/// The most that was resident since [`forget_peak`].
+pub(crate) fn peak() -> Result<f64> {
+    status("VmHWM")
+}
+
+/// Starts a new peak. Where the system refuses, the peak is that of the whole life of the process.
+pub(crate) fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}

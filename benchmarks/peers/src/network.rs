@@ -1,0 +1,67 @@
+//! A whole training step.
+
+use std::time::Duration;
+
+use burn::optim::SgdConfig;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::net::{Init, PararealNetwork};
+use parareal_models::resnet::{CoarseKind, ResNet};
+
+use crate::Result;
+
+/// What is trained, on how many threads.
+pub(crate) struct Settings {
+    pub(crate) depth: usize,
+    pub(crate) subnetworks: usize,
+    pub(crate) kind: CoarseKind,
+    pub(crate) coarse_units: usize,
+    pub(crate) batch: usize,
+    pub(crate) threads: usize,
+    /// Units for each state that is kept.
+    pub(crate) keep: Option<usize>,
+}
+
+pub(crate) struct Network {
+    executor: Threads<ResNet, CrossEntropy>,
+    images: Tensor<4>,
+    labels: Tensor<1, Int>,
+}
+
+impl Network {
+    /// The placement is the command's default: as many workers as there are threads and
+    /// subnetworks to keep busy, with an equal share of the threads each.
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+        let device = Device::flex();
+        let net = ResNet::new(settings.depth)?.with_coarse_kind(settings.kind);
+        let net = net.with_coarse_units(Some(settings.coarse_units));
+        let cuts = net.default_cuts(settings.subnetworks)?;
+        let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
+        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+        let optimizer = SgdConfig::new()
+            .with_momentum(Some(momentum))
+            .with_weight_decay(Some(WeightDecayConfig::new(5e-4)))
+            .init();
+        let workers = settings.threads.min(settings.subnetworks);
+        let mut placement = Placement::new(vec![device.clone()], workers);
+        placement.threads = settings.threads / workers;
+        if let Some(units) = settings.keep {
+            placement.recompute = true;
+            placement.segment_units = units;
+        }
+        let executor = Threads::new(network, CrossEntropy, &optimizer, &placement)?;
+
+        let noise = Distribution::Normal(0.0, 1.0);
+        let images = Tensor::random([settings.batch, 3, 32, 32], noise, &device);
+        let labels: Vec<i64> = (0..settings.batch as i64).map(|image| image % 10).collect();
+        let labels = Tensor::from_data(TensorData::new(labels, [settings.batch]), &device);
+        Ok(Self { executor, images, labels })
+    }
+
+    pub(crate) fn step(&mut self) -> Result<Duration> {
+        let (images, labels) = (self.images.clone(), self.labels.clone());
+        Ok(self.executor.train_step(images, labels, 1e-3)?.duration)
+    }
+}

@@ -1,0 +1,53 @@
+//! Normalization, ReLU and convolution, forward and backward.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Distribution, Tensor};
+use parareal_kernels::{Center, Normalization, Stepping, preactivation_conv2d, pull_back};
+
+/// Runs that are timed as one.
+const REPETITIONS: u32 = 20;
+
+pub(crate) struct Operation {
+    pub(crate) size: usize,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) batch: usize,
+}
+
+impl Operation {
+    /// The mean time of a run.
+    pub(crate) fn prepare(&self) -> impl FnMut() -> Duration {
+        let Self { size, from, to, kernel, stride, batch } = *self;
+        let device = Device::flex().autodiff();
+        let normal = |mean| Distribution::Normal(mean, 1.0);
+        let input = Tensor::<4>::random([batch, size, size, from], normal(0.5), &device);
+        let weight = Tensor::<4>::random([to, from, kernel, kernel], normal(0.0), &device);
+        let scale = Tensor::<1>::random([from], normal(1.0), &device).require_grad();
+        let shift = Tensor::<1>::random([from], normal(0.0), &device).require_grad();
+        let (input, weight) = (input.require_grad(), weight.require_grad());
+        let smaller = size / stride;
+        let cotangent =
+            Tensor::<4>::random([batch, smaller, smaller, to], normal(0.0), &Device::flex());
+        let stepping = Stepping { stride, padding: kernel / 2 };
+        move || {
+            let begun = Instant::now();
+            for _ in 0..REPETITIONS {
+                let (scale, shift) = (scale.clone(), shift.clone());
+                let center = Center::OfBatch(None);
+                let normalization = Normalization { scale, shift, center, epsilon: 1e-5 };
+                let (output, _) = preactivation_conv2d(
+                    input.clone(),
+                    normalization,
+                    weight.clone(),
+                    stepping,
+                    None,
+                );
+                drop(pull_back(output, cotangent.clone()));
+            }
+            begun.elapsed() / REPETITIONS
+        }
+    }
+}
