@@ -14,11 +14,14 @@ fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>
     (images, Tensor::from_data(TensorData::new(labels, [6]), &Device::flex()))
 }
 
-fn check(net: &ResNet, cuts: &Cuts, channels: usize, workers: usize, seed: u64) {
-    for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::F64, 1e-10)] {
+fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
+    // Of a single channel, a 1×1 convolution is a multiple, and the normalization behind it takes
+    // it back: all but nothing is left of its weights' gradient, nothing in single precision.
+    for (dtype, channels) in [(DType::F32, 3), (DType::F64, 3), (DType::F64, 1)] {
+        let net = &net.clone().with_in_channels(channels);
         let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
         let batch = |step| batch(100 * seed + step, channels, dtype);
-        assert_executors_agree(&mut sequential, &mut threads, batch, tolerance);
+        assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
     }
 }
 
@@ -31,12 +34,12 @@ fn threads_and_sequential_agree() {
         (4, CoarseKind::Bottleneck, 2),
         (6, CoarseKind::Auto, 3),
     ];
-    for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {
-        let channels = if subnetworks % 2 == 0 { 1 } else { 3 };
-        let net = ResNet::new(20).unwrap().with_width(2).with_in_channels(channels);
-        let net = net.with_coarse_kind(kind);
+    for (seed, (subnetworks, kind, workers)) in
+        (std::env::var("S").map_or(1, |s| s.parse().unwrap())..).zip(settings)
+    {
+        let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(kind);
         let cuts = net.default_cuts(subnetworks).unwrap();
-        check(&net, &cuts, channels, workers, seed);
+        check(&net, &cuts, workers, seed);
     }
 }
 
@@ -54,6 +57,6 @@ fn units_computed_again_give_the_same_gradients_and_statistics() {
 #[test]
 fn uneven_cuts_and_jumps_over_two_halvings_agree() {
     let net = ResNet::new(20).unwrap().with_width(2);
-    check(&net, &Cuts::new(6, vec![1]).unwrap(), 3, 2, 7);
-    check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 3, 8);
+    check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
+    check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
 }
