@@ -51,16 +51,22 @@ class Side:
         self.process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self.command = " ".join(map(str, command))
         self.times = []
+        self.expect("ready")
+
+    def expect(self, what):
+        """The next line; an empty one where the process has ended."""
         answer = self.process.stdout.readline().strip()
-        if answer != "ready":
+        if not answer or (what and answer != what):
             self.close()
-            raise RuntimeError(f"`{' '.join(map(str, command))}` said `{answer}` and ended")
+            raise RuntimeError(f"`{self.command}` ended, or did not understand: `{answer}`")
+        return answer
 
     def ask(self, what):
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return float(self.expect(None))
 
     def time(self):
         self.times.append(self.ask("time"))
@@ -69,8 +75,13 @@ class Side:
         return statistics.median(self.times)
 
     def close(self):
+        """Ends the process: it stops where its input does."""
         self.process.stdin.close()
-        self.process.wait()
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def __enter__(self):
         return self
@@ -103,6 +114,8 @@ def compare(case, threads, ours, rounds):
                 trials[variant] = side.median()
         except RuntimeError as error:  # no compiler on the machine, say
             say(f"{case}, {variant}: {error}")
+    if not trials:
+        raise RuntimeError(f"{case}: PyTorch runs in none of its variants; see above")
     best = min(trials, key=trials.get)
     with Side(mine) as our, Side(theirs(best)) as peer:
         for _ in range(rounds):
@@ -213,4 +226,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as error:
+        sys.exit(f"peers: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

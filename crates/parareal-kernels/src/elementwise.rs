@@ -32,19 +32,54 @@ pub(crate) unsafe fn activate<S: Simd>(
 ) {
     debug_assert_eq!(map.slope.len(), map.offset.len());
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
-    let whole = channels - channels % lanes;
-    for pixel in 0..pixels {
-        // SAFETY: a whole pixel.
-        unsafe {
-            let (x, to) = (x.add(pixel * channels), to.add(pixel * channels));
-            for c in (0..whole).step_by(lanes) {
-                let (slope, offset) =
-                    (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
-                store::<S>(to.add(c), relu(simd, fma(simd, load::<S>(x.add(c)), slope, offset)));
+    let mut c = 0;
+    // SAFETY: channels of whole pixels.
+    unsafe {
+        while c + 4 * lanes <= channels {
+            activate_columns::<S, 4>(simd, map, c, x, to, pixels);
+            c += 4 * lanes;
+        }
+        while c + lanes <= channels {
+            activate_columns::<S, 1>(simd, map, c, x, to, pixels);
+            c += lanes;
+        }
+        for pixel in (0..pixels).map(|pixel| pixel * channels).filter(|_| c < channels) {
+            for c in c..channels {
+                let value = map.slope[c] * *x.add(pixel + c) + map.offset[c];
+                *to.add(pixel + c) = if value < 0.0 { 0.0 } else { value };
             }
-            for c in whole..channels {
-                let value = map.slope[c] * *x.add(c) + map.offset[c];
-                *to.add(c) = if value < 0.0 { 0.0 } else { value };
+        }
+    }
+}
+
+/// [`activate`] for `NV` vectors of channels from `c` on, whose slopes and offsets stay in
+/// registers.
+///
+/// # Safety
+/// As there, and the map has that many channels.
+#[inline(always)]
+unsafe fn activate_columns<S: Simd, const NV: usize>(
+    simd: S,
+    map: &Affine,
+    c: usize,
+    x: *const f32,
+    to: *mut f32,
+    pixels: usize,
+) {
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let zero = simd.splat_f32s(0.0);
+    let (mut slope, mut offset) = ([zero; NV], [zero; NV]);
+    // SAFETY: as the caller promises.
+    unsafe {
+        for v in 0..NV {
+            slope[v] = load::<S>(map.slope.as_ptr().add(c + v * lanes));
+            offset[v] = load::<S>(map.offset.as_ptr().add(c + v * lanes));
+        }
+        for pixel in 0..pixels {
+            for v in 0..NV {
+                let place = pixel * channels + c + v * lanes;
+                let value = fma(simd, load::<S>(x.add(place)), slope[v], offset[v]);
+                store::<S>(to.add(place), relu(simd, value));
             }
         }
     }
@@ -177,6 +212,7 @@ pub(crate) unsafe fn combine<S: Simd, const MASK: bool, const ADD: bool>(
     );
     let whole = channels - channels % lanes;
     let zero = simd.splat_f32s(0.0);
+    // Pixel by pixel: other than in a block of the first cache, the order in memory counts.
     for pixel in 0..pixels {
         let first = pixel * channels;
         // SAFETY: a whole pixel.

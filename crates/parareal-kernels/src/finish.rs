@@ -16,7 +16,7 @@ use crate::phase::Phase;
 
 /// Output channels up to which `δ` is computed twice: a number of it costs as many multiplications,
 /// against twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
-const TWICE: usize = 32;
+const TWICE: usize = 16;
 
 impl Geometry {
     /// Whether the first half of the gradient is cheaper to compute twice than to keep.

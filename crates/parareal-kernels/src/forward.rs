@@ -143,9 +143,10 @@ impl WithSimd for PackForward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Panels {
         let Geometry { from, to, kernel, .. } = *self.geometry;
-        Panels::pack::<S>(self.geometry.depth(), to, |step, column| {
+        let places = kernel * kernel;
+        Panels::pack::<S>(self.geometry.depth(), to, self.weight, |step| {
             let (place, channel) = (step / from, step % from);
-            self.weight[(column * from + channel) * kernel * kernel + place]
+            [channel * places + place, from * places]
         })
     }
 }

@@ -58,15 +58,16 @@ impl WithSimd for PackBackward<'_> {
                     let base = (first[axis] + padding - lowest[axis]) / stride;
                     (geometry.margin() + base + 1).saturating_sub(places[axis])
                 });
-                let value = |step: usize, column: usize| {
+                let place = |step: usize| {
                     let (place, channel) = (step / to, step % to);
                     let turned = [place / places[1], place % places[1]];
                     let [row, line] = [0, 1]
                         .map(|axis| lowest[axis] + stride * (places[axis] - 1 - turned[axis]));
-                    self.weight[((channel * from + column) * kernel + row) * kernel + line]
+                    [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
                 };
                 let depth = places[0] * places[1] * to;
-                let panels = (depth > 0).then(|| Panels::pack::<S>(depth, from, value));
+                let panels =
+                    (depth > 0).then(|| Panels::pack::<S>(depth, from, self.weight, place));
                 Phase { first, start, kernel: places, panels }
             })
             .collect()

@@ -7,11 +7,11 @@
 
 use pulp::Simd;
 
-use crate::tile::{Output, Rows, tile, tile_width, with_tile};
+use crate::tile::{Columns, Depth, Output, Rows, tile, tile_width, with_tile};
 
-/// Steps along the depth that are taken at once, so that the right operand's part stays in the
-/// first cache.
-const DEPTH: usize = 128;
+/// Numbers of the right operand that are taken at once, so that they stay in the first cache beside
+/// the rows that they meet.
+const PANEL: usize = 4096;
 
 /// An image with its zeros around it, or any other grid of pixels.
 #[derive(Clone, Copy)]
@@ -73,20 +73,22 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Packs `value(step, column)`.
+    /// Packs a kernel: `column` at `step` is `weight[first + column · stride]`, with
+    /// `[first, stride] = place(step)`.
     pub(crate) fn pack<S: Simd>(
         depth: usize,
         columns: usize,
-        value: impl Fn(usize, usize) -> f32,
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
         let width = tile_width::<S>(columns);
         let mut values = vec![0.0; columns.div_ceil(width) * depth * width];
-        for (panel, panel_values) in values.chunks_exact_mut(depth * width).enumerate() {
-            for (step, line) in panel_values.chunks_exact_mut(width).enumerate() {
-                let first = panel * width;
-                for (offset, place) in line.iter_mut().enumerate().take(columns - first) {
-                    *place = value(step, first + offset);
-                }
+        for step in 0..depth {
+            let [first, stride] = place(step);
+            let mut column = weight[first..].iter().step_by(stride).take(columns);
+            for panel in values.chunks_exact_mut(depth * width) {
+                let line = &mut panel[step * width..][..width];
+                line.iter_mut().zip(&mut column).for_each(|(to, &value)| *to = value);
             }
         }
         Self { values, depth, columns, width }
@@ -121,15 +123,24 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     let width = NV * S::F32_LANES;
     debug_assert_eq!(width, panels.width);
     debug_assert!(grid.holds(window), "{window:?}");
-    let run = window.kernel[1] * grid.channels;
+    let [kernel_rows, kernel_columns] = window.kernel;
+    let run = kernel_columns * grid.channels;
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        for kernel_row in 0..window.kernel[0] {
-            for begin in (0..run).step_by(DEPTH) {
-                let depth = DEPTH.min(run - begin);
-                let b = values[(kernel_row * run + begin) * width..][..depth * width].as_ptr();
-                let start = kernel_row == 0 && begin == 0;
+        // All rows of the kernel at once where the panel stays in the first cache, otherwise part
+        // by part.
+        let whole = panels.depth * width <= PANEL;
+        let (parts, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
+        let longest = if whole { run } else { PANEL / width };
+        for kernel_row in 0..parts {
+            for begin in (0..run).step_by(longest) {
+                let depth = Depth { runs, steps: longest.min(run - begin) };
+                let part = (kernel_row * run + begin) * width;
+                let last = (runs - 1) * run + depth.steps;
+                let start = values[part..][..last * width].as_ptr();
+                let b = Columns { start, step: width, run: run * width };
+                let is_first = kernel_row == 0 && begin == 0;
                 for y in 0..window.rows {
                     for x in (0..window.columns).step_by(MR) {
                         let pixel = y * place.row + x * place.pixel + first;
@@ -143,15 +154,16 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                                 start: grid.values.as_ptr().add(seen),
                                 pitch: window.stride * grid.channels,
                                 step: 1,
+                                run: grid.row,
                             };
                             let to = place.to.add(pixel);
-                            let add = match start {
+                            let add = match is_first {
                                 false => to.cast_const(),
                                 true if place.add.is_null() => place.add,
                                 true => place.add.add(pixel),
                             };
                             let out = Output { to, pitch: place.pixel, add, rows, columns };
-                            tile::<S, MR, NV>(simd, depth, a, b, width, out);
+                            tile::<S, MR, NV>(simd, depth, a, b, out);
                         }
                     }
                 }
@@ -195,6 +207,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
     let width = NV * S::F32_LANES;
     debug_assert!(grid.holds(window), "{window:?}");
     let run = window.kernel[1] * grid.channels;
+    let depth = Depth { runs: window.rows, steps: window.columns };
     for kernel_row in 0..window.kernel[0] {
         for step in (0..run).step_by(MR) {
             let rows = MR.min(run - step);
@@ -204,33 +217,17 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     let to = to.add((kernel_row * run + step) * padded + first);
                     let out =
                         Output { to, pitch: padded, add: to.cast_const(), rows, columns: width };
-                    let start = grid.values.as_ptr().add(kernel_row * grid.row + step);
-                    let rows = Rows { start, pitch: 1, step: window.stride * grid.channels };
-                    let gradient = gradient.add(first);
-                    gather::<S, MR, NV>(simd, window, grid.row, rows, gradient, padded, out);
+                    let a = Rows {
+                        start: grid.values.as_ptr().add(kernel_row * grid.row + step),
+                        pitch: 1,
+                        step: window.stride * grid.channels,
+                        run: window.stride * grid.row,
+                    };
+                    let start = gradient.add(first);
+                    let b = Columns { start, step: padded, run: window.columns * padded };
+                    tile::<S, MR, NV>(simd, depth, a, b, out);
                 }
             }
-        }
-    }
-}
-
-/// A tile whose depth are all pixels of a window.
-#[inline(always)]
-unsafe fn gather<S: Simd, const MR: usize, const NV: usize>(
-    simd: S,
-    window: Window,
-    grid_row: usize,
-    a: Rows,
-    b: *const f32,
-    b_step: usize,
-    out: Output,
-) {
-    for y in 0..window.rows {
-        // SAFETY: a row of the window, and the gradients of its pixels.
-        unsafe {
-            let start = a.start.add(y * window.stride * grid_row);
-            let b = b.add(y * window.columns * b_step);
-            tile::<S, MR, NV>(simd, window.columns, Rows { start, ..a }, b, b_step, out);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Moments {
     pub(crate) unsafe fn see<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
         let channels = self.mean.len();
         let mut block = std::mem::take(&mut self.block);
-        let size = 2 * block_pixels(channels);
+        let size = block_pixels(channels);
         for first in (0..pixels).step_by(size) {
             let pixels = size.min(pixels - first);
             // SAFETY: these pixels are among those that the caller has.

@@ -45,7 +45,7 @@ pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
     unsafe { to.cast::<S::f32s>().write_unaligned(value) }
 }
 
-/// The numbers of one operand: an entry of a row for each step along the depth.
+/// The numbers of the left operand: an entry of a row for each step along the depth.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) start: *const f32,
@@ -53,6 +53,23 @@ pub(crate) struct Rows {
     pub(crate) pitch: usize,
     /// From one step along the depth to the next.
     pub(crate) step: usize,
+    /// From one run of steps to the next.
+    pub(crate) run: usize,
+}
+
+/// The numbers of the right operand: vectors of columns for each step along the depth.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) start: *const f32,
+    pub(crate) step: usize,
+    pub(crate) run: usize,
+}
+
+/// The depth of a product: so many runs of so many steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Depth {
+    pub(crate) runs: usize,
+    pub(crate) steps: usize,
 }
 
 /// Where a tile is written, and what it is added to.
@@ -72,18 +89,17 @@ pub(crate) struct Output {
 /// Widest tile that [`tile`] can be asked for.
 const WIDEST: usize = 64;
 
-/// `to = add + a b` for one tile. `b` has the tile's full width at each step, `b_step` apart.
+/// `to = add + a b` for one tile. `b` has the tile's full width at each step.
 ///
 /// # Safety
-/// There is at least one wanted row. For all wanted rows and all steps below `depth`, `a` can be
+/// There is at least one wanted row. For all wanted rows and all steps of all runs, `a` can be
 /// read, `b` at full width too, `add` (if not null) and `to` for the wanted rows and columns.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    depth: usize,
+    depth: Depth,
     a: Rows,
-    b: *const f32,
-    b_step: usize,
+    b: Columns,
     out: Output,
 ) {
     const { assert!(NV * S::F32_LANES <= WIDEST) };
@@ -97,17 +113,20 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
         // SAFETY: a wanted row.
         *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
     }
-    for k in 0..depth {
-        let mut columns = [zero; NV];
-        for (v, column) in columns.iter_mut().enumerate() {
-            // SAFETY: `b` has full width at each step below `depth`.
-            *column = unsafe { load::<S>(b.add(k * b_step + v * lanes)) };
-        }
-        for r in 0..MR {
-            // SAFETY: a wanted row at a step below `depth`.
-            let factor = simd.splat_f32s(unsafe { *row[r].add(k * a.step) });
-            for v in 0..NV {
-                sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
+    for run in 0..depth.runs {
+        for step in 0..depth.steps {
+            let (left, right) = (run * a.run + step * a.step, run * b.run + step * b.step);
+            let mut columns = [zero; NV];
+            for (v, column) in columns.iter_mut().enumerate() {
+                // SAFETY: `b` has full width at each step.
+                *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
+            }
+            for r in 0..MR {
+                // SAFETY: a wanted row at a step of a run.
+                let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
+                for v in 0..NV {
+                    sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
+                }
             }
         }
     }
