@@ -201,13 +201,6 @@ def main():
     if arguments.rounds < 1 or any(threads < 1 for threads in arguments.threads or []):
         parser.error("rounds and threads are at least 1")
 
-    rows = []
-    for case in arguments.case or CASES:
-        for threads in arguments.threads or [1, 2]:
-            say(f"{case}, threads: {threads}")
-            rows.append(compare(case, threads, arguments.ours, arguments.rounds))
-            say(f"    {duration(rows[-1]['ours_seconds'])} against "
-                f"{duration(rows[-1]['peer_seconds'])}, ratio {rows[-1]['ratio']:.2f}")
     typed = [word for word in sys.argv[1:] if word != str(arguments.ours) and word != "--ours"]
     result = {
         "date": datetime.date.today().isoformat(),
@@ -215,13 +208,21 @@ def main():
         "versions": versions(),
         "command": " ".join(["benchmarks/peers/run", *typed]),
         "rounds": arguments.rounds,
-        "rows": rows,
+        "rows": [],
     }
     output = arguments.output or (None if arguments.case or arguments.threads else HERE)
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "results.json").write_text(json.dumps(result, indent=2) + "\n")
-        (output / "results.md").write_text(markdown(result))
+    for case in arguments.case or CASES:
+        for threads in arguments.threads or [1, 2]:
+            say(f"{case}, threads: {threads}")
+            row = compare(case, threads, arguments.ours, arguments.rounds)
+            result["rows"].append(row)
+            say(f"    {duration(row['ours_seconds'])} against "
+                f"{duration(row['peer_seconds'])}, ratio {row['ratio']:.2f}")
+            if output:  # after each row: hours of measurement outlive an interrupt
+                (output / "results.json").write_text(json.dumps(result, indent=2) + "\n")
+                (output / "results.md").write_text(markdown(result))
     print(json.dumps(result) if arguments.json else markdown(result), end="\n" if arguments.json else "")
 
 

@@ -20,14 +20,16 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     let threads = train(folder.path(), &["--output", "a", "--workers", "3"]);
     let sequential = train(folder.path(), &["--output", "b", "--executor", "sequential"]);
     let again = train(folder.path(), &["--config", "a/config.toml", "--output", "c"]);
+    train(folder.path(), &["--recompute", "--output", "d", "--workers", "3"]);
 
-    let steps = ["a", "b", "c"].map(|name| metrics(&path(name), "step"));
+    let steps = ["a", "b", "c", "d"].map(|name| metrics(&path(name), "step"));
     assert_eq!(steps[0].len(), 3);
     for (number, step) in steps[0].iter().enumerate() {
         assert_eq!(step["step"], number + 1);
         assert_eq!(step["epoch"], 1);
         assert_close(&step["loss"], &steps[1][number]["loss"], 1e-4);
         assert_eq!(step["loss"], steps[2][number]["loss"]);
+        assert_eq!(step["loss"], steps[3][number]["loss"]);
         assert_eq!(step["error"], steps[2][number]["error"]);
         assert_eq!(step["learning_rate"], 0.05);
         assert!(step["images_per_second"].as_f64().unwrap() > 0.0);
