@@ -14,8 +14,9 @@
 //! and forward pass, input gradient and weight gradient are the same few loops (`tile`).
 //!
 //! Every function falls back to Burn's own operations where backend, precision or shapes ask for
-//! it. The instructions are chosen when the program runs ([`SimdLevel`]); each operation runs on
-//! the threads of the pool that it is called in.
+//! it, or the environment variable `PARAREAL_KERNELS` is `composed`. The instructions are chosen when
+//! the program runs ([`SimdLevel`]); each operation runs on the threads of the pool that it is called
+//! in.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

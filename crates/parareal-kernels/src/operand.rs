@@ -1,5 +1,7 @@
 //! Burn's tensors as numbers in memory.
 
+use std::sync::LazyLock;
+
 use burn::backend::autodiff::ops::NodeGuard;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
@@ -7,9 +9,16 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub(crate) type Primitive = FloatTensor<Flex>;
 
-pub(crate) fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device() == Device::flex()
+/// Whether the fused operations know what to do with this tensor: 32-bit floats on Burn's CPU
+/// backend, and nobody asked for Burn's own operations.
+pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    static COMPOSED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));
+    tensor.dtype() == DType::F32 && tensor.device() == Device::flex() && !*COMPOSED
 }
+
+/// The variable that `composed` makes every operation of Burn's own.
+const VARIABLE: &str = "PARAREAL_KERNELS";
 
 /// The values of a tensor of 32-bit floats on the CPU, one after the other, and its node if it
 /// belongs to a graph.
@@ -21,7 +30,7 @@ pub(crate) struct Operand {
 impl Operand {
     /// `None` where the tensor is of another kind.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 || !is_on_cpu(tensor) {
+        if !is_fused(tensor) {
             return None;
         }
         let (values, node) = match tensor.device().is_autodiff() {

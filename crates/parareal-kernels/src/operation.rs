@@ -1,6 +1,6 @@
 //! The operations that networks are made of, fused where the tensors allow it.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use crate::fused::{self, Addend};
 use crate::{composed, operand};
@@ -141,7 +141,8 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, stepping: Stepping) -> Tensor
     }
 }
 
-/// Whether operations on this tensor can be fused: Burn's CPU backend, 32-bit floats.
+/// Whether operations on this tensor can be fused: Burn's CPU backend, 32-bit floats, and the
+/// environment variable `PARAREAL_KERNELS` is not `composed`.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
-    tensor.dtype() == DType::F32 && operand::is_on_cpu(tensor)
+    operand::is_fused(tensor)
 }
