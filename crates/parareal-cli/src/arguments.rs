@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::num::{ParseFloatError, ParseIntError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use parareal_train::Settings;
 
@@ -152,6 +154,25 @@ pub(crate) struct Plan {
     /// Print the plan as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What is wrong with a value, in one line, where the error is about one.
+pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let flag = text(ContextKind::InvalidArg)?.split(' ').next()?;
+    let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
+    let source = std::error::Error::source(error)?;
+    let expected = if source.is::<ParseIntError>() {
+        "a whole number of at least 0 is expected".into()
+    } else if source.is::<ParseFloatError>() {
+        "a number is expected".into()
+    } else {
+        source.to_string()
+    };
+    Some(format!("{flag} is `{value}`: {expected}"))
 }
 
 /// Epochs in a list, or none.

@@ -45,8 +45,11 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Where nobody reads it, there is nobody to tell.
-            let _ = error.print();
+            match arguments::refused_value(&error) {
+                Some(refusal) => output::note(&format!("error: {refusal}")),
+                // Where nobody reads it, there is nobody to tell.
+                None => drop(error.print()),
+            }
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return if asked { Ending::Done } else { Ending::BadInput }.into();
         }

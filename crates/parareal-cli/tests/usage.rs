@@ -46,6 +46,11 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
     fs::write(folder.path().join("keys.toml"), "epochs = 1\nbatchsize = 8\n").unwrap();
     for (arguments, expected) in [
         (&["--depth", "12"][..], "try 11 or 20"),
+        (&["--depth", "abc"], "--depth is `abc`: a whole number"),
+        (&["--seed", "1.5"], "--seed is `1.5`"),
+        (&["--learning-rate", "fast"], "--learning-rate is `fast`: a number"),
+        (&["--recompute", "x"], "--recompute is `x`: a whole number"),
+        (&["--recompute", "--executor", "sequential"], "recompute"),
         (&["--cuts", "2,1"], "increase"),
         (&["--cuts", "1,9"], "out of range"),
         (&["--cuts", "1,b"], "even"),
