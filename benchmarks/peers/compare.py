@@ -1,6 +1,6 @@
 """Times this project and PyTorch in turn, on the same cores, and prints how they compare.
 
-    benchmarks/peers/run                      all cases; writes results.md and results.json
+    benchmarks/peers/run                      all cases
     benchmarks/peers/run --case serial-n18    one case
     benchmarks/peers/run --json               one JSON value on standard output
     benchmarks/peers/run --list               the cases
@@ -12,15 +12,23 @@ sides take a step each, in turn, until each has ROUNDS, and their medians are co
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import platform
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 VARIANTS = ["plain", "channels-last", "compiled", "channels-last+compiled"]
 TRIALS = 3
+# The C library keeps freed blocks for the next step, as our allocator does. Without this it hands
+# the large ones back to the system, which clears their pages anew in every step.
+RETAIN = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**36),
+          "MALLOC_TOP_PAD_": str(2**26)}
+# Seconds from one side's turn to the other's: threads that wait for more work spin for a while.
+PAUSE = 0.1
 
 # Units of each stage, subnetworks, coarse units (kind and number: what `parareal plan` chooses for
 # these networks), batch.
@@ -49,7 +57,8 @@ class Side:
 
     def __init__(self, command):
         self.process = subprocess.Popen(
-            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **RETAIN},
         )
         self.command = " ".join(map(str, command))
         self.times = []
@@ -64,9 +73,13 @@ class Side:
         return answer
 
     def ask(self, what):
-        self.process.stdin.write(what + "\n")
-        self.process.stdin.flush()
-        return float(self.expect(None))
+        time.sleep(PAUSE)
+        try:
+            self.process.stdin.write(what + "\n")
+            self.process.stdin.flush()
+            return float(self.expect(None))
+        except (OSError, ValueError) as error:
+            raise RuntimeError(f"`{self.command}`: {error}") from error
 
     def time(self):
         self.times.append(self.ask("time"))
@@ -76,7 +89,10 @@ class Side:
 
     def close(self):
         """Ends the process: it stops where its input does."""
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass  # it has ended already
         try:
             self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
@@ -137,7 +153,8 @@ def compare(case, threads, ours, rounds):
 def machine():
     with open("/proc/cpuinfo") as lines:
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.machine(), "cores": len(names)}
+    cpus = len(os.sched_getaffinity(0))
+    return {"cpu": names[0] if names else platform.machine(), "cpus": cpus}
 
 
 def versions():
@@ -152,7 +169,7 @@ def versions():
 
 def markdown(result):
     about, lines = result["machine"], []
-    lines.append(f"{result['date']}, {about['cores']} cores of {about['cpu']}; "
+    lines.append(f"{result['date']}, {about['cpus']} CPUs, {about['cpu']}; "
                  f"PyTorch {result['versions']['torch']}, {result['versions']['rust']}, "
                  f"this project at {result['versions']['parareal']}. "
                  f"`{result['command']}`, medians of {result['rounds']}.")
@@ -190,8 +207,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7, metavar="R",
                         help="steps of each side (default: 7)")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR",
-                        help="write results.md and results.json there (default: beside this file "
-                             "where all cases are run, otherwise nowhere)")
+                        help="write results.md and results.json there, after each case")
     parser.add_argument("--json", action="store_true", help="print JSON and no table")
     parser.add_argument("--list", action="store_true", help="print the cases and end")
     arguments = parser.parse_args()
@@ -210,13 +226,18 @@ def main():
         "rounds": arguments.rounds,
         "rows": [],
     }
-    output = arguments.output or (None if arguments.case or arguments.threads else HERE)
+    failed, output = False, arguments.output
     if output:
         output.mkdir(parents=True, exist_ok=True)
     for case in arguments.case or CASES:
         for threads in arguments.threads or [1, 2]:
             say(f"{case}, threads: {threads}")
-            row = compare(case, threads, arguments.ours, arguments.rounds)
+            try:
+                row = compare(case, threads, arguments.ours, arguments.rounds)
+            except RuntimeError as error:
+                say(f"    {error}")
+                failed = True
+                continue
             result["rows"].append(row)
             say(f"    {duration(row['ours_seconds'])} against "
                 f"{duration(row['peer_seconds'])}, ratio {row['ratio']:.2f}")
@@ -226,10 +247,11 @@ def main():
     print(json.dumps(result) if arguments.json else markdown(result), end="\n" if arguments.json else "")
 
 
+    sys.exit(1 if failed else 0)
+
+
 if __name__ == "__main__":
     try:
         main()
-    except RuntimeError as error:
-        sys.exit(f"peers: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

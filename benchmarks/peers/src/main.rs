@@ -8,7 +8,7 @@
 //! With `K` one state for `K` units is kept, and the rest recomputed. It prints `ready` once it has
 //! warmed up; then the seconds that the case took for each line `time` on standard input, and the
 //! gigabytes that it has needed at most since for a line `peak`.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod memory;
 mod network;

@@ -24,5 +24,7 @@ pub(crate) fn peak() -> Result<f64> {
 
 /// Starts a new peak. Where the system refuses, the peak is that of the whole life of the process.
 pub(crate) fn forget_peak() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
+        eprintln!("the peak of memory is that of the whole process: {error}");
+    }
 }
