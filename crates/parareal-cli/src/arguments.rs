@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::num::{ParseFloatError, ParseIntError};
+use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -165,12 +165,11 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     let flag = text(ContextKind::InvalidArg)?.split(' ').next()?;
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
     let source = std::error::Error::source(error)?;
-    let expected = if source.is::<ParseIntError>() {
-        "a whole number of at least 0 is expected".into()
-    } else if source.is::<ParseFloatError>() {
-        "a number is expected".into()
-    } else {
-        source.to_string()
+    let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow) => "that is too large".into(),
+        Some(_) => "a whole number is expected".into(),
+        None if source.is::<ParseFloatError>() => "a number is expected".into(),
+        None => source.to_string(),
     };
     Some(format!("{flag} is `{value}`: {expected}"))
 }

@@ -75,11 +75,14 @@ fn introduce(run: &Run) {
     }
     let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
     note(&format!(
-        "executor {}: {} of {} on {}",
+        "executor {}: {} of {} on {}{}",
         config.executor,
         count(config.workers, "worker"),
         count(config.threads, "thread"),
         devices.join(", "),
+        config.kept_units().map_or(String::new(), |units| {
+            format!(", one state kept for {}", count(units, "unit"))
+        }),
     ));
     let (train, test) = run.images();
     note(&format!(

@@ -48,6 +48,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--depth", "12"][..], "try 11 or 20"),
         (&["--depth", "abc"], "--depth is `abc`: a whole number"),
         (&["--seed", "1.5"], "--seed is `1.5`"),
+        (&["--seed", "99999999999999999999"], "too large"),
         (&["--learning-rate", "fast"], "--learning-rate is `fast`: a number"),
         (&["--recompute", "x"], "--recompute is `x`: a whole number"),
         (&["--recompute", "--executor", "sequential"], "recompute"),

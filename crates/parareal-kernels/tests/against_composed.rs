@@ -1,15 +1,12 @@
 //! The fused operations against Burn's own, composed in double precision.
 
-use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
-use parareal_kernels::{
-    Center, Layer, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
-    residual,
-};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-use rand_distr::{Distribution as _, StandardNormal};
+mod common;
 
-const EPSILON: f64 = 1e-5;
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use common::{EPSILON, Source, relative_difference};
+use parareal_kernels::{
+    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+};
 
 /// One convolution to try.
 #[derive(Clone, Copy, Debug)]
@@ -38,31 +35,12 @@ struct Values {
     cotangent: TensorData,
 }
 
-/// The same values on every machine: a gradient that is a single number can happen to be next to
-/// nothing beside the terms that it sums, and then no precision is enough.
-struct Source(ChaCha8Rng);
-
-impl Source {
-    fn normal<const D: usize>(
-        &mut self,
-        shape: [usize; D],
-        mean: f32,
-        deviation: f32,
-    ) -> TensorData {
-        let mut value = || {
-            let standard: f32 = StandardNormal.sample(&mut self.0);
-            mean + deviation * standard
-        };
-        TensorData::new((0..shape.iter().product()).map(|_| value()).collect::<Vec<f32>>(), shape)
-    }
-}
-
 impl Case {
     fn values(&self) -> Values {
         let [height, width] = self.size;
         let [rows, columns] =
             self.size.map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1);
-        let mut source = Source(ChaCha8Rng::seed_from_u64(1));
+        let mut source = Source::new();
         let mut random = |shape: &[usize], mean, deviation| match *shape {
             [n] => source.normal([n], mean, deviation),
             [a, b, c, d] => source.normal([a, b, c, d], mean, deviation),
@@ -145,16 +123,6 @@ impl Case {
     }
 }
 
-/// `‖a − b‖ / max(‖b‖, 1e-6·√n)`.
-fn relative_difference(a: &TensorData, b: &TensorData) -> f64 {
-    assert_eq!(a.shape().as_slice(), b.shape().as_slice());
-    let values = |data: &TensorData| data.clone().convert::<f64>().try_into_vec::<f64>().unwrap();
-    let (a, b) = (values(a), values(b));
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-    difference / norm(&mut b.iter().copied()).max(1e-6 * (b.len() as f64).sqrt())
-}
-
 /// The convolutions of the networks, and shapes that fit no vector.
 fn cases() -> Vec<Case> {
     let sizes = [
@@ -215,78 +183,6 @@ fn cases() -> Vec<Case> {
 fn fused_and_composed_agree() {
     for case in cases() {
         case.check();
-    }
-}
-
-/// A residual unit of two or three layers that keeps its shape, in both precisions.
-fn unit(
-    [from, narrow]: [usize; 2],
-    kernels: &[usize],
-    of_batch: bool,
-    dtype: DType,
-) -> Vec<TensorData> {
-    let device = Device::flex().autodiff();
-    let mut source = Source(ChaCha8Rng::seed_from_u64(1));
-    let input = source.normal([3, 8, 8, from], 1.5, 2.0);
-    let cotangent = source.normal([3, 8, 8, from], 0.0, 1.0);
-    let mut leaves = Vec::new();
-    let mut layers = Vec::new();
-    for (index, &kernel) in kernels.iter().enumerate() {
-        let before = if index == 0 { from } else { narrow };
-        let after = if index + 1 == kernels.len() { from } else { narrow };
-        let [scale, shift]: [Tensor<1>; 2] = [1.0, 0.1].map(|mean| {
-            let data = source.normal([before], mean, 0.3);
-            Tensor::from_data(data, (&device, dtype)).require_grad()
-        });
-        let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);
-        let weight: Tensor<4> = Tensor::from_data(weight, (&device, dtype)).require_grad();
-        let center = match of_batch {
-            true => Center::OfBatch(None),
-            false => {
-                let [mean, variance] = [1.0, 1.5].map(|mean| {
-                    let data = source.normal([before], mean, 0.1);
-                    Tensor::from_data(data, (&Device::flex(), dtype))
-                });
-                Center::Constant(Statistics { mean, variance })
-            }
-        };
-        leaves.push((weight.clone(), scale.clone(), shift.clone()));
-        let normalization = Some(Normalization { scale, shift, center, epsilon: EPSILON });
-        let stepping = Stepping { stride: 1, padding: kernel / 2 };
-        layers.push(Layer { normalization, weight, stepping });
-    }
-    let input: Tensor<4> = Tensor::from_data(input, (&device, dtype)).require_grad();
-    // Behind another operation, as in a network: the gradient may then be changed in place.
-    let (output, statistics) = residual(input.clone() * 1.0, layers);
-    let cotangent = Tensor::<4>::from_data(cotangent, (&device, dtype));
-    let gradients = ((output.clone() * 1.0) * cotangent).sum().backward();
-    let mut found = vec![output.into_data(), input.grad(&gradients).unwrap().into_data()];
-    for (weight, scale, shift) in leaves {
-        found.push(weight.grad(&gradients).unwrap().into_data());
-        found.push(scale.grad(&gradients).unwrap().into_data());
-        found.push(shift.grad(&gradients).unwrap().into_data());
-    }
-    for Statistics { mean, variance } in statistics {
-        found.extend([mean.into_data(), variance.into_data()]);
-    }
-    found
-}
-
-#[test]
-fn units_of_fused_and_of_composed_layers_agree() {
-    for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
-        for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3]] {
-            for of_batch in [true, false] {
-                let expected = unit(channels, kernels, of_batch, DType::F64);
-                let found = unit(channels, kernels, of_batch, DType::F32);
-                assert_eq!(found.len(), expected.len());
-                for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                    let difference = relative_difference(found, expected);
-                    let case = (channels, kernels, of_batch);
-                    assert!(difference <= 2e-5, "{index} differs by {difference:.1e} in {case:?}");
-                }
-            }
-        }
     }
 }
 

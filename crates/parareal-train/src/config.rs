@@ -41,7 +41,8 @@ pub struct Config {
     pub workers: usize,
     /// Threads of each worker on the CPU.
     pub threads: usize,
-    /// Units for each state that is kept for the backward pass, where the rest is computed again.
+    /// Units for each state that is kept for the backward pass, where the rest is computed again; 0
+    /// for [`Self::kept_units`] to choose.
     pub recompute: Option<usize>,
 }
 
@@ -70,15 +71,8 @@ impl Config {
             executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
-            return Err(TrainError::setting("recompute", given(s.recompute), expected));
+            return Err(TrainError::setting("recompute", "set", expected));
         }
-        let lengths = (0..network.cuts.subnetworks()).map(|j| network.cuts.units_of(j).len());
-        let longest = lengths.max().unwrap_or(1);
-        let recompute = s.recompute.map(|units| match units {
-            // As many states as units that are computed again at a time.
-            0 => longest.isqrt(),
-            units => units,
-        });
         let config = Self {
             dataset,
             load: LoadOptions {
@@ -98,7 +92,7 @@ impl Config {
             devices,
             workers,
             threads,
-            recompute,
+            recompute: s.recompute,
         };
         config.check()?;
         Ok(config)
@@ -151,6 +145,18 @@ impl Config {
     pub fn learning_rate_in(&self, epoch: usize) -> f64 {
         let passed = self.milestones.iter().filter(|&&milestone| milestone < epoch).count();
         passed_rate(self.learning_rate, passed)
+    }
+
+    /// Units for each state that is kept, where the rest is computed again: as many as there are
+    /// states in the longest subnetwork if nothing else is said.
+    #[must_use]
+    pub fn kept_units(&self) -> Option<usize> {
+        let cuts = &self.network.cuts;
+        let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
+        self.recompute.map(|units| match units {
+            0 => longest.unwrap_or(1).isqrt(),
+            units => units,
+        })
     }
 
     /// The network for images of these channels and classes, and its cuts.

@@ -104,7 +104,7 @@ impl Config {
             ExecutorKind::Threads => {
                 let mut placement = Placement::new(devices, self.workers);
                 placement.threads = self.threads;
-                if let Some(units) = self.recompute {
+                if let Some(units) = self.kept_units() {
                     placement.recompute = true;
                     placement.segment_units = units;
                 }
