@@ -24,7 +24,7 @@ use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
 use crate::phase::{PackBackward, Phase};
-use crate::product::{Grid, Place, Window, convolve, correlate};
+use crate::product::{Ahead, Grid, Place, Window, convolve, correlate};
 use crate::tile::tile_width;
 
 /// What is asked of the backward pass.
@@ -221,7 +221,10 @@ impl Backward<'_> {
                     Delta::Kept(to) => Some(to.at(pixel * from, pixels * from)),
                 };
                 if let Some(to) = to {
-                    pull_back_pointwise(simd, self.phases, gradient, channels, to, from);
+                    let next = (pixel + pixels < end).then(|| input.as_ptr_range().end);
+                    let next = [next.unwrap_or(std::ptr::null()), std::ptr::null()];
+                    let ahead = Ahead { from: next, pixel: from };
+                    pull_back_pointwise(simd, self.phases, gradient, channels, to, from, ahead);
                     self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
@@ -271,7 +274,9 @@ impl Backward<'_> {
                         let columns = (width - x).div_ceil(stride);
                         let pixel = stride * from;
                         let to = to.add((y * width + x) * from);
-                        let place = Place { to, row: width * pixel, pixel, add: std::ptr::null() };
+                        let add = std::ptr::null();
+                        let ahead = Ahead::NOTHING;
+                        let place = Place { to, row: width * pixel, pixel, add, ahead };
                         let Some(panels) = panels else {
                             clear(place, rows, columns, from);
                             continue;
@@ -320,6 +325,7 @@ pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
     channels: usize,
     to: *mut f32,
     from: usize,
+    ahead: Ahead,
 ) {
     let [Phase { panels: Some(panels), .. }] = phases else {
         unreachable!("without a stride there is one phase, and outputs see it")
@@ -327,7 +333,7 @@ pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
     let columns = gradient.len() / channels;
     let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
     let grid = Grid { values: gradient, row: 0, channels };
-    let place = Place::dense(to, columns, from, std::ptr::null());
+    let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
     // SAFETY: as the caller promises.
     unsafe { convolve(simd, grid, window, panels, place) };
 }

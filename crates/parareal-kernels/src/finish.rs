@@ -3,6 +3,8 @@
 //! `δ` is as large as the input. Where computing it costs less than writing and reading it, the
 //! first pass only sums it up and this one computes it again, block by block in the first cache.
 
+use std::ptr::null;
+
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
@@ -13,6 +15,7 @@ use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
 use crate::phase::Phase;
+use crate::product::Ahead;
 
 /// Output channels up to which `δ` is computed twice: a number of it costs as many multiplications,
 /// against twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
@@ -161,7 +164,10 @@ impl Finish<'_> {
                     Held::Nowhere { gradient, phases } => {
                         let gradient = &gradient[pixel * channels..][..pixels * channels];
                         let to = again.as_mut_ptr();
-                        pull_back_pointwise(simd, phases, gradient, channels, to, from);
+                        let next = if pixel + pixels < end { first + len } else { first };
+                        let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
+                        let ahead = Ahead { from: [input[next..].as_ptr(), sum], pixel: from };
+                        pull_back_pointwise(simd, phases, gradient, channels, to, from, ahead);
                         to.cast_const()
                     }
                 };

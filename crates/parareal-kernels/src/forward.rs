@@ -7,7 +7,7 @@ use crate::elementwise::{Affine, activate};
 use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Grid, Panels, Place, Window, convolve};
+use crate::product::{Ahead, Grid, Panels, Place, Window, convolve};
 use crate::statistics::Moments;
 
 /// Numbers of a block of pixels that is activated at once: about half of a first cache.
@@ -201,7 +201,11 @@ impl Forward<'_> {
                 let grid = Grid { values, row: 0, channels: from };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);
-                let place = Place::dense(to, pixels, channels, add);
+                let mut place = Place::dense(to, pixels, channels, add);
+                if pixel + pixels < end {
+                    let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
+                    place.ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
+                }
                 convolve(simd, grid, window, self.panels, place);
                 if self.statistics {
                     moments.see(simd, to, pixels);

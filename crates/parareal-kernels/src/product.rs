@@ -7,6 +7,7 @@
 
 use pulp::Simd;
 
+use crate::memory::prefetch;
 use crate::tile::{Columns, Depth, Output, Rows, tile, tile_width, with_tile};
 
 /// Numbers of the right operand that are taken at once, so that they stay in the first cache beside
@@ -44,6 +45,27 @@ pub(crate) struct Place {
     pub(crate) pixel: usize,
     /// What to add, pixel by pixel as `to`; null for nothing.
     pub(crate) add: *const f32,
+    /// What comes after this product.
+    pub(crate) ahead: Ahead,
+}
+
+/// Memory that is read when a product is done, as many numbers for each of its pixels: fetched
+/// meanwhile, it does not have to be waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    pub(crate) from: [*const f32; 2],
+    pub(crate) pixel: usize,
+}
+
+impl Ahead {
+    pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: 0 };
+
+    #[inline(always)]
+    fn fetch(self, pixel: usize, pixels: usize) {
+        for from in self.from.into_iter().filter(|from| !from.is_null()) {
+            prefetch(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
+        }
+    }
 }
 
 impl Grid<'_> {
@@ -59,7 +81,7 @@ impl Grid<'_> {
 impl Place {
     /// One pixel after the other.
     pub(crate) fn dense(to: *mut f32, columns: usize, channels: usize, add: *const f32) -> Self {
-        Self { to, row: columns * channels, pixel: channels, add }
+        Self { to, row: columns * channels, pixel: channels, add, ahead: Ahead::NOTHING }
     }
 }
 
@@ -164,6 +186,9 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                             };
                             let out = Output { to, pitch: place.pixel, add, rows, columns };
                             tile::<S, MR, NV>(simd, depth, a, b, out);
+                        }
+                        if is_first && panel == 0 {
+                            place.ahead.fetch(y * window.columns + x, rows);
                         }
                     }
                 }
