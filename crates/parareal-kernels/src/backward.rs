@@ -221,9 +221,9 @@ impl Backward<'_> {
                     Delta::Kept(to) => Some(to.at(pixel * from, pixels * from)),
                 };
                 if let Some(to) = to {
-                    let next = (pixel + pixels < end).then(|| input.as_ptr_range().end);
-                    let next = [next.unwrap_or(std::ptr::null()), std::ptr::null()];
-                    let ahead = Ahead { from: next, pixel: from };
+                    let is_last = pixel + pixels == end;
+                    let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
+                    let ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
                     pull_back_pointwise(simd, self.phases, gradient, channels, to, from, ahead);
                     self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
