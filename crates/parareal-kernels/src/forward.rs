@@ -68,8 +68,8 @@ impl Convolution<'_> {
                 });
             })
         };
-        let found = statistics.then(|| Moments::finish(&parts, self.geometry.to));
-        (output, found)
+        let parts: Option<Vec<Moments>> = parts.into_iter().collect();
+        (output, parts.map(|parts| Moments::finish(&parts, self.geometry.to)))
     }
 
     /// Pixels as the kernel sees them: activated in `block`, or where they are.
@@ -161,11 +161,11 @@ struct Forward<'a> {
 }
 
 impl WithSimd for Forward<'_> {
-    type Output = Moments;
+    type Output = Option<Moments>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Moments {
-        let mut moments = Moments::new(self.convolution.geometry.to);
+    fn with_simd<S: Simd>(self, simd: S) -> Option<Moments> {
+        let mut moments = self.statistics.then(|| Moments::new(self.convolution.geometry.to));
         match self.convolution.geometry.is_pointwise() {
             true => self.pointwise(simd, &mut moments),
             false => self.spatial(simd, &mut moments),
@@ -185,7 +185,7 @@ impl Forward<'_> {
 
     /// Blocks of pixels, activated in the first cache.
     #[inline(always)]
-    fn pointwise<S: Simd>(&self, simd: S, moments: &mut Moments) {
+    fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from);
@@ -207,7 +207,7 @@ impl Forward<'_> {
                     place.ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
                 }
                 convolve(simd, grid, window, self.panels, place);
-                if self.statistics {
+                if let Some(moments) = moments {
                     moments.see(simd, to, pixels);
                 }
             }
@@ -217,7 +217,7 @@ impl Forward<'_> {
 
     /// Image by image, activated into a grid with a margin.
     #[inline(always)]
-    fn spatial<S: Simd>(&self, simd: S, moments: &mut Moments) {
+    fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
         let size = geometry.output_pixels() * geometry.to;
@@ -232,7 +232,7 @@ impl Forward<'_> {
                 let window = self.convolution.window();
                 let place = Place::dense(to, window.columns, geometry.to, add);
                 convolve(simd, grid, window, self.panels, place);
-                if self.statistics {
+                if let Some(moments) = moments {
                     moments.see(simd, to, geometry.output_pixels());
                 }
             }

@@ -45,27 +45,18 @@ pub(crate) fn chain(
     let mut nodes = vec![node];
     let (mut links, mut all) = (Vec::<Link>::with_capacity(layers.len()), Vec::new());
     let mut measured = None;
-    for (index, (Operands { weight, normalization }, geometry)) in
+    for (index, (Operands { weight, affine, given }, geometry)) in
         operands.into_iter().zip(geometries).enumerate()
     {
         let is_last = index + 1 == layers.len();
         nodes.push(weight.node);
-        let activation = normalization.zip(layers[index].normalization.as_ref()).map(
+        let activation = affine.zip(layers[index].normalization.as_ref()).map(
             |([scale, shift], Normalization { center, epsilon, .. })| {
-                let (exact, statistics) = match center {
-                    Center::OfBatch(None) => {
-                        let exact = measured.take().unwrap_or_else(|| {
-                            let (images, channels) = (geometry.batch, geometry.from);
-                            statistics::statistics(level, slice(&values), images, channels)
-                        });
-                        let statistics = rounded(&exact);
-                        (exact, statistics)
-                    }
-                    Center::OfBatch(Some(given)) | Center::Constant(given) => {
-                        (doubles(given), given.clone())
-                    }
-                };
-                all.push(statistics);
+                let exact = given.or_else(|| measured.take()).unwrap_or_else(|| {
+                    let (images, channels) = (geometry.batch, geometry.from);
+                    statistics::statistics(level, slice(&values), images, channels)
+                });
+                all.push(center.given().cloned().unwrap_or_else(|| rounded(&exact)));
                 let of_batch = matches!(center, Center::OfBatch(_));
                 let (scales, shifts) = (scale.slice(), shift.slice());
                 let activation = Activation::new(scales, shifts, &exact, *epsilon, of_batch);
@@ -97,24 +88,21 @@ pub(crate) fn chain(
 struct Operands {
     weight: Operand,
     /// Scale and shift.
-    normalization: Option<[Operand; 2]>,
+    affine: Option<[Operand; 2]>,
+    /// Mean and variance, where they are handed over.
+    given: Option<[Vec<f64>; 2]>,
 }
 
 impl Operands {
     fn new(layer: &Layer) -> Option<Self> {
-        let normalization = match &layer.normalization {
-            Some(normalization) => {
-                if let Center::OfBatch(Some(given)) | Center::Constant(given) =
-                    &normalization.center
-                {
-                    Operand::new(&given.mean)?;
-                    Operand::new(&given.variance)?;
-                }
-                Some([Operand::new(&normalization.scale)?, Operand::new(&normalization.shift)?])
+        let (mut affine, mut given) = (None, None);
+        if let Some(Normalization { scale, shift, center, .. }) = &layer.normalization {
+            affine = Some([Operand::new(scale)?, Operand::new(shift)?]);
+            if let Some(Statistics { mean, variance }) = center.given() {
+                given = Some([doubles(mean)?, doubles(variance)?]);
             }
-            None => None,
-        };
-        Some(Self { weight: Operand::new(&layer.weight)?, normalization })
+        }
+        Some(Self { weight: Operand::new(&layer.weight)?, affine, given })
     }
 }
 
@@ -131,11 +119,7 @@ fn geometries(input: &Tensor<4>, layers: &[Layer], addend: &Addend<'_>) -> Optio
             let sizes = [normalization.scale.dims(), normalization.shift.dims()];
             let fits =
                 |given: &Statistics| [given.mean.dims(), given.variance.dims()] == [[from]; 2];
-            sizes == [[from]; 2]
-                && match &normalization.center {
-                    Center::OfBatch(None) => true,
-                    Center::OfBatch(Some(given)) | Center::Constant(given) => fits(given),
-                }
+            sizes == [[from]; 2] && normalization.center.given().is_none_or(fits)
         });
         if channels != from || kernel != columns || !geometry.is_supported() || !fits {
             return None;
@@ -157,13 +141,10 @@ fn geometries(input: &Tensor<4>, layers: &[Layer], addend: &Addend<'_>) -> Optio
     fits.then_some(geometries)
 }
 
-/// Statistics that somebody else has, as numbers; empty if they are not for this.
-fn doubles(statistics: &Statistics) -> [Vec<f64>; 2] {
-    [&statistics.mean, &statistics.variance].map(|tensor| {
-        let operand = Operand::new(tensor);
-        let values = operand.as_ref().map(Operand::slice).unwrap_or_default();
-        values.iter().copied().map(f64::from).collect()
-    })
+/// A statistic that somebody else has, as numbers.
+fn doubles(statistic: &Tensor<1>) -> Option<Vec<f64>> {
+    let operand = Operand::new(statistic)?;
+    Some(operand.slice().iter().copied().map(f64::from).collect())
 }
 
 fn rounded(exact: &[Vec<f64>; 2]) -> Statistics {

@@ -33,6 +33,16 @@ pub enum Center {
     Constant(Statistics),
 }
 
+impl Center {
+    /// The statistics that need not be computed.
+    pub(crate) fn given(&self) -> Option<&Statistics> {
+        match self {
+            Self::OfBatch(given) => given.as_ref(),
+            Self::Constant(given) => Some(given),
+        }
+    }
+}
+
 /// Batch normalization: `scale · (x - mean) / √(variance + epsilon) + shift` for each channel.
 #[derive(Clone, Debug)]
 pub struct Normalization {

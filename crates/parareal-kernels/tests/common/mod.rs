@@ -6,6 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
+mod difference;
+
+pub use difference::relative_difference;
+
 pub const EPSILON: f64 = 1e-5;
 
 /// The same values on every machine: a gradient that is a single number can happen to be next to
@@ -29,14 +33,4 @@ impl Source {
         };
         TensorData::new((0..shape.iter().product()).map(|_| value()).collect::<Vec<f32>>(), shape)
     }
-}
-
-/// `‖a − b‖ / max(‖b‖, 1e-6·√n)`.
-pub fn relative_difference(a: &TensorData, b: &TensorData) -> f64 {
-    assert_eq!(a.shape().as_slice(), b.shape().as_slice());
-    let values = |data: &TensorData| data.clone().convert::<f64>().try_into_vec::<f64>().unwrap();
-    let (a, b) = (values(a), values(b));
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-    difference / norm(&mut b.iter().copied()).max(1e-6 * (b.len() as f64).sqrt())
 }

@@ -1,12 +1,16 @@
 //! Networks for the tests, and how tensors are compared.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../../../parareal-kernels/tests/common/difference.rs"]
+mod difference;
+
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+pub use difference::relative_difference;
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
 use parareal::net::{
     Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, PararealNetwork, ShapeError,
@@ -182,16 +186,6 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     placement.threads = 1;
     let threads = Threads::new(build(), CrossEntropy, &sgd(), &placement).unwrap();
     (sequential, threads)
-}
-
-/// `‖a − b‖ / max(‖b‖, 1e-6·√n)`.
-pub fn relative_difference(a: &TensorData, b: &TensorData) -> f64 {
-    assert_eq!(a.shape().as_slice(), b.shape().as_slice());
-    let values = |data: &TensorData| data.clone().convert::<f64>().try_into_vec::<f64>().unwrap();
-    let (a, b) = (values(a), values(b));
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-    difference / norm(&mut b.iter().copied()).max(1e-6 * (b.len() as f64).sqrt())
 }
 
 pub fn assert_close(a: &TensorData, b: &TensorData, tolerance: f64, what: &str) {
