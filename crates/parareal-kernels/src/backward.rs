@@ -24,8 +24,9 @@ use crate::geometry::Geometry;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
 use crate::phase::{PackBackward, Phase};
-use crate::product::{Ahead, Grid, Place, Window, convolve, correlate};
+use crate::product::{Ahead, Grid, Place, Window, correlate};
 use crate::tile::tile_width;
+use crate::winograd::{self, Room};
 
 /// What is asked of the backward pass.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +133,9 @@ impl Convolution<'_> {
             sum
         });
         let sum = sum.unwrap_or_default();
+        if self.geometry.is_minimal() {
+            return winograd::gather_kernels(&sum, from, to);
+        }
         let padded = sum.len() / self.geometry.depth();
         let mut weight = vec![0.0; self.geometry.weight_len()];
         for (step, line) in sum.chunks_exact(padded).enumerate() {
@@ -168,7 +172,7 @@ enum Delta<'a> {
 /// What a part contributes to the gradients of parameters.
 struct Contribution {
     sums: Sums,
-    /// `[kernel row, kernel column, from][to, padded]`.
+    /// `[kernel row, kernel column, from][to, padded]`, or spread over places of tiles.
     weight: Vec<f32>,
 }
 
@@ -179,7 +183,11 @@ impl WithSimd for Backward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Contribution {
         let geometry = self.convolution.geometry;
         let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
-        let weight = if self.weight { geometry.depth() * padded } else { 0 };
+        let weight = match self.weight {
+            true if geometry.is_minimal() => winograd::spread_len(geometry.from, padded),
+            true => geometry.depth() * padded,
+            false => 0,
+        };
         let mut done = Contribution { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
         match geometry.is_pointwise() {
             true => self.pointwise(simd, padded, &mut done),
@@ -250,6 +258,7 @@ impl Backward<'_> {
             Delta::Passing => unreachable!("it is kept where a kernel has several places"),
         };
         let mut framed = vec![0.0; if kept.is_some() { framed_rows * framed_row } else { 0 }];
+        let mut room = Room::default();
         for image in self.part.start..self.part.end {
             let gradient = &self.gradient[image * size..][..size];
             // SAFETY: the grids are made for this; these images belong to this part alone.
@@ -258,9 +267,14 @@ impl Backward<'_> {
                     self.convolution.fill_grid(simd, image, &mut grid);
                     let row = self.convolution.grid_row();
                     let grid = Grid { values: &grid, row, channels: from };
-                    let gradient = widen(gradient, channels, padded, &mut filled);
                     let (window, to) = (self.convolution.window(), done.weight.as_mut_ptr());
-                    correlate(simd, grid, window, gradient, channels, padded, to);
+                    if geometry.is_minimal() {
+                        let gradient = Grid { values: gradient, row: columns * channels, channels };
+                        winograd::correlate(simd, grid, window, gradient, padded, to, &mut room);
+                    } else {
+                        let gradient = widen(gradient, channels, padded, &mut filled);
+                        correlate(simd, grid, window, gradient, channels, padded, to);
+                    }
                 }
                 if let Some(to) = kept {
                     for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
@@ -269,7 +283,7 @@ impl Backward<'_> {
                     }
                     let to = to.at(image * input_size, input_size);
                     for phase in self.phases {
-                        let Phase { first: [y, x], start: [row, column], kernel, panels } = phase;
+                        let Phase { first: [y, x], start: [row, column], kernel, packed } = phase;
                         let rows = (height - y).div_ceil(stride);
                         let columns = (width - x).div_ceil(stride);
                         let pixel = stride * from;
@@ -277,14 +291,14 @@ impl Backward<'_> {
                         let add = std::ptr::null();
                         let ahead = Ahead::NOTHING;
                         let place = Place { to, row: width * pixel, pixel, add, ahead };
-                        let Some(panels) = panels else {
+                        let Some(packed) = packed else {
                             clear(place, rows, columns, from);
                             continue;
                         };
                         let values = &framed[row * framed_row + column * channels..];
                         let grid = Grid { values, row: framed_row, channels };
                         let window = Window { rows, columns, kernel: *kernel, stride: 1 };
-                        convolve(simd, grid, window, panels, place);
+                        packed.convolve(simd, grid, window, place, &mut room);
                     }
                     let input = input[image * input_size..][..input_size].as_ptr();
                     self.mask(simd, input, to, height * width, &mut done.sums);
@@ -327,7 +341,7 @@ pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
     from: usize,
     ahead: Ahead,
 ) {
-    let [Phase { panels: Some(panels), .. }] = phases else {
+    let [Phase { packed: Some(packed), .. }] = phases else {
         unreachable!("without a stride there is one phase, and outputs see it")
     };
     let columns = gradient.len() / channels;
@@ -335,7 +349,7 @@ pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
     let grid = Grid { values: gradient, row: 0, channels };
     let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
     // SAFETY: as the caller promises.
-    unsafe { convolve(simd, grid, window, panels, place) };
+    unsafe { packed.convolve(simd, grid, window, place, &mut Room::default()) };
 }
 
 /// Zeros for pixels that no output sees.

@@ -5,10 +5,12 @@ use pulp::{Simd, WithSimd};
 use crate::SimdLevel;
 use crate::elementwise::{Affine, activate};
 use crate::geometry::Geometry;
+use crate::kernel::Kernel;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Ahead, Grid, Panels, Place, Window, convolve};
+use crate::product::{Ahead, Grid, Panels, Place, Window};
 use crate::statistics::Moments;
+use crate::winograd::{Filter, Room};
 
 /// Numbers of a block of pixels that is activated at once: about half of a first cache.
 const BLOCK: usize = 4096;
@@ -56,15 +58,15 @@ impl Convolution<'_> {
         self.check();
         let len = self.geometry.output_len();
         assert!(residual.is_none_or(|residual| residual.len() == len));
-        let panels = level.run(PackForward { weight: self.weight, geometry: &self.geometry });
+        let kernel = level.run(PackForward { weight: self.weight, geometry: &self.geometry });
         let convolution = *self;
         let mut parts = Vec::new();
         // SAFETY: the parts write all output pixels, and read none before.
         let output = unsafe {
             written_by(len, |to| {
                 parts = each_part(self.geometry.batch, |part| {
-                    let panels = &panels;
-                    level.run(Forward { convolution, panels, residual, to, statistics, part })
+                    let kernel = &kernel;
+                    level.run(Forward { convolution, kernel, residual, to, statistics, part })
                 });
             })
         };
@@ -138,22 +140,28 @@ struct PackForward<'a> {
 }
 
 impl WithSimd for PackForward<'_> {
-    type Output = Panels;
+    type Output = Kernel;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Panels {
+    fn with_simd<S: Simd>(self, simd: S) -> Kernel {
         let Geometry { from, to, kernel, .. } = *self.geometry;
         let places = kernel * kernel;
-        Panels::pack::<S>(self.geometry.depth(), to, self.weight, |step| {
+        let place = |step: usize| {
             let (place, channel) = (step / from, step % from);
             [channel * places + place, from * places]
-        })
+        };
+        match self.geometry.is_minimal() {
+            true => Kernel::Minimal(Filter::pack(simd, from, to, self.weight, place)),
+            false => {
+                Kernel::Plain(Panels::pack::<S>(self.geometry.depth(), to, self.weight, place))
+            }
+        }
     }
 }
 
 struct Forward<'a> {
     convolution: Convolution<'a>,
-    panels: &'a Panels,
+    kernel: &'a Kernel,
     residual: Option<&'a [f32]>,
     to: Target<'a>,
     statistics: bool,
@@ -190,6 +198,7 @@ impl Forward<'_> {
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from);
         let mut activated = vec![0.0; block * from];
+        let mut room = Room::default();
         let end = self.part.end * geometry.input_pixels();
         let mut pixel = self.part.start * geometry.input_pixels();
         while pixel < end {
@@ -206,7 +215,7 @@ impl Forward<'_> {
                     let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
                     place.ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
                 }
-                convolve(simd, grid, window, self.panels, place);
+                self.kernel.convolve(simd, grid, window, place, &mut room);
                 if let Some(moments) = moments {
                     moments.see(simd, to, pixels);
                 }
@@ -220,6 +229,7 @@ impl Forward<'_> {
     fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
+        let mut room = Room::default();
         let size = geometry.output_pixels() * geometry.to;
         for image in self.part.start..self.part.end {
             // SAFETY: the grid is made for this; these images belong to this part alone.
@@ -231,7 +241,7 @@ impl Forward<'_> {
                 let add = self.residual(image * size);
                 let window = self.convolution.window();
                 let place = Place::dense(to, window.columns, geometry.to, add);
-                convolve(simd, grid, window, self.panels, place);
+                self.kernel.convolve(simd, grid, window, place, &mut room);
                 if let Some(moments) = moments {
                     moments.see(simd, to, geometry.output_pixels());
                 }

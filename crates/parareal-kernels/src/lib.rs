@@ -48,6 +48,7 @@ mod finish;
 mod forward;
 mod fused;
 mod geometry;
+mod kernel;
 mod memory;
 mod operand;
 mod operation;
@@ -58,6 +59,7 @@ mod pull_back;
 mod simd;
 mod statistics;
 mod tile;
+mod winograd;
 
 use geometry::Geometry;
 pub use operation::{

@@ -3,7 +3,9 @@
 use pulp::{Simd, WithSimd};
 
 use crate::geometry::Geometry;
+use crate::kernel::Kernel;
 use crate::product::Panels;
+use crate::winograd::Filter;
 
 /// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
 /// `first` on. The same places of the kernel have seen them.
@@ -18,7 +20,7 @@ pub(crate) struct Phase {
     pub(crate) start: [usize; 2],
     pub(crate) kernel: [usize; 2],
     /// `None` where no place of the kernel has seen these pixels.
-    pub(crate) panels: Option<Panels>,
+    pub(crate) packed: Option<Kernel>,
 }
 
 impl Geometry {
@@ -44,7 +46,7 @@ impl WithSimd for PackBackward<'_> {
     type Output = Vec<Phase>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Vec<Phase> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<Phase> {
         let geometry = *self.geometry;
         let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
         let rows = stride.min(height);
@@ -66,9 +68,11 @@ impl WithSimd for PackBackward<'_> {
                     [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
                 };
                 let depth = places[0] * places[1] * to;
-                let panels =
-                    (depth > 0).then(|| Panels::pack::<S>(depth, from, self.weight, place));
-                Phase { first, start, kernel: places, panels }
+                let packed = (depth > 0).then(|| match geometry.is_minimal() {
+                    true => Kernel::Minimal(Filter::pack(simd, to, from, self.weight, place)),
+                    false => Kernel::Plain(Panels::pack::<S>(depth, from, self.weight, place)),
+                });
+                Phase { first, start, kernel: places, packed }
             })
             .collect()
     }
