@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use parareal_kernels::{Center, Normalization, Stepping, preactivation_conv2d, pull_back};
+use parareal_kernels::{Center, Normalization, Root, Stepping, preactivation_conv2d};
 
 /// Runs that are timed as one.
 const REPETITIONS: u32 = 20;
@@ -45,7 +45,7 @@ impl Operation {
                     stepping,
                     None,
                 );
-                drop(pull_back(output, cotangent.clone()));
+                drop(Root::new(output).pull_back(cotangent.clone()));
             }
             begun.elapsed() / REPETITIONS
         }

@@ -55,7 +55,8 @@ mod operation;
 mod parts;
 mod phase;
 mod product;
-mod pull_back;
+mod root;
+
 mod simd;
 mod statistics;
 mod tile;
@@ -66,5 +67,5 @@ pub use operation::{
     Center, Layer, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
     residual,
 };
-pub use pull_back::pull_back;
+pub use root::Root;
 pub use simd::SimdLevel;

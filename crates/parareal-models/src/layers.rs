@@ -1,6 +1,5 @@
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
-use burn::tensor::module::{batch_norm, batch_norm_train};
 use parareal::net::Init;
 use parareal_kernels::{
     Center, Layer, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d,
@@ -37,22 +36,21 @@ impl BatchNorm {
         }
     }
 
-    /// Normalizes each channel, by the batch's statistics while training and by the running ones
-    /// otherwise.
+    /// Normalization, ReLU and a linear map of each pixel.
     ///
     /// # Shapes
-    /// `[pixels, channels]`, in and out.
-    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        if !self.training.is_enabled() {
-            let (mean, variance) = (self.running_mean.value(), self.running_var.value());
-            return batch_norm(input, weight, bias, mean, variance, EPSILON);
-        }
-        let pixels = input.dims()[0];
-        let normalized = batch_norm_train(input, weight, bias, EPSILON);
-        let (mean, variance) = (normalized.mean, normalized.variance);
-        self.saw(&Statistics { mean: mean.inner(), variance: variance.inner() }, pixels);
-        normalized.output
+    /// `[batch, height, width, channels]` to `[batch, height, width, to]`, by a weight of
+    /// `[to, channels]`.
+    pub fn relu_linear(&self, input: Tensor<4>, weight: Tensor<2>) -> Tensor<4> {
+        let [batch, height, width, channels] = input.dims();
+        let to = weight.dims()[0];
+        let weight = weight.reshape([to, channels, 1, 1]);
+        let normalization = self.normalization(self.center());
+        let pointwise = Stepping { stride: 1, padding: 0 };
+        let (output, statistics) =
+            preactivation_conv2d(input, normalization, weight, pointwise, None);
+        self.saw(&statistics, batch * height * width);
+        output
     }
 
     /// Normalization, ReLU and a convolution at once; gives also the statistics that a second

@@ -1,6 +1,5 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use parareal::net::{Init, Map, ShapeError};
@@ -86,12 +85,13 @@ impl Head {
 
 impl Map<Tensor<4>, Tensor<2>> for Head {
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-        let [batch, height, width, channels] = input.dims();
-        let pixels = input.reshape([batch * height * width, channels]);
-        let activated = relu(self.norm.forward(pixels));
-        let images = activated.reshape([batch, height * width, channels]);
-        let pooled: Tensor<2> = images.mean_dim(1).squeeze_dim(1);
-        pooled.matmul(self.linear.weight.val().transpose()) + self.linear.bias.val().unsqueeze()
+        let [batch, height, width, _] = input.dims();
+        // The mean of the pixels' scores is the score of the pixels' mean, and normalization, ReLU
+        // and scores of a pixel are one operation.
+        let scores = self.norm.relu_linear(input, self.linear.weight.val());
+        let classes = scores.dims()[3];
+        let scores = scores.reshape([batch, height * width, classes]).mean_dim(1);
+        scores.squeeze_dim::<2>(1) + self.linear.bias.val().unsqueeze()
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {

@@ -93,8 +93,8 @@ struct Tape<N: Coarsen> {
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
     segments: Vec<FineSegment<N::State>>,
-    /// What the next segment starts from; in the end `y_j`.
-    reached: N::State,
+    /// What the next segment starts from; in the end `y_j`, until the chain has taken it.
+    reached: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,
     /// `ρ_j`, then what has to flow into the next segment of the backward pass.
@@ -104,18 +104,18 @@ struct Tape<N: Coarsen> {
 }
 
 /// A graph with a start of its own.
-struct Graph<S> {
+struct Graph<S: Activation> {
     start: S,
-    end: S,
+    end: S::Root,
 }
 
 /// What is kept of a few units.
-struct FineSegment<S> {
+struct FineSegment<S: Activation> {
     units: Range<usize>,
     kept: Kept<S>,
 }
 
-enum Kept<S> {
+enum Kept<S: Activation> {
     /// Everything that the backward pass needs.
     Graph(Graph<S>),
     /// The values from which all of it can be computed again.
@@ -144,7 +144,7 @@ impl<N: Coarsen> Piece<N> {
         let x = self.module().preprocessing.forward(input.clone());
         self.tape = Some(Tape {
             input,
-            reached: x.clone().values(),
+            reached: Some(x.clone().values()),
             x,
             segments: Vec::new(),
             coarse: None,
@@ -165,7 +165,7 @@ impl<N: Coarsen> Piece<N> {
             return false;
         }
         let units = first..first.saturating_add(units).min(count);
-        let start = tape.reached.clone();
+        let start = tape.reached.take().expect("the chain comes after fine work");
         let fine = self.module().units[units.clone()].iter();
         let (kept, reached) = if recompute {
             // Without gradients to come nothing is recorded. Running statistics are shared with
@@ -175,12 +175,11 @@ impl<N: Coarsen> Piece<N> {
             });
             (Kept::Start(start), end)
         } else {
-            let graph = Graph::through(fine, start);
-            let end = graph.end.clone();
+            let (graph, end) = Graph::through(fine, start);
             (Kept::Graph(graph), end)
         };
         let tape = self.tape();
-        tape.reached = reached.values();
+        tape.reached = Some(reached.values());
         tape.segments.push(FineSegment { units, kept });
         self.time.fine += begun.elapsed();
         true
@@ -189,14 +188,14 @@ impl<N: Coarsen> Piece<N> {
     /// `U_j` from `U_{j-1}`, which the first subnetwork does not have.
     pub(super) fn correct(&mut self, upstream: Option<N::State>) -> N::State {
         let begun = Instant::now();
-        let y = self.tape().reached.clone();
+        let y = self.tape().reached.take().expect("the chain comes once");
         let Some(upstream) = upstream else { return y };
         let x = self.tape().x.clone().values();
         let start = upstream.minus(x).leaf();
         let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
-        self.tape().coarse = Some(Graph { start, end });
+        self.tape().coarse = Some(Graph { start, end: end.root() });
         self.time.coarse += begun.elapsed();
         corrected
     }
@@ -251,7 +250,7 @@ impl<N: Coarsen> Piece<N> {
             Kept::Start(start) => {
                 let units = &self.trained.module.units[units];
                 copies = units.iter().map(|unit| unit.valid().train()).collect();
-                (Graph::through(copies.iter(), start), copies.as_slice())
+                (Graph::through(copies.iter(), start).0, copies.as_slice())
             }
         };
         let (gradients, cotangent) = graph.pull_back(cotangent);
@@ -273,7 +272,7 @@ impl<N: Coarsen> Piece<N> {
         if let Some(sent) = tape.sent {
             cotangent = cotangent.minus(sent);
         }
-        let mut gradients = tape.x.pull_back(cotangent)?;
+        let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
         let input = tape.input.take_gradient(&mut gradients);
         self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
         self.time.fine += begun.elapsed();
@@ -294,15 +293,16 @@ impl<N: Coarsen> Piece<N> {
 }
 
 impl<S: Activation> Graph<S> {
-    fn through<'a, U: Map<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> Self {
+    /// The graph, and the values that it has led to.
+    fn through<'a, U: Map<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> (Self, S) {
         let start = start.leaf();
         let end = units.fold(start.clone(), |state, unit| unit.forward(state));
-        Self { start, end }
+        (Self { start, end: end.clone().root() }, end.values())
     }
 
     /// Gradients along a cotangent, and the start's among them.
     fn pull_back(self, cotangent: S) -> (Option<Gradients>, S) {
-        let mut gradients = self.end.pull_back(cotangent);
+        let mut gradients = S::pull_back(self.end, cotangent);
         let start = gradients.as_mut().and_then(|gradients| self.start.take_gradient(gradients));
         let start = start.unwrap_or_else(|| zeros(&self.start));
         (gradients, start)

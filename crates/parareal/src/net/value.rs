@@ -38,13 +38,19 @@ pub trait Activation: Value {
     /// Whether a graph leads to this tensor.
     fn is_tracked(&self) -> bool;
 
-    /// Vector-Jacobian product: differentiates `self` along `cotangent`, a tensor of the same
-    /// shape outside every graph.
+    /// What a graph ends in, without the values if that can be.
+    type Root: Send;
+
+    /// Takes the graph that leads here, to be differentiated later.
+    fn root(self) -> Self::Root;
+
+    /// Vector-Jacobian product: differentiates along `cotangent`, a tensor of the same shape
+    /// outside every graph.
     ///
     /// Burn differentiates scalars, so this is the gradient of `sum(self · cotangent)`. The
-    /// graph is consumed. `None` where no graph leads here, so that there is nothing to
+    /// graph is consumed. `None` where no graph leads to the root, so that there is nothing to
     /// differentiate.
-    fn pull_back(self, cotangent: Self) -> Option<Gradients>;
+    fn pull_back(root: Self::Root, cotangent: Self) -> Option<Gradients>;
 }
 
 impl<const D: usize> Value for Tensor<D> {
@@ -116,7 +122,13 @@ impl<const D: usize> Activation for Tensor<D> {
         Tensor::is_tracked(self)
     }
 
-    fn pull_back(self, cotangent: Self) -> Option<Gradients> {
-        parareal_kernels::pull_back(self, cotangent)
+    type Root = parareal_kernels::Root<D>;
+
+    fn root(self) -> Self::Root {
+        Self::Root::new(self)
+    }
+
+    fn pull_back(root: Self::Root, cotangent: Self) -> Option<Gradients> {
+        root.pull_back(cotangent)
     }
 }
