@@ -5,8 +5,9 @@
     benchmarks/peers/run --json               one JSON value on standard output
     benchmarks/peers/run --list               the cases
 
-PyTorch is tried with channels last and not, compiled and not; the fastest is the peer. Then both
-sides take a step each, in turn, until each has ROUNDS, and their medians are compared.
+PyTorch is tried with channels last and not, compiled and not; this project with one worker and, where
+there are subnetworks for it, a worker for each thread. The fastest of each side take a step each, in
+turn, until each has ROUNDS, and their medians are compared.
 """
 
 import argparse
@@ -107,33 +108,49 @@ class Side:
 
 
 def commands(case, threads, ours):
-    """This project's command and, for a variant, PyTorch's."""
+    """The ways to run a case: this project's commands and PyTorch's, by name."""
     if case in NETWORKS:
-        n, *rest = NETWORKS[case]
-        mine, theirs = ["network", 9 * n + 2, *rest], ["network", n, *rest]
+        n, subnetworks, *rest = NETWORKS[case]
+        workers = [1, threads] if min(threads, subnetworks) > 1 else [1]
+        mine = {placement(each, threads // each): ["network", 9 * n + 2, subnetworks, *rest, each]
+                for each in workers if threads % each == 0 and each <= subnetworks}
+        theirs = ["network", n, subnetworks, *rest]
     else:
-        mine = theirs = ["operation", *OPERATIONS[case]]
+        mine = {placement(1, threads): ["operation", *OPERATIONS[case]]}
+        theirs = ["operation", *OPERATIONS[case]]
     return (
-        [ours, threads, *mine],
-        lambda variant: [sys.executable, HERE / "peer.py", threads, variant, *theirs],
+        {name: [ours, threads, *words] for name, words in mine.items()},
+        {variant: [sys.executable, HERE / "peer.py", threads, variant, *theirs] for variant in VARIANTS},
     )
+
+
+def placement(workers, threads):
+    return f"{workers} worker{'s' * (workers > 1)} of {threads} thread{'s' * (threads > 1)}"
+
+
+def trials(case, ways):
+    """The median time of a few steps for each way that runs here."""
+    medians = {}
+    for name, command in ways.items():
+        try:
+            with Side(command) as side:
+                for _ in range(TRIALS):
+                    side.time()
+                medians[name] = side.median()
+        except RuntimeError as error:  # no compiler on the machine, say
+            say(f"{case}, {name}: {error}")
+    if not medians:
+        raise RuntimeError(f"{case}: runs in no way; see above")
+    return medians
 
 
 def compare(case, threads, ours, rounds):
     mine, theirs = commands(case, threads, ours)
-    trials = {}
-    for variant in VARIANTS:
-        try:
-            with Side(theirs(variant)) as side:
-                for _ in range(TRIALS):
-                    side.time()
-                trials[variant] = side.median()
-        except RuntimeError as error:  # no compiler on the machine, say
-            say(f"{case}, {variant}: {error}")
-    if not trials:
-        raise RuntimeError(f"{case}: PyTorch runs in none of its variants; see above")
-    best = min(trials, key=trials.get)
-    with Side(mine) as our, Side(theirs(best)) as peer:
+    our_trials = trials(case, mine) if len(mine) > 1 else dict.fromkeys(mine)
+    peer_trials = trials(case, theirs)
+    fastest = min(our_trials, key=our_trials.get)
+    best = min(peer_trials, key=peer_trials.get)
+    with Side(mine[fastest]) as our, Side(theirs[best]) as peer:
         for _ in range(rounds):
             our.time()
             peer.time()
@@ -145,8 +162,10 @@ def compare(case, threads, ours, rounds):
             "ratio": our.median() / peer.median(),
             "ours_peak_gb": our.ask("peak"),
             "peer_peak_gb": peer.ask("peak"),
+            "ours": fastest,
+            "ours_trials": our_trials,
             "peer": best,
-            "peer_trials": trials,
+            "peer_trials": peer_trials,
         }
 
 
@@ -174,8 +193,8 @@ def markdown(result):
                  f"this project at {result['versions']['parareal']}. "
                  f"`{result['command']}`, medians of {result['rounds']}.")
     lines.append("")
-    lines.append("| case | threads | ours | PyTorch | ratio | ours, peak | PyTorch, peak | ratio | PyTorch's best |")
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+    lines.append("| case | threads | ours | PyTorch | ratio | ours, peak | PyTorch, peak | ratio | our best | PyTorch's best |")
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |")
     for row in result["rows"]:
         memory = row["ours_peak_gb"] / row["peer_peak_gb"]
         whole = row["case"] in NETWORKS
@@ -184,7 +203,7 @@ def markdown(result):
         lines.append(" ".join([
             "|", row["case"], "|", str(row["threads"]), "|", duration(row["ours_seconds"]), "|",
             duration(row["peer_seconds"]), "|", f"**{row['ratio']:.2f}**", "|",
-            " | ".join(peaks), "|", row["peer"], "|",
+            " | ".join(peaks), "|", row["ours"], "|", row["peer"], "|",
         ]))
     return "\n".join(lines) + "\n"
 
@@ -245,8 +264,6 @@ def main():
                 (output / "results.json").write_text(json.dumps(result, indent=2) + "\n")
                 (output / "results.md").write_text(markdown(result))
     print(json.dumps(result) if arguments.json else markdown(result), end="\n" if arguments.json else "")
-
-
     sys.exit(1 if failed else 0)
 
 

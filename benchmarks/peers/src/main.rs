@@ -1,11 +1,12 @@
 //! This project's side of the comparison with PyTorch: one case, timed when `compare.py` asks.
 //!
 //! ```sh
-//! cargo run --release -p peers -- THREADS network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH [K]
+//! cargo run --release -p peers -- THREADS network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH WORKERS [K]
 //! cargo run --release -p peers -- THREADS operation SIZE FROM TO KERNEL STRIDE BATCH
 //! ```
 //!
-//! With `K` one state for `K` units is kept, and the rest recomputed. It prints `ready` once it has
+//! Workers share the threads evenly. With `K` one state for `K` units is kept, and the rest
+//! recomputed. It prints `ready` once it has
 //! warmed up; then the seconds that the case took for each line `time` on standard input, and the
 //! gigabytes that it has needed at most since for a line `peak`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -56,13 +57,14 @@ fn main() -> Result<()> {
     match arguments.get(1).map(String::as_str) {
         Some("network") => {
             let kind = arguments.get(4).ok_or("no kind of coarse units")?.parse()?;
-            let keep = if arguments.len() > 7 { Some(number(7)?) } else { None };
+            let keep = if arguments.len() > 8 { Some(number(8)?) } else { None };
             let mut network = network::Network::new(&network::Settings {
                 depth: number(2)?,
                 subnetworks: number(3)?,
                 kind,
                 coarse_units: number(5)?,
                 batch: number(6)?,
+                workers: number(7)?,
                 threads,
                 keep,
             })?;

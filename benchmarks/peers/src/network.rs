@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use burn::optim::SgdConfig;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
 use parareal::net::{Init, PararealNetwork};
+use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet};
 
 use crate::Result;
@@ -19,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) kind: CoarseKind,
     pub(crate) coarse_units: usize,
     pub(crate) batch: usize,
+    pub(crate) workers: usize,
+    /// Of all workers together.
     pub(crate) threads: usize,
     /// Units for each state that is kept.
     pub(crate) keep: Option<usize>,
@@ -31,22 +31,15 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The placement is the command's default: as many workers as there are threads and
-    /// subnetworks to keep busy, with an equal share of the threads each.
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let device = Device::flex();
         let net = ResNet::new(settings.depth)?.with_coarse_kind(settings.kind);
         let net = net.with_coarse_units(Some(settings.coarse_units));
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
-        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-        let optimizer = SgdConfig::new()
-            .with_momentum(Some(momentum))
-            .with_weight_decay(Some(WeightDecayConfig::new(5e-4)))
-            .init();
-        let workers = settings.threads.min(settings.subnetworks);
-        let mut placement = Placement::new(vec![device.clone()], workers);
-        placement.threads = settings.threads / workers;
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4 }.into();
+        let mut placement = Placement::new(vec![device.clone()], settings.workers);
+        placement.threads = settings.threads / settings.workers;
         if let Some(units) = settings.keep {
             placement.recompute = true;
             placement.segment_units = units;

@@ -8,11 +8,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use burn::optim::SgdConfig;
-use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, StepReport, Threads};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
+use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_models::resnet::{CoarseKind, ResNet};
 
@@ -39,8 +38,7 @@ impl Setting {
     fn new(net: &ResNet, cuts: &Cuts, workers: usize, threads: usize) -> Result<Self> {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-        let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 0.0 }.into();
         let mut placement = Placement::new(vec![device], workers);
         placement.threads = threads;
         let first = cuts.subnetworks() - ON_LAST;

@@ -57,6 +57,7 @@ mod phase;
 mod product;
 mod root;
 
+mod sgd;
 mod simd;
 mod statistics;
 mod tile;
@@ -68,4 +69,5 @@ pub use operation::{
     residual,
 };
 pub use root::Root;
+pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;

@@ -1,10 +1,9 @@
 //! The complete configuration of a run.
 
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn::optim::ModuleOptimizer;
 use parareal::net::Cuts;
 use parareal_data::{DatasetName, LoadOptions};
+use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::network::{NetworkConfig, cuts_text};
@@ -167,11 +166,7 @@ impl Config {
     }
 
     pub(crate) fn optimizer(&self) -> ModuleOptimizer {
-        let momentum = MomentumConfig::new().with_dampening(0.0).with_momentum(self.momentum);
-        let momentum = (self.momentum > 0.0).then_some(momentum);
-        let decay =
-            (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay as f32));
-        SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).init()
+        Sgd { momentum: self.momentum, weight_decay: self.weight_decay }.into()
     }
 
     /// The settings that give this configuration again, whatever the recipes say by then.

@@ -12,7 +12,8 @@ use crate::net::{
 
 /// A module, its optimizer, and the gradients on their way from one to the other.
 pub(super) struct Trained<M> {
-    pub(super) module: M,
+    /// `None` only while it is updated, in place where nobody else holds its tensors.
+    module: Option<M>,
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
@@ -21,12 +22,21 @@ pub(super) struct Trained<M> {
 impl<M: Module> Trained<M> {
     pub(super) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
         let fresh = optimizer.clone();
-        Self { module, optimizer: fresh.clone(), fresh, gradients: GradientsParams::new() }
+        Self {
+            module: Some(module),
+            optimizer: fresh.clone(),
+            fresh,
+            gradients: GradientsParams::new(),
+        }
+    }
+
+    pub(super) fn module(&self) -> &M {
+        self.module.as_ref().expect("a worker whose update fails does not go on")
     }
 
     /// Another module in place of this one; the optimizer forgets.
     pub(super) fn replace(&mut self, module: M) {
-        self.module = module;
+        self.module = Some(module);
         self.optimizer = self.fresh.clone();
         self.gradients = GradientsParams::new();
     }
@@ -34,12 +44,16 @@ impl<M: Module> Trained<M> {
     /// Applies the gradients collected since the last update.
     pub(super) fn update(&mut self, learning_rate: f64) {
         let gradients = std::mem::take(&mut self.gradients);
-        self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients);
+        let module = self.module.take();
+        self.module = module.map(|module| self.optimizer.step(learning_rate, module, gradients));
     }
 
     /// Moves the gradients of one part of the module out of what a backward pass left.
     pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
-        part(&self.module, &mut Collector { from, into: &mut self.gradients });
+        let Self { module, gradients: into, .. } = self;
+        if let Some(module) = module {
+            part(module, &mut Collector { from, into });
+        }
     }
 }
 
@@ -49,7 +63,8 @@ where
 {
     /// The gradients collected since the last update, by name, in place of an update.
     pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
-        named_gradients(&self.module, &std::mem::take(&mut self.gradients))
+        let gradients = std::mem::take(&mut self.gradients);
+        named_gradients(self.module(), &gradients)
     }
 }
 
@@ -129,7 +144,7 @@ impl<N: Coarsen> Piece<N> {
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
-        &self.trained.module
+        self.trained.module()
     }
 
     fn tape(&mut self) -> &mut Tape<N> {
@@ -243,21 +258,22 @@ impl<N: Coarsen> Piece<N> {
         let Some(segment) = tape.segments.pop() else { return false };
         let cotangent = tape.cotangent.take().expect("the chain comes before fine work");
         let FineSegment { units, kept } = segment;
-        // Copies with running statistics of their own, which may change once more unseen.
-        let copies: Vec<N::Unit>;
-        let (graph, units) = match kept {
-            Kept::Graph(graph) => (graph, &self.trained.module.units[units]),
+        let (graph, copies) = match kept {
+            Kept::Graph(graph) => (graph, None),
+            // Copies have running statistics of their own, which may change once more unseen.
             Kept::Start(start) => {
-                let units = &self.trained.module.units[units];
-                copies = units.iter().map(|unit| unit.valid().train()).collect();
-                (Graph::through(copies.iter(), start).0, copies.as_slice())
+                let fine = self.module().units[units.clone()].iter();
+                let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
+                (Graph::through(copies.iter(), start).0, Some(copies))
             }
         };
         let (gradients, cotangent) = graph.pull_back(cotangent);
+        let part = |module: &SubnetworkOf<N>, into: &mut Collector| {
+            let units = copies.as_deref().unwrap_or(&module.units[units.clone()]);
+            units.iter().for_each(|unit| unit.visit(into));
+        };
         if let Some(mut gradients) = gradients {
-            let into = &mut self.trained.gradients;
-            let mut collector = Collector { from: &mut gradients, into };
-            units.iter().for_each(|unit| unit.visit(&mut collector));
+            self.trained.collect(part, &mut gradients);
         }
         self.tape().cotangent = Some(cotangent);
         self.time.fine += begun.elapsed();

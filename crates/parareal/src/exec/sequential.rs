@@ -53,7 +53,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
 
     /// The network, sharing its tensors with the pieces.
     fn network(&self) -> PararealNetwork<N> {
-        let subnetworks = self.pieces.iter().map(|piece| piece.module.clone()).collect();
+        let subnetworks = self.pieces.iter().map(|piece| piece.module().clone()).collect();
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 

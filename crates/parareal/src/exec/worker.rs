@@ -75,14 +75,14 @@ where
             }
             Command::Infer { input } => self.infer(input),
             Command::Read => {
-                let modules = self.pieces.iter().map(|piece| &piece.trained.module);
+                let modules = self.pieces.iter().map(|piece| piece.trained.module());
                 let tensors = modules.flat_map(|module| module.named_tensors()).collect();
                 Ok(Reply { tensors, ..Reply::default() })
             }
             Command::Write { tensors } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let loaded = piece.trained.module.clone().load(&tensors);
+                    let loaded = piece.trained.module().clone().load(&tensors);
                     piece.trained.replace(loaded.expect("checked before it was sent"));
                 }
                 Ok(Reply::default())
@@ -221,9 +221,9 @@ where
 
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
         let input = input.to_device(&self.device);
-        let modules = self
-            .validation
-            .get_or_insert_with(|| self.pieces.iter().map(|p| p.trained.module.valid()).collect());
+        let modules = self.validation.get_or_insert_with(|| {
+            self.pieces.iter().map(|p| p.trained.module().valid()).collect()
+        });
         let fine: VecDeque<_> = modules
             .iter()
             .map(|module| {

@@ -1,0 +1,212 @@
+//! Stochastic gradient descent that passes over each parameter once.
+
+use burn::backend::Flex;
+use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
+use burn::tensor::{Device, Tensor};
+use pulp::{Simd, WithSimd};
+
+use crate::SimdLevel;
+use crate::operand::{Primitive, is_fused, one_after_the_other, slice_mut};
+
+/// Stochastic gradient descent with PyTorch's conventions:
+///
+/// ```text
+/// v ← momentum · v + gradient + weight_decay · parameter      v starts from zero
+/// parameter ← parameter - learning_rate · v
+/// ```
+///
+/// On Burn's CPU backend with 32-bit floats both lines are one pass over the parameter, in the
+/// memory that it and `v` are in where nobody else holds them; elsewhere they are made of Burn's
+/// operations.
+///
+/// ```
+/// use burn::optim::ModuleOptimizer;
+/// use parareal_kernels::Sgd;
+///
+/// let optimizer: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 5e-4 }.into();
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Sgd {
+    /// What is left of `v` after a step, in [0, 1).
+    pub momentum: f64,
+    /// How much of a parameter is added to its gradient.
+    pub weight_decay: f64,
+}
+
+/// What [`Sgd`] remembers of a parameter.
+#[derive(Clone, Debug)]
+pub struct SgdState<const D: usize> {
+    /// `v`.
+    velocity: Tensor<D>,
+}
+
+impl<const D: usize> RecordState for SgdState<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        out.push_tensor(prefix, "velocity", self.velocity.clone().into_data());
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let velocity = source.take_tensor(prefix, "velocity")?;
+        let dtype = velocity.dtype();
+        Some(Self { velocity: Tensor::from_data(velocity, (device, dtype)) })
+    }
+}
+
+impl Optimizer for Sgd {
+    type State<const D: usize> = SgdState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<SgdState<D>>,
+    ) -> (Tensor<D>, Option<SgdState<D>>) {
+        let velocity = state.map(|state| state.velocity);
+        let fits = |tensor: &Tensor<D>| is_fused(tensor) && tensor.dims() == parameter.dims();
+        let is_fused = [&parameter, &gradient].into_iter().chain(&velocity).all(fits);
+        let (parameter, velocity) = match is_fused {
+            true => self.fused(learning_rate, parameter, gradient, velocity),
+            false => self.composed(learning_rate, parameter, gradient, velocity),
+        };
+        (parameter, (self.momentum != 0.0).then_some(SgdState { velocity }))
+    }
+
+    fn to_device<const D: usize>(state: SgdState<D>, device: &Device) -> SgdState<D> {
+        SgdState { velocity: state.velocity.to_device(device) }
+    }
+}
+
+impl Sgd {
+    fn composed<const D: usize>(
+        &self,
+        learning_rate: f64,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+    ) -> (Tensor<D>, Tensor<D>) {
+        let gradient = match self.weight_decay != 0.0 {
+            true => gradient + parameter.clone().mul_scalar(self.weight_decay),
+            false => gradient,
+        };
+        let velocity = match velocity {
+            Some(velocity) => velocity.mul_scalar(self.momentum) + gradient,
+            None => gradient,
+        };
+        (parameter - velocity.clone().mul_scalar(learning_rate), velocity)
+    }
+
+    fn fused<const D: usize>(
+        &self,
+        learning_rate: f64,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+    ) -> (Tensor<D>, Tensor<D>) {
+        let mut parameter = values(parameter);
+        let mut gradient = values(gradient);
+        let mut velocity = velocity.map(values);
+        SimdLevel::current().run(Update {
+            momentum: self.momentum as f32,
+            weight_decay: self.weight_decay as f32,
+            learning_rate: learning_rate as f32,
+            parameter: slice_mut(&mut parameter),
+            gradient: slice_mut(&mut gradient),
+            velocity: velocity.as_mut().map(slice_mut),
+        });
+        // Without a velocity the gradient has become the first one.
+        (tensor(parameter), tensor(velocity.unwrap_or(gradient)))
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Primitive {
+    let primitive = tensor.try_into_primitive::<Flex>();
+    one_after_the_other(primitive.expect("an optimizer sees tensors outside every graph"))
+}
+
+fn tensor<const D: usize>(primitive: Primitive) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(primitive)
+}
+
+struct Update<'a> {
+    momentum: f32,
+    weight_decay: f32,
+    learning_rate: f32,
+    parameter: &'a mut [f32],
+    gradient: &'a mut [f32],
+    velocity: Option<&'a mut [f32]>,
+}
+
+impl WithSimd for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { momentum, weight_decay, learning_rate, parameter, gradient, velocity } = self;
+        let pairs = parameter.iter_mut().zip(gradient);
+        match velocity {
+            Some(velocity) => pairs.zip(velocity).for_each(|((parameter, gradient), velocity)| {
+                *velocity = momentum * *velocity + (*gradient + weight_decay * *parameter);
+                *parameter -= learning_rate * *velocity;
+            }),
+            None => pairs.for_each(|(parameter, gradient)| {
+                *gradient += weight_decay * *parameter;
+                *parameter -= learning_rate * *gradient;
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, TensorData};
+
+    use super::*;
+
+    fn numbers(values: [f64; 5], dtype: DType) -> Tensor<1> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [5]), (&Device::flex(), dtype))
+    }
+
+    fn doubles(tensor: Tensor<1>) -> Vec<f64> {
+        tensor.into_data().convert::<f64>().try_into_vec::<f64>().unwrap()
+    }
+
+    #[test]
+    fn three_steps_are_those_of_the_formula() {
+        let sgd = Sgd { momentum: 0.9, weight_decay: 0.01 };
+        let start = [1.0, -2.0, 0.5, 0.0, 3.0];
+        let gradients = [[0.5, -1.0, 0.0, 2.0, -0.25], [1.0, 1.0, -1.0, 0.5, 0.0], [0.0; 5]];
+        let (mut parameter, mut velocity) = (start, [0.0; 5]);
+        for (gradient, index) in gradients.iter().flat_map(|g| g.iter().zip(0..5)) {
+            velocity[index] = 0.9 * velocity[index] + gradient + 0.01 * parameter[index];
+            parameter[index] -= 0.1 * velocity[index];
+        }
+        for (dtype, precision) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
+            let (mut found, mut state) = (numbers(start, dtype), None);
+            for gradient in gradients {
+                (found, state) = sgd.step(0.1, found, numbers(gradient, dtype), state);
+            }
+            for (found, expected) in doubles(found).into_iter().zip(parameter) {
+                assert!((found - expected).abs() <= precision, "{found}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_momentum_nothing_is_remembered() {
+        let sgd = Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let ones = || numbers([1.0; 5], DType::F32);
+        let (parameter, state) = sgd.step(0.5, ones(), ones(), None);
+        assert!(state.is_none());
+        assert_eq!(doubles(parameter), [0.5; 5]);
+    }
+
+    #[test]
+    fn a_parameter_that_others_hold_stays_as_it_was() {
+        let sgd = Sgd { momentum: 0.9, weight_decay: 0.0 };
+        let held = numbers([1.0; 5], DType::F32);
+        let (changed, _) = sgd.step(0.5, held.clone(), held.clone(), None);
+        assert_eq!(doubles(held), [1.0; 5]);
+        assert_eq!(doubles(changed), [0.5; 5]);
+    }
+}
