@@ -47,6 +47,9 @@ pub enum ExecError {
         /// The number of subnetworks.
         subnetworks: usize,
     },
+    /// What an optimizer remembers cannot be read or written.
+    #[error("the state of the optimizer: {0}")]
+    Optimizer(String),
     /// The operating system gave no thread.
     #[error("cannot start the threads of a worker: {0}")]
     Spawn(String),

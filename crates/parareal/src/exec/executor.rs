@@ -88,4 +88,21 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
     /// failure.
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+
+    /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
+    /// without dimensions.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+
+    /// Lets the optimizers remember what [`Self::optimizer_state`] gave, here or elsewhere, and
+    /// nothing else. Where the parameters are loaded as well, they come first.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn load_optimizer_state(
+        &mut self,
+        tensors: HashMap<String, TensorData>,
+    ) -> Result<(), ExecError>;
 }

@@ -32,6 +32,7 @@ mod error;
 mod executor;
 mod link;
 mod loss;
+mod optimizer;
 mod piece;
 mod sequential;
 mod threads;

@@ -1,11 +1,12 @@
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor, TensorData};
 
-use super::{Loss, SubnetworkTime};
+use super::{ExecError, Loss, SubnetworkTime, optimizer};
 use crate::net::{
     Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
 };
@@ -65,6 +66,20 @@ where
     pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
         let gradients = std::mem::take(&mut self.gradients);
         named_gradients(self.module(), &gradients)
+    }
+
+    /// What the optimizer remembers, by name.
+    pub(super) fn optimizer_state(&self) -> Result<Vec<NamedTensor>, ExecError> {
+        optimizer::read(&self.optimizer, self.module())
+    }
+
+    /// Lets the optimizer remember this and nothing else.
+    pub(super) fn load_optimizer_state(
+        &mut self,
+        tensors: &HashMap<String, TensorData>,
+    ) -> Result<(), ExecError> {
+        self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
+        Ok(())
     }
 }
 

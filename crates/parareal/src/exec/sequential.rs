@@ -135,4 +135,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         self.validation = None;
         Ok(())
     }
+
+    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        let states = self.pieces.iter().map(Trained::optimizer_state);
+        Ok(states.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn load_optimizer_state(
+        &mut self,
+        tensors: HashMap<String, TensorData>,
+    ) -> Result<(), ExecError> {
+        self.pieces.iter_mut().try_for_each(|piece| piece.load_optimizer_state(&tensors))
+    }
 }

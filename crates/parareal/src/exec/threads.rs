@@ -309,6 +309,20 @@ where
         self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
         Ok(())
     }
+
+    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::ReadOptimizer)?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    fn load_optimizer_state(
+        &mut self,
+        tensors: HashMap<String, TensorData>,
+    ) -> Result<(), ExecError> {
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::WriteOptimizer { tensors: Arc::clone(&tensors) })?;
+        Ok(())
+    }
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Drop for Threads<N, L> {

@@ -18,6 +18,10 @@ pub(super) enum Command<I, T> {
     Read,
     /// New values for every parameter and buffer.
     Write { tensors: Arc<HashMap<String, TensorData>> },
+    /// What the optimizers remember.
+    ReadOptimizer,
+    /// What the optimizers are to remember.
+    WriteOptimizer { tensors: Arc<HashMap<String, TensorData>> },
 }
 
 /// What a worker did.
@@ -84,6 +88,19 @@ where
                 for piece in &mut self.pieces {
                     let loaded = piece.trained.module().clone().load(&tensors);
                     piece.trained.replace(loaded.expect("checked before it was sent"));
+                }
+                Ok(Reply::default())
+            }
+            Command::ReadOptimizer => {
+                let states = self.pieces.iter().map(|piece| piece.trained.optimizer_state());
+                let states = states.collect::<Result<Vec<_>, _>>();
+                let tensors = states.expect("a record that was just made can be read").concat();
+                Ok(Reply { tensors, ..Reply::default() })
+            }
+            Command::WriteOptimizer { tensors } => {
+                for piece in &mut self.pieces {
+                    let written = piece.trained.load_optimizer_state(&tensors);
+                    written.expect("the state of an optimizer is in order");
                 }
                 Ok(Reply::default())
             }

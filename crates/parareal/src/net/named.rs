@@ -142,10 +142,41 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
+/// Which parameter is which, here and in other processes.
+pub(crate) struct Identity {
+    /// Burn's id, which is another one in every process.
+    pub(crate) id: u64,
+    /// The name within the subnetwork.
+    pub(crate) path: String,
+    /// The name within the network.
+    pub(crate) name: String,
+}
+
+struct Identities {
+    path: Path,
+    found: Vec<Identity>,
+}
+
+impl ModuleVisitor for Identities {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let (path, name) = (self.path.names.join("."), self.path.name());
+        self.found.push(Identity { id: param.id.val(), path, name });
+    }
+}
+
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H>
 where
     Self: Module,
 {
+    /// The ids of all parameters and buffers.
+    pub(crate) fn identities(&self) -> Vec<Identity> {
+        let mut identities = Identities { path: Path::new(self.naming()), found: Vec::new() };
+        self.visit(&mut identities);
+        identities.found
+    }
+
     /// Every parameter and buffer, under its name in the whole network.
     pub fn named_tensors(&self) -> Vec<NamedTensor> {
         self.read(None)

@@ -1,0 +1,114 @@
+//! What optimizers remember, under the names of the parameters that it belongs to.
+//!
+//! Burn keys it by ids that are drawn anew in every process. Here `units.3.conv1.weight.velocity`
+//! is what an optimizer keeps as `velocity` for the parameter `units.3.conv1.weight`; a number,
+//! such as a count of steps, is a tensor without dimensions.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::tensor::{DType, TensorData};
+use burn_pack::{Reader, Scalar, Tensor as Packed, Writer};
+
+use super::ExecError;
+use crate::net::{Identity, NamedTensor, Subnetwork};
+
+/// All that the optimizer of a subnetwork remembers.
+pub(super) fn read<C: Module, U: Module, F: Module, H: Module>(
+    optimizer: &ModuleOptimizer,
+    module: &Subnetwork<C, U, F, H>,
+) -> Result<Vec<NamedTensor>, ExecError>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    let names: HashMap<u64, String> =
+        module.identities().into_iter().map(|parameter| (parameter.id, parameter.name)).collect();
+    let global = |key: &str| {
+        let (id, field) = key.split_once('.')?;
+        Some(format!("{}.{field}", names.get(&id.parse().ok()?)?))
+    };
+    let record = Reader::from_bytes(optimizer.into_bytes().map_err(failed)?).map_err(failed)?;
+    let mut tensors = Vec::new();
+    let mut push = |key: &str, data: TensorData| {
+        tensors.extend(global(key).map(|name| NamedTensor { name, data, trainable: false }));
+    };
+    for (key, &value) in record.scalars() {
+        push(key, number(value));
+    }
+    for tensor in record.into_tensors().map_err(failed)? {
+        let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(failed)?;
+        push(&key, TensorData::from_bytes(bytes, shape, dtype));
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
+/// An optimizer like `fresh` that remembers what [`read`] gave. Of a parameter without a name
+/// among them it remembers nothing; other names are ignored.
+pub(super) fn write<C: Module, U: Module, F: Module, H: Module>(
+    fresh: ModuleOptimizer,
+    module: &Subnetwork<C, U, F, H>,
+    tensors: &HashMap<String, TensorData>,
+) -> Result<ModuleOptimizer, ExecError>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    let parameters: HashMap<String, Identity> = module
+        .identities()
+        .into_iter()
+        .map(|parameter| (parameter.name.clone(), parameter))
+        .collect();
+    // A field may have dots as well: the longest name of a parameter counts.
+    let parameter = |name: &str| {
+        let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
+        dots.find_map(|dot| Some((parameters.get(&name[..dot])?, name[dot + 1..].to_string())))
+    };
+    let (mut packed, mut scalars, mut paths) = (Vec::new(), Vec::new(), HashMap::new());
+    for (name, data) in tensors {
+        let Some((Identity { id, path, .. }, field)) = parameter(name) else { continue };
+        let key = format!("{id}.{field}");
+        paths.insert(id.to_string(), path);
+        match data.shape().rank() {
+            0 => scalars.push((key, scalar(name, data)?)),
+            _ => {
+                let (bytes, shape, dtype) = data.clone().into_parts();
+                packed.push(Packed::new(key, dtype, shape, Some(*id), bytes));
+            }
+        }
+    }
+    let mut writer = Writer::new(packed);
+    for (key, value) in scalars {
+        writer = writer.with_scalar(&key, value);
+    }
+    for (key, path) in paths {
+        writer = writer.with_metadata(&key, path);
+    }
+    let bytes = writer.into_bytes().map_err(failed)?;
+    Ok(fresh.load_record(OptimizerRecord::from_bytes(bytes).map_err(failed)?))
+}
+
+fn number(value: Scalar) -> TensorData {
+    const NO_DIMENSIONS: [usize; 0] = [];
+    match value {
+        Scalar::Int(value) => TensorData::new(vec![value], NO_DIMENSIONS),
+        Scalar::UInt(value) => TensorData::new(vec![value], NO_DIMENSIONS),
+        Scalar::Float(value) => TensorData::new(vec![value], NO_DIMENSIONS),
+        Scalar::Bool(value) => TensorData::new(vec![u64::from(value)], NO_DIMENSIONS),
+    }
+}
+
+fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
+    let number = match data.dtype() {
+        DType::I64 => data.iter::<i64>().next().map(Scalar::Int),
+        DType::U64 => data.iter::<u64>().next().map(Scalar::UInt),
+        DType::F64 => data.iter::<f64>().next().map(Scalar::Float),
+        _ => None,
+    };
+    number.ok_or_else(|| failed(format!("`{name}` is no number of a known kind")))
+}
+
+fn failed(error: impl Display) -> ExecError {
+    ExecError::Optimizer(error.to_string())
+}

@@ -1,0 +1,87 @@
+//! Parameters and what the optimizers remember, carried over, go on as if nothing had been.
+
+mod common;
+
+use std::collections::HashMap;
+
+use burn::optim::{AdamConfig, ModuleOptimizer};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use common::{DenseNet, batch, init};
+use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::net::{Cuts, NamedTensor, PararealNetwork};
+use parareal_kernels::Sgd;
+
+fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
+    tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
+}
+
+type AnyExecutor = Box<dyn Executor<DenseNet, CrossEntropy>>;
+
+/// A new executor, as another process would build it.
+fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> AnyExecutor {
+    let net = DenseNet::residual(vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]);
+    let cuts = Cuts::even(10, 3).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(seed, DType::F32)).unwrap();
+    match workers {
+        0 => {
+            Box::new(Sequential::new(network, CrossEntropy, optimizer, &Device::flex(), 1).unwrap())
+        }
+        _ => {
+            let mut placement = Placement::new(vec![Device::flex()], workers);
+            placement.threads = 1;
+            Box::new(Threads::new(network, CrossEntropy, optimizer, &placement).unwrap())
+        }
+    }
+}
+
+fn steps(executor: &mut AnyExecutor, from: u64, to: u64) {
+    for step in from..to {
+        let (input, labels): (Tensor<2>, _) = batch(step, 12, DType::F32);
+        executor.train_step(input, labels, 0.01).unwrap();
+    }
+}
+
+#[test]
+fn what_is_carried_over_goes_on_bit_for_bit() {
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3 }.into();
+    // Adam counts its steps: a number beside its tensors.
+    let adam = AdamConfig::new().init();
+    for (optimizer, fields) in [(sgd, 1), (adam, 2)] {
+        for [before, behind] in [[0, 0], [2, 2], [1, 3]] {
+            let mut whole = executor(1, &optimizer, before);
+            steps(&mut whole, 0, 3);
+            let weights = by_name(whole.named_tensors().unwrap());
+            let state = whole.optimizer_state().unwrap();
+            let tensors = state.iter().filter(|tensor| tensor.data.shape().rank() > 0);
+            assert_eq!(tensors.count(), fields * weights.len());
+            steps(&mut whole, 3, 6);
+
+            let mut resumed = executor(2, &optimizer, behind);
+            resumed.load(weights).unwrap();
+            resumed.load_optimizer_state(by_name(state)).unwrap();
+            steps(&mut resumed, 3, 6);
+            let expected = by_name(whole.named_tensors().unwrap());
+            let found = by_name(resumed.named_tensors().unwrap());
+            for (name, expected) in &expected {
+                assert_eq!(&found[name], expected, "{name}, {before} to {behind} workers");
+            }
+            let states = [&mut whole, &mut resumed].map(|e| by_name(e.optimizer_state().unwrap()));
+            assert_eq!(states[0], states[1]);
+        }
+    }
+}
+
+#[test]
+fn without_it_the_optimizers_start_anew() {
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 0.0 }.into();
+    let mut whole = executor(1, &sgd, 2);
+    assert!(whole.optimizer_state().unwrap().is_empty());
+    steps(&mut whole, 0, 3);
+    let weights = by_name(whole.named_tensors().unwrap());
+    steps(&mut whole, 3, 4);
+    let mut resumed = executor(1, &sgd, 2);
+    resumed.load(weights).unwrap();
+    steps(&mut resumed, 3, 4);
+    let [a, b] = [whole, resumed].map(|mut e| by_name(e.named_tensors().unwrap()));
+    assert!(a.iter().any(|(name, data)| &b[name] != data));
+}
