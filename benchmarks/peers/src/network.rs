@@ -37,14 +37,14 @@ impl Network {
         let net = net.with_coarse_units(Some(settings.coarse_units));
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4 }.into();
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
         let mut placement = Placement::new(vec![device.clone()], settings.workers);
         placement.threads = settings.threads / settings.workers;
         if let Some(units) = settings.keep {
             placement.recompute = true;
             placement.segment_units = units;
         }
-        let executor = Threads::new(network, CrossEntropy, &optimizer, &placement)?;
+        let executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
 
         let noise = Distribution::Normal(0.0, 1.0);
         let images = Tensor::random([settings.batch, 3, 32, 32], noise, &device);

@@ -38,7 +38,7 @@ impl Setting {
     fn new(net: &ResNet, cuts: &Cuts, workers: usize, threads: usize) -> Result<Self> {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 0.0 }.into();
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
         let mut placement = Placement::new(vec![device], workers);
         placement.threads = threads;
         let first = cuts.subnetworks() - ON_LAST;
@@ -50,7 +50,7 @@ impl Setting {
             plural(workers, "worker"),
             plural(threads, "thread")
         );
-        let executor = Threads::new(network, CrossEntropy, &optimizer, &placement)?;
+        let executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
         Ok(Self { name, executor, times: Vec::new() })
     }
 

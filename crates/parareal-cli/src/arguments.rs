@@ -21,8 +21,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Train a parareal ResNet; without any flag a small one, on built-in images, in minutes
     Train(Box<Train>),
-    /// Judge the last saved weights of a run by its test images
+    /// Judge saved weights of a run by its test images
     Eval(Eval),
+    /// Say what is in images of your own, by the weights of a run
+    Predict(Predict),
+    /// Write the weights of a run as one safetensors file
+    Export(Export),
+    /// Check or show the images of a data set
+    #[command(subcommand)]
+    Data(Data),
     /// Show how a network would be cut, what bridges its interfaces, and its parameters
     Plan(Plan),
 }
@@ -36,7 +43,8 @@ pub(crate) struct Train {
     /// Where settings left open come from: quick or paper [default: quick]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
-    /// Images to learn: shapes (built in) or mnist [default: shapes]
+    /// Images to learn: shapes (built in), mnist, cifar10, cifar100 or svhn
+    /// [default: shapes]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Folder in which each data set has a folder of its name; shapes needs none
@@ -48,6 +56,13 @@ pub(crate) struct Train {
     /// Take the first K test images, 0 for none [default: all]
     #[arg(long, value_name = "K")]
     limit_test: Option<usize>,
+    /// Set this share of the training images aside, and choose the best epoch by them instead of
+    /// by the test images [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    validation: Option<f64>,
+    /// Crop and mirror training images at random where that is usual: CIFAR's [default: true]
+    #[arg(long, value_name = "true|false")]
+    augment: Option<bool>,
     #[command(flatten)]
     network: Network,
     /// Passes over the training images [default: 6; paper: 200]
@@ -65,10 +80,30 @@ pub(crate) struct Train {
     /// Weight decay [default: 0.0005]
     #[arg(long, value_name = "W", help_heading = "Training", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
+    /// Look ahead along the momentum (Nesterov)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "true|false", help_heading = "Training")]
+    nesterov: Option<bool>,
+    /// What becomes of the learning rate: step (divided by ten at the milestones) or cosine
+    /// [default: step]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    schedule: Option<String>,
+    /// Epochs in which the learning rate first rises, or parts of one [default: 0]
+    #[arg(long, value_name = "E", help_heading = "Training", allow_negative_numbers = true)]
+    warmup_epochs: Option<f64>,
+    /// Spread this much of each label over all classes [default: 0]
+    #[arg(long, value_name = "S", help_heading = "Training", allow_negative_numbers = true)]
+    label_smoothing: Option<f64>,
+    /// Scale a gradient with a larger norm down to this one [default: never]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
+    clip_norm: Option<f64>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
     /// 90 % of the epochs; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
     milestones: Option<Milestones>,
+    /// Stop where E epochs in a row were no better than the best before them [default: never]
+    #[arg(long, value_name = "E", help_heading = "Training")]
+    patience: Option<usize>,
     /// Seed of the initial weights and of the order of the images [default: 1]
     #[arg(long, value_name = "S", help_heading = "Training")]
     seed: Option<u64>,
@@ -95,6 +130,17 @@ pub(crate) struct Train {
     /// Folder of the run, new or empty [default: a new one below runs/]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
+    /// Go on with the run in the folder of --output from its newest whole checkpoint, bit for bit;
+    /// flags of the machine and --epochs may be others than before
+    #[arg(long, requires = "output", help_heading = "Output")]
+    pub(crate) resume: bool,
+    /// Save a checkpoint every so many steps, 500, or minutes, 10m, and not only behind each
+    /// epoch [default: epoch]
+    #[arg(long, value_name = "K|Mm", help_heading = "Output")]
+    checkpoint_every: Option<String>,
+    /// Keep the last K checkpoints, and the one with the smallest test error [default: 2]
+    #[arg(long, value_name = "K", help_heading = "Output")]
+    keep_checkpoints: Option<usize>,
     /// Print the outcome as one JSON value on standard output
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -129,7 +175,10 @@ pub(crate) struct Eval {
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
     pub(crate) run: PathBuf,
-    /// Data set to judge by: shapes or mnist [default: the run's]
+    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    #[arg(long, value_name = "WHICH", default_value = "latest")]
+    pub(crate) checkpoint: String,
+    /// Data set to judge by [default: the run's]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Folder in which each data set has a folder of its name [default: the run's]
@@ -141,6 +190,72 @@ pub(crate) struct Eval {
     /// Print the result as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `predict`.
+#[derive(Args)]
+pub(crate) struct Predict {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: PathBuf,
+    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    #[arg(long, value_name = "WHICH", default_value = "latest")]
+    pub(crate) checkpoint: String,
+    /// PNG or JPEG files; they are scaled to the size that the network knows
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// Print the answers as one JSON value on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `export`.
+#[derive(Args)]
+pub(crate) struct Export {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// File to write, a new one
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) output: PathBuf,
+    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    #[arg(long, value_name = "WHICH", default_value = "latest")]
+    pub(crate) checkpoint: String,
+    /// Print what was written as one JSON value on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to do with a data set.
+#[derive(Subcommand)]
+pub(crate) enum Data {
+    /// Check the files of a data set, and count the images of each class
+    Check {
+        #[command(flatten)]
+        set: ImageFiles,
+        /// Print what was found as one JSON value on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw training images of each class, before and after they are changed at random
+    Show {
+        #[command(flatten)]
+        set: ImageFiles,
+        /// PNG file to write, a new one
+        #[arg(long, value_name = "FILE.png")]
+        output: PathBuf,
+    },
+}
+
+/// Which images, and where they are.
+#[derive(Args)]
+pub(crate) struct ImageFiles {
+    /// Data set: shapes, mnist, cifar10, cifar100 or svhn
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Folder in which each data set has a folder of its name; shapes needs none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Flags of `plan`.
@@ -213,18 +328,28 @@ impl Train {
             data_dir: self.data_dir,
             limit_train: self.limit_train,
             limit_test: self.limit_test,
+            validation: self.validation,
+            augment: self.augment,
             epochs: self.epochs,
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
+            nesterov: self.nesterov,
+            schedule: self.schedule,
             milestones: self.milestones.map(|milestones| milestones.0),
+            warmup_epochs: self.warmup_epochs,
+            label_smoothing: self.label_smoothing,
+            clip_norm: self.clip_norm,
+            patience: self.patience,
             seed: self.seed,
             executor: self.executor,
             device: (!self.device.is_empty()).then_some(self.device),
             workers: self.workers,
             threads: self.threads,
             recompute: self.recompute,
+            checkpoint_every: self.checkpoint_every,
+            keep_checkpoints: self.keep_checkpoints,
             ..self.network.settings()
         }
     }

@@ -1,8 +1,11 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use parareal_train::{Config, NetworkConfig, Outcome, Recipe, Run, Settings, TrainError, evaluate};
+use parareal_train::{
+    Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings,
+    TrainError, evaluate,
+};
 
-use crate::arguments::{Eval, Plan, Train};
+use crate::arguments::{Eval, Export, Plan, Predict, Train};
 use crate::output::{amount, count, duration, note, percent, result, table};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
@@ -10,13 +13,16 @@ use crate::{Ending, interrupt, plan as show};
 pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, TrainError> {
     let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
     let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
-    let config = Config::resolve(arguments.settings().or(file))?;
+    let resumed = output.clone().filter(|_| arguments.resume);
+    let settings = arguments.settings().or(file);
     let stop = interrupt::watch();
-    let run = Run::prepare(config, output)?;
+    let run = match resumed {
+        Some(folder) => Run::resume(&folder, settings)?,
+        None => Run::prepare(Config::resolve(settings)?, output)?,
+    };
     introduce(&run);
 
-    let config = run.config();
-    let mut progress = Progress::new(config.epochs, run.steps_per_epoch(), config.batch_size);
+    let mut progress = Progress::new(&run);
     let outcome = run.train(&mut progress, &stop);
     progress.end();
     let outcome = outcome?;
@@ -29,18 +35,54 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, TrainError> {
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, TrainError> {
     let (run, json) = (arguments.run.clone(), arguments.json);
-    let evaluation = evaluate(&run, arguments.settings())?;
+    let which = arguments.checkpoint.parse()?;
+    let evaluation = evaluate(&run, which, arguments.settings())?;
     if json {
         result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"));
     } else {
         result(&format!(
-            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong)",
+            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 {}",
             evaluation.epoch,
             evaluation.step,
             evaluation.test_loss,
             percent(evaluation.test_error),
             evaluation.wrong,
             evaluation.images,
+            percent(evaluation.test_top5_error),
+        ));
+    }
+    Ok(Ending::Done)
+}
+
+pub(crate) fn predict(arguments: Predict) -> Result<Ending, TrainError> {
+    let mut predictor = Predictor::open(&arguments.run, arguments.checkpoint.parse()?)?;
+    let predictions = arguments.images.iter().map(|path| predictor.predict(path));
+    let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
+    if arguments.json {
+        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"));
+        return Ok(Ending::Done);
+    }
+    for Prediction { path, answers } in predictions {
+        let answers = answers
+            .iter()
+            .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
+        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")));
+    }
+    Ok(Ending::Done)
+}
+
+pub(crate) fn export(arguments: Export) -> Result<Ending, TrainError> {
+    let which = arguments.checkpoint.parse()?;
+    let exported = parareal_train::export(&arguments.run, which, &arguments.output)?;
+    if arguments.json {
+        result(&serde_json::to_string(&exported).expect("numbers and names are JSON"));
+    } else {
+        note(&format!(
+            "{}: {} of step {}, {}B",
+            exported.path.display(),
+            count(exported.tensors, "tensor"),
+            exported.step,
+            amount(exported.bytes),
         ));
     }
     Ok(Ending::Done)
@@ -92,13 +134,20 @@ fn introduce(run: &Run) {
         count(run.steps_per_epoch(), "step"),
     ));
     note(&format!("output {}", run.output().display()));
+    if run.steps_done() > 0 {
+        note(&format!("goes on behind step {}", run.steps_done()));
+    }
+    run.notes().iter().for_each(|remark| note(&format!("note: {remark}")));
 }
 
 /// Says what came of it.
 fn conclude(outcome: &Outcome) {
     if outcome.interrupted {
         let step = outcome.steps;
-        note(&format!("stopped behind step {step}; the weights are saved"));
+        let folder = outcome.output.display();
+        note(&format!(
+            "stopped behind step {step}; `parareal train --resume --output {folder}` goes on"
+        ));
     }
     let mut told = Vec::new();
     match (outcome.test_error, outcome.train_error) {
@@ -120,5 +169,6 @@ fn conclude(outcome: &Outcome) {
         }
         note(&table(&rows));
     }
+    outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
 }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod data;
 mod interrupt;
 mod output;
 mod plan;
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
     let ending = match arguments.command {
         Command::Train(arguments) => commands::train(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
+        Command::Predict(arguments) => commands::predict(arguments),
+        Command::Export(arguments) => commands::export(arguments),
+        Command::Data(command) => data::run(command),
         Command::Plan(arguments) => commands::plan(arguments),
     };
     match ending {

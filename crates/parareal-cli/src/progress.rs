@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use parareal_train::{EpochRecord, Observer, StepRecord};
+use parareal_train::{EpochRecord, Observer, Run, StepRecord};
 
 use crate::output::{duration, note, percent};
 
@@ -18,6 +18,8 @@ pub(crate) struct Progress {
     epochs: usize,
     steps: usize,
     images_per_step: usize,
+    /// Steps that were taken before.
+    before: usize,
     begun: Instant,
     /// Loss and error, averaged over the last ten steps or so.
     recent: Option<[f64; 2]>,
@@ -30,7 +32,9 @@ enum Shown {
 }
 
 impl Progress {
-    pub(crate) fn new(epochs: usize, steps: usize, images_per_step: usize) -> Self {
+    pub(crate) fn new(run: &Run) -> Self {
+        let (epochs, steps) = (run.config().epochs, run.steps_per_epoch());
+        let (images_per_step, before) = (run.config().batch_size, run.steps_done());
         let shown = if io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr_with_hz(10);
             let bar = ProgressBar::with_draw_target(Some((epochs * steps) as u64), target);
@@ -40,7 +44,8 @@ impl Progress {
         } else {
             Shown::Lines { last: Instant::now() }
         };
-        Self { epochs, steps, images_per_step, begun: Instant::now(), recent: None, shown }
+        let begun = Instant::now();
+        Self { epochs, steps, images_per_step, before, begun, recent: None, shown }
     }
 
     /// Takes the live line away.
@@ -56,8 +61,8 @@ impl Progress {
         let recent = [0, 1].map(|value| 0.9 * recent[value] + 0.1 * now[value]);
         self.recent = Some(recent);
         let passed = self.begun.elapsed().as_secs_f64();
-        let done = record.step as f64;
-        let left = passed / done * ((self.epochs * self.steps) as f64 - done);
+        let done = (record.step - self.before) as f64;
+        let left = passed / done * (self.epochs * self.steps).saturating_sub(record.step) as f64;
         format!(
             "epoch {}/{}  step {}/{}  loss {:.4}  error {}  {:.0} images/s  {} left",
             record.epoch,
@@ -98,8 +103,12 @@ impl Observer for Progress {
             }
             _ => String::new(),
         };
+        let chosen_by = match record.validation_error {
+            Some(error) => format!("  validation error {}", percent(error)),
+            None => String::new(),
+        };
         let line = format!(
-            "epoch {}/{}: train loss {:.4}  error {}{test}  {}",
+            "epoch {}/{}: train loss {:.4}  error {}{chosen_by}{test}  {}",
             record.epoch,
             self.epochs,
             record.train_loss,

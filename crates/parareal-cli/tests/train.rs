@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{TINY, errors, json, metrics, parareal, train};
+use common::{TINY, checkpoints, errors, json, metrics, parareal, train};
 use serde_json::Value;
 
 fn assert_close(a: &Value, b: &Value, tolerance: f64) {
@@ -78,12 +78,7 @@ fn the_last_two_weights_are_kept_and_damage_is_named() {
     for (rate, expected) in rates.zip(expected) {
         assert_close(&rate, &Value::from(expected), 1e-12);
     }
-    let mut saved: Vec<_> = fs::read_dir(run.join("checkpoints"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    saved.sort();
-    assert_eq!(saved, ["step-00000004", "step-00000006"]);
+    assert_eq!(checkpoints(&run), ["step-00000004", "step-00000006"]);
 
     let judge = || parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10"]);
     assert_eq!(judge().status.code(), Some(0));

@@ -98,6 +98,12 @@ impl<'a> Batches<'a> {
         })
     }
 
+    /// Leaves out the next batches, at most all that are left.
+    pub fn skip_batches(&mut self, count: usize) {
+        let images = count.saturating_mul(self.batch_size);
+        self.next = self.next.saturating_add(images).min(self.set.len());
+    }
+
     /// The index in the set of the image at a position of this pass.
     fn index(&self, position: usize) -> usize {
         match &self.order {

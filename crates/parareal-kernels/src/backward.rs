@@ -26,7 +26,7 @@ use crate::parts::{Part, each_part};
 use crate::phase::{PackBackward, Phase};
 use crate::product::{Ahead, Grid, Place, Window, correlate};
 use crate::tile::tile_width;
-use crate::winograd::{self, Room};
+use crate::winograd::{self, GatherKernels, Scratch};
 
 /// What is asked of the backward pass.
 #[derive(Clone, Copy, Debug)]
@@ -120,21 +120,21 @@ impl Convolution<'_> {
             gradients.input = delta;
         }
         if wanted.weight {
-            gradients.weight = Some(self.unpack(parts.into_iter().map(|part| part.weight)));
+            let parts: Vec<_> = parts.into_iter().map(|part| part.weight).collect();
+            gradients.weight = Some(self.unpack(level, &parts));
         }
         gradients
     }
 
     /// The sum over parts, in the layout of the kernel.
-    fn unpack(&self, parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    fn unpack(&self, level: SimdLevel, parts: &[Vec<f32>]) -> Vec<f32> {
         let Geometry { from, to, kernel, .. } = self.geometry;
-        let sum = parts.reduce(|mut sum, part| {
-            sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
-            sum
-        });
-        let sum = sum.unwrap_or_default();
-        if self.geometry.is_minimal() {
-            return winograd::gather_kernels(&sum, from, to);
+        if self.geometry.uses_winograd() {
+            return level.run(GatherKernels { parts, from, to });
+        }
+        let mut sum = vec![0.0; parts.first().map_or(0, Vec::len)];
+        for part in parts {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
         let padded = sum.len() / self.geometry.depth();
         let mut weight = vec![0.0; self.geometry.weight_len()];
@@ -184,7 +184,7 @@ impl WithSimd for Backward<'_> {
         let geometry = self.convolution.geometry;
         let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
         let weight = match self.weight {
-            true if geometry.is_minimal() => winograd::spread_len(geometry.from, padded),
+            true if geometry.uses_winograd() => winograd::spread_len(geometry.from, padded),
             true => geometry.depth() * padded,
             false => 0,
         };
@@ -258,7 +258,7 @@ impl Backward<'_> {
             Delta::Passing => unreachable!("it is kept where a kernel has several places"),
         };
         let mut framed = vec![0.0; if kept.is_some() { framed_rows * framed_row } else { 0 }];
-        let mut room = Room::default();
+        let mut scratch = Scratch::default();
         for image in self.part.start..self.part.end {
             let gradient = &self.gradient[image * size..][..size];
             // SAFETY: the grids are made for this; these images belong to this part alone.
@@ -267,12 +267,13 @@ impl Backward<'_> {
                     self.convolution.fill_grid(simd, image, &mut grid);
                     let row = self.convolution.grid_row();
                     let grid = Grid { values: &grid, row, channels: from };
-                    let (window, to) = (self.convolution.window(), done.weight.as_mut_ptr());
-                    if geometry.is_minimal() {
+                    let (window, to) = (self.convolution.window(), &mut done.weight);
+                    if geometry.uses_winograd() {
                         let gradient = Grid { values: gradient, row: columns * channels, channels };
-                        winograd::correlate(simd, grid, window, gradient, padded, to, &mut room);
+                        winograd::correlate(simd, grid, window, gradient, padded, to, &mut scratch);
                     } else {
-                        let gradient = widen(gradient, channels, padded, &mut filled);
+                        let (gradient, to) =
+                            (widen(gradient, channels, padded, &mut filled), to.as_mut_ptr());
                         correlate(simd, grid, window, gradient, channels, padded, to);
                     }
                 }
@@ -298,7 +299,7 @@ impl Backward<'_> {
                         let values = &framed[row * framed_row + column * channels..];
                         let grid = Grid { values, row: framed_row, channels };
                         let window = Window { rows, columns, kernel: *kernel, stride: 1 };
-                        packed.convolve(simd, grid, window, place, &mut room);
+                        packed.convolve(simd, grid, window, place, &mut scratch);
                     }
                     let input = input[image * input_size..][..input_size].as_ptr();
                     self.mask(simd, input, to, height * width, &mut done.sums);
@@ -349,7 +350,7 @@ pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
     let grid = Grid { values: gradient, row: 0, channels };
     let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
     // SAFETY: as the caller promises.
-    unsafe { packed.convolve(simd, grid, window, place, &mut Room::default()) };
+    unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
 }
 
 /// Zeros for pixels that no output sees.

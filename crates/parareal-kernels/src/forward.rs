@@ -8,9 +8,9 @@ use crate::geometry::Geometry;
 use crate::kernel::Kernel;
 use crate::memory::{Target, written_by};
 use crate::parts::{Part, each_part};
-use crate::product::{Ahead, Grid, Panels, Place, Window};
+use crate::product::{Ahead, Grid, Place, Window};
 use crate::statistics::Moments;
-use crate::winograd::{Filter, Room};
+use crate::winograd::Scratch;
 
 /// Numbers of a block of pixels that is activated at once: about half of a first cache.
 const BLOCK: usize = 4096;
@@ -150,12 +150,8 @@ impl WithSimd for PackForward<'_> {
             let (place, channel) = (step / from, step % from);
             [channel * places + place, from * places]
         };
-        match self.geometry.is_minimal() {
-            true => Kernel::Minimal(Filter::pack(simd, from, to, self.weight, place)),
-            false => {
-                Kernel::Plain(Panels::pack::<S>(self.geometry.depth(), to, self.weight, place))
-            }
-        }
+        let winograd = self.geometry.uses_winograd();
+        Kernel::pack(simd, winograd, places, [from, to], self.weight, place)
     }
 }
 
@@ -198,7 +194,7 @@ impl Forward<'_> {
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from);
         let mut activated = vec![0.0; block * from];
-        let mut room = Room::default();
+        let mut scratch = Scratch::default();
         let end = self.part.end * geometry.input_pixels();
         let mut pixel = self.part.start * geometry.input_pixels();
         while pixel < end {
@@ -215,7 +211,7 @@ impl Forward<'_> {
                     let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
                     place.ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
                 }
-                self.kernel.convolve(simd, grid, window, place, &mut room);
+                self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
                     moments.see(simd, to, pixels);
                 }
@@ -229,7 +225,7 @@ impl Forward<'_> {
     fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
-        let mut room = Room::default();
+        let mut scratch = Scratch::default();
         let size = geometry.output_pixels() * geometry.to;
         for image in self.part.start..self.part.end {
             // SAFETY: the grid is made for this; these images belong to this part alone.
@@ -241,7 +237,7 @@ impl Forward<'_> {
                 let add = self.residual(image * size);
                 let window = self.convolution.window();
                 let place = Place::dense(to, window.columns, geometry.to, add);
-                self.kernel.convolve(simd, grid, window, place, &mut room);
+                self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
                     moments.see(simd, to, geometry.output_pixels());
                 }

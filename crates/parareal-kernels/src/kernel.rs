@@ -3,16 +3,34 @@
 use pulp::Simd;
 
 use crate::product::{Grid, Panels, Place, Window, convolve};
-use crate::winograd::{Filter, Room};
+use crate::winograd::{Filter, Scratch};
 
 pub(crate) enum Kernel {
     /// As it is.
     Plain(Panels),
     /// For tiles of 2×2 output pixels.
-    Minimal(Filter),
+    Winograd(Filter),
 }
 
 impl Kernel {
+    /// Packs a kernel of so many places and channels, for Winograd's tiles or not: `column` at
+    /// `step`, that is `[place, from]`, is `weight[first + column · stride]`, with
+    /// `[first, stride] = place(step)`.
+    #[inline(always)]
+    pub(crate) fn pack<S: Simd>(
+        simd: S,
+        winograd: bool,
+        places: usize,
+        [from, to]: [usize; 2],
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
+    ) -> Self {
+        match winograd {
+            true => Self::Winograd(Filter::pack(simd, from, to, weight, place)),
+            false => Self::Plain(Panels::pack::<S>(places * from, to, weight, place)),
+        }
+    }
+
     /// `to = add + grid * kernel`.
     ///
     /// # Safety
@@ -26,13 +44,13 @@ impl Kernel {
         grid: Grid<'_>,
         window: Window,
         place: Place,
-        room: &mut Room,
+        scratch: &mut Scratch,
     ) {
         // SAFETY: as the caller promises.
         unsafe {
             match self {
                 Self::Plain(panels) => convolve(simd, grid, window, panels, place),
-                Self::Minimal(filter) => filter.convolve(simd, grid, window, place, room),
+                Self::Winograd(filter) => filter.convolve(simd, grid, window, place, scratch),
             }
         }
     }

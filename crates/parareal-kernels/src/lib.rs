@@ -11,7 +11,9 @@
 //!
 //! Tensors are `[batch, height, width, channels]`: pixel by pixel, a convolution is a matrix
 //! product of what lies in memory (the module `product`), sums over pixels are sums of vectors,
-//! and forward pass, input gradient and weight gradient are the same few loops (`tile`).
+//! and forward pass, input gradient and weight gradient are the same few loops (`tile`). 3×3
+//! convolutions without a stride take fewer multiplications (`winograd`): there an infinite input
+//! also reaches the pixels beside those that see it. [`Sgd`] updates parameters in one pass.
 //!
 //! Every function falls back to Burn's own operations where backend, precision or shapes ask for
 //! it, or the environment variable `PARAREAL_KERNELS` is `composed`. The instructions are chosen when
@@ -56,7 +58,6 @@ mod parts;
 mod phase;
 mod product;
 mod root;
-
 mod sgd;
 mod simd;
 mod statistics;

@@ -4,8 +4,6 @@ use pulp::{Simd, WithSimd};
 
 use crate::geometry::Geometry;
 use crate::kernel::Kernel;
-use crate::product::Panels;
-use crate::winograd::Filter;
 
 /// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
 /// `first` on. The same places of the kernel have seen them.
@@ -67,11 +65,9 @@ impl WithSimd for PackBackward<'_> {
                         .map(|axis| lowest[axis] + stride * (places[axis] - 1 - turned[axis]));
                     [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
                 };
-                let depth = places[0] * places[1] * to;
-                let packed = (depth > 0).then(|| match geometry.is_minimal() {
-                    true => Kernel::Minimal(Filter::pack(simd, to, from, self.weight, place)),
-                    false => Kernel::Plain(Panels::pack::<S>(depth, from, self.weight, place)),
-                });
+                let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
+                let packed = (count > 0)
+                    .then(|| Kernel::pack(simd, winograd, count, [to, from], self.weight, place));
                 Phase { first, start, kernel: places, packed }
             })
             .collect()

@@ -6,9 +6,10 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients as Collected;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+
+use crate::operand::Primitive;
 
 /// The end of a graph, to be differentiated along a cotangent that comes later.
 ///
@@ -60,7 +61,7 @@ impl<const D: usize> Root<D> {
     /// `None` where no graph leads here, so that there is nothing to differentiate.
     ///
     /// # Panics
-    /// Where the cotangent differs from the output in shape, precision or device.
+    /// Where the cotangent differs from the output in shape, precision or device, or is in a graph.
     pub fn pull_back(self, cotangent: Tensor<D>) -> Option<Gradients> {
         match self.0 {
             Kind::Constant => None,
@@ -77,8 +78,6 @@ impl<const D: usize> Root<D> {
         }
     }
 }
-
-type Primitive = FloatTensor<Flex>;
 
 /// Where the cotangent is left for the backward pass.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +103,6 @@ impl Backward<Flex, 1> for Seed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::DType;
 
     #[test]
     fn products_with_the_jacobian_are_the_sums_gradient() {

@@ -6,16 +6,17 @@ use burn::tensor::{Device, Tensor};
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::operand::{Primitive, is_fused, one_after_the_other, slice_mut};
+use crate::operand::{Primitive, is_fused, one_after_the_other, slice, slice_mut};
 
 /// Stochastic gradient descent with PyTorch's conventions:
 ///
 /// ```text
-/// v ← momentum · v + gradient + weight_decay · parameter      v starts from zero
-/// parameter ← parameter - learning_rate · v
+/// g = gradient + weight_decay · parameter
+/// v ← momentum · v + g                                  v starts from zero
+/// parameter ← parameter - learning_rate · v             with Nesterov: · (g + momentum · v)
 /// ```
 ///
-/// On Burn's CPU backend with 32-bit floats both lines are one pass over the parameter, in the
+/// On Burn's CPU backend with 32-bit floats all of it is one pass over the parameter, in the
 /// memory that it and `v` are in where nobody else holds them; elsewhere they are made of Burn's
 /// operations.
 ///
@@ -23,7 +24,8 @@ use crate::operand::{Primitive, is_fused, one_after_the_other, slice_mut};
 /// use burn::optim::ModuleOptimizer;
 /// use parareal_kernels::Sgd;
 ///
-/// let optimizer: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 5e-4 }.into();
+/// let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+/// let optimizer: ModuleOptimizer = sgd.into();
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sgd {
@@ -31,6 +33,8 @@ pub struct Sgd {
     pub momentum: f64,
     /// How much of a parameter is added to its gradient.
     pub weight_decay: f64,
+    /// Whether a step looks ahead along the momentum.
+    pub nesterov: bool,
 }
 
 /// What [`Sgd`] remembers of a parameter.
@@ -63,7 +67,10 @@ impl Optimizer for Sgd {
         state: Option<SgdState<D>>,
     ) -> (Tensor<D>, Option<SgdState<D>>) {
         let velocity = state.map(|state| state.velocity);
-        let fits = |tensor: &Tensor<D>| is_fused(tensor) && tensor.dims() == parameter.dims();
+        let fits = |tensor: &Tensor<D>| {
+            let outside = !tensor.device().is_autodiff();
+            outside && is_fused(tensor) && tensor.dims() == parameter.dims()
+        };
         let is_fused = [&parameter, &gradient].into_iter().chain(&velocity).all(fits);
         let (parameter, velocity) = match is_fused {
             true => self.fused(learning_rate, parameter, gradient, velocity),
@@ -90,10 +97,14 @@ impl Sgd {
             false => gradient,
         };
         let velocity = match velocity {
-            Some(velocity) => velocity.mul_scalar(self.momentum) + gradient,
-            None => gradient,
+            Some(velocity) => velocity.mul_scalar(self.momentum) + gradient.clone(),
+            None => gradient.clone(),
         };
-        (parameter - velocity.clone().mul_scalar(learning_rate), velocity)
+        let step = match self.nesterov {
+            true => gradient + velocity.clone().mul_scalar(self.momentum),
+            false => velocity.clone(),
+        };
+        (parameter - step.mul_scalar(learning_rate), velocity)
     }
 
     fn fused<const D: usize>(
@@ -103,19 +114,25 @@ impl Sgd {
         gradient: Tensor<D>,
         velocity: Option<Tensor<D>>,
     ) -> (Tensor<D>, Tensor<D>) {
-        let mut parameter = values(parameter);
-        let mut gradient = values(gradient);
-        let mut velocity = velocity.map(values);
-        SimdLevel::current().run(Update {
-            momentum: self.momentum as f32,
-            weight_decay: self.weight_decay as f32,
-            learning_rate: learning_rate as f32,
-            parameter: slice_mut(&mut parameter),
-            gradient: slice_mut(&mut gradient),
-            velocity: velocity.as_mut().map(slice_mut),
-        });
-        // Without a velocity the gradient has become the first one.
-        (tensor(parameter), tensor(velocity.unwrap_or(gradient)))
+        let [momentum, weight_decay] = [self.momentum, self.weight_decay].map(|value| value as f32);
+        let ahead = self.nesterov.then_some(momentum);
+        let rule = Rule { momentum, weight_decay, learning_rate: learning_rate as f32, ahead };
+        let (mut parameter, mut gradient) = (values(parameter), values(gradient));
+        let (level, changed) = (SimdLevel::current(), slice_mut(&mut parameter));
+        let velocity = match velocity.map(values) {
+            Some(mut kept) => {
+                let (gradient, velocity) = (slice(&gradient), slice_mut(&mut kept));
+                level.run(Next { rule, parameter: changed, gradient, velocity });
+                kept
+            }
+            // The gradient becomes the first velocity.
+            None => {
+                let velocity = slice_mut(&mut gradient);
+                level.run(First { rule, parameter: changed, velocity });
+                gradient
+            }
+        };
+        (tensor(parameter), tensor(velocity))
     }
 }
 
@@ -128,31 +145,62 @@ fn tensor<const D: usize>(primitive: Primitive) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(primitive)
 }
 
-struct Update<'a> {
+#[derive(Clone, Copy)]
+struct Rule {
     momentum: f32,
     weight_decay: f32,
     learning_rate: f32,
-    parameter: &'a mut [f32],
-    gradient: &'a mut [f32],
-    velocity: Option<&'a mut [f32]>,
+    /// The momentum, for a step that looks ahead along it.
+    ahead: Option<f32>,
 }
 
-impl WithSimd for Update<'_> {
+/// A step behind the first. The loops are plain: within [`SimdLevel::run`] the compiler makes
+/// vector instructions of them, and memory is what they wait for.
+struct Next<'a> {
+    rule: Rule,
+    parameter: &'a mut [f32],
+    gradient: &'a [f32],
+    velocity: &'a mut [f32],
+}
+
+impl WithSimd for Next<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { momentum, weight_decay, learning_rate, parameter, gradient, velocity } = self;
-        let pairs = parameter.iter_mut().zip(gradient);
-        match velocity {
-            Some(velocity) => pairs.zip(velocity).for_each(|((parameter, gradient), velocity)| {
-                *velocity = momentum * *velocity + (*gradient + weight_decay * *parameter);
+        let Rule { momentum, weight_decay, learning_rate, ahead } = self.rule;
+        let all = self.parameter.iter_mut().zip(self.gradient).zip(self.velocity);
+        match ahead {
+            None => all.for_each(|((parameter, gradient), velocity)| {
+                *velocity = momentum * *velocity + (gradient + weight_decay * *parameter);
                 *parameter -= learning_rate * *velocity;
             }),
-            None => pairs.for_each(|(parameter, gradient)| {
-                *gradient += weight_decay * *parameter;
-                *parameter -= learning_rate * *gradient;
+            Some(ahead) => all.for_each(|((parameter, gradient), velocity)| {
+                let g = gradient + weight_decay * *parameter;
+                *velocity = momentum * *velocity + g;
+                *parameter -= learning_rate * (g + ahead * *velocity);
             }),
+        }
+    }
+}
+
+/// The first step: the velocity starts as the gradient.
+struct First<'a> {
+    rule: Rule,
+    parameter: &'a mut [f32],
+    velocity: &'a mut [f32],
+}
+
+impl WithSimd for First<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Rule { weight_decay, learning_rate, ahead, .. } = self.rule;
+        let length = 1.0 + ahead.unwrap_or(0.0);
+        for (parameter, velocity) in self.parameter.iter_mut().zip(self.velocity) {
+            *velocity += weight_decay * *parameter;
+            *parameter -= learning_rate * (length * *velocity);
         }
     }
 }
@@ -163,8 +211,10 @@ mod tests {
 
     use super::*;
 
+    /// Several vectors of them, and some more.
     fn numbers(values: [f64; 5], dtype: DType) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [5]), (&Device::flex(), dtype))
+        let values: Vec<f64> = values.into_iter().cycle().take(37).collect();
+        Tensor::from_data(TensorData::new(values, [37]), (&Device::flex(), dtype))
     }
 
     fn doubles(tensor: Tensor<1>) -> Vec<f64> {
@@ -173,20 +223,27 @@ mod tests {
 
     #[test]
     fn three_steps_are_those_of_the_formula() {
-        let sgd = Sgd { momentum: 0.9, weight_decay: 0.01 };
+        for nesterov in [false, true] {
+            three_steps(Sgd { momentum: 0.9, weight_decay: 0.01, nesterov });
+        }
+    }
+
+    fn three_steps(sgd: Sgd) {
         let start = [1.0, -2.0, 0.5, 0.0, 3.0];
         let gradients = [[0.5, -1.0, 0.0, 2.0, -0.25], [1.0, 1.0, -1.0, 0.5, 0.0], [0.0; 5]];
         let (mut parameter, mut velocity) = (start, [0.0; 5]);
         for (gradient, index) in gradients.iter().flat_map(|g| g.iter().zip(0..5)) {
-            velocity[index] = 0.9 * velocity[index] + gradient + 0.01 * parameter[index];
-            parameter[index] -= 0.1 * velocity[index];
+            let g = gradient + 0.01 * parameter[index];
+            velocity[index] = 0.9 * velocity[index] + g;
+            let ahead = if sgd.nesterov { g + 0.9 * velocity[index] } else { velocity[index] };
+            parameter[index] -= 0.1 * ahead;
         }
         for (dtype, precision) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
             let (mut found, mut state) = (numbers(start, dtype), None);
             for gradient in gradients {
                 (found, state) = sgd.step(0.1, found, numbers(gradient, dtype), state);
             }
-            for (found, expected) in doubles(found).into_iter().zip(parameter) {
+            for (found, expected) in doubles(found).into_iter().zip(parameter.into_iter().cycle()) {
                 assert!((found - expected).abs() <= precision, "{found}, not {expected}");
             }
         }
@@ -194,19 +251,19 @@ mod tests {
 
     #[test]
     fn without_momentum_nothing_is_remembered() {
-        let sgd = Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let sgd = Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false };
         let ones = || numbers([1.0; 5], DType::F32);
         let (parameter, state) = sgd.step(0.5, ones(), ones(), None);
         assert!(state.is_none());
-        assert_eq!(doubles(parameter), [0.5; 5]);
+        assert_eq!(doubles(parameter), [0.5; 37]);
     }
 
     #[test]
     fn a_parameter_that_others_hold_stays_as_it_was() {
-        let sgd = Sgd { momentum: 0.9, weight_decay: 0.0 };
+        let sgd = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false };
         let held = numbers([1.0; 5], DType::F32);
         let (changed, _) = sgd.step(0.5, held.clone(), held.clone(), None);
-        assert_eq!(doubles(held), [1.0; 5]);
-        assert_eq!(doubles(changed), [0.5; 5]);
+        assert_eq!(doubles(held), [1.0; 37]);
+        assert_eq!(doubles(changed), [0.5; 37]);
     }
 }

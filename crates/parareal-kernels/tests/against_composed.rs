@@ -231,18 +231,18 @@ fn either_gradient_can_be_asked_for_alone() {
 
 #[test]
 fn sums_are_split_alike_every_time_and_agree_for_any_number_of_threads() {
-    let case = Case {
-        batch: 3,
-        size: [9, 9],
-        from: 20,
-        to: 12,
-        kernel: 3,
-        stride: 1,
-        padding: 1,
-        normalized: true,
-        of_batch: true,
-        residual: false,
-    };
+    // By tiles of products, and by Winograd's with a panel that is not full.
+    for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
+        let (batch, kernel, stride, padding) = (3, 3, 1, 1);
+        let (normalized, of_batch, residual) = (true, true, false);
+        #[rustfmt::skip]
+        split_alike(Case {
+            batch, size, from, to, kernel, stride, padding, normalized, of_batch, residual,
+        });
+    }
+}
+
+fn split_alike(case: Case) {
     let values = case.values();
     let on_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

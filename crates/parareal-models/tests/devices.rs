@@ -39,9 +39,10 @@ fn agree_when_spread_over(devices: [Device; 2]) {
     let cuts = net.default_cuts(3).unwrap();
     let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
     let cpu = Device::flex();
-    let mut sequential = Sequential::new(build(), CrossEntropy, &sgd(), &cpu, 1).unwrap();
+    let mut sequential =
+        Sequential::new(build(), CrossEntropy::default(), &sgd(), &cpu, 1).unwrap();
     let placement = Placement::new(devices.to_vec(), 2);
-    let mut threads = Threads::new(build(), CrossEntropy, &sgd(), &placement).unwrap();
+    let mut threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
 
     let images = init(2, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
     let labels: Tensor<1, Int> = Tensor::from_data(TensorData::new(vec![1i64, 3, 5, 7], [4]), &cpu);

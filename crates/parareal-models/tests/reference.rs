@@ -137,11 +137,13 @@ fn check_all(dtype: DType, tolerance: f64) {
         let name = path.file_stem().unwrap().to_string_lossy();
         let device = Device::flex();
         let network = fixture.network(dtype);
-        let mut sequential = Sequential::new(network, CrossEntropy, &sgd(), &device, 1).unwrap();
+        let mut sequential =
+            Sequential::new(network, CrossEntropy::default(), &sgd(), &device, 1).unwrap();
         fixture.check(&mut sequential, dtype, tolerance, &format!("{name}, sequential"));
         let placement = Placement::new(vec![device], fixture.cuts.subnetworks());
         let network = fixture.network(dtype);
-        let mut threads = Threads::new(network, CrossEntropy, &sgd(), &placement).unwrap();
+        let mut threads =
+            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
         fixture.check(&mut threads, dtype, tolerance, &format!("{name}, threads"));
     }
 }

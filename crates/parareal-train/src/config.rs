@@ -1,13 +1,18 @@
 //! The complete configuration of a run.
 
+use std::path::Path;
+
 use burn::optim::ModuleOptimizer;
+use parareal::exec::CrossEntropy;
 use parareal::net::Cuts;
-use parareal_data::{DatasetName, LoadOptions};
+use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::network::{NetworkConfig, cuts_text};
-use crate::{DeviceName, ExecutorKind, Recipe, Settings, TrainError};
+use crate::{
+    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, Recipe, Settings, TrainError,
+};
 
 /// Everything that a run depends on, looked over and without gaps.
 #[derive(Clone, Debug)]
@@ -16,20 +21,26 @@ pub struct Config {
     pub dataset: DatasetName,
     /// Where it is, and how much of it is taken.
     pub load: LoadOptions,
+    /// The share of the training images that is set aside to choose by.
+    pub validation: f64,
+    /// Whether training images are changed at random as is usual for the data set.
+    pub augment: bool,
     /// The network and its cuts.
     pub network: NetworkConfig,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images of a step.
     pub batch_size: usize,
-    /// Learning rate at the start.
-    pub learning_rate: f64,
-    /// Momentum.
-    pub momentum: f64,
-    /// Weight decay.
-    pub weight_decay: f64,
-    /// Epochs after which the learning rate is divided by ten, in order.
+    /// The learning rate, and what becomes of it.
+    pub learning_rate: LearningRate,
+    /// Epochs after which it is divided by ten where it falls in steps, in order.
     pub milestones: Vec<usize>,
+    /// The optimizer.
+    pub sgd: Sgd,
+    /// The loss.
+    pub loss: CrossEntropy,
+    /// The largest norm of the gradient of all parameters together.
+    pub clip_norm: Option<f64>,
     /// Seed of the initial weights and of the order of the images.
     pub seed: u64,
     /// How a step is run.
@@ -43,7 +54,28 @@ pub struct Config {
     /// Units for each state that is kept for the backward pass, where the rest is computed again; 0
     /// for [`Self::kept_units`] to choose.
     pub recompute: Option<usize>,
+    /// Epochs without a new best that a run goes on for.
+    pub patience: Option<usize>,
+    /// When checkpoints are saved besides the end of an epoch.
+    pub checkpoint_every: CheckpointEvery,
+    /// Checkpoints that are kept besides the best, at least one.
+    pub keep_checkpoints: usize,
 }
+
+/// What may be otherwise when a run goes on: where and how it is computed, and for how long.
+const CHANGEABLE: &[&str] = &[
+    "data-dir",
+    "epochs",
+    "milestones",
+    "executor",
+    "device",
+    "workers",
+    "threads",
+    "recompute",
+    "patience",
+    "checkpoint-every",
+    "keep-checkpoints",
+];
 
 impl Config {
     /// Completes settings from their recipe and looks them over.
@@ -72,6 +104,15 @@ impl Config {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
             return Err(TrainError::setting("recompute", "set", expected));
         }
+        let (epochs, milestones) = (given(s.epochs), given(s.milestones));
+        let decay = match given(s.schedule).as_str() {
+            "step" => Decay::Step(milestones.clone()),
+            "cosine" => Decay::Cosine,
+            other => {
+                let found = format!("`{other}`");
+                return Err(TrainError::setting("schedule", found, "it is step or cosine"));
+            }
+        };
         let config = Self {
             dataset,
             load: LoadOptions {
@@ -79,21 +120,72 @@ impl Config {
                 limit_train: s.limit_train,
                 limit_test: s.limit_test,
             },
+            validation: given(s.validation),
+            augment: given(s.augment),
             network,
-            epochs: given(s.epochs),
+            epochs,
             batch_size: given(s.batch_size),
-            learning_rate: given(s.learning_rate),
-            momentum: given(s.momentum),
-            weight_decay: given(s.weight_decay),
-            milestones: given(s.milestones),
+            learning_rate: LearningRate {
+                base: given(s.learning_rate),
+                decay,
+                warmup_epochs: given(s.warmup_epochs),
+                epochs,
+            },
+            milestones,
+            sgd: Sgd {
+                momentum: given(s.momentum),
+                weight_decay: given(s.weight_decay),
+                nesterov: given(s.nesterov),
+            },
+            loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
+            clip_norm: s.clip_norm,
             seed: given(s.seed),
             executor,
             devices,
             workers,
             threads,
             recompute: s.recompute,
+            patience: s.patience,
+            checkpoint_every: given(s.checkpoint_every).parse()?,
+            keep_checkpoints: given(s.keep_checkpoints),
         };
         config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration with which the run in a folder goes on.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], and where the changes would make it another run.
+    pub(crate) fn resume(
+        before: Settings,
+        changes: Settings,
+        folder: &Path,
+    ) -> Result<Self, TrainError> {
+        let table = |settings: &Settings| {
+            toml::Table::try_from(settings).expect("strings, numbers and lists of them are TOML")
+        };
+        if let Some(recipe) = &changes.recipe {
+            let expected = "a run that goes on has its own settings: leave it out";
+            return Err(TrainError::setting("recipe", recipe, expected));
+        }
+        let config = Self::resolve(changes.or(before.clone()))?;
+        let (now, then) = (table(&config.settings()), table(&Self::resolve(before)?.settings()));
+        let shown = |value: Option<&toml::Value>| {
+            value.map_or_else(|| "not set".to_string(), toml::Value::to_string)
+        };
+        let fixed = Settings::KEYS.iter().filter(|key| !CHANGEABLE.contains(key));
+        for &key in fixed {
+            let (now, then) = (now.get(key), then.get(key));
+            if now != then {
+                let then = shown(then);
+                let expected = format!(
+                    "it is {then} in {}: leave it out to go on with that run, or start a new one",
+                    folder.display()
+                );
+                return Err(TrainError::setting(key, shown(now), expected));
+            }
+        }
         Ok(config)
     }
 
@@ -105,10 +197,20 @@ impl Config {
         if self.batch_size == 0 {
             return Err(TrainError::setting("batch-size", "0", count));
         }
+        if self.patience == Some(0) {
+            return Err(TrainError::setting("patience", "0", count));
+        }
+        if !(0.0..=0.5).contains(&self.validation) {
+            let expected = "a share from 0 to 0.5 is expected, say 0.1";
+            return Err(TrainError::setting("validation", self.validation, expected));
+        }
+        if self.keep_checkpoints == 0 {
+            return Err(TrainError::setting("keep-checkpoints", "0", count));
+        }
         if self.load.limit_train == Some(0) {
             return Err(TrainError::setting("limit-train", "0", count));
         }
-        let rate = self.learning_rate;
+        let rate = self.learning_rate.base;
         if !rate.is_finite() || rate <= 0.0 {
             return Err(TrainError::setting(
                 "learning-rate",
@@ -116,13 +218,33 @@ impl Config {
                 "a positive number is expected, say 0.1",
             ));
         }
-        if !(0.0..1.0).contains(&self.momentum) {
+        let Sgd { momentum, weight_decay, nesterov } = self.sgd;
+        if !(0.0..1.0).contains(&momentum) {
             let expected = "a number from 0 to below 1 is expected, say 0.9";
-            return Err(TrainError::setting("momentum", self.momentum, expected));
+            return Err(TrainError::setting("momentum", momentum, expected));
         }
-        if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
+        if nesterov && momentum == 0.0 {
+            let expected = "it looks ahead along the momentum, which is 0: set --momentum, say 0.9";
+            return Err(TrainError::setting("nesterov", "set", expected));
+        }
+        if !weight_decay.is_finite() || weight_decay < 0.0 {
             let expected = "a number of at least 0 is expected, say 0.0005";
-            return Err(TrainError::setting("weight-decay", self.weight_decay, expected));
+            return Err(TrainError::setting("weight-decay", weight_decay, expected));
+        }
+        let warmup = self.learning_rate.warmup_epochs;
+        if !(0.0..self.epochs as f64).contains(&warmup) {
+            let expected =
+                format!("a number from 0 to below the {} epochs of the run", self.epochs);
+            return Err(TrainError::setting("warmup-epochs", warmup, expected));
+        }
+        let smoothing = self.loss.label_smoothing;
+        if !(0.0..1.0).contains(&smoothing) {
+            let expected = "a number from 0 to below 1 is expected, say 0.1";
+            return Err(TrainError::setting("label-smoothing", smoothing, expected));
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
+            let expected = "a positive number is expected, say 1.0; leave it out for none";
+            return Err(TrainError::setting("clip-norm", norm, expected));
         }
         if self.seed > i64::MAX as u64 {
             return Err(TrainError::setting(
@@ -139,13 +261,6 @@ impl Config {
         Ok(())
     }
 
-    /// The learning rate in an epoch, counted from 1.
-    #[must_use]
-    pub fn learning_rate_in(&self, epoch: usize) -> f64 {
-        let passed = self.milestones.iter().filter(|&&milestone| milestone < epoch).count();
-        passed_rate(self.learning_rate, passed)
-    }
-
     /// Units for each state that is kept, where the rest is computed again: as many as there are
     /// states in the longest subnetwork if nothing else is said.
     #[must_use]
@@ -158,6 +273,25 @@ impl Config {
         })
     }
 
+    /// The images, and those of the training images that are set aside to choose by.
+    pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), TrainError> {
+        let mut dataset = Dataset::load(self.dataset, &self.load)?;
+        if self.validation == 0.0 {
+            return Ok((dataset, None));
+        }
+        let count = (self.validation * dataset.train.len() as f64).round() as usize;
+        if count == 0 {
+            let expected = format!(
+                "that is none of the {} training images: set more aside, or nothing",
+                dataset.train.len()
+            );
+            return Err(TrainError::setting("validation", self.validation, expected));
+        }
+        let (train, validation) = dataset.train.set_aside(count, self.seed);
+        dataset.train = train;
+        Ok((dataset, Some(validation)))
+    }
+
     /// The network for images of these channels and classes, and its cuts.
     #[must_use]
     pub fn network_for(&self, channels: usize, classes: usize) -> (ResNet, &Cuts) {
@@ -166,7 +300,7 @@ impl Config {
     }
 
     pub(crate) fn optimizer(&self) -> ModuleOptimizer {
-        Sgd { momentum: self.momentum, weight_decay: self.weight_decay }.into()
+        self.sgd.into()
     }
 
     /// The settings that give this configuration again, whatever the recipes say by then.
@@ -178,25 +312,34 @@ impl Config {
             data_dir: self.load.data_dir.clone(),
             limit_train: self.load.limit_train,
             limit_test: self.load.limit_test,
+            validation: Some(self.validation),
+            augment: Some(self.augment),
             epochs: Some(self.epochs),
             batch_size: Some(self.batch_size),
-            learning_rate: Some(self.learning_rate),
-            momentum: Some(self.momentum),
-            weight_decay: Some(self.weight_decay),
+            learning_rate: Some(self.learning_rate.base),
+            momentum: Some(self.sgd.momentum),
+            weight_decay: Some(self.sgd.weight_decay),
+            nesterov: Some(self.sgd.nesterov),
+            schedule: Some(match self.learning_rate.decay {
+                Decay::Step(_) => "step".into(),
+                Decay::Cosine => "cosine".into(),
+            }),
             milestones: Some(self.milestones.clone()),
+            warmup_epochs: Some(self.learning_rate.warmup_epochs),
+            label_smoothing: Some(self.loss.label_smoothing),
+            clip_norm: self.clip_norm,
             seed: Some(self.seed),
             executor: Some(self.executor.to_string()),
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
             workers: Some(self.workers),
             threads: Some(self.threads),
             recompute: self.recompute,
+            patience: self.patience,
+            checkpoint_every: Some(self.checkpoint_every.to_string()),
+            keep_checkpoints: Some(self.keep_checkpoints),
             ..self.network.settings()
         }
     }
-}
-
-fn passed_rate(rate: f64, milestones: usize) -> f64 {
-    rate / 10f64.powi(i32::try_from(milestones).unwrap_or(i32::MAX))
 }
 
 /// A setting that every recipe has.
@@ -215,14 +358,6 @@ mod tests {
             let settings = Config::resolve(given).unwrap().settings();
             assert_eq!(Config::resolve(settings.clone()).unwrap().settings(), settings);
         }
-    }
-
-    #[test]
-    fn the_rate_falls_after_each_milestone() {
-        let given = Settings { recipe: Some("paper".into()), ..Settings::default() };
-        let config = Config::resolve(given).unwrap();
-        let rates = [1, 80, 81, 120, 121, 200].map(|epoch| config.learning_rate_in(epoch));
-        assert_eq!(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]);
     }
 
     #[test]
@@ -256,11 +391,46 @@ mod tests {
             (Settings { device: Some(vec![]), ..none() }, "device"),
             (Settings { device: Some(vec!["gpu".into()]), ..none() }, "device"),
             (Settings { seed: Some(u64::MAX), ..none() }, "seed"),
+            (Settings { nesterov: Some(true), momentum: Some(0.0), ..none() }, "nesterov"),
+            (Settings { schedule: Some("linear".into()), ..none() }, "schedule"),
+            (Settings { warmup_epochs: Some(6.0), ..none() }, "warmup-epochs"),
+            (Settings { label_smoothing: Some(1.0), ..none() }, "label-smoothing"),
+            (Settings { clip_norm: Some(0.0), ..none() }, "clip-norm"),
+            (Settings { patience: Some(0), ..none() }, "patience"),
+            (Settings { validation: Some(0.9), ..none() }, "validation"),
+            (Settings { keep_checkpoints: Some(0), ..none() }, "keep-checkpoints"),
+            (Settings { checkpoint_every: Some("soon".into()), ..none() }, "checkpoint-every"),
         ] {
             let error = Config::resolve(settings).unwrap_err();
             let message = error.to_string();
             assert!(error.is_bad_input() && message.contains(name), "{name}: {message}");
             assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_what_makes_it_that_run() {
+        let folder = Path::new("there");
+        let before = Config::resolve(Settings::default()).unwrap().settings();
+        let resume = |changes| Config::resume(before.clone(), changes, folder);
+        assert_eq!(resume(Settings::default()).unwrap().settings(), before);
+        // Said again is not changed.
+        assert_eq!(resume(before.clone()).unwrap().settings(), before);
+        let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
+        let longer = resume(longer).unwrap();
+        assert_eq!((longer.epochs, longer.workers), (9, 1));
+        assert_eq!(Some(longer.milestones), before.milestones);
+        let none = Settings::default;
+        for (changes, name) in [
+            (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
+            (Settings { depth: Some(29), ..none() }, "depth is 29"),
+            (Settings { dataset: Some("mnist".into()), ..none() }, "dataset is"),
+            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
+            (Settings { batch_size: Some(9), ..none() }, "batch-size"),
+            (Settings { recipe: Some("paper".into()), ..none() }, "recipe"),
+        ] {
+            let message = resume(changes).unwrap_err().to_string();
+            assert!(message.contains(name), "{name}: {message}");
         }
     }
 }

@@ -64,12 +64,52 @@ pub enum TrainError {
         /// What is missing.
         message: String,
     },
+    /// A run that another process works on.
+    #[error("another process trains in {path}: wait for it, or end it", path = path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Images that are not those that a run has seen so far.
+    #[error(
+        "the images of {dataset} are not those that the run in {path} was trained on: give the \
+         same with --data-dir, or start a new run",
+        path = path.display()
+    )]
+    OtherImages {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The data set.
+        dataset: String,
+    },
     /// Saved weights that are damaged or of another network.
     #[error("{path}: {message}", path = path.display())]
     Weights {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
+        message: String,
+    },
+    /// A file that would be overwritten.
+    #[error("{path} exists: name a new file", path = path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that holds no image.
+    #[error("{path} cannot be read as a PNG or JPEG image: {message}", path = path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A picture that cannot be written.
+    #[error("cannot write {path}: {message}", path = path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What stood in the way.
         message: String,
     },
     /// Images that cannot be loaded.
@@ -114,7 +154,7 @@ impl TrainError {
     /// running.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Diverged { .. } | Self::File { .. } => false,
+            Self::Diverged { .. } | Self::File { .. } | Self::Picture { .. } => false,
             Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
             _ => true,
         }

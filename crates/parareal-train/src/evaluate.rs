@@ -7,8 +7,8 @@ use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
 use crate::executor::AnyExecutor;
-use crate::scores::{Scores, Tally, tensors};
-use crate::{Config, Settings, TrainError, checkpoint, folder};
+use crate::scores::{Judgement, Scores, tensors};
+use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
 
 /// Images that are judged at once.
 const BATCH: usize = 128;
@@ -24,20 +24,22 @@ pub struct Evaluation {
     pub test_loss: f64,
     /// The share of wrong answers.
     pub test_error: f64,
+    /// The share of images whose class is not among the five most likely ones.
+    pub test_top5_error: f64,
     /// Images with a wrong answer.
     pub wrong: usize,
     /// All images.
     pub images: usize,
 }
 
-/// Judges the latest weights in the folder of a run by its test images. `changes` says where
+/// Judges saved weights in the folder of a run by its test images. `changes` says where
 /// these are now, or how many of them to take, where that is not as it was.
 ///
 /// # Errors
 /// [`TrainError`] where the folder holds no run, its weights are damaged, or there are no images.
-pub fn evaluate(run: &Path, changes: Settings) -> Result<Evaluation, TrainError> {
+pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, TrainError> {
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
-    let saved = checkpoint::latest(run)?;
+    let saved = checkpoint::open(run, which)?;
     let dataset = Dataset::load(config.dataset, &config.load)?;
     let Some(test) = &dataset.test else {
         let expected = "there are no test images to judge by: set it to at least 1";
@@ -46,17 +48,19 @@ pub fn evaluate(run: &Path, changes: Settings) -> Result<Evaluation, TrainError>
     let (net, cuts) = config.network_for(test.channels(), test.classes());
     let init = Init::new(config.seed, &burn::tensor::Device::flex());
     let network = PararealNetwork::build(&net, cuts, &init)?;
-    let network = network.load(&saved.tensors).map_err(|error| {
+    let network = network.load(&saved.weights).map_err(|error| {
         TrainError::weights(run, format!("the weights are of another network: {error}"))
     })?;
     let mut executor = config.executor(network)?;
-    let tally = judge(&mut executor, test, &dataset.normalization, &|| false)?;
-    let tally = tally.unwrap_or_default();
+    let judged = judge(&mut executor, test, &dataset.normalization, &|| false)?;
+    let judged = judged.unwrap_or_default();
+    let tally = judged.first;
     Ok(Evaluation {
-        epoch: saved.epoch,
-        step: saved.step,
+        epoch: saved.position.epoch,
+        step: saved.position.step,
         test_loss: tally.loss(),
         test_error: tally.error(),
+        test_top5_error: judged.top5_error(),
         wrong: tally.wrong,
         images: tally.images,
     })
@@ -68,15 +72,15 @@ pub(crate) fn judge(
     set: &ImageSet,
     normalization: &Normalization,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<Tally>, TrainError> {
-    let mut tally = Tally::default();
+) -> Result<Option<Judgement>, TrainError> {
+    let mut judged = Judgement::default();
     for batch in Batches::evaluation(set, normalization, BATCH)? {
         if stop() {
             return Ok(None);
         }
         let (images, _, labels) = tensors(batch);
         let scores = Scores::read(executor.infer(images)?);
-        tally.add(labels.len(), scores.wrong(&labels), scores.loss(&labels));
+        judged.add(&scores, &labels);
     }
-    Ok(Some(tally))
+    Ok(Some(judged))
 }

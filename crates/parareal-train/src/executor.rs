@@ -108,11 +108,11 @@ impl Config {
                     placement.recompute = true;
                     placement.segment_units = units;
                 }
-                Box::new(Threads::new(network, CrossEntropy, &optimizer, &placement)?)
+                Box::new(Threads::new(network, self.loss, &optimizer, &placement)?)
             }
             ExecutorKind::Sequential => {
                 let device = &devices[0];
-                Box::new(Sequential::new(network, CrossEntropy, &optimizer, device, self.threads)?)
+                Box::new(Sequential::new(network, self.loss, &optimizer, device, self.threads)?)
             }
         })
     }

@@ -1,6 +1,6 @@
 //! The folder of a run.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -30,9 +30,34 @@ pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf
         }
         None => next(Path::new("runs"), config)?,
     };
-    let path = folder.join(CONFIG);
-    fs::write(&path, config.settings().to_toml()).map_err(TrainError::file("write", &path))?;
+    write_config(&folder, config)?;
     Ok(folder)
+}
+
+/// Writes the configuration, over an older one in one go.
+pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainError> {
+    let (path, partial) = (folder.join(CONFIG), folder.join(format!(".{CONFIG}")));
+    let text = config.settings().to_toml();
+    fs::write(&partial, text).map_err(TrainError::file("write", &partial))?;
+    fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+}
+
+/// Keeps a second process from working on a run. The system takes it back when the process ends,
+/// however it ends.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(folder: &Path) -> Result<Self, TrainError> {
+        let path = folder.join(".lock");
+        let file = File::create(&path).map_err(TrainError::file("create", &path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: folder.to_path_buf() }),
+            // Some file systems have no locks; then there is none.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
+        }
+    }
 }
 
 /// The configuration of a run.

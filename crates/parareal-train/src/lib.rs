@@ -2,8 +2,9 @@
 //!
 //! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`]
 //! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
-//! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`evaluate`]
-//! judges the weights in such a folder. An [`Observer`] is told how it goes; nothing here writes
+//! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
+//! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
+//! writes them as one file, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
 mod checkpoint;
@@ -12,24 +13,34 @@ mod device;
 mod error;
 mod evaluate;
 mod executor;
+mod export;
 mod folder;
 mod metrics;
 mod network;
+mod predict;
 mod recipe;
 mod run;
+mod schedule;
 mod scores;
 mod settings;
+mod sheet;
+mod tensorboard;
 mod usage;
 
+pub use checkpoint::Which;
 pub use config::Config;
 pub use device::DeviceName;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use executor::ExecutorKind;
+pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::NetworkConfig;
 pub use parareal_models::resnet::Summary;
+pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::{Observer, Outcome, Run};
+pub use schedule::{CheckpointEvery, Decay, LearningRate};
 pub use settings::Settings;
+pub use sheet::contact_sheet;
 pub use usage::Usage;

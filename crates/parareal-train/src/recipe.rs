@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{Settings, TrainError};
+use crate::{CheckpointEvery, Settings, TrainError};
 
 /// Where settings that are left open come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +20,21 @@ impl Recipe {
     pub fn settings(self, epochs: Option<usize>) -> Settings {
         let common = Settings {
             dataset: Some("shapes".into()),
+            validation: Some(0.0),
+            augment: Some(true),
             cuts: Some("even".into()),
             coarse_unit: Some("auto".into()),
             momentum: Some(0.9),
             weight_decay: Some(5e-4),
+            nesterov: Some(false),
+            schedule: Some("step".into()),
+            warmup_epochs: Some(0.0),
+            label_smoothing: Some(0.0),
             seed: Some(1),
             executor: Some("threads".into()),
             device: Some(vec!["cpu".into()]),
+            checkpoint_every: Some(CheckpointEvery::default().to_string()),
+            keep_checkpoints: Some(2),
             ..Settings::default()
         };
         match self {

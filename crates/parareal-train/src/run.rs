@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use parareal::exec::ExecError;
+use parareal::exec::{ExecError, Update};
 use parareal::net::{Init, PararealNetwork};
-use parareal_data::{Augmentation, Batches, Dataset};
+use parareal_data::{Augmentation, Batches, Dataset, ImageSet};
 use parareal_models::resnet::Summary;
 use serde::Serialize;
 
-use crate::checkpoint::Store;
+use crate::checkpoint::{self, Best, ImageRecord, Position, Saved, Store};
 use crate::evaluate::judge;
 use crate::executor::AnyExecutor;
+use crate::folder::Lock;
 use crate::metrics::Metrics;
-use crate::scores::{Scores, Tally, tensors};
+use crate::scores::{Scores, tensors};
+use crate::tensorboard::Events;
 use crate::usage::{Times, Usage};
-use crate::{Config, DeviceName, EpochRecord, StepRecord, TrainError, folder};
+use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, TrainError, folder};
 
 /// Is told how a run goes.
 pub trait Observer {
@@ -31,8 +33,16 @@ pub trait Observer {
 pub struct Run {
     config: Config,
     dataset: Dataset,
+    /// Images set aside to choose by.
+    validation: Option<ImageSet>,
     summary: Summary,
     output: PathBuf,
+    images: ImageRecord,
+    /// Where it goes on from.
+    saved: Option<Saved>,
+    notes: Vec<String>,
+    /// Held for as long as the run is under way.
+    _lock: Lock,
 }
 
 /// What a run came to.
@@ -56,6 +66,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
     pub seconds_per_epoch: Option<f64>,
+    /// What a person should know about how it went on: damaged checkpoints, say.
+    pub notes: Vec<String>,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
     /// Whether the run was told to stop before its end.
@@ -70,17 +82,52 @@ impl Run {
     /// # Errors
     /// [`TrainError`] where something is missing or in the way. Nothing was written then.
     pub fn prepare(config: Config, output: Option<PathBuf>) -> Result<Self, TrainError> {
-        for device in &config.devices {
-            DeviceName::find(device)?;
-        }
+        look_for_devices(&config)?;
         if let Some(output) = &output {
             folder::check(output)?;
         }
-        let dataset = Dataset::load(config.dataset, &config.load)?;
+        let (dataset, validation) = config.load_images()?;
         let train = &dataset.train;
         let summary = config.network.summary(train.channels(), train.classes())?;
         let output = folder::create(output, &config)?;
-        Ok(Self { config, dataset, summary, output })
+        let lock = Lock::take(&output)?;
+        let images = ImageRecord::of(&dataset);
+        let (saved, notes) = (None, dataset.notes.clone());
+        Ok(Self { config, dataset, validation, summary, output, images, saved, notes, _lock: lock })
+    }
+
+    /// Goes on with the run in a folder, from its newest checkpoint that is whole. `changes` says
+    /// what is to be otherwise from here on: devices, workers, the number of epochs.
+    ///
+    /// # Errors
+    /// [`TrainError`] where there is no run, another process is at it, it was made with other
+    /// settings or images, or all of its checkpoints are damaged.
+    pub fn resume(output: &Path, changes: Settings) -> Result<Self, TrainError> {
+        let before = folder::read_config(output)?;
+        let config = Config::resume(before.clone(), changes, output)?;
+        look_for_devices(&config)?;
+        let lock = Lock::take(output)?;
+        let (dataset, validation) = config.load_images()?;
+        let train = &dataset.train;
+        let summary = config.network.summary(train.channels(), train.classes())?;
+        let (saved, damaged) = checkpoint::newest(output)?;
+        let images = ImageRecord::of(&dataset);
+        if let Some(saved) = &saved
+            && saved.images.fingerprint != images.fingerprint
+        {
+            let path = output.to_path_buf();
+            return Err(TrainError::OtherImages { path, dataset: config.dataset.to_string() });
+        }
+        let mut notes = dataset.notes.clone();
+        notes.extend(damaged.iter().map(|error| format!("skipped a checkpoint: {error}")));
+        if saved.is_none() {
+            notes.push("nothing was saved yet: the run starts from its beginning".into());
+        }
+        if config.settings() != before {
+            folder::write_config(output, &config)?;
+        }
+        let output = output.to_path_buf();
+        Ok(Self { config, dataset, validation, summary, output, images, saved, notes, _lock: lock })
     }
 
     /// The configuration.
@@ -101,6 +148,18 @@ impl Run {
         &self.output
     }
 
+    /// What a person should know before it starts.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Steps that are behind it already.
+    #[must_use]
+    pub fn steps_done(&self) -> usize {
+        self.saved.as_ref().map_or(0, |saved| saved.position.step)
+    }
+
     /// The number of training images, and of test images.
     #[must_use]
     pub fn images(&self) -> (usize, usize) {
@@ -113,34 +172,31 @@ impl Run {
         self.dataset.train.len().div_ceil(self.config.batch_size)
     }
 
-    /// Trains to the end, or until `stop` says so: then the step is finished and the weights are
+    /// Trains to the end, or until `stop` says so: then the step is finished and a checkpoint is
     /// saved.
     ///
     /// # Errors
     /// [`TrainError::Diverged`] where the loss is not finite, a worker's failure, or a file that
     /// cannot be written.
     pub fn train(
-        &self,
+        mut self,
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
-        let config = &self.config;
-        let train = &self.dataset.train;
-        let (net, cuts) = config.network_for(train.channels(), train.classes());
-        let network = PararealNetwork::build(&net, cuts, &Init::new(config.seed, &Device::flex()))?;
-        let names = network.subnetworks().iter().map(|subnetwork| {
-            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
-        });
-        let store = Store::new(&self.output, config.settings(), names.collect());
-        let executor = config.executor(network)?;
-        let metrics = Metrics::create(&self.output)?;
-        let times = Times::default();
-        let mut training =
-            Training { run: self, executor, metrics, store, times, epochs: Vec::new(), step: 0 };
+        let saved = self.saved.take();
+        let mut training = Training::new(&self, saved)?;
         let begun = Instant::now();
         let interrupted = !training.epochs(observer, stop)?;
-        Ok(training.outcome(begun.elapsed().as_secs_f64(), interrupted))
+        let seconds = begun.elapsed().as_secs_f64();
+        if !interrupted {
+            training.metrics.end(seconds, &training.times.usage())?;
+        }
+        Ok(training.outcome(seconds, interrupted))
     }
+}
+
+fn look_for_devices(config: &Config) -> Result<(), TrainError> {
+    config.devices.iter().try_for_each(|device| DeviceName::find(device).map(drop))
 }
 
 /// A run under way.
@@ -148,99 +204,200 @@ struct Training<'a> {
     run: &'a Run,
     executor: AnyExecutor,
     metrics: Metrics,
+    events: Events,
     store: Store,
     times: Times,
     epochs: Vec<EpochRecord>,
-    step: usize,
+    position: Position,
+    /// The last checkpoint: its step, and when it was saved.
+    saved: (usize, Instant),
 }
 
-impl Training<'_> {
+impl<'a> Training<'a> {
+    fn new(run: &'a Run, saved: Option<Saved>) -> Result<Self, TrainError> {
+        let Run { config, dataset: Dataset { train, .. }, output, images, .. } = run;
+        let (net, cuts) = config.network_for(train.channels(), train.classes());
+        let network = PararealNetwork::build(&net, cuts, &Init::new(config.seed, &Device::flex()))?;
+        let names = network.subnetworks().iter().map(|subnetwork| {
+            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
+        });
+        let (names, settings) = (names.collect(), config.settings());
+        let keep = config.keep_checkpoints;
+        let store = Store::new(output, settings, images.clone(), names, keep);
+        let mut executor = config.executor(network)?;
+        let (metrics, epochs, position) = match saved {
+            None => (Metrics::create(output)?, Vec::new(), Position::default()),
+            Some(Saved { position, weights, optimizer, .. }) => {
+                executor.load(weights).map_err(|error| {
+                    TrainError::weights(output, format!("a checkpoint of another network: {error}"))
+                })?;
+                executor.load_optimizer_state(optimizer)?;
+                let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
+                (metrics, epochs, position)
+            }
+        };
+        let events = Events::create(output, position.step)?;
+        let (times, saved) = (Times::default(), (position.step, Instant::now()));
+        Ok(Self { run, executor, metrics, events, store, times, epochs, position, saved })
+    }
+
     /// Whether it came to its end.
     fn epochs(
         &mut self,
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<bool, TrainError> {
-        for epoch in 1..=self.run.config.epochs {
+        // A run that had no patience left goes no further.
+        if self.is_out_of_patience() {
+            return Ok(true);
+        }
+        for epoch in self.position.epoch.max(1)..=self.run.config.epochs {
             let begun = Instant::now();
-            let (tally, complete) = self.steps(epoch, observer, stop)?;
+            let complete = self.steps(epoch, observer, stop)?;
             let seconds = begun.elapsed().as_secs_f64();
-            self.store.save(epoch, self.step, self.executor.named_tensors()?)?;
+            self.save()?;
             if !complete {
                 return Ok(false);
             }
-            let dataset = &self.run.dataset;
-            let test = match &dataset.test {
-                Some(test) => {
-                    let judged = judge(&mut self.executor, test, &dataset.normalization, stop)?;
-                    let Some(judged) = judged else { return Ok(false) };
-                    Some(judged)
-                }
-                None => None,
-            };
-            let record = EpochRecord {
-                epoch,
-                train_loss: tally.loss(),
-                train_error: tally.error(),
-                test_loss: test.map(|test| test.loss()),
-                test_error: test.map(|test| test.error()),
-                seconds,
-            };
+            let Some(record) = self.judge(epoch, seconds, stop)? else { return Ok(false) };
             self.metrics.epoch(&record)?;
+            self.events.epoch(self.position.step, &record)?;
+            let is_best = self.choose(&record)?;
             observer.on_epoch(&record);
             self.epochs.push(record);
+            if !is_best && self.is_out_of_patience() {
+                break;
+            }
         }
         Ok(true)
     }
 
-    /// The steps of an epoch, and whether they all were taken.
+    /// What the epoch came to; `None` where it was told to stop.
+    fn judge(
+        &mut self,
+        epoch: usize,
+        seconds: f64,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<EpochRecord>, TrainError> {
+        let Run { dataset, validation, .. } = self.run;
+        let mut judged = [None; 2];
+        for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
+            if let Some(set) = set {
+                *judged = judge(&mut self.executor, set, &dataset.normalization, stop)?;
+                if judged.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        let [test, validation] = judged;
+        let tally = self.position.epoch_tally;
+        Ok(Some(EpochRecord {
+            epoch,
+            train_loss: tally.loss(),
+            train_error: tally.error(),
+            test_loss: test.map(|test| test.first.loss()),
+            test_error: test.map(|test| test.first.error()),
+            test_top5_error: test.map(|test| test.top5_error()),
+            validation_loss: validation.map(|validation| validation.first.loss()),
+            validation_error: validation.map(|validation| validation.first.error()),
+            seconds,
+        }))
+    }
+
+    /// The steps of an epoch that are still to be taken, and whether they all were.
     fn steps(
         &mut self,
         epoch: usize,
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
-    ) -> Result<(Tally, bool), TrainError> {
+    ) -> Result<bool, TrainError> {
         let Run { config, dataset, .. } = self.run;
-        let learning_rate = config.learning_rate_in(epoch);
-        let mut tally = Tally::default();
+        if self.position.epoch != epoch {
+            let Position { step, .. } = self.position;
+            self.position = Position { step, epoch, ..Position::default() };
+        }
+        let steps_per_epoch = self.run.steps_per_epoch();
         let mut batches = Batches::training(
             &dataset.train,
             &dataset.normalization,
-            Augmentation::None,
+            if config.augment { dataset.augmentation } else { Augmentation::None },
             config.batch_size,
             config.seed,
             epoch,
         )?;
-        for batch in batches.by_ref() {
-            self.step += 1;
+        batches.skip_batches(self.position.epoch_steps);
+        for batch in batches {
+            let step = self.position.step + 1;
+            let done = self.position.epoch_steps;
+            let learning_rate = config.learning_rate.of_step(epoch, done, steps_per_epoch);
+            let update = Update { learning_rate, clip_norm: config.clip_norm };
             let (images, targets, labels) = tensors(batch);
-            let report =
-                self.executor.train_step(images, targets, learning_rate).map_err(|error| {
-                    match error {
-                        ExecError::LossNotFinite { loss } => {
-                            TrainError::Diverged { step: self.step, learning_rate, loss }
-                        }
-                        error => error.into(),
-                    }
-                })?;
+            let report = self.executor.train_step_with(images, targets, update);
+            let report = report.map_err(|error| match error {
+                ExecError::LossNotFinite { loss } => {
+                    TrainError::Diverged { step, learning_rate, loss }
+                }
+                error => error.into(),
+            })?;
             let wrong = Scores::read(report.output).wrong(&labels);
-            tally.add(labels.len(), wrong, report.loss);
+            self.position.step = step;
+            self.position.epoch_steps += 1;
+            self.position.epoch_tally.add(labels.len(), wrong, report.loss);
             self.times.add(report.duration, &report.subnetworks);
             let record = StepRecord {
                 epoch,
-                step: self.step,
+                step,
                 loss: report.loss,
                 error: wrong as f64 / labels.len() as f64,
                 learning_rate,
+                gradient_norm: report.gradient_norm,
                 images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
             };
             self.metrics.step(&record)?;
+            self.events.step(&record)?;
             observer.on_step(&record);
             if stop() {
-                return Ok((tally, false));
+                return Ok(false);
+            }
+            let (saved_step, saved_at) = self.saved;
+            if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
+                self.save()?;
             }
         }
-        Ok((tally, true))
+        Ok(true)
+    }
+
+    /// Saves a checkpoint, unless there is one of this step.
+    fn save(&mut self) -> Result<(), TrainError> {
+        if self.saved.0 != self.position.step {
+            self.position.metrics_bytes = self.metrics.sync()?;
+            let weights = self.executor.named_tensors()?;
+            self.store.save(self.position, weights, self.executor.optimizer_state()?)?;
+            self.saved = (self.position.step, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Remembers the checkpoint of this step if it is the best so far, and says whether it is.
+    fn choose(&mut self, record: &EpochRecord) -> Result<bool, TrainError> {
+        let (step, Some(error)) = (self.position.step, record.deciding_error()) else {
+            return Ok(false);
+        };
+        let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
+        let is_best = before.fold(f64::INFINITY, f64::min) > error;
+        if is_best {
+            self.store.set_best(Best { step, error })?;
+        }
+        Ok(is_best)
+    }
+
+    /// Whether the best epoch is as many epochs ago as the run has patience for.
+    fn is_out_of_patience(&self) -> bool {
+        let Some(patience) = self.run.config.patience else { return false };
+        let errors: Vec<f64> = self.epochs.iter().filter_map(EpochRecord::deciding_error).collect();
+        let lowest = errors.iter().copied().fold(f64::INFINITY, f64::min);
+        let best = errors.iter().position(|&error| error == lowest);
+        best.is_some_and(|best| errors.len() - 1 - best >= patience)
     }
 
     fn outcome(self, seconds: f64, interrupted: bool) -> Outcome {
@@ -248,13 +405,14 @@ impl Training<'_> {
         Outcome {
             output: self.run.output.clone(),
             epochs: self.epochs.len(),
-            steps: self.step,
+            steps: self.position.step,
             train_loss: last.map(|epoch| epoch.train_loss),
             train_error: last.map(|epoch| epoch.train_error),
             test_loss: last.and_then(|epoch| epoch.test_loss),
             test_error: last.and_then(|epoch| epoch.test_error),
             seconds,
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
+            notes: self.run.notes.clone(),
             subnetworks: self.times.usage(),
             interrupted,
         }

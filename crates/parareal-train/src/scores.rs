@@ -2,12 +2,14 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use parareal_data::Batch;
+use serde::{Deserialize, Serialize};
 
 /// A sum over images of what a network says of them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) images: usize,
     pub(crate) wrong: usize,
+    /// The sum over images.
     loss: f64,
 }
 
@@ -24,6 +26,25 @@ impl Tally {
 
     pub(crate) fn error(&self) -> f64 {
         self.wrong as f64 / self.images.max(1) as f64
+    }
+}
+
+/// A [`Tally`] that also looks at the answers behind the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Judgement {
+    pub(crate) first: Tally,
+    /// Images whose class is not among the five with the highest scores.
+    outside_five: usize,
+}
+
+impl Judgement {
+    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
+        self.first.add(labels.len(), scores.wrong(labels), scores.loss(labels));
+        self.outside_five += scores.outside(5, labels);
+    }
+
+    pub(crate) fn top5_error(&self) -> f64 {
+        self.outside_five as f64 / self.first.images.max(1) as f64
     }
 }
 
@@ -58,6 +79,28 @@ impl Scores {
     pub(crate) fn wrong(&self, labels: &[u8]) -> usize {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         images.filter(|(scores, label)| best(scores) != Some(usize::from(**label))).count()
+    }
+
+    /// How many images have a class that `count` others, or more, have a higher score than. Where a
+    /// score is not a number the answer is wrong.
+    pub(crate) fn outside(&self, count: usize, labels: &[u8]) -> usize {
+        let is_outside = |scores: &[f32], label: u8| {
+            let Some(&own) = scores.get(usize::from(label)) else { return true };
+            let before = scores.iter().take(usize::from(label)).filter(|&&score| score == own);
+            let higher = scores.iter().filter(|&&score| score > own).count() + before.count();
+            higher >= count || scores.iter().any(|score| score.is_nan())
+        };
+        let images = self.values.chunks_exact(self.classes).zip(labels);
+        images.filter(|(scores, label)| is_outside(scores, **label)).count()
+    }
+
+    /// The probabilities of the classes of the first image.
+    pub(crate) fn probabilities(&self) -> impl Iterator<Item = f64> {
+        let scores = self.values.get(..self.classes).unwrap_or_default();
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let shifted = move |score: f32| (f64::from(score) - f64::from(highest)).exp();
+        let total: f64 = scores.iter().copied().map(shifted).sum();
+        scores.iter().map(move |&score| shifted(score) / total)
     }
 
     /// The mean cross entropy.
@@ -102,6 +145,13 @@ mod tests {
         let scores = Scores { values, classes: 3 };
         assert_eq!(scores.wrong(&[1, 0, 1]), 1);
         assert_eq!(scores.wrong(&[2, 1, 1]), 3);
+        for labels in [[1, 0, 1], [2, 1, 1], [0, 0, 0]] {
+            assert_eq!(scores.outside(1, &labels), scores.wrong(&labels));
+        }
+        // Of equal scores the first counts as the higher.
+        assert_eq!(scores.outside(2, &[0, 1, 1]), 2);
+        assert_eq!(scores.outside(2, &[2, 2, 1]), 2);
+        assert_eq!(scores.outside(3, &[0, 2, 1]), 1);
         let even = Scores { values: vec![100.0; 8], classes: 4 };
         assert!((even.loss(&[3, 0]) - 4f64.ln()).abs() < 1e-12);
     }

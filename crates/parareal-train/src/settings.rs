@@ -41,6 +41,10 @@ settings! {
     "limit-train" limit_train: usize,
     /// Test images to take at most.
     "limit-test" limit_test: usize,
+    /// The share of the training images that is set aside to choose by.
+    "validation" validation: f64,
+    /// Whether training images are changed at random as is usual for the data set.
+    "augment" augment: bool,
     /// Layers of the network, 9n+2.
     "depth" depth: usize,
     /// Subnetworks, `N`.
@@ -61,8 +65,18 @@ settings! {
     "momentum" momentum: f64,
     /// Weight decay.
     "weight-decay" weight_decay: f64,
+    /// Whether a step looks ahead along the momentum.
+    "nesterov" nesterov: bool,
+    /// What becomes of the learning rate: `step` or `cosine`.
+    "schedule" schedule: String,
     /// Epochs after which the learning rate is divided by ten.
     "milestones" milestones: Vec<usize>,
+    /// Epochs in which the learning rate rises from nothing.
+    "warmup-epochs" warmup_epochs: f64,
+    /// How much of a label is spread over all classes.
+    "label-smoothing" label_smoothing: f64,
+    /// The largest norm of the gradient.
+    "clip-norm" clip_norm: f64,
     /// Seed of the initial weights and of the order of the images.
     "seed" seed: u64,
     /// `threads` or `sequential`.
@@ -75,6 +89,12 @@ settings! {
     "threads" threads: usize,
     /// Units for each state that is kept for the backward pass; 0 chooses.
     "recompute" recompute: usize,
+    /// Epochs without a new best that a run goes on for.
+    "patience" patience: usize,
+    /// When checkpoints are saved besides the end of an epoch: `500` steps, `10m` minutes.
+    "checkpoint-every" checkpoint_every: String,
+    /// Checkpoints that are kept besides the best.
+    "keep-checkpoints" keep_checkpoints: usize,
 }
 
 impl Settings {

@@ -119,7 +119,7 @@ fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
     let placement = Placement::cpu(subnetworks);
-    let mut executor = Threads::new(network, CrossEntropy, &optimizer, &placement)?;
+    let mut executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
 
     let (points, targets, _) = spirals(0.0);
     for step in 0..600 {

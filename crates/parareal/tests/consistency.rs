@@ -84,7 +84,7 @@ fn gradients_of_the_equations_are_those_of_the_executors() {
         let cuts = Cuts::new(7, positions).unwrap();
         let parareal = PararealNetwork::build(&net, &cuts, &init).unwrap();
         let leaf = input.clone().autodiff().require_grad();
-        let loss = CrossEntropy.forward(parareal.forward(leaf.clone()), labels.clone());
+        let loss = CrossEntropy::default().forward(parareal.forward(leaf.clone()), labels.clone());
         let expected = leaf.grad(&loss.backward()).unwrap().into_data();
         let (_, mut threads) = common::executors(&net, &cuts, &init, cuts.subnetworks());
         let report = threads.gradients(input.clone(), labels.clone()).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use burn::tensor::{DType, Device, Tensor};
 use common::{DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, sgd};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
 use parareal::net::{Cuts, PararealNetwork};
 
 fn dimensions() -> Vec<usize> {
@@ -62,7 +62,8 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
         let cuts = Cuts::even(10, 3).unwrap();
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
         let placement = Placement::new(vec![Device::flex()], 3);
-        let mut threads = Threads::new(network, CrossEntropy, &sgd(), &placement).unwrap();
+        let mut threads =
+            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
         let (input, labels) = batch(1, 5, DType::F32);
         let error = threads.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
         let message = "this unit panics".to_string();
@@ -170,7 +171,8 @@ fn impossible_numbers_of_workers_are_refused() {
     for workers in [0, 4] {
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
         let placement = Placement::new(vec![Device::flex()], workers);
-        let refused = Threads::new(network, CrossEntropy, &sgd(), &placement).map(|_| ());
+        let refused =
+            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).map(|_| ());
         assert_eq!(refused.unwrap_err(), ExecError::Workers { workers, subnetworks: 3 });
     }
 }
@@ -183,7 +185,7 @@ fn workers_hold_as_many_subnetworks_as_they_are_told() {
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
         let mut placement = Placement::new(vec![Device::flex()], 2);
         placement.subnetworks = Some(held.to_vec());
-        Threads::new(network, CrossEntropy, &sgd(), &placement)
+        Threads::new(network, CrossEntropy::default(), &sgd(), &placement)
     };
     let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
     let (input, labels) = batch(1, 8, DType::F64);
@@ -196,5 +198,46 @@ fn workers_hold_as_many_subnetworks_as_they_are_told() {
         let refused = threads(held).map(|_| ()).unwrap_err();
         let (held, workers, subnetworks) = (held.to_vec(), 2, 4);
         assert_eq!(refused, ExecError::Spread { held, workers, subnetworks });
+    }
+}
+
+#[test]
+fn a_long_gradient_is_clipped_over_all_workers() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (input, labels) = batch(1, 12, DType::F64);
+    for workers in [1, 3] {
+        let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), workers);
+        let report = threads.gradients(input.clone(), labels.clone()).unwrap();
+        let squares = report
+            .gradients
+            .iter()
+            .map(|gradient| gradient.data.iter::<f64>().map(|value| value * value).sum::<f64>());
+        let norm = squares.sum::<f64>().sqrt();
+        let before = threads.named_tensors().unwrap();
+        // The first step of momentum is the gradient itself.
+        let update = Update { learning_rate: 1.0, clip_norm: Some(norm / 4.0) };
+        for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
+            let (input, labels) = (input.clone(), labels.clone());
+            let report = executor.train_step_with(input, labels, update).unwrap();
+            assert!((report.gradient_norm.unwrap() / norm - 1.0).abs() < 1e-12);
+        }
+        let after = threads.named_tensors().unwrap();
+        assert_all_close(&after, &sequential.named_tensors().unwrap(), 1e-12, "clipped");
+        let moved = before.iter().zip(&after).filter(|(before, _)| before.trainable);
+        let squares = moved.flat_map(|(before, after)| {
+            let pairs = before.data.iter::<f64>().zip(after.data.iter::<f64>());
+            pairs.map(|(before, after)| (before - after).powi(2)).collect::<Vec<_>>()
+        });
+        let step = squares.sum::<f64>().sqrt();
+        assert!((step / (norm / 4.0) - 1.0).abs() < 1e-5, "{step} {norm}");
+
+        // A short one stays as it is.
+        let update = Update { learning_rate: 0.1, clip_norm: Some(1e6) };
+        let (input, labels) = (input.clone(), labels.clone());
+        threads.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        sequential.train_step(input, labels, 0.1).unwrap();
+        let found = threads.named_tensors().unwrap();
+        assert_all_close(&found, &sequential.named_tensors().unwrap(), 1e-12, "not clipped");
     }
 }

@@ -23,13 +23,14 @@ fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> AnyExecut
     let cuts = Cuts::even(10, 3).unwrap();
     let network = PararealNetwork::build(&net, &cuts, &init(seed, DType::F32)).unwrap();
     match workers {
-        0 => {
-            Box::new(Sequential::new(network, CrossEntropy, optimizer, &Device::flex(), 1).unwrap())
-        }
+        0 => Box::new(
+            Sequential::new(network, CrossEntropy::default(), optimizer, &Device::flex(), 1)
+                .unwrap(),
+        ),
         _ => {
             let mut placement = Placement::new(vec![Device::flex()], workers);
             placement.threads = 1;
-            Box::new(Threads::new(network, CrossEntropy, optimizer, &placement).unwrap())
+            Box::new(Threads::new(network, CrossEntropy::default(), optimizer, &placement).unwrap())
         }
     }
 }
@@ -43,7 +44,7 @@ fn steps(executor: &mut AnyExecutor, from: u64, to: u64) {
 
 #[test]
 fn what_is_carried_over_goes_on_bit_for_bit() {
-    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3 }.into();
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, nesterov: false }.into();
     // Adam counts its steps: a number beside its tensors.
     let adam = AdamConfig::new().init();
     for (optimizer, fields) in [(sgd, 1), (adam, 2)] {
@@ -73,7 +74,7 @@ fn what_is_carried_over_goes_on_bit_for_bit() {
 
 #[test]
 fn without_it_the_optimizers_start_anew() {
-    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 0.0 }.into();
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.optimizer_state().unwrap().is_empty());
     steps(&mut whole, 0, 3);

@@ -6,6 +6,16 @@ use burn::tensor::TensorData;
 use super::{ExecError, Loss};
 use crate::net::{Coarsen, NamedTensor};
 
+/// How a step changes the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// What the optimizers' steps are multiplied with.
+    pub learning_rate: f64,
+    /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
+    /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
+    pub clip_norm: Option<f64>,
+}
+
 /// What one training step came to.
 #[derive(Clone, Debug)]
 pub struct StepReport<O> {
@@ -13,6 +23,9 @@ pub struct StepReport<O> {
     pub loss: f64,
     /// The network's output for the batch.
     pub output: O,
+    /// The norm of the gradient of all parameters together, before it was clipped; `None` where
+    /// it was not asked for.
+    pub gradient_norm: Option<f64>,
     /// The wall-clock time of the step.
     pub duration: Duration,
     /// How each subnetwork spent it; empty where the executor does not run them one by one.
@@ -57,6 +70,19 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         input: N::Input,
         target: L::Target,
         learning_rate: f64,
+    ) -> Result<StepReport<N::Output>, ExecError> {
+        self.train_step_with(input, target, Update { learning_rate, clip_norm: None })
+    }
+
+    /// One training step with any kind of update.
+    ///
+    /// # Errors
+    /// As [`Self::train_step`].
+    fn train_step_with(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        update: Update,
     ) -> Result<StepReport<N::Output>, ExecError>;
 
     /// Forward and backward as in a training step, running statistics included, but instead of

@@ -14,14 +14,54 @@ pub trait Loss<O: Activation>: Clone + Send + 'static {
 
 /// Cross entropy of class scores, averaged over the batch.
 ///
-/// Output `[batch, classes]`, target `[batch]` with class numbers from 0.
+/// Output `[batch, classes]`, target `[batch]` with class numbers from 0. With label smoothing `ε`
+/// (Szegedy and others, 2016; PyTorch's convention) the target of an image is `1 - ε` at its class
+/// and `ε` spread evenly over all classes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CrossEntropy;
+pub struct CrossEntropy {
+    /// `ε`, from 0 (none) to below 1.
+    pub label_smoothing: f64,
+}
 
 impl Loss<Tensor<2>> for CrossEntropy {
     type Target = Tensor<1, Int>;
 
     fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
-        log_softmax(output, 1).gather(1, target.unsqueeze_dim(1)).mean().neg()
+        let smoothing = self.label_smoothing;
+        let likelihood = log_softmax(output, 1);
+        let own = likelihood.clone().gather(1, target.unsqueeze_dim(1)).mean();
+        let loss = match smoothing > 0.0 {
+            true => own.mul_scalar(1.0 - smoothing) + likelihood.mean().mul_scalar(smoothing),
+            false => own,
+        };
+        loss.neg()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn smoothing_mixes_in_all_classes_evenly() {
+        let device = Device::flex();
+        let scores = [[1.0f64, 2.0, 0.5], [0.0, -1.0, 3.0]];
+        let data = TensorData::new(scores.concat(), [2, 3]);
+        let output = Tensor::<2>::from_data(data, (&device, DType::F64));
+        let target = Tensor::from_data(TensorData::new(vec![1i64, 0], [2]), &device);
+        let likelihood = |image: usize, class: usize| {
+            scores[image][class] - scores[image].iter().map(|score| score.exp()).sum::<f64>().ln()
+        };
+        for label_smoothing in [0.0, 0.1] {
+            let image = |image: usize, own: usize| {
+                let even: f64 = (0..3).map(|class| likelihood(image, class) / 3.0).sum();
+                -((1.0 - label_smoothing) * likelihood(image, own) + label_smoothing * even)
+            };
+            let expected = f64::midpoint(image(0, 1), image(1, 0));
+            let loss = CrossEntropy { label_smoothing }.forward(output.clone(), target.clone());
+            assert!((loss.into_scalar::<f64>() - expected).abs() < 1e-12);
+        }
     }
 }

@@ -27,6 +27,7 @@
 //! [`Sequential`] computes the same step as one graph on one device: it is the reference.
 //! [`Threads`] runs the program above on threads.
 
+mod clip;
 mod control;
 mod error;
 mod executor;
@@ -40,7 +41,7 @@ mod worker;
 
 pub use control::{Control, Disconnected};
 pub use error::ExecError;
-pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime};
+pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update};
 pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
 pub use sequential::Sequential;

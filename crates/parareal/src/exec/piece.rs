@@ -6,10 +6,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use super::{ExecError, Loss, SubnetworkTime, optimizer};
+use super::{ExecError, Loss, SubnetworkTime, clip, optimizer};
 use crate::net::{
     Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
 };
+
+const UPDATED: &str = "an update that panics ends its executor";
 
 /// A module, its optimizer, and the gradients on their way from one to the other.
 pub(super) struct Trained<M> {
@@ -32,7 +34,7 @@ impl<M: Module> Trained<M> {
     }
 
     pub(super) fn module(&self) -> &M {
-        self.module.as_ref().expect("a worker whose update fails does not go on")
+        self.module.as_ref().expect(UPDATED)
     }
 
     /// Another module in place of this one; the optimizer forgets.
@@ -45,16 +47,25 @@ impl<M: Module> Trained<M> {
     /// Applies the gradients collected since the last update.
     pub(super) fn update(&mut self, learning_rate: f64) {
         let gradients = std::mem::take(&mut self.gradients);
-        let module = self.module.take();
-        self.module = module.map(|module| self.optimizer.step(learning_rate, module, gradients));
+        let module = self.module.take().expect(UPDATED);
+        self.module = Some(self.optimizer.step(learning_rate, module, gradients));
+    }
+
+    /// The square of the norm of the gradients collected since the last update.
+    pub(super) fn squared_norm(&self) -> f64 {
+        clip::squared_norm(self.module(), &self.gradients)
+    }
+
+    /// Multiplies these gradients.
+    pub(super) fn scale_gradients(&mut self, factor: f64) {
+        let Self { module, gradients, .. } = self;
+        clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
     }
 
     /// Moves the gradients of one part of the module out of what a backward pass left.
     pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
         let Self { module, gradients: into, .. } = self;
-        if let Some(module) = module {
-            part(module, &mut Collector { from, into });
-        }
+        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
     }
 }
 

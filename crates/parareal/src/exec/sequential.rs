@@ -8,7 +8,7 @@ use rayon::ThreadPool;
 
 use super::piece::Trained;
 use super::threads::pool;
-use super::{ExecError, Executor, GradientReport, Loss, StepReport};
+use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
 
 /// The whole parareal network on one device, as one automatic differentiation graph. The
@@ -84,11 +84,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
-    fn train_step(
+    fn train_step_with(
         &mut self,
         input: N::Input,
         target: L::Target,
-        learning_rate: f64,
+        update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
         let (loss, output, _) = self.differentiate(input, target, false);
@@ -99,8 +99,20 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             return Err(ExecError::LossNotFinite { loss });
         }
         let pieces = &mut self.pieces;
-        self.pool.install(|| pieces.iter_mut().for_each(|piece| piece.update(learning_rate)));
-        Ok(StepReport { loss, output, duration: begun.elapsed(), subnetworks: Vec::new() })
+        let gradient_norm = self.pool.install(|| {
+            let gradient_norm = update.clip_norm.map(|limit| {
+                let norm = pieces.iter().map(Trained::squared_norm).sum::<f64>().sqrt();
+                let factor = clip::factor(norm, limit);
+                if factor < 1.0 {
+                    pieces.iter_mut().for_each(|piece| piece.scale_gradients(factor));
+                }
+                norm
+            });
+            pieces.iter_mut().for_each(|piece| piece.update(update.learning_rate));
+            gradient_norm
+        });
+        let (duration, subnetworks) = (begun.elapsed(), Vec::new());
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks })
     }
 
     fn gradients(

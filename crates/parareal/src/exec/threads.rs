@@ -16,7 +16,7 @@ use super::control::{ThreadControl, thread_controls};
 use super::link::{ChannelLink, channel_link};
 use super::piece::{Piece, Segments, Trained};
 use super::worker::{Command, ReplyOf, Worker};
-use super::{ExecError, Executor, GradientReport, Loss, StepReport};
+use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
 
 /// How subnetworks are placed on workers, and workers on devices.
@@ -242,13 +242,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         &mut self,
         input: &N::Input,
         target: &L::Target,
-        learning_rate: Option<f64>,
+        update: Option<Update>,
     ) -> Result<StepReplies<N>, ExecError> {
-        let mut replies = self.order(|| Command::Step {
-            input: input.clone(),
-            target: target.clone(),
-            learning_rate,
-        })?;
+        let mut replies =
+            self.order(|| Command::Step { input: input.clone(), target: target.clone(), update })?;
         let last = replies.last_mut().expect("there is a worker");
         let loss = last.loss;
         let output = last.output.take().expect("the last worker gives the output");
@@ -261,20 +258,20 @@ where
     N: Coarsen,
     L: Loss<N::Output>,
 {
-    fn train_step(
+    fn train_step_with(
         &mut self,
         input: N::Input,
         target: L::Target,
-        learning_rate: f64,
+        update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
-        let StepReplies { replies, loss, output } =
-            self.step(&input, &target, Some(learning_rate))?;
+        let StepReplies { replies, loss, output } = self.step(&input, &target, Some(update))?;
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
+        let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
         let subnetworks = replies.into_iter().flat_map(|reply| reply.times).collect();
-        Ok(StepReport { loss, output, duration: begun.elapsed(), subnetworks })
+        Ok(StepReport { loss, output, gradient_norm, duration: begun.elapsed(), subnetworks })
     }
 
     fn gradients(

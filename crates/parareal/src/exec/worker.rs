@@ -5,13 +5,13 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 
 use super::piece::Piece;
-use super::{Control, Disconnected, Link, Loss, SubnetworkTime};
+use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {
-    /// A training step; without a learning rate the gradients are handed out instead of applied.
-    Step { input: I, target: T, learning_rate: Option<f64> },
+    /// A training step; without an update the gradients are handed out instead of applied.
+    Step { input: I, target: T, update: Option<Update> },
     /// The output in evaluation mode.
     Infer { input: I },
     /// Every parameter and buffer.
@@ -28,6 +28,8 @@ pub(super) enum Command<I, T> {
 pub(super) struct Reply<I, O> {
     /// The loss, as known to all.
     pub(super) loss: f64,
+    /// The norm of all gradients, as known to all.
+    pub(super) gradient_norm: Option<f64>,
     /// The network's output, from the last worker.
     pub(super) output: Option<O>,
     /// Gradients, or parameters and buffers.
@@ -40,7 +42,8 @@ pub(super) struct Reply<I, O> {
 
 impl<I, O> Default for Reply<I, O> {
     fn default() -> Self {
-        Self { loss: 0.0, output: None, tensors: vec![], inputs: vec![], times: vec![] }
+        let (tensors, inputs, times) = (vec![], vec![], vec![]);
+        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times }
     }
 }
 
@@ -74,9 +77,7 @@ where
         command: Command<N::Input, L::Target>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         match command {
-            Command::Step { input, target, learning_rate } => {
-                self.step(input, target, learning_rate)
-            }
+            Command::Step { input, target, update } => self.step(input, target, update),
             Command::Infer { input } => self.infer(input),
             Command::Read => {
                 let modules = self.pieces.iter().map(|piece| piece.trained.module());
@@ -112,10 +113,10 @@ where
         &mut self,
         input: N::Input,
         target: L::Target,
-        learning_rate: Option<f64>,
+        update: Option<Update>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         self.validation = None;
-        let corrected = self.forward(input, learning_rate.is_none())?;
+        let corrected = self.forward(input, update.is_none())?;
 
         let mut reply = Reply::default();
         let mut shared_loss = [0.0];
@@ -134,7 +135,7 @@ where
         };
         self.control.broadcast(self.last, &mut shared_loss)?;
         reply.loss = shared_loss[0];
-        if learning_rate.is_some() && !reply.loss.is_finite() {
+        if update.is_some() && !reply.loss.is_finite() {
             self.forget();
             return Ok(reply);
         }
@@ -145,8 +146,13 @@ where
         };
         reply.inputs = self.backward(rho)?;
 
-        match learning_rate {
-            Some(rate) => self.pieces.iter_mut().for_each(|piece| piece.update(rate)),
+        match update {
+            Some(Update { learning_rate, clip_norm }) => {
+                if let Some(limit) = clip_norm {
+                    reply.gradient_norm = Some(self.clip(limit)?);
+                }
+                self.pieces.iter_mut().for_each(|piece| piece.update(learning_rate));
+            }
             None => {
                 let pieces = self.pieces.iter_mut();
                 reply.tensors =
@@ -222,6 +228,18 @@ where
             inputs.extend(piece.end());
         }
         Ok(inputs)
+    }
+
+    /// Scales the gradients of all workers down to a norm, and gives the norm that they had.
+    fn clip(&mut self, limit: f64) -> Result<f64, Disconnected> {
+        let mut squares = [self.pieces.iter().map(|piece| piece.trained.squared_norm()).sum()];
+        self.control.sum(&mut squares)?;
+        let norm = squares[0].sqrt();
+        let factor = clip::factor(norm, limit);
+        if factor < 1.0 {
+            self.pieces.iter_mut().for_each(|piece| piece.trained.scale_gradients(factor));
+        }
+        Ok(norm)
     }
 
     fn receive_downstream(&mut self) -> Result<N::State, Disconnected> {

@@ -35,9 +35,6 @@ pub trait Activation: Value {
     /// The values alone, outside every graph.
     fn values(self) -> Self;
 
-    /// Whether a graph leads to this tensor.
-    fn is_tracked(&self) -> bool;
-
     /// What a graph ends in, without the values if that can be.
     type Root: Send;
 
@@ -116,10 +113,6 @@ impl<const D: usize> Activation for Tensor<D> {
 
     fn values(self) -> Self {
         self.inner()
-    }
-
-    fn is_tracked(&self) -> bool {
-        Tensor::is_tracked(self)
     }
 
     type Root = parareal_kernels::Root<D>;

@@ -7,14 +7,14 @@ mod difference;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 pub use difference::relative_difference;
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
 use parareal::net::{
     Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, PararealNetwork, ShapeError,
 };
+use parareal_kernels::Sgd;
 
 /// `x W`, or with `residual` and equal dimensions `x + tanh(x W)`.
 #[derive(Module, Debug)]
@@ -165,8 +165,7 @@ pub fn batch(seed: u64, batch: usize, dtype: DType) -> (Tensor<2>, Tensor<1, Int
 }
 
 pub fn sgd() -> ModuleOptimizer {
-    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-    SgdConfig::new().with_momentum(Some(momentum)).init()
+    Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into()
 }
 
 /// Both executors for the same network; `workers` on one thread each.
@@ -179,12 +178,12 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     // Built twice: a cloned module would share its running statistics.
     let build = || PararealNetwork::build(net, cuts, init).unwrap();
     let device = Device::flex();
-    let sequential = Sequential::new(build(), CrossEntropy, &sgd(), &device, 1).unwrap();
+    let sequential = Sequential::new(build(), CrossEntropy::default(), &sgd(), &device, 1).unwrap();
     let mut placement = Placement::new(vec![device], workers);
     placement.segment_units = 2;
     // Roundings depend on how sums are split: here on no machine's number of cores.
     placement.threads = 1;
-    let threads = Threads::new(build(), CrossEntropy, &sgd(), &placement).unwrap();
+    let threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
     (sequential, threads)
 }
 
@@ -284,7 +283,7 @@ pub fn assert_recomputing_is_exact<N, F>(
         placement.threads = 1;
         placement.segment_units = segment_units;
         placement.recompute = recompute;
-        Threads::new(network, CrossEntropy, &sgd(), &placement).unwrap()
+        Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
     });
     for step in 0..5 {
         let (input, labels) = batch(step);

@@ -1,0 +1,89 @@
+//! The data sets: checking and showing them.
+
+use std::path::Path;
+
+use parareal_data::{Dataset, DatasetName, Inspection, LoadOptions, SplitCounts, inspect};
+use parareal_train::{TrainError, contact_sheet};
+use serde_json::{Value, json};
+
+use crate::Ending;
+use crate::arguments::{Data, ImageFiles};
+use crate::output::{amount, note, result, table};
+
+pub(crate) fn run(command: Data) -> Result<Ending, TrainError> {
+    match command {
+        Data::Check { set, json } => check(&set, json),
+        Data::Show { set, output } => show(&set, &output),
+    }
+}
+
+fn check(set: &ImageFiles, json: bool) -> Result<Ending, TrainError> {
+    let name: DatasetName = set.name.parse()?;
+    let inspection = inspect(name, set.data_dir.as_deref())?;
+    match json {
+        true => result(&as_json(&inspection).to_string()),
+        false => result(&as_text(&inspection)),
+    }
+    Ok(Ending::Done)
+}
+
+fn as_json(inspection: &Inspection) -> Value {
+    let files = inspection.files.iter().map(|file| {
+        json!({
+            "path": file.path,
+            "bytes": file.bytes,
+            "md5": file.checksum.as_ref().map(|checksum| &checksum.found),
+            "canonical": file.checksum.as_ref().map(|checksum| checksum.matches()),
+        })
+    });
+    let split =
+        |split: &SplitCounts| json!({ "images": split.images, "per_class": split.per_class });
+    json!({
+        "dataset": inspection.name.as_str(),
+        "files": files.collect::<Vec<_>>(),
+        "train": split(&inspection.train),
+        "test": inspection.test.as_ref().map(split),
+        "class_names": inspection.class_names,
+        "notes": inspection.notes,
+        "fingerprint": inspection.fingerprint,
+    })
+}
+
+fn as_text(inspection: &Inspection) -> String {
+    let mut lines: Vec<String> = inspection
+        .files
+        .iter()
+        .map(|file| {
+            let judged = match &file.checksum {
+                Some(checksum) if checksum.matches() => "the canonical file",
+                Some(_) => "not the canonical file",
+                None => "no checksum of it was published",
+            };
+            format!("{}: {}B, {judged}", file.path.display(), amount(file.bytes))
+        })
+        .collect();
+    lines.extend(inspection.notes.iter().map(|remark| format!("note: {remark}")));
+    let mut rows = vec![["class", "name", "training", "test"].map(String::from).to_vec()];
+    let test = inspection.test.as_ref();
+    let row = |class: String, name: &str, train: usize, test: Option<usize>| {
+        let test = test.map_or_else(String::new, |count| count.to_string());
+        vec![class, name.to_string(), train.to_string(), test]
+    };
+    for (class, &train) in inspection.train.per_class.iter().enumerate() {
+        let name = inspection.class_names.get(class).map_or("", String::as_str);
+        rows.push(row(class.to_string(), name, train, test.map(|test| test.per_class[class])));
+    }
+    let (train, test) = (inspection.train.images, test.map(|test| test.images));
+    rows.push(row("all".into(), "", train, test));
+    lines.push(table(&rows));
+    lines.push(format!("fingerprint {}", inspection.fingerprint));
+    lines.join("\n")
+}
+
+fn show(set: &ImageFiles, output: &Path) -> Result<Ending, TrainError> {
+    let options = LoadOptions { data_dir: set.data_dir.clone(), ..LoadOptions::default() };
+    let dataset = Dataset::load(set.name.parse()?, &options)?;
+    contact_sheet(&dataset, output)?;
+    note(&format!("training images of {} are in {}", dataset.name, output.display()));
+    Ok(Ending::Done)
+}

@@ -1,0 +1,242 @@
+//! Runs that go on after whatever has ended them.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{checkpoints, errors, json, metrics, parareal};
+use serde_json::Value;
+
+/// Twelve steps in three epochs, a checkpoint behind each step.
+#[rustfmt::skip]
+const RUN: [&str; 21] = [
+    "train",
+    "--depth", "11",
+    "--subnetworks", "3",
+    "--limit-train", "64",
+    "--limit-test", "20",
+    "--epochs", "3",
+    "--batch-size", "16",
+    "--learning-rate", "0.05",
+    "--milestones", "2",
+    "--checkpoint-every", "1",
+    "--keep-checkpoints", "2",
+];
+
+/// All that a run leaves behind, times and rates aside: its metrics, and the files of its
+/// checkpoints but for the manifests.
+fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+    let mut lines = Vec::new();
+    for event in ["step", "epoch"] {
+        for mut line in metrics(run, event) {
+            let line = line.as_object_mut().unwrap();
+            for key in ["images_per_second", "seconds"] {
+                line.remove(key);
+            }
+            lines.push(Value::Object(line.clone()));
+        }
+    }
+    let mut files = BTreeMap::new();
+    for checkpoint in checkpoints(run) {
+        let path = run.join("checkpoints").join(&checkpoint);
+        for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name != "manifest.json" {
+                let bytes = fs::read(path.join(&name)).unwrap();
+                files.insert(format!("{checkpoint}/{name}"), bytes);
+            }
+        }
+    }
+    (lines, files)
+}
+
+/// The run without an interruption.
+fn whole(folder: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+    let output = parareal(folder, &[&RUN[..], &["--output", "whole"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let remains = remains(&folder.join("whole"));
+    assert_eq!(remains.0.len(), 15);
+    // Weights and optimizer of three subnetworks, in two or three checkpoints.
+    assert!([12, 18].contains(&remains.1.len()));
+    remains
+}
+
+fn resume(folder: &Path) -> std::process::Output {
+    parareal(folder, &["train", "--resume", "--output", "run"])
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let expected = whole(folder);
+    let run = folder.join("run");
+    // More of them: PARAREAL_KILLS=200.
+    let wanted = std::env::var("PARAREAL_KILLS").map_or(20, |kills| kills.parse().unwrap());
+    let (mut kills, mut ends, mut wait) = (0, 0, 7);
+    while kills < wanted {
+        let start = match run.join("config.toml").is_file() {
+            true => vec!["train", "--resume", "--output", "run"],
+            false => [&RUN[..], &["--output", "run"]].concat(),
+        };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_parareal"))
+            .current_dir(folder)
+            .args(start)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Moments spread over the run by a generator of remainders.
+        wait = wait * 16_807 % 2_147_483_647_u64;
+        std::thread::sleep(Duration::from_millis(5 + wait % 700));
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        if ended.success() {
+            // It was faster: from the beginning.
+            assert_eq!(remains(&run), expected);
+            fs::remove_dir_all(&run).unwrap();
+            ends += 1;
+        } else {
+            kills += 1;
+        }
+        // Killed while it made its folder.
+        if run.is_dir() && !run.join("config.toml").is_file() {
+            fs::remove_dir_all(&run).unwrap();
+        }
+    }
+    let output = match run.is_dir() {
+        true => resume(folder),
+        false => parareal(folder, &[&RUN[..], &["--output", "run"]].concat()),
+    };
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(remains(&run), expected);
+    assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
+    eprintln!("killed {kills} times; {} runs came to their end, all with the same bytes", ends + 1);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let expected = whole(folder);
+    let run = folder.join("run");
+    fs::rename(folder.join("whole"), &run).unwrap();
+    let last = run.join("checkpoints/step-00000012");
+    let shard = last.join("subnetwork-02.optimizer.safetensors");
+    let bytes = fs::read(&shard).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    for (file, damage) in [
+        (&shard, bytes[..bytes.len() / 2].to_vec()),
+        (&shard, flipped(bytes.len() - 1)),
+        (&shard, flipped(0)),
+        (&last.join("manifest.json"), b"{".to_vec()),
+    ] {
+        fs::write(file, damage).unwrap();
+        let output = resume(folder);
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(0), "{message}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        // In the beginning and in the end.
+        assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
+        assert!(message.contains(name), "{message}");
+        assert!(message.contains("behind step 11"), "{message}");
+        assert_eq!(remains(&run), expected);
+    }
+    for checkpoint in checkpoints(&run).iter().filter(|name| name.starts_with("step-")) {
+        fs::remove_file(run.join("checkpoints").join(checkpoint).join("manifest.json")).unwrap();
+    }
+    let output = resume(folder);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+    assert!(errors(&output).contains("step-00000012"), "{}", errors(&output));
+}
+
+#[test]
+fn another_run_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let before = remains(&folder.join("run"));
+    for (more, expected) in [
+        (&["--seed", "2"][..], "seed is 2"),
+        (&["--depth", "20"], "depth is 20"),
+        (&["--dataset", "mnist"], "dataset is"),
+        (&["--batch-size", "8"], "batch-size is 8"),
+        (&["--recipe", "paper"], "recipe is paper"),
+    ] {
+        let resume = ["train", "--resume", "--output", "run"];
+        let output = parareal(folder, &[&resume[..], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains(expected), "{}", errors(&output));
+    }
+    let output = parareal(folder, &["train", "--resume"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = parareal(folder, &["train", "--resume", "--output", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("holds no run"), "{}", errors(&output));
+    assert!(!folder.join("nowhere").exists());
+    assert_eq!(remains(&folder.join("run")), before);
+
+    // More epochs are the same run, for longer.
+    let more = ["train", "--resume", "--output", "run", "--epochs", "4", "--json"];
+    let outcome = json(&parareal(folder, &more));
+    assert_eq!((&outcome["epochs"], &outcome["steps"]), (&Value::from(4), &Value::from(16)));
+    assert!(fs::read_to_string(folder.join("run/config.toml")).unwrap().contains("epochs = 4"));
+}
+
+#[test]
+fn checkpoints_are_judged_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let eval =
+        |which: &str| parareal(folder, &["eval", "--run", "run", "--checkpoint", which, "--json"]);
+    let epochs = metrics(&folder.join("run"), "epoch");
+    let errors_of = epochs.iter().map(|epoch| epoch["test_error"].as_f64().unwrap());
+    let best = errors_of.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    let judged = json(&eval("best"));
+    assert_eq!(judged["test_error"].as_f64(), Some(best.1));
+    assert_eq!(judged["epoch"], best.0 + 1);
+    assert_eq!(json(&eval("latest"))["step"], 12);
+    assert_eq!(json(&eval("11"))["step"], 11);
+    for (which, expected) in [("3", "saved are the steps"), ("newest", "latest, best")] {
+        let output = eval(which);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains(expected), "{}", errors(&output));
+    }
+}
+
+/// Files that cannot grow, as on a full disk: the run ends with a line, and what was saved stays.
+#[cfg(unix)]
+#[test]
+fn where_the_disk_is_full_the_run_ends_and_earlier_checkpoints_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (_, expected) = whole(folder);
+    fs::rename(folder.join("whole"), folder.join("run")).unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .current_dir(folder)
+        .args(["-c", limited, env!("CARGO_BIN_EXE_parareal")])
+        .args(["train", "--resume", "--output", "run", "--epochs", "4"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let message = errors(&output);
+    let last = message.lines().last().unwrap();
+    assert!(last.starts_with("error: cannot write") && last.contains("step-00000013"), "{message}");
+    assert_eq!(remains(&folder.join("run")).1, expected);
+    assert!(checkpoints(&folder.join("run")).iter().all(|name| !name.starts_with(".step")));
+    // With room again it goes on.
+    assert_eq!(resume(folder).status.code(), Some(0));
+    assert_eq!(metrics(&folder.join("run"), "epoch").len(), 4);
+}

@@ -1,0 +1,210 @@
+//! Checkpoints: all that a run needs to go on, in a folder for each, valid as a whole or not at all.
+
+mod manifest;
+mod read;
+pub(crate) mod shard;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use parareal::net::NamedTensor;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Settings, TrainError};
+use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
+
+pub(crate) use manifest::{ImageRecord, Position};
+pub use read::Which;
+pub(crate) use read::{Saved, newest, open};
+
+const MANIFEST: &str = "manifest.json";
+const BEST: &str = "best.json";
+
+/// The folder `checkpoints` of a run, and what belongs where in it.
+pub(crate) struct Store {
+    folder: PathBuf,
+    configuration: Settings,
+    images: ImageRecord,
+    /// For each subnetwork the names of its tensors.
+    names: Vec<Vec<String>>,
+    /// How many are kept besides the best.
+    keep: usize,
+}
+
+/// The checkpoint with the smallest error so far, of the validation images if there are some,
+/// otherwise of the test images.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Best {
+    pub(crate) step: usize,
+    pub(crate) error: f64,
+}
+
+impl Store {
+    pub(crate) fn new(
+        run: &Path,
+        configuration: Settings,
+        images: ImageRecord,
+        names: Vec<Vec<String>>,
+        keep: usize,
+    ) -> Self {
+        Self { folder: folder_of(run), configuration, images, names, keep }
+    }
+
+    /// Saves a run behind a step: written beside, synced, and valid by one renaming.
+    pub(crate) fn save(
+        &self,
+        position: Position,
+        weights: Vec<NamedTensor>,
+        optimizer: Vec<NamedTensor>,
+    ) -> Result<(), TrainError> {
+        let name = format!("step-{:08}", position.step);
+        let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
+        let written = self.write(&partial, position, weights, optimizer);
+        let placed = written.and_then(|()| self.place(&partial, &target));
+        if placed.is_err() {
+            // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        placed?;
+        self.remove_old()
+    }
+
+    fn write(
+        &self,
+        partial: &Path,
+        position: Position,
+        weights: Vec<NamedTensor>,
+        optimizer: Vec<NamedTensor>,
+    ) -> Result<(), TrainError> {
+        // An earlier attempt may have been killed.
+        remove(partial)?;
+        fs::create_dir_all(partial).map_err(TrainError::file("create", partial))?;
+        let mut optimizer_names = self.names_beside(&optimizer);
+        let tensors: HashMap<_, _> =
+            weights.into_iter().chain(optimizer).map(|tensor| (tensor.name, tensor.data)).collect();
+        let mut files = Vec::new();
+        for (index, names) in self.names.iter().enumerate() {
+            let beside = std::mem::take(&mut optimizer_names[index]);
+            for (holds, names) in [(Kind::Weights, names), (Kind::Optimizer, &beside)] {
+                let (subnetwork, tensors_in) = (index + 1, names.len());
+                let name = holds.file_name(subnetwork);
+                let path = partial.join(&name);
+                let bytes = shard::encode(names, &tensors)
+                    .map_err(|error| TrainError::weights(&path, error))?;
+                write_synced(&path, &bytes)?;
+                let (sha256, bytes) = (hex(&Sha256::digest(&bytes)), bytes.len() as u64);
+                files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
+            }
+        }
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            position,
+            configuration: self.configuration.clone(),
+            images: self.images.clone(),
+            files,
+        };
+        let text = serde_json::to_vec_pretty(&manifest).expect("numbers and names are JSON");
+        write_synced(&partial.join(MANIFEST), &text)?;
+        sync_folder(partial)
+    }
+
+    /// Gives the folder its name. One that is there already was not good enough to go on from, or
+    /// holds the same.
+    fn place(&self, partial: &Path, target: &Path) -> Result<(), TrainError> {
+        remove(target)?;
+        fs::rename(partial, target).map_err(TrainError::file("create", target))?;
+        sync_folder(&self.folder)
+    }
+
+    /// For each subnetwork the names of what optimizers remember of its tensors.
+    fn names_beside(&self, optimizer: &[NamedTensor]) -> Vec<Vec<String>> {
+        let owners = self.names.iter().enumerate();
+        let owners = owners.flat_map(|(index, names)| names.iter().map(move |name| (name, index)));
+        let owners: HashMap<&String, usize> = owners.collect();
+        let mut names = vec![Vec::new(); self.names.len()];
+        for tensor in optimizer {
+            let mut dots = tensor.name.rmatch_indices('.').map(|(dot, _)| dot);
+            let owner = dots.find_map(|dot| owners.get(&tensor.name[..dot].to_string()));
+            if let Some(&owner) = owner {
+                names[owner].push(tensor.name.clone());
+            }
+        }
+        names
+    }
+
+    /// The best checkpoint so far, if there is one.
+    pub(crate) fn best(&self) -> Option<Best> {
+        read::best(&self.folder)
+    }
+
+    /// Remembers that the checkpoint behind this step is the best so far.
+    pub(crate) fn set_best(&self, best: Best) -> Result<(), TrainError> {
+        let (target, partial) = (self.folder.join(BEST), self.folder.join(format!(".{BEST}")));
+        let text = serde_json::to_vec(&best).expect("numbers are JSON");
+        write_synced(&partial, &text)?;
+        fs::rename(&partial, &target).map_err(TrainError::file("create", &target))?;
+        sync_folder(&self.folder)
+    }
+
+    fn remove_old(&self) -> Result<(), TrainError> {
+        let mut steps = list(&self.folder)?;
+        let best = self.best().map(|best| best.step);
+        steps.truncate(steps.len().saturating_sub(self.keep));
+        for (_, path) in steps.into_iter().filter(|(step, _)| Some(*step) != best) {
+            remove(&path)?;
+        }
+        Ok(())
+    }
+}
+
+fn folder_of(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// Checkpoints that were given their names, oldest first.
+fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let mut steps = Vec::new();
+    if folder.is_dir() {
+        for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
+            let path = entry.map_err(TrainError::file("read", folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let step = name.and_then(|name| name.strip_prefix("step-")?.parse().ok());
+            steps.extend(step.map(|step| (step, path)));
+        }
+    }
+    steps.sort();
+    Ok(steps)
+}
+
+/// Removes a folder that may not be there.
+fn remove(folder: &Path) -> Result<(), TrainError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(TrainError::file("remove", folder)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(TrainError::file("write", path))
+}
+
+/// Makes the names in a folder last, where the system can.
+fn sync_folder(path: &Path) -> Result<(), TrainError> {
+    if cfg!(unix) {
+        let synced = File::open(path).and_then(|folder| folder.sync_all());
+        synced.map_err(TrainError::file("write", path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Reading checkpoints: nothing that they say is believed before it was checked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+
+use burn::tensor::TensorData;
+use sha2::{Digest, Sha256};
+
+use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
+use super::{BEST, Best, MANIFEST, folder_of, hex, list, shard};
+use crate::TrainError;
+
+/// Longest manifest that is read: a thousand subnetworks take a tenth of it.
+const LONGEST_MANIFEST: u64 = 16 << 20;
+
+/// A checkpoint that was read.
+pub(crate) struct Saved {
+    pub(crate) position: Position,
+    pub(crate) images: ImageRecord,
+    pub(crate) weights: HashMap<String, TensorData>,
+    pub(crate) optimizer: HashMap<String, TensorData>,
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The last one.
+    #[default]
+    Latest,
+    /// The one with the smallest test error.
+    Best,
+    /// The one behind this step.
+    Step(usize),
+}
+
+impl FromStr for Which {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            "best" => Ok(Self::Best),
+            _ => text.parse().map(Self::Step).map_err(|_| {
+                let expected = "it is latest, best, or the number of a step";
+                TrainError::setting("checkpoint", format!("`{text}`"), expected)
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Best => f.write_str("best"),
+            Self::Step(step) => step.fmt(f),
+        }
+    }
+}
+
+/// Opens one checkpoint of a run.
+///
+/// # Errors
+/// Where it is not there, or damaged.
+pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
+    let folder = folder_of(run);
+    let steps = list(&folder)?;
+    let wanted = match which {
+        Which::Latest => steps.last().map(|(step, _)| *step),
+        Which::Best => best(&folder).map(|best| best.step),
+        Which::Step(step) => Some(step),
+    };
+    match steps.iter().find(|(step, _)| Some(*step) == wanted) {
+        Some((_, path)) => read(path),
+        None if steps.is_empty() => {
+            let message = "nothing was saved in it".into();
+            Err(TrainError::NoRun { path: run.to_path_buf(), message })
+        }
+        None => {
+            let there: Vec<String> = steps.iter().map(|(step, _)| step.to_string()).collect();
+            let expected = format!("there is none; saved are the steps {}", there.join(", "));
+            Err(TrainError::setting("checkpoint", which, expected))
+        }
+    }
+}
+
+/// The newest checkpoint of a run that is whole, and what is wrong with those behind it.
+///
+/// # Errors
+/// Where there are some, and all are damaged: then it says what is wrong with the last.
+pub(crate) fn newest(run: &Path) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
+    let mut damaged = Vec::new();
+    for (_, path) in list(&folder_of(run))?.into_iter().rev() {
+        match read(&path) {
+            Ok(saved) => return Ok((Some(saved), damaged)),
+            Err(error) => damaged.push(error),
+        }
+    }
+    match damaged.is_empty() {
+        true => Ok((None, damaged)),
+        false => Err(damaged.swap_remove(0)),
+    }
+}
+
+/// The best checkpoint by name; `None` where nothing, or nothing sensible, says which it is.
+pub(super) fn best(folder: &Path) -> Option<Best> {
+    serde_json::from_slice(&fs::read(folder.join(BEST)).ok()?).ok()
+}
+
+fn read(folder: &Path) -> Result<Saved, TrainError> {
+    let path = folder.join(MANIFEST);
+    let text = bounded(&path, LONGEST_MANIFEST)?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
+    if manifest.format_version != FORMAT_VERSION {
+        let found = manifest.format_version;
+        let message = format!("format {found} is not known, this program reads {FORMAT_VERSION}");
+        return Err(TrainError::weights(&path, message));
+    }
+    let (mut weights, mut optimizer) = (HashMap::new(), HashMap::new());
+    for entry in &manifest.files {
+        let tensors = match entry.holds {
+            Kind::Weights => &mut weights,
+            Kind::Optimizer => &mut optimizer,
+        };
+        read_shard(folder, entry, tensors)?;
+    }
+    // What is remembered of a parameter is as large as the parameter, or a number.
+    for (name, data) in &optimizer {
+        let parameter = name.rsplit_once('.').and_then(|(name, _)| weights.get(name));
+        let fits = |parameter: &TensorData| parameter.shape() == data.shape();
+        if data.shape().rank() > 0 && !parameter.is_some_and(fits) {
+            let message = format!("`{name}` fits no parameter: it is damaged");
+            return Err(TrainError::weights(folder, message));
+        }
+    }
+    let Manifest { position, images, .. } = manifest;
+    Ok(Saved { position, images, weights, optimizer })
+}
+
+fn read_shard(
+    folder: &Path,
+    entry: &Entry,
+    tensors: &mut HashMap<String, TensorData>,
+) -> Result<(), TrainError> {
+    // A manifest names files of its own folder, whatever else it may say.
+    if entry.name != entry.holds.file_name(entry.subnetwork) {
+        let message = format!("it names a file `{}`: it is damaged", entry.name.escape_default());
+        return Err(TrainError::weights(&folder.join(MANIFEST), message));
+    }
+    let path = folder.join(&entry.name);
+    let wrong = |message: String| Err(TrainError::weights(&path, message + ": it is damaged"));
+    let bytes = bounded(&path, entry.bytes)?;
+    if bytes.len() as u64 != entry.bytes {
+        let (found, expected) = (bytes.len(), entry.bytes);
+        return wrong(format!("it has {found} bytes, {expected} were written"));
+    }
+    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+        return wrong("it does not have the SHA-256 that was written".into());
+    }
+    let before = tensors.len();
+    shard::decode(&bytes, tensors).map_err(|error| damaged(&path, &error))?;
+    match tensors.len() - before {
+        count if count == entry.tensors => Ok(()),
+        count => wrong(format!("{count} tensors instead of {}", entry.tensors)),
+    }
+}
+
+/// A file of at most so many bytes, and one more if there are more.
+fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| damaged(path, &error))?;
+    let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|error| damaged(path, &error))?;
+    Ok(bytes)
+}
+
+fn damaged(path: &Path, error: &impl ToString) -> TrainError {
+    TrainError::weights(path, format!("it is missing or damaged: {}", error.to_string()))
+}

@@ -1,0 +1,116 @@
+//! What a trained network says of a person's own images.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use image::imageops::FilterType;
+use image::{ImageReader, Limits};
+use parareal::net::{Init, PararealNetwork};
+use serde::Serialize;
+
+use crate::checkpoint::{self, ImageRecord, Saved};
+use crate::executor::AnyExecutor;
+use crate::scores::Scores;
+use crate::{Config, TrainError, Which, folder};
+
+/// Longest side of an image that is read, in pixels; memory for one, in bytes.
+const LONGEST_SIDE: u32 = 20_000;
+const MOST_MEMORY: u64 = 1 << 30;
+/// Answers that are given for an image.
+const ANSWERS: usize = 5;
+
+/// A trained network that takes images from files.
+pub struct Predictor {
+    executor: AnyExecutor,
+    images: ImageRecord,
+}
+
+/// What it says of one image.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prediction {
+    /// The file.
+    pub path: PathBuf,
+    /// The five most likely classes, the most likely first.
+    pub answers: Vec<Answer>,
+}
+
+/// A class, and how likely it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The class, from 0.
+    pub class: usize,
+    /// What it is called.
+    pub name: String,
+    /// Its probability, by the network.
+    pub probability: f64,
+}
+
+impl Predictor {
+    /// Reads a checkpoint of a run.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the folder holds no run, or there is no such checkpoint, or it is
+    /// damaged.
+    pub fn open(run: &Path, which: Which) -> Result<Self, TrainError> {
+        let config = Config::resolve(folder::read_config(run)?)?;
+        let Saved { images, weights, .. } = checkpoint::open(run, which)?;
+        let (net, cuts) = config.network_for(images.channels, images.class_names.len());
+        let init = Init::new(config.seed, &Device::flex());
+        let network = PararealNetwork::build(&net, cuts, &init)?.load(&weights);
+        let network = network.map_err(|error| {
+            TrainError::weights(run, format!("the weights are of another network: {error}"))
+        })?;
+        Ok(Self { executor: config.executor(network)?, images })
+    }
+
+    /// Classifies the image in a PNG or JPEG file, scaled to the size that the network knows.
+    ///
+    /// # Errors
+    /// [`TrainError::Image`] where the file is no image, or a worker's failure.
+    pub fn predict(&mut self, path: &Path) -> Result<Prediction, TrainError> {
+        let ImageRecord { channels, height, width, ref class_names, .. } = self.images;
+        let values = self.read(path)?;
+        let data = TensorData::new(values, [1, channels, height, width]);
+        let output = self.executor.infer(Tensor::from_data(data, &Device::flex()))?;
+        let mut answers: Vec<Answer> = Scores::read(output)
+            .probabilities()
+            .zip(class_names)
+            .enumerate()
+            .map(|(class, (probability, name))| Answer { class, name: name.clone(), probability })
+            .collect();
+        answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        answers.truncate(ANSWERS);
+        Ok(Prediction { path: path.to_path_buf(), answers })
+    }
+
+    /// The normalized pixels of an image, `[channels, height, width]`.
+    fn read(&self, path: &Path) -> Result<Vec<f32>, TrainError> {
+        let wrong = |error: &dyn ToString| {
+            let (path, message) = (path.to_path_buf(), error.to_string());
+            TrainError::Image { path, message: message.replace('\n', ", ") }
+        };
+        let mut reader = ImageReader::open(path).map_err(|error| wrong(&error))?;
+        let mut limits = Limits::default();
+        limits.max_image_width = Some(LONGEST_SIDE);
+        limits.max_image_height = Some(LONGEST_SIDE);
+        limits.max_alloc = Some(MOST_MEMORY);
+        reader.limits(limits);
+        // The first bytes say what it is, whatever it is called.
+        let reader = reader.with_guessed_format().map_err(|error| wrong(&error))?;
+        let image = reader.decode().map_err(|error| wrong(&error))?;
+
+        let ImageRecord { channels, height, width, ref mean, ref deviation, .. } = self.images;
+        let image = image.resize_exact(width as u32, height as u32, FilterType::Triangle);
+        // Pixel by pixel, its channels side by side.
+        let pixels = match channels {
+            1 => image.into_luma8().into_raw(),
+            _ => image.into_rgb8().into_raw(),
+        };
+        let planes = (0..channels).flat_map(|channel| {
+            let plane = pixels.iter().skip(channel).step_by(channels);
+            let (mean, deviation) = (mean[channel], deviation[channel]);
+            plane.map(move |&value| (f32::from(value) / 255.0 - mean) / deviation)
+        });
+        Ok(planes.collect())
+    }
+}
