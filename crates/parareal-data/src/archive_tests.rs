@@ -80,7 +80,7 @@ fn regular_files_are_visited_in_order() {
     assert_eq!(files_in(&gzip(&bytes)).unwrap(), files);
     let remark = b"22 mtime=1700000000.5\n".to_vec();
     let bytes = archive(&[
-        entry(EntryType::XGlobalHeader, "pax_global_header", b"19 comment=a remark\n"),
+        entry(EntryType::XGlobalHeader, "pax_global_header", b"20 comment=a remark\n"),
         entry(EntryType::Directory, "./a/", b""),
         entry(EntryType::XHeader, "./PaxHeaders/a", &remark),
         file("./a//./one", &[1; 3]),
@@ -96,13 +96,9 @@ fn entries_that_leave_their_folder_are_refused() {
         let directory = entry(EntryType::Directory, name, b"");
         assert_eq!(fault(&archive(&[file("a", b"x"), directory])), FileFault::Escape, "{name}");
     }
-    for kind in [
-        EntryType::Link,
-        EntryType::Symlink,
-        EntryType::Char,
-        EntryType::Block,
-        EntryType::Fifo,
-    ] {
+    for kind in
+        [EntryType::Link, EntryType::Symlink, EntryType::Char, EntryType::Block, EntryType::Fifo]
+    {
         assert_eq!(fault(&archive(&[entry(kind, "a", b"")])), FileFault::Escape, "{kind:?}");
     }
 }
@@ -112,6 +108,8 @@ fn entries_that_change_others_are_refused() {
     for record in ["13 path=../a\n", "14 linkpath=a\n", "11 size=99\n", "22 GNU.sparse.major=1\n"] {
         let bytes = archive(&[entry(EntryType::XHeader, "x", record.as_bytes()), file("a", b"")]);
         assert_eq!(fault(&bytes), FileFault::Foreign, "{record}");
+        let text = files_in(&bytes).unwrap_err().to_string();
+        assert!(text.contains("of another entry"), "{text}");
     }
     for (kind, contents) in [
         (EntryType::XHeader, &b"no record"[..]),

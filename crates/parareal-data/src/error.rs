@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = DataError::UnknownDataset { name: "cats".into() };
-        let text = "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn";
+        let text =
+            "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn";
         assert_eq!(error.to_string(), text);
     }
 }

@@ -67,8 +67,7 @@ impl DataFile {
         Self::find(directory, names, expected, origin)?.ok_or_else(|| {
             let path = directory.join(names.first().unwrap_or(&""));
             let expected = format!("{expected}, plain or with .gz added to its name");
-            Self { path, expected, origin }
-                .error(FileFault::Missing, "no such file in either form")
+            Self { path, expected, origin }.error(FileFault::Missing, "no such file in either form")
         })
     }
 

@@ -70,11 +70,8 @@ mod tests {
 
     #[test]
     fn every_part_of_the_contents_matters() {
-        let dataset = |pixels, labels, test| Dataset {
-            train: set(pixels, labels),
-            test,
-            ..shapes()
-        };
+        let dataset =
+            |pixels, labels, test| Dataset { train: set(pixels, labels), test, ..shapes() };
         let base = dataset([1, 2, 3, 4], [0, 2], None);
         let same = Dataset { notes: vec!["a note".into()], ..base.clone() };
         assert_eq!(base.fingerprint(), same.fingerprint());

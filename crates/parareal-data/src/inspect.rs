@@ -1,7 +1,6 @@
 //! A close look at the files of a data set.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
@@ -113,8 +112,7 @@ impl InspectedFile {
         let expected = "a file that can be read twice".to_owned();
         let file = DataFile { path, expected, origin: source.origin };
         let (bytes, found) = sum(&file, published.is_some())?;
-        let checksum =
-            published.zip(found).map(|(published, found)| Checksum { found, published });
+        let checksum = published.zip(found).map(|(published, found)| Checksum { found, published });
         Ok(Self { path: file.path, bytes, checksum })
     }
 }

@@ -207,8 +207,7 @@ impl Elements<'_> {
         let len = u64::from(len);
         let name = String::from_utf8_lossy(&name).into_owned();
         let Self { file, order } = *self;
-        let mut array =
-            Array { name, dimensions, storage, order, len, file, numbers, left: len };
+        let mut array = Array { name, dimensions, storage, order, len, file, numbers, left: len };
         visit(&mut array)?;
         if array.left > 0 || len == 0 {
             return Ok(false);
@@ -266,11 +265,7 @@ impl Elements<'_> {
     }
 }
 
-fn fill(
-    file: &DataFile,
-    reader: &mut dyn Read,
-    bytes: &mut [u8],
-) -> Result<(), Box<FileError>> {
+fn fill(file: &DataFile, reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), Box<FileError>> {
     if file.read_full(reader, bytes, " in a variable")? < bytes.len() {
         return Err(file.error(FileFault::Truncated, "the end of a variable in its midst"));
     }

@@ -141,9 +141,8 @@ mod tests {
 
     /// Records with the given label bytes; all pixels of one are 100 and its last label more.
     fn records(labels: &[[u8; 2]]) -> Vec<u8> {
-        let record = |&[coarse, fine]: &[u8; 2]| {
-            [vec![coarse, fine], vec![100 + fine; IMAGE_LEN]].concat()
-        };
+        let record =
+            |&[coarse, fine]: &[u8; 2]| [vec![coarse, fine], vec![100 + fine; IMAGE_LEN]].concat();
         labels.iter().flat_map(record).collect()
     }
 

@@ -64,10 +64,11 @@ impl Source {
     /// The folder of the data set: the first of its names that exists.
     pub(crate) fn directory(&self, options: &LoadOptions) -> Result<PathBuf, DataError> {
         let Self { name, folders, files, origin, .. } = *self;
-        let data_dir = options
-            .data_dir
-            .as_deref()
-            .ok_or(DataError::NoDataDir { dataset: name, files, origin })?;
+        let data_dir = options.data_dir.as_deref().ok_or(DataError::NoDataDir {
+            dataset: name,
+            files,
+            origin,
+        })?;
         let mut directories = folders.iter().map(|folder| data_dir.join(folder));
         let existing = directories.clone().find(|directory| directory.is_dir());
         Ok(existing.or_else(|| directories.next()).unwrap_or_else(|| data_dir.to_owned()))

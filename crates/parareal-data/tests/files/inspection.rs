@@ -1,6 +1,6 @@
 //! What an inspection says of files.
 
-use parareal_data::{Checksum, DataError, DatasetName, Dataset, FileFault, inspect};
+use parareal_data::{Checksum, DataError, Dataset, DatasetName, FileFault, inspect};
 
 use crate::made::{Folder, Mat, gzip, tar};
 use crate::{cifar, svhn};
@@ -44,7 +44,8 @@ fn archives_have_a_checksum_and_loose_files_have_none() {
     }
     loose.write("fine_label_names.txt", &b"name\n".repeat(100));
     let inspection = inspect(DatasetName::Cifar100, Some(loose.data_dir())).unwrap();
-    let names: Vec<_> = inspection.files.iter().map(|file| file.path.file_name().unwrap()).collect();
+    let names: Vec<_> =
+        inspection.files.iter().map(|file| file.path.file_name().unwrap()).collect();
     assert_eq!(names, ["train.bin", "test.bin", "fine_label_names.txt"]);
     assert!(inspection.files.iter().all(|file| file.checksum.is_none()));
     assert_eq!(inspection.train.per_class[99], 1);

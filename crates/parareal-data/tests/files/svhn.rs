@@ -30,7 +30,10 @@ fn images_are_turned_and_ten_is_the_digit_zero() {
         assert_eq!(test.labels(), [4, 0]);
         for (set, first) in [(&dataset.train, 0), (test, 50)] {
             assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 10));
-            assert!((0..set.len()).all(|index| set.image(index) == image(first + index)), "{mat:?}");
+            assert!(
+                (0..set.len()).all(|index| set.image(index) == image(first + index)),
+                "{mat:?}"
+            );
         }
         assert_eq!(dataset.augmentation, Augmentation::None);
         assert_eq!(dataset.class_names[3], "3");
