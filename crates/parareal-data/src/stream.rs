@@ -18,6 +18,10 @@ pub(crate) enum Purpose {
     TrainingShape = 3,
     /// The drawing of a test image.
     TestShape = 4,
+    /// The choice of images that are held out for testing.
+    HeldOut = 5,
+    /// The choice of training images that are set aside.
+    SetAside = 6,
 }
 
 /// An endless stream of random numbers, the same for the same key everywhere.
