@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::augment::Augmentation;
 use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
-use crate::{mnist, shapes};
+use crate::source::Loaded;
+use crate::{cifar, mnist, shapes, svhn};
 
 /// The data sets this crate knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,17 +18,27 @@ pub enum DatasetName {
     Shapes,
     /// Handwritten digits, padded to 1x32x32 pixels, ten classes.
     Mnist,
+    /// Photographs of ten kinds of things, 3x32x32 pixels.
+    Cifar10,
+    /// Photographs of a hundred kinds of things, 3x32x32 pixels.
+    Cifar100,
+    /// House numbers cut into digits, 3x32x32 pixels, ten classes.
+    Svhn,
 }
 
 impl DatasetName {
     /// All names, in the order in which they should be offered.
-    pub const ALL: [Self; 2] = [Self::Shapes, Self::Mnist];
+    pub const ALL: [Self; 5] =
+        [Self::Shapes, Self::Mnist, Self::Cifar10, Self::Cifar100, Self::Svhn];
 
-    /// The name as it is written: `"shapes"` or `"mnist"`.
+    /// The name as it is written: `"shapes"`, `"mnist"`, `"cifar10"`, `"cifar100"` or `"svhn"`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shapes => "shapes",
             Self::Mnist => "mnist",
+            Self::Cifar10 => "cifar10",
+            Self::Cifar100 => "cifar100",
+            Self::Svhn => "svhn",
         }
     }
 }
@@ -62,6 +74,15 @@ pub struct Dataset {
     /// Constants of the set: they are those of its full training images whatever the limits, so
     /// that a network trained on some images can be judged on others.
     pub normalization: Normalization,
+    /// How the training images of this set are usually changed: not at all for the built-in shapes
+    /// and for digits, cropped with a padding of 4 and mirrored for photographs.
+    pub augmentation: Augmentation,
+    /// What each class is called, from class 0 on; as many as there are classes.
+    pub class_names: Vec<String>,
+    /// What a person should know about the images, one line each, nothing where all is as it should
+    /// be: that the files hold fewer images than the canonical ones, that test images were held
+    /// out of the training images.
+    pub notes: Vec<String>,
 }
 
 /// What to load, and from where.
@@ -79,16 +100,31 @@ pub struct LoadOptions {
 impl Dataset {
     /// Loads a data set.
     ///
-    /// [`DatasetName::Mnist`] reads four IDX files from the folder `mnist` of
-    /// [`data_dir`](LoadOptions::data_dir): `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-    /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each under this name or with `.gz`
-    /// added (or with a dot for the second dash). The 28x28 images get a border of two black
-    /// pixels. The files may hold fewer images than the canonical ones, not more. A limit beyond
-    /// the end of a file takes all of it.
+    /// Files lie in a folder of [`data_dir`](LoadOptions::data_dir); each is found under its name
+    /// or with `.gz` added, and unpacked where it is compressed. Files may hold fewer images than
+    /// the canonical ones, which [`notes`](Self::notes) then tells, not more. They are checked as a
+    /// whole whatever the limits; a limit beyond the end of a set takes all of it.
     ///
     /// [`DatasetName::Shapes`] draws [`shapes::TRAINING_IMAGES`] and [`shapes::TEST_IMAGES`]
     /// images; limits may be larger than these numbers, up to [`shapes::MOST_IMAGES`], and then
     /// draw more.
+    ///
+    /// [`DatasetName::Mnist`] reads four IDX files from the folder `mnist`:
+    /// `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+    /// `t10k-labels-idx1-ubyte` (or with a dot for the second dash). The 28x28 images get a border
+    /// of two black pixels.
+    ///
+    /// [`DatasetName::Cifar10`] reads the binary version from the folder `cifar-10` (or
+    /// `cifar10`): `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, or those in its
+    /// folder `cifar-10-batches-bin`, or, where none of them is there, `cifar-10-binary.tar.gz` as
+    /// it was downloaded. [`DatasetName::Cifar100`] likewise: `train.bin`, `test.bin`, the folder
+    /// `cifar-100-binary`, `cifar-100-binary.tar.gz`, all in the folder `cifar-100` (or
+    /// `cifar100`). Its classes are the fine ones.
+    ///
+    /// [`DatasetName::Svhn`] reads `train_32x32.mat` and `test_32x32.mat` from the folder `svhn`.
+    ///
+    /// Where CIFAR or SVHN has no test file, every tenth training image, in a random order that is
+    /// always the same, is held out as a test image, whether test images are asked for or not.
     ///
     /// # Errors
     ///
@@ -97,13 +133,21 @@ impl Dataset {
     /// [`fault`](crate::FileError::fault) says which), [`DataError::NoTrainingImages`] and
     /// [`DataError::TooManyImages`] for a limit out of range.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
-        if options.limit_train == Some(0) {
-            return Err(DataError::NoTrainingImages { dataset: name });
-        }
-        match name {
-            DatasetName::Shapes => shapes::load(options),
-            DatasetName::Mnist => mnist::load(options),
-        }
+        Ok(load(name, options)?.dataset)
+    }
+}
+
+/// Loads a data set and tells what it was read from.
+pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, DataError> {
+    if options.limit_train == Some(0) {
+        return Err(DataError::NoTrainingImages { dataset: name });
+    }
+    match name {
+        DatasetName::Shapes => shapes::load(options),
+        DatasetName::Mnist => mnist::load(options),
+        DatasetName::Cifar10 => cifar::CIFAR_10.load(options),
+        DatasetName::Cifar100 => cifar::CIFAR_100.load(options),
+        DatasetName::Svhn => svhn::load(options),
     }
 }
 
@@ -138,9 +182,16 @@ mod tests {
 
     #[test]
     fn files_without_a_folder_are_asked_for_in_one_line() {
-        let error = Dataset::load(DatasetName::Mnist, &LoadOptions::default()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("--data-dir DIR") && text.contains("DIR/mnist/"), "{text}");
-        assert_eq!(text.lines().count(), 1);
+        for (name, folder) in [
+            (DatasetName::Mnist, "DIR/mnist/"),
+            (DatasetName::Cifar10, "DIR/cifar-10/"),
+            (DatasetName::Cifar100, "DIR/cifar-100/"),
+            (DatasetName::Svhn, "DIR/svhn/"),
+        ] {
+            let error = Dataset::load(name, &LoadOptions::default()).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("--data-dir DIR") && text.contains(folder), "{text}");
+            assert_eq!(text.lines().count(), 1);
+        }
     }
 }

@@ -17,13 +17,13 @@ pub enum DataError {
 
     /// A data set kept in files was asked for without saying where the files lie.
     #[error(
-        "{dataset} is read from files: give --data-dir DIR with \
-         DIR/{dataset}/train-images-idx3-ubyte and the other three IDX files (plain or .gz); \
-         they come from {origin}"
+        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}"
     )]
     NoDataDir {
         /// The data set asked for.
         dataset: DatasetName,
+        /// The files in words, by their place below `DIR`.
+        files: &'static str,
         /// Where its canonical files come from.
         origin: &'static str,
     },
@@ -191,8 +191,13 @@ pub enum FileFault {
     Trailing,
     /// A label names no class.
     Label,
-    /// The number of labels is not the number of images.
+    /// The number of labels is not the number of images, or there are too few of either.
     Count,
+    /// The file holds more than the canonical one does, or unpacks to more.
+    TooLarge,
+    /// The file is an archive with an entry that would leave the folder it is unpacked in, or a
+    /// link. (Archives are read in memory; nothing is unpacked.)
+    Escape,
 }
 
 /// A path shown without control characters, so that a message stays on one line.
@@ -235,6 +240,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = DataError::UnknownDataset { name: "cats".into() };
-        assert_eq!(error.to_string(), "unknown data set \"cats\": expected one of shapes, mnist");
+        let text =
+            "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn";
+        assert_eq!(error.to_string(), text);
     }
 }

@@ -1,8 +1,10 @@
 //! Tests of the IDX reader against files that are whole, damaged and hostile.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 
 use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
@@ -61,7 +63,7 @@ fn all_forms_of_a_file_are_read_alike() {
         let items = read_as(name, &bytes).unwrap();
         assert_eq!(items.count, 2);
         assert_eq!(items.bytes, (1..=12).collect::<Vec<u8>>());
-        assert!(items.path.ends_with(name));
+        assert!(items.file.path.ends_with(name));
     }
 }
 
@@ -167,7 +169,8 @@ fn a_compression_bomb_is_unpacked_no_further_than_announced() {
         }
     }
     let mut reader = Counting(MultiGzDecoder::new(&bomb[..]), 0);
-    let file = FileReader { path: Path::new("bomb"), format: FORMAT };
-    assert_eq!(file.read_from(&mut reader).unwrap_err().fault, FileFault::Trailing);
+    let file = DataFile { path: "bomb".into(), expected: FORMAT.in_words(), origin: "nowhere" };
+    let error = FORMAT.read_from(&file, &mut reader).unwrap_err();
+    assert_eq!(error.fault, FileFault::Trailing);
     assert_eq!(reader.1, whole().len() + 1);
 }

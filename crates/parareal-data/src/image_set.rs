@@ -117,6 +117,30 @@ impl ImageSet {
         self
     }
 
+    /// The images for which `second` is false, and those for which it is true; images beyond the
+    /// end of `second` count as false.
+    pub(crate) fn parted(mut self, second: &[bool]) -> (Self, Self) {
+        let len = self.image_len();
+        let mut other = Self { pixels: Vec::new(), labels: Vec::new(), ..self };
+        let mut kept = 0;
+        for index in 0..self.len() {
+            if second.get(index) == Some(&true) {
+                other.pixels.extend_from_slice(self.image(index));
+                other.labels.push(self.labels[index]);
+            } else {
+                self.pixels.copy_within(index * len..(index + 1) * len, kept * len);
+                self.labels[kept] = self.labels[index];
+                kept += 1;
+            }
+        }
+        (self.truncated(kept), other)
+    }
+
+    /// The pixels of all images, `[len, channels, height, width]` in row-major order.
+    pub(crate) fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// Bytes of one image.
     pub(crate) fn image_len(&self) -> usize {
         self.channels * self.height * self.width
@@ -167,6 +191,13 @@ mod tests {
         assert_eq!((set.len(), set.image(0).len(), set.label(0)), (1, 6, 3));
         assert_eq!(two_images().truncated(9), two_images());
         assert!(two_images().truncated(0).is_empty());
+    }
+
+    #[test]
+    fn a_set_is_parted_without_a_copy_of_what_stays() {
+        let (first, second) = two_images().parted(&[true]);
+        assert_eq!((first.labels(), first.image(0)), (&[1][..], &[6, 7, 8, 9, 10, 11][..]));
+        assert_eq!(second, two_images().truncated(1));
     }
 
     #[test]

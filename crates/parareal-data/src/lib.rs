@@ -2,7 +2,8 @@
 //!
 //! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
 //!
-//! * [`Dataset::load`] reads MNIST from IDX files or draws the built-in [`shapes`];
+//! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files, or
+//!   draws the built-in [`shapes`]; [`inspect`] tells what is in such files;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
@@ -26,24 +27,36 @@
 //! # Ok::<(), parareal_data::DataError>(())
 //! ```
 
+mod archive;
 mod augment;
 mod batch;
 mod canvas;
+mod cifar;
+mod class_names;
 mod dataset;
 mod error;
+mod file;
+mod fingerprint;
+mod held_out;
 mod idx;
 mod image_set;
+mod inspect;
+mod mat;
 mod mnist;
 mod normalization;
 mod order;
 mod outline;
+mod records;
 pub mod shapes;
+mod source;
 mod stream;
+mod svhn;
 
 pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
 pub use dataset::{Dataset, DatasetName, LoadOptions};
 pub use error::{DataError, FileError, FileFault};
 pub use image_set::ImageSet;
+pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect};
 pub use normalization::Normalization;
 pub use order::epoch_order;

@@ -1,12 +1,15 @@
 //! MNIST: handwritten digits from four IDX files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, DatasetName, LoadOptions};
+use crate::augment::Augmentation;
+use crate::class_names;
+use crate::dataset::{DatasetName, LoadOptions};
 use crate::error::{DataError, FileError, FileFault};
 use crate::idx::{self, IdxFormat, IdxItems};
 use crate::image_set::{ImageSet, first_outside};
 use crate::normalization::Normalization;
+use crate::source::{Loaded, Source, Stored, TestImages};
 
 /// Where the canonical files come from.
 const ORIGIN: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
@@ -29,6 +32,22 @@ const MEAN: f32 = 0.100_036_93;
 
 /// Standard deviation of the 60,000 padded training images (over 28x28 pixels: 0.3081).
 const DEVIATION: f32 = 0.275_217_35;
+
+/// The set as a whole.
+static SOURCE: Source = Source {
+    name: DatasetName::Mnist,
+    folders: &["mnist"],
+    files: "DIR/mnist/train-images-idx3-ubyte and the other three IDX files (plain or .gz)",
+    origin: ORIGIN,
+    training_images: TRAINING.most as usize,
+    test_images: TEST.most as usize,
+    published: &[
+        ("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        ("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
+        ("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
+        ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+    ],
+};
 
 /// The two files of a split, each under its usual name and the one with a dot.
 struct Split {
@@ -57,24 +76,29 @@ const TEST: Split = Split {
 };
 
 /// Reads MNIST from the folder `mnist` of the data folder.
-pub(crate) fn load(options: &LoadOptions) -> Result<Dataset, DataError> {
-    let name = DatasetName::Mnist;
-    let data_dir = options
-        .data_dir
-        .as_deref()
-        .ok_or(DataError::NoDataDir { dataset: name, origin: ORIGIN })?;
-    let directory = data_dir.join(name.as_str());
-    let train = TRAINING.load(&directory, options.limit_train)?;
-    let test = match options.limit_test {
-        Some(0) => None,
-        limit => Some(TEST.load(&directory, limit)?),
+pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
+    let directory = SOURCE.directory(options)?;
+    let mut files = Vec::new();
+    let train = TRAINING.load(&directory, &mut files)?;
+    let test = if Source::wants_test(options) {
+        TestImages::Read(TEST.load(&directory, &mut files)?)
+    } else {
+        TestImages::Unread
     };
-    let normalization = Normalization { mean: vec![MEAN], deviation: vec![DEVIATION] };
-    Ok(Dataset { name, train, test, normalization })
+    Stored {
+        source: &SOURCE,
+        files,
+        train,
+        test,
+        normalization: Normalization { mean: vec![MEAN], deviation: vec![DEVIATION] },
+        augmentation: Augmentation::None,
+        class_names: class_names::numbers(CLASSES),
+    }
+    .into_loaded(options)
 }
 
 impl Split {
-    fn load(&self, directory: &Path, limit: Option<usize>) -> Result<ImageSet, DataError> {
+    fn load(&self, directory: &Path, files: &mut Vec<PathBuf>) -> Result<ImageSet, DataError> {
         let format = IdxFormat {
             what: self.image_words,
             item: &[STORED_SIDE as u32, STORED_SIDE as u32],
@@ -85,22 +109,17 @@ impl Split {
         let format = IdxFormat { what: self.label_words, item: &[], ..format };
         let labels = idx::read(directory, &self.labels, format)?;
         check_labels(&images, &labels)?;
-
-        // Files are checked as a whole; only the images that are kept are padded.
-        let count = limit.unwrap_or(usize::MAX).min(images.count);
-        let pixels = padded(&images.bytes[..count * STORED_SIDE * STORED_SIDE]);
-        let labels = labels.bytes[..count].to_vec();
-        ImageSet::new(1, SIDE, SIDE, CLASSES, pixels, labels)
+        files.extend([images.file.path, labels.file.path]);
+        ImageSet::new(1, SIDE, SIDE, CLASSES, padded(&images.bytes), labels.bytes)
     }
 }
 
 /// Checks that there is a label for each image and that each is a digit.
 fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileError>> {
-    let error = |fault, expected, found| {
-        Box::new(FileError { path: labels.path.clone(), fault, expected, found, origin: ORIGIN })
-    };
+    let error =
+        |fault, expected, found: String| labels.file.with_expected(expected).error(fault, found);
     if images.count != labels.count {
-        let file = images.path.file_name().unwrap_or_default().to_string_lossy();
+        let file = images.file.path.file_name().unwrap_or_default().to_string_lossy();
         let expected = format!("{} labels, as many as {file} has images", images.count);
         return Err(error(FileFault::Count, expected, format!("{} labels", labels.count)));
     }

@@ -7,7 +7,11 @@ use crate::stream::{Purpose, Stream};
 /// The order depends on `len`, `seed` and `epoch` alone (a Fisher-Yates shuffle fed by a ChaCha
 /// stream with the key (seed, epoch)) and is the same on every machine.
 pub fn epoch_order(len: usize, seed: u64, epoch: usize) -> Vec<usize> {
-    let mut stream = Stream::new(Purpose::Order, seed, epoch as u64, 0);
+    shuffled(len, &mut Stream::new(Purpose::Order, seed, epoch as u64, 0))
+}
+
+/// The numbers from 0 to `len - 1`, all orders being equally likely.
+pub(crate) fn shuffled(len: usize, stream: &mut Stream) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     for last in (1..len).rev() {
         // The drawn number is at most `last`, so it fits a usize again.

@@ -10,12 +10,14 @@
 //! An image depends on its seed, split and index alone, and is the same on every machine. The
 //! training and the test images come from unrelated random streams.
 
+use crate::augment::Augmentation;
 use crate::canvas::{Canvas, Colour, mixed};
 use crate::dataset::{Dataset, DatasetName, LoadOptions};
 use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
 use crate::outline;
+use crate::source::Loaded;
 use crate::stream::{Purpose, Stream};
 
 pub use crate::outline::CLASS_NAMES;
@@ -54,7 +56,7 @@ pub enum Split {
 }
 
 /// Draws the default set, or as much of it as `options` say.
-pub(crate) fn load(options: &LoadOptions) -> Result<Dataset, DataError> {
+pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let train = options.limit_train.unwrap_or(TRAINING_IMAGES);
     let test = options.limit_test.unwrap_or(TEST_IMAGES);
     for (split, found) in [("training", train), ("test", test)] {
@@ -63,12 +65,16 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Dataset, DataError> {
             return Err(DataError::TooManyImages { dataset, split, most, found });
         }
     }
-    Ok(Dataset {
+    let dataset = Dataset {
         name: DatasetName::Shapes,
         train: first_images(Split::Training, train)?,
         test: (test > 0).then(|| first_images(Split::Test, test)).transpose()?,
         normalization: Normalization { mean: MEAN.to_vec(), deviation: DEVIATION.to_vec() },
-    })
+        augmentation: Augmentation::None,
+        class_names: CLASS_NAMES.map(str::to_owned).to_vec(),
+        notes: Vec::new(),
+    };
+    Ok(Loaded { dataset, files: Vec::new(), source: None })
 }
 
 /// The first `count` images of a split.

@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     TrainingShape = 3,
     /// The drawing of a test image.
     TestShape = 4,
+    /// The choice of images that are held out for testing.
+    HeldOut = 5,
 }
 
 /// An endless stream of random numbers, the same for the same key everywhere.

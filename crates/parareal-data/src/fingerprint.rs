@@ -1,0 +1,87 @@
+//! What identifies the contents of a data set.
+
+use sha2::{Digest, Sha256};
+
+use crate::dataset::Dataset;
+use crate::image_set::ImageSet;
+
+impl Dataset {
+    /// A SHA-256 over the images and labels as they were loaded, in hexadecimal digits: the same
+    /// for the same contents in the same order, whatever files they came from.
+    ///
+    /// It covers, for the training and then the test images: the numbers of images, channels, rows,
+    /// columns and classes, as 64-bit little-endian numbers; the pixels; the labels. A test set
+    /// that is absent counts as five zeros.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for set in [Some(&self.train), self.test.as_ref()] {
+            let shape = set.map_or([0; 5], shape);
+            for number in shape {
+                hash.update((number as u64).to_le_bytes());
+            }
+            if let Some(set) = set {
+                hash.update(set.pixels());
+                hash.update(set.labels());
+            }
+        }
+        in_hexadecimal(&hash.finalize())
+    }
+}
+
+fn shape(set: &ImageSet) -> [usize; 5] {
+    [set.len(), set.channels(), set.height(), set.width(), set.classes()]
+}
+
+/// Two digits for each byte.
+pub(crate) fn in_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{DatasetName, LoadOptions};
+
+    fn set(pixels: [u8; 4], labels: [u8; 2]) -> ImageSet {
+        ImageSet::new(1, 1, 2, 3, pixels.to_vec(), labels.to_vec()).unwrap()
+    }
+
+    fn shapes() -> Dataset {
+        let options =
+            LoadOptions { limit_train: Some(2), limit_test: Some(1), ..Default::default() };
+        Dataset::load(DatasetName::Shapes, &options).unwrap()
+    }
+
+    #[test]
+    fn it_is_the_hash_of_the_stated_bytes() {
+        let train = set([1, 2, 3, 4], [0, 2]);
+        let dataset = Dataset { train, test: None, ..shapes() };
+        let mut bytes = Vec::new();
+        for number in [2_u64, 1, 1, 2, 3] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend([1, 2, 3, 4, 0, 2]);
+        bytes.extend([0; 40]);
+        assert_eq!(dataset.fingerprint(), in_hexadecimal(&Sha256::digest(&bytes)));
+        // The published digest of the empty message.
+        let empty = in_hexadecimal(&Sha256::digest([]));
+        assert!(empty.starts_with("e3b0c44298fc1c14") && empty.ends_with("7852b855"), "{empty}");
+    }
+
+    #[test]
+    fn every_part_of_the_contents_matters() {
+        let dataset =
+            |pixels, labels, test| Dataset { train: set(pixels, labels), test, ..shapes() };
+        let base = dataset([1, 2, 3, 4], [0, 2], None);
+        let same = Dataset { notes: vec!["a note".into()], ..base.clone() };
+        assert_eq!(base.fingerprint(), same.fingerprint());
+        for other in [
+            dataset([1, 2, 3, 5], [0, 2], None),
+            dataset([1, 2, 3, 4], [0, 1], None),
+            dataset([1, 2, 3, 4], [0, 2], Some(set([0; 4], [0; 2]))),
+            Dataset { train: base.train.clone().truncated(1), ..base.clone() },
+        ] {
+            assert_ne!(base.fingerprint(), other.fingerprint());
+        }
+    }
+}

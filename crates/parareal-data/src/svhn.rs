@@ -1,0 +1,202 @@
+//! SVHN: digits cut from photographs of house numbers, in MATLAB files.
+//!
+//! A file has the images `X`, 8 bits each, `[rows, columns, channels, n]` with the first dimension
+//! changing fastest, and the labels `y`, `[n, 1]`, of any type of number, 1 to 10; label 10 is the
+//! digit 0.
+
+use std::path::Path;
+
+use crate::augment::Augmentation;
+use crate::class_names;
+use crate::dataset::{DatasetName, LoadOptions};
+use crate::error::{DataError, FileError, FileFault};
+use crate::file::DataFile;
+use crate::image_set::ImageSet;
+use crate::mat::{self, Array, Storage};
+use crate::normalization::Normalization;
+use crate::source::{Loaded, Source, Stored, TestImages};
+
+/// Rows and columns of an image.
+const SIDE: usize = 32;
+
+/// Channels of an image: red, green and blue.
+const CHANNELS: usize = 3;
+
+/// Bytes of an image.
+const IMAGE_LEN: usize = CHANNELS * SIDE * SIDE;
+
+/// Number of digits.
+const CLASSES: usize = 10;
+
+/// Mean of each channel, as commonly published for the 73,257 training images.
+const MEAN: [f32; 3] = [0.4377, 0.4438, 0.4728];
+
+/// Standard deviation of each channel, as commonly published for the 73,257 training images.
+const DEVIATION: [f32; 3] = [0.1980, 0.2010, 0.1970];
+
+/// The set as a whole; the 531,131 extra images are no part of it.
+static SOURCE: Source = Source {
+    name: DatasetName::Svhn,
+    folders: &["svhn"],
+    files: "DIR/svhn/train_32x32.mat and DIR/svhn/test_32x32.mat",
+    origin: "Y. Netzer et al., SVHN, format 2; http://ufldl.stanford.edu/housenumbers/",
+    training_images: 73_257,
+    test_images: 26_032,
+    published: &[
+        ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+        ("test_32x32.mat", "eb5a983be6a315427106f1b703d9c1e5"),
+    ],
+};
+
+const TRAINING_FILE: &str = "train_32x32.mat";
+const TEST_FILE: &str = "test_32x32.mat";
+
+/// Reads SVHN from the folder `svhn` of the data folder.
+pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
+    let directory = SOURCE.directory(options)?;
+    let origin = SOURCE.origin;
+    let most = SOURCE.training_images;
+    let file = DataFile::require(&directory, &[TRAINING_FILE], &in_words(most), origin)?;
+    let train = read(&file, most)?;
+    let mut files = vec![file.path];
+    let most = SOURCE.test_images;
+    let test = match find_test(&directory, most)? {
+        None => TestImages::Absent,
+        Some(_) if !Source::wants_test(options) => TestImages::Unread,
+        Some(file) => {
+            let images = read(&file, most)?;
+            files.push(file.path);
+            TestImages::Read(images)
+        }
+    };
+    Stored {
+        source: &SOURCE,
+        files,
+        train,
+        test,
+        normalization: Normalization { mean: MEAN.to_vec(), deviation: DEVIATION.to_vec() },
+        augmentation: Augmentation::None,
+        class_names: class_names::numbers(CLASSES),
+    }
+    .into_loaded(options)
+}
+
+fn find_test(directory: &Path, most: usize) -> Result<Option<DataFile>, Box<FileError>> {
+    DataFile::find(directory, &[TEST_FILE], &in_words(most), SOURCE.origin)
+}
+
+fn in_words(most: usize) -> String {
+    format!(
+        "a MATLAB file (version 5) with the bytes X [{SIDE}, {SIDE}, {CHANNELS}, n] and the \
+         numbers y [n, 1] of 1 to {most} SVHN images"
+    )
+}
+
+/// Reads the images and labels of a file.
+fn read(file: &DataFile, most: usize) -> Result<ImageSet, DataError> {
+    // The greatest numbers take eight bytes; some more are for headers and other variables.
+    let spare = 1 << 20;
+    let mut reader = file.open(most as u64 * (IMAGE_LEN as u64 + 8) + spare)?;
+    let mut pixels = None;
+    let mut labels = None;
+    mat::read(file, &mut reader, &mut |array| {
+        let twice = match array.name.as_str() {
+            "X" => pixels.replace(read_pixels(file, array, most)?).is_some(),
+            "y" => labels.replace(read_labels(file, array, most)?).is_some(),
+            _ => false,
+        };
+        if twice {
+            let found = format!("{} twice", array.name);
+            return Err(file.error(FileFault::Foreign, found));
+        }
+        Ok(())
+    })?;
+    let missing = |name| file.error(FileFault::Truncated, format!("no numbers {name}"));
+    let pixels: Vec<u8> = pixels.ok_or_else(|| missing("X"))?;
+    let labels: Vec<u8> = labels.ok_or_else(|| missing("y"))?;
+    let images = pixels.len() / IMAGE_LEN;
+    if images != labels.len() {
+        let found = format!("{images} images and {} labels", labels.len());
+        return Err(file.error(FileFault::Count, found).into());
+    }
+    ImageSet::new(CHANNELS, SIDE, SIDE, CLASSES, pixels, labels)
+}
+
+/// Reads images to `[n, channels, rows, columns]`, the last dimension changing fastest.
+fn read_pixels(
+    file: &DataFile,
+    array: &mut Array<'_>,
+    most: usize,
+) -> Result<Vec<u8>, Box<FileError>> {
+    if array.storage != Storage::UInt8 {
+        let found = format!("X of the type {:?}", array.storage);
+        return Err(file.error(FileFault::Foreign, found));
+    }
+    // The last dimension is not stored where it is 1.
+    let (side, channels) = (SIDE as u32, CHANNELS as u32);
+    let count = match array.dimensions[..] {
+        [rows, columns, depth] if [rows, columns, depth] == [side, side, channels] => 1,
+        [rows, columns, depth, count] if [rows, columns, depth] == [side, side, channels] => count,
+        _ => 0,
+    };
+    check_dimensions(file, array, count as usize, IMAGE_LEN, most)?;
+    let mut pixels = Vec::new();
+    let mut image = [0; IMAGE_LEN];
+    for _ in 0..count {
+        array.fill(&mut image)?;
+        for plane in image.chunks_exact(SIDE * SIDE) {
+            for row in 0..SIDE {
+                pixels.extend(plane.iter().skip(row).step_by(SIDE));
+            }
+        }
+    }
+    pixels.shrink_to_fit();
+    Ok(pixels)
+}
+
+/// Reads labels to digits.
+fn read_labels(
+    file: &DataFile,
+    array: &mut Array<'_>,
+    most: usize,
+) -> Result<Vec<u8>, Box<FileError>> {
+    let count = match array.dimensions[..] {
+        [count, 1] => count as usize,
+        _ => 0,
+    };
+    let (storage, order) = (array.storage, array.order);
+    check_dimensions(file, array, count, storage.size(), most)?;
+    let mut labels = Vec::new();
+    let mut bytes = vec![0; storage.size()];
+    for index in 0..count {
+        array.fill(&mut bytes)?;
+        let number = storage.number(&bytes, order);
+        let label = (1..=10_u8).find(|&label| f64::from(label) == number).ok_or_else(|| {
+            let expected = "labels from 1 to 10 (which is the digit 0)".to_owned();
+            let found = format!("label {number} at image {index}");
+            file.with_expected(expected).error(FileFault::Label, found)
+        })?;
+        labels.push(label % 10);
+    }
+    Ok(labels)
+}
+
+/// Checks that an array has 1 to `most` items, and as many bytes as they take.
+fn check_dimensions(
+    file: &DataFile,
+    array: &Array<'_>,
+    count: usize,
+    item_len: usize,
+    most: usize,
+) -> Result<(), Box<FileError>> {
+    let Array { name, dimensions, len, .. } = array;
+    if !(1..=most).contains(&count) {
+        let found = format!("{name} with the dimensions {dimensions:?}");
+        return Err(file.error(FileFault::Dimensions, found));
+    }
+    if *len != count as u64 * item_len as u64 {
+        let found = format!("{name} with the dimensions {dimensions:?} in {len} bytes");
+        return Err(file.error(FileFault::Dimensions, found));
+    }
+    Ok(())
+}
