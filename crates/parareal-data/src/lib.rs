@@ -3,7 +3,7 @@
 //! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
 //!
 //! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files, or
-//!   draws the built-in [`shapes`]; [`inspect`] tells what is in such files;
+//!   draws the built-in [`shapes`]; [`inspect()`] tells what is in such files;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.

@@ -252,14 +252,12 @@ impl<'a> Training<'a> {
             return Ok(true);
         }
         for epoch in self.position.epoch.max(1)..=self.run.config.epochs {
-            let begun = Instant::now();
             let complete = self.steps(epoch, observer, stop)?;
-            let seconds = begun.elapsed().as_secs_f64();
             self.save()?;
             if !complete {
                 return Ok(false);
             }
-            let Some(record) = self.judge(epoch, seconds, stop)? else { return Ok(false) };
+            let Some(record) = self.judge(epoch, stop)? else { return Ok(false) };
             self.metrics.epoch(&record)?;
             self.events.epoch(self.position.step, &record)?;
             let is_best = self.choose(&record)?;
@@ -276,7 +274,6 @@ impl<'a> Training<'a> {
     fn judge(
         &mut self,
         epoch: usize,
-        seconds: f64,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<EpochRecord>, TrainError> {
         let Run { dataset, validation, .. } = self.run;
@@ -290,7 +287,7 @@ impl<'a> Training<'a> {
             }
         }
         let [test, validation] = judged;
-        let tally = self.position.epoch_tally;
+        let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
         Ok(Some(EpochRecord {
             epoch,
             train_loss: tally.loss(),
@@ -317,6 +314,7 @@ impl<'a> Training<'a> {
             self.position = Position { step, epoch, ..Position::default() };
         }
         let steps_per_epoch = self.run.steps_per_epoch();
+        let (begun, before) = (Instant::now(), self.position.epoch_seconds);
         let mut batches = Batches::training(
             &dataset.train,
             &dataset.normalization,
@@ -342,6 +340,7 @@ impl<'a> Training<'a> {
             let wrong = Scores::read(report.output).wrong(&labels);
             self.position.step = step;
             self.position.epoch_steps += 1;
+            self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
             self.position.epoch_tally.add(labels.len(), wrong, report.loss);
             self.times.add(report.duration, &report.subnetworks);
             let record = StepRecord {

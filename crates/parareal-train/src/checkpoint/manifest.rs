@@ -60,6 +60,8 @@ pub(crate) struct Position {
     pub(crate) epoch_steps: usize,
     /// What these came to.
     pub(crate) epoch_tally: Tally,
+    /// The time that these have taken.
+    pub(crate) epoch_seconds: f64,
     /// Bytes of `metrics.jsonl` behind the step.
     pub(crate) metrics_bytes: u64,
 }
