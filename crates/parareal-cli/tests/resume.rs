@@ -1,4 +1,5 @@
 //! Runs that go on after whatever has ended them.
+#![allow(clippy::print_stderr, reason = "what a longer test came to")]
 
 mod common;
 

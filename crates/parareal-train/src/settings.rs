@@ -164,12 +164,13 @@ mod tests {
     #[test]
     fn keys_are_those_that_are_written() {
         let text = Settings::KEYS.iter().map(|key| match *key {
-            "recipe" | "dataset" | "data-dir" | "cuts" | "coarse-unit" | "executor" => {
-                format!("{key} = \"x\"\n")
-            }
+            "recipe" | "dataset" | "data-dir" | "cuts" | "coarse-unit" | "executor"
+            | "schedule" | "checkpoint-every" => format!("{key} = \"x\"\n"),
+            "augment" | "nesterov" => format!("{key} = true\n"),
             "milestones" => format!("{key} = [1]\n"),
             "device" => format!("{key} = [\"cpu\"]\n"),
-            "learning-rate" | "momentum" | "weight-decay" => format!("{key} = 0.5\n"),
+            "learning-rate" | "momentum" | "weight-decay" | "validation" | "warmup-epochs"
+            | "label-smoothing" | "clip-norm" => format!("{key} = 0.5\n"),
             _ => format!("{key} = 3\n"),
         });
         let folder = tempfile::tempdir().unwrap();
