@@ -16,7 +16,7 @@ use parareal_kernels::{Center, Normalization, SimdLevel, Stepping, preactivation
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Size, channels in and out, kernel, stride.
-const CASES: [(usize, usize, usize, usize, usize); 11] = [
+const CASES: [(usize, usize, usize, usize, usize); 13] = [
     (32, 64, 16, 1, 1),
     (32, 16, 16, 3, 1),
     (32, 16, 64, 1, 1),
@@ -25,6 +25,8 @@ const CASES: [(usize, usize, usize, usize, usize); 11] = [
     (16, 32, 128, 1, 1),
     (8, 256, 64, 1, 1),
     (8, 64, 64, 3, 1),
+    (16, 128, 128, 3, 1),
+    (8, 256, 256, 3, 1),
     (8, 64, 256, 1, 1),
     (32, 64, 64, 3, 1),
     (32, 32, 32, 3, 2),
