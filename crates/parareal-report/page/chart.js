@@ -2,6 +2,7 @@
 
 const HINT = "Drag to zoom. Ctrl and the wheel, or + and −, zoom at the pointer; after a click the wheel "
   + "alone does. Arrow keys move from point to point, with Shift in larger steps; 0 or a double click shows all.";
+const TOUCH_HINT = "A finger that moves sideways shows the values under it; the buttons zoom.";
 
 class LineChart {
   /** `series()` gives the lines; `format` shows a value; `table()` gives what the table shows. */
@@ -66,7 +67,7 @@ class LineChart {
     this.picture.replaceChildren(
       svg("clipPath", { id: this.clip }, svg("rect", inside)),
       svg("g", { class: "axes" }, drawAxes(scale, ticks, this.ticks)),
-      svg("g", { "clip-path": `url(#${this.clip})` }, this.lines.map((line) => drawSeries(line, scale))),
+      svg("g", { "clip-path": `url(#${this.clip})` }, this.lines.map((line, i) => drawSeries(line, scale, this.width(line, i)))),
       this.overlay);
     if (this.lines.length === 0) {
       this.picture.append(svg("text", { class: "nothing", x: (left + scale.right) / 2, y: height / 2, "text-anchor": "middle" }, "all runs are hidden"));
@@ -85,6 +86,11 @@ class LineChart {
       y: (value) => (isNumber(value) ? bottom - ((map(value) - from) / (to - from)) * (bottom - top) : NaN),
       value: (px) => range[0] + ((px - left) / (right - left)) * (range[1] - range[0]),
     };
+  }
+
+  /** Learning rates are often the same: the lower lines are wider, so that all of them are seen. */
+  width(line, index) {
+    return line.stairs ? 1.5 + 1.75 * Math.min(3, this.lines.length - 1 - index) : null;
   }
 
   /** The key to the kinds of lines; the runs have their colors at the top. */
@@ -160,21 +166,22 @@ class LineChart {
         if (cx < scale.left - 4 || cx > scale.right + 4 || cy < 0 || cy > scale.bottom + 4) continue;
         parts.push(svg("circle", { class: "here", cx, cy, r: 4.5, style: { "--c": runColor(point.line.run) } }));
       }
-      this.fillTip(x, points, px);
-    } else if (this.tip.childElementCount === 0) {
-      this.fillTip(this.whole[1], this.pointsAt(this.whole[1]).points, 0);
+      this.fillTip(UNITS[view.unit].show(x), points, px);
+    } else {
+      // Where there is room below the picture, the last values stand there.
+      this.fillTip("at the end", this.pointsAt(this.whole[1]).points, 0);
     }
     this.overlay.replaceChildren(...parts);
   }
 
-  fillTip(x, points, px) {
+  fillTip(title, points, px) {
     const row = ({ line, index, y }) => html("tr", null,
       html("td", null, runMark(line.run)),
       html("th", { scope: "row" }, runs.length > 1 ? html("b", null, line.run.name) : null, " ", line.label),
       html("td", { class: "number" }, this.format(y)),
       html("td", { class: "aside" }, this.aside(line, index)));
-    this.tip.replaceChildren(html("p", null, UNITS[view.unit].show(x)), html("table", null, points.map(row)));
-    const { width } = this.scale.right > 0 ? this.tip.getBoundingClientRect() : { width: 0 };
+    this.tip.replaceChildren(html("p", null, title), html("table", null, points.map(row)));
+    const { width } = this.tip.getBoundingClientRect();
     const room = this.plot.clientWidth;
     const left = px + 14 + width <= room ? px + 14 : Math.max(0, px - 14 - width);
     this.tip.style.setProperty("left", `${Math.min(left, Math.max(0, room - width))}px`);
@@ -183,8 +190,8 @@ class LineChart {
   /** What stands behind a value: where it is of, its range. */
   aside({ background, place }, index) {
     const low = background?.low?.[index] ?? null;
-    if (low !== null) return `${this.format(low)} to ${this.format(background.high[index])}, ${place(index)}`;
-    if (background) return `alone ${this.format(background.mean[index])}, ${place(index)}`;
+    if (low !== null) return `${place(index)}: ${this.format(low)} to ${this.format(background.high[index])}`;
+    if (background) return `${place(index)}: ${this.format(background.mean[index])}`;
     return place(index);
   }
 

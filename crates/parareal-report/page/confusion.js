@@ -10,13 +10,15 @@ class ConfusionMatrix {
     this.names = run.evaluation.class_names;
     this.counts = run.evaluation.confusion;
     this.sums = this.counts.map((row) => row.reduce((sum, count) => sum + count, 0));
+    // Orange at its strongest: the most frequent mistake, or one in a hundred.
+    this.mostWrong = Math.max(0.01, ...this.counts.map((row, r) => Math.max(...row.map((_, c) => (r === c ? 0 : this.share(r, c))))));
     this.cell = null;
     const title = newId("matrix");
     this.picture = svg("svg", { tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": `Confusion matrix of ${run.name}`, "aria-describedby": title });
     this.readout = html("p", { class: "readout", role: "status" });
     this.plot = html("div", { class: "plot" }, this.picture);
     this.figure = html("figure", { class: "matrix" },
-      html("figcaption", { id: title, class: "hint" }, "Rows: what it is. Columns: what it is taken for. Color: share of the row, right answers blue, wrong ones orange. Arrow keys move."),
+      html("figcaption", { id: title, class: "hint" }, "Rows: what it is. Columns: what it is taken for. Blue: right answers. Orange: wrong ones, the more frequent in their row the stronger. Arrow keys move."),
       this.plot, this.readout);
     this.listen();
     this.tell();
@@ -53,12 +55,13 @@ class ConfusionMatrix {
     this.counts.forEach((row, r) => row.forEach((count, c) => {
       if (count === 0) return;
       // The root shows rare mistakes beside frequent ones.
-      const level = Math.max(1, Math.ceil(Math.sqrt(this.share(r, c)) * LEVELS));
+      const part = r === c ? this.share(r, c) : Math.sqrt(this.share(r, c) / this.mostWrong);
+      const level = Math.max(1, Math.ceil(part * LEVELS));
       const key = `${r === c ? "right" : "wrong"} ${level}`;
       const [x, y] = [margin + c * cell, margin + r * cell].map(coordinate);
       paths.set(key, `${paths.get(key) ?? ""}M${x} ${y}h${coordinate(cell)}v${coordinate(cell)}h${-coordinate(cell)}z`);
       if (numbers && font >= 6) {
-        texts.push(svg("text", { class: level > LEVELS * 0.62 ? "strong" : "", x: x + cell / 2, y: y + cell / 2, dy: "0.36em", "text-anchor": "middle", style: { "font-size": `${font.toFixed(1)}px` } }, String(count)));
+        texts.push(svg("text", { class: level > LEVELS * 0.8 ? "strong" : level > LEVELS * 0.5 ? "middle" : "", x: x + cell / 2, y: y + cell / 2, dy: "0.36em", "text-anchor": "middle", style: { "font-size": `${font.toFixed(1)}px` } }, String(count)));
       }
     }));
     const path = ([key, d]) => {
@@ -80,7 +83,8 @@ class ConfusionMatrix {
       const style = { "font-size": `${font}px` };
       return [
         svg("text", { x: margin - 6, y: at, dy: "0.35em", "text-anchor": "end", style }, text),
-        svg("text", { transform: `translate(${at} ${margin - 6}) rotate(-90)`, dy: "0.35em", style }, text),
+        named ? svg("text", { transform: `translate(${at} ${margin - 6}) rotate(-90)`, dy: "0.35em", style }, text)
+          : svg("text", { x: at, y: margin - 6, "text-anchor": "middle", style }, text),
       ];
     });
   }
@@ -163,7 +167,7 @@ function wholeTable({ names, counts }) {
 function gallery(run) {
   const { worst, class_names: names } = run.evaluation;
   const picture = ({ index, label, answer, probability, png }) => html("figure", null,
-    html("img", { src: `data:image/png;base64,${png}`, alt: `test image ${index}: ${names[label]}, taken for ${names[answer]}`, width: 72, height: 72, loading: "lazy" }),
+    html("img", { src: `data:image/png;base64,${png}`, alt: `test image ${index}: ${names[label]}, taken for ${names[answer]}`, width: 72, height: 72 }),
     html("figcaption", null, html("span", null, names[label]), html("b", null, `→ ${names[answer]}`),
       html("small", null, `${percent(probability, 1)} · no. ${number(index, 12).replace(/,/g, "")}`)));
   const shown = 24;
@@ -179,7 +183,7 @@ function drawEvaluation(section) {
     const matrix = new ConfusionMatrix(run);
     section.append(html("div", { class: "evaluation" },
       html("h3", null, runMark(run), run.name,
-        html("small", null, `weights behind epoch ${epoch}, step ${number(behind, 12)}${isNumber(error) ? `: ${percent(error)} test error` : ""}`)),
+        html("small", null, `weights after epoch ${epoch}, step ${number(behind, 12)}${isNumber(error) ? `: ${percent(error)} test error` : ""}`)),
       html("div", { class: "columns" }, matrix.figure,
         html("div", null, html("h4", null, "Most frequent wrong answers"), frequentTable(matrix))),
       folded("Confusion matrix as a table", () => wholeTable(matrix)),

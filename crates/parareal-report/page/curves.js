@@ -39,7 +39,7 @@ function overEpoch(column, last = false) {
 function trainAndTest(quantity) {
   return () => runs.flatMap((run) => present([
     stepSeries(run, quantity, { label: "training" }) ?? epochSeries(run, `train_${quantity}`, { label: "training" }),
-    epochSeries(run, `validation_${quantity}`, { label: "validation", look: "dotted" }),
+    epochSeries(run, `validation_${quantity}`, { label: "validation", look: "dotted", marks: false }),
     epochSeries(run, `test_${quantity}`, { label: "test", look: "dashed" }),
   ]));
 }
@@ -56,7 +56,7 @@ function note(lines) {
   const behind = lines.some((line) => line.background);
   if (!behind) return "";
   const ranges = lines.some((line) => line.background?.low);
-  const means = view.smoothing > 0 ? `means over ${plural(smoothingSteps(), "step")}` : "";
+  const means = view.smoothing > 0 ? `smoothed over ${plural(smoothingSteps(), "step")}` : "";
   const shade = ranges ? "shaded: range of the steps" : "faint: single steps";
   return present([means || null, shade]).join(", ");
 }
@@ -77,7 +77,7 @@ function curveCharts() {
       table: () => epochTable([["mean", overEpoch("images_per_second")]], whole), fromZero: true, canBeLogarithmic: false, small: true, note,
     },
     {
-      title: "Norm of the gradient", format: whole, series: ofSteps("gradient_norm", { label: "before clipping" }),
+      title: "Gradient norm", format: whole, series: ofSteps("gradient_norm", { label: "before clipping" }),
       table: () => epochTable([["mean", overEpoch("gradient_norm")]], whole), logarithmic: true, small: true, note,
     },
   ];
@@ -107,7 +107,7 @@ function smoothingSlider() {
   const output = html("output");
   const tell = () => {
     const steps = smoothingSteps();
-    output.textContent = steps > 1 ? `mean over ${plural(steps, "step")}` : "none";
+    output.textContent = steps > 1 ? `over ${plural(steps, "step")}` : "none";
     slider.setAttribute("aria-valuetext", output.textContent);
   };
   const slider = html("input", {
@@ -130,7 +130,8 @@ function drawCurves(section) {
       runs.length > 1 ? runSwitches() : null,
       choice("Along", units, view.unit, (unit) => view.change({ unit, range: null })),
       smoothingSlider()),
-    html("p", { class: "hint", id: "curves-hint" }, HINT));
+    html("p", { class: "hint", id: "curves-hint" },
+      html("span", { class: "for-pointer" }, HINT), html("span", { class: "for-touch" }, TOUCH_HINT)));
   const late = runs.filter((run) => run.steps.total > 0 && !run.clock.exists);
   if (timed && late.length > 0) {
     section.append(html("p", { class: "hint" }, `Along steps only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`));

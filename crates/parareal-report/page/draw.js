@@ -81,8 +81,8 @@ function drawMarks(line, scale) {
   return marks;
 }
 
-/** One series: what lies behind it, its line, its marks. */
-function drawSeries(line, scale) {
+/** One series: what lies behind it, its line (of a width of its own, where one is given), its marks. */
+function drawSeries(line, scale, width) {
   const style = { "--c": runColor(line.run) };
   const parts = [];
   const { background } = line;
@@ -91,7 +91,7 @@ function drawSeries(line, scale) {
   } else if (background) {
     parts.push(svg("path", { class: "faint", d: linePath({ x: line.x, y: background.mean }, scale), style }));
   }
-  parts.push(svg("path", { class: `line ${line.look ?? "solid"}`, d: linePath(line, scale), style }));
+  parts.push(svg("path", { class: `line ${line.look ?? "solid"}`, d: linePath(line, scale), style: { ...style, ...(width ? { "stroke-width": `${width}px` } : {}) } }));
   if (line.marks) parts.push(...drawMarks(line, scale));
   return parts;
 }

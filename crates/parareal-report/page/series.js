@@ -3,8 +3,14 @@
 // A series has x and y, and may have a background: the unsmoothed values or, where a point stands
 // for several steps, their range.
 
-/** Means over `width` steps around each point; a point counts for the steps that it stands for. */
+/** Means of means: over `width` steps around each point in all, the nearer ones counting more. */
 function smoothed(steps, values, perPoint, total, width) {
+  const once = runningMeans(steps, values, perPoint, total, width / 2);
+  return runningMeans(steps, once, perPoint, total, width / 2);
+}
+
+/** Means over `width` steps around each point; a point counts for the steps that it stands for. */
+function runningMeans(steps, values, perPoint, total, width) {
   const weight = (i) => (i === values.length - 1 ? total - perPoint * (values.length - 1) : perPoint);
   const result = new Array(values.length).fill(null);
   let [from, to, sum, count] = [0, 0, 0, 0];

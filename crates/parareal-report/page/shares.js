@@ -1,9 +1,9 @@
 // How each subnetwork spent its time: stacked bars with their numbers. The bars are a table.
 
 const KINDS = [
-  ["computing", "computing", "its own units, preprocessing, loss and update"],
-  ["coarse", "coarse chain", "its coarse network, one subnetwork after the other"],
-  ["waiting", "waiting", "for its neighbours"],
+  ["computing", "computing"],
+  ["coarse", "coarse chain"],
+  ["waiting", "waiting"],
 ];
 
 function bar(usage) {
@@ -28,12 +28,13 @@ function shareTable(run) {
 function drawShares(section) {
   const told = runs.filter((run) => run.end?.subnetworks.length > 0);
   if (told.length === 0) { section.remove(); return; }
-  section.append(html("p", { class: "hint" }, `Shares of the training steps. ${KINDS.map(([, name, what]) => `${name}: ${what}`).join("; ")}.`));
+  section.append(html("p", { class: "hint" }, "Shares of the training steps: computing (its own units, preprocessing, loss and update), in the coarse "
+    + "chain (its coarse network, one subnetwork after the other), and waiting for its neighbours."));
   for (const run of told) {
     const mean = run.end.subnetworks.reduce((sum, usage) => sum + usage.computing, 0) / run.end.subnetworks.length;
     section.append(html("div", { class: "share" },
       html("h3", null, runMark(run), run.name,
-        html("small", null, `${plural(run.end.subnetworks.length, "subnetwork")}, ${percent(mean, 0)} computing on average`)),
+        html("small", null, `${plural(run.end.subnetworks.length, "subnetwork")}, ${percent(mean, 1)} computing on average`)),
       shareTable(run)));
   }
   const others = runs.filter((run) => !told.includes(run));

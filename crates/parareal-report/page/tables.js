@@ -75,7 +75,7 @@ function drawResults(section) {
   ].filter(([, of]) => runs.some((run) => isNumber(of(run))));
   if (runs.length > 1 && isNumber(runs[0].summary.seconds_per_epoch)) {
     const relative = (run) => run.summary.seconds_per_epoch / runs[0].summary.seconds_per_epoch;
-    columns.splice(-1, 0, [`Relative to ${runs[0].name}`, relative, null, (run) => {
+    columns.splice(-1, 0, [`Epoch time / ${runs[0].name}'s`, relative, null, (run) => {
       return isNumber(relative(run)) ? `${relative(run).toFixed(2)} ×` : NONE;
     }]);
   }
@@ -86,7 +86,7 @@ function drawResults(section) {
     class: best[i] !== null && of(run) === best[i] ? "number best" : "number",
   }))]);
   section.append(table("Results", ["Run", ...columns.map(([name]) => ({ text: name, class: "number" }))], rows, { class: "results" }));
-  const notes = ["Errors and losses are those behind the last epoch."];
+  const notes = ["Errors and losses are those after the last epoch."];
   if (runs.some((run) => run.summary.best)) {
     const words = new Set(runs.filter((run) => run.summary.best).map(bestBy));
     notes.push(`The best epoch is the first with the ${[...words].join(" or the ")}; beside it stands its test error.`);

@@ -25,12 +25,12 @@ def opened(browser, url, problems, **options):
     page.on("console", lambda line: problems.append(f"{line.type}: {line.text}") if line.type in ("error", "warning") else None)
     page.on("request", lambda request: problems.append(f"loads {request.url}") if not request.url.startswith(("file:", "data:")) else None)
     page.goto(url)
-    page.wait_for_selector(".chart svg .line")
+    page.wait_for_selector(".plot > svg .line", state="attached")
     return page
 
 
 def ticks(chart):
-    return chart.locator(".axes text").all_inner_texts()
+    return chart.locator(".axes text").all_text_contents()
 
 
 def use(page):
@@ -112,6 +112,7 @@ def use(page):
         check(ticks(chart)[-1].startswith({"Steps": "step", "Training time": "training time", "Epochs": "epoch"}[unit]), f"along {unit.lower()}")
 
     chart.locator("summary").click()
+    chart.locator("details table").wait_for()
     check(chart.locator("details tbody tr").count() == 40, "a table stands behind the chart")
     chart.locator("summary").click()
 
@@ -142,13 +143,13 @@ def main():
         page = opened(browser, url, problems, viewport={"width": 1280, "height": 900})
         use(page)
         page.mouse.move(0, 0)
-        page.evaluate("document.activeElement.blur()")
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.screenshot(path=folder / "light.png", full_page=True)
+        page.locator("#curves").evaluate("(curves) => curves.scrollIntoView({ behavior: 'instant' })")
         box = page.locator(".chart .plot > svg").first.bounding_box()
-        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 100)
-        page.locator(".chart").first.scroll_into_view_if_needed()
+        page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 150)
         page.screenshot(path=folder / "hover.png")
-        page.pdf(path=folder / "print.pdf", format="A4")
+        page.pdf(path=folder / "print.pdf", format="A4", prefer_css_page_size=True)
         page = opened(browser, url, problems, viewport={"width": 1280, "height": 900}, color_scheme="dark", reduced_motion="reduce")
         page.screenshot(path=folder / "dark.png", full_page=True)
         page = opened(browser, url, problems, viewport={"width": 360, "height": 740}, device_scale_factor=2, has_touch=True, is_mobile=True)
