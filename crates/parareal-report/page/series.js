@@ -13,6 +13,8 @@ function smoothed(steps, values, perPoint, total, width) {
 function runningMeans(steps, values, perPoint, total, width) {
   const weight = (i) => (i === values.length - 1 ? total - perPoint * (values.length - 1) : perPoint);
   const result = new Array(values.length).fill(null);
+  // Sums that grow and shrink lose a little: no mean is below all values.
+  const floor = values.reduce((least, v) => (v !== null && v < least ? v : least), Infinity);
   let [from, to, sum, count] = [0, 0, 0, 0];
   for (let i = 0; i < values.length; i += 1) {
     while (to < values.length && steps[to] <= steps[i] + width / 2) {
@@ -23,7 +25,7 @@ function runningMeans(steps, values, perPoint, total, width) {
       if (values[from] !== null) { sum -= weight(from) * values[from]; count -= weight(from); }
       from += 1;
     }
-    if (values[i] !== null && count > 0) result[i] = sum / count;
+    if (values[i] !== null && count > 0) result[i] = Math.max(floor, sum / count);
   }
   return result;
 }

@@ -6,7 +6,7 @@ function subnetworks(run) {
 }
 
 const state = (run) => (run.summary.finished ? null
-  : `not finished: ${plural(run.summary.epochs, "epoch")} so far`);
+  : `not finished: ${run.summary.planned ? `${run.summary.epochs} of ${plural(run.summary.planned, "epoch")}` : `${plural(run.summary.epochs, "epoch")} so far`}`);
 
 const bestBy = (run) => (run.summary.best?.by === "validation" ? "best validation error" : "best test error");
 
@@ -21,7 +21,7 @@ function card(run) {
       subnetworks(run) ? fact(subnetworks(run), Number(subnetworks(run)) === 1 ? "network" : "subnetworks") : null,
       fact(percent(error), isNumber(summary.test_error) ? "test error" : "training error"),
       fact(duration(summary.seconds_per_epoch), "an epoch"),
-      fact(duration(summary.seconds), summary.finished ? "in all" : "of training so far")));
+      fact(duration(summary.seconds), run.end ? "in all" : `of training${summary.finished ? "" : " so far"}`)));
 }
 
 function drawHead() {
@@ -71,11 +71,12 @@ function drawResults(section) {
     }],
     ["Epochs", s("epochs"), null, (run) => `${run.summary.epochs}${run.summary.finished ? "" : " so far"}`],
     ["Per epoch", s("seconds_per_epoch"), duration],
-    ["Total", s("seconds"), null, (run) => duration(run.summary.seconds) + (run.summary.finished ? "" : " so far")],
+    ["Total", s("seconds"), null, (run) => duration(run.summary.seconds) + (run.summary.finished || !isNumber(run.summary.seconds) ? "" : " so far")],
   ].filter(([, of]) => runs.some((run) => isNumber(of(run))));
   if (runs.length > 1 && isNumber(runs[0].summary.seconds_per_epoch)) {
-    const relative = (run) => run.summary.seconds_per_epoch / runs[0].summary.seconds_per_epoch;
-    columns.splice(-1, 0, [`Epoch time / ${runs[0].name}'s`, relative, null, (run) => {
+    const time = (run) => run.summary.seconds_per_epoch;
+    const relative = (run) => (isNumber(time(run)) ? time(run) / time(runs[0]) : null);
+    columns.splice(columns.findIndex(([name]) => name === "Per epoch") + 1, 0, ["Relative", relative, null, (run) => {
       return isNumber(relative(run)) ? `${relative(run).toFixed(2)} ×` : NONE;
     }]);
   }
@@ -92,6 +93,7 @@ function drawResults(section) {
     notes.push(`The best epoch is the first with the ${[...words].join(" or the ")}; beside it stands its test error.`);
   }
   notes.push("Time per epoch is training alone, without evaluation.");
+  if (columns.some(([name]) => name === "Relative")) notes.push(`Relative: time per epoch, divided by that of ${runs[0].name}.`);
   if (rows.flat().some((cell) => cell.class === "number best")) notes.push("Bold: the least of the runs.");
   section.append(html("p", { class: "hint" }, notes.join(" ")));
 }

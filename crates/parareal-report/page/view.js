@@ -18,7 +18,7 @@ const view = {
   /** The part of the axis that is shown, `[from, to]`; null is all of it. */
   range: null,
   /** From 0, nothing, to 1. */
-  smoothing: 0.45,
+  smoothing: 0.6,
   hidden: new Set(),
   listeners: [],
   pending: false,

@@ -32,7 +32,7 @@ impl Run {
             name,
             path: folder.display().to_string(),
             steps: thin::thin(&steps, thin::MOST),
-            summary: Summary::new(&epochs, end.as_ref()),
+            summary: Summary::new(&epochs, settings::epochs(&settings), end.as_ref()),
             epochs,
             end,
             evaluation: Evaluation::read(folder)?,

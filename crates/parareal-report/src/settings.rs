@@ -39,6 +39,12 @@ pub(crate) fn read(folder: &Path) -> Result<Settings, ReportError> {
     }
 }
 
+/// How many epochs a run was to have.
+pub(crate) fn epochs(settings: &Settings) -> Option<u64> {
+    let (_, value) = settings.iter().find(|(key, _)| key == "epochs")?;
+    value.as_integer().and_then(|epochs| epochs.try_into().ok())
+}
+
 fn parse(path: &Path, text: &str) -> Result<Settings, ReportError> {
     let table: BTreeMap<String, Spanned<Value>> = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| {
@@ -108,6 +114,9 @@ mod tests {
             ]
         );
         assert!(rows.iter().all(|row| !row.differs));
+        assert_eq!(epochs(&settings(text)), None);
+        assert_eq!(epochs(&settings("epochs = 8\n")), Some(8));
+        assert_eq!(epochs(&settings("epochs = -8\n")), None);
     }
 
     #[test]

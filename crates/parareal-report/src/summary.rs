@@ -7,10 +7,12 @@ use crate::metrics::{End, Epoch};
 /// One line of the table of results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Whether the run came to its end.
+    /// Whether the run came to its end, or at least through all of its epochs.
     finished: bool,
     /// Epochs that were finished.
-    epochs: usize,
+    epochs: u64,
+    /// Epochs that were to be.
+    planned: Option<u64>,
     /// Errors and loss behind the last epoch.
     train_error: Option<f64>,
     test_error: Option<f64>,
@@ -20,8 +22,8 @@ pub(crate) struct Summary {
     best: Option<Best>,
     /// Mean time of training for an epoch.
     seconds_per_epoch: Option<f64>,
-    /// The whole run; of one that did not come to its end, the training of its epochs.
-    seconds: f64,
+    /// The whole run; where its end is not told of, the training of its epochs.
+    seconds: Option<f64>,
 }
 
 /// The best epoch: by the validation images where there are some, and else by the test images.
@@ -34,21 +36,23 @@ struct Best {
 }
 
 impl Summary {
-    pub(crate) fn new(epochs: &[Epoch], end: Option<&End>) -> Self {
+    pub(crate) fn new(epochs: &[Epoch], planned: Option<u64>, end: Option<&End>) -> Self {
         let last = epochs.last().cloned().unwrap_or_default();
         let times: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.seconds).collect();
-        let training: f64 = times.iter().sum();
+        let training = (!times.is_empty()).then(|| times.iter().sum::<f64>());
+        let last_epoch = epochs.last().map_or(0, |epoch| epoch.epoch);
         Self {
-            finished: end.is_some(),
-            epochs: epochs.len(),
+            finished: end.is_some() || planned.is_some_and(|planned| last_epoch >= planned),
+            epochs: last_epoch,
+            planned,
             train_error: last.train_error,
             test_error: last.test_error,
             test_top5_error: last.test_top5_error,
             validation_error: last.validation_error,
             test_loss: last.test_loss,
             best: Best::of(epochs),
-            seconds_per_epoch: (!times.is_empty()).then(|| training / times.len() as f64),
-            seconds: end.map_or(training, |end| end.seconds),
+            seconds_per_epoch: training.map(|training| training / times.len() as f64),
+            seconds: end.map(|end| end.seconds).or(training),
         }
     }
 }
@@ -92,12 +96,13 @@ mod tests {
     #[test]
     fn the_first_of_the_best_epochs_is_named() {
         let epochs = epochs(&[Some(0.5), Some(0.1), Some(0.1), Some(0.2)]);
-        let summary = Summary::new(&epochs, None);
+        let summary = Summary::new(&epochs, Some(5), None);
         let best = summary.best.unwrap();
         assert_eq!((best.epoch, best.by, best.test_error), (2, "test", Some(0.1)));
         assert_eq!(summary.test_error, Some(0.2));
         assert_eq!(summary.seconds_per_epoch, Some(11.5));
-        assert_eq!((summary.seconds, summary.finished), (46.0, false));
+        assert_eq!((summary.seconds, summary.finished), (Some(46.0), false));
+        assert!(Summary::new(&epochs, Some(4), None).finished);
     }
 
     #[test]
@@ -105,18 +110,18 @@ mod tests {
         let mut epochs = epochs(&[Some(0.1), Some(0.2), None]);
         epochs[0].validation_error = Some(0.4);
         epochs[1].validation_error = Some(0.3);
-        let best = Summary::new(&epochs, None).best.unwrap();
+        let best = Summary::new(&epochs, None, None).best.unwrap();
         assert_eq!((best.epoch, best.by, best.test_error), (2, "validation", Some(0.2)));
     }
 
     #[test]
     fn a_run_without_an_epoch_or_test_images_has_no_best() {
-        let summary = Summary::new(&[], None);
+        let summary = Summary::new(&[], Some(8), None);
         assert!(summary.best.is_none() && summary.seconds_per_epoch.is_none());
-        assert_eq!(summary.seconds, 0.0);
+        assert_eq!(summary.seconds, None);
         let end = End { seconds: 99.0, subnetworks: Vec::new() };
-        let summary = Summary::new(&epochs(&[None]), Some(&end));
+        let summary = Summary::new(&epochs(&[None]), None, Some(&end));
         assert!(summary.best.is_none());
-        assert_eq!((summary.seconds, summary.finished), (99.0, true));
+        assert_eq!((summary.seconds, summary.finished), (Some(99.0), true));
     }
 }

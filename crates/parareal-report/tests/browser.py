@@ -105,7 +105,7 @@ def use(page):
     page.locator(".slider input").fill("0.9")
     page.wait_for_timeout(100)
     check(line() != before, "the slider smooths")
-    page.locator(".slider input").fill("0.45")
+    page.locator(".slider input").fill("0.6")
     for unit in ("Steps", "Training time", "Epochs"):
         page.get_by_label(unit, exact=True).check(force=True)
         page.wait_for_timeout(100)
