@@ -1,5 +1,4 @@
-// The confusion matrix, as a heat map that is readable for ten classes and usable for a hundred,
-// and the images that were taken for something else.
+// The confusion matrix, as a heat map that is readable for ten classes and usable for a hundred.
 
 const LEVELS = 12;
 const NUMBERED = 16;
@@ -11,21 +10,42 @@ class ConfusionMatrix {
     this.counts = run.evaluation.confusion;
     this.sums = this.counts.map((row) => row.reduce((sum, count) => sum + count, 0));
     // Orange at its strongest: the most frequent mistake, or one in a hundred.
-    this.mostWrong = Math.max(0.01, ...this.counts.map((row, r) => Math.max(...row.map((_, c) => (r === c ? 0 : this.share(r, c))))));
+    this.mostWrong = Math.max(
+      0.01,
+      ...this.counts.map((row, r) =>
+        Math.max(...row.map((_, c) => (r === c ? 0 : this.share(r, c)))),
+      ),
+    );
     this.cell = null;
     const title = newId("matrix");
-    this.picture = svg("svg", { tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": `Confusion matrix of ${run.name}`, "aria-describedby": title });
+    this.picture = svg("svg", {
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "heat map",
+      "aria-label": `Confusion matrix of ${run.name}`,
+      "aria-describedby": title,
+    });
     this.readout = html("p", { class: "readout", role: "status" });
     this.plot = html("div", { class: "plot" }, this.picture);
-    this.figure = html("figure", { class: "matrix" },
-      html("figcaption", { id: title, class: "hint" }, "Rows: what it is. Columns: what it is taken for. Blue: right answers. Orange: wrong ones, the more frequent in their row the stronger. Arrow keys move."),
-      this.plot, this.readout);
+    this.figure = html(
+      "figure",
+      { class: "matrix" },
+      html(
+        "figcaption",
+        { id: title, class: "hint" },
+        "Rows: what it is. Columns: what it is taken for. Blue: right answers. Orange: wrong ones, the more frequent in their row the stronger. Arrow keys move.",
+      ),
+      this.plot,
+      this.readout,
+    );
     this.listen();
     this.tell();
     new ResizeObserver(() => this.draw()).observe(this.plot);
   }
 
-  share(row, column) { return this.sums[row] > 0 ? this.counts[row][column] / this.sums[row] : 0; }
+  share(row, column) {
+    return this.sums[row] > 0 ? this.counts[row][column] / this.sums[row] : 0;
+  }
 
   draw() {
     const size = this.names.length;
@@ -40,8 +60,18 @@ class ConfusionMatrix {
     this.picture.setAttribute("viewBox", `0 0 ${total} ${total}`);
     this.picture.style.setProperty("max-width", `${total}px`);
     this.here = svg("rect", { class: "here", width: cell, height: cell });
-    this.picture.replaceChildren(...this.fields(cell, margin), ...this.labels(cell, margin, named),
-      svg("rect", { class: "frame", x: margin, y: margin, width: cell * size, height: cell * size }), this.here);
+    this.picture.replaceChildren(
+      ...this.fields(cell, margin),
+      ...this.labels(cell, margin, named),
+      svg("rect", {
+        class: "frame",
+        x: margin,
+        y: margin,
+        width: cell * size,
+        height: cell * size,
+      }),
+      this.here,
+    );
     this.mark();
   }
 
@@ -52,21 +82,43 @@ class ConfusionMatrix {
     const numbers = this.names.length <= NUMBERED;
     const digits = Math.max(...this.counts.flat().map((count) => String(count).length));
     const font = Math.min(13, (cell - 3) / (0.6 * Math.max(2, digits)));
-    this.counts.forEach((row, r) => row.forEach((count, c) => {
-      if (count === 0) return;
-      // The root shows rare mistakes beside frequent ones.
-      const part = r === c ? this.share(r, c) : Math.sqrt(this.share(r, c) / this.mostWrong);
-      const level = Math.max(1, Math.ceil(part * LEVELS));
-      const key = `${r === c ? "right" : "wrong"} ${level}`;
-      const [x, y] = [margin + c * cell, margin + r * cell].map(coordinate);
-      paths.set(key, `${paths.get(key) ?? ""}M${x} ${y}h${coordinate(cell)}v${coordinate(cell)}h${-coordinate(cell)}z`);
-      if (numbers && font >= 6) {
-        texts.push(svg("text", { class: level > LEVELS * 0.8 ? "strong" : level > LEVELS * 0.5 ? "middle" : "", x: x + cell / 2, y: y + cell / 2, dy: "0.36em", "text-anchor": "middle", style: { "font-size": `${font.toFixed(1)}px` } }, String(count)));
-      }
-    }));
+    this.counts.forEach((row, r) =>
+      row.forEach((count, c) => {
+        if (count === 0) return;
+        // The root shows rare mistakes beside frequent ones.
+        const part = r === c ? this.share(r, c) : Math.sqrt(this.share(r, c) / this.mostWrong);
+        const level = Math.max(1, Math.ceil(part * LEVELS));
+        const key = `${r === c ? "right" : "wrong"} ${level}`;
+        const [x, y] = [margin + c * cell, margin + r * cell].map(coordinate);
+        paths.set(
+          key,
+          `${paths.get(key) ?? ""}M${x} ${y}h${coordinate(cell)}v${coordinate(cell)}h${-coordinate(cell)}z`,
+        );
+        if (numbers && font >= 6) {
+          texts.push(
+            svg(
+              "text",
+              {
+                class: level > LEVELS * 0.8 ? "strong" : level > LEVELS * 0.5 ? "middle" : "",
+                x: x + cell / 2,
+                y: y + cell / 2,
+                dy: "0.36em",
+                "text-anchor": "middle",
+                style: { "font-size": `${font.toFixed(1)}px` },
+              },
+              String(count),
+            ),
+          );
+        }
+      }),
+    );
     const path = ([key, d]) => {
       const [kind, level] = key.split(" ");
-      return svg("path", { class: `field ${kind}`, d, "fill-opacity": (0.08 + 0.92 * (level / LEVELS)).toFixed(3) });
+      return svg("path", {
+        class: `field ${kind}`,
+        d,
+        "fill-opacity": (0.08 + 0.92 * (level / LEVELS)).toFixed(3),
+      });
     };
     return [...[...paths].map(path), ...texts];
   }
@@ -75,7 +127,8 @@ class ConfusionMatrix {
     const stride = named ? 1 : 10;
     const font = named ? Math.max(8, Math.min(12, cell * 0.8)) : 10;
     const most = Math.floor((margin - 12) / (0.54 * font));
-    const short = (name) => (name.length > most ? `${name.slice(0, Math.max(1, most - 1))}…` : name);
+    const short = (name) =>
+      name.length > most ? `${name.slice(0, Math.max(1, most - 1))}…` : name;
     return this.names.flatMap((name, i) => {
       if (i % stride !== 0) return [];
       const text = named ? short(name) : String(i);
@@ -83,7 +136,12 @@ class ConfusionMatrix {
       const style = { "font-size": `${font}px` };
       return [
         svg("text", { x: margin - 6, y: at, dy: "0.35em", "text-anchor": "end", style }, text),
-        named ? svg("text", { transform: `translate(${at} ${margin - 6}) rotate(-90)`, dy: "0.35em", style }, text)
+        named
+          ? svg(
+              "text",
+              { transform: `translate(${at} ${margin - 6}) rotate(-90)`, dy: "0.35em", style },
+              text,
+            )
           : svg("text", { x: at, y: margin - 6, "text-anchor": "middle", style }, text),
       ];
     });
@@ -100,7 +158,10 @@ class ConfusionMatrix {
   tell() {
     if (!this.cell) {
       const wrong = this.sums.reduce((sum, count, i) => sum + count - this.counts[i][i], 0);
-      this.readout.textContent = `${number(wrong, 12)} of ${plural(this.sums.reduce((a, b) => a + b, 0), "image")} are taken for something else.`;
+      this.readout.textContent = `${number(wrong, 12)} of ${plural(
+        this.sums.reduce((a, b) => a + b, 0),
+        "image",
+      )} are taken for something else.`;
       return;
     }
     const [row, column] = this.cell;
@@ -126,15 +187,31 @@ class ConfusionMatrix {
     };
     picture.addEventListener("pointermove", point);
     picture.addEventListener("pointerdown", point);
-    picture.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") this.moveTo(null); });
+    picture.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") this.moveTo(null);
+    });
     picture.addEventListener("blur", () => this.moveTo(null));
     picture.addEventListener("keydown", (event) => {
       const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
       if (event.key === "Escape") this.moveTo(null);
-      if (!Object.hasOwn(moves, event.key) || event.ctrlKey || event.metaKey || event.altKey || size === 0) return;
+      if (
+        !Object.hasOwn(moves, event.key) ||
+        event.ctrlKey ||
+        event.metaKey ||
+        event.altKey ||
+        size === 0
+      )
+        return;
       event.preventDefault();
       const far = event.shiftKey ? 10 : 1;
-      const next = (i) => Math.max(0, Math.min(size - 1, (this.cell ? this.cell[i] : 0) + (this.cell ? moves[event.key][i] * far : 0)));
+      const next = (i) =>
+        Math.max(
+          0,
+          Math.min(
+            size - 1,
+            (this.cell ? this.cell[i] : 0) + (this.cell ? moves[event.key][i] * far : 0),
+          ),
+        );
       this.moveTo([next(0), next(1)]);
     });
   }
@@ -142,53 +219,12 @@ class ConfusionMatrix {
   /** The wrong answers that are most frequent. */
   frequent(most) {
     const wrong = [];
-    this.counts.forEach((row, r) => row.forEach((count, c) => {
-      if (r !== c && count > 0) wrong.push([r, c, count]);
-    }));
+    this.counts.forEach((row, r) =>
+      row.forEach((count, c) => {
+        if (r !== c && count > 0) wrong.push([r, c, count]);
+      }),
+    );
     wrong.sort((a, b) => b[2] - a[2] || a[0] - b[0] || a[1] - b[1]);
     return wrong.slice(0, most);
-  }
-}
-
-function frequentTable(matrix) {
-  const rows = matrix.frequent(12).map(([row, column, count]) => [
-    matrix.names[row], matrix.names[column],
-    { text: number(count, 12), class: "number" }, { text: percent(matrix.share(row, column), 1), class: "number" },
-  ]);
-  if (rows.length === 0) return html("p", null, "Every answer is right.");
-  return table("The most frequent wrong answers", ["It is", "taken for", { text: "images", class: "number" }, { text: "of its class", class: "number" }], rows);
-}
-
-function wholeTable({ names, counts }) {
-  return table("Confusion matrix as a table", ["It is, taken for", ...names],
-    counts.map((row, r) => [names[r], ...row.map((count) => ({ text: String(count), class: "number" }))]), { class: "values" });
-}
-
-function gallery(run) {
-  const { worst, class_names: names } = run.evaluation;
-  const picture = ({ index, label, answer, probability, png }) => html("figure", null,
-    html("img", { src: `data:image/png;base64,${png}`, alt: `test image ${index}: ${names[label]}, taken for ${names[answer]}`, width: 72, height: 72 }),
-    html("figcaption", null, html("span", null, names[label]), html("b", null, `→ ${names[answer]}`),
-      html("small", null, `${percent(probability, 1)} · no. ${number(index, 12).replace(/,/g, "")}`)));
-  const shown = 24;
-  const block = (list) => html("div", { class: "gallery" }, list.map(picture));
-  return [block(worst.slice(0, shown)), worst.length > shown ? folded(`${worst.length - shown} more`, () => block(worst.slice(shown))) : null];
-}
-
-function drawEvaluation(section) {
-  const evaluated = runs.filter((run) => run.evaluation);
-  if (evaluated.length === 0) { section.remove(); return; }
-  for (const run of evaluated) {
-    const { epoch, step: behind, test_error: error, worst } = run.evaluation;
-    const matrix = new ConfusionMatrix(run);
-    section.append(html("div", { class: "evaluation" },
-      html("h3", null, runMark(run), run.name,
-        html("small", null, `weights after epoch ${epoch}, step ${number(behind, 12)}${isNumber(error) ? `: ${percent(error)} test error` : ""}`)),
-      html("div", { class: "columns" }, matrix.figure,
-        html("div", null, html("h4", null, "Most frequent wrong answers"), frequentTable(matrix))),
-      folded("Confusion matrix as a table", () => wholeTable(matrix)),
-      worst.length > 0 ? html("h4", null, "Most confidently wrong") : null,
-      worst.length > 0 ? gallery(run) : null));
-    matrix.draw();
   }
 }

@@ -6,9 +6,11 @@ const present = (list) => list.filter((item) => item !== null);
 /** The values behind each epoch, run beside run. `columns` are `[name, value of (run, epoch)]`. */
 function epochTable(columns, format) {
   const last = Math.max(0, ...runs.map((run) => run.epochs.at(-1)?.epoch ?? 0));
-  const used = runs.flatMap((run) => columns
-    .filter(([, value]) => run.epochs.some((epoch, i) => isNumber(value(run, epoch, i))))
-    .map(([name, value]) => ({ run, name, value })));
+  const used = runs.flatMap((run) =>
+    columns
+      .filter(([, value]) => run.epochs.some((epoch, i) => isNumber(value(run, epoch, i))))
+      .map(([name, value]) => ({ run, name, value })),
+  );
   const rows = [];
   for (let epoch = 1; epoch <= last; epoch += 1) {
     const cells = used.map(({ run, value }) => {
@@ -29,7 +31,9 @@ function overEpoch(column, last = false) {
     if (!curve || epoch.step === null) return null;
     const values = curve.mean ?? curve;
     const from = index > 0 ? run.epochs[index - 1].step : -Infinity;
-    const inside = values.filter((v, i) => v !== null && run.steps.step[i] > from && run.steps.step[i] <= epoch.step);
+    const inside = values.filter(
+      (v, i) => v !== null && run.steps.step[i] > from && run.steps.step[i] <= epoch.step,
+    );
     if (inside.length === 0) return null;
     return last ? inside.at(-1) : inside.reduce((sum, v) => sum + v, 0) / inside.length;
   };
@@ -37,18 +41,35 @@ function overEpoch(column, last = false) {
 
 /** Training, validation and test curves of one quantity. */
 function trainAndTest(quantity) {
-  return () => runs.flatMap((run) => present([
-    stepSeries(run, quantity, { label: "training" }) ?? epochSeries(run, `train_${quantity}`, { label: "training" }),
-    epochSeries(run, `validation_${quantity}`, { label: "validation", look: "dotted", marks: false }),
-    epochSeries(run, `test_${quantity}`, { label: "test", look: "dashed" }),
-  ]));
+  return () =>
+    runs.flatMap((run) =>
+      present([
+        stepSeries(run, quantity, { label: "training" }) ??
+          epochSeries(run, `train_${quantity}`, { label: "training" }),
+        epochSeries(run, `validation_${quantity}`, {
+          label: "validation",
+          look: "dotted",
+          marks: false,
+        }),
+        epochSeries(run, `test_${quantity}`, { label: "test", look: "dashed" }),
+      ]),
+    );
 }
 
-const ofSteps = (column, options) => () => present(runs.map((run) => stepSeries(run, column, options)));
+const ofSteps = (column, options) => () =>
+  present(runs.map((run) => stepSeries(run, column, options)));
 
 function trainAndTestTable(quantity, format) {
-  const columns = [["training", `train_${quantity}`], ["validation", `validation_${quantity}`], ["test", `test_${quantity}`]];
-  return () => epochTable(columns.map(([name, field]) => [name, (run, epoch) => epoch[field]]), format);
+  const columns = [
+    ["training", `train_${quantity}`],
+    ["validation", `validation_${quantity}`],
+    ["test", `test_${quantity}`],
+  ];
+  return () =>
+    epochTable(
+      columns.map(([name, field]) => [name, (run, epoch) => epoch[field]]),
+      format,
+    );
 }
 
 /** What lies behind smoothed lines. */
@@ -56,66 +77,135 @@ function note(lines) {
   const behind = lines.some((line) => line.background);
   if (!behind) return "";
   const ranges = lines.some((line) => line.background?.low);
-  const means = view.smoothing > 0 ? `smoothed over ${plural(smoothingSteps(), "step")}` : "";
+  const means = smoothingInWords();
   const shade = ranges ? "shaded: range of the steps" : "faint: single steps";
-  return present([means || null, shade]).join(", ");
+  return present([means && `smoothed over ${means}`, shade]).join(", ");
 }
 
 function curveCharts() {
   const specifications = [
-    { title: "Loss", format: whole, series: trainAndTest("loss"), table: trainAndTestTable("loss", whole), logarithmic: true, note },
     {
-      title: "Error", format: (v) => percent(v), ticks: (v) => `${number(100 * v, 3)}${NARROW}%`,
-      series: trainAndTest("error"), table: trainAndTestTable("error", percent), fromZero: true, note,
+      title: "Loss",
+      format: whole,
+      series: trainAndTest("loss"),
+      table: trainAndTestTable("loss", whole),
+      logarithmic: true,
+      note,
     },
     {
-      title: "Learning rate", format: whole, series: ofSteps("learning_rate", { label: "learning rate", smooth: false, stairs: true }),
-      table: () => epochTable([["at its end", overEpoch("learning_rate", true)]], whole), fromZero: true, small: true,
+      title: "Error",
+      format: (v) => percent(v),
+      ticks: (v) => `${number(100 * v, 3)}${NARROW}%`,
+      series: trainAndTest("error"),
+      table: trainAndTestTable("error", percent),
+      fromZero: true,
+      note,
     },
     {
-      title: "Images per second", format: whole, series: ofSteps("images_per_second", { label: "throughput" }),
-      table: () => epochTable([["mean", overEpoch("images_per_second")]], whole), fromZero: true, canBeLogarithmic: false, small: true, note,
+      title: "Learning rate",
+      format: whole,
+      series: ofSteps("learning_rate", { label: "learning rate", smooth: false, stairs: true }),
+      table: () => epochTable([["at its end", overEpoch("learning_rate", true)]], whole),
+      fromZero: true,
+      small: true,
     },
     {
-      title: "Gradient norm", format: whole, series: ofSteps("gradient_norm", { label: "before clipping" }),
-      table: () => epochTable([["mean", overEpoch("gradient_norm")]], whole), logarithmic: true, small: true, note,
+      title: "Images per second",
+      format: whole,
+      series: ofSteps("images_per_second", { label: "throughput" }),
+      table: () => epochTable([["mean", overEpoch("images_per_second")]], whole),
+      fromZero: true,
+      canBeLogarithmic: false,
+      small: true,
+      note,
+    },
+    {
+      title: "Gradient norm",
+      format: whole,
+      series: ofSteps("gradient_norm", { label: "before clipping" }),
+      table: () => epochTable([["mean", overEpoch("gradient_norm")]], whole),
+      logarithmic: true,
+      small: true,
+      note,
     },
   ];
-  return specifications.map((specification) => new LineChart(specification)).filter((chart) => !chart.empty);
+  return specifications
+    .map((specification) => new LineChart(specification))
+    .filter((chart) => !chart.empty);
 }
 
 /** One of several buttons is pressed. */
 function choice(label, options, chosen, choose) {
   const name = newId("choice");
-  return html("fieldset", null, html("legend", null, label), options.map(([value, text]) => html("label", null,
-    html("input", { type: "radio", name, value, checked: value === chosen, change: () => choose(value) }), html("span", null, text))));
+  return html(
+    "fieldset",
+    null,
+    html("legend", null, label),
+    options.map(([value, text]) =>
+      html(
+        "label",
+        null,
+        html("input", {
+          type: "radio",
+          name,
+          value,
+          checked: value === chosen,
+          change: () => choose(value),
+        }),
+        html("span", null, text),
+      ),
+    ),
+  );
 }
 
 function runSwitches() {
-  return html("fieldset", { class: "switches" }, html("legend", null, "Runs"), runs.map((run) => html("label", null,
-    html("input", {
-      type: "checkbox", checked: true,
-      change: (event) => {
-        if (event.target.checked) view.hidden.delete(run.index); else view.hidden.add(run.index);
-        view.change({});
-      },
-    }),
-    html("span", null, runMark(run), run.name))));
+  return html(
+    "fieldset",
+    { class: "switches" },
+    html("legend", null, "Runs"),
+    runs.map((run) =>
+      html(
+        "label",
+        null,
+        html("input", {
+          type: "checkbox",
+          checked: true,
+          change: (event) => {
+            if (event.target.checked) view.hidden.delete(run.index);
+            else view.hidden.add(run.index);
+            view.change({});
+          },
+        }),
+        html("span", null, runMark(run), run.name),
+      ),
+    ),
+  );
 }
 
 function smoothingSlider() {
   const output = html("output");
   const tell = () => {
-    const steps = smoothingSteps();
-    output.textContent = steps > 1 ? `over ${plural(steps, "step")}` : "none";
+    const steps = smoothingInWords();
+    output.textContent = steps ? `over ${steps}` : "none";
     slider.setAttribute("aria-valuetext", output.textContent);
   };
   const slider = html("input", {
-    type: "range", min: "0", max: "1", step: "0.05", value: String(view.smoothing),
-    input: () => { view.change({ smoothing: Number(slider.value) }); tell(); },
+    type: "range",
+    min: "0",
+    max: "1",
+    step: "0.05",
+    value: String(view.smoothing),
+    input: () => view.change({ smoothing: Number(slider.value) }),
   });
   tell();
-  return html("label", { class: "slider" }, html("span", { class: "legend" }, "Smoothing"), slider, output);
+  view.listeners.push(tell);
+  return html(
+    "label",
+    { class: "slider" },
+    html("span", { class: "legend" }, "Smoothing"),
+    slider,
+    output,
+  );
 }
 
 function drawCurves(section) {
@@ -124,19 +214,45 @@ function drawCurves(section) {
     return;
   }
   const timed = runs.some((run) => run.epochs.length > 0);
-  const units = Object.entries(UNITS).filter(([unit]) => timed || unit === "step").map(([unit, { name }]) => [unit, name]);
+  const units = Object.entries(UNITS)
+    .filter(([unit]) => timed || unit === "step")
+    .map(([unit, { name }]) => [unit, name]);
   section.append(
-    html("form", { class: "controls", "aria-label": "Controls of all curves", submit: (event) => event.preventDefault() },
+    html(
+      "form",
+      {
+        class: "controls",
+        "aria-label": "Controls of all curves",
+        submit: (event) => event.preventDefault(),
+      },
       runs.length > 1 ? runSwitches() : null,
       choice("Along", units, view.unit, (unit) => view.change({ unit, range: null })),
-      smoothingSlider()),
-    html("p", { class: "hint", id: "curves-hint" },
-      html("span", { class: "for-pointer" }, HINT), html("span", { class: "for-touch" }, TOUCH_HINT)));
+      smoothingSlider(),
+    ),
+    html(
+      "p",
+      { class: "hint", id: "curves-hint" },
+      html("span", { class: "for-pointer" }, HINT),
+      html("span", { class: "for-touch" }, TOUCH_HINT),
+    ),
+  );
   const late = runs.filter((run) => run.steps.total > 0 && !run.clock.exists);
   if (timed && late.length > 0) {
-    section.append(html("p", { class: "hint" }, `Along steps only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`));
+    section.append(
+      html(
+        "p",
+        { class: "hint" },
+        `Along steps only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`,
+      ),
+    );
   }
   const charts = curveCharts();
-  section.append(html("div", { class: "charts" }, charts.map((chart) => chart.figure)));
+  section.append(
+    html(
+      "div",
+      { class: "charts" },
+      charts.map((chart) => chart.figure),
+    ),
+  );
   for (const chart of charts) chart.refresh();
 }

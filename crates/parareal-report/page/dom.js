@@ -44,13 +44,39 @@ function table(caption, head, rows, attributes) {
     const { text, ...rest } = isPlain(content) ? content : { text: content };
     return html(tag, { ...extra, ...rest }, text);
   };
-  return html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    html("table", attributes,
+  return html(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    html(
+      "table",
+      attributes,
       html("caption", { class: "unseen" }, caption),
-      html("thead", null, html("tr", null, head.map((c) => cell("th", c, { scope: "col" })))),
-      html("tbody", null, rows.map(([first, ...others]) => html("tr", null,
-        cell("th", first, { scope: "row" }), others.map((c) => cell("td", c)))))));
+      html(
+        "thead",
+        null,
+        html(
+          "tr",
+          null,
+          head.map((c) => cell("th", c, { scope: "col" })),
+        ),
+      ),
+      html(
+        "tbody",
+        null,
+        rows.map(([first, ...others]) =>
+          html(
+            "tr",
+            null,
+            cell("th", first, { scope: "row" }),
+            others.map((c) => cell("td", c)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 const isPlain = (content) =>
-  content !== null && typeof content === "object" && Object.getPrototypeOf(content) === Object.prototype;
+  content !== null &&
+  typeof content === "object" &&
+  Object.getPrototypeOf(content) === Object.prototype;

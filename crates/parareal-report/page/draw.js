@@ -12,8 +12,11 @@ const SHAPES = [
 const markShape = (run, radius) => SHAPES[run.index % SHAPES.length](radius);
 
 function runMark(run) {
-  return svg("svg", { class: "mark", viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" },
-    svg("path", { d: markShape(run, 5), style: { fill: runColor(run) } }));
+  return svg(
+    "svg",
+    { class: "mark", viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" },
+    svg("path", { d: markShape(run, 5), style: { fill: runColor(run) } }),
+  );
 }
 
 const coordinate = (value) => Math.round(Math.max(-1e4, Math.min(1e4, value)) * 100) / 100;
@@ -33,7 +36,10 @@ function linePath({ x, y, stairs }, scale) {
   let [path, open] = ["", false];
   for (let i = first; i <= last; i += 1) {
     const [px, py] = [scale.x(x[i]), scale.y(y[i])];
-    if (!isNumber(px) || !isNumber(py)) { open = false; continue; }
+    if (!isNumber(px) || !isNumber(py)) {
+      open = false;
+      continue;
+    }
     const [a, b] = [coordinate(px), coordinate(py)];
     // A step belongs to the value that it was made with: up or down first, then on.
     path += !open ? `M${a} ${b}` : stairs ? `V${b}H${a}` : `L${a} ${b}`;
@@ -54,8 +60,12 @@ function bandPath(x, low, high, scale) {
   for (let i = first; i <= last; i += 1) {
     const [px, top] = [scale.x(x[i]), scale.y(high[i])];
     // A logarithmic axis has no place for 0: down to its end.
-    const bottom = low[i] === null ? NaN : Number.isNaN(scale.y(low[i])) ? scale.bottom : scale.y(low[i]);
-    if (!isNumber(px) || !isNumber(top) || !isNumber(bottom)) { close(); continue; }
+    const bottom =
+      low[i] === null ? NaN : Number.isNaN(scale.y(low[i])) ? scale.bottom : scale.y(low[i]);
+    if (!isNumber(px) || !isNumber(top) || !isNumber(bottom)) {
+      close();
+      continue;
+    }
     above.push(`${coordinate(px)} ${coordinate(top)}`);
     below.push(`${coordinate(px)} ${coordinate(bottom)}`);
   }
@@ -73,10 +83,14 @@ function drawMarks(line, scale) {
     const [px, py] = [scale.x(x[i]), scale.y(y[i])];
     if (!isNumber(px) || !isNumber(py) || (px < free && i !== x.length - 1)) continue;
     free = px + 16;
-    marks.push(svg("path", {
-      d: markShape(run, 3.6), transform: `translate(${coordinate(px)} ${coordinate(py)})`,
-      class: look === "solid" ? "point" : "point open", style: { "--c": runColor(run) },
-    }));
+    marks.push(
+      svg("path", {
+        d: markShape(run, 3.6),
+        transform: `translate(${coordinate(px)} ${coordinate(py)})`,
+        class: look === "solid" ? "point" : "point open",
+        style: { "--c": runColor(run) },
+      }),
+    );
   }
   return marks;
 }
@@ -87,11 +101,25 @@ function drawSeries(line, scale, width) {
   const parts = [];
   const { background } = line;
   if (background?.low) {
-    parts.push(svg("path", { class: "band", d: bandPath(line.x, background.low, background.high, scale), style }));
+    parts.push(
+      svg("path", {
+        class: "band",
+        d: bandPath(line.x, background.low, background.high, scale),
+        style,
+      }),
+    );
   } else if (background) {
-    parts.push(svg("path", { class: "faint", d: linePath({ x: line.x, y: background.mean }, scale), style }));
+    parts.push(
+      svg("path", { class: "faint", d: linePath({ x: line.x, y: background.mean }, scale), style }),
+    );
   }
-  parts.push(svg("path", { class: `line ${line.look ?? "solid"}`, d: linePath(line, scale), style: { ...style, ...(width ? { "stroke-width": `${width}px` } : {}) } }));
+  parts.push(
+    svg("path", {
+      class: `line ${line.look ?? "solid"}`,
+      d: linePath(line, scale),
+      style: { ...style, ...(width ? { "stroke-width": `${width}px` } : {}) },
+    }),
+  );
   if (line.marks) parts.push(...drawMarks(line, scale));
   return parts;
 }
@@ -99,11 +127,19 @@ function drawSeries(line, scale, width) {
 /** Where an axis of time puts its ticks, and in which unit. */
 function horizontalTicks([from, to], count) {
   if (view.unit !== "second") {
-    const ticks = linearTicks(from, to, count).filter((tick) => view.unit !== "step" || Number.isInteger(tick));
+    const ticks = linearTicks(from, to, count).filter(
+      (tick) => view.unit !== "step" || Number.isInteger(tick),
+    );
     return { ticks, show: (tick) => number(tick, 12), name: UNITS[view.unit].axis };
   }
-  const [size, unit] = to > 2 * 86400 ? [86400, "days"] : to > 2 * 3600 ? [3600, "hours"]
-    : to > 120 ? [60, "minutes"] : [1, "seconds"];
+  const [size, unit] =
+    to > 2 * 86400
+      ? [86400, "days"]
+      : to > 2 * 3600
+        ? [3600, "hours"]
+        : to > 120
+          ? [60, "minutes"]
+          : [1, "seconds"];
   const ticks = linearTicks(from / size, to / size, count).map((tick) => tick * size);
   return { ticks, show: (tick) => number(tick / size, 6), name: `training time (${unit})` };
 }
@@ -124,6 +160,8 @@ function drawAxes(scale, verticalTicks, format) {
     parts.push(svg("text", { x, y: bottom + 18, "text-anchor": "middle" }, horizontal.show(tick)));
   }
   parts.push(svg("path", { class: "axis", d: `M${left} ${bottom}H${right}` }));
-  parts.push(svg("text", { class: "name", x: right, y: bottom + 35, "text-anchor": "end" }, horizontal.name));
+  parts.push(
+    svg("text", { class: "name", x: right, y: bottom + 35, "text-anchor": "end" }, horizontal.name),
+  );
   return parts;
 }

@@ -18,7 +18,10 @@ function number(value, digits = 4) {
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
     const [mantissa, exponent] = value.toExponential(Math.min(digits, 3) - 1).split("e");
-    const power = String(Number(exponent)).replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+    const power = String(Number(exponent)).replace(
+      /[-\d]/g,
+      (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)],
+    );
     return Number(mantissa) === 1 ? `10${power}` : `${Number(mantissa)}·10${power}`;
   }
   return significant(digits).format(value);

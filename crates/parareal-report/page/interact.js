@@ -9,7 +9,10 @@ function attachPointer(chart) {
     const box = picture.getBoundingClientRect();
     return (event.clientX - box.left) * (picture.viewBox.baseVal.width / box.width);
   };
-  const stop = () => { start = null; chart.selection = null; };
+  const stop = () => {
+    start = null;
+    chart.selection = null;
+  };
 
   picture.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -31,25 +34,37 @@ function attachPointer(chart) {
     stop();
     if (selected) {
       const { left, right } = chart.scale;
-      const [a, b] = [from, place(event)].map((px) => chart.scale.value(Math.max(left, Math.min(right, px))));
+      const [a, b] = [from, place(event)].map((px) =>
+        chart.scale.value(Math.max(left, Math.min(right, px))),
+      );
       chart.show([Math.min(a, b), Math.max(a, b)]);
     }
     chart.drawCursor();
   });
-  picture.addEventListener("pointercancel", () => { stop(); chart.drawCursor(); });
+  picture.addEventListener("pointercancel", () => {
+    stop();
+    chart.drawCursor();
+  });
   picture.addEventListener("pointerleave", (event) => {
     if (start === null && event.pointerType !== "touch") chart.moveTo(null);
   });
   picture.addEventListener("dblclick", () => chart.showAll());
 
   // The page scrolls on under a wheel, unless it is meant for the chart.
-  picture.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && !event.metaKey && document.activeElement !== picture) return;
-    if (event.deltaY === 0 || (event.deltaY > 0 && view.range === null)) return;
-    event.preventDefault();
-    const pixels = event.deltaY * (event.deltaMode === 0 ? 1 : 30);
-    chart.zoom(Math.exp(Math.max(-200, Math.min(200, pixels)) * 0.003), chart.scale.value(place(event)));
-  }, { passive: false });
+  picture.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey && document.activeElement !== picture) return;
+      if (event.deltaY === 0 || (event.deltaY > 0 && view.range === null)) return;
+      event.preventDefault();
+      const pixels = event.deltaY * (event.deltaMode === 0 ? 1 : 30);
+      chart.zoom(
+        Math.exp(Math.max(-200, Math.min(200, pixels)) * 0.003),
+        chart.scale.value(place(event)),
+      );
+    },
+    { passive: false },
+  );
 }
 
 function attachKeys(chart) {
@@ -66,7 +81,10 @@ function attachKeys(chart) {
       "=": () => chart.zoom(0.5),
       "-": () => chart.zoom(2),
       0: () => chart.showAll(),
-      Escape: () => { chart.selection = null; chart.moveTo(null); },
+      Escape: () => {
+        chart.selection = null;
+        chart.moveTo(null);
+      },
     };
     const action = Object.hasOwn(actions, event.key) ? actions[event.key] : null;
     if (!action) return;
@@ -90,7 +108,13 @@ function step(chart, direction, far) {
   for (const { x, y } of chart.lines) {
     for (let i = 0; i < x.length; i += 1) {
       const ahead = (x[i] - target) * direction;
-      if (ahead >= -1e-9 && x[i] !== chart.cursor && isNumber(y[i]) && (next === null || ahead < (next - target) * direction)) next = x[i];
+      if (
+        ahead >= -1e-9 &&
+        x[i] !== chart.cursor &&
+        isNumber(y[i]) &&
+        (next === null || ahead < (next - target) * direction)
+      )
+        next = x[i];
     }
   }
   if (next === null) next = direction > 0 ? chart.whole[1] : chart.whole[0];

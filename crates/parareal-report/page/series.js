@@ -11,18 +11,25 @@ function smoothed(steps, values, perPoint, total, width) {
 
 /** Means over `width` steps around each point; a point counts for the steps that it stands for. */
 function runningMeans(steps, values, perPoint, total, width) {
-  const weight = (i) => (i === values.length - 1 ? total - perPoint * (values.length - 1) : perPoint);
+  const weight = (i) =>
+    i === values.length - 1 ? total - perPoint * (values.length - 1) : perPoint;
   const result = new Array(values.length).fill(null);
   // Sums that grow and shrink lose a little: no mean is below all values.
   const floor = values.reduce((least, v) => (v !== null && v < least ? v : least), Infinity);
   let [from, to, sum, count] = [0, 0, 0, 0];
   for (let i = 0; i < values.length; i += 1) {
     while (to < values.length && steps[to] <= steps[i] + width / 2) {
-      if (values[to] !== null) { sum += weight(to) * values[to]; count += weight(to); }
+      if (values[to] !== null) {
+        sum += weight(to) * values[to];
+        count += weight(to);
+      }
       to += 1;
     }
     while (steps[from] < steps[i] - width / 2) {
-      if (values[from] !== null) { sum -= weight(from) * values[from]; count -= weight(from); }
+      if (values[from] !== null) {
+        sum -= weight(from) * values[from];
+        count -= weight(from);
+      }
       from += 1;
     }
     if (values[i] !== null && count > 0) result[i] = Math.max(floor, sum / count);
@@ -36,16 +43,20 @@ function stepSeries(run, column, { label, smooth = true, stairs = false }) {
   const curve = run.steps[column];
   if (!curve || step.length === 0) return null;
   const raw = Array.isArray(curve) ? { mean: curve } : curve;
-  const width = smooth ? smoothingSteps() : 1;
+  const width = smooth ? smoothingSteps(run) : 1;
   const smooths = smooth && width > perPoint;
   const x = positions(run);
   return {
-    run, label, x, stairs,
+    run,
+    label,
+    x,
+    stairs,
     y: smooths ? smoothed(step, raw.mean, perPoint, total, width) : raw.mean,
     background: raw.low || smooths ? raw : null,
-    place: (i) => (perPoint > 1 && !stairs
-      ? `steps ${number(i > 0 ? step[i - 1] + 1 : Math.max(1, step[0] - perPoint + 1), 12)} to ${number(step[i], 12)}`
-      : `step ${number(step[i], 12)}`),
+    place: (i) =>
+      perPoint > 1 && !stairs
+        ? `steps ${number(i > 0 ? step[i - 1] + 1 : Math.max(1, step[0] - perPoint + 1), 12)} to ${number(step[i], 12)}`
+        : `step ${number(step[i], 12)}`,
   };
 }
 
@@ -53,7 +64,10 @@ function stepSeries(run, column, { label, smooth = true, stairs = false }) {
 function epochSeries(run, field, { label, look = "solid", marks = true }) {
   if (!run.epochs.some((epoch) => isNumber(epoch[field]))) return null;
   return {
-    run, label, look, marks,
+    run,
+    label,
+    look,
+    marks,
     x: run.places.map((place) => place[view.unit]),
     y: run.epochs.map((epoch) => epoch[field]),
     place: (i) => `epoch ${run.epochs[i].epoch}`,
@@ -65,7 +79,8 @@ function nearest(x, value) {
   let [low, high] = [0, x.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (x[middle] < value) low = middle + 1; else high = middle;
+    if (x[middle] < value) low = middle + 1;
+    else high = middle;
   }
   return low > 0 && !(x[low] - value < value - x[low - 1]) ? low - 1 : low;
 }
@@ -98,10 +113,16 @@ function verticalRange(lines, [from, to], logarithmic, fromZero) {
   }
   rest.sort((a, b) => a - b);
   if (rest.length > 0) {
-    values.push(rest[Math.floor(0.02 * (rest.length - 1))], rest[Math.ceil(0.98 * (rest.length - 1))]);
+    values.push(
+      rest[Math.floor(0.02 * (rest.length - 1))],
+      rest[Math.ceil(0.98 * (rest.length - 1))],
+    );
   }
   if (values.length === 0) return logarithmic ? [0.1, 1] : [0, 1];
-  let [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+  let [low, high] = values.reduce(
+    ([a, b], v) => [Math.min(a, v), Math.max(b, v)],
+    [Infinity, -Infinity],
+  );
   if (logarithmic) {
     const margin = Math.max((high / low) ** 0.05, 1.05);
     return [low / margin, high * margin];

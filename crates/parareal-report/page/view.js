@@ -2,7 +2,9 @@
 
 const report = JSON.parse(byId("data").textContent);
 const runs = report.runs;
-runs.forEach((run, index) => { run.index = index; });
+runs.forEach((run, index) => {
+  run.index = index;
+});
 
 const COLORS = 7;
 const runColor = (run) => `var(--run-${run.index % COLORS})`;
@@ -35,12 +37,20 @@ const view = {
   },
 };
 
-const longest = Math.max(1, ...runs.map((run) => run.steps.total));
-
-/** Steps over which means are taken: from 2 to a fifth of the longest run, by equal factors. */
-function smoothingSteps() {
+/** Steps over which means are taken: from 2 to a fifth of the run, by equal factors. */
+function smoothingSteps(run) {
   if (view.smoothing === 0) return 1;
-  return Math.round(2 * Math.max(1, longest / 10) ** view.smoothing);
+  return Math.round(2 * Math.max(1, run.steps.total / 10) ** view.smoothing);
+}
+
+/** The same in words, for all runs that are shown and have steps. */
+function smoothingInWords() {
+  const steps = runs
+    .filter((run) => run.steps.total > 0 && !view.hidden.has(run.index))
+    .map(smoothingSteps);
+  const [least, most] = [Math.min(...steps), Math.max(...steps)];
+  if (most <= 1 || steps.length === 0) return null;
+  return least === most ? plural(most, "step") : `${number(least, 12)} to ${plural(most, "step")}`;
 }
 
 /** Where the steps of a run lie in epochs and in seconds: known at the end of each epoch, linear
@@ -57,7 +67,9 @@ class Clock {
     }
   }
 
-  get exists() { return this.knots.length > 1; }
+  get exists() {
+    return this.knots.length > 1;
+  }
 
   at(step, unit) {
     if (unit === "step") return step;

@@ -5,7 +5,7 @@ use crate::Report;
 const FRAME: &str = include_str!("../page/page.html");
 const STYLE: &str = include_str!("../page/style.css");
 /// Each may use what stands before it.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("../page/dom.js"),
     include_str!("../page/format.js"),
     include_str!("../page/view.js"),
@@ -17,6 +17,7 @@ const SCRIPTS: [&str; 12] = [
     include_str!("../page/tables.js"),
     include_str!("../page/shares.js"),
     include_str!("../page/confusion.js"),
+    include_str!("../page/evaluation.js"),
     include_str!("../page/main.js"),
 ];
 
