@@ -44,7 +44,7 @@ class LineChart {
         {
           type: "button",
           "aria-pressed": String(this.logarithmic),
-          "aria-label": `${this.title}: logarithmic scale`,
+          "aria-label": `${this.title}: log scale`,
           title: "logarithmic scale",
           click: () => {
             this.logarithmic = !this.logarithmic;

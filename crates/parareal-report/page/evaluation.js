@@ -11,7 +11,7 @@ function frequentTable(matrix) {
     ]);
   if (rows.length === 0) return html("p", null, "Every answer is right.");
   return table(
-    "The most frequent wrong answers",
+    `The most frequent wrong answers of ${matrix.run.name}`,
     [
       "It is",
       "taken for",

@@ -154,7 +154,7 @@ function drawResults(section) {
     })),
   ]);
   section.append(
-    table("Results", ["Run", ...columns.map(([name]) => ({ text: name, class: "number" }))], rows, {
+    table("Table of results", ["Run", ...columns.map(([name]) => ({ text: name, class: "number" }))], rows, {
       class: "results",
     }),
   );

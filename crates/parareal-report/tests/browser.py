@@ -113,7 +113,7 @@ def use(page):
     page.keyboard.press("Escape")
     check("shown" not in tip.get_attribute("class"), "Escape leaves")
 
-    log = chart.get_by_role("button", name="logarithmic")
+    log = chart.get_by_role("button", name="log scale")
     log.click()
     check(
         log.get_attribute("aria-pressed") == "false" and ticks(chart) != whole,
