@@ -154,9 +154,14 @@ function drawResults(section) {
     })),
   ]);
   section.append(
-    table("Table of results", ["Run", ...columns.map(([name]) => ({ text: name, class: "number" }))], rows, {
-      class: "results",
-    }),
+    table(
+      "Table of results",
+      ["Run", ...columns.map(([name]) => ({ text: name, class: "number" }))],
+      rows,
+      {
+        class: "results",
+      },
+    ),
   );
   const notes = ["Errors and losses are those after the last epoch."];
   if (runs.some((run) => run.summary.best)) {
