@@ -69,7 +69,8 @@ def network(variant, n, subnetworks, kind, coarse_units, batch):
     def step():
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(model(images), labels).backward()
+        # The form with the fewest additions, which is ours too.
+        functional.cross_entropy(model.forward_by_neighbours(images), labels).backward()
         optimizer.step()
         return time.perf_counter() - begun
 

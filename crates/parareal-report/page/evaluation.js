@@ -1,0 +1,108 @@
+// What evaluated runs take for what: matrices, the most frequent mistakes, the worst images.
+
+function frequentTable(matrix) {
+  const rows = matrix
+    .frequent(12)
+    .map(([row, column, count]) => [
+      matrix.names[row],
+      matrix.names[column],
+      { text: number(count, 12), class: "number" },
+      { text: percent(matrix.share(row, column), 1), class: "number" },
+    ]);
+  if (rows.length === 0) return html("p", null, "Every answer is right.");
+  return table(
+    `The most frequent wrong answers of ${matrix.run.name}`,
+    [
+      "It is",
+      "taken for",
+      { text: "images", class: "number" },
+      { text: "of its class", class: "number" },
+    ],
+    rows,
+  );
+}
+
+function wholeTable({ names, counts }) {
+  return table(
+    "Confusion matrix as a table",
+    ["It is, taken for", ...names],
+    counts.map((row, r) => [
+      names[r],
+      ...row.map((count) => ({ text: String(count), class: "number" })),
+    ]),
+    { class: "values" },
+  );
+}
+
+function gallery(run) {
+  const { worst, class_names: names } = run.evaluation;
+  const picture = ({ index, label, answer, probability, png }) =>
+    html(
+      "figure",
+      null,
+      html("img", {
+        src: `data:image/png;base64,${png}`,
+        alt: `test image ${index}: ${names[label]}, taken for ${names[answer]}`,
+        width: 72,
+        height: 72,
+      }),
+      html(
+        "figcaption",
+        null,
+        html("span", null, names[label]),
+        html("b", null, `→ ${names[answer]}`),
+        html(
+          "small",
+          null,
+          `${percent(probability, 1)} · no. ${number(index, 12).replace(/,/g, "")}`,
+        ),
+      ),
+    );
+  const shown = 24;
+  const block = (list) => html("div", { class: "gallery" }, list.map(picture));
+  return [
+    block(worst.slice(0, shown)),
+    worst.length > shown
+      ? folded(`${worst.length - shown} more`, () => block(worst.slice(shown)))
+      : null,
+  ];
+}
+
+function drawEvaluation(section) {
+  const evaluated = runs.filter((run) => run.evaluation);
+  if (evaluated.length === 0) {
+    section.remove();
+    return;
+  }
+  for (const run of evaluated) {
+    const { epoch, step: behind, test_error: error, worst } = run.evaluation;
+    const matrix = new ConfusionMatrix(run);
+    section.append(
+      html(
+        "div",
+        { class: "evaluation" },
+        html(
+          "h3",
+          null,
+          runMark(run),
+          run.name,
+          html(
+            "small",
+            null,
+            `weights after epoch ${epoch}, step ${number(behind, 12)}${isNumber(error) ? `: ${percent(error)} test error` : ""}`,
+          ),
+        ),
+        html(
+          "div",
+          { class: "columns" },
+          matrix.figure,
+          html("div", null, html("h4", null, "Most frequent wrong answers"), frequentTable(matrix)),
+        ),
+        folded("Confusion matrix as a table", () => wholeTable(matrix)),
+        worst.length > 0 ? html("h4", null, "Most confidently wrong") : null,
+        worst.length > 0 ? gallery(run) : null,
+      ),
+    );
+    matrix.draw();
+  }
+}

@@ -1,0 +1,123 @@
+//! What can go wrong, as types; every message is one line.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why there is no report.
+///
+/// The `Display` text of every variant is a single line meant for a person.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// No folder was given.
+    #[error("a report needs at least one run: name the folder that `parareal train` wrote")]
+    NoRuns,
+    /// A folder was given twice.
+    #[error("{} is given twice: name each run once", OneLine(path))]
+    Twice {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that is no run's.
+    #[error(
+        "{} holds no run: there is no {missing} in it; name a folder that `parareal train` wrote",
+        OneLine(path)
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// The file that is missing.
+        missing: &'static str,
+    },
+    /// A file with something else in it than was expected.
+    #[error("{}{}: {message}", OneLine(path), Place(*line))]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where it is known.
+        line: Option<usize>,
+        /// What is wrong, what was expected and what to do.
+        message: String,
+    },
+    /// A file that the system refuses to read.
+    #[error("cannot read {}: {source}", OneLine(path))]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ReportError {
+    /// Whether something else was to be given, and not something failed while running.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Self::File { .. })
+    }
+
+    pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn malformed(path: &Path, line: Option<usize>, message: impl fmt::Display) -> Self {
+        let message = message.to_string().lines().collect::<Vec<_>>().join(", ");
+        Self::Malformed { path: path.to_path_buf(), line, message }
+    }
+}
+
+/// What the parser of JSON says, without the place that it counts from the start of its text.
+pub(crate) fn json_message(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
+/// A path shown without control characters, so that a message stays on one line.
+struct OneLine<'a>(&'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.to_string_lossy().chars() {
+            if character.is_control() {
+                write!(formatter, "{}", character.escape_default())?;
+            } else {
+                write!(formatter, "{character}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Place(Option<usize>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(formatter, ", line {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line() {
+        let error = ReportError::malformed(Path::new("a\nb"), Some(3), "one\ntwo");
+        assert_eq!(error.to_string(), "a\\nb, line 3: one, two");
+        assert!(error.is_bad_input());
+        let error = ReportError::file(Path::new("x"))(io::Error::other("no disk"));
+        assert_eq!(error.to_string(), "cannot read x: no disk");
+        assert!(!error.is_bad_input());
+    }
+
+    #[test]
+    fn the_place_within_a_line_is_left_out() {
+        let error = serde_json::from_str::<u8>("[1").unwrap_err();
+        assert!(!json_message(&error).contains("line 1"), "{}", json_message(&error));
+    }
+}

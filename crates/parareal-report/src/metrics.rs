@@ -1,0 +1,235 @@
+//! `metrics.jsonl`, read back: one object a line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ReportError;
+use crate::error::json_message;
+
+pub(crate) const FILE: &str = "metrics.jsonl";
+
+/// What a training step came to. A value that is not finite was written as null.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) step: u64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) loss: Option<f64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) error: Option<f64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) learning_rate: Option<f64>,
+    #[serde(default)]
+    pub(crate) gradient_norm: Option<f64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) images_per_second: Option<f64>,
+}
+
+/// What an epoch came to.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Epoch {
+    pub(crate) epoch: u64,
+    /// Its last step, where the file tells of steps.
+    #[serde(skip_deserializing)]
+    pub(crate) step: Option<u64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) train_loss: Option<f64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) train_error: Option<f64>,
+    #[serde(default)]
+    pub(crate) test_loss: Option<f64>,
+    #[serde(default)]
+    pub(crate) test_error: Option<f64>,
+    #[serde(default)]
+    pub(crate) test_top5_error: Option<f64>,
+    #[serde(default)]
+    pub(crate) validation_loss: Option<f64>,
+    #[serde(default)]
+    pub(crate) validation_error: Option<f64>,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) seconds: Option<f64>,
+}
+
+/// The end of a run that was not interrupted.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct End {
+    pub(crate) seconds: f64,
+    #[serde(default)]
+    pub(crate) subnetworks: Vec<Usage>,
+}
+
+/// How a subnetwork spent its steps, as shares.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Usage {
+    computing: f64,
+    coarse: f64,
+    waiting: f64,
+}
+
+/// All that the file tells.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) end: Option<End>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Step(Step),
+    Epoch(Epoch),
+    End(End),
+    #[serde(other)]
+    Unknown,
+}
+
+/// A field that must be there and may be null.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+impl Metrics {
+    /// Reads the file in the folder of a run.
+    pub(crate) fn read(folder: &Path) -> Result<Self, ReportError> {
+        let path = folder.join(FILE);
+        match File::open(&path) {
+            Ok(file) => Self::parse(&path, file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(ReportError::NoRun { path: folder.to_path_buf(), missing: FILE })
+            }
+            Err(error) => Err(ReportError::file(&path)(error)),
+        }
+    }
+
+    /// Reads lines. The last one counts only with its line break: without, it may be cut off.
+    fn parse(path: &Path, source: impl Read) -> Result<Self, ReportError> {
+        let (mut metrics, mut line) = (Self::default(), Vec::new());
+        let mut reader = BufReader::new(source);
+        for number in 1.. {
+            line.clear();
+            reader.read_until(b'\n', &mut line).map_err(ReportError::file(path))?;
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(parsed) => metrics.add(parsed),
+                Err(error) => {
+                    let message = format!(
+                        "expected one JSON object with an `event`: {}; restore the file, or \
+                         remove this line",
+                        json_message(&error)
+                    );
+                    return Err(ReportError::malformed(path, Some(number), message));
+                }
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Takes a line. One that goes back to an earlier step or epoch stands for it and all later.
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Step(step) => {
+                let earlier = self.steps.partition_point(|other| other.step < step.step);
+                self.steps.truncate(earlier);
+                self.steps.push(step);
+                self.end = None;
+            }
+            Line::Epoch(epoch) => {
+                let earlier = self.epochs.partition_point(|other| other.epoch < epoch.epoch);
+                self.epochs.truncate(earlier);
+                let step = self.steps.last().map(|step| step.step);
+                self.epochs.push(Epoch { step, ..epoch });
+            }
+            Line::End(end) => self.end = Some(end),
+            Line::Unknown => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Metrics, ReportError> {
+        Metrics::parse(Path::new("run/metrics.jsonl"), text.as_bytes())
+    }
+
+    fn step(number: u64) -> String {
+        format!(
+            "{{\"event\":\"step\",\"epoch\":1,\"step\":{number},\"loss\":2.5,\"error\":0.5,\
+             \"learning_rate\":0.1,\"images_per_second\":100.0,\"later\":[1]}}\n"
+        )
+    }
+
+    const EPOCH: &str = "{\"event\":\"epoch\",\"epoch\":1,\"train_loss\":1.0,\"train_error\":0.5,\
+         \"test_loss\":null,\"test_error\":null,\"seconds\":3.5}\n";
+
+    #[test]
+    fn lines_are_read_and_unknown_ones_are_passed_over() {
+        let text = step(1)
+            + &step(2)
+            + EPOCH
+            + "{\"event\":\"weather\",\"rain\":true}\n\
+               {\"event\":\"end\",\"seconds\":4.5,\"subnetworks\":\
+               [{\"computing\":0.5,\"coarse\":0.25,\"waiting\":0.25}]}\n";
+        let metrics = parse(&text).unwrap();
+        assert_eq!(metrics.steps.len(), 2);
+        assert_eq!(metrics.steps[1].loss, Some(2.5));
+        assert_eq!(metrics.steps[1].gradient_norm, None);
+        assert_eq!(metrics.epochs[0].step, Some(2));
+        assert_eq!(metrics.epochs[0].test_error, None);
+        let end = metrics.end.unwrap();
+        assert_eq!((end.seconds, end.subnetworks.len()), (4.5, 1));
+        assert!(parse("{\"event\":\"end\",\"seconds\":1}\n").unwrap().end.is_some());
+    }
+
+    #[test]
+    fn a_last_line_without_its_break_is_left_out() {
+        assert_eq!(parse(&(step(1) + "{\"event\":\"st")).unwrap().steps.len(), 1);
+        assert_eq!(parse(&(step(1) + step(2).trim_end())).unwrap().steps.len(), 1);
+        assert!(parse("").unwrap().steps.is_empty());
+    }
+
+    #[test]
+    fn another_broken_line_is_named() {
+        for broken in [
+            "{\"event\":\"st\n",
+            "\n",
+            "[]\n",
+            "{\"loss\":1}\n",
+            "{\"event\":\"step\",\"epoch\":1,\"step\":2}\n",
+            "{\"event\":\"step\",\"epoch\":1,\"step\":-2,\"loss\":1,\"error\":0,\
+             \"learning_rate\":1,\"images_per_second\":1}\n",
+        ] {
+            let error = parse(&(step(1) + broken + &step(3))).unwrap_err();
+            let message = error.to_string();
+            assert!(message.starts_with("run/metrics.jsonl, line 2: expected one"), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        let text = [step(1).as_bytes(), b"\xff\xfe\n"].concat();
+        let error = Metrics::parse(Path::new("m"), text.as_slice()).unwrap_err();
+        assert!(error.to_string().starts_with("m, line 2: "), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_was_not_finite_is_missing() {
+        let text = step(1).replace("2.5", "null");
+        assert_eq!(parse(&text).unwrap().steps[0].loss, None);
+    }
+
+    #[test]
+    fn a_run_that_goes_back_replaces_what_it_had_written() {
+        let end = "{\"event\":\"end\",\"seconds\":4.5}\n";
+        let text = step(1) + &step(2) + EPOCH + end + &step(2) + &step(3) + EPOCH;
+        let metrics = parse(&text).unwrap();
+        let steps: Vec<u64> = metrics.steps.iter().map(|step| step.step).collect();
+        assert_eq!(steps, [1, 2, 3]);
+        assert_eq!(metrics.epochs.len(), 1);
+        assert_eq!(metrics.epochs[0].step, Some(3));
+        assert!(metrics.end.is_none());
+    }
+}

@@ -1,0 +1,95 @@
+//! A run: its folder read, its name.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::ReportError;
+use crate::evaluation::Evaluation;
+use crate::metrics::{End, Epoch, Metrics};
+use crate::settings::{self, Settings};
+use crate::summary::Summary;
+use crate::thin::{self, Steps};
+
+/// What the page knows of a run.
+#[derive(Serialize)]
+pub(crate) struct Run {
+    pub(crate) name: String,
+    path: String,
+    steps: Steps,
+    epochs: Vec<Epoch>,
+    end: Option<End>,
+    evaluation: Option<Evaluation>,
+    summary: Summary,
+}
+
+impl Run {
+    /// Reads the folder of a run, and its settings.
+    pub(crate) fn read(folder: &Path, name: String) -> Result<(Self, Settings), ReportError> {
+        let settings = settings::read(folder)?;
+        let Metrics { steps, epochs, end } = Metrics::read(folder)?;
+        let run = Self {
+            name,
+            path: folder.display().to_string(),
+            steps: thin::thin(&steps, thin::MOST),
+            summary: Summary::new(&epochs, settings::epochs(&settings), end.as_ref()),
+            epochs,
+            end,
+            evaluation: Evaluation::read(folder)?,
+        };
+        Ok((run, settings))
+    }
+}
+
+/// Names for the runs in these folders: as many of the last parts of each path as it takes to tell
+/// them apart.
+pub(crate) fn names(folders: &[&Path]) -> Result<Vec<String>, ReportError> {
+    let mut whole: Vec<PathBuf> = Vec::new();
+    for folder in folders {
+        // A folder that is not there has a name as well; reading it says that it is not.
+        let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        if whole.contains(&path) {
+            return Err(ReportError::Twice { path: folder.to_path_buf() });
+        }
+        whole.push(path);
+    }
+    let name = |path: &Path| {
+        let parts: Vec<_> = path
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        let last = |count: usize| parts[parts.len().saturating_sub(count)..].join("/");
+        let same = |count: usize| {
+            let ends = |other: &&PathBuf| other.ends_with(last(count)) && other.as_path() != path;
+            whole.iter().any(|other| ends(&other))
+        };
+        (1..parts.len()).find(|&count| !same(count)).map_or_else(|| last(parts.len()), last)
+    };
+    Ok(whole.iter().map(|path| name(path)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(paths: &[&str]) -> Vec<String> {
+        names(&paths.iter().map(Path::new).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn names_are_as_short_as_they_can_be() {
+        assert_eq!(of(&["runs/a", "runs/b"]), ["a", "b"]);
+        assert_eq!(of(&["one/a", "two/a", "two/b"]), ["one/a", "two/a", "b"]);
+        assert_eq!(of(&["a", "runs/a"]), ["a", "runs/a"]);
+        assert_eq!(of(&["runs/a/", "/"]), ["a", ""]);
+    }
+
+    #[test]
+    fn a_folder_given_twice_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let again = folder.path().join(".");
+        let error = names(&[folder.path(), &again]).unwrap_err();
+        assert!(error.to_string().contains("is given twice: name each run once"), "{error}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Long series of steps made short: means over equally many steps, with their range.
+
+use serde::Serialize;
+
+use crate::metrics::Step;
+
+/// Points kept for each series of a run.
+pub(crate) const MOST: usize = 2000;
+
+/// The steps of a run, column by column.
+#[derive(Debug, Serialize)]
+pub(crate) struct Steps {
+    /// How many steps there were.
+    total: usize,
+    /// How many of them a point stands for; the last point may stand for fewer.
+    per_point: usize,
+    /// The last step of each point.
+    step: Vec<u64>,
+    loss: Curve,
+    error: Curve,
+    gradient_norm: Option<Curve>,
+    images_per_second: Curve,
+    /// The learning rate of each point's last step: it is set, not measured.
+    learning_rate: Vec<Option<f64>>,
+}
+
+/// One series; `low` and `high` are left out where a point is one step.
+#[derive(Debug, Serialize)]
+struct Curve {
+    mean: Vec<Option<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low: Option<Vec<Option<f64>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    high: Option<Vec<Option<f64>>>,
+}
+
+/// Makes at most `most` points of the steps.
+pub(crate) fn thin(steps: &[Step], most: usize) -> Steps {
+    let per_point = steps.len().div_ceil(most).max(1);
+    let last = |points: &[Step]| points.last().map(|step| step.step);
+    let gradients = steps.iter().any(|step| step.gradient_norm.is_some());
+    Steps {
+        total: steps.len(),
+        per_point,
+        step: steps.chunks(per_point).filter_map(last).collect(),
+        loss: Curve::new(steps, per_point, mean, |step| step.loss),
+        error: Curve::new(steps, per_point, mean, |step| step.error),
+        gradient_norm: gradients
+            .then(|| Curve::new(steps, per_point, mean, |step| step.gradient_norm)),
+        images_per_second: Curve::new(steps, per_point, mean_rate, |step| step.images_per_second),
+        learning_rate: steps
+            .chunks(per_point)
+            .map(|points| points.last().and_then(|step| step.learning_rate).map(rounded))
+            .collect(),
+    }
+}
+
+impl Curve {
+    fn new(
+        steps: &[Step],
+        per_point: usize,
+        mean: fn(&[f64]) -> Option<f64>,
+        value: impl Fn(&Step) -> Option<f64>,
+    ) -> Self {
+        let (mut means, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new());
+        let mut values = Vec::with_capacity(per_point);
+        for points in steps.chunks(per_point) {
+            values.clear();
+            values.extend(points.iter().filter_map(&value));
+            means.push(mean(&values).map(rounded));
+            low.push(values.iter().copied().reduce(f64::min).map(rounded));
+            high.push(values.iter().copied().reduce(f64::max).map(rounded));
+        }
+        let several = per_point > 1;
+        Self { mean: means, low: several.then_some(low), high: several.then_some(high) }
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    // Divided first, so that no sum can overflow.
+    let count = values.len() as f64;
+    (!values.is_empty()).then(|| values.iter().map(|value| value / count).sum())
+}
+
+/// The mean of rates that were kept up for the same work each: the work, divided by the time.
+fn mean_rate(values: &[f64]) -> Option<f64> {
+    let time = mean(&values.iter().map(|rate| 1.0 / rate).collect::<Vec<_>>())?;
+    (time.is_finite() && time > 0.0).then(|| 1.0 / time)
+}
+
+/// Five digits: more than a picture shows.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(count: u64) -> Vec<Step> {
+        (1..=count)
+            .map(|step| Step {
+                step,
+                loss: Some(step as f64),
+                error: Some(0.5),
+                learning_rate: Some(1.0 / step as f64),
+                gradient_norm: None,
+                images_per_second: Some(if step % 2 == 0 { 100.0 } else { 300.0 }),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn short_series_stay_as_they_are() {
+        let thinned = thin(&steps(10), 10);
+        assert_eq!((thinned.total, thinned.per_point), (10, 1));
+        assert_eq!(thinned.step, (1..=10).collect::<Vec<_>>());
+        assert_eq!(thinned.loss.mean[6], Some(7.0));
+        assert!(thinned.loss.low.is_none() && thinned.gradient_norm.is_none());
+        assert!(thin(&[], 10).step.is_empty());
+    }
+
+    #[test]
+    fn long_series_keep_means_and_extremes() {
+        let mut many = steps(100_003);
+        many[51_234].loss = Some(1e6);
+        many[51_235].loss = None;
+        let thinned = thin(&many, MOST);
+        assert_eq!((thinned.total, thinned.per_point), (100_003, 51));
+        assert!(thinned.step.len() <= MOST);
+        assert_eq!(thinned.step.last(), Some(&100_003));
+        let (low, high) = (thinned.loss.low.unwrap(), thinned.loss.high.unwrap());
+        assert_eq!((low[0], high[0]), (Some(1.0), Some(51.0)));
+        assert_eq!(thinned.loss.mean[0], Some(26.0));
+        assert_eq!(high.iter().flatten().copied().fold(0.0, f64::max), 1e6);
+        assert_eq!(thinned.learning_rate[0], Some(0.019608));
+    }
+
+    #[test]
+    fn a_rate_is_work_divided_by_time() {
+        let thinned = thin(&steps(2), 1);
+        assert_eq!(thinned.images_per_second.mean, [Some(150.0)]);
+        assert_eq!(mean_rate(&[0.0, 1.0]), None);
+    }
+
+    #[test]
+    fn a_point_without_values_is_missing() {
+        let mut both = steps(4);
+        both[0].loss = None;
+        both[1].loss = None;
+        let thinned = thin(&both, 2);
+        assert_eq!(thinned.loss.mean, [None, Some(3.5)]);
+        assert_eq!(thinned.loss.low.unwrap(), [None, Some(3.0)]);
+    }
+
+    #[test]
+    fn five_digits_are_kept() {
+        assert_eq!(rounded(0.123_456_789), 0.12346);
+        assert_eq!(rounded(-123_456.0), -123_460.0);
+        assert_eq!(rounded(0.0), 0.0);
+    }
+}

@@ -1,0 +1,185 @@
+//! Made runs become a page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parareal_report::{ReportError, render};
+use serde_json::Value;
+
+/// Writes the folder of a run with a few steps to each of two epochs.
+fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf {
+    let folder = parent.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let config = format!("dataset = \"shapes\"\ndepth = 20\nsubnetworks = {subnetworks}\n");
+    fs::write(folder.join("config.toml"), config).unwrap();
+    let mut lines = String::new();
+    for epoch in 1..=2 {
+        for step in (epoch - 1) * steps + 1..=epoch * steps {
+            lines += &format!(
+                "{{\"event\":\"step\",\"epoch\":{epoch},\"step\":{step},\"loss\":{},\"error\":0.5,\
+                 \"learning_rate\":0.1,\"images_per_second\":200.0}}\n",
+                2.0 / step as f64
+            );
+        }
+        lines += &format!(
+            "{{\"event\":\"epoch\",\"epoch\":{epoch},\"train_loss\":1.0,\"train_error\":0.5,\
+             \"test_loss\":0.9,\"test_error\":{},\"seconds\":12.5}}\n",
+            0.4 / epoch as f64
+        );
+    }
+    let usage = vec!["{\"computing\":0.7,\"coarse\":0.1,\"waiting\":0.2}"; subnetworks].join(",");
+    lines += &format!("{{\"event\":\"end\",\"seconds\":30.5,\"subnetworks\":[{usage}]}}\n");
+    fs::write(folder.join("metrics.jsonl"), lines).unwrap();
+    folder
+}
+
+/// What stands between two marks of a page.
+fn between<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, behind) = page.split_once(start).expect(start);
+    behind.split_once(end).expect(end).0
+}
+
+fn data(page: &str) -> Value {
+    let json = between(page, "<script type=\"application/json\" id=\"data\">", "</script>");
+    serde_json::from_str(json).unwrap()
+}
+
+/// Elements begin and end, and nothing is loaded from elsewhere.
+fn check_structure(page: &str) {
+    assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"));
+    assert!(page.ends_with("</html>\n"));
+    for element in ["html", "body", "main", "style", "title", "h1"] {
+        assert_eq!(page.matches(&format!("<{element}")).count(), 1, "{element}");
+        assert_eq!(page.matches(&format!("</{element}>")).count(), 1, "{element}");
+    }
+    assert_eq!(page.matches("<script").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(page.contains("default-src 'none'"));
+    for outside in ["<link", "src=\"", "@import", "url(http", "fetch(", "import("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // The name of a vocabulary is no address that is opened.
+    let addresses = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!addresses.contains("http://") && !addresses.contains("https://"));
+    assert!(!page.contains("{{"), "a mark was left");
+}
+
+#[test]
+fn one_run_becomes_a_page() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = made(parent.path(), "first", 1, 10);
+    let page = render(&[&run]).unwrap();
+    check_structure(&page);
+    assert_eq!(between(&page, "<title>", "</title>"), "first · parareal report");
+    let data = data(&page);
+    let run = &data["runs"][0];
+    assert_eq!(run["name"], "first");
+    assert_eq!(run["steps"]["total"], 20);
+    assert_eq!(run["steps"]["loss"]["mean"][1], 1.0);
+    assert!(run["steps"]["loss"].get("low").is_none());
+    assert_eq!(run["epochs"][1]["step"], 20);
+    assert_eq!(run["summary"]["test_error"], 0.2);
+    assert_eq!(run["summary"]["best"]["epoch"], 2);
+    assert_eq!(run["summary"]["seconds"], 30.5);
+    assert_eq!(run["end"]["subnetworks"][0]["coarse"], 0.1);
+    assert!(run["evaluation"].is_null());
+    assert_eq!(data["settings"][1]["key"], "depth");
+}
+
+#[test]
+fn several_runs_are_compared() {
+    let parent = tempfile::tempdir().unwrap();
+    let runs = [made(parent.path(), "one", 1, 10), made(parent.path(), "three", 3, 10)];
+    let page = render(&runs).unwrap();
+    check_structure(&page);
+    let data = data(&page);
+    let differing: Vec<_> = data["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["differs"] == true)
+        .map(|row| (row["key"].as_str().unwrap(), row["values"].clone()))
+        .collect();
+    assert_eq!(differing, [("subnetworks", serde_json::json!(["1", "3"]))]);
+    assert_eq!(data["runs"][1]["end"]["subnetworks"].as_array().unwrap().len(), 3);
+    assert_eq!(page, render(&runs).unwrap(), "the same folders give the same page");
+}
+
+#[test]
+fn long_runs_stay_small() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = made(parent.path(), "long", 1, 60_000);
+    let page = render(&[run]).unwrap();
+    let data = data(&page);
+    let steps = &data["runs"][0]["steps"];
+    assert_eq!((&steps["total"], &steps["per_point"]), (&120_000.into(), &60.into()));
+    assert_eq!(steps["step"].as_array().unwrap().len(), 2000);
+    assert_eq!(steps["loss"]["high"][0], 2.0);
+    assert!(page.len() < 400_000, "{} bytes", page.len());
+}
+
+#[test]
+fn a_run_under_way_is_shown_as_far_as_it_went() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = made(parent.path(), "killed", 1, 10);
+    let path = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let cut = text.lines().take(15).collect::<Vec<_>>().join("\n") + "\n{\"event\":\"st";
+    fs::write(&path, cut).unwrap();
+    let shown = data(&render(&[&run]).unwrap());
+    assert_eq!(shown["runs"][0]["steps"]["total"], 14);
+    assert_eq!(shown["runs"][0]["summary"]["finished"], false);
+    fs::write(&path, "").unwrap();
+    let page = render(&[&run]).unwrap();
+    check_structure(&page);
+    assert_eq!(data(&page)["runs"][0]["steps"]["total"], 0);
+}
+
+#[test]
+fn texts_from_files_stay_texts() {
+    let parent = tempfile::tempdir().unwrap();
+    let wild = "</script><script>alert(1)</script><!-- {{script}} & \u{2028}";
+    let run = made(parent.path(), "a<b>&amp;", 1, 4);
+    let config = toml::to_string(&toml::Table::from_iter([
+        ("dataset".to_owned(), wild.into()),
+        (wild.to_owned(), "x".into()),
+    ]));
+    fs::write(run.join("config.toml"), config.unwrap()).unwrap();
+    let evaluation = serde_json::json!({
+        "epoch": 2, "step": 8, "test_error": 0.5, "class_names": [wild, "dog"],
+        "confusion": [[1, 1], [0, 2]],
+        "worst": [{"index": 3, "label": 0, "answer": 1, "probability": 0.75, "png": "iVBORw0K"}],
+    });
+    fs::write(run.join("evaluation.json"), evaluation.to_string()).unwrap();
+    let page = render(&[run]).unwrap();
+    check_structure(&page.replace("{{script}}", ""));
+    assert!(!page.contains("alert(1)</script>"));
+    assert_eq!(between(&page, "<title>", "</title>"), "a&lt;b&gt;&amp;amp; · parareal report");
+    let data = data(&page);
+    let keys: Vec<_> =
+        data["settings"].as_array().unwrap().iter().map(|row| row["key"].as_str()).collect();
+    assert!(keys.contains(&Some(wild)));
+    assert_eq!(data["runs"][0]["evaluation"]["class_names"][0], wild);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let message = |result: Result<String, ReportError>| {
+        let error = result.unwrap_err();
+        assert!(error.is_bad_input(), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1);
+        error.to_string()
+    };
+    assert!(message(render::<PathBuf>(&[])).contains("at least one run"));
+    let none = parent.path().join("none");
+    assert!(message(render(&[&none])).contains("there is no config.toml in it"));
+    let run = made(parent.path(), "run", 1, 4);
+    assert!(message(render(&[&run, &run])).contains("given twice"));
+    fs::write(run.join("evaluation.json"), "{").unwrap();
+    assert!(message(render(&[&run])).contains("evaluation.json, line 1: "));
+    fs::write(run.join("metrics.jsonl"), "{\"event\":\"end\",\"seconds\":1}\nwhat\n").unwrap();
+    assert!(message(render(&[&run])).contains("metrics.jsonl, line 2: expected one JSON object"));
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    assert!(message(render(&[&run])).contains("there is no metrics.jsonl in it"));
+}
