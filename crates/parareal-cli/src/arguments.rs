@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Predict(Predict),
     /// Write the weights of a run as one safetensors file
     Export(Export),
+    /// Put one run or several beside each other in a page to look at
+    Report(Report),
     /// Check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
@@ -224,6 +226,20 @@ pub(crate) struct Export {
     /// Print what was written as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `report`.
+#[derive(Args)]
+pub(crate) struct Report {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// HTML file to write; it holds all that it shows and opens from the disk
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
+    /// Write over a file that is there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 /// What to do with a data set.

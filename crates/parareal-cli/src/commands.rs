@@ -1,16 +1,18 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
+use std::fs;
+
 use parareal_train::{
     Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings,
     TrainError, evaluate,
 };
 
-use crate::arguments::{Eval, Export, Plan, Predict, Train};
+use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
 use crate::output::{amount, count, duration, note, percent, result, table};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
 
-pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, TrainError> {
+pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
     let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
     let resumed = output.clone().filter(|_| arguments.resume);
@@ -33,10 +35,11 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, TrainError> {
     Ok(if outcome.interrupted { Ending::Interrupted } else { Ending::Done })
 }
 
-pub(crate) fn eval(arguments: Eval) -> Result<Ending, TrainError> {
+pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let (run, json) = (arguments.run.clone(), arguments.json);
     let which = arguments.checkpoint.parse()?;
     let evaluation = evaluate(&run, which, arguments.settings())?;
+    evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     if json {
         result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"));
     } else {
@@ -54,7 +57,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, TrainError> {
     Ok(Ending::Done)
 }
 
-pub(crate) fn predict(arguments: Predict) -> Result<Ending, TrainError> {
+pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let mut predictor = Predictor::open(&arguments.run, arguments.checkpoint.parse()?)?;
     let predictions = arguments.images.iter().map(|path| predictor.predict(path));
     let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
@@ -71,7 +74,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, TrainError> {
     Ok(Ending::Done)
 }
 
-pub(crate) fn export(arguments: Export) -> Result<Ending, TrainError> {
+pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
     let exported = parareal_train::export(&arguments.run, which, &arguments.output)?;
     if arguments.json {
@@ -88,7 +91,19 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, TrainError> {
     Ok(Ending::Done)
 }
 
-pub(crate) fn plan(arguments: Plan) -> Result<Ending, TrainError> {
+pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
+    let Report { runs, output, overwrite } = arguments;
+    if output.exists() && !overwrite {
+        return Err(Failure::Exists { path: output.clone() });
+    }
+    let page = parareal_report::render(runs)?;
+    fs::write(output, page)
+        .map_err(|source| Failure::Write { path: output.clone(), source })?;
+    note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
+    Ok(Ending::Done)
+}
+
+pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {
     let (classes, json) = (arguments.classes, arguments.json);
     let network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
     let summary = network.summary(3, classes)?;

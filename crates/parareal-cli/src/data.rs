@@ -3,21 +3,22 @@
 use std::path::Path;
 
 use parareal_data::{Dataset, DatasetName, Inspection, LoadOptions, SplitCounts, inspect};
-use parareal_train::{TrainError, contact_sheet};
+use parareal_train::contact_sheet;
 use serde_json::{Value, json};
 
 use crate::Ending;
 use crate::arguments::{Data, ImageFiles};
+use crate::failure::Failure;
 use crate::output::{amount, note, result, table};
 
-pub(crate) fn run(command: Data) -> Result<Ending, TrainError> {
+pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
     match command {
         Data::Check { set, json } => check(&set, json),
         Data::Show { set, output } => show(&set, &output),
     }
 }
 
-fn check(set: &ImageFiles, json: bool) -> Result<Ending, TrainError> {
+fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
     let inspection = inspect(name, set.data_dir.as_deref())?;
     match json {
@@ -80,7 +81,7 @@ fn as_text(inspection: &Inspection) -> String {
     lines.join("\n")
 }
 
-fn show(set: &ImageFiles, output: &Path) -> Result<Ending, TrainError> {
+fn show(set: &ImageFiles, output: &Path) -> Result<Ending, Failure> {
     let options = LoadOptions { data_dir: set.data_dir.clone(), ..LoadOptions::default() };
     let dataset = Dataset::load(set.name.parse()?, &options)?;
     contact_sheet(&dataset, output)?;

@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod data;
+mod failure;
 mod interrupt;
 mod output;
 mod plan;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Predict(arguments) => commands::predict(arguments),
         Command::Export(arguments) => commands::export(arguments),
+        Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
         Command::Plan(arguments) => commands::plan(arguments),
     };

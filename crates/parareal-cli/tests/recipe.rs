@@ -123,3 +123,55 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     assert_eq!(output.status.code(), Some(2));
     assert!(errors(&output).contains("exists"), "{}", errors(&output));
 }
+
+#[test]
+fn runs_are_put_beside_each_other_in_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--output", "a"]);
+    train(folder, &["--output", "b", "--seed", "2"]);
+    let judged = parareal(folder, &["eval", "--run", "a"]);
+    assert_eq!(judged.status.code(), Some(0), "{}", errors(&judged));
+    let details = fs::read_to_string(folder.join("a/evaluation.json")).unwrap();
+    let details: serde_json::Value = serde_json::from_str(&details).unwrap();
+    let confusion = details["confusion"].as_array().unwrap();
+    let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 50);
+    // Other images than the run's own leave it alone.
+    parareal(folder, &["eval", "--run", "a", "--limit-test", "10"]);
+    let after = fs::read_to_string(folder.join("a/evaluation.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&after).unwrap(), details);
+
+    let report = |more: &[&str]| {
+        parareal(folder, &[&["report", "a", "b", "--output", "page.html"], more].concat())
+    };
+    assert_eq!(report(&[]).status.code(), Some(0));
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
+    assert!(page.contains("confusion") && !page.contains("src=\"http"));
+    let again = report(&[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(errors(&again).contains("--overwrite"), "{}", errors(&again));
+    assert_eq!(report(&["--overwrite"]).status.code(), Some(0));
+    let none = parareal(folder, &["report", "c", "--output", "other.html"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(!folder.join("other.html").exists());
+}
+
+#[test]
+fn data_sets_are_checked_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let checked = common::json(&parareal(folder, &["data", "check", "shapes", "--json"]));
+    assert_eq!(checked["class_names"].as_array().unwrap().len(), 10);
+    let text = parareal(folder, &["data", "check", "shapes"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("fingerprint"));
+    let show = || parareal(folder, &["data", "show", "shapes", "--output", "sheet.png"]);
+    assert_eq!(show().status.code(), Some(0));
+    let sheet = image::open(folder.join("sheet.png")).unwrap();
+    assert!(sheet.width() > 8 * 64 && sheet.height() > 10 * 64);
+    assert_eq!(show().status.code(), Some(2));
+    for arguments in [&["data", "check", "mnist"][..], &["data", "check", "cats"]] {
+        assert_eq!(parareal(folder, arguments).status.code(), Some(2));
+    }
+}

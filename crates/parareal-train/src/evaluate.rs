@@ -6,6 +6,7 @@ use parareal::net::{Init, PararealNetwork};
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
+use crate::details::Details;
 use crate::executor::AnyExecutor;
 use crate::scores::{Judgement, Scores, tensors};
 use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
@@ -30,14 +31,22 @@ pub struct Evaluation {
     pub wrong: usize,
     /// All images.
     pub images: usize,
+    /// What a person should know: why the details were not saved, say.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
-/// Judges saved weights in the folder of a run by its test images. `changes` says where
+/// Judges saved weights in the folder of a run by its test images. Which classes were taken for
+/// which, and the most confident mistakes, go into `evaluation.json` there, unless other images
+/// than the run's own were asked for.
+///
+///  `changes` says where
 /// these are now, or how many of them to take, where that is not as it was.
 ///
 /// # Errors
 /// [`TrainError`] where the folder holds no run, its weights are damaged, or there are no images.
 pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, TrainError> {
+    let own = changes == Settings::default();
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
     let saved = checkpoint::open(run, which)?;
     let dataset = Dataset::load(config.dataset, &config.load)?;
@@ -52,10 +61,16 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         TrainError::weights(run, format!("the weights are of another network: {error}"))
     })?;
     let mut executor = config.executor(network)?;
-    let judged = judge(&mut executor, test, &dataset.normalization, &|| false)?;
-    let judged = judged.unwrap_or_default();
+    let mut judged = Judgement::default();
+    let mut details = Details::new(test.classes());
+    for batch in Batches::evaluation(test, &dataset.normalization, BATCH)? {
+        let (images, _, labels) = tensors(batch);
+        let scores = Scores::read(executor.infer(images)?);
+        judged.add(&scores, &labels);
+        details.add(&scores, &labels);
+    }
     let tally = judged.first;
-    Ok(Evaluation {
+    let mut evaluation = Evaluation {
         epoch: saved.position.epoch,
         step: saved.position.step,
         test_loss: tally.loss(),
@@ -63,7 +78,12 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         test_top5_error: judged.top5_error(),
         wrong: tally.wrong,
         images: tally.images,
-    })
+        notes: Vec::new(),
+    };
+    if own && let Err(error) = details.save(run, &evaluation, &dataset) {
+        evaluation.notes.push(format!("the details are not saved: {error}"));
+    }
+    Ok(evaluation)
 }
 
 /// Judges all images of a set; `None` where it was told to stop.

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod config;
+mod details;
 mod device;
 mod error;
 mod evaluate;

@@ -96,11 +96,16 @@ impl Scores {
 
     /// The probabilities of the classes of the first image.
     pub(crate) fn probabilities(&self) -> impl Iterator<Item = f64> {
-        let scores = self.values.get(..self.classes).unwrap_or_default();
-        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let shifted = move |score: f32| (f64::from(score) - f64::from(highest)).exp();
-        let total: f64 = scores.iter().copied().map(shifted).sum();
-        scores.iter().map(move |&score| shifted(score) / total)
+        probabilities(self.values.get(..self.classes).unwrap_or_default())
+    }
+
+    /// The most likely class of each image, and how likely it is; `None` where a score is not a
+    /// number.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = Option<(usize, f64)>> {
+        self.values.chunks_exact(self.classes).map(|scores| {
+            let answer = best(scores)?;
+            Some((answer, probabilities(scores).nth(answer)?))
+        })
     }
 
     /// The mean cross entropy.
@@ -109,6 +114,13 @@ impl Scores {
         let total: f64 = images.map(|(scores, &label)| cross_entropy(scores, label)).sum();
         total / labels.len().max(1) as f64
     }
+}
+
+fn probabilities(scores: &[f32]) -> impl Iterator<Item = f64> {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shifted = move |score: f32| (f64::from(score) - f64::from(highest)).exp();
+    let total: f64 = scores.iter().copied().map(shifted).sum();
+    scores.iter().map(move |&score| shifted(score) / total)
 }
 
 /// The class with the highest score, the first of several.
@@ -152,6 +164,8 @@ mod tests {
         assert_eq!(scores.outside(2, &[0, 1, 1]), 2);
         assert_eq!(scores.outside(2, &[2, 2, 1]), 2);
         assert_eq!(scores.outside(3, &[0, 2, 1]), 1);
+        let answers: Vec<_> = scores.answers().map(|answer| answer.map(|(class, _)| class)).collect();
+        assert_eq!(answers, [Some(1), Some(0), None]);
         let even = Scores { values: vec![100.0; 8], classes: 4 };
         assert!((even.loss(&[3, 0]) - 4f64.ln()).abs() < 1e-12);
     }

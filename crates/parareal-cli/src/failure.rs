@@ -1,0 +1,41 @@
+//! Why a command did not come to its end.
+
+use std::io;
+use std::path::PathBuf;
+
+use parareal_data::DataError;
+use parareal_report::ReportError;
+use parareal_train::TrainError;
+use thiserror::Error;
+
+/// Every message is one line.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self::Train(error.into())
+    }
+}
+
+impl Failure {
+    /// Whether something else was to be asked for or given, and not something failed while
+    /// running.
+    pub(crate) fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Train(error) => error.is_bad_input(),
+            Self::Report(error) => error.is_bad_input(),
+            Self::Exists { .. } => true,
+            Self::Write { .. } => false,
+        }
+    }
+}

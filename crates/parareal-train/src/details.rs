@@ -1,0 +1,110 @@
+//! What an evaluation says beyond its error: `evaluation.json`, which the report shows.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use parareal_data::{Dataset, ImageSet};
+use serde::Serialize;
+
+use crate::scores::Scores;
+use crate::{Evaluation, TrainError};
+
+const FILE: &str = "evaluation.json";
+/// Mistakes that are kept, the most confident ones.
+const WORST: usize = 40;
+
+/// Which classes were taken for which, and the most confident mistakes.
+pub(crate) struct Details {
+    /// For each class how often each was answered.
+    confusion: Vec<Vec<usize>>,
+    mistakes: Vec<Mistake>,
+    seen: usize,
+}
+
+#[derive(Clone, Serialize)]
+struct Mistake {
+    /// Its place among the test images.
+    index: usize,
+    label: usize,
+    answer: usize,
+    /// Of the answer, by the network.
+    probability: f64,
+    /// The image as a PNG file, in base 64.
+    png: String,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    epoch: usize,
+    step: usize,
+    test_error: f64,
+    class_names: &'a [String],
+    confusion: &'a [Vec<usize>],
+    worst: Vec<Mistake>,
+}
+
+impl Details {
+    pub(crate) fn new(classes: usize) -> Self {
+        Self { confusion: vec![vec![0; classes]; classes], mistakes: Vec::new(), seen: 0 }
+    }
+
+    /// The next images, in stored order.
+    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
+        for (answer, &label) in scores.answers().zip(labels) {
+            let (index, label) = (self.seen, usize::from(label));
+            self.seen += 1;
+            // An answer that is not a number is none.
+            let Some((answer, probability)) = answer else { continue };
+            self.confusion[label][answer] += 1;
+            if answer != label {
+                let png = String::new();
+                self.mistakes.push(Mistake { index, label, answer, probability, png });
+            }
+        }
+    }
+
+    pub(crate) fn save(
+        &self,
+        run: &Path,
+        evaluation: &Evaluation,
+        dataset: &Dataset,
+    ) -> Result<(), TrainError> {
+        let Some(test) = &dataset.test else { return Ok(()) };
+        let mut worst = self.mistakes.clone();
+        worst.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        worst.truncate(WORST);
+        for mistake in &mut worst {
+            mistake.png = png(test, mistake.index);
+        }
+        let file = File {
+            epoch: evaluation.epoch,
+            step: evaluation.step,
+            test_error: evaluation.test_error,
+            class_names: &dataset.class_names,
+            confusion: &self.confusion,
+            worst,
+        };
+        let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
+        let (path, partial) = (run.join(FILE), run.join(format!(".{FILE}")));
+        fs::write(&partial, text).map_err(TrainError::file("write", &partial))?;
+        fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+    }
+}
+
+fn png(set: &ImageSet, index: usize) -> String {
+    let (plane, stored) = (set.width() * set.height(), set.image(index));
+    let color = if set.channels() == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let channels = usize::from(color.channel_count());
+    let pixels: Vec<u8> = (0..plane)
+        .flat_map(|pixel| (0..channels).map(move |channel| stored[channel * plane + pixel]))
+        .collect();
+    let mut file = Cursor::new(Vec::new());
+    let (width, height) = (set.width() as u32, set.height() as u32);
+    let encoded = PngEncoder::new(&mut file).write_image(&pixels, width, height, color);
+    encoded.expect("there are as many pixels as the size says, and memory takes them");
+    STANDARD.encode(file.into_inner())
+}
