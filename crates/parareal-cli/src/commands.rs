@@ -3,11 +3,11 @@
 use std::fs;
 
 use parareal_train::{
-    Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings,
-    TrainError, evaluate,
+    Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
 };
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
+use crate::failure::Failure;
 use crate::output::{amount, count, duration, note, percent, result, table};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
@@ -97,8 +97,7 @@ pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
         return Err(Failure::Exists { path: output.clone() });
     }
     let page = parareal_report::render(runs)?;
-    fs::write(output, page)
-        .map_err(|source| Failure::Write { path: output.clone(), source })?;
+    fs::write(output, page).map_err(|source| Failure::Write { path: output.clone(), source })?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
 }

@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(scores.outside(2, &[0, 1, 1]), 2);
         assert_eq!(scores.outside(2, &[2, 2, 1]), 2);
         assert_eq!(scores.outside(3, &[0, 2, 1]), 1);
-        let answers: Vec<_> = scores.answers().map(|answer| answer.map(|(class, _)| class)).collect();
+        let answers: Vec<_> =
+            scores.answers().map(|answer| answer.map(|(class, _)| class)).collect();
         assert_eq!(answers, [Some(1), Some(0), None]);
         let even = Scores { values: vec![100.0; 8], classes: 4 };
         assert!((even.loss(&[3, 0]) - 4f64.ln()).abs() < 1e-12);
