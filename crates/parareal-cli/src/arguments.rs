@@ -136,8 +136,8 @@ pub(crate) struct Train {
     /// flags of the machine and --epochs may be others than before
     #[arg(long, requires = "output", help_heading = "Output")]
     pub(crate) resume: bool,
-    /// Save a checkpoint every so many steps, 500, or minutes, 10m, and not only behind each
-    /// epoch [default: epoch]
+    /// Save a checkpoint every so many steps, 500, or minutes, 10m, besides the one behind each
+    /// epoch, or only there, epoch [default: 10m]
     #[arg(long, value_name = "K|Mm", help_heading = "Output")]
     checkpoint_every: Option<String>,
     /// Keep the last K checkpoints, and the one with the smallest test error [default: 2]

@@ -33,7 +33,7 @@ impl Recipe {
             seed: Some(1),
             executor: Some("threads".into()),
             device: Some(vec!["cpu".into()]),
-            checkpoint_every: Some(CheckpointEvery::default().to_string()),
+            checkpoint_every: Some(CheckpointEvery::Minutes(10).to_string()),
             keep_checkpoints: Some(2),
             ..Settings::default()
         };

@@ -41,6 +41,8 @@ pub struct Run {
     /// Where it goes on from.
     saved: Option<Saved>,
     notes: Vec<String>,
+    /// Of the notes, those about checkpoints that could not be used.
+    skipped: Vec<String>,
     /// Held for as long as the run is under way.
     _lock: Lock,
 }
@@ -66,7 +68,7 @@ pub struct Outcome {
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
     pub seconds_per_epoch: Option<f64>,
-    /// What a person should know about how it went on: damaged checkpoints, say.
+    /// Checkpoints that could not be used when it went on, and why.
     pub notes: Vec<String>,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
@@ -92,8 +94,19 @@ impl Run {
         let output = folder::create(output, &config)?;
         let lock = Lock::take(&output)?;
         let images = ImageRecord::of(&dataset);
-        let (saved, notes) = (None, dataset.notes.clone());
-        Ok(Self { config, dataset, validation, summary, output, images, saved, notes, _lock: lock })
+        let (saved, notes, skipped) = (None, dataset.notes.clone(), Vec::new());
+        Ok(Self {
+            config,
+            dataset,
+            validation,
+            summary,
+            output,
+            images,
+            saved,
+            notes,
+            skipped,
+            _lock: lock,
+        })
     }
 
     /// Goes on with the run in a folder, from its newest checkpoint that is whole. `changes` says
@@ -119,7 +132,9 @@ impl Run {
             return Err(TrainError::OtherImages { path, dataset: config.dataset.to_string() });
         }
         let mut notes = dataset.notes.clone();
-        notes.extend(damaged.iter().map(|error| format!("skipped a checkpoint: {error}")));
+        let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));
+        let skipped: Vec<String> = skipped.collect();
+        notes.extend(skipped.clone());
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
         }
@@ -127,7 +142,18 @@ impl Run {
             folder::write_config(output, &config)?;
         }
         let output = output.to_path_buf();
-        Ok(Self { config, dataset, validation, summary, output, images, saved, notes, _lock: lock })
+        Ok(Self {
+            config,
+            dataset,
+            validation,
+            summary,
+            output,
+            images,
+            saved,
+            notes,
+            skipped,
+            _lock: lock,
+        })
     }
 
     /// The configuration.
@@ -411,7 +437,7 @@ impl<'a> Training<'a> {
             test_error: last.and_then(|epoch| epoch.test_error),
             seconds,
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
-            notes: self.run.notes.clone(),
+            notes: self.run.skipped.clone(),
             subnetworks: self.times.usage(),
             interrupted,
         }

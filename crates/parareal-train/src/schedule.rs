@@ -55,10 +55,9 @@ impl LearningRate {
 }
 
 /// When a checkpoint is saved besides the end of an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointEvery {
     /// Not at all.
-    #[default]
     Epoch,
     /// Behind so many steps.
     Steps(usize),

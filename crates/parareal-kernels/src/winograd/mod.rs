@@ -40,7 +40,7 @@ const POINTS: usize = 16;
 const CHANNELS: usize = 16;
 
 /// Numbers of a block of tiles at one point, about: inputs and products at all points take 128 KiB
-/// of the second cache.
+/// of the second cache. With 128 channels and more a block has 16 tiles, the rows of a product.
 const NUMBERS: usize = 1024;
 
 /// From one point's numbers to the next point's it is one line of the cache more than they take:
