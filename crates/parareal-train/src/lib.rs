@@ -7,6 +7,7 @@
 //! writes them as one file, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
+mod check;
 mod checkpoint;
 mod config;
 mod details;
@@ -26,6 +27,7 @@ mod scores;
 mod settings;
 mod sheet;
 mod tensorboard;
+mod training;
 mod usage;
 
 pub use checkpoint::Which;

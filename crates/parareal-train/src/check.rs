@@ -1,0 +1,82 @@
+//! Values that settings cannot have.
+
+use parareal_kernels::Sgd;
+
+use crate::TrainError;
+use crate::config::Config;
+use crate::network::cuts_text;
+
+impl Config {
+    /// Refuses the first setting with a value that it cannot have.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let count = "a whole number of at least 1 is expected";
+        if self.epochs == 0 {
+            return Err(TrainError::setting("epochs", "0", count));
+        }
+        if self.batch_size == 0 {
+            return Err(TrainError::setting("batch-size", "0", count));
+        }
+        if self.patience == Some(0) {
+            return Err(TrainError::setting("patience", "0", count));
+        }
+        if !(0.0..=0.5).contains(&self.validation) {
+            let expected = "a share from 0 to 0.5 is expected, say 0.1";
+            return Err(TrainError::setting("validation", self.validation, expected));
+        }
+        if self.keep_checkpoints == 0 {
+            return Err(TrainError::setting("keep-checkpoints", "0", count));
+        }
+        if self.load.limit_train == Some(0) {
+            return Err(TrainError::setting("limit-train", "0", count));
+        }
+        let rate = self.learning_rate.base;
+        if !rate.is_finite() || rate <= 0.0 {
+            return Err(TrainError::setting(
+                "learning-rate",
+                rate,
+                "a positive number is expected, say 0.1",
+            ));
+        }
+        let Sgd { momentum, weight_decay, nesterov } = self.sgd;
+        if !(0.0..1.0).contains(&momentum) {
+            let expected = "a number from 0 to below 1 is expected, say 0.9";
+            return Err(TrainError::setting("momentum", momentum, expected));
+        }
+        if nesterov && momentum == 0.0 {
+            let expected = "it looks ahead along the momentum, which is 0: set --momentum, say 0.9";
+            return Err(TrainError::setting("nesterov", "set", expected));
+        }
+        if !weight_decay.is_finite() || weight_decay < 0.0 {
+            let expected = "a number of at least 0 is expected, say 0.0005";
+            return Err(TrainError::setting("weight-decay", weight_decay, expected));
+        }
+        let warmup = self.learning_rate.warmup_epochs;
+        if !(0.0..self.epochs as f64).contains(&warmup) {
+            let expected =
+                format!("a number from 0 to below the {} epochs of the run", self.epochs);
+            return Err(TrainError::setting("warmup-epochs", warmup, expected));
+        }
+        let smoothing = self.loss.label_smoothing;
+        if !(0.0..1.0).contains(&smoothing) {
+            let expected = "a number from 0 to below 1 is expected, say 0.1";
+            return Err(TrainError::setting("label-smoothing", smoothing, expected));
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
+            let expected = "a positive number is expected, say 1.0; leave it out for none";
+            return Err(TrainError::setting("clip-norm", norm, expected));
+        }
+        if self.seed > i64::MAX as u64 {
+            return Err(TrainError::setting(
+                "seed",
+                self.seed,
+                format!("it is at most {}", i64::MAX),
+            ));
+        }
+        let rising = self.milestones.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || self.milestones.first() == Some(&0) {
+            let expected = "epochs in rising order are expected, from 1, say 80,120";
+            return Err(TrainError::setting("milestones", cuts_text(&self.milestones), expected));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! The training loop.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use parareal::exec::{ExecError, Update};
+use parareal::net::{Init, PararealNetwork};
+use parareal_data::{Augmentation, Batches, Dataset};
+
+use crate::checkpoint::{Best, Position, Saved, Store};
+use crate::evaluate::judge;
+use crate::executor::AnyExecutor;
+use crate::metrics::Metrics;
+use crate::scores::{Scores, tensors};
+use crate::tensorboard::Events;
+use crate::usage::Times;
+use crate::{EpochRecord, Observer, Outcome, Run, StepRecord, TrainError};
+
+/// A run under way.
+pub(crate) struct Training<'a> {
+    run: &'a Run,
+    executor: AnyExecutor,
+    metrics: Metrics,
+    events: Events,
+    store: Store,
+    times: Times,
+    epochs: Vec<EpochRecord>,
+    position: Position,
+    /// The last checkpoint: its step, and when it was saved.
+    saved: (usize, Instant),
+}
+
+impl<'a> Training<'a> {
+    pub(crate) fn new(run: &'a Run, saved: Option<Saved>) -> Result<Self, TrainError> {
+        let Run { config, dataset: Dataset { train, .. }, output, images, .. } = run;
+        let (net, cuts) = config.network_for(train.channels(), train.classes());
+        let network = PararealNetwork::build(&net, cuts, &Init::new(config.seed, &Device::flex()))?;
+        let names = network.subnetworks().iter().map(|subnetwork| {
+            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
+        });
+        let (names, settings) = (names.collect(), config.settings());
+        let keep = config.keep_checkpoints;
+        let store = Store::new(output, settings, images.clone(), names, keep);
+        let mut executor = config.executor(network)?;
+        let (metrics, epochs, position) = match saved {
+            None => (Metrics::create(output)?, Vec::new(), Position::default()),
+            Some(Saved { position, weights, optimizer, .. }) => {
+                executor.load(weights).map_err(|error| {
+                    TrainError::weights(output, format!("a checkpoint of another network: {error}"))
+                })?;
+                executor.load_optimizer_state(optimizer)?;
+                let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
+                (metrics, epochs, position)
+            }
+        };
+        let events = Events::create(output, position.step)?;
+        let (times, saved) = (Times::default(), (position.step, Instant::now()));
+        Ok(Self { run, executor, metrics, events, store, times, epochs, position, saved })
+    }
+
+    /// Trains to the end, or until `stop` says so.
+    pub(crate) fn run(
+        mut self,
+        observer: &mut dyn Observer,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Outcome, TrainError> {
+        let begun = Instant::now();
+        let interrupted = !self.epochs(observer, stop)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if !interrupted {
+            self.metrics.end(seconds, &self.times.usage())?;
+        }
+        Ok(self.outcome(seconds, interrupted))
+    }
+
+    /// Whether it came to its end.
+    fn epochs(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool, TrainError> {
+        // A run that had no patience left goes no further.
+        if self.is_out_of_patience() {
+            return Ok(true);
+        }
+        for epoch in self.position.epoch.max(1)..=self.run.config.epochs {
+            let complete = self.steps(epoch, observer, stop)?;
+            self.save()?;
+            if !complete {
+                return Ok(false);
+            }
+            let Some(record) = self.judge(epoch, stop)? else { return Ok(false) };
+            self.metrics.epoch(&record)?;
+            self.events.epoch(self.position.step, &record)?;
+            let is_best = self.choose(&record)?;
+            observer.on_epoch(&record);
+            self.epochs.push(record);
+            if !is_best && self.is_out_of_patience() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the epoch came to; `None` where it was told to stop.
+    fn judge(
+        &mut self,
+        epoch: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<EpochRecord>, TrainError> {
+        let Run { dataset, validation, .. } = self.run;
+        let mut judged = [None; 2];
+        for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
+            if let Some(set) = set {
+                *judged = judge(&mut self.executor, set, &dataset.normalization, stop)?;
+                if judged.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        let [test, validation] = judged;
+        let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
+        Ok(Some(EpochRecord {
+            epoch,
+            train_loss: tally.loss(),
+            train_error: tally.error(),
+            test_loss: test.map(|test| test.first.loss()),
+            test_error: test.map(|test| test.first.error()),
+            test_top5_error: test.map(|test| test.top5_error()),
+            validation_loss: validation.map(|validation| validation.first.loss()),
+            validation_error: validation.map(|validation| validation.first.error()),
+            seconds,
+        }))
+    }
+
+    /// The steps of an epoch that are still to be taken, and whether they all were.
+    fn steps(
+        &mut self,
+        epoch: usize,
+        observer: &mut dyn Observer,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool, TrainError> {
+        let Run { config, dataset, .. } = self.run;
+        if self.position.epoch != epoch {
+            let Position { step, .. } = self.position;
+            self.position = Position { step, epoch, ..Position::default() };
+        }
+        let steps_per_epoch = self.run.steps_per_epoch();
+        let (begun, before) = (Instant::now(), self.position.epoch_seconds);
+        let mut batches = Batches::training(
+            &dataset.train,
+            &dataset.normalization,
+            if config.augment { dataset.augmentation } else { Augmentation::None },
+            config.batch_size,
+            config.seed,
+            epoch,
+        )?;
+        batches.skip_batches(self.position.epoch_steps);
+        for batch in batches {
+            let step = self.position.step + 1;
+            let done = self.position.epoch_steps;
+            let learning_rate = config.learning_rate.of_step(epoch, done, steps_per_epoch);
+            let update = Update { learning_rate, clip_norm: config.clip_norm };
+            let (images, targets, labels) = tensors(batch);
+            let report = self.executor.train_step_with(images, targets, update);
+            let report = report.map_err(|error| match error {
+                ExecError::LossNotFinite { loss } => {
+                    TrainError::Diverged { step, learning_rate, loss }
+                }
+                error => error.into(),
+            })?;
+            let wrong = Scores::read(report.output).wrong(&labels);
+            self.position.step = step;
+            self.position.epoch_steps += 1;
+            self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
+            self.position.epoch_tally.add(labels.len(), wrong, report.loss);
+            self.times.add(report.duration, &report.subnetworks);
+            let record = StepRecord {
+                epoch,
+                step,
+                loss: report.loss,
+                error: wrong as f64 / labels.len() as f64,
+                learning_rate,
+                gradient_norm: report.gradient_norm,
+                images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
+            };
+            self.metrics.step(&record)?;
+            self.events.step(&record)?;
+            observer.on_step(&record);
+            if stop() {
+                return Ok(false);
+            }
+            let (saved_step, saved_at) = self.saved;
+            if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
+                self.save()?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Saves a checkpoint, unless there is one of this step.
+    fn save(&mut self) -> Result<(), TrainError> {
+        if self.saved.0 != self.position.step {
+            self.position.metrics_bytes = self.metrics.sync()?;
+            let weights = self.executor.named_tensors()?;
+            self.store.save(self.position, weights, self.executor.optimizer_state()?)?;
+            self.saved = (self.position.step, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Remembers the checkpoint of this step if it is the best so far, and says whether it is.
+    fn choose(&mut self, record: &EpochRecord) -> Result<bool, TrainError> {
+        let (step, Some(error)) = (self.position.step, record.deciding_error()) else {
+            return Ok(false);
+        };
+        let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
+        let is_best = before.fold(f64::INFINITY, f64::min) > error;
+        if is_best {
+            self.store.set_best(Best { step, error })?;
+        }
+        Ok(is_best)
+    }
+
+    /// Whether the best epoch is as many epochs ago as the run has patience for.
+    fn is_out_of_patience(&self) -> bool {
+        let Some(patience) = self.run.config.patience else { return false };
+        let errors: Vec<f64> = self.epochs.iter().filter_map(EpochRecord::deciding_error).collect();
+        let lowest = errors.iter().copied().fold(f64::INFINITY, f64::min);
+        let best = errors.iter().position(|&error| error == lowest);
+        best.is_some_and(|best| errors.len() - 1 - best >= patience)
+    }
+
+    fn outcome(self, seconds: f64, interrupted: bool) -> Outcome {
+        let last = self.epochs.last();
+        Outcome {
+            output: self.run.output.clone(),
+            epochs: self.epochs.len(),
+            steps: self.position.step,
+            train_loss: last.map(|epoch| epoch.train_loss),
+            train_error: last.map(|epoch| epoch.train_error),
+            test_loss: last.and_then(|epoch| epoch.test_loss),
+            test_error: last.and_then(|epoch| epoch.test_error),
+            seconds,
+            seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
+            notes: self.run.skipped.clone(),
+            subnetworks: self.times.usage(),
+            interrupted,
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        length if length % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
