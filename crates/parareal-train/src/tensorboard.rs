@@ -34,10 +34,8 @@ impl Events {
         };
         let mut events = Self { file, path };
         events.record(&event(begun, 0, 3, b"brain.Event:2"))?;
-        if step > 0 {
-            // SessionLog { status: START }
-            events.record(&event(begun, step + 1, 7, &[0x08, 1]))?;
-        }
+        // SessionLog { status: START }: also where a run starts from its beginning once more.
+        events.record(&event(begun, step + 1, 7, &[0x08, 1]))?;
         Ok(events)
     }
 
@@ -165,6 +163,6 @@ mod tests {
             }
             records
         });
-        assert_eq!(lengths.collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(lengths.collect::<Vec<_>>(), [2, 2]);
     }
 }
