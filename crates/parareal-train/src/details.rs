@@ -1,6 +1,5 @@
 //! What an evaluation says beyond its error: `evaluation.json`, which the report shows.
 
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use parareal_data::{Dataset, ImageSet};
 use serde::Serialize;
 
 use crate::scores::Scores;
-use crate::{Evaluation, TrainError};
+use crate::{Evaluation, TrainError, folder};
 
 const FILE: &str = "evaluation.json";
 /// Mistakes that are kept, the most confident ones.
@@ -89,9 +88,7 @@ impl Details {
             worst,
         };
         let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
-        let (path, partial) = (run.join(FILE), run.join(format!(".{FILE}")));
-        fs::write(&partial, text).map_err(TrainError::file("write", &partial))?;
-        fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+        folder::replace(run, FILE, &text)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use parareal::net::{Init, PararealNetwork};
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
@@ -38,10 +37,8 @@ pub struct Evaluation {
 
 /// Judges saved weights in the folder of a run by its test images. Which classes were taken for
 /// which, and the most confident mistakes, go into `evaluation.json` there, unless other images
-/// than the run's own were asked for.
-///
-///  `changes` says where
-/// these are now, or how many of them to take, where that is not as it was.
+/// than the run's own were asked for. `changes` says where these are now, or how many of them to
+/// take, where that is not as it was.
 ///
 /// # Errors
 /// [`TrainError`] where the folder holds no run, its weights are damaged, or there are no images.
@@ -54,21 +51,13 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         let expected = "there are no test images to judge by: set it to at least 1";
         return Err(TrainError::setting("limit-test", "0", expected));
     };
-    let (net, cuts) = config.network_for(test.channels(), test.classes());
-    let init = Init::new(config.seed, &burn::tensor::Device::flex());
-    let network = PararealNetwork::build(&net, cuts, &init)?;
-    let network = network.load(&saved.weights).map_err(|error| {
-        TrainError::weights(run, format!("the weights are of another network: {error}"))
-    })?;
-    let mut executor = config.executor(network)?;
+    let mut executor = config.trained(run, &saved.weights, test.channels(), test.classes())?;
     let mut judged = Judgement::default();
     let mut details = Details::new(test.classes());
-    for batch in Batches::evaluation(test, &dataset.normalization, BATCH)? {
-        let (images, _, labels) = tensors(batch);
-        let scores = Scores::read(executor.infer(images)?);
-        judged.add(&scores, &labels);
-        details.add(&scores, &labels);
-    }
+    answer(&mut executor, test, &dataset.normalization, &|| false, |scores, labels| {
+        judged.add(scores, labels);
+        details.add(scores, labels);
+    })?;
     let tally = judged.first;
     let mut evaluation = Evaluation {
         epoch: saved.position.epoch,
@@ -94,13 +83,25 @@ pub(crate) fn judge(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Judgement>, TrainError> {
     let mut judged = Judgement::default();
+    let see = |scores: &Scores, labels: &[u8]| judged.add(scores, labels);
+    let complete = answer(executor, set, normalization, stop, see)?;
+    Ok(complete.then_some(judged))
+}
+
+/// Shows the scores of all images of a set, batch by batch; false where it was told to stop.
+fn answer(
+    executor: &mut AnyExecutor,
+    set: &ImageSet,
+    normalization: &Normalization,
+    stop: &dyn Fn() -> bool,
+    mut see: impl FnMut(&Scores, &[u8]),
+) -> Result<bool, TrainError> {
     for batch in Batches::evaluation(set, normalization, BATCH)? {
         if stop() {
-            return Ok(None);
+            return Ok(false);
         }
         let (images, _, labels) = tensors(batch);
-        let scores = Scores::read(executor.infer(images)?);
-        judged.add(&scores, &labels);
+        see(&Scores::read(executor.infer(images)?), &labels);
     }
-    Ok(Some(judged))
+    Ok(true)
 }

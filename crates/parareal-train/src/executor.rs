@@ -1,10 +1,13 @@
 //! Choosing and building what runs a step.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
+use burn::tensor::{Device, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::PararealNetwork;
+use parareal::net::{Init, PararealNetwork};
 use parareal_models::resnet::ResNet;
 
 use crate::{Config, DeviceName, TrainError};
@@ -92,6 +95,23 @@ impl ExecutorKind {
 }
 
 impl Config {
+    /// The network for images of these channels and classes, with the weights of a run.
+    pub(crate) fn trained(
+        &self,
+        run: &Path,
+        weights: &HashMap<String, TensorData>,
+        channels: usize,
+        classes: usize,
+    ) -> Result<AnyExecutor, TrainError> {
+        let (net, cuts) = self.network_for(channels, classes);
+        let init = Init::new(self.seed, &Device::flex());
+        let network = PararealNetwork::build(&net, cuts, &init)?.load(weights);
+        let network = network.map_err(|error| {
+            TrainError::weights(run, format!("the weights are of another network: {error}"))
+        })?;
+        self.executor(network)
+    }
+
     /// Hands a network to the executor of this configuration.
     pub(crate) fn executor(
         &self,

@@ -36,9 +36,13 @@ pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf
 
 /// Writes the configuration, over an older one in one go.
 pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainError> {
-    let (path, partial) = (folder.join(CONFIG), folder.join(format!(".{CONFIG}")));
-    let text = config.settings().to_toml();
-    fs::write(&partial, text).map_err(TrainError::file("write", &partial))?;
+    replace(folder, CONFIG, config.settings().to_toml().as_bytes())
+}
+
+/// Writes a file of the folder, over an older one in one go.
+pub(crate) fn replace(folder: &Path, name: &str, content: &[u8]) -> Result<(), TrainError> {
+    let (path, partial) = (folder.join(name), folder.join(format!(".{name}")));
+    fs::write(&partial, content).map_err(TrainError::file("write", &partial))?;
     fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
 }
 

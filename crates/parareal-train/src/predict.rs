@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::imageops::FilterType;
 use image::{ImageReader, Limits};
-use parareal::net::{Init, PararealNetwork};
 use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord, Saved};
@@ -54,13 +53,8 @@ impl Predictor {
     pub fn open(run: &Path, which: Which) -> Result<Self, TrainError> {
         let config = Config::resolve(folder::read_config(run)?)?;
         let Saved { images, weights, .. } = checkpoint::open(run, which)?;
-        let (net, cuts) = config.network_for(images.channels, images.class_names.len());
-        let init = Init::new(config.seed, &Device::flex());
-        let network = PararealNetwork::build(&net, cuts, &init)?.load(&weights);
-        let network = network.map_err(|error| {
-            TrainError::weights(run, format!("the weights are of another network: {error}"))
-        })?;
-        Ok(Self { executor: config.executor(network)?, images })
+        let (channels, classes) = (images.channels, images.class_names.len());
+        Ok(Self { executor: config.trained(run, &weights, channels, classes)?, images })
     }
 
     /// Classifies the image in a PNG or JPEG file, scaled to the size that the network knows.

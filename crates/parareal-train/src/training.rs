@@ -92,10 +92,10 @@ impl<'a> Training<'a> {
             let Some(record) = self.judge(epoch, stop)? else { return Ok(false) };
             self.metrics.epoch(&record)?;
             self.events.epoch(self.position.step, &record)?;
-            let is_best = self.choose(&record)?;
+            self.choose(&record)?;
             observer.on_epoch(&record);
             self.epochs.push(record);
-            if !is_best && self.is_out_of_patience() {
+            if self.is_out_of_patience() {
                 break;
             }
         }
@@ -209,17 +209,14 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Remembers the checkpoint of this step if it is the best so far, and says whether it is.
-    fn choose(&mut self, record: &EpochRecord) -> Result<bool, TrainError> {
-        let (step, Some(error)) = (self.position.step, record.deciding_error()) else {
-            return Ok(false);
-        };
+    /// Remembers the checkpoint of this step if it is the best so far.
+    fn choose(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
+        let Some(error) = record.deciding_error() else { return Ok(()) };
         let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
-        let is_best = before.fold(f64::INFINITY, f64::min) > error;
-        if is_best {
-            self.store.set_best(Best { step, error })?;
+        if before.fold(f64::INFINITY, f64::min) > error {
+            self.store.set_best(Best { step: self.position.step, error })?;
         }
-        Ok(is_best)
+        Ok(())
     }
 
     /// Whether the best epoch is as many epochs ago as the run has patience for.
