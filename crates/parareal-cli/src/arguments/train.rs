@@ -1,40 +1,10 @@
-//! The command line.
+//! Flags of `train`, and those that describe a network.
 
-use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use parareal_train::Settings;
-
-/// Trains very deep feed-forward networks as parareal networks: cut into subnetworks that run in
-/// parallel, with a small coarse network between neighbours.
-#[derive(Parser)]
-#[command(name = "parareal", version, arg_required_else_help = true)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Train a parareal ResNet; without any flag a small one, on built-in images, in minutes
-    Train(Box<Train>),
-    /// Judge saved weights of a run by its test images
-    Eval(Eval),
-    /// Say what is in images of your own, by the weights of a run
-    Predict(Predict),
-    /// Write the weights of a run as one safetensors file
-    Export(Export),
-    /// Put one run or several beside each other in a page to look at
-    Report(Report),
-    /// Check or show the images of a data set
-    #[command(subcommand)]
-    Data(Data),
-    /// Show how a network would be cut, what bridges its interfaces, and its parameters
-    Plan(Plan),
-}
 
 /// Flags of `train`.
 #[derive(Args)]
@@ -171,140 +141,6 @@ pub(crate) struct Network {
     coarse_units: Option<usize>,
 }
 
-/// Flags of `eval`.
-#[derive(Args)]
-pub(crate) struct Eval {
-    /// Folder of the run
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
-    #[arg(long, value_name = "WHICH", default_value = "latest")]
-    pub(crate) checkpoint: String,
-    /// Data set to judge by [default: the run's]
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Folder in which each data set has a folder of its name [default: the run's]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Take the first K test images [default: as in the run]
-    #[arg(long, value_name = "K")]
-    limit_test: Option<usize>,
-    /// Print the result as one JSON value on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Flags of `predict`.
-#[derive(Args)]
-pub(crate) struct Predict {
-    /// Folder of the run
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
-    #[arg(long, value_name = "WHICH", default_value = "latest")]
-    pub(crate) checkpoint: String,
-    /// PNG or JPEG files; they are scaled to the size that the network knows
-    #[arg(value_name = "IMAGE", required = true)]
-    pub(crate) images: Vec<PathBuf>,
-    /// Print the answers as one JSON value on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Flags of `export`.
-#[derive(Args)]
-pub(crate) struct Export {
-    /// Folder of the run
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
-    /// File to write, a new one
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub(crate) output: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
-    #[arg(long, value_name = "WHICH", default_value = "latest")]
-    pub(crate) checkpoint: String,
-    /// Print what was written as one JSON value on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Flags of `report`.
-#[derive(Args)]
-pub(crate) struct Report {
-    /// Folders of runs
-    #[arg(value_name = "RUN", required = true)]
-    pub(crate) runs: Vec<PathBuf>,
-    /// HTML file to write; it holds all that it shows and opens from the disk
-    #[arg(long, value_name = "FILE.html")]
-    pub(crate) output: PathBuf,
-    /// Write over a file that is there already
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-}
-
-/// What to do with a data set.
-#[derive(Subcommand)]
-pub(crate) enum Data {
-    /// Check the files of a data set, and count the images of each class
-    Check {
-        #[command(flatten)]
-        set: ImageFiles,
-        /// Print what was found as one JSON value on standard output
-        #[arg(long)]
-        json: bool,
-    },
-    /// Draw training images of each class, before and after they are changed at random
-    Show {
-        #[command(flatten)]
-        set: ImageFiles,
-        /// PNG file to write, a new one
-        #[arg(long, value_name = "FILE.png")]
-        output: PathBuf,
-    },
-}
-
-/// Which images, and where they are.
-#[derive(Args)]
-pub(crate) struct ImageFiles {
-    /// Data set: shapes, mnist, cifar10, cifar100 or svhn
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Folder in which each data set has a folder of its name; shapes needs none
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-}
-
-/// Flags of `plan`.
-#[derive(Args)]
-pub(crate) struct Plan {
-    #[command(flatten)]
-    network: Network,
-    /// Classes to tell apart
-    #[arg(long, value_name = "M", default_value_t = 10)]
-    pub(crate) classes: usize,
-    /// Print the plan as one JSON value on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What is wrong with a value, in one line, where the error is about one.
-pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let flag = text(ContextKind::InvalidArg)?.split(' ').next()?;
-    let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
-    let source = std::error::Error::source(error)?;
-    let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
-        Some(IntErrorKind::PosOverflow) => "that is too large".into(),
-        Some(_) => "a whole number is expected".into(),
-        None if source.is::<ParseFloatError>() => "a number is expected".into(),
-        None => source.to_string(),
-    };
-    Some(format!("{flag} is `{value}`: {expected}"))
-}
-
 /// Epochs in a list, or none.
 #[derive(Clone)]
 struct Milestones(Vec<usize>);
@@ -323,7 +159,7 @@ impl FromStr for Milestones {
 }
 
 impl Network {
-    fn settings(self) -> Settings {
+    pub(super) fn settings(self) -> Settings {
         Settings {
             depth: self.depth,
             subnetworks: self.subnetworks,
@@ -368,45 +204,5 @@ impl Train {
             keep_checkpoints: self.keep_checkpoints,
             ..self.network.settings()
         }
-    }
-}
-
-impl Eval {
-    /// What the flags set.
-    pub(crate) fn settings(self) -> Settings {
-        Settings {
-            dataset: self.dataset,
-            data_dir: self.data_dir,
-            limit_test: self.limit_test,
-            ..Settings::default()
-        }
-    }
-}
-
-impl Plan {
-    /// What the flags set.
-    pub(crate) fn settings(self) -> Settings {
-        self.network.settings()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn every_key_of_a_file_is_a_flag() {
-        let command = Arguments::command();
-        let train = command.find_subcommand("train").unwrap();
-        let flags: Vec<_> = train.get_arguments().filter_map(|flag| flag.get_long()).collect();
-        assert!(Settings::KEYS.iter().all(|key| flags.contains(key)));
-        assert!(train.get_arguments().all(|flag| flag.get_help().is_some()));
     }
 }
