@@ -1,15 +1,17 @@
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Gradients, Tensor, TensorData};
+use parareal_kernels::{Deferred, WeightGradients, defer_weights};
 
 use super::{ExecError, Loss, SubnetworkTime, clip, optimizer};
 use crate::net::{
     Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
 };
+use crate::timeline::Activity;
 
 const UPDATED: &str = "an update that panics ends its executor";
 
@@ -67,6 +69,16 @@ impl<M: Module> Trained<M> {
         let Self { module, gradients: into, .. } = self;
         part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
     }
+
+    /// Takes in gradients that have waited, of one part of the module.
+    fn collect_late(
+        &mut self,
+        part: impl Fn(&M, &mut LateCollector),
+        mut from: WeightGradients,
+    ) {
+        let Self { module, gradients: into, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut LateCollector { from: &mut from, into });
+    }
 }
 
 impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
@@ -108,6 +120,28 @@ impl ModuleVisitor for Collector<'_> {
     }
 }
 
+/// As [`Collector`], of gradients that have waited.
+struct LateCollector<'a> {
+    from: &'a mut WeightGradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for LateCollector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.take(&param.val()) {
+            self.into.register(param.id, gradient);
+        }
+    }
+}
+
+/// What a piece did when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) activity: Activity,
+    pub(super) begin: Instant,
+    pub(super) end: Instant,
+}
+
 /// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
 ///
 /// The methods are called in the order in which they stand here.
@@ -115,7 +149,8 @@ pub(super) struct Piece<N: Coarsen> {
     pub(super) trained: Trained<SubnetworkOf<N>>,
     segments: Segments,
     tape: Option<Tape<N>>,
-    pub(super) time: SubnetworkTime,
+    /// What it has done in this step.
+    pub(super) records: Vec<Record>,
 }
 
 /// How a piece is cut into graphs of their own.
@@ -142,6 +177,8 @@ struct Tape<N: Coarsen> {
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
+    /// Gradients of `F_{j-1}`'s weights still to be computed.
+    deferred: Deferred,
 }
 
 /// A graph with a start of its own.
@@ -166,7 +203,7 @@ enum Kept<S: Activation> {
 impl<N: Coarsen> Piece<N> {
     pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segments: Segments) -> Self {
         let segments = Segments { units: segments.units.max(1), ..segments };
-        Self { trained, segments, tape: None, time: SubnetworkTime::default() }
+        Self { trained, segments, tape: None, records: Vec::new() }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -175,6 +212,20 @@ impl<N: Coarsen> Piece<N> {
 
     fn tape(&mut self) -> &mut Tape<N> {
         self.tape.as_mut().expect("the steps of a piece are taken in order")
+    }
+
+    fn record(&mut self, activity: Activity, begin: Instant) {
+        self.records.push(Record { activity, begin, end: Instant::now() });
+    }
+
+    /// How it has spent this step.
+    pub(super) fn time(&self) -> SubnetworkTime {
+        let mut time = SubnetworkTime::default();
+        for Record { activity, begin, end } in &self.records {
+            let kind = if activity.is_coarse() { &mut time.coarse } else { &mut time.fine };
+            *kind += end.duration_since(*begin);
+        }
+        time
     }
 
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
@@ -191,8 +242,10 @@ impl<N: Coarsen> Piece<N> {
             coarse: None,
             cotangent: None,
             sent: None,
+            deferred: Deferred::default(),
         });
-        self.time = SubnetworkTime { fine: begun.elapsed(), coarse: Duration::ZERO };
+        self.records.clear();
+        self.record(Activity::FineForward, begun);
     }
 
     /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
@@ -222,7 +275,7 @@ impl<N: Coarsen> Piece<N> {
         let tape = self.tape();
         tape.reached = Some(reached.values());
         tape.segments.push(FineSegment { units, kept });
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineForward, begun);
         true
     }
 
@@ -237,7 +290,7 @@ impl<N: Coarsen> Piece<N> {
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.root() });
-        self.time.coarse += begun.elapsed();
+        self.record(Activity::ChainForward, begun);
         corrected
     }
 
@@ -257,24 +310,39 @@ impl<N: Coarsen> Piece<N> {
         let mut gradients = loss.backward();
         let rho = corrected.take_gradient(&mut gradients).unwrap_or_else(|| zeros(&corrected));
         self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::Head, begun);
         (value, output.values(), rho)
     }
 
     /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
-    /// has not.
-    pub(super) fn correct_backward(&mut self, rho: N::State) -> Option<N::State> {
+    /// has not. With `defer` gradients of weights are left for [`Self::settle`] where that can be.
+    pub(super) fn correct_backward(&mut self, rho: N::State, defer: bool) -> Option<N::State> {
         let begun = Instant::now();
         let tape = self.tape();
         tape.cotangent = Some(rho.clone());
         let coarse = tape.coarse.take()?;
-        let (mut gradients, sent) = coarse.pull_back(rho);
+        let ((mut gradients, sent), deferred) = match defer {
+            true => defer_weights(|| coarse.pull_back(rho)),
+            false => (coarse.pull_back(rho), Deferred::default()),
+        };
+        tape.deferred = deferred;
         tape.sent = Some(sent.clone());
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
-        self.time.coarse += begun.elapsed();
+        self.record(Activity::ChainBackward, begun);
         Some(sent)
+    }
+
+    /// Gradients of `F_{j-1}`'s weights that were left.
+    pub(super) fn settle(&mut self) {
+        let begun = Instant::now();
+        let deferred = std::mem::take(&mut self.tape().deferred);
+        if deferred.is_empty() {
+            return;
+        }
+        self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
+        self.record(Activity::ChainWeights, begun);
     }
 
     /// One segment of `g_j'(x_j)ᵀ ρ_j`, the last first; false where there is none left.
@@ -302,7 +370,7 @@ impl<N: Coarsen> Piece<N> {
             self.trained.collect(part, &mut gradients);
         }
         self.tape().cotangent = Some(cotangent);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineBackward, begun);
         true
     }
 
@@ -317,7 +385,7 @@ impl<N: Coarsen> Piece<N> {
         let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
         let input = tape.input.take_gradient(&mut gradients);
         self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineBackward, begun);
         input
     }
 
@@ -330,7 +398,7 @@ impl<N: Coarsen> Piece<N> {
     pub(super) fn update(&mut self, learning_rate: f64) {
         let begun = Instant::now();
         self.trained.update(learning_rate);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::Update, begun);
     }
 }
 

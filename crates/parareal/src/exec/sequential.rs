@@ -10,6 +10,7 @@ use super::piece::Trained;
 use super::threads::pool;
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
+use crate::timeline::Timeline;
 
 /// The whole parareal network on one device, as one automatic differentiation graph. The
 /// reference for the other executors.
@@ -112,7 +113,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             gradient_norm
         });
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks })
+        let timeline = Timeline::default();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
 
     fn gradients(

@@ -14,10 +14,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::control::{ThreadControl, thread_controls};
 use super::link::{ChannelLink, channel_link};
-use super::piece::{Piece, Segments, Trained};
+use super::piece::{Piece, Record, Segments, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
+use crate::timeline::{Span, Timeline};
 
 /// How subnetworks are placed on workers, and workers on devices.
 #[derive(Clone, Debug)]
@@ -251,6 +252,25 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let output = last.output.take().expect("the last worker gives the output");
         Ok(StepReplies { replies, loss, output })
     }
+
+    /// What the workers did when, from the beginning of the step on.
+    fn timeline(&self, replies: &[ReplyOf<N>], begun: Instant) -> Timeline {
+        let mut spans = Vec::new();
+        for (device, (reply, worker)) in replies.iter().zip(&self.workers).enumerate() {
+            let own = worker.subnetworks.clone().zip(&reply.records);
+            let own = own.flat_map(|(subnetwork, records)| {
+                records.iter().map(move |&Record { activity, begin, end }| {
+                    let [begin, end] =
+                        [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
+                    Span { device, subnetwork, activity, begin, end }
+                })
+            });
+            let first = spans.len();
+            spans.extend(own);
+            spans[first..].sort_by(|a: &Span, b| a.begin.total_cmp(&b.begin));
+        }
+        Timeline { devices: self.workers.len(), spans }
+    }
 }
 
 impl<N, L> Executor<N, L> for Threads<N, L>
@@ -270,8 +290,10 @@ where
             return Err(ExecError::LossNotFinite { loss });
         }
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
+        let timeline = self.timeline(&replies, begun);
         let subnetworks = replies.into_iter().flat_map(|reply| reply.times).collect();
-        Ok(StepReport { loss, output, gradient_norm, duration: begun.elapsed(), subnetworks })
+        let duration = begun.elapsed();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
 
     fn gradients(

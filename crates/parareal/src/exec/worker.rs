@@ -4,7 +4,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 
-use super::piece::Piece;
+use super::piece::{Piece, Record};
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
@@ -38,12 +38,14 @@ pub(super) struct Reply<I, O> {
     pub(super) inputs: Vec<I>,
     /// How this worker's subnetworks spent the step.
     pub(super) times: Vec<SubnetworkTime>,
+    /// What each of them did when.
+    pub(super) records: Vec<Vec<Record>>,
 }
 
 impl<I, O> Default for Reply<I, O> {
     fn default() -> Self {
-        let (tensors, inputs, times) = (vec![], vec![], vec![]);
-        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times }
+        let (tensors, inputs, times, records) = (vec![], vec![], vec![], vec![]);
+        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times, records }
     }
 }
 
@@ -159,7 +161,9 @@ where
                     pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
             }
         }
-        reply.times = self.pieces.iter().map(|piece| piece.time).collect();
+        reply.times = self.pieces.iter().map(Piece::time).collect();
+        reply.records =
+            self.pieces.iter_mut().map(|piece| std::mem::take(&mut piece.records)).collect();
         Ok(reply)
     }
 
@@ -213,15 +217,19 @@ where
         Ok(())
     }
 
-    /// The chain backward, its cotangent sent upstream before any fine work, then the fine work.
+    /// The chain backward, its cotangent sent upstream before anything that nobody waits for: then
+    /// what gradients of the chain's weights are left, and the fine work.
     fn backward(&mut self, rho: N::State) -> Result<Vec<N::Input>, Disconnected> {
         let mut rho = Some(rho);
+        // What waits costs a little more, and pays where somebody waits for the cotangent.
+        let defer = self.upstream.is_some();
         for piece in self.pieces.iter_mut().rev() {
-            rho = rho.and_then(|rho| piece.correct_backward(rho));
+            rho = rho.and_then(|rho| piece.correct_backward(rho, defer));
         }
         if let (Some(link), Some(rho)) = (&mut self.upstream, rho) {
             link.send(rho)?;
         }
+        self.pieces.iter_mut().rev().for_each(Piece::settle);
         let mut inputs = Vec::new();
         for piece in &mut self.pieces {
             while piece.retreat() {}
