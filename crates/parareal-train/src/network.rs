@@ -102,12 +102,12 @@ impl NetworkConfig {
                     CoarseKind::Auto => {
                         format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
                     }
-                    CoarseKind::Basic | CoarseKind::Bottleneck => "; as asked for".into(),
+                    _ => "; as asked for".into(),
                 };
-                let kind = if chosen == basic { "basic" } else { "bottleneck" };
                 format!(
-                    "{} {kind} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
+                    "{} {} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
                     chosen.units,
+                    chosen.kind,
                     if chosen.units == 1 { "unit" } else { "units" },
                     share(chosen.multiply_adds),
                     chosen.replaces as f64 / 1e6,

@@ -10,7 +10,7 @@ mod ends;
 mod summary;
 mod unit;
 
-pub use coarse::{Coarse, CoarseChoice, CoarseKind, UnitKind};
+pub use coarse::{Coarse, CoarseChoice, CoarseKind, Image, UnitKind};
 pub use config::{ResNet, ResNetError};
 pub use ends::{Head, Preprocessing};
 pub use summary::{ParameterCounts, Summary};

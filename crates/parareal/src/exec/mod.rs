@@ -50,3 +50,5 @@ pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};
+
+pub(crate) use piece::Trained;

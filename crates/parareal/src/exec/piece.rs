@@ -16,7 +16,7 @@ use crate::timeline::Activity;
 const UPDATED: &str = "an update that panics ends its executor";
 
 /// A module, its optimizer, and the gradients on their way from one to the other.
-pub(super) struct Trained<M> {
+pub(crate) struct Trained<M> {
     /// `None` only while it is updated, in place where nobody else holds its tensors.
     module: Option<M>,
     optimizer: ModuleOptimizer,
@@ -25,7 +25,7 @@ pub(super) struct Trained<M> {
 }
 
 impl<M: Module> Trained<M> {
-    pub(super) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
+    pub(crate) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
         let fresh = optimizer.clone();
         Self {
             module: Some(module),
@@ -35,7 +35,7 @@ impl<M: Module> Trained<M> {
         }
     }
 
-    pub(super) fn module(&self) -> &M {
+    pub(crate) fn module(&self) -> &M {
         self.module.as_ref().expect(UPDATED)
     }
 
@@ -47,7 +47,7 @@ impl<M: Module> Trained<M> {
     }
 
     /// Applies the gradients collected since the last update.
-    pub(super) fn update(&mut self, learning_rate: f64) {
+    pub(crate) fn update(&mut self, learning_rate: f64) {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
         self.module = Some(self.optimizer.step(learning_rate, module, gradients));
@@ -65,7 +65,7 @@ impl<M: Module> Trained<M> {
     }
 
     /// Moves the gradients of one part of the module out of what a backward pass left.
-    pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
+    pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
         let Self { module, gradients: into, .. } = self;
         part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
     }
@@ -107,7 +107,7 @@ where
 }
 
 /// Moves the gradients of the parameters that it visits.
-pub(super) struct Collector<'a> {
+pub(crate) struct Collector<'a> {
     from: &'a mut Gradients,
     into: &'a mut GradientsParams,
 }

@@ -1,8 +1,7 @@
 //! What a training step will take: costs of its parts, a model of the program that
 //! [`crate::exec`] runs, and the cuts that make it shortest.
 //!
-//! A network's [`CostModel`] says what each part costs; [`time_subnetwork`] and [`time_map`] measure
-//! it. A [`Setting`] puts the parts of a cut network on devices with links between them, and
+//! A network's [`CostModel`] says what each part costs; a [`Stopwatch`] measures it. A [`Setting`] puts the parts of a cut network on devices with links between them, and
 //! [`Setting::predict`] follows the program of a step through them: who waits for whom, how long,
 //! and which path decides. [`balance`] finds the cuts with the smallest predicted step.
 //!
@@ -29,6 +28,6 @@ mod virtual_clock;
 
 pub use balance::{Balanced, balance};
 pub use cost::{CostModel, Part};
-pub use measure::Sample;
+pub use measure::{Sample, Stopwatch, SubnetworkTiming, Timing};
 pub use predict::Prediction;
 pub use setting::{Held, Link, PlanError, Schedule, Setting, Subnet};
