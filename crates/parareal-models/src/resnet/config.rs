@@ -6,7 +6,7 @@ use super::coarse::Image;
 use super::{Coarse, CoarseKind, Head, Preprocessing, ResidualUnit};
 
 /// The side of the images that the network is made for.
-const IMAGE_SIZE: usize = 32;
+pub(super) const IMAGE_SIZE: usize = 32;
 /// Channels behind the first convolution.
 const WIDTH: usize = 16;
 
@@ -43,8 +43,8 @@ pub enum ResNetError {
 #[derive(Clone, Debug)]
 pub struct ResNet {
     stage_units: usize,
-    width: usize,
-    in_channels: usize,
+    pub(super) width: usize,
+    pub(super) in_channels: usize,
     classes: usize,
     pub(super) coarse_kind: CoarseKind,
     pub(super) coarse_units: Option<usize>,
