@@ -5,11 +5,13 @@ use std::path::Path;
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
 use parareal::net::Cuts;
+use parareal::plan::{Link, even_spread};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
-use crate::network::NetworkConfig;
+use crate::network::{Cutting, NetworkConfig};
+use crate::plan::{CostSource, Machine};
 use crate::{
     CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, Recipe, Settings, TrainError,
 };
@@ -87,7 +89,7 @@ impl Config {
             Some(name) => name.parse()?,
             None => Recipe::default(),
         };
-        let network = NetworkConfig::resolve(&settings, recipe)?;
+        let mut network = NetworkConfig::resolve(&settings, recipe)?;
         let s = settings.clone().or(recipe.settings(settings.epochs));
         let dataset = given(s.dataset).parse()?;
         let executor: ExecutorKind = given(s.executor).parse()?;
@@ -100,6 +102,14 @@ impl Config {
         }
         let (workers, threads) =
             executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
+        if network.cutting == Cutting::Balanced {
+            let held = even_spread(network.cuts.subnetworks(), workers)?;
+            let device = devices[0].clone();
+            let machine = Machine { device, batch: given(s.batch_size), threads, workers };
+            let costs = CostSource::Measured.load(&network.net, &machine)?;
+            let count = network.cuts.subnetworks();
+            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE)?;
+        }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
             return Err(TrainError::setting("recompute", "set", expected));

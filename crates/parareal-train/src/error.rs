@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use parareal::exec::ExecError;
 use parareal::net::NetError;
+use parareal::plan::PlanError;
 use parareal_data::DataError;
-use parareal_models::resnet::ResNetError;
+use parareal_models::resnet::{Missing, ResNetError};
 use thiserror::Error;
 
 /// Why a run cannot start, or did not end well. Every message is one line.
@@ -133,6 +134,20 @@ pub enum TrainError {
         learning_rate: f64,
         /// The loss.
         loss: f64,
+    },
+    /// A step that cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Costs that do not fit the network.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A file that holds no costs.
+    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = path.display())]
+    Costs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// A worker failed.
     #[error(transparent)]

@@ -4,9 +4,10 @@
 //! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
 //! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
 //! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
-//! writes them as one file, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
+//! writes them as one file, [`plan`] and [`suggest`] predict a step, a [`Bench`] measures one, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
+mod bench;
 mod check;
 mod checkpoint;
 mod config;
@@ -19,6 +20,8 @@ mod export;
 mod folder;
 mod metrics;
 mod network;
+mod picture;
+mod plan;
 mod predict;
 mod recipe;
 mod run;
@@ -30,6 +33,7 @@ mod tensorboard;
 mod training;
 mod usage;
 
+pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
 pub use checkpoint::Which;
 pub use config::Config;
 pub use device::DeviceName;
@@ -38,8 +42,10 @@ pub use evaluate::{Evaluation, evaluate};
 pub use executor::ExecutorKind;
 pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
-pub use network::NetworkConfig;
+pub use network::{Cutting, NetworkConfig};
 pub use parareal_models::resnet::Summary;
+pub use picture::{chrome_trace, svg, write_timeline};
+pub use plan::{Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest};
 pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::{Observer, Outcome, Run};

@@ -113,6 +113,16 @@ impl ResNet {
         self.classes
     }
 
+    /// The kind of coarse units that was asked for.
+    pub fn coarse_kind(&self) -> CoarseKind {
+        self.coarse_kind
+    }
+
+    /// The number of units of each `F_j` that was asked for.
+    pub fn coarse_units(&self) -> Option<usize> {
+        self.coarse_units
+    }
+
     /// The paper's cuts where `subnetworks` is a multiple of three: a third of them in each
     /// stage; otherwise all units. As even as possible, larger first.
     ///

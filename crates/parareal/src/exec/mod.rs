@@ -49,6 +49,6 @@ pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update}
 pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
 pub use sequential::Sequential;
-pub use threads::{Placement, Threads};
+pub use threads::{Placement, Threads, pool};
 
 pub(crate) use piece::Trained;

@@ -398,7 +398,10 @@ fn spread(held: &[usize], workers: usize, subnetworks: usize) -> Result<Cuts, Ex
 }
 
 /// A pool of threads for one worker's operations.
-pub(super) fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
+///
+/// # Errors
+/// Where the operating system gives no threads.
+pub fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
     let name = name.to_string();
     ThreadPoolBuilder::new()
         .num_threads(threads.max(1))

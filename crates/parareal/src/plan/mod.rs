@@ -30,4 +30,4 @@ pub use balance::{Balanced, balance};
 pub use cost::{CostModel, Part};
 pub use measure::{Sample, Stopwatch, SubnetworkTiming, Timing};
 pub use predict::Prediction;
-pub use setting::{Held, Link, PlanError, Schedule, Setting, Subnet};
+pub use setting::{Held, Link, PlanError, Schedule, Setting, Subnet, even_spread};

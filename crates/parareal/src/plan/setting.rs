@@ -188,8 +188,11 @@ impl Setting {
     }
 }
 
-/// As [`crate::exec::Threads`] spreads subnetworks over workers.
-pub(super) fn even_spread(subnetworks: usize, devices: usize) -> Result<Held, PlanError> {
+/// How many subnetworks each device holds where [`crate::exec::Threads`] spreads them evenly.
+///
+/// # Errors
+/// Where there are no devices, or more than subnetworks.
+pub fn even_spread(subnetworks: usize, devices: usize) -> Result<Held, PlanError> {
     let refused = || PlanError::Spread { held: vec![1; devices], subnetworks };
     let spread = Cuts::even(subnetworks, devices).map_err(|_| refused())?;
     Ok((0..devices).map(|device| spread.units_of(device).len()).collect())
