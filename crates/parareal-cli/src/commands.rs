@@ -102,13 +102,27 @@ pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {
-    let (classes, json) = (arguments.classes, arguments.json);
-    let network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
-    let summary = network.summary(3, classes)?;
-    match json {
-        true => result(&show::as_json(&network, &summary).to_string()),
-        false => result(&show::as_text(&network, &summary)),
+pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
+    let mut network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
+    // Refuses what cannot be before anything is measured.
+    network.summary(3, arguments.classes)?;
+    let step = arguments.step(&network)?;
+    if let Some(step) = &step {
+        network = step.planned.network.clone();
+    }
+    let summary = network.summary(3, arguments.classes)?;
+    if arguments.json {
+        let mut value = show::as_json(&network, &summary);
+        if let Some(step) = &step {
+            value["predicted"] = step.as_json();
+        }
+        result(&value.to_string());
+    } else {
+        let mut text = show::as_text(&network, &summary);
+        if let Some(step) = &step {
+            text = format!("{text}\n\n{}", step.as_text());
+        }
+        result(&text);
     }
     Ok(Ending::Done)
 }

@@ -2,6 +2,7 @@
 //! it ended. All else is in the library `parareal-train`.
 
 mod arguments;
+mod bench;
 mod commands;
 mod data;
 mod failure;
@@ -9,6 +10,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod progress;
+mod step;
 
 use std::process::ExitCode;
 
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export(arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
-        Command::Plan(arguments) => commands::plan(arguments),
+        Command::Plan(arguments) => commands::plan(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match ending {
         Ok(ending) => ending.into(),

@@ -106,7 +106,7 @@ impl Config {
             let held = even_spread(network.cuts.subnetworks(), workers)?;
             let device = devices[0].clone();
             let machine = Machine { device, batch: given(s.batch_size), threads, workers };
-            let costs = CostSource::Measured.load(&network.net, &machine)?;
+            let costs = CostSource::Measured.load(&network.net, &machine, false)?;
             let count = network.cuts.subnetworks();
             network.balance(&costs.of(&network.net, count)?, &held, Link::FREE)?;
         }

@@ -175,7 +175,8 @@ impl TrainError {
         }
     }
 
-    pub(crate) fn setting(
+    /// A setting with a value that it cannot have.
+    pub fn setting(
         name: &'static str,
         found: impl ToString,
         expected: impl Into<String>,

@@ -100,6 +100,12 @@ impl NetworkConfig {
         Ok(())
     }
 
+    /// Whether its cuts are to be balanced, or are.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.cutting == Cutting::Balanced
+    }
+
     /// What the network consists of.
     ///
     /// # Errors

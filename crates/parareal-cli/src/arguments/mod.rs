@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod data;
 mod plan;
 mod runs;
@@ -10,6 +11,7 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
+pub(crate) use bench::Bench;
 pub(crate) use data::{Data, ImageFiles};
 pub(crate) use plan::Plan;
 pub(crate) use runs::{Eval, Export, Predict, Report};
@@ -39,8 +41,11 @@ pub(crate) enum Command {
     /// Check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
-    /// Show how a network would be cut, what bridges its interfaces, and its parameters
+    /// Show how a network would be cut, what bridges its interfaces, its parameters, and what a step
+    /// would take on devices that one has or has not
     Plan(Plan),
+    /// Time a step part by part and as a whole, beside the paper's Tables 2 and 3
+    Bench(Bench),
 }
 
 /// What is wrong with a value, in one line, where the error is about one.

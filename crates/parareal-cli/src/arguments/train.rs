@@ -119,7 +119,7 @@ pub(crate) struct Train {
 }
 
 /// Flags that describe a network.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Layers of the ResNet, 9n+2 [default: 20; paper: 1001]
@@ -128,11 +128,13 @@ pub(crate) struct Network {
     /// Subnetworks that the network is cut into [default: 2; paper: 3]
     #[arg(long, value_name = "N")]
     subnetworks: Option<usize>,
-    /// Where to cut: even, or the residual units before each cut in order, 2,4 [default: even]
-    #[arg(long, value_name = "even|A,B,..")]
+    /// Where to cut: even (as the paper), balanced (where the predicted step is shortest, by costs
+    /// that are measured first), or the residual units before each cut in order, 2,4 [default: even]
+    #[arg(long, value_name = "even|balanced|A,B,..")]
     cuts: Option<String>,
-    /// Units of the coarse networks: basic (the paper's), bottleneck, or auto (basic where that
-    /// is cheaper than the piece it approximates) [default: auto]
+    /// Units of the coarse networks: basic (the paper's), depthwise (sees as far for an eighth of the
+    /// work), bottleneck, or auto (basic where that is cheaper than the piece it approximates,
+    /// otherwise bottleneck) [default: auto]
     #[arg(long, value_name = "KIND")]
     coarse_unit: Option<String>,
     /// Units of each coarse network, more where a jump halves the image more often [default: 12/N,

@@ -63,6 +63,9 @@ pub enum UnitKind {
 }
 
 impl UnitKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Basic, Self::Bottleneck, Self::Depthwise];
+
     /// A unit of this kind.
     pub fn build(self, from: usize, to: usize, stride: usize, init: &Init) -> ResidualUnit {
         match self {

@@ -76,9 +76,8 @@ impl Bench {
         self.machine.find()?;
 
         progress("kinds of parts");
-        let kinds = [UnitKind::Basic, UnitKind::Bottleneck, UnitKind::Depthwise];
         let alone = Machine { workers: 1, ..self.machine.clone() };
-        let costs = alone.measure(&serial.net, &kinds)?;
+        let costs = alone.measure(&serial.net, &UnitKind::ALL)?;
         let known = Costs::Table(costs.clone());
         for network in &mut networks {
             if network.cutting == Cutting::Balanced {

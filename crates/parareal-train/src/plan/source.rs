@@ -79,15 +79,19 @@ pub enum Costs {
 }
 
 impl CostSource {
-    /// Reads or measures them. The paper's are taken with half of the coarse network's backward pass
+    /// Reads or measures them, with `all` those of every kind of coarse units. The paper's are taken with half of the coarse network's backward pass
     /// as gradients of weights.
     ///
     /// # Errors
     /// Where a file cannot be read or a device is not there.
-    pub fn load(&self, net: &ResNet, machine: &Machine) -> Result<Costs, TrainError> {
+    pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, TrainError> {
         match self {
             Self::Measured => {
-                Ok(Costs::Table(machine.measure(net, CostTable::kinds_of(net.coarse_kind()))?))
+                let kinds = match all {
+                    true => &UnitKind::ALL,
+                    false => CostTable::kinds_of(net.coarse_kind()),
+                };
+                Ok(Costs::Table(machine.measure(net, kinds)?))
             }
             Self::Paper => Ok(Costs::Paper { weight_share: 0.5 }),
             Self::File(path) => read(path).map(Costs::Table),

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use parareal::net::{FeedForward, Interface};
 use parareal::plan::{CostModel, Part};
 
-pub use paper::{PAPER_BATCH, PAPER_ROWS, PaperRow, Passes};
+pub use paper::{PAPER_BATCH, PAPER_HOURS, PAPER_ROWS, PaperRow, Passes};
 pub use table::{CostTable, Missing, PartCost, PartName};
 
 use super::coarse::shapes;

@@ -56,6 +56,9 @@ pub const PAPER_ROWS: [PaperRow; 6] = [
     row(24, passes(0.29, 6.58), passes(22.71, 58.04), Some(passes(41.03, 242.87)), passes(0.06, 3.54)),
 ];
 
+/// The paper's Table 3: seconds of 200 epochs of CIFAR-100 on the clock, for each `N`.
+pub const PAPER_HOURS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];
+
 impl PaperRow {
     /// The row of this many subnetworks, or the nearest one: for a cut network one that has a coarse
     /// network, of two as near the one of fewer.
