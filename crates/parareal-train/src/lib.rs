@@ -17,6 +17,7 @@ mod evaluate;
 mod executor;
 mod export;
 mod folder;
+mod initial;
 mod metrics;
 mod network;
 mod predict;

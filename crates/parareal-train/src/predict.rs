@@ -7,7 +7,7 @@ use image::imageops::FilterType;
 use image::{ImageReader, Limits};
 use serde::Serialize;
 
-use crate::checkpoint::{self, ImageRecord, Saved};
+use crate::checkpoint::{self, ImageRecord};
 use crate::executor::AnyExecutor;
 use crate::scores::Scores;
 use crate::{Config, TrainError, Which, folder};
@@ -52,9 +52,10 @@ impl Predictor {
     /// damaged.
     pub fn open(run: &Path, which: Which) -> Result<Self, TrainError> {
         let config = Config::resolve(folder::read_config(run)?)?;
-        let Saved { images, weights, .. } = checkpoint::open(run, which)?;
+        let saved = checkpoint::open(run, which)?;
+        let images = saved.images.clone();
         let (channels, classes) = (images.channels, images.class_names.len());
-        Ok(Self { executor: config.trained(run, &weights, channels, classes)?, images })
+        Ok(Self { executor: config.trained(run, &saved.judged(), channels, classes)?, images })
     }
 
     /// Classifies the image in a PNG or JPEG file, scaled to the size that the network knows.

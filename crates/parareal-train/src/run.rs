@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord, Saved};
 use crate::folder::Lock;
+use crate::initial::Initial;
 use crate::training::Training;
 use crate::usage::Usage;
 use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, TrainError, folder};
@@ -32,6 +33,8 @@ pub struct Run {
     pub(crate) images: ImageRecord,
     /// Where it goes on from.
     saved: Option<Saved>,
+    /// The weights that it starts from, where these are another run's.
+    pub(crate) initial: Option<Initial>,
     notes: Vec<String>,
     /// Of the notes, those about checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
@@ -83,10 +86,13 @@ impl Run {
         let (dataset, validation) = config.load_images()?;
         let train = &dataset.train;
         let summary = config.network.summary(train.channels(), train.classes())?;
+        let initial = Initial::of(&config, train)?;
         let output = folder::create(output, &config)?;
         let lock = Lock::take(&output)?;
         let images = ImageRecord::of(&dataset);
-        let (saved, notes, skipped) = (None, dataset.notes.clone(), Vec::new());
+        let mut notes = dataset.notes.clone();
+        notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+        let (saved, skipped) = (None, Vec::new());
         Ok(Self {
             config,
             dataset,
@@ -95,6 +101,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,
@@ -127,8 +134,11 @@ impl Run {
         let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
+        let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
+            initial = Initial::of(&config, train)?;
+            notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
             folder::write_config(output, &config)?;
@@ -142,6 +152,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,

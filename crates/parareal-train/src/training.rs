@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
 use parareal::exec::{ExecError, Update};
-use parareal::net::{Init, PararealNetwork};
 use parareal_data::{Augmentation, Batches, Dataset};
 
-use crate::checkpoint::{Best, Position, Saved, Store};
+use crate::checkpoint::{Best, Position, Saved, State, Store};
 use crate::evaluate::judge;
 use crate::executor::AnyExecutor;
 use crate::metrics::Metrics;
@@ -33,8 +31,8 @@ pub(crate) struct Training<'a> {
 impl<'a> Training<'a> {
     pub(crate) fn new(run: &'a Run, saved: Option<Saved>) -> Result<Self, TrainError> {
         let Run { config, dataset: Dataset { train, .. }, output, images, .. } = run;
-        let (net, cuts) = config.network_for(train.channels(), train.classes());
-        let network = PararealNetwork::build(&net, cuts, &Init::new(config.seed, &Device::flex()))?;
+        let initial = run.initial.as_ref();
+        let network = config.initial_network(train.channels(), train.classes(), initial)?;
         let names = network.subnetworks().iter().map(|subnetwork| {
             subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
         });
@@ -44,11 +42,12 @@ impl<'a> Training<'a> {
         let mut executor = config.executor(network)?;
         let (metrics, epochs, position) = match saved {
             None => (Metrics::create(output)?, Vec::new(), Position::default()),
-            Some(Saved { position, weights, optimizer, .. }) => {
+            Some(Saved { position, weights, optimizer, average, .. }) => {
                 executor.load(weights).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
                 executor.load_optimizer_state(optimizer)?;
+                executor.load_average(average)?;
                 let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
                 (metrics, epochs, position)
             }
@@ -160,7 +159,8 @@ impl<'a> Training<'a> {
             let step = self.position.step + 1;
             let done = self.position.epoch_steps;
             let learning_rate = config.learning_rate.of_step(epoch, done, steps_per_epoch);
-            let update = Update { learning_rate, clip_norm: config.clip_norm };
+            let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
+            let update = Update { learning_rate, clip_norm, average_decay };
             let (images, targets, labels) = tensors(batch);
             let report = self.executor.train_step_with(images, targets, update);
             let report = report.map_err(|error| match error {
@@ -202,8 +202,12 @@ impl<'a> Training<'a> {
     fn save(&mut self) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             self.position.metrics_bytes = self.metrics.sync()?;
-            let weights = self.executor.named_tensors()?;
-            self.store.save(self.position, weights, self.executor.optimizer_state()?)?;
+            let state = State {
+                weights: self.executor.named_tensors()?,
+                optimizer: self.executor.optimizer_state()?,
+                average: self.executor.average()?,
+            };
+            self.store.save(self.position, state)?;
             self.saved = (self.position.step, Instant::now());
         }
         Ok(())

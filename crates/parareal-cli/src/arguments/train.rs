@@ -6,8 +6,9 @@ use std::str::FromStr;
 use clap::Args;
 use parareal_train::Settings;
 
-/// Flags of `train`.
+/// Flags of `train`; of one that is given twice the last counts.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Train {
     /// Take settings from a file; it has the names of these flags as keys, flags override it
     #[arg(long, value_name = "FILE.toml")]
@@ -69,6 +70,14 @@ pub(crate) struct Train {
     /// Scale a gradient with a larger norm down to this one [default: never]
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
+    /// Judge by a moving average of the weights, of which a step leaves the share D as it is, say
+    /// 0.999 [default: none]
+    #[arg(long, value_name = "D", help_heading = "Training", allow_negative_numbers = true)]
+    ema_decay: Option<f64>,
+    /// Start from the weights of another run of the same depth, serial or cut; interfaces that it
+    /// does not have start anew
+    #[arg(long, value_name = "RUN", help_heading = "Training")]
+    init_from: Option<PathBuf>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
     /// 90 % of the epochs; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
@@ -193,6 +202,8 @@ impl Train {
             warmup_epochs: self.warmup_epochs,
             label_smoothing: self.label_smoothing,
             clip_norm: self.clip_norm,
+            ema_decay: self.ema_decay,
+            init_from: self.init_from,
             patience: self.patience,
             seed: self.seed,
             executor: self.executor,
