@@ -5,6 +5,7 @@ use std::path::Path;
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
+use crate::ahead::ahead;
 use crate::details::Details;
 use crate::executor::AnyExecutor;
 use crate::scores::{Judgement, Scores, tensors};
@@ -97,12 +98,14 @@ fn answer(
     stop: &dyn Fn() -> bool,
     mut see: impl FnMut(&Scores, &[u8]),
 ) -> Result<bool, TrainError> {
-    for batch in Batches::evaluation(set, normalization, BATCH)? {
-        if stop() {
-            return Ok(false);
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(tensors);
+    ahead(batches, |batches| {
+        for (images, _, labels) in batches {
+            if stop() {
+                return Ok(false);
+            }
+            see(&Scores::read(executor.infer(images)?), &labels);
         }
-        let (images, _, labels) = tensors(batch);
-        see(&Scores::read(executor.infer(images)?), &labels);
-    }
-    Ok(true)
+        Ok(true)
+    })?
 }

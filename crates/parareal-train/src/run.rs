@@ -65,6 +65,8 @@ pub struct Outcome {
     pub seconds_per_epoch: Option<f64>,
     /// Checkpoints that could not be used when it went on, and why.
     pub notes: Vec<String>,
+    /// The share of the training's time in which the images of the next step were not ready.
+    pub waiting_for_images: f64,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
     /// Whether the run was told to stop before its end.

@@ -5,11 +5,12 @@ use std::time::Instant;
 use parareal::exec::{ExecError, Update};
 use parareal_data::{Augmentation, Batches, Dataset};
 
+use crate::ahead::ahead;
 use crate::checkpoint::{Best, Position, Saved, State, Store};
 use crate::evaluate::judge;
 use crate::executor::AnyExecutor;
 use crate::metrics::Metrics;
-use crate::scores::{Scores, tensors};
+use crate::scores::{Scores, Tensors, tensors};
 use crate::tensorboard::Events;
 use crate::usage::Times;
 use crate::{EpochRecord, Observer, Outcome, Run, StepRecord, TrainError};
@@ -67,7 +68,7 @@ impl<'a> Training<'a> {
         let interrupted = !self.epochs(observer, stop)?;
         let seconds = begun.elapsed().as_secs_f64();
         if !interrupted {
-            self.metrics.end(seconds, &self.times.usage())?;
+            self.metrics.end(seconds, self.times.waiting_for_images(), &self.times.usage())?;
         }
         Ok(self.outcome(seconds, interrupted))
     }
@@ -144,7 +145,6 @@ impl<'a> Training<'a> {
             let Position { step, .. } = self.position;
             self.position = Position { step, epoch, ..Position::default() };
         }
-        let steps_per_epoch = self.run.steps_per_epoch();
         let (begun, before) = (Instant::now(), self.position.epoch_seconds);
         let mut batches = Batches::training(
             &dataset.train,
@@ -155,47 +155,57 @@ impl<'a> Training<'a> {
             epoch,
         )?;
         batches.skip_batches(self.position.epoch_steps);
-        for batch in batches {
-            let step = self.position.step + 1;
-            let done = self.position.epoch_steps;
-            let learning_rate = config.learning_rate.of_step(epoch, done, steps_per_epoch);
-            let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
-            let update = Update { learning_rate, clip_norm, average_decay };
-            let (images, targets, labels) = tensors(batch);
-            let report = self.executor.train_step_with(images, targets, update);
-            let report = report.map_err(|error| match error {
-                ExecError::LossNotFinite { loss } => {
-                    TrainError::Diverged { step, learning_rate, loss }
+        ahead(batches.map(tensors), |mut batches| {
+            while let Some(batch) = batches.next() {
+                self.times.wait(batches.waited);
+                self.step(epoch, batch, observer)?;
+                self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
+                if stop() {
+                    return Ok(false);
                 }
-                error => error.into(),
-            })?;
-            let wrong = Scores::read(report.output).wrong(&labels);
-            self.position.step = step;
-            self.position.epoch_steps += 1;
-            self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
-            self.position.epoch_tally.add(labels.len(), wrong, report.loss);
-            self.times.add(report.duration, &report.subnetworks);
-            let record = StepRecord {
-                epoch,
-                step,
-                loss: report.loss,
-                error: wrong as f64 / labels.len() as f64,
-                learning_rate,
-                gradient_norm: report.gradient_norm,
-                images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
-            };
-            self.metrics.step(&record)?;
-            self.events.step(&record)?;
-            observer.on_step(&record);
-            if stop() {
-                return Ok(false);
+                let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
+                if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
+                    self.save()?;
+                }
             }
-            let (saved_step, saved_at) = self.saved;
-            if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
-                self.save()?;
-            }
-        }
-        Ok(true)
+            Ok(true)
+        })?
+    }
+
+    fn step(
+        &mut self,
+        epoch: usize,
+        (images, targets, labels): Tensors,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let config = &self.run.config;
+        let (step, done) = (self.position.step + 1, self.position.epoch_steps);
+        let learning_rate = config.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());
+        let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
+        let update = Update { learning_rate, clip_norm, average_decay };
+        let report = self.executor.train_step_with(images, targets, update);
+        let report = report.map_err(|error| match error {
+            ExecError::LossNotFinite { loss } => TrainError::Diverged { step, learning_rate, loss },
+            error => error.into(),
+        })?;
+        let wrong = Scores::read(report.output).wrong(&labels);
+        self.position.step = step;
+        self.position.epoch_steps += 1;
+        self.position.epoch_tally.add(labels.len(), wrong, report.loss);
+        self.times.add(report.duration, &report.subnetworks);
+        let record = StepRecord {
+            epoch,
+            step,
+            loss: report.loss,
+            error: wrong as f64 / labels.len() as f64,
+            learning_rate,
+            gradient_norm: report.gradient_norm,
+            images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
+        };
+        self.metrics.step(&record)?;
+        self.events.step(&record)?;
+        observer.on_step(&record);
+        Ok(())
     }
 
     /// Saves a checkpoint, unless there is one of this step.
@@ -245,6 +255,7 @@ impl<'a> Training<'a> {
             seconds,
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
             notes: self.run.skipped.clone(),
+            waiting_for_images: self.times.waiting_for_images(),
             subnetworks: self.times.usage(),
             interrupted,
         }
