@@ -17,7 +17,7 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
     let resumed = output.clone().filter(|_| arguments.resume);
     let settings = arguments.settings().or(file);
-    let stop = interrupt::watch();
+    let stop = interrupt::watch("behind this step");
     let run = match resumed {
         Some(folder) => Run::resume(&folder, settings)?,
         None => Run::prepare(Config::resolve(settings)?, output)?,

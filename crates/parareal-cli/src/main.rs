@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod data;
 mod failure;
+mod fetch;
 mod interrupt;
 mod output;
 mod plan;

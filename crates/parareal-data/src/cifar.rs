@@ -12,11 +12,11 @@ use crate::file::DataFile;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
 use crate::records::{Label, RecordFormat, Records, SIDE};
-use crate::source::{Loaded, Source, Stored, TestImages};
+use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// What tells the two sets apart.
 pub(crate) struct Cifar {
-    source: Source,
+    pub(crate) source: Source,
     /// The archive of all files, and the folder in it.
     archive: &'static str,
     folder: &'static str,
@@ -43,7 +43,12 @@ pub(crate) static CIFAR_10: Cifar = Cifar {
         origin: "A. Krizhevsky, CIFAR-10; https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         training_images: 50_000,
         test_images: 10_000,
-        published: &[("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")],
+        published: &[Published {
+            name: "cifar-10-binary.tar.gz",
+            bytes: 170_052_171,
+            md5: "c32a1d4ab5d03f1284b67883e8d87530",
+        }],
+        addresses: &["https://www.cs.toronto.edu/~kriz/"],
     },
     archive: "cifar-10-binary.tar",
     folder: "cifar-10-batches-bin",
@@ -84,7 +89,12 @@ pub(crate) static CIFAR_100: Cifar = Cifar {
                  https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         training_images: 50_000,
         test_images: 10_000,
-        published: &[("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")],
+        published: &[Published {
+            name: "cifar-100-binary.tar.gz",
+            bytes: 168_513_733,
+            md5: "03b5dce01913d631647c71ecec9e9cb8",
+        }],
+        addresses: &["https://www.cs.toronto.edu/~kriz/"],
     },
     archive: "cifar-100-binary.tar",
     folder: "cifar-100-binary",

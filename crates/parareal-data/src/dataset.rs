@@ -8,7 +8,7 @@ use crate::augment::Augmentation;
 use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
-use crate::source::Loaded;
+use crate::source::{Loaded, Source};
 use crate::{cifar, folder, mnist, shapes, svhn};
 
 /// The data sets this crate knows.
@@ -163,6 +163,17 @@ pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, D
         DatasetName::Cifar100 => cifar::CIFAR_100.load(options),
         DatasetName::Svhn => svhn::load(options),
         DatasetName::Folder => folder::load(options),
+    }
+}
+
+/// What a data set that is published as files is read from.
+pub(crate) fn source(name: DatasetName) -> Option<&'static Source> {
+    match name {
+        DatasetName::Shapes | DatasetName::Folder => None,
+        DatasetName::Mnist => Some(&mnist::SOURCE),
+        DatasetName::Cifar10 => Some(&cifar::CIFAR_10.source),
+        DatasetName::Cifar100 => Some(&cifar::CIFAR_100.source),
+        DatasetName::Svhn => Some(&svhn::SOURCE),
     }
 }
 

@@ -31,6 +31,7 @@ static SOURCE: Source = Source {
     training_images: 0,
     test_images: 0,
     published: &[],
+    addresses: &[],
 };
 
 /// Reads `DIR/CLASS/..`, or `DIR/train/CLASS/..` with `DIR/test/CLASS/..` (or `val`).

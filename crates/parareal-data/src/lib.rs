@@ -5,6 +5,7 @@
 //! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files or a
 //!   person's own images from a folder for each class, or draws the built-in [`shapes`];
 //!   [`inspect()`] tells what is in such files;
+//! * [`fetch`](mod@fetch) gets the canonical files, and is the only part that touches the network;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
@@ -36,6 +37,7 @@ mod cifar;
 mod class_names;
 mod dataset;
 mod error;
+pub mod fetch;
 mod file;
 mod fingerprint;
 mod folder;
