@@ -31,7 +31,7 @@ fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
 fn as_json(inspection: &Inspection) -> Value {
     let files = inspection.files.iter().map(|file| {
         json!({
-            "path": file.path,
+            "path": file.path.to_string_lossy(),
             "bytes": file.bytes,
             "md5": file.checksum.as_ref().map(|checksum| &checksum.found),
             "canonical": file.checksum.as_ref().map(|checksum| checksum.matches()),

@@ -37,6 +37,8 @@ mod dataset;
 mod error;
 mod file;
 mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held_out;
 mod idx;
 mod image_set;

@@ -17,6 +17,8 @@ mod evaluate;
 mod executor;
 mod export;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod network;
 mod predict;
