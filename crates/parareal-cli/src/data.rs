@@ -22,8 +22,8 @@ fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
     let inspection = inspect(name, set.data_dir.as_deref())?;
     match json {
-        true => result(&as_json(&inspection).to_string()),
-        false => result(&as_text(&inspection)),
+        true => result(&as_json(&inspection).to_string())?,
+        false => result(&as_text(&inspection))?,
     }
     Ok(Ending::Done)
 }

@@ -176,7 +176,8 @@ impl TrainError {
     }
 
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
-        Self::Weights { path: path.to_path_buf(), message: message.into() }
+        // Parsers quote what they do not know as it is.
+        Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
     }
 }
 

@@ -215,6 +215,8 @@ mod tests {
             ("depth = 20\nepochs = \"many\"\n", "line 2"),
             ("depth = = 20\n", "line 1"),
             ("seed = 1\nbatch-size = -3\n", "line 2"),
+            ("\"a\\nb\" = 1\n", "unknown key `a\\nb`"),
+            (&format!("seed = {}\n", "1".repeat(300_000)), "more than 262144 bytes"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Settings::read(&path).unwrap_err();
@@ -223,6 +225,9 @@ mod tests {
             assert!(message.contains(expected), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
+        std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
+        let message = Settings::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("it is no text in UTF-8 from byte 12 on"), "{message}");
         assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());
     }
 }

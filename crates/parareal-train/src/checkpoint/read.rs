@@ -211,3 +211,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
 fn damaged(path: &Path, error: &impl ToString) -> TrainError {
     TrainError::weights(path, format!("it is missing or damaged: {}", error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;
