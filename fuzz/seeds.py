@@ -140,7 +140,7 @@ def checkpoint():
         return text.encode() + b"\0" + tensors(held)
 
     seed("checkpoint", "weights", made(["weights"], 3, MORE))
-    seed("checkpoint", "grey", made(["weights"], 1, ONE))
+    seed("checkpoint", "grey", made(["weights", "average"], 1, ONE))
     seed("checkpoint", "both", made(["weights", "optimizer"], 3, [("s", "U64", [], bytes(8))]))
 
 
@@ -166,6 +166,7 @@ schedule = "cosine"
 milestones = [3, 5]
 warmup-epochs = 0.5
 label-smoothing = 0.1
+ema-decay = 0.999
 clip-norm = 1.0
 seed = 7
 executor = "threads"

@@ -65,6 +65,11 @@ impl Config {
             let expected = "a positive number is expected, say 1.0; leave it out for none";
             return Err(TrainError::setting("clip-norm", norm, expected));
         }
+        if let Some(decay) = self.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
+            let expected =
+                "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
+            return Err(TrainError::setting("ema-decay", decay, expected));
+        }
         let data_dir = self.load.data_dir.as_deref();
         if let Some(path) = data_dir.filter(|path| path.to_str().is_none()) {
             let expected = "a name in UTF-8 is expected, so that config.toml can hold it: rename \

@@ -1,6 +1,6 @@
 //! The complete configuration of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
@@ -41,6 +41,11 @@ pub struct Config {
     pub loss: CrossEntropy,
     /// The largest norm of the gradient of all parameters together.
     pub clip_norm: Option<f64>,
+    /// The decay of the moving average of the weights that is judged, where there is to be one; in
+    /// the first steps it is smaller ([`Self::ema_decay_of`]).
+    pub ema_decay: Option<f64>,
+    /// The run whose weights are the initial ones.
+    pub init_from: Option<PathBuf>,
     /// Seed of the initial weights and of the order of the images.
     pub seed: u64,
     /// How a step is run.
@@ -139,6 +144,8 @@ impl Config {
             },
             loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
             clip_norm: s.clip_norm,
+            ema_decay: s.ema_decay,
+            init_from: s.init_from,
             seed: given(s.seed),
             executor,
             devices,
@@ -201,6 +208,14 @@ impl Config {
         })
     }
 
+    /// The decay of the moving average in a step (from 1): smaller where few steps are behind it,
+    /// so that the initial weights do not stay in it, as TensorFlow's `num_updates` has it.
+    #[must_use]
+    pub fn ema_decay_of(&self, step: usize) -> Option<f64> {
+        let step = step as f64;
+        self.ema_decay.map(|decay| decay.min((1.0 + step) / (10.0 + step)))
+    }
+
     /// The images, and those of the training images that are set aside to choose by.
     pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), TrainError> {
         let mut dataset = Dataset::load(self.dataset, &self.load)?;
@@ -256,6 +271,8 @@ impl Config {
             warmup_epochs: Some(self.learning_rate.warmup_epochs),
             label_smoothing: Some(self.loss.label_smoothing),
             clip_norm: self.clip_norm,
+            ema_decay: self.ema_decay,
+            init_from: self.init_from.clone(),
             seed: Some(self.seed),
             executor: Some(self.executor.to_string()),
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
@@ -330,6 +347,7 @@ mod tests {
             (Settings { warmup_epochs: Some(6.0), ..none() }, "warmup-epochs"),
             (Settings { label_smoothing: Some(1.0), ..none() }, "label-smoothing"),
             (Settings { clip_norm: Some(0.0), ..none() }, "clip-norm"),
+            (Settings { ema_decay: Some(1.0), ..none() }, "ema-decay"),
             (Settings { patience: Some(0), ..none() }, "patience"),
             (Settings { validation: Some(0.9), ..none() }, "validation"),
             (Settings { keep_checkpoints: Some(0), ..none() }, "keep-checkpoints"),

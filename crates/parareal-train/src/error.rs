@@ -97,14 +97,6 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that holds no image.
-    #[error("{path} cannot be read as a PNG or JPEG image: {message}", path = OneLine(path))]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// A picture that cannot be written.
     #[error("cannot write {path}: {message}", path = OneLine(path))]
     Picture {

@@ -5,6 +5,7 @@ use std::path::Path;
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
+use crate::ahead::ahead;
 use crate::details::Details;
 use crate::executor::AnyExecutor;
 use crate::scores::{Judgement, Scores, tensors};
@@ -46,12 +47,13 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     let own = changes == Settings::default();
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
     let saved = checkpoint::open(run, which)?;
+    let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;
     let Some(test) = &dataset.test else {
         let expected = "there are no test images to judge by: set it to at least 1";
         return Err(TrainError::setting("limit-test", "0", expected));
     };
-    let mut executor = config.trained(run, &saved.weights, test.channels(), test.classes())?;
+    let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
     let mut judged = Judgement::default();
     let mut details = Details::new(test.classes());
     answer(&mut executor, test, &dataset.normalization, &|| false, |scores, labels| {
@@ -60,8 +62,8 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     })?;
     let tally = judged.first;
     let mut evaluation = Evaluation {
-        epoch: saved.position.epoch,
-        step: saved.position.step,
+        epoch: position.epoch,
+        step: position.step,
         test_loss: tally.loss(),
         test_error: tally.error(),
         test_top5_error: judged.top5_error(),
@@ -96,12 +98,14 @@ fn answer(
     stop: &dyn Fn() -> bool,
     mut see: impl FnMut(&Scores, &[u8]),
 ) -> Result<bool, TrainError> {
-    for batch in Batches::evaluation(set, normalization, BATCH)? {
-        if stop() {
-            return Ok(false);
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(tensors);
+    ahead(batches, |batches| {
+        for (images, _, labels) in batches {
+            if stop() {
+                return Ok(false);
+            }
+            see(&Scores::read(executor.infer(images)?), &labels);
         }
-        let (images, _, labels) = tensors(batch);
-        see(&Scores::read(executor.infer(images)?), &labels);
-    }
-    Ok(true)
+        Ok(true)
+    })?
 }

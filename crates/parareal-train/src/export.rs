@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Saved, shard, write_synced};
+use crate::checkpoint::{self, shard, write_synced};
 use crate::{TrainError, Which, folder};
 
 /// What was written.
@@ -22,8 +22,8 @@ pub struct Exported {
     pub bytes: usize,
 }
 
-/// Writes all parameters and running statistics of a checkpoint into a new safetensors file, under
-/// the names that they have in the whole network and in PyTorch's layouts.
+/// Writes all parameters and running statistics of a checkpoint, or their moving average where it
+/// has one, into a new safetensors file, under the names that they have in the whole network and in PyTorch's layouts.
 ///
 /// # Errors
 /// [`TrainError`] where there is no such checkpoint, it is damaged, or the file exists or cannot be
@@ -32,7 +32,9 @@ pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, Train
     if output.exists() {
         return Err(TrainError::FileExists { path: output.to_path_buf() });
     }
-    let Saved { position, weights, .. } = checkpoint::open(run, which)?;
+    let saved = checkpoint::open(run, which)?;
+    let step = saved.position.step;
+    let weights = saved.judged();
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
     let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
@@ -45,6 +47,6 @@ pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, Train
         let _ = fs::remove_file(&partial);
     }
     written?;
-    let (path, step) = (output.to_path_buf(), position.step);
+    let path = output.to_path_buf();
     Ok(Exported { path, step, tensors: names.len(), bytes: bytes.len() })
 }

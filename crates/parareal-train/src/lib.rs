@@ -7,6 +7,7 @@
 //! writes them as one file, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
+mod ahead;
 mod check;
 mod checkpoint;
 mod config;
@@ -19,6 +20,7 @@ mod export;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod initial;
 mod metrics;
 mod network;
 mod predict;

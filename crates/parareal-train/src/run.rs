@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord, Saved};
 use crate::folder::Lock;
+use crate::initial::Initial;
 use crate::training::Training;
 use crate::usage::Usage;
 use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, TrainError, folder};
@@ -32,6 +33,8 @@ pub struct Run {
     pub(crate) images: ImageRecord,
     /// Where it goes on from.
     saved: Option<Saved>,
+    /// The weights that it starts from, where these are another run's.
+    pub(crate) initial: Option<Initial>,
     notes: Vec<String>,
     /// Of the notes, those about checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub seconds_per_epoch: Option<f64>,
     /// Checkpoints that could not be used when it went on, and why.
     pub notes: Vec<String>,
+    /// The share of the training's time in which the images of the next step were not ready.
+    pub waiting_for_images: f64,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
     /// Whether the run was told to stop before its end.
@@ -84,10 +89,13 @@ impl Run {
         let (dataset, validation) = config.load_images()?;
         let train = &dataset.train;
         let summary = config.network.summary(train.channels(), train.classes())?;
+        let initial = Initial::of(&config, train)?;
         let output = folder::create(output, &config)?;
         let lock = Lock::take(&output)?;
         let images = ImageRecord::of(&dataset);
-        let (saved, notes, skipped) = (None, dataset.notes.clone(), Vec::new());
+        let mut notes = dataset.notes.clone();
+        notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+        let (saved, skipped) = (None, Vec::new());
         Ok(Self {
             config,
             dataset,
@@ -96,6 +104,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,
@@ -128,8 +137,11 @@ impl Run {
         let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
+        let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
+            initial = Initial::of(&config, train)?;
+            notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
             folder::write_config(output, &config)?;
@@ -143,6 +155,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,

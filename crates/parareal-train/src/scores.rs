@@ -53,8 +53,11 @@ impl Judgement {
     }
 }
 
+/// Images, their classes, and these once more as numbers.
+pub(crate) type Tensors = (Tensor<4>, Tensor<1, Int>, Vec<u8>);
+
 /// Images and labels as tensors on the CPU; executors take them from there.
-pub(crate) fn tensors(batch: Batch) -> (Tensor<4>, Tensor<1, Int>, Vec<u8>) {
+pub(crate) fn tensors(batch: Batch) -> Tensors {
     let device = Device::flex();
     let Batch { images, labels, shape } = batch;
     let count = labels.len();

@@ -82,6 +82,10 @@ settings! {
     "label-smoothing" label_smoothing: f64,
     /// The largest norm of the gradient.
     "clip-norm" clip_norm: f64,
+    /// Share of a moving average of the weights that a step leaves as it is.
+    "ema-decay" ema_decay: f64,
+    /// The run whose weights are the initial ones.
+    "init-from" init_from: PathBuf,
     /// Seed of the initial weights and of the order of the images.
     "seed" seed: u64,
     /// `threads` or `sequential`.
@@ -188,13 +192,13 @@ mod tests {
     #[test]
     fn keys_are_those_that_are_written() {
         let text = Settings::KEYS.iter().map(|key| match *key {
-            "recipe" | "dataset" | "data-dir" | "cuts" | "coarse-unit" | "executor"
-            | "schedule" | "checkpoint-every" => format!("{key} = \"x\"\n"),
+            "recipe" | "dataset" | "data-dir" | "init-from" | "cuts" | "coarse-unit"
+            | "executor" | "schedule" | "checkpoint-every" => format!("{key} = \"x\"\n"),
             "augment" | "nesterov" => format!("{key} = true\n"),
             "milestones" => format!("{key} = [1]\n"),
             "device" => format!("{key} = [\"cpu\"]\n"),
             "learning-rate" | "momentum" | "weight-decay" | "validation" | "warmup-epochs"
-            | "label-smoothing" | "clip-norm" => format!("{key} = 0.5\n"),
+            | "label-smoothing" | "clip-norm" | "ema-decay" => format!("{key} = 0.5\n"),
             _ => format!("{key} = 3\n"),
         });
         let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ pub struct Usage {
 #[derive(Default)]
 pub(crate) struct Times {
     steps: Duration,
+    images: Duration,
     subnetworks: Vec<SubnetworkTime>,
 }
 
@@ -31,6 +32,17 @@ impl Times {
             sum.fine += time.fine;
             sum.coarse += time.coarse;
         }
+    }
+
+    /// Time between two steps in which the images of the next were not ready yet.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.images += time;
+    }
+
+    /// The share that this has of steps and waiting together.
+    pub(crate) fn waiting_for_images(&self) -> f64 {
+        let (waiting, steps) = (self.images.as_secs_f64(), self.steps.as_secs_f64());
+        if steps > 0.0 { waiting / (waiting + steps) } else { 0.0 }
     }
 
     pub(crate) fn usage(&self) -> Vec<Usage> {

@@ -28,10 +28,11 @@ pub(crate) enum Data {
 /// Which images, and where they are.
 #[derive(Args)]
 pub(crate) struct ImageFiles {
-    /// Data set: shapes, mnist, cifar10, cifar100 or svhn
+    /// Data set: shapes, mnist, cifar10, cifar100, svhn, or folder for images of your own
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Folder in which each data set has a folder of its name; shapes needs none
+    /// Folder in which each data set has a folder of its name, or with a folder for each class of
+    /// your own images; shapes needs none
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }

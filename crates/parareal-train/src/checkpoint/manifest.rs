@@ -113,6 +113,8 @@ pub(super) struct Entry {
 pub(super) enum Kind {
     Weights,
     Optimizer,
+    /// The moving average of the weights.
+    Average,
 }
 
 impl Kind {
@@ -120,6 +122,7 @@ impl Kind {
         let holds = match self {
             Self::Weights => "weights",
             Self::Optimizer => "optimizer",
+            Self::Average => "average",
         };
         format!("subnetwork-{subnetwork:02}.{holds}.safetensors")
     }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -45,6 +46,14 @@ pub(crate) struct Best {
     pub(crate) error: f64,
 }
 
+/// What an executor holds that a checkpoint keeps.
+pub(crate) struct State {
+    pub(crate) weights: Vec<NamedTensor>,
+    pub(crate) optimizer: Vec<NamedTensor>,
+    /// The moving average of the weights; nothing where there is none.
+    pub(crate) average: Vec<NamedTensor>,
+}
+
 impl Store {
     pub(crate) fn new(
         run: &Path,
@@ -57,15 +66,10 @@ impl Store {
     }
 
     /// Saves a run behind a step: written beside, synced, and valid by one renaming.
-    pub(crate) fn save(
-        &self,
-        position: Position,
-        weights: Vec<NamedTensor>,
-        optimizer: Vec<NamedTensor>,
-    ) -> Result<(), TrainError> {
+    pub(crate) fn save(&self, position: Position, state: State) -> Result<(), TrainError> {
         let name = format!("step-{:08}", position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
-        let written = self.write(&partial, position, weights, optimizer);
+        let written = self.write(&partial, position, state);
         let placed = written.and_then(|()| self.place(&partial, &target));
         if placed.is_err() {
             // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
@@ -75,27 +79,27 @@ impl Store {
         self.remove_old()
     }
 
-    fn write(
-        &self,
-        partial: &Path,
-        position: Position,
-        weights: Vec<NamedTensor>,
-        optimizer: Vec<NamedTensor>,
-    ) -> Result<(), TrainError> {
+    fn write(&self, partial: &Path, position: Position, state: State) -> Result<(), TrainError> {
         // An earlier attempt may have been killed.
         remove(partial)?;
         fs::create_dir_all(partial).map_err(TrainError::file("create", partial))?;
-        let mut optimizer_names = self.names_beside(&optimizer);
-        let tensors: HashMap<_, _> =
-            weights.into_iter().chain(optimizer).map(|tensor| (tensor.name, tensor.data)).collect();
+        let beside = self.names_beside(&state.optimizer);
+        let [weights, optimizer, average] =
+            [state.weights, state.optimizer, state.average].map(by_name);
         let mut files = Vec::new();
         for (index, names) in self.names.iter().enumerate() {
-            let beside = std::mem::take(&mut optimizer_names[index]);
-            for (holds, names) in [(Kind::Weights, names), (Kind::Optimizer, &beside)] {
+            let mut parts = vec![
+                (Kind::Weights, names, &weights),
+                (Kind::Optimizer, &beside[index], &optimizer),
+            ];
+            if !average.is_empty() {
+                parts.push((Kind::Average, names, &average));
+            }
+            for (holds, names, tensors) in parts {
                 let (subnetwork, tensors_in) = (index + 1, names.len());
                 let name = holds.file_name(subnetwork);
                 let path = partial.join(&name);
-                let bytes = shard::encode(names, &tensors)
+                let bytes = shard::encode(names, tensors)
                     .map_err(|error| TrainError::weights(&path, error))?;
                 write_synced(&path, &bytes)?;
                 let (sha256, bytes) = (hex(&Sha256::digest(&bytes)), bytes.len() as u64);
@@ -162,6 +166,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
+    tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
 fn folder_of(run: &Path) -> PathBuf {

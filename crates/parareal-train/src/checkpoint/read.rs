@@ -28,6 +28,15 @@ pub(crate) struct Saved {
     pub(crate) images: ImageRecord,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
+    /// The moving average of the weights; nothing where there is none.
+    pub(crate) average: HashMap<String, TensorData>,
+}
+
+impl Saved {
+    /// The weights that are judged: the moving average where there is one.
+    pub(crate) fn judged(self) -> HashMap<String, TensorData> {
+        if self.average.is_empty() { self.weights } else { self.average }
+    }
 }
 
 /// Which checkpoint of a run.
@@ -149,11 +158,13 @@ pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainErr
     if let Err(wrong) = manifest.check() {
         return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
     }
-    let (mut weights, mut optimizer) = (HashMap::new(), HashMap::new());
+    let (mut weights, mut optimizer, mut average) =
+        (HashMap::new(), HashMap::new(), HashMap::new());
     for entry in &manifest.files {
         let tensors = match entry.holds {
             Kind::Weights => &mut weights,
             Kind::Optimizer => &mut optimizer,
+            Kind::Average => &mut average,
         };
         read_shard(folder, entry, load, tensors)?;
     }
@@ -166,8 +177,15 @@ pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainErr
             return Err(TrainError::weights(folder, message));
         }
     }
+    let fits = |(name, data): (&String, &TensorData)| {
+        average.get(name).is_some_and(|average: &TensorData| average.shape() == data.shape())
+    };
+    if !average.is_empty() && !weights.iter().all(fits) {
+        let message = "the moving average is not one of the weights: it is damaged";
+        return Err(TrainError::weights(folder, message));
+    }
     let Manifest { position, images, .. } = manifest;
-    Ok(Saved { position, images, weights, optimizer })
+    Ok(Saved { position, images, weights, optimizer, average })
 }
 
 fn read_shard(

@@ -27,6 +27,7 @@
 //! [`Sequential`] computes the same step as one graph on one device: it is the reference.
 //! [`Threads`] runs the program above on threads.
 
+mod average;
 mod clip;
 mod control;
 mod error;

@@ -6,20 +6,24 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use super::{ExecError, Loss, SubnetworkTime, clip, optimizer};
+use super::{ExecError, Loss, SubnetworkTime, Update, average, clip, optimizer};
 use crate::net::{
-    Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
+    Activation, Coarsen, Map, NamedTensor, NetError, Subnetwork, SubnetworkOf, Value,
+    named_gradients,
 };
 
 const UPDATED: &str = "an update that panics ends its executor";
 
-/// A module, its optimizer, and the gradients on their way from one to the other.
+/// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
+/// the module's past.
 pub(super) struct Trained<M> {
     /// `None` only while it is updated, in place where nobody else holds its tensors.
     module: Option<M>,
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
+    /// A moving average, in evaluation mode.
+    average: Option<M>,
 }
 
 impl<M: Module> Trained<M> {
@@ -30,6 +34,7 @@ impl<M: Module> Trained<M> {
             optimizer: fresh.clone(),
             fresh,
             gradients: GradientsParams::new(),
+            average: None,
         }
     }
 
@@ -37,18 +42,31 @@ impl<M: Module> Trained<M> {
         self.module.as_ref().expect(UPDATED)
     }
 
-    /// Another module in place of this one; the optimizer forgets.
+    /// The module to judge by, in evaluation mode.
+    pub(super) fn judged(&self) -> M {
+        self.average.clone().unwrap_or_else(|| self.module().valid())
+    }
+
+    /// Another module in place of this one; the optimizer forgets, and the past is gone.
     pub(super) fn replace(&mut self, module: M) {
+        self.average = None;
         self.module = Some(module);
         self.optimizer = self.fresh.clone();
         self.gradients = GradientsParams::new();
     }
 
     /// Applies the gradients collected since the last update.
-    pub(super) fn update(&mut self, learning_rate: f64) {
+    pub(super) fn update(&mut self, update: Update) {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
-        self.module = Some(self.optimizer.step(learning_rate, module, gradients));
+        let module = self.optimizer.step(update.learning_rate, module, gradients);
+        if let Some(decay) = update.average_decay {
+            self.average = Some(match self.average.take() {
+                Some(average) => average::follow(average, &module, decay),
+                None => module.valid(),
+            });
+        }
+        self.module = Some(module);
     }
 
     /// The square of the norm of the gradients collected since the last update.
@@ -77,6 +95,23 @@ where
     pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
         let gradients = std::mem::take(&mut self.gradients);
         named_gradients(self.module(), &gradients)
+    }
+
+    /// The moving average by name, if there is one.
+    pub(super) fn named_average(&self) -> Vec<NamedTensor> {
+        self.average.as_ref().map(Subnetwork::named_tensors).unwrap_or_default()
+    }
+
+    /// Another moving average, or none.
+    pub(super) fn load_average(
+        &mut self,
+        tensors: &HashMap<String, TensorData>,
+    ) -> Result<(), NetError> {
+        self.average = match tensors.is_empty() {
+            true => None,
+            false => Some(self.module().valid().load(tensors)?),
+        };
+        Ok(())
     }
 
     /// What the optimizer remembers, by name.
@@ -327,9 +362,9 @@ impl<N: Coarsen> Piece<N> {
         self.trained.gradients = GradientsParams::new();
     }
 
-    pub(super) fn update(&mut self, learning_rate: f64) {
+    pub(super) fn update(&mut self, update: Update) {
         let begun = Instant::now();
-        self.trained.update(learning_rate);
+        self.trained.update(update);
         self.time.fine += begun.elapsed();
     }
 }

@@ -53,7 +53,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
 
     /// The network, sharing its tensors with the pieces.
     fn network(&self) -> PararealNetwork<N> {
-        let subnetworks = self.pieces.iter().map(|piece| piece.module().clone()).collect();
+        self.gather(|piece| piece.module().clone())
+    }
+
+    fn gather(
+        &self,
+        part: impl Fn(&Trained<SubnetworkOf<N>>) -> SubnetworkOf<N>,
+    ) -> PararealNetwork<N> {
+        let subnetworks = self.pieces.iter().map(part).collect();
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
@@ -108,7 +115,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
                 }
                 norm
             });
-            pieces.iter_mut().for_each(|piece| piece.update(update.learning_rate));
+            pieces.iter_mut().for_each(|piece| piece.update(update));
             gradient_norm
         });
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
@@ -128,7 +135,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
         let network = match self.validation.take() {
             Some(network) => network,
-            None => self.network().valid(),
+            None => self.gather(Trained::judged),
         };
         let network = self.validation.insert(network);
         let device = &self.device;
@@ -158,5 +165,18 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError> {
         self.pieces.iter_mut().try_for_each(|piece| piece.load_optimizer_state(&tensors))
+    }
+
+    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        Ok(self.pieces.iter().flat_map(Trained::named_average).collect())
+    }
+
+    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if !tensors.is_empty() {
+            // Looked over as a whole: nothing is replaced where something is missing.
+            self.network().load(&tensors)?;
+        }
+        self.validation = None;
+        Ok(self.pieces.iter_mut().try_for_each(|piece| piece.load_average(&tensors))?)
     }
 }

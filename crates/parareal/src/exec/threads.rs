@@ -212,6 +212,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         }
     }
 
+    /// Whether every parameter and buffer is among these.
+    fn check(&self, tensors: &HashMap<String, TensorData>) -> Result<(), ExecError> {
+        for (name, shape) in &self.layout {
+            crate::net::find_tensor(tensors, name, shape)?;
+        }
+        Ok(())
+    }
+
     /// Ends all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop();
@@ -299,9 +307,7 @@ where
     }
 
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        for (name, shape) in &self.layout {
-            crate::net::find_tensor(&tensors, name, shape)?;
-        }
+        self.check(&tensors)?;
         let tensors = Arc::new(tensors);
         self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
         Ok(())
@@ -318,6 +324,20 @@ where
     ) -> Result<(), ExecError> {
         let tensors = Arc::new(tensors);
         self.order(|| Command::WriteOptimizer { tensors: Arc::clone(&tensors) })?;
+        Ok(())
+    }
+
+    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::ReadAverage)?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if !tensors.is_empty() {
+            self.check(&tensors)?;
+        }
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::WriteAverage { tensors: Arc::clone(&tensors) })?;
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 
 use super::piece::Piece;
@@ -22,6 +21,10 @@ pub(super) enum Command<I, T> {
     ReadOptimizer,
     /// What the optimizers are to remember.
     WriteOptimizer { tensors: Arc<HashMap<String, TensorData>> },
+    /// The moving average.
+    ReadAverage,
+    /// Another moving average, or none.
+    WriteAverage { tensors: Arc<HashMap<String, TensorData>> },
 }
 
 /// What a worker did.
@@ -105,6 +108,18 @@ where
                 }
                 Ok(Reply::default())
             }
+            Command::ReadAverage => {
+                let averages = self.pieces.iter().map(|piece| piece.trained.named_average());
+                Ok(Reply { tensors: averages.flatten().collect(), ..Reply::default() })
+            }
+            Command::WriteAverage { tensors } => {
+                self.validation = None;
+                for piece in &mut self.pieces {
+                    let loaded = piece.trained.load_average(&tensors);
+                    loaded.expect("checked before it was sent");
+                }
+                Ok(Reply::default())
+            }
         }
     }
 
@@ -147,11 +162,11 @@ where
         reply.inputs = self.backward(rho)?;
 
         match update {
-            Some(Update { learning_rate, clip_norm }) => {
-                if let Some(limit) = clip_norm {
+            Some(update) => {
+                if let Some(limit) = update.clip_norm {
                     reply.gradient_norm = Some(self.clip(limit)?);
                 }
-                self.pieces.iter_mut().for_each(|piece| piece.update(learning_rate));
+                self.pieces.iter_mut().for_each(|piece| piece.update(update));
             }
             None => {
                 let pieces = self.pieces.iter_mut();
@@ -257,7 +272,7 @@ where
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
         let input = input.to_device(&self.device);
         let modules = self.validation.get_or_insert_with(|| {
-            self.pieces.iter().map(|p| p.trained.module().valid()).collect()
+            self.pieces.iter().map(|piece| piece.trained.judged()).collect()
         });
         let fine: VecDeque<_> = modules
             .iter()
