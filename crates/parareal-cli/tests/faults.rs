@@ -154,7 +154,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
         eprintln!("skipped: root without setpriv is not bound by permissions");
         return;
     };
-    assert_ended(&going_on, 1, "cannot create run/checkpoints/.step-00000006: Permission denied");
+    assert_ended(&going_on, 1, "cannot write run/checkpoints/.best.json: Permission denied");
     assert_ended(&new, 1, "cannot create new: Permission denied");
     assert_ended(&report, 1, "cannot write r.html: Permission denied");
     assert_eq!(checkpoints(&folder.join("run")), saved);
@@ -251,7 +251,8 @@ fn pictures_that_are_none_or_too_large_are_refused() {
     let folder = folder.path();
     train(folder, &["--output", "run"]);
     image::GrayImage::new(20_001, 1).save(folder.join("wide.png")).unwrap();
-    let whole = fs::read(folder.join("wide.png")).unwrap();
+    image::GrayImage::new(200, 100).save(folder.join("cut.png")).unwrap();
+    let whole = fs::read(folder.join("cut.png")).unwrap();
     fs::write(folder.join("cut.png"), &whole[..whole.len() / 2]).unwrap();
     fs::write(folder.join("text.png"), "no image").unwrap();
     fs::create_dir(folder.join("folder.png")).unwrap();
@@ -264,7 +265,9 @@ fn pictures_that_are_none_or_too_large_are_refused() {
     ] {
         let output = parareal(folder, &["predict", "--run", "run", name]);
         assert_ended(&output, 2, words);
-        assert!(errors(&output).contains(&format!("{name} cannot be read as a PNG or JPEG image")));
+        assert!(
+            errors(&output).contains(&format!("{name}: it cannot be read as a PNG or JPEG image"))
+        );
         assert_eq!(errors(&output).lines().count(), 1);
     }
 }

@@ -241,7 +241,7 @@ impl Cifar {
     }
 
     /// What the canonical archive unpacks to, with some bytes to spare for names and headers.
-    pub(crate) fn most_archive_bytes(&self) -> u64 {
+    fn most_archive_bytes(&self) -> u64 {
         let spare = 1 << 20;
         let training = self.train.len() as u64 * self.training_format().most_bytes();
         training + self.test_format().most_bytes() + spare
