@@ -24,8 +24,8 @@ fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
     let inspection = inspect(name, set.data_dir.as_deref())?;
     match json {
-        true => result(&as_json(&inspection).to_string()),
-        false => result(&as_text(&inspection)),
+        true => result(&as_json(&inspection).to_string())?,
+        false => result(&as_text(&inspection))?,
     }
     Ok(Ending::Done)
 }
@@ -33,7 +33,7 @@ fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
 pub(crate) fn as_json(inspection: &Inspection) -> Value {
     let files = inspection.files.iter().map(|file| {
         json!({
-            "path": file.path,
+            "path": file.path.to_string_lossy(),
             "bytes": file.bytes,
             "md5": file.checksum.as_ref().map(|checksum| &checksum.found),
             "canonical": file.checksum.as_ref().map(|checksum| checksum.matches()),

@@ -113,7 +113,7 @@ pub(crate) static CIFAR_100: Cifar = Cifar {
 
 /// What was found in the files.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     files: Vec<PathBuf>,
     /// One for each file of training images.
     train: Vec<Records>,
@@ -130,7 +130,7 @@ impl Cifar {
         let found = if let Some(directory) = self.loose_in(&directory)? {
             self.read_loose(&directory, wants_test)?
         } else if let Some(file) = self.archive_in(&directory)? {
-            self.read_archive(&file, wants_test)?
+            self.read_archive(&file, &mut file.open(self.most_archive_bytes())?, wants_test)?
         } else {
             return Err(self.nothing_in(&directory).into());
         };
@@ -197,7 +197,12 @@ impl Cifar {
         Ok(found)
     }
 
-    fn read_archive(&self, file: &DataFile, wants_test: bool) -> Result<Found, Box<FileError>> {
+    pub(crate) fn read_archive(
+        &self,
+        file: &DataFile,
+        reader: &mut dyn Read,
+        wants_test: bool,
+    ) -> Result<Found, Box<FileError>> {
         let (training, test) = (self.training_format(), self.test_format());
         let member = |name: &str, what: String| {
             file.with_expected(format!("its entry {}/{name} to be {what}", self.folder))
@@ -229,7 +234,7 @@ impl Cifar {
             }
             Ok(())
         };
-        archive::read(file, self.most_archive_bytes(), &mut visit)?;
+        archive::read(file, reader, &mut visit)?;
         for (name, records) in self.train.iter().zip(train) {
             let missing = || {
                 let file = member(name, training.in_words());
@@ -266,7 +271,7 @@ impl Cifar {
         .error(FileFault::Missing, "no such file in any form")
     }
 
-    fn training_format(&self) -> RecordFormat {
+    pub(crate) fn training_format(&self) -> RecordFormat {
         let most = self.source.training_images / self.train.len();
         RecordFormat { what: self.what, labels: self.labels, most }
     }

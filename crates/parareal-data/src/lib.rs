@@ -41,6 +41,8 @@ pub mod fetch;
 mod file;
 mod fingerprint;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held_out;
 mod idx;
 mod image_file;

@@ -70,7 +70,7 @@ pub(crate) static SOURCE: Source = Source {
 };
 
 /// The two files of a split, each under its usual name and the one with a dot.
-struct Split {
+pub(crate) struct Split {
     images: [&'static str; 2],
     labels: [&'static str; 2],
     image_words: &'static str,
@@ -79,7 +79,7 @@ struct Split {
     most: u32,
 }
 
-const TRAINING: Split = Split {
+pub(crate) const TRAINING: Split = Split {
     images: ["train-images-idx3-ubyte", "train-images.idx3-ubyte"],
     labels: ["train-labels-idx1-ubyte", "train-labels.idx1-ubyte"],
     image_words: "MNIST training images",
@@ -118,16 +118,21 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
 }
 
 impl Split {
-    fn load(&self, directory: &Path, files: &mut Vec<PathBuf>) -> Result<ImageSet, DataError> {
-        let format = IdxFormat {
+    /// What the file of images and that of labels must be.
+    pub(crate) fn formats(&self) -> [IdxFormat; 2] {
+        let images = IdxFormat {
             what: self.image_words,
             item: &[STORED_SIDE as u32, STORED_SIDE as u32],
             most: self.most,
             origin: ORIGIN,
         };
-        let images = idx::read(directory, &self.images, format)?;
-        let format = IdxFormat { what: self.label_words, item: &[], ..format };
-        let labels = idx::read(directory, &self.labels, format)?;
+        [images, IdxFormat { what: self.label_words, item: &[], ..images }]
+    }
+
+    fn load(&self, directory: &Path, files: &mut Vec<PathBuf>) -> Result<ImageSet, DataError> {
+        let [of_images, of_labels] = self.formats();
+        let images = idx::read(directory, &self.images, of_images)?;
+        let labels = idx::read(directory, &self.labels, of_labels)?;
         check_labels(&images, &labels)?;
         files.extend([images.file.path, labels.file.path]);
         ImageSet::new(1, SIDE, SIDE, CLASSES, padded(&images.bytes), labels.bytes)

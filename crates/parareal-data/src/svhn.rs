@@ -4,6 +4,7 @@
 //! changing fastest, and the labels `y`, `[n, 1]`, of any type of number, 1 to 10; label 10 is the
 //! digit 0.
 
+use std::io::BufRead;
 use std::path::Path;
 
 use crate::augment::Augmentation;
@@ -107,12 +108,25 @@ fn in_words(most: usize) -> String {
 
 /// Reads the images and labels of a file.
 fn read(file: &DataFile, most: usize) -> Result<ImageSet, DataError> {
+    read_from(file, &mut file.open(most_bytes(most))?, most)
+}
+
+/// The most bytes of a file of so many images.
+pub(crate) fn most_bytes(most: usize) -> u64 {
     // The greatest numbers take eight bytes; some more are for headers and other variables.
     let spare = 1 << 20;
-    let mut reader = file.open(most as u64 * (IMAGE_LEN as u64 + 8) + spare)?;
+    most as u64 * (IMAGE_LEN as u64 + 8) + spare
+}
+
+/// As [`read`], from what the file holds.
+pub(crate) fn read_from(
+    file: &DataFile,
+    reader: &mut dyn BufRead,
+    most: usize,
+) -> Result<ImageSet, DataError> {
     let mut pixels = None;
     let mut labels = None;
-    mat::read(file, &mut reader, &mut |array| {
+    mat::read(file, reader, &mut |array| {
         let twice = match array.name.as_str() {
             "X" => pixels.replace(read_pixels(file, array, most)?).is_some(),
             "y" => labels.replace(read_labels(file, array, most)?).is_some(),

@@ -24,6 +24,7 @@ pub struct Predictor {
 #[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// The file.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
     /// The five most likely classes, the most likely first.
     pub answers: Vec<Answer>,
