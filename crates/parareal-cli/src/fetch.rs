@@ -39,7 +39,7 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     if json {
         let mut value = as_json(&inspection);
         value["fetched"] = fetched.iter().map(file_as_json).collect();
-        result(&value.to_string());
+        result(&value.to_string())?;
         return Ok(Ending::Done);
     }
     if fetched.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     } else if fetched.iter().all(|file| file.address.is_none()) {
         note("all files were there: there was nothing to fetch");
     }
-    result(&as_text(&inspection));
+    result(&as_text(&inspection))?;
     if !fetched.is_empty() {
         let folder = data_dir.display();
         note(&format!("`parareal train --dataset {name} --data-dir {folder}` trains on it"));

@@ -67,8 +67,8 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert_eq!(place.server.froms(), []);
 }
 
-#[test]
 #[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_ends_it_in_one_line() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     let part = place.folder.path().join("thing.bin.part");
