@@ -148,8 +148,8 @@ fn of_shapes_there_is_nothing_to_fetch() {
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
 }
 
-#[test]
 #[cfg(unix)]
+#[test]
 fn interrupted_it_keeps_what_has_come() {
     let folder = tempfile::tempdir().unwrap();
     let length = "Content-Length: 9912422\r\n";
