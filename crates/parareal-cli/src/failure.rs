@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_report::ReportError;
 use parareal_train::TrainError;
@@ -15,6 +16,13 @@ pub(crate) enum Failure {
     Train(#[from] TrainError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Ode(#[from] OdeError),
+    /// Flags that do not go together.
+    #[error("{0}")]
+    Flag(String),
+    #[error("cannot draw: {0}")]
+    Draw(String),
     #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
     Exists { path: PathBuf },
     #[error("cannot write {path}: {source}", path = path.display())]
@@ -34,8 +42,9 @@ impl Failure {
         match self {
             Self::Train(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
-            Self::Exists { .. } => true,
-            Self::Write { .. } => false,
+            Self::Ode(error) => error.is_bad_input(),
+            Self::Exists { .. } | Self::Flag(_) => true,
+            Self::Write { .. } | Self::Draw(_) => false,
         }
     }
 }

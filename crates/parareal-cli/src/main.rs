@@ -6,6 +6,7 @@ mod commands;
 mod data;
 mod failure;
 mod interrupt;
+mod ode;
 mod output;
 mod plan;
 mod progress;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export(arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
+        Command::Ode(arguments) => ode::run(arguments),
         Command::Plan(arguments) => commands::plan(arguments),
     };
     match ending {

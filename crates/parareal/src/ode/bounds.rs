@@ -58,6 +58,9 @@ impl Contraction {
     ///
     /// `|F - R|^k / k! · (N-1)(N-2)..(N-k)`, times `|R|^(N-1-k)` where `|R| > 1`.
     pub fn superlinear(&self, slices: usize, k: usize) -> f64 {
+        if k == 0 {
+            return 1.0;
+        }
         if k >= slices {
             return 0.0;
         }

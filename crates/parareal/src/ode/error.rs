@@ -104,6 +104,16 @@ pub enum OdeError {
     },
 }
 
+impl OdeError {
+    /// Whether something else was to be asked for, and not something failed while running.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::Newton { .. } | Self::NotFinite { .. } | Self::Threads { .. } | Self::Cancelled
+        )
+    }
+}
+
 /// Refuses a number of steps, of threads, .. outside a range.
 pub(super) fn in_range(
     what: &'static str,

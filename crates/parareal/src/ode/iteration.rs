@@ -92,6 +92,8 @@ impl<F, G> Parareal<F, G> {
         in_range("the number of threads", threads, 1..=1024)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| OdeError::Threads { threads, message: e.to_string() })?;
+        // Every thread has begun, with what it allocates for itself.
+        pool.broadcast(|_| ());
         Ok(Self { grid, fine, coarse, pool, scale: 1.0 })
     }
 

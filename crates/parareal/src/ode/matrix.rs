@@ -136,7 +136,11 @@ fn sparse_factors(size: usize, entries: &[Triplet<u32, u32, f64>]) -> Option<Fac
     symbolic
         .factorize_numeric_lu(&mut numeric, shifted, Par::Seq, stack, Default::default())
         .ok()?;
-    Some(Factors::Sparse(Box::new((symbolic, numeric))))
+    let factors = Factors::Sparse(Box::new((symbolic, numeric)));
+    // A pivot of zero is not an error there, but a division by it shows.
+    let mut ones = vec![1.0; size];
+    factors.solve(&mut ones, MemStack::new(&mut MemBuffer::new(factors.scratch())));
+    ones.iter().all(|value| value.is_finite()).then_some(factors)
 }
 
 impl System for Matrix {

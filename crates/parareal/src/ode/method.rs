@@ -112,7 +112,7 @@ impl FromStr for Method {
     type Err = OdeError;
 
     fn from_str(text: &str) -> Result<Self, OdeError> {
-        let unknown = || OdeError::Name(format!("`{text}` is no method: expected {}", Self::NAMES));
+        let unknown = || OdeError::Name(format!("expected {}", Self::NAMES));
         let (name, steps) = match text.split_once(':') {
             Some((name, steps)) => (name, Some(steps.parse().map_err(|_| unknown())?)),
             None => (text, None),

@@ -1,6 +1,6 @@
 //! The ready propagators: order, stability functions, agreement with each other and closed forms.
 
-use parareal::ode::{Complex, Differentiable, Grid, Method, Problem, Propagator, Scheme, System};
+use parareal::ode::{Complex, Differentiable, Grid, Method, Problem, Propagator, Scheme};
 use rand::RngExt;
 
 use crate::made::{Random, State, chance, distance, last};
