@@ -42,7 +42,7 @@ pub(crate) struct Ode {
     /// End behind an iteration whose jumps were all at most E; 0 runs until all are 0
     #[arg(long, value_name = "E")]
     pub(crate) tolerance: Option<f64>,
-    /// The same, times the norm of the largest state; added to --tolerance [default: 1e-9 where
+    /// The same, times the norm of the largest state; added to --tolerance [default: 1e-6 where
     /// neither tolerance nor --iterations is given, for all problems but dahlquist]
     #[arg(long, value_name = "E")]
     pub(crate) relative_tolerance: Option<f64>,

@@ -95,7 +95,7 @@ impl Setup {
         let dahlquist = matches!(problem, Problem::Dahlquist { .. });
         let given = [absolute, relative].iter().any(Option::is_some);
         if !given && arguments.iterations.is_none() && !dahlquist {
-            relative = Some(1e-9);
+            relative = Some(1e-6);
         }
         Ok(Self {
             problem,

@@ -145,7 +145,10 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         let dashed = DashedLineSeries::new(line, dash, 4, color.stroke_width(2));
         let series = chart.draw_series(dashed).map_err(|e| say(&e))?;
         series.label(name).legend(move |(x, y)| {
-            DashedPathElement::new([(x, y), (x + 24, y)], dash, 4, color.stroke_width(2))
+            let part =
+                |from: i32, to: i32| PathElement::new([(from, 0), (to, 0)], color.stroke_width(2));
+            let (first, second) = if dash > 4 { ((0, 9), (13, 22)) } else { ((1, 4), (8, 11)) };
+            EmptyElement::at((x, y)) + part(first.0, first.1) + part(second.0, second.1)
         });
     }
     legend(&mut chart)
@@ -233,7 +236,7 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - margin..high + margin
 }
 
-fn legend<'a, X, Y>(chart: &mut ChartContext<'_, SVGBackend<'a>, Cartesian2d<X, Y>>) -> Result
+fn legend<'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> Result
 where
     X: plotters::coord::ranged1d::Ranged<ValueType = f64>,
     Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,

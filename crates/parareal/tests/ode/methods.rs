@@ -21,7 +21,8 @@ fn methods_converge_with_their_order() {
         if coupling == 0.0 {
             assert!(distance(&at_end(Method::Exact), &truth) < 1e-12);
         }
-        let methods: [(fn(usize) -> Method, f64); 3] = [
+        type Family = fn(usize) -> Method;
+        let methods: [(Family, f64); 3] = [
             (|steps| Method::Implicit { scheme: Scheme::BackwardEuler, steps }, 1.0),
             (|steps| Method::Implicit { scheme: Scheme::Midpoint, steps }, 2.0),
             (|steps| Method::RungeKutta4 { steps }, 4.0),

@@ -58,9 +58,6 @@ fn the_printed_form_does_not_converge() {
     };
     let corrected = errors(ResidualForm::Corrected, &grid);
     let printed = errors(ResidualForm::AsPrinted, &grid);
-    for k in [0, 1, 2, 5, 10, 20] {
-        println!("k = {k:2}: corrected {:.1e}, as printed {:.1e}", corrected[k], printed[k]);
-    }
     assert_eq!(corrected[0], printed[0]);
     assert!(corrected[10] < 1e-15);
     // U_1 is never repaired, so the error stays above the first jump, and the rest drifts away.
