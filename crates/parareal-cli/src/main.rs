@@ -7,6 +7,7 @@ mod data;
 mod failure;
 mod fetch;
 mod interrupt;
+mod ode;
 mod output;
 mod plan;
 mod progress;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export(arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
+        Command::Ode(arguments) => ode::run(arguments),
         Command::Plan(arguments) => commands::plan(arguments),
     };
     match ending {

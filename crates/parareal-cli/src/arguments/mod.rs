@@ -1,6 +1,7 @@
 //! The command line.
 
 mod data;
+mod ode;
 mod plan;
 mod runs;
 mod train;
@@ -11,6 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 pub(crate) use data::{Data, Fetch, ImageFiles};
+pub(crate) use ode::Ode;
 pub(crate) use plan::Plan;
 pub(crate) use runs::{Eval, Export, Predict, Report};
 pub(crate) use train::{Network, Train};
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     /// Fetch, check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
+    /// Solve a differential equation by parareal, the algorithm behind the networks
+    Ode(Ode),
     /// Show how a network would be cut, what bridges its interfaces, and its parameters
     Plan(Plan),
 }
