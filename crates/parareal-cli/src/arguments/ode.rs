@@ -15,7 +15,7 @@ Defaults by problem (--interval, --slices, --fine, --coarse):
   dahlquist            10    10  exact               backward-euler:1   u' = λu
   heat                 0.1   10  backward-euler:100  backward-euler:1   u_t = u_xx
   advection-diffusion  0.5   20  backward-euler:100  backward-euler:1   u_t + u_x = u_xx / 50
-  lotka-volterra       6     24  rk4:100             rk4:1              prey and predator
+  lotka-volterra       9     15  rk4:100             rk4:1              prey and predator
   lorenz               10   180  rk4:80              rk4:1              x' = 10(y - x), ..
 
 The bound is the superlinear one of Gander and Vandewalle (2007) with what rounding may add; for
