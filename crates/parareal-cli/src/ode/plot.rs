@@ -89,7 +89,9 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
     let shown = all.filter(|value| **value > 0.0 && value.is_finite());
     let (low, high) =
         shown.fold((1.0_f64, LOWEST), |(low, high), value| (low.min(*value), high.max(*value)));
-    let values = low.max(LOWEST) / 10.0..high * 5.0;
+    // With room for the legend above.
+    let low = low.max(LOWEST) / 10.0;
+    let values = low..high * (high / low).powf(0.15);
     let (floor, ceiling) = (values.start, values.end);
     let mut chart = ChartBuilder::on(area)
         .caption(
