@@ -15,7 +15,7 @@ Defaults by problem (--interval, --slices, --fine, --coarse):
   dahlquist            10    10  exact               backward-euler:1   u' = λu
   heat                 0.1   10  backward-euler:100  backward-euler:1   u_t = u_xx
   advection-diffusion  0.5   20  backward-euler:100  backward-euler:1   u_t + u_x = u_xx / 50
-  lotka-volterra       6     24  rk4:100             rk4:1              prey and predator
+  lotka-volterra       9     15  rk4:100             rk4:1              prey and predator
   lorenz               10   180  rk4:80              rk4:1              x' = 10(y - x), ..
 
 The bound is the superlinear one of Gander and Vandewalle (2007) with what rounding may add; for
@@ -31,7 +31,7 @@ pub(crate) struct Ode {
     #[arg(long, value_name = "UNKNOWNS")]
     pub(crate) size: Option<usize>,
     /// Length of the time interval
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) interval: Option<f64>,
     /// Slices of equal length
     #[arg(long, value_name = "N")]
@@ -40,11 +40,11 @@ pub(crate) struct Ode {
     #[arg(long, value_name = "K")]
     pub(crate) iterations: Option<usize>,
     /// End behind an iteration whose jumps were all at most E; 0 runs until all are 0
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) tolerance: Option<f64>,
     /// The same, times the norm of the largest state; added to --tolerance [default: 1e-6 where
     /// neither tolerance nor --iterations is given, for all problems but dahlquist]
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) relative_tolerance: Option<f64>,
     /// Fine method
     #[arg(long, value_name = "METHOD:STEPS")]

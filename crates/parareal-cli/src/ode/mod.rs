@@ -183,7 +183,9 @@ fn study(setup: Setup, stop: impl Fn() -> bool + Sync) -> Result<Study, OdeError
     let mut parallel_seconds = solution.seconds();
     if parallel_seconds < SHORT && solution.ending != Reason::Cancelled {
         let again = parareal.solve(&initial, &options(None), |_| ())?;
-        parallel_seconds = parallel_seconds.min(again.seconds());
+        if again.ending != Reason::Cancelled {
+            parallel_seconds = parallel_seconds.min(again.seconds());
+        }
     }
 
     let coarse_seconds = solution.records[0].seconds;

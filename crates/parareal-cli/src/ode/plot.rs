@@ -24,8 +24,9 @@ const ITERATES: [RGBColor; 5] = [
 ];
 /// Errors below are drawn as nothing: the axis ends here or at the smallest error.
 const LOWEST: f64 = 1e-17;
-/// Points of the reference.
+/// Points of the reference; a phase plane has more bends.
 const POINTS: usize = 400;
+const POINTS_OF_A_PHASE_PLANE: usize = 3000;
 
 /// What is drawn of a state at a time.
 pub(super) fn point(problem: Problem, t: f64, state: &[f64]) -> (f64, f64) {
@@ -88,10 +89,15 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
     let shown = all.filter(|value| **value > 0.0 && value.is_finite());
     let (low, high) =
         shown.fold((1.0_f64, LOWEST), |(low, high), value| (low.min(*value), high.max(*value)));
-    let values = low.max(LOWEST) / 10.0..high * 5.0;
-    let floor = values.start;
+    // With room for the legend above.
+    let low = low.max(LOWEST) / 10.0;
+    let values = low..high * (high / low).powf(0.15);
+    let (floor, ceiling) = (values.start, values.end);
     let mut chart = ChartBuilder::on(area)
-        .caption("Error of each slice against the serial fine solution", (TEXT, 15))
+        .caption(
+            "Error of each slice against the serial fine solution (on the axis: none)",
+            (TEXT, 15),
+        )
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(66)
@@ -139,6 +145,8 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         (superlinear.collect::<Vec<_>>(), BLACK, 7, "superlinear bound"),
         (linear.collect(), GRAY, 2, "linear bound"),
     ] {
+        // A bound above all else says nothing.
+        let line: Vec<_> = line.into_iter().take_while(|point| point.1 <= ceiling).collect();
         if line.is_empty() {
             continue;
         }
@@ -151,21 +159,22 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
             EmptyElement::at((x, y)) + part(first.0, first.1) + part(second.0, second.1)
         });
     }
-    legend(&mut chart)
+    legend(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
 fn trajectory(study: &Study, area: &Area<'_>) -> Result {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     let (problem, last) = (study.setup.problem, study.records.len() - 1);
     let end = study.setup.grid.points().last().unwrap_or(1.0);
-    let times: Vec<f64> = (0..=POINTS).map(|i| end * i as f64 / POINTS as f64).collect();
+    let plane = matches!(problem, Problem::LotkaVolterra | Problem::Lorenz);
+    let points = if plane { POINTS_OF_A_PHASE_PLANE } else { POINTS };
+    let times: Vec<f64> = (0..=points).map(|i| end * i as f64 / points as f64).collect();
     // One time after the other where a state is large: only a number of it is drawn.
-    let reference: Vec<(f64, f64)> = match problem {
-        Problem::LotkaVolterra | Problem::Lorenz => {
-            let states = problem.reference(&times);
-            times.iter().zip(states).map(|(t, state)| point(problem, *t, &state)).collect()
-        }
-        _ => times.iter().map(|t| point(problem, *t, &problem.reference(&[*t])[0])).collect(),
+    let reference: Vec<(f64, f64)> = if plane {
+        let states = problem.reference(&times);
+        times.iter().zip(states).map(|(t, state)| point(problem, *t, &state)).collect()
+    } else {
+        times.iter().map(|t| point(problem, *t, &problem.reference(&[*t])[0])).collect()
     };
     // The first four, and the last one.
     let mut drawn: Vec<usize> = (0..=last.min(3)).collect();
@@ -223,7 +232,12 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
             .label(name)
             .legend(move |(x, y)| Circle::new((x + 11, y), 4, color.filled()));
     }
-    legend(&mut chart)
+    let position = match problem {
+        Problem::LotkaVolterra => SeriesLabelPosition::MiddleMiddle,
+        Problem::Lorenz => SeriesLabelPosition::LowerLeft,
+        _ => SeriesLabelPosition::UpperRight,
+    };
+    legend(&mut chart, position)
 }
 
 /// The range of numbers, a little widened.
@@ -236,14 +250,17 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - margin..high + margin
 }
 
-fn legend<'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> Result
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Result
 where
     X: plotters::coord::ranged1d::Ranged<ValueType = f64>,
     Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,
 {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(position)
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(200, 200, 200))
         .label_font((TEXT, 12))

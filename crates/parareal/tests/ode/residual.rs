@@ -38,7 +38,6 @@ fn the_corrected_form_gives_the_same_iterates() {
     }
 }
 
-/// The numbers of `docs/ode.md`.
 #[test]
 fn the_printed_form_does_not_converge() {
     let problem = Problem::dahlquist(Complex::new(-1.0, 0.0)).unwrap();

@@ -111,7 +111,7 @@ impl Problem {
             Self::Dahlquist { .. } => (10.0, 10, Method::Exact, euler(1)),
             Self::Heat { .. } => (0.1, 10, euler(100), euler(1)),
             Self::AdvectionDiffusion { .. } => (0.5, 20, euler(100), euler(1)),
-            Self::LotkaVolterra => (6.0, 24, rk4(100), rk4(1)),
+            Self::LotkaVolterra => (9.0, 15, rk4(100), rk4(1)),
             Self::Lorenz => (10.0, 180, rk4(80), rk4(1)),
         };
         Defaults { interval, slices, fine, coarse }
