@@ -196,6 +196,9 @@ fn conclude(outcome: &Outcome) {
         }
         note(&table(&rows));
     }
+    if outcome.out_of_patience {
+        note("ended by --patience: the last epochs were no better than the best before them");
+    }
     note(&format!(
         "waiting for images: {} of the steps' time",
         percent(outcome.waiting_for_images)

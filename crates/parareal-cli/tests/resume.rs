@@ -121,6 +121,28 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_run_at_its_end_tells_the_same_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    whole(folder);
+    let run = folder.join("run");
+    fs::rename(folder.join("whole"), &run).unwrap();
+    let end = || metrics(&run, "end").pop().unwrap();
+    let before = end();
+    let shares = before["subnetworks"].as_array().unwrap();
+    assert_eq!(shares.len(), 3);
+    let output = resume(folder);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let after = end();
+    assert_eq!(after["subnetworks"], before["subnetworks"]);
+    // The last evaluation may come twice.
+    assert!(after["seconds"].as_f64() > Some(0.8 * before["seconds"].as_f64().unwrap()));
+    let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
+    assert_eq!(fewer.status.code(), Some(2));
+    assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named_and_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -17,7 +17,8 @@ pub enum DataError {
 
     /// A data set kept in files was asked for without saying where the files lie.
     #[error(
-        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}"
+        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}{}",
+        fetch_advice(*dataset)
     )]
     NoDataDir {
         /// The data set asked for.
@@ -231,6 +232,14 @@ impl fmt::Display for OneLine<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How to get the files where they are published.
+fn fetch_advice(dataset: DatasetName) -> String {
+    match dataset {
+        DatasetName::Folder => String::new(),
+        _ => format!("; `parareal data fetch {dataset} --data-dir DIR` gets them"),
     }
 }
 

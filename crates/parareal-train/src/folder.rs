@@ -44,8 +44,13 @@ pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainEr
 /// Writes a file of the folder, over an older one in one go.
 pub(crate) fn replace(folder: &Path, name: &str, content: &[u8]) -> Result<(), TrainError> {
     let (path, partial) = (folder.join(name), folder.join(format!(".{name}")));
-    fs::write(&partial, content).map_err(TrainError::file("write", &partial))?;
-    fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+    let written = fs::write(&partial, content)
+        .map_err(TrainError::file("write", &partial))
+        .and_then(|()| fs::rename(&partial, &path).map_err(TrainError::file("write", &path)));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 /// A path for a person or a program to read, also where it is no text: as far as it is one.

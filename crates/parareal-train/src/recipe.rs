@@ -15,6 +15,17 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// The paper's for its data sets and its depth, otherwise the small one.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let dataset = settings.dataset.as_deref().unwrap_or("shapes").to_ascii_lowercase();
+        let is_papers = ["mnist", "cifar10", "cifar100", "svhn"].contains(&dataset.as_str());
+        match settings.depth {
+            Some(1001) if is_papers => Self::Paper,
+            _ => Self::default(),
+        }
+    }
+
     /// The settings of this recipe, for a run of `epochs` epochs where that is known.
     #[must_use]
     pub fn settings(self, epochs: Option<usize>) -> Settings {

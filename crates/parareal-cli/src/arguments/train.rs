@@ -13,7 +13,8 @@ pub(crate) struct Train {
     /// Take settings from a file; it has the names of these flags as keys, flags override it
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
-    /// Where settings left open come from: quick or paper [default: quick]
+    /// Where settings left open come from: quick or paper [default: paper for the paper's data sets
+    /// at depth 1001, otherwise quick]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
     /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
@@ -73,11 +74,12 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
     /// Judge by a moving average of the weights, of which a step leaves the share D as it is, say
-    /// 0.999 [default: none]
+    /// 0.999, and less of it in the first steps: at most (1 + t) / (10 + t) in step t. eval, predict,
+    /// export and --init-from take the average as well [default: none]
     #[arg(long, value_name = "D", help_heading = "Training", allow_negative_numbers = true)]
     ema_decay: Option<f64>,
-    /// Start from the weights of another run of the same depth, serial or cut; interfaces that it
-    /// does not have start anew
+    /// Start from the last weights of another run of the same depth, serial or cut; interfaces that
+    /// it does not have start anew
     #[arg(long, value_name = "RUN", help_heading = "Training")]
     init_from: Option<PathBuf>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and

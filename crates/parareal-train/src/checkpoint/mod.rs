@@ -14,6 +14,7 @@ use parareal::net::NamedTensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::usage::Times;
 use crate::{Settings, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(crate) optimizer: Vec<NamedTensor>,
     /// The moving average of the weights; nothing where there is none.
     pub(crate) average: Vec<NamedTensor>,
+    /// What the run has taken so far.
+    pub(crate) times: Times,
 }
 
 impl Store {
@@ -109,6 +112,7 @@ impl Store {
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             position,
+            times: state.times,
             configuration: self.configuration.clone(),
             images: self.images.clone(),
             files,

@@ -16,6 +16,7 @@ use super::{
     sum_of,
 };
 use crate::TrainError;
+use crate::usage::Times;
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -25,6 +26,8 @@ const LONGEST_BEST: u64 = 1 << 10;
 /// A checkpoint that was read.
 pub(crate) struct Saved {
     pub(crate) position: Position,
+    /// What the run had taken by then.
+    pub(crate) times: Times,
     pub(crate) images: ImageRecord,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
@@ -184,8 +187,8 @@ pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainErr
         let message = "the moving average is not one of the weights: it is damaged";
         return Err(TrainError::weights(folder, message));
     }
-    let Manifest { position, images, .. } = manifest;
-    Ok(Saved { position, images, weights, optimizer, average })
+    let Manifest { position, times, images, .. } = manifest;
+    Ok(Saved { position, times, images, weights, optimizer, average })
 }
 
 fn read_shard(
