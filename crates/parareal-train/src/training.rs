@@ -81,6 +81,7 @@ impl<'a> Training<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         let interrupted = !self.epochs(observer, stop)?;
+        self.store.tidy()?;
         let seconds = self.seconds();
         if !interrupted {
             self.metrics.end(seconds, self.times.waiting_for_images(), &self.times.usage())?;

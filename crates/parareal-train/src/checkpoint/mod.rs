@@ -79,7 +79,7 @@ impl Store {
             let _ = fs::remove_dir_all(&partial);
         }
         placed?;
-        self.remove_old()
+        self.tidy()
     }
 
     fn write(&self, partial: &Path, position: Position, state: State) -> Result<(), TrainError> {
@@ -161,7 +161,9 @@ impl Store {
         sync_folder(&self.folder)
     }
 
-    fn remove_old(&self) -> Result<(), TrainError> {
+    /// Removes what is neither among the last checkpoints nor the best. A process that was killed
+    /// may not have come to that.
+    pub(crate) fn tidy(&self) -> Result<(), TrainError> {
         let mut steps = list(&self.folder)?;
         let best = self.best().map(|best| best.step);
         steps.truncate(steps.len().saturating_sub(self.keep));
