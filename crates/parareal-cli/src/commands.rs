@@ -1,16 +1,14 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use parareal_train::{
     Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
 };
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
 use crate::failure::Failure;
-use crate::output::{amount, count, duration, note, percent, result, table};
+use crate::output::{
+    amount, check_free, count, duration, note, percent, result, table, write_whole,
+};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
 
@@ -95,24 +93,10 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
 
 pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
     let Report { runs, output, overwrite } = arguments;
-    if output.exists() && !overwrite {
-        return Err(Failure::Exists { path: output.clone() });
-    }
-    let page = parareal_report::render(runs)?;
-    write_whole(output, &page).map_err(|source| Failure::Write { path: output.clone(), source })?;
+    check_free(output, *overwrite)?;
+    write_whole(output, &parareal_report::render(runs)?)?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
-}
-
-/// Writes a file beside and gives it its name, so that an older one is never lost for half of a new.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
 }
 
 pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {

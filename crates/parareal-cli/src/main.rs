@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {}", output::one_line(&error.to_string())));
+            output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

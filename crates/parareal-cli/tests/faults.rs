@@ -68,6 +68,10 @@ fn names_that_are_no_text_are_kept_or_refused() {
     let output = command(folder, &refused).output().unwrap();
     assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
     assert!(!folder.join("none").exists());
+    let refused = [&train[..], &[b"--init-from", b"\xff", b"--output", b"none"]].concat();
+    let output = command(folder, &refused).output().unwrap();
+    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert!(!folder.join("none").exists());
     let kept = [&train[..], &[b"--output", b"\xfe", b"--json"]].concat();
     let output = command(folder, &kept).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

@@ -90,7 +90,7 @@ impl Details {
             worst,
         };
         let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
-        folder::replace(run, FILE, &text)
+        folder::replace(&run.join(FILE), &text)
     }
 }
 

@@ -1,12 +1,11 @@
 //! What can go wrong, and whose fault it is.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use parareal::exec::ExecError;
 use parareal::net::NetError;
-use parareal_data::DataError;
+use parareal_data::{DataError, OneLine, one_line};
 use parareal_models::resnet::ResNetError;
 use thiserror::Error;
 
@@ -170,23 +169,5 @@ impl TrainError {
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers quote what they do not know as it is.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
-    }
-}
-
-/// A text in which control characters are written as escapes, so that a message stays on one line.
-fn one_line(text: &str) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.into(),
-    };
-    text.chars().map(escaped).collect()
-}
-
-/// A path as such a text.
-struct OneLine<'a>(&'a Path);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.0.to_string_lossy()))
     }
 }

@@ -4,8 +4,6 @@ mod plot;
 mod show;
 mod watch;
 
-use std::fs;
-
 use parareal::ode::{
     AnyPropagator, Complex, Contraction, Ending as Reason, Grid, Method, OdeError, Options,
     Parareal, Problem, Record, State, model_speedup, rounding_floor,
@@ -13,7 +11,7 @@ use parareal::ode::{
 
 use crate::arguments::Ode;
 use crate::failure::Failure;
-use crate::output::{note, result};
+use crate::output::{check_free, note, result, write_whole};
 use crate::{Ending, interrupt};
 use watch::Watch;
 
@@ -54,10 +52,8 @@ struct Study {
 
 pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     let setup = Setup::new(&arguments)?;
-    if let Some(path) = arguments.plot.as_ref().filter(|_| !arguments.overwrite)
-        && path.exists()
-    {
-        return Err(Failure::Exists { path: path.clone() });
+    if let Some(path) = &arguments.plot {
+        check_free(path, arguments.overwrite)?;
     }
     let study = match study(setup, interrupt::watch("behind this iteration")) {
         Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
@@ -68,9 +64,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
         false => result(&show::as_text(&study))?,
     }
     if let Some(path) = arguments.plot {
-        let drawing = plot::draw(&study).map_err(Failure::Draw)?;
-        fs::write(&path, drawing)
-            .map_err(|source| Failure::Write { path: path.clone(), source })?;
+        write_whole(&path, &plot::draw(&study).map_err(Failure::Draw)?)?;
         note(&format!("{} shows it", path.display()));
     }
     Ok(if study.ending == Reason::Cancelled { Ending::Interrupted } else { Ending::Done })

@@ -1,15 +1,11 @@
 //! Progress of an iteration: live on a terminal, as lines elsewhere where it takes long.
 
-use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use parareal::ode::Record;
 
-use crate::output::note;
-
-/// The time between two lines.
-const SILENCE: Duration = Duration::from_secs(10);
+use crate::output::{SILENCE, live, note};
 
 pub(super) struct Watch {
     bar: Option<ProgressBar>,
@@ -20,13 +16,7 @@ pub(super) struct Watch {
 impl Watch {
     /// For so many iterations at most.
     pub(super) fn new(most: usize) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(Some(most as u64), target);
-            let style = ProgressStyle::with_template("{wide_bar} {msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { bar, most, last: Instant::now() }
+        Self { bar: live(most as u64, "{wide_bar} {msg}"), most, last: Instant::now() }
     }
 
     pub(super) fn see(&mut self, record: &Record) {

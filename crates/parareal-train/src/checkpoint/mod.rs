@@ -6,14 +6,16 @@ pub(crate) mod shard;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
+use parareal_data::in_hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::folder::{replace, write_synced};
 use crate::usage::Times;
 use crate::{Settings, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
@@ -105,7 +107,7 @@ impl Store {
                 let bytes = shard::encode(names, tensors)
                     .map_err(|error| TrainError::weights(&path, error))?;
                 write_synced(&path, &bytes)?;
-                let (sha256, bytes) = (hex(&Sha256::digest(&bytes)), bytes.len() as u64);
+                let (sha256, bytes) = (in_hexadecimal(&Sha256::digest(&bytes)), bytes.len() as u64);
                 files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
             }
         }
@@ -154,10 +156,8 @@ impl Store {
 
     /// Remembers that the checkpoint behind this step is the best so far.
     pub(crate) fn set_best(&self, best: Best) -> Result<(), TrainError> {
-        let (target, partial) = (self.folder.join(BEST), self.folder.join(format!(".{BEST}")));
         let text = serde_json::to_vec(&best).expect("numbers are JSON");
-        write_synced(&partial, &text)?;
-        fs::rename(&partial, &target).map_err(TrainError::file("create", &target))?;
+        replace(&self.folder.join(BEST), &text)?;
         sync_folder(&self.folder)
     }
 
@@ -202,7 +202,7 @@ fn step_of(path: &Path) -> Option<usize> {
 
 /// What [`MANIFEST_SUM`] says of a manifest.
 pub(crate) fn sum_of(manifest: &[u8]) -> String {
-    format!("{}  {MANIFEST}\n", hex(&Sha256::digest(manifest)))
+    format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
 }
 
 /// Removes a folder that may not be there.
@@ -211,19 +211,6 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(TrainError::file("remove", folder)),
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(TrainError::file("write", path))
 }
 
 /// Makes the names in a folder last, where the system can.

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::TensorData;
+use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
 use super::{
-    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, hex, list, shard, step_of,
-    sum_of,
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, shard, step_of, sum_of,
 };
 use crate::TrainError;
 use crate::usage::Times;
@@ -209,7 +209,7 @@ fn read_shard(
         let (found, expected) = (bytes.len(), entry.bytes);
         return wrong(format!("it has {found} bytes, {expected} were written"));
     }
-    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+    if in_hexadecimal(&Sha256::digest(&bytes)) != entry.sha256 {
         return wrong("it does not have the SHA-256 that was written".into());
     }
     let before = tensors.len();
