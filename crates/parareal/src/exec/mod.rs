@@ -38,6 +38,7 @@ mod optimizer;
 mod piece;
 mod sequential;
 mod threads;
+mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, TensorData};
 
 use super::piece::Piece;
+use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
@@ -13,18 +14,10 @@ pub(super) enum Command<I, T> {
     Step { input: I, target: T, update: Option<Update> },
     /// The output in evaluation mode.
     Infer { input: I },
-    /// Every parameter and buffer.
-    Read,
-    /// New values for every parameter and buffer.
-    Write { tensors: Arc<HashMap<String, TensorData>> },
-    /// What the optimizers remember.
-    ReadOptimizer,
-    /// What the optimizers are to remember.
-    WriteOptimizer { tensors: Arc<HashMap<String, TensorData>> },
-    /// The moving average.
-    ReadAverage,
-    /// Another moving average, or none.
-    WriteAverage { tensors: Arc<HashMap<String, TensorData>> },
+    /// A part of each subnetwork, by names.
+    Read { part: Part },
+    /// Other values for this part; where they are all those of the network, they were looked over.
+    Write { part: Part, tensors: Arc<HashMap<String, TensorData>> },
 }
 
 /// What a worker did.
@@ -82,41 +75,17 @@ where
         match command {
             Command::Step { input, target, update } => self.step(input, target, update),
             Command::Infer { input } => self.infer(input),
-            Command::Read => {
-                let modules = self.pieces.iter().map(|piece| piece.trained.module());
-                let tensors = modules.flat_map(|module| module.named_tensors()).collect();
+            Command::Read { part } => {
+                let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
+                let tensors = tensors.collect::<Result<Vec<_>, _>>();
+                let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { tensors } => {
+            Command::Write { part, tensors } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let loaded = piece.trained.module().clone().load(&tensors);
-                    piece.trained.replace(loaded.expect("checked before it was sent"));
-                }
-                Ok(Reply::default())
-            }
-            Command::ReadOptimizer => {
-                let states = self.pieces.iter().map(|piece| piece.trained.optimizer_state());
-                let states = states.collect::<Result<Vec<_>, _>>();
-                let tensors = states.expect("a record that was just made can be read").concat();
-                Ok(Reply { tensors, ..Reply::default() })
-            }
-            Command::WriteOptimizer { tensors } => {
-                for piece in &mut self.pieces {
-                    let written = piece.trained.load_optimizer_state(&tensors);
-                    written.expect("the state of an optimizer is in order");
-                }
-                Ok(Reply::default())
-            }
-            Command::ReadAverage => {
-                let averages = self.pieces.iter().map(|piece| piece.trained.named_average());
-                Ok(Reply { tensors: averages.flatten().collect(), ..Reply::default() })
-            }
-            Command::WriteAverage { tensors } => {
-                self.validation = None;
-                for piece in &mut self.pieces {
-                    let loaded = piece.trained.load_average(&tensors);
-                    loaded.expect("checked before it was sent");
+                    let written = piece.trained.write(part, &tensors);
+                    written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())
             }
