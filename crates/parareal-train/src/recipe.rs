@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use parareal_data::DatasetName;
+
 use crate::{CheckpointEvery, Settings, TrainError};
 
 /// Where settings that are left open come from.
@@ -18,10 +20,10 @@ impl Recipe {
     /// The paper's for its data sets and its depth, otherwise the small one.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
-        let dataset = settings.dataset.as_deref().unwrap_or("shapes").to_ascii_lowercase();
-        let is_papers = ["mnist", "cifar10", "cifar100", "svhn"].contains(&dataset.as_str());
-        match settings.depth {
-            Some(1001) if is_papers => Self::Paper,
+        use DatasetName::{Cifar10, Cifar100, Mnist, Svhn};
+        let dataset = settings.dataset.as_deref().and_then(|name| name.parse().ok());
+        match (dataset, settings.depth) {
+            (Some(Mnist | Cifar10 | Cifar100 | Svhn), Some(1001)) => Self::Paper,
             _ => Self::default(),
         }
     }

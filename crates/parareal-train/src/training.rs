@@ -22,13 +22,14 @@ pub(crate) struct Training<'a> {
     metrics: Metrics,
     events: Events,
     store: Store,
+    /// Of these, `run` is what the run had taken before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
     /// The last checkpoint: its step, and when it was saved.
     saved: (usize, Instant),
-    /// When this process began, and what the run had taken before.
-    begun: (Instant, f64),
+    /// When this process began.
+    begun: Instant,
     /// Why the details of the last evaluation are not saved, where they are not.
     unsaved: Option<String>,
 }
@@ -58,7 +59,8 @@ impl<'a> Training<'a> {
             }
         };
         let events = Events::create(output, position.step)?;
-        let (saved, begun) = ((position.step, Instant::now()), (Instant::now(), times.run));
+        let begun = Instant::now();
+        let saved = (position.step, begun);
         Ok(Self {
             run,
             executor,
@@ -231,20 +233,18 @@ impl<'a> Training<'a> {
 
     /// What the run has taken, whatever number of processes were at it.
     fn seconds(&self) -> f64 {
-        let (begun, before) = self.begun;
-        before + begun.elapsed().as_secs_f64()
+        self.times.run + self.begun.elapsed().as_secs_f64()
     }
 
     /// Saves a checkpoint, unless there is one of this step.
     fn save(&mut self) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             self.position.metrics_bytes = self.metrics.sync()?;
-            self.times.run = self.seconds();
             let state = State {
                 weights: self.executor.named_tensors()?,
                 optimizer: self.executor.optimizer_state()?,
                 average: self.executor.average()?,
-                times: self.times.clone(),
+                times: self.times.until(self.seconds()),
             };
             self.store.save(self.position, state)?;
             self.saved = (self.position.step, Instant::now());

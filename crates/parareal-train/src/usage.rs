@@ -55,6 +55,11 @@ impl Times {
         if self.steps > 0.0 { self.images / (self.images + self.steps) } else { 0.0 }
     }
 
+    /// These, for a run that has taken so long in all.
+    pub(crate) fn until(&self, run: f64) -> Self {
+        Self { run, ..self.clone() }
+    }
+
     pub(crate) fn usage(&self) -> Vec<Usage> {
         let share = |time: f64| if self.steps > 0.0 { time / self.steps } else { 0.0 };
         self.subnetworks
