@@ -36,9 +36,11 @@ def checkpoint_folder(run, which):
 
 
 def read_weights(folder, manifest):
+    """The weights that are judged: their moving average where there is one."""
+    kinds = {entry["holds"] for entry in manifest["files"]}
     tensors = {}
     for entry in manifest["files"]:
-        if entry["holds"] == "weights":
+        if entry["holds"] == ("average" if "average" in kinds else "weights"):
             content = (folder / entry["name"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == entry["sha256"], f"{entry['name']} is damaged"
             tensors.update(load(content))

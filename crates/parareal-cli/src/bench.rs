@@ -36,9 +36,9 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
         write_timeline(path, &row.clock.measured, &title)?;
     }
     if flags.json {
-        result(&serde_json::to_string(&benched).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;
     } else {
-        result(&as_text(&benched, flags));
+        result(&as_text(&benched, flags))?;
     }
     Ok(Ending::Done)
 }
@@ -59,7 +59,10 @@ fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
              device for each subnetwork and overlap, and measured here\n{}",
             table(&steps(benched))
         ),
-        format!("The workers of this machine, predicted and on the clock\n{}", table(&clock(benched))),
+        format!(
+            "The workers of this machine, predicted and on the clock\n{}",
+            table(&clock(benched))
+        ),
         format!(
             "Table 3, {} epochs of {} images\n{}",
             flags.epochs,

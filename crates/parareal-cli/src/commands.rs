@@ -1,14 +1,14 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use std::fs;
-
 use parareal_train::{
     Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
 };
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
 use crate::failure::Failure;
-use crate::output::{amount, count, duration, note, percent, result, table};
+use crate::output::{
+    amount, check_free, count, duration, note, percent, result, table, write_whole,
+};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
 
@@ -17,7 +17,7 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
     let resumed = output.clone().filter(|_| arguments.resume);
     let settings = arguments.settings().or(file);
-    let stop = interrupt::watch();
+    let stop = interrupt::watch("behind this step");
     let run = match resumed {
         Some(folder) => Run::resume(&folder, settings)?,
         None => Run::prepare(Config::resolve(settings)?, output)?,
@@ -30,7 +30,7 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let outcome = outcome?;
     conclude(&outcome);
     if json {
-        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"))?;
     }
     Ok(if outcome.interrupted { Ending::Interrupted } else { Ending::Done })
 }
@@ -41,7 +41,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let evaluation = evaluate(&run, which, arguments.settings())?;
     evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     if json {
-        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;
     } else {
         result(&format!(
             "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 {}",
@@ -52,7 +52,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
             evaluation.wrong,
             evaluation.images,
             percent(evaluation.test_top5_error),
-        ));
+        ))?;
     }
     Ok(Ending::Done)
 }
@@ -62,14 +62,14 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let predictions = arguments.images.iter().map(|path| predictor.predict(path));
     let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
-        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"))?;
         return Ok(Ending::Done);
     }
     for Prediction { path, answers } in predictions {
         let answers = answers
             .iter()
             .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
-        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")));
+        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")))?;
     }
     Ok(Ending::Done)
 }
@@ -78,7 +78,7 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
     let exported = parareal_train::export(&arguments.run, which, &arguments.output)?;
     if arguments.json {
-        result(&serde_json::to_string(&exported).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {
         note(&format!(
             "{}: {} of step {}, {}B",
@@ -93,11 +93,8 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
 
 pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
     let Report { runs, output, overwrite } = arguments;
-    if output.exists() && !overwrite {
-        return Err(Failure::Exists { path: output.clone() });
-    }
-    let page = parareal_report::render(runs)?;
-    fs::write(output, page).map_err(|source| Failure::Write { path: output.clone(), source })?;
+    check_free(output, *overwrite)?;
+    write_whole(output, &parareal_report::render(runs)?)?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
 }
@@ -116,13 +113,13 @@ pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
         if let Some(step) = &step {
             value["predicted"] = step.as_json();
         }
-        result(&value.to_string());
+        result(&value.to_string())?;
     } else {
         let mut text = show::as_text(&network, &summary);
         if let Some(step) = &step {
             text = format!("{text}\n\n{}", step.as_text());
         }
-        result(&text);
+        result(&text)?;
     }
     Ok(Ending::Done)
 }
@@ -197,6 +194,13 @@ fn conclude(outcome: &Outcome) {
         }
         note(&table(&rows));
     }
+    if outcome.out_of_patience {
+        note("ended by --patience: the last epochs were no better than the best before them");
+    }
+    note(&format!(
+        "waiting for images: {} of the steps' time",
+        percent(outcome.waiting_for_images)
+    ));
     outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
 }

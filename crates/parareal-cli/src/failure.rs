@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use parareal::ode::OdeError;
 use parareal_data::DataError;
+use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
 use parareal_train::TrainError;
 use thiserror::Error;
@@ -14,7 +16,16 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Train(#[from] TrainError),
     #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Ode(#[from] OdeError),
+    /// Flags that do not go together.
+    #[error("{0}")]
+    Flag(String),
+    #[error("cannot draw: {0}")]
+    Draw(String),
     #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
     Exists { path: PathBuf },
     #[error("cannot write {path}: {source}", path = path.display())]
@@ -33,9 +44,11 @@ impl Failure {
     pub(crate) fn is_bad_input(&self) -> bool {
         match self {
             Self::Train(error) => error.is_bad_input(),
+            Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
-            Self::Exists { .. } => true,
-            Self::Write { .. } => false,
+            Self::Ode(error) => error.is_bad_input(),
+            Self::Exists { .. } | Self::Flag(_) => true,
+            Self::Write { .. } | Self::Draw(_) => false,
         }
     }
 }

@@ -6,7 +6,9 @@ mod bench;
 mod commands;
 mod data;
 mod failure;
+mod fetch;
 mod interrupt;
+mod ode;
 mod output;
 mod plan;
 mod progress;
@@ -65,13 +67,14 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export(arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
+        Command::Ode(arguments) => ode::run(arguments),
         Command::Plan(arguments) => commands::plan(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {error}"));
+            output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

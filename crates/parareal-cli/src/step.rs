@@ -42,7 +42,11 @@ impl Plan {
         }
         if !(0.0..=1.0).contains(&self.coarse_weight_share) {
             let expected = "a share from 0 to 1 is expected";
-            return Err(TrainError::setting("coarse-weight-share", self.coarse_weight_share, expected));
+            return Err(TrainError::setting(
+                "coarse-weight-share",
+                self.coarse_weight_share,
+                expected,
+            ));
         }
         if let Some(gigabytes) = self.memory_gb {
             positive("memory-gb", gigabytes)?;

@@ -18,6 +18,7 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         "--nesterov",
         "--label-smoothing", "0.1",
         "--clip-norm", "1.5",
+        "--ema-decay", "0.5",
     ];
     // Without its one epoch.
     let at = TINY.iter().position(|&word| word == "--epochs").unwrap();
@@ -42,6 +43,11 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
             let [a, b] = [a, b].map(|step| step[key].as_f64().unwrap());
             assert!((a - b).abs() < 1e-3 * b.abs(), "{key}: {a} {b}");
         }
+    }
+    let [a, b] = ["a", "b"].map(|name| metrics(&folder.join(name), "epoch"));
+    for (a, b) in a.iter().zip(&b) {
+        let [a, b] = [a, b].map(|epoch| epoch["test_loss"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-3 * b.abs(), "{a} {b}");
     }
     let config = fs::read_to_string(folder.join("a/config.toml")).unwrap();
     for line in ["nesterov = true", "schedule = \"cosine\"", "warmup-epochs = 0.5"] {

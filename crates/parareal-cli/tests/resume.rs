@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Twelve steps in three epochs, a checkpoint behind each step.
 #[rustfmt::skip]
-const RUN: [&str; 21] = [
+const RUN: [&str; 23] = [
     "train",
     "--depth", "11",
     "--subnetworks", "3",
@@ -26,11 +26,12 @@ const RUN: [&str; 21] = [
     "--milestones", "2",
     "--checkpoint-every", "1",
     "--keep-checkpoints", "2",
+    "--ema-decay", "0.9",
 ];
 
 /// All that a run leaves behind, times and rates aside: its metrics, and the files of its
-/// checkpoints but for the manifests.
-fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+/// checkpoints but for the manifests and their checksums.
+fn remains(run: &Path) -> Remains {
     let mut lines = Vec::new();
     for event in ["step", "epoch"] {
         for mut line in metrics(run, event) {
@@ -46,7 +47,7 @@ fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
         let path = run.join("checkpoints").join(&checkpoint);
         for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name != "manifest.json" {
+            if !name.starts_with("manifest.") {
                 let bytes = fs::read(path.join(&name)).unwrap();
                 files.insert(format!("{checkpoint}/{name}"), bytes);
             }
@@ -55,14 +56,27 @@ fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     (lines, files)
 }
 
+type Remains = (Vec<Value>, BTreeMap<String, Vec<u8>>);
+
+/// Names what differs, and does not print all bytes of it.
+#[track_caller]
+fn assert_same(found: &Remains, expected: &Remains) {
+    assert_eq!(found.0, expected.0);
+    let names = |remains: &Remains| remains.1.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected));
+    for (name, bytes) in &expected.1 {
+        assert!(&found.1[name] == bytes, "{name} has other bytes");
+    }
+}
+
 /// The run without an interruption.
-fn whole(folder: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+fn whole(folder: &Path) -> Remains {
     let output = parareal(folder, &[&RUN[..], &["--output", "whole"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let remains = remains(&folder.join("whole"));
     assert_eq!(remains.0.len(), 15);
-    // Weights and optimizer of three subnetworks, in two or three checkpoints.
-    assert!([12, 18].contains(&remains.1.len()));
+    // Weights, their average and the optimizer of three subnetworks, in two or three checkpoints.
+    assert!([18, 27].contains(&remains.1.len()));
     remains
 }
 
@@ -98,7 +112,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
         let ended = child.wait().unwrap();
         if ended.success() {
             // It was faster: from the beginning.
-            assert_eq!(remains(&run), expected);
+            assert_same(&remains(&run), &expected);
             fs::remove_dir_all(&run).unwrap();
             ends += 1;
         } else {
@@ -114,9 +128,31 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
         false => parareal(folder, &[&RUN[..], &["--output", "run"]].concat()),
     };
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert_eq!(remains(&run), expected);
+    assert_same(&remains(&run), &expected);
     assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
     eprintln!("killed {kills} times; {} runs came to their end, all with the same bytes", ends + 1);
+}
+
+#[test]
+fn a_run_at_its_end_tells_the_same_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    whole(folder);
+    let run = folder.join("run");
+    fs::rename(folder.join("whole"), &run).unwrap();
+    let end = || metrics(&run, "end").pop().unwrap();
+    let before = end();
+    let shares = before["subnetworks"].as_array().unwrap();
+    assert_eq!(shares.len(), 3);
+    let output = resume(folder);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let after = end();
+    assert_eq!(after["subnetworks"], before["subnetworks"]);
+    // The last evaluation may come twice.
+    assert!(after["seconds"].as_f64() > Some(0.8 * before["seconds"].as_f64().unwrap()));
+    let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
+    assert_eq!(fewer.status.code(), Some(2));
+    assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
 }
 
 #[test]
@@ -134,11 +170,17 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         bytes[at] ^= 1;
         bytes
     };
+    let manifest = fs::read_to_string(last.join("manifest.json")).unwrap();
+    let altered = manifest.replacen("\"epoch_steps\": 4", "\"epoch_steps\": 3", 1);
+    assert_ne!(altered, manifest);
+    let altered = altered.into_bytes();
     for (file, damage) in [
         (&shard, bytes[..bytes.len() / 2].to_vec()),
         (&shard, flipped(bytes.len() - 1)),
         (&shard, flipped(0)),
         (&last.join("manifest.json"), b"{".to_vec()),
+        // Still a manifest, of a position that it was not saved at.
+        (&last.join("manifest.json"), altered),
     ] {
         fs::write(file, damage).unwrap();
         let output = resume(folder);

@@ -17,7 +17,8 @@ pub enum DataError {
 
     /// A data set kept in files was asked for without saying where the files lie.
     #[error(
-        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}"
+        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}{}",
+        fetch_advice(*dataset)
     )]
     NoDataDir {
         /// The data set asked for.
@@ -26,6 +27,24 @@ pub enum DataError {
         files: &'static str,
         /// Where its canonical files come from.
         origin: &'static str,
+    },
+
+    /// A folder does not hold images by classes.
+    #[error("{path}: {message}", path = OneLine(path))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// A file that is no image, or not one that can be read.
+    #[error("{path}: it cannot be read as a PNG or JPEG image: {message}", path = OneLine(path))]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
 
     /// No data set has this name.
@@ -200,19 +219,31 @@ pub enum FileFault {
     Escape,
 }
 
-/// A path shown without control characters, so that a message stays on one line.
-pub(crate) struct OneLine<'a>(pub(crate) &'a Path);
+/// A text in which control characters are written as escapes, so that a message stays on one line:
+/// names of files and what they hold may have some.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// A path shown as [`one_line`].
+pub struct OneLine<'a>(pub &'a Path);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string_lossy().chars() {
-            if character.is_control() {
-                write!(formatter, "{}", character.escape_default())?;
-            } else {
-                write!(formatter, "{character}")?;
-            }
-        }
-        Ok(())
+        formatter.write_str(&one_line(&self.0.to_string_lossy()))
+    }
+}
+
+/// How to get the files where they are published.
+fn fetch_advice(dataset: DatasetName) -> String {
+    match dataset {
+        DatasetName::Folder => String::new(),
+        _ => format!("; `parareal data fetch {dataset} --data-dir DIR` gets them"),
     }
 }
 
@@ -240,8 +271,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = DataError::UnknownDataset { name: "cats".into() };
-        let text =
-            "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn";
+        let text = "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn, folder";
         assert_eq!(error.to_string(), text);
     }
 }

@@ -23,8 +23,20 @@ pub(crate) struct Source {
     pub(crate) training_images: usize,
     /// Number of test images of the canonical files.
     pub(crate) test_images: usize,
-    /// Names of canonical files, with the MD5 sums that are published for them.
-    pub(crate) published: &'static [(&'static str, &'static str)],
+    /// The canonical files that are published.
+    pub(crate) published: &'static [Published],
+    /// Addresses of folders that they lie in, to be tried in this order; each ends in `/`.
+    pub(crate) addresses: &'static [&'static str],
+}
+
+/// A canonical file as it is published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) name: &'static str,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// Its MD5 sum in hexadecimal digits.
+    pub(crate) md5: &'static str,
 }
 
 /// The images of the files of a [`Source`], all of them.
@@ -109,8 +121,8 @@ impl Stored {
                 }
                 let (train, test) = held_out::split(train);
                 notes.push(format!(
-                    "{} has no test file here: {} of the {all} training images, every tenth in a \
-                     random order that is always the same, are held out as test images",
+                    "{} has no test images here: {} of the {all} training images, every tenth of \
+                     each class in a random order that is always the same, are held out for that",
                     source.name,
                     test.len(),
                 ));
@@ -162,6 +174,7 @@ mod tests {
         training_images: 20,
         test_images: 2,
         published: &[],
+        addresses: &[],
     };
 
     /// So many images of one pixel.

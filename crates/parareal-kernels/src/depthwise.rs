@@ -49,22 +49,45 @@ impl Depthwise {
     ) -> Vec<f32> {
         let [rows, columns] = self.output();
         let weight = by_place(weight, self.channels);
-        let add = add.map_or_else(|| vec![0.0; self.batch * rows * columns * self.channels], <[f32]>::to_vec);
-        let steps = [self.steps_forward(self.height, rows), self.steps_forward(self.width, columns)];
-        self.gather(level, &Gather { from: input, from_size: [self.height, self.width], weight: &weight, steps }, add)
+        let add = add.map_or_else(
+            || vec![0.0; self.batch * rows * columns * self.channels],
+            <[f32]>::to_vec,
+        );
+        let steps =
+            [self.steps_forward(self.height, rows), self.steps_forward(self.width, columns)];
+        self.gather(
+            level,
+            &Gather { from: input, from_size: [self.height, self.width], weight: &weight, steps },
+            add,
+        )
     }
 
     /// The gradient of the input from that of the output.
-    pub(crate) fn input_gradient(&self, level: SimdLevel, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
+    pub(crate) fn input_gradient(
+        &self,
+        level: SimdLevel,
+        gradient: &[f32],
+        weight: &[f32],
+    ) -> Vec<f32> {
         let [rows, columns] = self.output();
         let weight = by_place(weight, self.channels);
         let to = vec![0.0; self.batch * self.height * self.width * self.channels];
-        let steps = [self.steps_backward(self.height, rows), self.steps_backward(self.width, columns)];
-        self.gather(level, &Gather { from: gradient, from_size: [rows, columns], weight: &weight, steps }, to)
+        let steps =
+            [self.steps_backward(self.height, rows), self.steps_backward(self.width, columns)];
+        self.gather(
+            level,
+            &Gather { from: gradient, from_size: [rows, columns], weight: &weight, steps },
+            to,
+        )
     }
 
     /// The gradient of the kernel, `[channels, 1, 3, 3]`.
-    pub(crate) fn weight_gradient(&self, level: SimdLevel, input: &[f32], gradient: &[f32]) -> Vec<f32> {
+    pub(crate) fn weight_gradient(
+        &self,
+        level: SimdLevel,
+        input: &[f32],
+        gradient: &[f32],
+    ) -> Vec<f32> {
         let parts = each_part(self.batch, |part| {
             level.run(WeightGradient { depthwise: *self, input, gradient, part })
         });
@@ -230,7 +253,8 @@ impl WithSimd for WeightGradient<'_> {
                     for column in 0..columns {
                         let along = &gradient[(row * columns + column) * channels + first..];
                         for (place, sums) in sums.iter_mut().enumerate() {
-                            let from = [row * stride + place / KERNEL, column * stride + place % KERNEL];
+                            let from =
+                                [row * stride + place / KERNEL, column * stride + place % KERNEL];
                             let [y, x] = from.map(|at| at.wrapping_sub(PADDING));
                             if y < height && x < width {
                                 let seen = &input[(y * width + x) * channels + first..];

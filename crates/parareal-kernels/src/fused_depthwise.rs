@@ -87,7 +87,9 @@ impl Backward<Flex, 3> for DepthwiseBackward {
         }
         if let Some(weight) = weight {
             match defer::is_deferring() && weight.parents.is_empty() {
-                true => defer::defer(weight.id, move || Some(state.weight_gradient(level, &gradient))),
+                true => {
+                    defer::defer(weight.id, move || Some(state.weight_gradient(level, &gradient)))
+                }
                 false => {
                     grads.register::<Flex>(weight.id, state.weight_gradient(level, &gradient));
                 }

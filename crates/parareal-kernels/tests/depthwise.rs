@@ -6,8 +6,7 @@ mod common;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::{EPSILON, Source, relative_difference};
 use parareal_kernels::{
-    Center, Layer, Normalization, Root, Stepping, conv2d, defer_weights, depthwise_conv2d,
-    residual,
+    Center, Layer, Normalization, Root, Stepping, conv2d, defer_weights, depthwise_conv2d, residual,
 };
 
 fn leaf<const D: usize>(data: &TensorData, dtype: DType) -> Tensor<D> {
@@ -40,7 +39,9 @@ fn depthwise_convolutions_are_burns() {
             let along = Tensor::from_data(along.clone(), (&Device::flex().autodiff(), dtype));
             let gradients = (output.clone() * along).sum().backward();
             let mut found = vec![output.into_data()];
-            found.extend([input, weight].map(|leaf: Tensor<4>| leaf.grad(&gradients).unwrap().into_data()));
+            found.extend(
+                [input, weight].map(|leaf: Tensor<4>| leaf.grad(&gradients).unwrap().into_data()),
+            );
             found.extend(skip.grad(&gradients).map(Tensor::into_data));
             found
         };

@@ -4,8 +4,9 @@
 mod common;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use common::{assert_executors_agree, executors, init};
-use parareal::net::Cuts;
+use common::{assert_all_close, assert_close, assert_executors_agree, executors, init};
+use parareal::exec::{Executor, Update};
+use parareal::net::{Cuts, NamedTensor};
 use parareal_models::resnet::{CoarseKind, ResNet};
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
@@ -57,4 +58,67 @@ fn uneven_cuts_and_jumps_over_two_halvings_agree() {
     let net = ResNet::new(20).unwrap().with_width(2);
     check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
     check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
+}
+
+/// `a + (1 - decay) (θ - a)`, value by value.
+fn follow(average: &mut [NamedTensor], now: &[NamedTensor], decay: f64) {
+    for (average, now) in average.iter_mut().zip(now) {
+        let pairs = average.data.iter::<f64>().zip(now.data.iter::<f64>());
+        let values: Vec<f64> = pairs.map(|(a, now)| decay * a + (1.0 - decay) * now).collect();
+        average.data = TensorData::new(values, average.data.shape().clone());
+    }
+}
+
+#[test]
+fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
+    let net = ResNet::new(20).unwrap().with_width(2);
+    let cuts = net.default_cuts(3).unwrap();
+    let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
+    let mut averages = Vec::new();
+    for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
+        assert!(executor.average().unwrap().is_empty());
+        let mut expected = Vec::new();
+        for step in 0..4 {
+            let (images, labels) = batch(step, 3, DType::F64);
+            let update = Update { average_decay: Some(0.6), ..Update::plain(0.1) };
+            executor.train_step_with(images, labels, update).unwrap();
+            let now = executor.named_tensors().unwrap();
+            match step {
+                0 => expected = now,
+                _ => follow(&mut expected, &now, 0.6),
+            }
+        }
+        let found = executor.average().unwrap();
+        assert!(found.iter().any(|tensor| tensor.name.ends_with("running_var")));
+        assert_all_close(&found, &expected, 1e-12, "average");
+
+        // The network with these weights answers the same.
+        let (images, _) = batch(9, 3, DType::F64);
+        let judged = executor.infer(images.clone()).unwrap().into_data();
+        let average: std::collections::HashMap<_, _> =
+            found.iter().map(|tensor| (tensor.name.clone(), tensor.data.clone())).collect();
+        let own = executor.named_tensors().unwrap();
+        executor.load(average.clone()).unwrap();
+        assert!(executor.average().unwrap().is_empty());
+        assert_close(
+            &executor.infer(images.clone()).unwrap().into_data(),
+            &judged,
+            1e-12,
+            "as weights",
+        );
+        let own = own.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+        executor.load(own).unwrap();
+        assert_ne!(executor.infer(images.clone()).unwrap().into_data(), judged);
+        executor.load_average(average).unwrap();
+        assert_eq!(executor.infer(images).unwrap().into_data(), judged);
+        let again = executor.average().unwrap();
+        assert_all_close(&again, &found, 0.0, "carried over");
+        averages.push(found);
+
+        // Half an average is none.
+        let half = [("preprocessing.weight".to_string(), again[0].data.clone())].into();
+        executor.load_average(half).unwrap_err();
+        assert_eq!(executor.average().unwrap().len(), again.len());
+    }
+    assert_all_close(&averages[0], &averages[1], 1e-10, "threads and sequential");
 }

@@ -1,6 +1,6 @@
 //! The complete configuration of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
@@ -43,6 +43,11 @@ pub struct Config {
     pub loss: CrossEntropy,
     /// The largest norm of the gradient of all parameters together.
     pub clip_norm: Option<f64>,
+    /// The decay of the moving average of the weights that is judged, where there is to be one; in
+    /// the first steps it is smaller ([`Self::ema_decay_of`]).
+    pub ema_decay: Option<f64>,
+    /// The run whose weights are the initial ones.
+    pub init_from: Option<PathBuf>,
     /// Seed of the initial weights and of the order of the images.
     pub seed: u64,
     /// How a step is run.
@@ -87,11 +92,14 @@ impl Config {
     pub fn resolve(settings: Settings) -> Result<Self, TrainError> {
         let recipe = match &settings.recipe {
             Some(name) => name.parse()?,
-            None => Recipe::default(),
+            None => Recipe::of(&settings),
         };
         let mut network = NetworkConfig::resolve(&settings, recipe)?;
         let s = settings.clone().or(recipe.settings(settings.epochs));
         let dataset = given(s.dataset).parse()?;
+        // A run is looked at from other folders than the one that it was started in.
+        let absolute =
+            |path: Option<PathBuf>| path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let executor: ExecutorKind = given(s.executor).parse()?;
         let devices = given(s.device)
             .iter()
@@ -126,7 +134,7 @@ impl Config {
         let config = Self {
             dataset,
             load: LoadOptions {
-                data_dir: s.data_dir,
+                data_dir: absolute(s.data_dir),
                 limit_train: s.limit_train,
                 limit_test: s.limit_test,
             },
@@ -149,6 +157,8 @@ impl Config {
             },
             loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
             clip_norm: s.clip_norm,
+            ema_decay: s.ema_decay,
+            init_from: absolute(s.init_from),
             seed: given(s.seed),
             executor,
             devices,
@@ -211,6 +221,14 @@ impl Config {
         })
     }
 
+    /// The decay of the moving average in a step (from 1): smaller where few steps are behind it,
+    /// so that the initial weights do not stay in it, as TensorFlow's `num_updates` has it.
+    #[must_use]
+    pub fn ema_decay_of(&self, step: usize) -> Option<f64> {
+        let step = step as f64;
+        self.ema_decay.map(|decay| decay.min((1.0 + step) / (10.0 + step)))
+    }
+
     /// The images, and those of the training images that are set aside to choose by.
     pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), TrainError> {
         let mut dataset = Dataset::load(self.dataset, &self.load)?;
@@ -266,6 +284,8 @@ impl Config {
             warmup_epochs: Some(self.learning_rate.warmup_epochs),
             label_smoothing: Some(self.loss.label_smoothing),
             clip_norm: self.clip_norm,
+            ema_decay: self.ema_decay,
+            init_from: self.init_from.clone(),
             seed: Some(self.seed),
             executor: Some(self.executor.to_string()),
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
@@ -295,6 +315,20 @@ mod tests {
             let given = Settings { recipe: Some(recipe.into()), ..Settings::default() };
             let settings = Config::resolve(given).unwrap().settings();
             assert_eq!(Config::resolve(settings.clone()).unwrap().settings(), settings);
+        }
+    }
+
+    #[test]
+    fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
+        let resolve = |dataset: &str, depth| {
+            let dataset = Some(dataset.to_string());
+            Config::resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
+        };
+        let paper = resolve("cifar10", Some(1001));
+        assert_eq!((paper.epochs, paper.batch_size), (200, 128));
+        assert_eq!((paper.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
+        for (dataset, depth) in [("cifar10", Some(20)), ("cifar10", None), ("shapes", Some(1001))] {
+            assert_eq!(resolve(dataset, depth).epochs, 6);
         }
     }
 
@@ -329,11 +363,18 @@ mod tests {
             (Settings { device: Some(vec![]), ..none() }, "device"),
             (Settings { device: Some(vec!["gpu".into()]), ..none() }, "device"),
             (Settings { seed: Some(u64::MAX), ..none() }, "seed"),
+            (Settings { epochs: Some(usize::MAX), ..none() }, "epochs"),
+            (Settings { batch_size: Some(usize::MAX), ..none() }, "batch-size"),
+            (Settings { patience: Some(usize::MAX), ..none() }, "patience"),
+            (Settings { milestones: Some(vec![1, usize::MAX]), ..none() }, "milestones"),
+            (Settings { recompute: Some(usize::MAX), ..none() }, "recompute"),
+            (Settings { keep_checkpoints: Some(usize::MAX), ..none() }, "keep-checkpoints"),
             (Settings { nesterov: Some(true), momentum: Some(0.0), ..none() }, "nesterov"),
             (Settings { schedule: Some("linear".into()), ..none() }, "schedule"),
             (Settings { warmup_epochs: Some(6.0), ..none() }, "warmup-epochs"),
             (Settings { label_smoothing: Some(1.0), ..none() }, "label-smoothing"),
             (Settings { clip_norm: Some(0.0), ..none() }, "clip-norm"),
+            (Settings { ema_decay: Some(1.0), ..none() }, "ema-decay"),
             (Settings { patience: Some(0), ..none() }, "patience"),
             (Settings { validation: Some(0.9), ..none() }, "validation"),
             (Settings { keep_checkpoints: Some(0), ..none() }, "keep-checkpoints"),

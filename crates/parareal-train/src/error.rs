@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parareal::exec::ExecError;
 use parareal::net::NetError;
 use parareal::plan::PlanError;
-use parareal_data::DataError;
+use parareal_data::{DataError, OneLine, one_line};
 use parareal_models::resnet::{Missing, ResNetError};
 use thiserror::Error;
 
@@ -24,7 +24,7 @@ pub enum TrainError {
         expected: String,
     },
     /// A key of a configuration file that means nothing.
-    #[error("{path}: unknown key `{key}`; the nearest known one is `{nearest}`", path = path.display())]
+    #[error("{path}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum TrainError {
         nearest: &'static str,
     },
     /// A configuration file that cannot be understood.
-    #[error("{path}: {message}", path = path.display())]
+    #[error("{path}: {message}", path = OneLine(path))]
     ConfigFile {
         /// The file.
         path: PathBuf,
@@ -52,13 +52,13 @@ pub enum TrainError {
         present: String,
     },
     /// An output folder that holds something.
-    #[error("{path} is not an empty folder: name a new one with --output", path = path.display())]
+    #[error("{path} is not an empty folder: name a new one with --output", path = OneLine(path))]
     OutputExists {
         /// The folder.
         path: PathBuf,
     },
     /// A folder that holds no run.
-    #[error("{path} holds no run: {message}", path = path.display())]
+    #[error("{path} holds no run: {message}", path = OneLine(path))]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum TrainError {
         message: String,
     },
     /// A run that another process works on.
-    #[error("another process trains in {path}: wait for it, or end it", path = path.display())]
+    #[error("another process trains in {path}: wait for it, or end it", path = OneLine(path))]
     Busy {
         /// The folder.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum TrainError {
     #[error(
         "the images of {dataset} are not those that the run in {path} was trained on: give the \
          same with --data-dir, or start a new run",
-        path = path.display()
+        path = OneLine(path)
     )]
     OtherImages {
         /// The folder of the run.
@@ -84,7 +84,7 @@ pub enum TrainError {
         dataset: String,
     },
     /// Saved weights that are damaged or of another network.
-    #[error("{path}: {message}", path = path.display())]
+    #[error("{path}: {message}", path = OneLine(path))]
     Weights {
         /// The file or folder.
         path: PathBuf,
@@ -92,21 +92,13 @@ pub enum TrainError {
         message: String,
     },
     /// A file that would be overwritten.
-    #[error("{path} exists: name a new file", path = path.display())]
+    #[error("{path} exists: name a new file", path = OneLine(path))]
     FileExists {
         /// The file.
         path: PathBuf,
     },
-    /// A file that holds no image.
-    #[error("{path} cannot be read as a PNG or JPEG image: {message}", path = path.display())]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// A picture that cannot be written.
-    #[error("cannot write {path}: {message}", path = path.display())]
+    #[error("cannot write {path}: {message}", path = OneLine(path))]
     Picture {
         /// The file.
         path: PathBuf,
@@ -153,7 +145,7 @@ pub enum TrainError {
     #[error(transparent)]
     Executor(#[from] ExecError),
     /// A file could not be read or written.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
         /// What was tried: "read", "write", "create".
         action: &'static str,
@@ -176,12 +168,9 @@ impl TrainError {
     }
 
     /// A setting with a value that it cannot have.
-    pub fn setting(
-        name: &'static str,
-        found: impl ToString,
-        expected: impl Into<String>,
-    ) -> Self {
-        Self::Setting { name, found: found.to_string(), expected: expected.into() }
+    pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
+        let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
+        Self::Setting { name, found, expected }
     }
 
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -190,6 +179,7 @@ impl TrainError {
     }
 
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
-        Self::Weights { path: path.to_path_buf(), message: message.into() }
+        // Parsers quote what they do not know as it is.
+        Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
     }
 }

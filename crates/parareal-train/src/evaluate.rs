@@ -5,6 +5,7 @@ use std::path::Path;
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
+use crate::ahead::ahead;
 use crate::details::Details;
 use crate::executor::AnyExecutor;
 use crate::scores::{Judgement, Scores, tensors};
@@ -46,22 +47,19 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     let own = changes == Settings::default();
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
     let saved = checkpoint::open(run, which)?;
+    let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;
     let Some(test) = &dataset.test else {
         let expected = "there are no test images to judge by: set it to at least 1";
         return Err(TrainError::setting("limit-test", "0", expected));
     };
-    let mut executor = config.trained(run, &saved.weights, test.channels(), test.classes())?;
-    let mut judged = Judgement::default();
-    let mut details = Details::new(test.classes());
-    answer(&mut executor, test, &dataset.normalization, &|| false, |scores, labels| {
-        judged.add(scores, labels);
-        details.add(scores, labels);
-    })?;
+    let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
+    let judged = judge(&mut executor, test, &dataset.normalization, &|| false)?;
+    let (judged, details) = judged.expect("nothing told it to stop");
     let tally = judged.first;
     let mut evaluation = Evaluation {
-        epoch: saved.position.epoch,
-        step: saved.position.step,
+        epoch: position.epoch,
+        step: position.step,
         test_loss: tally.loss(),
         test_error: tally.error(),
         test_top5_error: judged.top5_error(),
@@ -69,23 +67,27 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         images: tally.images,
         notes: Vec::new(),
     };
-    if own && let Err(error) = details.save(run, &evaluation, &dataset) {
+    if own && let Err(error) = details.save(run, position, tally.error(), &dataset) {
         evaluation.notes.push(format!("the details are not saved: {error}"));
     }
     Ok(evaluation)
 }
 
-/// Judges all images of a set; `None` where it was told to stop.
+/// Judges all images of a set, with what else there is to say of them; `None` where it was told to
+/// stop.
 pub(crate) fn judge(
     executor: &mut AnyExecutor,
     set: &ImageSet,
     normalization: &Normalization,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<Judgement>, TrainError> {
-    let mut judged = Judgement::default();
-    let see = |scores: &Scores, labels: &[u8]| judged.add(scores, labels);
+) -> Result<Option<(Judgement, Details)>, TrainError> {
+    let (mut judged, mut details) = (Judgement::default(), Details::new(set.classes()));
+    let see = |scores: &Scores, labels: &[u8]| {
+        judged.add(scores, labels);
+        details.add(scores, labels);
+    };
     let complete = answer(executor, set, normalization, stop, see)?;
-    Ok(complete.then_some(judged))
+    Ok(complete.then_some((judged, details)))
 }
 
 /// Shows the scores of all images of a set, batch by batch; false where it was told to stop.
@@ -96,12 +98,14 @@ fn answer(
     stop: &dyn Fn() -> bool,
     mut see: impl FnMut(&Scores, &[u8]),
 ) -> Result<bool, TrainError> {
-    for batch in Batches::evaluation(set, normalization, BATCH)? {
-        if stop() {
-            return Ok(false);
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(tensors);
+    ahead(batches, |batches| {
+        for (images, _, labels) in batches {
+            if stop() {
+                return Ok(false);
+            }
+            see(&Scores::read(executor.infer(images)?), &labels);
         }
-        let (images, _, labels) = tensors(batch);
-        see(&Scores::read(executor.infer(images)?), &labels);
-    }
-    Ok(true)
+        Ok(true)
+    })?
 }

@@ -1,17 +1,18 @@
 //! The weights of a run as one file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Saved, shard, write_synced};
-use crate::{TrainError, Which};
+use crate::checkpoint::{self, shard};
+use crate::folder::replace;
+use crate::{TrainError, Which, folder};
 
 /// What was written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
     /// The file.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
     /// The step behind which the weights were saved, from 1.
     pub step: usize,
@@ -21,8 +22,8 @@ pub struct Exported {
     pub bytes: usize,
 }
 
-/// Writes all parameters and running statistics of a checkpoint into a new safetensors file, under
-/// the names that they have in the whole network and in PyTorch's layouts.
+/// Writes all parameters and running statistics of a checkpoint, or their moving average where it
+/// has one, into a new safetensors file, under the names that they have in the whole network and in PyTorch's layouts.
 ///
 /// # Errors
 /// [`TrainError`] where there is no such checkpoint, it is damaged, or the file exists or cannot be
@@ -31,19 +32,13 @@ pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, Train
     if output.exists() {
         return Err(TrainError::FileExists { path: output.to_path_buf() });
     }
-    let Saved { position, weights, .. } = checkpoint::open(run, which)?;
+    let saved = checkpoint::open(run, which)?;
+    let step = saved.position.step;
+    let weights = saved.judged();
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
     let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
-    let mut partial = output.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = write_synced(&partial, &bytes)
-        .and_then(|()| fs::rename(&partial, output).map_err(TrainError::file("create", output)));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written?;
-    let (path, step) = (output.to_path_buf(), position.step);
+    replace(output, &bytes)?;
+    let path = output.to_path_buf();
     Ok(Exported { path, step, tensors: names.len(), bytes: bytes.len() })
 }

@@ -7,6 +7,7 @@
 //! writes them as one file, [`plan`] and [`suggest`] predict a step, a [`Bench`] measures one, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
+mod ahead;
 mod bench;
 mod check;
 mod checkpoint;
@@ -18,6 +19,9 @@ mod evaluate;
 mod executor;
 mod export;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
+mod initial;
 mod metrics;
 mod network;
 mod picture;
@@ -46,7 +50,9 @@ pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{PAPER_HOURS, PAPER_ROWS, Passes, Summary};
 pub use picture::{chrome_trace, svg, write_timeline};
-pub use plan::{Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest};
+pub use plan::{
+    Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
+};
 pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::{Observer, Outcome, Run};

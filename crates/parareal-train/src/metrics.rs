@@ -69,7 +69,7 @@ impl EpochRecord {
 enum Line<'a> {
     Step(&'a StepRecord),
     Epoch(&'a EpochRecord),
-    End { seconds: f64, subnetworks: &'a [Usage] },
+    End { seconds: f64, waiting_for_images: f64, subnetworks: &'a [Usage] },
 }
 
 /// The file, which is complete up to the last line at any time.
@@ -142,8 +142,13 @@ impl Metrics {
     }
 
     /// The last line of a run that came to its end.
-    pub(crate) fn end(&mut self, seconds: f64, subnetworks: &[Usage]) -> Result<(), TrainError> {
-        self.write(&Line::End { seconds, subnetworks })
+    pub(crate) fn end(
+        &mut self,
+        seconds: f64,
+        waiting_for_images: f64,
+        subnetworks: &[Usage],
+    ) -> Result<(), TrainError> {
+        self.write(&Line::End { seconds, waiting_for_images, subnetworks })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

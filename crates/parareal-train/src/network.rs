@@ -95,7 +95,12 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
-    pub fn balance(&mut self, costs: &ResNetCosts, held: &Held, link: Link) -> Result<(), TrainError> {
+    pub fn balance(
+        &mut self,
+        costs: &ResNetCosts,
+        held: &Held,
+        link: Link,
+    ) -> Result<(), TrainError> {
         self.cuts = balance(costs, held, link, true)?.cuts;
         Ok(())
     }
@@ -168,7 +173,8 @@ impl NetworkConfig {
 fn parse_cuts(text: &str) -> Result<Vec<usize>, TrainError> {
     let numbers = text.split(',').map(|number| number.trim().parse());
     numbers.collect::<Result<_, _>>().map_err(|_| {
-        let expected = "expected even, balanced, or the units before each cut in rising order, say 3,6";
+        let expected =
+            "expected even, balanced, or the units before each cut in rising order, say 3,6";
         TrainError::setting("cuts", format!("`{text}`"), expected)
     })
 }

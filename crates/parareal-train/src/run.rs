@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord, Saved};
 use crate::folder::Lock;
+use crate::initial::Initial;
 use crate::training::Training;
 use crate::usage::Usage;
 use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, TrainError, folder};
@@ -32,6 +33,8 @@ pub struct Run {
     pub(crate) images: ImageRecord,
     /// Where it goes on from.
     saved: Option<Saved>,
+    /// The weights that it starts from, where these are another run's.
+    pub(crate) initial: Option<Initial>,
     notes: Vec<String>,
     /// Of the notes, those about checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
@@ -43,6 +46,7 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The folder of the run.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub output: PathBuf,
     /// Complete epochs.
     pub epochs: usize,
@@ -56,14 +60,18 @@ pub struct Outcome {
     pub test_loss: Option<f64>,
     /// The test error behind the last complete epoch.
     pub test_error: Option<f64>,
-    /// The time of training, evaluations included.
+    /// The time of training, evaluations included, whatever number of processes were at it.
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
     pub seconds_per_epoch: Option<f64>,
-    /// Checkpoints that could not be used when it went on, and why.
+    /// Checkpoints that could not be used when it went on, and why; details that are not saved.
     pub notes: Vec<String>,
+    /// The share of the training's time in which the images of the next step were not ready.
+    pub waiting_for_images: f64,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
+    /// Whether the run ended because it had no patience left.
+    pub out_of_patience: bool,
     /// Whether the run was told to stop before its end.
     #[serde(skip)]
     pub interrupted: bool,
@@ -83,10 +91,13 @@ impl Run {
         let (dataset, validation) = config.load_images()?;
         let train = &dataset.train;
         let summary = config.network.summary(train.channels(), train.classes())?;
+        let initial = Initial::of(&config, train)?;
         let output = folder::create(output, &config)?;
         let lock = Lock::take(&output)?;
         let images = ImageRecord::of(&dataset);
-        let (saved, notes, skipped) = (None, dataset.notes.clone(), Vec::new());
+        let mut notes = dataset.notes.clone();
+        notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+        let (saved, skipped) = (None, Vec::new());
         Ok(Self {
             config,
             dataset,
@@ -95,6 +106,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,
@@ -123,12 +135,23 @@ impl Run {
             let path = output.to_path_buf();
             return Err(TrainError::OtherImages { path, dataset: config.dataset.to_string() });
         }
+        if let Some(saved) = &saved
+            && saved.position.epoch > config.epochs
+        {
+            let done = saved.position.epoch;
+            let expected =
+                format!("the run is in epoch {done} already: at least {done} is expected");
+            return Err(TrainError::setting("epochs", config.epochs, expected));
+        }
         let mut notes = dataset.notes.clone();
         let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
+        let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
+            initial = Initial::of(&config, train)?;
+            notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
             folder::write_config(output, &config)?;
@@ -142,6 +165,7 @@ impl Run {
             output,
             images,
             saved,
+            initial,
             notes,
             skipped,
             _lock: lock,

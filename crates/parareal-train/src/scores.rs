@@ -20,6 +20,11 @@ impl Tally {
         self.loss += mean_loss * images as f64;
     }
 
+    /// Whether images can come to this.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.wrong <= self.images && self.images <= u32::MAX as usize && self.loss.is_finite()
+    }
+
     pub(crate) fn loss(&self) -> f64 {
         self.loss / self.images.max(1) as f64
     }
@@ -48,8 +53,11 @@ impl Judgement {
     }
 }
 
+/// Images, their classes, and these once more as numbers.
+pub(crate) type Tensors = (Tensor<4>, Tensor<1, Int>, Vec<u8>);
+
 /// Images and labels as tensors on the CPU; executors take them from there.
-pub(crate) fn tensors(batch: Batch) -> (Tensor<4>, Tensor<1, Int>, Vec<u8>) {
+pub(crate) fn tensors(batch: Batch) -> Tensors {
     let device = Device::flex();
     let Batch { images, labels, shape } = batch;
     let count = labels.len();

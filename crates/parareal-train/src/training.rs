@@ -2,16 +2,15 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
 use parareal::exec::{ExecError, Update};
-use parareal::net::{Init, PararealNetwork};
 use parareal_data::{Augmentation, Batches, Dataset};
 
-use crate::checkpoint::{Best, Position, Saved, Store};
+use crate::ahead::ahead;
+use crate::checkpoint::{Best, Position, Saved, State, Store};
 use crate::evaluate::judge;
 use crate::executor::AnyExecutor;
 use crate::metrics::Metrics;
-use crate::scores::{Scores, tensors};
+use crate::scores::{Scores, Tensors, tensors};
 use crate::tensorboard::Events;
 use crate::usage::Times;
 use crate::{EpochRecord, Observer, Outcome, Run, StepRecord, TrainError};
@@ -23,18 +22,23 @@ pub(crate) struct Training<'a> {
     metrics: Metrics,
     events: Events,
     store: Store,
+    /// Of these, `run` is what the run had taken before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
     /// The last checkpoint: its step, and when it was saved.
     saved: (usize, Instant),
+    /// When this process began.
+    begun: Instant,
+    /// Why the details of the last evaluation are not saved, where they are not.
+    unsaved: Option<String>,
 }
 
 impl<'a> Training<'a> {
     pub(crate) fn new(run: &'a Run, saved: Option<Saved>) -> Result<Self, TrainError> {
         let Run { config, dataset: Dataset { train, .. }, output, images, .. } = run;
-        let (net, cuts) = config.network_for(train.channels(), train.classes());
-        let network = PararealNetwork::build(&net, cuts, &Init::new(config.seed, &Device::flex()))?;
+        let initial = run.initial.as_ref();
+        let network = config.initial_network(train.channels(), train.classes(), initial)?;
         let names = network.subnetworks().iter().map(|subnetwork| {
             subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
         });
@@ -42,20 +46,34 @@ impl<'a> Training<'a> {
         let keep = config.keep_checkpoints;
         let store = Store::new(output, settings, images.clone(), names, keep);
         let mut executor = config.executor(network)?;
-        let (metrics, epochs, position) = match saved {
-            None => (Metrics::create(output)?, Vec::new(), Position::default()),
-            Some(Saved { position, weights, optimizer, .. }) => {
+        let (metrics, epochs, position, times) = match saved {
+            None => (Metrics::create(output)?, Vec::new(), Position::default(), Times::default()),
+            Some(Saved { position, times, weights, optimizer, average, .. }) => {
                 executor.load(weights).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
                 executor.load_optimizer_state(optimizer)?;
+                executor.load_average(average)?;
                 let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
-                (metrics, epochs, position)
+                (metrics, epochs, position, times)
             }
         };
         let events = Events::create(output, position.step)?;
-        let (times, saved) = (Times::default(), (position.step, Instant::now()));
-        Ok(Self { run, executor, metrics, events, store, times, epochs, position, saved })
+        let begun = Instant::now();
+        let saved = (position.step, begun);
+        Ok(Self {
+            run,
+            executor,
+            metrics,
+            events,
+            store,
+            times,
+            epochs,
+            position,
+            saved,
+            begun,
+            unsaved: None,
+        })
     }
 
     /// Trains to the end, or until `stop` says so.
@@ -64,11 +82,11 @@ impl<'a> Training<'a> {
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
-        let begun = Instant::now();
         let interrupted = !self.epochs(observer, stop)?;
-        let seconds = begun.elapsed().as_secs_f64();
+        self.store.tidy()?;
+        let seconds = self.seconds();
         if !interrupted {
-            self.metrics.end(seconds, &self.times.usage())?;
+            self.metrics.end(seconds, self.times.waiting_for_images(), &self.times.usage())?;
         }
         Ok(self.outcome(seconds, interrupted))
     }
@@ -109,7 +127,7 @@ impl<'a> Training<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<EpochRecord>, TrainError> {
         let Run { dataset, validation, .. } = self.run;
-        let mut judged = [None; 2];
+        let mut judged = [None, None];
         for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
             if let Some(set) = set {
                 *judged = judge(&mut self.executor, set, &dataset.normalization, stop)?;
@@ -118,7 +136,12 @@ impl<'a> Training<'a> {
                 }
             }
         }
-        let [test, validation] = judged;
+        if let [Some((test, details)), _] = &judged {
+            // The run does without them.
+            let saved = details.save(&self.run.output, self.position, test.first.error(), dataset);
+            self.unsaved = saved.err().map(|error| format!("details are not saved: {error}"));
+        }
+        let [test, validation] = judged.map(|judged| judged.map(|(judged, _)| judged));
         let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
         Ok(Some(EpochRecord {
             epoch,
@@ -145,7 +168,6 @@ impl<'a> Training<'a> {
             let Position { step, .. } = self.position;
             self.position = Position { step, epoch, ..Position::default() };
         }
-        let steps_per_epoch = self.run.steps_per_epoch();
         let (begun, before) = (Instant::now(), self.position.epoch_seconds);
         let mut batches = Batches::training(
             &dataset.train,
@@ -156,54 +178,75 @@ impl<'a> Training<'a> {
             epoch,
         )?;
         batches.skip_batches(self.position.epoch_steps);
-        for batch in batches {
-            let step = self.position.step + 1;
-            let done = self.position.epoch_steps;
-            let learning_rate = config.learning_rate.of_step(epoch, done, steps_per_epoch);
-            let update = Update { learning_rate, clip_norm: config.clip_norm };
-            let (images, targets, labels) = tensors(batch);
-            let report = self.executor.train_step_with(images, targets, update);
-            let report = report.map_err(|error| match error {
-                ExecError::LossNotFinite { loss } => {
-                    TrainError::Diverged { step, learning_rate, loss }
+        ahead(batches.map(tensors), |mut batches| {
+            while let Some(batch) = batches.next() {
+                self.times.wait(batches.waited);
+                self.step(epoch, batch, observer)?;
+                self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
+                if stop() {
+                    return Ok(false);
                 }
-                error => error.into(),
-            })?;
-            let wrong = Scores::read(report.output).wrong(&labels);
-            self.position.step = step;
-            self.position.epoch_steps += 1;
-            self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
-            self.position.epoch_tally.add(labels.len(), wrong, report.loss);
-            self.times.add(report.duration, &report.subnetworks);
-            let record = StepRecord {
-                epoch,
-                step,
-                loss: report.loss,
-                error: wrong as f64 / labels.len() as f64,
-                learning_rate,
-                gradient_norm: report.gradient_norm,
-                images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
-            };
-            self.metrics.step(&record)?;
-            self.events.step(&record)?;
-            observer.on_step(&record);
-            if stop() {
-                return Ok(false);
+                let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
+                if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
+                    self.save()?;
+                }
             }
-            let (saved_step, saved_at) = self.saved;
-            if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
-                self.save()?;
-            }
-        }
-        Ok(true)
+            Ok(true)
+        })?
+    }
+
+    fn step(
+        &mut self,
+        epoch: usize,
+        (images, targets, labels): Tensors,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let config = &self.run.config;
+        let (step, done) = (self.position.step + 1, self.position.epoch_steps);
+        let learning_rate = config.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());
+        let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
+        let update = Update { learning_rate, clip_norm, average_decay };
+        let report = self.executor.train_step_with(images, targets, update);
+        let report = report.map_err(|error| match error {
+            ExecError::LossNotFinite { loss } => TrainError::Diverged { step, learning_rate, loss },
+            error => error.into(),
+        })?;
+        let wrong = Scores::read(report.output).wrong(&labels);
+        self.position.step = step;
+        self.position.epoch_steps += 1;
+        self.position.epoch_tally.add(labels.len(), wrong, report.loss);
+        self.times.add(report.duration, &report.subnetworks);
+        let record = StepRecord {
+            epoch,
+            step,
+            loss: report.loss,
+            error: wrong as f64 / labels.len() as f64,
+            learning_rate,
+            gradient_norm: report.gradient_norm,
+            images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
+        };
+        self.metrics.step(&record)?;
+        self.events.step(&record)?;
+        observer.on_step(&record);
+        Ok(())
+    }
+
+    /// What the run has taken, whatever number of processes were at it.
+    fn seconds(&self) -> f64 {
+        self.times.run + self.begun.elapsed().as_secs_f64()
     }
 
     /// Saves a checkpoint, unless there is one of this step.
     fn save(&mut self) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             self.position.metrics_bytes = self.metrics.sync()?;
-            let weights = self.executor.named_tensors()?;
-            self.store.save(self.position, weights, self.executor.optimizer_state()?)?;
+            let state = State {
+                weights: self.executor.named_tensors()?,
+                optimizer: self.executor.optimizer_state()?,
+                average: self.executor.average()?,
+                times: self.times.until(self.seconds()),
+            };
+            self.store.save(self.position, state)?;
             self.saved = (self.position.step, Instant::now());
         }
         Ok(())
@@ -229,6 +272,7 @@ impl<'a> Training<'a> {
     }
 
     fn outcome(self, seconds: f64, interrupted: bool) -> Outcome {
+        let out_of_patience = self.is_out_of_patience();
         let last = self.epochs.last();
         Outcome {
             output: self.run.output.clone(),
@@ -240,8 +284,10 @@ impl<'a> Training<'a> {
             test_error: last.and_then(|epoch| epoch.test_error),
             seconds,
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
-            notes: self.run.skipped.clone(),
+            notes: self.run.skipped.iter().chain(&self.unsaved).cloned().collect(),
+            waiting_for_images: self.times.waiting_for_images(),
             subnetworks: self.times.usage(),
+            out_of_patience,
             interrupted,
         }
     }

@@ -98,8 +98,7 @@ impl Timeline {
 
     /// From when to when a device does nothing, until the last one is done.
     pub fn waiting(&self, device: usize) -> Vec<[f64; 2]> {
-        let mut work: Vec<_> =
-            self.work_of(device).map(|span| [span.begin, span.end]).collect();
+        let mut work: Vec<_> = self.work_of(device).map(|span| [span.begin, span.end]).collect();
         work.sort_by(|a, b| a[0].total_cmp(&b[0]));
         let (mut gaps, mut reached) = (Vec::new(), 0.0);
         for [begin, end] in work {

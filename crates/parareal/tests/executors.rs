@@ -216,7 +216,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         let norm = squares.sum::<f64>().sqrt();
         let before = threads.named_tensors().unwrap();
         // The first step of momentum is the gradient itself.
-        let update = Update { learning_rate: 1.0, clip_norm: Some(norm / 4.0) };
+        let update = Update { clip_norm: Some(norm / 4.0), ..Update::plain(1.0) };
         for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
             let (input, labels) = (input.clone(), labels.clone());
             let report = executor.train_step_with(input, labels, update).unwrap();
@@ -233,7 +233,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         assert!((step / (norm / 4.0) - 1.0).abs() < 1e-5, "{step} {norm}");
 
         // A short one stays as it is.
-        let update = Update { learning_rate: 0.1, clip_norm: Some(1e6) };
+        let update = Update { clip_norm: Some(1e6), ..Update::plain(0.1) };
         let (input, labels) = (input.clone(), labels.clone());
         threads.train_step_with(input.clone(), labels.clone(), update).unwrap();
         sequential.train_step(input, labels, 0.1).unwrap();

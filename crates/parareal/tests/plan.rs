@@ -105,7 +105,10 @@ fn without_a_chain_devices_gain_their_number() {
 
 #[test]
 fn with_all_cost_in_the_chain_nothing_is_gained() {
-    let costs = Costs { coarse: vec![part(2.0, 3.0, 0.0); 12], ..Costs::uniform(12, part(0.0, 0.0, 0.0), Part::default()) };
+    let costs = Costs {
+        coarse: vec![part(2.0, 3.0, 0.0); 12],
+        ..Costs::uniform(12, part(0.0, 0.0, 0.0), Part::default())
+    };
     for (devices, held) in [(2, 2), (4, 1), (4, 3)] {
         let cuts = Cuts::even(12, devices * held).unwrap();
         let alone = makespan(&Setting::new(&costs, &cuts, 1).unwrap());
@@ -149,14 +152,22 @@ fn three_devices_by_hand() {
     // Who decides: y_2, F_1, F_2 and h, ρ_2, then device 2 to its end.
     let kinds: Vec<_> =
         prediction.critical.iter().map(|span| (span.device, span.activity)).collect();
-    use Activity::{
-        ChainBackward, ChainForward, ChainWeights, FineBackward, FineForward, Head,
-    };
-    assert_eq!(kinds, [
-        (1, FineForward), (1, FineForward), (1, ChainForward), (2, ChainForward), (2, Head),
-        (2, ChainBackward), (1, ChainBackward), (1, ChainWeights), (1, FineBackward),
-        (1, FineBackward),
-    ]);
+    use Activity::{ChainBackward, ChainForward, ChainWeights, FineBackward, FineForward, Head};
+    assert_eq!(
+        kinds,
+        [
+            (1, FineForward),
+            (1, FineForward),
+            (1, ChainForward),
+            (2, ChainForward),
+            (2, Head),
+            (2, ChainBackward),
+            (1, ChainBackward),
+            (1, ChainWeights),
+            (1, FineBackward),
+            (1, FineBackward),
+        ]
+    );
     assert_eq!(prediction.critical_time(Activity::is_coarse), 1.0 + 1.0 + 2.0 + 2.0 + 3.0);
 
     // Without waiting weights ρ_2 is there at 17 and ρ_1 at 22: device 2 is done at 35.
@@ -193,7 +204,8 @@ fn links_delay_the_chain_and_nothing_else() {
 
 #[test]
 fn replicas_average_their_gradients_while_others_are_computed() {
-    let mut costs = Costs::uniform(4, Part { weights: 8.0, ..part(1.0, 1.0, 1.0) }, part(0.0, 0.0, 0.0));
+    let mut costs =
+        Costs::uniform(4, Part { weights: 8.0, ..part(1.0, 1.0, 1.0) }, part(0.0, 0.0, 0.0));
     costs.units.iter_mut().for_each(|unit| unit.update = 0.5);
     let mut setting = cut(&costs, &[], 1);
     setting.segment_units = 1;
@@ -242,7 +254,13 @@ fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
 
 /// All ways to cut, one after the other.
 fn all_cuts(units: usize, subnetworks: usize) -> Vec<Vec<usize>> {
-    fn extend(from: usize, units: usize, left: usize, cuts: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
+    fn extend(
+        from: usize,
+        units: usize,
+        left: usize,
+        cuts: &mut Vec<usize>,
+        all: &mut Vec<Vec<usize>>,
+    ) {
         if left == 0 {
             return all.push(cuts.clone());
         }
@@ -282,7 +300,8 @@ fn balanced_cuts_are_the_best_of_all() {
 fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
     for seed in 0..20 {
         let costs = Costs::random(30, seed);
-        let held = [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]][seed as usize % 4].clone();
+        let held =
+            [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]][seed as usize % 4].clone();
         let link = Link { latency: 0.05, bandwidth: 20.0 };
         let balanced = balance(&costs, &held, link, true).unwrap();
         let even = Cuts::even(30, held.iter().sum()).unwrap();
@@ -302,10 +321,7 @@ fn what_cannot_be_planned_is_refused() {
     assert!(matches!(Setting::new(&costs, &cuts, 4), Err(PlanError::Spread { .. })));
     assert!(matches!(Setting::new(&costs, &cuts, 0), Err(PlanError::Spread { .. })));
     let other = Cuts::even(5, 3).unwrap();
-    assert_eq!(
-        Setting::new(&costs, &other, 1),
-        Err(PlanError::Units { costs: 6, cuts: 5 })
-    );
+    assert_eq!(Setting::new(&costs, &other, 1), Err(PlanError::Units { costs: 6, cuts: 5 }));
     let mut setting = Setting::new(&costs, &cuts, 3).unwrap();
     setting.subnetworks[1].preprocessing.forward = f64::NAN;
     assert!(matches!(setting.predict(), Err(PlanError::Cost(_))));

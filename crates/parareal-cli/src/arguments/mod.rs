@@ -2,6 +2,7 @@
 
 mod bench;
 mod data;
+mod ode;
 mod plan;
 mod runs;
 mod train;
@@ -12,7 +13,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 pub(crate) use bench::Bench;
-pub(crate) use data::{Data, ImageFiles};
+pub(crate) use data::{Data, Fetch, ImageFiles};
+pub(crate) use ode::Ode;
 pub(crate) use plan::Plan;
 pub(crate) use runs::{Eval, Export, Predict, Report};
 pub(crate) use train::{Network, Train};
@@ -38,9 +40,11 @@ pub(crate) enum Command {
     Export(Export),
     /// Put one run or several beside each other in a page to look at
     Report(Report),
-    /// Check or show the images of a data set
+    /// Fetch, check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
+    /// Solve a differential equation by parareal, the algorithm behind the networks
+    Ode(Ode),
     /// Show how a network would be cut, what bridges its interfaces, its parameters, and what a step
     /// would take on devices that one has or has not
     Plan(Plan),

@@ -6,20 +6,23 @@ use std::str::FromStr;
 use clap::Args;
 use parareal_train::Settings;
 
-/// Flags of `train`.
+/// Flags of `train`; of one that is given twice the last counts.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Train {
     /// Take settings from a file; it has the names of these flags as keys, flags override it
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
-    /// Where settings left open come from: quick or paper [default: quick]
+    /// Where settings left open come from: quick or paper [default: paper for the paper's data sets
+    /// at depth 1001, otherwise quick]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
-    /// Images to learn: shapes (built in), mnist, cifar10, cifar100 or svhn
+    /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
     /// [default: shapes]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Folder in which each data set has a folder of its name; shapes needs none
+    /// Folder in which each data set has a folder of its name; shapes needs none. With --dataset
+    /// folder it has a folder of PNG and JPEG files for each class, or train and test with these
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Take the first K training images [default: all]
@@ -32,7 +35,8 @@ pub(crate) struct Train {
     /// by the test images [default: 0]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     validation: Option<f64>,
-    /// Crop and mirror training images at random where that is usual: CIFAR's [default: true]
+    /// Crop and mirror training images at random where that is usual: CIFAR's and your own
+    /// [default: true]
     #[arg(long, value_name = "true|false")]
     augment: Option<bool>,
     #[command(flatten)]
@@ -69,6 +73,15 @@ pub(crate) struct Train {
     /// Scale a gradient with a larger norm down to this one [default: never]
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
+    /// Judge by a moving average of the weights, of which a step leaves the share D as it is, say
+    /// 0.999, and less of it in the first steps: at most (1 + t) / (10 + t) in step t. eval, predict,
+    /// export and --init-from take the average as well [default: none]
+    #[arg(long, value_name = "D", help_heading = "Training", allow_negative_numbers = true)]
+    ema_decay: Option<f64>,
+    /// Start from the last weights of another run of the same depth, serial or cut; interfaces that
+    /// it does not have start anew
+    #[arg(long, value_name = "RUN", help_heading = "Training")]
+    init_from: Option<PathBuf>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
     /// 90 % of the epochs; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
@@ -195,6 +208,8 @@ impl Train {
             warmup_epochs: self.warmup_epochs,
             label_smoothing: self.label_smoothing,
             clip_norm: self.clip_norm,
+            ema_decay: self.ema_decay,
+            init_from: self.init_from,
             patience: self.patience,
             seed: self.seed,
             executor: self.executor,

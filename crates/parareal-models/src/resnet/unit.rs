@@ -63,8 +63,7 @@ impl ResidualUnit {
     /// blueprint separable convolutions (Haase and Amthor, 2020), normalization and ReLU stay in
     /// front of it.
     pub fn depthwise(from: usize, to: usize, stride: usize, init: &Init) -> Self {
-        let depthwise =
-            |name, stride| Some(DepthwiseConv2d::new(to, stride, &init.scope(name)));
+        let depthwise = |name, stride| Some(DepthwiseConv2d::new(to, stride, &init.scope(name)));
         Self {
             norm1: BatchNorm::new(from, &init.scope("norm1")),
             conv1: Conv2d::new(from, to, 1, 1, &init.scope("conv1")),

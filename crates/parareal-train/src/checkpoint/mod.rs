@@ -6,21 +6,28 @@ pub(crate) mod shard;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
+use parareal_data::in_hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::folder::{replace, write_synced};
+use crate::usage::Times;
 use crate::{Settings, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
 pub(crate) use manifest::{ImageRecord, Position};
 pub use read::Which;
-pub(crate) use read::{Saved, newest, open};
+pub(crate) use read::{Saved, newest, open, read_with};
 
 const MANIFEST: &str = "manifest.json";
+/// The manifest's SHA-256, as `sha256sum --check` reads it.
+const MANIFEST_SUM: &str = "manifest.sha256";
+const MANIFEST_SUM_LEN: u64 = 64 + 2 + MANIFEST.len() as u64 + 1;
 const BEST: &str = "best.json";
 
 /// The folder `checkpoints` of a run, and what belongs where in it.
@@ -42,6 +49,16 @@ pub(crate) struct Best {
     pub(crate) error: f64,
 }
 
+/// What an executor holds that a checkpoint keeps.
+pub(crate) struct State {
+    pub(crate) weights: Vec<NamedTensor>,
+    pub(crate) optimizer: Vec<NamedTensor>,
+    /// The moving average of the weights; nothing where there is none.
+    pub(crate) average: Vec<NamedTensor>,
+    /// What the run has taken so far.
+    pub(crate) times: Times,
+}
+
 impl Store {
     pub(crate) fn new(
         run: &Path,
@@ -54,60 +71,57 @@ impl Store {
     }
 
     /// Saves a run behind a step: written beside, synced, and valid by one renaming.
-    pub(crate) fn save(
-        &self,
-        position: Position,
-        weights: Vec<NamedTensor>,
-        optimizer: Vec<NamedTensor>,
-    ) -> Result<(), TrainError> {
+    pub(crate) fn save(&self, position: Position, state: State) -> Result<(), TrainError> {
         let name = format!("step-{:08}", position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
-        let written = self.write(&partial, position, weights, optimizer);
+        let written = self.write(&partial, position, state);
         let placed = written.and_then(|()| self.place(&partial, &target));
         if placed.is_err() {
             // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
             let _ = fs::remove_dir_all(&partial);
         }
         placed?;
-        self.remove_old()
+        self.tidy()
     }
 
-    fn write(
-        &self,
-        partial: &Path,
-        position: Position,
-        weights: Vec<NamedTensor>,
-        optimizer: Vec<NamedTensor>,
-    ) -> Result<(), TrainError> {
+    fn write(&self, partial: &Path, position: Position, state: State) -> Result<(), TrainError> {
         // An earlier attempt may have been killed.
         remove(partial)?;
         fs::create_dir_all(partial).map_err(TrainError::file("create", partial))?;
-        let mut optimizer_names = self.names_beside(&optimizer);
-        let tensors: HashMap<_, _> =
-            weights.into_iter().chain(optimizer).map(|tensor| (tensor.name, tensor.data)).collect();
+        let beside = self.names_beside(&state.optimizer);
+        let [weights, optimizer, average] =
+            [state.weights, state.optimizer, state.average].map(by_name);
         let mut files = Vec::new();
         for (index, names) in self.names.iter().enumerate() {
-            let beside = std::mem::take(&mut optimizer_names[index]);
-            for (holds, names) in [(Kind::Weights, names), (Kind::Optimizer, &beside)] {
+            let mut parts = vec![
+                (Kind::Weights, names, &weights),
+                (Kind::Optimizer, &beside[index], &optimizer),
+            ];
+            if !average.is_empty() {
+                parts.push((Kind::Average, names, &average));
+            }
+            for (holds, names, tensors) in parts {
                 let (subnetwork, tensors_in) = (index + 1, names.len());
                 let name = holds.file_name(subnetwork);
                 let path = partial.join(&name);
-                let bytes = shard::encode(names, &tensors)
+                let bytes = shard::encode(names, tensors)
                     .map_err(|error| TrainError::weights(&path, error))?;
                 write_synced(&path, &bytes)?;
-                let (sha256, bytes) = (hex(&Sha256::digest(&bytes)), bytes.len() as u64);
+                let (sha256, bytes) = (in_hexadecimal(&Sha256::digest(&bytes)), bytes.len() as u64);
                 files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
             }
         }
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             position,
+            times: state.times,
             configuration: self.configuration.clone(),
             images: self.images.clone(),
             files,
         };
         let text = serde_json::to_vec_pretty(&manifest).expect("numbers and names are JSON");
         write_synced(&partial.join(MANIFEST), &text)?;
+        write_synced(&partial.join(MANIFEST_SUM), sum_of(&text).as_bytes())?;
         sync_folder(partial)
     }
 
@@ -142,14 +156,14 @@ impl Store {
 
     /// Remembers that the checkpoint behind this step is the best so far.
     pub(crate) fn set_best(&self, best: Best) -> Result<(), TrainError> {
-        let (target, partial) = (self.folder.join(BEST), self.folder.join(format!(".{BEST}")));
         let text = serde_json::to_vec(&best).expect("numbers are JSON");
-        write_synced(&partial, &text)?;
-        fs::rename(&partial, &target).map_err(TrainError::file("create", &target))?;
+        replace(&self.folder.join(BEST), &text)?;
         sync_folder(&self.folder)
     }
 
-    fn remove_old(&self) -> Result<(), TrainError> {
+    /// Removes what is neither among the last checkpoints nor the best. A process that was killed
+    /// may not have come to that.
+    pub(crate) fn tidy(&self) -> Result<(), TrainError> {
         let mut steps = list(&self.folder)?;
         let best = self.best().map(|best| best.step);
         steps.truncate(steps.len().saturating_sub(self.keep));
@@ -158,6 +172,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
+    tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
 fn folder_of(run: &Path) -> PathBuf {
@@ -170,13 +188,21 @@ fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     if folder.is_dir() {
         for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
             let path = entry.map_err(TrainError::file("read", folder))?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let step = name.and_then(|name| name.strip_prefix("step-")?.parse().ok());
-            steps.extend(step.map(|step| (step, path)));
+            steps.extend(step_of(&path).map(|step| (step, path)));
         }
     }
     steps.sort();
     Ok(steps)
+}
+
+/// The step in the name of a checkpoint's folder.
+fn step_of(path: &Path) -> Option<usize> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// What [`MANIFEST_SUM`] says of a manifest.
+pub(crate) fn sum_of(manifest: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
 }
 
 /// Removes a folder that may not be there.
@@ -185,19 +211,6 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(TrainError::file("remove", folder)),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(TrainError::file("write", path))
 }
 
 /// Makes the names in a folder last, where the system can.

@@ -2,27 +2,44 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::TensorData;
+use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
-use super::{BEST, Best, MANIFEST, folder_of, hex, list, shard};
+use super::{
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, shard, step_of, sum_of,
+};
 use crate::TrainError;
+use crate::usage::Times;
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
+/// Longest file that says which checkpoint is the best.
+const LONGEST_BEST: u64 = 1 << 10;
 
 /// A checkpoint that was read.
 pub(crate) struct Saved {
     pub(crate) position: Position,
+    /// What the run had taken by then.
+    pub(crate) times: Times,
     pub(crate) images: ImageRecord,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
+    /// The moving average of the weights; nothing where there is none.
+    pub(crate) average: HashMap<String, TensorData>,
+}
+
+impl Saved {
+    /// The weights that are judged: the moving average where there is one.
+    pub(crate) fn judged(self) -> HashMap<String, TensorData> {
+        if self.average.is_empty() { self.weights } else { self.average }
+    }
 }
 
 /// Which checkpoint of a run.
@@ -108,12 +125,27 @@ pub(crate) fn newest(run: &Path) -> Result<(Option<Saved>, Vec<TrainError>), Tra
 
 /// The best checkpoint by name; `None` where nothing, or nothing sensible, says which it is.
 pub(super) fn best(folder: &Path) -> Option<Best> {
-    serde_json::from_slice(&fs::read(folder.join(BEST)).ok()?).ok()
+    serde_json::from_slice(&bounded(&folder.join(BEST), LONGEST_BEST).ok()?).ok()
 }
 
 fn read(folder: &Path) -> Result<Saved, TrainError> {
+    let saved = read_with(folder, &bounded)?;
+    match step_of(folder) {
+        Some(step) if step != saved.position.step => {
+            let message = format!("it is of step {}: it is damaged", saved.position.step);
+            Err(TrainError::weights(folder, message))
+        }
+        _ => Ok(saved),
+    }
+}
+
+/// What gives the bytes of a file, at most so many, and one more if there are more.
+pub(crate) type Load<'a> = &'a dyn Fn(&Path, u64) -> Result<Vec<u8>, TrainError>;
+
+/// Reads the files of a checkpoint.
+pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainError> {
     let path = folder.join(MANIFEST);
-    let text = bounded(&path, LONGEST_MANIFEST)?;
+    let text = load(&path, LONGEST_MANIFEST)?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
     if manifest.format_version != FORMAT_VERSION {
@@ -121,13 +153,23 @@ fn read(folder: &Path) -> Result<Saved, TrainError> {
         let message = format!("format {found} is not known, this program reads {FORMAT_VERSION}");
         return Err(TrainError::weights(&path, message));
     }
-    let (mut weights, mut optimizer) = (HashMap::new(), HashMap::new());
+    let path_of_sum = folder.join(MANIFEST_SUM);
+    if load(&path_of_sum, MANIFEST_SUM_LEN)? != sum_of(&text).as_bytes() {
+        let message = format!("it does not have the SHA-256 in {MANIFEST_SUM}: it is damaged");
+        return Err(TrainError::weights(&path, message));
+    }
+    if let Err(wrong) = manifest.check() {
+        return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
+    }
+    let (mut weights, mut optimizer, mut average) =
+        (HashMap::new(), HashMap::new(), HashMap::new());
     for entry in &manifest.files {
         let tensors = match entry.holds {
             Kind::Weights => &mut weights,
             Kind::Optimizer => &mut optimizer,
+            Kind::Average => &mut average,
         };
-        read_shard(folder, entry, tensors)?;
+        read_shard(folder, entry, load, tensors)?;
     }
     // What is remembered of a parameter is as large as the parameter, or a number.
     for (name, data) in &optimizer {
@@ -138,13 +180,21 @@ fn read(folder: &Path) -> Result<Saved, TrainError> {
             return Err(TrainError::weights(folder, message));
         }
     }
-    let Manifest { position, images, .. } = manifest;
-    Ok(Saved { position, images, weights, optimizer })
+    let fits = |(name, data): (&String, &TensorData)| {
+        average.get(name).is_some_and(|average: &TensorData| average.shape() == data.shape())
+    };
+    if !average.is_empty() && !weights.iter().all(fits) {
+        let message = "the moving average is not one of the weights: it is damaged";
+        return Err(TrainError::weights(folder, message));
+    }
+    let Manifest { position, times, images, .. } = manifest;
+    Ok(Saved { position, times, images, weights, optimizer, average })
 }
 
 fn read_shard(
     folder: &Path,
     entry: &Entry,
+    load: Load<'_>,
     tensors: &mut HashMap<String, TensorData>,
 ) -> Result<(), TrainError> {
     // A manifest names files of its own folder, whatever else it may say.
@@ -154,12 +204,12 @@ fn read_shard(
     }
     let path = folder.join(&entry.name);
     let wrong = |message: String| Err(TrainError::weights(&path, message + ": it is damaged"));
-    let bytes = bounded(&path, entry.bytes)?;
+    let bytes = load(&path, entry.bytes)?;
     if bytes.len() as u64 != entry.bytes {
         let (found, expected) = (bytes.len(), entry.bytes);
         return wrong(format!("it has {found} bytes, {expected} were written"));
     }
-    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+    if in_hexadecimal(&Sha256::digest(&bytes)) != entry.sha256 {
         return wrong("it does not have the SHA-256 that was written".into());
     }
     let before = tensors.len();
@@ -182,3 +232,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
 fn damaged(path: &Path, error: &impl ToString) -> TrainError {
     TrainError::weights(path, format!("it is missing or damaged: {}", error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -9,8 +9,8 @@ use parareal::timeline::Activity;
 pub use source::{CostSource, Costs, Machine};
 pub use suggest::{Suggestion, suggest};
 
-use crate::network::{Cutting, NetworkConfig};
 use crate::TrainError;
+use crate::network::{Cutting, NetworkConfig};
 
 /// More devices, or copies of all of them, are a mistake.
 const MOST: usize = 10_000;
@@ -121,7 +121,11 @@ pub fn plan(
     let PlanSettings { devices, link, replicas, schedule } = *settings;
     for (name, value) in [("device-count", devices.unwrap_or(1)), ("replicas", replicas)] {
         if !(1..=MOST).contains(&value) {
-            return Err(TrainError::setting(name, value, format!("from 1 to {MOST} can be planned")));
+            return Err(TrainError::setting(
+                name,
+                value,
+                format!("from 1 to {MOST} can be planned"),
+            ));
         }
     }
     // More devices than subnetworks have nothing to do.

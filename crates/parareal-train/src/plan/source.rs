@@ -141,9 +141,8 @@ impl Machine {
         let pools = (0..self.workers.max(1))
             .map(|worker| pool(&format!("parareal-bench-{worker}"), self.threads))
             .collect::<Result<Vec<_>, _>>()?;
-        let measure = || {
-            CostTable::measure(net, kinds, self.batch, &stopwatch, &device, &name, self.threads)
-        };
+        let measure =
+            || CostTable::measure(net, kinds, self.batch, &stopwatch, &device, &name, self.threads);
         let tables: Vec<CostTable> = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 pools.iter().map(|pool| scope.spawn(|| pool.install(measure))).collect();
@@ -180,9 +179,8 @@ impl Costs {
         match self {
             Self::Paper { .. } => vec![CoarseKind::Basic],
             Self::Table(table) => {
-                let known = |kind: &CoarseKind| {
-                    table.costs(&net.clone().with_coarse_kind(*kind)).is_ok()
-                };
+                let known =
+                    |kind: &CoarseKind| table.costs(&net.clone().with_coarse_kind(*kind)).is_ok();
                 all.into_iter().filter(known).collect()
             }
         }

@@ -15,6 +15,18 @@ pub struct Update {
     /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
     /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
     pub clip_norm: Option<f64>,
+    /// Lets an exponential moving average of all parameters and running statistics follow them,
+    /// `a ← d a + (1 - d) θ` with this `d` from 0 to 1. It starts where the first step that asks
+    /// for it ends, and [`Executor::infer`] goes by it.
+    pub average_decay: Option<f64>,
+}
+
+impl Update {
+    /// An update with this learning rate and nothing else.
+    #[must_use]
+    pub fn plain(learning_rate: f64) -> Self {
+        Self { learning_rate, clip_norm: None, average_decay: None }
+    }
 }
 
 /// What one training step came to.
@@ -74,7 +86,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         target: L::Target,
         learning_rate: f64,
     ) -> Result<StepReport<N::Output>, ExecError> {
-        self.train_step_with(input, target, Update { learning_rate, clip_norm: None })
+        self.train_step_with(input, target, Update::plain(learning_rate))
     }
 
     /// One training step with any kind of update.
@@ -99,7 +111,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError>;
 
-    /// The output in evaluation mode.
+    /// The output in evaluation mode, of the moving average where there is one.
     ///
     /// # Errors
     /// A worker's failure.
@@ -111,7 +123,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// A worker's failure.
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
 
-    /// Replaces every parameter and buffer; the state of the optimizers starts anew.
+    /// Replaces every parameter and buffer; the state of the optimizers starts anew, and so does a
+    /// moving average.
     ///
     /// # Errors
     /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
@@ -134,4 +147,19 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         &mut self,
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError>;
+
+    /// The moving average of every parameter and buffer, by name; nothing where no step asked for
+    /// one ([`Update::average_decay`]).
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+
+    /// Replaces the moving average by what [`Self::average`] gave, here or elsewhere; nothing ends
+    /// it. Where the parameters are loaded as well, they come first.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
+    /// failure.
+    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
 }

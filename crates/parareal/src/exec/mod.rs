@@ -31,6 +31,7 @@
 //! [`Sequential`] computes the same step as one graph on one device: it is the reference.
 //! [`Threads`] runs the program above on threads.
 
+mod average;
 mod clip;
 mod control;
 mod error;
@@ -41,6 +42,7 @@ mod optimizer;
 mod piece;
 mod sequential;
 mod threads;
+mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};
@@ -51,4 +53,4 @@ pub use loss::{CrossEntropy, Loss};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads, pool};
 
-pub(crate) use piece::Trained;
+pub(crate) use trained::Trained;

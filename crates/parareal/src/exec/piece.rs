@@ -1,138 +1,15 @@
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor, TensorData};
-use parareal_kernels::{Deferred, WeightGradients, defer_weights};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Gradients;
+use parareal_kernels::{Deferred, defer_weights};
 
-use super::{ExecError, Loss, SubnetworkTime, clip, optimizer};
-use crate::net::{
-    Activation, Coarsen, Map, NamedTensor, Subnetwork, SubnetworkOf, Value, named_gradients,
-};
+use super::trained::{Collector, Trained};
+use super::{Loss, SubnetworkTime, Update};
+use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
 use crate::timeline::Activity;
-
-const UPDATED: &str = "an update that panics ends its executor";
-
-/// A module, its optimizer, and the gradients on their way from one to the other.
-pub(crate) struct Trained<M> {
-    /// `None` only while it is updated, in place where nobody else holds its tensors.
-    module: Option<M>,
-    optimizer: ModuleOptimizer,
-    fresh: ModuleOptimizer,
-    pub(super) gradients: GradientsParams,
-}
-
-impl<M: Module> Trained<M> {
-    pub(crate) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
-        let fresh = optimizer.clone();
-        Self {
-            module: Some(module),
-            optimizer: fresh.clone(),
-            fresh,
-            gradients: GradientsParams::new(),
-        }
-    }
-
-    pub(crate) fn module(&self) -> &M {
-        self.module.as_ref().expect(UPDATED)
-    }
-
-    /// Another module in place of this one; the optimizer forgets.
-    pub(super) fn replace(&mut self, module: M) {
-        self.module = Some(module);
-        self.optimizer = self.fresh.clone();
-        self.gradients = GradientsParams::new();
-    }
-
-    /// Applies the gradients collected since the last update.
-    pub(crate) fn update(&mut self, learning_rate: f64) {
-        let gradients = std::mem::take(&mut self.gradients);
-        let module = self.module.take().expect(UPDATED);
-        self.module = Some(self.optimizer.step(learning_rate, module, gradients));
-    }
-
-    /// The square of the norm of the gradients collected since the last update.
-    pub(super) fn squared_norm(&self) -> f64 {
-        clip::squared_norm(self.module(), &self.gradients)
-    }
-
-    /// Multiplies these gradients.
-    pub(super) fn scale_gradients(&mut self, factor: f64) {
-        let Self { module, gradients, .. } = self;
-        clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
-    }
-
-    /// Moves the gradients of one part of the module out of what a backward pass left.
-    pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
-        let Self { module, gradients: into, .. } = self;
-        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
-    }
-
-    /// Takes in gradients that have waited, of one part of the module.
-    fn collect_late(
-        &mut self,
-        part: impl Fn(&M, &mut LateCollector),
-        mut from: WeightGradients,
-    ) {
-        let Self { module, gradients: into, .. } = self;
-        part(module.as_ref().expect(UPDATED), &mut LateCollector { from: &mut from, into });
-    }
-}
-
-impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
-where
-    Subnetwork<C, U, F, H>: Module,
-{
-    /// The gradients collected since the last update, by name, in place of an update.
-    pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
-        let gradients = std::mem::take(&mut self.gradients);
-        named_gradients(self.module(), &gradients)
-    }
-
-    /// What the optimizer remembers, by name.
-    pub(super) fn optimizer_state(&self) -> Result<Vec<NamedTensor>, ExecError> {
-        optimizer::read(&self.optimizer, self.module())
-    }
-
-    /// Lets the optimizer remember this and nothing else.
-    pub(super) fn load_optimizer_state(
-        &mut self,
-        tensors: &HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
-        Ok(())
-    }
-}
-
-/// Moves the gradients of the parameters that it visits.
-pub(crate) struct Collector<'a> {
-    from: &'a mut Gradients,
-    into: &'a mut GradientsParams,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad_remove(self.from) {
-            self.into.register(param.id, gradient);
-        }
-    }
-}
-
-/// As [`Collector`], of gradients that have waited.
-struct LateCollector<'a> {
-    from: &'a mut WeightGradients,
-    into: &'a mut GradientsParams,
-}
-
-impl ModuleVisitor for LateCollector<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.from.take(&param.val()) {
-            self.into.register(param.id, gradient);
-        }
-    }
-}
 
 /// What a piece did when.
 #[derive(Clone, Copy, Debug)]
@@ -395,9 +272,9 @@ impl<N: Coarsen> Piece<N> {
         self.trained.gradients = GradientsParams::new();
     }
 
-    pub(super) fn update(&mut self, learning_rate: f64) {
+    pub(super) fn update(&mut self, update: Update) {
         let begun = Instant::now();
-        self.trained.update(learning_rate);
+        self.trained.update(update);
         self.record(Activity::Update, begun);
     }
 }

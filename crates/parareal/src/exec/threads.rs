@@ -14,7 +14,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::control::{ThreadControl, thread_controls};
 use super::link::{ChannelLink, channel_link};
-use super::piece::{Piece, Record, Segments, Trained};
+use super::piece::{Piece, Record, Segments};
+use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
@@ -213,6 +214,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         }
     }
 
+    /// A part of all subnetworks, by names.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::Read { part })?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    /// Other values for a part, looked over before they are sent.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            for (name, shape) in &self.layout {
+                crate::net::find_tensor(&tensors, name, shape)?;
+            }
+        }
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        Ok(())
+    }
+
     /// Ends all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop();
@@ -316,31 +335,30 @@ where
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(|| Command::Read)?;
-        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+        self.read(Part::Weights)
     }
 
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        for (name, shape) in &self.layout {
-            crate::net::find_tensor(&tensors, name, shape)?;
-        }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Weights, tensors)
     }
 
     fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(|| Command::ReadOptimizer)?;
-        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+        self.read(Part::Optimizer)
     }
 
     fn load_optimizer_state(
         &mut self,
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError> {
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::WriteOptimizer { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Optimizer, tensors)
+    }
+
+    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        self.read(Part::Average)
+    }
+
+    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        self.write(Part::Average, tensors)
     }
 }
 

@@ -1,10 +1,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 
 use super::piece::{Piece, Record};
+use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
@@ -14,14 +14,10 @@ pub(super) enum Command<I, T> {
     Step { input: I, target: T, update: Option<Update> },
     /// The output in evaluation mode.
     Infer { input: I },
-    /// Every parameter and buffer.
-    Read,
-    /// New values for every parameter and buffer.
-    Write { tensors: Arc<HashMap<String, TensorData>> },
-    /// What the optimizers remember.
-    ReadOptimizer,
-    /// What the optimizers are to remember.
-    WriteOptimizer { tensors: Arc<HashMap<String, TensorData>> },
+    /// A part of each subnetwork, by names.
+    Read { part: Part },
+    /// Other values for this part; where they are all those of the network, they were looked over.
+    Write { part: Part, tensors: Arc<HashMap<String, TensorData>> },
 }
 
 /// What a worker did.
@@ -81,29 +77,17 @@ where
         match command {
             Command::Step { input, target, update } => self.step(input, target, update),
             Command::Infer { input } => self.infer(input),
-            Command::Read => {
-                let modules = self.pieces.iter().map(|piece| piece.trained.module());
-                let tensors = modules.flat_map(|module| module.named_tensors()).collect();
+            Command::Read { part } => {
+                let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
+                let tensors = tensors.collect::<Result<Vec<_>, _>>();
+                let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { tensors } => {
+            Command::Write { part, tensors } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let loaded = piece.trained.module().clone().load(&tensors);
-                    piece.trained.replace(loaded.expect("checked before it was sent"));
-                }
-                Ok(Reply::default())
-            }
-            Command::ReadOptimizer => {
-                let states = self.pieces.iter().map(|piece| piece.trained.optimizer_state());
-                let states = states.collect::<Result<Vec<_>, _>>();
-                let tensors = states.expect("a record that was just made can be read").concat();
-                Ok(Reply { tensors, ..Reply::default() })
-            }
-            Command::WriteOptimizer { tensors } => {
-                for piece in &mut self.pieces {
-                    let written = piece.trained.load_optimizer_state(&tensors);
-                    written.expect("the state of an optimizer is in order");
+                    let written = piece.trained.write(part, &tensors);
+                    written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())
             }
@@ -149,11 +133,11 @@ where
         reply.inputs = self.backward(rho)?;
 
         match update {
-            Some(Update { learning_rate, clip_norm }) => {
-                if let Some(limit) = clip_norm {
+            Some(update) => {
+                if let Some(limit) = update.clip_norm {
                     reply.gradient_norm = Some(self.clip(limit)?);
                 }
-                self.pieces.iter_mut().for_each(|piece| piece.update(learning_rate));
+                self.pieces.iter_mut().for_each(|piece| piece.update(update));
             }
             None => {
                 let pieces = self.pieces.iter_mut();
@@ -265,7 +249,7 @@ where
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
         let input = input.to_device(&self.device);
         let modules = self.validation.get_or_insert_with(|| {
-            self.pieces.iter().map(|p| p.trained.module().valid()).collect()
+            self.pieces.iter().map(|piece| piece.trained.judged()).collect()
         });
         let fine: VecDeque<_> = modules
             .iter()

@@ -219,8 +219,7 @@ impl<'a> Search<'a> {
     /// The block of `held` subnetworks from one position to another.
     fn block(&self, begin: usize, end: usize, held: usize) -> Block {
         let [forward, backward] = [0, 1].map(|i| self.sums[end][i] - self.sums[begin][i]);
-        let mut block =
-            Block { fine: forward, chain: 0.0, chain_backward: 0.0, rest: backward };
+        let mut block = Block { fine: forward, chain: 0.0, chain_backward: 0.0, rest: backward };
         // Nobody waits for the first block.
         let defer = self.defer && begin > 0;
         let starts = std::iter::once(begin).chain(inner_cuts(begin, end, held));
@@ -311,8 +310,9 @@ impl<'a> Search<'a> {
         for end in (begin + held..self.units).filter(|&end| !placed[end].is_empty()) {
             let (block, link) = (block(end), self.link[begin]);
             let all = placed[end].iter().enumerate();
-            candidates
-                .extend(all.map(|(next, placed)| with_bound(placed.behind(begin, block, link, next))));
+            candidates.extend(
+                all.map(|(next, placed)| with_bound(placed.behind(begin, block, link, next))),
+            );
         }
         candidates
     }

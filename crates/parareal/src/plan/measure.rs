@@ -4,7 +4,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
 use super::Part;
-use crate::exec::{Loss, Trained};
+use crate::exec::{Loss, Trained, Update};
 use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
 
 /// Times of the same thing, in seconds.
@@ -107,7 +107,7 @@ impl Stopwatch {
                 trained.collect(|module, into| module.visit(into), &mut gradients);
             }
             clock.lap(&mut timing.backward);
-            trained.update(0.0);
+            trained.update(Update::plain(0.0));
             clock.lap(&mut timing.update);
             timing.input_gradient.push(0.0);
         })
@@ -126,12 +126,14 @@ impl Stopwatch {
                 let first = segment * self.segment();
                 let part = |modules: &Vec<M>| modules[first..].len().min(self.segment()) + first;
                 trained.collect(
-                    |modules, into| modules[first..part(modules)].iter().for_each(|own| own.visit(into)),
+                    |modules, into| {
+                        modules[first..part(modules)].iter().for_each(|own| own.visit(into))
+                    },
                     &mut gradients,
                 );
             });
             clock.lap(&mut timing.backward);
-            trained.update(0.0);
+            trained.update(Update::plain(0.0));
             clock.lap(&mut timing.update);
 
             // Clones share running statistics, which this does no harm.
@@ -162,7 +164,7 @@ impl Stopwatch {
             let _ = start.take_gradient(&mut gradients);
             trained.collect(|module, into| module.visit(into), &mut gradients);
             clock.lap(&mut timing.backward);
-            trained.update(0.0);
+            trained.update(Update::plain(0.0));
             clock.lap(&mut timing.update);
             timing.input_gradient.push(0.0);
         })

@@ -130,8 +130,7 @@ impl<'a> Program<'a> {
     }
 
     fn work(&mut self, device: usize, subnetwork: usize, activity: Activity, seconds: f64) {
-        self.at[device] =
-            self.tasks.run(self.at[device], seconds, device, subnetwork, activity);
+        self.at[device] = self.tasks.run(self.at[device], seconds, device, subnetwork, activity);
     }
 
     /// Fine work and the chain; gives when `U` is at the next device.

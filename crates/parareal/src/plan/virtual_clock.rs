@@ -44,7 +44,8 @@ impl Clock<'_> {
     /// One subnetwork alone.
     fn one(&mut self, index: usize, activity: Activity, seconds: f64) {
         let devices = 0..self.setting.held.len();
-        let holder = devices.into_iter().find(|&device| self.setting.held_by(device).contains(&index));
+        let holder =
+            devices.into_iter().find(|&device| self.setting.held_by(device).contains(&index));
         self.now = self.tasks.run(self.now, seconds, holder.unwrap_or(0), index, activity);
     }
 }

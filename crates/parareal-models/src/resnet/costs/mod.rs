@@ -13,8 +13,8 @@ use parareal::plan::{CostModel, Part};
 pub use paper::{PAPER_BATCH, PAPER_HOURS, PAPER_ROWS, PaperRow, Passes};
 pub use table::{CostTable, Missing, PartCost, PartName};
 
-use super::coarse::shapes;
 use super::ResNet;
+use super::coarse::shapes;
 use size::Size;
 
 /// The costs of a ResNet, however it is cut.

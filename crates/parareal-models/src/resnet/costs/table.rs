@@ -211,7 +211,8 @@ impl Bench<'_> {
             }
             PartName::Postprocessing { from } => {
                 let input = self.noise([from.size, from.size, from.channels]);
-                let labels: Vec<i64> = (0..self.batch).map(|i| (i % self.net.classes()) as i64).collect();
+                let labels: Vec<i64> =
+                    (0..self.batch).map(|i| (i % self.net.classes()) as i64).collect();
                 let labels: Tensor<1, Int> =
                     Tensor::from_data(TensorData::new(labels, [self.batch]), self.device);
                 let head = Head::new(from.channels, self.net.classes(), &self.init());

@@ -1,0 +1,75 @@
+//! Weights of one run as the initial ones of another.
+
+use std::collections::HashMap;
+
+use burn::tensor::TensorData;
+use parareal::net::{FeedForward, PararealNetwork};
+use parareal_data::ImageSet;
+use parareal_models::resnet::ResNet;
+
+use crate::{Config, TrainError, Which, checkpoint, folder};
+
+/// What a run takes from another one.
+pub(crate) struct Initial {
+    weights: HashMap<String, TensorData>,
+    /// What that was, in words.
+    pub(crate) note: String,
+}
+
+impl Initial {
+    /// The weights of the run that a configuration starts from, if it does, by its last checkpoint
+    /// and the moving average where that has one. Cut another way, or not at all, it gives the
+    /// units and what stands before and behind them; interfaces are then as new ones are.
+    ///
+    /// # Errors
+    /// Where there is no such run, it is damaged, or its network has other units or classes.
+    pub(crate) fn of(config: &Config, images: &ImageSet) -> Result<Option<Self>, TrainError> {
+        let Some(run) = &config.init_from else { return Ok(None) };
+        let before = Config::resolve(folder::read_config(run)?)?.network;
+        let saved = checkpoint::open(run, Which::Latest)?;
+        for (what, theirs, ours) in [
+            ("layers", before.net.depth(), config.network.net.depth()),
+            ("channels of the images", saved.images.channels, images.channels()),
+            ("classes", saved.images.class_names.len(), images.classes()),
+        ] {
+            if theirs != ours {
+                let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
+                return Err(TrainError::setting("init-from", run.display(), expected));
+            }
+        }
+        let step = saved.position.step;
+        let mut weights = saved.judged();
+        let interfaces = config.network.cuts.subnetworks() - 1;
+        let new = if before.settings() == config.network.settings() {
+            String::new()
+        } else {
+            weights.retain(|name, _| !name.starts_with("interfaces."));
+            match interfaces {
+                0 => String::new(),
+                1 => "; the interface starts anew".into(),
+                count => format!("; the {count} interfaces start anew"),
+            }
+        };
+        let units = config.network.net.units();
+        let note =
+            format!("weights of {units} units are those of {} at step {step}{new}", run.display());
+        Ok(Some(Self { weights, note }))
+    }
+}
+
+impl Config {
+    /// The network for images of these channels and classes before its first step.
+    pub(crate) fn initial_network(
+        &self,
+        channels: usize,
+        classes: usize,
+        from: Option<&Initial>,
+    ) -> Result<PararealNetwork<ResNet>, TrainError> {
+        let network = self.new_network(channels, classes)?;
+        let Some(Initial { weights, .. }) = from else { return Ok(network) };
+        let new = network.named_tensors().into_iter().map(|tensor| (tensor.name, tensor.data));
+        let mut all: HashMap<_, _> = new.collect();
+        all.extend(weights.iter().map(|(name, data)| (name.clone(), data.clone())));
+        Ok(network.load(&all)?)
+    }
+}

@@ -1,0 +1,37 @@
+//! An exponential moving average of a module's parameters and running statistics.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+/// Takes `average` one step towards `module`, of which it is a copy without gradients that holds
+/// tensors of its own: `a ← a + (1 - decay) (θ - a)`.
+pub(super) fn follow<M: Module>(average: M, module: &M, decay: f64) -> M {
+    let mut values = Values(GradientsParams::new());
+    module.visit(&mut values);
+    average.map(&mut Towards { values: values.0, share: 1.0 - decay })
+}
+
+/// Tensors of any rank by the ids of their parameters.
+struct Values(GradientsParams);
+
+impl ModuleVisitor for Values {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val().inner());
+    }
+}
+
+struct Towards {
+    values: GradientsParams,
+    share: f64,
+}
+
+impl ModuleMapper for Towards {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(value) = self.values.remove::<D>(param.id) else { return param };
+        param.map(|average| {
+            let step = (value - average.clone()) * self.share;
+            average + step
+        })
+    }
+}
