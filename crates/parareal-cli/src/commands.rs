@@ -18,6 +18,9 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let resumed = output.clone().filter(|_| arguments.resume);
     let settings = arguments.settings().or(file);
     let stop = interrupt::watch("behind this step");
+    if settings.cuts.as_deref() == Some("balanced") {
+        note("measures what the parts cost here, to balance the cuts");
+    }
     let run = match resumed {
         Some(folder) => Run::resume(&folder, settings)?,
         None => Run::prepare(Config::resolve(settings)?, output)?,
@@ -103,7 +106,8 @@ pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
     let mut network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
     // Refuses what cannot be before anything is measured.
     network.summary(3, arguments.classes)?;
-    let step = arguments.step(&network)?;
+    network.net = network.net.with_classes(arguments.classes);
+    let step = arguments.predict(&network)?;
     if let Some(step) = &step {
         network = step.planned.network.clone();
     }
@@ -137,6 +141,15 @@ fn introduce(run: &Run) {
         amount(parameters.total),
         amount(parameters.original),
     ));
+    if config.network.is_balanced() {
+        let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
+        note(&format!(
+            "cut behind {} where the predicted step is shortest, by what parts take here with {} a \
+             step; config.toml keeps these cuts",
+            cuts.join(","),
+            count(config.batch_size, "image"),
+        ));
+    }
     if summary.subnetworks > 1 {
         note(&show::coarse(&config.network));
     }

@@ -116,7 +116,7 @@ impl Config {
             let machine = Machine { device, batch: given(s.batch_size), threads, workers };
             let costs = CostSource::Measured.load(&network.net, &machine, false)?;
             let count = network.cuts.subnetworks();
-            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE)?;
+            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE, true)?;
         }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";

@@ -91,7 +91,8 @@ impl NetworkConfig {
         Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, cutting })
     }
 
-    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each.
+    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each;
+    /// `defer` is whether gradients of the coarse network's weights wait.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
@@ -100,8 +101,9 @@ impl NetworkConfig {
         costs: &ResNetCosts,
         held: &Held,
         link: Link,
+        defer: bool,
     ) -> Result<(), TrainError> {
-        self.cuts = balance(costs, held, link, true)?.cuts;
+        self.cuts = balance(costs, held, link, defer)?.cuts;
         Ok(())
     }
 
@@ -109,6 +111,13 @@ impl NetworkConfig {
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.cutting == Cutting::Balanced
+    }
+
+    /// Units of the first `F_j`; none where it is not cut.
+    #[must_use]
+    pub fn first_coarse_units(&self) -> usize {
+        let first = self.cuts.interfaces().next();
+        first.map_or(0, |first| self.net.coarse_choice(&first).units)
     }
 
     /// What the network consists of.

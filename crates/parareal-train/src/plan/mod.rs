@@ -132,12 +132,12 @@ pub fn plan(
     let held = even_spread(count, devices.unwrap_or(count).min(count))?;
     let model = costs.of(&network.net, count)?;
     if network.cutting == Cutting::Balanced {
-        if schedule == Schedule::Virtual {
+        let Schedule::Overlap { defer } = schedule else {
             let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
                             goes with --cuts even";
             return Err(TrainError::setting("cuts", "balanced", expected));
-        }
-        network.balance(&model, &held, link)?;
+        };
+        network.balance(&model, &held, link, defer)?;
     }
     let setting = Setting::new(&model, &network.cuts, held.len())?;
     let prediction = Setting { link, replicas, schedule, ..setting }.predict()?;
