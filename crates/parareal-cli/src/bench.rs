@@ -119,7 +119,7 @@ fn parts(benched: &Benched) -> Vec<Vec<String>> {
     let heads =
         ["N", "", "preprocessing", "subnetworks", "coarse", "postprocessing", "total", "spread"];
     let mut rows = vec![row(heads)];
-    for BenchRow { subnetworks, virtual_clock: own, .. } in &benched.rows {
+    for BenchRow { subnetworks, virtual_clock: own, paper, .. } in &benched.rows {
         let coarse = if *subnetworks > 1 { both(own.coarse_ms) } else { "-".into() };
         rows.push(row([
             &subnetworks.to_string(),
@@ -131,7 +131,7 @@ fn parts(benched: &Benched) -> Vec<Vec<String>> {
             &both(own.total_ms),
             &percent(own.spread()),
         ]));
-        if let Some(paper) = PAPER_ROWS.iter().find(|paper| paper.subnetworks == *subnetworks) {
+        if let Some(paper) = paper {
             let passes = |time: Passes| {
                 both(Milliseconds { forward: time.forward, backward: time.backward })
             };
@@ -155,8 +155,7 @@ fn steps(benched: &Benched) -> Vec<Vec<String>> {
     let mut rows = vec![row(heads)];
     let serial = PAPER_ROWS[0].total();
     for each in &benched.rows {
-        let paper = PAPER_ROWS.iter().find(|paper| paper.subnetworks == each.subnetworks);
-        let paper = paper.map_or(String::new(), |paper| {
+        let paper = each.paper.map_or(String::new(), |paper| {
             let total = paper.total();
             let speedup = (serial.forward + serial.backward) / (total.forward + total.backward);
             format!("{speedup:.2}x")

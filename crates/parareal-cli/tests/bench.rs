@@ -102,10 +102,9 @@ fn the_text_has_the_papers_tables_beside_ours() {
 #[test]
 fn cuts_that_are_balanced_are_kept_by_a_run() {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = common::train(
-        folder.path(),
-        &["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"],
-    );
+    let small = ["--batch-size", "4", "--limit-train", "12", "--limit-test", "0"];
+    let flags = ["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"];
+    let outcome = common::train(folder.path(), &[&small[..], &flags].concat());
     assert_eq!(outcome["steps"], 3);
     let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
     assert!(config.contains("cuts = \"1,2\""), "{config}");

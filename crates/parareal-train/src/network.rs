@@ -133,7 +133,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// For each interface one line: what its coarse network is made of, and why.
+    /// For each interface one line: what its coarse network is made of and what it costs, and where
+    /// it was chosen by cost what the paper's would.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
@@ -144,11 +145,10 @@ impl NetworkConfig {
             .map(|(chosen, basic)| {
                 let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
                 let why = match self.coarse_kind {
-                    CoarseKind::Auto if chosen == basic => String::new(),
-                    CoarseKind::Auto => {
+                    CoarseKind::Auto if chosen != basic => {
                         format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
                     }
-                    _ => "; as asked for".into(),
+                    _ => String::new(),
                 };
                 format!(
                     "{} {} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",

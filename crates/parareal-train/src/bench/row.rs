@@ -4,7 +4,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
-use parareal_models::resnet::{CostTable, ResNet};
+use parareal_models::resnet::{CostTable, PAPER_ROWS, PaperRow, ResNet};
 use serde::Serialize;
 
 use super::{Bench, Clock};
@@ -124,6 +124,8 @@ pub struct BenchRow {
     pub measured: Predicted,
     /// The prediction for these workers beside it.
     pub clock: Clock,
+    /// The paper's row of this `N`, where it has one.
+    pub paper: Option<PaperRow>,
 }
 
 /// A batch of noise.
@@ -170,7 +172,17 @@ impl Bench {
         let coarse_units = network.first_coarse_units();
         let cuts = network.cuts.positions().to_vec();
         let subnetworks = count;
-        Ok(BenchRow { subnetworks, coarse_units, cuts, virtual_clock, predicted, measured, clock })
+        let paper = PAPER_ROWS.into_iter().find(|row| row.subnetworks == subnetworks);
+        Ok(BenchRow {
+            subnetworks,
+            coarse_units,
+            cuts,
+            virtual_clock,
+            predicted,
+            measured,
+            clock,
+            paper,
+        })
     }
 
     /// Each part alone. Of all subnetworks one at a time is in memory.

@@ -88,8 +88,9 @@ impl Planned {
     /// Seconds of the path that decides: fine work, chain, links.
     #[must_use]
     pub fn critical(&self) -> [f64; 3] {
-        let link = self.prediction.critical_time(|kind| !kind.is_work());
-        let chain = self.prediction.critical_time(Activity::is_coarse);
+        // A sum of nothing is -0.
+        let time = |kind: fn(Activity) -> bool| self.prediction.critical_time(kind) + 0.0;
+        let [chain, link] = [time(Activity::is_coarse), time(|kind| !kind.is_work())];
         [self.prediction.makespan() - chain - link, chain, link]
     }
 
