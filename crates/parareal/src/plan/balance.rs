@@ -342,13 +342,13 @@ impl<'a> Search<'a> {
         let begins = if device == 0 { 0..1 } else { before..units };
         for begin in begins {
             let here: &mut Vec<Placed> = &mut layer[begin];
-            for end in begin + held..=units {
+            for (end, behind) in behind.iter().enumerate().skip(begin + held) {
                 let work = self.work(begin, end);
                 if (0..2).any(|i| work[i] >= limits[i]) {
                     break;
                 }
                 let block = self.blocks[&held][begin * (units + 1) + end];
-                for (next, placed) in behind[end].iter().enumerate() {
+                for (next, placed) in behind.iter().enumerate() {
                     let placed = placed.behind(begin, block, self.link[begin], next);
                     let least = self.at_least(&placed, device);
                     let fits = (0..2).all(|i| least[i] < limits[i]);
