@@ -1,6 +1,8 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 
 use parareal_train::{
     Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
@@ -17,7 +19,7 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
     let resumed = output.clone().filter(|_| arguments.resume);
     let settings = arguments.settings().or(file);
-    let stop = interrupt::watch();
+    let stop = interrupt::watch("behind this step");
     let run = match resumed {
         Some(folder) => Run::resume(&folder, settings)?,
         None => Run::prepare(Config::resolve(settings)?, output)?,
@@ -30,7 +32,7 @@ pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let outcome = outcome?;
     conclude(&outcome);
     if json {
-        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"))?;
     }
     Ok(if outcome.interrupted { Ending::Interrupted } else { Ending::Done })
 }
@@ -41,7 +43,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let evaluation = evaluate(&run, which, arguments.settings())?;
     evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     if json {
-        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;
     } else {
         result(&format!(
             "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 {}",
@@ -52,7 +54,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
             evaluation.wrong,
             evaluation.images,
             percent(evaluation.test_top5_error),
-        ));
+        ))?;
     }
     Ok(Ending::Done)
 }
@@ -62,14 +64,14 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let predictions = arguments.images.iter().map(|path| predictor.predict(path));
     let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
-        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"))?;
         return Ok(Ending::Done);
     }
     for Prediction { path, answers } in predictions {
         let answers = answers
             .iter()
             .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
-        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")));
+        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")))?;
     }
     Ok(Ending::Done)
 }
@@ -78,7 +80,7 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
     let exported = parareal_train::export(&arguments.run, which, &arguments.output)?;
     if arguments.json {
-        result(&serde_json::to_string(&exported).expect("numbers and names are JSON"));
+        result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {
         note(&format!(
             "{}: {} of step {}, {}B",
@@ -97,9 +99,20 @@ pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
         return Err(Failure::Exists { path: output.clone() });
     }
     let page = parareal_report::render(runs)?;
-    fs::write(output, page).map_err(|source| Failure::Write { path: output.clone(), source })?;
+    write_whole(output, &page).map_err(|source| Failure::Write { path: output.clone(), source })?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
+}
+
+/// Writes a file beside and gives it its name, so that an older one is never lost for half of a new.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {
@@ -107,8 +120,8 @@ pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {
     let network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
     let summary = network.summary(3, classes)?;
     match json {
-        true => result(&show::as_json(&network, &summary).to_string()),
-        false => result(&show::as_text(&network, &summary)),
+        true => result(&show::as_json(&network, &summary).to_string())?,
+        false => result(&show::as_text(&network, &summary))?,
     }
     Ok(Ending::Done)
 }

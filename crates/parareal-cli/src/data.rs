@@ -1,4 +1,4 @@
-//! The data sets: checking and showing them.
+//! The data sets: fetching, checking and showing them.
 
 use std::path::Path;
 
@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use crate::Ending;
 use crate::arguments::{Data, ImageFiles};
 use crate::failure::Failure;
+use crate::fetch::fetch;
 use crate::output::{amount, note, result, table};
 
 pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
     match command {
+        Data::Fetch(arguments) => fetch(arguments),
         Data::Check { set, json } => check(&set, json),
         Data::Show { set, output } => show(&set, &output),
     }
@@ -22,16 +24,16 @@ fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
     let inspection = inspect(name, set.data_dir.as_deref())?;
     match json {
-        true => result(&as_json(&inspection).to_string()),
-        false => result(&as_text(&inspection)),
+        true => result(&as_json(&inspection).to_string())?,
+        false => result(&as_text(&inspection))?,
     }
     Ok(Ending::Done)
 }
 
-fn as_json(inspection: &Inspection) -> Value {
+pub(crate) fn as_json(inspection: &Inspection) -> Value {
     let files = inspection.files.iter().map(|file| {
         json!({
-            "path": file.path,
+            "path": file.path.to_string_lossy(),
             "bytes": file.bytes,
             "md5": file.checksum.as_ref().map(|checksum| &checksum.found),
             "canonical": file.checksum.as_ref().map(|checksum| checksum.matches()),
@@ -50,7 +52,7 @@ fn as_json(inspection: &Inspection) -> Value {
     })
 }
 
-fn as_text(inspection: &Inspection) -> String {
+pub(crate) fn as_text(inspection: &Inspection) -> String {
     let mut lines: Vec<String> = inspection
         .files
         .iter()

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use parareal_data::DataError;
+use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
 use parareal_train::TrainError;
 use thiserror::Error;
@@ -13,6 +14,8 @@ use thiserror::Error;
 pub(crate) enum Failure {
     #[error(transparent)]
     Train(#[from] TrainError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
@@ -33,6 +36,7 @@ impl Failure {
     pub(crate) fn is_bad_input(&self) -> bool {
         match self {
             Self::Train(error) => error.is_bad_input(),
+            Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Exists { .. } => true,
             Self::Write { .. } => false,

@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod data;
 mod failure;
+mod fetch;
 mod interrupt;
 mod output;
 mod plan;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {error}"));
+            output::note(&format!("error: {}", output::one_line(&error.to_string())));
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

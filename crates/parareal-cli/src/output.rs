@@ -1,16 +1,32 @@
 //! What is written where: results on standard output, all else on standard error.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+
+use crate::failure::Failure;
 
 /// Tells a person something. Where nobody reads it, nothing is lost.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// A text in which control characters are written as escapes: names of files may have some.
+pub(crate) fn one_line(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect()
+}
+
 /// Writes a result. Where the reader has gone away, there is nothing left to do.
-pub(crate) fn result(text: &str) {
+pub(crate) fn result(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => {
+            written.map_err(|source| Failure::Write { path: "standard output".into(), source })
+        }
+    }
 }
 
 /// Columns, the first to the left and the others to the right, with two spaces between.

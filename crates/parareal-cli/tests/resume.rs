@@ -30,7 +30,7 @@ const RUN: [&str; 23] = [
 ];
 
 /// All that a run leaves behind, times and rates aside: its metrics, and the files of its
-/// checkpoints but for the manifests.
+/// checkpoints but for the manifests and their checksums.
 fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     let mut lines = Vec::new();
     for event in ["step", "epoch"] {
@@ -47,7 +47,7 @@ fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
         let path = run.join("checkpoints").join(&checkpoint);
         for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name != "manifest.json" {
+            if !name.starts_with("manifest.") {
                 let bytes = fs::read(path.join(&name)).unwrap();
                 files.insert(format!("{checkpoint}/{name}"), bytes);
             }
@@ -135,11 +135,17 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         bytes[at] ^= 1;
         bytes
     };
+    let manifest = fs::read_to_string(last.join("manifest.json")).unwrap();
+    let altered = manifest.replacen("\"epoch_steps\": 4", "\"epoch_steps\": 3", 1);
+    assert_ne!(altered, manifest);
+    let altered = altered.into_bytes();
     for (file, damage) in [
         (&shard, bytes[..bytes.len() / 2].to_vec()),
         (&shard, flipped(bytes.len() - 1)),
         (&shard, flipped(0)),
         (&last.join("manifest.json"), b"{".to_vec()),
+        // Still a manifest, of a position that it was not saved at.
+        (&last.join("manifest.json"), altered),
     ] {
         fs::write(file, damage).unwrap();
         let output = resume(folder);

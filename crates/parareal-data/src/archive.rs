@@ -18,10 +18,13 @@ const MOST_EXTENSION_BYTES: u64 = 64 << 10;
 /// contents, which need not be read to the end.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Box<FileError>>;
 
-/// Visits the regular files of an archive in stored order; the archive, unpacked, may have `limit`
-/// bytes.
-pub(crate) fn read(file: &DataFile, limit: u64, visit: Visit<'_>) -> Result<(), Box<FileError>> {
-    let mut archive = Archive::new(file.open(limit)?);
+/// Visits the regular files of an archive in stored order, as the reader gives it.
+pub(crate) fn read(
+    file: &DataFile,
+    reader: &mut dyn Read,
+    visit: Visit<'_>,
+) -> Result<(), Box<FileError>> {
+    let mut archive = Archive::new(reader);
     let entries = archive.entries().map_err(|error| io_error(file, &error))?;
     // Raw entries are those of the archive itself: otherwise names and sizes would come from other
     // entries, which may be of any length.

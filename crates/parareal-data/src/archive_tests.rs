@@ -51,7 +51,7 @@ fn files_in(bytes: &[u8]) -> Result<Files, Box<FileError>> {
         files.push((path.to_owned(), file.read_at_most(reader, u64::MAX, "")?));
         Ok(())
     };
-    read(&file, 10_000, &mut visit)?;
+    read(&file, &mut file.open(10_000)?, &mut visit)?;
     Ok(files)
 }
 

@@ -12,11 +12,11 @@ use crate::file::DataFile;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
 use crate::records::{Label, RecordFormat, Records, SIDE};
-use crate::source::{Loaded, Source, Stored, TestImages};
+use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// What tells the two sets apart.
 pub(crate) struct Cifar {
-    source: Source,
+    pub(crate) source: Source,
     /// The archive of all files, and the folder in it.
     archive: &'static str,
     folder: &'static str,
@@ -43,7 +43,12 @@ pub(crate) static CIFAR_10: Cifar = Cifar {
         origin: "A. Krizhevsky, CIFAR-10; https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         training_images: 50_000,
         test_images: 10_000,
-        published: &[("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")],
+        published: &[Published {
+            name: "cifar-10-binary.tar.gz",
+            bytes: 170_052_171,
+            md5: "c32a1d4ab5d03f1284b67883e8d87530",
+        }],
+        addresses: &["https://www.cs.toronto.edu/~kriz/"],
     },
     archive: "cifar-10-binary.tar",
     folder: "cifar-10-batches-bin",
@@ -84,7 +89,12 @@ pub(crate) static CIFAR_100: Cifar = Cifar {
                  https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         training_images: 50_000,
         test_images: 10_000,
-        published: &[("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")],
+        published: &[Published {
+            name: "cifar-100-binary.tar.gz",
+            bytes: 168_513_733,
+            md5: "03b5dce01913d631647c71ecec9e9cb8",
+        }],
+        addresses: &["https://www.cs.toronto.edu/~kriz/"],
     },
     archive: "cifar-100-binary.tar",
     folder: "cifar-100-binary",
@@ -103,7 +113,7 @@ pub(crate) static CIFAR_100: Cifar = Cifar {
 
 /// What was found in the files.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     files: Vec<PathBuf>,
     /// One for each file of training images.
     train: Vec<Records>,
@@ -120,7 +130,7 @@ impl Cifar {
         let found = if let Some(directory) = self.loose_in(&directory)? {
             self.read_loose(&directory, wants_test)?
         } else if let Some(file) = self.archive_in(&directory)? {
-            self.read_archive(&file, wants_test)?
+            self.read_archive(&file, &mut file.open(self.most_archive_bytes())?, wants_test)?
         } else {
             return Err(self.nothing_in(&directory).into());
         };
@@ -187,7 +197,12 @@ impl Cifar {
         Ok(found)
     }
 
-    fn read_archive(&self, file: &DataFile, wants_test: bool) -> Result<Found, Box<FileError>> {
+    pub(crate) fn read_archive(
+        &self,
+        file: &DataFile,
+        reader: &mut dyn Read,
+        wants_test: bool,
+    ) -> Result<Found, Box<FileError>> {
         let (training, test) = (self.training_format(), self.test_format());
         let member = |name: &str, what: String| {
             file.with_expected(format!("its entry {}/{name} to be {what}", self.folder))
@@ -219,7 +234,7 @@ impl Cifar {
             }
             Ok(())
         };
-        archive::read(file, self.most_archive_bytes(), &mut visit)?;
+        archive::read(file, reader, &mut visit)?;
         for (name, records) in self.train.iter().zip(train) {
             let missing = || {
                 let file = member(name, training.in_words());
@@ -256,7 +271,7 @@ impl Cifar {
         .error(FileFault::Missing, "no such file in any form")
     }
 
-    fn training_format(&self) -> RecordFormat {
+    pub(crate) fn training_format(&self) -> RecordFormat {
         let most = self.source.training_images / self.train.len();
         RecordFormat { what: self.what, labels: self.labels, most }
     }

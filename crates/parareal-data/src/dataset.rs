@@ -8,8 +8,8 @@ use crate::augment::Augmentation;
 use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
-use crate::source::Loaded;
-use crate::{cifar, mnist, shapes, svhn};
+use crate::source::{Loaded, Source};
+use crate::{cifar, folder, mnist, shapes, svhn};
 
 /// The data sets this crate knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,14 +24,17 @@ pub enum DatasetName {
     Cifar100,
     /// House numbers cut into digits, 3x32x32 pixels, ten classes.
     Svhn,
+    /// A person's own images, one folder for each class, scaled to 3x32x32 pixels.
+    Folder,
 }
 
 impl DatasetName {
     /// All names, in the order in which they should be offered.
-    pub const ALL: [Self; 5] =
-        [Self::Shapes, Self::Mnist, Self::Cifar10, Self::Cifar100, Self::Svhn];
+    pub const ALL: [Self; 6] =
+        [Self::Shapes, Self::Mnist, Self::Cifar10, Self::Cifar100, Self::Svhn, Self::Folder];
 
-    /// The name as it is written: `"shapes"`, `"mnist"`, `"cifar10"`, `"cifar100"` or `"svhn"`.
+    /// The name as it is written: `"shapes"`, `"mnist"`, `"cifar10"`, `"cifar100"`, `"svhn"` or
+    /// `"folder"`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shapes => "shapes",
@@ -39,6 +42,7 @@ impl DatasetName {
             Self::Cifar10 => "cifar10",
             Self::Cifar100 => "cifar100",
             Self::Svhn => "svhn",
+            Self::Folder => "folder",
         }
     }
 }
@@ -128,7 +132,12 @@ impl Dataset {
     ///
     /// [`DatasetName::Svhn`] reads `train_32x32.mat` and `test_32x32.mat` from the folder `svhn`.
     ///
-    /// Where CIFAR or SVHN has no test file, every tenth training image, in a random order that is
+    /// [`DatasetName::Folder`] reads the PNG and JPEG files of `DIR/CLASS` for each class, or of
+    /// `DIR/train/CLASS` and `DIR/test/CLASS` (or `DIR/val/CLASS`), where `DIR` is the data folder
+    /// itself. Classes are numbered in the order of their names; images are scaled as
+    /// [`read_image`](crate::read_image) does, and come in a random order that is always the same.
+    ///
+    /// Where CIFAR, SVHN or a folder has no test images, every tenth training image, in a random order that is
     /// always the same, is held out as a test image, whether test images are asked for or not.
     ///
     /// # Errors
@@ -153,6 +162,18 @@ pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, D
         DatasetName::Cifar10 => cifar::CIFAR_10.load(options),
         DatasetName::Cifar100 => cifar::CIFAR_100.load(options),
         DatasetName::Svhn => svhn::load(options),
+        DatasetName::Folder => folder::load(options),
+    }
+}
+
+/// What a data set that is published as files is read from.
+pub(crate) fn source(name: DatasetName) -> Option<&'static Source> {
+    match name {
+        DatasetName::Shapes | DatasetName::Folder => None,
+        DatasetName::Mnist => Some(&mnist::SOURCE),
+        DatasetName::Cifar10 => Some(&cifar::CIFAR_10.source),
+        DatasetName::Cifar100 => Some(&cifar::CIFAR_100.source),
+        DatasetName::Svhn => Some(&svhn::SOURCE),
     }
 }
 
@@ -192,6 +213,7 @@ mod tests {
             (DatasetName::Cifar10, "DIR/cifar-10/"),
             (DatasetName::Cifar100, "DIR/cifar-100/"),
             (DatasetName::Svhn, "DIR/svhn/"),
+            (DatasetName::Folder, "a folder for each class"),
         ] {
             let error = Dataset::load(name, &LoadOptions::default()).unwrap_err();
             let text = error.to_string();

@@ -28,6 +28,24 @@ pub enum DataError {
         origin: &'static str,
     },
 
+    /// A folder does not hold images by classes.
+    #[error("{path}: {message}", path = OneLine(path))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// A file that is no image, or not one that can be read.
+    #[error("{path}: it cannot be read as a PNG or JPEG image: {message}", path = OneLine(path))]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+
     /// No data set has this name.
     #[error("unknown data set {name:?}: expected one of {}", known_names())]
     UnknownDataset {
@@ -240,8 +258,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = DataError::UnknownDataset { name: "cats".into() };
-        let text =
-            "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn";
+        let text = "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn, folder";
         assert_eq!(error.to_string(), text);
     }
 }

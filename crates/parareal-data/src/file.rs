@@ -83,12 +83,20 @@ impl DataFile {
     /// then unpacked on the way without losing the ending of their name.
     pub(crate) fn open(&self, limit: u64) -> Result<Box<dyn BufRead>, Box<FileError>> {
         let file = File::open(&self.path).map_err(|error| self.io_error(&error, ""))?;
-        let mut file = BufReader::with_capacity(BUFFER, file);
-        let start = file.fill_buf().map_err(|error| self.io_error(&error, ""))?;
-        let unpacked: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {
-            Box::new(MultiGzDecoder::new(file))
+        self.unpacked(BufReader::with_capacity(BUFFER, file), limit)
+    }
+
+    /// As [`open`](Self::open), from what the file holds.
+    pub(crate) fn unpacked<'a>(
+        &self,
+        mut contents: impl BufRead + 'a,
+        limit: u64,
+    ) -> Result<Box<dyn BufRead + 'a>, Box<FileError>> {
+        let start = contents.fill_buf().map_err(|error| self.io_error(&error, ""))?;
+        let unpacked: Box<dyn Read + 'a> = if start.starts_with(&[0x1f, 0x8b]) {
+            Box::new(MultiGzDecoder::new(contents))
         } else {
-            Box::new(file)
+            Box::new(contents)
         };
         Ok(Box::new(BufReader::with_capacity(BUFFER, Bounded { reader: unpacked, left: limit })))
     }

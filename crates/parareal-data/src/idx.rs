@@ -50,7 +50,7 @@ pub(crate) fn read(
 
 impl IdxFormat {
     /// Reads the number of items and the items.
-    fn read_from(
+    pub(crate) fn read_from(
         &self,
         file: &DataFile,
         reader: &mut dyn Read,
@@ -100,7 +100,7 @@ impl IdxFormat {
         Ok(count)
     }
 
-    fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let Self { what, item, most, .. } = self;
         let size = match item {
             [] => String::new(),

@@ -1,6 +1,7 @@
 //! A close look at the files of a data set.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
@@ -107,8 +108,8 @@ impl InspectedFile {
         let published = source
             .published
             .iter()
-            .find(|(name, _)| path.file_name().is_some_and(|file_name| file_name == *name))
-            .map(|&(_, sum)| sum);
+            .find(|file| path.file_name().is_some_and(|name| name == file.name))
+            .map(|file| file.md5);
         let expected = "a file that can be read twice".to_owned();
         let file = DataFile { path, expected, origin: source.origin };
         let (bytes, found) = sum(&file, published.is_some())?;
@@ -120,18 +121,21 @@ impl InspectedFile {
 /// The length of a file and, where asked for, its MD5 sum.
 fn sum(file: &DataFile, with_sum: bool) -> Result<(u64, Option<String>), Box<FileError>> {
     let io_error = |error| file.io_error(&error, "");
-    let mut reader = File::open(&file.path).map_err(io_error)?;
-    if !with_sum {
-        return Ok((reader.metadata().map_err(io_error)?.len(), None));
-    }
+    let bytes = fs::metadata(&file.path).map_err(io_error)?.len();
+    let found = if with_sum { Some(md5(&file.path).map_err(io_error)?) } else { None };
+    Ok((bytes, found))
+}
+
+/// The MD5 sum of a file in hexadecimal digits.
+pub(crate) fn md5(path: &Path) -> io::Result<String> {
+    let (mut reader, mut hash) = (File::open(path)?, Md5::new());
     let mut buffer = vec![0; 64 << 10];
-    let (mut hash, mut len) = (Md5::new(), 0);
     loop {
-        let count = file.read_full(&mut reader, &mut buffer, "")?;
-        if count == 0 {
-            return Ok((len, Some(in_hexadecimal(&hash.finalize()))));
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(in_hexadecimal(&hash.finalize())),
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        hash.update(&buffer[..count]);
-        len += count as u64;
     }
 }

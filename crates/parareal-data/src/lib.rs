@@ -2,8 +2,10 @@
 //!
 //! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
 //!
-//! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files, or
-//!   draws the built-in [`shapes`]; [`inspect()`] tells what is in such files;
+//! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files or a
+//!   person's own images from a folder for each class, or draws the built-in [`shapes`];
+//!   [`inspect()`] tells what is in such files;
+//! * [`fetch`](mod@fetch) gets the canonical files, and is the only part that touches the network;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
@@ -35,10 +37,15 @@ mod cifar;
 mod class_names;
 mod dataset;
 mod error;
+pub mod fetch;
 mod file;
 mod fingerprint;
+mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held_out;
 mod idx;
+mod image_file;
 mod image_set;
 mod inspect;
 mod mat;
@@ -56,6 +63,7 @@ pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
 pub use dataset::{Dataset, DatasetName, LoadOptions};
 pub use error::{DataError, FileError, FileFault};
+pub use image_file::read_image;
 pub use image_set::ImageSet;
 pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect};
 pub use normalization::Normalization;

@@ -9,7 +9,7 @@ use crate::error::{DataError, FileError, FileFault};
 use crate::idx::{self, IdxFormat, IdxItems};
 use crate::image_set::{ImageSet, first_outside};
 use crate::normalization::Normalization;
-use crate::source::{Loaded, Source, Stored, TestImages};
+use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// Where the canonical files come from.
 const ORIGIN: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
@@ -34,7 +34,7 @@ const MEAN: f32 = 0.100_036_93;
 const DEVIATION: f32 = 0.275_217_35;
 
 /// The set as a whole.
-static SOURCE: Source = Source {
+pub(crate) static SOURCE: Source = Source {
     name: DatasetName::Mnist,
     folders: &["mnist"],
     files: "DIR/mnist/train-images-idx3-ubyte and the other three IDX files (plain or .gz)",
@@ -42,15 +42,35 @@ static SOURCE: Source = Source {
     training_images: TRAINING.most as usize,
     test_images: TEST.most as usize,
     published: &[
-        ("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-        ("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
-        ("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
-        ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+        Published {
+            name: "train-images-idx3-ubyte.gz",
+            bytes: 9_912_422,
+            md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        },
+        Published {
+            name: "train-labels-idx1-ubyte.gz",
+            bytes: 28_881,
+            md5: "d53e105ee54ea40749a09fcbcd1e9432",
+        },
+        Published {
+            name: "t10k-images-idx3-ubyte.gz",
+            bytes: 1_648_877,
+            md5: "9fb629c4189551a2d022fa330f9573f3",
+        },
+        Published {
+            name: "t10k-labels-idx1-ubyte.gz",
+            bytes: 4_542,
+            md5: "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ],
+    addresses: &[
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ],
 };
 
 /// The two files of a split, each under its usual name and the one with a dot.
-struct Split {
+pub(crate) struct Split {
     images: [&'static str; 2],
     labels: [&'static str; 2],
     image_words: &'static str,
@@ -59,7 +79,7 @@ struct Split {
     most: u32,
 }
 
-const TRAINING: Split = Split {
+pub(crate) const TRAINING: Split = Split {
     images: ["train-images-idx3-ubyte", "train-images.idx3-ubyte"],
     labels: ["train-labels-idx1-ubyte", "train-labels.idx1-ubyte"],
     image_words: "MNIST training images",
@@ -98,16 +118,21 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
 }
 
 impl Split {
-    fn load(&self, directory: &Path, files: &mut Vec<PathBuf>) -> Result<ImageSet, DataError> {
-        let format = IdxFormat {
+    /// What the file of images and that of labels must be.
+    pub(crate) fn formats(&self) -> [IdxFormat; 2] {
+        let images = IdxFormat {
             what: self.image_words,
             item: &[STORED_SIDE as u32, STORED_SIDE as u32],
             most: self.most,
             origin: ORIGIN,
         };
-        let images = idx::read(directory, &self.images, format)?;
-        let format = IdxFormat { what: self.label_words, item: &[], ..format };
-        let labels = idx::read(directory, &self.labels, format)?;
+        [images, IdxFormat { what: self.label_words, item: &[], ..images }]
+    }
+
+    fn load(&self, directory: &Path, files: &mut Vec<PathBuf>) -> Result<ImageSet, DataError> {
+        let [of_images, of_labels] = self.formats();
+        let images = idx::read(directory, &self.images, of_images)?;
+        let labels = idx::read(directory, &self.labels, of_labels)?;
         check_labels(&images, &labels)?;
         files.extend([images.file.path, labels.file.path]);
         ImageSet::new(1, SIDE, SIDE, CLASSES, padded(&images.bytes), labels.bytes)

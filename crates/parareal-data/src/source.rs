@@ -23,8 +23,20 @@ pub(crate) struct Source {
     pub(crate) training_images: usize,
     /// Number of test images of the canonical files.
     pub(crate) test_images: usize,
-    /// Names of canonical files, with the MD5 sums that are published for them.
-    pub(crate) published: &'static [(&'static str, &'static str)],
+    /// The canonical files that are published.
+    pub(crate) published: &'static [Published],
+    /// Addresses of folders that they lie in, to be tried in this order; each ends in `/`.
+    pub(crate) addresses: &'static [&'static str],
+}
+
+/// A canonical file as it is published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) name: &'static str,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// Its MD5 sum in hexadecimal digits.
+    pub(crate) md5: &'static str,
 }
 
 /// The images of the files of a [`Source`], all of them.
@@ -162,6 +174,7 @@ mod tests {
         training_images: 20,
         test_images: 2,
         published: &[],
+        addresses: &[],
     };
 
     /// So many images of one pixel.

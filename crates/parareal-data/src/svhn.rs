@@ -4,6 +4,7 @@
 //! changing fastest, and the labels `y`, `[n, 1]`, of any type of number, 1 to 10; label 10 is the
 //! digit 0.
 
+use std::io::BufRead;
 use std::path::Path;
 
 use crate::augment::Augmentation;
@@ -14,7 +15,7 @@ use crate::file::DataFile;
 use crate::image_set::ImageSet;
 use crate::mat::{self, Array, Storage};
 use crate::normalization::Normalization;
-use crate::source::{Loaded, Source, Stored, TestImages};
+use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// Rows and columns of an image.
 const SIDE: usize = 32;
@@ -35,7 +36,7 @@ const MEAN: [f32; 3] = [0.4377, 0.4438, 0.4728];
 const DEVIATION: [f32; 3] = [0.1980, 0.2010, 0.1970];
 
 /// The set as a whole; the 531,131 extra images are no part of it.
-static SOURCE: Source = Source {
+pub(crate) static SOURCE: Source = Source {
     name: DatasetName::Svhn,
     folders: &["svhn"],
     files: "DIR/svhn/train_32x32.mat and DIR/svhn/test_32x32.mat",
@@ -43,8 +44,21 @@ static SOURCE: Source = Source {
     training_images: 73_257,
     test_images: 26_032,
     published: &[
-        ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
-        ("test_32x32.mat", "eb5a983be6a315427106f1b703d9c1e5"),
+        Published {
+            name: "train_32x32.mat",
+            bytes: 182_040_794,
+            md5: "e26dedcc434d2e4c54c9b2d4a06d8373",
+        },
+        Published {
+            name: "test_32x32.mat",
+            bytes: 64_275_384,
+            md5: "eb5a983be6a315427106f1b703d9c1e5",
+        },
+    ],
+    // The address that its authors give is the second one. What is read from either is checked.
+    addresses: &[
+        "https://ufldl.stanford.edu/housenumbers/",
+        "http://ufldl.stanford.edu/housenumbers/",
     ],
 };
 
@@ -94,12 +108,25 @@ fn in_words(most: usize) -> String {
 
 /// Reads the images and labels of a file.
 fn read(file: &DataFile, most: usize) -> Result<ImageSet, DataError> {
+    read_from(file, &mut file.open(most_bytes(most))?, most)
+}
+
+/// The most bytes of a file of so many images.
+pub(crate) fn most_bytes(most: usize) -> u64 {
     // The greatest numbers take eight bytes; some more are for headers and other variables.
     let spare = 1 << 20;
-    let mut reader = file.open(most as u64 * (IMAGE_LEN as u64 + 8) + spare)?;
+    most as u64 * (IMAGE_LEN as u64 + 8) + spare
+}
+
+/// As [`read`], from what the file holds.
+pub(crate) fn read_from(
+    file: &DataFile,
+    reader: &mut dyn BufRead,
+    most: usize,
+) -> Result<ImageSet, DataError> {
     let mut pixels = None;
     let mut labels = None;
-    mat::read(file, &mut reader, &mut |array| {
+    mat::read(file, reader, &mut |array| {
         let twice = match array.name.as_str() {
             "X" => pixels.replace(read_pixels(file, array, most)?).is_some(),
             "y" => labels.replace(read_labels(file, array, most)?).is_some(),

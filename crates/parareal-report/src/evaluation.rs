@@ -45,7 +45,7 @@ impl Evaluation {
         }
     }
 
-    fn parse(path: &Path, text: &[u8]) -> Result<Self, ReportError> {
+    pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, ReportError> {
         let evaluation: Self = serde_json::from_slice(text).map_err(|error| {
             let message = format!("{}; evaluate the run anew", json_message(&error));
             ReportError::malformed(path, Some(error.line()), message)

@@ -19,6 +19,8 @@
 
 mod error;
 mod evaluation;
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod page;
 mod run;

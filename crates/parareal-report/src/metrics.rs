@@ -105,7 +105,7 @@ impl Metrics {
     }
 
     /// Reads lines. The last one counts only with its line break: without, it may be cut off.
-    fn parse(path: &Path, source: impl Read) -> Result<Self, ReportError> {
+    pub(crate) fn parse(path: &Path, source: impl Read) -> Result<Self, ReportError> {
         let (mut metrics, mut line) = (Self::default(), Vec::new());
         let mut reader = BufReader::new(source);
         for number in 1.. {

@@ -70,17 +70,40 @@ impl Config {
                 "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
             return Err(TrainError::setting("ema-decay", decay, expected));
         }
-        if self.seed > i64::MAX as u64 {
-            return Err(TrainError::setting(
-                "seed",
-                self.seed,
-                format!("it is at most {}", i64::MAX),
-            ));
+        let data_dir = self.load.data_dir.as_deref();
+        if let Some(path) = data_dir.filter(|path| path.to_str().is_none()) {
+            let expected = "a name in UTF-8 is expected, so that config.toml can hold it: rename \
+                            it, or name it by a link";
+            return Err(TrainError::setting("data-dir", path.display(), expected));
         }
+        self.check_largest()?;
         let rising = self.milestones.windows(2).all(|pair| pair[0] < pair[1]);
         if !rising || self.milestones.first() == Some(&0) {
             let expected = "epochs in rising order are expected, from 1, say 80,120";
             return Err(TrainError::setting("milestones", cuts_text(&self.milestones), expected));
+        }
+        Ok(())
+    }
+
+    /// Refuses numbers that a configuration file cannot hold.
+    fn check_largest(&self) -> Result<(), TrainError> {
+        let count = |value: usize| Some(value as u64);
+        let values = [
+            ("seed", Some(self.seed)),
+            ("limit-train", self.load.limit_train.and_then(count)),
+            ("limit-test", self.load.limit_test.and_then(count)),
+            ("epochs", count(self.epochs)),
+            ("batch-size", count(self.batch_size)),
+            ("milestones", self.milestones.iter().max().copied().and_then(count)),
+            ("recompute", self.recompute.and_then(count)),
+            ("patience", self.patience.and_then(count)),
+            ("keep-checkpoints", count(self.keep_checkpoints)),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value.filter(|&value| value > i64::MAX as u64) {
+                let expected = format!("it is at most {}", i64::MAX);
+                return Err(TrainError::setting(name, value, expected));
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What can go wrong, and whose fault it is.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ pub enum TrainError {
         expected: String,
     },
     /// A key of a configuration file that means nothing.
-    #[error("{path}: unknown key `{key}`; the nearest known one is `{nearest}`", path = path.display())]
+    #[error("{path}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -33,7 +34,7 @@ pub enum TrainError {
         nearest: &'static str,
     },
     /// A configuration file that cannot be understood.
-    #[error("{path}: {message}", path = path.display())]
+    #[error("{path}: {message}", path = OneLine(path))]
     ConfigFile {
         /// The file.
         path: PathBuf,
@@ -51,13 +52,13 @@ pub enum TrainError {
         present: String,
     },
     /// An output folder that holds something.
-    #[error("{path} is not an empty folder: name a new one with --output", path = path.display())]
+    #[error("{path} is not an empty folder: name a new one with --output", path = OneLine(path))]
     OutputExists {
         /// The folder.
         path: PathBuf,
     },
     /// A folder that holds no run.
-    #[error("{path} holds no run: {message}", path = path.display())]
+    #[error("{path} holds no run: {message}", path = OneLine(path))]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -65,7 +66,7 @@ pub enum TrainError {
         message: String,
     },
     /// A run that another process works on.
-    #[error("another process trains in {path}: wait for it, or end it", path = path.display())]
+    #[error("another process trains in {path}: wait for it, or end it", path = OneLine(path))]
     Busy {
         /// The folder.
         path: PathBuf,
@@ -74,7 +75,7 @@ pub enum TrainError {
     #[error(
         "the images of {dataset} are not those that the run in {path} was trained on: give the \
          same with --data-dir, or start a new run",
-        path = path.display()
+        path = OneLine(path)
     )]
     OtherImages {
         /// The folder of the run.
@@ -83,7 +84,7 @@ pub enum TrainError {
         dataset: String,
     },
     /// Saved weights that are damaged or of another network.
-    #[error("{path}: {message}", path = path.display())]
+    #[error("{path}: {message}", path = OneLine(path))]
     Weights {
         /// The file or folder.
         path: PathBuf,
@@ -91,21 +92,13 @@ pub enum TrainError {
         message: String,
     },
     /// A file that would be overwritten.
-    #[error("{path} exists: name a new file", path = path.display())]
+    #[error("{path} exists: name a new file", path = OneLine(path))]
     FileExists {
         /// The file.
         path: PathBuf,
     },
-    /// A file that holds no image.
-    #[error("{path} cannot be read as a PNG or JPEG image: {message}", path = path.display())]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// A picture that cannot be written.
-    #[error("cannot write {path}: {message}", path = path.display())]
+    #[error("cannot write {path}: {message}", path = OneLine(path))]
     Picture {
         /// The file.
         path: PathBuf,
@@ -138,7 +131,7 @@ pub enum TrainError {
     #[error(transparent)]
     Executor(#[from] ExecError),
     /// A file could not be read or written.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
         /// What was tried: "read", "write", "create".
         action: &'static str,
@@ -165,7 +158,8 @@ impl TrainError {
         found: impl ToString,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Setting { name, found: found.to_string(), expected: expected.into() }
+        let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
+        Self::Setting { name, found, expected }
     }
 
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -174,6 +168,25 @@ impl TrainError {
     }
 
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
-        Self::Weights { path: path.to_path_buf(), message: message.into() }
+        // Parsers quote what they do not know as it is.
+        Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
+    }
+}
+
+/// A text in which control characters are written as escapes, so that a message stays on one line.
+fn one_line(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// A path as such a text.
+struct OneLine<'a>(&'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.0.to_string_lossy()))
     }
 }

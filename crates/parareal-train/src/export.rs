@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{self, shard, write_synced};
-use crate::{TrainError, Which};
+use crate::{TrainError, Which, folder};
 
 /// What was written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
     /// The file.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
     /// The step behind which the weights were saved, from 1.
     pub step: usize,

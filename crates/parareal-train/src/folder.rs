@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serializer;
+
 use crate::{Config, Settings, TrainError};
 
 const CONFIG: &str = "config.toml";
@@ -44,6 +46,11 @@ pub(crate) fn replace(folder: &Path, name: &str, content: &[u8]) -> Result<(), T
     let (path, partial) = (folder.join(name), folder.join(format!(".{name}")));
     fs::write(&partial, content).map_err(TrainError::file("write", &partial))?;
     fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+}
+
+/// A path for a person or a program to read, also where it is no text: as far as it is one.
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
 }
 
 /// Keeps a second process from working on a run. The system takes it back when the process ends,

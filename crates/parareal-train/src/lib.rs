@@ -18,6 +18,8 @@ mod evaluate;
 mod executor;
 mod export;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod initial;
 mod metrics;
 mod network;

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use image::imageops::FilterType;
-use image::{ImageReader, Limits};
+use parareal_data::read_image;
 use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord};
@@ -12,9 +11,6 @@ use crate::executor::AnyExecutor;
 use crate::scores::Scores;
 use crate::{Config, TrainError, Which, folder};
 
-/// Longest side of an image that is read, in pixels; memory for one, in bytes.
-const LONGEST_SIDE: u32 = 20_000;
-const MOST_MEMORY: u64 = 1 << 30;
 /// Answers that are given for an image.
 const ANSWERS: usize = 5;
 
@@ -28,6 +24,7 @@ pub struct Predictor {
 #[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// The file.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
     /// The five most likely classes, the most likely first.
     pub answers: Vec<Answer>,
@@ -61,7 +58,7 @@ impl Predictor {
     /// Classifies the image in a PNG or JPEG file, scaled to the size that the network knows.
     ///
     /// # Errors
-    /// [`TrainError::Image`] where the file is no image, or a worker's failure.
+    /// [`TrainError::Data`] where the file is no image, or a worker's failure.
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, TrainError> {
         let ImageRecord { channels, height, width, ref class_names, .. } = self.images;
         let values = self.read(path)?;
@@ -80,31 +77,11 @@ impl Predictor {
 
     /// The normalized pixels of an image, `[channels, height, width]`.
     fn read(&self, path: &Path) -> Result<Vec<f32>, TrainError> {
-        let wrong = |error: &dyn ToString| {
-            let (path, message) = (path.to_path_buf(), error.to_string());
-            TrainError::Image { path, message: message.replace('\n', ", ") }
-        };
-        let mut reader = ImageReader::open(path).map_err(|error| wrong(&error))?;
-        let mut limits = Limits::default();
-        limits.max_image_width = Some(LONGEST_SIDE);
-        limits.max_image_height = Some(LONGEST_SIDE);
-        limits.max_alloc = Some(MOST_MEMORY);
-        reader.limits(limits);
-        // The first bytes say what it is, whatever it is called.
-        let reader = reader.with_guessed_format().map_err(|error| wrong(&error))?;
-        let image = reader.decode().map_err(|error| wrong(&error))?;
-
         let ImageRecord { channels, height, width, ref mean, ref deviation, .. } = self.images;
-        let image = image.resize_exact(width as u32, height as u32, FilterType::Triangle);
-        // Pixel by pixel, its channels side by side.
-        let pixels = match channels {
-            1 => image.into_luma8().into_raw(),
-            _ => image.into_rgb8().into_raw(),
-        };
-        let planes = (0..channels).flat_map(|channel| {
-            let plane = pixels.iter().skip(channel).step_by(channels);
-            let (mean, deviation) = (mean[channel], deviation[channel]);
-            plane.map(move |&value| (f32::from(value) / 255.0 - mean) / deviation)
+        let pixels = read_image(path, channels, height, width)?;
+        let planes = pixels.chunks_exact(height * width).zip(mean.iter().zip(deviation));
+        let planes = planes.flat_map(|(plane, (mean, deviation))| {
+            plane.iter().map(move |&value| (f32::from(value) / 255.0 - mean) / deviation)
         });
         Ok(planes.collect())
     }

@@ -46,6 +46,7 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The folder of the run.
+    #[serde(serialize_with = "folder::path_as_text")]
     pub output: PathBuf,
     /// Complete epochs.
     pub epochs: usize,

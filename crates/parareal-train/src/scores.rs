@@ -20,6 +20,11 @@ impl Tally {
         self.loss += mean_loss * images as f64;
     }
 
+    /// Whether images can come to this.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.wrong <= self.images && self.images <= u32::MAX as usize && self.loss.is_finite()
+    }
+
     pub(crate) fn loss(&self) -> f64 {
         self.loss / self.images.max(1) as f64
     }

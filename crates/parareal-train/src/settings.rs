@@ -1,10 +1,15 @@
 //! What a person sets: the flags of the command line, or the keys of a configuration file.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+
+/// Longest configuration file that is read; one with all keys has a hundredth of it.
+const LONGEST_FILE: u64 = 1 << 18;
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $key:literal $field:ident: $type:ty,)*) => {
@@ -107,9 +112,28 @@ impl Settings {
     /// # Errors
     /// Where the file cannot be read, is no TOML, or has a key or a type that is not expected.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let mut bytes = Vec::new();
+        let read =
+            File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Self::parse(path, &bytes),
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                Err(TrainError::ConfigFile { path: path.to_path_buf(), message })
+            }
+        }
+    }
+
+    /// As [`read`](Self::read), from what the file holds.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, TrainError> {
         let wrong = |message: String| TrainError::ConfigFile { path: path.to_path_buf(), message };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        if bytes.len() as u64 > LONGEST_FILE {
+            let message = format!("it has more than {LONGEST_FILE} bytes: it is no configuration");
+            return Err(wrong(message));
+        }
+        let text = str::from_utf8(bytes).map_err(|error| {
+            wrong(format!("it is no text in UTF-8 from byte {} on", error.valid_up_to() + 1))
+        })?;
         let one_line = |error: &toml::de::Error| {
             let place = error.span().map(|span| {
                 let before = text.get(..span.start).unwrap_or("");
@@ -118,12 +142,12 @@ impl Settings {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             wrong(place.unwrap_or_default() + &message)
         };
-        let table: toml::Table = toml::from_str(&text).map_err(|error| one_line(&error))?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| one_line(&error))?;
         if let Some(key) = table.keys().find(|key| !Self::KEYS.contains(&key.as_str())) {
             let (path, key) = (path.to_path_buf(), key.clone());
             return Err(TrainError::UnknownKey { nearest: nearest(&key, Self::KEYS), path, key });
         }
-        toml::from_str(&text).map_err(|error| one_line(&error))
+        toml::from_str(text).map_err(|error| one_line(&error))
     }
 
     /// The settings as a configuration file.
@@ -195,6 +219,8 @@ mod tests {
             ("depth = 20\nepochs = \"many\"\n", "line 2"),
             ("depth = = 20\n", "line 1"),
             ("seed = 1\nbatch-size = -3\n", "line 2"),
+            ("\"a\\nb\" = 1\n", "unknown key `a\\nb`"),
+            (&format!("seed = {}\n", "1".repeat(300_000)), "more than 262144 bytes"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Settings::read(&path).unwrap_err();
@@ -203,6 +229,9 @@ mod tests {
             assert!(message.contains(expected), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
+        std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
+        let message = Settings::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("it is no text in UTF-8 from byte 12 on"), "{message}");
         assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());
     }
 }

@@ -7,6 +7,14 @@ use clap::{Args, Subcommand};
 /// What to do with a data set.
 #[derive(Subcommand)]
 pub(crate) enum Data {
+    /// Fetch the canonical files of a data set, and check them
+    ///
+    /// A file gets its name when its size and its published MD5 sum are right. What has come of a
+    /// download that breaks off is kept, and the same command goes on from there. Files that are
+    /// there and right are not fetched again, others of their names are never written over. A proxy
+    /// is taken from HTTPS_PROXY or ALL_PROXY. The usual addresses could not be tried where this
+    /// program was written: where one has moved, give another one with --from.
+    Fetch(Fetch),
     /// Check the files of a data set, and count the images of each class
     Check {
         #[command(flatten)]
@@ -25,13 +33,32 @@ pub(crate) enum Data {
     },
 }
 
+/// Flags of `data fetch`.
+#[derive(Args)]
+pub(crate) struct Fetch {
+    /// Data set: mnist, cifar10, cifar100 or svhn; of shapes there is nothing to fetch
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Folder in which the data set gets a folder of its name
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub(crate) data_dir: PathBuf,
+    /// Address of a folder that holds the files under their names, http or https [default: where
+    /// they are published]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Print what is there now as one JSON value on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Which images, and where they are.
 #[derive(Args)]
 pub(crate) struct ImageFiles {
-    /// Data set: shapes, mnist, cifar10, cifar100 or svhn
+    /// Data set: shapes, mnist, cifar10, cifar100, svhn, or folder for images of your own
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Folder in which each data set has a folder of its name; shapes needs none
+    /// Folder in which each data set has a folder of its name, or with a folder for each class of
+    /// your own images; shapes needs none
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
-pub(crate) use data::{Data, ImageFiles};
+pub(crate) use data::{Data, Fetch, ImageFiles};
 pub(crate) use plan::Plan;
 pub(crate) use runs::{Eval, Export, Predict, Report};
 pub(crate) use train::{Network, Train};
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Export(Export),
     /// Put one run or several beside each other in a page to look at
     Report(Report),
-    /// Check or show the images of a data set
+    /// Fetch, check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
     /// Show how a network would be cut, what bridges its interfaces, and its parameters

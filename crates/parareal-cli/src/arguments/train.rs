@@ -16,11 +16,12 @@ pub(crate) struct Train {
     /// Where settings left open come from: quick or paper [default: quick]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
-    /// Images to learn: shapes (built in), mnist, cifar10, cifar100 or svhn
+    /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
     /// [default: shapes]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Folder in which each data set has a folder of its name; shapes needs none
+    /// Folder in which each data set has a folder of its name; shapes needs none. With --dataset
+    /// folder it has a folder of PNG and JPEG files for each class, or train and test with these
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Take the first K training images [default: all]
@@ -33,7 +34,8 @@ pub(crate) struct Train {
     /// by the test images [default: 0]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     validation: Option<f64>,
-    /// Crop and mirror training images at random where that is usual: CIFAR's [default: true]
+    /// Crop and mirror training images at random where that is usual: CIFAR's and your own
+    /// [default: true]
     #[arg(long, value_name = "true|false")]
     augment: Option<bool>,
     #[command(flatten)]

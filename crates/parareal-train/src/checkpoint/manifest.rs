@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::Settings;
 use crate::scores::Tally;
 
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
+
+/// More than these are a mistake: steps of a run, rows or columns of an image.
+const MOST_STEPS: usize = u32::MAX as usize;
+const MOST_SIDE: usize = 1024;
 
 /// The file `manifest.json` of a checkpoint.
 #[derive(Serialize, Deserialize)]
@@ -17,6 +21,32 @@ pub(super) struct Manifest {
     pub(super) configuration: Settings,
     pub(super) images: ImageRecord,
     pub(super) files: Vec<Entry>,
+}
+
+impl Manifest {
+    /// Says what is wrong where it tells of something that was never saved.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
+        let counts = [step, epoch, epoch_steps];
+        if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MOST_STEPS)) {
+            return Err("it tells of a step that no run takes");
+        }
+        if !epoch_tally.is_possible() || !(0.0..).contains(&epoch_seconds) {
+            return Err("it tells of an epoch that no run has");
+        }
+        let ImageRecord { channels, height, width, class_names, mean, deviation, .. } =
+            &self.images;
+        let sides = [height, width].into_iter().all(|side| (1..=MOST_SIDE).contains(side));
+        if !matches!(channels, 1 | 3) || !sides || !(1..=256).contains(&class_names.len()) {
+            return Err("it tells of images that no data set has");
+        }
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let lengths = [mean.len(), deviation.len()] == [*channels; 2];
+        if !lengths || !finite(mean) || !finite(deviation) || deviation.iter().any(|&d| d <= 0.0) {
+            return Err("its mean and deviation do not fit its images");
+        }
+        Ok(())
+    }
 }
 
 /// The images that a run has seen, and what has to be done with others before it sees them.

@@ -19,9 +19,12 @@ use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
 pub(crate) use manifest::{ImageRecord, Position};
 pub use read::Which;
-pub(crate) use read::{Saved, newest, open};
+pub(crate) use read::{Saved, newest, open, read_with};
 
 const MANIFEST: &str = "manifest.json";
+/// The manifest's SHA-256, as `sha256sum --check` reads it.
+const MANIFEST_SUM: &str = "manifest.sha256";
+const MANIFEST_SUM_LEN: u64 = 64 + 2 + MANIFEST.len() as u64 + 1;
 const BEST: &str = "best.json";
 
 /// The folder `checkpoints` of a run, and what belongs where in it.
@@ -112,6 +115,7 @@ impl Store {
         };
         let text = serde_json::to_vec_pretty(&manifest).expect("numbers and names are JSON");
         write_synced(&partial.join(MANIFEST), &text)?;
+        write_synced(&partial.join(MANIFEST_SUM), sum_of(&text).as_bytes())?;
         sync_folder(partial)
     }
 
@@ -178,13 +182,21 @@ fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     if folder.is_dir() {
         for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
             let path = entry.map_err(TrainError::file("read", folder))?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let step = name.and_then(|name| name.strip_prefix("step-")?.parse().ok());
-            steps.extend(step.map(|step| (step, path)));
+            steps.extend(step_of(&path).map(|step| (step, path)));
         }
     }
     steps.sort();
     Ok(steps)
+}
+
+/// The step in the name of a checkpoint's folder.
+fn step_of(path: &Path) -> Option<usize> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// What [`MANIFEST_SUM`] says of a manifest.
+pub(crate) fn sum_of(manifest: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", hex(&Sha256::digest(manifest)))
 }
 
 /// Removes a folder that may not be there.
@@ -195,7 +207,7 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
@@ -11,11 +11,16 @@ use burn::tensor::TensorData;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
-use super::{BEST, Best, MANIFEST, folder_of, hex, list, shard};
+use super::{
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, hex, list, shard, step_of,
+    sum_of,
+};
 use crate::TrainError;
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
+/// Longest file that says which checkpoint is the best.
+const LONGEST_BEST: u64 = 1 << 10;
 
 /// A checkpoint that was read.
 pub(crate) struct Saved {
@@ -117,18 +122,41 @@ pub(crate) fn newest(run: &Path) -> Result<(Option<Saved>, Vec<TrainError>), Tra
 
 /// The best checkpoint by name; `None` where nothing, or nothing sensible, says which it is.
 pub(super) fn best(folder: &Path) -> Option<Best> {
-    serde_json::from_slice(&fs::read(folder.join(BEST)).ok()?).ok()
+    serde_json::from_slice(&bounded(&folder.join(BEST), LONGEST_BEST).ok()?).ok()
 }
 
 fn read(folder: &Path) -> Result<Saved, TrainError> {
+    let saved = read_with(folder, &bounded)?;
+    match step_of(folder) {
+        Some(step) if step != saved.position.step => {
+            let message = format!("it is of step {}: it is damaged", saved.position.step);
+            Err(TrainError::weights(folder, message))
+        }
+        _ => Ok(saved),
+    }
+}
+
+/// What gives the bytes of a file, at most so many, and one more if there are more.
+pub(crate) type Load<'a> = &'a dyn Fn(&Path, u64) -> Result<Vec<u8>, TrainError>;
+
+/// Reads the files of a checkpoint.
+pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainError> {
     let path = folder.join(MANIFEST);
-    let text = bounded(&path, LONGEST_MANIFEST)?;
+    let text = load(&path, LONGEST_MANIFEST)?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
     if manifest.format_version != FORMAT_VERSION {
         let found = manifest.format_version;
         let message = format!("format {found} is not known, this program reads {FORMAT_VERSION}");
         return Err(TrainError::weights(&path, message));
+    }
+    let path_of_sum = folder.join(MANIFEST_SUM);
+    if load(&path_of_sum, MANIFEST_SUM_LEN)? != sum_of(&text).as_bytes() {
+        let message = format!("it does not have the SHA-256 in {MANIFEST_SUM}: it is damaged");
+        return Err(TrainError::weights(&path, message));
+    }
+    if let Err(wrong) = manifest.check() {
+        return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
     }
     let (mut weights, mut optimizer, mut average) =
         (HashMap::new(), HashMap::new(), HashMap::new());
@@ -138,7 +166,7 @@ fn read(folder: &Path) -> Result<Saved, TrainError> {
             Kind::Optimizer => &mut optimizer,
             Kind::Average => &mut average,
         };
-        read_shard(folder, entry, tensors)?;
+        read_shard(folder, entry, load, tensors)?;
     }
     // What is remembered of a parameter is as large as the parameter, or a number.
     for (name, data) in &optimizer {
@@ -163,6 +191,7 @@ fn read(folder: &Path) -> Result<Saved, TrainError> {
 fn read_shard(
     folder: &Path,
     entry: &Entry,
+    load: Load<'_>,
     tensors: &mut HashMap<String, TensorData>,
 ) -> Result<(), TrainError> {
     // A manifest names files of its own folder, whatever else it may say.
@@ -172,7 +201,7 @@ fn read_shard(
     }
     let path = folder.join(&entry.name);
     let wrong = |message: String| Err(TrainError::weights(&path, message + ": it is damaged"));
-    let bytes = bounded(&path, entry.bytes)?;
+    let bytes = load(&path, entry.bytes)?;
     if bytes.len() as u64 != entry.bytes {
         let (found, expected) = (bytes.len(), entry.bytes);
         return wrong(format!("it has {found} bytes, {expected} were written"));
@@ -200,3 +229,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
 fn damaged(path: &Path, error: &impl ToString) -> TrainError {
     TrainError::weights(path, format!("it is missing or damaged: {}", error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

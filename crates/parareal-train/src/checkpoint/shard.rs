@@ -30,7 +30,7 @@ pub(crate) fn encode(
 }
 
 /// Adds the tensors of a file.
-pub(super) fn decode(
+pub(crate) fn decode(
     bytes: &[u8],
     tensors: &mut HashMap<String, TensorData>,
 ) -> Result<(), String> {

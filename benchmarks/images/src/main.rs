@@ -1,0 +1,88 @@
+//! How long training steps wait for their images.
+//!
+//! ```sh
+//! cargo run --release -p images -- [DATA_DIR]
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use parareal_data::{Batches, Dataset};
+use parareal_kernels::allocator::{self, MiMalloc};
+use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+const IMAGES: usize = 2048;
+
+/// The rates of the steps.
+struct Rates(Vec<f64>);
+
+impl Observer for Rates {
+    fn on_step(&mut self, record: &StepRecord) {
+        self.0.push(record.images_per_second);
+    }
+
+    fn on_epoch(&mut self, _: &EpochRecord) {}
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    allocator::retain();
+    let data_dir = std::env::args().nth(1).map(PathBuf::from);
+    let sets = match data_dir {
+        Some(_) => &["shapes", "mnist", "cifar10", "svhn"][..],
+        None => &["shapes"],
+    };
+    println!("ResNet-20, N = 2; times of a batch, medians");
+    println!(
+        "{:<8} {:>6} {:>14} {:>10} {:>9}",
+        "images", "batch", "to prepare it", "a step", "waiting"
+    );
+    for &set in sets {
+        for batch in [16, 128] {
+            let settings = Settings {
+                dataset: Some(set.into()),
+                data_dir: data_dir.clone(),
+                limit_train: Some(IMAGES),
+                limit_test: Some(0),
+                epochs: Some(2),
+                batch_size: Some(batch),
+                ..Settings::default()
+            };
+            let config = Config::resolve(settings)?;
+            let prepare = prepare(&config)?;
+            let folder = tempfile::tempdir()?;
+            let mut rates = Rates(Vec::new());
+            let run = Run::prepare(config, Some(folder.path().join("run")))?;
+            let outcome = run.train(&mut rates, &|| false)?;
+            let step = 1e3 * batch as f64 / median(rates.0);
+            let waiting = 100.0 * outcome.waiting_for_images;
+            println!("{set:<8} {batch:>6} {prepare:>11.2} ms {step:>7.0} ms {waiting:>7.2} %");
+        }
+    }
+    Ok(())
+}
+
+/// The time to prepare a batch of training images, in milliseconds.
+fn prepare(config: &Config) -> Result<f64, Box<dyn Error>> {
+    let Dataset { train, normalization, augmentation, .. } =
+        Dataset::load(config.dataset, &config.load)?;
+    let mut batches =
+        Batches::training(&train, &normalization, augmentation, config.batch_size, 1, 1)?;
+    let mut times = Vec::new();
+    loop {
+        let begun = Instant::now();
+        let Some(batch) = batches.next() else { return Ok(median(times)) };
+        black_box(batch);
+        times.push(1e3 * begun.elapsed().as_secs_f64());
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,274 @@
+//! One file from one address, in as many requests as it takes.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::config::AutoHeaderValue;
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::{Agent, Body, Error, Timeout};
+
+use super::error::{DownloadFault, FetchError};
+use super::part::Part;
+use super::{FetchEvent, FetchOptions, Job, RemoteFile};
+
+/// How often it is looked whether to stop.
+const GLANCE: Duration = Duration::from_millis(50);
+/// The longest pause between two requests.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Where this share of the file has come since failures were counted, they are counted anew.
+const WORTH: u64 = 100;
+
+/// Why a download, or one request of it, ended before the file did.
+pub(super) enum End {
+    /// The address does not give the file (now).
+    Fault(DownloadFault),
+    /// Nothing would help: the disk is full, say.
+    Failed(FetchError),
+    Stopped,
+}
+
+impl From<DownloadFault> for End {
+    fn from(fault: DownloadFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<FetchError> for End {
+    fn from(error: FetchError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Brings `part` to the size of the file; its contents are not looked at.
+pub(super) fn download(
+    file: &RemoteFile,
+    address: &str,
+    part: &mut Part,
+    job: &mut Job<'_>,
+) -> Result<(), End> {
+    let agent = agent(address, &job.options);
+    // A wait for the server ends at once where it is asked to stop.
+    let (done, watched) = mpsc::channel::<()>();
+    let (stop, watched_agent) = (job.stop, agent.clone());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while watched.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+                if stop() {
+                    return watched_agent.shutdown();
+                }
+            }
+        });
+        let result = Download { file, address, agent, part, job }.run();
+        drop(done);
+        result
+    })
+}
+
+fn agent(address: &str, options: &FetchOptions) -> Agent {
+    let config = Agent::config_builder()
+        .https_only(address.starts_with("https:"))
+        .http_status_as_error(false)
+        .max_redirects(options.redirects)
+        .timeout_resolve(Some(options.connect_timeout))
+        .timeout_connect(Some(options.connect_timeout))
+        .timeout_per_read(Some(options.stall_timeout))
+        .timeout_per_write(Some(options.stall_timeout))
+        .user_agent(concat!("parareal/", env!("CARGO_PKG_VERSION")))
+        // The bytes of the file itself, which may end in .gz.
+        .accept_encoding(AutoHeaderValue::Provided("identity".to_owned().into()));
+    let config = if options.proxy { config } else { config.proxy(None) };
+    config.build().new_agent()
+}
+
+struct Download<'a, 'b> {
+    file: &'a RemoteFile,
+    address: &'a str,
+    agent: Agent,
+    part: &'a mut Part,
+    job: &'a mut Job<'b>,
+}
+
+impl Download<'_, '_> {
+    fn run(&mut self) -> Result<(), End> {
+        let (mut failures, mut most) = (0, self.part.len());
+        loop {
+            if self.part.len() > self.file.bytes {
+                self.part.clear()?;
+            }
+            if self.part.len() == self.file.bytes {
+                return Ok(());
+            }
+            let result = if (self.job.stop)() { Err(End::Stopped) } else { self.request() };
+            let fault = match result {
+                _ if (self.job.stop)() => return Err(End::Stopped),
+                _ if self.part.len() == self.file.bytes => return Ok(()),
+                Err(End::Fault(fault)) if fault.may_pass() => fault,
+                Err(end) => return Err(end),
+                Ok(()) => continue,
+            };
+            // More than ever before: what was thrown away and came again does not count.
+            if self.part.len() >= most + self.file.bytes.div_ceil(WORTH) {
+                (failures, most) = (0, self.part.len());
+            }
+            failures += 1;
+            if failures >= self.job.options.tries {
+                return Err(fault.into());
+            }
+            let pause = self.job.options.pause.saturating_mul(1 << (failures - 1).min(16));
+            let pause = pause.min(LONGEST_PAUSE);
+            (self.job.events)(FetchEvent::Again { fault: &fault, pause });
+            self.pause(pause)?;
+        }
+    }
+
+    /// Asks once for what is missing and takes what comes.
+    fn request(&mut self) -> Result<(), End> {
+        let have = self.part.len();
+        let mut request = self.agent.get(self.address);
+        if have > 0 {
+            request = request.header(header::RANGE, format!("bytes={have}-"));
+        }
+        let response = request.call().map_err(|error| self.fault(error, false))?;
+        self.begin(&response)?;
+        self.take(response.into_body())
+    }
+
+    /// Looks at what the server says before it sends anything.
+    fn begin(&mut self, response: &Response<Body>) -> Result<(), End> {
+        let expected = self.file.bytes;
+        let check = |found: Option<u64>, expected| match found {
+            Some(found) if found != expected => Err(found),
+            _ => Ok(()),
+        };
+        let (status, headers) = (response.status(), response.headers());
+        let announced = number(headers, header::CONTENT_LENGTH);
+        match status {
+            StatusCode::OK => {
+                check(announced, expected)
+                    .map_err(|found| DownloadFault::Size { found, expected })?;
+                // The server does not know how to go on.
+                self.part.clear()?;
+            }
+            StatusCode::PARTIAL_CONTENT => {
+                let have = self.part.len();
+                let Some((first, total)) = range(headers) else { return self.restart() };
+                check(total, expected).map_err(|found| DownloadFault::Size { found, expected })?;
+                if first != have || check(announced, expected - have).is_err() {
+                    return self.restart();
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                self.part.clear()?;
+                return Err(status_fault(status).into());
+            }
+            _ => return Err(status_fault(status).into()),
+        }
+        (self.job.events)(FetchEvent::Begun { file: self.file, have: self.part.len() });
+        Ok(())
+    }
+
+    /// What has come does not fit what the server sends: the next request is for the whole file.
+    fn restart(&mut self) -> Result<(), End> {
+        self.part.clear()?;
+        Err(DownloadFault::Range.into())
+    }
+
+    /// Takes the bytes of an answer.
+    fn take(&mut self, body: Body) -> Result<(), End> {
+        let mut reader = body.into_reader();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.fault(error.into(), true).into()),
+            };
+            let (have, expected) = (self.part.len(), self.file.bytes);
+            if count as u64 > expected - have {
+                self.part.clear()?;
+                return Err(DownloadFault::TooLarge { expected }.into());
+            }
+            if count == 0 && have < expected {
+                let message = format!("{have} of {expected} bytes came");
+                return Err(DownloadFault::BrokenOff { message }.into());
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            self.part.append(&buffer[..count])?;
+            (self.job.events)(FetchEvent::Bytes { have: self.part.len() });
+            if (self.job.stop)() {
+                return Err(End::Stopped);
+            }
+        }
+    }
+
+    /// Waits, unless it is asked to stop.
+    fn pause(&self, pause: Duration) -> Result<(), End> {
+        let begun = Instant::now();
+        loop {
+            if (self.job.stop)() {
+                return Err(End::Stopped);
+            }
+            match pause.saturating_sub(begun.elapsed()) {
+                Duration::ZERO => return Ok(()),
+                left => thread::sleep(left.min(GLANCE)),
+            }
+        }
+    }
+
+    /// What an error means: before or, `within`, while the bytes come.
+    fn fault(&self, error: Error, within: bool) -> DownloadFault {
+        let options = &self.job.options;
+        let message = one_line(&error);
+        match error {
+            Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+                let seconds = options.connect_timeout.as_secs_f64();
+                let message = format!("none within {seconds:.1} s");
+                DownloadFault::Connection { message }
+            }
+            Error::Timeout(_) => DownloadFault::Stalled { after: options.stall_timeout },
+            Error::HostNotFound => DownloadFault::Host,
+            Error::TooManyRedirects => DownloadFault::Redirects { most: options.redirects },
+            Error::RequireHttpsOnly(_) => DownloadFault::Insecure,
+            Error::Tls(_) | Error::Rustls(_) => DownloadFault::Tls { message },
+            // So it comes where bytes of TLS are wrong.
+            Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                DownloadFault::Tls { message }
+            }
+            Error::Io(_) if within => DownloadFault::BrokenOff { message },
+            Error::Io(_) | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
+                DownloadFault::Connection { message }
+            }
+            _ => DownloadFault::Protocol { message },
+        }
+    }
+}
+
+fn one_line(error: &Error) -> String {
+    let text = match error {
+        Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+fn status_fault(status: StatusCode) -> DownloadFault {
+    let reason = status.canonical_reason().map_or(String::new(), |reason| format!(" {reason}"));
+    DownloadFault::Status { code: status.as_u16(), reason }
+}
+
+fn number(headers: &HeaderMap, name: header::HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The first byte and, where it is told, the size of the whole file, of `bytes FIRST-LAST/SIZE`.
+fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (part, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _last) = part.split_once('-')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((first.parse().ok()?, total))
+}

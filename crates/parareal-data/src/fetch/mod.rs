@@ -1,0 +1,345 @@
+//! Fetching the canonical files of the data sets: the only place that touches the network.
+//!
+//! A file comes into `NAME.part` beside its place and gets its name when its size and its published
+//! MD5 sum are right. A download that breaks off goes on where it ended, in this call as long as
+//! that helps, and in a later one. Nothing that has the name of a file is ever written over.
+//!
+//! ```
+//! use parareal_data::DatasetName;
+//! use parareal_data::fetch::canonical_files;
+//!
+//! let files = canonical_files(DatasetName::Cifar10);
+//! assert_eq!((files[0].name.as_str(), files[0].bytes), ("cifar-10-binary.tar.gz", 170_052_171));
+//! // Drawn by the program.
+//! assert!(canonical_files(DatasetName::Shapes).is_empty());
+//! ```
+
+mod download;
+mod error;
+mod part;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ureq::http::Uri;
+
+use crate::dataset::{self, DatasetName, LoadOptions};
+use crate::inspect;
+use download::{End, download};
+pub use error::{DownloadFault, FetchError};
+use part::{Lock, Part, is_free};
+
+/// A file as it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its name, without any folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its MD5 sum in hexadecimal digits.
+    pub md5: String,
+    /// Where to get it, at least one address; the next one is tried where one does not give it.
+    pub addresses: Vec<String>,
+}
+
+/// How patient a fetch is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchOptions {
+    /// How long to look for a server and to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long nothing may come before a connection is given up.
+    pub stall_timeout: Duration,
+    /// Requests in a row that may bring next to nothing, at least 1.
+    pub tries: u32,
+    /// Pause behind the first of them; each later one is twice as long, up to 30 s.
+    pub pause: Duration,
+    /// How many redirections are followed. Those of https lead to https.
+    pub redirects: u32,
+    /// Whether to go through the proxy that the environment names (`HTTPS_PROXY` and so on).
+    pub proxy: bool,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            tries: 5,
+            pause: Duration::from_secs(1),
+            redirects: 10,
+            proxy: true,
+        }
+    }
+}
+
+/// What happens while files are fetched.
+#[derive(Debug)]
+pub enum FetchEvent<'a> {
+    /// Bytes of a file are about to come.
+    Begun {
+        /// The file.
+        file: &'a RemoteFile,
+        /// How many bytes of it are there already.
+        have: u64,
+    },
+    /// Bytes have come.
+    Bytes {
+        /// How many bytes of the file are there now.
+        have: u64,
+    },
+    /// It is tried again.
+    Again {
+        /// What stood in the way.
+        fault: &'a DownloadFault,
+        /// How long to wait before.
+        pause: Duration,
+    },
+    /// The parts of the file did not fit together: it is fetched anew.
+    Anew {
+        /// What stood in the way.
+        fault: &'a DownloadFault,
+    },
+    /// An address does not give the file; the next one is asked.
+    Elsewhere {
+        /// What stood in the way.
+        fault: &'a DownloadFault,
+        /// The next address.
+        address: &'a str,
+    },
+    /// The file has come, is right, and has its name.
+    Done {
+        /// The file.
+        file: &'a RemoteFile,
+    },
+}
+
+/// A file that is there, whole and right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Where it came from; none where it was there before.
+    pub address: Option<String>,
+}
+
+/// How to fetch.
+pub struct Job<'a> {
+    /// How patiently.
+    pub options: FetchOptions,
+    /// Asked now and then, from several threads, whether to stop.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Told what happens.
+    pub events: &'a mut dyn FnMut(FetchEvent<'_>),
+}
+
+/// The canonical files of a data set, with the addresses that they are known to be at; none for a
+/// set that has no files.
+pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
+    let Some(source) = dataset::source(name) else { return Vec::new() };
+    let file = |file: &crate::source::Published| RemoteFile {
+        name: file.name.to_owned(),
+        bytes: file.bytes,
+        md5: file.md5.to_owned(),
+        addresses: source.addresses.iter().map(|folder| format!("{folder}{}", file.name)).collect(),
+    };
+    source.published.iter().map(file).collect()
+}
+
+/// Fetches the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
+/// looks for them below `data_dir`, from `mirror`, the address of a folder that holds them under
+/// their names, or where they are known to be.
+///
+/// # Errors
+///
+/// [`FetchError::Address`] for a mirror that is no address, [`FetchError::Own`] for a person's own
+/// images, else those of [`fetch_files`].
+pub fn fetch(
+    name: DatasetName,
+    data_dir: &Path,
+    mirror: Option<&str>,
+    job: &mut Job<'_>,
+) -> Result<Vec<Fetched>, FetchError> {
+    if name == DatasetName::Folder {
+        return Err(FetchError::Own);
+    }
+    let mut files = canonical_files(name);
+    if let Some(mirror) = mirror {
+        let folder = folder_address(mirror)?;
+        for file in &mut files {
+            file.addresses = vec![format!("{folder}/{}", file.name)];
+        }
+    }
+    let Some(source) = dataset::source(name) else { return Ok(Vec::new()) };
+    let data_dir = Some(data_dir.to_owned());
+    let directory = source.directory(&LoadOptions { data_dir, ..LoadOptions::default() })?;
+    fetch_files(&files, &directory, job)
+}
+
+/// Fetches files into a folder, which is made where it is not there. Files that are there and right
+/// are not fetched again; where all are, nothing is written.
+///
+/// # Errors
+///
+/// [`FetchError::NotCanonical`] for something else of the name of a file, before anything is
+/// fetched; [`FetchError::Busy`] where another process fetches into the folder;
+/// [`FetchError::Download`] where no address gives a file; [`FetchError::Interrupted`] where it was
+/// asked to stop; [`FetchError::File`] where the disk does not do what it should.
+pub fn fetch_files(
+    files: &[RemoteFile],
+    directory: &Path,
+    job: &mut Job<'_>,
+) -> Result<Vec<Fetched>, FetchError> {
+    let mut there = Vec::new();
+    for file in files {
+        there.push(is_there(file, &directory.join(&file.name), job)?);
+    }
+    let _lock = if there.contains(&false) { Some(Lock::take(directory)?) } else { None };
+    let fetched = files.iter().zip(there).map(|(file, there)| {
+        let path = directory.join(&file.name);
+        // Another process may have fetched it since.
+        let address = match there || is_there(file, &path, job)? {
+            true => None,
+            false => Some(fetch_file(file, &path, job)?),
+        };
+        Ok(Fetched { path, bytes: file.bytes, address })
+    });
+    fetched.collect()
+}
+
+/// Whether the file is there, and right.
+fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, FetchError> {
+    if is_free(path)? {
+        return Ok(false);
+    }
+    if (job.stop)() {
+        return Err(FetchError::Interrupted {
+            name: file.name.clone(),
+            kept: 0,
+            bytes: file.bytes,
+        });
+    }
+    let different = |found: String| FetchError::NotCanonical { path: path.to_owned(), found };
+    let metadata = fs::metadata(path).map_err(FetchError::file("read", path))?;
+    if !metadata.is_file() {
+        return Err(different("it is no file".into()));
+    }
+    if metadata.len() != file.bytes {
+        return Err(different(format!("{} bytes instead of {}", metadata.len(), file.bytes)));
+    }
+    let sum = inspect::md5(path).map_err(FetchError::file("read", path))?;
+    if sum != file.md5 {
+        return Err(different(format!("MD5 sum {sum} instead of {}", file.md5)));
+    }
+    Ok(true)
+}
+
+/// Fetches a file from the first address that gives it, which is returned.
+fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<String, FetchError> {
+    let mut part = Part::open(path)?;
+    let mut last = None;
+    for address in &file.addresses {
+        if let Some((_, fault)) = &last {
+            (job.events)(FetchEvent::Elsewhere { fault, address });
+        }
+        match fetch_from(file, address, &mut part, job) {
+            Ok(()) => {
+                part.finish(path)?;
+                (job.events)(FetchEvent::Done { file });
+                return Ok(address.clone());
+            }
+            Err(End::Fault(fault)) => last = Some((address, fault)),
+            Err(End::Failed(error)) => {
+                part.remove_if_empty();
+                return Err(error);
+            }
+            Err(End::Stopped) => {
+                let RemoteFile { name, bytes, .. } = file.clone();
+                let kept = part.len();
+                part.remove_if_empty();
+                return Err(FetchError::Interrupted { name, kept, bytes });
+            }
+        }
+    }
+    let RemoteFile { name, bytes, .. } = file.clone();
+    let kept = part.len();
+    part.remove_if_empty();
+    let (address, fault) = last.map_or_else(
+        || (String::new(), DownloadFault::Host),
+        |(address, fault)| (address.clone(), fault),
+    );
+    Err(FetchError::Download { name, address, fault, kept, bytes })
+}
+
+/// Brings all of a file from an address, and compares its sum. What is left from earlier requests
+/// may be of another file, so a wrong sum of parts is no reason to give up.
+fn fetch_from(
+    file: &RemoteFile,
+    address: &str,
+    part: &mut Part,
+    job: &mut Job<'_>,
+) -> Result<(), End> {
+    loop {
+        let pieces = part.len() > 0;
+        download(file, address, part, job)?;
+        let found = inspect::md5(part.path()).map_err(FetchError::file("read", part.path()))?;
+        if found == file.md5 {
+            return Ok(());
+        }
+        part.clear()?;
+        let fault = DownloadFault::Checksum { found, published: file.md5.clone() };
+        if !pieces {
+            return Err(fault.into());
+        }
+        (job.events)(FetchEvent::Anew { fault: &fault });
+    }
+}
+
+/// The address of a folder without the slashes at its end.
+fn folder_address(text: &str) -> Result<&str, FetchError> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        let plain = uri.query().is_none() && !text.contains('#');
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && plain
+    });
+    match uri {
+        Some(_) => Ok(text.trim_end_matches('/')),
+        None => Err(FetchError::Address { address: text.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_in_files_knows_its_files_and_where_they_are() {
+        for name in DatasetName::ALL {
+            let files = canonical_files(name);
+            assert_eq!(files.is_empty(), name == DatasetName::Shapes);
+            for file in files {
+                assert!(file.bytes > 0 && file.md5.len() == 32);
+                assert!(file.md5.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f')));
+                assert!(file.addresses[0].starts_with("https://"));
+                for address in &file.addresses {
+                    assert!(address.ends_with(&format!("/{}", file.name)));
+                    assert!(address.parse::<Uri>().is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_the_address_of_a_folder() {
+        for good in ["http://h", "https://h:1/a/b", "http://127.0.0.1:80/", "http://[::1]/a//"] {
+            let address = folder_address(good).unwrap();
+            assert!(good.starts_with(address) && !address.ends_with('/'));
+        }
+        for bad in ["", "h", "/a", "ftp://h/a", "http://", "http://h/a?b", "http://h/#a", "a\nb"] {
+            let error = folder_address(bad).unwrap_err();
+            assert!(error.is_bad_input());
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
+}

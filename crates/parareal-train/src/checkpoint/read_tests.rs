@@ -1,0 +1,91 @@
+//! Checkpoints whose files say something else than was saved, each with a checksum that is right.
+
+use std::path::PathBuf;
+
+use super::super::shard::encode;
+use super::*;
+
+/// The tensors of a made checkpoint: one of weights, and what is remembered of it.
+fn shard(name: &str, shape: &[usize]) -> Vec<u8> {
+    let data = TensorData::new(vec![0.5_f32; shape.iter().product()], shape.to_vec());
+    encode(&[name.to_owned()], &HashMap::from([(name.to_owned(), data)])).unwrap()
+}
+
+/// Reads a checkpoint with these files and the manifest that fits them, in which `from` is replaced
+/// by `to`.
+fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Result<Saved, String> {
+    let entry = |holds: &str, bytes: &[u8]| {
+        let (sum, len) = (hex(&Sha256::digest(bytes)), bytes.len());
+        format!(
+            r#"{{"subnetwork":1,"holds":"{holds}","name":"subnetwork-01.{holds}.safetensors","bytes":{len},"sha256":"{sum}","tensors":1}}"#
+        )
+    };
+    let manifest = format!(
+        r#"{{"format_version":{FORMAT_VERSION},"step":7,"epoch":2,"epoch_steps":3,"epoch_tally":
+        {{"images":48,"wrong":40,"loss":110.5}},"epoch_seconds":0.25,"metrics_bytes":9,
+        "configuration":{{}},"images":{{"fingerprint":"","channels":1,"height":32,"width":32,
+        "class_names":["a","b"],"mean":[0.5],"deviation":[0.25]}},"files":[{},{}]}}"#,
+        entry("weights", weights),
+        entry("optimizer", optimizer),
+    );
+    assert!(manifest.contains(from));
+    let manifest = manifest.replacen(from, to, 1);
+    let load = |path: &Path, _| {
+        Ok(match path.to_str().unwrap() {
+            "folder/manifest.json" => manifest.clone().into_bytes(),
+            "folder/manifest.sha256" => sum_of(manifest.as_bytes()).into_bytes(),
+            "folder/subnetwork-01.weights.safetensors" => weights.to_vec(),
+            "folder/subnetwork-01.optimizer.safetensors" => optimizer.to_vec(),
+            other => panic!("{other} was opened"),
+        })
+    };
+    read_with(&PathBuf::from("folder"), &load).map_err(|error| {
+        assert!(error.is_bad_input());
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        error.to_string()
+    })
+}
+
+#[test]
+fn what_no_run_has_saved_is_refused() {
+    let (weights, optimizer) = (shard("w", &[2, 3]), shard("w.velocity", &[2, 3]));
+    let saved = read_changed(&weights, &optimizer, "{", "{").unwrap();
+    assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
+    let sum = hex(&Sha256::digest(&weights));
+    for (from, to, expected) in [
+        ("\"format_version\":3", "\"format_version\":2", "format 2 is not known, this program"),
+        ("\"step\":7", "\"step\":0", "it tells of a step that no run takes"),
+        ("\"epoch\":2", "\"epoch\":8", "it tells of a step that no run takes"),
+        ("\"epoch_steps\":3", "\"epoch_steps\":8", "it tells of a step that no run takes"),
+        ("\"step\":7", "\"step\":18446744073709551615", "it tells of a step that no run takes"),
+        ("\"wrong\":40", "\"wrong\":49", "it tells of an epoch that no run has"),
+        ("\"epoch_seconds\":0.25", "\"epoch_seconds\":-1.0", "it tells of an epoch that no run"),
+        ("\"channels\":1", "\"channels\":0", "it tells of images that no data set has"),
+        ("\"height\":32", "\"height\":4000000000", "it tells of images that no data set has"),
+        ("[\"a\",\"b\"]", "[]", "it tells of images that no data set has"),
+        ("\"mean\":[0.5]", "\"mean\":[]", "its mean and deviation do not fit its images"),
+        ("\"deviation\":[0.25]", "\"deviation\":[0.0]", "its mean and deviation do not fit"),
+        ("subnetwork-01.w", "../../secret.w", "it names a file `../../secret.weights"),
+        ("\"subnetwork\":1", "\"subnetwork\":2", "it names a file `subnetwork-01.weights"),
+        (&sum[..], "0000", "it does not have the SHA-256 that was written: it is damaged"),
+        ("\"tensors\":1", "\"tensors\":2", "1 tensors instead of 2: it is damaged"),
+        ("\"holds\":\"weights\"", "\"holds\":\"we\\nights\"", "unknown variant `we\\nights`"),
+    ] {
+        let Err(message) = read_changed(&weights, &optimizer, from, to) else {
+            panic!("{to} was accepted");
+        };
+        assert!(message.contains(expected), "{to}: {message}");
+    }
+}
+
+#[test]
+fn what_is_remembered_fits_its_parameter() {
+    for (name, shape) in [("w.velocity", &[3, 2][..]), ("v.velocity", &[2, 3]), ("w", &[2, 3])] {
+        let weights = shard("w", &[2, 3]);
+        let message = read_changed(&weights, &shard(name, shape), "{", "{").err().unwrap();
+        assert!(
+            message.contains(&format!("`{name}` fits no parameter: it is damaged")),
+            "{message}"
+        );
+    }
+}
