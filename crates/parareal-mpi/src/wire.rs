@@ -184,7 +184,7 @@ impl Communicator {
 
     /// Gathers `counts[r]` bytes from each rank `r`.
     pub(crate) fn gather(self, own: Vec<u8>, lengths: &[usize]) -> Result<Flight, MpiError> {
-        let total = lengths.iter().sum();
+        let total = lengths.iter().fold(0_usize, |all, &length| all.saturating_add(length));
         // The last offset is smaller, and so are all counts.
         count(total)?;
         let counts: Vec<c_int> = lengths.iter().map(|&length| length as c_int).collect();

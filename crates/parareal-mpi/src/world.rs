@@ -218,7 +218,7 @@ impl Circle {
     /// Where MPI fails.
     pub fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, MpiError> {
         let length = (own.len() as u64).to_le_bytes().to_vec();
-        let lengths = self.gather_known(length, vec![8; self.size()])?.wait()?;
+        let lengths = self.gather_equal(length)?.wait()?;
         let lengths: Vec<usize> = lengths
             .chunks_exact(8)
             .map(|length| u64::from_le_bytes(length.try_into().expect("there are 8")) as usize)
@@ -233,6 +233,15 @@ impl Circle {
                 part.to_vec()
             })
             .collect())
+    }
+
+    /// Hands the bytes of each member, as many from each, to all, behind each other.
+    ///
+    /// # Errors
+    /// Where the thread that talks to MPI is gone.
+    pub fn gather_equal(&self, own: Vec<u8>) -> Result<Pending<Vec<u8>>, MpiError> {
+        let lengths = vec![own.len(); self.size()];
+        self.gather_known(own, lengths)
     }
 
     fn gather_known(

@@ -6,8 +6,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, TensorData};
 use rayon::ThreadPool;
 
+use super::crew::pool;
 use super::piece::Trained;
-use super::threads::pool;
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
 
