@@ -272,9 +272,8 @@ impl Flight {
     pub(crate) fn look(&mut self) -> Option<Result<Buffers, MpiError>> {
         let (mut landed, mut status) = (0, empty_status());
         // SAFETY: the request is under way; flag and status are ours.
-        let code = unsafe {
-            ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status)
-        };
+        let code =
+            unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status) };
         if let Err(error) = check("MPI_Test", code) {
             // Where a message was too long for its buffer, MPI is done with it; in other cases that
             // is not known, and nobody misses the memory.
@@ -288,7 +287,8 @@ impl Flight {
         let Some((from, expected)) = self.expected else { return Some(Ok(buffers)) };
         let mut found = 0;
         // SAFETY: the status is that of a receive of bytes that has ended.
-        let code = unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut found) };
+        let code =
+            unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut found) };
         let found = found as usize;
         Some(check("MPI_Get_count", code).and_then(|()| match found == expected {
             true => Ok(buffers),

@@ -169,7 +169,12 @@ impl Circle {
     /// # Errors
     /// Where the thread that talks to MPI is gone. A message of another size is an error of the
     /// answer.
-    pub fn receive(&self, from: usize, tag: i32, bytes: usize) -> Result<Pending<Vec<u8>>, MpiError> {
+    pub fn receive(
+        &self,
+        from: usize,
+        tag: i32,
+        bytes: usize,
+    ) -> Result<Pending<Vec<u8>>, MpiError> {
         let operation = Operation::Receive { from, tag, bytes };
         self.start(operation, |buffers| match buffers {
             Buffers::In(bytes) => bytes,

@@ -59,5 +59,7 @@ pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
 #[cfg(feature = "mpi")]
 pub use mpi::{Ranks, Seat};
+#[cfg(feature = "mpi")]
+pub use parareal_mpi::{Circle, MpiError, Traffic, World};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};

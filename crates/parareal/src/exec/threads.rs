@@ -95,8 +95,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         placement: &Placement,
     ) -> Result<Self, ExecError> {
         let count = network.subnetworks().len();
-        let &Placement { workers, ref devices, replicas, threads, segment_units, recompute, .. } =
-            placement;
+        let &Placement {
+            workers, ref devices, replicas, threads, segment_units, recompute, ..
+        } = placement;
         let segments = Segments { units: segment_units, recompute };
         if workers == 0 || workers > count || devices.is_empty() {
             return Err(ExecError::Workers { workers, subnetworks: count });
@@ -109,8 +110,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let mut this = Self { crew, workers, replicas, layout };
 
         let spread = spread(placement.subnetworks.as_deref(), workers, count)?;
-        let mut groups: Vec<_> =
-            (0..workers).map(|_| thread_group(replicas).into_iter()).collect();
+        let mut groups: Vec<_> = (0..workers).map(|_| thread_group(replicas).into_iter()).collect();
         let network = network.into_subnetworks();
         for replica in 0..replicas {
             let mut upstream = None;
@@ -200,7 +200,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
 
 /// The samples of each replica, as even as can be.
 pub(super) fn parts(samples: usize, replicas: usize) -> Result<Vec<Range<usize>>, ExecError> {
-    let parts = Cuts::even(samples, replicas).map_err(|_| ExecError::Batch { samples, replicas })?;
+    let parts =
+        Cuts::even(samples, replicas).map_err(|_| ExecError::Batch { samples, replicas })?;
     Ok((0..replicas).map(|replica| parts.units_of(replica)).collect())
 }
 

@@ -69,8 +69,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         wire: Option<DType>,
     ) -> Result<Self, ExecError> {
         let count = cuts.subnetworks();
-        let &Placement { workers, ref devices, replicas, threads, segment_units, recompute, .. } =
-            placement;
+        let &Placement {
+            workers, ref devices, replicas, threads, segment_units, recompute, ..
+        } = placement;
         let seat = Seat::of(world.rank(), world.size(), replicas, count)?;
         let Some(device) = devices.first().filter(|_| workers > 0) else {
             return Err(ExecError::Workers { workers, subnetworks: count });
@@ -80,9 +81,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let spread = Cuts::even(seat.subnetworks.len(), own)?;
 
         // All ranks split the world in the same order.
-        let circle = |color: Option<usize>| {
-            world.circle(color.map(|color| color as u32)).map_err(ranks)
-        };
+        let circle =
+            |color: Option<usize>| world.circle(color.map(|color| color as u32)).map_err(ranks);
         let member = "who gives a color is in a circle";
         let all = circle(Some(0))?.expect(member);
         let chain = circle(Some(seat.replica))?.expect(member);
@@ -324,9 +324,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     /// Whether every parameter and buffer of this rank is among these, and of all others among
     /// theirs: nothing is replaced where one misses something.
     fn check(&self, tensors: &HashMap<String, TensorData>) -> Result<(), ExecError> {
-        let found = self.layout.iter().try_for_each(|(name, shape)| {
-            find_tensor(tensors, name, shape).map(drop)
-        });
+        let found = self
+            .layout
+            .iter()
+            .try_for_each(|(name, shape)| find_tensor(tensors, name, shape).map(drop));
         let told = self.all.gather(vec![u8::from(found.is_err())]).map_err(ranks)?;
         found?;
         match told.iter().position(|missing| *missing == [1]) {
