@@ -1,16 +1,14 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use parareal_train::{
     Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
 };
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
 use crate::failure::Failure;
-use crate::output::{amount, count, duration, note, percent, result, table};
+use crate::output::{
+    amount, check_free, count, duration, note, percent, result, table, write_whole,
+};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show};
 
@@ -95,33 +93,33 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
 
 pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
     let Report { runs, output, overwrite } = arguments;
-    if output.exists() && !overwrite {
-        return Err(Failure::Exists { path: output.clone() });
-    }
-    let page = parareal_report::render(runs)?;
-    write_whole(output, &page).map_err(|source| Failure::Write { path: output.clone(), source })?;
+    check_free(output, *overwrite)?;
+    write_whole(output, &parareal_report::render(runs)?)?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
 }
 
-/// Writes a file beside and gives it its name, so that an older one is never lost for half of a new.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
+pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
+    let mut network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
+    // Refuses what cannot be before anything is measured.
+    network.summary(3, arguments.classes)?;
+    let step = arguments.step(&network)?;
+    if let Some(step) = &step {
+        network = step.planned.network.clone();
     }
-    written
-}
-
-pub(crate) fn plan(arguments: Plan) -> Result<Ending, Failure> {
-    let (classes, json) = (arguments.classes, arguments.json);
-    let network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
-    let summary = network.summary(3, classes)?;
-    match json {
-        true => result(&show::as_json(&network, &summary).to_string())?,
-        false => result(&show::as_text(&network, &summary))?,
+    let summary = network.summary(3, arguments.classes)?;
+    if arguments.json {
+        let mut value = show::as_json(&network, &summary);
+        if let Some(step) = &step {
+            value["predicted"] = step.as_json();
+        }
+        result(&value.to_string())?;
+    } else {
+        let mut text = show::as_text(&network, &summary);
+        if let Some(step) = &step {
+            text = format!("{text}\n\n{}", step.as_text());
+        }
+        result(&text)?;
     }
     Ok(Ending::Done)
 }
@@ -195,6 +193,9 @@ fn conclude(outcome: &Outcome) {
             rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
         }
         note(&table(&rows));
+    }
+    if outcome.out_of_patience {
+        note("ended by --patience: the last epochs were no better than the best before them");
     }
     note(&format!(
         "waiting for images: {} of the steps' time",

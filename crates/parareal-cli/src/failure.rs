@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
@@ -18,6 +19,13 @@ pub(crate) enum Failure {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Ode(#[from] OdeError),
+    /// Flags that do not go together.
+    #[error("{0}")]
+    Flag(String),
+    #[error("cannot draw: {0}")]
+    Draw(String),
     #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
     Exists { path: PathBuf },
     #[error("cannot write {path}: {source}", path = path.display())]
@@ -38,8 +46,9 @@ impl Failure {
             Self::Train(error) => error.is_bad_input(),
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
-            Self::Exists { .. } => true,
-            Self::Write { .. } => false,
+            Self::Ode(error) => error.is_bad_input(),
+            Self::Exists { .. } | Self::Flag(_) => true,
+            Self::Write { .. } | Self::Draw(_) => false,
         }
     }
 }

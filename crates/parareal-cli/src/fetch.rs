@@ -1,9 +1,8 @@
 //! `data fetch`: files from the network, with what is seen of it.
 
-use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use parareal_data::fetch::{self, FetchError, FetchEvent, FetchOptions, Fetched, Job};
 use parareal_data::{DatasetName, Inspection, inspect};
 use serde_json::{Value, json};
@@ -11,11 +10,8 @@ use serde_json::{Value, json};
 use crate::arguments::Fetch;
 use crate::data::{as_json, as_text};
 use crate::failure::Failure;
-use crate::output::{amount, duration, note, result};
+use crate::output::{SILENCE, amount, duration, live, note, result};
 use crate::{Ending, interrupt};
-
-/// The time between two lines of a file.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// Fetches what is missing of a data set, then looks at all of it as `data check` does.
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
@@ -125,13 +121,10 @@ impl Progress {
             have => format!(", {}B of it are there", amount(have)),
         };
         note(&format!("{name}: {}B{there}", amount(bytes)));
-        let bar = io::stderr().is_terminal().then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(Some(bytes), target).with_position(have);
-            let shown = "{wide_bar} {decimal_bytes}/{decimal_total_bytes}  \
-                         {decimal_bytes_per_sec}  {eta} left";
-            let style = ProgressStyle::with_template(shown);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let shown = "{wide_bar} {decimal_bytes}/{decimal_total_bytes}  \
+                     {decimal_bytes_per_sec}  {eta} left";
+        let bar = live(bytes, shown).map(|bar| {
+            let bar = bar.with_position(have);
             bar.reset_eta();
             bar
         });

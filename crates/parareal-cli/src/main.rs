@@ -2,14 +2,17 @@
 //! it ended. All else is in the library `parareal-train`.
 
 mod arguments;
+mod bench;
 mod commands;
 mod data;
 mod failure;
 mod fetch;
 mod interrupt;
+mod ode;
 mod output;
 mod plan;
 mod progress;
+mod step;
 
 use std::process::ExitCode;
 
@@ -64,12 +67,14 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export(arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Data(command) => data::run(command),
-        Command::Plan(arguments) => commands::plan(arguments),
+        Command::Ode(arguments) => ode::run(arguments),
+        Command::Plan(arguments) => commands::plan(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {}", output::one_line(&error.to_string())));
+            output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

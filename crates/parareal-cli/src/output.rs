@@ -1,21 +1,20 @@
 //! What is written where: results on standard output, all else on standard error.
 
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::Failure;
+
+/// The time between two lines about something that takes long, where there is no live one.
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// Tells a person something. Where nobody reads it, nothing is lost.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// A text in which control characters are written as escapes: names of files may have some.
-pub(crate) fn one_line(text: &str) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.into(),
-    };
-    text.chars().map(escaped).collect()
 }
 
 /// Writes a result. Where the reader has gone away, there is nothing left to do.
@@ -27,6 +26,35 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
             written.map_err(|source| Failure::Write { path: "standard output".into(), source })
         }
     }
+}
+
+/// Refuses a file that is there already, where it is not to be written over.
+pub(crate) fn check_free(path: &Path, overwrite: bool) -> Result<(), Failure> {
+    match path.exists() && !overwrite {
+        true => Err(Failure::Exists { path: path.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Writes a file beside and gives it its name, so that an older one is never lost for half of a new.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        Failure::Write { path: path.to_owned(), source }
+    })
+}
+
+/// A line on the terminal that shows how far something has come; none elsewhere.
+pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
+    io::stderr().is_terminal().then(|| {
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let bar = ProgressBar::with_draw_target(Some(length), target);
+        let style = ProgressStyle::with_template(template);
+        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    })
 }
 
 /// Columns, the first to the left and the others to the right, with two spaces between.

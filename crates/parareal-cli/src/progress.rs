@@ -1,16 +1,13 @@
 //! Progress of a training run: live on a terminal, as lines elsewhere.
 
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use parareal_train::{EpochRecord, Observer, Run, StepRecord};
 
-use crate::output::{duration, note, percent};
+use crate::output::{SILENCE, duration, live, note, percent};
 
-/// The time between two lines, where a tenth of an epoch takes less.
-const SILENCE: Duration = Duration::from_secs(10);
-/// The time between two lines, where it takes more.
+/// The time between two lines, where a tenth of an epoch takes longer than [`SILENCE`].
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Shows steps and epochs as they come.
@@ -35,14 +32,9 @@ impl Progress {
     pub(crate) fn new(run: &Run) -> Self {
         let (epochs, steps) = (run.config().epochs, run.steps_per_epoch());
         let (images_per_step, before) = (run.config().batch_size, run.steps_done());
-        let shown = if io::stderr().is_terminal() {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(Some((epochs * steps) as u64), target);
-            let style = ProgressStyle::with_template("{wide_bar} {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            Shown::Live(bar)
-        } else {
-            Shown::Lines { last: Instant::now() }
+        let shown = match live((epochs * steps) as u64, "{wide_bar} {msg}") {
+            Some(bar) => Shown::Live(bar),
+            None => Shown::Lines { last: Instant::now() },
         };
         let begun = Instant::now();
         Self { epochs, steps, images_per_step, before, begun, recent: None, shown }

@@ -66,7 +66,11 @@ fn names_that_are_no_text_are_kept_or_refused() {
     let train: Vec<&[u8]> = std::iter::once("train").chain(TINY).map(str::as_bytes).collect();
     let refused = [&train[..], &[b"--data-dir", b"\xff", b"--output", b"none"]].concat();
     let output = command(folder, &refused).output().unwrap();
-    assert_ended(&output, 2, "data-dir is \u{fffd}: a name in UTF-8 is expected");
+    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert!(!folder.join("none").exists());
+    let refused = [&train[..], &[b"--init-from", b"\xff", b"--output", b"none"]].concat();
+    let output = command(folder, &refused).output().unwrap();
+    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
     assert!(!folder.join("none").exists());
     let kept = [&train[..], &[b"--output", b"\xfe", b"--json"]].concat();
     let output = command(folder, &kept).output().unwrap();

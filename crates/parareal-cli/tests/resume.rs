@@ -31,7 +31,7 @@ const RUN: [&str; 23] = [
 
 /// All that a run leaves behind, times and rates aside: its metrics, and the files of its
 /// checkpoints but for the manifests and their checksums.
-fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+fn remains(run: &Path) -> Remains {
     let mut lines = Vec::new();
     for event in ["step", "epoch"] {
         for mut line in metrics(run, event) {
@@ -56,8 +56,21 @@ fn remains(run: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
     (lines, files)
 }
 
+type Remains = (Vec<Value>, BTreeMap<String, Vec<u8>>);
+
+/// Names what differs, and does not print all bytes of it.
+#[track_caller]
+fn assert_same(found: &Remains, expected: &Remains) {
+    assert_eq!(found.0, expected.0);
+    let names = |remains: &Remains| remains.1.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected));
+    for (name, bytes) in &expected.1 {
+        assert!(&found.1[name] == bytes, "{name} has other bytes");
+    }
+}
+
 /// The run without an interruption.
-fn whole(folder: &Path) -> (Vec<Value>, BTreeMap<String, Vec<u8>>) {
+fn whole(folder: &Path) -> Remains {
     let output = parareal(folder, &[&RUN[..], &["--output", "whole"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let remains = remains(&folder.join("whole"));
@@ -99,7 +112,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
         let ended = child.wait().unwrap();
         if ended.success() {
             // It was faster: from the beginning.
-            assert_eq!(remains(&run), expected);
+            assert_same(&remains(&run), &expected);
             fs::remove_dir_all(&run).unwrap();
             ends += 1;
         } else {
@@ -115,9 +128,31 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
         false => parareal(folder, &[&RUN[..], &["--output", "run"]].concat()),
     };
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert_eq!(remains(&run), expected);
+    assert_same(&remains(&run), &expected);
     assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
     eprintln!("killed {kills} times; {} runs came to their end, all with the same bytes", ends + 1);
+}
+
+#[test]
+fn a_run_at_its_end_tells_the_same_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    whole(folder);
+    let run = folder.join("run");
+    fs::rename(folder.join("whole"), &run).unwrap();
+    let end = || metrics(&run, "end").pop().unwrap();
+    let before = end();
+    let shares = before["subnetworks"].as_array().unwrap();
+    assert_eq!(shares.len(), 3);
+    let output = resume(folder);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let after = end();
+    assert_eq!(after["subnetworks"], before["subnetworks"]);
+    // The last evaluation may come twice.
+    assert!(after["seconds"].as_f64() > Some(0.8 * before["seconds"].as_f64().unwrap()));
+    let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
+    assert_eq!(fewer.status.code(), Some(2));
+    assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
 }
 
 #[test]

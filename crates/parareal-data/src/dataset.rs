@@ -137,8 +137,8 @@ impl Dataset {
     /// itself. Classes are numbered in the order of their names; images are scaled as
     /// [`read_image`](crate::read_image) does, and come in a random order that is always the same.
     ///
-    /// Where CIFAR, SVHN or a folder has no test images, every tenth training image, in a random order that is
-    /// always the same, is held out as a test image, whether test images are asked for or not.
+    /// Where CIFAR, SVHN or a folder has no test images, every tenth training image of each class, in a random order that
+    /// is always the same, is held out as a test image, whether test images are asked for or not.
     ///
     /// # Errors
     ///

@@ -17,7 +17,8 @@ pub enum DataError {
 
     /// A data set kept in files was asked for without saying where the files lie.
     #[error(
-        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}"
+        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}{}",
+        fetch_advice(*dataset)
     )]
     NoDataDir {
         /// The data set asked for.
@@ -218,19 +219,31 @@ pub enum FileFault {
     Escape,
 }
 
-/// A path shown without control characters, so that a message stays on one line.
-pub(crate) struct OneLine<'a>(pub(crate) &'a Path);
+/// A text in which control characters are written as escapes, so that a message stays on one line:
+/// names of files and what they hold may have some.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// A path shown as [`one_line`].
+pub struct OneLine<'a>(pub &'a Path);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string_lossy().chars() {
-            if character.is_control() {
-                write!(formatter, "{}", character.escape_default())?;
-            } else {
-                write!(formatter, "{character}")?;
-            }
-        }
-        Ok(())
+        formatter.write_str(&one_line(&self.0.to_string_lossy()))
+    }
+}
+
+/// How to get the files where they are published.
+fn fetch_advice(dataset: DatasetName) -> String {
+    match dataset {
+        DatasetName::Folder => String::new(),
+        _ => format!("; `parareal data fetch {dataset} --data-dir DIR` gets them"),
     }
 }
 

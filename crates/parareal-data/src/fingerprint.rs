@@ -33,7 +33,8 @@ fn shape(set: &ImageSet) -> [usize; 5] {
 }
 
 /// Two digits for each byte.
-pub(crate) fn in_hexadecimal(bytes: &[u8]) -> String {
+#[must_use]
+pub fn in_hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

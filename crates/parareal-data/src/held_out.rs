@@ -9,13 +9,24 @@ const SHARE: usize = 10;
 
 /// Parts a set into images to train on and images to test with, both in stored order.
 ///
-/// Held out is every tenth image of a random order that depends on the number of images alone, the
-/// first one included: at least one image, if there is any.
+/// Held out is every tenth image of each class, in a random order that depends on the number of
+/// images alone: at least one of a class that has two or more, and where there is no such class, one
+/// image.
 pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
     let order = shuffled(set.len(), &mut Stream::new(Purpose::HeldOut, 0, 0, 0));
+    let mut counts = vec![0; set.classes()];
+    for &label in set.labels() {
+        counts[usize::from(label)] += 1;
+    }
+    let mut seen = vec![0_usize; set.classes()];
     let mut held_out = vec![false; set.len()];
-    for index in order.into_iter().step_by(SHARE) {
-        held_out[index] = true;
+    for &index in &order {
+        let class = usize::from(set.label(index));
+        held_out[index] = seen[class].is_multiple_of(SHARE) && counts[class] > 1;
+        seen[class] += 1;
+    }
+    if let Some(&first) = order.first().filter(|_| !held_out.contains(&true)) {
+        held_out[first] = true;
     }
     set.parted(&held_out)
 }
@@ -43,18 +54,31 @@ mod tests {
         ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len).collect()).unwrap()
     }
 
+    /// The same images, of so many classes in turn.
+    fn in_classes(len: u8, classes: u8) -> ImageSet {
+        let labels = (0..len).map(|index| index % classes).collect();
+        ImageSet::new(1, 1, 1, usize::from(classes), (1..=len).collect(), labels).unwrap()
+    }
+
     #[test]
-    fn every_image_lands_on_one_side() {
-        for (len, held_out) in [(1, 1), (2, 1), (10, 1), (11, 2), (200, 20)] {
-            let (train, test) = split(set(len));
+    fn every_image_lands_on_one_side_by_its_class() {
+        for (len, classes, held_out) in
+            [(1, 1, 1), (2, 2, 1), (10, 1, 1), (11, 1, 2), (200, 1, 20), (36, 3, 6), (9, 3, 3)]
+        {
+            let (train, test) = split(in_classes(len, classes));
             assert_eq!((train.len(), test.len()), (usize::from(len) - held_out, held_out));
-            let mut labels = [train.labels(), test.labels()].concat();
-            assert!(train.labels().is_sorted() && test.labels().is_sorted());
-            labels.sort_unstable();
-            assert!(labels.into_iter().eq(0..len));
+            let mut pixels = [train.pixels(), test.pixels()].concat();
+            assert!(train.pixels().is_sorted() && test.pixels().is_sorted());
+            pixels.sort_unstable();
+            assert!(pixels.into_iter().eq(1..=len));
             for set in [train, test] {
-                assert!((0..set.len()).all(|index| set.image(index) == [set.label(index) + 1]));
+                assert!((0..set.len()).all(|i| set.label(i) == (set.image(i)[0] - 1) % classes));
             }
+        }
+        let (train, test) = split(in_classes(36, 3));
+        for class in 0..3 {
+            let count = |set: &ImageSet| set.labels().iter().filter(|&&l| l == class).count();
+            assert_eq!((count(&train), count(&test)), (10, 2));
         }
     }
 
@@ -72,9 +96,9 @@ mod tests {
 
     #[test]
     fn the_choice_is_always_the_same_and_no_pattern() {
-        let (_, test) = split(set(200));
-        assert_eq!(test, split(set(200)).1);
-        let steps: Vec<u8> = test.labels().windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let (_, test) = split(in_classes(200, 1));
+        assert_eq!(test, split(in_classes(200, 1)).1);
+        let steps: Vec<u8> = test.pixels().windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(steps.iter().any(|step| *step != steps[0]));
     }
 }

@@ -121,8 +121,8 @@ impl Stored {
                 }
                 let (train, test) = held_out::split(train);
                 notes.push(format!(
-                    "{} has no test file here: {} of the {all} training images, every tenth in a \
-                     random order that is always the same, are held out as test images",
+                    "{} has no test images here: {} of the {all} training images, every tenth of \
+                     each class in a random order that is always the same, are held out for that",
                     source.name,
                     test.len(),
                 ));

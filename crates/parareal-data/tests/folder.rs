@@ -54,7 +54,8 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
     assert_eq!(dataset.class_names, ["blue things", "red"]);
     let test = dataset.test.as_ref().unwrap();
     let [train, held_out] = [check(&dataset.train), check(test)];
-    assert_eq!((train[0] + held_out[0], train[1] + held_out[1], test.len()), (5, 15, 2));
+    assert_eq!((train[0] + held_out[0], train[1] + held_out[1], test.len()), (5, 15, 3));
+    assert_eq!(held_out, [1, 2]);
     // Not sorted by classes: the first few of them are of both.
     assert!(!dataset.train.labels().is_sorted());
     assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);

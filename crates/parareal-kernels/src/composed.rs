@@ -67,6 +67,18 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     }
 }
 
+/// As [`conv2d`], each channel by itself.
+pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
+    let Operands { input, weight, residual, stepping: Stepping { stride, padding } } = operands;
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);
+    let output = burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options);
+    let output = output.permute([0, 2, 3, 1]);
+    match residual {
+        Some(residual) => residual + output,
+        None => output,
+    }
+}
+
 /// Every `stride`-th pixel of every `stride`-th row, the first of each kept.
 fn subsample(input: Tensor<4>, stride: usize) -> Tensor<4> {
     let [batch, height, width, channels] = input.dims();

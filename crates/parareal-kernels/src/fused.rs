@@ -14,7 +14,7 @@ use crate::backward::Wanted;
 use crate::forward::Convolution;
 use crate::operand::{Operand, Primitive, one_after_the_other, primitive, slice, slice_mut};
 use crate::operation::{Center, Layer, Normalization, Statistics};
-use crate::{Geometry, SimdLevel, statistics};
+use crate::{Geometry, SimdLevel, defer, statistics};
 
 /// What is added to the last convolution's output.
 pub(crate) enum Addend<'a> {
@@ -182,6 +182,15 @@ impl Link {
         }
     }
 
+    /// The gradient of the kernel alone, from that of the output.
+    fn weight_gradient(&self, level: SimdLevel, gradient: &Primitive) -> Option<Primitive> {
+        let center = self.activation.as_ref().map(Activation::center);
+        let wanted = Wanted { input: false, weight: true };
+        let found = self.convolution().backward(level, slice(gradient), center, wanted, None);
+        let Geometry { from, to, kernel, .. } = self.geometry;
+        found.weight.map(|values| primitive(values, [to, from, kernel, kernel]))
+    }
+
     /// How many parents the node has for this link: the kernel, scale and shift.
     fn parents(&self) -> usize {
         if self.activation.is_some() { 3 } else { 1 }
@@ -252,22 +261,34 @@ impl<const N: usize> Backward<Flex, N> for FusedBackward {
             begin -= link.parents();
             let [weight, scale, shift] = link.parents_from(begin).map(|index| index.and_then(id));
             let goes_on = (0..begin).any(|index| id(index).is_some());
+            // Nothing within this backward pass reads the gradient of a leaf.
+            let parent = ops.parents.get(begin).and_then(Option::as_ref);
+            let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
+            let waits = weight.filter(|_| is_leaf && defer::is_deferring());
             let wanted = Wanted {
                 input: goes_on || scale.is_some() || shift.is_some(),
-                weight: weight.is_some(),
+                weight: weight.is_some() && waits.is_none(),
             };
+            let Geometry { batch, from, to, kernel, .. } = link.geometry;
+            let mut behind = along.take().map(|values| {
+                let [rows, columns] = link.geometry.output();
+                primitive(values, [batch, rows, columns, to])
+            });
+            if let Some(id) = waits {
+                let (link, behind) = (link.clone(), behind.as_ref().unwrap_or(&gradient).clone());
+                defer::defer(id, move || link.weight_gradient(level, &behind));
+            }
             let center = link.activation.as_ref().map(Activation::center);
             let convolution = link.convolution();
-            let found = match along.take() {
+            let found = match behind.take() {
                 // The gradient that passes by the chain is still there: take it in.
-                Some(along) if index == 0 && *adds_input && wanted.input => {
+                Some(behind) if index == 0 && *adds_input && wanted.input => {
                     let sum = Some(slice_mut(&mut gradient));
-                    convolution.backward(level, &along, center, wanted, sum)
+                    convolution.backward(level, slice(&behind), center, wanted, sum)
                 }
-                Some(along) => convolution.backward(level, &along, center, wanted, None),
+                Some(behind) => convolution.backward(level, slice(&behind), center, wanted, None),
                 None => convolution.backward(level, slice(&gradient), center, wanted, None),
             };
-            let Geometry { from, to, kernel, .. } = link.geometry;
             if let (Some(id), Some(values)) = (weight, found.weight) {
                 grads.register::<Flex>(id, primitive(values, [to, from, kernel, kernel]));
             }

@@ -45,10 +45,13 @@ mod activation;
 pub mod allocator;
 mod backward;
 mod composed;
+mod defer;
+mod depthwise;
 mod elementwise;
 mod finish;
 mod forward;
 mod fused;
+mod fused_depthwise;
 mod geometry;
 mod kernel;
 mod memory;
@@ -64,10 +67,11 @@ mod statistics;
 mod tile;
 mod winograd;
 
+pub use defer::{Deferred, WeightGradients, defer_weights};
 use geometry::Geometry;
 pub use operation::{
-    Center, Layer, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
-    residual,
+    Center, Layer, Normalization, Statistics, Stepping, conv2d, depthwise_conv2d, is_fused,
+    preactivation_conv2d, residual,
 };
 pub use root::Root;
 pub use sgd::{Sgd, SgdState};

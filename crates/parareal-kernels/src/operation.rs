@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::fused::{self, Addend};
+use crate::fused_depthwise;
 use crate::{composed, operand};
 
 /// How a convolution moves over its input.
@@ -148,6 +149,28 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, stepping: Stepping) -> Tensor
     match fused::chain(&input, &[layer], &Addend::Nothing) {
         Some((output, _)) => output,
         None => composed::conv2d(composed::Operands { input, weight, residual: None, stepping }),
+    }
+}
+
+/// `residual + conv2d(input, weight)` with a kernel of its own for each channel (depthwise), without
+/// a bias.
+///
+/// # Shapes
+/// - `input`: `[batch, height, width, channels]`
+/// - `weight`: `[channels, 1, kernel, kernel]`
+/// - `residual` and the result: `[batch, output height, output width, channels]`
+///
+/// # Panics
+/// Where the shapes do not fit each other, as Burn's operations do.
+pub fn depthwise_conv2d(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    stepping: Stepping,
+    residual: Option<Tensor<4>>,
+) -> Tensor<4> {
+    match fused_depthwise::depthwise(&input, &weight, stepping, residual.as_ref()) {
+        Some(output) => output,
+        None => composed::depthwise(composed::Operands { input, weight, residual, stepping }),
     }
 }
 

@@ -2,7 +2,8 @@ use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
 use parareal::net::Init;
 use parareal_kernels::{
-    Center, Layer, Normalization, Statistics, Stepping, conv2d, preactivation_conv2d,
+    Center, Layer, Normalization, Statistics, Stepping, conv2d, depthwise_conv2d,
+    preactivation_conv2d,
 };
 
 /// What the running statistics take of a batch's.
@@ -170,6 +171,38 @@ impl Conv2d {
     /// Output channels.
     pub fn channels_out(&self) -> usize {
         self.weight.shape()[0]
+    }
+
+    /// The output's height or width for the input's.
+    pub fn output_size(&self, size: usize) -> usize {
+        size.div_ceil(self.stride)
+    }
+}
+
+/// 3×3 convolution of each channel by itself, without a bias, padded to keep the size at stride 1.
+#[derive(Module, Debug)]
+pub struct DepthwiseConv2d {
+    /// `[channels, 1, 3, 3]`.
+    pub weight: Param<Tensor<4>>,
+    stride: usize,
+}
+
+impl DepthwiseConv2d {
+    /// He initialization: normal with variance `2 / 9`, as each output sees nine numbers and each
+    /// number nine outputs.
+    pub fn new(channels: usize, stride: usize, init: &Init) -> Self {
+        let weight = init.normal("weight", [channels, 1, 3, 3], (2.0f64 / 9.0).sqrt());
+        Self { weight, stride }
+    }
+
+    /// Applies the convolution, and adds the residual.
+    ///
+    /// # Shapes
+    /// `[batch, h, w, channels]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels]`, which the residual
+    /// has too.
+    pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
+        let stepping = Stepping { stride: self.stride, padding: 1 };
+        depthwise_conv2d(input, self.weight.val(), stepping, residual)
     }
 
     /// The output's height or width for the input's.

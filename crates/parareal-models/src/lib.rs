@@ -4,4 +4,4 @@
 mod layers;
 pub mod resnet;
 
-pub use layers::{BatchNorm, Conv2d};
+pub use layers::{BatchNorm, Conv2d, DepthwiseConv2d};

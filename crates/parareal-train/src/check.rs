@@ -70,11 +70,12 @@ impl Config {
                 "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
             return Err(TrainError::setting("ema-decay", decay, expected));
         }
-        let data_dir = self.load.data_dir.as_deref();
-        if let Some(path) = data_dir.filter(|path| path.to_str().is_none()) {
-            let expected = "a name in UTF-8 is expected, so that config.toml can hold it: rename \
-                            it, or name it by a link";
-            return Err(TrainError::setting("data-dir", path.display(), expected));
+        for (name, path) in [("data-dir", &self.load.data_dir), ("init-from", &self.init_from)] {
+            if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
+                let expected = "a name in UTF-8 is expected, so that config.toml can hold it: \
+                                rename it, or name it by a link";
+                return Err(TrainError::setting(name, path.display(), expected));
+            }
         }
         self.check_largest()?;
         let rising = self.milestones.windows(2).all(|pair| pair[0] < pair[1]);

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
 use parareal::net::Cuts;
+use parareal::plan::{Link, even_spread};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
-use crate::network::NetworkConfig;
+use crate::network::{Cutting, NetworkConfig};
+use crate::plan::{CostSource, Machine};
 use crate::{
     CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, Recipe, Settings, TrainError,
 };
@@ -90,11 +92,14 @@ impl Config {
     pub fn resolve(settings: Settings) -> Result<Self, TrainError> {
         let recipe = match &settings.recipe {
             Some(name) => name.parse()?,
-            None => Recipe::default(),
+            None => Recipe::of(&settings),
         };
-        let network = NetworkConfig::resolve(&settings, recipe)?;
+        let mut network = NetworkConfig::resolve(&settings, recipe)?;
         let s = settings.clone().or(recipe.settings(settings.epochs));
         let dataset = given(s.dataset).parse()?;
+        // A run is looked at from other folders than the one that it was started in.
+        let absolute =
+            |path: Option<PathBuf>| path.map(|path| std::path::absolute(&path).unwrap_or(path));
         let executor: ExecutorKind = given(s.executor).parse()?;
         let devices = given(s.device)
             .iter()
@@ -105,6 +110,14 @@ impl Config {
         }
         let (workers, threads) =
             executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
+        if network.cutting == Cutting::Balanced {
+            let held = even_spread(network.cuts.subnetworks(), workers)?;
+            let device = devices[0].clone();
+            let machine = Machine { device, batch: given(s.batch_size), threads, workers };
+            let costs = CostSource::Measured.load(&network.net, &machine, false)?;
+            let count = network.cuts.subnetworks();
+            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE)?;
+        }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
             return Err(TrainError::setting("recompute", "set", expected));
@@ -121,7 +134,7 @@ impl Config {
         let config = Self {
             dataset,
             load: LoadOptions {
-                data_dir: s.data_dir,
+                data_dir: absolute(s.data_dir),
                 limit_train: s.limit_train,
                 limit_test: s.limit_test,
             },
@@ -145,7 +158,7 @@ impl Config {
             loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
             clip_norm: s.clip_norm,
             ema_decay: s.ema_decay,
-            init_from: s.init_from,
+            init_from: absolute(s.init_from),
             seed: given(s.seed),
             executor,
             devices,
@@ -302,6 +315,20 @@ mod tests {
             let given = Settings { recipe: Some(recipe.into()), ..Settings::default() };
             let settings = Config::resolve(given).unwrap().settings();
             assert_eq!(Config::resolve(settings.clone()).unwrap().settings(), settings);
+        }
+    }
+
+    #[test]
+    fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
+        let resolve = |dataset: &str, depth| {
+            let dataset = Some(dataset.to_string());
+            Config::resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
+        };
+        let paper = resolve("cifar10", Some(1001));
+        assert_eq!((paper.epochs, paper.batch_size), (200, 128));
+        assert_eq!((paper.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
+        for (dataset, depth) in [("cifar10", Some(20)), ("cifar10", None), ("shapes", Some(1001))] {
+            assert_eq!(resolve(dataset, depth).epochs, 6);
         }
     }
 

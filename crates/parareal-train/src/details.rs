@@ -9,8 +9,9 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use parareal_data::{Dataset, ImageSet};
 use serde::Serialize;
 
+use crate::checkpoint::Position;
 use crate::scores::Scores;
-use crate::{Evaluation, TrainError, folder};
+use crate::{TrainError, folder};
 
 const FILE: &str = "evaluation.json";
 /// Mistakes that are kept, the most confident ones.
@@ -69,7 +70,8 @@ impl Details {
     pub(crate) fn save(
         &self,
         run: &Path,
-        evaluation: &Evaluation,
+        position: Position,
+        test_error: f64,
         dataset: &Dataset,
     ) -> Result<(), TrainError> {
         let Some(test) = &dataset.test else { return Ok(()) };
@@ -80,15 +82,15 @@ impl Details {
             mistake.png = png(test, mistake.index);
         }
         let file = File {
-            epoch: evaluation.epoch,
-            step: evaluation.step,
-            test_error: evaluation.test_error,
+            epoch: position.epoch,
+            step: position.step,
+            test_error,
             class_names: &dataset.class_names,
             confusion: &self.confusion,
             worst,
         };
         let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
-        folder::replace(run, FILE, &text)
+        folder::replace(&run.join(FILE), &text)
     }
 }
 

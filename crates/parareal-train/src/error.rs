@@ -1,13 +1,13 @@
 //! What can go wrong, and whose fault it is.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use parareal::exec::ExecError;
 use parareal::net::NetError;
-use parareal_data::DataError;
-use parareal_models::resnet::ResNetError;
+use parareal::plan::PlanError;
+use parareal_data::{DataError, OneLine, one_line};
+use parareal_models::resnet::{Missing, ResNetError};
 use thiserror::Error;
 
 /// Why a run cannot start, or did not end well. Every message is one line.
@@ -127,6 +127,20 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// A step that cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Costs that do not fit the network.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A file that holds no costs.
+    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = path.display())]
+    Costs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
@@ -153,11 +167,8 @@ impl TrainError {
         }
     }
 
-    pub(crate) fn setting(
-        name: &'static str,
-        found: impl ToString,
-        expected: impl Into<String>,
-    ) -> Self {
+    /// A setting with a value that it cannot have.
+    pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
     }
@@ -170,23 +181,5 @@ impl TrainError {
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers quote what they do not know as it is.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
-    }
-}
-
-/// A text in which control characters are written as escapes, so that a message stays on one line.
-fn one_line(text: &str) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.into(),
-    };
-    text.chars().map(escaped).collect()
-}
-
-/// A path as such a text.
-struct OneLine<'a>(&'a Path);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.0.to_string_lossy()))
     }
 }

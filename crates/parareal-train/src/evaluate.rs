@@ -54,12 +54,8 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         return Err(TrainError::setting("limit-test", "0", expected));
     };
     let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
-    let mut judged = Judgement::default();
-    let mut details = Details::new(test.classes());
-    answer(&mut executor, test, &dataset.normalization, &|| false, |scores, labels| {
-        judged.add(scores, labels);
-        details.add(scores, labels);
-    })?;
+    let judged = judge(&mut executor, test, &dataset.normalization, &|| false)?;
+    let (judged, details) = judged.expect("nothing told it to stop");
     let tally = judged.first;
     let mut evaluation = Evaluation {
         epoch: position.epoch,
@@ -71,23 +67,27 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         images: tally.images,
         notes: Vec::new(),
     };
-    if own && let Err(error) = details.save(run, &evaluation, &dataset) {
+    if own && let Err(error) = details.save(run, position, tally.error(), &dataset) {
         evaluation.notes.push(format!("the details are not saved: {error}"));
     }
     Ok(evaluation)
 }
 
-/// Judges all images of a set; `None` where it was told to stop.
+/// Judges all images of a set, with what else there is to say of them; `None` where it was told to
+/// stop.
 pub(crate) fn judge(
     executor: &mut AnyExecutor,
     set: &ImageSet,
     normalization: &Normalization,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<Judgement>, TrainError> {
-    let mut judged = Judgement::default();
-    let see = |scores: &Scores, labels: &[u8]| judged.add(scores, labels);
+) -> Result<Option<(Judgement, Details)>, TrainError> {
+    let (mut judged, mut details) = (Judgement::default(), Details::new(set.classes()));
+    let see = |scores: &Scores, labels: &[u8]| {
+        judged.add(scores, labels);
+        details.add(scores, labels);
+    };
     let complete = answer(executor, set, normalization, stop, see)?;
-    Ok(complete.then_some(judged))
+    Ok(complete.then_some((judged, details)))
 }
 
 /// Shows the scores of all images of a set, batch by batch; false where it was told to stop.

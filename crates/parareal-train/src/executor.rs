@@ -95,7 +95,18 @@ impl ExecutorKind {
 }
 
 impl Config {
-    /// The network for images of these channels and classes, with the weights of a run.
+    /// The network for images of these channels and classes, with the weights that follow from the
+    /// seed.
+    pub(crate) fn new_network(
+        &self,
+        channels: usize,
+        classes: usize,
+    ) -> Result<PararealNetwork<ResNet>, TrainError> {
+        let (net, cuts) = self.network_for(channels, classes);
+        Ok(PararealNetwork::build(&net, cuts, &Init::new(self.seed, &Device::flex()))?)
+    }
+
+    /// This network with the weights of a run.
     pub(crate) fn trained(
         &self,
         run: &Path,
@@ -103,10 +114,7 @@ impl Config {
         channels: usize,
         classes: usize,
     ) -> Result<AnyExecutor, TrainError> {
-        let (net, cuts) = self.network_for(channels, classes);
-        let init = Init::new(self.seed, &Device::flex());
-        let network = PararealNetwork::build(&net, cuts, &init)?.load(weights);
-        let network = network.map_err(|error| {
+        let network = self.new_network(channels, classes)?.load(weights).map_err(|error| {
             TrainError::weights(run, format!("the weights are of another network: {error}"))
         })?;
         self.executor(network)

@@ -1,11 +1,11 @@
 //! The weights of a run as one file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, shard, write_synced};
+use crate::checkpoint::{self, shard};
+use crate::folder::replace;
 use crate::{TrainError, Which, folder};
 
 /// What was written.
@@ -38,15 +38,7 @@ pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, Train
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
     let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
-    let mut partial = output.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = write_synced(&partial, &bytes)
-        .and_then(|()| fs::rename(&partial, output).map_err(TrainError::file("create", output)));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written?;
+    replace(output, &bytes)?;
     let path = output.to_path_buf();
     Ok(Exported { path, step, tensors: names.len(), bytes: bytes.len() })
 }

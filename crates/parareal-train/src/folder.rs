@@ -1,7 +1,8 @@
 //! The folder of a run.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serializer;
@@ -38,14 +39,29 @@ pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf
 
 /// Writes the configuration, over an older one in one go.
 pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainError> {
-    replace(folder, CONFIG, config.settings().to_toml().as_bytes())
+    replace(&folder.join(CONFIG), config.settings().to_toml().as_bytes())
 }
 
-/// Writes a file of the folder, over an older one in one go.
-pub(crate) fn replace(folder: &Path, name: &str, content: &[u8]) -> Result<(), TrainError> {
-    let (path, partial) = (folder.join(name), folder.join(format!(".{name}")));
-    fs::write(&partial, content).map_err(TrainError::file("write", &partial))?;
-    fs::rename(&partial, &path).map_err(TrainError::file("write", &path))
+/// Writes a file, over an older one in one go: beside it, synced, and renamed.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let partial = path.with_file_name(name);
+    let written = write_synced(&partial, content)
+        .and_then(|()| fs::rename(&partial, path).map_err(TrainError::file("write", path)));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(TrainError::file("write", path))
 }
 
 /// A path for a person or a program to read, also where it is no text: as far as it is one.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{self, shard};
@@ -34,7 +35,7 @@ pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
     let zero = contents.iter().position(|&byte| byte == 0).unwrap_or(contents.len());
     let (manifest, file) = contents.split_at(zero);
     let file = file.get(1..).unwrap_or_default();
-    let sum = checkpoint::hex(&Sha256::digest(file));
+    let sum = in_hexadecimal(&Sha256::digest(file));
     let manifest = String::from_utf8_lossy(manifest);
     let manifest = manifest.replace("SHA256", &sum).replace("BYTES", &file.len().to_string());
     let load = |path: &Path, _| {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, TensorData};
-use parareal::net::{FeedForward, Init, PararealNetwork};
+use burn::tensor::TensorData;
+use parareal::net::{FeedForward, PararealNetwork};
 use parareal_data::ImageSet;
 use parareal_models::resnet::ResNet;
 
@@ -65,8 +65,7 @@ impl Config {
         classes: usize,
         from: Option<&Initial>,
     ) -> Result<PararealNetwork<ResNet>, TrainError> {
-        let (net, cuts) = self.network_for(channels, classes);
-        let network = PararealNetwork::build(&net, cuts, &Init::new(self.seed, &Device::flex()))?;
+        let network = self.new_network(channels, classes)?;
         let Some(Initial { weights, .. }) = from else { return Ok(network) };
         let new = network.named_tensors().into_iter().map(|tensor| (tensor.name, tensor.data));
         let mut all: HashMap<_, _> = new.collect();

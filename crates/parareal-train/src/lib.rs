@@ -4,10 +4,11 @@
 //! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
 //! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
 //! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
-//! writes them as one file, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
+//! writes them as one file, [`plan`] and [`suggest`] predict a step, a [`Bench`] measures one, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
 //! to a terminal.
 
 mod ahead;
+mod bench;
 mod check;
 mod checkpoint;
 mod config;
@@ -23,6 +24,8 @@ pub mod fuzzing;
 mod initial;
 mod metrics;
 mod network;
+mod picture;
+mod plan;
 mod predict;
 mod recipe;
 mod run;
@@ -34,6 +37,7 @@ mod tensorboard;
 mod training;
 mod usage;
 
+pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
 pub use checkpoint::Which;
 pub use config::Config;
 pub use device::DeviceName;
@@ -42,8 +46,13 @@ pub use evaluate::{Evaluation, evaluate};
 pub use executor::ExecutorKind;
 pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
-pub use network::NetworkConfig;
-pub use parareal_models::resnet::Summary;
+pub use network::{Cutting, NetworkConfig};
+pub use parareal::plan::{Link, Schedule};
+pub use parareal_models::resnet::{PAPER_HOURS, PAPER_ROWS, Passes, Summary};
+pub use picture::{chrome_trace, svg, write_timeline};
+pub use plan::{
+    Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
+};
 pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::{Observer, Outcome, Run};

@@ -1,7 +1,8 @@
 //! The network that the settings describe.
 
 use parareal::net::{Cuts, FeedForward};
-use parareal_models::resnet::{CoarseKind, ResNet, Summary};
+use parareal::plan::{Held, Link, balance};
+use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
 
 use crate::config::given;
 use crate::{Recipe, Settings, TrainError};
@@ -32,8 +33,20 @@ pub struct NetworkConfig {
     pub coarse_kind: CoarseKind,
     /// The number of coarse units, where one was asked for.
     pub coarse_units: Option<usize>,
-    /// Whether the cuts follow from the number of subnetworks.
-    pub even: bool,
+    /// How the cuts were found.
+    pub cutting: Cutting,
+}
+
+/// How cuts are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutting {
+    /// As the paper's: they follow from the number of subnetworks.
+    Even,
+    /// With the shortest predicted step. Until [`NetworkConfig::balance`] has found them they are
+    /// even.
+    Balanced,
+    /// They were given.
+    Given,
 }
 
 impl NetworkConfig {
@@ -56,8 +69,12 @@ impl NetworkConfig {
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(s.coarse_units);
         let text = given(s.cuts);
-        let even = text == "even";
-        let cuts = if even {
+        let cutting = match text.as_str() {
+            "even" => Cutting::Even,
+            "balanced" => Cutting::Balanced,
+            _ => Cutting::Given,
+        };
+        let cuts = if cutting != Cutting::Given {
             net.default_cuts(given(s.subnetworks))?
         } else {
             let cuts = Cuts::new(net.units(), parse_cuts(&text)?)?;
@@ -71,7 +88,27 @@ impl NetworkConfig {
             }
             cuts
         };
-        Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, even })
+        Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, cutting })
+    }
+
+    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each.
+    ///
+    /// # Errors
+    /// Where there are more subnetworks than units.
+    pub fn balance(
+        &mut self,
+        costs: &ResNetCosts,
+        held: &Held,
+        link: Link,
+    ) -> Result<(), TrainError> {
+        self.cuts = balance(costs, held, link, true)?.cuts;
+        Ok(())
+    }
+
+    /// Whether its cuts are to be balanced, or are.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.cutting == Cutting::Balanced
     }
 
     /// What the network consists of.
@@ -102,12 +139,12 @@ impl NetworkConfig {
                     CoarseKind::Auto => {
                         format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
                     }
-                    CoarseKind::Basic | CoarseKind::Bottleneck => "; as asked for".into(),
+                    _ => "; as asked for".into(),
                 };
-                let kind = if chosen == basic { "basic" } else { "bottleneck" };
                 format!(
-                    "{} {kind} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
+                    "{} {} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
                     chosen.units,
+                    chosen.kind,
                     if chosen.units == 1 { "unit" } else { "units" },
                     share(chosen.multiply_adds),
                     chosen.replaces as f64 / 1e6,
@@ -117,7 +154,11 @@ impl NetworkConfig {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let cuts = if self.even { "even".into() } else { cuts_text(self.cuts.positions()) };
+        // Balanced cuts are written down: measured once more they might be others.
+        let cuts = match self.cutting {
+            Cutting::Even => "even".into(),
+            Cutting::Balanced | Cutting::Given => cuts_text(self.cuts.positions()),
+        };
         Settings {
             depth: Some(self.net.depth()),
             subnetworks: Some(self.cuts.subnetworks()),
@@ -132,7 +173,8 @@ impl NetworkConfig {
 fn parse_cuts(text: &str) -> Result<Vec<usize>, TrainError> {
     let numbers = text.split(',').map(|number| number.trim().parse());
     numbers.collect::<Result<_, _>>().map_err(|_| {
-        let expected = "expected even, or the units before each cut in rising order, say 3,6";
+        let expected =
+            "expected even, balanced, or the units before each cut in rising order, say 3,6";
         TrainError::setting("cuts", format!("`{text}`"), expected)
     })
 }

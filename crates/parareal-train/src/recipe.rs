@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use parareal_data::DatasetName;
+
 use crate::{CheckpointEvery, Settings, TrainError};
 
 /// Where settings that are left open come from.
@@ -15,6 +17,17 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// The paper's for its data sets and its depth, otherwise the small one.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        use DatasetName::{Cifar10, Cifar100, Mnist, Svhn};
+        let dataset = settings.dataset.as_deref().and_then(|name| name.parse().ok());
+        match (dataset, settings.depth) {
+            (Some(Mnist | Cifar10 | Cifar100 | Svhn), Some(1001)) => Self::Paper,
+            _ => Self::default(),
+        }
+    }
+
     /// The settings of this recipe, for a run of `epochs` epochs where that is known.
     #[must_use]
     pub fn settings(self, epochs: Option<usize>) -> Settings {

@@ -60,16 +60,18 @@ pub struct Outcome {
     pub test_loss: Option<f64>,
     /// The test error behind the last complete epoch.
     pub test_error: Option<f64>,
-    /// The time of training, evaluations included.
+    /// The time of training, evaluations included, whatever number of processes were at it.
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
     pub seconds_per_epoch: Option<f64>,
-    /// Checkpoints that could not be used when it went on, and why.
+    /// Checkpoints that could not be used when it went on, and why; details that are not saved.
     pub notes: Vec<String>,
     /// The share of the training's time in which the images of the next step were not ready.
     pub waiting_for_images: f64,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
+    /// Whether the run ended because it had no patience left.
+    pub out_of_patience: bool,
     /// Whether the run was told to stop before its end.
     #[serde(skip)]
     pub interrupted: bool,
@@ -132,6 +134,14 @@ impl Run {
         {
             let path = output.to_path_buf();
             return Err(TrainError::OtherImages { path, dataset: config.dataset.to_string() });
+        }
+        if let Some(saved) = &saved
+            && saved.position.epoch > config.epochs
+        {
+            let done = saved.position.epoch;
+            let expected =
+                format!("the run is in epoch {done} already: at least {done} is expected");
+            return Err(TrainError::setting("epochs", config.epochs, expected));
         }
         let mut notes = dataset.notes.clone();
         let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));

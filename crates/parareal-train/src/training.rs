@@ -22,11 +22,16 @@ pub(crate) struct Training<'a> {
     metrics: Metrics,
     events: Events,
     store: Store,
+    /// Of these, `run` is what the run had taken before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
     /// The last checkpoint: its step, and when it was saved.
     saved: (usize, Instant),
+    /// When this process began.
+    begun: Instant,
+    /// Why the details of the last evaluation are not saved, where they are not.
+    unsaved: Option<String>,
 }
 
 impl<'a> Training<'a> {
@@ -41,21 +46,34 @@ impl<'a> Training<'a> {
         let keep = config.keep_checkpoints;
         let store = Store::new(output, settings, images.clone(), names, keep);
         let mut executor = config.executor(network)?;
-        let (metrics, epochs, position) = match saved {
-            None => (Metrics::create(output)?, Vec::new(), Position::default()),
-            Some(Saved { position, weights, optimizer, average, .. }) => {
+        let (metrics, epochs, position, times) = match saved {
+            None => (Metrics::create(output)?, Vec::new(), Position::default(), Times::default()),
+            Some(Saved { position, times, weights, optimizer, average, .. }) => {
                 executor.load(weights).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
                 executor.load_optimizer_state(optimizer)?;
                 executor.load_average(average)?;
                 let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
-                (metrics, epochs, position)
+                (metrics, epochs, position, times)
             }
         };
         let events = Events::create(output, position.step)?;
-        let (times, saved) = (Times::default(), (position.step, Instant::now()));
-        Ok(Self { run, executor, metrics, events, store, times, epochs, position, saved })
+        let begun = Instant::now();
+        let saved = (position.step, begun);
+        Ok(Self {
+            run,
+            executor,
+            metrics,
+            events,
+            store,
+            times,
+            epochs,
+            position,
+            saved,
+            begun,
+            unsaved: None,
+        })
     }
 
     /// Trains to the end, or until `stop` says so.
@@ -64,9 +82,9 @@ impl<'a> Training<'a> {
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
-        let begun = Instant::now();
         let interrupted = !self.epochs(observer, stop)?;
-        let seconds = begun.elapsed().as_secs_f64();
+        self.store.tidy()?;
+        let seconds = self.seconds();
         if !interrupted {
             self.metrics.end(seconds, self.times.waiting_for_images(), &self.times.usage())?;
         }
@@ -109,7 +127,7 @@ impl<'a> Training<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<EpochRecord>, TrainError> {
         let Run { dataset, validation, .. } = self.run;
-        let mut judged = [None; 2];
+        let mut judged = [None, None];
         for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
             if let Some(set) = set {
                 *judged = judge(&mut self.executor, set, &dataset.normalization, stop)?;
@@ -118,7 +136,12 @@ impl<'a> Training<'a> {
                 }
             }
         }
-        let [test, validation] = judged;
+        if let [Some((test, details)), _] = &judged {
+            // The run does without them.
+            let saved = details.save(&self.run.output, self.position, test.first.error(), dataset);
+            self.unsaved = saved.err().map(|error| format!("details are not saved: {error}"));
+        }
+        let [test, validation] = judged.map(|judged| judged.map(|(judged, _)| judged));
         let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
         Ok(Some(EpochRecord {
             epoch,
@@ -208,6 +231,11 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// What the run has taken, whatever number of processes were at it.
+    fn seconds(&self) -> f64 {
+        self.times.run + self.begun.elapsed().as_secs_f64()
+    }
+
     /// Saves a checkpoint, unless there is one of this step.
     fn save(&mut self) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
@@ -216,6 +244,7 @@ impl<'a> Training<'a> {
                 weights: self.executor.named_tensors()?,
                 optimizer: self.executor.optimizer_state()?,
                 average: self.executor.average()?,
+                times: self.times.until(self.seconds()),
             };
             self.store.save(self.position, state)?;
             self.saved = (self.position.step, Instant::now());
@@ -243,6 +272,7 @@ impl<'a> Training<'a> {
     }
 
     fn outcome(self, seconds: f64, interrupted: bool) -> Outcome {
+        let out_of_patience = self.is_out_of_patience();
         let last = self.epochs.last();
         Outcome {
             output: self.run.output.clone(),
@@ -254,9 +284,10 @@ impl<'a> Training<'a> {
             test_error: last.and_then(|epoch| epoch.test_error),
             seconds,
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
-            notes: self.run.skipped.clone(),
+            notes: self.run.skipped.iter().chain(&self.unsaved).cloned().collect(),
             waiting_for_images: self.times.waiting_for_images(),
             subnetworks: self.times.usage(),
+            out_of_patience,
             interrupted,
         }
     }

@@ -1,9 +1,9 @@
-//! How busy the subnetworks were.
+//! How long a run has taken, and how busy the subnetworks were.
 
 use std::time::Duration;
 
 use parareal::exec::SubnetworkTime;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How one subnetwork spent the training steps, as shares that add up to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -16,38 +16,52 @@ pub struct Usage {
     pub waiting: f64,
 }
 
-/// Sums over steps.
-#[derive(Default)]
+/// Sums over the steps of a run, in seconds, whatever number of processes took them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Times {
-    steps: Duration,
-    images: Duration,
-    subnetworks: Vec<SubnetworkTime>,
+    /// All of it, evaluations included.
+    pub(crate) run: f64,
+    steps: f64,
+    images: f64,
+    subnetworks: Vec<Busy>,
+}
+
+/// A subnetwork's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Busy {
+    fine: f64,
+    coarse: f64,
 }
 
 impl Times {
     pub(crate) fn add(&mut self, step: Duration, subnetworks: &[SubnetworkTime]) {
-        self.steps += step;
-        self.subnetworks.resize_with(subnetworks.len(), SubnetworkTime::default);
+        self.steps += step.as_secs_f64();
+        // An executor that does not run them one by one knows of none.
+        self.subnetworks.resize_with(subnetworks.len(), Busy::default);
         for (sum, time) in self.subnetworks.iter_mut().zip(subnetworks) {
-            sum.fine += time.fine;
-            sum.coarse += time.coarse;
+            sum.fine += time.fine.as_secs_f64();
+            sum.coarse += time.coarse.as_secs_f64();
         }
     }
 
     /// Time between two steps in which the images of the next were not ready yet.
     pub(crate) fn wait(&mut self, time: Duration) {
-        self.images += time;
+        self.images += time.as_secs_f64();
     }
 
     /// The share that this has of steps and waiting together.
     pub(crate) fn waiting_for_images(&self) -> f64 {
-        let (waiting, steps) = (self.images.as_secs_f64(), self.steps.as_secs_f64());
-        if steps > 0.0 { waiting / (waiting + steps) } else { 0.0 }
+        if self.steps > 0.0 { self.images / (self.images + self.steps) } else { 0.0 }
+    }
+
+    /// These, for a run that has taken so long in all.
+    pub(crate) fn until(&self, run: f64) -> Self {
+        Self { run, ..self.clone() }
     }
 
     pub(crate) fn usage(&self) -> Vec<Usage> {
-        let whole = self.steps.as_secs_f64();
-        let share = |time: Duration| if whole > 0.0 { time.as_secs_f64() / whole } else { 0.0 };
+        let share = |time: f64| if self.steps > 0.0 { time / self.steps } else { 0.0 };
         self.subnetworks
             .iter()
             .map(|time| {
@@ -55,5 +69,14 @@ impl Times {
                 Usage { computing, coarse, waiting: (1.0 - computing - coarse).max(0.0) }
             })
             .collect()
+    }
+
+    /// Whether a run can have taken as long.
+    pub(crate) fn is_possible(&self) -> bool {
+        let busy = self.subnetworks.iter().flat_map(|busy| [busy.fine, busy.coarse]);
+        [self.run, self.steps, self.images].into_iter().chain(busy).all(|time| {
+            // As a file may tell of no number, or of less than nothing.
+            (0.0..1e12).contains(&time)
+        })
     }
 }

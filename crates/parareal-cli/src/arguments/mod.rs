@@ -1,6 +1,8 @@
 //! The command line.
 
+mod bench;
 mod data;
+mod ode;
 mod plan;
 mod runs;
 mod train;
@@ -10,7 +12,9 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
+pub(crate) use bench::Bench;
 pub(crate) use data::{Data, Fetch, ImageFiles};
+pub(crate) use ode::Ode;
 pub(crate) use plan::Plan;
 pub(crate) use runs::{Eval, Export, Predict, Report};
 pub(crate) use train::{Network, Train};
@@ -39,8 +43,13 @@ pub(crate) enum Command {
     /// Fetch, check or show the images of a data set
     #[command(subcommand)]
     Data(Data),
-    /// Show how a network would be cut, what bridges its interfaces, and its parameters
+    /// Solve a differential equation by parareal, the algorithm behind the networks
+    Ode(Ode),
+    /// Show how a network would be cut, what bridges its interfaces, its parameters, and what a step
+    /// would take on devices that one has or has not
     Plan(Plan),
+    /// Time a step part by part and as a whole, beside the paper's Tables 2 and 3
+    Bench(Bench),
 }
 
 /// What is wrong with a value, in one line, where the error is about one.

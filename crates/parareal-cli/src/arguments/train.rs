@@ -13,7 +13,8 @@ pub(crate) struct Train {
     /// Take settings from a file; it has the names of these flags as keys, flags override it
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
-    /// Where settings left open come from: quick or paper [default: quick]
+    /// Where settings left open come from: quick or paper [default: paper for the paper's data sets
+    /// at depth 1001, otherwise quick]
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
     /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
@@ -73,11 +74,12 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
     /// Judge by a moving average of the weights, of which a step leaves the share D as it is, say
-    /// 0.999 [default: none]
+    /// 0.999, and less of it in the first steps: at most (1 + t) / (10 + t) in step t. eval, predict,
+    /// export and --init-from take the average as well [default: none]
     #[arg(long, value_name = "D", help_heading = "Training", allow_negative_numbers = true)]
     ema_decay: Option<f64>,
-    /// Start from the weights of another run of the same depth, serial or cut; interfaces that it
-    /// does not have start anew
+    /// Start from the last weights of another run of the same depth, serial or cut; interfaces that
+    /// it does not have start anew
     #[arg(long, value_name = "RUN", help_heading = "Training")]
     init_from: Option<PathBuf>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
@@ -130,7 +132,7 @@ pub(crate) struct Train {
 }
 
 /// Flags that describe a network.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Layers of the ResNet, 9n+2 [default: 20; paper: 1001]
@@ -139,11 +141,13 @@ pub(crate) struct Network {
     /// Subnetworks that the network is cut into [default: 2; paper: 3]
     #[arg(long, value_name = "N")]
     subnetworks: Option<usize>,
-    /// Where to cut: even, or the residual units before each cut in order, 2,4 [default: even]
-    #[arg(long, value_name = "even|A,B,..")]
+    /// Where to cut: even (as the paper), balanced (where the predicted step is shortest, by costs
+    /// that are measured first), or the residual units before each cut in order, 2,4 [default: even]
+    #[arg(long, value_name = "even|balanced|A,B,..")]
     cuts: Option<String>,
-    /// Units of the coarse networks: basic (the paper's), bottleneck, or auto (basic where that
-    /// is cheaper than the piece it approximates) [default: auto]
+    /// Units of the coarse networks: basic (the paper's), depthwise (sees as far for an eighth of the
+    /// work), bottleneck, or auto (basic where that is cheaper than the piece it approximates,
+    /// otherwise bottleneck) [default: auto]
     #[arg(long, value_name = "KIND")]
     coarse_unit: Option<String>,
     /// Units of each coarse network, more where a jump halves the image more often [default: 12/N,

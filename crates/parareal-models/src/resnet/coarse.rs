@@ -20,6 +20,9 @@ pub enum CoarseKind {
     Basic,
     /// Residual units like those of the fine network.
     Bottleneck,
+    /// The paper's units with each 3×3 convolution taken apart into a 1×1 convolution and one of
+    /// each channel by itself: they see as far, for an eighth to a ninth of the work.
+    Depthwise,
 }
 
 impl FromStr for CoarseKind {
@@ -30,7 +33,8 @@ impl FromStr for CoarseKind {
             "auto" => Ok(Self::Auto),
             "basic" => Ok(Self::Basic),
             "bottleneck" => Ok(Self::Bottleneck),
-            _ => Err(format!("`{text}` is no coarse unit: auto, basic or bottleneck")),
+            "depthwise" => Ok(Self::Depthwise),
+            _ => Err(format!("`{text}` is no coarse unit: auto, basic, bottleneck or depthwise")),
         }
     }
 }
@@ -41,18 +45,45 @@ impl fmt::Display for CoarseKind {
             Self::Auto => "auto",
             Self::Basic => "basic",
             Self::Bottleneck => "bottleneck",
+            Self::Depthwise => "depthwise",
         })
     }
 }
 
 /// The kind of one unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitKind {
     /// Two 3×3 convolutions.
     Basic,
     /// 1×1, 3×3 and 1×1 convolutions.
     Bottleneck,
+    /// Twice a 1×1 convolution and a 3×3 convolution of each channel by itself.
+    Depthwise,
+}
+
+impl UnitKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Basic, Self::Bottleneck, Self::Depthwise];
+
+    /// A unit of this kind.
+    pub fn build(self, from: usize, to: usize, stride: usize, init: &Init) -> ResidualUnit {
+        match self {
+            Self::Basic => ResidualUnit::basic(from, to, stride, init),
+            Self::Bottleneck => ResidualUnit::bottleneck(from, to, stride, init),
+            Self::Depthwise => ResidualUnit::depthwise(from, to, stride, init),
+        }
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Basic => "basic",
+            Self::Bottleneck => "bottleneck",
+            Self::Depthwise => "depthwise",
+        })
+    }
 }
 
 /// What was chosen for `F_j` at one interface, and what it costs.
@@ -92,14 +123,7 @@ impl Coarse {
             .map(|(index, (from, to))| {
                 let init = init.scope("units").scope(index);
                 let stride = from.size / to.size;
-                match choice.kind {
-                    UnitKind::Basic => {
-                        ResidualUnit::basic(from.channels, to.channels, stride, &init)
-                    }
-                    UnitKind::Bottleneck => {
-                        ResidualUnit::bottleneck(from.channels, to.channels, stride, &init)
-                    }
-                }
+                choice.kind.build(from.channels, to.channels, stride, &init)
             })
             .collect();
         Self { units }
@@ -107,15 +131,17 @@ impl Coarse {
 }
 
 /// A square image.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Image {
-    pub(super) channels: usize,
-    pub(super) size: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Image {
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Pixels of a side.
+    pub size: usize,
 }
 
 /// From and to what the units of `F_j` lead: the first ones halve the image as often as the jump
 /// asks.
-fn shapes(
+pub(super) fn shapes(
     net: &ResNet,
     interface: &Interface,
     units: usize,
@@ -154,6 +180,7 @@ impl ResNet {
             CoarseKind::Auto if basic.multiply_adds < replaces => basic,
             CoarseKind::Auto => choose(UnitKind::Bottleneck, paper.min(piece / 4)),
             CoarseKind::Bottleneck => choose(UnitKind::Bottleneck, paper),
+            CoarseKind::Depthwise => choose(UnitKind::Depthwise, paper),
         }
     }
 
@@ -173,6 +200,9 @@ fn unit_cost(kind: UnitKind, from: Image, to: Image) -> u64 {
             let narrow = to.channels / 4;
             narrow * (from.channels * before + 9 * narrow * after + to.channels * after)
         }
+        UnitKind::Depthwise => {
+            to.channels * (from.channels * before + 9 * after + to.channels * after + 9 * after)
+        }
     };
     let projection = if from == to { 0 } else { from.channels * to.channels * after };
     (convolutions + projection) as u64
@@ -189,6 +219,7 @@ mod tests {
         let coarse = |kind| unit_cost(kind, net.stage_image(0), net.stage_image(0));
         assert_eq!(coarse(UnitKind::Basic) as f64 / 1e6, 75.497472);
         assert_eq!((coarse(UnitKind::Bottleneck) as f64 / 1e5).round(), 45.0);
+        assert_eq!(coarse(UnitKind::Depthwise) as f64 / 1e6, 9.568256);
         let total: u64 = (0..333).map(|unit| net.unit_cost(unit)).sum();
         assert_eq!((total as f64 / 1e7).round(), 149.0);
     }

@@ -6,7 +6,7 @@ use super::coarse::Image;
 use super::{Coarse, CoarseKind, Head, Preprocessing, ResidualUnit};
 
 /// The side of the images that the network is made for.
-const IMAGE_SIZE: usize = 32;
+pub(super) const IMAGE_SIZE: usize = 32;
 /// Channels behind the first convolution.
 const WIDTH: usize = 16;
 
@@ -43,8 +43,8 @@ pub enum ResNetError {
 #[derive(Clone, Debug)]
 pub struct ResNet {
     stage_units: usize,
-    width: usize,
-    in_channels: usize,
+    pub(super) width: usize,
+    pub(super) in_channels: usize,
     classes: usize,
     pub(super) coarse_kind: CoarseKind,
     pub(super) coarse_units: Option<usize>,
@@ -111,6 +111,16 @@ impl ResNet {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// The kind of coarse units that was asked for.
+    pub fn coarse_kind(&self) -> CoarseKind {
+        self.coarse_kind
+    }
+
+    /// The number of units of each `F_j` that was asked for.
+    pub fn coarse_units(&self) -> Option<usize> {
+        self.coarse_units
     }
 
     /// The paper's cuts where `subnetworks` is a multiple of three: a third of them in each

@@ -6,12 +6,17 @@
 
 mod coarse;
 mod config;
+mod costs;
 mod ends;
 mod summary;
 mod unit;
 
-pub use coarse::{Coarse, CoarseChoice, CoarseKind, UnitKind};
+pub use coarse::{Coarse, CoarseChoice, CoarseKind, Image, UnitKind};
 pub use config::{ResNet, ResNetError};
+pub use costs::{
+    CostTable, Missing, PAPER_BATCH, PAPER_HOURS, PAPER_ROWS, PaperRow, PartCost, PartName, Passes,
+    ResNetCosts,
+};
 pub use ends::{Head, Preprocessing};
 pub use summary::{ParameterCounts, Summary};
 pub use unit::ResidualUnit;

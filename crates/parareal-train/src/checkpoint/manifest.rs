@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 use crate::scores::Tally;
+use crate::usage::Times;
 
 pub(super) const FORMAT_VERSION: u32 = 3;
 
@@ -18,6 +19,8 @@ pub(super) struct Manifest {
     pub(super) format_version: u32,
     #[serde(flatten)]
     pub(super) position: Position,
+    #[serde(default)]
+    pub(super) times: Times,
     pub(super) configuration: Settings,
     pub(super) images: ImageRecord,
     pub(super) files: Vec<Entry>,
@@ -31,7 +34,10 @@ impl Manifest {
         if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MOST_STEPS)) {
             return Err("it tells of a step that no run takes");
         }
-        if !epoch_tally.is_possible() || !(0.0..).contains(&epoch_seconds) {
+        if !epoch_tally.is_possible()
+            || !(0.0..).contains(&epoch_seconds)
+            || !self.times.is_possible()
+        {
             return Err("it tells of an epoch that no run has");
         }
         let ImageRecord { channels, height, width, class_names, mean, deviation, .. } =

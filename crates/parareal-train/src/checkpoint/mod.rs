@@ -6,14 +6,17 @@ pub(crate) mod shard;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
+use parareal_data::in_hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::folder::{replace, write_synced};
+use crate::usage::Times;
 use crate::{Settings, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
@@ -52,6 +55,8 @@ pub(crate) struct State {
     pub(crate) optimizer: Vec<NamedTensor>,
     /// The moving average of the weights; nothing where there is none.
     pub(crate) average: Vec<NamedTensor>,
+    /// What the run has taken so far.
+    pub(crate) times: Times,
 }
 
 impl Store {
@@ -76,7 +81,7 @@ impl Store {
             let _ = fs::remove_dir_all(&partial);
         }
         placed?;
-        self.remove_old()
+        self.tidy()
     }
 
     fn write(&self, partial: &Path, position: Position, state: State) -> Result<(), TrainError> {
@@ -102,13 +107,14 @@ impl Store {
                 let bytes = shard::encode(names, tensors)
                     .map_err(|error| TrainError::weights(&path, error))?;
                 write_synced(&path, &bytes)?;
-                let (sha256, bytes) = (hex(&Sha256::digest(&bytes)), bytes.len() as u64);
+                let (sha256, bytes) = (in_hexadecimal(&Sha256::digest(&bytes)), bytes.len() as u64);
                 files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
             }
         }
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             position,
+            times: state.times,
             configuration: self.configuration.clone(),
             images: self.images.clone(),
             files,
@@ -150,14 +156,14 @@ impl Store {
 
     /// Remembers that the checkpoint behind this step is the best so far.
     pub(crate) fn set_best(&self, best: Best) -> Result<(), TrainError> {
-        let (target, partial) = (self.folder.join(BEST), self.folder.join(format!(".{BEST}")));
         let text = serde_json::to_vec(&best).expect("numbers are JSON");
-        write_synced(&partial, &text)?;
-        fs::rename(&partial, &target).map_err(TrainError::file("create", &target))?;
+        replace(&self.folder.join(BEST), &text)?;
         sync_folder(&self.folder)
     }
 
-    fn remove_old(&self) -> Result<(), TrainError> {
+    /// Removes what is neither among the last checkpoints nor the best. A process that was killed
+    /// may not have come to that.
+    pub(crate) fn tidy(&self) -> Result<(), TrainError> {
         let mut steps = list(&self.folder)?;
         let best = self.best().map(|best| best.step);
         steps.truncate(steps.len().saturating_sub(self.keep));
@@ -196,7 +202,7 @@ fn step_of(path: &Path) -> Option<usize> {
 
 /// What [`MANIFEST_SUM`] says of a manifest.
 pub(crate) fn sum_of(manifest: &[u8]) -> String {
-    format!("{}  {MANIFEST}\n", hex(&Sha256::digest(manifest)))
+    format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
 }
 
 /// Removes a folder that may not be there.
@@ -205,19 +211,6 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(TrainError::file("remove", folder)),
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(TrainError::file("write", path))
 }
 
 /// Makes the names in a folder last, where the system can.

@@ -8,14 +8,15 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::TensorData;
+use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
 use super::{
-    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, hex, list, shard, step_of,
-    sum_of,
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, shard, step_of, sum_of,
 };
 use crate::TrainError;
+use crate::usage::Times;
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -25,6 +26,8 @@ const LONGEST_BEST: u64 = 1 << 10;
 /// A checkpoint that was read.
 pub(crate) struct Saved {
     pub(crate) position: Position,
+    /// What the run had taken by then.
+    pub(crate) times: Times,
     pub(crate) images: ImageRecord,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
@@ -184,8 +187,8 @@ pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainErr
         let message = "the moving average is not one of the weights: it is damaged";
         return Err(TrainError::weights(folder, message));
     }
-    let Manifest { position, images, .. } = manifest;
-    Ok(Saved { position, images, weights, optimizer, average })
+    let Manifest { position, times, images, .. } = manifest;
+    Ok(Saved { position, times, images, weights, optimizer, average })
 }
 
 fn read_shard(
@@ -206,7 +209,7 @@ fn read_shard(
         let (found, expected) = (bytes.len(), entry.bytes);
         return wrong(format!("it has {found} bytes, {expected} were written"));
     }
-    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+    if in_hexadecimal(&Sha256::digest(&bytes)) != entry.sha256 {
         return wrong("it does not have the SHA-256 that was written".into());
     }
     let before = tensors.len();

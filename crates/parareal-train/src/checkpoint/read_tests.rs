@@ -15,7 +15,7 @@ fn shard(name: &str, shape: &[usize]) -> Vec<u8> {
 /// by `to`.
 fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Result<Saved, String> {
     let entry = |holds: &str, bytes: &[u8]| {
-        let (sum, len) = (hex(&Sha256::digest(bytes)), bytes.len());
+        let (sum, len) = (in_hexadecimal(&Sha256::digest(bytes)), bytes.len());
         format!(
             r#"{{"subnetwork":1,"holds":"{holds}","name":"subnetwork-01.{holds}.safetensors","bytes":{len},"sha256":"{sum}","tensors":1}}"#
         )
@@ -51,7 +51,7 @@ fn what_no_run_has_saved_is_refused() {
     let (weights, optimizer) = (shard("w", &[2, 3]), shard("w.velocity", &[2, 3]));
     let saved = read_changed(&weights, &optimizer, "{", "{").unwrap();
     assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
-    let sum = hex(&Sha256::digest(&weights));
+    let sum = in_hexadecimal(&Sha256::digest(&weights));
     for (from, to, expected) in [
         ("\"format_version\":3", "\"format_version\":2", "format 2 is not known, this program"),
         ("\"step\":7", "\"step\":0", "it tells of a step that no run takes"),

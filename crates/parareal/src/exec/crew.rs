@@ -5,12 +5,15 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::piece::Record;
 use super::worker::{Command, ReplyOf, Worker};
 use super::{Control, ExecError, Link, Loss};
 use crate::net::Coarsen;
+use crate::timeline::{Span, Timeline};
 
 /// The workers of this process, each a thread with a device and cores of its own, for as long as
 /// this value lives.
@@ -105,6 +108,31 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         }
     }
 
+    /// What the workers did when, from the beginning of the step on; all processes have so many.
+    pub(super) fn timeline(
+        &self,
+        replies: &[ReplyOf<N>],
+        devices: usize,
+        begun: Instant,
+    ) -> Timeline {
+        let mut spans = Vec::new();
+        for (reply, worker) in replies.iter().zip(&self.workers) {
+            let device = worker.number;
+            let own = worker.subnetworks.clone().zip(&reply.records);
+            let own = own.flat_map(|(subnetwork, records)| {
+                records.iter().map(move |&Record { activity, begin, end }| {
+                    let [begin, end] =
+                        [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
+                    Span { device, subnetwork, activity, begin, end }
+                })
+            });
+            let first = spans.len();
+            spans.extend(own);
+            spans[first..].sort_by(|a: &Span, b| a.begin.total_cmp(&b.begin));
+        }
+        Timeline { devices, spans }
+    }
+
     /// Ends all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop();
@@ -169,7 +197,10 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// A pool of threads for one worker's operations.
-pub(super) fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
+///
+/// # Errors
+/// Where the operating system gives no threads.
+pub fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
     let name = name.to_string();
     ThreadPoolBuilder::new()
         .num_threads(threads.max(1))

@@ -5,6 +5,7 @@ use burn::tensor::TensorData;
 
 use super::{ExecError, Loss};
 use crate::net::{Coarsen, NamedTensor};
+use crate::timeline::Timeline;
 
 /// How a step changes the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub struct StepReport<O> {
     pub duration: Duration,
     /// How each subnetwork spent it; empty where the executor does not run them one by one.
     pub subnetworks: Vec<SubnetworkTime>,
+    /// What each worker did when; empty where the executor does not run them one by one.
+    pub timeline: Timeline,
 }
 
 /// How one subnetwork spent the time of a step: the rest of the step it waited, for a neighbour

@@ -21,6 +21,10 @@
 //! ∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}           (j = 1: the first term alone), into C_j
 //! ```
 //!
+//! `ρ_{j-1}` needs the gradient of `F_{j-1}`'s input alone: a worker that somebody waits for sends
+//! it and computes the gradients of `F_{j-1}`'s weights afterwards, where its operations allow it
+//! ([`parareal_kernels::defer_weights`]).
+//!
 //! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
 //!
@@ -50,9 +54,11 @@ mod piece;
 mod replicas;
 mod sequential;
 mod threads;
+mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};
+pub use crew::pool;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update};
 pub use link::Link;
@@ -63,3 +69,5 @@ pub use mpi::{Ranks, Seat};
 pub use parareal_mpi::{Circle, MpiError, Traffic, World};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};
+
+pub(crate) use trained::Trained;

@@ -1,152 +1,22 @@
-use std::collections::HashMap;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Gradients;
+use parareal_kernels::{Deferred, defer_weights};
 
-use super::{ExecError, Loss, SubnetworkTime, Update, average, clip, optimizer};
-use crate::net::{
-    Activation, Coarsen, Map, NamedTensor, NetError, Subnetwork, SubnetworkOf, Value,
-    named_gradients,
-};
+use super::trained::{Collector, Trained};
+use super::{Loss, SubnetworkTime, Update};
+use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
+use crate::timeline::Activity;
 
-const UPDATED: &str = "an update that panics ends its executor";
-
-/// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
-/// the module's past.
-pub(super) struct Trained<M> {
-    /// `None` only while it is updated, in place where nobody else holds its tensors.
-    module: Option<M>,
-    optimizer: ModuleOptimizer,
-    fresh: ModuleOptimizer,
-    pub(super) gradients: GradientsParams,
-    /// A moving average, in evaluation mode.
-    average: Option<M>,
-}
-
-impl<M: Module> Trained<M> {
-    pub(super) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
-        let fresh = optimizer.clone();
-        Self {
-            module: Some(module),
-            optimizer: fresh.clone(),
-            fresh,
-            gradients: GradientsParams::new(),
-            average: None,
-        }
-    }
-
-    pub(super) fn module(&self) -> &M {
-        self.module.as_ref().expect(UPDATED)
-    }
-
-    /// The module to judge by, in evaluation mode.
-    pub(super) fn judged(&self) -> M {
-        self.average.clone().unwrap_or_else(|| self.module().valid())
-    }
-
-    /// Another module in place of this one; the optimizer forgets, and the past is gone.
-    pub(super) fn replace(&mut self, module: M) {
-        self.average = None;
-        self.module = Some(module);
-        self.optimizer = self.fresh.clone();
-        self.gradients = GradientsParams::new();
-    }
-
-    /// Applies the gradients collected since the last update.
-    pub(super) fn update(&mut self, update: Update) {
-        let gradients = std::mem::take(&mut self.gradients);
-        let module = self.module.take().expect(UPDATED);
-        let module = self.optimizer.step(update.learning_rate, module, gradients);
-        if let Some(decay) = update.average_decay {
-            self.average = Some(match self.average.take() {
-                Some(average) => average::follow(average, &module, decay),
-                None => module.valid(),
-            });
-        }
-        self.module = Some(module);
-    }
-
-    /// The square of the norm of the gradients collected since the last update.
-    pub(super) fn squared_norm(&self) -> f64 {
-        clip::squared_norm(self.module(), &self.gradients)
-    }
-
-    /// Multiplies these gradients.
-    pub(super) fn scale_gradients(&mut self, factor: f64) {
-        let Self { module, gradients, .. } = self;
-        clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
-    }
-
-    /// The module with the gradients collected since the last update.
-    pub(super) fn parts(&mut self) -> (&M, &mut GradientsParams) {
-        let Self { module, gradients, .. } = self;
-        (module.as_ref().expect(UPDATED), gradients)
-    }
-
-    /// Moves the gradients of one part of the module out of what a backward pass left.
-    pub(super) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
-        let Self { module, gradients: into, .. } = self;
-        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
-    }
-}
-
-impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
-where
-    Subnetwork<C, U, F, H>: Module,
-{
-    /// The gradients collected since the last update, by name, in place of an update.
-    pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
-        let gradients = std::mem::take(&mut self.gradients);
-        named_gradients(self.module(), &gradients)
-    }
-
-    /// The moving average by name, if there is one.
-    pub(super) fn named_average(&self) -> Vec<NamedTensor> {
-        self.average.as_ref().map(Subnetwork::named_tensors).unwrap_or_default()
-    }
-
-    /// Another moving average, or none.
-    pub(super) fn load_average(
-        &mut self,
-        tensors: &HashMap<String, TensorData>,
-    ) -> Result<(), NetError> {
-        self.average = match tensors.is_empty() {
-            true => None,
-            false => Some(self.module().valid().load(tensors)?),
-        };
-        Ok(())
-    }
-
-    /// What the optimizer remembers, by name.
-    pub(super) fn optimizer_state(&self) -> Result<Vec<NamedTensor>, ExecError> {
-        optimizer::read(&self.optimizer, self.module())
-    }
-
-    /// Lets the optimizer remember this and nothing else.
-    pub(super) fn load_optimizer_state(
-        &mut self,
-        tensors: &HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
-        Ok(())
-    }
-}
-
-/// Moves the gradients of the parameters that it visits.
-pub(super) struct Collector<'a> {
-    from: &'a mut Gradients,
-    into: &'a mut GradientsParams,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad_remove(self.from) {
-            self.into.register(param.id, gradient);
-        }
-    }
+/// What a piece did when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) activity: Activity,
+    pub(super) begin: Instant,
+    pub(super) end: Instant,
 }
 
 /// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
@@ -156,7 +26,8 @@ pub(super) struct Piece<N: Coarsen> {
     pub(super) trained: Trained<SubnetworkOf<N>>,
     segments: Segments,
     tape: Option<Tape<N>>,
-    pub(super) time: SubnetworkTime,
+    /// What it has done in this step.
+    pub(super) records: Vec<Record>,
 }
 
 /// How a piece is cut into graphs of their own.
@@ -183,6 +54,8 @@ struct Tape<N: Coarsen> {
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
+    /// Gradients of `F_{j-1}`'s weights still to be computed.
+    deferred: Deferred,
 }
 
 /// A graph with a start of its own.
@@ -207,7 +80,7 @@ enum Kept<S: Activation> {
 impl<N: Coarsen> Piece<N> {
     pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segments: Segments) -> Self {
         let segments = Segments { units: segments.units.max(1), ..segments };
-        Self { trained, segments, tape: None, time: SubnetworkTime::default() }
+        Self { trained, segments, tape: None, records: Vec::new() }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -216,6 +89,20 @@ impl<N: Coarsen> Piece<N> {
 
     fn tape(&mut self) -> &mut Tape<N> {
         self.tape.as_mut().expect("the steps of a piece are taken in order")
+    }
+
+    fn record(&mut self, activity: Activity, begin: Instant) {
+        self.records.push(Record { activity, begin, end: Instant::now() });
+    }
+
+    /// How it has spent this step.
+    pub(super) fn time(&self) -> SubnetworkTime {
+        let mut time = SubnetworkTime::default();
+        for Record { activity, begin, end } in &self.records {
+            let kind = if activity.is_coarse() { &mut time.coarse } else { &mut time.fine };
+            *kind += end.duration_since(*begin);
+        }
+        time
     }
 
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
@@ -232,8 +119,10 @@ impl<N: Coarsen> Piece<N> {
             coarse: None,
             cotangent: None,
             sent: None,
+            deferred: Deferred::default(),
         });
-        self.time = SubnetworkTime { fine: begun.elapsed(), coarse: Duration::ZERO };
+        self.records.clear();
+        self.record(Activity::FineForward, begun);
     }
 
     /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
@@ -263,7 +152,7 @@ impl<N: Coarsen> Piece<N> {
         let tape = self.tape();
         tape.reached = Some(reached.values());
         tape.segments.push(FineSegment { units, kept });
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineForward, begun);
         true
     }
 
@@ -278,7 +167,7 @@ impl<N: Coarsen> Piece<N> {
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.root() });
-        self.time.coarse += begun.elapsed();
+        self.record(Activity::ChainForward, begun);
         corrected
     }
 
@@ -301,24 +190,39 @@ impl<N: Coarsen> Piece<N> {
         let mut gradients = loss.backward();
         let rho = corrected.take_gradient(&mut gradients).unwrap_or_else(|| zeros(&corrected));
         self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::Head, begun);
         (value, output.values(), rho)
     }
 
     /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
-    /// has not.
-    pub(super) fn correct_backward(&mut self, rho: N::State) -> Option<N::State> {
+    /// has not. With `defer` gradients of weights are left for [`Self::settle`] where that can be.
+    pub(super) fn correct_backward(&mut self, rho: N::State, defer: bool) -> Option<N::State> {
         let begun = Instant::now();
         let tape = self.tape();
         tape.cotangent = Some(rho.clone());
         let coarse = tape.coarse.take()?;
-        let (mut gradients, sent) = coarse.pull_back(rho);
+        let ((mut gradients, sent), deferred) = match defer {
+            true => defer_weights(|| coarse.pull_back(rho)),
+            false => (coarse.pull_back(rho), Deferred::default()),
+        };
+        tape.deferred = deferred;
         tape.sent = Some(sent.clone());
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
-        self.time.coarse += begun.elapsed();
+        self.record(Activity::ChainBackward, begun);
         Some(sent)
+    }
+
+    /// Gradients of `F_{j-1}`'s weights that were left.
+    pub(super) fn settle(&mut self) {
+        let begun = Instant::now();
+        let deferred = std::mem::take(&mut self.tape().deferred);
+        if deferred.is_empty() {
+            return;
+        }
+        self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
+        self.record(Activity::ChainWeights, begun);
     }
 
     /// One segment of `g_j'(x_j)ᵀ ρ_j`, the last first; false where there is none left.
@@ -346,7 +250,7 @@ impl<N: Coarsen> Piece<N> {
             self.trained.collect(part, &mut gradients);
         }
         self.tape().cotangent = Some(cotangent);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineBackward, begun);
         true
     }
 
@@ -361,7 +265,7 @@ impl<N: Coarsen> Piece<N> {
         let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
         let input = tape.input.take_gradient(&mut gradients);
         self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::FineBackward, begun);
         input
     }
 
@@ -374,7 +278,7 @@ impl<N: Coarsen> Piece<N> {
     pub(super) fn update(&mut self, update: Update) {
         let begun = Instant::now();
         self.trained.update(update);
-        self.time.fine += begun.elapsed();
+        self.record(Activity::Update, begun);
     }
 }
 

@@ -7,9 +7,10 @@ use burn::tensor::{Device, TensorData};
 use rayon::ThreadPool;
 
 use super::crew::pool;
-use super::piece::Trained;
+use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
+use crate::timeline::Timeline;
 
 /// The whole parareal network on one device, as one automatic differentiation graph. The
 /// reference for the other executors.
@@ -62,6 +63,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     ) -> PararealNetwork<N> {
         let subnetworks = self.pieces.iter().map(part).collect();
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
+    }
+
+    /// A part of all subnetworks, by names.
+    fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let parts = self.pieces.iter().map(|piece| piece.read(part));
+        Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Other values for a part.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            // Looked over as a whole: nothing is replaced where something is missing.
+            self.network().load(&tensors)?;
+        }
+        self.validation = None;
+        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))
     }
 
     /// Forward and backward; the gradients stay with the pieces.
@@ -119,7 +136,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             gradient_norm
         });
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks })
+        let timeline = Timeline::default();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
 
     fn gradients(
@@ -143,40 +161,29 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        Ok(self.network().named_tensors())
+        self.read(Part::Weights)
     }
 
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        let loaded = self.network().load(&tensors)?.into_subnetworks();
-        for (piece, module) in self.pieces.iter_mut().zip(loaded) {
-            piece.replace(module);
-        }
-        self.validation = None;
-        Ok(())
+        self.write(Part::Weights, tensors)
     }
 
     fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        let states = self.pieces.iter().map(Trained::optimizer_state);
-        Ok(states.collect::<Result<Vec<_>, _>>()?.concat())
+        self.read(Part::Optimizer)
     }
 
     fn load_optimizer_state(
         &mut self,
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError> {
-        self.pieces.iter_mut().try_for_each(|piece| piece.load_optimizer_state(&tensors))
+        self.write(Part::Optimizer, tensors)
     }
 
     fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        Ok(self.pieces.iter().flat_map(Trained::named_average).collect())
+        self.read(Part::Average)
     }
 
     fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if !tensors.is_empty() {
-            // Looked over as a whole: nothing is replaced where something is missing.
-            self.network().load(&tensors)?;
-        }
-        self.validation = None;
-        Ok(self.pieces.iter_mut().try_for_each(|piece| piece.load_average(&tensors))?)
+        self.write(Part::Average, tensors)
     }
 }

@@ -10,8 +10,9 @@ use burn::tensor::{Device, TensorData};
 use super::control::thread_controls;
 use super::crew::Crew;
 use super::link::channel_link;
-use super::piece::{Piece, Segments, Trained};
+use super::piece::{Piece, Segments};
 use super::replicas::{Sums, thread_group};
+use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, SubnetworkTime, Update};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
@@ -152,29 +153,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         Ok(this)
     }
 
-    /// Gives all workers the same command.
-    fn order(
-        &mut self,
-        command: impl Fn() -> Command<N::Input, L::Target>,
-    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        self.crew.order(|_| Some(command()))
-    }
-
-    /// Gives the workers of the first replica, which has all that the others have, a command.
-    fn ask(
-        &mut self,
-        command: impl Fn() -> Command<N::Input, L::Target>,
-    ) -> Result<Vec<NamedTensor>, ExecError> {
+    /// A part of all subnetworks, by names, from the first replica, which has all that the others
+    /// have.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
         let workers = self.workers;
-        let replies = self.crew.order(|worker| (worker < workers).then(&command))?;
+        let replies =
+            self.crew.order(|worker| (worker < workers).then_some(Command::Read { part }))?;
         Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
     }
 
-    /// Whether every parameter and buffer is among these.
-    fn check(&self, tensors: &HashMap<String, TensorData>) -> Result<(), ExecError> {
-        for (name, shape) in &self.layout {
-            crate::net::find_tensor(tensors, name, shape)?;
+    /// Other values for a part, looked over before they are sent.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            for (name, shape) in &self.layout {
+                crate::net::find_tensor(&tensors, name, shape)?;
+            }
         }
+        let tensors = Arc::new(tensors);
+        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
         Ok(())
     }
 
@@ -246,9 +242,11 @@ where
             return Err(ExecError::LossNotFinite { loss });
         }
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
+        let timeline = self.crew.timeline(&replies, self.workers * self.replicas, begun);
         let times = replies.into_iter().flat_map(|reply| reply.times).collect();
         let subnetworks = mean_times(times, self.replicas);
-        Ok(StepReport { loss, output, gradient_norm, duration: begun.elapsed(), subnetworks })
+        let duration = begun.elapsed();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
 
     fn gradients(
@@ -279,40 +277,30 @@ where
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.ask(|| Command::Read)
+        self.read(Part::Weights)
     }
 
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.check(&tensors)?;
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Weights, tensors)
     }
 
     fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.ask(|| Command::ReadOptimizer)
+        self.read(Part::Optimizer)
     }
 
     fn load_optimizer_state(
         &mut self,
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError> {
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::WriteOptimizer { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Optimizer, tensors)
     }
 
     fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.ask(|| Command::ReadAverage)
+        self.read(Part::Average)
     }
 
     fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if !tensors.is_empty() {
-            self.check(&tensors)?;
-        }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::WriteAverage { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Average, tensors)
     }
 }
 

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, TensorData};
 
-use super::piece::Piece;
+use super::piece::{Piece, Record};
 use super::replicas::Sums;
+use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
@@ -15,18 +16,10 @@ pub(super) enum Command<I, T> {
     Step { input: I, target: T, share: f64, update: Option<Update> },
     /// The output in evaluation mode.
     Infer { input: I },
-    /// Every parameter and buffer.
-    Read,
-    /// New values for every parameter and buffer.
-    Write { tensors: Arc<HashMap<String, TensorData>> },
-    /// What the optimizers remember.
-    ReadOptimizer,
-    /// What the optimizers are to remember.
-    WriteOptimizer { tensors: Arc<HashMap<String, TensorData>> },
-    /// The moving average.
-    ReadAverage,
-    /// Another moving average, or none.
-    WriteAverage { tensors: Arc<HashMap<String, TensorData>> },
+    /// A part of each subnetwork, by names.
+    Read { part: Part },
+    /// Other values for this part; where they are all those of the network, they were looked over.
+    Write { part: Part, tensors: Arc<HashMap<String, TensorData>> },
 }
 
 /// What a worker did.
@@ -43,12 +36,14 @@ pub(super) struct Reply<I, O> {
     pub(super) inputs: Vec<I>,
     /// How this worker's subnetworks spent the step.
     pub(super) times: Vec<SubnetworkTime>,
+    /// What each of them did when.
+    pub(super) records: Vec<Vec<Record>>,
 }
 
 impl<I, O> Default for Reply<I, O> {
     fn default() -> Self {
-        let (tensors, inputs, times) = (vec![], vec![], vec![]);
-        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times }
+        let (tensors, inputs, times, records) = (vec![], vec![], vec![], vec![]);
+        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times, records }
     }
 }
 
@@ -88,41 +83,17 @@ where
                 self.step(input, target, share, update)
             }
             Command::Infer { input } => self.infer(input),
-            Command::Read => {
-                let modules = self.pieces.iter().map(|piece| piece.trained.module());
-                let tensors = modules.flat_map(|module| module.named_tensors()).collect();
+            Command::Read { part } => {
+                let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
+                let tensors = tensors.collect::<Result<Vec<_>, _>>();
+                let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { tensors } => {
+            Command::Write { part, tensors } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let loaded = piece.trained.module().clone().load(&tensors);
-                    piece.trained.replace(loaded.expect("checked before it was sent"));
-                }
-                Ok(Reply::default())
-            }
-            Command::ReadOptimizer => {
-                let states = self.pieces.iter().map(|piece| piece.trained.optimizer_state());
-                let states = states.collect::<Result<Vec<_>, _>>();
-                let tensors = states.expect("a record that was just made can be read").concat();
-                Ok(Reply { tensors, ..Reply::default() })
-            }
-            Command::WriteOptimizer { tensors } => {
-                for piece in &mut self.pieces {
-                    let written = piece.trained.load_optimizer_state(&tensors);
-                    written.expect("the state of an optimizer is in order");
-                }
-                Ok(Reply::default())
-            }
-            Command::ReadAverage => {
-                let averages = self.pieces.iter().map(|piece| piece.trained.named_average());
-                Ok(Reply { tensors: averages.flatten().collect(), ..Reply::default() })
-            }
-            Command::WriteAverage { tensors } => {
-                self.validation = None;
-                for piece in &mut self.pieces {
-                    let loaded = piece.trained.load_average(&tensors);
-                    loaded.expect("checked before it was sent");
+                    let written = piece.trained.write(part, &tensors);
+                    written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())
             }
@@ -193,7 +164,9 @@ where
                     pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
             }
         }
-        reply.times = self.pieces.iter().map(|piece| piece.time).collect();
+        reply.times = self.pieces.iter().map(Piece::time).collect();
+        reply.records =
+            self.pieces.iter_mut().map(|piece| std::mem::take(&mut piece.records)).collect();
         Ok(reply)
     }
 
@@ -247,16 +220,20 @@ where
         Ok(())
     }
 
-    /// The chain backward, its cotangent sent upstream before any fine work, then the fine work.
+    /// The chain backward, its cotangent sent upstream before anything that nobody waits for: then
+    /// what gradients of the chain's weights are left, and the fine work.
     fn backward(&mut self, rho: N::State) -> Result<Vec<N::Input>, Disconnected> {
         let mut rho = Some(rho);
+        // What waits costs a little more, and pays where somebody waits for the cotangent.
+        let defer = self.upstream.is_some();
         for piece in self.pieces.iter_mut().rev() {
-            rho = rho.and_then(|rho| piece.correct_backward(rho));
+            rho = rho.and_then(|rho| piece.correct_backward(rho, defer));
         }
         if let (Some(link), Some(rho)) = (&mut self.upstream, rho) {
             link.send(rho)?;
         }
         for piece in (0..self.pieces.len()).rev() {
+            self.pieces[piece].settle();
             self.begin_sum(piece)?;
         }
         let mut inputs = Vec::new();

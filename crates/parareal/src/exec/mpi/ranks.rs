@@ -14,9 +14,10 @@ use super::{Fault, Seat};
 use crate::exec::control::thread_controls;
 use crate::exec::crew::Crew;
 use crate::exec::link::channel_link;
-use crate::exec::piece::{Piece, Segments, Trained};
+use crate::exec::piece::{Piece, Segments};
 use crate::exec::replicas::Sums;
 use crate::exec::threads::{join, part_of, parts};
+use crate::exec::trained::{Part, Trained};
 use crate::exec::worker::{Command, ReplyOf, Worker};
 use crate::exec::{
     ExecError, Executor, GradientReport, Loss, Placement, StepReport, SubnetworkTime, Update,
@@ -28,13 +29,15 @@ use crate::net::{Coarsen, Cuts, Init, NamedTensor, Value, build_subnetwork, find
 /// Every rank makes the same calls in the same order, with the same batches. Losses, outputs and
 /// times come back the same on all of them; what is asked by name ([`Executor::named_tensors`],
 /// [`GradientReport::gradients`], ..) is that of the subnetworks that this rank holds, and
-/// [`Executor::load`] takes these and ignores all others.
+/// [`Executor::load`] takes these and ignores all others. A step's timeline has what this rank did.
 ///
 /// An error of one rank leaves the others waiting: whoever gets one has to end all of them
 /// ([`World::abort`]). Where a loss is not finite, all ranks are told so.
 pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     crew: Crew<N, L>,
     seat: Seat,
+    /// The workers of all ranks.
+    workers: usize,
     /// All ranks.
     all: Circle,
     /// The type of the network's tensors.
@@ -145,7 +148,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             let number = seat.replica * per_place.iter().sum::<usize>() + before + index;
             crew.hire(number, held, worker, threads)?;
         }
-        Ok(Self { crew, seat, all, dtype, layout, fault })
+        let workers = replicas * per_place.iter().sum::<usize>();
+        Ok(Self { crew, seat, workers, all, dtype, layout, fault })
     }
 
     /// The place of this rank.
@@ -165,12 +169,20 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         })
     }
 
-    fn read(
-        &mut self,
-        command: impl Fn() -> Command<N::Input, L::Target>,
-    ) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(command)?;
+    /// A part of this rank's subnetworks, by names.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::Read { part })?;
         Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    /// Other values for a part, looked over by all ranks before any of them takes them.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            self.check(&tensors)?;
+        }
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        Ok(())
     }
 
     fn step(
@@ -237,6 +249,7 @@ where
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
+        let timeline = self.crew.timeline(&replies, self.workers, begun);
         let output = output_of::<N>(&mut replies);
         let times = replies.into_iter().flat_map(|reply| reply.times).collect();
         let reports = self.tell(times, output)?;
@@ -244,7 +257,8 @@ where
         // Of the first replica.
         let first = reports.into_iter().take(self.seat.places);
         let subnetworks = first.flat_map(|report| report.times).collect();
-        Ok(StepReport { loss, output, gradient_norm, duration: begun.elapsed(), subnetworks })
+        let duration = begun.elapsed();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
 
     fn gradients(
@@ -283,40 +297,30 @@ where
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(|| Command::Read)
+        self.read(Part::Weights)
     }
 
     fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.check(&tensors)?;
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Weights, tensors)
     }
 
     fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(|| Command::ReadOptimizer)
+        self.read(Part::Optimizer)
     }
 
     fn load_optimizer_state(
         &mut self,
         tensors: HashMap<String, TensorData>,
     ) -> Result<(), ExecError> {
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::WriteOptimizer { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Optimizer, tensors)
     }
 
     fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(|| Command::ReadAverage)
+        self.read(Part::Average)
     }
 
     fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if !tensors.is_empty() {
-            self.check(&tensors)?;
-        }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::WriteAverage { tensors: Arc::clone(&tensors) })?;
-        Ok(())
+        self.write(Part::Average, tensors)
     }
 }
 

@@ -1,0 +1,217 @@
+//! The command `ode`: a problem, solved serially and by parareal, side by side.
+
+mod plot;
+mod show;
+mod watch;
+
+use parareal::ode::{
+    AnyPropagator, Complex, Contraction, Ending as Reason, Grid, Method, OdeError, Options,
+    Parareal, Problem, Record, State, model_speedup, rounding_floor,
+};
+
+use crate::arguments::Ode;
+use crate::failure::Failure;
+use crate::output::{check_free, note, result, write_whole};
+use crate::{Ending, interrupt};
+use watch::Watch;
+
+/// Unknowns of all states together; about five times as many numbers are held.
+const MOST_UNKNOWNS: usize = 20_000_000;
+/// What takes less is run twice, and the faster run counts: the first one meets cold memory.
+const SHORT: f64 = 1.0;
+
+/// What is to be solved, and how.
+struct Setup {
+    problem: Problem,
+    grid: Grid,
+    fine: Method,
+    coarse: Method,
+    threads: usize,
+    iterations: Option<usize>,
+    absolute: Option<f64>,
+    relative: Option<f64>,
+}
+
+/// What came of it.
+struct Study {
+    setup: Setup,
+    records: Vec<Record>,
+    ending: Reason,
+    /// Superlinear bound and linear bound of each iterate, rounding included.
+    bounds: Option<Vec<(f64, Option<f64>)>>,
+    serial_seconds: f64,
+    parallel_seconds: f64,
+    /// By the model, on the threads that there were and with one for each slice.
+    model: [f64; 2],
+    /// How far the serial fine solution is from the problem's reference at the end.
+    from_reference: f64,
+    /// Errors of each iterate at each point, and what is drawn of its states.
+    errors: Vec<Vec<f64>>,
+    paths: Vec<Vec<(f64, f64)>>,
+}
+
+pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
+    let setup = Setup::new(&arguments)?;
+    if let Some(path) = &arguments.plot {
+        check_free(path, arguments.overwrite)?;
+    }
+    let study = match study(setup, interrupt::watch("behind this iteration")) {
+        Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
+        study => study?,
+    };
+    match arguments.json {
+        true => result(&show::as_json(&study).to_string())?,
+        false => result(&show::as_text(&study))?,
+    }
+    if let Some(path) = arguments.plot {
+        write_whole(&path, &plot::draw(&study).map_err(Failure::Draw)?)?;
+        note(&format!("{} shows it", path.display()));
+    }
+    Ok(if study.ending == Reason::Cancelled { Ending::Interrupted } else { Ending::Done })
+}
+
+impl Setup {
+    fn new(arguments: &Ode) -> Result<Self, Failure> {
+        let problem = problem(arguments)?;
+        let defaults = problem.defaults();
+        let interval = arguments.interval.unwrap_or(defaults.interval);
+        let slices = arguments.slices.unwrap_or(defaults.slices);
+        let grid = Grid::uniform(interval, slices)?;
+        let size = problem.initial().len();
+        if size.saturating_mul(slices) > MOST_UNKNOWNS {
+            return Err(Failure::Flag(format!(
+                "{size} unknowns in {slices} slices: at most {MOST_UNKNOWNS} together; take fewer \
+                 of either"
+            )));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (absolute, mut relative) = (arguments.tolerance, arguments.relative_tolerance);
+        let dahlquist = matches!(problem, Problem::Dahlquist { .. });
+        let given = [absolute, relative].iter().any(Option::is_some);
+        if !given && arguments.iterations.is_none() && !dahlquist {
+            relative = Some(1e-6);
+        }
+        Ok(Self {
+            problem,
+            grid,
+            fine: arguments.fine.unwrap_or(defaults.fine),
+            coarse: arguments.coarse.unwrap_or(defaults.coarse),
+            threads: arguments.threads.unwrap_or(cores.min(slices)),
+            iterations: arguments.iterations,
+            absolute,
+            relative,
+        })
+    }
+
+    fn prepare(&self) -> Result<Parareal<AnyPropagator, AnyPropagator>, OdeError> {
+        let fine = self.problem.propagator(self.fine, &self.grid)?;
+        let coarse = self.problem.propagator(self.coarse, &self.grid)?;
+        let parareal = Parareal::new(self.grid.clone(), fine, coarse, self.threads)?;
+        Ok(parareal.with_norm_scale(self.problem.norm_scale()))
+    }
+
+    fn slices(&self) -> usize {
+        self.grid.slices().len()
+    }
+}
+
+/// The problem that is named. A flag for another one is refused: it would do nothing.
+fn problem(arguments: &Ode) -> Result<Problem, Failure> {
+    let name = arguments.problem.as_str();
+    let refuse = |flag, problems| {
+        Err(Failure::Flag(format!("{flag} is for {problems}, and the problem is {name}")))
+    };
+    let size = arguments.size.unwrap_or(1000);
+    let problem = match name {
+        "dahlquist" => Problem::dahlquist(arguments.lambda.unwrap_or(Complex::new(-1.0, 0.0)))?,
+        "heat" => Problem::heat(size)?,
+        "advection-diffusion" => Problem::advection_diffusion(size)?,
+        "lotka-volterra" => Problem::LotkaVolterra,
+        "lorenz" => Problem::Lorenz,
+        _ => {
+            let names = Problem::NAMES.join(", ");
+            return Err(Failure::Flag(format!("the problem is `{name}`: expected {names}")));
+        }
+    };
+    if arguments.lambda.is_some() && name != "dahlquist" {
+        return refuse("--lambda", "dahlquist");
+    }
+    if arguments.size.is_some() && !matches!(name, "heat" | "advection-diffusion") {
+        return refuse("--size", "heat and advection-diffusion");
+    }
+    Ok(problem)
+}
+
+/// Solves serially, then by parareal, and measures both.
+fn study(setup: Setup, stop: impl Fn() -> bool + Sync) -> Result<Study, OdeError> {
+    let (problem, slices) = (setup.problem, setup.slices());
+    let initial = problem.initial();
+    let parareal = setup.prepare()?;
+    let (serial, mut serial_seconds) = parareal.serial(&initial, &stop)?;
+    if serial_seconds < SHORT {
+        serial_seconds = serial_seconds.min(parareal.serial(&initial, &stop)?.1);
+    }
+
+    let options = |reference| Options {
+        iterations: setup.iterations,
+        absolute_tolerance: setup.absolute,
+        relative_tolerance: setup.relative,
+        reference,
+        guess: None,
+        stop: &stop,
+    };
+    let scale = problem.norm_scale();
+    let norm = |state: &Vec<f64>| scale * state.norm();
+    let mut largest = serial.iter().map(norm).fold(0.0, f64::max);
+    let (mut errors, mut paths) = (Vec::new(), Vec::new());
+    let mut watch = Watch::new(setup.iterations.unwrap_or(slices).min(slices));
+    let solution = parareal.solve(&initial, &options(Some(&serial)), |iterate| {
+        largest = iterate.states.iter().map(norm).fold(largest, f64::max);
+        errors.push(iterate.errors.to_vec());
+        let points = setup.grid.points().zip(iterate.states);
+        paths.push(points.map(|(t, state)| plot::point(problem, t, state)).collect());
+        watch.see(iterate.record);
+    });
+    watch.end();
+    let solution = solution?;
+    let mut parallel_seconds = solution.seconds();
+    if parallel_seconds < SHORT && solution.ending != Reason::Cancelled {
+        let again = parareal.solve(&initial, &options(None), |_| ())?;
+        if again.ending != Reason::Cancelled {
+            parallel_seconds = parallel_seconds.min(again.seconds());
+        }
+    }
+
+    let coarse_seconds = solution.records[0].seconds;
+    let seconds = [serial_seconds, coarse_seconds].map(|seconds| seconds / slices as f64);
+    let iterations = solution.iterations();
+    let model = [setup.threads, slices]
+        .map(|processors| model_speedup(slices, iterations, processors, seconds));
+
+    let first = solution.records[0].max_error.unwrap_or(0.0);
+    let floor = rounding_floor(slices, setup.fine, largest);
+    let bounds = problem.eigenvalues().map(|eigenvalues| {
+        let contraction = Contraction::of(setup.fine, setup.coarse, &setup.grid, &eigenvalues);
+        let at = |k| {
+            let linear = contraction.linear(k).map(|factor| first * factor + floor);
+            (first * contraction.superlinear(slices, k) + floor, linear)
+        };
+        (0..=iterations).map(at).collect()
+    });
+    let end = setup.grid.points().last().unwrap_or(0.0);
+    let reference = problem.reference(&[end]);
+    let from_reference = scale * serial[slices].distance(&reference[0]);
+    let (records, ending) = (solution.records, solution.ending);
+    Ok(Study {
+        setup,
+        records,
+        ending,
+        bounds,
+        serial_seconds,
+        parallel_seconds,
+        model,
+        from_reference,
+        errors,
+        paths,
+    })
+}

@@ -1,0 +1,94 @@
+use burn::optim::ModuleOptimizer;
+use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::net::{FeedForward, Init, PararealNetwork};
+use parareal::plan::{Sample, Setting, even_spread};
+use parareal::timeline::Timeline;
+use parareal_kernels::Sgd;
+use parareal_models::resnet::CostTable;
+use serde::Serialize;
+
+use super::Bench;
+use super::row::Batch;
+use crate::TrainError;
+use crate::network::NetworkConfig;
+use crate::plan::{Costs, Machine};
+
+/// A step on the workers of this machine, predicted and on the clock.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Clock {
+    /// Workers.
+    pub workers: usize,
+    /// Subnetworks of each.
+    pub held: Vec<usize>,
+    /// What was predicted from the costs of kinds of parts, timed while as many workers were busy.
+    pub predicted_ms: f64,
+    /// The median of the steps.
+    pub measured_ms: f64,
+    /// From the lower to the upper quartile.
+    pub spread_ms: f64,
+    /// The predicted step of the one with the median.
+    #[serde(skip)]
+    pub prediction: Timeline,
+    /// What the workers did in the last step.
+    #[serde(skip)]
+    pub measured: Timeline,
+}
+
+impl Clock {
+    /// How much more was predicted than measured, as a share of what was measured.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        self.predicted_ms / self.measured_ms - 1.0
+    }
+}
+
+impl Bench {
+    /// Steps of a network on the workers of this machine, its subnetworks spread evenly.
+    pub(super) fn clock(&self, network: &NetworkConfig) -> Result<Clock, TrainError> {
+        let workers = self.machine.workers.min(network.cuts.subnetworks());
+        self.clock_with(network, &even_spread(network.cuts.subnetworks(), workers)?)
+    }
+
+    /// As many workers as there are numbers of subnetworks in `held`.
+    ///
+    /// # Errors
+    /// Where they do not add up, or a worker fails.
+    pub fn clock_with(&self, network: &NetworkConfig, held: &[usize]) -> Result<Clock, TrainError> {
+        let machine = Machine { workers: held.len(), ..self.machine.clone() };
+        let (net, cuts) = (&network.net, &network.cuts);
+        let table = machine.measure(net, CostTable::kinds_of(net.coarse_kind()))?;
+        let costs = Costs::Table(table).of(net, cuts.subnetworks())?;
+        let setting = Setting::new(&costs, cuts, 1)?;
+        let prediction = Setting { held: held.to_vec(), ..setting }.predict()?.timeline;
+
+        let device = machine.find()?;
+        let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
+        let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
+        let optimizer: ModuleOptimizer =
+            Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+        let mut placement = Placement::new(vec![device], held.len());
+        placement.threads = machine.threads;
+        placement.subnetworks = Some(held.to_vec());
+        let loss = CrossEntropy::default();
+        let mut executor = Threads::new(module, loss, &optimizer, &placement)?;
+        let (mut sample, mut measured) = (Sample::default(), Timeline::default());
+        for repetition in 0..=self.repetitions {
+            let (images, labels) = (batch.images.clone(), batch.labels.clone());
+            let report = executor.train_step(images, labels, 1e-3)?;
+            // The first one pays for memory that the others find.
+            if repetition > 0 {
+                sample.push(report.duration.as_secs_f64());
+                measured = report.timeline;
+            }
+        }
+        Ok(Clock {
+            workers: held.len(),
+            held: held.to_vec(),
+            predicted_ms: 1e3 * prediction.end(),
+            measured_ms: 1e3 * sample.median(),
+            spread_ms: 1e3 * sample.spread(),
+            prediction,
+            measured,
+        })
+    }
+}

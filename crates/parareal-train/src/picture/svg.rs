@@ -1,0 +1,143 @@
+use std::fmt::Write;
+
+use parareal::timeline::{Activity, Span, Timeline};
+
+use super::name;
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 66.0;
+
+/// A timeline as a picture: a row for each device, in which compute, the coarse network, waiting and
+/// communication are told apart by color, by pattern and by height.
+#[must_use]
+pub fn svg(timeline: &Timeline, title: &str) -> String {
+    let row = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
+    let bottom = TOP + row * timeline.devices as f64;
+    let height = bottom + 40.0;
+    let end = timeline.end().max(f64::MIN_POSITIVE);
+    let x = |time: f64| LEFT + time / end * (WIDTH - LEFT - RIGHT);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
+         font-family=\"sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"{0}\">\n\
+         <defs><pattern id=\"idle\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+         patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#f4f4f4\"/>\
+         <rect width=\"1.4\" height=\"6\" fill=\"#c9c9c9\"/></pattern></defs>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" fill=\"#1a1a1a\">{0}</text>\n",
+        escaped(title)
+    );
+    legend(&mut out);
+    for device in 0..timeline.devices {
+        let (y, inner) = (TOP + row * device as f64, row * 0.84);
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#1a1a1a\">device {}</text>",
+            LEFT - 8.0,
+            y + inner / 2.0 + 4.0,
+            device + 1
+        );
+        let rect = |from: f64, to: f64, y: f64, height: f64, fill: &str, text: &str| {
+            format!(
+                "<rect x=\"{:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{height:.2}\" \
+                 fill=\"{fill}\"><title>{text}</title></rect>",
+                x(from),
+                (x(to) - x(from)).max(0.25)
+            )
+        };
+        for [begin, end] in timeline.waiting(device) {
+            let text = format!("waiting, {:.2} ms", 1e3 * (end - begin));
+            let _ = writeln!(out, "{}", rect(begin, end, y, inner, "url(#idle)", &text));
+        }
+        let own = timeline.spans.iter().filter(|span| span.device == device);
+        // What is sent lies over what is done meanwhile, along the lower edge.
+        let (work, sent): (Vec<&Span>, Vec<&Span>) = own.partition(|span| span.activity.is_work());
+        for span in work.into_iter().chain(sent) {
+            let text = format!(
+                "{}, subnetwork {}, {:.2} to {:.2} ms",
+                name(span.activity),
+                span.subnetwork + 1,
+                1e3 * span.begin,
+                1e3 * span.end
+            );
+            let [y, height] = match span.activity.is_work() {
+                true => [y, inner],
+                false => [y + inner * 0.72, inner * 0.28],
+            };
+            let fill = color(span.activity);
+            let _ = writeln!(out, "{}", rect(span.begin, span.end, y, height, fill, &text));
+        }
+    }
+    axis(&mut out, end, bottom, x);
+    out.push_str("</svg>\n");
+    out
+}
+
+/// Apart for each kind of color blindness (Okabe and Ito).
+fn color(activity: Activity) -> &'static str {
+    match activity {
+        Activity::FineForward => "#56b4e9",
+        Activity::FineBackward => "#0072b2",
+        Activity::ChainForward | Activity::ChainBackward => "#d55e00",
+        Activity::ChainWeights => "#f2b27f",
+        Activity::Head => "#009e73",
+        Activity::Update => "#5a5a5a",
+        Activity::Transfer | Activity::Reduce => "#cc79a7",
+    }
+}
+
+fn legend(out: &mut String) {
+    let kinds = [
+        ("#56b4e9", "compute, forward"),
+        ("#0072b2", "backward"),
+        ("#d55e00", "coarse"),
+        ("#f2b27f", "its weights' gradients"),
+        ("#009e73", "h, loss"),
+        ("#5a5a5a", "update"),
+        ("#cc79a7", "communication"),
+        ("url(#idle)", "waiting"),
+    ];
+    let mut x = LEFT;
+    for (fill, text) in kinds {
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x:.0}\" y=\"36\" width=\"14\" height=\"12\" fill=\"{fill}\" \
+             stroke=\"#999999\" stroke-width=\"0.5\"/>\
+             <text x=\"{:.0}\" y=\"46\" fill=\"#1a1a1a\">{text}</text>",
+            x + 19.0
+        );
+        x += 36.0 + 5.9 * text.len() as f64;
+    }
+}
+
+/// Milliseconds, at round places.
+fn axis(out: &mut String, end: f64, y: f64, x: impl Fn(f64) -> f64) {
+    let milliseconds = 1e3 * end;
+    let magnitude = 10f64.powf((milliseconds / 6.0).log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * magnitude);
+    let step = step.into_iter().find(|step| milliseconds / step <= 8.0).unwrap_or(milliseconds);
+    let mut tick = 0.0;
+    while tick <= milliseconds {
+        let at = x(tick / 1e3);
+        let _ = writeln!(
+            out,
+            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{:.1}\" stroke=\"#00000022\"/>\
+             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#444444\">{}</text>",
+            y + 4.0,
+            y + 20.0,
+            (tick * 1e6).round() / 1e6
+        );
+        tick += step;
+    }
+    let _ = writeln!(
+        out,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#444444\">ms</text>",
+        WIDTH - RIGHT,
+        y + 36.0
+    );
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}

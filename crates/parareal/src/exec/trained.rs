@@ -1,0 +1,191 @@
+//! A module that is trained, with all that is kept beside it.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use parareal_kernels::WeightGradients;
+
+use super::{ExecError, Update, average, clip, optimizer};
+use crate::net::{NamedTensor, Subnetwork, named_gradients};
+
+const UPDATED: &str = "an update that panics ends its executor";
+
+/// What is read and written by names.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// Every parameter and buffer.
+    Weights,
+    /// What the optimizer remembers.
+    Optimizer,
+    /// The moving average of the weights, if there is one.
+    Average,
+}
+
+impl Part {
+    /// Whether these tensors have to be all those of the network.
+    pub(super) fn is_whole(self, tensors: &HashMap<String, TensorData>) -> bool {
+        match self {
+            Self::Weights => true,
+            Self::Optimizer => false,
+            Self::Average => !tensors.is_empty(),
+        }
+    }
+}
+
+/// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
+/// the module's past.
+pub(crate) struct Trained<M> {
+    /// `None` only while it is updated, in place where nobody else holds its tensors.
+    module: Option<M>,
+    optimizer: ModuleOptimizer,
+    fresh: ModuleOptimizer,
+    pub(super) gradients: GradientsParams,
+    /// A moving average, in evaluation mode.
+    average: Option<M>,
+}
+
+impl<M: Module> Trained<M> {
+    pub(crate) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
+        let fresh = optimizer.clone();
+        Self {
+            module: Some(module),
+            optimizer: fresh.clone(),
+            fresh,
+            gradients: GradientsParams::new(),
+            average: None,
+        }
+    }
+
+    pub(crate) fn module(&self) -> &M {
+        self.module.as_ref().expect(UPDATED)
+    }
+
+    /// The module to judge by, in evaluation mode.
+    pub(super) fn judged(&self) -> M {
+        self.average.clone().unwrap_or_else(|| self.module().valid())
+    }
+
+    /// Another module in place of this one; the optimizer forgets, and the past is gone.
+    fn replace(&mut self, module: M) {
+        self.average = None;
+        self.module = Some(module);
+        self.optimizer = self.fresh.clone();
+        self.gradients = GradientsParams::new();
+    }
+
+    /// Applies the gradients collected since the last update.
+    pub(crate) fn update(&mut self, update: Update) {
+        let gradients = std::mem::take(&mut self.gradients);
+        let module = self.module.take().expect(UPDATED);
+        let module = self.optimizer.step(update.learning_rate, module, gradients);
+        if let Some(decay) = update.average_decay {
+            self.average = Some(match self.average.take() {
+                Some(average) => average::follow(average, &module, decay),
+                None => module.valid(),
+            });
+        }
+        self.module = Some(module);
+    }
+
+    /// The square of the norm of the gradients collected since the last update.
+    pub(super) fn squared_norm(&self) -> f64 {
+        clip::squared_norm(self.module(), &self.gradients)
+    }
+
+    /// Multiplies these gradients.
+    pub(super) fn scale_gradients(&mut self, factor: f64) {
+        let Self { module, gradients, .. } = self;
+        clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
+    }
+
+    /// The module with the gradients collected since the last update.
+    pub(super) fn parts(&mut self) -> (&M, &mut GradientsParams) {
+        let Self { module, gradients, .. } = self;
+        (module.as_ref().expect(UPDATED), gradients)
+    }
+
+    /// Moves the gradients of one part of the module out of what a backward pass left.
+    pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
+        let Self { module, gradients: into, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
+    }
+
+    /// Takes in gradients that have waited, of one part of the module.
+    pub(super) fn collect_late(
+        &mut self,
+        part: impl Fn(&M, &mut LateCollector),
+        mut from: WeightGradients,
+    ) {
+        let Self { module, gradients: into, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut LateCollector { from: &mut from, into });
+    }
+}
+
+impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    /// The gradients collected since the last update, by name, in place of an update.
+    pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
+        let gradients = std::mem::take(&mut self.gradients);
+        named_gradients(self.module(), &gradients)
+    }
+
+    /// A part of it, by names.
+    pub(super) fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        match part {
+            Part::Weights => Ok(self.module().named_tensors()),
+            Part::Optimizer => optimizer::read(&self.optimizer, self.module()),
+            Part::Average => {
+                Ok(self.average.as_ref().map(Subnetwork::named_tensors).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
+    pub(super) fn write(
+        &mut self,
+        part: Part,
+        tensors: &HashMap<String, TensorData>,
+    ) -> Result<(), ExecError> {
+        match part {
+            Part::Weights => self.replace(self.module().clone().load(tensors)?),
+            Part::Optimizer => {
+                self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
+            }
+            Part::Average if tensors.is_empty() => self.average = None,
+            Part::Average => self.average = Some(self.module().valid().load(tensors)?),
+        }
+        Ok(())
+    }
+}
+
+/// Moves the gradients of the parameters that it visits.
+pub(crate) struct Collector<'a> {
+    from: &'a mut Gradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.from) {
+            self.into.register(param.id, gradient);
+        }
+    }
+}
+
+/// As [`Collector`], of gradients that have waited.
+pub(super) struct LateCollector<'a> {
+    from: &'a mut WeightGradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for LateCollector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.take(&param.val()) {
+            self.into.register(param.id, gradient);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+use crate::net::Interface;
+
+/// What a module costs in one training step. Times are in seconds, memory in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Part {
+    /// The forward pass.
+    pub forward: f64,
+    /// The backward pass as far as the gradient of the input needs it.
+    pub input_gradient: f64,
+    /// What gradients of weights take beside it.
+    pub weight_gradient: f64,
+    /// The optimizer.
+    pub update: f64,
+    /// Weights.
+    pub weights: f64,
+    /// What the forward pass keeps for the backward pass.
+    pub kept: f64,
+}
+
+impl Part {
+    /// The whole backward pass.
+    pub fn backward(&self) -> f64 {
+        self.input_gradient + self.weight_gradient
+    }
+
+    /// What it occupies on its device while it is trained: weights, their gradients, the momentum,
+    /// and what the forward pass keeps.
+    pub fn memory(&self) -> f64 {
+        3.0 * self.weights + self.kept
+    }
+}
+
+impl Add for Part {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            forward: self.forward + other.forward,
+            input_gradient: self.input_gradient + other.input_gradient,
+            weight_gradient: self.weight_gradient + other.weight_gradient,
+            update: self.update + other.update,
+            weights: self.weights + other.weights,
+            kept: self.kept + other.kept,
+        }
+    }
+}
+
+impl AddAssign for Part {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for Part {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), Self::add)
+    }
+}
+
+/// What the parts of a network cost, however it is cut.
+pub trait CostModel {
+    /// The number of units.
+    fn units(&self) -> usize;
+
+    /// `C`, or for a position above 0 the `C_j` that leads there.
+    fn preprocessing(&self, position: usize) -> Part;
+
+    /// One unit, from 0.
+    fn unit(&self, index: usize) -> Part;
+
+    /// `F_j` at an interface.
+    fn coarse(&self, interface: &Interface) -> Part;
+
+    /// `h` and the loss.
+    fn postprocessing(&self) -> Part;
+
+    /// What crosses an interface at this position, one way, in bytes.
+    fn interface_bytes(&self, position: usize) -> f64;
+}

@@ -1,0 +1,119 @@
+//! When which device does what in a training step, measured or predicted.
+
+/// What a device, or a link, is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// `C_j` and `g_j`, forward.
+    FineForward,
+    /// `F_{j-1}`, forward: nobody downstream goes on before it.
+    ChainForward,
+    /// `h` and the loss, forward and backward.
+    Head,
+    /// What `ρ_{j-1}` needs of `F_{j-1}`'s backward pass: nobody upstream goes on before it.
+    ChainBackward,
+    /// What else `F_{j-1}`'s backward pass consists of: gradients of weights that can wait.
+    ChainWeights,
+    /// `g_j` and `C_j`, backward.
+    FineBackward,
+    /// A tensor on its way over an interface; the sender does not wait for it.
+    Transfer,
+    /// Gradients on their way between replicas.
+    Reduce,
+    /// The optimizer.
+    Update,
+}
+
+impl Activity {
+    /// All kinds, in the order of a step.
+    pub const ALL: [Self; 9] = [
+        Self::FineForward,
+        Self::ChainForward,
+        Self::Head,
+        Self::ChainBackward,
+        Self::ChainWeights,
+        Self::FineBackward,
+        Self::Transfer,
+        Self::Reduce,
+        Self::Update,
+    ];
+
+    /// Whether a device works on it; the other kinds are communication.
+    pub fn is_work(self) -> bool {
+        !matches!(self, Self::Transfer | Self::Reduce)
+    }
+
+    /// Whether it belongs to the coarse network.
+    pub fn is_coarse(self) -> bool {
+        matches!(self, Self::ChainForward | Self::ChainBackward | Self::ChainWeights)
+    }
+}
+
+/// One activity of one device, in seconds from the start of the step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// The device, from 0; of a transfer the sender.
+    pub device: usize,
+    /// The subnetwork, from 0.
+    pub subnetwork: usize,
+    /// What it does.
+    pub activity: Activity,
+    /// Since when.
+    pub begin: f64,
+    /// Until when.
+    pub end: f64,
+}
+
+impl Span {
+    /// How long it takes, in seconds.
+    pub fn duration(&self) -> f64 {
+        self.end - self.begin
+    }
+}
+
+/// A training step on several devices.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// The number of devices.
+    pub devices: usize,
+    /// What they do, each device's work in order.
+    pub spans: Vec<Span>,
+}
+
+impl Timeline {
+    /// When the last device is done, in seconds: the makespan.
+    pub fn end(&self) -> f64 {
+        self.spans.iter().map(|span| span.end).fold(0.0, f64::max)
+    }
+
+    /// How long a device works, in seconds.
+    pub fn work(&self, device: usize) -> f64 {
+        self.work_of(device).map(Span::duration).sum()
+    }
+
+    /// The share of the step in which each device works, from 0 to 1.
+    pub fn utilization(&self) -> Vec<f64> {
+        let end = self.end().max(f64::MIN_POSITIVE);
+        (0..self.devices).map(|device| self.work(device) / end).collect()
+    }
+
+    /// From when to when a device does nothing, until the last one is done.
+    pub fn waiting(&self, device: usize) -> Vec<[f64; 2]> {
+        let mut work: Vec<_> = self.work_of(device).map(|span| [span.begin, span.end]).collect();
+        work.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        let (mut gaps, mut reached) = (Vec::new(), 0.0);
+        for [begin, end] in work {
+            if begin > reached {
+                gaps.push([reached, begin]);
+            }
+            reached = end.max(reached);
+        }
+        if self.end() > reached {
+            gaps.push([reached, self.end()]);
+        }
+        gaps
+    }
+
+    fn work_of(&self, device: usize) -> impl Iterator<Item = &Span> {
+        self.spans.iter().filter(move |span| span.device == device && span.activity.is_work())
+    }
+}
