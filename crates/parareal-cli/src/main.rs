@@ -12,7 +12,9 @@ mod ode;
 mod output;
 mod plan;
 mod progress;
+mod ranks;
 mod step;
+mod train;
 
 use std::process::ExitCode;
 
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         }
     };
     let ending = match arguments.command {
-        Command::Train(arguments) => commands::train(arguments),
+        Command::Train(arguments) => train::run(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Predict(arguments) => commands::predict(arguments),
         Command::Export(arguments) => commands::export(arguments),
@@ -74,7 +76,9 @@ fn main() -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
+            if !error.is_told_elsewhere() {
+                output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
+            }
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

@@ -92,6 +92,12 @@ impl World {
         (self.machine.rank, self.machine.size)
     }
 
+    /// The circle of the ranks on this machine.
+    #[must_use]
+    pub fn machine(&self) -> Circle {
+        Circle { place: self.machine, post: Arc::clone(&self.post) }
+    }
+
     /// A circle of all ranks that give the same color; `None` for those that give none. All ranks
     /// of the world call it, in the same order.
     ///
@@ -123,8 +129,9 @@ impl World {
 
     /// Ends all ranks at once, wherever they are, with this exit code; does not return.
     pub fn abort(&self, code: i32) -> ! {
-        let _ = self.post.order(Order::Abort { code });
-        std::thread::sleep(ABORT);
+        if self.post.order(Order::Abort { code }).is_ok() {
+            std::thread::sleep(ABORT);
+        }
         std::process::exit(code)
     }
 }

@@ -1,5 +1,6 @@
 //! The complete configuration of a run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::optim::ModuleOptimizer;
@@ -11,9 +12,12 @@ use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::network::{Cutting, NetworkConfig};
+use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
+use crate::team::Place;
 use crate::{
-    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, Recipe, Settings, TrainError,
+    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, Settings,
+    Team, TrainError,
 };
 
 /// Everything that a run depends on, looked over and without gaps.
@@ -52,9 +56,13 @@ pub struct Config {
     pub seed: u64,
     /// How a step is run.
     pub executor: ExecutorKind,
-    /// The devices, in order.
+    /// Copies of the chain on different parts of each batch.
+    pub replicas: usize,
+    /// As what tensors are sent between ranks.
+    pub link_type: LinkType,
+    /// The devices, in order; ranks of a machine take them in turn.
     pub devices: Vec<DeviceName>,
-    /// Workers that share the subnetworks.
+    /// Workers that share the subnetworks of each copy, or those of a rank.
     pub workers: usize,
     /// Threads of each worker on the CPU.
     pub threads: usize,
@@ -75,6 +83,8 @@ const CHANGEABLE: &[&str] = &[
     "epochs",
     "milestones",
     "executor",
+    "replicas",
+    "link-dtype",
     "device",
     "workers",
     "threads",
@@ -84,12 +94,34 @@ const CHANGEABLE: &[&str] = &[
     "keep-checkpoints",
 ];
 
+/// What may differ between the ranks of a run.
+const OF_A_MACHINE: &[&str] = &["data-dir", "device", "threads"];
+
 impl Config {
     /// Completes settings from their recipe and looks them over.
     ///
     /// # Errors
     /// [`TrainError`] for the first setting with a value that it cannot have.
     pub fn resolve(settings: Settings) -> Result<Self, TrainError> {
+        Self::resolve_at(settings, &Place::alone())
+    }
+
+    /// As [`Self::resolve`], for all of a team, which has to have the same settings but for those of
+    /// a machine.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], on all of them.
+    pub fn resolve_with(team: &Team, mut settings: Settings) -> Result<Self, TrainError> {
+        team.compare(compared(&settings))?;
+        if team.size() > 1 && settings.cuts.as_deref() == Some("balanced") {
+            // Each would measure other costs.
+            let balance = || Ok(Self::resolve_at(settings.clone(), team.place())?.settings().cuts);
+            settings.cuts = team.from_first(balance)?;
+        }
+        team.agree(Self::resolve_at(settings, team.place()))
+    }
+
+    fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
         let recipe = match &settings.recipe {
             Some(name) => name.parse()?,
             None => Recipe::of(&settings),
@@ -108,15 +140,29 @@ impl Config {
         if devices.is_empty() {
             return Err(TrainError::setting("device", "an empty list", "name one, such as cpu"));
         }
-        let (workers, threads) =
-            executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
+        let (subnetworks, replicas) = (network.cuts.subnetworks(), given(s.replicas));
+        let (workers, threads) = (s.workers, s.threads);
+        let asked = Asked { executor, subnetworks, devices: &devices, workers, threads, replicas };
+        let (workers, threads) = asked.resolve(place)?;
+        let link_type: LinkType = given(s.link_dtype).parse()?;
+        if link_type != LinkType::F32 && executor != ExecutorKind::Mpi {
+            let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
+            return Err(TrainError::setting("link-dtype", link_type, expected));
+        }
         if network.cutting == Cutting::Balanced {
-            let held = even_spread(network.cuts.subnetworks(), workers)?;
+            let (chain, busy) = match (executor, place.ranks) {
+                (ExecutorKind::Mpi, Some(ranks)) => {
+                    let each = place.most_on_machine * workers;
+                    (places(ranks, replicas, subnetworks)? * workers, each)
+                }
+                _ => (workers, workers * replicas),
+            };
+            let held = even_spread(subnetworks, chain.min(subnetworks))?;
             let device = devices[0].clone();
-            let machine = Machine { device, batch: given(s.batch_size), threads, workers };
+            let batch = given(s.batch_size).div_ceil(replicas);
+            let machine = Machine { device, batch, threads, workers: busy };
             let costs = CostSource::Measured.load(&network.net, &machine, false)?;
-            let count = network.cuts.subnetworks();
-            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE)?;
+            network.balance(&costs.of(&network.net, subnetworks)?, &held, Link::FREE)?;
         }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
@@ -161,6 +207,8 @@ impl Config {
             init_from: absolute(s.init_from),
             seed: given(s.seed),
             executor,
+            replicas,
+            link_type,
             devices,
             workers,
             threads,
@@ -178,6 +226,7 @@ impl Config {
     /// # Errors
     /// As [`Self::resolve`], and where the changes would make it another run.
     pub(crate) fn resume(
+        team: &Team,
         before: Settings,
         changes: Settings,
         folder: &Path,
@@ -189,7 +238,14 @@ impl Config {
             let expected = "a run that goes on has its own settings: leave it out";
             return Err(TrainError::setting("recipe", recipe, expected));
         }
-        let config = Self::resolve(changes.or(before.clone()))?;
+        let mut kept = before.clone();
+        let executor = |settings: &Settings| settings.executor.clone();
+        let now = executor(&changes).or(executor(&before));
+        if now != executor(&before) || now.as_deref() == Some("mpi") {
+            // How work was shared by another executor, or among other ranks, says nothing here.
+            (kept.workers, kept.threads) = (None, None);
+        }
+        let config = Self::resolve_with(team, changes.or(kept))?;
         let (now, then) = (table(&config.settings()), table(&Self::resolve(before)?.settings()));
         let shown = |value: Option<&toml::Value>| {
             value.map_or_else(|| "not set".to_string(), toml::Value::to_string)
@@ -288,6 +344,8 @@ impl Config {
             init_from: self.init_from.clone(),
             seed: Some(self.seed),
             executor: Some(self.executor.to_string()),
+            replicas: Some(self.replicas),
+            link_dtype: Some(self.link_type.to_string()),
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
             workers: Some(self.workers),
             threads: Some(self.threads),
@@ -298,6 +356,15 @@ impl Config {
             ..self.network.settings()
         }
     }
+}
+
+/// What has to be the same on all ranks, as it was given.
+fn compared(settings: &Settings) -> BTreeMap<String, String> {
+    let table = toml::Table::try_from(settings).expect("strings, numbers and lists are TOML");
+    let settings = table.into_iter().filter(|(key, _)| !OF_A_MACHINE.contains(&key.as_str()));
+    let settings = settings.map(|(key, value)| (key, value.to_string()));
+    let version = ("the version of parareal".into(), env!("CARGO_PKG_VERSION").into());
+    settings.chain([version]).collect()
 }
 
 /// A setting that every recipe has.
@@ -356,6 +423,10 @@ mod tests {
             (Settings { workers: Some(4), ..none() }, "workers"),
             (Settings { workers: Some(0), ..none() }, "workers"),
             (Settings { threads: Some(0), ..none() }, "threads"),
+            (Settings { replicas: Some(0), ..none() }, "replicas"),
+            (Settings { replicas: Some(usize::MAX), ..none() }, "replicas"),
+            (Settings { link_dtype: Some("f16".into()), ..none() }, "link-dtype"),
+            (Settings { link_dtype: Some("bf16".into()), ..none() }, "link-dtype"),
             (
                 Settings { recompute: Some(2), executor: Some("sequential".into()), ..none() },
                 "recompute",
@@ -391,7 +462,7 @@ mod tests {
     fn a_run_goes_on_with_what_makes_it_that_run() {
         let folder = Path::new("there");
         let before = Config::resolve(Settings::default()).unwrap().settings();
-        let resume = |changes| Config::resume(before.clone(), changes, folder);
+        let resume = |changes| Config::resume(&Team::alone(), before.clone(), changes, folder);
         assert_eq!(resume(Settings::default()).unwrap().settings(), before);
         // Said again is not changed.
         assert_eq!(resume(before.clone()).unwrap().settings(), before);

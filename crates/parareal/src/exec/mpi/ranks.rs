@@ -42,8 +42,8 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     all: Circle,
     /// The type of the network's tensors.
     dtype: DType,
-    /// Names and shapes of all parameters and buffers that are held here.
-    layout: Vec<(String, Vec<usize>)>,
+    /// For each subnetwork that is held here the names and shapes of its parameters and buffers.
+    layout: Vec<Vec<(String, Vec<usize>)>>,
     fault: Fault,
 }
 
@@ -113,10 +113,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             let mut pieces = Vec::new();
             for subnetwork in held.clone() {
                 let module = build_subnetwork(network, cuts, subnetwork, init)?;
-                layout.extend(module.named_tensors().into_iter().map(|tensor| {
+                let tensors = module.named_tensors().into_iter().map(|tensor| {
                     let shape = tensor.data.shape().as_slice().to_vec();
                     (tensor.name, shape)
-                }));
+                });
+                layout.push(tensors.collect());
                 let module = burn::module::Module::fork(module, device);
                 let segments = Segments { units: segment_units, recompute };
                 pieces.push(Piece::new(Trained::new(module, optimizer), segments));
@@ -155,6 +156,13 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     /// The place of this rank.
     pub fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    /// For each subnetwork of this rank the names of its parameters and buffers.
+    pub fn names(&self) -> impl Iterator<Item = Vec<String>> {
+        let names =
+            |tensors: &Vec<(String, _)>| tensors.iter().map(|(name, _)| name.clone()).collect();
+        self.layout.iter().map(names)
     }
 
     fn order(
@@ -331,6 +339,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let found = self
             .layout
             .iter()
+            .flatten()
             .try_for_each(|(name, shape)| find_tensor(tensors, name, shape).map(drop));
         let told = self.all.gather(vec![u8::from(found.is_err())]).map_err(ranks)?;
         found?;
