@@ -17,7 +17,7 @@ use crate::{Ending, interrupt};
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     let Fetch { name, data_dir, from, json } = arguments;
     let name: DatasetName = name.parse()?;
-    let stop = interrupt::watch("and keeping what has come", true);
+    let stop = interrupt::watch("and keeping what has come");
     let mut progress = Progress::default();
     let mut events = |event: FetchEvent<'_>| progress.show(event);
     let mut job = Job { options: FetchOptions::default(), stop: &stop, events: &mut events };

@@ -53,12 +53,15 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            match arguments::refused_value(&error) {
-                Some(refusal) => output::note(&format!("error: {refusal}")),
-                // Where nobody reads it, there is nobody to tell.
-                None => drop(error.print()),
-            }
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            match arguments::refused_value(&error) {
+                Some(refusal) => {
+                    ranks::refuse(&refusal, || output::note(&format!("error: {refusal}")));
+                }
+                // Where nobody reads it, there is nobody to tell.
+                None if asked => drop(error.print()),
+                None => ranks::refuse(&arguments::first_line(&error), || drop(error.print())),
+            }
             return if asked { Ending::Done } else { Ending::BadInput }.into();
         }
     };

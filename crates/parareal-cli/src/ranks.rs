@@ -49,6 +49,23 @@ pub(crate) fn together(
     }
 }
 
+/// Says what is wrong with a command line, once where all ranks have the same: `message` is its
+/// short form, `print` shows all of it.
+pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
+    if !cfg!(feature = "mpi") || Team::launched() == 1 {
+        return print();
+    }
+    let Ok(team) = Team::join() else { return print() };
+    // Ranks whose command line is right wait for this one.
+    match team.agree::<()>(Err(TrainError::Usage { message: message.into() })) {
+        Err(TrainError::Agreed { message: agreed, .. }) if agreed == message => print(),
+        Err(TrainError::Agreed { message, .. }) => note(&format!("error: {message}")),
+        _ => {}
+    }
+    // The launcher ends all when one of them ends like this, so they wait for the one that speaks.
+    let _ = team.finish();
+}
+
 fn abort(team: &Team, message: &str, code: i32) -> ! {
     note(&format!("error: rank {}: {}", team.rank(), parareal_data::one_line(message)));
     team.abort(code)

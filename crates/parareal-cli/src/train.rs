@@ -29,19 +29,21 @@ fn train(
     output: Option<PathBuf>,
     json: bool,
 ) -> Result<Ending, Failure> {
-    // Ranks stop together, and the first one tells it then.
-    let stop = interrupt::watch("behind this step", !team.is_ranks());
+    let stop: Box<dyn Fn() -> bool + Sync> = match team.is_ranks() {
+        true => Box::new(interrupt::watch_as_rank()),
+        false => Box::new(interrupt::watch("behind this step")),
+    };
     let run = match resumed {
         Some(folder) => Run::resume(team, &folder, settings)?,
         None => Run::prepare(team, Config::resolve_with(team, settings)?, output)?,
     };
     if !team.leads() {
-        let outcome = run.train(&mut Silent, &stop)?;
+        let outcome = run.train(&mut Silent, &*stop)?;
         return Ok(ending(&outcome));
     }
     introduce(team, &run);
     let mut progress = Progress::new(&run);
-    let outcome = run.train(&mut progress, &stop);
+    let outcome = run.train(&mut progress, &*stop);
     progress.end();
     let outcome = outcome?;
     conclude(&outcome);

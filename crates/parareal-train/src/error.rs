@@ -13,6 +13,12 @@ use thiserror::Error;
 /// Why a run cannot start, or did not end well. Every message is one line.
 #[derive(Debug, Error)]
 pub enum TrainError {
+    /// A command line that is not understood.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it.
+        message: String,
+    },
     /// A setting with a value that it cannot have.
     #[error("{name} is {found}: {expected}")]
     Setting {

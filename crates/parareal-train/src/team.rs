@@ -262,8 +262,8 @@ impl Team {
     where
         T: Serialize + DeserializeOwned,
     {
-        let own = if self.leads() { own().map(Some) } else { Ok(None) };
-        let first = self.collect(own)?.into_iter().next().flatten();
+        let own = if self.leads() { own().map(|own| vec![own]) } else { Ok(Vec::new()) };
+        let first = self.collect(own)?.into_iter().flatten().next();
         first.ok_or_else(|| TrainError::ranks("the first rank tells nothing"))
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     if let Some(path) = &arguments.plot {
         check_free(path, arguments.overwrite)?;
     }
-    let study = match study(setup, interrupt::watch("behind this iteration", true)) {
+    let study = match study(setup, interrupt::watch("behind this iteration")) {
         Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
         study => study?,
     };
