@@ -116,7 +116,7 @@ impl Config {
         if team.size() > 1 && settings.cuts.as_deref() == Some("balanced") {
             // Each would measure other costs.
             let balance = || Ok(Self::resolve_at(settings.clone(), team.place())?.settings().cuts);
-            settings.cuts = team.from_first(balance)?;
+            settings.cuts = team.first(balance)?;
         }
         team.agree(Self::resolve_at(settings, team.place()))
     }
@@ -360,9 +360,10 @@ impl Config {
 
 /// What has to be the same on all ranks, as it was given.
 fn compared(settings: &Settings) -> BTreeMap<String, String> {
-    let table = toml::Table::try_from(settings).expect("strings, numbers and lists are TOML");
-    let settings = table.into_iter().filter(|(key, _)| !OF_A_MACHINE.contains(&key.as_str()));
-    let settings = settings.map(|(key, value)| (key, value.to_string()));
+    let settings = serde_json::to_value(settings).expect("strings, numbers and lists are JSON");
+    let settings = settings.as_object().into_iter().flatten();
+    let settings = settings.filter(|(key, _)| !OF_A_MACHINE.contains(&key.as_str()));
+    let settings = settings.map(|(key, value)| (key.clone(), value.to_string()));
     let version = ("the version of parareal".into(), env!("CARGO_PKG_VERSION").into());
     settings.chain([version]).collect()
 }

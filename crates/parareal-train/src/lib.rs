@@ -12,6 +12,7 @@ mod bench;
 mod check;
 mod checkpoint;
 mod config;
+#[cfg(feature = "mpi")]
 mod cores;
 mod details;
 mod device;
