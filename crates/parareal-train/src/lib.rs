@@ -33,6 +33,7 @@ mod plan;
 mod predict;
 mod recipe;
 mod run;
+mod same;
 mod schedule;
 mod scores;
 mod sent;
