@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use parareal_data::{Batches, Dataset};
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord};
+use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord, Team};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let prepare = prepare(&config)?;
             let folder = tempfile::tempdir()?;
             let mut rates = Rates(Vec::new());
-            let run = Run::prepare(config, Some(folder.path().join("run")))?;
+            let run = Run::prepare(&Team::alone(), config, Some(folder.path().join("run")))?;
             let outcome = run.train(&mut rates, &|| false)?;
             let step = 1e3 * batch as f64 / median(rates.0);
             let waiting = 100.0 * outcome.waiting_for_images;

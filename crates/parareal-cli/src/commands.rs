@@ -1,42 +1,11 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use parareal_train::{
-    Answer, Config, NetworkConfig, Outcome, Prediction, Predictor, Recipe, Run, Settings, evaluate,
-};
+use parareal_train::{Answer, NetworkConfig, Prediction, Predictor, Recipe, evaluate};
 
-use crate::arguments::{Eval, Export, Plan, Predict, Report, Train};
+use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
-use crate::output::{
-    amount, check_free, count, duration, note, percent, result, table, write_whole,
-};
-use crate::progress::Progress;
-use crate::{Ending, interrupt, plan as show};
-
-pub(crate) fn train(mut arguments: Box<Train>) -> Result<Ending, Failure> {
-    let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
-    let file = file.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
-    let resumed = output.clone().filter(|_| arguments.resume);
-    let settings = arguments.settings().or(file);
-    let stop = interrupt::watch("behind this step");
-    if settings.cuts.as_deref() == Some("balanced") {
-        note("measures what the parts cost here, to balance the cuts");
-    }
-    let run = match resumed {
-        Some(folder) => Run::resume(&folder, settings)?,
-        None => Run::prepare(Config::resolve(settings)?, output)?,
-    };
-    introduce(&run);
-
-    let mut progress = Progress::new(&run);
-    let outcome = run.train(&mut progress, &stop);
-    progress.end();
-    let outcome = outcome?;
-    conclude(&outcome);
-    if json {
-        result(&serde_json::to_string(&outcome).expect("numbers and names are JSON"))?;
-    }
-    Ok(if outcome.interrupted { Ending::Interrupted } else { Ending::Done })
-}
+use crate::output::{amount, check_free, count, note, percent, result, write_whole};
+use crate::{Ending, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let (run, json) = (arguments.run.clone(), arguments.json);
@@ -126,94 +95,4 @@ pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
         result(&text)?;
     }
     Ok(Ending::Done)
-}
-
-/// Says what is about to be trained.
-fn introduce(run: &Run) {
-    let (config, summary) = (run.config(), run.summary());
-    let units: Vec<String> = summary.units.iter().map(ToString::to_string).collect();
-    let parameters = &summary.parameters;
-    note(&format!(
-        "{}: {} of {} units, {} parameters ({} before cutting)",
-        summary.network,
-        show::pieces(summary),
-        units.join(" + "),
-        amount(parameters.total),
-        amount(parameters.original),
-    ));
-    if config.network.is_balanced() {
-        let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
-        note(&format!(
-            "cut behind {} where the predicted step is shortest, by what parts take here with {} a \
-             step; config.toml keeps these cuts",
-            cuts.join(","),
-            count(config.batch_size, "image"),
-        ));
-    }
-    if summary.subnetworks > 1 {
-        note(&show::coarse(&config.network));
-    }
-    let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
-    note(&format!(
-        "executor {}: {} of {} on {}{}",
-        config.executor,
-        count(config.workers, "worker"),
-        count(config.threads, "thread"),
-        devices.join(", "),
-        config.kept_units().map_or(String::new(), |units| {
-            format!(", one state kept for {}", count(units, "unit"))
-        }),
-    ));
-    let (train, test) = run.images();
-    note(&format!(
-        "{}: {train} training images, {test} test images; {} of {}",
-        config.dataset,
-        count(config.epochs, "epoch"),
-        count(run.steps_per_epoch(), "step"),
-    ));
-    note(&format!("output {}", run.output().display()));
-    if run.steps_done() > 0 {
-        note(&format!("goes on behind step {}", run.steps_done()));
-    }
-    run.notes().iter().for_each(|remark| note(&format!("note: {remark}")));
-}
-
-/// Says what came of it.
-fn conclude(outcome: &Outcome) {
-    if outcome.interrupted {
-        let step = outcome.steps;
-        let folder = outcome.output.display();
-        note(&format!(
-            "stopped behind step {step}; `parareal train --resume --output {folder}` goes on"
-        ));
-    }
-    let mut told = Vec::new();
-    match (outcome.test_error, outcome.train_error) {
-        (Some(test), _) => told.push(format!("test error {}", percent(test))),
-        (None, Some(train)) => told.push(format!("training error {}", percent(train))),
-        (None, None) => {}
-    }
-    if let Some(seconds) = outcome.seconds_per_epoch {
-        told.push(format!("{} an epoch", duration(seconds)));
-    }
-    told.push(format!("{} in all", duration(outcome.seconds)));
-    note(&told.join(", "));
-    if !outcome.subnetworks.is_empty() {
-        let mut rows =
-            vec![["subnetwork", "computing", "coarse chain", "waiting"].map(String::from).to_vec()];
-        for (index, usage) in outcome.subnetworks.iter().enumerate() {
-            let shares = [usage.computing, usage.coarse, usage.waiting].map(percent);
-            rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
-        }
-        note(&table(&rows));
-    }
-    if outcome.out_of_patience {
-        note("ended by --patience: the last epochs were no better than the best before them");
-    }
-    note(&format!(
-        "waiting for images: {} of the steps' time",
-        percent(outcome.waiting_for_images)
-    ));
-    outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
-    note(&format!("weights and metrics are in {}", outcome.output.display()));
 }

@@ -39,6 +39,16 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
+    /// Whether all ranks know of it.
+    pub(crate) fn is_agreed(&self) -> bool {
+        matches!(self, Self::Train(error) if error.is_agreed())
+    }
+
+    /// Whether another rank says it.
+    pub(crate) fn is_told_elsewhere(&self) -> bool {
+        matches!(self, Self::Train(TrainError::Elsewhere { .. }))
+    }
+
     /// Whether something else was to be asked for or given, and not something failed while
     /// running.
     pub(crate) fn is_bad_input(&self) -> bool {

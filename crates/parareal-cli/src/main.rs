@@ -13,7 +13,9 @@ mod output;
 mod plan;
 mod predict;
 mod progress;
+mod ranks;
 mod step;
+mod train;
 
 use std::process::ExitCode;
 
@@ -52,17 +54,20 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            match arguments::refused_value(&error) {
-                Some(refusal) => output::note(&format!("error: {refusal}")),
-                // Where nobody reads it, there is nobody to tell.
-                None => drop(error.print()),
-            }
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            match arguments::refused_value(&error) {
+                Some(refusal) => {
+                    ranks::refuse(&refusal, || output::note(&format!("error: {refusal}")));
+                }
+                // Where nobody reads it, there is nobody to tell.
+                None if asked => drop(error.print()),
+                None => ranks::refuse(&arguments::first_line(&error), || drop(error.print())),
+            }
             return if asked { Ending::Done } else { Ending::BadInput }.into();
         }
     };
     let ending = match arguments.command {
-        Command::Train(arguments) => commands::train(arguments),
+        Command::Train(arguments) => train::run(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Predict(arguments) => commands::predict(arguments),
         Command::Export(arguments) => commands::export(arguments),
@@ -75,7 +80,9 @@ fn main() -> ExitCode {
     match ending {
         Ok(ending) => ending.into(),
         Err(error) => {
-            output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
+            if !error.is_told_elsewhere() {
+                output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
+            }
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
     }

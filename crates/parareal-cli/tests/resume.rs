@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{checkpoints, errors, json, metrics, parareal};
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// Twelve steps in three epochs, a checkpoint behind each step.
@@ -131,6 +132,41 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
     assert_same(&remains(&run), &expected);
     assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
     eprintln!("killed {kills} times; {} runs came to their end, all with the same bytes", ends + 1);
+}
+
+#[test]
+fn a_run_goes_on_under_another_executor() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Small steps, in which roundings stay roundings.
+    for (epochs, output) in [("3", "whole"), ("1", "run")] {
+        let more = ["--learning-rate", "0.001", "--epochs", epochs, "--output", output];
+        let output = parareal(folder, &[&RUN[..], &more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    }
+    let (_, whole) = remains(&folder.join("whole"));
+    for (executor, epochs) in [("sequential", "2"), ("threads", "3")] {
+        let more = ["train", "--resume", "--output", "run", "--executor", executor];
+        let output = parareal(folder, &[&more[..], &["--epochs", epochs]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    }
+    let (_, found) = remains(&folder.join("run"));
+    for (name, expected) in whole.iter().filter(|(name, _)| name.starts_with("step-00000012")) {
+        let values = |bytes: &[u8]| -> BTreeMap<String, Vec<f32>> {
+            let tensors = SafeTensors::deserialize(bytes).unwrap();
+            let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+            let values = |bytes: &[u8]| bytes.chunks_exact(4).map(number).collect();
+            tensors.iter().map(|(name, tensor)| (name.into(), values(tensor.data()))).collect()
+        };
+        let (found, expected) = (values(&found[name]), values(expected));
+        assert!(found.keys().eq(expected.keys()));
+        for (name, expected) in &expected {
+            let apart = found[name].iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+            let size = expected.iter().map(|value| value.powi(2)).sum::<f32>();
+            let size = size.max(1e-12 * expected.len() as f32);
+            assert!(apart <= 1e-8 * size, "{name}: {}", (apart / size).sqrt());
+        }
+    }
 }
 
 #[test]

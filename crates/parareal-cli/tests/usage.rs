@@ -74,6 +74,15 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--threads", "1000000"], "from 1 to 1024"),
         (&["--depth", "18446744073709551615"], "at most 100000"),
         (&["--coarse-units", "100000000"], "at most 1000 "),
+        (&["--replicas", "0"], "replicas is 0"),
+        (&["--replicas", "2", "--executor", "sequential"], "the sequential executor has one copy"),
+        (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 images"),
+        (&["--link-dtype", "bf16"], "only the executor mpi sends tensors"),
+        #[cfg(not(feature = "mpi"))]
+        (
+            &["--executor", "mpi"],
+            "executor is mpi: this program is built without MPI: build it with",
+        ),
     ] {
         // Of a flag that is given twice clap would complain first.
         let pairs = TINY.chunks(2).filter(|pair| !arguments.contains(&pair[0])).flatten();

@@ -2,9 +2,9 @@
 
 use parareal_kernels::Sgd;
 
-use crate::TrainError;
 use crate::config::Config;
 use crate::network::cuts_text;
+use crate::{ExecutorKind, Team, TrainError};
 
 impl Config {
     /// Refuses the first setting with a value that it cannot have.
@@ -82,6 +82,41 @@ impl Config {
         if !rising || self.milestones.first() == Some(&0) {
             let expected = "epochs in rising order are expected, from 1, say 80,120";
             return Err(TrainError::setting("milestones", cuts_text(&self.milestones), expected));
+        }
+        Ok(())
+    }
+
+    /// Refuses processes that were started for something else than this configuration.
+    pub(crate) fn check_team(&self, team: &Team) -> Result<(), TrainError> {
+        let processes = team.size();
+        match (self.executor, team.is_ranks()) {
+            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
+                Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
+            }
+            #[cfg(not(feature = "mpi"))]
+            (ExecutorKind::Mpi, _) => Err(TrainError::without_mpi()),
+            (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
+                let expected = format!(
+                    "{processes} processes were started together: give --executor mpi, or start one"
+                );
+                Err(TrainError::setting("executor", executor, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses replicas for which there is no image in some batch.
+    pub(crate) fn check_replicas(&self, images: usize) -> Result<(), TrainError> {
+        let smallest = match images % self.batch_size {
+            0 => self.batch_size,
+            rest => rest,
+        };
+        if smallest < self.replicas {
+            let expected = format!(
+                "the last batch of an epoch has {smallest} of the {images} images, which is not \
+                 one for each: set another --batch-size or --limit-train"
+            );
+            return Err(TrainError::setting("replicas", self.replicas, expected));
         }
         Ok(())
     }

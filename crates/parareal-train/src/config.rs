@@ -1,6 +1,6 @@
 //! The complete configuration of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
@@ -11,9 +11,12 @@ use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::network::{Cutting, NetworkConfig};
+use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
+use crate::team::Place;
 use crate::{
-    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, Recipe, Settings, TrainError,
+    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, Settings,
+    TrainError,
 };
 
 /// Everything that a run depends on, looked over and without gaps.
@@ -52,9 +55,13 @@ pub struct Config {
     pub seed: u64,
     /// How a step is run.
     pub executor: ExecutorKind,
-    /// The devices, in order.
+    /// Copies of the chain on different parts of each batch.
+    pub replicas: usize,
+    /// As what tensors are sent between ranks.
+    pub link_type: LinkType,
+    /// The devices, in order; ranks of a machine take them in turn.
     pub devices: Vec<DeviceName>,
-    /// Workers that share the subnetworks.
+    /// Workers that share the subnetworks of each copy, or those of a rank.
     pub workers: usize,
     /// Threads of each worker on the CPU.
     pub threads: usize,
@@ -69,27 +76,16 @@ pub struct Config {
     pub keep_checkpoints: usize,
 }
 
-/// What may be otherwise when a run goes on: where and how it is computed, and for how long.
-const CHANGEABLE: &[&str] = &[
-    "data-dir",
-    "epochs",
-    "milestones",
-    "executor",
-    "device",
-    "workers",
-    "threads",
-    "recompute",
-    "patience",
-    "checkpoint-every",
-    "keep-checkpoints",
-];
-
 impl Config {
     /// Completes settings from their recipe and looks them over.
     ///
     /// # Errors
     /// [`TrainError`] for the first setting with a value that it cannot have.
     pub fn resolve(settings: Settings) -> Result<Self, TrainError> {
+        Self::resolve_at(settings, &Place::alone())
+    }
+
+    pub(crate) fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
         let recipe = match &settings.recipe {
             Some(name) => name.parse()?,
             None => Recipe::of(&settings),
@@ -108,15 +104,29 @@ impl Config {
         if devices.is_empty() {
             return Err(TrainError::setting("device", "an empty list", "name one, such as cpu"));
         }
-        let (workers, threads) =
-            executor.shares(network.cuts.subnetworks(), &devices, s.workers, s.threads)?;
+        let (subnetworks, replicas) = (network.cuts.subnetworks(), given(s.replicas));
+        let (workers, threads) = (s.workers, s.threads);
+        let asked = Asked { executor, subnetworks, devices: &devices, workers, threads, replicas };
+        let (workers, threads) = asked.resolve(place)?;
+        let link_type: LinkType = given(s.link_dtype).parse()?;
+        if link_type != LinkType::F32 && executor != ExecutorKind::Mpi {
+            let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
+            return Err(TrainError::setting("link-dtype", link_type, expected));
+        }
         if network.cutting == Cutting::Balanced {
-            let held = even_spread(network.cuts.subnetworks(), workers)?;
+            let (chain, busy) = match (executor, place.ranks) {
+                (ExecutorKind::Mpi, Some(ranks)) => {
+                    let each = place.most_on_machine * workers;
+                    (places(ranks, replicas, subnetworks)? * workers, each)
+                }
+                _ => (workers, workers * replicas),
+            };
+            let held = even_spread(subnetworks, chain.min(subnetworks))?;
             let device = devices[0].clone();
-            let machine = Machine { device, batch: given(s.batch_size), threads, workers };
+            let batch = given(s.batch_size).div_ceil(replicas);
+            let machine = Machine { device, batch, threads, workers: busy };
             let costs = CostSource::Measured.load(&network.net, &machine, false)?;
-            let count = network.cuts.subnetworks();
-            network.balance(&costs.of(&network.net, count)?, &held, Link::FREE, true)?;
+            network.balance(&costs.of(&network.net, subnetworks)?, &held, Link::FREE, true)?;
         }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
@@ -161,6 +171,8 @@ impl Config {
             init_from: absolute(s.init_from),
             seed: given(s.seed),
             executor,
+            replicas,
+            link_type,
             devices,
             workers,
             threads,
@@ -170,42 +182,6 @@ impl Config {
             keep_checkpoints: given(s.keep_checkpoints),
         };
         config.check()?;
-        Ok(config)
-    }
-
-    /// The configuration with which the run in a folder goes on.
-    ///
-    /// # Errors
-    /// As [`Self::resolve`], and where the changes would make it another run.
-    pub(crate) fn resume(
-        before: Settings,
-        changes: Settings,
-        folder: &Path,
-    ) -> Result<Self, TrainError> {
-        let table = |settings: &Settings| {
-            toml::Table::try_from(settings).expect("strings, numbers and lists of them are TOML")
-        };
-        if let Some(recipe) = &changes.recipe {
-            let expected = "a run that goes on has its own settings: leave it out";
-            return Err(TrainError::setting("recipe", recipe, expected));
-        }
-        let config = Self::resolve(changes.or(before.clone()))?;
-        let (now, then) = (table(&config.settings()), table(&Self::resolve(before)?.settings()));
-        let shown = |value: Option<&toml::Value>| {
-            value.map_or_else(|| "not set".to_string(), toml::Value::to_string)
-        };
-        let fixed = Settings::KEYS.iter().filter(|key| !CHANGEABLE.contains(key));
-        for &key in fixed {
-            let (now, then) = (now.get(key), then.get(key));
-            if now != then {
-                let then = shown(then);
-                let expected = format!(
-                    "it is {then} in {}: leave it out to go on with that run, or start a new one",
-                    folder.display()
-                );
-                return Err(TrainError::setting(key, shown(now), expected));
-            }
-        }
         Ok(config)
     }
 
@@ -288,6 +264,8 @@ impl Config {
             init_from: self.init_from.clone(),
             seed: Some(self.seed),
             executor: Some(self.executor.to_string()),
+            replicas: Some(self.replicas),
+            link_dtype: Some(self.link_type.to_string()),
             device: Some(self.devices.iter().map(ToString::to_string).collect()),
             workers: Some(self.workers),
             threads: Some(self.threads),
@@ -356,6 +334,10 @@ mod tests {
             (Settings { workers: Some(4), ..none() }, "workers"),
             (Settings { workers: Some(0), ..none() }, "workers"),
             (Settings { threads: Some(0), ..none() }, "threads"),
+            (Settings { replicas: Some(0), ..none() }, "replicas"),
+            (Settings { replicas: Some(usize::MAX), ..none() }, "replicas"),
+            (Settings { link_dtype: Some("f16".into()), ..none() }, "link-dtype"),
+            (Settings { link_dtype: Some("bf16".into()), ..none() }, "link-dtype"),
             (
                 Settings { recompute: Some(2), executor: Some("sequential".into()), ..none() },
                 "recompute",
@@ -384,32 +366,6 @@ mod tests {
             let message = error.to_string();
             assert!(error.is_bad_input() && message.contains(name), "{name}: {message}");
             assert_eq!(message.lines().count(), 1, "{message}");
-        }
-    }
-
-    #[test]
-    fn a_run_goes_on_with_what_makes_it_that_run() {
-        let folder = Path::new("there");
-        let before = Config::resolve(Settings::default()).unwrap().settings();
-        let resume = |changes| Config::resume(before.clone(), changes, folder);
-        assert_eq!(resume(Settings::default()).unwrap().settings(), before);
-        // Said again is not changed.
-        assert_eq!(resume(before.clone()).unwrap().settings(), before);
-        let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
-        let longer = resume(longer).unwrap();
-        assert_eq!((longer.epochs, longer.workers), (9, 1));
-        assert_eq!(Some(longer.milestones), before.milestones);
-        let none = Settings::default;
-        for (changes, name) in [
-            (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
-            (Settings { depth: Some(29), ..none() }, "depth is 29"),
-            (Settings { dataset: Some("mnist".into()), ..none() }, "dataset is"),
-            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
-            (Settings { batch_size: Some(9), ..none() }, "batch-size"),
-            (Settings { recipe: Some("paper".into()), ..none() }, "recipe"),
-        ] {
-            let message = resume(changes).unwrap_err().to_string();
-            assert!(message.contains(name), "{name}: {message}");
         }
     }
 }

@@ -13,6 +13,12 @@ use thiserror::Error;
 /// Why a run cannot start, or did not end well. Every message is one line.
 #[derive(Debug, Error)]
 pub enum TrainError {
+    /// A command line that is not understood.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it.
+        message: String,
+    },
     /// A setting with a value that it cannot have.
     #[error("{name} is {found}: {expected}")]
     Setting {
@@ -144,6 +150,30 @@ pub enum TrainError {
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
+    /// A folder that a rank does not see.
+    #[error(
+        "{path} is not there: ranks need a folder that all of them see, name one on a shared file \
+         system with --output",
+        path = OneLine(path)
+    )]
+    NotShared {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What all ranks of a run know to have gone wrong, and this one has to say.
+    #[error("{message}")]
+    Agreed {
+        /// What it is, with the number of the rank where not all have it.
+        message: String,
+        /// Whether something else was to be asked for or given.
+        bad_input: bool,
+    },
+    /// What all ranks of a run know to have gone wrong, and another one says.
+    #[error("another rank has failed")]
+    Elsewhere {
+        /// Whether something else was to be asked for or given.
+        bad_input: bool,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
@@ -162,6 +192,7 @@ impl TrainError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Diverged { .. } | Self::File { .. } | Self::Picture { .. } => false,
+            Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input } => *bad_input,
             Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
             _ => true,
         }
@@ -171,6 +202,24 @@ impl TrainError {
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
+    }
+
+    /// Whether all ranks of a run know of it, so that they can end together.
+    pub fn is_agreed(&self) -> bool {
+        matches!(self, Self::Agreed { .. } | Self::Elsewhere { .. })
+    }
+
+    /// Ranks that cannot go on together.
+    pub(crate) fn ranks(message: &str) -> Self {
+        Self::Executor(ExecError::Ranks(message.into()))
+    }
+
+    /// MPI was asked for in a program that does not have it.
+    #[cfg(not(feature = "mpi"))]
+    pub(crate) fn without_mpi() -> Self {
+        let expected = "this program is built without MPI: build it with `cargo build --release \
+                        --features mpi`, where Open MPI or MPICH and libclang are installed";
+        Self::setting("executor", "mpi", expected)
     }
 
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

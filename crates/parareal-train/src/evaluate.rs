@@ -14,6 +14,9 @@ use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
 /// Images that are judged at once.
 const BATCH: usize = 128;
 
+/// Says whether to stop.
+pub(crate) type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
+
 /// What the weights of a run make of the test images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
@@ -54,7 +57,7 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         return Err(TrainError::setting("limit-test", "0", expected));
     };
     let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
-    let judged = judge(&mut executor, test, &dataset.normalization, &|| false)?;
+    let judged = judge(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
     let (judged, details) = judged.expect("nothing told it to stop");
     let tally = judged.first;
     let mut evaluation = Evaluation {
@@ -79,7 +82,7 @@ pub(crate) fn judge(
     executor: &mut AnyExecutor,
     set: &ImageSet,
     normalization: &Normalization,
-    stop: &dyn Fn() -> bool,
+    stop: Stop<'_>,
 ) -> Result<Option<(Judgement, Details)>, TrainError> {
     let (mut judged, mut details) = (Judgement::default(), Details::new(set.classes()));
     let see = |scores: &Scores, labels: &[u8]| {
@@ -95,13 +98,13 @@ fn answer(
     executor: &mut AnyExecutor,
     set: &ImageSet,
     normalization: &Normalization,
-    stop: &dyn Fn() -> bool,
+    stop: Stop<'_>,
     mut see: impl FnMut(&Scores, &[u8]),
 ) -> Result<bool, TrainError> {
     let batches = Batches::evaluation(set, normalization, BATCH)?.map(tensors);
     ahead(batches, |batches| {
         for (images, _, labels) in batches {
-            if stop() {
+            if stop()? {
                 return Ok(false);
             }
             see(&Scores::read(executor.infer(images)?), &labels);

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::{Device, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::{Init, PararealNetwork};
+use parareal::net::{Cuts, Init, PararealNetwork};
 use parareal_models::resnet::ResNet;
 
-use crate::{Config, DeviceName, TrainError};
-
-/// More threads than any machine can use are a mistake, and starting them takes its memory.
-const MOST_THREADS: usize = 1024;
+use crate::initial::Initial;
+use crate::placed::{default_workers, places};
+use crate::{Config, DeviceName, Team, TrainError};
 
 /// How a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,77 +22,57 @@ pub enum ExecutorKind {
     Threads,
     /// One graph on one device.
     Sequential,
+    /// The subnetworks on the ranks of an MPI program.
+    Mpi,
 }
 
-/// An executor of either kind.
+/// As what tensors are sent between ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// As they are.
+    F32,
+    /// Rounded to bfloat16: half the bytes.
+    Bf16,
+}
+
+/// An executor of any kind.
 pub(crate) type AnyExecutor = Box<dyn Executor<ResNet, CrossEntropy>>;
 
-impl FromStr for ExecutorKind {
-    type Err = TrainError;
+/// An executor, and what it holds.
+pub(crate) struct Started {
+    pub(crate) executor: AnyExecutor,
+    /// For each subnetwork that is held here its number, from 0, and the names of its tensors.
+    pub(crate) names: Vec<(usize, Vec<String>)>,
+}
 
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        match text {
-            "threads" => Ok(Self::Threads),
-            "sequential" => Ok(Self::Sequential),
-            _ => {
-                let expected = "it is threads or sequential";
-                Err(TrainError::setting("executor", format!("`{text}`"), expected))
+macro_rules! named {
+    ($type:ty, $setting:literal, $expected:literal, $($name:literal => $value:path),*) => {
+        impl FromStr for $type {
+            type Err = TrainError;
+
+            fn from_str(text: &str) -> Result<Self, TrainError> {
+                match text {
+                    $($name => Ok($value),)*
+                    _ => Err(TrainError::setting($setting, format!("`{text}`"), $expected)),
+                }
             }
         }
-    }
-}
 
-impl fmt::Display for ExecutorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Threads => "threads",
-            Self::Sequential => "sequential",
-        })
-    }
-}
-
-impl ExecutorKind {
-    /// The number of workers and the threads of each.
-    pub(crate) fn shares(
-        self,
-        subnetworks: usize,
-        devices: &[DeviceName],
-        workers: Option<usize>,
-        threads: Option<usize>,
-    ) -> Result<(usize, usize), TrainError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if let Some(threads) = threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
-            let expected = format!("each worker has from 1 to {MOST_THREADS}");
-            return Err(TrainError::setting("threads", threads, expected));
-        }
-        let workers = match self {
-            Self::Sequential if devices.len() > 1 => {
-                let expected = "the sequential executor runs on one device: name one";
-                return Err(TrainError::setting("device", devices.len(), expected));
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $($value => $name,)*
+                })
             }
-            // One graph has one worker, whatever a file says for other executors.
-            Self::Sequential => 1,
-            Self::Threads => workers.unwrap_or_else(|| {
-                let wanted = match devices {
-                    [device] if device.is_cpu() => cores,
-                    devices => devices.len(),
-                };
-                wanted.clamp(1, subnetworks)
-            }),
-        };
-        if workers == 0 || workers > subnetworks {
-            let expected =
-                format!("there are {subnetworks} subnetworks to share, so from 1 to {subnetworks}");
-            return Err(TrainError::setting("workers", workers, expected));
         }
-        if devices.len() > workers {
-            let found = format!("given {} times", devices.len());
-            let expected = format!("only {workers} can be used: one for each worker");
-            return Err(TrainError::setting("device", found, expected));
-        }
-        Ok((workers, threads.unwrap_or((cores / workers).max(1))))
-    }
+    };
 }
+
+named!(
+    ExecutorKind, "executor", "it is threads, sequential or mpi",
+    "threads" => Self::Threads, "sequential" => Self::Sequential, "mpi" => Self::Mpi
+);
+named!(LinkType, "link-dtype", "it is f32 or bf16", "f32" => Self::F32, "bf16" => Self::Bf16);
 
 impl Config {
     /// The network for images of these channels and classes, with the weights that follow from the
@@ -106,7 +86,7 @@ impl Config {
         Ok(PararealNetwork::build(&net, cuts, &Init::new(self.seed, &Device::flex()))?)
     }
 
-    /// This network with the weights of a run.
+    /// This network with the weights of a run, to be judged in this process.
     pub(crate) fn trained(
         &self,
         run: &Path,
@@ -117,29 +97,121 @@ impl Config {
         let network = self.new_network(channels, classes)?.load(weights).map_err(|error| {
             TrainError::weights(run, format!("the weights are of another network: {error}"))
         })?;
-        self.executor(network)
+        let mut here = self.clone();
+        if self.executor == ExecutorKind::Mpi {
+            let subnetworks = self.network.cuts.subnetworks();
+            here.workers = default_workers(&self.devices, subnetworks);
+            here.devices.truncate(here.workers);
+            here.threads = Placement::new(Vec::new(), here.workers).threads;
+        }
+        // One copy judges all images.
+        here.replicas = 1;
+        here.executor(network)
     }
 
-    /// Hands a network to the executor of this configuration.
-    pub(crate) fn executor(
+    /// The executor of this configuration, before its first step.
+    ///
+    /// # Errors
+    /// Where a device is not there, weights do not fit, or the system gives no threads.
+    pub(crate) fn start(
         &self,
-        network: PararealNetwork<ResNet>,
-    ) -> Result<AnyExecutor, TrainError> {
-        let devices =
-            self.devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, TrainError>>()?;
+        team: &Team,
+        channels: usize,
+        classes: usize,
+        from: Option<&Initial>,
+    ) -> Result<Started, TrainError> {
+        if self.executor == ExecutorKind::Mpi {
+            return self.start_rank(team, channels, classes, from);
+        }
+        let network = self.initial_network(channels, classes, from)?;
+        let names = network.subnetworks().iter().map(|subnetwork| {
+            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
+        });
+        let names = names.enumerate().collect();
+        Ok(Started { executor: self.executor(network)?, names })
+    }
+
+    #[cfg(feature = "mpi")]
+    fn start_rank(
+        &self,
+        team: &Team,
+        channels: usize,
+        classes: usize,
+        from: Option<&Initial>,
+    ) -> Result<Started, TrainError> {
+        use burn::tensor::DType;
+        use parareal::exec::Ranks;
+
+        let Some(world) = team.world() else { return Err(TrainError::ranks("this is no rank")) };
+        let (net, cuts) = self.network_for(channels, classes);
+        let mut placement = self.placement(self.own_devices(team))?;
+        placement.replicas = self.replicas;
+        let init = Init::new(self.seed, &Device::flex());
+        let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let mut ranks =
+            Ranks::new(world, &net, cuts, &init, self.loss, &self.optimizer(), &placement, wire)?;
+        let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
+        if let Some(from) = from {
+            let new = ranks.named_tensors()?;
+            ranks.load(from.over(new))?;
+        }
+        Ok(Started { executor: Box::new(ranks), names })
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    fn start_rank(
+        &self,
+        _: &Team,
+        _: usize,
+        _: usize,
+        _: Option<&Initial>,
+    ) -> Result<Started, TrainError> {
+        Err(TrainError::without_mpi())
+    }
+
+    /// The subnetworks that this process holds, and whether it is the one that writes them.
+    pub(crate) fn held(&self, team: &Team) -> Result<(Range<usize>, bool), TrainError> {
+        let subnetworks = self.network.cuts.subnetworks();
+        if self.executor != ExecutorKind::Mpi {
+            return Ok((0..subnetworks, true));
+        }
+        let places = places(team.size(), self.replicas, subnetworks)?;
+        let (replica, place) = (team.rank() / places, team.rank() % places);
+        Ok((Cuts::even(subnetworks, places)?.units_of(place), replica == 0))
+    }
+
+    /// The devices that this process computes on.
+    pub(crate) fn own_devices(&self, team: &Team) -> &[DeviceName] {
+        match self.executor {
+            ExecutorKind::Mpi => {
+                let own = team.place().on_machine % self.devices.len();
+                &self.devices[own..=own]
+            }
+            _ => &self.devices,
+        }
+    }
+
+    fn placement(&self, devices: &[DeviceName]) -> Result<Placement, TrainError> {
+        let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
+        let mut placement = Placement::new(devices, self.workers);
+        (placement.threads, placement.replicas) = (self.threads, self.replicas);
+        if let Some(units) = self.kept_units() {
+            placement.recompute = true;
+            placement.segment_units = units;
+        }
+        Ok(placement)
+    }
+
+    /// Hands a network to the executor of this configuration in this process.
+    fn executor(&self, network: PararealNetwork<ResNet>) -> Result<AnyExecutor, TrainError> {
+        let placement = self.placement(&self.devices)?;
         let optimizer = self.optimizer();
         Ok(match self.executor {
-            ExecutorKind::Threads => {
-                let mut placement = Placement::new(devices, self.workers);
-                placement.threads = self.threads;
-                if let Some(units) = self.kept_units() {
-                    placement.recompute = true;
-                    placement.segment_units = units;
-                }
+            ExecutorKind::Threads | ExecutorKind::Mpi => {
                 Box::new(Threads::new(network, self.loss, &optimizer, &placement)?)
             }
             ExecutorKind::Sequential => {
-                let device = &devices[0];
+                let device = &placement.devices[0];
                 Box::new(Sequential::new(network, self.loss, &optimizer, device, self.threads)?)
             }
         })

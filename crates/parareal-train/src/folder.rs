@@ -37,6 +37,14 @@ pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf
     Ok(folder)
 }
 
+/// Refuses a folder that another rank has made and this one does not see.
+pub(crate) fn is_seen(folder: &Path) -> Result<(), TrainError> {
+    match folder.join(CONFIG).is_file() {
+        true => Ok(()),
+        false => Err(TrainError::NotShared { path: folder.to_path_buf() }),
+    }
+}
+
 /// Writes the configuration, over an older one in one go.
 pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainError> {
     replace(&folder.join(CONFIG), config.settings().to_toml().as_bytes())

@@ -45,5 +45,5 @@ pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
             _ => file.to_vec(),
         })
     };
-    checkpoint::read_with(Path::new("step-00000001"), &load).map(drop)
+    checkpoint::read_with(Path::new("step-00000001"), &load, None).map(drop)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::TensorData;
-use parareal::net::{FeedForward, PararealNetwork};
+use parareal::net::{FeedForward, NamedTensor, PararealNetwork};
 use parareal_data::ImageSet;
 use parareal_models::resnet::ResNet;
 
@@ -55,6 +55,14 @@ impl Initial {
             format!("weights of {units} units are those of {} at step {step}{new}", run.display());
         Ok(Some(Self { weights, note }))
     }
+
+    /// These weights in the place of new ones, of which those stay that have none.
+    pub(crate) fn over(&self, new: Vec<NamedTensor>) -> HashMap<String, TensorData> {
+        let mut all: HashMap<_, _> =
+            new.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+        all.extend(self.weights.iter().map(|(name, data)| (name.clone(), data.clone())));
+        all
+    }
 }
 
 impl Config {
@@ -66,10 +74,8 @@ impl Config {
         from: Option<&Initial>,
     ) -> Result<PararealNetwork<ResNet>, TrainError> {
         let network = self.new_network(channels, classes)?;
-        let Some(Initial { weights, .. }) = from else { return Ok(network) };
-        let new = network.named_tensors().into_iter().map(|tensor| (tensor.name, tensor.data));
-        let mut all: HashMap<_, _> = new.collect();
-        all.extend(weights.iter().map(|(name, data)| (name.clone(), data.clone())));
+        let Some(from) = from else { return Ok(network) };
+        let all = from.over(network.named_tensors());
         Ok(network.load(&all)?)
     }
 }

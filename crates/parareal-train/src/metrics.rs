@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TrainError, Usage};
+use crate::{Sent, TrainError, Usage};
 
 const FILE: &str = "metrics.jsonl";
 
@@ -69,7 +69,13 @@ impl EpochRecord {
 enum Line<'a> {
     Step(&'a StepRecord),
     Epoch(&'a EpochRecord),
-    End { seconds: f64, waiting_for_images: f64, subnetworks: &'a [Usage] },
+    End {
+        seconds: f64,
+        waiting_for_images: f64,
+        subnetworks: &'a [Usage],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        traffic: &'a [Sent],
+    },
 }
 
 /// The file, which is complete up to the last line at any time.
@@ -96,16 +102,20 @@ impl Metrics {
     }
 
     /// Goes on behind the first `bytes` of the file; what was written behind them is taken back.
-    /// Gives the epochs that they tell of.
-    pub(crate) fn resume(
-        folder: &Path,
-        bytes: u64,
-    ) -> Result<(Self, Vec<EpochRecord>), TrainError> {
+    pub(crate) fn resume(folder: &Path, bytes: u64) -> Result<Self, TrainError> {
         let path = folder.join(FILE);
-        let opened = OpenOptions::new().read(true).append(true).open(&path);
+        let opened = OpenOptions::new().append(true).open(&path);
         let file = opened.map_err(TrainError::file("open", &path))?;
+        file.set_len(bytes).map_err(TrainError::file("write", &path))?;
+        Ok(Self { file, path, bytes })
+    }
+
+    /// The epochs that the first `bytes` of the file tell of.
+    pub(crate) fn epochs(folder: &Path, bytes: u64) -> Result<Vec<EpochRecord>, TrainError> {
+        let path = folder.join(FILE);
+        let file = File::open(&path).map_err(TrainError::file("open", &path))?;
         let mut text = String::new();
-        let read = (&file).take(bytes).read_to_string(&mut text);
+        let read = file.take(bytes).read_to_string(&mut text);
         read.map_err(TrainError::file("read", &path))?;
         if text.len() as u64 != bytes {
             let found = text.len();
@@ -123,8 +133,7 @@ impl Metrics {
                 }
             }
         }
-        file.set_len(bytes).map_err(TrainError::file("write", &path))?;
-        Ok((Self { file, path, bytes }, epochs))
+        Ok(epochs)
     }
 
     /// Makes all lines last, and gives their bytes.
@@ -147,8 +156,9 @@ impl Metrics {
         seconds: f64,
         waiting_for_images: f64,
         subnetworks: &[Usage],
+        traffic: &[Sent],
     ) -> Result<(), TrainError> {
-        self.write(&Line::End { seconds, waiting_for_images, subnetworks })
+        self.write(&Line::End { seconds, waiting_for_images, subnetworks, traffic })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

@@ -45,6 +45,8 @@ impl Recipe {
             label_smoothing: Some(0.0),
             seed: Some(1),
             executor: Some("threads".into()),
+            replicas: Some(1),
+            link_dtype: Some("f32".into()),
             device: Some(vec!["cpu".into()]),
             checkpoint_every: Some(CheckpointEvery::Minutes(10).to_string()),
             keep_checkpoints: Some(2),

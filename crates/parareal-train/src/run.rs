@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::checkpoint::{self, ImageRecord, Saved};
 use crate::folder::Lock;
 use crate::initial::Initial;
+use crate::sent::Sent;
 use crate::training::Training;
 use crate::usage::Usage;
-use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, TrainError, folder};
+use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, Team, TrainError, folder};
 
 /// Is told how a run goes.
 pub trait Observer {
@@ -24,6 +25,8 @@ pub trait Observer {
 
 /// A run that is ready to start: everything was looked over, the images are in memory.
 pub struct Run {
+    /// Who works on it.
+    pub(crate) team: Team,
     pub(crate) config: Config,
     pub(crate) dataset: Dataset,
     /// Images set aside to choose by.
@@ -38,8 +41,8 @@ pub struct Run {
     notes: Vec<String>,
     /// Of the notes, those about checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
-    /// Held for as long as the run is under way.
-    _lock: Lock,
+    /// Held for as long as the run is under way, by the first of the team.
+    _lock: Option<Lock>,
 }
 
 /// What a run came to.
@@ -70,6 +73,8 @@ pub struct Outcome {
     pub waiting_for_images: f64,
     /// How busy each subnetwork was in the training steps; empty where that is not known.
     pub subnetworks: Vec<Usage>,
+    /// What each rank has sent in the steps of these processes; empty without ranks.
+    pub traffic: Vec<Sent>,
     /// Whether the run ended because it had no patience left.
     pub out_of_patience: bool,
     /// Whether the run was told to stop before its end.
@@ -79,26 +84,40 @@ pub struct Outcome {
 
 impl Run {
     /// Looks for the devices, loads the images, and makes the folder of the run: `output`, or a
-    /// new one below `runs`.
+    /// new one below `runs`. All of a team do so together.
     ///
     /// # Errors
-    /// [`TrainError`] where something is missing or in the way. Nothing was written then.
-    pub fn prepare(config: Config, output: Option<PathBuf>) -> Result<Self, TrainError> {
-        look_for_devices(&config)?;
-        if let Some(output) = &output {
-            folder::check(output)?;
-        }
-        let (dataset, validation) = config.load_images()?;
-        let train = &dataset.train;
-        let summary = config.network.summary(train.channels(), train.classes())?;
-        let initial = Initial::of(&config, train)?;
-        let output = folder::create(output, &config)?;
-        let lock = Lock::take(&output)?;
-        let images = ImageRecord::of(&dataset);
-        let mut notes = dataset.notes.clone();
+    /// [`TrainError`] where something is missing or in the way, or a team has not the same images.
+    /// Nothing was written then.
+    pub fn prepare(
+        team: &Team,
+        config: Config,
+        output: Option<PathBuf>,
+    ) -> Result<Self, TrainError> {
+        let loaded = || {
+            if let Some(output) = output.as_ref().filter(|_| team.leads()) {
+                folder::check(output)?;
+            }
+            let loaded = Loaded::of(team, &config)?;
+            let initial = Initial::of(&config, &loaded.dataset.train)?;
+            Ok((loaded, initial))
+        };
+        let (loaded, initial) = team.agree(loaded())?;
+        loaded.compare(team)?;
+        let mut lock = None;
+        let create = || {
+            let folder = folder::create(output, &config)?;
+            lock = Some(Lock::take(&folder)?);
+            Ok(folder)
+        };
+        let output: PathBuf = team.first(create)?;
+        team.agree(folder::is_seen(&output))?;
+        let mut notes = loaded.dataset.notes.clone();
         notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         let (saved, skipped) = (None, Vec::new());
+        let Loaded { dataset, validation, summary, images } = loaded;
         Ok(Self {
+            team: team.clone(),
             config,
             dataset,
             validation,
@@ -119,16 +138,17 @@ impl Run {
     /// # Errors
     /// [`TrainError`] where there is no run, another process is at it, it was made with other
     /// settings or images, or all of its checkpoints are damaged.
-    pub fn resume(output: &Path, changes: Settings) -> Result<Self, TrainError> {
-        let before = folder::read_config(output)?;
-        let config = Config::resume(before.clone(), changes, output)?;
-        look_for_devices(&config)?;
-        let lock = Lock::take(output)?;
-        let (dataset, validation) = config.load_images()?;
-        let train = &dataset.train;
-        let summary = config.network.summary(train.channels(), train.classes())?;
-        let (saved, damaged) = checkpoint::newest(output)?;
-        let images = ImageRecord::of(&dataset);
+    pub fn resume(team: &Team, output: &Path, changes: Settings) -> Result<Self, TrainError> {
+        let before = team.agree(folder::read_config(output))?;
+        let config = Config::resume(team, before.clone(), changes, output)?;
+        let loaded = || {
+            let lock = team.leads().then(|| Lock::take(output)).transpose()?;
+            Ok((Loaded::of(team, &config)?, config.held(team)?.0, lock))
+        };
+        let (loaded, held, lock) = team.agree(loaded())?;
+        loaded.compare(team)?;
+        let Loaded { dataset, validation, summary, images } = loaded;
+        let (saved, damaged) = checkpoint::newest(team, output, &held)?;
         if let Some(saved) = &saved
             && saved.images.fingerprint != images.fingerprint
         {
@@ -150,14 +170,15 @@ impl Run {
         let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
-            initial = Initial::of(&config, train)?;
+            initial = team.agree(Initial::of(&config, &dataset.train))?;
             notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
-            folder::write_config(output, &config)?;
+            team.first(|| folder::write_config(output, &config))?;
         }
         let output = output.to_path_buf();
         Ok(Self {
+            team: team.clone(),
             config,
             dataset,
             validation,
@@ -226,10 +247,48 @@ impl Run {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         let saved = self.saved.take();
-        Training::new(&self, saved)?.run(observer, stop)
+        let trained = Training::new(&self, saved).and_then(|it| it.run(observer, stop));
+        trained.map_err(|error| match error {
+            // The loss is known to all: they end together.
+            TrainError::Diverged { .. } if self.team.size() > 1 => {
+                let (message, bad_input) = (error.to_string(), false);
+                match self.team.leads() {
+                    true => TrainError::Agreed { message, bad_input },
+                    false => TrainError::Elsewhere { bad_input },
+                }
+            }
+            error => error,
+        })
     }
 }
 
-fn look_for_devices(config: &Config) -> Result<(), TrainError> {
-    config.devices.iter().try_for_each(|device| DeviceName::find(device).map(drop))
+/// What each of a team has for itself before a run can start.
+struct Loaded {
+    dataset: Dataset,
+    validation: Option<ImageSet>,
+    summary: Summary,
+    images: ImageRecord,
+}
+
+impl Loaded {
+    fn of(team: &Team, config: &Config) -> Result<Self, TrainError> {
+        config.check_team(team)?;
+        config
+            .own_devices(team)
+            .iter()
+            .try_for_each(|device| DeviceName::find(device).map(drop))?;
+        let (dataset, validation) = config.load_images()?;
+        let train = &dataset.train;
+        let summary = config.network.summary(train.channels(), train.classes())?;
+        config.check_replicas(train.len())?;
+        let images = ImageRecord::of(&dataset);
+        Ok(Self { dataset, validation, summary, images })
+    }
+
+    /// Refuses images that others do not have.
+    fn compare(&self, team: &Team) -> Result<(), TrainError> {
+        let fingerprint = ("the fingerprint of the images", &self.images.fingerprint);
+        let compared = [fingerprint].map(|(name, value)| (name.to_string(), value.clone()));
+        team.compare(compared.into())
+    }
 }

@@ -88,8 +88,12 @@ settings! {
     "init-from" init_from: PathBuf,
     /// Seed of the initial weights and of the order of the images.
     "seed" seed: u64,
-    /// `threads` or `sequential`.
+    /// `threads`, `sequential` or `mpi`.
     "executor" executor: String,
+    /// Copies of the chain on different parts of each batch.
+    "replicas" replicas: usize,
+    /// As what tensors are sent between ranks: `f32` or `bf16`.
+    "link-dtype" link_dtype: String,
     /// Devices, in order.
     "device" device: Vec<String>,
     /// Workers that share the subnetworks.
@@ -193,7 +197,9 @@ mod tests {
     fn keys_are_those_that_are_written() {
         let text = Settings::KEYS.iter().map(|key| match *key {
             "recipe" | "dataset" | "data-dir" | "init-from" | "cuts" | "coarse-unit"
-            | "executor" | "schedule" | "checkpoint-every" => format!("{key} = \"x\"\n"),
+            | "executor" | "link-dtype" | "schedule" | "checkpoint-every" => {
+                format!("{key} = \"x\"\n")
+            }
             "augment" | "nesterov" => format!("{key} = true\n"),
             "milestones" => format!("{key} = [1]\n"),
             "device" => format!("{key} = [\"cpu\"]\n"),

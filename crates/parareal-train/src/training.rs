@@ -7,21 +7,21 @@ use parareal_data::{Augmentation, Batches, Dataset};
 
 use crate::ahead::ahead;
 use crate::checkpoint::{Best, Position, Saved, State, Store};
-use crate::evaluate::judge;
-use crate::executor::AnyExecutor;
+use crate::evaluate::{Stop, judge};
+use crate::executor::{AnyExecutor, Started};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::scores::{Scores, Tensors, tensors};
-use crate::tensorboard::Events;
 use crate::usage::Times;
-use crate::{EpochRecord, Observer, Outcome, Run, StepRecord, TrainError};
+use crate::{EpochRecord, Observer, Outcome, Run, Sent, StepRecord, TrainError};
 
 /// A run under way.
 pub(crate) struct Training<'a> {
     run: &'a Run,
     executor: AnyExecutor,
-    metrics: Metrics,
-    events: Events,
+    log: Log,
     store: Store,
+    sent: Sent,
     /// Of these, `run` is what the run had taken before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
@@ -37,36 +37,36 @@ pub(crate) struct Training<'a> {
 impl<'a> Training<'a> {
     pub(crate) fn new(run: &'a Run, saved: Option<Saved>) -> Result<Self, TrainError> {
         let Run { config, dataset: Dataset { train, .. }, output, images, .. } = run;
-        let initial = run.initial.as_ref();
-        let network = config.initial_network(train.channels(), train.classes(), initial)?;
-        let names = network.subnetworks().iter().map(|subnetwork| {
-            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
-        });
-        let (names, settings) = (names.collect(), config.settings());
-        let keep = config.keep_checkpoints;
-        let store = Store::new(output, settings, images.clone(), names, keep);
-        let mut executor = config.executor(network)?;
-        let (metrics, epochs, position, times) = match saved {
-            None => (Metrics::create(output)?, Vec::new(), Position::default(), Times::default()),
+        let (team, initial) = (&run.team, run.initial.as_ref());
+        let started = config.start(team, train.channels(), train.classes(), initial)?;
+        let Started { mut executor, mut names } = started;
+        if !config.held(team)?.1 {
+            names.clear();
+        }
+        let (settings, keep) = (config.settings(), config.keep_checkpoints);
+        let store = Store::new(output, settings, images.clone(), names, keep, team.clone());
+        let (behind, epochs, position, times) = match saved {
+            None => (None, Vec::new(), Position::default(), Times::default()),
             Some(Saved { position, times, weights, optimizer, average, .. }) => {
                 executor.load(weights).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
                 executor.load_optimizer_state(optimizer)?;
                 executor.load_average(average)?;
-                let (metrics, epochs) = Metrics::resume(output, position.metrics_bytes)?;
-                (metrics, epochs, position, times)
+                let bytes = position.metrics_bytes;
+                let epochs = Metrics::epochs(output, bytes)?;
+                (Some((bytes, position.step)), epochs, position, times)
             }
         };
-        let events = Events::create(output, position.step)?;
+        let log = Log::open(team.leads(), output, behind)?;
         let begun = Instant::now();
         let saved = (position.step, begun);
         Ok(Self {
             run,
             executor,
-            metrics,
-            events,
+            log,
             store,
+            sent: Sent::default(),
             times,
             epochs,
             position,
@@ -83,12 +83,16 @@ impl<'a> Training<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         let interrupted = !self.epochs(observer, stop)?;
-        self.store.tidy()?;
-        let seconds = self.seconds();
-        if !interrupted {
-            self.metrics.end(seconds, self.times.waiting_for_images(), &self.times.usage())?;
+        if self.run.team.leads() {
+            self.store.tidy()?;
         }
-        Ok(self.outcome(seconds, interrupted))
+        let seconds = self.seconds();
+        let traffic = self.sent.of_all(&self.run.team)?;
+        if !interrupted {
+            let (waiting, usage) = (self.times.waiting_for_images(), self.times.usage());
+            self.log.end(seconds, waiting, &usage, &traffic)?;
+        }
+        Ok(self.outcome(seconds, traffic, interrupted))
     }
 
     /// Whether it came to its end.
@@ -108,8 +112,7 @@ impl<'a> Training<'a> {
                 return Ok(false);
             }
             let Some(record) = self.judge(epoch, stop)? else { return Ok(false) };
-            self.metrics.epoch(&record)?;
-            self.events.epoch(self.position.step, &record)?;
+            self.log.epoch(self.position.step, &record)?;
             self.choose(&record)?;
             observer.on_epoch(&record);
             self.epochs.push(record);
@@ -126,7 +129,8 @@ impl<'a> Training<'a> {
         epoch: usize,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<EpochRecord>, TrainError> {
-        let Run { dataset, validation, .. } = self.run;
+        let Run { dataset, validation, team, .. } = self.run;
+        let stop: Stop<'_> = &|| Ok(team.any([stop()])?[0]);
         let mut judged = [None, None];
         for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
             if let Some(set) = set {
@@ -136,7 +140,7 @@ impl<'a> Training<'a> {
                 }
             }
         }
-        if let [Some((test, details)), _] = &judged {
+        if let ([Some((test, details)), _], true) = (&judged, team.leads()) {
             // The run does without them.
             let saved = details.save(&self.run.output, self.position, test.first.error(), dataset);
             self.unsaved = saved.err().map(|error| format!("details are not saved: {error}"));
@@ -183,11 +187,14 @@ impl<'a> Training<'a> {
                 self.times.wait(batches.waited);
                 self.step(epoch, batch, observer)?;
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
-                if stop() {
+                let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
+                let due = config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed());
+                // Clocks differ: what one of them says, all do.
+                let [stop, due] = self.run.team.any([stop(), due])?;
+                if stop {
                     return Ok(false);
                 }
-                let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
-                if config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed()) {
+                if due {
                     self.save()?;
                 }
             }
@@ -206,11 +213,13 @@ impl<'a> Training<'a> {
         let learning_rate = config.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());
         let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
         let update = Update { learning_rate, clip_norm, average_decay };
+        let before = Sent::so_far(&self.run.team);
         let report = self.executor.train_step_with(images, targets, update);
         let report = report.map_err(|error| match error {
             ExecError::LossNotFinite { loss } => TrainError::Diverged { step, learning_rate, loss },
             error => error.into(),
         })?;
+        self.sent.add_step(&self.run.team, before);
         let wrong = Scores::read(report.output).wrong(&labels);
         self.position.step = step;
         self.position.epoch_steps += 1;
@@ -225,8 +234,7 @@ impl<'a> Training<'a> {
             gradient_norm: report.gradient_norm,
             images_per_second: labels.len() as f64 / report.duration.as_secs_f64().max(1e-9),
         };
-        self.metrics.step(&record)?;
-        self.events.step(&record)?;
+        self.log.step(&record)?;
         observer.on_step(&record);
         Ok(())
     }
@@ -239,7 +247,7 @@ impl<'a> Training<'a> {
     /// Saves a checkpoint, unless there is one of this step.
     fn save(&mut self) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
-            self.position.metrics_bytes = self.metrics.sync()?;
+            self.position.metrics_bytes = self.log.sync()?;
             let state = State {
                 weights: self.executor.named_tensors()?,
                 optimizer: self.executor.optimizer_state()?,
@@ -256,7 +264,7 @@ impl<'a> Training<'a> {
     fn choose(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         let Some(error) = record.deciding_error() else { return Ok(()) };
         let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
-        if before.fold(f64::INFINITY, f64::min) > error {
+        if before.fold(f64::INFINITY, f64::min) > error && self.run.team.leads() {
             self.store.set_best(Best { step: self.position.step, error })?;
         }
         Ok(())
@@ -271,7 +279,7 @@ impl<'a> Training<'a> {
         best.is_some_and(|best| errors.len() - 1 - best >= patience)
     }
 
-    fn outcome(self, seconds: f64, interrupted: bool) -> Outcome {
+    fn outcome(self, seconds: f64, traffic: Vec<Sent>, interrupted: bool) -> Outcome {
         let out_of_patience = self.is_out_of_patience();
         let last = self.epochs.last();
         Outcome {
@@ -287,6 +295,7 @@ impl<'a> Training<'a> {
             notes: self.run.skipped.iter().chain(&self.unsaved).cloned().collect(),
             waiting_for_images: self.times.waiting_for_images(),
             subnetworks: self.times.usage(),
+            traffic,
             out_of_patience,
             interrupted,
         }

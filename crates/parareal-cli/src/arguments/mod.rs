@@ -70,6 +70,13 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     Some(format!("{flag} is `{value}`: {expected}"))
 }
 
+/// What is wrong, without what would be right.
+pub(crate) fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

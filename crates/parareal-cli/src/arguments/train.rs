@@ -92,19 +92,28 @@ pub(crate) struct Train {
     /// Seed of the initial weights and of the order of the images [default: 1]
     #[arg(long, value_name = "S", help_heading = "Training")]
     seed: Option<u64>,
-    /// How a step is run: threads (subnetworks in parallel) or sequential (one graph)
-    /// [default: threads]
+    /// How a step is run: threads (subnetworks in parallel), sequential (one graph), or mpi
+    /// (subnetworks on the ranks that mpirun or srun has started) [default: threads]
     #[arg(long, value_name = "NAME", help_heading = "Machine")]
     executor: Option<String>,
+    /// Copies of the chain of subnetworks, each with a part of every batch; with mpi there are as many
+    /// times more ranks [default: 1]
+    #[arg(long, value_name = "R", help_heading = "Machine")]
+    replicas: Option<usize>,
+    /// As what ranks send tensors to each other: f32, or bf16 for half the bytes, rounded
+    /// [default: f32]
+    #[arg(long, value_name = "TYPE", help_heading = "Machine")]
+    link_dtype: Option<String>,
     /// Device to use: cpu, wgpu:0, wgpu:cpu, vulkan:0, metal:0, cuda:0 or rocm:0; give it again
-    /// for each further device [default: cpu]
+    /// for each further device. With mpi the ranks of a machine take them in turn [default: cpu]
     #[arg(long, value_name = "DEVICE", help_heading = "Machine")]
     device: Vec<String>,
-    /// Workers that share the subnetworks [default: one for each device; on the CPU one for each
-    /// core, at most one for each subnetwork]
+    /// Workers that share the subnetworks of each copy, or those of a rank [default: one for each
+    /// device; on the CPU one for each core, at most one for each subnetwork]
     #[arg(long, value_name = "K", help_heading = "Machine")]
     workers: Option<usize>,
-    /// Threads of each worker on the CPU [default: an equal share of the cores]
+    /// Threads of each worker on the CPU [default: an equal share of the cores, which ranks of a
+    /// machine share as well]
     #[arg(long, value_name = "T", help_heading = "Machine")]
     threads: Option<usize>,
     /// Save memory: keep one state for K residual units and compute the rest again in the backward
@@ -213,6 +222,8 @@ impl Train {
             patience: self.patience,
             seed: self.seed,
             executor: self.executor,
+            replicas: self.replicas,
+            link_dtype: self.link_dtype,
             device: (!self.device.is_empty()).then_some(self.device),
             workers: self.workers,
             threads: self.threads,

@@ -103,7 +103,7 @@ pub(crate) struct Position {
 }
 
 /// One file of a checkpoint.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) subnetwork: usize,
     pub(super) holds: Kind,

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::folder::{replace, write_synced};
 use crate::usage::Times;
-use crate::{Settings, TrainError};
+use crate::{Settings, Team, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
 pub(crate) use manifest::{ImageRecord, Position};
@@ -35,10 +35,12 @@ pub(crate) struct Store {
     folder: PathBuf,
     configuration: Settings,
     images: ImageRecord,
-    /// For each subnetwork the names of its tensors.
-    names: Vec<Vec<String>>,
+    /// For each subnetwork that is written here its number, from 0, and the names of its tensors.
+    names: Vec<(usize, Vec<String>)>,
     /// How many are kept besides the best.
     keep: usize,
+    /// Each writes what it holds, and the first of them all else.
+    team: Team,
 }
 
 /// The checkpoint with the smallest error so far, of the validation images if there are some,
@@ -64,39 +66,49 @@ impl Store {
         run: &Path,
         configuration: Settings,
         images: ImageRecord,
-        names: Vec<Vec<String>>,
+        names: Vec<(usize, Vec<String>)>,
         keep: usize,
+        team: Team,
     ) -> Self {
-        Self { folder: folder_of(run), configuration, images, names, keep }
+        Self { folder: folder_of(run), configuration, images, names, keep, team }
     }
 
-    /// Saves a run behind a step: written beside, synced, and valid by one renaming.
+    /// Saves a run behind a step: written beside, synced, and valid by one renaming when every rank
+    /// has written what it holds.
     pub(crate) fn save(&self, position: Position, state: State) -> Result<(), TrainError> {
-        let name = format!("step-{:08}", position.step);
+        let name = name_of(position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
-        let written = self.write(&partial, position, state);
-        let placed = written.and_then(|()| self.place(&partial, &target));
-        if placed.is_err() {
+        let times = state.times.clone();
+        let cleared = if self.team.leads() { clear(&partial) } else { Ok(()) };
+        let written = self.team.agree(cleared).and_then(|()| {
+            let files = self.team.collect(self.write_shards(&partial, state))?;
+            self.team.agree(match self.team.leads() {
+                true => self.complete(&partial, position, times, files).and_then(|()| {
+                    self.place(&partial, &target)?;
+                    self.tidy()
+                }),
+                false => Ok(()),
+            })
+        });
+        if written.is_err() && self.team.leads() {
             // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
             let _ = fs::remove_dir_all(&partial);
         }
-        placed?;
-        self.tidy()
+        written
     }
 
-    fn write(&self, partial: &Path, position: Position, state: State) -> Result<(), TrainError> {
-        // An earlier attempt may have been killed.
-        remove(partial)?;
-        fs::create_dir_all(partial).map_err(TrainError::file("create", partial))?;
+    /// Writes the subnetworks that are held here.
+    fn write_shards(&self, partial: &Path, state: State) -> Result<Vec<Entry>, TrainError> {
+        if !self.names.is_empty() && !partial.is_dir() {
+            return Err(TrainError::NotShared { path: partial.to_path_buf() });
+        }
         let beside = self.names_beside(&state.optimizer);
         let [weights, optimizer, average] =
             [state.weights, state.optimizer, state.average].map(by_name);
         let mut files = Vec::new();
-        for (index, names) in self.names.iter().enumerate() {
-            let mut parts = vec![
-                (Kind::Weights, names, &weights),
-                (Kind::Optimizer, &beside[index], &optimizer),
-            ];
+        for ((index, names), beside) in self.names.iter().zip(&beside) {
+            let mut parts =
+                vec![(Kind::Weights, names, &weights), (Kind::Optimizer, beside, &optimizer)];
             if !average.is_empty() {
                 parts.push((Kind::Average, names, &average));
             }
@@ -111,10 +123,23 @@ impl Store {
                 files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
             }
         }
+        Ok(files)
+    }
+
+    /// Writes what says that a checkpoint is whole.
+    fn complete(
+        &self,
+        partial: &Path,
+        position: Position,
+        times: Times,
+        files: Vec<Vec<Entry>>,
+    ) -> Result<(), TrainError> {
+        let mut files = files.concat();
+        files.sort_by_key(|file| file.subnetwork);
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             position,
-            times: state.times,
+            times,
             configuration: self.configuration.clone(),
             images: self.images.clone(),
             files,
@@ -136,7 +161,8 @@ impl Store {
     /// For each subnetwork the names of what optimizers remember of its tensors.
     fn names_beside(&self, optimizer: &[NamedTensor]) -> Vec<Vec<String>> {
         let owners = self.names.iter().enumerate();
-        let owners = owners.flat_map(|(index, names)| names.iter().map(move |name| (name, index)));
+        let owners =
+            owners.flat_map(|(index, (_, names))| names.iter().map(move |name| (name, index)));
         let owners: HashMap<&String, usize> = owners.collect();
         let mut names = vec![Vec::new(); self.names.len()];
         for tensor in optimizer {
@@ -195,6 +221,11 @@ fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     Ok(steps)
 }
 
+/// The name of a checkpoint's folder.
+fn name_of(step: usize) -> String {
+    format!("step-{step:08}")
+}
+
 /// The step in the name of a checkpoint's folder.
 fn step_of(path: &Path) -> Option<usize> {
     path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
@@ -203,6 +234,12 @@ fn step_of(path: &Path) -> Option<usize> {
 /// What [`MANIFEST_SUM`] says of a manifest.
 pub(crate) fn sum_of(manifest: &[u8]) -> String {
     format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
+}
+
+/// An empty folder. An earlier attempt may have been killed.
+fn clear(folder: &Path) -> Result<(), TrainError> {
+    remove(folder)?;
+    fs::create_dir_all(folder).map_err(TrainError::file("create", folder))
 }
 
 /// Removes a folder that may not be there.

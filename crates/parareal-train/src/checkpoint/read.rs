@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -13,10 +14,11 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
 use super::{
-    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, shard, step_of, sum_of,
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, name_of, shard, step_of,
+    sum_of,
 };
-use crate::TrainError;
 use crate::usage::Times;
+use crate::{Team, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -92,7 +94,7 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
         Which::Step(step) => Some(step),
     };
     match steps.iter().find(|(step, _)| Some(*step) == wanted) {
-        Some((_, path)) => read(path),
+        Some((_, path)) => read(path, None),
         None if steps.is_empty() => {
             let message = "nothing was saved in it".into();
             Err(TrainError::NoRun { path: run.to_path_buf(), message })
@@ -105,15 +107,26 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
-/// The newest checkpoint of a run that is whole, and what is wrong with those behind it.
+/// The newest checkpoint of a run that is whole, and what is wrong with those behind it. Each of a
+/// team reads the subnetworks that it holds.
 ///
 /// # Errors
 /// Where there are some, and all are damaged: then it says what is wrong with the last.
-pub(crate) fn newest(run: &Path) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
+pub(crate) fn newest(
+    team: &Team,
+    run: &Path,
+    held: &Range<usize>,
+) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
+    let folder = folder_of(run);
+    let steps =
+        team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
     let mut damaged = Vec::new();
-    for (_, path) in list(&folder_of(run))?.into_iter().rev() {
-        match read(&path) {
+    for step in steps.into_iter().rev() {
+        // Where one of them cannot use it, nobody does.
+        match team.agree(read(&folder.join(name_of(step)), Some(held))) {
             Ok(saved) => return Ok((Some(saved), damaged)),
+            // Ranks that are gone are no damage.
+            Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
             Err(error) => damaged.push(error),
         }
     }
@@ -128,8 +141,8 @@ pub(super) fn best(folder: &Path) -> Option<Best> {
     serde_json::from_slice(&bounded(&folder.join(BEST), LONGEST_BEST).ok()?).ok()
 }
 
-fn read(folder: &Path) -> Result<Saved, TrainError> {
-    let saved = read_with(folder, &bounded)?;
+fn read(folder: &Path, held: Option<&Range<usize>>) -> Result<Saved, TrainError> {
+    let saved = read_with(folder, &bounded, held)?;
     match step_of(folder) {
         Some(step) if step != saved.position.step => {
             let message = format!("it is of step {}: it is damaged", saved.position.step);
@@ -142,8 +155,12 @@ fn read(folder: &Path) -> Result<Saved, TrainError> {
 /// What gives the bytes of a file, at most so many, and one more if there are more.
 pub(crate) type Load<'a> = &'a dyn Fn(&Path, u64) -> Result<Vec<u8>, TrainError>;
 
-/// Reads the files of a checkpoint.
-pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainError> {
+/// Reads the files of a checkpoint, or those of some subnetworks.
+pub(crate) fn read_with(
+    folder: &Path,
+    load: Load<'_>,
+    held: Option<&Range<usize>>,
+) -> Result<Saved, TrainError> {
     let path = folder.join(MANIFEST);
     let text = load(&path, LONGEST_MANIFEST)?;
     let manifest: Manifest =
@@ -163,7 +180,11 @@ pub(crate) fn read_with(folder: &Path, load: Load<'_>) -> Result<Saved, TrainErr
     }
     let (mut weights, mut optimizer, mut average) =
         (HashMap::new(), HashMap::new(), HashMap::new());
-    for entry in &manifest.files {
+    // A number that none has is found to be one by the name of the file.
+    let wanted = |entry: &&Entry| {
+        held.is_none_or(|held| entry.subnetwork == 0 || held.contains(&(entry.subnetwork - 1)))
+    };
+    for entry in manifest.files.iter().filter(wanted) {
         let tensors = match entry.holds {
             Kind::Weights => &mut weights,
             Kind::Optimizer => &mut optimizer,

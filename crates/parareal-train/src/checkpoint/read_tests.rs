@@ -39,7 +39,7 @@ fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Resul
             other => panic!("{other} was opened"),
         })
     };
-    read_with(&PathBuf::from("folder"), &load).map_err(|error| {
+    read_with(&PathBuf::from("folder"), &load, None).map_err(|error| {
         assert!(error.is_bad_input());
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
         error.to_string()

@@ -47,6 +47,17 @@ pub enum ExecError {
         /// The number of subnetworks.
         subnetworks: usize,
     },
+    /// Fewer samples than replicas to share them.
+    #[error("a batch of {samples} samples for {replicas} replicas: at least 1 for each")]
+    Batch {
+        /// The samples of the batch.
+        samples: usize,
+        /// The copies of the chain.
+        replicas: usize,
+    },
+    /// Ranks that cannot work together, or not any more.
+    #[error("{0}")]
+    Ranks(String),
     /// What an optimizer remembers cannot be read or written.
     #[error("the state of the optimizer: {0}")]
     Optimizer(String),

@@ -5,6 +5,13 @@ use super::Disconnected;
 /// One side of an interface between two workers: in a training step one tensor goes each way,
 /// `U_j` downstream in the forward pass and `ρ_j` upstream in the backward pass.
 pub trait Link<T>: Send {
+    /// Is told how many samples the next tensor from the other side will have, before it can come:
+    /// a link that has to make room for it can do so now. Said again, it is another tensor, and
+    /// one that did not come will not.
+    fn expect(&mut self, samples: usize) {
+        let _ = samples;
+    }
+
     /// Hands a tensor to the other side without waiting for it to be taken.
     ///
     /// # Errors

@@ -29,28 +29,45 @@
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
 //!
 //! [`Sequential`] computes the same step as one graph on one device: it is the reference.
-//! [`Threads`] runs the program above on threads.
+//! [`Threads`] runs the program above on threads. With the feature `mpi`, `Ranks` runs it on the
+//! processes of an MPI program.
+//!
+//! With *replicas* there are several copies of the chain, each with a part of the batch. The workers
+//! that hold the same subnetworks add up their gradients, segment by segment while the backward
+//! pass goes on, and average their running statistics, so that all copies stay the same to the last
+//! bit. Batch normalization takes its statistics over the part of the batch that a replica sees: so
+//! a step with `R` replicas is the step of a serial program that accumulates gradients over `R`
+//! smaller batches, and not that of one large batch.
 
 mod average;
 mod clip;
 mod control;
+mod crew;
 mod error;
 mod executor;
 mod link;
 mod loss;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod optimizer;
 mod piece;
+mod replicas;
 mod sequential;
 mod threads;
 mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};
+pub use crew::pool;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update};
 pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
+#[cfg(feature = "mpi")]
+pub use mpi::{Ranks, Seat};
+#[cfg(feature = "mpi")]
+pub use parareal_mpi::{Circle, MpiError, Traffic, World};
 pub use sequential::Sequential;
-pub use threads::{Placement, Threads, pool};
+pub use threads::{Placement, Threads};
 
 pub(crate) use trained::Trained;

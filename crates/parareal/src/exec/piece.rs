@@ -171,18 +171,21 @@ impl<N: Coarsen> Piece<N> {
         corrected
     }
 
-    /// The last subnetwork's output and loss, with the gradients of `h` and `ρ_N`.
+    /// The last subnetwork's output and loss, with the gradients of `h` and `ρ_N`. The loss counts
+    /// for `share`, and so do all gradients.
     pub(super) fn finish<L: Loss<N::Output>>(
         &mut self,
         corrected: N::State,
         loss: &L,
         target: L::Target,
+        share: f64,
     ) -> (f64, N::Output, N::State) {
         let begun = Instant::now();
         let corrected = corrected.leaf();
         let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
         let output = h.forward(corrected.clone());
         let loss = loss.forward(output.clone(), target);
+        let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner().into_scalar::<f64>();
         let mut gradients = loss.backward();
         let rho = corrected.take_gradient(&mut gradients).unwrap_or_else(|| zeros(&corrected));

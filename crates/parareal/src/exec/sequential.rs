@@ -6,10 +6,12 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, TensorData};
 use rayon::ThreadPool;
 
-use super::threads::pool;
+use super::crew::pool;
 use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
-use crate::net::{Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value};
+use crate::net::{
+    Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value, find_tensor,
+};
 use crate::timeline::Timeline;
 
 /// The whole parareal network on one device, as one automatic differentiation graph. The
@@ -74,8 +76,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     /// Other values for a part.
     fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
         if part.is_whole(&tensors) {
-            // Looked over as a whole: nothing is replaced where something is missing.
-            self.network().load(&tensors)?;
+            // Nothing is replaced where something is missing. To load them into a copy would not do:
+            // it would share its running statistics.
+            for NamedTensor { name, data, .. } in self.read(Part::Weights)? {
+                find_tensor(&tensors, &name, data.shape().as_slice())?;
+            }
         }
         self.validation = None;
         self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))

@@ -1,33 +1,31 @@
-use std::any::Any;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, TensorData};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::control::{ThreadControl, thread_controls};
-use super::link::{ChannelLink, channel_link};
-use super::piece::{Piece, Record, Segments};
+use super::control::thread_controls;
+use super::crew::Crew;
+use super::link::channel_link;
+use super::piece::{Piece, Segments};
+use super::replicas::{Sums, thread_group};
 use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
-use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update};
+use super::{ExecError, Executor, GradientReport, Loss, StepReport, SubnetworkTime, Update};
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
-use crate::timeline::{Span, Timeline};
 
 /// How subnetworks are placed on workers, and workers on devices.
 #[derive(Clone, Debug)]
 pub struct Placement {
     /// The devices, in order: the first workers get the first.
     pub devices: Vec<Device>,
-    /// The number of workers, at most one for each subnetwork.
+    /// The number of workers of each replica, at most one for each subnetwork.
     pub workers: usize,
+    /// Copies of the chain on different parts of each batch, at least one.
+    pub replicas: usize,
     /// How many subnetworks each worker holds, in order; `None` spreads them evenly.
     ///
     /// Nothing overlaps the last worker's part of the chain, while the first ones' is hidden
@@ -62,24 +60,20 @@ impl Placement {
     pub fn new(devices: Vec<Device>, workers: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (cores / workers.max(1)).max(1);
-        Self { devices, workers, subnetworks: None, threads, segment_units: 4, recompute: false }
+        let (replicas, subnetworks, segment_units, recompute) = (1, None, 4, false);
+        Self { devices, workers, replicas, subnetworks, threads, segment_units, recompute }
     }
 }
 
 /// Trains a parareal network with its subnetworks on parallel workers, each a thread with a
 /// device and cores of its own, for as long as this value lives.
 pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
-    workers: Vec<Handle<N, L>>,
-    replies: Receiver<(usize, Message<N>)>,
+    crew: Crew<N, L>,
+    /// The workers of a replica.
+    workers: usize,
+    replicas: usize,
     /// Names and shapes of all parameters and buffers.
     layout: Vec<(String, Vec<usize>)>,
-    failure: Option<ExecError>,
-}
-
-struct Handle<N: Coarsen, L: Loss<N::Output>> {
-    commands: Option<Sender<Command<N::Input, L::Target>>>,
-    thread: Option<JoinHandle<()>>,
-    subnetworks: Range<usize>,
 }
 
 /// What all workers together did in a step.
@@ -87,14 +81,6 @@ struct StepReplies<N: Coarsen> {
     replies: Vec<ReplyOf<N>>,
     loss: f64,
     output: N::Output,
-}
-
-enum Message<N: Coarsen> {
-    Done(ReplyOf<N>),
-    /// It stops because another worker is gone.
-    Abandoned,
-    /// It stops by its own fault.
-    Failed(String),
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
@@ -110,8 +96,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         placement: &Placement,
     ) -> Result<Self, ExecError> {
         let count = network.subnetworks().len();
-        let Placement { workers, ref devices, ref subnetworks, threads, segment_units, recompute } =
-            *placement;
+        let &Placement {
+            workers, ref devices, replicas, threads, segment_units, recompute, ..
+        } = placement;
         let segments = Segments { units: segment_units, recompute };
         if workers == 0 || workers > count || devices.is_empty() {
             return Err(ExecError::Workers { workers, subnetworks: count });
@@ -120,103 +107,58 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             let shape = tensor.data.shape().as_slice().to_vec();
             (tensor.name, shape)
         });
-        let (reply, replies) = channel();
-        let mut this =
-            Self { workers: Vec::new(), replies, layout: layout.collect(), failure: None };
+        let (crew, layout, replicas) = (Crew::new(), layout.collect(), replicas.max(1));
+        let mut this = Self { crew, workers, replicas, layout };
 
-        let spread = match subnetworks {
-            Some(held) => spread(held, workers, count)?,
-            None => Cuts::even(count, workers)?,
-        };
-        let mut subnetworks = network.into_subnetworks().into_iter();
-        let mut upstream = None;
-        for (index, control) in thread_controls(workers).into_iter().enumerate() {
-            let device = &devices[index * devices.len() / workers];
-            let own = spread.units_of(index);
-            let pieces = subnetworks
-                .by_ref()
-                .take(own.len())
-                .map(|module| Trained::new(module.fork(device), optimizer))
-                .map(|trained| Piece::new(trained, segments))
-                .collect();
-            let (down, next) = if index + 1 < workers {
-                let (down, next) = channel_link();
-                (Some(down), Some(next))
-            } else {
-                (None, None)
-            };
-            let worker = Worker {
-                pieces,
-                loss: loss.clone(),
-                device: device.clone(),
-                upstream: std::mem::replace(&mut upstream, next),
-                downstream: down,
-                control,
-                last: workers - 1,
-                validation: None,
-            };
-            this.spawn(index, own, worker, reply.clone(), threads)?;
+        let spread = spread(placement.subnetworks.as_deref(), workers, count)?;
+        let mut groups: Vec<_> = (0..workers).map(|_| thread_group(replicas).into_iter()).collect();
+        let network = network.into_subnetworks();
+        for replica in 0..replicas {
+            let mut upstream = None;
+            for (index, control) in thread_controls(workers).into_iter().enumerate() {
+                let number = replica * workers + index;
+                let device = &devices[number * devices.len() / (replicas * workers)];
+                let own = spread.units_of(index);
+                let pieces = network[own.clone()]
+                    .iter()
+                    .map(|module| match replica {
+                        0 => module.clone(),
+                        // A clone would share its running statistics.
+                        _ => module.valid().train(),
+                    })
+                    .map(|module| Trained::new(module.fork(device), optimizer))
+                    .map(|trained| Piece::new(trained, segments))
+                    .collect();
+                let (down, next) = if index + 1 < workers {
+                    let (down, next) = channel_link();
+                    (Some(down), Some(next))
+                } else {
+                    (None, None)
+                };
+                let member = groups[index].next().expect("there is one for each replica");
+                let worker = Worker {
+                    pieces,
+                    loss: loss.clone(),
+                    device: device.clone(),
+                    upstream: std::mem::replace(&mut upstream, next),
+                    downstream: down,
+                    control,
+                    last: workers - 1,
+                    sums: (replicas > 1).then(|| Sums::new(Box::new(member))),
+                    validation: None,
+                };
+                this.crew.hire(number, own, worker, threads)?;
+            }
         }
         Ok(this)
     }
 
-    fn spawn(
-        &mut self,
-        index: usize,
-        subnetworks: Range<usize>,
-        worker: ThreadWorker<N, L>,
-        reply: Sender<(usize, Message<N>)>,
-        threads: usize,
-    ) -> Result<(), ExecError> {
-        let name = format!("parareal-{}", index + 1);
-        let pool = pool(&name, threads)?;
-        let (commands, inbox) = channel();
-        // The worker lives inside its pool, so that every operation finds its own cores.
-        let life = move || pool.install(move || serve(worker, index, &inbox, &reply));
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(life)
-            .map_err(|error| ExecError::Spawn(error.to_string()))?;
-        let (commands, thread) = (Some(commands), Some(thread));
-        self.workers.push(Handle { commands, thread, subnetworks });
-        Ok(())
-    }
-
-    /// Gives all workers the same command and gathers their replies, in their order.
-    fn order(
-        &mut self,
-        command: impl Fn() -> Command<N::Input, L::Target>,
-    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        if let Some(failure) = &self.failure {
-            return Err(ExecError::Stopped(Box::new(failure.clone())));
-        }
-        for worker in &self.workers {
-            if let Some(commands) = &worker.commands {
-                // A worker that is gone has left a message that says so.
-                let _ = commands.send(command());
-            }
-        }
-        let mut replies: Vec<_> = self.workers.iter().map(|_| None).collect();
-        let mut failed = None;
-        for _ in 0..self.workers.len() {
-            let Ok((index, message)) = self.replies.recv() else { break };
-            match message {
-                Message::Done(reply) => replies[index] = Some(reply),
-                Message::Abandoned => {}
-                Message::Failed(message) => {
-                    failed.get_or_insert((index, message));
-                }
-            }
-        }
-        match replies.into_iter().collect() {
-            Some(replies) => Ok(replies),
-            None => Err(self.fail(failed)),
-        }
-    }
-
-    /// A part of all subnetworks, by names.
+    /// A part of all subnetworks, by names, from the first replica, which has all that the others
+    /// have.
     fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(|| Command::Read { part })?;
+        let workers = self.workers;
+        let replies =
+            self.crew.order(|worker| (worker < workers).then_some(Command::Read { part }))?;
         Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
     }
 
@@ -228,68 +170,59 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             }
         }
         let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
         Ok(())
     }
 
-    /// Ends all workers after one has failed.
-    fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
-        self.stop();
-        let (index, message) = failed.unwrap_or((0, "it ended without a word".into()));
-        let subnetworks = &self.workers[index].subnetworks;
-        let failure = ExecError::Worker {
-            worker: index + 1,
-            first: subnetworks.start + 1,
-            last: subnetworks.end,
-            message,
-        };
-        self.failure = Some(failure.clone());
-        failure
-    }
-
-    fn stop(&mut self) {
-        for worker in &mut self.workers {
-            worker.commands = None;
-        }
-        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
-            // A worker catches its panics and has reported them.
-            let _ = thread.join();
-        }
-    }
-
-    /// Runs a step on all workers; the output is the last one's.
+    /// Runs a step on all workers; the output is that of the last one of each replica.
     fn step(
         &mut self,
         input: &N::Input,
         target: &L::Target,
         update: Option<Update>,
     ) -> Result<StepReplies<N>, ExecError> {
-        let mut replies =
-            self.order(|| Command::Step { input: input.clone(), target: target.clone(), update })?;
-        let last = replies.last_mut().expect("there is a worker");
-        let loss = last.loss;
-        let output = last.output.take().expect("the last worker gives the output");
-        Ok(StepReplies { replies, loss, output })
+        let (workers, samples) = (self.workers, input.samples());
+        let parts = parts(samples, self.replicas)?;
+        let mut replies = self.crew.order(|worker| {
+            let part = &parts[worker / workers];
+            let share = part.len() as f64 / samples as f64;
+            let (input, target) = (part_of(input, part), part_of(target, part));
+            Some(Command::Step { input, target, share, update })
+        })?;
+        let loss = replies.first().expect("there is a worker").loss;
+        Ok(StepReplies { loss, output: joined::<N>(&mut replies, workers), replies })
     }
+}
 
-    /// What the workers did when, from the beginning of the step on.
-    fn timeline(&self, replies: &[ReplyOf<N>], begun: Instant) -> Timeline {
-        let mut spans = Vec::new();
-        for (device, (reply, worker)) in replies.iter().zip(&self.workers).enumerate() {
-            let own = worker.subnetworks.clone().zip(&reply.records);
-            let own = own.flat_map(|(subnetwork, records)| {
-                records.iter().map(move |&Record { activity, begin, end }| {
-                    let [begin, end] =
-                        [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
-                    Span { device, subnetwork, activity, begin, end }
-                })
-            });
-            let first = spans.len();
-            spans.extend(own);
-            spans[first..].sort_by(|a: &Span, b| a.begin.total_cmp(&b.begin));
-        }
-        Timeline { devices: self.workers.len(), spans }
+/// The samples of each replica, as even as can be.
+pub(super) fn parts(samples: usize, replicas: usize) -> Result<Vec<Range<usize>>, ExecError> {
+    let parts =
+        Cuts::even(samples, replicas).map_err(|_| ExecError::Batch { samples, replicas })?;
+    Ok((0..replicas).map(|replica| parts.units_of(replica)).collect())
+}
+
+/// Some samples of a value, or the value itself.
+pub(super) fn part_of<V: Value>(value: &V, part: &Range<usize>) -> V {
+    match *part == (0..value.samples()) {
+        true => value.clone(),
+        false => value.clone().part(part.clone()),
     }
+}
+
+/// Samples of replicas behind each other, on the first one's device.
+pub(super) fn join<V: Value>(mut parts: Vec<V>) -> V {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let device = parts[0].device();
+    V::join(parts.into_iter().map(|part| part.to_device(&device)).collect())
+}
+
+/// The outputs of the last worker of each replica, joined.
+fn joined<N: Coarsen>(replies: &mut [ReplyOf<N>], workers: usize) -> N::Output {
+    let last = replies.chunks_mut(workers).filter_map(|replica| replica.last_mut());
+    let outputs = last.map(|reply| reply.output.take().expect("the last worker gives the output"));
+    join(outputs.collect())
 }
 
 impl<N, L> Executor<N, L> for Threads<N, L>
@@ -309,8 +242,9 @@ where
             return Err(ExecError::LossNotFinite { loss });
         }
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
-        let timeline = self.timeline(&replies, begun);
-        let subnetworks = replies.into_iter().flat_map(|reply| reply.times).collect();
+        let timeline = self.crew.timeline(&replies, self.workers * self.replicas, begun);
+        let times = replies.into_iter().flat_map(|reply| reply.times).collect();
+        let subnetworks = mean_times(times, self.replicas);
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
@@ -321,17 +255,25 @@ where
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
         let StepReplies { mut replies, loss, output } = self.step(&input, &target, None)?;
-        let parts = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
         let device = input.device();
-        let input = parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
-        let gradients = replies.into_iter().flat_map(|reply| reply.tensors).collect();
+        let inputs = replies.chunks_mut(self.workers).map(|replica| {
+            let parts = replica.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
+            parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate)
+        });
+        let input = inputs.collect::<Option<Vec<_>>>().map(join);
+        let own = replies.into_iter().take(self.workers);
+        let gradients = own.flat_map(|reply| reply.tensors).collect();
         Ok(GradientReport { loss, output, gradients, input })
     }
 
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
-        let replies = self.order(|| Command::Infer { input: input.clone() })?;
-        let output = replies.into_iter().next_back().and_then(|reply| reply.output);
-        Ok(output.expect("the last worker gives the output"))
+        let (workers, samples) = (self.workers, input.samples());
+        let parts = parts(samples, self.replicas.min(samples.max(1)))?;
+        let mut replies = self.crew.order(|worker| {
+            let part = parts.get(worker / workers)?;
+            Some(Command::Infer { input: part_of(&input, part) })
+        })?;
+        Ok(joined::<N>(&mut replies, workers))
     }
 
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
@@ -362,48 +304,26 @@ where
     }
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Drop for Threads<N, L> {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-type ThreadWorker<N, L> =
-    Worker<N, L, ChannelLink<<N as crate::net::FeedForward>::State>, ThreadControl>;
-
-/// The life of a worker's thread: one command after the other, until there are no more or it
-/// cannot go on. Its links and its control end with it, which ends the waiting of the others.
-fn serve<N: Coarsen, L: Loss<N::Output>>(
-    mut worker: ThreadWorker<N, L>,
-    index: usize,
-    inbox: &Receiver<Command<N::Input, L::Target>>,
-    replies: &Sender<(usize, Message<N>)>,
-) {
-    while let Ok(command) = inbox.recv() {
-        // After a panic the worker is dropped and never looked at again.
-        let message = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
-            Ok(Ok(reply)) => Message::Done(reply),
-            Ok(Err(_)) => Message::Abandoned,
-            Err(panic) => Message::Failed(panic_message(&*panic)),
-        };
-        let done = matches!(message, Message::Done(_));
-        if !done {
-            drop(worker);
-            let _ = replies.send((index, message));
-            return;
-        }
-        let _ = replies.send((index, message));
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it panicked".into())
+/// For each subnetwork the mean over the replicas.
+fn mean_times(times: Vec<SubnetworkTime>, replicas: usize) -> Vec<SubnetworkTime> {
+    let count = times.len() / replicas;
+    let mean = |subnetwork: usize, of: fn(&SubnetworkTime) -> std::time::Duration| {
+        let own = times.iter().skip(subnetwork).step_by(count);
+        own.map(of).sum::<std::time::Duration>() / replicas as u32
+    };
+    let fine = |subnetwork| mean(subnetwork, |time| time.fine);
+    (0..count)
+        .map(|j| SubnetworkTime { fine: fine(j), coarse: mean(j, |time| time.coarse) })
+        .collect()
 }
 
 /// Which subnetworks each worker holds.
-fn spread(held: &[usize], workers: usize, subnetworks: usize) -> Result<Cuts, ExecError> {
+pub(super) fn spread(
+    held: Option<&[usize]>,
+    workers: usize,
+    subnetworks: usize,
+) -> Result<Cuts, ExecError> {
+    let Some(held) = held else { return Ok(Cuts::even(subnetworks, workers)?) };
     let fits = held.len() == workers && held.iter().sum::<usize>() == subnetworks;
     if !fits || held.contains(&0) {
         return Err(ExecError::Spread { held: held.to_vec(), workers, subnetworks });
@@ -413,17 +333,4 @@ fn spread(held: &[usize], workers: usize, subnetworks: usize) -> Result<Cuts, Ex
         Some(*end)
     });
     Ok(Cuts::new(subnetworks, ends.take(workers - 1).collect())?)
-}
-
-/// A pool of threads for one worker's operations.
-///
-/// # Errors
-/// Where the operating system gives no threads.
-pub fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
-    let name = name.to_string();
-    ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(move |thread| format!("{name}.{thread}"))
-        .build()
-        .map_err(|error| ExecError::Spawn(error.to_string()))
 }

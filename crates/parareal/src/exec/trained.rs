@@ -100,6 +100,12 @@ impl<M: Module> Trained<M> {
         clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
     }
 
+    /// The module with the gradients collected since the last update.
+    pub(super) fn parts(&mut self) -> (&M, &mut GradientsParams) {
+        let Self { module, gradients, .. } = self;
+        (module.as_ref().expect(UPDATED), gradients)
+    }
+
     /// Moves the gradients of one part of the module out of what a backward pass left.
     pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
         let Self { module, gradients: into, .. } = self;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use burn::tensor::{Device, TensorData};
 
 use super::piece::{Piece, Record};
+use super::replicas::Sums;
 use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {
-    /// A training step; without an update the gradients are handed out instead of applied.
-    Step { input: I, target: T, update: Option<Update> },
+    /// A training step; without an update the gradients are handed out instead of applied. The
+    /// samples count for `share` of those of all replicas.
+    Step { input: I, target: T, share: f64, update: Option<Update> },
     /// The output in evaluation mode.
     Infer { input: I },
     /// A part of each subnetwork, by names.
@@ -59,6 +61,8 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) control: C,
     /// Which worker is the last.
     pub(super) last: usize,
+    /// What is added up with the other replicas, where there are some.
+    pub(super) sums: Option<Sums>,
     /// The subnetworks in evaluation mode, until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
@@ -75,7 +79,9 @@ where
         command: Command<N::Input, L::Target>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         match command {
-            Command::Step { input, target, update } => self.step(input, target, update),
+            Command::Step { input, target, share, update } => {
+                self.step(input, target, share, update)
+            }
             Command::Infer { input } => self.infer(input),
             Command::Read { part } => {
                 let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
@@ -99,9 +105,13 @@ where
         &mut self,
         input: N::Input,
         target: L::Target,
+        share: f64,
         update: Option<Update>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         self.validation = None;
+        for link in self.upstream.iter_mut().chain(&mut self.downstream) {
+            link.expect(input.samples());
+        }
         let corrected = self.forward(input, update.is_none())?;
 
         let mut reply = Reply::default();
@@ -110,8 +120,12 @@ where
             Some(corrected) => {
                 let target = target.to_device(&self.device);
                 let last = self.pieces.last_mut().expect("a worker holds a piece");
-                let (loss, output, rho) = last.finish(corrected, &self.loss, target);
+                let (loss, output, rho) = last.finish(corrected, &self.loss, target, share);
                 reply.output = Some(output);
+                let loss = match &mut self.sums {
+                    Some(sums) => sums.scalar(loss)?,
+                    None => loss,
+                };
                 // Known to all before anyone differentiates: a loss that is not finite ends the
                 // step everywhere.
                 shared_loss = [loss];
@@ -130,7 +144,12 @@ where
             Some(rho) => rho,
             None => self.receive_downstream()?,
         };
+        self.begin_statistics(share)?;
+        if self.downstream.is_none() {
+            self.begin_sum(self.pieces.len() - 1)?;
+        }
         reply.inputs = self.backward(rho)?;
+        self.end_sums()?;
 
         match update {
             Some(update) => {
@@ -213,13 +232,45 @@ where
         if let (Some(link), Some(rho)) = (&mut self.upstream, rho) {
             link.send(rho)?;
         }
-        self.pieces.iter_mut().rev().for_each(Piece::settle);
+        for piece in (0..self.pieces.len()).rev() {
+            self.pieces[piece].settle();
+            self.begin_sum(piece)?;
+        }
         let mut inputs = Vec::new();
-        for piece in &mut self.pieces {
-            while piece.retreat() {}
-            inputs.extend(piece.end());
+        for piece in 0..self.pieces.len() {
+            while self.pieces[piece].retreat() {
+                self.begin_sum(piece)?;
+            }
+            inputs.extend(self.pieces[piece].end());
+            self.begin_sum(piece)?;
         }
         Ok(inputs)
+    }
+
+    /// Begins to add up with the other replicas what gradients of a piece are there, while the
+    /// others are computed.
+    fn begin_sum(&mut self, piece: usize) -> Result<(), Disconnected> {
+        let Some(sums) = &mut self.sums else { return Ok(()) };
+        let (module, gradients) = self.pieces[piece].trained.parts();
+        sums.begin_gradients(piece, module, gradients)
+    }
+
+    /// Begins to average the running statistics, which the forward pass has changed.
+    fn begin_statistics(&mut self, share: f64) -> Result<(), Disconnected> {
+        let Some(sums) = &mut self.sums else { return Ok(()) };
+        for (index, piece) in self.pieces.iter().enumerate() {
+            sums.begin_statistics(index, piece.trained.module(), share)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all that was begun to be added up.
+    fn end_sums(&mut self) -> Result<(), Disconnected> {
+        let Self { sums, pieces, .. } = self;
+        if let Some(sums) = sums {
+            while sums.end_next(|piece| pieces[piece].trained.parts())? {}
+        }
+        Ok(())
     }
 
     /// Scales the gradients of all workers down to a norm, and gives the norm that they had.
@@ -247,6 +298,9 @@ where
     }
 
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
+        if let Some(link) = &mut self.upstream {
+            link.expect(input.samples());
+        }
         let input = input.to_device(&self.device);
         let modules = self.validation.get_or_insert_with(|| {
             self.pieces.iter().map(|piece| piece.trained.judged()).collect()

@@ -40,6 +40,11 @@ impl Init {
         self
     }
 
+    /// The precision of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// The same seed below a longer name: `units`, `units.3`, `units.3.conv1`.
     pub fn scope(&self, name: impl Display) -> Self {
         let mut inner = self.clone();

@@ -1,4 +1,6 @@
-use burn::tensor::{Device, Gradients, Int, Tensor};
+use std::ops::Range;
+
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 
 /// Something that a network takes in: a tensor of any rank, of floats or of integers.
 ///
@@ -6,6 +8,30 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 pub trait Value: Clone + Send + 'static {
     /// Where the value is.
     fn device(&self) -> Device;
+
+    /// The number of samples.
+    fn samples(&self) -> usize;
+
+    /// Some of the samples, in order.
+    ///
+    /// # Panics
+    /// Where there are not so many.
+    fn part(self, samples: Range<usize>) -> Self;
+
+    /// The samples of several values behind each other.
+    ///
+    /// # Panics
+    /// Where there is no value, or samples differ in shape.
+    fn join(parts: Vec<Self>) -> Self;
+
+    /// The numbers, copied to the host.
+    fn into_data(self) -> TensorData;
+
+    /// Such numbers on a device, with this type there.
+    ///
+    /// # Panics
+    /// Where they have another number of dimensions.
+    fn from_data(data: TensorData, device: &Device, dtype: DType) -> Self;
 
     /// Adds two gradients of the same leaf.
     fn accumulate(self, other: Self) -> Self;
@@ -55,6 +81,26 @@ impl<const D: usize> Value for Tensor<D> {
         Tensor::device(self)
     }
 
+    fn samples(&self) -> usize {
+        self.dims()[0]
+    }
+
+    fn part(self, samples: Range<usize>) -> Self {
+        self.narrow(0, samples.start, samples.len())
+    }
+
+    fn join(parts: Vec<Self>) -> Self {
+        Self::cat(parts, 0)
+    }
+
+    fn into_data(self) -> TensorData {
+        Tensor::into_data(self)
+    }
+
+    fn from_data(data: TensorData, device: &Device, dtype: DType) -> Self {
+        Tensor::from_data(data, (device, dtype))
+    }
+
     fn accumulate(self, other: Self) -> Self {
         self + other
     }
@@ -79,6 +125,26 @@ impl<const D: usize> Value for Tensor<D> {
 impl<const D: usize> Value for Tensor<D, Int> {
     fn device(&self) -> Device {
         Tensor::device(self)
+    }
+
+    fn samples(&self) -> usize {
+        self.dims()[0]
+    }
+
+    fn part(self, samples: Range<usize>) -> Self {
+        self.narrow(0, samples.start, samples.len())
+    }
+
+    fn join(parts: Vec<Self>) -> Self {
+        Self::cat(parts, 0)
+    }
+
+    fn into_data(self) -> TensorData {
+        Tensor::into_data(self)
+    }
+
+    fn from_data(data: TensorData, device: &Device, dtype: DType) -> Self {
+        Tensor::from_data(data, (device, dtype))
     }
 
     fn accumulate(self, other: Self) -> Self {

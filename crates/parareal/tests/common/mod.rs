@@ -216,10 +216,55 @@ fn rate(dtype: DType) -> f64 {
 }
 
 /// One forward and backward on both executors, then five optimizer steps and an evaluation, all
-/// compared.
+/// compared. The parallel executor knows of the names that are `held`.
+pub fn assert_executors_agree_on<N, F>(
+    sequential: &mut Sequential<N, CrossEntropy>,
+    parallel: &mut dyn Executor<N, CrossEntropy>,
+    batch: F,
+    dtype: DType,
+    held: &dyn Fn(&str) -> bool,
+) where
+    N: Coarsen<Output = Tensor<2>>,
+    N::Input: IntoValues,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let tolerance = if dtype == DType::F32 { 1e-4 } else { 1e-10 };
+    let of_held = |mut tensors: Vec<NamedTensor>| {
+        tensors.retain(|tensor| held(&tensor.name));
+        tensors
+    };
+    let (input, labels) = batch(0);
+    let expected = sequential.gradients(input.clone(), labels.clone()).unwrap();
+    let found = parallel.gradients(input, labels).unwrap();
+    assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
+    assert_close(&found.output.into_data(), &expected.output.into_data(), tolerance, "output");
+    assert_all_close(&found.gradients, &of_held(expected.gradients), tolerance, "gradient");
+    let (found, expected) = (found.input.unwrap(), expected.input.unwrap());
+    assert_close(&found.values(), &expected.values(), tolerance, "input gradient");
+    let compare = |sequential: &mut Sequential<N, _>, parallel: &mut dyn Executor<N, _>, what| {
+        let (expected, found) = (sequential.named_tensors().unwrap(), parallel.named_tensors());
+        assert_all_close(&found.unwrap(), &of_held(expected), tolerance, what);
+    };
+    compare(sequential, parallel, "state after one pass");
+    for step in 1..=5 {
+        let (input, labels) = batch(step);
+        let expected = sequential.train_step(input.clone(), labels.clone(), rate(dtype)).unwrap();
+        let found = parallel.train_step(input, labels, rate(dtype)).unwrap();
+        assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
+    }
+    compare(sequential, parallel, "state after five steps");
+    let (expected, found) = (sequential.optimizer_state().unwrap(), parallel.optimizer_state());
+    assert_all_close(&found.unwrap(), &of_held(expected), tolerance, "optimizer after five steps");
+    let (input, _) = batch(6);
+    let expected = sequential.infer(input.clone()).unwrap().into_data();
+    let found = parallel.infer(input).unwrap().into_data();
+    assert_close(&found, &expected, tolerance, "evaluation");
+}
+
+/// As [`assert_executors_agree_on`], of all names.
 pub fn assert_executors_agree<N, F>(
     sequential: &mut Sequential<N, CrossEntropy>,
-    threads: &mut Threads<N, CrossEntropy>,
+    parallel: &mut dyn Executor<N, CrossEntropy>,
     batch: F,
     dtype: DType,
 ) where
@@ -227,31 +272,7 @@ pub fn assert_executors_agree<N, F>(
     N::Input: IntoValues,
     F: Fn(u64) -> (N::Input, Tensor<1, Int>),
 {
-    let tolerance = if dtype == DType::F32 { 1e-4 } else { 1e-10 };
-    let (input, labels) = batch(0);
-    let expected = sequential.gradients(input.clone(), labels.clone()).unwrap();
-    let found = threads.gradients(input, labels).unwrap();
-    assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
-    assert_close(&found.output.into_data(), &expected.output.into_data(), tolerance, "output");
-    assert_all_close(&found.gradients, &expected.gradients, tolerance, "gradient");
-    let (found, expected) = (found.input.unwrap(), expected.input.unwrap());
-    assert_close(&found.values(), &expected.values(), tolerance, "input gradient");
-    let compare = |sequential: &mut Sequential<N, _>, threads: &mut Threads<N, _>, what| {
-        let (expected, found) = (sequential.named_tensors().unwrap(), threads.named_tensors());
-        assert_all_close(&found.unwrap(), &expected, tolerance, what);
-    };
-    compare(sequential, threads, "state after one pass");
-    for step in 1..=5 {
-        let (input, labels) = batch(step);
-        let expected = sequential.train_step(input.clone(), labels.clone(), rate(dtype)).unwrap();
-        let found = threads.train_step(input, labels, rate(dtype)).unwrap();
-        assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
-    }
-    compare(sequential, threads, "state after five steps");
-    let (input, _) = batch(6);
-    let expected = sequential.infer(input.clone()).unwrap().into_data();
-    let found = threads.infer(input).unwrap().into_data();
-    assert_close(&found, &expected, tolerance, "evaluation");
+    assert_executors_agree_on(sequential, parallel, batch, dtype, &|_| true);
 }
 
 /// The numbers of an input gradient.

@@ -1,0 +1,120 @@
+//! However ranks end, they end together, and what was saved goes on.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::{checkpoints, errors, parareal};
+use crate::launch::{Ended, run, send, start, start_by};
+use crate::training::{assert_close, exported};
+
+/// Twelve steps in three epochs, a checkpoint behind each step.
+#[rustfmt::skip]
+const RUN: [&str; 19] = [
+    "train",
+    "--depth", "11",
+    "--subnetworks", "3",
+    "--executor", "mpi",
+    "--limit-train", "64",
+    "--limit-test", "20",
+    "--epochs", "3",
+    "--batch-size", "16",
+    "--learning-rate", "0.05",
+    "--checkpoint-every", "1",
+];
+
+#[track_caller]
+fn assert_over_soon(ended: &Ended) {
+    assert!(ended.time < Duration::from_secs(10), "{:?}: {}", ended.time, ended.errors);
+    assert_ne!(ended.code, Some(0), "{}", ended.errors);
+}
+
+/// What was interrupted comes to the same end as `whole`.
+#[track_caller]
+fn assert_goes_on(folder: &Path) {
+    let ended = run(folder, &[(3, &["train", "--resume", "--output", "run"])]).unwrap();
+    ended.assert_done();
+    assert_close(&exported(folder, "run"), &exported(folder, "whole"), 0.0);
+    assert!(checkpoints(&folder.join("run")).iter().all(|name| !name.starts_with(".step")));
+    fs::remove_dir_all(folder.join("run")).unwrap();
+}
+
+#[test]
+fn signals_stop_all_ranks_and_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let Some(ended) = run(folder, &[(3, &[&RUN[..], &["--output", "whole"]].concat())]) else {
+        return;
+    };
+    ended.assert_done();
+    let begin = || {
+        let mut running =
+            start(folder, &[(3, &[&RUN[..], &["--output", "run"]].concat())]).unwrap();
+        running.wait_for_steps(&folder.join("run"), 2);
+        running.since();
+        running
+    };
+
+    // To the launcher, which hands it on; and to one rank.
+    for to_launcher in [true, false] {
+        let running = begin();
+        match to_launcher {
+            true => running.signal("USR1"),
+            false => send("TERM", running.ranks()[2]),
+        }
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(130), "{}", ended.errors);
+        assert_over_soon(&ended);
+        assert_eq!(ended.errors.matches("stopped behind step").count(), 1, "{}", ended.errors);
+        assert_goes_on(folder);
+    }
+    // The launcher ends its ranks a second later, whether they are ready or not.
+    for signal in ["INT", "TERM"] {
+        let running = begin();
+        running.signal(signal);
+        assert_over_soon(&running.wait());
+        assert_goes_on(folder);
+    }
+    for rank in [0, 2] {
+        let running = begin();
+        send("KILL", running.ranks()[rank]);
+        let ended = running.wait();
+        assert_over_soon(&ended);
+        assert!(ended.errors.contains("Killed"), "{}", ended.errors);
+        assert_goes_on(folder);
+    }
+}
+
+/// Files of one rank that cannot grow, as on a full disk.
+#[test]
+fn a_disk_that_is_full_for_one_rank_ends_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let arguments = [&RUN[..], &["--output", "run"]].concat();
+    let limited = "trap '' XFSZ; [ $OMPI_COMM_WORLD_RANK = 1 ] && ulimit -f 16; exec \"$0\" \"$@\"";
+    // Memory that ranks share is a file as well: here they do without.
+    let environment = [("OMPI_MCA_btl", "self,tcp")];
+    let Some(running) = start_by(folder, &[(3, &arguments)], Some(limited), &environment) else {
+        return;
+    };
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.errors);
+    let [refusal] = ended.refusals()[..] else { panic!("{}", ended.errors) };
+    assert!(
+        refusal.contains("rank 1: cannot write") && refusal.contains("step-00000001"),
+        "{refusal}"
+    );
+    assert!(checkpoints(&folder.join("run")).is_empty());
+    // With room it starts, from its beginning.
+    let ended = run(folder, &[(3, &["train", "--resume", "--output", "run"])]).unwrap();
+    ended.assert_done();
+}
+
+#[test]
+fn a_process_without_a_launcher_is_the_only_rank() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(errors(&output).contains("executor mpi: 1 rank"), "{}", errors(&output));
+}

@@ -1,0 +1,200 @@
+//! Ranks compute what threads do, and say what they send.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::common::{TINY, errors, json, metrics, parareal, train};
+use crate::launch::run;
+
+/// The weights of a run as `export` writes them.
+pub(crate) fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
+    let file = format!("{run}.safetensors");
+    let output = parareal(folder, &["export", run, "--output", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let bytes = fs::read(folder.join(&file)).unwrap();
+    fs::remove_file(folder.join(file)).unwrap();
+    let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = tensors.iter().map(|(name, tensor)| {
+        (name.to_string(), tensor.data().chunks_exact(4).map(number).collect())
+    });
+    tensors.collect()
+}
+
+/// By the relative difference of each tensor.
+#[track_caller]
+pub(crate) fn assert_close(
+    found: &BTreeMap<String, Vec<f32>>,
+    expected: &BTreeMap<String, Vec<f32>>,
+    tolerance: f32,
+) {
+    assert!(found.keys().eq(expected.keys()));
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+    for (name, expected) in expected {
+        let difference = norm(&mut found[name].iter().zip(expected).map(|(a, b)| a - b));
+        let scale = norm(&mut expected.iter().copied()).max(1e-6 * (expected.len() as f32).sqrt());
+        assert!(difference <= tolerance * scale, "{name}: {difference} of {scale}");
+    }
+}
+
+/// Metrics to rounding.
+#[track_caller]
+fn assert_metrics(found: &Path, expected: &Path) {
+    for (event, keys) in [
+        ("step", &["epoch", "step", "loss", "error", "learning_rate"][..]),
+        ("epoch", &["epoch", "train_loss", "train_error", "test_loss", "test_error"]),
+    ] {
+        let (found, expected) = (metrics(found, event), metrics(expected, event));
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            for key in keys {
+                let (a, b) = (found[key].as_f64().unwrap(), expected[key].as_f64().unwrap());
+                assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{key}: {a} and {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_ranks_trains_as_threads_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let more = ["--ema-decay", "0.9", "--clip-norm", "2", "--output", "threads"];
+    train(folder, &more);
+    let expected = exported(folder, "threads");
+    for ranks in 1..=3 {
+        let name = format!("ranks-{ranks}");
+        let more = ["--ema-decay", "0.9", "--clip-norm", "2", "--output", &name];
+        let arguments = [&["train", "--executor", "mpi", "--json"], &TINY[..], &more].concat();
+        let Some(ended) = run(folder, &[(ranks, &arguments)]) else { return };
+        ended.assert_done();
+        // One of them speaks.
+        let outcome: Value = serde_json::from_str(&ended.output).unwrap();
+        assert_eq!(outcome["traffic"].as_array().unwrap().len(), ranks);
+        assert_eq!(ended.errors.matches("epoch 1/1").count(), 1, "{}", ended.errors);
+        assert_metrics(&folder.join(&name), &folder.join("threads"));
+        assert_close(&exported(folder, &name), &expected, 1e-4);
+        let judged = json(&parareal(folder, &["eval", "--run", &name, "--json"]));
+        assert_eq!(judged["test_error"], outcome["test_error"]);
+    }
+}
+
+#[test]
+fn replicas_on_ranks_train_as_replicas_on_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // 90 images: the last batch of an epoch is a smaller one.
+    let tiny: Vec<&str> = TINY.iter().map(|&word| if word == "96" { "90" } else { word }).collect();
+    let more = ["--subnetworks", "2", "--replicas", "2"];
+    let arguments = [&["train"], &tiny[..], &more, &["--output", "threads"]].concat();
+    let output = parareal(folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let ranks = ["--executor", "mpi", "--output", "ranks"];
+    let arguments = [&["train"], &tiny[..], &more, &ranks].concat();
+    let Some(ended) = run(folder, &[(4, &arguments)]) else { return };
+    ended.assert_done();
+    assert_metrics(&folder.join("ranks"), &folder.join("threads"));
+    assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
+}
+
+/// Where the real images are.
+fn data_dir() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    std::env::var_os("PARAREAL_DATA_DIR").map_or(beside, PathBuf::from)
+}
+
+#[test]
+fn mnist_comes_out_as_with_threads() {
+    let data = data_dir();
+    if !data.join("mnist").is_dir() {
+        #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+        {
+            eprintln!("skipped: set PARAREAL_DATA_DIR to a folder that holds mnist/");
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mnist = ["--dataset", "mnist", "--data-dir", data.to_str().unwrap()];
+    train(folder, &[&mnist[..], &["--output", "threads"]].concat());
+    let ranks = ["train", "--executor", "mpi", "--output", "ranks"];
+    let Some(ended) = run(folder, &[(3, &[&ranks[..], &TINY, &mnist].concat())]) else { return };
+    ended.assert_done();
+    assert_metrics(&folder.join("ranks"), &folder.join("threads"));
+}
+
+/// Bytes of the tensors of a subnetwork in the checkpoint behind the last step.
+fn held(run: &Path, subnetwork: usize) -> u64 {
+    let file = format!("checkpoints/step-00000003/subnetwork-{subnetwork:02}.weights.safetensors");
+    let bytes = fs::read(run.join(file)).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    tensors.iter().map(|(_, tensor)| tensor.data().len() as u64).sum()
+}
+
+#[test]
+fn what_ranks_send_is_counted_to_the_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Behind the first and the second stage of the network.
+    let interfaces = [64 * 32 * 32_u64, 128 * 16 * 16];
+    for (link, bytes) in [("f32", 4), ("bf16", 2)] {
+        let arguments = ["train", "--executor", "mpi", "--output", link, "--link-dtype", link];
+        let Some(ended) = run(folder, &[(3, &[&arguments[..], &TINY].concat())]) else { return };
+        ended.assert_done();
+        let end = metrics(&folder.join(link), "end").pop().unwrap();
+        for (rank, sent) in end["traffic"].as_array().unwrap().iter().enumerate() {
+            // A cotangent to the rank before, and a state to the one behind; 96 images in 3 steps.
+            let before = if rank > 0 { interfaces[rank - 1] } else { 0 };
+            let behind = interfaces.get(rank).unwrap_or(&0);
+            assert_eq!(sent["steps"], 3);
+            assert_eq!(sent["interfaces"], 96 * bytes * (before + behind), "{link}, rank {rank}");
+            assert_eq!(sent["reduced"], 0);
+        }
+        let told = 32 * bytes * (interfaces[0] + interfaces[1]);
+        assert!(ended.errors.contains(&format!("{told} B")), "{}", ended.errors);
+    }
+    let rounded = exported(folder, "bf16");
+    assert_close(&rounded, &exported(folder, "f32"), 0.5);
+    assert!(rounded != exported(folder, "f32"));
+
+    let arguments = ["train", "--executor", "mpi", "--output", "two", "--replicas", "2"];
+    let more = ["--subnetworks", "1"];
+    let Some(ended) = run(folder, &[(2, &[&arguments[..], &TINY, &more].concat())]) else { return };
+    ended.assert_done();
+    let end = metrics(&folder.join("two"), "end").pop().unwrap();
+    for sent in end["traffic"].as_array().unwrap() {
+        // Gradients, running statistics and the loss.
+        assert_eq!(sent["reduced"], 3 * (held(&folder.join("two"), 1) + 8));
+        assert_eq!(sent["interfaces"], 0);
+    }
+}
+
+#[test]
+fn a_run_goes_on_under_any_executor() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let settings = ["--milestones", "2", "--ema-decay", "0.9"];
+    train(folder, &[&settings[..], &["--epochs", "5", "--output", "whole"]].concat());
+    train(folder, &[&settings[..], &["--epochs", "1", "--output", "run"]].concat());
+    let resume = |epochs| ["train", "--resume", "--output", "run", "--epochs", epochs];
+    for (ranks, epochs) in [(3, "2"), (2, "3")] {
+        let arguments = [&resume(epochs)[..], &["--executor", "mpi"]].concat();
+        let Some(ended) = run(folder, &[(ranks, &arguments)]) else { return };
+        ended.assert_done();
+    }
+    // What the folder says last holds.
+    let ended = run(folder, &[(3, &resume("4"))]).unwrap();
+    ended.assert_done();
+    assert!(ended.errors.contains("executor mpi: 3 ranks"), "{}", ended.errors);
+    let output = parareal(folder, &[&resume("5")[..], &["--executor", "sequential"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_metrics(&folder.join("run"), &folder.join("whole"));
+    assert_close(&exported(folder, "run"), &exported(folder, "whole"), 1e-4);
+    let judged = json(&parareal(folder, &["eval", "--run", "run", "--json"]));
+    let expected = json(&parareal(folder, &["eval", "--run", "whole", "--json"]));
+    assert_eq!(judged["test_error"], expected["test_error"]);
+}

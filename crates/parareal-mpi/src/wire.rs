@@ -1,0 +1,342 @@
+//! The boundary to MPI: every unsafe block of the crate, behind functions that are safe to call on
+//! the thread that initialized MPI. None of the types can leave it.
+
+use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mpi_sys as ffi;
+
+use crate::MpiError;
+
+/// Longest text that any MPI gives for an error.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// Whether MPI was started in this process, which can be done once.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// MPI, initialized on this thread, until it is dropped. Not to be sent to another thread.
+pub(crate) struct Wire {
+    _here: PhantomData<*const ()>,
+}
+
+/// A communicator. Not to be sent to another thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Communicator {
+    raw: ffi::MPI_Comm,
+    _here: PhantomData<*const ()>,
+}
+
+/// Memory that MPI reads or writes while an operation is under way.
+#[expect(dead_code, reason = "MPI uses all of it, we only what comes out")]
+pub(crate) enum Buffers {
+    /// What is sent.
+    Out(Box<dyn AsRef<[u8]> + Send>),
+    /// What is received, or broadcast.
+    In(Vec<u8>),
+    /// What is gathered from all, and what this rank gives.
+    Gathered { own: Vec<u8>, all: Vec<u8>, counts: Vec<c_int>, offsets: Vec<c_int> },
+    /// Terms and their sum.
+    Singles(Vec<f32>, Vec<f32>),
+    /// Terms and their sum.
+    Doubles(Vec<f64>, Vec<f64>),
+}
+
+/// An operation under way, with the memory that it uses.
+pub(crate) struct Flight {
+    request: ffi::MPI_Request,
+    /// `None` once it has landed.
+    buffers: Option<Buffers>,
+    /// Of a receive: who sends, and how many bytes have to come.
+    expected: Option<(usize, usize)>,
+}
+
+impl Wire {
+    pub(crate) fn start() -> Result<Self, MpiError> {
+        if STARTED.swap(true, Ordering::SeqCst) {
+            return Err(MpiError::Start("it was started before in this process".into()));
+        }
+        // SAFETY: a constant of the library.
+        let (mut given, wanted) = (0, unsafe { ffi::RSMPI_THREAD_FUNNELED });
+        let none = ptr::null_mut();
+        // SAFETY: nobody in this process has called it before; no arguments are handed over, as the
+        // standard allows, and the result is ours.
+        let code = unsafe { ffi::MPI_Init_thread(none, none.cast(), wanted, &raw mut given) };
+        if code != 0 {
+            return Err(MpiError::Start(format!("MPI_Init_thread gives {code}")));
+        }
+        let this = Self { _here: PhantomData };
+        // The standard orders the levels.
+        if given < wanted {
+            return Err(MpiError::Start("it does not allow other threads beside its own".into()));
+        }
+        // SAFETY: MPI is initialized, the communicator is the world's and the handler a constant.
+        let code = unsafe {
+            ffi::MPI_Comm_set_errhandler(ffi::RSMPI_COMM_WORLD, ffi::RSMPI_ERRORS_RETURN)
+        };
+        check("MPI_Comm_set_errhandler", code)?;
+        Ok(this)
+    }
+
+    pub(crate) fn world(&self) -> Communicator {
+        // SAFETY: a constant of the library, set when it was loaded.
+        Communicator { raw: unsafe { ffi::RSMPI_COMM_WORLD }, _here: PhantomData }
+    }
+
+    /// Ends all ranks.
+    pub(crate) fn abort(&self, code: i32) {
+        // SAFETY: MPI is initialized; where the call returns nothing has happened.
+        unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // SAFETY: MPI was initialized on this thread, which a wire does not leave, and not yet
+        // finalized. What it says no longer matters to anybody.
+        unsafe { ffi::MPI_Finalize() };
+    }
+}
+
+impl Communicator {
+    pub(crate) fn rank(self) -> Result<usize, MpiError> {
+        let mut rank = 0;
+        // SAFETY: the communicator is valid (communicators are never freed), the result is ours.
+        check("MPI_Comm_rank", unsafe { ffi::MPI_Comm_rank(self.raw, &raw mut rank) })?;
+        Ok(rank as usize)
+    }
+
+    pub(crate) fn size(self) -> Result<usize, MpiError> {
+        let mut size = 0;
+        // SAFETY: as above.
+        check("MPI_Comm_size", unsafe { ffi::MPI_Comm_size(self.raw, &raw mut size) })?;
+        Ok(size as usize)
+    }
+
+    /// The communicator of those that give the same color, in their order; `None` without one.
+    /// All ranks of this communicator call it.
+    pub(crate) fn split(self, color: Option<u32>) -> Result<Option<Self>, MpiError> {
+        let key = self.rank()? as c_int;
+        // SAFETY: constants of the library.
+        let (undefined, null) = unsafe { (ffi::RSMPI_UNDEFINED, ffi::RSMPI_COMM_NULL) };
+        let mut raw = null;
+        let given = color.map_or(undefined, |color| color as c_int);
+        // SAFETY: the communicator is valid, the result is ours.
+        let code = unsafe { ffi::MPI_Comm_split(self.raw, given, key, &raw mut raw) };
+        check("MPI_Comm_split", code)?;
+        Ok(color.map(|_| Self { raw, _here: PhantomData }))
+    }
+
+    /// The communicator of the ranks on this machine.
+    pub(crate) fn machine(self) -> Result<Self, MpiError> {
+        let key = self.rank()? as c_int;
+        // SAFETY: constants of the library.
+        let (kind, info, mut raw) =
+            unsafe { (ffi::RSMPI_COMM_TYPE_SHARED, ffi::RSMPI_INFO_NULL, ffi::RSMPI_COMM_NULL) };
+        // SAFETY: the communicator is valid, the result is ours.
+        let code = unsafe { ffi::MPI_Comm_split_type(self.raw, kind, key, info, &raw mut raw) };
+        check("MPI_Comm_split_type", code)?;
+        Ok(Self { raw, _here: PhantomData })
+    }
+
+    pub(crate) fn send(
+        self,
+        to: usize,
+        tag: i32,
+        data: Box<dyn AsRef<[u8]> + Send>,
+    ) -> Result<Flight, MpiError> {
+        let bytes = (*data).as_ref();
+        let (start, count) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len())?);
+        Flight::launch(Buffers::Out(data), None, "MPI_Isend", |request| {
+            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps, unchanged,
+            // until MPI has let go of them.
+            unsafe {
+                let (byte, to) = (ffi::RSMPI_UINT8_T, to as c_int);
+                ffi::MPI_Isend(start, count, byte, to, tag, self.raw, request)
+            }
+        })
+    }
+
+    pub(crate) fn receive(self, from: usize, tag: i32, bytes: usize) -> Result<Flight, MpiError> {
+        let mut buffer = vec![0_u8; bytes];
+        let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(bytes)?);
+        Flight::launch(Buffers::In(buffer), Some((from, bytes)), "MPI_Irecv", |request| {
+            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
+            // else looks at until MPI has let go of them.
+            unsafe {
+                let (byte, from) = (ffi::RSMPI_UINT8_T, from as c_int);
+                ffi::MPI_Irecv(start, count, byte, from, tag, self.raw, request)
+            }
+        })
+    }
+
+    pub(crate) fn broadcast(self, root: usize, mut buffer: Vec<u8>) -> Result<Flight, MpiError> {
+        let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
+        Flight::launch(Buffers::In(buffer), None, "MPI_Ibcast", |request| {
+            // SAFETY: as for a receive.
+            unsafe {
+                let (byte, root) = (ffi::RSMPI_UINT8_T, root as c_int);
+                ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
+            }
+        })
+    }
+
+    /// Gathers `counts[r]` bytes from each rank `r`.
+    pub(crate) fn gather(self, own: Vec<u8>, lengths: &[usize]) -> Result<Flight, MpiError> {
+        let total = lengths.iter().fold(0_usize, |all, &length| all.saturating_add(length));
+        // The last offset is smaller, and so are all counts.
+        count(total)?;
+        let counts: Vec<c_int> = lengths.iter().map(|&length| length as c_int).collect();
+        let offsets: Vec<c_int> = counts
+            .iter()
+            .scan(0, |next, &count| {
+                let offset = *next;
+                *next += count;
+                Some(offset)
+            })
+            .collect();
+        let (given, mut all) = (count(own.len())?, vec![0_u8; total]);
+        let (from, into) = (own.as_ptr().cast::<c_void>(), all.as_mut_ptr().cast::<c_void>());
+        let (sizes, places) = (counts.as_ptr(), offsets.as_ptr());
+        let buffers = Buffers::Gathered { own, all, counts, offsets };
+        Flight::launch(buffers, None, "MPI_Iallgatherv", |request| {
+            // SAFETY: all four point to memory on the heap that the flight keeps; `into` has room
+            // for the sum of the counts, which are as many as the communicator has ranks.
+            unsafe {
+                let byte = ffi::RSMPI_UINT8_T;
+                let comm = self.raw;
+                ffi::MPI_Iallgatherv(from, given, byte, into, sizes, places, byte, comm, request)
+            }
+        })
+    }
+
+    pub(crate) fn sum_singles(self, terms: Vec<f32>) -> Result<Flight, MpiError> {
+        let mut sums = vec![0.0_f32; terms.len()];
+        let (from, into) = (terms.as_ptr().cast(), sums.as_mut_ptr().cast());
+        let count = count(terms.len())?;
+        // SAFETY: a constant of the library.
+        let kind = unsafe { ffi::RSMPI_FLOAT };
+        self.sum(Buffers::Singles(terms, sums), from, into, count, kind)
+    }
+
+    pub(crate) fn sum_doubles(self, terms: Vec<f64>) -> Result<Flight, MpiError> {
+        let mut sums = vec![0.0_f64; terms.len()];
+        let (from, into) = (terms.as_ptr().cast(), sums.as_mut_ptr().cast());
+        let count = count(terms.len())?;
+        // SAFETY: a constant of the library.
+        let kind = unsafe { ffi::RSMPI_DOUBLE };
+        self.sum(Buffers::Doubles(terms, sums), from, into, count, kind)
+    }
+
+    fn sum(
+        self,
+        buffers: Buffers,
+        from: *const c_void,
+        into: *mut c_void,
+        count: c_int,
+        kind: ffi::MPI_Datatype,
+    ) -> Result<Flight, MpiError> {
+        Flight::launch(buffers, None, "MPI_Iallreduce", |request| {
+            // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
+            // which the flight keeps and nobody else looks at until MPI has let go of them.
+            unsafe {
+                let sum = ffi::RSMPI_SUM;
+                ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)
+            }
+        })
+    }
+}
+
+impl Flight {
+    /// Starts an operation that uses `buffers`. Moving them later moves the handles to memory on
+    /// the heap, never that memory.
+    fn launch(
+        buffers: Buffers,
+        expected: Option<(usize, usize)>,
+        call: &'static str,
+        start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
+    ) -> Result<Self, MpiError> {
+        // SAFETY: a constant of the library.
+        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
+        let code = start(&raw mut request);
+        if let Err(error) = check(call, code) {
+            // Whether MPI holds on to the memory is not known.
+            std::mem::forget(buffers);
+            return Err(error);
+        }
+        Ok(Self { request, buffers: Some(buffers), expected })
+    }
+
+    /// What has become of it; `None` while it is under way.
+    pub(crate) fn look(&mut self) -> Option<Result<Buffers, MpiError>> {
+        let (mut landed, mut status) = (0, empty_status());
+        // SAFETY: the request is under way; flag and status are ours.
+        let code =
+            unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status) };
+        if let Err(error) = check("MPI_Test", code) {
+            // Where a message was too long for its buffer, MPI is done with it; in other cases that
+            // is not known, and nobody misses the memory.
+            std::mem::forget(self.buffers.take());
+            return Some(Err(error));
+        }
+        if landed == 0 {
+            return None;
+        }
+        let buffers = self.buffers.take().expect("a flight lands once");
+        let Some((from, expected)) = self.expected else { return Some(Ok(buffers)) };
+        let mut found = 0;
+        // SAFETY: the status is that of a receive of bytes that has ended.
+        let code =
+            unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut found) };
+        let found = found as usize;
+        Some(check("MPI_Get_count", code).and_then(|()| match found == expected {
+            true => Ok(buffers),
+            false => Err(MpiError::Size { from, found, expected }),
+        }))
+    }
+
+    /// Takes a receive back, or waits for it where its message is coming already.
+    pub(crate) fn cancel(mut self) {
+        let mut status = empty_status();
+        // SAFETY: the request is one of a receive that is under way, and ours; after the wait MPI
+        // has let go of its memory.
+        let ended = unsafe {
+            ffi::MPI_Cancel(&raw mut self.request) == 0
+                && ffi::MPI_Wait(&raw mut self.request, &raw mut status) == 0
+        };
+        if ended {
+            self.buffers = None;
+        }
+    }
+}
+
+impl Drop for Flight {
+    /// What MPI may still write to is never freed.
+    fn drop(&mut self) {
+        std::mem::forget(self.buffers.take());
+    }
+}
+
+fn empty_status() -> ffi::MPI_Status {
+    // SAFETY: a plain structure of integers, which MPI fills.
+    unsafe { std::mem::zeroed() }
+}
+
+fn count(elements: usize) -> Result<c_int, MpiError> {
+    c_int::try_from(elements).map_err(|_| MpiError::TooLong { count: elements })
+}
+
+fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
+    if code == 0 {
+        return Ok(());
+    }
+    let (mut text, mut length) = (vec![0_u8; LONGEST_MESSAGE], 0);
+    // SAFETY: the text has room for the longest message of any MPI.
+    let told = unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
+    let message = match told {
+        0 => String::from_utf8_lossy(&text[..length as usize]).replace('\n', " "),
+        _ => format!("error {code}"),
+    };
+    Err(MpiError::Call { call, message })
+}

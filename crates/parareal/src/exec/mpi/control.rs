@@ -1,0 +1,82 @@
+use parareal_mpi::Circle;
+
+use super::Fault;
+use crate::exec::control::ThreadControl;
+use crate::exec::{Control, Disconnected};
+
+/// [`Control`] between the workers of a chain that stands on several ranks: the workers of a rank
+/// agree among themselves, and the first of them with the other ranks.
+pub(super) struct RankControl {
+    pub(super) local: ThreadControl,
+    /// Which worker of its rank this is, from 0.
+    pub(super) worker: usize,
+    /// The ranks of the chain.
+    pub(super) chain: Circle,
+    /// The workers of each rank.
+    pub(super) workers: Vec<usize>,
+    pub(super) fault: Fault,
+}
+
+impl RankControl {
+    /// Folds what the ranks of the chain have, in their order.
+    fn between_ranks(
+        &mut self,
+        values: &mut [f64],
+        fold: impl Fn(f64, f64) -> f64,
+    ) -> Result<(), Disconnected> {
+        if self.worker == 0 && self.chain.size() > 1 {
+            let all = self.chain.gather_equal(bytes(values)).and_then(|pending| pending.wait());
+            let all = numbers(&all.map_err(|error| self.fault.note(error))?);
+            for (index, value) in values.iter_mut().enumerate() {
+                let mut given = all.iter().skip(index).step_by(all.len() / self.chain.size());
+                let first = *given.next().expect("a chain has ranks");
+                *value = given.fold(first, |folded, &value| fold(folded, value));
+            }
+        }
+        self.local.broadcast(0, values)
+    }
+}
+
+impl Control for RankControl {
+    fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
+        self.local.sum(values)?;
+        self.between_ranks(values, |a, b| a + b)
+    }
+
+    fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
+        self.local.max(values)?;
+        let max = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        self.between_ranks(values, max)
+    }
+
+    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected> {
+        let mut within = root;
+        let mut rank = 0;
+        while within >= self.workers[rank] {
+            within -= self.workers[rank];
+            rank += 1;
+        }
+        let own = rank == self.chain.rank();
+        if own {
+            self.local.broadcast(within, values)?;
+        }
+        if self.worker == 0 && self.chain.size() > 1 {
+            let pending = self.chain.broadcast(rank, bytes(values));
+            let pending = pending.map_err(|error| self.fault.note(error))?;
+            if !own {
+                let got = pending.wait().map_err(|error| self.fault.note(error))?;
+                values.copy_from_slice(&numbers(&got));
+            }
+        }
+        if own { Ok(()) } else { self.local.broadcast(0, values) }
+    }
+}
+
+fn bytes(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f64> {
+    let values = bytes.chunks_exact(size_of::<f64>());
+    values.map(|value| f64::from_le_bytes(value.try_into().expect("there are 8"))).collect()
+}

@@ -1,0 +1,93 @@
+//! What a rank tells the others behind a step, as bytes.
+
+use std::time::Duration;
+
+use burn::tensor::{DType, TensorData};
+
+use crate::exec::SubnetworkTime;
+
+/// The types that tensors are told in.
+const TYPES: [DType; 2] = [DType::F32, DType::F64];
+/// More dimensions than any tensor has.
+const MOST_DIMENSIONS: u64 = 8;
+
+/// The times of a rank's subnetworks, and a tensor if it has one to tell of.
+#[derive(Debug, PartialEq)]
+pub(super) struct Report {
+    pub(super) times: Vec<SubnetworkTime>,
+    pub(super) tensor: Option<TensorData>,
+}
+
+impl Report {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut number = |number: u64| bytes.extend(number.to_le_bytes());
+        number(self.times.len() as u64);
+        for time in &self.times {
+            number(time.fine.as_nanos() as u64);
+            number(time.coarse.as_nanos() as u64);
+        }
+        if let Some(tensor) = self.tensor {
+            // What is in no type of the list is told as the first.
+            let kind = TYPES.iter().position(|kind| *kind == tensor.dtype()).unwrap_or(0);
+            let tensor = tensor.convert_dtype(TYPES[kind]);
+            number(kind as u64);
+            number(tensor.rank() as u64);
+            tensor.shape().as_slice().iter().for_each(|&size| number(size as u64));
+            bytes.extend(tensor.as_bytes());
+        }
+        bytes
+    }
+
+    /// `None` where these are not the bytes of a report.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut number = || {
+            let (number, behind) = rest.split_first_chunk()?;
+            rest = behind;
+            Some(u64::from_le_bytes(*number))
+        };
+        let count = number()?;
+        let mut times = Vec::new();
+        for _ in 0..count {
+            let fine = Duration::from_nanos(number()?);
+            times.push(SubnetworkTime { fine, coarse: Duration::from_nanos(number()?) });
+        }
+        let Some(kind) = number() else {
+            return rest.is_empty().then_some(Self { times, tensor: None });
+        };
+        let kind = *TYPES.get(usize::try_from(kind).ok()?)?;
+        let dimensions = number().filter(|&dimensions| dimensions <= MOST_DIMENSIONS)?;
+        let shape: Option<Vec<usize>> =
+            (0..dimensions).map(|_| usize::try_from(number()?).ok()).collect();
+        let shape = shape?;
+        let elements = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
+        let fits = elements.checked_mul(kind.size()) == Some(rest.len());
+        let tensor = fits.then(|| TensorData::from_bytes_vec(rest.to_vec(), shape, kind));
+        tensor.map(|tensor| Self { times, tensor: Some(tensor) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_come_back_as_they_were_and_others_not_at_all() {
+        let time = SubnetworkTime { fine: Duration::from_nanos(7), coarse: Duration::from_secs(9) };
+        for tensor in [
+            None,
+            Some(TensorData::new(vec![1.0f32, -2.0], [1, 2])),
+            Some(TensorData::new(vec![0.5f64; 6], [2, 3, 1])),
+        ] {
+            let report = || Report { times: vec![time; 2], tensor: tensor.clone() };
+            let bytes = report().encode();
+            assert_eq!(Report::decode(&bytes), Some(report()));
+            for cut in 0..bytes.len() {
+                let found = Report::decode(&bytes[..cut]);
+                // Times alone are a report as well.
+                assert!(found.is_none_or(|found| found.tensor.is_none() && cut == 40));
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The ranks of an MPI program compute the step of the sequential executor, and fail as one.
+#![cfg(feature = "mpi")]
+
+mod common;
+#[path = "common/mpi.rs"]
+mod mpi;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use burn::tensor::{DType, Device, Tensor};
+use common::{DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Ranks, Seat, Update, World};
+use parareal::net::{Cuts, PararealNetwork};
+
+fn dimensions() -> Vec<usize> {
+    vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
+}
+
+fn on_ranks(
+    world: &World,
+    net: &DenseNet,
+    cuts: &Cuts,
+    seed: u64,
+    dtype: DType,
+    (workers, replicas): (usize, usize),
+) -> Ranks<DenseNet, CrossEntropy> {
+    let mut placement = Placement::new(vec![Device::flex()], workers);
+    (placement.replicas, placement.threads, placement.segment_units) = (replicas, 1, 2);
+    let (loss, init) = (CrossEntropy::default(), init(seed, dtype));
+    Ranks::new(world, net, cuts, &init, loss, &sgd(), &placement, None).unwrap()
+}
+
+/// The names of what a rank holds.
+fn held(net: &DenseNet, cuts: &Cuts, seat: &Seat) -> HashSet<String> {
+    let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
+    let own = &network.subnetworks()[seat.subnetworks.clone()];
+    own.iter().flat_map(|piece| piece.named_tensors()).map(|tensor| tensor.name).collect()
+}
+
+#[test]
+fn ranks_and_sequential_agree() {
+    mpi::on_ranks(&[1, 2, 3, 4, 6], "ranks_and_sequential_agree", |world| {
+        // Subnetworks, workers of a rank, replicas.
+        let settings: &[_] = match world.size() {
+            1 => &[(1, 1, 1), (4, 2, 1)],
+            2 => &[(2, 1, 1), (5, 2, 1), (1, 1, 2), (3, 2, 2)],
+            3 => &[(3, 1, 1), (1, 1, 3)],
+            4 => &[(4, 1, 1), (2, 1, 2), (5, 2, 2)],
+            _ => &[(6, 1, 1), (3, 1, 2), (2, 1, 3)],
+        };
+        let net = DenseNet::residual(dimensions());
+        for dtype in [DType::F32, DType::F64] {
+            for &(subnetworks, workers, replicas) in settings {
+                let cuts = Cuts::even(10, subnetworks).unwrap();
+                let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
+                let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (workers, replicas));
+                let held = held(&net, &cuts, ranks.seat());
+                let held = |name: &str| {
+                    // A name of the optimizer's has the parameter's before its last dot.
+                    held.contains(name)
+                        || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
+                };
+                let batch = |step| batch(100 + step, 13, dtype);
+                assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+            }
+        }
+    });
+}
+
+/// What one rank holds can be read, carried over, and is missed where it is not there.
+#[test]
+fn states_go_from_one_executor_to_another() {
+    mpi::on_ranks(&[3], "states_go_from_one_executor_to_another", |world| {
+        let net = DenseNet::residual(dimensions());
+        let cuts = Cuts::even(10, 3).unwrap();
+        let (mut sequential, _) = executors(&net, &cuts, &init(2, DType::F64), 1);
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F64, (1, 1));
+        let update =
+            Update { clip_norm: Some(0.5), average_decay: Some(0.6), ..Update::plain(0.05) };
+        let step = |executor: &mut dyn Executor<DenseNet, CrossEntropy>, step| {
+            let (input, labels) = batch(step, 7, DType::F64);
+            let report = executor.train_step_with(input, labels, update).unwrap();
+            (report.loss, report.gradient_norm.unwrap())
+        };
+        step(&mut sequential, 0);
+        let by_name = |tensors: Vec<parareal::net::NamedTensor>| -> HashMap<_, _> {
+            tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
+        };
+        ranks.load(by_name(sequential.named_tensors().unwrap())).unwrap();
+        ranks.load_optimizer_state(by_name(sequential.optimizer_state().unwrap())).unwrap();
+        ranks.load_average(by_name(sequential.average().unwrap())).unwrap();
+        let (expected, found) = (step(&mut sequential, 1), step(&mut ranks, 1));
+        assert!((expected.0 - found.0).abs() < 1e-12 && (expected.1 - found.1).abs() < 1e-12);
+        let own = ranks.average().unwrap();
+        let mut expected = sequential.average().unwrap();
+        let names: HashSet<_> = own.iter().map(|tensor| tensor.name.clone()).collect();
+        expected.retain(|tensor| names.contains(&tensor.name));
+        assert_all_close(&own, &expected, 1e-12, "average");
+
+        // Where one rank misses something, none replaces anything.
+        let mut half = by_name(sequential.named_tensors().unwrap());
+        half.remove("postprocessing.weight");
+        let error = ranks.load(half).unwrap_err().to_string();
+        let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
+        assert!(error.contains(expected), "{error}");
+        step(&mut ranks, 2);
+    });
+}
+
+#[test]
+fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
+    mpi::on_ranks(&[2], "losses_that_are_not_finite_end_the_step_on_all_ranks", |world| {
+        let net = DenseNet::residual(dimensions());
+        let cuts = Cuts::even(10, 2).unwrap();
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, 1));
+        let before = ranks.named_tensors().unwrap();
+        let (input, labels) = batch(1, 5, DType::F32);
+        let broken = input.clone() * f32::NAN;
+        let error = ranks.train_step(broken, labels.clone(), 0.1).unwrap_err();
+        assert!(matches!(error, ExecError::LossNotFinite { .. }), "{error}");
+        assert_all_close(&ranks.named_tensors().unwrap(), &before, 0.0, "state");
+        // A batch of another size goes on, although a receive of the lost step was posted.
+        let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
+        ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
+    });
+}
+
+#[test]
+fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
+    mpi::on_ranks(&[3, 4], "each_rank_sends_its_interface_tensors_and_its_part_of_the_sums", |w| {
+        let replicas = if w.size() == 4 { 2 } else { 1 };
+        let net = DenseNet::residual(vec![6; 11]);
+        let cuts = Cuts::even(10, w.size() / replicas).unwrap();
+        let mut ranks = on_ranks(w, &net, &cuts, 1, DType::F32, (1, replicas));
+        let (input, labels) = batch(1, 8, DType::F32);
+        let before = w.traffic();
+        ranks.train_step(input, labels, 0.1).unwrap();
+        let after = w.traffic();
+        let seat = ranks.seat().clone();
+        let tensor = 8 / replicas * 6 * size_of::<f32>();
+        let neighbours = usize::from(seat.place > 0) + usize::from(seat.place + 1 < seat.places);
+        assert_eq!((after.sent - before.sent) as usize, neighbours * tensor);
+        let held: usize =
+            ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
+        let loss = if seat.place + 1 == seat.places { 8 } else { 0 };
+        let expected = if replicas > 1 { held + loss } else { 0 };
+        assert_eq!((after.reduced - before.reduced) as usize, expected);
+    });
+}
+
+/// What a program does with an error: it says it once, and ends all ranks.
+fn or_abort<T>(world: &World, result: Result<T, ExecError>) -> T {
+    result.unwrap_or_else(|error| {
+        #[allow(clippy::print_stderr, reason = "it is what the test reads")]
+        {
+            eprintln!("error: rank {}: {error}", world.rank());
+        }
+        world.abort(3)
+    })
+}
+
+#[test]
+fn a_panic_in_a_rank_ends_all_and_names_it() {
+    let name = "a_panic_in_a_rank_ends_all_and_names_it";
+    if !mpi::is_rank() {
+        let Some(ended) = mpi::start(3, name) else { return };
+        assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
+        assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+        let lines: Vec<_> =
+            ended.errors.lines().filter(|line| line.contains("error: rank")).collect();
+        let expected = "error: rank 1: worker 2 (subnetworks 2 to 2) failed: this unit panics";
+        assert_eq!(lines, [expected], "{}", ended.errors);
+        return;
+    }
+    let world = World::join().unwrap();
+    let mut net = DenseNet::residual(dimensions());
+    net.panics = Some(5);
+    let cuts = Cuts::even(10, 3).unwrap();
+    let mut ranks = on_ranks(&world, &net, &cuts, 1, DType::F32, (1, 1));
+    let (input, labels) = batch(1, 5, DType::F32);
+    or_abort(&world, ranks.train_step(input, labels, 0.1));
+}
+
+#[test]
+fn a_batch_of_another_size_is_found_out() {
+    let name = "a_batch_of_another_size_is_found_out";
+    if !mpi::is_rank() {
+        for _ in 0..2 {
+            let Some(ended) = mpi::start(2, name) else { return };
+            assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
+            assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+            assert!(ended.errors.contains("error: rank"), "{}", ended.errors);
+        }
+        return;
+    }
+    let world = World::join().unwrap();
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 2).unwrap();
+    let mut ranks = on_ranks(&world, &net, &cuts, 1, DType::F32, (1, 1));
+    let (input, labels) = batch(1, 5 + world.rank(), DType::F32);
+    or_abort(&world, ranks.train_step(input, labels, 0.1));
+}

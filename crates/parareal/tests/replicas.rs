@@ -1,0 +1,85 @@
+//! Copies of the chain on parts of a batch compute the step of one chain on all of it.
+
+mod common;
+
+use burn::tensor::{DType, Device};
+use common::{DenseNet, assert_executors_agree, batch, executors, init, sgd};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
+use parareal::net::{Cuts, PararealNetwork};
+
+fn dimensions() -> Vec<usize> {
+    vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
+}
+
+fn replicated(
+    cuts: &Cuts,
+    seed: u64,
+    dtype: DType,
+    workers: usize,
+    replicas: usize,
+) -> Threads<DenseNet, CrossEntropy> {
+    let net = DenseNet::residual(dimensions());
+    let network = PararealNetwork::build(&net, cuts, &init(seed, dtype)).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], workers);
+    (placement.replicas, placement.threads, placement.segment_units) = (replicas, 1, 2);
+    Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
+}
+
+#[test]
+fn replicas_compute_the_step_of_one_chain_on_the_joined_batch() {
+    let net = DenseNet::residual(dimensions());
+    for dtype in [DType::F32, DType::F64] {
+        for (subnetworks, workers, replicas) in [(1, 1, 2), (2, 2, 2), (3, 2, 3), (4, 4, 2)] {
+            let cuts = Cuts::even(10, subnetworks).unwrap();
+            let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
+            let mut threads = replicated(&cuts, 1, dtype, workers, replicas);
+            // 13 samples: the parts are not of the same size.
+            let batch = |step| batch(100 + step, 13, dtype);
+            assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_all_replicas_are_clipped_together() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
+    let mut threads = replicated(&cuts, 1, DType::F64, 2, 2);
+    for step in 0..3 {
+        let (input, labels) = batch(step, 9, DType::F64);
+        let update = Update { clip_norm: Some(0.1), ..Update::plain(0.1) };
+        let expected = sequential.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        let found = threads.train_step_with(input, labels, update).unwrap();
+        let (found, expected) = (found.gradient_norm.unwrap(), expected.gradient_norm.unwrap());
+        assert!(expected > 0.1 && (found - expected).abs() < 1e-12 * expected);
+    }
+}
+
+#[test]
+fn samples_go_to_as_many_replicas_as_there_are() {
+    let cuts = Cuts::even(10, 2).unwrap();
+    let mut threads = replicated(&cuts, 1, DType::F64, 2, 3);
+    let (input, labels) = batch(1, 2, DType::F64);
+    // To judge two samples takes two of the three; to train on them would leave one with nothing.
+    assert_eq!(threads.infer(input.clone()).unwrap().dims()[0], 2);
+    let error = threads.train_step(input, labels, 0.1).unwrap_err();
+    assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3 });
+    // Nothing is lost by that.
+    let (input, labels) = batch(1, 3, DType::F64);
+    threads.train_step(input, labels, 0.1).unwrap();
+}
+
+#[test]
+fn a_panic_in_one_replica_ends_all() {
+    let mut net = DenseNet::residual(dimensions());
+    net.panics = Some(5);
+    let cuts = Cuts::even(10, 2).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], 2);
+    placement.replicas = 2;
+    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let (input, labels) = batch(1, 5, DType::F32);
+    let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
+    assert!(message.contains("this unit panics"), "{message}");
+}
