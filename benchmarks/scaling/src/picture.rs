@@ -34,7 +34,7 @@ pub(crate) fn draw(path: &Path, planners: &mut [Planner<'_>]) -> Result<()> {
     let root = SVGBackend::new(path, (1320, 400)).into_drawing_area();
     root.fill(&WHITE)?;
     let areas = root.split_evenly((1, 3));
-    panel(&areas[0], "One chain, batch 128", "N", 0.0..50.0, 0.0..10.0, &chains)?;
+    panel(&areas[0], "One chain, batch 128", "N", 0.0..34.0, 0.0..10.0, &chains)?;
     let planner = &mut planners[0];
     for (area, fixed, title) in [
         (&areas[1], 1.0, "Batch 1024, small batches gain nothing"),
@@ -64,9 +64,12 @@ fn comparison(planner: &mut Planner<'_>, fixed: f64) -> Result<Vec<Curve>> {
             points.push((gpus as f64, best.speedup));
         }
         let name = match method {
-            Method::Parareal | Method::Pipeline { .. } => format!("{} and data", method.name()),
-            _ => method.name().into(),
+            Method::Parareal => "parareal and data parallel",
+            Method::DataParallel => "data parallel",
+            Method::Pipeline { .. } => "GPipe and data parallel",
+            Method::ModelParallel => "model parallel",
         };
+        let name = name.into();
         curves.push(Curve { name, points });
     }
     Ok(curves)
