@@ -56,8 +56,8 @@ pub(crate) fn serve(welcome: &Sender<Result<Welcome, MpiError>>, orders: &Receiv
                 post.run(orders);
             }
             // To end MPI without the others would be to wait for them.
-            if !post.finished {
-                std::mem::forget(post);
+            if post.finished {
+                post.wire.finish();
             }
         }
         Err(error) => drop(welcome.send(Err(error))),
@@ -68,7 +68,6 @@ struct Post {
     circles: Vec<Communicator>,
     flights: Vec<(Flight, u64, Ended)>,
     finished: bool,
-    /// Dropped last.
     wire: Wire,
 }
 

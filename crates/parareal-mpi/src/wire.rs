@@ -10,13 +10,16 @@ use mpi_sys as ffi;
 
 use crate::MpiError;
 
-/// Longest text that any MPI gives for an error.
-const LONGEST_MESSAGE: usize = 1024;
+/// Longest text that this MPI gives for an error.
+const LONGEST_MESSAGE: usize = ffi::MPI_MAX_ERROR_STRING as usize;
 
 /// Whether MPI was started in this process, which can be done once.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// MPI, initialized on this thread, until it is dropped. Not to be sent to another thread.
+/// MPI, initialized on this thread, until [`Wire::finish`]. Not to be sent to another thread.
+///
+/// A wire that is dropped, by a panic say, ends nothing: to end MPI is to wait for the other ranks,
+/// which may wait for this one.
 pub(crate) struct Wire {
     _here: PhantomData<*const ()>,
 }
@@ -32,7 +35,7 @@ pub(crate) struct Communicator {
 #[expect(dead_code, reason = "MPI uses all of it, we only what comes out")]
 pub(crate) enum Buffers {
     /// What is sent.
-    Out(Box<dyn AsRef<[u8]> + Send>),
+    Out(Kept),
     /// What is received, or broadcast.
     In(Vec<u8>),
     /// What is gathered from all, and what this rank gives.
@@ -43,13 +46,25 @@ pub(crate) enum Buffers {
     Doubles(Vec<f64>, Vec<f64>),
 }
 
-/// An operation under way, with the memory that it uses.
+/// What is sent, not moved and not looked at while MPI reads it. A box would not do: whoever moves
+/// one claims to be the only one that knows what is in it.
+pub(crate) struct Kept(*mut (dyn AsRef<[u8]> + Send));
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: it comes from a box that was given up for it, once.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
+/// An operation under way, with the memory that it uses. Not to be sent to another thread.
 pub(crate) struct Flight {
     request: ffi::MPI_Request,
     /// `None` once it has landed.
     buffers: Option<Buffers>,
     /// Of a receive: who sends, and how many bytes have to come.
     expected: Option<(usize, usize)>,
+    _here: PhantomData<*const ()>,
 }
 
 impl Wire {
@@ -89,10 +104,9 @@ impl Wire {
         // SAFETY: MPI is initialized; where the call returns nothing has happened.
         unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
     }
-}
 
-impl Drop for Wire {
-    fn drop(&mut self) {
+    /// Ends MPI; all ranks do. No operation is under way, and no communicator is used after it.
+    pub(crate) fn finish(self) {
         // SAFETY: MPI was initialized on this thread, which a wire does not leave, and not yet
         // finalized. What it says no longer matters to anybody.
         unsafe { ffi::MPI_Finalize() };
@@ -140,50 +154,73 @@ impl Communicator {
         Ok(Self { raw, _here: PhantomData })
     }
 
+    /// A rank as MPI counts. Numbers that it would take for something else, as for any rank, are
+    /// none.
+    fn member(self, rank: usize) -> Result<c_int, MpiError> {
+        let size = self.size()?;
+        match c_int::try_from(rank) {
+            Ok(number) if rank < size => Ok(number),
+            _ => Err(MpiError::NoMember { rank, size }),
+        }
+    }
+
     pub(crate) fn send(
         self,
         to: usize,
         tag: i32,
         data: Box<dyn AsRef<[u8]> + Send>,
     ) -> Result<Flight, MpiError> {
-        let bytes = (*data).as_ref();
+        let to = self.member(to)?;
+        let kept = Kept(Box::into_raw(data));
+        // SAFETY: the box was given up a line ago and is there until `kept` is dropped; until then
+        // nobody changes what is in it.
+        let bytes = unsafe { (*kept.0).as_ref() };
         let (start, count) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len())?);
-        Flight::launch(Buffers::Out(data), None, "MPI_Isend", |request| {
-            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps, unchanged,
-            // until MPI has let go of them.
+        Flight::launch(Buffers::Out(kept), None, "MPI_Isend", |request| {
+            // SAFETY: `start` points to `count` bytes that the flight keeps, where they are and
+            // unchanged, until MPI has let go of them; `to` is a rank of this communicator.
             unsafe {
-                let (byte, to) = (ffi::RSMPI_UINT8_T, to as c_int);
+                let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Isend(start, count, byte, to, tag, self.raw, request)
             }
         })
     }
 
     pub(crate) fn receive(self, from: usize, tag: i32, bytes: usize) -> Result<Flight, MpiError> {
+        let (source, count) = (self.member(from)?, count(bytes)?);
         let mut buffer = vec![0_u8; bytes];
-        let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(bytes)?);
+        let start = buffer.as_mut_ptr().cast::<c_void>();
         Flight::launch(Buffers::In(buffer), Some((from, bytes)), "MPI_Irecv", |request| {
             // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
-            // else looks at until MPI has let go of them.
+            // else looks at until MPI has let go of them. A longer message is an error and is not
+            // written beyond them. `source` is a rank of this communicator.
             unsafe {
-                let (byte, from) = (ffi::RSMPI_UINT8_T, from as c_int);
-                ffi::MPI_Irecv(start, count, byte, from, tag, self.raw, request)
+                let byte = ffi::RSMPI_UINT8_T;
+                ffi::MPI_Irecv(start, count, byte, source, tag, self.raw, request)
             }
         })
     }
 
     pub(crate) fn broadcast(self, root: usize, mut buffer: Vec<u8>) -> Result<Flight, MpiError> {
+        let root = self.member(root)?;
         let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
         Flight::launch(Buffers::In(buffer), None, "MPI_Ibcast", |request| {
             // SAFETY: as for a receive.
             unsafe {
-                let (byte, root) = (ffi::RSMPI_UINT8_T, root as c_int);
+                let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
             }
         })
     }
 
-    /// Gathers `counts[r]` bytes from each rank `r`.
+    /// Gathers `lengths[r]` bytes from each rank `r`.
+    ///
+    /// # Panics
+    /// Where there are not as many lengths as ranks, or this rank's is not that of `own`.
     pub(crate) fn gather(self, own: Vec<u8>, lengths: &[usize]) -> Result<Flight, MpiError> {
+        assert_eq!(lengths.len(), self.size()?, "a length for each rank");
+        // Some MPIs copy what this rank gives without a look at the room for it.
+        assert_eq!(lengths[self.rank()?], own.len(), "the length that this rank has told");
         let total = lengths.iter().fold(0_usize, |all, &length| all.saturating_add(length));
         // The last offset is smaller, and so are all counts.
         count(total)?;
@@ -201,8 +238,9 @@ impl Communicator {
         let (sizes, places) = (counts.as_ptr(), offsets.as_ptr());
         let buffers = Buffers::Gathered { own, all, counts, offsets };
         Flight::launch(buffers, None, "MPI_Iallgatherv", |request| {
-            // SAFETY: all four point to memory on the heap that the flight keeps; `into` has room
-            // for the sum of the counts, which are as many as the communicator has ranks.
+            // SAFETY: all four point to memory on the heap that the flight keeps and nobody else
+            // looks at; `into` has room for the sum of the counts, counts and offsets are as many as
+            // the communicator has ranks, and `from` has as many bytes as this rank's count.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 let comm = self.raw;
@@ -239,7 +277,8 @@ impl Communicator {
     ) -> Result<Flight, MpiError> {
         Flight::launch(buffers, None, "MPI_Iallreduce", |request| {
             // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
-            // which the flight keeps and nobody else looks at until MPI has let go of them.
+            // which the flight keeps and nobody else looks at until MPI has let go of them. Ranks
+            // that give another number of elements are an error, and write no further.
             unsafe {
                 let sum = ffi::RSMPI_SUM;
                 ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)
@@ -265,13 +304,14 @@ impl Flight {
             std::mem::forget(buffers);
             return Err(error);
         }
-        Ok(Self { request, buffers: Some(buffers), expected })
+        Ok(Self { request, buffers: Some(buffers), expected, _here: PhantomData })
     }
 
     /// What has become of it; `None` while it is under way.
     pub(crate) fn look(&mut self) -> Option<Result<Buffers, MpiError>> {
         let (mut landed, mut status) = (0, empty_status());
-        // SAFETY: the request is under way; flag and status are ours.
+        // SAFETY: the request is under way, or is the null that MPI puts in the place of one that has
+        // ended; flag and status are ours.
         let code =
             unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status) };
         if let Err(error) = check("MPI_Test", code) {
@@ -335,7 +375,10 @@ fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
     // SAFETY: the text has room for the longest message of any MPI.
     let told = unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
     let message = match told {
-        0 => String::from_utf8_lossy(&text[..length as usize]).replace('\n', " "),
+        0 => {
+            text.truncate(length as usize);
+            String::from_utf8_lossy(&text).replace('\n', " ")
+        }
         _ => format!("error {code}"),
     };
     Err(MpiError::Call { call, message })
