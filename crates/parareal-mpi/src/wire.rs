@@ -1,5 +1,11 @@
-//! The boundary to MPI: every unsafe block of the crate, behind functions that are safe to call on
-//! the thread that initialized MPI. None of the types can leave it.
+//! The boundary to MPI, with `flight.rs`: every unsafe block of the crate, behind functions that are
+//! safe to call on the thread that initialized MPI. None of the types can leave it.
+//!
+//! What another rank does is believed in one thing: the members of a circle take part in the same
+//! collective operations with the same numbers of elements. MPI does not check it, and Open MPI 4.1
+//! writes beyond a buffer in shared memory where a long message does not fit. So ranks compare what
+//! they run before they start, and messages from one rank to another are looked at before there is
+//! memory for them.
 
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -9,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mpi_sys as ffi;
 
 use crate::MpiError;
+use crate::flight::{Buffers, Flight, Kept};
 
 /// Longest text that this MPI gives for an error.
 const LONGEST_MESSAGE: usize = ffi::MPI_MAX_ERROR_STRING as usize;
@@ -28,42 +35,6 @@ pub(crate) struct Wire {
 #[derive(Clone, Copy)]
 pub(crate) struct Communicator {
     raw: ffi::MPI_Comm,
-    _here: PhantomData<*const ()>,
-}
-
-/// Memory that MPI reads or writes while an operation is under way.
-#[expect(dead_code, reason = "MPI uses all of it, we only what comes out")]
-pub(crate) enum Buffers {
-    /// What is sent.
-    Out(Kept),
-    /// What is received, or broadcast.
-    In(Vec<u8>),
-    /// What is gathered from all, and what this rank gives.
-    Gathered { own: Vec<u8>, all: Vec<u8>, counts: Vec<c_int>, offsets: Vec<c_int> },
-    /// Terms and their sum.
-    Singles(Vec<f32>, Vec<f32>),
-    /// Terms and their sum.
-    Doubles(Vec<f64>, Vec<f64>),
-}
-
-/// What is sent, not moved and not looked at while MPI reads it. A box would not do: whoever moves
-/// one claims to be the only one that knows what is in it.
-pub(crate) struct Kept(*mut (dyn AsRef<[u8]> + Send));
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // SAFETY: it comes from a box that was given up for it, once.
-        drop(unsafe { Box::from_raw(self.0) });
-    }
-}
-
-/// An operation under way, with the memory that it uses. Not to be sent to another thread.
-pub(crate) struct Flight {
-    request: ffi::MPI_Request,
-    /// `None` once it has landed.
-    buffers: Option<Buffers>,
-    /// Of a receive: who sends, and how many bytes have to come.
-    expected: Option<(usize, usize)>,
     _here: PhantomData<*const ()>,
 }
 
@@ -170,13 +141,10 @@ impl Communicator {
         tag: i32,
         data: Box<dyn AsRef<[u8]> + Send>,
     ) -> Result<Flight, MpiError> {
-        let to = self.member(to)?;
-        let kept = Kept(Box::into_raw(data));
-        // SAFETY: the box was given up a line ago and is there until `kept` is dropped; until then
-        // nobody changes what is in it.
-        let bytes = unsafe { (*kept.0).as_ref() };
+        let (to, kept) = (self.member(to)?, Kept::new(data));
+        let bytes = kept.bytes();
         let (start, count) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len())?);
-        Flight::launch(Buffers::Out(kept), None, "MPI_Isend", |request| {
+        Flight::launch(Buffers::Out(kept), "MPI_Isend", |request| {
             // SAFETY: `start` points to `count` bytes that the flight keeps, where they are and
             // unchanged, until MPI has let go of them; `to` is a rank of this communicator.
             unsafe {
@@ -187,25 +155,22 @@ impl Communicator {
     }
 
     pub(crate) fn receive(self, from: usize, tag: i32, bytes: usize) -> Result<Flight, MpiError> {
-        let (source, count) = (self.member(from)?, count(bytes)?);
-        let mut buffer = vec![0_u8; bytes];
-        let start = buffer.as_mut_ptr().cast::<c_void>();
-        Flight::launch(Buffers::In(buffer), Some((from, bytes)), "MPI_Irecv", |request| {
-            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
-            // else looks at until MPI has let go of them. A longer message is an error and is not
-            // written beyond them. `source` is a rank of this communicator.
-            unsafe {
-                let byte = ffi::RSMPI_UINT8_T;
-                ffi::MPI_Irecv(start, count, byte, source, tag, self.raw, request)
-            }
-        })
+        // So that no message of a rank of ours is longer.
+        count(bytes)?;
+        Ok(Flight::awaits(self.raw, self.member(from)?, tag, bytes))
     }
 
     pub(crate) fn broadcast(self, root: usize, mut buffer: Vec<u8>) -> Result<Flight, MpiError> {
         let root = self.member(root)?;
         let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
-        Flight::launch(Buffers::In(buffer), None, "MPI_Ibcast", |request| {
-            // SAFETY: as for a receive.
+        Flight::launch(Buffers::In(buffer), "MPI_Ibcast", |request| {
+            // Open MPI refuses an empty one.
+            if count == 0 {
+                return 0;
+            }
+            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
+            // else looks at until MPI has let go of them, and `root` is a rank of this communicator.
+            // That all members give as many bytes is what a circle's members owe each other.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
@@ -237,10 +202,14 @@ impl Communicator {
         let (from, into) = (own.as_ptr().cast::<c_void>(), all.as_mut_ptr().cast::<c_void>());
         let (sizes, places) = (counts.as_ptr(), offsets.as_ptr());
         let buffers = Buffers::Gathered { own, all, counts, offsets };
-        Flight::launch(buffers, None, "MPI_Iallgatherv", |request| {
+        Flight::launch(buffers, "MPI_Iallgatherv", |request| {
+            if total == 0 {
+                return 0;
+            }
             // SAFETY: all four point to memory on the heap that the flight keeps and nobody else
             // looks at; `into` has room for the sum of the counts, counts and offsets are as many as
-            // the communicator has ranks, and `from` has as many bytes as this rank's count.
+            // the communicator has ranks, and `from` has as many bytes as this rank's count. That
+            // each member gives as many bytes as it is said to is what members owe each other.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 let comm = self.raw;
@@ -275,10 +244,13 @@ impl Communicator {
         count: c_int,
         kind: ffi::MPI_Datatype,
     ) -> Result<Flight, MpiError> {
-        Flight::launch(buffers, None, "MPI_Iallreduce", |request| {
+        Flight::launch(buffers, "MPI_Iallreduce", |request| {
+            if count == 0 {
+                return 0;
+            }
             // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
-            // which the flight keeps and nobody else looks at until MPI has let go of them. Ranks
-            // that give another number of elements are an error, and write no further.
+            // which the flight keeps and nobody else looks at until MPI has let go of them. That
+            // all members give as many elements is what a circle's members owe each other.
             unsafe {
                 let sum = ffi::RSMPI_SUM;
                 ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)
@@ -287,87 +259,11 @@ impl Communicator {
     }
 }
 
-impl Flight {
-    /// Starts an operation that uses `buffers`. Moving them later moves the handles to memory on
-    /// the heap, never that memory.
-    fn launch(
-        buffers: Buffers,
-        expected: Option<(usize, usize)>,
-        call: &'static str,
-        start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
-    ) -> Result<Self, MpiError> {
-        // SAFETY: a constant of the library.
-        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        let code = start(&raw mut request);
-        if let Err(error) = check(call, code) {
-            // Whether MPI holds on to the memory is not known.
-            std::mem::forget(buffers);
-            return Err(error);
-        }
-        Ok(Self { request, buffers: Some(buffers), expected, _here: PhantomData })
-    }
-
-    /// What has become of it; `None` while it is under way.
-    pub(crate) fn look(&mut self) -> Option<Result<Buffers, MpiError>> {
-        let (mut landed, mut status) = (0, empty_status());
-        // SAFETY: the request is under way, or is the null that MPI puts in the place of one that has
-        // ended; flag and status are ours.
-        let code =
-            unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status) };
-        if let Err(error) = check("MPI_Test", code) {
-            // Where a message was too long for its buffer, MPI is done with it; in other cases that
-            // is not known, and nobody misses the memory.
-            std::mem::forget(self.buffers.take());
-            return Some(Err(error));
-        }
-        if landed == 0 {
-            return None;
-        }
-        let buffers = self.buffers.take().expect("a flight lands once");
-        let Some((from, expected)) = self.expected else { return Some(Ok(buffers)) };
-        let mut found = 0;
-        // SAFETY: the status is that of a receive of bytes that has ended.
-        let code =
-            unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut found) };
-        let found = found as usize;
-        Some(check("MPI_Get_count", code).and_then(|()| match found == expected {
-            true => Ok(buffers),
-            false => Err(MpiError::Size { from, found, expected }),
-        }))
-    }
-
-    /// Takes a receive back, or waits for it where its message is coming already.
-    pub(crate) fn cancel(mut self) {
-        let mut status = empty_status();
-        // SAFETY: the request is one of a receive that is under way, and ours; after the wait MPI
-        // has let go of its memory.
-        let ended = unsafe {
-            ffi::MPI_Cancel(&raw mut self.request) == 0
-                && ffi::MPI_Wait(&raw mut self.request, &raw mut status) == 0
-        };
-        if ended {
-            self.buffers = None;
-        }
-    }
-}
-
-impl Drop for Flight {
-    /// What MPI may still write to is never freed.
-    fn drop(&mut self) {
-        std::mem::forget(self.buffers.take());
-    }
-}
-
-fn empty_status() -> ffi::MPI_Status {
-    // SAFETY: a plain structure of integers, which MPI fills.
-    unsafe { std::mem::zeroed() }
-}
-
-fn count(elements: usize) -> Result<c_int, MpiError> {
+pub(crate) fn count(elements: usize) -> Result<c_int, MpiError> {
     c_int::try_from(elements).map_err(|_| MpiError::TooLong { count: elements })
 }
 
-fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
+pub(crate) fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
     if code == 0 {
         return Ok(());
     }
