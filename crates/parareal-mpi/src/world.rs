@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::MpiError;
+use crate::flight::Buffers;
 use crate::post::{self, Membership, Operation, Order};
-use crate::wire::Buffers;
 
 /// How long an abort may take before the process ends by itself.
 const ABORT: Duration = Duration::from_secs(5);
