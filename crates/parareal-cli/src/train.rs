@@ -119,8 +119,12 @@ fn conclude(outcome: &Outcome) {
     if outcome.interrupted {
         let step = outcome.steps;
         let folder = outcome.output.display();
+        let launcher = match outcome.traffic.len() {
+            0 => String::new(),
+            ranks => format!("mpirun -n {ranks} "),
+        };
         note(&format!(
-            "stopped behind step {step}; `parareal train --resume --output {folder}` goes on"
+            "stopped behind step {step}; `{launcher}parareal train --resume --output {folder}` goes on"
         ));
     }
     let mut told = Vec::new();

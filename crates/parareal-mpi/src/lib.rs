@@ -5,11 +5,11 @@
 //! for an answer or do not. So nothing that is under way needs the thread that asked for it: MPI
 //! moves large messages only while somebody calls it, and the post always does.
 //!
-//! [`World::join`] makes the process a rank. A [`Circle`] is a communicator; its members make the
+//! `World::join` makes the process a rank. A `Circle` is a communicator; its members make the
 //! same calls in the same order, whatever threads make them.
 //!
-//! Everything unsafe stands in `wire.rs`. Errors of MPI come back as [`MpiError`]; a rank that
-//! cannot go on calls [`World::abort`], which ends all of them.
+//! Everything unsafe stands in `wire.rs`. Errors of MPI come back as `MpiError`; a rank that
+//! cannot go on calls `World::abort`, which ends all of them.
 //!
 //! Without the feature `mpi` the crate is empty.
 #![cfg(feature = "mpi")]

@@ -1,7 +1,6 @@
 //! The complete configuration of a run.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
@@ -17,7 +16,7 @@ use crate::plan::{CostSource, Machine};
 use crate::team::Place;
 use crate::{
     CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, Settings,
-    Team, TrainError,
+    TrainError,
 };
 
 /// Everything that a run depends on, looked over and without gaps.
@@ -77,26 +76,6 @@ pub struct Config {
     pub keep_checkpoints: usize,
 }
 
-/// What may be otherwise when a run goes on: where and how it is computed, and for how long.
-const CHANGEABLE: &[&str] = &[
-    "data-dir",
-    "epochs",
-    "milestones",
-    "executor",
-    "replicas",
-    "link-dtype",
-    "device",
-    "workers",
-    "threads",
-    "recompute",
-    "patience",
-    "checkpoint-every",
-    "keep-checkpoints",
-];
-
-/// What may differ between the ranks of a run.
-const OF_A_MACHINE: &[&str] = &["data-dir", "device", "threads"];
-
 impl Config {
     /// Completes settings from their recipe and looks them over.
     ///
@@ -106,22 +85,7 @@ impl Config {
         Self::resolve_at(settings, &Place::alone())
     }
 
-    /// As [`Self::resolve`], for all of a team, which has to have the same settings but for those of
-    /// a machine.
-    ///
-    /// # Errors
-    /// As [`Self::resolve`], on all of them.
-    pub fn resolve_with(team: &Team, mut settings: Settings) -> Result<Self, TrainError> {
-        team.compare(compared(&settings))?;
-        if team.size() > 1 && settings.cuts.as_deref() == Some("balanced") {
-            // Each would measure other costs.
-            let balance = || Ok(Self::resolve_at(settings.clone(), team.place())?.settings().cuts);
-            settings.cuts = team.from_first(balance)?;
-        }
-        team.agree(Self::resolve_at(settings, team.place()))
-    }
-
-    fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
+    pub(crate) fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
         let recipe = match &settings.recipe {
             Some(name) => name.parse()?,
             None => Recipe::of(&settings),
@@ -221,50 +185,6 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration with which the run in a folder goes on.
-    ///
-    /// # Errors
-    /// As [`Self::resolve`], and where the changes would make it another run.
-    pub(crate) fn resume(
-        team: &Team,
-        before: Settings,
-        changes: Settings,
-        folder: &Path,
-    ) -> Result<Self, TrainError> {
-        let table = |settings: &Settings| {
-            toml::Table::try_from(settings).expect("strings, numbers and lists of them are TOML")
-        };
-        if let Some(recipe) = &changes.recipe {
-            let expected = "a run that goes on has its own settings: leave it out";
-            return Err(TrainError::setting("recipe", recipe, expected));
-        }
-        let mut kept = before.clone();
-        let executor = |settings: &Settings| settings.executor.clone();
-        let now = executor(&changes).or(executor(&before));
-        if now != executor(&before) || now.as_deref() == Some("mpi") {
-            // How work was shared by another executor, or among other ranks, says nothing here.
-            (kept.workers, kept.threads) = (None, None);
-        }
-        let config = Self::resolve_with(team, changes.or(kept))?;
-        let (now, then) = (table(&config.settings()), table(&Self::resolve(before)?.settings()));
-        let shown = |value: Option<&toml::Value>| {
-            value.map_or_else(|| "not set".to_string(), toml::Value::to_string)
-        };
-        let fixed = Settings::KEYS.iter().filter(|key| !CHANGEABLE.contains(key));
-        for &key in fixed {
-            let (now, then) = (now.get(key), then.get(key));
-            if now != then {
-                let then = shown(then);
-                let expected = format!(
-                    "it is {then} in {}: leave it out to go on with that run, or start a new one",
-                    folder.display()
-                );
-                return Err(TrainError::setting(key, shown(now), expected));
-            }
-        }
-        Ok(config)
-    }
-
     /// Units for each state that is kept, where the rest is computed again: as many as there are
     /// states in the longest subnetwork if nothing else is said.
     #[must_use]
@@ -358,15 +278,6 @@ impl Config {
     }
 }
 
-/// What has to be the same on all ranks, as it was given.
-fn compared(settings: &Settings) -> BTreeMap<String, String> {
-    let table = toml::Table::try_from(settings).expect("strings, numbers and lists are TOML");
-    let settings = table.into_iter().filter(|(key, _)| !OF_A_MACHINE.contains(&key.as_str()));
-    let settings = settings.map(|(key, value)| (key, value.to_string()));
-    let version = ("the version of parareal".into(), env!("CARGO_PKG_VERSION").into());
-    settings.chain([version]).collect()
-}
-
 /// A setting that every recipe has.
 pub(crate) fn given<T>(setting: Option<T>) -> T {
     setting.expect("a recipe has it")
@@ -455,32 +366,6 @@ mod tests {
             let message = error.to_string();
             assert!(error.is_bad_input() && message.contains(name), "{name}: {message}");
             assert_eq!(message.lines().count(), 1, "{message}");
-        }
-    }
-
-    #[test]
-    fn a_run_goes_on_with_what_makes_it_that_run() {
-        let folder = Path::new("there");
-        let before = Config::resolve(Settings::default()).unwrap().settings();
-        let resume = |changes| Config::resume(&Team::alone(), before.clone(), changes, folder);
-        assert_eq!(resume(Settings::default()).unwrap().settings(), before);
-        // Said again is not changed.
-        assert_eq!(resume(before.clone()).unwrap().settings(), before);
-        let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
-        let longer = resume(longer).unwrap();
-        assert_eq!((longer.epochs, longer.workers), (9, 1));
-        assert_eq!(Some(longer.milestones), before.milestones);
-        let none = Settings::default;
-        for (changes, name) in [
-            (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
-            (Settings { depth: Some(29), ..none() }, "depth is 29"),
-            (Settings { dataset: Some("mnist".into()), ..none() }, "dataset is"),
-            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
-            (Settings { batch_size: Some(9), ..none() }, "batch-size"),
-            (Settings { recipe: Some("paper".into()), ..none() }, "recipe"),
-        ] {
-            let message = resume(changes).unwrap_err().to_string();
-            assert!(message.contains(name), "{name}: {message}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod bench;
 mod check;
 mod checkpoint;
 mod config;
+#[cfg(feature = "mpi")]
 mod cores;
 mod details;
 mod device;
@@ -32,6 +33,7 @@ mod plan;
 mod predict;
 mod recipe;
 mod run;
+mod same;
 mod schedule;
 mod scores;
 mod sent;

@@ -110,7 +110,7 @@ impl Run {
             lock = Some(Lock::take(&folder)?);
             Ok(folder)
         };
-        let output: PathBuf = team.from_first(create)?;
+        let output: PathBuf = team.first(create)?;
         team.agree(folder::is_seen(&output))?;
         let mut notes = loaded.dataset.notes.clone();
         notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
@@ -174,7 +174,7 @@ impl Run {
             notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
-            team.from_first(|| folder::write_config(output, &config))?;
+            team.first(|| folder::write_config(output, &config))?;
         }
         let output = output.to_path_buf();
         Ok(Self {

@@ -255,7 +255,7 @@ impl Team {
     }
 
     /// What the first of them has, for all.
-    pub(crate) fn from_first<T>(
+    pub(crate) fn first<T>(
         &self,
         own: impl FnOnce() -> Result<T, TrainError>,
     ) -> Result<T, TrainError>

@@ -264,10 +264,8 @@ impl<'a> Training<'a> {
     fn choose(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         let Some(error) = record.deciding_error() else { return Ok(()) };
         let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
-        if before.fold(f64::INFINITY, f64::min) > error {
-            if self.run.team.leads() {
-                self.store.set_best(Best { step: self.position.step, error })?;
-            }
+        if before.fold(f64::INFINITY, f64::min) > error && self.run.team.leads() {
+            self.store.set_best(Best { step: self.position.step, error })?;
         }
         Ok(())
     }

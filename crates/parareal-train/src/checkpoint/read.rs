@@ -118,8 +118,8 @@ pub(crate) fn newest(
     held: &Range<usize>,
 ) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
     let folder = folder_of(run);
-    let steps = team
-        .from_first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
+    let steps =
+        team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
     let mut damaged = Vec::new();
     for step in steps.into_iter().rev() {
         // Where one of them cannot use it, nobody does.

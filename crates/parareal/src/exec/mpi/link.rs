@@ -128,14 +128,14 @@ impl AsRef<[u8]> for Message {
 /// A link within a rank, or between two.
 pub(super) enum AnyLink<T> {
     Channel(ChannelLink<T>),
-    Rank(RankLink),
+    Rank(Box<RankLink>),
 }
 
 impl<T: Value> Link<T> for AnyLink<T> {
     fn expect(&mut self, samples: usize) {
         match self {
             Self::Channel(_) => {}
-            Self::Rank(link) => Link::<T>::expect(link, samples),
+            Self::Rank(link) => Link::<T>::expect(&mut **link, samples),
         }
     }
 

@@ -105,7 +105,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let (mut crew, mut layout, mut upstream) = (Crew::new(), Vec::new(), None);
         if seat.place > 0 {
             let sample = network.state_shape(cuts.units_of(seat.subnetworks.start - 1).end);
-            upstream = Some(AnyLink::Rank(RankLink::up(wiring.clone(), sample)));
+            upstream = Some(AnyLink::Rank(Box::new(RankLink::up(wiring.clone(), sample))));
         }
         for (index, local) in thread_controls(own).into_iter().enumerate() {
             let held = spread.units_of(index);
@@ -127,7 +127,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
                 (Some(AnyLink::Channel(down)), Some(AnyLink::Channel(next)))
             } else if seat.place + 1 < seat.places {
                 let sample = network.state_shape(cuts.units_of(held.end - 1).end);
-                (Some(AnyLink::Rank(RankLink::down(wiring.clone(), sample))), None)
+                (Some(AnyLink::Rank(Box::new(RankLink::down(wiring.clone(), sample)))), None)
             } else {
                 (None, None)
             };
