@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{checkpoints, errors, json, metrics, parareal};
+use common::{Remains, assert_same, checkpoints, errors, json, metrics, parareal, remains};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -29,46 +29,6 @@ const RUN: [&str; 23] = [
     "--keep-checkpoints", "2",
     "--ema-decay", "0.9",
 ];
-
-/// All that a run leaves behind, times and rates aside: its metrics, and the files of its
-/// checkpoints but for the manifests and their checksums.
-fn remains(run: &Path) -> Remains {
-    let mut lines = Vec::new();
-    for event in ["step", "epoch"] {
-        for mut line in metrics(run, event) {
-            let line = line.as_object_mut().unwrap();
-            for key in ["images_per_second", "seconds"] {
-                line.remove(key);
-            }
-            lines.push(Value::Object(line.clone()));
-        }
-    }
-    let mut files = BTreeMap::new();
-    for checkpoint in checkpoints(run) {
-        let path = run.join("checkpoints").join(&checkpoint);
-        for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.starts_with("manifest.") {
-                let bytes = fs::read(path.join(&name)).unwrap();
-                files.insert(format!("{checkpoint}/{name}"), bytes);
-            }
-        }
-    }
-    (lines, files)
-}
-
-type Remains = (Vec<Value>, BTreeMap<String, Vec<u8>>);
-
-/// Names what differs, and does not print all bytes of it.
-#[track_caller]
-fn assert_same(found: &Remains, expected: &Remains) {
-    assert_eq!(found.0, expected.0);
-    let names = |remains: &Remains| remains.1.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(found), names(expected));
-    for (name, bytes) in &expected.1 {
-        assert!(&found.1[name] == bytes, "{name} has other bytes");
-    }
-}
 
 /// The run without an interruption.
 fn whole(folder: &Path) -> Remains {

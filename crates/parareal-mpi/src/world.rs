@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,6 +8,9 @@ use crate::MpiError;
 use crate::flight::Buffers;
 use crate::post::{self, Membership, Operation, Order};
 
+/// How long ranks wait for each other to start. One that is killed in that moment is not always missed
+/// by its launcher.
+const START: Duration = Duration::from_secs(60);
 /// How long an abort may take before the process ends by itself.
 const ABORT: Duration = Duration::from_secs(5);
 
@@ -61,14 +64,21 @@ impl World {
     /// has started is the only one.
     ///
     /// # Errors
-    /// Where MPI cannot be started, or was before in this process.
+    /// Where MPI cannot be started, was before in this process, or other ranks do not come.
     pub fn join() -> Result<Self, MpiError> {
         let ((orders, inbox), (welcome, welcomed)) = (channel(), channel());
         let thread = std::thread::Builder::new()
             .name("parareal-mpi".into())
             .spawn(move || post::serve(&welcome, &inbox))
             .map_err(|error| MpiError::Start(error.to_string()))?;
-        let (own, machine) = welcomed.recv().map_err(|_| MpiError::Gone)??;
+        let (own, machine) = match welcomed.recv_timeout(START) {
+            Ok(places) => places?,
+            Err(RecvTimeoutError::Disconnected) => return Err(MpiError::Gone),
+            Err(RecvTimeoutError::Timeout) => {
+                let message = format!("not all ranks have come within {} s", START.as_secs());
+                return Err(MpiError::Start(message));
+            }
+        };
         let [sent, reduced, tickets] = [(); 3].map(|()| AtomicU64::new(0));
         let post = Arc::new(Office { orders, sent, reduced, tickets });
         Ok(Self { own, machine, post, thread: Mutex::new(Some(thread)) })

@@ -169,8 +169,10 @@ pub enum TrainError {
         bad_input: bool,
     },
     /// What all ranks of a run know to have gone wrong, and another one says.
-    #[error("another rank has failed")]
+    #[error("{message}")]
     Elsewhere {
+        /// What it is.
+        message: String,
         /// Whether something else was to be asked for or given.
         bad_input: bool,
     },
@@ -192,7 +194,7 @@ impl TrainError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Diverged { .. } | Self::File { .. } | Self::Picture { .. } => false,
-            Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input } => *bad_input,
+            Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input, .. } => *bad_input,
             Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
             _ => true,
         }

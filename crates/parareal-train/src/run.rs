@@ -254,7 +254,7 @@ impl Run {
                 let (message, bad_input) = (error.to_string(), false);
                 match self.team.leads() {
                     true => TrainError::Agreed { message, bad_input },
-                    false => TrainError::Elsewhere { bad_input },
+                    false => TrainError::Elsewhere { message, bad_input },
                 }
             }
             error => error,

@@ -282,7 +282,7 @@ impl Team {
         match (difference(&told), self.leads()) {
             (None, _) => Ok(()),
             (Some(message), true) => Err(TrainError::Agreed { message, bad_input: true }),
-            (Some(_), false) => Err(TrainError::Elsewhere { bad_input: true }),
+            (Some(message), false) => Err(TrainError::Elsewhere { message, bad_input: true }),
         }
     }
 }
@@ -292,23 +292,22 @@ fn failed(error: parareal::exec::MpiError) -> TrainError {
     TrainError::ranks(&error.to_string())
 }
 
-/// What a rank makes of the failures of some.
+/// What a rank makes of the failures of some, of which there is one.
 fn verdict(rank: usize, size: usize, failed: &[(usize, Failed)]) -> TrainError {
     let bad_input = failed.iter().all(|(_, failed)| failed.bad_input);
-    let Some((_, own)) = failed.iter().find(|(number, _)| *number == rank) else {
-        return TrainError::Elsewhere { bad_input };
-    };
-    let having = failed.iter().filter(|(_, failed)| failed.message == own.message);
+    let own = failed.iter().find(|(number, _)| *number == rank);
+    let (_, shown) = own.unwrap_or(&failed[0]);
+    let having = failed.iter().filter(|(_, failed)| failed.message == shown.message);
     let having: Vec<usize> = having.map(|(number, _)| *number).collect();
-    if having[0] != rank {
-        return TrainError::Elsewhere { bad_input };
-    }
     // What all have needs no number.
     let message = match having.len() == size {
-        true => own.message.clone(),
-        false => format!("rank {rank}: {}", own.message),
+        true => shown.message.clone(),
+        false => format!("rank {}: {}", having[0], shown.message),
     };
-    TrainError::Agreed { message, bad_input }
+    match having[0] == rank {
+        true => TrainError::Agreed { message, bad_input },
+        false => TrainError::Elsewhere { message, bad_input },
+    }
 }
 
 /// The first difference between what ranks tell, in words.

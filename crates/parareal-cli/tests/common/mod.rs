@@ -1,6 +1,8 @@
 //! The binary, run in a folder of its own.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -45,16 +47,56 @@ pub fn errors(output: &Output) -> String {
 
 /// The lines of `metrics.jsonl` of one kind.
 pub fn metrics(run: &Path, event: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["event"] == event).collect()
 }
 
 /// What is in the folder of checkpoints, in order.
 pub fn checkpoints(run: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
+    let entries = fs::read_dir(run.join("checkpoints")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
+}
+
+/// All that a run leaves behind, times and rates aside: its metrics, and the files of its
+/// checkpoints but for the manifests and their checksums.
+pub fn remains(run: &Path) -> Remains {
+    let mut lines = Vec::new();
+    for event in ["step", "epoch"] {
+        for mut line in metrics(run, event) {
+            let line = line.as_object_mut().unwrap();
+            for key in ["images_per_second", "seconds"] {
+                line.remove(key);
+            }
+            lines.push(Value::Object(line.clone()));
+        }
+    }
+    let mut files = BTreeMap::new();
+    for checkpoint in checkpoints(run) {
+        let path = run.join("checkpoints").join(&checkpoint);
+        for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !name.starts_with("manifest.") {
+                let bytes = fs::read(path.join(&name)).unwrap();
+                files.insert(format!("{checkpoint}/{name}"), bytes);
+            }
+        }
+    }
+    (lines, files)
+}
+
+pub type Remains = (Vec<Value>, BTreeMap<String, Vec<u8>>);
+
+/// Names what differs, and does not print all bytes of it.
+#[track_caller]
+pub fn assert_same(found: &Remains, expected: &Remains) {
+    assert_eq!(found.0, expected.0);
+    let names = |remains: &Remains| remains.1.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected));
+    for (name, bytes) in &expected.1 {
+        assert!(&found.1[name] == bytes, "{name} has other bytes");
+    }
 }
