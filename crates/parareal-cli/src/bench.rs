@@ -1,18 +1,32 @@
 //! How a bench looks: the paper's Tables 2 and 3 for this machine, beside the paper's own.
 
 use parareal_train::{
-    Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_HOURS, PAPER_ROWS,
-    write_timeline,
+    Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_HOURS, PAPER_ROWS, Passes,
+    Picture,
 };
 
 use crate::Ending;
 use crate::arguments;
 use crate::failure::Failure;
-use crate::output::{count, duration, note, result, table};
+use crate::output::{check_free, count, duration, live, note, percent, result, table, write_whole};
 
 pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = flags.workers.unwrap_or((cores / flags.threads.max(1)).max(1));
+    let picture = flags.timeline.as_deref().map(Picture::of).transpose()?;
+    match &flags.timeline {
+        Some(path) => check_free(path, flags.overwrite)?,
+        None if flags.overwrite => {
+            let message = "--overwrite is for --timeline, and there is none";
+            return Err(Failure::Flag(message.into()));
+        }
+        None => {}
+    }
+    for (flag, value) in [("--images", flags.images), ("--epochs", flags.epochs)] {
+        if value == 0 {
+            return Err(Failure::Flag(format!("{flag} is 0: at least 1 is expected")));
+        }
+    }
     let bench = Bench {
         settings: flags.settings(),
         subnetworks: flags.subnetworks.clone(),
@@ -25,15 +39,31 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
         },
         repetitions: flags.repetitions,
     };
-    let benched = bench.run(&mut |next| note(&format!("measures {next}")))?;
-    if let (Some(path), Some(row)) = (&flags.timeline, benched.rows.last()) {
+    // Kinds of parts, the serial network, and each that is cut.
+    let rounds = 2 + flags.subnetworks.iter().filter(|&&count| count != 1).count();
+    let bar = live(rounds as u64, "{pos} of {len}, {elapsed}: measures {wide_msg}");
+    let mut begun = false;
+    let benched = bench.run(&mut |next| match &bar {
+        Some(bar) => {
+            bar.inc(u64::from(std::mem::replace(&mut begun, true)));
+            bar.set_message(next.to_string());
+        }
+        None => note(&format!("measures {next}")),
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let benched = benched?;
+    if let (Some(path), Some(picture), Some(row)) = (&flags.timeline, picture, benched.rows.last())
+    {
         let title = format!(
             "{}, N = {} on {}, measured",
             benched.network,
             row.subnetworks,
             count(row.clock.workers, "worker")
         );
-        write_timeline(path, &row.clock.measured, &title)?;
+        write_whole(path, &picture.draw(&row.clock.measured, &title, None))?;
+        note(&format!("{} shows the last step", path.display()));
     }
     if flags.json {
         result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;
@@ -53,7 +83,11 @@ fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
             count(benched.threads, "thread"),
             benched.device,
         ),
-        format!("Table 2, each part alone\n{}", table(&parts(benched))),
+        format!(
+            "Table 2, each part alone; the spread is that of the subnetworks, from the lower to the \
+             upper quartile, against their times\n{}",
+            table(&parts(benched))
+        ),
         format!(
             "The step: what the parts add up to (virtual, as the paper counts), predicted with a \
              device for each subnetwork and overlap, and measured here\n{}",
@@ -82,9 +116,10 @@ fn both(time: Milliseconds) -> String {
 }
 
 fn parts(benched: &Benched) -> Vec<Vec<String>> {
-    let heads = ["N", "", "preprocessing", "subnetworks", "coarse", "postprocessing", "total"];
+    let heads =
+        ["N", "", "preprocessing", "subnetworks", "coarse", "postprocessing", "total", "spread"];
     let mut rows = vec![row(heads)];
-    for BenchRow { subnetworks, virtual_clock: own, .. } in &benched.rows {
+    for BenchRow { subnetworks, virtual_clock: own, paper, .. } in &benched.rows {
         let coarse = if *subnetworks > 1 { both(own.coarse_ms) } else { "-".into() };
         rows.push(row([
             &subnetworks.to_string(),
@@ -94,9 +129,10 @@ fn parts(benched: &Benched) -> Vec<Vec<String>> {
             &coarse,
             &both(own.postprocessing_ms),
             &both(own.total_ms),
+            &percent(own.spread()),
         ]));
-        if let Some(paper) = PAPER_ROWS.iter().find(|paper| paper.subnetworks == *subnetworks) {
-            let passes = |time: parareal_train::Passes| {
+        if let Some(paper) = paper {
+            let passes = |time: Passes| {
                 both(Milliseconds { forward: time.forward, backward: time.backward })
             };
             rows.push(row([
@@ -107,6 +143,7 @@ fn parts(benched: &Benched) -> Vec<Vec<String>> {
                 &paper.coarse.map_or("-".into(), passes),
                 &passes(paper.postprocessing),
                 &passes(paper.total()),
+                "",
             ]));
         }
     }
@@ -118,8 +155,7 @@ fn steps(benched: &Benched) -> Vec<Vec<String>> {
     let mut rows = vec![row(heads)];
     let serial = PAPER_ROWS[0].total();
     for each in &benched.rows {
-        let paper = PAPER_ROWS.iter().find(|paper| paper.subnetworks == each.subnetworks);
-        let paper = paper.map_or(String::new(), |paper| {
+        let paper = each.paper.map_or(String::new(), |paper| {
             let total = paper.total();
             let speedup = (serial.forward + serial.backward) / (total.forward + total.backward);
             format!("{speedup:.2}x")

@@ -75,7 +75,8 @@ pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
     let mut network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
     // Refuses what cannot be before anything is measured.
     network.summary(3, arguments.classes)?;
-    let step = arguments.step(&network)?;
+    network.net = network.net.with_classes(arguments.classes);
+    let step = arguments.predict(&network)?;
     if let Some(step) = &step {
         network = step.planned.network.clone();
     }

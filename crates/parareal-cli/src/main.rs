@@ -11,6 +11,7 @@ mod interrupt;
 mod ode;
 mod output;
 mod plan;
+mod predict;
 mod progress;
 mod ranks;
 mod step;

@@ -1,108 +1,15 @@
 //! How a predicted step looks, as JSON and as text.
 
-use parareal_train::{
-    Costs, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Planned, Schedule, Suggestion,
-    TrainError, plan, suggest, write_timeline,
-};
+use parareal_train::{Planned, Suggestion};
 use serde_json::{Value, json};
 
-use crate::arguments::Plan;
-use crate::failure::Failure;
-use crate::output::{note, table};
+use crate::output::{count, table};
 
 /// What was predicted, and what has to be said about it.
 pub(crate) struct Step {
     pub(crate) planned: Planned,
-    suggestion: Option<Suggestion>,
-    remarks: Vec<String>,
-    settings: PlanSettings,
-}
-
-impl Plan {
-    /// Whether a step is to be predicted.
-    fn asks_for_a_step(&self, balanced: bool) -> bool {
-        balanced
-            || self.costs.is_some()
-            || self.device_count.is_some()
-            || self.suggest
-            || self.timeline.is_some()
-    }
-
-    fn step_settings(&self) -> Result<PlanSettings, TrainError> {
-        let positive = |name, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(value),
-            false => Err(TrainError::setting(name, value, "a number above 0 is expected")),
-        };
-        let bandwidth = match self.link_gbps {
-            Some(gigabits) => positive("link-gbps", gigabits)? * 1e9 / 8.0,
-            None => f64::INFINITY,
-        };
-        if !self.link_us.is_finite() || self.link_us < 0.0 {
-            return Err(TrainError::setting("link-us", self.link_us, "at least 0 is expected"));
-        }
-        if !(0.0..=1.0).contains(&self.coarse_weight_share) {
-            let expected = "a share from 0 to 1 is expected";
-            return Err(TrainError::setting(
-                "coarse-weight-share",
-                self.coarse_weight_share,
-                expected,
-            ));
-        }
-        if let Some(gigabytes) = self.memory_gb {
-            positive("memory-gb", gigabytes)?;
-        }
-        let schedule = match self.schedule.as_str() {
-            "overlap" => Schedule::Overlap { defer: self.defer },
-            "paper" => Schedule::Virtual,
-            other => {
-                let expected = "it is overlap or paper";
-                return Err(TrainError::setting("schedule", format!("`{other}`"), expected));
-            }
-        };
-        let link = Link { latency: 1e-6 * self.link_us, bandwidth };
-        Ok(PlanSettings { devices: self.device_count, link, replicas: self.replicas, schedule })
-    }
-
-    /// The predicted step, where one is asked for.
-    pub(crate) fn step(&self, network: &NetworkConfig) -> Result<Option<Step>, Failure> {
-        let settings = self.step_settings()?;
-        if !self.asks_for_a_step(network.is_balanced()) {
-            return Ok(None);
-        }
-        let source = self.costs.clone().unwrap_or(parareal_train::CostSource::Measured);
-        if source == parareal_train::CostSource::Measured {
-            note("measures what the parts cost");
-        }
-        let batch = self.batch_size.unwrap_or(16);
-        if batch == 0 {
-            return Err(TrainError::setting("batch-size", batch, "at least 1 is expected").into());
-        }
-        let device: DeviceName = "cpu".parse()?;
-        let machine = Machine { device, batch, threads: 1, workers: 1 };
-        let mut costs = source.load(&network.net, &machine, self.suggest)?;
-        if let Costs::Paper { weight_share } = &mut costs {
-            *weight_share = self.coarse_weight_share;
-        }
-        let limit = self.memory_gb.map(|gigabytes| 1e9 * gigabytes);
-        let (planned, suggestion) = match self.suggest {
-            true => {
-                let found = suggest(network, &costs, &settings, limit)?;
-                (found.tried[found.best].clone(), Some(found))
-            }
-            false => (plan(network.clone(), &costs, &settings)?, None),
-        };
-        let count = planned.network.cuts.subnetworks();
-        let remarks = costs.remarks(&planned.network.net, count);
-        if let Some(path) = &self.timeline {
-            let title = format!(
-                "resnet-{}, N = {count}, costs {source}, schedule {}, predicted",
-                planned.network.net.depth(),
-                self.schedule
-            );
-            write_timeline(path, &planned.prediction.timeline, &title)?;
-        }
-        Ok(Some(Step { planned, suggestion, remarks, settings }))
-    }
+    pub(crate) suggestion: Option<Suggestion>,
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Step {
@@ -122,20 +29,10 @@ impl Step {
             "bound": planned.bound().as_str(),
             "assumptions": self.remarks,
         });
-        if let Some(Suggestion { tried, bound, .. }) = &self.suggestion {
+        if let Some(Suggestion { tried, bound, by_rule, .. }) = &self.suggestion {
             predicted["bound"] = json!(bound.as_str());
-            let tried = tried.iter().map(|planned| {
-                json!({
-                    "subnetworks": planned.network.cuts.subnetworks(),
-                    "coarse_unit": planned.network.coarse_kind.to_string(),
-                    "devices": planned.held.len(),
-                    "step_ms": 1e3 * planned.prediction.makespan(),
-                    "speedup": planned.speedup(),
-                    "memory_bytes": planned.memory(),
-                    "bound": planned.bound().as_str(),
-                })
-            });
-            predicted["tried"] = tried.collect();
+            predicted["tried"] = tried.iter().map(brief).collect();
+            predicted["by_the_papers_rule"] = by_rule.as_ref().map_or(Value::Null, brief);
         }
         predicted
     }
@@ -143,9 +40,8 @@ impl Step {
     pub(crate) fn as_text(&self) -> String {
         let planned = &self.planned;
         let mut lines = vec![format!(
-            "Predicted step on {} {}: {:.2} ms, {:.2} times as fast as {:.2} ms on one",
-            planned.held.len() * planned.replicas,
-            if planned.held.len() * planned.replicas == 1 { "device" } else { "devices" },
+            "Predicted step on {}: {:.2} ms, {:.2} times as fast as {:.2} ms on one",
+            count(planned.held.len() * planned.replicas, "device"),
             1e3 * planned.prediction.makespan(),
             planned.speedup(),
             1e3 * planned.serial,
@@ -157,7 +53,7 @@ impl Step {
              by {}",
             bound.as_str()
         ));
-        if self.settings.replicas > 1 {
+        if planned.replicas > 1 {
             lines.push("  each replica takes a whole batch: the gain is in images a second".into());
         }
         lines.extend(self.remarks.iter().map(|remark| format!("  {remark}")));
@@ -177,26 +73,56 @@ impl Step {
             ]));
         }
         lines.push(table(&rows));
-        if let Some(Suggestion { tried, best, .. }) = &self.suggestion {
+        if let Some(found) = &self.suggestion {
             lines.push(String::new());
-            lines.push("Tried, with balanced cuts".into());
-            let heads = ["N", "coarse unit", "step", "gain", "memory", "bound by", ""];
-            let mut rows = vec![row(heads)];
-            rows.extend(tried.iter().enumerate().map(|(index, planned)| {
-                row([
-                    &planned.network.cuts.subnetworks().to_string(),
-                    &planned.network.coarse_kind.to_string(),
-                    &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
-                    &format!("{:.2}x", planned.speedup()),
-                    &format!("{:.2} GB", planned.memory() / 1e9),
-                    planned.bound().as_str(),
-                    if index == *best { "suggested" } else { "" },
-                ])
-            }));
-            lines.push(table(&rows));
+            lines.push(suggested(found));
         }
         lines.join("\n")
     }
+}
+
+/// One that was tried.
+fn brief(planned: &Planned) -> Value {
+    json!({
+        "subnetworks": planned.network.cuts.subnetworks(),
+        "coarse_unit": planned.network.coarse_kind.to_string(),
+        "coarse_units": planned.network.first_coarse_units(),
+        "cuts": planned.network.cuts.positions(),
+        "devices": planned.held.len(),
+        "step_ms": 1e3 * planned.prediction.makespan(),
+        "speedup": planned.speedup(),
+        "memory_bytes": planned.memory(),
+        "bound": planned.bound().as_str(),
+    })
+}
+
+fn suggested(found: &Suggestion) -> String {
+    let mut rows = vec![row(["N", "N_c", "coarse unit", "step", "gain", "memory", "bound by", ""])];
+    let line = |planned: &Planned, remark: &str| {
+        let units = planned.network.first_coarse_units();
+        row([
+            &planned.network.cuts.subnetworks().to_string(),
+            &if units == 0 { "-".into() } else { units.to_string() },
+            &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
+            &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
+            &format!("{:.2}x", planned.speedup()),
+            &format!("{:.2} GB", planned.memory() / 1e9),
+            planned.bound().as_str(),
+            remark,
+        ])
+    };
+    rows.extend(
+        found.tried.iter().enumerate().map(|(index, planned)| {
+            line(planned, if index == found.best { "suggested" } else { "" })
+        }),
+    );
+    rows.extend(found.by_rule.iter().map(|planned| line(planned, "with the paper's N_c")));
+    format!(
+        "Tried, with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network is \
+         faster by all means, and what it costs in accuracy no prediction knows: --coarse-unit and \
+         --coarse-units keep to others",
+        table(&rows)
+    )
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {

@@ -33,6 +33,9 @@ fn train(
         true => Box::new(interrupt::watch_as_rank()),
         false => Box::new(interrupt::watch("behind this step")),
     };
+    if team.leads() && settings.cuts.as_deref() == Some("balanced") {
+        note("measures what the parts cost here, to balance the cuts");
+    }
     let run = match resumed {
         Some(folder) => Run::resume(team, &folder, settings)?,
         None => Run::prepare(team, Config::resolve_with(team, settings)?, output)?,
@@ -79,6 +82,15 @@ fn introduce(team: &Team, run: &Run) {
         amount(parameters.total),
         amount(parameters.original),
     ));
+    if config.network.is_balanced() {
+        let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
+        note(&format!(
+            "cut behind {} where the predicted step is shortest, by what parts take here with {} a \
+             step; config.toml keeps these cuts",
+            cuts.join(","),
+            count(config.batch_size, "image"),
+        ));
+    }
     if summary.subnetworks > 1 {
         note(&show::coarse(&config.network));
     }

@@ -27,6 +27,14 @@ pub enum MpiError {
         /// The bytes that had to come.
         expected: usize,
     },
+    /// A rank that is not there.
+    #[error("there is no rank {rank} in a circle of {size}")]
+    NoMember {
+        /// Which was asked for.
+        rank: usize,
+        /// How many there are.
+        size: usize,
+    },
     /// More than MPI counts.
     #[error("{count} elements at once are more than MPI takes (2147483647): use smaller batches")]
     TooLong {

@@ -8,13 +8,14 @@
 //! `World::join` makes the process a rank. A `Circle` is a communicator; its members make the
 //! same calls in the same order, whatever threads make them.
 //!
-//! Everything unsafe stands in `wire.rs`. Errors of MPI come back as `MpiError`; a rank that
-//! cannot go on calls `World::abort`, which ends all of them.
+//! Everything unsafe stands in `wire.rs` and `flight.rs`. Errors of MPI come back as `MpiError`; a
+//! rank that cannot go on calls `World::abort`, which ends all of them.
 //!
 //! Without the feature `mpi` the crate is empty.
 #![cfg(feature = "mpi")]
 
 mod error;
+mod flight;
 mod post;
 mod wire;
 mod world;

@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::MpiError;
-use crate::wire::{Buffers, Communicator, Flight, Wire};
+use crate::flight::{Buffers, Flight};
+use crate::wire::{Communicator, Wire};
 
 /// The longest pause between two looks at what is under way.
 const LONGEST_PAUSE: Duration = Duration::from_micros(100);
@@ -56,8 +57,8 @@ pub(crate) fn serve(welcome: &Sender<Result<Welcome, MpiError>>, orders: &Receiv
                 post.run(orders);
             }
             // To end MPI without the others would be to wait for them.
-            if !post.finished {
-                std::mem::forget(post);
+            if post.finished {
+                post.wire.finish();
             }
         }
         Err(error) => drop(welcome.send(Err(error))),
@@ -68,7 +69,6 @@ struct Post {
     circles: Vec<Communicator>,
     flights: Vec<(Flight, u64, Ended)>,
     finished: bool,
-    /// Dropped last.
     wire: Wire,
 }
 
@@ -146,8 +146,13 @@ impl Post {
             }
             Order::Cancel { ticket } => {
                 let found = self.flights.iter().position(|(_, number, _)| *number == ticket);
-                if let Some(found) = found {
-                    self.flights.remove(found).0.cancel();
+                // What is coming already arrives for nobody.
+                match found {
+                    Some(found) if self.flights[found].0.is_awaited() => {
+                        drop(self.flights.remove(found));
+                    }
+                    Some(found) => self.flights[found].2 = Box::new(drop),
+                    None => {}
                 }
             }
             Order::Abort { code } => self.wire.abort(code),

@@ -1,5 +1,11 @@
-//! The boundary to MPI: every unsafe block of the crate, behind functions that are safe to call on
-//! the thread that initialized MPI. None of the types can leave it.
+//! The boundary to MPI, with `flight.rs`: every unsafe block of the crate, behind functions that are
+//! safe to call on the thread that initialized MPI. None of the types can leave it.
+//!
+//! What another rank does is believed in one thing: the members of a circle take part in the same
+//! collective operations with the same numbers of elements. MPI does not check it, and Open MPI 4.1
+//! writes beyond a buffer in shared memory where a long message does not fit. So ranks compare what
+//! they run before they start, and messages from one rank to another are looked at before there is
+//! memory for them.
 
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -9,14 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mpi_sys as ffi;
 
 use crate::MpiError;
+use crate::flight::{Buffers, Flight, Kept};
 
-/// Longest text that any MPI gives for an error.
-const LONGEST_MESSAGE: usize = 1024;
+/// Longest text that this MPI gives for an error.
+const LONGEST_MESSAGE: usize = ffi::MPI_MAX_ERROR_STRING as usize;
 
 /// Whether MPI was started in this process, which can be done once.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// MPI, initialized on this thread, until it is dropped. Not to be sent to another thread.
+/// MPI, initialized on this thread, until [`Wire::finish`]. Not to be sent to another thread.
+///
+/// A wire that is dropped, by a panic say, ends nothing: to end MPI is to wait for the other ranks,
+/// which may wait for this one.
 pub(crate) struct Wire {
     _here: PhantomData<*const ()>,
 }
@@ -26,30 +36,6 @@ pub(crate) struct Wire {
 pub(crate) struct Communicator {
     raw: ffi::MPI_Comm,
     _here: PhantomData<*const ()>,
-}
-
-/// Memory that MPI reads or writes while an operation is under way.
-#[expect(dead_code, reason = "MPI uses all of it, we only what comes out")]
-pub(crate) enum Buffers {
-    /// What is sent.
-    Out(Box<dyn AsRef<[u8]> + Send>),
-    /// What is received, or broadcast.
-    In(Vec<u8>),
-    /// What is gathered from all, and what this rank gives.
-    Gathered { own: Vec<u8>, all: Vec<u8>, counts: Vec<c_int>, offsets: Vec<c_int> },
-    /// Terms and their sum.
-    Singles(Vec<f32>, Vec<f32>),
-    /// Terms and their sum.
-    Doubles(Vec<f64>, Vec<f64>),
-}
-
-/// An operation under way, with the memory that it uses.
-pub(crate) struct Flight {
-    request: ffi::MPI_Request,
-    /// `None` once it has landed.
-    buffers: Option<Buffers>,
-    /// Of a receive: who sends, and how many bytes have to come.
-    expected: Option<(usize, usize)>,
 }
 
 impl Wire {
@@ -89,10 +75,9 @@ impl Wire {
         // SAFETY: MPI is initialized; where the call returns nothing has happened.
         unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
     }
-}
 
-impl Drop for Wire {
-    fn drop(&mut self) {
+    /// Ends MPI; all ranks do. No operation is under way, and no communicator is used after it.
+    pub(crate) fn finish(self) {
         // SAFETY: MPI was initialized on this thread, which a wire does not leave, and not yet
         // finalized. What it says no longer matters to anybody.
         unsafe { ffi::MPI_Finalize() };
@@ -140,50 +125,67 @@ impl Communicator {
         Ok(Self { raw, _here: PhantomData })
     }
 
+    /// A rank as MPI counts. Numbers that it would take for something else, as for any rank, are
+    /// none.
+    fn member(self, rank: usize) -> Result<c_int, MpiError> {
+        let size = self.size()?;
+        match c_int::try_from(rank) {
+            Ok(number) if rank < size => Ok(number),
+            _ => Err(MpiError::NoMember { rank, size }),
+        }
+    }
+
     pub(crate) fn send(
         self,
         to: usize,
         tag: i32,
         data: Box<dyn AsRef<[u8]> + Send>,
     ) -> Result<Flight, MpiError> {
-        let bytes = (*data).as_ref();
+        let (to, kept) = (self.member(to)?, Kept::new(data));
+        let bytes = kept.bytes();
         let (start, count) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len())?);
-        Flight::launch(Buffers::Out(data), None, "MPI_Isend", |request| {
-            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps, unchanged,
-            // until MPI has let go of them.
+        Flight::launch(Buffers::Out(kept), "MPI_Isend", |request| {
+            // SAFETY: `start` points to `count` bytes that the flight keeps, where they are and
+            // unchanged, until MPI has let go of them; `to` is a rank of this communicator.
             unsafe {
-                let (byte, to) = (ffi::RSMPI_UINT8_T, to as c_int);
+                let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Isend(start, count, byte, to, tag, self.raw, request)
             }
         })
     }
 
     pub(crate) fn receive(self, from: usize, tag: i32, bytes: usize) -> Result<Flight, MpiError> {
-        let mut buffer = vec![0_u8; bytes];
-        let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(bytes)?);
-        Flight::launch(Buffers::In(buffer), Some((from, bytes)), "MPI_Irecv", |request| {
-            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
-            // else looks at until MPI has let go of them.
-            unsafe {
-                let (byte, from) = (ffi::RSMPI_UINT8_T, from as c_int);
-                ffi::MPI_Irecv(start, count, byte, from, tag, self.raw, request)
-            }
-        })
+        // So that no message of a rank of ours is longer.
+        count(bytes)?;
+        Ok(Flight::awaits(self.raw, self.member(from)?, tag, bytes))
     }
 
     pub(crate) fn broadcast(self, root: usize, mut buffer: Vec<u8>) -> Result<Flight, MpiError> {
+        let root = self.member(root)?;
         let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
-        Flight::launch(Buffers::In(buffer), None, "MPI_Ibcast", |request| {
-            // SAFETY: as for a receive.
+        Flight::launch(Buffers::In(buffer), "MPI_Ibcast", |request| {
+            // Open MPI refuses an empty one.
+            if count == 0 {
+                return 0;
+            }
+            // SAFETY: `start` points to `count` bytes on the heap that the flight keeps and nobody
+            // else looks at until MPI has let go of them, and `root` is a rank of this communicator.
+            // That all members give as many bytes is what a circle's members owe each other.
             unsafe {
-                let (byte, root) = (ffi::RSMPI_UINT8_T, root as c_int);
+                let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
             }
         })
     }
 
-    /// Gathers `counts[r]` bytes from each rank `r`.
+    /// Gathers `lengths[r]` bytes from each rank `r`.
+    ///
+    /// # Panics
+    /// Where there are not as many lengths as ranks, or this rank's is not that of `own`.
     pub(crate) fn gather(self, own: Vec<u8>, lengths: &[usize]) -> Result<Flight, MpiError> {
+        assert_eq!(lengths.len(), self.size()?, "a length for each rank");
+        // Some MPIs copy what this rank gives without a look at the room for it.
+        assert_eq!(lengths[self.rank()?], own.len(), "the length that this rank has told");
         let total = lengths.iter().fold(0_usize, |all, &length| all.saturating_add(length));
         // The last offset is smaller, and so are all counts.
         count(total)?;
@@ -200,9 +202,14 @@ impl Communicator {
         let (from, into) = (own.as_ptr().cast::<c_void>(), all.as_mut_ptr().cast::<c_void>());
         let (sizes, places) = (counts.as_ptr(), offsets.as_ptr());
         let buffers = Buffers::Gathered { own, all, counts, offsets };
-        Flight::launch(buffers, None, "MPI_Iallgatherv", |request| {
-            // SAFETY: all four point to memory on the heap that the flight keeps; `into` has room
-            // for the sum of the counts, which are as many as the communicator has ranks.
+        Flight::launch(buffers, "MPI_Iallgatherv", |request| {
+            if total == 0 {
+                return 0;
+            }
+            // SAFETY: all four point to memory on the heap that the flight keeps and nobody else
+            // looks at; `into` has room for the sum of the counts, counts and offsets are as many as
+            // the communicator has ranks, and `from` has as many bytes as this rank's count. That
+            // each member gives as many bytes as it is said to is what members owe each other.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 let comm = self.raw;
@@ -237,9 +244,13 @@ impl Communicator {
         count: c_int,
         kind: ffi::MPI_Datatype,
     ) -> Result<Flight, MpiError> {
-        Flight::launch(buffers, None, "MPI_Iallreduce", |request| {
+        Flight::launch(buffers, "MPI_Iallreduce", |request| {
+            if count == 0 {
+                return 0;
+            }
             // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
-            // which the flight keeps and nobody else looks at until MPI has let go of them.
+            // which the flight keeps and nobody else looks at until MPI has let go of them. That
+            // all members give as many elements is what a circle's members owe each other.
             unsafe {
                 let sum = ffi::RSMPI_SUM;
                 ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)
@@ -248,86 +259,11 @@ impl Communicator {
     }
 }
 
-impl Flight {
-    /// Starts an operation that uses `buffers`. Moving them later moves the handles to memory on
-    /// the heap, never that memory.
-    fn launch(
-        buffers: Buffers,
-        expected: Option<(usize, usize)>,
-        call: &'static str,
-        start: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
-    ) -> Result<Self, MpiError> {
-        // SAFETY: a constant of the library.
-        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        let code = start(&raw mut request);
-        if let Err(error) = check(call, code) {
-            // Whether MPI holds on to the memory is not known.
-            std::mem::forget(buffers);
-            return Err(error);
-        }
-        Ok(Self { request, buffers: Some(buffers), expected })
-    }
-
-    /// What has become of it; `None` while it is under way.
-    pub(crate) fn look(&mut self) -> Option<Result<Buffers, MpiError>> {
-        let (mut landed, mut status) = (0, empty_status());
-        // SAFETY: the request is under way; flag and status are ours.
-        let code =
-            unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut landed, &raw mut status) };
-        if let Err(error) = check("MPI_Test", code) {
-            // Where a message was too long for its buffer, MPI is done with it; in other cases that
-            // is not known, and nobody misses the memory.
-            std::mem::forget(self.buffers.take());
-            return Some(Err(error));
-        }
-        if landed == 0 {
-            return None;
-        }
-        let buffers = self.buffers.take().expect("a flight lands once");
-        let Some((from, expected)) = self.expected else { return Some(Ok(buffers)) };
-        let mut found = 0;
-        // SAFETY: the status is that of a receive of bytes that has ended.
-        let code =
-            unsafe { ffi::MPI_Get_count(&raw const status, ffi::RSMPI_UINT8_T, &raw mut found) };
-        let found = found as usize;
-        Some(check("MPI_Get_count", code).and_then(|()| match found == expected {
-            true => Ok(buffers),
-            false => Err(MpiError::Size { from, found, expected }),
-        }))
-    }
-
-    /// Takes a receive back, or waits for it where its message is coming already.
-    pub(crate) fn cancel(mut self) {
-        let mut status = empty_status();
-        // SAFETY: the request is one of a receive that is under way, and ours; after the wait MPI
-        // has let go of its memory.
-        let ended = unsafe {
-            ffi::MPI_Cancel(&raw mut self.request) == 0
-                && ffi::MPI_Wait(&raw mut self.request, &raw mut status) == 0
-        };
-        if ended {
-            self.buffers = None;
-        }
-    }
-}
-
-impl Drop for Flight {
-    /// What MPI may still write to is never freed.
-    fn drop(&mut self) {
-        std::mem::forget(self.buffers.take());
-    }
-}
-
-fn empty_status() -> ffi::MPI_Status {
-    // SAFETY: a plain structure of integers, which MPI fills.
-    unsafe { std::mem::zeroed() }
-}
-
-fn count(elements: usize) -> Result<c_int, MpiError> {
+pub(crate) fn count(elements: usize) -> Result<c_int, MpiError> {
     c_int::try_from(elements).map_err(|_| MpiError::TooLong { count: elements })
 }
 
-fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
+pub(crate) fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
     if code == 0 {
         return Ok(());
     }
@@ -335,7 +271,10 @@ fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
     // SAFETY: the text has room for the longest message of any MPI.
     let told = unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
     let message = match told {
-        0 => String::from_utf8_lossy(&text[..length as usize]).replace('\n', " "),
+        0 => {
+            text.truncate(length as usize);
+            String::from_utf8_lossy(&text).replace('\n', " ")
+        }
         _ => format!("error {code}"),
     };
     Err(MpiError::Call { call, message })

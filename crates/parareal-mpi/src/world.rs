@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::MpiError;
+use crate::flight::Buffers;
 use crate::post::{self, Membership, Operation, Order};
-use crate::wire::Buffers;
 
 /// How long ranks wait for each other to start. One that is killed in that moment is not always missed
 /// by its launcher.

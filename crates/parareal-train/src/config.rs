@@ -126,7 +126,7 @@ impl Config {
             let batch = given(s.batch_size).div_ceil(replicas);
             let machine = Machine { device, batch, threads, workers: busy };
             let costs = CostSource::Measured.load(&network.net, &machine, false)?;
-            network.balance(&costs.of(&network.net, subnetworks)?, &held, Link::FREE)?;
+            network.balance(&costs.of(&network.net, subnetworks)?, &held, Link::FREE, true)?;
         }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";

@@ -140,7 +140,7 @@ pub enum TrainError {
     #[error(transparent)]
     Missing(#[from] Missing),
     /// A file that holds no costs.
-    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = path.display())]
+    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = OneLine(path))]
     Costs {
         /// The file.
         path: PathBuf,

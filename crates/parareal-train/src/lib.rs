@@ -4,8 +4,9 @@
 //! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
 //! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
 //! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
-//! writes them as one file, [`plan`] and [`suggest`] predict a step, a [`Bench`] measures one, a [`Predictor`] applies them to other images. An [`Observer`] is told how it goes; nothing here writes
-//! to a terminal.
+//! writes them as one file, a [`Predictor`] applies them to other images. [`plan`] and [`suggest`]
+//! predict a step, a [`Bench`] measures one. An [`Observer`] is told how it goes; nothing here writes to
+//! a terminal.
 
 mod ahead;
 mod bench;
@@ -56,7 +57,7 @@ pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{PAPER_HOURS, PAPER_ROWS, Passes, Summary};
-pub use picture::{chrome_trace, svg, write_timeline};
+pub use picture::Picture;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };

@@ -91,7 +91,8 @@ impl NetworkConfig {
         Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, cutting })
     }
 
-    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each.
+    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each;
+    /// `defer` is whether gradients of the coarse network's weights wait.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
@@ -100,8 +101,9 @@ impl NetworkConfig {
         costs: &ResNetCosts,
         held: &Held,
         link: Link,
+        defer: bool,
     ) -> Result<(), TrainError> {
-        self.cuts = balance(costs, held, link, true)?.cuts;
+        self.cuts = balance(costs, held, link, defer)?.cuts;
         Ok(())
     }
 
@@ -109,6 +111,13 @@ impl NetworkConfig {
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.cutting == Cutting::Balanced
+    }
+
+    /// Units of the first `F_j`; none where it is not cut.
+    #[must_use]
+    pub fn first_coarse_units(&self) -> usize {
+        let first = self.cuts.interfaces().next();
+        first.map_or(0, |first| self.net.coarse_choice(&first).units)
     }
 
     /// What the network consists of.
@@ -124,7 +133,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// For each interface one line: what its coarse network is made of, and why.
+    /// For each interface one line: what its coarse network is made of and what it costs, and where
+    /// it was chosen by cost what the paper's would.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
@@ -135,11 +145,10 @@ impl NetworkConfig {
             .map(|(chosen, basic)| {
                 let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
                 let why = match self.coarse_kind {
-                    CoarseKind::Auto if chosen == basic => String::new(),
-                    CoarseKind::Auto => {
+                    CoarseKind::Auto if chosen != basic => {
                         format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
                     }
-                    _ => "; as asked for".into(),
+                    _ => String::new(),
                 };
                 format!(
                     "{} {} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",

@@ -88,7 +88,8 @@ impl Config {
 
 /// What has to be the same on all ranks, as it was given.
 fn compared(settings: &Settings) -> BTreeMap<String, String> {
-    let settings = serde_json::to_value(settings).expect("strings, numbers and lists are JSON");
+    // Names of files that are no text are no JSON; they are refused soon after.
+    let settings = serde_json::to_value(settings).unwrap_or_default();
     let settings = settings.as_object().into_iter().flatten();
     let settings = settings.filter(|(key, _)| !OF_A_MACHINE.contains(&key.as_str()));
     let settings = settings.map(|(key, value)| (key.clone(), value.to_string()));

@@ -297,6 +297,17 @@ fn balanced_cuts_are_the_best_of_all() {
 }
 
 #[test]
+fn cuts_of_what_costs_nothing_are_found() {
+    let costs = Costs::uniform(9, Part::default(), Part::default());
+    let balanced = balance(&costs, &vec![1, 2, 1], Link::FREE, true).unwrap();
+    assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
+    // As many pieces as units leave no choice.
+    let costs = Costs::random(7, 1);
+    let balanced = balance(&costs, &vec![1; 7], Link::FREE, true).unwrap();
+    assert_eq!(balanced.cuts, Cuts::even(7, 7).unwrap());
+}
+
+#[test]
 fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
     for seed in 0..20 {
         let costs = Costs::random(30, seed);
@@ -328,6 +339,9 @@ fn what_cannot_be_planned_is_refused() {
     assert!(balance(&costs, &vec![4, 3], Link::FREE, true).is_err());
     assert!(balance(&costs, &vec![], Link::FREE, true).is_err());
     assert!(balance(&costs, &vec![2, 0, 1], Link::FREE, true).is_err());
+    let long = Costs::uniform(2001, part(1.0, 1.0, 1.0), Part::default());
+    let refused = balance(&long, &vec![1, 1], Link::FREE, true);
+    assert_eq!(refused, Err(PlanError::TooLong { units: 2001, most: 2000 }));
 }
 
 #[test]

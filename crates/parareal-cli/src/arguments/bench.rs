@@ -51,6 +51,9 @@ pub(crate) struct Bench {
     /// (.svg)
     #[arg(long, value_name = "FILE")]
     pub(crate) timeline: Option<PathBuf>,
+    /// Write over a file of --timeline that is there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Print all that was measured as one JSON value on standard output; `plan --costs FILE` reads it
     #[arg(long)]
     pub(crate) json: bool,

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::Bench;
 pub(crate) use data::{Data, Fetch, ImageFiles};
 pub(crate) use ode::Ode;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, Step};
 pub(crate) use runs::{Eval, Export, Predict, Report};
 pub(crate) use train::{Network, Train};
 
@@ -95,6 +95,8 @@ mod tests {
         let train = command.find_subcommand("train").unwrap();
         let flags: Vec<_> = train.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert!(Settings::KEYS.iter().all(|key| flags.contains(key)));
-        assert!(train.get_arguments().all(|flag| flag.get_help().is_some()));
+        for command in ["train", "plan", "bench"].map(|name| command.find_subcommand(name)) {
+            assert!(command.unwrap().get_arguments().all(|flag| flag.get_help().is_some()));
+        }
     }
 }

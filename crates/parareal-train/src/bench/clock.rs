@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use burn::optim::ModuleOptimizer;
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
 use parareal::net::{FeedForward, Init, PararealNetwork};
@@ -11,7 +14,7 @@ use super::Bench;
 use super::row::Batch;
 use crate::TrainError;
 use crate::network::NetworkConfig;
-use crate::plan::{Costs, Machine};
+use crate::plan::Machine;
 
 /// A step on the workers of this machine, predicted and on the clock.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,9 +29,6 @@ pub struct Clock {
     pub measured_ms: f64,
     /// From the lower to the upper quartile.
     pub spread_ms: f64,
-    /// The predicted step of the one with the median.
-    #[serde(skip)]
-    pub prediction: Timeline,
     /// What the workers did in the last step.
     #[serde(skip)]
     pub measured: Timeline,
@@ -43,32 +43,35 @@ impl Clock {
 }
 
 impl Bench {
-    /// Steps of a network on the workers of this machine, its subnetworks spread evenly.
-    pub(super) fn clock(&self, network: &NetworkConfig) -> Result<Clock, TrainError> {
-        let workers = self.machine.workers.min(network.cuts.subnetworks());
-        self.clock_with(network, &even_spread(network.cuts.subnetworks(), workers)?)
-    }
-
-    /// As many workers as there are numbers of subnetworks in `held`.
-    ///
-    /// # Errors
-    /// Where they do not add up, or a worker fails.
-    pub fn clock_with(&self, network: &NetworkConfig, held: &[usize]) -> Result<Clock, TrainError> {
-        let machine = Machine { workers: held.len(), ..self.machine.clone() };
+    /// Steps of a network on the workers of this machine, its subnetworks spread evenly, and what is
+    /// predicted for them from the costs of kinds of parts. `tables` has these by the number of
+    /// workers that are busy; one that is missing is measured.
+    pub(super) fn clock(
+        &self,
+        network: &NetworkConfig,
+        tables: &mut HashMap<usize, CostTable>,
+    ) -> Result<Clock, TrainError> {
         let (net, cuts) = (&network.net, &network.cuts);
-        let table = machine.measure(net, CostTable::kinds_of(net.coarse_kind()))?;
-        let costs = Costs::Table(table).of(net, cuts.subnetworks())?;
-        let setting = Setting::new(&costs, cuts, 1)?;
-        let prediction = Setting { held: held.to_vec(), ..setting }.predict()?.timeline;
+        let workers = self.machine.workers.min(cuts.subnetworks());
+        let held = even_spread(cuts.subnetworks(), workers)?;
+        let machine = Machine { workers, ..self.machine.clone() };
+        let table = match tables.entry(workers) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let kinds = CostTable::kinds_of(net.coarse_kind());
+                unknown.insert(machine.measure(net, kinds, self.repetitions)?)
+            }
+        };
+        let setting = Setting::new(&table.costs(net)?, cuts, workers)?;
 
         let device = machine.find()?;
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer: ModuleOptimizer =
             Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
-        let mut placement = Placement::new(vec![device], held.len());
+        let mut placement = Placement::new(vec![device], workers);
         placement.threads = machine.threads;
-        placement.subnetworks = Some(held.to_vec());
+        placement.subnetworks = Some(held.clone());
         let loss = CrossEntropy::default();
         let mut executor = Threads::new(module, loss, &optimizer, &placement)?;
         let (mut sample, mut measured) = (Sample::default(), Timeline::default());
@@ -82,12 +85,11 @@ impl Bench {
             }
         }
         Ok(Clock {
-            workers: held.len(),
-            held: held.to_vec(),
-            predicted_ms: 1e3 * prediction.end(),
+            workers,
+            held,
+            predicted_ms: 1e3 * setting.predict()?.makespan(),
             measured_ms: 1e3 * sample.median(),
             spread_ms: 1e3 * sample.spread(),
-            prediction,
             measured,
         })
     }

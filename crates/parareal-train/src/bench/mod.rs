@@ -3,6 +3,8 @@
 mod clock;
 mod row;
 
+use std::collections::HashMap;
+
 use parareal_models::resnet::{CostTable, UnitKind};
 use serde::Serialize;
 
@@ -59,10 +61,11 @@ impl Bench {
             ("batch-size", self.machine.batch),
             ("classes", self.classes),
             ("repetitions", self.repetitions),
+            ("threads", self.machine.threads),
             ("workers", self.machine.workers),
         ] {
             if !(1..=1_000_000).contains(&value) {
-                return Err(TrainError::setting(name, value, "at least 1 is expected"));
+                return Err(TrainError::setting(name, value, "from 1 to 1000000 is expected"));
             }
         }
         if self.subnetworks.is_empty() {
@@ -77,7 +80,7 @@ impl Bench {
 
         progress("kinds of parts");
         let alone = Machine { workers: 1, ..self.machine.clone() };
-        let costs = alone.measure(&serial.net, &UnitKind::ALL)?;
+        let costs = alone.measure(&serial.net, &UnitKind::ALL, self.repetitions)?;
         let known = Costs::Table(costs.clone());
         for network in &mut networks {
             if network.cutting == Cutting::Balanced {
@@ -87,7 +90,8 @@ impl Bench {
         }
 
         progress("the serial network");
-        let base = self.row(&serial, None)?;
+        let mut tables = HashMap::from([(1, costs.clone())]);
+        let base = self.row(&serial, None, &mut tables)?;
         let mut rows = Vec::new();
         for network in &networks {
             let count = network.cuts.subnetworks();
@@ -96,7 +100,7 @@ impl Bench {
                 continue;
             }
             progress(&format!("N = {count}"));
-            rows.push(self.row(network, Some(&base))?);
+            rows.push(self.row(network, Some(&base), &mut tables)?);
         }
         Ok(Benched {
             network: format!("resnet-{}", serial.net.depth()),

@@ -1,8 +1,10 @@
+use std::collections::HashMap;
+
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
-use parareal_models::resnet::ResNet;
+use parareal_models::resnet::{CostTable, PAPER_ROWS, PaperRow, ResNet};
 use serde::Serialize;
 
 use super::{Bench, Clock};
@@ -63,6 +65,16 @@ pub struct Virtual {
     pub speedup: f64,
 }
 
+impl Virtual {
+    /// From the lower to the upper quartile, as a share of the median, of the `g_j` for which that is
+    /// most.
+    #[must_use]
+    pub fn spread(&self) -> f64 {
+        let shares = self.parts.iter().map(|part| part.spread_ms.sum() / part.subnetwork_ms.sum());
+        shares.fold(0.0, f64::max)
+    }
+}
+
 /// One subnetwork, each of its parts timed alone, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartTimes {
@@ -112,6 +124,8 @@ pub struct BenchRow {
     pub measured: Predicted,
     /// The prediction for these workers beside it.
     pub clock: Clock,
+    /// The paper's row of this `N`, where it has one.
+    pub paper: Option<PaperRow>,
 }
 
 /// A batch of noise.
@@ -132,11 +146,13 @@ impl Batch {
 }
 
 impl Bench {
-    /// Everything about one network; `base` is the row of the one that is not cut.
+    /// Everything about one network; `base` is the row of the one that is not cut, `tables` as in
+    /// [`Self::clock`].
     pub(super) fn row(
         &self,
         network: &NetworkConfig,
         base: Option<&BenchRow>,
+        tables: &mut HashMap<usize, CostTable>,
     ) -> Result<BenchRow, TrainError> {
         let timings = self.timings(network)?;
         let mut virtual_clock = virtual_times(&timings);
@@ -148,16 +164,25 @@ impl Bench {
         let serial = base.map_or(step_ms, |base| base.predicted.step_ms);
         let predicted = Predicted { devices: count, step_ms, speedup: serial / step_ms };
 
-        let clock = self.clock(network)?;
+        let clock = self.clock(network, tables)?;
         let serial = base.map_or(clock.measured_ms, |base| base.measured.step_ms);
         let (devices, step_ms) = (clock.workers, clock.measured_ms);
         let measured = Predicted { devices, step_ms, speedup: serial / step_ms };
 
-        let coarse = network.cuts.interfaces().next();
-        let coarse_units = coarse.map_or(0, |first| network.net.coarse_choice(&first).units);
+        let coarse_units = network.first_coarse_units();
         let cuts = network.cuts.positions().to_vec();
         let subnetworks = count;
-        Ok(BenchRow { subnetworks, coarse_units, cuts, virtual_clock, predicted, measured, clock })
+        let paper = PAPER_ROWS.into_iter().find(|row| row.subnetworks == subnetworks);
+        Ok(BenchRow {
+            subnetworks,
+            coarse_units,
+            cuts,
+            virtual_clock,
+            predicted,
+            measured,
+            clock,
+            paper,
+        })
     }
 
     /// Each part alone. Of all subnetworks one at a time is in memory.

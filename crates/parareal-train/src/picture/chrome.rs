@@ -8,8 +8,7 @@ const LINKS: usize = 1_000_000;
 
 /// A timeline as Chrome trace events, in microseconds: a row for each device, one for what it
 /// sends, and the time that it waits.
-#[must_use]
-pub fn chrome_trace(timeline: &Timeline, title: &str) -> String {
+pub(super) fn chrome_trace(timeline: &Timeline, title: &str) -> String {
     let label = |row: usize, text: String| {
         let arguments = json!({ "name": text });
         [

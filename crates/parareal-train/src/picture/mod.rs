@@ -3,35 +3,48 @@
 mod chrome;
 mod svg;
 
-use std::io::Write;
 use std::path::Path;
 
 use parareal::timeline::{Activity, Timeline};
 
-pub use chrome::chrome_trace;
-pub use svg::svg;
-
 use crate::TrainError;
+use chrome::chrome_trace;
+use svg::svg;
 
-/// Writes a timeline, by the ending of the file's name: a Chrome trace as `.json`, which
-/// <https://ui.perfetto.dev> opens, or a picture as `.svg`.
-///
-/// # Errors
-/// Where the name ends otherwise, the file is there already, or it cannot be written.
-pub fn write_timeline(path: &Path, timeline: &Timeline, title: &str) -> Result<(), TrainError> {
-    let text = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("json") => chrome_trace(timeline, title),
-        Some("svg") => svg(timeline, title),
-        _ => {
-            let expected = "a name ends in .json (a trace for ui.perfetto.dev) or .svg (a picture)";
-            return Err(TrainError::setting("timeline", path.display(), expected));
+/// How a timeline is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// As Chrome trace events in JSON, which <https://ui.perfetto.dev> opens.
+    Trace,
+    /// As an SVG.
+    Svg,
+}
+
+impl Picture {
+    /// By the ending of the file's name: `.json` or `.svg`.
+    ///
+    /// # Errors
+    /// Where it ends otherwise.
+    pub fn of(path: &Path) -> Result<Self, TrainError> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => Ok(Self::Trace),
+            Some("svg") => Ok(Self::Svg),
+            _ => {
+                let expected =
+                    "a name ends in .json (a trace for ui.perfetto.dev) or .svg (a picture)";
+                Err(TrainError::setting("timeline", path.display(), expected))
+            }
         }
-    };
-    let mut file = std::fs::File::create_new(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => TrainError::FileExists { path: path.to_path_buf() },
-        _ => TrainError::file("create", path)(error),
-    })?;
-    file.write_all(text.as_bytes()).map_err(TrainError::file("write", path))
+    }
+
+    /// The whole file. A picture's axis goes as far as the step, or as `seconds`.
+    #[must_use]
+    pub fn draw(self, timeline: &Timeline, title: &str, seconds: Option<f64>) -> String {
+        match self {
+            Self::Trace => chrome_trace(timeline, title),
+            Self::Svg => svg(timeline, title, seconds.unwrap_or_else(|| timeline.end())),
+        }
+    }
 }
 
 /// What a kind of span is called.

@@ -10,13 +10,12 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 66.0;
 
 /// A timeline as a picture: a row for each device, in which compute, the coarse network, waiting and
-/// communication are told apart by color, by pattern and by height.
-#[must_use]
-pub fn svg(timeline: &Timeline, title: &str) -> String {
+/// communication are told apart by color, by pattern and by height. The axis goes as far as `seconds`.
+pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     let row = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
     let bottom = TOP + row * timeline.devices as f64;
     let height = bottom + 40.0;
-    let end = timeline.end().max(f64::MIN_POSITIVE);
+    let end = seconds.max(f64::MIN_POSITIVE);
     let x = |time: f64| LEFT + time / end * (WIDTH - LEFT - RIGHT);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
@@ -25,8 +24,12 @@ pub fn svg(timeline: &Timeline, title: &str) -> String {
          patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#f4f4f4\"/>\
          <rect width=\"1.4\" height=\"6\" fill=\"#c9c9c9\"/></pattern></defs>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" fill=\"#1a1a1a\">{0}</text>\n",
-        escaped(title)
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" fill=\"#1a1a1a\">{0}</text>\n\
+         <text x=\"{1}\" y=\"22\" font-size=\"15\" text-anchor=\"end\" fill=\"#1a1a1a\">{2:.1} \
+         ms</text>\n",
+        escaped(title),
+        WIDTH - RIGHT,
+        1e3 * timeline.end(),
     );
     legend(&mut out);
     for device in 0..timeline.devices {
@@ -139,5 +142,6 @@ fn axis(out: &mut String, end: f64, y: f64, x: impl Fn(f64) -> f64) {
 }
 
 fn escaped(text: &str) -> String {
+    let text = text.replace(char::is_control, "\u{fffd}");
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

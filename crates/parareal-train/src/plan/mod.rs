@@ -88,8 +88,9 @@ impl Planned {
     /// Seconds of the path that decides: fine work, chain, links.
     #[must_use]
     pub fn critical(&self) -> [f64; 3] {
-        let link = self.prediction.critical_time(|kind| !kind.is_work());
-        let chain = self.prediction.critical_time(Activity::is_coarse);
+        // A sum of nothing is -0.
+        let time = |kind: fn(Activity) -> bool| self.prediction.critical_time(kind) + 0.0;
+        let [chain, link] = [time(Activity::is_coarse), time(|kind| !kind.is_work())];
         [self.prediction.makespan() - chain - link, chain, link]
     }
 
@@ -132,12 +133,12 @@ pub fn plan(
     let held = even_spread(count, devices.unwrap_or(count).min(count))?;
     let model = costs.of(&network.net, count)?;
     if network.cutting == Cutting::Balanced {
-        if schedule == Schedule::Virtual {
+        let Schedule::Overlap { defer } = schedule else {
             let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
                             goes with --cuts even";
             return Err(TrainError::setting("cuts", "balanced", expected));
-        }
-        network.balance(&model, &held, link)?;
+        };
+        network.balance(&model, &held, link, defer)?;
     }
     let setting = Setting::new(&model, &network.cuts, held.len())?;
     let prediction = Setting { link, replicas, schedule, ..setting }.predict()?;

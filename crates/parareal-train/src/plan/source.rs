@@ -18,6 +18,9 @@ use crate::{DeviceName, TrainError};
 /// A file of costs takes some kilobytes.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// How often a kind of part is timed where nothing else is said.
+const REPETITIONS: usize = 5;
+
 /// Where the costs of parts come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CostSource {
@@ -79,8 +82,8 @@ pub enum Costs {
 }
 
 impl CostSource {
-    /// Reads or measures them, with `all` those of every kind of coarse units. The paper's are taken with half of the coarse network's backward pass
-    /// as gradients of weights.
+    /// Reads or measures them, with `all` those of every kind of coarse units. Of the paper's
+    /// coarse network [`Costs::PAPER_WEIGHT_SHARE`] is taken as gradients of weights.
     ///
     /// # Errors
     /// Where a file cannot be read or a device is not there.
@@ -91,9 +94,9 @@ impl CostSource {
                     true => &UnitKind::ALL,
                     false => CostTable::kinds_of(net.coarse_kind()),
                 };
-                Ok(Costs::Table(machine.measure(net, kinds)?))
+                Ok(Costs::Table(machine.measure(net, kinds, REPETITIONS)?))
             }
-            Self::Paper => Ok(Costs::Paper { weight_share: 0.5 }),
+            Self::Paper => Ok(Costs::Paper { weight_share: Costs::PAPER_WEIGHT_SHARE }),
             Self::File(path) => read(path).map(Costs::Table),
         }
     }
@@ -105,13 +108,13 @@ fn read(path: &Path) -> Result<CostTable, TrainError> {
     struct Benched {
         costs: CostTable,
     }
-    let file = |action| TrainError::file(action, path);
-    let bytes = std::fs::metadata(path).map_err(file("read"))?.len();
     let refused = |message: String| TrainError::Costs { path: path.to_path_buf(), message };
+    let unread = |error: std::io::Error| refused(error.to_string());
+    let bytes = std::fs::metadata(path).map_err(unread)?.len();
     if bytes > MOST_BYTES {
         return Err(refused(format!("it has {bytes} bytes")));
     }
-    let text = std::fs::read(path).map_err(file("read"))?;
+    let text = std::fs::read(path).map_err(unread)?;
     let benched: Benched =
         serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     if benched.costs.batch == 0 {
@@ -135,9 +138,10 @@ impl Machine {
         &self,
         net: &ResNet,
         kinds: &[UnitKind],
+        repetitions: usize,
     ) -> Result<CostTable, TrainError> {
         let (device, name) = (self.find()?, self.device.to_string());
-        let stopwatch = Self::stopwatch(5);
+        let stopwatch = Self::stopwatch(repetitions);
         let pools = (0..self.workers.max(1))
             .map(|worker| pool(&format!("parareal-bench-{worker}"), self.threads))
             .collect::<Result<Vec<_>, _>>()?;
@@ -154,6 +158,9 @@ impl Machine {
 }
 
 impl Costs {
+    /// The share of the paper's coarse backward pass that is assumed to be gradients of weights.
+    pub const PAPER_WEIGHT_SHARE: f64 = 0.5;
+
     /// What this network costs, cut into so many subnetworks.
     ///
     /// # Errors
@@ -186,17 +193,22 @@ impl Costs {
         }
     }
 
+    /// Whether coarse networks of any number of units have costs.
+    pub(super) fn know_any_number(&self) -> bool {
+        matches!(self, Self::Table(_))
+    }
+
     /// What has to be said about them.
     pub fn remarks(&self, net: &ResNet, subnetworks: usize) -> Vec<String> {
         let mut remarks = Vec::new();
-        let Self::Paper { weight_share } = self else {
-            if let Self::Table(table) = self {
-                remarks.push(format!(
-                    "costs of {} images a step, {} threads of {}",
-                    table.batch, table.threads, table.device
-                ));
+        let weight_share = match self {
+            Self::Paper { weight_share } => weight_share,
+            Self::Table(CostTable { batch, threads, device, .. }) => {
+                let ending = if *threads == 1 { "" } else { "s" };
+                return vec![format!(
+                    "costs of {batch} images a step, {threads} thread{ending} of {device}"
+                )];
             }
-            return remarks;
         };
         let row = PaperRow::nearest(subnetworks).subnetworks;
         let listed = PAPER_ROWS.iter().any(|row| row.subnetworks == subnetworks);

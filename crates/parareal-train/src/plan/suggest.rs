@@ -7,25 +7,31 @@ use crate::network::{Cutting, NetworkConfig};
 
 /// More subnetworks than these are not tried.
 const MOST_SUBNETWORKS: usize = 64;
+/// Up to this number of devices more subnetworks than devices are tried.
+const MANY: usize = 24;
 
 /// The shortest step that was found, and what was tried.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
-    /// All that was tried, each number of subnetworks with the kind of coarse units that is fastest
-    /// for it.
+    /// For each number of subnetworks that was tried the fastest that fits, or the fastest where none
+    /// does.
     pub tried: Vec<Planned>,
     /// Which of them is the best that fits.
     pub best: usize,
     /// What bounds it.
     pub bound: Bound,
+    /// The best that fits with as many coarse units as the paper's rule asks for, where the best of
+    /// all has fewer.
+    pub by_rule: Option<Planned>,
 }
 
-/// Tries numbers of subnetworks and kinds of coarse units, each with balanced cuts, and takes the
-/// one with the shortest predicted step of those that fit into the memory of a device.
+/// Tries numbers of subnetworks, kinds and numbers of coarse units, each with balanced cuts, and takes
+/// the one with the shortest predicted step of those that fit into the memory of a device.
 ///
-/// A coarse network keeps as many units as the rule gives it ([`CoarseKind`] and the number that was
-/// asked for stay as they are where they were given): fewer would be faster, and see less of the
-/// image than what they approximate.
+/// Of numbers of coarse units `N_c` it tries 1 and what the paper's rule asks for, `⌈12/N⌉`: a unit
+/// more never makes a step shorter, so none between them can be the fastest. What a smaller coarse
+/// network costs in accuracy no prediction knows; the best by the rule is given beside it. Kind and
+/// number that were asked for stay as they are.
 ///
 /// # Errors
 /// Where costs are missing, or nothing fits into so many bytes.
@@ -36,45 +42,22 @@ pub fn suggest(
     memory: Option<f64>,
 ) -> Result<Suggestion, TrainError> {
     let devices = settings.devices.unwrap_or(1);
-    let kinds = match network.coarse_kind {
-        CoarseKind::Auto => costs.kinds(&network.net),
-        kind => vec![kind],
-    };
-    let most = network.net.units().min(MOST_SUBNETWORKS).min(devices.max(24));
-    // A device more or less of many changes little.
+    let fits = |planned: &Planned| memory.is_none_or(|most| planned.memory() <= most);
+    let most = network.net.units().min(MOST_SUBNETWORKS).min(devices.max(MANY));
+    // A subnetwork more or less of many changes little.
     let counts = (1..=most).filter(|&n| n <= 12 || n % 3 == 0 || n == devices);
-    let mut tried: Vec<Planned> = Vec::new();
+    let (mut tried, mut by_rule) = (Vec::new(), Vec::new());
     for count in counts {
-        let mut best: Option<Planned> = None;
-        for &kind in &kinds {
-            let mut network = network.clone();
-            network.net = network.net.with_coarse_kind(kind);
-            (network.coarse_kind, network.cutting) = (kind, Cutting::Balanced);
-            network.cuts = network.net.default_cuts(count)?;
-            let planned = plan(network, costs, settings)?;
-            let fits = |planned: &Planned| memory.is_none_or(|most| planned.memory() <= most);
-            let key = |planned: &Planned| (!fits(planned), planned.prediction.makespan());
-            let better = best.as_ref().is_none_or(|best| {
-                let ((worse, step), (best_worse, best_step)) = (key(&planned), key(best));
-                worse < best_worse || worse == best_worse && step < best_step
-            });
-            if better {
-                best = Some(planned);
-            }
-            // Nothing bridges what is not cut.
-            if count == 1 {
-                break;
-            }
-        }
-        tried.extend(best);
+        let all = candidates(network, costs, count)
+            .into_iter()
+            .map(|candidate| plan(candidate, costs, settings))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fitting = || all.iter().filter(|planned| fits(planned));
+        tried.extend(fastest(fitting()).or_else(|| fastest(all.iter())).cloned());
+        let ruled = |planned: &&Planned| planned.network.coarse_units == network.coarse_units;
+        by_rule.extend(fastest(fitting().filter(ruled)).cloned());
     }
-    let fits = |planned: &&Planned| memory.is_none_or(|most| planned.memory() <= most);
-    let step = |planned: &Planned| planned.prediction.makespan();
-    let fastest = |all: &mut dyn Iterator<Item = usize>| {
-        all.min_by(|&a, &b| step(&tried[a]).total_cmp(&step(&tried[b])))
-    };
-    let best = fastest(&mut (0..tried.len()).filter(|&index| fits(&&tried[index])));
-    let Some(best) = best else {
+    let Some(best) = fastest(tried.iter().filter(|planned| fits(planned))) else {
         let least = tried.iter().map(Planned::memory).fold(f64::INFINITY, f64::min);
         let expected = format!(
             "the least that a device has to hold is {:.2} GB: take more devices, or costs of fewer \
@@ -83,9 +66,40 @@ pub fn suggest(
         );
         return Err(TrainError::setting("memory-gb", memory.unwrap_or_default() / 1e9, expected));
     };
-    let bound = match fastest(&mut (0..tried.len())) {
-        Some(fastest) if step(&tried[fastest]) < step(&tried[best]) => Bound::Memory,
-        _ => tried[best].bound(),
+    let step = |planned: &Planned| planned.prediction.makespan();
+    let bound = match tried.iter().any(|planned| step(planned) < step(best)) {
+        true => Bound::Memory,
+        false => best.bound(),
     };
-    Ok(Suggestion { tried, best, bound })
+    let by_rule = fastest(by_rule.iter()).filter(|planned| step(planned) > step(best)).cloned();
+    let best = tried.iter().position(|planned| std::ptr::eq(planned, best)).unwrap_or(0);
+    Ok(Suggestion { tried, best, bound, by_rule })
+}
+
+/// All coarse networks that are tried for so many subnetworks.
+fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<NetworkConfig> {
+    let mut kinds = match network.coarse_kind {
+        CoarseKind::Auto => costs.kinds(&network.net),
+        kind => vec![kind],
+    };
+    let mut numbers = vec![network.coarse_units];
+    if network.coarse_units.is_none() && costs.know_any_number() && (2..12).contains(&count) {
+        numbers.push(Some(1));
+    }
+    // Nothing bridges what is not cut.
+    if count == 1 {
+        kinds.truncate(1);
+    }
+    let all = kinds.iter().flat_map(|&kind| numbers.iter().map(move |&number| (kind, number)));
+    all.filter_map(|(kind, number)| {
+        let net = network.net.clone().with_coarse_kind(kind).with_coarse_units(number);
+        let cuts = net.default_cuts(count).ok()?;
+        let (coarse_kind, coarse_units, cutting) = (kind, number, Cutting::Balanced);
+        Some(NetworkConfig { net, cuts, coarse_kind, coarse_units, cutting })
+    })
+    .collect()
+}
+
+fn fastest<'a>(all: impl Iterator<Item = &'a Planned>) -> Option<&'a Planned> {
+    all.min_by(|a, b| a.prediction.makespan().total_cmp(&b.prediction.makespan()))
 }

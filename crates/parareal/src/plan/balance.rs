@@ -4,6 +4,9 @@ use super::setting::Held;
 use super::{CostModel, Link, PlanError};
 use crate::net::{Cuts, Interface};
 
+/// More units are not cut by their costs: those of all blocks that there can be take their square.
+const MOST_UNITS: usize = 2000;
+
 /// Cuts with the smallest predicted step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Balanced {
@@ -28,16 +31,18 @@ pub struct Balanced {
 /// step = max over w of  r_w + chain'_w + rest_w
 /// ```
 ///
-/// It goes from the last block to the first and keeps, for each number of blocks and each position,
-/// the partial placements that are no worse than another in all of: the chain's time from here to
-/// the end, forward and backward, the latest end of a forward pass, and of a backward pass. What
-/// cannot become better than the best complete placement known is dropped: the work that is left,
-/// shared as well as it could be, bounds it from below.
+/// so its two halves are the latest forward and the latest backward end, `F` and `B`. For limits on
+/// both, partial placements are built from the last block to the first. Of those with as many blocks
+/// and the same beginning, the ones are kept that are no worse than another in all that the blocks
+/// before them can see: the chain's time from here to the end, forward and backward, and `B`. What is
+/// left to be placed, shared as well as it could be, is checked against both limits. The placement with
+/// the least `B` below a limit on `F` rules out all with a larger `F`; the range of `F` in which a
+/// better step can still lie is halved until there is none.
 ///
 /// `defer` is whether gradients of the coarse network's weights wait; see [`super::Schedule`].
 ///
 /// # Errors
-/// Where there are fewer units than subnetworks, or a device without any.
+/// Where there are fewer units than subnetworks, too many of them, or a device without any.
 pub fn balance(
     costs: &dyn CostModel,
     held: &Held,
@@ -50,13 +55,12 @@ pub fn balance(
     if held.contains(&0) {
         return Err(PlanError::Spread { held: held.clone(), subnetworks });
     }
+    if units > MOST_UNITS {
+        return Err(PlanError::TooLong { units, most: MOST_UNITS });
+    }
     let search = Search::new(costs, held, link, defer);
-    // First a few of the most promising placements each, for a bound that is nearly met; then all
-    // that may be better.
-    let rough = search.run(f64::INFINITY, Some(4));
-    let bound = rough.as_ref().map_or(f64::INFINITY, |found| found.step);
-    let found = search.run(bound, None).or(rough);
-    let Found { step, begins } = found.expect("even cuts are among the placements");
+    let found = search.best();
+    let (step, begins) = (found.step(search.head), found.begins);
     let ends = begins[1..].iter().copied().chain([units]);
     let mut positions = Vec::with_capacity(subnetworks - 1);
     for ((&begin, end), &held) in begins.iter().zip(ends).zip(held) {
@@ -123,22 +127,24 @@ impl Placed {
         }
     }
 
-    fn step(&self, head: f64) -> f64 {
-        self.forward + head + self.backward
-    }
-
+    /// For all that comes before them. Both have kept the limit on `F`.
     fn is_no_better_than(&self, other: &Self) -> bool {
-        other.after <= self.after
-            && other.forward <= self.forward
-            && other.before <= self.before
-            && other.backward <= self.backward
+        other.after <= self.after && other.before <= self.before && other.backward <= self.backward
     }
 }
 
+/// All blocks, placed.
 struct Found {
-    step: f64,
+    forward: f64,
+    backward: f64,
     /// Where each block begins.
     begins: Vec<usize>,
+}
+
+impl Found {
+    fn step(&self, head: f64) -> f64 {
+        self.forward + head + self.backward
+    }
 }
 
 struct Search<'a> {
@@ -152,13 +158,13 @@ struct Search<'a> {
     sums: Vec<[f64; 2]>,
     /// Seconds that a tensor takes at each position.
     link: Vec<f64>,
-    /// Blocks by the number of their subnetworks, where they begin and where they end, but for
-    /// the first.
+    /// Blocks by the number of their subnetworks, where they begin and where they end.
     blocks: HashMap<usize, Vec<Block>>,
-    least: Least,
+    /// By a position: the least of the blocks that end there or before.
+    least: Vec<Least>,
 }
 
-/// The least that any block but the first takes.
+/// The least that a block takes that is not the first.
 #[derive(Clone, Copy, Debug)]
 struct Least {
     chain: f64,
@@ -166,6 +172,16 @@ struct Least {
     /// What it has to do besides its units, forward and backward.
     fine: f64,
     rest: f64,
+}
+
+impl Least {
+    /// The smaller of each.
+    fn take(&mut self, other: Self) {
+        self.chain = self.chain.min(other.chain);
+        self.chain_backward = self.chain_backward.min(other.chain_backward);
+        self.fine = self.fine.min(other.fine);
+        self.rest = self.rest.min(other.rest);
+    }
 }
 
 impl<'a> Search<'a> {
@@ -179,8 +195,7 @@ impl<'a> Search<'a> {
         let link = (0..=units).map(|at| link.time(costs.interface_bytes(at))).collect();
         let h = costs.postprocessing();
         let (head, subnetworks) = (h.forward + h.backward(), held.iter().sum());
-        let least = Least { chain: 0.0, chain_backward: 0.0, fine: 0.0, rest: 0.0 };
-        let blocks = HashMap::new();
+        let (blocks, least) = (HashMap::new(), Vec::new());
         let mut this =
             Self { costs, held, defer, units, subnetworks, head, sums, link, blocks, least };
         this.tabulate();
@@ -189,36 +204,47 @@ impl<'a> Search<'a> {
 
     fn tabulate(&mut self) {
         let units = self.units;
-        let unknown = Block { fine: 0.0, chain: 0.0, chain_backward: 0.0, rest: 0.0 };
-        let infinite = f64::INFINITY;
+        let nothing = Block { fine: 0.0, chain: 0.0, chain_backward: 0.0, rest: 0.0 };
+        let most = f64::INFINITY;
         let mut least =
-            Least { chain: infinite, chain_backward: infinite, fine: infinite, rest: infinite };
-        let mut kinds = self.held[1..].to_vec();
+            vec![Least { chain: most, chain_backward: most, fine: most, rest: most }; units + 1];
+        let mut kinds = self.held.to_vec();
         kinds.sort_unstable();
         kinds.dedup();
         for held in kinds {
-            let mut table = vec![unknown; (units + 1) * (units + 1)];
-            for begin in 1..units {
-                for end in begin + held..=units {
+            let mut table = vec![nothing; units * (units + 1)];
+            for begin in 0..units {
+                for (end, least) in least.iter_mut().enumerate().skip(begin + held) {
                     let block = self.block(begin, end, held);
-                    let work = [0, 1].map(|i| self.sums[end][i] - self.sums[begin][i]);
-                    least.chain = least.chain.min(block.chain);
-                    least.chain_backward = least.chain_backward.min(block.chain_backward);
-                    least.fine = least.fine.min(block.fine - work[0]);
-                    least.rest = least.rest.min(block.rest - work[1]);
                     table[begin * (units + 1) + end] = block;
+                    if begin > 0 {
+                        let work = self.work(begin, end);
+                        least.take(Least {
+                            chain: block.chain,
+                            chain_backward: block.chain_backward,
+                            fine: block.fine - work[0],
+                            rest: block.rest - work[1],
+                        });
+                    }
                 }
             }
             self.blocks.insert(held, table);
         }
-        if self.held.len() > 1 {
-            self.least = least;
+        for position in 1..=units {
+            let before = least[position - 1];
+            least[position].take(before);
         }
+        self.least = least;
+    }
+
+    /// The units from one position to another, forward, and backward with the update.
+    fn work(&self, begin: usize, end: usize) -> [f64; 2] {
+        [0, 1].map(|i| self.sums[end][i] - self.sums[begin][i])
     }
 
     /// The block of `held` subnetworks from one position to another.
     fn block(&self, begin: usize, end: usize, held: usize) -> Block {
-        let [forward, backward] = [0, 1].map(|i| self.sums[end][i] - self.sums[begin][i]);
+        let [forward, backward] = self.work(begin, end);
         let mut block = Block { fine: forward, chain: 0.0, chain_backward: 0.0, rest: backward };
         // Nobody waits for the first block.
         let defer = self.defer && begin > 0;
@@ -248,92 +274,114 @@ impl<'a> Search<'a> {
         block
     }
 
-    /// The best placement with a step of no more than `bound`, where there is one; with `keep` only
-    /// the most promising so many of each state are followed.
-    fn run(&self, bound: f64, keep: Option<usize>) -> Option<Found> {
-        // Sums in another order round differently.
-        let bound = bound * (1.0 + 1e-12);
-        // From the last block to the first, the placements by where they begin.
-        let mut layers: Vec<Vec<Vec<Placed>>> = Vec::with_capacity(self.held.len());
-        for device in (0..self.held.len()).rev() {
+    /// The placement with the smallest step.
+    fn best(&self) -> Found {
+        let mut best = self.even();
+        let lowest = self.at_least(&Placed::nothing(self.units), self.held.len());
+        // Ranges of `F`, the lower end within and the upper not.
+        let mut open = vec![[lowest[0], f64::INFINITY]];
+        while let Some([low, high]) = open.pop() {
+            let room = best.step(self.head) - self.head;
+            let limits = [high.min(room - lowest[1]), room - low];
+            let Some(found) = self.within(limits) else { continue };
+            let least = found.backward;
+            let mut high = found.forward;
+            if found.step(self.head) < best.step(self.head) {
+                best = found;
+            }
+            high = high.min(best.step(self.head) - self.head - least);
+            if low < high {
+                let middle = 0.5 * (low + high);
+                open.extend([[low, middle], [middle, high]]);
+            }
+        }
+        best
+    }
+
+    /// Blocks with about the same work each.
+    fn even(&self) -> Found {
+        let total = |position: usize| self.sums[position][0] + self.sums[position][1];
+        let (mut placed, mut begins) = (Placed::nothing(self.units), Vec::new());
+        for (device, &held) in self.held.iter().enumerate().rev() {
             let before = self.held[..device].iter().sum::<usize>();
-            let mut layer = vec![Vec::new(); self.units];
-            let begins = if device == 0 { 0..1 } else { before..self.units };
-            for begin in begins {
-                let mut candidates = self.candidates(device, begin, layers.last());
-                candidates.retain(|(least, _)| *least <= bound);
-                candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let here: &mut Vec<Placed> = &mut layer[begin];
-                for (_, placed) in candidates {
-                    if keep.is_some_and(|keep| here.len() >= keep) {
-                        break;
-                    }
-                    if !here.iter().any(|other| placed.is_no_better_than(other)) {
+            let share = total(placed.begin) * device as f64 / (device + 1) as f64;
+            let begin = self.sums.partition_point(|sums| sums[0] + sums[1] < share);
+            let begin = if device == 0 { 0 } else { begin.clamp(before, placed.begin - held) };
+            let block = self.blocks[&held][begin * (self.units + 1) + placed.begin];
+            placed = placed.behind(begin, block, self.link[begin], 0);
+            begins.push(begin);
+        }
+        begins.reverse();
+        Found { forward: placed.forward, backward: placed.backward, begins }
+    }
+
+    /// Of the placements whose `F` and `B` are below these limits one with the least `B`.
+    fn within(&self, limits: [f64; 2]) -> Option<Found> {
+        // Layer by layer one block more, the placements by where they begin.
+        let mut nothing = vec![Vec::new(); self.units + 1];
+        nothing[self.units].push(Placed::nothing(self.units));
+        let mut layers = vec![nothing];
+        for device in (0..self.held.len()).rev() {
+            layers.push(self.behind(device, &layers[layers.len() - 1], limits));
+        }
+        let complete = layers[layers.len() - 1][0].iter();
+        let mut at = complete.min_by(|a, b| a.backward.total_cmp(&b.backward))?;
+        let (forward, backward, mut begins) = (at.forward, at.backward, vec![at.begin]);
+        for layer in layers[1..].iter().rev().skip(1) {
+            at = &layer[at.end][at.next];
+            begins.push(at.begin);
+        }
+        Some(Found { forward, backward, begins })
+    }
+
+    /// All placements with a device's block in front of others that may end up within the limits.
+    fn behind(&self, device: usize, behind: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
+        let (held, units) = (self.held[device], self.units);
+        let before = self.held[..device].iter().sum::<usize>();
+        let mut layer = vec![Vec::new(); units + 1];
+        let begins = if device == 0 { 0..1 } else { before..units };
+        for begin in begins {
+            let here: &mut Vec<Placed> = &mut layer[begin];
+            for (end, behind) in behind.iter().enumerate().skip(begin + held) {
+                let work = self.work(begin, end);
+                if (0..2).any(|i| work[i] >= limits[i]) {
+                    break;
+                }
+                let block = self.blocks[&held][begin * (units + 1) + end];
+                for (next, placed) in behind.iter().enumerate() {
+                    let placed = placed.behind(begin, block, self.link[begin], next);
+                    let least = self.at_least(&placed, device);
+                    let fits = (0..2).all(|i| least[i] < limits[i]);
+                    if fits && !here.iter().any(|other| placed.is_no_better_than(other)) {
+                        here.retain(|other| !other.is_no_better_than(&placed));
                         here.push(placed);
                     }
                 }
             }
-            layers.push(layer);
         }
-        let complete = layers.last()?.first()?;
-        let step = |placed: &&Placed| placed.step(self.head);
-        let mut at = complete.iter().min_by(|a, b| step(a).total_cmp(&step(b)))?;
-        let (step, mut begins) = (step(&at), vec![at.begin]);
-        for layer in layers.iter().rev().skip(1) {
-            at = &layer[at.end][at.next];
-            begins.push(at.begin);
-        }
-        Some(Found { step, begins })
+        layer
     }
 
-    /// All placements of one more block from `begin` on, each with a bound on the step.
-    fn candidates(
-        &self,
-        device: usize,
-        begin: usize,
-        placed: Option<&Vec<Vec<Placed>>>,
-    ) -> Vec<(f64, Placed)> {
-        let held = self.held[device];
-        let block = |end: usize| match device {
-            0 => self.block(begin, end, held),
-            _ => self.blocks[&held][begin * (self.units + 1) + end],
-        };
-        let with_bound = |placed| (self.at_least(&placed, device), placed);
-        let Some(placed) = placed else {
-            if begin + held > self.units {
-                return Vec::new();
-            }
-            let nothing = Placed::nothing(self.units);
-            return vec![with_bound(nothing.behind(begin, block(self.units), self.link[begin], 0))];
-        };
-        let mut candidates = Vec::new();
-        for end in (begin + held..self.units).filter(|&end| !placed[end].is_empty()) {
-            let (block, link) = (block(end), self.link[begin]);
-            let all = placed[end].iter().enumerate();
-            candidates.extend(
-                all.map(|(next, placed)| with_bound(placed.behind(begin, block, link, next))),
-            );
-        }
-        candidates
-    }
-
-    /// What the step will take at least, with `device` more blocks to come.
+    /// What `F` and `B` will be at least, with `device` more blocks to come.
     ///
     /// Each of them ends no earlier than its own work allows, so the latest ends no earlier than
     /// their mean: all work that is left, and the chain's way to each of them.
-    fn at_least(&self, placed: &Placed, device: usize) -> f64 {
+    fn at_least(&self, placed: &Placed, device: usize) -> [f64; 2] {
         if device == 0 {
-            return placed.step(self.head);
+            return [placed.forward, placed.backward];
         }
-        let (blocks, least) = (device as f64, self.least);
-        let [forward, backward] = self.sums[placed.begin];
-        // 0 + 1 + .. of the chain's steps between them, and what all but the first do besides.
-        let (between, others) = (blocks * (blocks - 1.0) / 2.0, blocks - 1.0);
-        let forward = forward + others * (least.fine + least.chain) + between * least.chain;
-        let backward = backward
-            + others * (least.rest + least.chain_backward)
-            + between * least.chain_backward;
-        let forward = placed.forward.max(placed.after + forward / blocks);
-        forward + self.head + placed.backward.max(placed.before + backward / blocks)
+        let (blocks, least) = (device as f64, self.least[placed.begin]);
+        let [mut forward, mut backward] = self.sums[placed.begin];
+        if device > 1 {
+            // 0 + 1 + .. of the chain's steps between them, and what all but the first do besides.
+            let (between, others) = (blocks * (blocks - 1.0) / 2.0, blocks - 1.0);
+            forward += others * (least.fine + least.chain) + between * least.chain;
+            backward +=
+                others * (least.rest + least.chain_backward) + between * least.chain_backward;
+        }
+        [
+            placed.forward.max(placed.after + forward / blocks),
+            placed.backward.max(placed.before + backward / blocks),
+        ]
     }
 }

@@ -1,9 +1,10 @@
 //! What a training step will take: costs of its parts, a model of the program that
 //! [`crate::exec`] runs, and the cuts that make it shortest.
 //!
-//! A network's [`CostModel`] says what each part costs; a [`Stopwatch`] measures it. A [`Setting`] puts the parts of a cut network on devices with links between them, and
-//! [`Setting::predict`] follows the program of a step through them: who waits for whom, how long,
-//! and which path decides. [`balance`] finds the cuts with the smallest predicted step.
+//! A network's [`CostModel`] says what each part costs; a [`Stopwatch`] measures it. A [`Setting`] puts
+//! the parts of a cut network on devices with links between them, and [`Setting::predict`] follows the
+//! program of a step through them: who waits for whom, how long, and which path decides. [`balance`]
+//! finds the cuts with the smallest predicted step.
 //!
 //! With one subnetwork on each of `N` devices, links without cost, and `f`, `b` for forward and
 //! backward times (`b(F) = i(F) + w(F)`: the gradient of the input, and those of the weights), the
@@ -18,6 +19,51 @@
 //!
 //! So low subnetworks get their cotangent last and should be small, and of the chain's backward
 //! pass only `i` is passed on from one to the next.
+//!
+//! # Example
+//! Sixty equal units, with coarse networks that cost as much as half a unit each:
+//! ```
+//! use parareal::net::{Cuts, Interface};
+//! use parareal::plan::{CostModel, Link, Part, PlanError, Setting, balance};
+//!
+//! struct Equal;
+//!
+//! impl CostModel for Equal {
+//!     fn units(&self) -> usize {
+//!         60
+//!     }
+//!     fn preprocessing(&self, _position: usize) -> Part {
+//!         Part::default()
+//!     }
+//!     fn unit(&self, _index: usize) -> Part {
+//!         let (forward, input_gradient, weight_gradient) = (1.0, 1.0, 1.0);
+//!         Part { forward, input_gradient, weight_gradient, ..Part::default() }
+//!     }
+//!     fn coarse(&self, _interface: &Interface) -> Part {
+//!         let (forward, input_gradient, weight_gradient) = (0.5, 0.5, 0.5);
+//!         Part { forward, input_gradient, weight_gradient, ..Part::default() }
+//!     }
+//!     fn postprocessing(&self) -> Part {
+//!         Part::default()
+//!     }
+//!     fn interface_bytes(&self, _position: usize) -> f64 {
+//!         0.0
+//!     }
+//! }
+//!
+//! // Forward until 20, 20.5 and 21 with the chain; ρ_2 leaves at 21.5, ρ_1 at 22. The second device
+//! // has gradients of weights to compute and 20 units to go back through.
+//! let even = Setting::new(&Equal, &Cuts::even(60, 3)?, 3)?.predict()?;
+//! assert_eq!(even.makespan(), 22.0 + 0.5 + 40.0);
+//! assert_eq!(even.timeline.waiting(0)[0], [20.0, 22.0]);
+//!
+//! // On twelve devices the first ones get their cotangent late, so they had better hold less.
+//! let even = Setting::new(&Equal, &Cuts::even(60, 12)?, 12)?.predict()?;
+//! let balanced = balance(&Equal, &vec![1; 12], Link::FREE, true)?;
+//! assert!(balanced.step < even.makespan());
+//! assert!(balanced.cuts.units_of(0).len() < balanced.cuts.units_of(11).len());
+//! # Ok::<(), PlanError>(())
+//! ```
 
 mod balance;
 mod cost;

@@ -26,6 +26,14 @@ pub enum PlanError {
         /// Units that are cut.
         cuts: usize,
     },
+    /// More units than are cut by their costs.
+    #[error("balanced cuts are found for at most {most} units, and there are {units}: cut evenly")]
+    TooLong {
+        /// The units.
+        units: usize,
+        /// The most.
+        most: usize,
+    },
     /// A number that no cost has.
     #[error("a cost is {0}: times and sizes are finite and not negative")]
     Cost(f64),

@@ -1,4 +1,5 @@
 use parareal::plan::Part;
+use serde::Serialize;
 
 /// The images of a step that the paper measured.
 pub const PAPER_BATCH: usize = 128;
@@ -7,7 +8,7 @@ pub const PAPER_BATCH: usize = 128;
 const PAPER_UNITS: usize = 333;
 
 /// Forward and backward, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Passes {
     /// Forward.
     pub forward: f64,
@@ -17,7 +18,7 @@ pub struct Passes {
 
 /// A row of the paper's Table 2: ResNet-1001, CIFAR-100, batch 128, each part timed alone on a Titan
 /// RTX.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PaperRow {
     /// `N`.
     pub subnetworks: usize,

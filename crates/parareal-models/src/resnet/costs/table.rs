@@ -8,9 +8,15 @@ use parareal::plan::{Part, Stopwatch, Timing};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::size::Size;
 use super::{ResNetCosts, Times};
 use crate::resnet::config::IMAGE_SIZE;
 use crate::resnet::{CoarseKind, Head, Image, Preprocessing, ResNet, ResidualUnit, UnitKind};
+
+/// Bytes that no last-level cache keeps for one core.
+const OUT_OF_CACHE: usize = 64 << 20;
+/// More units are not timed together.
+const MOST_IN_A_ROW: usize = 64;
 
 /// A part of a ResNet. Parts of one name cost the same, wherever they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -197,9 +203,7 @@ impl Bench<'_> {
                 (self.stopwatch.entry(self.preprocessing(to), &input), 1)
             }
             PartName::Unit { kind, from, to } => {
-                // As many in a row as share a graph, where one fits behind the other: memory that
-                // one has written is then as far away for the next as in a step.
-                let count = if from == to { self.stopwatch.segment_units.max(1) } else { 1 };
+                let count = if from == to { self.in_a_row(&name, kind) } else { 1 };
                 let input = self.noise([from.size, from.size, from.channels]);
                 let units: Vec<ResidualUnit> = (0..count)
                     .map(|index| {
@@ -221,6 +225,19 @@ impl Bench<'_> {
             }
         };
         cost(name, &timing, count)
+    }
+
+    /// How many equal units are timed together: as many as share a graph, and of the network's own so
+    /// many that what the first has kept is no longer in the cache when it is differentiated, as in a
+    /// step, but no more than follow each other in this network.
+    fn in_a_row(&self, name: &PartName, kind: UnitKind) -> usize {
+        let segment = self.stopwatch.segment_units.max(1);
+        if kind != UnitKind::Bottleneck {
+            return segment;
+        }
+        let kept = size_of::<f32>() * self.batch * Size::of(name, self.net).kept;
+        let stage = FeedForward::units(self.net) / 3;
+        OUT_OF_CACHE.div_ceil(kept.max(1)).min(stage).min(MOST_IN_A_ROW).max(segment)
     }
 
     fn preprocessing(&self, to: Image) -> Preprocessing {

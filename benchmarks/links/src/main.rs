@@ -1,0 +1,188 @@
+//! A training step over MPI beside what the plan predicts for the link between the ranks.
+//!
+//! ```sh
+//! mpirun -n 2 target/release/links [GBPS|free [ROUNDS [BATCH [DEPTH]]]]
+//! ```
+//!
+//! `GBPS` is what the link is said to give; `run` beside this makes links of that speed.
+#![allow(clippy::print_stdout)]
+
+mod probe;
+
+use std::error::Error;
+use std::time::Instant;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
+use parareal::exec::{Circle, CrossEntropy, Executor, Placement, Ranks, World, pool};
+use parareal::net::{Cuts, FeedForward, Init};
+use parareal::plan::{CostModel, Link, Sample, Setting, Stopwatch};
+use parareal_kernels::Sgd;
+use parareal_kernels::allocator::{self, MiMalloc};
+use parareal_models::resnet::{CoarseKind, CostTable, ResNet, ResNetCosts};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Classes to tell apart.
+const CLASSES: usize = 10;
+
+/// What is measured: all ranks as a chain or as replicas of the whole network.
+struct Way {
+    name: &'static str,
+    replicas: usize,
+    /// As what tensors are sent.
+    wire: DType,
+}
+
+const WAYS: [Way; 3] = [
+    Way { name: "chain", replicas: 1, wire: DType::F32 },
+    Way { name: "chain, bfloat16 on the link", replicas: 1, wire: DType::BF16 },
+    // `usize::MAX` stands for as many as there are ranks.
+    Way { name: "replicas", replicas: usize::MAX, wire: DType::F32 },
+];
+
+struct Bench<'a> {
+    world: &'a World,
+    all: &'a Circle,
+    net: ResNet,
+    batch: usize,
+    rounds: usize,
+    optimizer: ModuleOptimizer,
+}
+
+impl Bench<'_> {
+    /// What parts cost on a core while the other ranks are as busy.
+    fn costs(&self, images: usize) -> Result<ResNetCosts> {
+        probe::meet(self.all)?;
+        let optimizer = self.optimizer.clone();
+        let stopwatch = Stopwatch { optimizer, segment_units: 4, repetitions: 5, warm_up: 1 };
+        let (net, kinds) = (&self.net, CostTable::kinds_of(self.net.coarse_kind()));
+        let device = Device::flex();
+        let table = pool("links-costs", 1)?
+            .install(|| CostTable::measure(net, kinds, images, &stopwatch, &device, "cpu", 1));
+        Ok(table.costs(net)?)
+    }
+
+    fn predict(
+        &self,
+        costs: &dyn CostModel,
+        cuts: &Cuts,
+        way: &Way,
+        replicas: usize,
+        link: Link,
+    ) -> Result<f64> {
+        let setting = Setting::new(costs, cuts, cuts.subnetworks())?;
+        let mut setting = Setting { link, replicas, ..setting };
+        let share = way.wire.size() as f64 / DType::F32.size() as f64;
+        setting.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.output_bytes *= share);
+        Ok(setting.predict()?.makespan())
+    }
+
+    /// Steps on the clock.
+    fn measure(&self, cuts: &Cuts, way: &Way, replicas: usize) -> Result<Sample> {
+        let device = Device::flex();
+        let noise = Distribution::Normal(0.0, 1.0);
+        let images = Tensor::<4>::random([self.batch, 3, 32, 32], noise, &device);
+        let labels: Vec<i64> = (0..self.batch).map(|index| (index % CLASSES) as i64).collect();
+        let labels = TensorData::new(labels, [self.batch]);
+        let labels = Tensor::<1, Int>::from_data(labels, &device);
+        let mut placement = Placement::new(vec![device.clone()], 1);
+        (placement.threads, placement.replicas) = (1, replicas);
+        let (loss, init) = (CrossEntropy::default(), Init::new(1, &device));
+        let wire = Some(way.wire);
+        let Self { world, net, optimizer, .. } = self;
+        let mut ranks = Ranks::new(world, net, cuts, &init, loss, optimizer, &placement, wire)?;
+        let mut sample = Sample::default();
+        for round in 0..=self.rounds {
+            probe::meet(self.all)?;
+            let begun = Instant::now();
+            ranks.train_step(images.clone(), labels.clone(), 1e-3)?;
+            // The first one pays for memory that the others find.
+            if round > 0 {
+                sample.push(begun.elapsed().as_secs_f64());
+            }
+        }
+        Ok(sample)
+    }
+
+    fn run(&self, nominal: Option<Link>) -> Result<()> {
+        let count = self.world.size();
+        let speaks = self.world.rank() == 0;
+        let whole = self.costs(self.batch)?;
+        let part = self.costs(self.batch.div_ceil(count))?;
+        let chain = Cuts::even(self.net.units(), count)?;
+        let bytes = whole.interface_bytes(chain.units_of(0).end);
+        let found = probe::link(self.all, bytes as usize)?;
+        if speaks {
+            println!(
+                "ResNet-{}, batch {}, {count} ranks of one thread, medians of {} steps",
+                self.net.depth(),
+                self.batch,
+                self.rounds
+            );
+            println!(
+                "link: {}; found {:.0} µs and {:.2} Gbit/s for {:.1} MB",
+                nominal.map_or("as it is".into(), |link| {
+                    format!("{} Gbit/s", 8e-9 * link.bandwidth)
+                }),
+                1e6 * found.latency,
+                8e-9 * found.bandwidth,
+                1e-6 * bytes
+            );
+            println!(
+                "{:28} {:>12} {:>12} {:>12} {:>12} {:>8} {:>8}",
+                "", "without link", "said link", "found link", "measured", "spread", "off by"
+            );
+        }
+        for way in &WAYS {
+            let replicas = way.replicas.min(count);
+            let cuts = Cuts::even(self.net.units(), count / replicas)?;
+            let costs = if replicas > 1 { &part } else { &whole };
+            let predict = |link| self.predict(costs, &cuts, way, replicas, link);
+            let said = nominal.map(predict).transpose()?;
+            let (free, with_found) = (predict(Link::FREE)?, predict(found)?);
+            let sample = self.measure(&cuts, way, replicas)?;
+            if speaks {
+                let ms = |seconds: f64| format!("{:.1} ms", 1e3 * seconds);
+                println!(
+                    "{:28} {:>12} {:>12} {:>12} {:>12} {:>8} {:>+7.1}%",
+                    way.name,
+                    ms(free),
+                    said.map_or("-".into(), ms),
+                    ms(with_found),
+                    ms(sample.median()),
+                    ms(sample.spread()),
+                    100.0 * (said.unwrap_or(with_found) / sample.median() - 1.0)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<()> {
+    allocator::retain();
+    let argument = |index: usize, default: usize| -> Result<usize> {
+        std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
+    };
+    let nominal = match std::env::args().nth(1).as_deref() {
+        None | Some("free") => None,
+        Some(gigabits) => Some(Link { latency: 0.0, bandwidth: gigabits.parse::<f64>()? * 1.25e8 }),
+    };
+    let (rounds, batch, depth) = (argument(2, 9)?, argument(3, 32)?, argument(4, 56)?);
+    let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Bottleneck);
+    let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+
+    let world = World::join()?;
+    let all = world.circle(Some(0))?.ok_or("there is no circle of all ranks")?;
+    if world.size() < 2 {
+        return Err("start at least two ranks: mpirun -n 2 ..".into());
+    }
+    let bench = Bench { world: &world, all: &all, net, batch, rounds, optimizer };
+    bench.run(nominal)?;
+    world.finish()?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What parts cost at another batch than the one that was measured.
+
+use parareal::net::Interface;
+use parareal::plan::{CostModel, Part};
+use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
+
+/// Costs of the paper's network for some images.
+///
+/// The paper measured one batch, so how time depends on it is an assumption: `fixed` is the share
+/// of the time at [`PAPER_BATCH`] that fewer images do not shorten. With 0, time is in proportion
+/// to images; with 1 it does not depend on them, as where a GPU waits for its kernels to start.
+/// More images are taken in pieces of that batch, one after the other.
+pub(crate) struct AtBatch<'a> {
+    pub(crate) costs: &'a ResNetCosts,
+    pub(crate) images: usize,
+    pub(crate) fixed: f64,
+}
+
+impl AtBatch<'_> {
+    fn share(&self) -> f64 {
+        self.images as f64 / PAPER_BATCH as f64
+    }
+
+    /// The time for these images, of that for [`PAPER_BATCH`].
+    pub(crate) fn factor(&self) -> f64 {
+        match self.images < PAPER_BATCH {
+            true => self.fixed + (1.0 - self.fixed) * self.share(),
+            false => self.share(),
+        }
+    }
+
+    fn scaled(&self, part: Part) -> Part {
+        let time = self.factor();
+        Part {
+            forward: time * part.forward,
+            input_gradient: time * part.input_gradient,
+            weight_gradient: time * part.weight_gradient,
+            kept: self.share().min(1.0) * part.kept,
+            ..part
+        }
+    }
+}
+
+impl CostModel for AtBatch<'_> {
+    fn units(&self) -> usize {
+        self.costs.units()
+    }
+
+    fn preprocessing(&self, position: usize) -> Part {
+        self.scaled(self.costs.preprocessing(position))
+    }
+
+    fn unit(&self, index: usize) -> Part {
+        self.scaled(self.costs.unit(index))
+    }
+
+    fn coarse(&self, interface: &Interface) -> Part {
+        self.scaled(self.costs.coarse(interface))
+    }
+
+    fn postprocessing(&self) -> Part {
+        self.scaled(self.costs.postprocessing())
+    }
+
+    fn interface_bytes(&self, position: usize) -> f64 {
+        self.share() * self.costs.interface_bytes(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{costs, net};
+
+    #[test]
+    fn both_extremes_and_between() {
+        let costs = costs(&net(), 1);
+        let factor = |images, fixed| AtBatch { costs: &costs, images, fixed }.factor();
+        assert_eq!([factor(32, 0.0), factor(32, 1.0), factor(32, 0.5)], [0.25, 1.0, 0.625]);
+        assert_eq!([factor(128, 0.0), factor(128, 1.0), factor(512, 1.0)], [1.0, 1.0, 4.0]);
+        let quarter = AtBatch { costs: &costs, images: 32, fixed: 1.0 };
+        assert_eq!(quarter.interface_bytes(200), costs.interface_bytes(200) / 4.0);
+        assert_eq!(quarter.unit(5).weights, costs.unit(5).weights);
+    }
+}

@@ -1,0 +1,84 @@
+//! What ranks send in one training step.
+
+use parareal::plan::{CostModel, PlanError, Setting};
+use parareal_models::resnet::ResNet;
+
+use crate::machine::ring;
+use crate::network::costs;
+
+/// Bytes of one step, numbers of 32 bits.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Traffic {
+    pub(crate) subnetworks: usize,
+    /// What each rank of the chain sends: `U_j` to the next one, `ρ_{j-1}` to the one before.
+    pub(crate) chain: Vec<f64>,
+    /// What the process in the middle of the star sends, and receives as much.
+    pub(crate) center: f64,
+    /// All that goes through the star.
+    pub(crate) star: f64,
+    /// What a rank sends to average its subnetwork over 2 and 8 replicas, at most.
+    pub(crate) replicas: [f64; 2],
+    /// What each of `N` data-parallel ranks sends.
+    pub(crate) data_parallel: f64,
+}
+
+/// Bytes that a member of a ring sends.
+fn sent(replicas: usize, bytes: f64) -> f64 {
+    // One byte a second: as many seconds.
+    ring(replicas, bytes, parareal::plan::Link { latency: 0.0, bandwidth: 1.0 })
+}
+
+impl Traffic {
+    /// Of a network cut as the paper does.
+    ///
+    /// The star follows the equations (3a) to (3c): the process with the coarse network takes all
+    /// `y_j` and, but for the first, all `x_j`, and gives the gradient of each back.
+    pub(crate) fn of(net: &ResNet, subnetworks: usize) -> Result<Self, PlanError> {
+        let (costs, cuts) = (costs(net, subnetworks), net.default_cuts(subnetworks)?);
+        let setting = Setting::new(&costs, &cuts, subnetworks)?;
+        let interface = |index: usize| setting.subnetworks[index].output_bytes;
+        let last = subnetworks - 1;
+        let chain = (0..subnetworks).map(|index| {
+            let forward = if index < last { interface(index) } else { 0.0 };
+            let backward = if index > 0 { interface(index - 1) } else { 0.0 };
+            forward + backward
+        });
+        let interfaces: f64 = (0..last).map(interface).sum();
+        let center = 2.0 * interfaces + interface(last);
+        let own = setting.subnetworks.iter().map(|subnetwork| subnetwork.total().weights);
+        let largest = own.fold(0.0, f64::max);
+        let units: f64 = (0..costs.units()).map(|unit| costs.unit(unit).weights).sum();
+        let original = units + costs.preprocessing(0).weights + costs.postprocessing().weights;
+        Ok(Self {
+            subnetworks,
+            chain: chain.collect(),
+            center,
+            star: 2.0 * center,
+            replicas: [2, 8].map(|replicas| sent(replicas, largest)),
+            data_parallel: sent(subnetworks, original),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_models::resnet::Summary;
+
+    use super::*;
+    use crate::network::net;
+
+    #[test]
+    fn three_subnetworks_by_hand() {
+        let found = Traffic::of(&net(), 3).unwrap();
+        // Batch, channels, height, width, bytes.
+        let (first, second) = (128 * 64 * 32 * 32 * 4, 128 * 128 * 16 * 16 * 4);
+        let last = 128 * 256 * 8 * 8 * 4;
+        let expected = [first, first + second, second].map(f64::from);
+        assert_eq!(found.chain, expected);
+        let center = f64::from(2 * (first + second) + last);
+        assert_eq!((found.center, found.star), (center, 2.0 * center));
+        let parameters = Summary::new(&net(), &net().default_cuts(1).unwrap()).unwrap().parameters;
+        let expected = 2.0 * 2.0 / 3.0 * 4.0 * parameters.total as f64;
+        assert!((found.data_parallel - expected).abs() < 1e-3);
+    }
+}

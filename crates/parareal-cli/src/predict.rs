@@ -1,0 +1,171 @@
+//! What is asked of a predicted step.
+
+use std::path::Path;
+
+use parareal_train::{
+    CostSource, Costs, DeviceName, Link, Machine, NetworkConfig, Picture, PlanSettings, Schedule,
+    TrainError, plan, suggest,
+};
+
+use crate::arguments::{Plan, Step as Flags};
+use crate::failure::Failure;
+use crate::output::{check_free, note, write_whole};
+use crate::step::Step;
+
+/// Images of a step whose costs are measured.
+const BATCH: usize = 16;
+
+impl Plan {
+    /// The predicted step, where one is asked for.
+    pub(crate) fn predict(&self, network: &NetworkConfig) -> Result<Option<Step>, Failure> {
+        let flags = &self.step;
+        if *flags == Flags::default() && !network.is_balanced() {
+            return Ok(None);
+        }
+        let given = self.settings();
+        for (flag, given) in
+            [("--subnetworks", given.subnetworks.is_some()), ("--cuts", given.cuts.is_some())]
+        {
+            if flags.suggest && given {
+                let message = format!("--suggest finds what {flag} says: leave one of them out");
+                return Err(Failure::Flag(message));
+            }
+        }
+        let settings = flags.settings()?;
+        let source = flags.costs.clone().unwrap_or(CostSource::Measured);
+        flags.check(&source)?;
+        let picture = flags.timeline.as_deref().map(|path| flags.picture(path)).transpose()?;
+
+        let costs = flags.costs(&source, network)?;
+        let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
+        let (planned, suggestion) = match flags.suggest {
+            true => {
+                let found = suggest(network, &costs, &settings, limit)?;
+                (found.tried[found.best].clone(), Some(found))
+            }
+            false => (plan(network.clone(), &costs, &settings)?, None),
+        };
+        let count = planned.network.cuts.subnetworks();
+        let step_ms = 1e3 * planned.prediction.makespan();
+        if let Some(axis) = flags.timeline_ms.filter(|axis| *axis < step_ms) {
+            let expected = format!("the step takes {step_ms:.2} ms and would not fit");
+            return Err(TrainError::setting("timeline-ms", axis, expected).into());
+        }
+        if let (Some(path), Some(picture)) = (&flags.timeline, picture) {
+            let schedule = if settings.schedule == Schedule::Virtual { "paper" } else { "overlap" };
+            let title = format!(
+                "resnet-{}, N = {count}, schedule {schedule}, predicted from costs: {source}",
+                planned.network.net.depth(),
+            );
+            let axis = flags.timeline_ms.map(|axis| axis / 1e3);
+            write_whole(path, &picture.draw(&planned.prediction.timeline, &title, axis))?;
+            note(&format!("{} shows it", path.display()));
+        }
+        let remarks = costs.remarks(&planned.network.net, count);
+        Ok(Some(Step { planned, suggestion, remarks }))
+    }
+}
+
+impl Flags {
+    fn settings(&self) -> Result<PlanSettings, TrainError> {
+        let bandwidth = match positive("link-gbps", self.link_gbps)? {
+            Some(gigabits) => gigabits * 1e9 / 8.0,
+            None => f64::INFINITY,
+        };
+        let latency = self.link_us.unwrap_or(0.0);
+        if !latency.is_finite() || latency < 0.0 {
+            return Err(TrainError::setting("link-us", latency, "at least 0 is expected"));
+        }
+        positive("memory-gb", self.memory_gb)?;
+        positive("timeline-ms", self.timeline_ms)?;
+        let schedule = match self.schedule.as_deref() {
+            None | Some("overlap") => Schedule::Overlap { defer: self.defer.unwrap_or(true) },
+            Some("paper") => Schedule::Virtual,
+            Some(other) => {
+                let expected = "it is overlap or paper";
+                return Err(TrainError::setting("schedule", format!("`{other}`"), expected));
+            }
+        };
+        let link = Link { latency: 1e-6 * latency, bandwidth };
+        let replicas = self.replicas.unwrap_or(1);
+        Ok(PlanSettings { devices: self.device_count, link, replicas, schedule })
+    }
+
+    /// Refuses flags that would do nothing beside others.
+    fn check(&self, source: &CostSource) -> Result<(), Failure> {
+        let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
+        if self.schedule.as_deref() == Some("paper") {
+            for (flag, given) in [
+                ("--link-gbps", self.link_gbps.is_some()),
+                ("--link-us", self.link_us.is_some()),
+                ("--replicas", self.replicas.is_some()),
+                ("--defer", self.defer.is_some()),
+            ] {
+                if given {
+                    let why = "is for --schedule overlap: the paper's clock has nothing of it";
+                    return refuse(flag, why);
+                }
+            }
+        }
+        if self.batch_size.is_some() && *source != CostSource::Measured {
+            return refuse("--batch-size", "is for --costs measured: others have their own");
+        }
+        if self.coarse_weight_share.is_some() && *source != CostSource::Paper {
+            return refuse("--coarse-weight-share", "is for --costs paper: others know it");
+        }
+        if self.suggest && self.device_count.is_none() {
+            return refuse("--suggest", "is for a number of devices: give --device-count");
+        }
+        if self.memory_gb.is_some() && !self.suggest {
+            return refuse("--memory-gb", "is for --suggest, which has to fit into it");
+        }
+        if self.overwrite && self.timeline.is_none() {
+            return refuse("--overwrite", "is for --timeline, and there is none");
+        }
+        let svg = self
+            .timeline
+            .as_deref()
+            .is_some_and(|path| Picture::of(path).ok() == Some(Picture::Svg));
+        if self.timeline_ms.is_some() && !svg {
+            return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");
+        }
+        Ok(())
+    }
+
+    fn picture(&self, path: &Path) -> Result<Picture, Failure> {
+        let picture = Picture::of(path)?;
+        check_free(path, self.overwrite)?;
+        Ok(picture)
+    }
+
+    fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
+        let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
+        if !(0.0..=1.0).contains(&share) {
+            let expected = "a share from 0 to 1 is expected";
+            return Err(TrainError::setting("coarse-weight-share", share, expected));
+        }
+        let batch = self.batch_size.unwrap_or(BATCH);
+        if batch == 0 {
+            return Err(TrainError::setting("batch-size", batch, "at least 1 is expected"));
+        }
+        if *source == CostSource::Measured {
+            note("measures what the parts cost");
+        }
+        let device: DeviceName = "cpu".parse()?;
+        let machine = Machine { device, batch, threads: 1, workers: 1 };
+        let mut costs = source.load(&network.net, &machine, self.suggest)?;
+        if let Costs::Paper { weight_share } = &mut costs {
+            *weight_share = share;
+        }
+        Ok(costs)
+    }
+}
+
+fn positive(name: &'static str, value: Option<f64>) -> Result<Option<f64>, TrainError> {
+    match value {
+        Some(value) if !value.is_finite() || value <= 0.0 => {
+            Err(TrainError::setting(name, value, "a number above 0 is expected"))
+        }
+        value => Ok(value),
+    }
+}
