@@ -86,3 +86,7 @@ pub(crate) fn traffic(sent: &[Sent]) -> String {
     }
     table(&rows)
 }
+
+#[cfg(all(test, feature = "mpi"))]
+#[path = "ranks_tests.rs"]
+mod tests;

@@ -116,11 +116,11 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
     lives.finish(step);
     times.sort();
     eprintln!(
-        "{} kills in {} runs to the same weights: {victims:?} of the ranks, {found:?};\n\
+        "{} kills, {ends} ends before the last of them, and the same weights: {victims:?} of the\n\
+         ranks, {found:?};\n\
          behind them the runs went on from the steps {steps:?};\n\
          all processes were gone after {:.1} s (median), {:.1} s at most",
         times.len(),
-        ends + 1,
         times[times.len() / 2].as_secs_f64(),
         times.last().unwrap().as_secs_f64(),
     );

@@ -38,12 +38,17 @@ pub fn on_ranks(ranks: &[usize], name: &str, body: impl FnOnce(&World)) {
 
 /// Starts this test as so many ranks, and waits until they have ended.
 pub fn start(ranks: usize, name: &str) -> Option<Ended> {
+    as_ranks(ranks, name).map(wait)
+}
+
+/// What starts this test as so many ranks.
+pub fn as_ranks(ranks: usize, name: &str) -> Option<Command> {
     let mut command = mpirun(ranks)?;
     command
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .env(RANK, "1");
-    Some(wait(command))
+    Some(command)
 }
 
 /// Whether this process is a rank.
