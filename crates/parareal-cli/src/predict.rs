@@ -100,6 +100,7 @@ impl Flags {
                 ("--link-us", self.link_us.is_some()),
                 ("--replicas", self.replicas.is_some()),
                 ("--defer", self.defer.is_some()),
+                ("--suggest", self.suggest),
             ] {
                 if given {
                     let why = "is for --schedule overlap: the paper's clock has nothing of it";

@@ -79,7 +79,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 /// What each rank has sent in a step, on average.
 pub(crate) fn traffic(sent: &[Sent]) -> String {
-    let mut rows = vec![["rank", "sent a step", "given to all-reduces"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["rank", "to neighbours a step", "given to all-reduces"].map(String::from).to_vec()];
     for (rank, sent) in sent.iter().enumerate() {
         let mean = |bytes: u64| format!("{} B", bytes / sent.steps.max(1));
         rows.push(vec![rank.to_string(), mean(sent.interfaces), mean(sent.reduced)]);

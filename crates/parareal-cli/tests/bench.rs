@@ -112,6 +112,20 @@ fn cuts_that_are_balanced_are_kept_by_a_run() {
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(!errors(&output).contains("measures what"), "{}", errors(&output));
+    // Said again the cuts stay as they are, and are not measured once more.
+    let again = [&more[..5], &["3", "--cuts", "balanced"]].concat();
+    let output = parareal(folder.path(), &again);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+}
+
+#[test]
+fn where_there_is_nothing_to_cut_a_run_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--batch-size", "4", "--limit-train", "8", "--limit-test", "4", "--epochs", "1"];
+    let flags = ["--subnetworks", "1", "--cuts", "balanced", "--output", "run"];
+    common::train(folder.path(), &[&small[..], &flags].concat());
+    let output = parareal(folder.path(), &["eval", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
 }
 
 #[test]

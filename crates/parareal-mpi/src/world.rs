@@ -11,6 +11,8 @@ use crate::post::{self, Membership, Operation, Order};
 /// How long ranks wait for each other to start. One that is killed in that moment is not always missed
 /// by its launcher.
 const START: Duration = Duration::from_secs(60);
+/// Sets other seconds.
+const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
 /// How long an abort may take before the process ends by itself.
 const ABORT: Duration = Duration::from_secs(5);
 
@@ -66,16 +68,25 @@ impl World {
     /// # Errors
     /// Where MPI cannot be started, was before in this process, or other ranks do not come.
     pub fn join() -> Result<Self, MpiError> {
+        let start = match std::env::var(START_SECONDS) {
+            Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| {
+                MpiError::Start(format!("{START_SECONDS} is `{text}`: whole seconds are expected"))
+            })?,
+            Err(_) => START,
+        };
         let ((orders, inbox), (welcome, welcomed)) = (channel(), channel());
         let thread = std::thread::Builder::new()
             .name("parareal-mpi".into())
             .spawn(move || post::serve(&welcome, &inbox))
             .map_err(|error| MpiError::Start(error.to_string()))?;
-        let (own, machine) = match welcomed.recv_timeout(START) {
+        let (own, machine) = match welcomed.recv_timeout(start) {
             Ok(places) => places?,
             Err(RecvTimeoutError::Disconnected) => return Err(MpiError::Gone),
             Err(RecvTimeoutError::Timeout) => {
-                let message = format!("not all ranks have come within {} s", START.as_secs());
+                let message = format!(
+                    "not all ranks have come within {} s, which {START_SECONDS} sets",
+                    start.as_secs()
+                );
                 return Err(MpiError::Start(message));
             }
         };

@@ -166,6 +166,7 @@ impl NetworkConfig {
         // Balanced cuts are written down: measured once more they might be others.
         let cuts = match self.cutting {
             Cutting::Even => "even".into(),
+            _ if self.cuts.positions().is_empty() => "even".into(),
             Cutting::Balanced | Cutting::Given => cuts_text(self.cuts.positions()),
         };
         Settings {

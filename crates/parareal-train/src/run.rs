@@ -152,8 +152,8 @@ impl Run {
         if let Some(saved) = &saved
             && saved.images.fingerprint != images.fingerprint
         {
-            let path = output.to_path_buf();
-            return Err(TrainError::OtherImages { path, dataset: config.dataset.to_string() });
+            let (path, dataset) = (output.to_path_buf(), config.dataset.to_string());
+            return team.agree(Err(TrainError::OtherImages { path, dataset }));
         }
         if let Some(saved) = &saved
             && saved.position.epoch > config.epochs
@@ -161,7 +161,7 @@ impl Run {
             let done = saved.position.epoch;
             let expected =
                 format!("the run is in epoch {done} already: at least {done} is expected");
-            return Err(TrainError::setting("epochs", config.epochs, expected));
+            return team.agree(Err(TrainError::setting("epochs", config.epochs, expected)));
         }
         let mut notes = dataset.notes.clone();
         let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));

@@ -48,15 +48,21 @@ impl Config {
     pub(crate) fn resume(
         team: &Team,
         before: Settings,
-        changes: Settings,
+        mut changes: Settings,
         folder: &Path,
     ) -> Result<Self, TrainError> {
         let table = |settings: &Settings| {
             toml::Table::try_from(settings).expect("strings, numbers and lists of them are TOML")
         };
-        if let Some(recipe) = &changes.recipe {
+        team.agree(changes.recipe.as_ref().map_or(Ok(()), |recipe| {
             let expected = "a run that goes on has its own settings: leave it out";
-            return Err(TrainError::setting("recipe", recipe, expected));
+            Err(TrainError::setting("recipe", recipe, expected))
+        }))?;
+        let found =
+            before.cuts.as_deref().is_some_and(|cuts| cuts.contains(|c: char| c.is_numeric()));
+        if found && changes.cuts.as_deref() == Some("balanced") {
+            // It keeps the cuts that it was started with: measured anew they might be others.
+            changes.cuts = None;
         }
         let mut kept = before.clone();
         let executor = |settings: &Settings| settings.executor.clone();
@@ -79,7 +85,7 @@ impl Config {
                     "it is {then} in {}: leave it out to go on with that run, or start a new one",
                     folder.display()
                 );
-                return Err(TrainError::setting(key, shown(now), expected));
+                return team.agree(Err(TrainError::setting(key, shown(now), expected)));
             }
         }
         Ok(config)

@@ -123,8 +123,8 @@ impl Team {
     /// How many processes a launcher has started together, as far as it tells by the environment.
     #[must_use]
     pub fn launched() -> usize {
-        // Open MPI's, and that of MPICH and of Slurm's support for it.
-        let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].into_iter();
+        // Open MPI's, that of MPICH, and Slurm's own.
+        let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
         let told = told.filter_map(|name| std::env::var(name).ok()?.parse().ok());
         told.max().unwrap_or(1)
     }

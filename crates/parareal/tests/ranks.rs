@@ -183,6 +183,27 @@ fn a_panic_in_a_rank_ends_all_and_names_it() {
 }
 
 #[test]
+fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
+    let name = "a_panic_of_one_of_several_workers_of_a_rank_ends_all";
+    if !mpi::is_rank() {
+        let Some(ended) = mpi::start(2, name) else { return };
+        assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
+        assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+        let expected = "error: rank 0: worker 2 (subnetworks 2 to 2) failed: this unit panics";
+        assert!(ended.errors.contains(expected), "{}", ended.errors);
+        return;
+    }
+    let world = World::join().unwrap();
+    let mut net = DenseNet::residual(dimensions());
+    net.panics = Some(4);
+    let cuts = Cuts::even(10, 4).unwrap();
+    // The other worker of the rank waits for the loss, which no rank can compute.
+    let mut ranks = on_ranks(&world, &net, &cuts, 1, DType::F32, (2, 1));
+    let (input, labels) = batch(1, 5, DType::F32);
+    or_abort(&world, ranks.train_step(input, labels, 0.1));
+}
+
+#[test]
 fn a_batch_of_another_size_is_found_out() {
     let name = "a_batch_of_another_size_is_found_out";
     if !mpi::is_rank() {

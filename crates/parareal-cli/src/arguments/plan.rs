@@ -50,8 +50,8 @@ pub(crate) struct Step {
     /// the paper's Table 2 does not say it [default: 0.5, with --costs paper]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) coarse_weight_share: Option<f64>,
-    /// Let gradients of weights of the coarse network wait until the cotangent is sent
-    /// [default: true]
+    /// Let gradients of weights of the coarse network wait until the cotangent is sent, which
+    /// `parareal train` does on the CPU, in single precision [default: true]
     #[arg(long, value_name = "true|false")]
     pub(crate) defer: Option<bool>,
     /// Gigabits of a second between devices [default: links cost nothing]

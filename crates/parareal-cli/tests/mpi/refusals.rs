@@ -80,3 +80,27 @@ fn ranks_that_cannot_work_together_say_why_once() {
         assert!(!folder.join("run").exists(), "{expected}");
     }
 }
+
+#[test]
+fn a_run_that_cannot_go_on_says_why_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let started = ["train", "--executor", "mpi", "--output", "run"];
+    let started = [&started[..], &TINY].concat();
+    let Some(ended) = run(folder, &[(2, &started[..])]) else { return };
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    for (flags, expected) in [
+        (&["--seed", "2"][..], "seed is 2"),
+        (&["--recipe", "paper"], "recipe is paper"),
+        (&["--limit-train", "5"], "limit-train is 5"),
+    ] {
+        let resumed = ["train", "--resume", "--executor", "mpi", "--output", "run"];
+        let resumed = [&resumed[..], flags].concat();
+        let Some(ended) = run(folder, &[(2, &resumed[..])]) else { return };
+        assert_eq!(ended.code, Some(2), "{expected}: {}", ended.errors);
+        let refusals = ended.refusals();
+        assert_eq!(refusals.len(), 1, "{expected}: {}", ended.errors);
+        assert!(refusals[0].contains(expected), "{expected}: {}", ended.errors);
+        assert!(!refusals[0].contains("rank"), "{}", ended.errors);
+    }
+}

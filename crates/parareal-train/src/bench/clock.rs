@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use burn::optim::ModuleOptimizer;
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
 use parareal::net::{FeedForward, Init, PararealNetwork};
-use parareal::plan::{Sample, Setting, even_spread};
+use parareal::plan::{Sample, Schedule, Setting, even_spread};
 use parareal::timeline::Timeline;
 use parareal_kernels::Sgd;
 use parareal_models::resnet::CostTable;
@@ -62,7 +62,9 @@ impl Bench {
                 unknown.insert(machine.measure(net, kinds, self.repetitions)?)
             }
         };
-        let setting = Setting::new(&table.costs(net)?, cuts, workers)?;
+        let mut setting = Setting::new(&table.costs(net)?, cuts, workers)?;
+        // Only the fused operations of the CPU let gradients of weights wait.
+        setting.schedule = Schedule::Overlap { defer: machine.device.is_cpu() };
 
         let device = machine.find()?;
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);

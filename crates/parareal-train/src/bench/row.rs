@@ -159,7 +159,7 @@ impl Bench {
         let serial = base.map_or(virtual_clock.total_ms, |base| base.virtual_clock.total_ms);
         virtual_clock.speedup = serial.sum() / virtual_clock.total_ms.sum();
 
-        let (setting, count) = (Self::setting(network, &timings), timings.len());
+        let (setting, count) = (self.setting(network, &timings), timings.len());
         let step_ms = 1e3 * setting.predict()?.makespan();
         let serial = base.map_or(step_ms, |base| base.predicted.step_ms);
         let predicted = Predicted { devices: count, step_ms, speedup: serial / step_ms };
@@ -210,7 +210,7 @@ impl Bench {
     }
 
     /// The step that these times predict, a device for each subnetwork.
-    fn setting(network: &NetworkConfig, timings: &[SubnetworkTiming]) -> Setting {
+    fn setting(&self, network: &NetworkConfig, timings: &[SubnetworkTiming]) -> Setting {
         let subnetworks = timings.iter().enumerate().map(|(index, timing)| {
             let units = network.cuts.units_of(index);
             let one = timing.fine.part(units.len());
@@ -228,7 +228,7 @@ impl Bench {
             held: vec![1; timings.len()],
             link: Link::FREE,
             replicas: 1,
-            schedule: Schedule::Overlap { defer: true },
+            schedule: Schedule::Overlap { defer: self.machine.device.is_cpu() },
             segment_units: 4,
         }
     }

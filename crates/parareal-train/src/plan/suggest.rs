@@ -47,18 +47,23 @@ pub fn suggest(
     // A subnetwork more or less of many changes little.
     let counts = (1..=most).filter(|&n| n <= 12 || n % 3 == 0 || n == devices);
     let (mut tried, mut by_rule) = (Vec::new(), Vec::new());
+    // Of all, whether they fit or not.
+    let (mut least, mut shortest) = (f64::INFINITY, f64::INFINITY);
     for count in counts {
         let all = candidates(network, costs, count)
             .into_iter()
             .map(|candidate| plan(candidate, costs, settings))
             .collect::<Result<Vec<_>, _>>()?;
+        for planned in &all {
+            least = least.min(planned.memory());
+            shortest = shortest.min(planned.prediction.makespan());
+        }
         let fitting = || all.iter().filter(|planned| fits(planned));
         tried.extend(fastest(fitting()).or_else(|| fastest(all.iter())).cloned());
         let ruled = |planned: &&Planned| planned.network.coarse_units == network.coarse_units;
         by_rule.extend(fastest(fitting().filter(ruled)).cloned());
     }
     let Some(best) = fastest(tried.iter().filter(|planned| fits(planned))) else {
-        let least = tried.iter().map(Planned::memory).fold(f64::INFINITY, f64::min);
         let expected = format!(
             "the least that a device has to hold is {:.2} GB: take more devices, or costs of fewer \
              images a step",
@@ -67,7 +72,7 @@ pub fn suggest(
         return Err(TrainError::setting("memory-gb", memory.unwrap_or_default() / 1e9, expected));
     };
     let step = |planned: &Planned| planned.prediction.makespan();
-    let bound = match tried.iter().any(|planned| step(planned) < step(best)) {
+    let bound = match shortest < step(best) {
         true => Bound::Memory,
         false => best.bound(),
     };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -15,6 +15,9 @@ use super::{Control, ExecError, Link, Loss};
 use crate::net::Coarsen;
 use crate::timeline::{Span, Timeline};
 
+/// How long a crew waits for the word of the worker at fault when another one has given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The workers of this process, each a thread with a device and cores of its own, for as long as
 /// this value lives.
 pub(super) struct Crew<N: Coarsen, L: Loss<N::Output>> {
@@ -22,6 +25,9 @@ pub(super) struct Crew<N: Coarsen, L: Loss<N::Output>> {
     reply: Sender<(usize, Message<N>)>,
     replies: Receiver<(usize, Message<N>)>,
     failure: Option<ExecError>,
+    /// Whether workers may wait for another process. Then nobody here can wake them after a failure,
+    /// and nobody waits for them: the process is about to end.
+    spans_processes: bool,
 }
 
 struct Handle<N: Coarsen, L: Loss<N::Output>> {
@@ -41,9 +47,10 @@ enum Message<N: Coarsen> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
-    pub(super) fn new() -> Self {
+    /// A crew without workers, which may come to wait for other processes, or only for each other.
+    pub(super) fn new(spans_processes: bool) -> Self {
         let (reply, replies) = channel();
-        Self { workers: Vec::new(), reply, replies, failure: None }
+        Self { workers: Vec::new(), reply, replies, failure: None, spans_processes }
     }
 
     /// Starts one more worker, which has this number among all.
@@ -91,13 +98,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         }
         let mut replies: Vec<_> = self.workers.iter().map(|_| None).collect();
         let mut failed = None;
+        let mut abandoned = false;
         for _ in 0..told {
-            let Ok((index, message)) = self.replies.recv() else { break };
+            let received = match abandoned && self.spans_processes {
+                // Who is at fault speaks soon, or is in another process.
+                true => self.replies.recv_timeout(LAST_WORDS).ok(),
+                false => self.replies.recv().ok(),
+            };
+            let Some((index, message)) = received else { break };
             match message {
                 Message::Done(reply) => replies[index] = Some(reply),
-                Message::Abandoned => {}
+                Message::Abandoned => abandoned = true,
                 Message::Failed(message) => {
                     failed.get_or_insert((index, message));
+                    if self.spans_processes {
+                        break;
+                    }
                 }
             }
         }
@@ -135,7 +151,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
 
     /// Ends all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
-        self.stop();
+        self.stop(true);
         let (index, message) = failed.unwrap_or((0, "it ended without a word".into()));
         let Handle { number, subnetworks, .. } = &self.workers[index];
         let failure = ExecError::Worker {
@@ -148,20 +164,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         failure
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, failed: bool) {
         for worker in &mut self.workers {
             worker.commands = None;
         }
         for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
-            // A worker catches its panics and has reported them.
-            let _ = thread.join();
+            if !self.spans_processes || !failed {
+                // A worker catches its panics and has reported them.
+                let _ = thread.join();
+            }
         }
     }
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Drop for Crew<N, L> {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(false);
     }
 }
 

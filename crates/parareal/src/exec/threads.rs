@@ -107,7 +107,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             let shape = tensor.data.shape().as_slice().to_vec();
             (tensor.name, shape)
         });
-        let (crew, layout, replicas) = (Crew::new(), layout.collect(), replicas.max(1));
+        let (crew, layout, replicas) = (Crew::new(false), layout.collect(), replicas.max(1));
         let mut this = Self { crew, workers, replicas, layout };
 
         let spread = spread(placement.subnetworks.as_deref(), workers, count)?;

@@ -102,7 +102,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             device: device.clone(),
             fault: fault.clone(),
         };
-        let (mut crew, mut layout, mut upstream) = (Crew::new(), Vec::new(), None);
+        let (mut crew, mut layout, mut upstream) = (Crew::new(true), Vec::new(), None);
         if seat.place > 0 {
             let sample = network.state_shape(cuts.units_of(seat.subnetworks.start - 1).end);
             upstream = Some(AnyLink::Rank(Box::new(RankLink::up(wiring.clone(), sample))));
