@@ -35,7 +35,7 @@ bench() {
 bench deep-paper $deep --coarse-unit basic --subnetworks "$counts"
 # shellcheck disable=SC2086
 bench middle-paper $middle --coarse-unit basic --subnetworks "$counts"
-# The recommended settings.
+# The fastest settings.
 # shellcheck disable=SC2086
 bench deep-ours $deep --coarse-unit depthwise --cuts balanced --subnetworks "$counts"
 # More settings for the predictions.

@@ -138,7 +138,7 @@ def main():
             f"Table 3, {EPOCHS} epochs of {IMAGES} images:", table_3(benched),
         ]
     sections += [
-        "### The recommended settings beside the paper's",
+        "### The fastest settings beside the paper's",
         f"{command('deep-paper')} and {command('deep-ours')}; how many times shorter a step is than "
         "that of N = 1, a device for each subnetwork:",
         gains(benches["deep-paper"], benches["deep-ours"]),
