@@ -22,7 +22,7 @@ pub struct PlanSettings {
     pub devices: Option<usize>,
     /// What is between them.
     pub link: Link,
-    /// Copies of all of it, each with a share of the images.
+    /// Copies of all of it, each with as many images as the costs are for.
     pub replicas: usize,
     /// How the step is run.
     pub schedule: Schedule,
