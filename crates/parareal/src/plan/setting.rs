@@ -116,8 +116,8 @@ pub struct Setting {
     pub held: Held,
     /// What is between neighbouring devices, and between replicas.
     pub link: Link,
-    /// How often the whole is there, each with a batch of its own that costs as much; gradients are then averaged
-    /// over a ring.
+    /// How often the whole is there, each with a batch of its own that costs as much; gradients
+    /// are then averaged over a ring.
     pub replicas: usize,
     /// How the step is run.
     pub schedule: Schedule,
