@@ -118,14 +118,23 @@ impl Running {
         self.begun = Instant::now();
     }
 
-    pub(crate) fn wait(mut self) -> Ended {
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
+    /// Whether it comes to its end so soon.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > limit {
+                return false;
             }
-            self.assert_patience();
             std::thread::sleep(Duration::from_millis(20));
-        };
+        }
+        true
+    }
+
+    pub(crate) fn wait(mut self) -> Ended {
+        while !self.ends_within(PATIENCE.saturating_sub(self.begun.elapsed())) {
+            self.assert_patience();
+        }
+        let status = self.child.wait().unwrap();
         let time = self.begun.elapsed();
         let (output, errors) = (self.output.join().unwrap(), self.errors.join().unwrap());
         Ended { code: status.code(), output, errors, time }

@@ -12,7 +12,7 @@ fn a_disk_that_fills_on_any_rank_ends_all_and_the_run_goes_on() {
     let Some(mut lives) = Lives::new(folder.path(), 3, 3, &["--subnetworks", "3"]) else { return };
     let running = lives.begin(None);
     assert!(lives.come_to(Moment::Checkpoint), "the run is over");
-    let mut step = lives.kill(2, running).step;
+    let mut step = lives.kill(2, running).expect("they have started").step;
     for rank in 0..3 {
         let script = format!(
             "trap '' XFSZ; [ $OMPI_COMM_WORLD_RANK = {rank} ] && ulimit -f 16; exec \"$0\" \"$@\""
@@ -66,7 +66,7 @@ fn a_file_that_is_damaged_for_one_rank_ends_all_or_is_done_without() {
     while newest(&run) < 4 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let step = lives.kill(1, running).step;
+    let step = lives.kill(1, running).expect("they have started").step;
 
     // Images that one of them cannot read.
     let from = |folder| ["train", "--resume", "--output", "run", "--data-dir", folder];

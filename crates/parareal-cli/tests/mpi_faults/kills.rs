@@ -36,7 +36,7 @@ fn kill_each(lives: &mut Lives, kills: impl Iterator<Item = (usize, Moment)>) {
                 step = 0;
                 continue;
             }
-            let death = lives.kill(rank, running);
+            let Some(death) = lives.kill(rank, running) else { continue };
             if death.ended.code == Some(0) {
                 lives.assert_finished();
                 lives.forget();
@@ -97,7 +97,7 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
         let running = lives.begin(None);
         let there = lives.come_to(moment);
         std::thread::sleep(Duration::from_millis(if there { wait } else { 0 }));
-        let death = lives.kill(rank, running);
+        let Some(death) = lives.kill(rank, running) else { continue };
         assert_goes_on(&death.ended.errors, step);
         step = death.step;
         if death.ended.code == Some(0) {
