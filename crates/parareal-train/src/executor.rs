@@ -144,8 +144,7 @@ impl Config {
 
         let Some(world) = team.world() else { return Err(TrainError::ranks("this is no rank")) };
         let (net, cuts) = self.network_for(channels, classes);
-        let mut placement = self.placement(self.own_devices(team))?;
-        placement.replicas = self.replicas;
+        let placement = self.placement(self.own_devices(team))?;
         let init = Init::new(self.seed, &Device::flex());
         let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
         let mut ranks =

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use burn::tensor::TensorData;
 
-use super::{ExecError, Loss};
+use super::{ExecError, Loss, Part};
 use crate::net::{Coarsen, NamedTensor};
 use crate::timeline::Timeline;
 
@@ -117,11 +117,26 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// A worker's failure.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
+    /// A part of what it holds, by names.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError>;
+
+    /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part. Where the parameters
+    /// are written as well, they come first: the other parts start anew with them.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's failure.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+
     /// Every parameter and buffer, by name.
     ///
     /// # Errors
     /// A worker's failure.
-    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        self.read(Part::Weights)
+    }
 
     /// Replaces every parameter and buffer; the state of the optimizers starts anew, and so does a
     /// moving average.
@@ -129,14 +144,18 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
     /// failure.
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        self.write(Part::Weights, tensors)
+    }
 
     /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
     /// without dimensions.
     ///
     /// # Errors
     /// A worker's failure.
-    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        self.read(Part::Optimizer)
+    }
 
     /// Lets the optimizers remember what [`Self::optimizer_state`] gave, here or elsewhere, and
     /// nothing else. Where the parameters are loaded as well, they come first.
@@ -146,14 +165,18 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     fn load_optimizer_state(
         &mut self,
         tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError>;
+    ) -> Result<(), ExecError> {
+        self.write(Part::Optimizer, tensors)
+    }
 
     /// The moving average of every parameter and buffer, by name; nothing where no step asked for
     /// one ([`Update::average_decay`]).
     ///
     /// # Errors
     /// A worker's failure.
-    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError>;
+    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
+        self.read(Part::Average)
+    }
 
     /// Replaces the moving average by what [`Self::average`] gave, here or elsewhere; nothing ends
     /// it. Where the parameters are loaded as well, they come first.
@@ -161,5 +184,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
     /// failure.
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        self.write(Part::Average, tensors)
+    }
 }

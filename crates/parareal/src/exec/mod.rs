@@ -69,5 +69,6 @@ pub use mpi::{Ranks, Seat};
 pub use parareal_mpi::{Circle, MpiError, Traffic, World};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};
+pub use trained::Part;
 
 pub(crate) use trained::Trained;

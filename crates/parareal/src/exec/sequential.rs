@@ -67,25 +67,6 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
-    /// A part of all subnetworks, by names.
-    fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let parts = self.pieces.iter().map(|piece| piece.read(part));
-        Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
-    }
-
-    /// Other values for a part.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            // Nothing is replaced where something is missing. To load them into a copy would not do:
-            // it would share its running statistics.
-            for NamedTensor { name, data, .. } in self.read(Part::Weights)? {
-                find_tensor(&tensors, &name, data.shape().as_slice())?;
-            }
-        }
-        self.validation = None;
-        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))
-    }
-
     /// Forward and backward; the gradients stay with the pieces.
     fn differentiate(
         &mut self,
@@ -165,30 +146,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         Ok(self.pool.install(move || network.forward_chain(input.to_device(device))))
     }
 
-    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Weights)
+    /// A part of all subnetworks, by names.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let parts = self.pieces.iter().map(|piece| piece.read(part));
+        Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Weights, tensors)
-    }
-
-    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Optimizer)
-    }
-
-    fn load_optimizer_state(
-        &mut self,
-        tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, tensors)
-    }
-
-    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Average)
-    }
-
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Average, tensors)
+    /// Other values for a part.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            // Nothing is replaced where something is missing. To load them into a copy would not do:
+            // it would share its running statistics.
+            for NamedTensor { name, data, .. } in self.read(Part::Weights)? {
+                find_tensor(&tensors, &name, data.shape().as_slice())?;
+            }
+        }
+        self.validation = None;
+        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))
     }
 }

@@ -153,27 +153,6 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         Ok(this)
     }
 
-    /// A part of all subnetworks, by names, from the first replica, which has all that the others
-    /// have.
-    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let workers = self.workers;
-        let replies =
-            self.crew.order(|worker| (worker < workers).then_some(Command::Read { part }))?;
-        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
-    }
-
-    /// Other values for a part, looked over before they are sent.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            for (name, shape) in &self.layout {
-                crate::net::find_tensor(&tensors, name, shape)?;
-            }
-        }
-        let tensors = Arc::new(tensors);
-        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
-        Ok(())
-    }
-
     /// Runs a step on all workers; the output is that of the last one of each replica.
     fn step(
         &mut self,
@@ -276,31 +255,25 @@ where
         Ok(joined::<N>(&mut replies, workers))
     }
 
-    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Weights)
+    /// A part of all subnetworks, by names, from the first replica, which has all that the others
+    /// have.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let workers = self.workers;
+        let replies =
+            self.crew.order(|worker| (worker < workers).then_some(Command::Read { part }))?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
     }
 
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Weights, tensors)
-    }
-
-    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Optimizer)
-    }
-
-    fn load_optimizer_state(
-        &mut self,
-        tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, tensors)
-    }
-
-    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Average)
-    }
-
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Average, tensors)
+    /// Other values for a part, looked over before they are sent.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            for (name, shape) in &self.layout {
+                crate::net::find_tensor(&tensors, name, shape)?;
+            }
+        }
+        let tensors = Arc::new(tensors);
+        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
+        Ok(())
     }
 }
 

@@ -12,9 +12,9 @@ use crate::net::{NamedTensor, Subnetwork, named_gradients};
 
 const UPDATED: &str = "an update that panics ends its executor";
 
-/// What is read and written by names.
-#[derive(Clone, Copy)]
-pub(super) enum Part {
+/// What an executor reads and writes by names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
     /// Every parameter and buffer.
     Weights,
     /// What the optimizer remembers.

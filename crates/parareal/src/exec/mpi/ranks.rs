@@ -177,22 +177,6 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         })
     }
 
-    /// A part of this rank's subnetworks, by names.
-    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(|| Command::Read { part })?;
-        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
-    }
-
-    /// Other values for a part, looked over by all ranks before any of them takes them.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            self.check(&tensors)?;
-        }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
-        Ok(())
-    }
-
     fn step(
         &mut self,
         input: &N::Input,
@@ -304,31 +288,20 @@ where
         self.output(&input, &self.tell(Vec::new(), output)?)
     }
 
-    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Weights)
+    /// A part of this rank's subnetworks, by names.
+    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.order(|| Command::Read { part })?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
     }
 
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Weights, tensors)
-    }
-
-    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Optimizer)
-    }
-
-    fn load_optimizer_state(
-        &mut self,
-        tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, tensors)
-    }
-
-    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Average)
-    }
-
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Average, tensors)
+    /// Other values for a part, looked over by all ranks before any of them takes them.
+    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
+        if part.is_whole(&tensors) {
+            self.check(&tensors)?;
+        }
+        let tensors = Arc::new(tensors);
+        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        Ok(())
     }
 }
 
