@@ -1,9 +1,9 @@
 //! The processes of one command under `mpirun`: how they begin, and how they end.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+use parareal::exec::panic_message;
 use parareal_train::{Sent, Settings, Team, TrainError};
 
 use crate::Ending;
@@ -41,7 +41,7 @@ pub(crate) fn together(
             let code = if error.is_bad_input() { 2 } else { 1 };
             abort(team, &error.to_string(), code)
         }
-        Err(panic) => abort(team, &message(&*panic), 1),
+        Err(panic) => abort(team, &panic_message(&*panic), 1),
         Ok(ended) => match team.finish() {
             Ok(()) => ended,
             Err(error) => abort(team, &error.to_string(), 1),
@@ -69,12 +69,6 @@ pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
 fn abort(team: &Team, message: &str, code: i32) -> ! {
     note(&format!("error: rank {}: {}", team.rank(), parareal_data::one_line(message)));
     team.abort(code)
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it panicked".into())
 }
 
 /// What each rank has sent in a step, on average.

@@ -58,7 +58,7 @@ mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};
-pub use crew::pool;
+pub use crew::{panic_message, pool};
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update};
 pub use link::Link;
