@@ -1,11 +1,14 @@
 //! Images in files of the usual kinds.
 
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::error::DataError;
+use crate::jpeg;
 
 /// Longest side of an image that is read, in pixels; memory for one, in bytes.
 const LONGEST_SIDE: u32 = 20_000;
@@ -17,7 +20,7 @@ const MOST_MEMORY: u64 = 1 << 30;
 ///
 /// # Errors
 ///
-/// [`DataError::Image`] where the file is no such image, or too large.
+/// [`DataError::Image`] where the file is no such image, cut off, damaged, or too large.
 ///
 /// # Panics
 ///
@@ -28,8 +31,8 @@ pub fn read_image(
     height: usize,
     width: usize,
 ) -> Result<Vec<u8>, DataError> {
-    let image = decode(path).map_err(|error| {
-        let message = error.to_string().replace(['\n', '\r'], " ");
+    let image = decode(path).map_err(|message| {
+        let message = message.replace(['\n', '\r'], " ");
         DataError::Image { path: path.to_path_buf(), message }
     })?;
     let image = image.resize_exact(width as u32, height as u32, FilterType::Triangle);
@@ -43,17 +46,44 @@ pub fn read_image(
     Ok(planes.flatten().copied().collect())
 }
 
-fn decode(path: &Path) -> ImageResult<DynamicImage> {
+/// The image in a file, upright, or what is wrong with the file.
+fn decode(path: &Path) -> Result<DynamicImage, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(MOST_MEMORY + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MOST_MEMORY {
+        return Err("it has more than 1 GiB".into());
+    }
+    decode_bytes(&bytes)
+}
+
+/// The image in the contents of a file, upright, or what is wrong with them.
+pub(crate) fn decode_bytes(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let text = |error: ImageError| match error {
+        ImageError::Limits(_) => "it takes more than 1 GiB of memory".into(),
+        error => error.to_string(),
+    };
     let mut limits = Limits::default();
-    limits.max_image_width = Some(LONGEST_SIDE);
-    limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(MOST_MEMORY);
-    let mut reader = ImageReader::open(path)?;
-    reader.limits(limits);
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.limits(limits.clone());
     // The first bytes say what it is, whatever it is called.
-    let mut decoder = reader.with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+    let reader = reader.with_guessed_format().map_err(|error| error.to_string())?;
+    let format = reader.format();
+    let mut decoder = reader.into_decoder().map_err(text)?;
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > LONGEST_SIDE {
+        return Err(format!(
+            "it has {width}x{height} pixels: at most {LONGEST_SIDE} on a side are read"
+        ));
+    }
+    decoder.set_limits(limits).map_err(text)?;
+    if format == Some(ImageFormat::Jpeg) {
+        jpeg::check(bytes)?;
+    }
+    let orientation = decoder.orientation().map_err(text)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(text)?;
     image.apply_orientation(orientation);
     Ok(image)
 }

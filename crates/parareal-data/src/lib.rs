@@ -48,6 +48,7 @@ mod idx;
 mod image_file;
 mod image_set;
 mod inspect;
+mod jpeg;
 mod mat;
 mod mnist;
 mod normalization;
