@@ -121,7 +121,7 @@ fn altered_files_are_refused_or_read_and_never_panic() {
     let reader = Reader::new();
     for kind in KINDS {
         let whole = fixture(kind);
-        for index in 0..whole.len() {
+        for index in (0..whole.len()).step_by(5) {
             for flip in [0x01, 0x80, 0xff] {
                 let mut altered = whole.clone();
                 altered[index] ^= flip;
