@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use common::{errors, json, parareal};
+use common::{assert_rows_do_not_overlap, errors, json, parareal};
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -76,6 +76,16 @@ fn a_bench_tells_everything_and_plan_takes_its_costs() {
         assert_eq!(planned.status.code(), Some(0), "{}", errors(&planned));
         assert_times([&json(&planned)["predicted"]["step_ms"]]);
     }
+}
+
+#[test]
+fn a_measured_step_is_a_trace_without_overlaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--subnetworks", "3", "--workers", "2", "--timeline", "step.json"];
+    let output = bench(folder.path(), &flags);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let rows = assert_rows_do_not_overlap(&folder.path().join("step.json"));
+    assert_eq!(rows, ["device 1", "device 2"]);
 }
 
 #[test]
