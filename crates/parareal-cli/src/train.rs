@@ -94,6 +94,9 @@ fn introduce(team: &Team, run: &Run) {
     if summary.subnetworks > 1 {
         note(&show::coarse(&config.network));
     }
+    if let Some(warning) = show::coarse_warning(&config.network) {
+        note(&warning);
+    }
     let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
     note(&format!(
         "executor {}: {}{} of {} on {}{}",

@@ -130,6 +130,36 @@ fn fewer_devices_slower_links_and_copies_are_told_apart() {
 }
 
 #[test]
+fn coarse_networks_are_compared_by_time_where_costs_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let shares = |more: &[&str]| {
+        let planned = plan(folder.path(), more);
+        let costs = planned["coarse_costs"].as_array().unwrap();
+        assert!(costs.iter().all(|cost| cost["basis"] == "time"), "{planned}");
+        costs.iter().map(|cost| cost["share"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // Four units of 2 ms beside six of 1 ms.
+    let network = ["--depth", "56", "--subnetworks", "3", "--coarse-unit", "depthwise"];
+    let known = [&network[..], &["--costs", "costs.json"]].concat();
+    let found = shares(&known);
+    assert!(found.iter().all(|share| (share - 4.0 / 3.0).abs() < 1e-9), "{found:?}");
+    let text = String::from_utf8(parareal(folder.path(), &[&["plan"], &known[..]].concat()).stdout);
+    let text = text.unwrap();
+    assert!(
+        text.contains("(133 % at interface 1, 133 % at interface 2, in time): these cuts do not"),
+        "{text}"
+    );
+    // By multiply-adds basic units are as much as 17 of the network's, on the paper's device less.
+    let basic = ["--depth", "1001", "--coarse-unit", "basic", "--subnetworks", "24"];
+    let counted =
+        String::from_utf8(parareal(folder.path(), &[&["plan"], &basic[..]].concat()).stdout);
+    assert!(counted.unwrap().contains("warning: 21 of 23"));
+    let timed = shares(&[&basic[..], &["--costs", "paper"]].concat());
+    assert!(timed.len() == 23 && timed.iter().all(|share| *share < 0.2), "{timed:?}");
+}
+
+#[test]
 fn a_suggestion_fits_and_says_what_bounds_it() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
