@@ -78,12 +78,14 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
         1 => ("is not cheaper than the subnetwork that it approximates", "this cut does"),
         _ => ("are not cheaper than the subnetworks that they approximate", "these cuts do"),
     };
+    let flags = cheaper(network);
+    let either = if flags.is_empty() { "" } else { " or " };
     Some(format!(
-        "warning: {} of {} {subject} ({shown}, in {basis}): {limit}{cuts} not shorten a training step; try \
-         {}",
+        "warning: {} of {} {subject} ({shown}, in {basis}): {limit}{cuts} not shorten a training \
+         step; try {}{either}fewer subnetworks (--subnetworks)",
         costly.len(),
         count(costs.len(), "coarse network"),
-        cheaper(network).join(" or "),
+        flags.join(", "),
     ))
 }
 
@@ -115,7 +117,6 @@ fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
     if network.cutting != Cutting::Even && helps(&even) {
         flags.push("--cuts even");
     }
-    flags.push("fewer subnetworks (--subnetworks)");
     flags
 }
 

@@ -53,7 +53,8 @@ fn coarse_networks_that_are_not_cheaper_are_told() {
     let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
                    approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
                    arithmetic bounds the device, these cuts do not shorten a training step; try \
-                   --coarse-units 1 or --coarse-unit bottleneck or --cuts even or fewer subnetworks (--subnetworks)";
+                   --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
+                   (--subnetworks)";
     assert!(plan(&deep).contains(warning), "{}", plan(&deep));
     let output = parareal(folder.path(), &[&["plan", "--json"], &deep[..]].concat());
     let costs = &json(&output)["coarse_costs"];

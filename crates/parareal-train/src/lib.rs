@@ -71,4 +71,4 @@ pub use sent::Sent;
 pub use settings::Settings;
 pub use sheet::contact_sheet;
 pub use team::Team;
-pub use usage::Usage;
+pub use usage::{SubnetworkUsage, Usage, WorkerUsage};
