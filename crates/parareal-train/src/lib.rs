@@ -58,7 +58,10 @@ pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
-pub use parareal_models::resnet::{CoarseKind, PAPER_HOURS, PAPER_ROWS, Passes, Summary};
+pub use parareal_models::resnet::{
+    CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
+    PAPER_ROWS, Passes, Summary,
+};
 pub use picture::Picture;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,

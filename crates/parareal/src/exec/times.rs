@@ -76,7 +76,7 @@ mod tests {
             (2, 0, Activity::Transfer, [7.0, 9.0]),
             (3, 2, Activity::Head, [0.0, 8.0]),
         ];
-        let span = |(device, subnetwork, activity, [begin, end])| Span {
+        let span = |(device, subnetwork, activity, [begin, end]): (_, _, _, [f64; 2])| Span {
             device,
             subnetwork,
             activity,
