@@ -179,20 +179,20 @@ mod tests {
     #[test]
     fn waiting_for_the_worker_is_not_waiting_for_neighbors() {
         let mut times = Times::default();
-        times.add(Duration::from_secs(10), &step());
-        times.add(Duration::from_secs(10), &step());
+        times.add(Duration::from_secs(16), &step());
+        times.add(Duration::from_secs(16), &step());
         let Usage { subnetworks, workers } = times.usage();
         let second = SubnetworkUsage {
-            computing: 0.3,
-            coarse: 0.2,
-            waiting: 0.5,
-            waiting_for_worker: Some(0.4),
-            waiting_for_neighbors: Some(0.5 - 0.4),
+            computing: 3.0 / 16.0,
+            coarse: 2.0 / 16.0,
+            waiting: 11.0 / 16.0,
+            waiting_for_worker: Some(4.0 / 16.0),
+            waiting_for_neighbors: Some(7.0 / 16.0),
         };
         assert_eq!(subnetworks[1], second);
         assert_eq!(subnetworks[2].waiting_for_worker, Some(0.0));
-        let both = WorkerUsage { subnetworks: vec![1, 2], busy: 0.9 };
-        assert_eq!(workers, [both, WorkerUsage { subnetworks: vec![3], busy: 0.6 }]);
+        let both = WorkerUsage { subnetworks: vec![1, 2], busy: 9.0 / 16.0 };
+        assert_eq!(workers, [both, WorkerUsage { subnetworks: vec![3], busy: 6.0 / 16.0 }]);
     }
 
     #[test]
@@ -200,21 +200,21 @@ mod tests {
         let mut times = Times::default();
         times.add(Duration::from_secs(30), &[]);
         assert_eq!(times.usage(), Usage::default());
-        times.add(Duration::from_secs(10), &step());
+        times.add(Duration::from_secs(16), &step());
         times.add(Duration::from_secs(30), &[]);
-        assert_eq!(times.usage().subnetworks[0].computing, 0.4);
+        assert_eq!(times.usage().subnetworks[0].computing, 0.25);
     }
 
     /// Manifests of format 3 as they were first written do not tell the two kinds of waiting apart.
     #[test]
     fn times_of_an_older_version_go_on_without_what_they_lack() {
-        let saved = r#"{"run":12.0,"steps":10.0,"images":0.0,
+        let saved = r#"{"run":20.0,"steps":16.0,"images":0.0,
             "subnetworks":[{"fine":4.0,"coarse":0.0},{"fine":3.0,"coarse":2.0}]}"#;
         let mut times: Times = serde_json::from_str(saved).unwrap();
         assert!(times.is_possible());
-        times.add(Duration::from_secs(10), &[time(4, 0, 5, 0), time(3, 2, 4, 0)]);
+        times.add(Duration::from_secs(16), &[time(4, 0, 5, 0), time(3, 2, 4, 0)]);
         let Usage { subnetworks, workers } = times.usage();
-        assert_eq!((subnetworks[1].computing, subnetworks[1].waiting), (0.3, 0.5));
+        assert_eq!((subnetworks[1].computing, subnetworks[1].waiting), (3.0 / 16.0, 11.0 / 16.0));
         assert_eq!(subnetworks[1].waiting_for_worker, None);
         assert!(workers.is_empty());
     }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn times_come_back_from_a_manifest() {
         let mut times = Times::default();
-        times.add(Duration::from_secs(10), &step());
+        times.add(Duration::from_secs(16), &step());
         let saved = serde_json::to_string(&times).unwrap();
         assert_eq!(serde_json::from_str::<Times>(&saved).unwrap(), times);
     }
