@@ -64,7 +64,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
             count(row.clock.workers, "worker")
         );
         write_whole(path, &picture.draw(&row.clock.measured, &title, None))?;
-        note(&format!("{} shows the last step", path.display()));
+        note(&format!("wrote the last measured step to {}", path.display()));
     }
     if flags.json {
         result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;

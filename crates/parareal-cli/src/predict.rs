@@ -59,7 +59,7 @@ impl Plan {
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
             write_whole(path, &picture.draw(&planned.prediction.timeline, &title, axis))?;
-            note(&format!("{} shows it", path.display()));
+            note(&format!("wrote the predicted step to {}", path.display()));
         }
         let remarks = costs.remarks(&planned.network.net, count);
         Ok(Some(Step { planned, suggestion, remarks }))
