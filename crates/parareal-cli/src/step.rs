@@ -60,7 +60,8 @@ impl Step {
             );
         }
         lines.extend(self.remarks.iter().map(|remark| format!("  {remark}")));
-        let mut rows = vec![row(["device", "subnetworks", "units", "busy", "memory"])];
+        let device = if planned.replicas > 1 { "device of each replica" } else { "device" };
+        let mut rows = vec![row([device, "subnetworks", "units", "busy", "memory"])];
         let busy = planned.prediction.timeline.utilization();
         let mut first = 0;
         for (device, held) in planned.held.iter().enumerate() {
@@ -72,7 +73,7 @@ impl Step {
                 &held.to_string(),
                 &units.to_string(),
                 &format!("{:.0} %", 100.0 * busy[device]),
-                &format!("{:.2} GB", planned.prediction.memory[device] / 1e9),
+                &memory(planned.prediction.memory[device]),
             ]));
         }
         lines.push(table(&rows));
@@ -110,7 +111,7 @@ fn suggested(found: &Suggestion) -> String {
             &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
             &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
             &format!("{:.2}x", planned.speedup()),
-            &format!("{:.2} GB", planned.memory() / 1e9),
+            &memory(planned.memory()),
             planned.bound().as_str(),
             remark,
         ])
@@ -127,6 +128,14 @@ fn suggested(found: &Suggestion) -> String {
          with --coarse-unit and --coarse-units",
         table(&rows)
     )
+}
+
+/// An amount of memory, in megabytes where it is less than a gigabyte.
+fn memory(bytes: f64) -> String {
+    match bytes {
+        0.0..1e9 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.2} GB", bytes / 1e9),
+    }
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
