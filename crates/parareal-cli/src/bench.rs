@@ -1,8 +1,9 @@
-//! How a bench looks: the paper's Tables 2 and 3 for this machine, beside the paper's own.
+//! How a bench looks: the paper's Tables 2 and 3 for this machine, and the paper's own beside them
+//! where they are of the same network.
 
 use parareal_train::{
-    Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_HOURS, PAPER_ROWS, Passes,
-    Picture,
+    Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Picture,
 };
 
 use crate::Ending;
@@ -63,7 +64,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
             count(row.clock.workers, "worker")
         );
         write_whole(path, &picture.draw(&row.clock.measured, &title, None))?;
-        note(&format!("{} shows the last step", path.display()));
+        note(&format!("wrote the last measured step to {}", path.display()));
     }
     if flags.json {
         result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;
@@ -74,7 +75,12 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
 }
 
 fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
-    [
+    let rows = &benched.rows;
+    let paper = match shows_paper(rows) {
+        true => format!("; the paper's are of batch {PAPER_BATCH} on a Titan RTX"),
+        false => String::new(),
+    };
+    let mut sections = vec![
         format!(
             "{}, batch {}, coarse units {}, {} of {}; medians in ms, forward/backward",
             benched.network,
@@ -84,27 +90,41 @@ fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
             benched.device,
         ),
         format!(
-            "Table 2, each part alone; the spread is that of the subnetworks, from the lower to the \
-             upper quartile, against their times\n{}",
-            table(&parts(benched))
+            "Each part timed alone, as in the paper's Table 2{paper}; the spread is that of the \
+             subnetworks, from the lower to the upper quartile, against their times\n{}",
+            table(&parts(rows))
         ),
         format!(
-            "The step: what the parts add up to (virtual, as the paper counts), predicted with a \
-             device for each subnetwork and overlap, and measured here\n{}",
-            table(&steps(benched))
+            "The step and its speedup over N = 1: the sum of the parts (virtual, as the paper counts), \
+             predicted with a device for each subnetwork and overlap, and measured with the workers of \
+             this machine\n{}",
+            table(&steps(rows))
         ),
         format!(
-            "The workers of this machine, predicted and on the clock\n{}",
-            table(&clock(benched))
+            "The step with the workers of this machine, predicted and measured\n{}",
+            table(&clock(rows))
         ),
         format!(
-            "Table 3, {} epochs of {} images\n{}",
+            "The time of {} epochs of {} images, as in the paper's Table 3, from the predicted and the \
+             measured step\n{}",
             flags.epochs,
             flags.images,
-            table(&hours(benched, flags))
+            table(&hours(rows, benched.batch_size, [flags.epochs, flags.images]))
         ),
-    ]
-    .join("\n\n")
+    ];
+    if !shows_paper(rows) {
+        sections.push(format!(
+            "The paper's times are left out: they are of ResNet-{PAPER_DEPTH} with {PAPER_CLASSES} \
+             classes, basic coarse units and even cuts (--depth {PAPER_DEPTH} --classes \
+             {PAPER_CLASSES} --coarse-unit basic)"
+        ));
+    }
+    sections.join("\n\n")
+}
+
+/// Whether the paper has times of this network.
+fn shows_paper(rows: &[BenchRow]) -> bool {
+    rows.iter().any(|row| row.paper.is_some())
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -115,71 +135,95 @@ fn both(time: Milliseconds) -> String {
     format!("{:.2}/{:.2}", time.forward, time.backward)
 }
 
-fn parts(benched: &Benched) -> Vec<Vec<String>> {
-    let heads =
-        ["N", "", "preprocessing", "subnetworks", "coarse", "postprocessing", "total", "spread"];
-    let mut rows = vec![row(heads)];
-    for BenchRow { subnetworks, virtual_clock: own, paper, .. } in &benched.rows {
+fn parts(benched: &[BenchRow]) -> Vec<Vec<String>> {
+    let shows_paper = shows_paper(benched);
+    // A table without the paper's rows does not say whose its rows are.
+    let line = |n: &str, whose: &str, cells: [&str; 6]| {
+        let whose = shows_paper.then_some(whose);
+        let cells = std::iter::once(n).chain(whose).chain(cells);
+        cells.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let heads = ["preprocessing", "subnetworks", "coarse", "postprocessing", "total", "spread"];
+    let mut rows = vec![line("N", "", heads)];
+    for BenchRow { subnetworks, virtual_clock: own, paper, .. } in benched {
         let coarse = if *subnetworks > 1 { both(own.coarse_ms) } else { "-".into() };
-        rows.push(row([
-            &subnetworks.to_string(),
-            "here",
+        let cells = [
             &both(own.preprocessing_ms),
             &both(own.subnetworks_ms),
             &coarse,
             &both(own.postprocessing_ms),
             &both(own.total_ms),
             &percent(own.spread()),
-        ]));
+        ];
+        rows.push(line(&subnetworks.to_string(), "here", cells.map(String::as_str)));
         if let Some(paper) = paper {
             let passes = |time: Passes| {
                 both(Milliseconds { forward: time.forward, backward: time.backward })
             };
-            rows.push(row([
-                "",
-                "paper",
-                &passes(paper.preprocessing),
-                &passes(paper.fine),
-                &paper.coarse.map_or("-".into(), passes),
-                &passes(paper.postprocessing),
-                &passes(paper.total()),
-                "",
-            ]));
+            let cells = [
+                passes(paper.preprocessing),
+                passes(paper.fine),
+                paper.coarse.map_or("-".into(), passes),
+                passes(paper.postprocessing),
+                passes(paper.total()),
+                String::new(),
+            ];
+            rows.push(line("", "paper", cells.each_ref().map(String::as_str)));
         }
     }
     rows
 }
 
-fn steps(benched: &Benched) -> Vec<Vec<String>> {
-    let heads = ["N", "virtual", "", "paper's", "predicted", "", "measured", "", "workers"];
-    let mut rows = vec![row(heads)];
+fn steps(benched: &[BenchRow]) -> Vec<Vec<String>> {
     let serial = PAPER_ROWS[0].total();
-    for each in &benched.rows {
-        let paper = each.paper.map_or(String::new(), |paper| {
-            let total = paper.total();
-            let speedup = (serial.forward + serial.backward) / (total.forward + total.backward);
-            format!("{speedup:.2}x")
-        });
-        let times = |speedup: f64| format!("{speedup:.2}x");
-        rows.push(row([
+    let times = |speedup: f64| format!("{speedup:.2}x");
+    let mut rows = vec![row([
+        "N",
+        "virtual",
+        "speedup",
+        "predicted",
+        "speedup",
+        "measured",
+        "speedup",
+        "workers",
+    ])];
+    rows.extend(benched.iter().map(|each| {
+        row([
             &each.subnetworks.to_string(),
             &format!("{:.1}", each.virtual_clock.total_ms.sum()),
             &times(each.virtual_clock.speedup),
-            &paper,
             &format!("{:.1}", each.predicted.step_ms),
             &times(each.predicted.speedup),
             &format!("{:.1}", each.measured.step_ms),
             &times(each.measured.speedup),
             &each.measured.devices.to_string(),
-        ]));
+        ])
+    }));
+    if shows_paper(benched) {
+        rows[0].insert(3, "paper's".into());
+        for (row, each) in rows[1..].iter_mut().zip(benched) {
+            let speedup = each.paper.map_or(String::new(), |paper| {
+                let total = paper.total();
+                times((serial.forward + serial.backward) / (total.forward + total.backward))
+            });
+            row.insert(3, speedup);
+        }
     }
     rows
 }
 
-fn clock(benched: &Benched) -> Vec<Vec<String>> {
-    let heads = ["N", "workers", "subnetworks of each", "predicted", "measured", "spread", "error"];
+fn clock(benched: &[BenchRow]) -> Vec<Vec<String>> {
+    let heads = [
+        "N",
+        "workers",
+        "subnetworks of each",
+        "predicted",
+        "measured",
+        "spread",
+        "prediction error",
+    ];
     let mut rows = vec![row(heads)];
-    rows.extend(benched.rows.iter().map(|each| {
+    rows.extend(benched.iter().map(|each| {
         let clock = &each.clock;
         let held: Vec<String> = clock.held.iter().map(ToString::to_string).collect();
         row([
@@ -195,27 +239,89 @@ fn clock(benched: &Benched) -> Vec<Vec<String>> {
     rows
 }
 
-fn hours(benched: &Benched, flags: &arguments::Bench) -> Vec<Vec<String>> {
-    let heads = ["N", "predicted", "saved", "measured", "saved", "paper", "saved"];
-    let mut rows = vec![row(heads)];
-    let steps = (flags.images.div_ceil(benched.batch_size) * flags.epochs) as f64;
-    for each in &benched.rows {
+fn hours(
+    benched: &[BenchRow],
+    batch_size: usize,
+    [epochs, images]: [usize; 2],
+) -> Vec<Vec<String>> {
+    let mut rows = vec![row(["N", "predicted", "saved", "measured", "saved"])];
+    let steps = (images.div_ceil(batch_size) * epochs) as f64;
+    // Against the network that is not cut, whose times are these times the gain.
+    let saved = |speedup: f64| format!("{:.1} %", 100.0 * (1.0 - 1.0 / speedup));
+    for each in benched {
         let whole = |step_ms: f64| duration(steps * step_ms / 1e3);
-        // Against the network that is not cut, whose times are these times the gain.
-        let saved = |speedup: f64| format!("{:.1} %", 100.0 * (1.0 - 1.0 / speedup));
-        let paper = PAPER_HOURS.iter().find(|(count, _)| *count == each.subnetworks);
-        let [time, share] = paper.map_or([String::new(), String::new()], |(_, seconds)| {
-            [duration(*seconds), saved(PAPER_HOURS[0].1 / seconds)]
-        });
         rows.push(row([
             &each.subnetworks.to_string(),
             &whole(each.predicted.step_ms),
             &saved(each.predicted.speedup),
             &whole(each.measured.step_ms),
             &saved(each.measured.speedup),
-            &time,
-            &share,
         ]));
     }
+    if shows_paper(benched) && [epochs, images] == [PAPER_EPOCHS, PAPER_IMAGES] {
+        rows[0].extend(row(["paper", "saved"]));
+        for (row, each) in rows[1..].iter_mut().zip(benched) {
+            let count = each.paper.map(|paper| paper.subnetworks);
+            let paper = PAPER_HOURS.iter().find(|(subnetworks, _)| Some(*subnetworks) == count);
+            row.extend(paper.map_or([String::new(), String::new()], |(_, seconds)| {
+                [duration(*seconds), saved(PAPER_HOURS[0].1 / seconds)]
+            }));
+        }
+    }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal::timeline::Timeline;
+    use parareal_train::{Clock, Predicted, Virtual};
+
+    use super::*;
+
+    fn benched(with_paper: bool) -> Vec<BenchRow> {
+        let both = |forward, backward| Milliseconds { forward, backward };
+        let row = |(index, subnetworks): (usize, usize)| {
+            let virtual_clock =
+                Virtual { total_ms: both(1.0, 2.0), speedup: 1.25, ..Virtual::default() };
+            let predicted = Predicted { devices: subnetworks, step_ms: 3.0, speedup: 1.5 };
+            let clock = Clock {
+                workers: 1,
+                held: vec![subnetworks],
+                predicted_ms: 3.0,
+                measured_ms: 3.0,
+                spread_ms: 0.1,
+                measured: Timeline::default(),
+            };
+            let paper = Some(PAPER_ROWS[index]).filter(|_| with_paper);
+            BenchRow {
+                subnetworks,
+                coarse_units: 1,
+                cuts: Vec::new(),
+                virtual_clock,
+                predicted,
+                measured: predicted,
+                clock,
+                paper,
+            }
+        };
+        [1, 3].into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn the_paper_s_rows_and_columns_come_and_go_together() {
+        let whole = [PAPER_EPOCHS, PAPER_IMAGES];
+        let tables = |rows: &[BenchRow], training| {
+            [parts(rows), steps(rows), hours(rows, 128, training)].map(|rows| table(&rows))
+        };
+        let shown = tables(&benched(true), whole);
+        for (table, part) in shown.iter().zip(["131.92/458.87", "2.60x", "27.6 %"]) {
+            assert!(table.contains(part) && table.contains("paper"), "{table}");
+        }
+        for table in tables(&benched(false), whole) {
+            assert!(!table.contains("paper"), "{table}");
+        }
+        // Fewer epochs take less time than the paper's.
+        let [_, _, hours] = tables(&benched(true), [10, PAPER_IMAGES]);
+        assert!(!hours.contains("paper"), "{hours}");
+    }
 }

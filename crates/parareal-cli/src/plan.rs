@@ -1,6 +1,6 @@
 //! How a plan looks, as JSON and as text.
 
-use parareal_train::{NetworkConfig, Summary};
+use parareal_train::{CoarseCost, CoarseKind, CostBasis, Cutting, NetworkConfig, Summary};
 use serde_json::{Value, json};
 
 use crate::output::{amount, count, table};
@@ -17,6 +17,7 @@ pub(crate) fn as_json(network: &NetworkConfig, summary: &Summary) -> Value {
         "cuts": summary.cuts,
         "parameters": summary.parameters,
         "coarse_choices": summary.coarse,
+        "coarse_costs": network.coarse_costs(),
     })
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
     if summary.subnetworks > 1 {
         sections.push(format!("Coarse networks ({})\n{}", network.coarse_kind, coarse(network)));
     }
+    sections.extend(coarse_warning(network));
     sections.push(format!("Parameters\n{}", table(&counts)));
     sections.join("\n\n")
 }
@@ -53,6 +55,69 @@ pub(crate) fn coarse(network: &NetworkConfig) -> String {
         format!("  interface {before} (subnetworks {before} and {behind}): {reason}")
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Names the coarse networks that are not cheaper than the subnetworks that they approximate, and
+/// the flags that make them cheaper; `None` where all of them are.
+pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
+    let costs = network.coarse_costs();
+    let costly: Vec<&CoarseCost> = costs.iter().filter(|cost| !cost.is_cheaper).collect();
+    let (basis, limit) = match costly.first()?.basis {
+        CostBasis::MultiplyAdds => ("multiply-adds", "where arithmetic bounds the device, "),
+        CostBasis::Time => ("time", ""),
+    };
+    let shares: Vec<String> = costly
+        .iter()
+        .map(|cost| format!("{:.0} % at interface {}", 100.0 * cost.share, cost.interface))
+        .collect();
+    let shown = match shares.len() {
+        1..=4 => shares.join(", "),
+        more => format!("{}, and {} more", shares[..3].join(", "), more - 3),
+    };
+    let (subject, cuts) = match costly.len() {
+        1 => ("is not cheaper than the subnetwork that it approximates", "this cut does"),
+        _ => ("are not cheaper than the subnetworks that they approximate", "these cuts do"),
+    };
+    let flags = cheaper(network);
+    let either = if flags.is_empty() { "" } else { " or " };
+    Some(format!(
+        "warning: {} of {} {subject} ({shown}, in {basis}): {limit}{cuts} not shorten a training \
+         step; try {}{either}fewer subnetworks (--subnetworks)",
+        costly.len(),
+        count(costs.len(), "coarse network"),
+        flags.join(", "),
+    ))
+}
+
+/// Flags that make coarse networks cheaper beside what they approximate, as far as multiply-adds can
+/// tell.
+fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
+    let largest = |network: &NetworkConfig| {
+        let by_multiply_adds = NetworkConfig { coarse_times: None, ..network.clone() };
+        by_multiply_adds.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
+    };
+    let helps = |change: &dyn Fn(&mut NetworkConfig)| {
+        let mut changed = network.clone();
+        change(&mut changed);
+        largest(&changed) < largest(network)
+    };
+    let mut flags = Vec::new();
+    if helps(&|network| network.net = network.net.clone().with_coarse_units(Some(1))) {
+        flags.push("--coarse-units 1");
+    }
+    if helps(&|network| network.net = network.net.clone().with_coarse_kind(CoarseKind::Bottleneck))
+    {
+        flags.push("--coarse-unit bottleneck");
+    }
+    let even = |network: &mut NetworkConfig| {
+        if let Ok(cuts) = network.net.default_cuts(network.cuts.subnetworks()) {
+            network.cuts = cuts;
+        }
+    };
+    if network.cutting != Cutting::Even && helps(&even) {
+        flags.push("--cuts even");
+    }
+    flags
 }
 
 pub(crate) fn pieces(summary: &Summary) -> String {

@@ -53,13 +53,17 @@ impl Plan {
         }
         if let (Some(path), Some(picture)) = (&flags.timeline, picture) {
             let schedule = if settings.schedule == Schedule::Virtual { "paper" } else { "overlap" };
+            let replica = match planned.replicas {
+                1 => String::new(),
+                all => format!(", 1 of {all} replicas"),
+            };
             let title = format!(
-                "resnet-{}, N = {count}, schedule {schedule}, predicted from costs: {source}",
+                "resnet-{}, N = {count}{replica}, schedule {schedule}, predicted from costs: {source}",
                 planned.network.net.depth(),
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
             write_whole(path, &picture.draw(&planned.prediction.timeline, &title, axis))?;
-            note(&format!("{} shows it", path.display()));
+            note(&format!("wrote the predicted step to {}", path.display()));
         }
         let remarks = costs.remarks(&planned.network.net, count);
         Ok(Some(Step { planned, suggestion, remarks }))

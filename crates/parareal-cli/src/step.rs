@@ -39,25 +39,29 @@ impl Step {
 
     pub(crate) fn as_text(&self) -> String {
         let planned = &self.planned;
+        let slower = if planned.speedup() < 1.0 { ": slower" } else { "" };
         let mut lines = vec![format!(
-            "Predicted step on {}: {:.2} ms, {:.2} times as fast as {:.2} ms on one",
+            "Predicted step on {}: {:.2} ms; without cuts on one device: {:.2} ms (speedup {:.2}{slower})",
             count(planned.held.len() * planned.replicas, "device"),
             1e3 * planned.prediction.makespan(),
-            planned.speedup(),
             1e3 * planned.serial,
+            planned.speedup(),
         )];
         let [fine, chain, link] = planned.critical().map(|seconds| 1e3 * seconds);
         let bound = self.suggestion.as_ref().map_or(planned.bound(), |found| found.bound);
         lines.push(format!(
-            "  what decides: fine work {fine:.2} ms, chain {chain:.2} ms, links {link:.2} ms; bound \
+            "  critical path: fine work {fine:.2} ms, chain {chain:.2} ms, links {link:.2} ms; bound \
              by {}",
             bound.as_str()
         ));
         if planned.replicas > 1 {
-            lines.push("  each replica takes a whole batch: the gain is in images a second".into());
+            lines.push(
+                "  each replica takes a whole batch: the speedup is in images a second".into(),
+            );
         }
         lines.extend(self.remarks.iter().map(|remark| format!("  {remark}")));
-        let mut rows = vec![row(["device", "subnetworks", "units", "busy", "memory"])];
+        let device = if planned.replicas > 1 { "device of each replica" } else { "device" };
+        let mut rows = vec![row([device, "subnetworks", "units", "busy", "memory"])];
         let busy = planned.prediction.timeline.utilization();
         let mut first = 0;
         for (device, held) in planned.held.iter().enumerate() {
@@ -69,7 +73,7 @@ impl Step {
                 &held.to_string(),
                 &units.to_string(),
                 &format!("{:.0} %", 100.0 * busy[device]),
-                &format!("{:.2} GB", planned.prediction.memory[device] / 1e9),
+                &memory(planned.prediction.memory[device]),
             ]));
         }
         lines.push(table(&rows));
@@ -97,7 +101,8 @@ fn brief(planned: &Planned) -> Value {
 }
 
 fn suggested(found: &Suggestion) -> String {
-    let mut rows = vec![row(["N", "N_c", "coarse unit", "step", "gain", "memory", "bound by", ""])];
+    let mut rows =
+        vec![row(["N", "N_c", "coarse unit", "step", "speedup", "memory", "bound by", ""])];
     let line = |planned: &Planned, remark: &str| {
         let units = planned.network.first_coarse_units();
         row([
@@ -106,7 +111,7 @@ fn suggested(found: &Suggestion) -> String {
             &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
             &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
             &format!("{:.2}x", planned.speedup()),
-            &format!("{:.2} GB", planned.memory() / 1e9),
+            &memory(planned.memory()),
             planned.bound().as_str(),
             remark,
         ])
@@ -118,11 +123,19 @@ fn suggested(found: &Suggestion) -> String {
     );
     rows.extend(found.by_rule.iter().map(|planned| line(planned, "with the paper's N_c")));
     format!(
-        "Tried, with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network is \
-         faster by all means, and what it costs in accuracy no prediction knows: --coarse-unit and \
-         --coarse-units keep to others",
+        "Tried, with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network \
+         makes the predicted step shorter, but may cost accuracy, which is not predicted: set others \
+         with --coarse-unit and --coarse-units",
         table(&rows)
     )
+}
+
+/// An amount of memory, in megabytes where it is less than a gigabyte.
+fn memory(bytes: f64) -> String {
+    match bytes {
+        0.0..1e9 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.2} GB", bytes / 1e9),
+    }
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use parareal_train::{Config, EpochRecord, Observer, Outcome, Run, Settings, StepRecord, Team};
+use parareal_train::{
+    Config, EpochRecord, Observer, Outcome, Run, Settings, StepRecord, Team, Usage,
+};
 
 use crate::arguments::Train;
 use crate::failure::Failure;
@@ -94,6 +96,9 @@ fn introduce(team: &Team, run: &Run) {
     if summary.subnetworks > 1 {
         note(&show::coarse(&config.network));
     }
+    if let Some(warning) = show::coarse_warning(&config.network) {
+        note(&warning);
+    }
     let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
     note(&format!(
         "executor {}: {}{} of {} on {}{}",
@@ -150,14 +155,8 @@ fn conclude(outcome: &Outcome) {
     }
     told.push(format!("{} in all", duration(outcome.seconds)));
     note(&told.join(", "));
-    if !outcome.subnetworks.is_empty() {
-        let mut rows =
-            vec![["subnetwork", "computing", "coarse chain", "waiting"].map(String::from).to_vec()];
-        for (index, usage) in outcome.subnetworks.iter().enumerate() {
-            let shares = [usage.computing, usage.coarse, usage.waiting].map(percent);
-            rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
-        }
-        note(&table(&rows));
+    if !outcome.usage.subnetworks.is_empty() {
+        note(&show_usage(&outcome.usage));
     }
     if !outcome.traffic.is_empty() {
         note(&ranks::traffic(&outcome.traffic));
@@ -171,4 +170,37 @@ fn conclude(outcome: &Outcome) {
     ));
     outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
+}
+
+/// The time of subnetworks and workers, as tables.
+fn show_usage(usage: &Usage) -> String {
+    let cells = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // A run that an older version has begun may not know what its subnetworks have waited for.
+    let is_told_apart = usage.subnetworks.iter().all(|each| each.waiting_for_worker.is_some());
+    let waiting: &[&str] = match is_told_apart {
+        true => &["waiting for worker", "waiting for neighbors"],
+        false => &["waiting"],
+    };
+    let mut rows = vec![cells(&[&["subnetwork", "computing", "coarse chain"], waiting].concat())];
+    for (index, each) in usage.subnetworks.iter().enumerate() {
+        let waiting = match (each.waiting_for_worker, each.waiting_for_neighbors) {
+            (Some(worker), Some(neighbors)) if is_told_apart => vec![worker, neighbors],
+            _ => vec![each.waiting],
+        };
+        let shares = [each.computing, each.coarse].into_iter().chain(waiting).map(percent);
+        rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
+    }
+    let mut text = format!("time of the training steps\n{}", table(&rows));
+    if !usage.workers.is_empty() {
+        let mut rows = vec![cells(&["worker", "subnetworks", "busy"])];
+        for (index, worker) in usage.workers.iter().enumerate() {
+            let own = match (worker.subnetworks.first(), worker.subnetworks.last()) {
+                (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+                (first, _) => first.map_or(String::new(), ToString::to_string),
+            };
+            rows.push(vec![(index + 1).to_string(), own, percent(worker.busy)]);
+        }
+        text = format!("{text}\n{}", table(&rows));
+    }
+    text
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use common::{errors, json, parareal};
+use common::{assert_rows_do_not_overlap, errors, json, parareal};
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -63,6 +63,7 @@ fn a_bench_tells_everything_and_plan_takes_its_costs() {
         }
         assert_eq!(row["predicted"]["devices"], count);
         assert_times(["predicted_ms", "measured_ms", "workers"].map(|key| &row["clock"][key]));
+        assert!(row.as_object().unwrap().contains_key("paper") && row["paper"].is_null());
     }
     let picture = fs::read_to_string(folder.path().join("step.svg")).unwrap();
     Document::parse(&picture).unwrap();
@@ -79,22 +80,34 @@ fn a_bench_tells_everything_and_plan_takes_its_costs() {
 }
 
 #[test]
-fn the_text_has_the_papers_tables_beside_ours() {
+fn a_measured_step_is_a_trace_without_overlaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--subnetworks", "3", "--workers", "2", "--timeline", "step.json"];
+    let output = bench(folder.path(), &flags);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let rows = assert_rows_do_not_overlap(&folder.path().join("step.json"));
+    assert_eq!(rows, ["device 1", "device 2"]);
+}
+
+/// The paper's times are of ResNet-1001: beside another network they would say nothing.
+#[test]
+fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(folder.path(), &["--subnetworks", "3", "--cuts", "balanced"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     for part in [
         "resnet-11, batch 2",
-        "Table 2",
-        "131.92/458.87",
-        "2.60x",
-        "Table 3, 200 epochs of 50000 images",
-        "27.6 %",
+        "Each part timed alone",
+        "200 epochs of 50000 images",
         "predicted",
         "measured",
+        "The paper's times are left out: they are of ResNet-1001 with 100 classes",
     ] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+    for part in ["131.92/458.87", "2.60x", "27.6 %", "paper's  ", "  paper"] {
+        assert!(!text.contains(part), "{part}: {text}");
     }
     assert!(errors(&output).lines().all(|line| line.starts_with("measures ")));
 }

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{errors, json, parareal};
+use common::{assert_rows_do_not_overlap, errors, json, parareal};
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -130,6 +130,36 @@ fn fewer_devices_slower_links_and_copies_are_told_apart() {
 }
 
 #[test]
+fn coarse_networks_are_compared_by_time_where_costs_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let shares = |more: &[&str]| {
+        let planned = plan(folder.path(), more);
+        let costs = planned["coarse_costs"].as_array().unwrap();
+        assert!(costs.iter().all(|cost| cost["basis"] == "time"), "{planned}");
+        costs.iter().map(|cost| cost["share"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // Four units of 2 ms beside six of 1 ms.
+    let network = ["--depth", "56", "--subnetworks", "3", "--coarse-unit", "depthwise"];
+    let known = [&network[..], &["--costs", "costs.json"]].concat();
+    let found = shares(&known);
+    assert!(found.iter().all(|share| (share - 4.0 / 3.0).abs() < 1e-9), "{found:?}");
+    let text = String::from_utf8(parareal(folder.path(), &[&["plan"], &known[..]].concat()).stdout);
+    let text = text.unwrap();
+    assert!(
+        text.contains("(133 % at interface 1, 133 % at interface 2, in time): these cuts do not"),
+        "{text}"
+    );
+    // By multiply-adds basic units are as much as 17 of the network's, on the paper's device less.
+    let basic = ["--depth", "1001", "--coarse-unit", "basic", "--subnetworks", "24"];
+    let counted =
+        String::from_utf8(parareal(folder.path(), &[&["plan"], &basic[..]].concat()).stdout);
+    assert!(counted.unwrap().contains("warning: 21 of 23"));
+    let timed = shares(&[&basic[..], &["--costs", "paper"]].concat());
+    assert!(timed.len() == 23 && timed.iter().all(|share| *share < 0.2), "{timed:?}");
+}
+
+#[test]
 fn a_suggestion_fits_and_says_what_bounds_it() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
@@ -217,7 +247,10 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
         "coarse communication compute waiting"
     );
     let predicted = paper("6", &["--link-gbps", "100"]);
-    assert!((ends - 1e3 * predicted["step_ms"].as_f64().unwrap()).abs() < 1e-3);
+    assert!(
+        (ends - 1e3 * predicted["step_ms"].as_f64().unwrap()).abs() <= 0.5,
+        "whole microseconds"
+    );
 
     // The same step on an axis that is twice as long takes half of it.
     let width = |file: &str| {
@@ -235,8 +268,62 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
     let (whole, half, left) = (width("step.svg"), width("half.svg"), 76.0);
     assert!(((whole - left) / (half - left) - 2.0).abs() < 0.01, "{whole} and {half}");
     let text = fs::read_to_string(folder.path().join("step.svg")).unwrap();
-    for part in ["waiting", "communication", "coarse, backward", "fine, forward", "device 6"] {
+    for part in ["waiting", "transfer", "coarse, backward", "fine, forward", "device 6"] {
         assert!(text.contains(part), "{part}");
+    }
+}
+
+/// Transfers and the averaging of gradients go on while a device works.
+#[test]
+fn nothing_overlaps_on_a_row_of_a_timeline() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let paper = ["--depth", "110", "--coarse-unit", "basic", "--costs", "paper"];
+    let table = ["--depth", "56", "--costs", "costs.json"];
+    for (number, (network, step)) in [
+        (&paper[..], &["--schedule", "paper"][..]),
+        (&paper, &["--link-gbps", "1", "--replicas", "2"]),
+        (&paper, &["--link-gbps", "0.1", "--link-us", "1000", "--replicas", "5"]),
+        (&table, &["--replicas", "3"]),
+        (&table, &["--link-gbps", "10", "--link-us", "3", "--replicas", "2", "--defer", "false"]),
+        (&table, &["--link-gbps", "1", "--replicas", "2", "--device-count", "2"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let cut = ["plan", "--subnetworks", "3", "--timeline"];
+        let [trace, picture] = ["json", "svg"].map(|ending| format!("{number}.{ending}"));
+        for file in [&trace, &picture] {
+            let output = parareal(folder.path(), &[&cut[..], &[file], network, step].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        }
+        let rows = assert_rows_do_not_overlap(&folder.path().join(trace));
+        let communicate = |kind: &str| rows.iter().any(|row| row.ends_with(kind));
+        assert_eq!(communicate(", transfer"), step.contains(&"--link-gbps"), "{step:?}");
+        let reduce = step.contains(&"--link-gbps") && step.contains(&"--replicas");
+        assert_eq!(communicate(", all-reduce"), reduce, "{step:?}");
+
+        let text = fs::read_to_string(folder.path().join(picture)).unwrap();
+        let document = Document::parse(&text).unwrap();
+        let spans: Vec<[f64; 4]> = document
+            .descendants()
+            .filter(|node| node.has_tag_name("rect") && node.has_children())
+            .map(|rect| ["x", "width", "y", "height"].map(|key| rect.attribute(key).unwrap()))
+            .map(|sides| sides.map(|side| side.parse::<f64>().unwrap()))
+            .collect();
+        for (index, [x, width, y, height]) in spans.iter().enumerate() {
+            for [other_x, other_width, other_y, other_height] in &spans[..index] {
+                // A span has at least a quarter of a pixel, and numbers have two digits.
+                let apart = |a: f64, la: f64, b: f64, lb: f64, room: f64| {
+                    a + la <= b + room || b + lb <= a + room
+                };
+                assert!(
+                    apart(*x, *width, *other_x, *other_width, 0.27)
+                        || apart(*y, *height, *other_y, *other_height, 0.02),
+                    "{network:?} {step:?}"
+                );
+            }
+        }
     }
 }
 

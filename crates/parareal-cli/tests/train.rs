@@ -44,9 +44,14 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     let shares = threads["subnetworks"].as_array().unwrap();
     assert_eq!(shares.len(), 3);
     for share in shares {
-        let sum = ["computing", "coarse", "waiting"].map(|key| share[key].as_f64().unwrap());
-        assert!((sum.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+        let of = |key: &str| share[key].as_f64().unwrap();
+        assert!((of("computing") + of("coarse") + of("waiting") - 1.0).abs() < 1e-6);
+        let kinds = of("waiting_for_worker") + of("waiting_for_neighbors");
+        assert!((kinds - of("waiting")).abs() < 1e-6);
+        // Each has a worker of its own.
+        assert_eq!(of("waiting_for_worker"), 0.0);
     }
+    assert_eq!(threads["workers"].as_array().unwrap().len(), 3);
     assert_eq!(sequential["subnetworks"], Value::Array(vec![]));
 
     let config = |name| fs::read_to_string(path(name).join("config.toml")).unwrap();
@@ -60,6 +65,39 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     assert_eq!(judged["images"], 50);
     let text = parareal(folder.path(), &["eval", "--run", "a", "--limit-test", "10"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
+}
+
+/// Subnetworks that share a worker wait for it while it runs another one, and a worker that is busy
+/// does not wait for anything.
+#[test]
+fn waiting_for_the_worker_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = train(folder.path(), &["--output", "run", "--workers", "1"]);
+    let of = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let workers = outcome["workers"].as_array().unwrap();
+    assert_eq!(workers.len(), 1);
+    assert_eq!(workers[0]["subnetworks"].to_string(), "[1,2,3]");
+    let shares = outcome["subnetworks"].as_array().unwrap();
+    let running: f64 = shares.iter().map(|each| of(each, "computing") + of(each, "coarse")).sum();
+    assert!((running - of(&workers[0], "busy")).abs() < 1e-6);
+    for each in shares {
+        let others = running - of(each, "computing") - of(each, "coarse");
+        assert!((of(each, "waiting_for_worker") - others).abs() < 1e-6, "{each}");
+        assert!((of(each, "waiting_for_neighbors") - (1.0 - running)).abs() < 1e-6, "{each}");
+    }
+    let end = &metrics(&folder.path().join("run"), "end")[0];
+    assert_eq!(
+        (&end["subnetworks"], &end["workers"]),
+        (&outcome["subnetworks"], &outcome["workers"])
+    );
+
+    let more = ["--output", "text", "--workers", "2"];
+    let output = parareal(folder.path(), &[&["train"], &TINY[..], &more].concat());
+    let said = errors(&output);
+    let heads = "subnetwork  computing  coarse chain  waiting for worker  waiting for neighbors";
+    for part in [heads, "worker  subnetworks", "1 to 2"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

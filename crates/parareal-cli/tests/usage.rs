@@ -33,9 +33,53 @@ fn a_plan_says_why_a_coarse_unit_was_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let output = parareal(folder.path(), &["plan", "--depth", "110", "--subnetworks", "3"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in ["interface 2", "3 bottleneck units", "multiply-adds", "basic units would cost"] {
-        assert!(text.contains(part), "{text}");
+    let reason = "interface 2 (subnetworks 2 and 3): 3 bottleneck units cost 29 % of the 56.6M \
+                  multiply-adds of the subnetwork that they approximate; basic units would cost 504 % \
+                  of that subnetwork";
+    assert!(text.contains(reason), "{text}");
+    assert!(!text.contains("warning"), "{text}");
+}
+
+/// Cuts whose coarse networks are as expensive as what they approximate make nothing faster.
+#[test]
+fn coarse_networks_that_are_not_cheaper_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |more: &[&str]| {
+        let output = parareal(folder.path(), &[&["plan"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let deep = ["--cuts", "4,5", "--coarse-unit", "depthwise"];
+    let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
+                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
+                   arithmetic bounds the device, these cuts do not shorten a training step; try \
+                   --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
+                   (--subnetworks)";
+    assert!(plan(&deep).contains(warning), "{}", plan(&deep));
+    let output = parareal(folder.path(), &[&["plan", "--json"], &deep[..]].concat());
+    let costs = &json(&output)["coarse_costs"];
+    assert_eq!(costs[1]["interface"], 2);
+    assert_eq!(costs[1]["basis"], "multiply-adds");
+    assert_eq!(costs[1]["is_cheaper"], false);
+    assert_eq!((100.0 * costs[1]["share"].as_f64().unwrap()).round(), 779.0);
+
+    let many = plan(&["--subnetworks", "6", "--coarse-units", "99"]);
+    assert!(many.contains("warning: 5 of 5 coarse networks are not cheaper"), "{many}");
+    assert!(many.contains("and 2 more, in multiply-adds"), "{many}");
+    let single = plan(&["--cuts", "3,5", "--coarse-unit", "bottleneck", "--coarse-units", "1"]);
+    assert!(single.contains("warning: 1 of 2 coarse networks is not cheaper"), "{single}");
+    for cheap in [&["--subnetworks", "1"][..], &["--subnetworks", "2"], &["--subnetworks", "3"]] {
+        assert!(!plan(cheap).contains("warning"), "{}", plan(cheap));
     }
+
+    // A run begins with the same line.
+    let more = ["--cuts", "1,2", "--coarse-units", "9", "--limit-train", "32", "--limit-test", "0"];
+    let arguments = [&["train", "--depth", "11", "--epochs", "1"], &more[..]].concat();
+    let output = parareal(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let said = errors(&output);
+    let warnings = said.lines().filter(|line| line.starts_with("warning: 2 of 2 coarse networks"));
+    assert_eq!(warnings.count(), 1, "{said}");
 }
 
 #[test]

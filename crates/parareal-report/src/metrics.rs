@@ -58,14 +58,28 @@ pub(crate) struct End {
     pub(crate) seconds: f64,
     #[serde(default)]
     pub(crate) subnetworks: Vec<Usage>,
+    #[serde(default)]
+    pub(crate) workers: Vec<WorkerUsage>,
 }
 
-/// How a subnetwork spent its steps, as shares.
+/// How a subnetwork spent the training steps, as shares of their time.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Usage {
     computing: f64,
     coarse: f64,
+    /// Both kinds of waiting, which older versions do not tell apart.
     waiting: f64,
+    #[serde(default)]
+    waiting_for_worker: Option<f64>,
+    #[serde(default)]
+    waiting_for_neighbors: Option<f64>,
+}
+
+/// How busy a worker was in the training steps.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct WorkerUsage {
+    subnetworks: Vec<u64>,
+    busy: f64,
 }
 
 /// All that the file tells.
@@ -184,6 +198,7 @@ mod tests {
         assert_eq!(metrics.epochs[0].test_error, None);
         let end = metrics.end.unwrap();
         assert_eq!((end.seconds, end.subnetworks.len()), (4.5, 1));
+        assert!(end.workers.is_empty() && end.subnetworks[0].waiting_for_worker.is_none());
         assert!(parse("{\"event\":\"end\",\"seconds\":1}\n").unwrap().end.is_some());
     }
 

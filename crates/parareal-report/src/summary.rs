@@ -119,7 +119,7 @@ mod tests {
         let summary = Summary::new(&[], Some(8), None);
         assert!(summary.best.is_none() && summary.seconds_per_epoch.is_none());
         assert_eq!(summary.seconds, None);
-        let end = End { seconds: 99.0, subnetworks: Vec::new() };
+        let end = End { seconds: 99.0, subnetworks: Vec::new(), workers: Vec::new() };
         let summary = Summary::new(&epochs(&[None]), None, Some(&end));
         assert!(summary.best.is_none());
         assert_eq!((summary.seconds, summary.finished), (Some(99.0), true));

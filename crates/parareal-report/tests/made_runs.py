@@ -164,8 +164,19 @@ def write_run(
                 waiting = (
                     0.004 if subnetworks == 1 else 0.10 + 0.09 * abs(j - 1) + 0.02 * draw.random()
                 )
-                usage.append(dict(computing=1 - coarse - waiting, coarse=coarse, waiting=waiting))
-            put(event="end", seconds=seconds * 1.06, subnetworks=usage)
+                usage.append(
+                    dict(
+                        computing=1 - coarse - waiting,
+                        coarse=coarse,
+                        waiting=waiting,
+                        waiting_for_worker=0.0,
+                        waiting_for_neighbors=waiting,
+                    )
+                )
+            workers = [
+                dict(subnetworks=[j + 1], busy=1 - each["waiting"]) for j, each in enumerate(usage)
+            ]
+            put(event="end", seconds=seconds * 1.06, subnetworks=usage, workers=workers)
     write_evaluation(folder, draw, classes, epochs, epochs * steps, final)
 
 

@@ -27,8 +27,21 @@ fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf 
             0.4 / epoch as f64
         );
     }
-    let usage = vec!["{\"computing\":0.7,\"coarse\":0.1,\"waiting\":0.2}"; subnetworks].join(",");
-    lines += &format!("{{\"event\":\"end\",\"seconds\":30.5,\"subnetworks\":[{usage}]}}\n");
+    let waiting = match subnetworks {
+        // As older versions have written it.
+        1 => "",
+        _ => ",\"waiting_for_worker\":0.15,\"waiting_for_neighbors\":0.05",
+    };
+    let usage = format!("{{\"computing\":0.7,\"coarse\":0.1,\"waiting\":0.2{waiting}}}");
+    let usage = vec![usage; subnetworks].join(",");
+    let workers = match subnetworks {
+        1 => "",
+        _ => {
+            ",\"workers\":[{\"subnetworks\":[1,2],\"busy\":0.9},{\"subnetworks\":[3],\"busy\":0.8}]"
+        }
+    };
+    lines +=
+        &format!("{{\"event\":\"end\",\"seconds\":30.5,\"subnetworks\":[{usage}]{workers}}}\n");
     fs::write(folder.join("metrics.jsonl"), lines).unwrap();
     folder
 }
@@ -101,7 +114,15 @@ fn several_runs_are_compared() {
         .map(|row| (row["key"].as_str().unwrap(), row["values"].clone()))
         .collect();
     assert_eq!(differing, [("subnetworks", serde_json::json!(["1", "3"]))]);
-    assert_eq!(data["runs"][1]["end"]["subnetworks"].as_array().unwrap().len(), 3);
+    let end = &data["runs"][1]["end"];
+    assert_eq!(end["subnetworks"].as_array().unwrap().len(), 3);
+    assert_eq!(end["subnetworks"][2]["waiting_for_worker"], 0.15);
+    assert_eq!(end["workers"][0]["subnetworks"], serde_json::json!([1, 2]));
+    // An older run does not say what it has waited for.
+    assert!(data["runs"][0]["end"]["subnetworks"][0]["waiting_for_worker"].is_null());
+    for part in ["waiting for worker", "waiting for neighbors", "of its subnetworks"] {
+        assert!(page.contains(part), "{part}");
+    }
     assert_eq!(page, render(&runs).unwrap(), "the same folders give the same page");
 }
 

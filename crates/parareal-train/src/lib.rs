@@ -12,6 +12,7 @@ mod ahead;
 mod bench;
 mod check;
 mod checkpoint;
+mod coarse_cost;
 mod config;
 #[cfg(feature = "mpi")]
 mod cores;
@@ -47,6 +48,7 @@ mod usage;
 
 pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
 pub use checkpoint::Which;
+pub use coarse_cost::{CoarseCost, CostBasis};
 pub use config::Config;
 pub use device::DeviceName;
 pub use error::TrainError;
@@ -56,7 +58,10 @@ pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
-pub use parareal_models::resnet::{PAPER_HOURS, PAPER_ROWS, Passes, Summary};
+pub use parareal_models::resnet::{
+    CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
+    PAPER_ROWS, Passes, Summary,
+};
 pub use picture::Picture;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
@@ -69,4 +74,4 @@ pub use sent::Sent;
 pub use settings::Settings;
 pub use sheet::contact_sheet;
 pub use team::Team;
-pub use usage::Usage;
+pub use usage::{SubnetworkUsage, Usage, WorkerUsage};

@@ -45,11 +45,11 @@ impl Log {
         &mut self,
         seconds: f64,
         waiting_for_images: f64,
-        subnetworks: &[Usage],
+        usage: &Usage,
         traffic: &[Sent],
     ) -> Result<(), TrainError> {
         let Some((metrics, _)) = &mut self.0 else { return Ok(()) };
-        metrics.end(seconds, waiting_for_images, subnetworks, traffic)
+        metrics.end(seconds, waiting_for_images, usage, traffic)
     }
 
     /// Makes all lines of the metrics last, and gives their bytes.

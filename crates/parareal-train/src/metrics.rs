@@ -72,7 +72,8 @@ enum Line<'a> {
     End {
         seconds: f64,
         waiting_for_images: f64,
-        subnetworks: &'a [Usage],
+        #[serde(flatten)]
+        usage: &'a Usage,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         traffic: &'a [Sent],
     },
@@ -155,10 +156,10 @@ impl Metrics {
         &mut self,
         seconds: f64,
         waiting_for_images: f64,
-        subnetworks: &[Usage],
+        usage: &Usage,
         traffic: &[Sent],
     ) -> Result<(), TrainError> {
-        self.write(&Line::End { seconds, waiting_for_images, subnetworks, traffic })
+        self.write(&Line::End { seconds, waiting_for_images, usage, traffic })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

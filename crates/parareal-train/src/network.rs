@@ -1,7 +1,7 @@
 //! The network that the settings describe.
 
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{Held, Link, balance};
+use parareal::plan::{Held, Link, Setting, balance};
 use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
 
 use crate::config::given;
@@ -35,6 +35,9 @@ pub struct NetworkConfig {
     pub coarse_units: Option<usize>,
     /// How the cuts were found.
     pub cutting: Cutting,
+    /// For each coarse network its time as a share of that of the subnetwork that it approximates,
+    /// where costs of the parts are known.
+    pub coarse_times: Option<Vec<f64>>,
 }
 
 /// How cuts are found.
@@ -88,7 +91,8 @@ impl NetworkConfig {
             }
             cuts
         };
-        Ok(Self { net, cuts, coarse_kind, coarse_units: s.coarse_units, cutting })
+        let (coarse_units, coarse_times) = (s.coarse_units, None);
+        Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times })
     }
 
     /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each;
@@ -104,6 +108,7 @@ impl NetworkConfig {
         defer: bool,
     ) -> Result<(), TrainError> {
         self.cuts = balance(costs, held, link, defer)?.cuts;
+        self.coarse_times = Some(Setting::new(costs, &self.cuts, held.len())?.coarse_shares());
         Ok(())
     }
 
@@ -133,8 +138,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// For each interface one line: what its coarse network is made of and what it costs, and where
-    /// it was chosen by cost what the paper's would.
+    /// One line for each interface: the units of its coarse network, their cost beside that of the
+    /// subnetwork that they approximate, and the cost of the paper's units where others were chosen.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
@@ -146,15 +151,20 @@ impl NetworkConfig {
                 let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
                 let why = match self.coarse_kind {
                     CoarseKind::Auto if chosen != basic => {
-                        format!("; basic units would cost {:.0} %", share(basic.multiply_adds))
+                        let share = share(basic.multiply_adds);
+                        format!("; basic units would cost {share:.0} % of that subnetwork")
                     }
                     _ => String::new(),
                 };
+                let [units, approximated] = match chosen.units {
+                    1 => ["unit costs", "it approximates"],
+                    _ => ["units cost", "they approximate"],
+                };
                 format!(
-                    "{} {} {}, {:.0} % of the {:.1}M multiply-adds of the piece{why}",
+                    "{} {} {units} {:.0} % of the {:.1}M multiply-adds of the subnetwork that \
+                     {approximated}{why}",
                     chosen.units,
                     chosen.kind,
-                    if chosen.units == 1 { "unit" } else { "units" },
                     share(chosen.multiply_adds),
                     chosen.replaces as f64 / 1e6,
                 )

@@ -71,8 +71,9 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// The share of the training's time in which the images of the next step were not ready.
     pub waiting_for_images: f64,
-    /// How busy each subnetwork was in the training steps; empty where that is not known.
-    pub subnetworks: Vec<Usage>,
+    /// How subnetworks and workers spent the training steps.
+    #[serde(flatten)]
+    pub usage: Usage,
     /// What each rank has sent in the steps of these processes; empty without ranks.
     pub traffic: Vec<Sent>,
     /// Whether the run ended because it had no patience left.

@@ -294,7 +294,7 @@ impl<'a> Training<'a> {
             seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
             notes: self.run.skipped.iter().chain(&self.unsaved).cloned().collect(),
             waiting_for_images: self.times.waiting_for_images(),
-            subnetworks: self.times.usage(),
+            usage: self.times.usage(),
             traffic,
             out_of_patience,
             interrupted,

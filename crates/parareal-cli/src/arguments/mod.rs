@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Show how a network would be cut, what bridges its interfaces, its parameters, and what a step
     /// would take on devices that one has or has not
     Plan(Plan),
-    /// Time a step part by part and as a whole, beside the paper's Tables 2 and 3
+    /// Time a step part by part and as a whole, as the paper's Tables 2 and 3 do
     Bench(Bench),
 }
 

@@ -100,3 +100,33 @@ pub fn assert_same(found: &Remains, expected: &Remains) {
         assert!(&found.1[name] == bytes, "{name} has other bytes");
     }
 }
+
+/// Checks that no two complete events of a trace overlap on their row, to the last digit, and returns
+/// the names of its rows.
+#[track_caller]
+pub fn assert_rows_do_not_overlap(trace: &Path) -> Vec<String> {
+    let trace: Value = serde_json::from_str(&fs::read_to_string(trace).unwrap()).unwrap();
+    let (mut rows, mut names) = (BTreeMap::<u64, Vec<[u64; 2]>>::new(), Vec::new());
+    for event in trace["traceEvents"].as_array().unwrap() {
+        let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("{key}: {event}"));
+        match event["ph"].as_str().unwrap() {
+            "X" => {
+                let times = [number("ts"), number("ts") + number("dur")];
+                rows.entry(number("tid")).or_default().push(times);
+            }
+            "M" if event["name"] == "thread_name" => {
+                assert_ne!(event["tid"], event["pid"], "{event}");
+                names.push(event["args"]["name"].as_str().unwrap().to_string());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(rows.len(), names.len());
+    for (row, name) in rows.values_mut().zip(&names) {
+        row.sort_unstable();
+        for pair in row.windows(2) {
+            assert!(pair[0][1] <= pair[1][0], "{name}: {pair:?}");
+        }
+    }
+    names
+}

@@ -14,8 +14,8 @@ mod unit;
 pub use coarse::{Coarse, CoarseChoice, CoarseKind, Image, UnitKind};
 pub use config::{ResNet, ResNetError};
 pub use costs::{
-    CostTable, Missing, PAPER_BATCH, PAPER_HOURS, PAPER_ROWS, PaperRow, PartCost, PartName, Passes,
-    ResNetCosts,
+    CostTable, Missing, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
+    PAPER_IMAGES, PAPER_ROWS, PaperRow, PartCost, PartName, Passes, ResNetCosts,
 };
 pub use ends::{Head, Preprocessing};
 pub use summary::{ParameterCounts, Summary};

@@ -4,7 +4,9 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
-use parareal_models::resnet::{CostTable, PAPER_ROWS, PaperRow, ResNet};
+use parareal_models::resnet::{
+    CoarseKind, CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet,
+};
 use serde::Serialize;
 
 use super::{Bench, Clock};
@@ -124,7 +126,8 @@ pub struct BenchRow {
     pub measured: Predicted,
     /// The prediction for these workers beside it.
     pub clock: Clock,
-    /// The paper's row of this `N`, where it has one.
+    /// The paper's row of this `N`, where it has one and measured this network with these cuts. It is
+    /// of batch 128 on a Titan RTX.
     pub paper: Option<PaperRow>,
 }
 
@@ -172,7 +175,7 @@ impl Bench {
         let coarse_units = network.first_coarse_units();
         let cuts = network.cuts.positions().to_vec();
         let subnetworks = count;
-        let paper = PAPER_ROWS.into_iter().find(|row| row.subnetworks == subnetworks);
+        let paper = self.paper_row(network)?;
         Ok(BenchRow {
             subnetworks,
             coarse_units,
@@ -183,6 +186,24 @@ impl Bench {
             clock,
             paper,
         })
+    }
+
+    /// The paper's row for the network that it measured, ResNet-1001 with 100 classes, its coarse
+    /// networks and its cuts; `None` for every other.
+    fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, TrainError> {
+        let count = network.cuts.subnetworks();
+        let paper = ResNet::new(PAPER_DEPTH)?
+            .with_classes(PAPER_CLASSES)
+            .with_coarse_kind(CoarseKind::Basic);
+        let same = network.net.depth() == PAPER_DEPTH
+            && self.classes == PAPER_CLASSES
+            && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)
+            && network
+                .cuts
+                .interfaces()
+                .all(|at| network.net.coarse_choice(&at) == paper.coarse_choice(&at));
+        let row = PAPER_ROWS.into_iter().find(|row| row.subnetworks == count);
+        Ok(row.filter(|_| same))
     }
 
     /// Each part alone. Of all subnetworks one at a time is in memory.
@@ -267,4 +288,39 @@ fn virtual_times(timings: &[SubnetworkTiming]) -> Virtual {
     let parts = [all.preprocessing_ms, all.subnetworks_ms, all.coarse_ms, all.postprocessing_ms];
     all.total_ms = parts.into_iter().fold(Milliseconds::default(), Milliseconds::plus);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeviceName, Settings};
+
+    /// The `N` of the paper's row that is put beside this network's times.
+    fn row(settings: Settings, classes: usize, subnetworks: usize) -> Option<usize> {
+        let device: DeviceName = "cpu".parse().unwrap();
+        let machine = Machine { device, batch: 4, threads: 1, workers: 1 };
+        let counts = vec![subnetworks];
+        let bench = Bench { settings, subnetworks: counts, classes, machine, repetitions: 1 };
+        let network = bench.network(subnetworks).unwrap();
+        bench.paper_row(&network).unwrap().map(|row| row.subnetworks)
+    }
+
+    #[test]
+    fn the_paper_s_times_stand_beside_those_of_its_network_only() {
+        let deep = || Settings { depth: Some(1001), ..Settings::default() };
+        let kind = |kind: &str| Settings { coarse_unit: Some(kind.into()), ..deep() };
+        for subnetworks in [1, 3, 6, 12, 18, 24] {
+            assert_eq!(row(kind("basic"), 100, subnetworks), Some(subnetworks));
+            assert_eq!(row(kind("basic"), 10, subnetworks), None);
+            assert_eq!(row(Settings { depth: Some(992), ..kind("basic") }, 100, subnetworks), None);
+            let cut = subnetworks > 1;
+            assert_eq!(row(kind("depthwise"), 100, subnetworks).is_none(), cut);
+            let units = Settings { coarse_units: Some(5), ..kind("basic") };
+            assert_eq!(row(units, 100, subnetworks).is_none(), cut);
+        }
+        assert_eq!(row(kind("basic"), 100, 4), None);
+        // Basic units are chosen where they are cheaper.
+        assert_eq!(row(deep(), 100, 3), Some(3));
+        assert_eq!(row(deep(), 100, 24), None);
+    }
 }

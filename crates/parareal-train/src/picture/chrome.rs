@@ -1,45 +1,68 @@
-use parareal::timeline::Timeline;
+use parareal::timeline::{Activity, Timeline};
 use serde_json::{Value, json};
 
-use super::name;
+use super::{communication, name};
 
-/// Links are shown behind the devices.
-const LINKS: usize = 1_000_000;
+/// The only process of a trace. A thread of the same number would be shown as its main thread, so
+/// threads count from the next number.
+const PROCESS: usize = 1;
 
-/// A timeline as Chrome trace events, in microseconds: a row for each device, one for what it
-/// sends, and the time that it waits.
+/// A timeline as Chrome trace events. Each device has a thread with its work and the time that it
+/// waits, followed by one for each kind of its communication, which overlaps work.
+///
+/// Times are whole microseconds: fractions would be rounded by whoever reads the file, for a begin
+/// and a duration separately, and events that follow each other would overlap.
 pub(super) fn chrome_trace(timeline: &Timeline, title: &str) -> String {
-    let label = |row: usize, text: String| {
-        let arguments = json!({ "name": text });
-        [
-            json!({ "ph": "M", "pid": 1, "tid": row, "name": "thread_name", "args": arguments }),
-            json!({ "ph": "M", "pid": 1, "tid": row, "name": "thread_sort_index",
-                    "args": { "sort_index": row } }),
-        ]
-    };
-    let mut events: Vec<Value> =
-        vec![json!({ "ph": "M", "pid": 1, "name": "process_name", "args": { "name": title } })];
-    let event = |row: usize, name: &str, kind: &str, [begin, end]: [f64; 2], arguments: Value| {
-        json!({ "ph": "X", "pid": 1, "tid": row, "name": name, "cat": kind, "ts": 1e6 * begin,
-                "dur": 1e6 * (end - begin), "args": arguments })
-    };
+    let mut trace = Trace { events: Vec::new(), thread: PROCESS };
+    trace.metadata("process_name", json!({ "name": title }));
     for device in 0..timeline.devices {
-        events.extend(label(device, format!("device {}", device + 1)));
+        trace.begin_thread(&format!("device {}", device + 1));
         for gap in timeline.waiting(device) {
-            events.push(event(device, "waiting", "waiting", gap, json!({})));
+            trace.event("waiting", "waiting", gap, json!({}));
         }
-        if timeline.spans.iter().any(|span| span.device == device && !span.activity.is_work()) {
-            events.extend(label(LINKS + device, format!("sent by device {}", device + 1)));
+        let own = || timeline.spans.iter().filter(move |span| span.device == device);
+        for span in own().filter(|span| span.activity.is_work()) {
+            let kind = if span.activity.is_coarse() { "coarse" } else { "compute" };
+            trace.span(span.activity, kind, span.subnetwork, [span.begin, span.end]);
+        }
+        for lane in communication(own()) {
+            let what = lane.first().map_or("", |span| name(span.activity));
+            trace.begin_thread(&format!("device {}, {what}", device + 1));
+            for span in lane {
+                let times = [span.begin, span.end];
+                trace.span(span.activity, "communication", span.subnetwork, times);
+            }
         }
     }
-    for span in &timeline.spans {
-        let (row, kind) = match span.activity.is_work() {
-            true if span.activity.is_coarse() => (span.device, "coarse"),
-            true => (span.device, "compute"),
-            false => (LINKS + span.device, "communication"),
-        };
-        let subnetwork = json!({ "subnetwork": span.subnetwork + 1 });
-        events.push(event(row, name(span.activity), kind, [span.begin, span.end], subnetwork));
+    json!({ "traceEvents": trace.events, "displayTimeUnit": "ms" }).to_string()
+}
+
+struct Trace {
+    events: Vec<Value>,
+    /// The thread that events go to.
+    thread: usize,
+}
+
+impl Trace {
+    fn metadata(&mut self, what: &str, arguments: Value) {
+        self.events.push(json!({ "ph": "M", "pid": PROCESS, "tid": self.thread, "name": what,
+                                 "args": arguments }));
     }
-    json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string()
+
+    fn begin_thread(&mut self, label: &str) {
+        self.thread += 1;
+        self.metadata("thread_name", json!({ "name": label }));
+        self.metadata("thread_sort_index", json!({ "sort_index": self.thread }));
+    }
+
+    fn span(&mut self, activity: Activity, kind: &str, subnetwork: usize, times: [f64; 2]) {
+        self.event(name(activity), kind, times, json!({ "subnetwork": subnetwork + 1 }));
+    }
+
+    fn event(&mut self, name: &str, kind: &str, times: [f64; 2], arguments: Value) {
+        let [begin, end] = times.map(|seconds| (1e6 * seconds).round() as u64);
+        self.events.push(json!({ "ph": "X", "pid": PROCESS, "tid": self.thread, "name": name,
+                                 "cat": kind, "ts": begin, "dur": end - begin,
+                                 "args": arguments }));
+    }
 }

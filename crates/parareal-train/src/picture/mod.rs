@@ -5,7 +5,7 @@ mod svg;
 
 use std::path::Path;
 
-use parareal::timeline::{Activity, Timeline};
+use parareal::timeline::{Activity, Span, Timeline};
 
 use crate::TrainError;
 use chrome::chrome_trace;
@@ -47,7 +47,27 @@ impl Picture {
     }
 }
 
-/// What a kind of span is called.
+/// The communication of one device in lanes, each of one kind and without overlaps. There is one
+/// lane for each kind that occurs, and more where spans of a kind overlap each other.
+fn communication<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Vec<Span>> {
+    let mut spans: Vec<Span> = spans.filter(|span| !span.activity.is_work()).copied().collect();
+    spans.sort_by(|a, b| a.begin.total_cmp(&b.begin));
+    let mut lanes: Vec<Vec<Span>> = Vec::new();
+    for span in spans {
+        let is_free = |lane: &&mut Vec<Span>| {
+            let last = lane.last();
+            last.is_some_and(|last| last.activity == span.activity && last.end <= span.begin)
+        };
+        match lanes.iter_mut().find(is_free) {
+            Some(lane) => lane.push(span),
+            None => lanes.push(vec![span]),
+        }
+    }
+    lanes.sort_by_key(|lane| lane.first().map(|span| span.activity == Activity::Reduce));
+    lanes
+}
+
+/// The name of an activity.
 fn name(activity: Activity) -> &'static str {
     match activity {
         Activity::FineForward => "fine, forward",
@@ -56,8 +76,8 @@ fn name(activity: Activity) -> &'static str {
         Activity::ChainBackward => "coarse, backward",
         Activity::ChainWeights => "coarse, gradients of weights",
         Activity::FineBackward => "fine, backward",
-        Activity::Transfer => "to the neighbour",
-        Activity::Reduce => "between replicas",
+        Activity::Transfer => "transfer",
+        Activity::Reduce => "all-reduce",
         Activity::Update => "update",
     }
 }

@@ -2,17 +2,28 @@ use std::fmt::Write;
 
 use parareal::timeline::{Activity, Span, Timeline};
 
-use super::name;
+use super::{communication, name};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 66.0;
 
-/// A timeline as a picture: a row for each device, in which compute, the coarse network, waiting and
-/// communication are told apart by color, by pattern and by height. The axis goes as far as `seconds`.
+/// Height of a lane of communication, as a share of that of a device's work.
+const LANE: f64 = 0.24;
+
+/// A timeline as a picture: a row for each device, in which compute, the coarse network and waiting are
+/// told apart by color and by pattern, with a lane for each kind of communication below them. The axis
+/// goes as far as `seconds`.
 pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
-    let row = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
+    let lanes: Vec<Vec<Vec<Span>>> = (0..timeline.devices)
+        .map(|device| communication(timeline.spans.iter().filter(|span| span.device == device)))
+        .collect();
+    // All devices have room for as many, so that their work is equally high.
+    let most = lanes.iter().map(Vec::len).max().unwrap_or(0);
+    let room = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
+    let (work, gap) = (0.84 * room, 0.16 * room);
+    let row = work * (1.0 + LANE * most as f64) + gap;
     let bottom = TOP + row * timeline.devices as f64;
     let height = bottom + 40.0;
     let end = seconds.max(f64::MIN_POSITIVE);
@@ -31,14 +42,14 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
         WIDTH - RIGHT,
         1e3 * timeline.end(),
     );
-    legend(&mut out);
-    for device in 0..timeline.devices {
-        let (y, inner) = (TOP + row * device as f64, row * 0.84);
+    legend(&mut out, timeline);
+    for (device, lanes) in lanes.iter().enumerate() {
+        let y = TOP + row * device as f64;
         let _ = writeln!(
             out,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#1a1a1a\">device {}</text>",
             LEFT - 8.0,
-            y + inner / 2.0 + 4.0,
+            y + work / 2.0 + 4.0,
             device + 1
         );
         let rect = |from: f64, to: f64, y: f64, height: f64, fill: &str, text: &str| {
@@ -51,12 +62,9 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
         };
         for [begin, end] in timeline.waiting(device) {
             let text = format!("waiting, {:.2} ms", 1e3 * (end - begin));
-            let _ = writeln!(out, "{}", rect(begin, end, y, inner, "url(#idle)", &text));
+            let _ = writeln!(out, "{}", rect(begin, end, y, work, "url(#idle)", &text));
         }
-        let own = timeline.spans.iter().filter(|span| span.device == device);
-        // What is sent lies over what is done meanwhile, along the lower edge.
-        let (work, sent): (Vec<&Span>, Vec<&Span>) = own.partition(|span| span.activity.is_work());
-        for span in work.into_iter().chain(sent) {
+        let mut draw = |span: &Span, y: f64, height: f64| {
             let text = format!(
                 "{}, subnetwork {}, {:.2} to {:.2} ms",
                 name(span.activity),
@@ -64,12 +72,14 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
                 1e3 * span.begin,
                 1e3 * span.end
             );
-            let [y, height] = match span.activity.is_work() {
-                true => [y, inner],
-                false => [y + inner * 0.72, inner * 0.28],
-            };
             let fill = color(span.activity);
             let _ = writeln!(out, "{}", rect(span.begin, span.end, y, height, fill, &text));
+        };
+        let own = timeline.spans.iter().filter(|span| span.device == device);
+        own.filter(|span| span.activity.is_work()).for_each(|span| draw(span, y, work));
+        for (lane, spans) in lanes.iter().enumerate() {
+            let y = y + work * (1.0 + LANE * lane as f64);
+            spans.iter().for_each(|span| draw(span, y, work * LANE));
         }
     }
     axis(&mut out, end, bottom, x);
@@ -77,7 +87,7 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     out
 }
 
-/// Apart for each kind of color blindness (Okabe and Ito).
+/// Colors that people with any kind of color blindness can tell apart (Okabe and Ito).
 fn color(activity: Activity) -> &'static str {
     match activity {
         Activity::FineForward => "#56b4e9",
@@ -86,23 +96,28 @@ fn color(activity: Activity) -> &'static str {
         Activity::ChainWeights => "#f2b27f",
         Activity::Head => "#009e73",
         Activity::Update => "#5a5a5a",
-        Activity::Transfer | Activity::Reduce => "#cc79a7",
+        Activity::Transfer => "#cc79a7",
+        Activity::Reduce => "#f0e442",
     }
 }
 
-fn legend(out: &mut String) {
+/// The kinds of spans that occur.
+fn legend(out: &mut String, timeline: &Timeline) {
     let kinds = [
-        ("#56b4e9", "compute, forward"),
-        ("#0072b2", "backward"),
-        ("#d55e00", "coarse"),
-        ("#f2b27f", "its weights' gradients"),
-        ("#009e73", "h, loss"),
-        ("#5a5a5a", "update"),
-        ("#cc79a7", "communication"),
-        ("url(#idle)", "waiting"),
+        (Activity::FineForward, "fine, forward"),
+        (Activity::FineBackward, "backward"),
+        (Activity::ChainForward, "coarse"),
+        (Activity::ChainWeights, "coarse weights"),
+        (Activity::Head, "h, loss"),
+        (Activity::Update, "update"),
+        (Activity::Transfer, "transfer"),
+        (Activity::Reduce, "all-reduce"),
     ];
+    let occurs = |activity| timeline.spans.iter().any(|span| span.activity == activity);
+    let kinds = kinds.into_iter().filter(|&(activity, _)| occurs(activity));
+    let kinds = kinds.map(|(activity, text)| (color(activity), text));
     let mut x = LEFT;
-    for (fill, text) in kinds {
+    for (fill, text) in kinds.chain([("url(#idle)", "waiting")]) {
         let _ = writeln!(
             out,
             "<rect x=\"{x:.0}\" y=\"36\" width=\"14\" height=\"12\" fill=\"{fill}\" \

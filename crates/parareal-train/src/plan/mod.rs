@@ -141,6 +141,7 @@ pub fn plan(
         network.balance(&model, &held, link, defer)?;
     }
     let setting = Setting::new(&model, &network.cuts, held.len())?;
+    network.coarse_times = Some(setting.coarse_shares());
     let prediction = Setting { link, replicas, schedule, ..setting }.predict()?;
     let whole = network.net.default_cuts(1)?;
     let serial = Setting::new(&costs.of(&network.net, 1)?, &whole, 1)?.predict()?.makespan();

@@ -100,7 +100,8 @@ fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<Netwo
         let net = network.net.clone().with_coarse_kind(kind).with_coarse_units(number);
         let cuts = net.default_cuts(count).ok()?;
         let (coarse_kind, coarse_units, cutting) = (kind, number, Cutting::Balanced);
-        Some(NetworkConfig { net, cuts, coarse_kind, coarse_units, cutting })
+        let coarse_times = None;
+        Some(NetworkConfig { net, cuts, coarse_kind, coarse_units, cutting, coarse_times })
     })
     .collect()
 }

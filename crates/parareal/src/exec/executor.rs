@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use burn::tensor::TensorData;
 
-use super::{ExecError, Loss, Part};
+use super::{ExecError, Loss, Part, SubnetworkTime};
 use crate::net::{Coarsen, NamedTensor};
 use crate::timeline::Timeline;
 
@@ -45,18 +45,6 @@ pub struct StepReport<O> {
     pub subnetworks: Vec<SubnetworkTime>,
     /// What each worker did when; empty where the executor does not run them one by one.
     pub timeline: Timeline,
-}
-
-/// How one subnetwork spent the time of a step: the rest of the step it waited, for a neighbour
-/// or for its worker to finish another of its subnetworks.
-///
-/// On a device that works asynchronously this is the time to submit the work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SubnetworkTime {
-    /// `C_j`, `g_j`, `h`, the loss and the update.
-    pub fine: Duration,
-    /// `F_{j-1}`, forward and backward.
-    pub coarse: Duration,
 }
 
 /// What differentiation gave, without an update.

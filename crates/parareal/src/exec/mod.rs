@@ -54,13 +54,14 @@ mod piece;
 mod replicas;
 mod sequential;
 mod threads;
+mod times;
 mod trained;
 mod worker;
 
 pub use control::{Control, Disconnected};
 pub use crew::{panic_message, pool};
 pub use error::ExecError;
-pub use executor::{Executor, GradientReport, StepReport, SubnetworkTime, Update};
+pub use executor::{Executor, GradientReport, StepReport, Update};
 pub use link::Link;
 pub use loss::{CrossEntropy, Loss};
 #[cfg(feature = "mpi")]
@@ -69,6 +70,7 @@ pub use mpi::{Ranks, Seat};
 pub use parareal_mpi::{Circle, MpiError, Traffic, World};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};
+pub use times::SubnetworkTime;
 pub use trained::Part;
 
 pub(crate) use trained::Trained;

@@ -7,7 +7,7 @@ use burn::tensor::Gradients;
 use parareal_kernels::{Deferred, defer_weights};
 
 use super::trained::{Collector, Trained};
-use super::{Loss, SubnetworkTime, Update};
+use super::{Loss, Update};
 use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
 use crate::timeline::Activity;
 
@@ -93,16 +93,6 @@ impl<N: Coarsen> Piece<N> {
 
     fn record(&mut self, activity: Activity, begin: Instant) {
         self.records.push(Record { activity, begin, end: Instant::now() });
-    }
-
-    /// How it has spent this step.
-    pub(super) fn time(&self) -> SubnetworkTime {
-        let mut time = SubnetworkTime::default();
-        for Record { activity, begin, end } in &self.records {
-            let kind = if activity.is_coarse() { &mut time.coarse } else { &mut time.fine };
-            *kind += end.duration_since(*begin);
-        }
-        time
     }
 
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only

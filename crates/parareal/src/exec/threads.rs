@@ -222,8 +222,7 @@ where
         }
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
         let timeline = self.crew.timeline(&replies, self.workers * self.replicas, begun);
-        let times = replies.into_iter().flat_map(|reply| reply.times).collect();
-        let subnetworks = mean_times(times, self.replicas);
+        let subnetworks = SubnetworkTime::of_step(&timeline, self.workers);
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
@@ -275,19 +274,6 @@ where
         self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
         Ok(())
     }
-}
-
-/// For each subnetwork the mean over the replicas.
-fn mean_times(times: Vec<SubnetworkTime>, replicas: usize) -> Vec<SubnetworkTime> {
-    let count = times.len() / replicas;
-    let mean = |subnetwork: usize, of: fn(&SubnetworkTime) -> std::time::Duration| {
-        let own = times.iter().skip(subnetwork).step_by(count);
-        own.map(of).sum::<std::time::Duration>() / replicas as u32
-    };
-    let fine = |subnetwork| mean(subnetwork, |time| time.fine);
-    (0..count)
-        .map(|j| SubnetworkTime { fine: fine(j), coarse: mean(j, |time| time.coarse) })
-        .collect()
 }
 
 /// Which subnetworks each worker holds.

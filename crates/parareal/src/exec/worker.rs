@@ -6,7 +6,7 @@ use burn::tensor::{Device, TensorData};
 use super::piece::{Piece, Record};
 use super::replicas::Sums;
 use super::trained::Part;
-use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
+use super::{Control, Disconnected, Link, Loss, Update, clip};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
@@ -34,16 +34,14 @@ pub(super) struct Reply<I, O> {
     pub(super) tensors: Vec<NamedTensor>,
     /// This worker's subnetworks' parts of the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
-    /// How this worker's subnetworks spent the step.
-    pub(super) times: Vec<SubnetworkTime>,
-    /// What each of them did when.
+    /// What each of this worker's subnetworks did when.
     pub(super) records: Vec<Vec<Record>>,
 }
 
 impl<I, O> Default for Reply<I, O> {
     fn default() -> Self {
-        let (tensors, inputs, times, records) = (vec![], vec![], vec![], vec![]);
-        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, times, records }
+        let (tensors, inputs, records) = (vec![], vec![], vec![]);
+        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, records }
     }
 }
 
@@ -164,7 +162,6 @@ where
                     pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
             }
         }
-        reply.times = self.pieces.iter().map(Piece::time).collect();
         reply.records =
             self.pieces.iter_mut().map(|piece| std::mem::take(&mut piece.records)).collect();
         Ok(reply)

@@ -185,6 +185,16 @@ impl Setting {
         first..first + self.held[device]
     }
 
+    /// The time of each `F_j`, divided by that of `g_{j+1}`, which it approximates, forward and
+    /// backward together. A cut with a share of 1 or more does not shorten the step.
+    pub fn coarse_shares(&self) -> Vec<f64> {
+        let time = |part: Part| part.forward + part.backward();
+        let cut = self.subnetworks.iter();
+        cut.filter_map(|subnetwork| Some((time(subnetwork.coarse?), time(subnetwork.fine()))))
+            .map(|(coarse, fine)| if coarse > 0.0 { coarse / fine } else { 0.0 })
+            .collect()
+    }
+
     /// What each device has to hold, in bytes.
     pub fn memory(&self) -> Vec<f64> {
         (0..self.held.len())

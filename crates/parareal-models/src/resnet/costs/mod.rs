@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use parareal::net::{FeedForward, Interface};
 use parareal::plan::{CostModel, Part};
 
-pub use paper::{PAPER_BATCH, PAPER_HOURS, PAPER_ROWS, PaperRow, Passes};
+pub use paper::{
+    PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS,
+    PaperRow, Passes,
+};
 pub use table::{CostTable, Missing, PartCost, PartName};
 
 use super::ResNet;

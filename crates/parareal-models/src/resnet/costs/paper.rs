@@ -4,6 +4,12 @@ use serde::Serialize;
 /// The images of a step that the paper measured.
 pub const PAPER_BATCH: usize = 128;
 
+/// The depth of the network that the paper measured.
+pub const PAPER_DEPTH: usize = 1001;
+
+/// The classes of the images that it learned, CIFAR-100.
+pub const PAPER_CLASSES: usize = 100;
+
 /// The units of the network that the paper measured, ResNet-1001.
 const PAPER_UNITS: usize = 333;
 
@@ -56,6 +62,12 @@ pub const PAPER_ROWS: [PaperRow; 6] = [
     row(18, passes(0.29, 6.17), passes(30.40, 77.84), Some(passes(27.87, 163.25)), passes(0.06, 3.64)),
     row(24, passes(0.29, 6.58), passes(22.71, 58.04), Some(passes(41.03, 242.87)), passes(0.06, 3.54)),
 ];
+
+/// Epochs of the paper's Table 3.
+pub const PAPER_EPOCHS: usize = 200;
+
+/// Training images of CIFAR-100, which each of them goes through.
+pub const PAPER_IMAGES: usize = 50_000;
 
 /// The paper's Table 3: seconds of 200 epochs of CIFAR-100 on the clock, for each `N`.
 pub const PAPER_HOURS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];

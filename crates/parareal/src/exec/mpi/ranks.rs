@@ -243,7 +243,7 @@ where
         }
         let timeline = self.crew.timeline(&replies, self.workers, begun);
         let output = output_of::<N>(&mut replies);
-        let times = replies.into_iter().flat_map(|reply| reply.times).collect();
+        let times = SubnetworkTime::of_step(&timeline, self.workers / self.seat.replicas);
         let reports = self.tell(times, output)?;
         let output = self.output(&input, &reports)?;
         // Of the first replica.

@@ -26,6 +26,8 @@ impl Report {
         for time in &self.times {
             number(time.fine.as_nanos() as u64);
             number(time.coarse.as_nanos() as u64);
+            number(time.queued.as_nanos() as u64);
+            number(time.worker as u64);
         }
         if let Some(tensor) = self.tensor {
             // What is in no type of the list is told as the first.
@@ -50,8 +52,10 @@ impl Report {
         let count = number()?;
         let mut times = Vec::new();
         for _ in 0..count {
-            let fine = Duration::from_nanos(number()?);
-            times.push(SubnetworkTime { fine, coarse: Duration::from_nanos(number()?) });
+            let [fine, coarse, queued] =
+                [number()?, number()?, number()?].map(Duration::from_nanos);
+            let worker = usize::try_from(number()?).ok()?;
+            times.push(SubnetworkTime { fine, coarse, queued, worker });
         }
         let Some(kind) = number() else {
             return rest.is_empty().then_some(Self { times, tensor: None });
@@ -74,7 +78,12 @@ mod tests {
 
     #[test]
     fn reports_come_back_as_they_were_and_others_not_at_all() {
-        let time = SubnetworkTime { fine: Duration::from_nanos(7), coarse: Duration::from_secs(9) };
+        let time = SubnetworkTime {
+            fine: Duration::from_nanos(7),
+            coarse: Duration::from_secs(9),
+            queued: Duration::from_millis(3),
+            worker: 2,
+        };
         for tensor in [
             None,
             Some(TensorData::new(vec![1.0f32, -2.0], [1, 2])),
@@ -86,7 +95,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 let found = Report::decode(&bytes[..cut]);
                 // Times alone are a report as well.
-                assert!(found.is_none_or(|found| found.tensor.is_none() && cut == 40));
+                assert!(found.is_none_or(|found| found.tensor.is_none() && cut == 72));
             }
         }
     }

@@ -1,0 +1,98 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::timeline::Timeline;
+
+/// How one subnetwork and its worker spent a training step.
+///
+/// In the rest of the step the worker was idle: it waited for a neighboring subnetwork, for the loss,
+/// or for gradients of other replicas. Devices that work asynchronously have the time that it took to
+/// submit the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubnetworkTime {
+    /// `C_j`, `g_j`, `h`, the loss and the update.
+    pub fine: Duration,
+    /// `F_{j-1}`, forward and backward.
+    pub coarse: Duration,
+    /// Time in which its worker ran its other subnetworks.
+    pub queued: Duration,
+    /// Its worker, from 0. A worker has the same number in every replica.
+    pub worker: usize,
+}
+
+impl SubnetworkTime {
+    /// The time in which the subnetwork itself ran.
+    fn own(&self) -> Duration {
+        self.fine + self.coarse
+    }
+
+    /// The times of the subnetworks in a timeline, in order; each replica has `workers` workers. Of
+    /// several replicas it gives the mean.
+    pub(super) fn of_step(timeline: &Timeline, workers: usize) -> Vec<Self> {
+        let mut times = BTreeMap::<_, Self>::new();
+        let mut busy = vec![Duration::ZERO; timeline.devices];
+        for span in timeline.spans.iter().filter(|span| span.activity.is_work()) {
+            let duration = Duration::from_secs_f64(span.duration());
+            busy[span.device] += duration;
+            let time = times.entry((span.subnetwork, span.device)).or_default();
+            let kind = if span.activity.is_coarse() { &mut time.coarse } else { &mut time.fine };
+            *kind += duration;
+        }
+        let mut sums = BTreeMap::<_, (Self, u32)>::new();
+        for ((subnetwork, device), time) in times {
+            let (sum, replicas) = sums.entry(subnetwork).or_default();
+            sum.fine += time.fine;
+            sum.coarse += time.coarse;
+            sum.queued += busy[device].saturating_sub(time.own());
+            sum.worker = device % workers;
+            *replicas += 1;
+        }
+        let mean = |(sum, replicas): (Self, u32)| Self {
+            fine: sum.fine / replicas,
+            coarse: sum.coarse / replicas,
+            queued: sum.queued / replicas,
+            worker: sum.worker,
+        };
+        sums.into_values().map(mean).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{Activity, Span};
+
+    /// Two replicas of two workers, the first of which has two of three subnetworks.
+    #[test]
+    fn time_beside_other_subnetworks_of_a_worker_is_told_apart() {
+        let spans = [
+            (0, 0, Activity::FineForward, [0.0, 2.0]),
+            (0, 1, Activity::FineForward, [2.0, 3.0]),
+            (0, 1, Activity::ChainForward, [3.0, 4.0]),
+            (1, 2, Activity::FineForward, [0.0, 6.0]),
+            (2, 0, Activity::FineForward, [0.0, 4.0]),
+            (2, 1, Activity::FineForward, [4.0, 7.0]),
+            (2, 0, Activity::Transfer, [7.0, 9.0]),
+            (3, 2, Activity::Head, [0.0, 8.0]),
+        ];
+        let span = |(device, subnetwork, activity, [begin, end]): (_, _, _, [f64; 2])| Span {
+            device,
+            subnetwork,
+            activity,
+            begin,
+            end,
+        };
+        let timeline = Timeline { devices: 4, spans: spans.map(span).to_vec() };
+        let time = |[fine, coarse, queued]: [f64; 3], worker| SubnetworkTime {
+            fine: Duration::from_secs_f64(fine),
+            coarse: Duration::from_secs_f64(coarse),
+            queued: Duration::from_secs_f64(queued),
+            worker,
+        };
+        let expected =
+            [time([3.0, 0.0, 2.5], 0), time([2.0, 0.5, 3.0], 0), time([7.0, 0.0, 0.0], 1)];
+        assert_eq!(SubnetworkTime::of_step(&timeline, 2), expected);
+        assert_eq!(SubnetworkTime::of_step(&Timeline::default(), 1), []);
+    }
+}
