@@ -4,7 +4,7 @@ use std::time::Duration;
 use burn::tensor::TensorData;
 
 use super::{ExecError, Loss, Part};
-use crate::net::{Coarsen, NamedTensor};
+use crate::net::{Coarsen, NamedTensor, Value};
 use crate::timeline::Timeline;
 
 /// How a step changes the parameters.
@@ -26,6 +26,37 @@ impl Update {
     #[must_use]
     pub fn plain(learning_rate: f64) -> Self {
         Self { learning_rate, clip_norm: None, average_decay: None }
+    }
+
+    /// Checks that every number is one that parameters can be updated with.
+    ///
+    /// # Errors
+    /// [`ExecError::Update`] with the first one that is not.
+    pub fn check(&self) -> Result<(), ExecError> {
+        let refuse = |what, value, expected| Err(ExecError::Update { what, value, expected });
+        let rate = self.learning_rate;
+        if !rate.is_finite() || rate < 0.0 {
+            return refuse("learning rate", rate, "a finite number of at least 0");
+        }
+        match (self.clip_norm, self.average_decay) {
+            (Some(norm), _) if norm.is_nan() || norm <= 0.0 => {
+                refuse("norm to clip gradients to", norm, "a positive number")
+            }
+            (_, Some(decay)) if !(0.0..=1.0).contains(&decay) => {
+                refuse("decay of the moving average", decay, "a number from 0 to 1")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that a batch has samples, and a target for each.
+pub(super) fn check_batch(input: &impl Value, target: &impl Value) -> Result<(), ExecError> {
+    let (samples, targets) = (input.samples(), target.samples());
+    match samples {
+        0 => Err(ExecError::EmptyBatch),
+        _ if samples != targets => Err(ExecError::Targets { samples, targets }),
+        _ => Ok(()),
     }
 }
 
@@ -79,7 +110,12 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// One training step: forward, backward, and an update with this learning rate.
     ///
     /// # Errors
-    /// [`ExecError::LossNotFinite`], with all parameters as they were, or a worker's failure.
+    /// With all parameters as they were and the executor ready for another step:
+    /// [`ExecError::LossNotFinite`]; [`ExecError::EmptyBatch`], [`ExecError::Batch`],
+    /// [`ExecError::Targets`] or [`ExecError::Target`] for a batch that cannot be trained on;
+    /// [`ExecError::Update`] for an update that cannot be made; [`ExecError::NoGradient`],
+    /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
+    /// left untrained or trained wrongly. Otherwise a worker's failure.
     fn train_step(
         &mut self,
         input: N::Input,
@@ -104,7 +140,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// an update the gradients themselves.
     ///
     /// # Errors
-    /// A worker's failure.
+    /// As [`Self::train_step`], except that a loss that is not finite is reported as it is, and a
+    /// frozen network has no gradients.
     fn gradients(
         &mut self,
         input: N::Input,
@@ -114,7 +151,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// The output in evaluation mode, of the moving average where there is one.
     ///
     /// # Errors
-    /// A worker's failure.
+    /// [`ExecError::EmptyBatch`], or a worker's failure.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
     /// A part of what it holds, by names.

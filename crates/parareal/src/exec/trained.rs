@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use parareal_kernels::WeightGradients;
 
+use super::shared::{Parameters, accumulate, tie};
 use super::{ExecError, Update, average, clip, optimizer};
-use crate::net::{NamedTensor, Subnetwork, named_gradients};
+use crate::net::{NamedTensor, Subnetwork, named_gradients, names_without_gradient};
 
 const UPDATED: &str = "an update that panics ends its executor";
 
@@ -42,20 +43,39 @@ pub(crate) struct Trained<M> {
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
+    parameters: Parameters,
     /// A moving average, in evaluation mode.
     average: Option<M>,
 }
 
 impl<M: Module> Trained<M> {
-    pub(crate) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
+    /// Takes over a module for training on `device`, in training mode.
+    ///
+    /// The module may come from a device without automatic differentiation, be in evaluation mode,
+    /// or share its tensors with clones: its parameters become leaves of their own that require
+    /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
+    /// running statistics become its own.
+    pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
+        let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();
         Self {
+            parameters: Parameters::of(&module),
             module: Some(module),
             optimizer: fresh.clone(),
             fresh,
             gradients: GradientsParams::new(),
             average: None,
         }
+    }
+
+    /// The number of parameters (tensors) that require a gradient.
+    pub(super) fn trainable(&self) -> usize {
+        self.parameters.trainable
+    }
+
+    /// Returns true if every parameter that requires a gradient has one.
+    pub(super) fn has_all_gradients(&self) -> bool {
+        self.gradients.len() == self.parameters.trainable
     }
 
     pub(crate) fn module(&self) -> &M {
@@ -80,6 +100,7 @@ impl<M: Module> Trained<M> {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
         let module = self.optimizer.step(update.learning_rate, module, gradients);
+        let module = if self.parameters.is_shared { tie(module) } else { module };
         if let Some(decay) = update.average_decay {
             self.average = Some(match self.average.take() {
                 Some(average) => average::follow(average, &module, decay),
@@ -133,6 +154,16 @@ where
         named_gradients(self.module(), &gradients)
     }
 
+    /// The names of the parameters that require a gradient and have none.
+    pub(super) fn names_without_gradient(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &self.gradients)
+    }
+
+    /// The names of all parameters that require a gradient.
+    pub(super) fn trainable_names(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &GradientsParams::new())
+    }
+
     /// A part of it, by names.
     pub(super) fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
         match part {
@@ -171,7 +202,7 @@ pub(crate) struct Collector<'a> {
 impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad_remove(self.from) {
-            self.into.register(param.id, gradient);
+            accumulate(self.into, param.id, gradient);
         }
     }
 }
@@ -185,7 +216,7 @@ pub(super) struct LateCollector<'a> {
 impl ModuleVisitor for LateCollector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.from.take(&param.val()) {
-            self.into.register(param.id, gradient);
+            accumulate(self.into, param.id, gradient);
         }
     }
 }

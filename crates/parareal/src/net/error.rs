@@ -114,6 +114,17 @@ pub enum NetError {
         /// What it expected and found.
         source: ShapeError,
     },
+    /// Two subnetworks hold the same parameter, and each would train a copy of its own.
+    #[error(
+        "`{first}` and `{second}` are one parameter in two subnetworks, which would train two copies \
+         of it: give each its own parameter, or cut the network elsewhere"
+    )]
+    SharedParameter {
+        /// Its name in the first subnetwork.
+        first: String,
+        /// Its name in the other one.
+        second: String,
+    },
     /// A tensor to be loaded is missing.
     #[error("the tensor `{name}` is missing")]
     MissingTensor {

@@ -34,4 +34,6 @@ pub use parareal::PararealNetwork;
 pub use subnetwork::{Subnetwork, SubnetworkOf, build_subnetwork};
 pub use value::{Activation, Value};
 
-pub(crate) use named::{Identity, find_tensor, named_gradients};
+pub(crate) use named::{Identity, find_tensor, named_gradients, names_without_gradient};
+#[cfg(feature = "mpi")]
+pub(crate) use subnetwork::build_subnetworks;

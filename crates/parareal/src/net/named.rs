@@ -211,6 +211,63 @@ where
     subnetwork.read(Some(gradients))
 }
 
+/// The names of the parameters that require a gradient and have none among these.
+pub(crate) fn names_without_gradient<C: Module, U: Module, F: Module, H: Module>(
+    subnetwork: &Subnetwork<C, U, F, H>,
+    gradients: &GradientsParams,
+) -> Vec<String>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    let path = Path::new(subnetwork.naming());
+    let mut visitor = WithoutGradient { path, gradients, names: Vec::new() };
+    subnetwork.visit(&mut visitor);
+    visitor.names
+}
+
+struct WithoutGradient<'a> {
+    path: Path,
+    gradients: &'a GradientsParams,
+    names: Vec<String>,
+}
+
+impl ModuleVisitor for WithoutGradient<'_> {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() && self.gradients.get::<D>(param.id).is_none() {
+            self.names.push(self.path.name());
+        }
+    }
+}
+
+/// Checks that no two subnetworks hold the same parameter or buffer: each would train a copy of its
+/// own.
+///
+/// # Errors
+/// [`NetError::SharedParameter`] with both names.
+pub(crate) fn check_unshared<'a, C: Module, U: Module, F: Module, H: Module>(
+    subnetworks: impl IntoIterator<Item = &'a Subnetwork<C, U, F, H>>,
+) -> Result<(), NetError>
+where
+    Subnetwork<C, U, F, H>: Module + 'a,
+{
+    let mut owners: HashMap<u64, (usize, String)> = HashMap::new();
+    for subnetwork in subnetworks {
+        let index = subnetwork.index();
+        for Identity { id, name, .. } in subnetwork.identities() {
+            match owners.get(&id) {
+                Some((owner, first)) if *owner != index => {
+                    return Err(NetError::SharedParameter { first: first.clone(), second: name });
+                }
+                Some(_) => {}
+                None => drop(owners.insert(id, (index, name))),
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use burn::module::Module;
 use burn::tensor::TensorData;
 
-use super::subnetwork::{bridge, check_units};
+use super::named::check_unshared;
+use super::subnetwork::{bridge, build_subnetworks, check_units};
 use super::{
     Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, Subnetwork, SubnetworkOf,
-    build_subnetwork,
 };
 
 /// A parareal network: the subnetworks of a feed-forward network and what bridges them.
@@ -28,12 +28,11 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// Builds all subnetworks.
     ///
     /// # Errors
-    /// Where the cuts are for another network or the modules' shapes do not fit together.
+    /// Where the cuts are for another network, the modules' shapes do not fit together, or two
+    /// subnetworks share a parameter.
     pub fn build(network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
         check_units(network, cuts)?;
-        let subnetworks = (0..cuts.subnetworks())
-            .map(|index| build_subnetwork(network, cuts, index, init))
-            .collect::<Result<_, _>>()?;
+        let subnetworks = build_subnetworks(network, cuts, 0..cuts.subnetworks(), init)?;
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
@@ -69,7 +68,8 @@ impl<N: Coarsen> PararealNetwork<N> {
                 let preprocessing = preprocessing.take();
                 bridge(network, cuts, index, preprocessing, own, postprocessing, init)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        check_unshared(&subnetworks)?;
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
