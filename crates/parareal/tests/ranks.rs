@@ -5,13 +5,15 @@ mod common;
 #[path = "common/mpi.rs"]
 mod mpi;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use burn::tensor::{DType, Device, Tensor};
 use common::{DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Ranks, Seat, Update, World};
-use parareal::net::{Cuts, PararealNetwork};
+use parareal::exec::{
+    CrossEntropy, ExecError, Executor, Part, Placement, Ranks, Seat, Update, World,
+};
+use parareal::net::{Cuts, PararealNetwork, StateDict};
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -84,12 +86,9 @@ fn states_go_from_one_executor_to_another() {
             (report.loss, report.gradient_norm.unwrap())
         };
         step(&mut sequential, 0);
-        let by_name = |tensors: Vec<parareal::net::NamedTensor>| -> HashMap<_, _> {
-            tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
-        };
-        ranks.load(by_name(sequential.named_tensors().unwrap())).unwrap();
-        ranks.load_optimizer_state(by_name(sequential.optimizer_state().unwrap())).unwrap();
-        ranks.load_average(by_name(sequential.average().unwrap())).unwrap();
+        ranks.load(sequential.state_dict(Part::Weights).unwrap()).unwrap();
+        ranks.load_optimizer_state(sequential.state_dict(Part::Optimizer).unwrap()).unwrap();
+        ranks.load_average(sequential.state_dict(Part::Average).unwrap()).unwrap();
         let (expected, found) = (step(&mut sequential, 1), step(&mut ranks, 1));
         assert!((expected.0 - found.0).abs() < 1e-12 && (expected.1 - found.1).abs() < 1e-12);
         let own = ranks.average().unwrap();
@@ -99,9 +98,9 @@ fn states_go_from_one_executor_to_another() {
         assert_all_close(&own, &expected, 1e-12, "average");
 
         // Where one rank misses something, none replaces anything.
-        let mut half = by_name(sequential.named_tensors().unwrap());
+        let mut half = sequential.state_dict(Part::Weights).unwrap().into_tensors();
         half.remove("postprocessing.weight");
-        let error = ranks.load(half).unwrap_err().to_string();
+        let error = ranks.load(StateDict::new(cuts.clone(), half)).unwrap_err().to_string();
         let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
         assert!(error.contains(expected), "{error}");
         step(&mut ranks, 2);
@@ -143,8 +142,9 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         assert_eq!((after.sent - before.sent) as usize, neighbours * tensor);
         let held: usize =
             ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
-        let loss = if seat.place + 1 == seat.places { 8 } else { 0 };
-        let expected = if replicas > 1 { held + loss } else { 0 };
+        // Two scalars with the loss, and how many faults there are.
+        let scalars = if seat.place + 1 == seat.places { 16 + 8 } else { 8 };
+        let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);
     });
 }

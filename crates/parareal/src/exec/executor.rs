@@ -1,10 +1,7 @@
-use std::collections::HashMap;
 use std::time::Duration;
 
-use burn::tensor::TensorData;
-
 use super::{ExecError, Loss, Part};
-use crate::net::{Coarsen, NamedTensor, Value};
+use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, Value};
 use crate::timeline::Timeline;
 
 /// How a step changes the parameters.
@@ -164,8 +161,21 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// are written as well, they come first: the other parts start anew with them.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's failure.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// another shape or is unknown (nothing is replaced then), or a worker's failure.
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError>;
+
+    /// Where the network is cut.
+    fn cuts(&self) -> &Cuts;
+
+    /// A part of what it holds by names, with the cuts.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn state_dict(&mut self, part: Part) -> Result<StateDict, ExecError> {
+        let cuts = self.cuts().clone();
+        Ok(StateDict::from_named(cuts, self.read(part)?))
+    }
 
     /// Every parameter and buffer, by name.
     ///
@@ -179,10 +189,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// moving average.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
-    /// failure.
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Weights, tensors)
+    /// As [`Self::write`].
+    fn load(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Weights, state)
     }
 
     /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
@@ -198,12 +207,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// nothing else. Where the parameters are loaded as well, they come first.
     ///
     /// # Errors
-    /// A worker's failure.
-    fn load_optimizer_state(
-        &mut self,
-        tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, tensors)
+    /// As [`Self::write`].
+    fn load_optimizer_state(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Optimizer, state)
     }
 
     /// The moving average of every parameter and buffer, by name; nothing where no step asked for
@@ -219,9 +225,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// it. Where the parameters are loaded as well, they come first.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
-    /// failure.
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Average, tensors)
+    /// As [`Self::write`].
+    fn load_average(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Average, state)
     }
 }

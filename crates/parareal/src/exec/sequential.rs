@@ -1,9 +1,8 @@
-use std::collections::HashMap;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use rayon::ThreadPool;
 
 use super::crew::pool;
@@ -11,7 +10,7 @@ use super::executor::check_batch;
 use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{
-    Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value, find_tensor,
+    Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, SubnetworkOf, Value,
 };
 use crate::timeline::Timeline;
 
@@ -190,15 +189,18 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     }
 
     /// Other values for a part.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            // Nothing is replaced where something is missing. To load them into a copy would not do:
-            // it would share its running statistics.
-            for NamedTensor { name, data, .. } in self.read(Part::Weights)? {
-                find_tensor(&tensors, &name, data.shape().as_slice())?;
-            }
-        }
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        // Nothing is replaced where something is wrong. To load it into a copy would not do: it
+        // would share its running statistics.
+        let tensors = self.read(Part::Weights)?.into_iter();
+        let layout: Vec<_> =
+            tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
+        part.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
         self.validation = None;
-        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))
+        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &state))
+    }
+
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }

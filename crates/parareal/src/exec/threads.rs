@@ -1,10 +1,9 @@
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 
 use super::control::thread_controls;
 use super::crew::Crew;
@@ -16,7 +15,7 @@ use super::replicas::{Sums, thread_group};
 use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, SubnetworkTime, Update};
-use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
+use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
 
 /// How subnetworks are placed on workers, and workers on devices.
 #[derive(Clone, Debug)]
@@ -70,6 +69,7 @@ impl Placement {
 /// device and cores of its own, for as long as this value lives.
 pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
     crew: Crew<N, L>,
+    cuts: Cuts,
     /// The workers of a replica.
     workers: usize,
     replicas: usize,
@@ -111,7 +111,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             (tensor.name, shape)
         });
         let (crew, layout, replicas) = (Crew::new(false), layout.collect(), replicas.max(1));
-        let mut this = Self { crew, workers, replicas, layout, trainable: 0 };
+        let cuts = network.cuts().clone();
+        let mut this = Self { crew, cuts, workers, replicas, layout, trainable: 0 };
 
         let spread = spread(placement.subnetworks.as_deref(), workers, count)?;
         let mut groups: Vec<_> = (0..workers).map(|_| thread_group(replicas).into_iter()).collect();
@@ -279,15 +280,15 @@ where
     }
 
     /// Other values for a part, looked over before they are sent.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            for (name, shape) in &self.layout {
-                crate::net::find_tensor(&tensors, name, shape)?;
-            }
-        }
-        let tensors = Arc::new(tensors);
-        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        part.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &self.layout)?;
+        let state = Arc::new(state);
+        self.crew.order(|_| Some(Command::Write { part, state: Arc::clone(&state) }))?;
         Ok(())
+    }
+
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }
 

@@ -1,15 +1,17 @@
 //! A module that is trained, with all that is kept beside it.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor};
 use parareal_kernels::WeightGradients;
 
 use super::shared::{Parameters, accumulate, tie};
 use super::{ExecError, Update, average, clip, optimizer};
-use crate::net::{NamedTensor, Subnetwork, named_gradients, names_without_gradient};
+use crate::net::{
+    Cuts, NamedTensor, NetError, StateDict, Subnetwork, named_gradients, names_without_gradient,
+};
 
 const UPDATED: &str = "an update that panics ends its executor";
 
@@ -26,11 +28,33 @@ pub enum Part {
 
 impl Part {
     /// Whether these tensors have to be all those of the network.
-    pub(super) fn is_whole(self, tensors: &HashMap<String, TensorData>) -> bool {
+    fn is_whole(self, state: &StateDict) -> bool {
         match self {
             Self::Weights => true,
             Self::Optimizer => false,
-            Self::Average => !tensors.is_empty(),
+            Self::Average => !state.tensors().is_empty(),
+        }
+    }
+
+    /// Checks that some subnetworks, whose names and shapes are given, can take the tensors, before
+    /// anything is replaced.
+    ///
+    /// # Errors
+    /// Where they are of another network, or do not fit.
+    pub(super) fn check<'a>(
+        self,
+        state: &StateDict,
+        cuts: &Cuts,
+        held: &Range<usize>,
+        layout: impl IntoIterator<Item = &'a (String, Vec<usize>)>,
+    ) -> Result<(), NetError> {
+        match self.is_whole(state) {
+            true => {
+                let layout = layout.into_iter();
+                let layout = layout.map(|(name, shape)| (name.as_str(), shape.as_slice()));
+                state.check(cuts, held, layout)
+            }
+            false => state.check_cuts(cuts),
         }
     }
 }
@@ -176,18 +200,15 @@ where
     }
 
     /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
-    pub(super) fn write(
-        &mut self,
-        part: Part,
-        tensors: &HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
+    pub(super) fn write(&mut self, part: Part, state: &StateDict) -> Result<(), ExecError> {
         match part {
-            Part::Weights => self.replace(self.module().clone().load(tensors)?),
+            Part::Weights => self.replace(self.module().clone().load(state)?),
             Part::Optimizer => {
+                let tensors = state.tensors();
                 self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
             }
-            Part::Average if tensors.is_empty() => self.average = None,
-            Part::Average => self.average = Some(self.module().valid().load(tensors)?),
+            Part::Average if state.tensors().is_empty() => self.average = None,
+            Part::Average => self.average = Some(self.module().valid().load(state)?),
         }
         Ok(())
     }

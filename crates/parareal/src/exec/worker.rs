@@ -1,14 +1,14 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 
 use super::fault::Fault;
 use super::piece::{Piece, Record};
 use super::replicas::Sums;
 use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, SubnetworkTime, Update, clip};
-use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {
@@ -20,7 +20,7 @@ pub(super) enum Command<I, T> {
     /// A part of each subnetwork, by names.
     Read { part: Part },
     /// Other values for this part; where they are all those of the network, they were looked over.
-    Write { part: Part, tensors: Arc<HashMap<String, TensorData>> },
+    Write { part: Part, state: Arc<StateDict> },
 }
 
 /// What a worker did.
@@ -103,10 +103,10 @@ where
                 let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { part, tensors } => {
+            Command::Write { part, state } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let written = piece.trained.write(part, &tensors);
+                    let written = piece.trained.write(part, &state);
                     written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())

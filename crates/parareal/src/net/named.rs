@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
-use super::{NetError, Subnetwork};
+use super::{NetError, StateDict, Subnetwork};
 
 /// A parameter or buffer of a network, or a gradient, under the name that it has in the whole.
 ///
@@ -104,33 +104,17 @@ impl ModuleVisitor for Reader<'_> {
 
 struct Writer<'a> {
     path: Path,
-    tensors: &'a HashMap<String, TensorData>,
+    state: &'a StateDict,
     error: Option<NetError>,
-}
-
-/// The tensor of this name, if it has the shape that is expected.
-pub(crate) fn find_tensor<'a>(
-    tensors: &'a HashMap<String, TensorData>,
-    name: &str,
-    expected: &[usize],
-) -> Result<&'a TensorData, NetError> {
-    let name = name.to_string();
-    let Some(data) = tensors.get(&name) else {
-        return Err(NetError::MissingTensor { name });
-    };
-    let found = data.shape().as_slice().to_vec();
-    if found != expected {
-        return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
-    }
-    Ok(data)
 }
 
 impl ModuleMapper for Writer<'_> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match find_tensor(self.tensors, &self.path.name(), param.shape().as_slice()) {
-            Ok(data) => param.map(|old| {
+        match self.state.find(&self.path.name(), param.shape().as_slice()) {
+            Ok(None) => param,
+            Ok(Some(data)) => param.map(|old| {
                 let new = Tensor::from_data(data.clone(), (&old.device(), old.dtype()));
                 new.set_require_grad(old.is_require_grad())
             }),
@@ -182,12 +166,13 @@ where
         self.read(None)
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored.
+    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored. The
+    /// cuts have been checked.
     ///
     /// # Errors
     /// Where a tensor is missing or has another shape.
-    pub fn load(self, tensors: &HashMap<String, TensorData>) -> Result<Self, NetError> {
-        let mut writer = Writer { path: Path::new(self.naming()), tensors, error: None };
+    pub(crate) fn load(self, state: &StateDict) -> Result<Self, NetError> {
+        let mut writer = Writer { path: Path::new(self.naming()), state, error: None };
         let loaded = self.map(&mut writer);
         writer.error.map_or(Ok(loaded), Err)
     }

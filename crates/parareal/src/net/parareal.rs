@@ -1,12 +1,10 @@
-use std::collections::HashMap;
-
 use burn::module::Module;
-use burn::tensor::TensorData;
 
 use super::named::check_unshared;
 use super::subnetwork::{bridge, build_subnetworks, check_units};
 use super::{
-    Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, Subnetwork, SubnetworkOf,
+    Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, StateDict, Subnetwork,
+    SubnetworkOf,
 };
 
 /// A parareal network: the subnetworks of a feed-forward network and what bridges them.
@@ -99,12 +97,24 @@ impl<N: Coarsen> PararealNetwork<N> {
         self.subnetworks.iter().flat_map(Subnetwork::named_tensors).collect()
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored.
+    /// Every parameter and buffer by name, with the cuts.
+    pub fn state_dict(&self) -> StateDict {
+        StateDict::from_named(self.cuts.clone(), self.named_tensors())
+    }
+
+    /// Replaces every parameter and buffer by the tensor of its name.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape.
-    pub fn load(self, tensors: &HashMap<String, TensorData>) -> Result<Self, NetError> {
-        let load = |subnetwork: SubnetworkOf<N>| subnetwork.load(tensors);
+    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// another shape or is unknown.
+    pub fn load(self, state: &StateDict) -> Result<Self, NetError> {
+        let tensors = self.named_tensors();
+        let layout = tensors.iter().map(|NamedTensor { name, data, .. }| {
+            let shape: &[usize] = data.shape().as_slice();
+            (name.as_str(), shape)
+        });
+        state.check(&self.cuts, &(0..self.cuts.subnetworks()), layout)?;
+        let load = |subnetwork: SubnetworkOf<N>| subnetwork.load(state);
         let subnetworks = self.subnetworks.into_iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { subnetworks, cuts: self.cuts })
     }

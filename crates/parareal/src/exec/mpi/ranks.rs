@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ use crate::exec::worker::{Command, ReplyOf, Worker};
 use crate::exec::{
     ExecError, Executor, GradientReport, Loss, Placement, StepReport, SubnetworkTime, Update,
 };
-use crate::net::{Coarsen, Cuts, Init, NamedTensor, Value, build_subnetworks, find_tensor};
+use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
 
 /// Trains a parareal network with its subnetworks on the ranks of an MPI program.
 ///
@@ -38,6 +37,7 @@ use crate::net::{Coarsen, Cuts, Init, NamedTensor, Value, build_subnetworks, fin
 pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     crew: Crew<N, L>,
     seat: Seat,
+    cuts: Cuts,
     /// The workers of all ranks.
     workers: usize,
     /// All ranks.
@@ -162,7 +162,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let workers = replicas * per_place.iter().sum::<usize>();
         let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
-        Ok(Self { crew, seat, workers, all, dtype, layout, is_trainable, fault })
+        let cuts = cuts.clone();
+        Ok(Self { crew, seat, cuts, workers, all, dtype, layout, is_trainable, fault })
     }
 
     /// The place of this rank.
@@ -333,32 +334,21 @@ where
     }
 
     /// Other values for a part, looked over by all ranks before any of them takes them.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            self.check(&tensors)?;
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        let held = &self.seat.subnetworks;
+        let fits = part.check(&state, &self.cuts, held, self.layout.iter().flatten());
+        let told = self.all.gather(vec![u8::from(fits.is_err())]).map_err(ranks)?;
+        fits?;
+        if let Some(rank) = told.iter().position(|refused| *refused == [1]) {
+            let message = format!("rank {rank} does not find its tensors among these");
+            return Err(ExecError::Ranks(message));
         }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        let state = Arc::new(state);
+        self.order(|| Command::Write { part, state: Arc::clone(&state) })?;
         Ok(())
     }
-}
 
-impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
-    /// Whether every parameter and buffer of this rank is among these, and of all others among
-    /// theirs: nothing is replaced where one misses something.
-    fn check(&self, tensors: &HashMap<String, TensorData>) -> Result<(), ExecError> {
-        let found = self
-            .layout
-            .iter()
-            .flatten()
-            .try_for_each(|(name, shape)| find_tensor(tensors, name, shape).map(drop));
-        let told = self.all.gather(vec![u8::from(found.is_err())]).map_err(ranks)?;
-        found?;
-        match told.iter().position(|missing| *missing == [1]) {
-            Some(rank) => {
-                Err(ExecError::Ranks(format!("rank {rank} does not find its tensors among these")))
-            }
-            None => Ok(()),
-        }
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }
