@@ -8,12 +8,12 @@ mod mpi;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use common::{DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd};
 use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Part, Placement, Ranks, Seat, Update, World,
+    CrossEntropy, ExecError, Executor, Loss, Part, Placement, Ranks, Seat, Update, World,
 };
-use parareal::net::{Cuts, PararealNetwork, StateDict};
+use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -122,6 +122,63 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
         // A batch of another size goes on, although a receive of the lost step was posted.
         let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
         ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
+    });
+}
+
+/// A loss that does not depend on the output's graph.
+#[derive(Clone)]
+struct Blind;
+
+impl Loss<Tensor<2>> for Blind {
+    type Target = Tensor<1, Int>;
+
+    fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
+        CrossEntropy::default().forward(output.detach(), target)
+    }
+}
+
+#[test]
+fn faults_of_one_rank_are_the_same_error_on_all() {
+    mpi::on_ranks(&[2, 4], "faults_of_one_rank_are_the_same_error_on_all", |world| {
+        let net = DenseNet::residual(dimensions());
+        let cuts = Cuts::even(10, 2).unwrap();
+        let replicas = world.size() / 2;
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, replicas));
+        let (input, labels) = batch(1, 6, DType::F32);
+        let before = ranks.named_tensors().unwrap();
+        // A class that the last rank of the last replica finds out.
+        let wrong = Tensor::from_data([9], &Device::flex());
+        let wrong = Tensor::cat(vec![labels.clone().narrow(0, 0, 5), wrong], 0);
+        let error = ranks.train_step(input.clone(), wrong, 0.1).unwrap_err();
+        let sample = 5 - 3 * (replicas - 1);
+        let message =
+            format!("expected class numbers from 0 to 3, found class 9 at sample {sample}");
+        assert_eq!(error, ExecError::Target(message));
+        let error = ranks.train_step(input.clone(), labels.clone(), f64::NAN).unwrap_err();
+        assert!(matches!(error, ExecError::Update { .. }), "{error}");
+        assert_all_close(&ranks.named_tensors().unwrap(), &before, 0.0, "state");
+        ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+
+        // What no rank has a gradient for, those of the others included.
+        let mut placement = Placement::new(vec![Device::flex()], 1);
+        placement.replicas = replicas;
+        let init = init(1, DType::F32);
+        let mut blind: Ranks<DenseNet, Blind> =
+            Ranks::new(world, &net, &cuts, &init, Blind, &sgd(), &placement, None).unwrap();
+        let error = blind.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
+        let network = PararealNetwork::build(&net, &cuts, &init).unwrap();
+        let mut names: Vec<_> =
+            network.named_tensors().into_iter().map(|tensor| tensor.name).collect();
+        let ExecError::NoGradient { names: mut found } = error else { panic!("{error}") };
+        names.sort();
+        found.sort();
+        assert_eq!(found, names);
+
+        let weights = PararealNetwork::build(&net, &Cuts::even(10, 5).unwrap(), &init).unwrap();
+        let error = ranks.load(weights.state_dict()).unwrap_err();
+        assert!(matches!(error, ExecError::Net(NetError::OtherCuts { .. })), "{error}");
+        ranks.load(weights.state_dict().units_only()).unwrap();
+        ranks.train_step(input, labels, 0.1).unwrap();
     });
 }
 

@@ -191,8 +191,8 @@ impl<const D: usize> Activation for Tensor<D> {
         parareal_kernels::is_bitwise_equal(self, other).unwrap_or_else(|| {
             let square = |tensor: Self| tensor.powi_scalar(2).sum().into_scalar::<f64>();
             let difference = square(self.clone() - other.clone());
-            // Written so that values that are not a number are no difference: the loss shows them.
-            !(difference > TOLERANCE * TOLERANCE * square(self.clone()))
+            // Values that are not a number show in the loss.
+            difference.is_nan() || difference <= TOLERANCE * TOLERANCE * square(self.clone())
         })
     }
 
