@@ -69,6 +69,7 @@ mod winograd;
 
 pub use defer::{Deferred, WeightGradients, defer_weights};
 use geometry::Geometry;
+pub use operand::is_bitwise_equal;
 pub use operation::{
     Center, Layer, Normalization, Statistics, Stepping, conv2d, depthwise_conv2d, is_fused,
     preactivation_conv2d, residual,

@@ -5,8 +5,8 @@ mod common;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, assert_executors_agree, executors, init};
-use parareal::exec::{Executor, Update};
-use parareal::net::{Cuts, NamedTensor};
+use parareal::exec::{Executor, Part, Update};
+use parareal::net::{Cuts, NamedTensor, StateDict};
 use parareal_models::resnet::{CoarseKind, ResNet};
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
@@ -95,9 +95,8 @@ fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
         // The network with these weights answers the same.
         let (images, _) = batch(9, 3, DType::F64);
         let judged = executor.infer(images.clone()).unwrap().into_data();
-        let average: std::collections::HashMap<_, _> =
-            found.iter().map(|tensor| (tensor.name.clone(), tensor.data.clone())).collect();
-        let own = executor.named_tensors().unwrap();
+        let average = StateDict::from_named(cuts.clone(), found.clone());
+        let own = executor.state_dict(Part::Weights).unwrap();
         executor.load(average.clone()).unwrap();
         assert!(executor.average().unwrap().is_empty());
         assert_close(
@@ -106,7 +105,6 @@ fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
             1e-12,
             "as weights",
         );
-        let own = own.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
         executor.load(own).unwrap();
         assert_ne!(executor.infer(images.clone()).unwrap().into_data(), judged);
         executor.load_average(average).unwrap();
@@ -116,7 +114,8 @@ fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
         averages.push(found);
 
         // Half an average is none.
-        let half = [("preprocessing.weight".to_string(), again[0].data.clone())].into();
+        let half = [("preprocessing.weight".to_string(), again[0].data.clone())];
+        let half = StateDict::new(cuts.clone(), half);
         executor.load_average(half).unwrap_err();
         assert_eq!(executor.average().unwrap().len(), again.len());
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, init, sgd};
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork};
+use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork, StateDict};
 use parareal_models::resnet::ResNet;
 use safetensors::{Dtype, SafeTensors};
 
@@ -66,7 +66,7 @@ impl Fixture {
 
     fn network(&self, dtype: DType) -> PararealNetwork<ResNet> {
         let network = PararealNetwork::build(&self.net, &self.cuts, &init(1, dtype)).unwrap();
-        network.load(&self.below("initial/")).unwrap()
+        network.load(&StateDict::new(self.cuts.clone(), self.below("initial/"))).unwrap()
     }
 
     fn images(&self, dtype: DType) -> Tensor<4> {

@@ -86,10 +86,7 @@ impl Config {
     }
 
     pub(crate) fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
-        let recipe = match &settings.recipe {
-            Some(name) => name.parse()?,
-            None => Recipe::of(&settings),
-        };
+        let recipe = Recipe::chosen(&settings)?;
         let mut network = NetworkConfig::resolve(&settings, recipe)?;
         let s = settings.clone().or(recipe.settings(settings.epochs));
         let dataset = given(s.dataset).parse()?;

@@ -1,14 +1,13 @@
 //! Choosing and building what runs a step.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::{Cuts, Init, PararealNetwork};
+use parareal::net::{Cuts, Init, PararealNetwork, StateDict};
 use parareal_models::resnet::ResNet;
 
 use crate::initial::Initial;
@@ -90,7 +89,7 @@ impl Config {
     pub(crate) fn trained(
         &self,
         run: &Path,
-        weights: &HashMap<String, TensorData>,
+        weights: &StateDict,
         channels: usize,
         classes: usize,
     ) -> Result<AnyExecutor, TrainError> {
@@ -151,8 +150,7 @@ impl Config {
             Ranks::new(world, &net, cuts, &init, self.loss, &self.optimizer(), &placement, wire)?;
         let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
         if let Some(from) = from {
-            let new = ranks.named_tensors()?;
-            ranks.load(from.over(new))?;
+            ranks.load(from.weights.clone())?;
         }
         Ok(Started { executor: Box::new(ranks), names })
     }

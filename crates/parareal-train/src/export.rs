@@ -34,7 +34,7 @@ pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, Train
     }
     let saved = checkpoint::open(run, which)?;
     let step = saved.position.step;
-    let weights = saved.judged();
+    let weights = saved.judged().into_tensors();
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
     let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;

@@ -1,9 +1,6 @@
 //! Weights of one run as the initial ones of another.
 
-use std::collections::HashMap;
-
-use burn::tensor::TensorData;
-use parareal::net::{FeedForward, NamedTensor, PararealNetwork};
+use parareal::net::{FeedForward, PararealNetwork, StateDict};
 use parareal_data::ImageSet;
 use parareal_models::resnet::ResNet;
 
@@ -11,7 +8,7 @@ use crate::{Config, TrainError, Which, checkpoint, folder};
 
 /// What a run takes from another one.
 pub(crate) struct Initial {
-    weights: HashMap<String, TensorData>,
+    pub(crate) weights: StateDict,
     /// What that was, in words.
     pub(crate) note: String,
 }
@@ -43,7 +40,7 @@ impl Initial {
         let new = if before.settings() == config.network.settings() {
             String::new()
         } else {
-            weights.retain(|name, _| !name.starts_with("interfaces."));
+            weights = weights.units_only();
             match interfaces {
                 0 => String::new(),
                 1 => "; the interface starts anew".into(),
@@ -54,14 +51,6 @@ impl Initial {
         let note =
             format!("weights of {units} units are those of {} at step {step}{new}", run.display());
         Ok(Some(Self { weights, note }))
-    }
-
-    /// These weights in the place of new ones, of which those stay that have none.
-    pub(crate) fn over(&self, new: Vec<NamedTensor>) -> HashMap<String, TensorData> {
-        let mut all: HashMap<_, _> =
-            new.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
-        all.extend(self.weights.iter().map(|(name, data)| (name.clone(), data.clone())));
-        all
     }
 }
 
@@ -75,7 +64,6 @@ impl Config {
     ) -> Result<PararealNetwork<ResNet>, TrainError> {
         let network = self.new_network(channels, classes)?;
         let Some(from) = from else { return Ok(network) };
-        let all = from.over(network.named_tensors());
-        Ok(network.load(&all)?)
+        Ok(network.load(&from.weights)?)
     }
 }

@@ -53,6 +53,11 @@ pub enum Cutting {
 }
 
 impl NetworkConfig {
+    /// The network of a configuration, with the defaults of its recipe.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, TrainError> {
+        Self::resolve(settings, Recipe::chosen(settings)?)
+    }
+
     /// Completes and looks over what concerns the network.
     ///
     /// # Errors

@@ -28,6 +28,14 @@ impl Recipe {
         }
     }
 
+    /// The recipe that a configuration names, otherwise the one that fits it.
+    pub(crate) fn chosen(settings: &Settings) -> Result<Self, TrainError> {
+        match &settings.recipe {
+            Some(name) => name.parse(),
+            None => Ok(Self::of(settings)),
+        }
+    }
+
     /// The settings of this recipe, for a run of `epochs` epochs where that is known.
     #[must_use]
     pub fn settings(self, epochs: Option<usize>) -> Settings {

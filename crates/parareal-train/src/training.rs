@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use parareal::exec::{ExecError, Update};
+use parareal::net::StateDict;
 use parareal_data::{Augmentation, Batches, Dataset};
 
 use crate::ahead::ahead;
@@ -47,12 +48,13 @@ impl<'a> Training<'a> {
         let store = Store::new(output, settings, images.clone(), names, keep, team.clone());
         let (behind, epochs, position, times) = match saved {
             None => (None, Vec::new(), Position::default(), Times::default()),
-            Some(Saved { position, times, weights, optimizer, average, .. }) => {
-                executor.load(weights).map_err(|error| {
+            Some(Saved { position, times, cuts, weights, optimizer, average, .. }) => {
+                let state = |tensors| StateDict::new(cuts.clone(), tensors);
+                executor.load(state(weights)).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
-                executor.load_optimizer_state(optimizer)?;
-                executor.load_average(average)?;
+                executor.load_optimizer_state(state(optimizer))?;
+                executor.load_average(state(average))?;
                 let bytes = position.metrics_bytes;
                 let epochs = Metrics::epochs(output, bytes)?;
                 (Some((bytes, position.step)), epochs, position, times)

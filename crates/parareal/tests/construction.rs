@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use burn::tensor::{DType, Tensor};
 use common::{DenseNet, assert_all_close, assert_close, batch, init};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, NamedTensor, NetError, PararealNetwork,
+    Coarsen, Cuts, FeedForward, Init, Interface, NamedTensor, NetError, PararealNetwork, StateDict,
     build_subnetwork,
 };
 
@@ -93,21 +93,63 @@ fn a_trained_serial_network_keeps_its_weights_when_it_is_cut() {
 #[test]
 fn loading_replaces_everything_or_says_what_is_wrong() {
     let (source, target) = (build(&[2], 1), build(&[2], 2));
-    let mut tensors: HashMap<_, _> =
-        source.named_tensors().into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+    let state = source.state_dict();
     let (input, _) = batch(1, 4, DType::F64);
     let expected = source.forward(input.clone()).into_data();
-    let loaded = target.load(&tensors).unwrap();
+    let loaded = target.load(&state).unwrap();
     assert_close(&loaded.forward(input).into_data(), &expected, 0.0, "output");
 
     let name = "units.3.weight".to_string();
+    let (cuts, mut tensors) = (state.cuts().clone(), state.into_tensors());
     let data = tensors.remove(&name).unwrap();
-    let missing = loaded.clone().load(&tensors).map(|_| ());
+    let load = |tensors: &HashMap<_, _>| {
+        loaded.clone().load(&StateDict::new(cuts.clone(), tensors.clone())).map(|_| ())
+    };
+    let missing = load(&tensors);
     assert_eq!(missing.unwrap_err(), NetError::MissingTensor { name: name.clone() });
     let other = tensors["units.0.weight"].clone();
     assert_ne!(other.shape().as_slice(), data.shape().as_slice());
-    tensors.insert(name, other);
-    assert!(matches!(loaded.load(&tensors), Err(NetError::TensorShape { .. })));
+    tensors.insert(name.clone(), other);
+    assert!(matches!(load(&tensors), Err(NetError::TensorShape { .. })));
+    tensors.insert(name, data.clone());
+    load(&tensors).unwrap();
+    let name = "units.3.bias".to_string();
+    tensors.insert(name.clone(), data);
+    assert_eq!(load(&tensors).unwrap_err(), NetError::UnknownTensor { name });
+}
+
+#[test]
+fn weights_of_other_cuts_are_refused_or_give_their_units() {
+    // The same shapes everywhere, so that nothing else tells one interface from another.
+    let build = |units: usize, positions: &[usize], seed| {
+        let net = DenseNet::residual(vec![5; units + 1]);
+        let cuts = Cuts::new(units, positions.to_vec()).unwrap();
+        PararealNetwork::build(&net, &cuts, &init(seed, DType::F64)).unwrap()
+    };
+    let (source, target) = (build(5, &[2, 3], 1), build(5, &[3], 2));
+    let state = source.state_dict();
+    let error = target.clone().load(&state).map(|_| ()).unwrap_err();
+    assert_eq!(error, NetError::OtherCuts { expected: vec![3], found: vec![2, 3] });
+    let message = "the weights are of a network that is cut at [2, 3], this one is cut at [3]: load \
+                   its units only";
+    assert_eq!(error.to_string(), message);
+    for (units, positions) in [(6, &[2, 3][..]), (4, &[2, 3]), (4, &[])] {
+        let found = build(units, positions, 1).state_dict();
+        let expected = NetError::OtherUnits { expected: 5, found: units };
+        assert_eq!(target.clone().load(&found).map(|_| ()).unwrap_err(), expected);
+        let found = found.units_only();
+        assert_eq!(target.clone().load(&found).map(|_| ()).unwrap_err(), expected);
+    }
+
+    let before = target.named_tensors();
+    let loaded = target.load(&state.clone().units_only()).unwrap().named_tensors();
+    for (before, after) in before.iter().zip(loaded) {
+        let expected = match after.name.starts_with("interfaces.") {
+            true => &before.data,
+            false => &state.tensors()[&after.name],
+        };
+        assert_eq!(&after.data, expected, "{}", after.name);
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use burn::tensor::{DType, Device, Tensor};
 use common::{DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, sgd};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
-use parareal::net::{Cuts, PararealNetwork};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Part, Placement, Threads, Update};
+use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -126,14 +126,24 @@ fn loaded_weights_are_those_that_are_used() {
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(2, DType::F32), 2);
     let (input, _) = batch(1, 5, DType::F32);
     let expected = source.infer(input.clone()).unwrap().into_data();
-    let tensors = source.named_tensors().unwrap();
-    let tensors: std::collections::HashMap<_, _> =
-        tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+    let weights = source.state_dict(Part::Weights).unwrap();
+    let serial = Cuts::even(10, 1).unwrap();
+    let (mut serial, _) = executors(&net, &serial, &init(1, DType::F32), 1);
     let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
     for executor in executors {
         executor.infer(input.clone()).unwrap();
-        assert!(executor.load(Default::default()).is_err());
-        executor.load(tensors.clone()).unwrap();
+        let before = executor.named_tensors().unwrap();
+        executor.load(StateDict::new(cuts.clone(), [])).unwrap_err();
+        for part in [Part::Weights, Part::Optimizer, Part::Average] {
+            // What is of other cuts is nothing for any part, even if it is empty.
+            let other = serial.state_dict(part).unwrap();
+            let error = executor.write(part, other).unwrap_err();
+            let found = NetError::OtherCuts { expected: vec![4, 7], found: vec![] };
+            assert_eq!(error, ExecError::Net(found));
+        }
+        assert_all_close(&executor.named_tensors().unwrap(), &before, 0.0, "weights");
+        executor.load(serial.state_dict(Part::Weights).unwrap().units_only()).unwrap();
+        executor.load(weights.clone()).unwrap();
         let found = executor.infer(input.clone()).unwrap().into_data();
         common::assert_close(&found, &expected, 1e-6, "output");
     }
@@ -239,5 +249,90 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         sequential.train_step(input, labels, 0.1).unwrap();
         let found = threads.named_tensors().unwrap();
         assert_all_close(&found, &sequential.named_tensors().unwrap(), 1e-12, "not clipped");
+    }
+}
+
+#[test]
+fn batches_and_updates_that_make_no_sense_are_refused_with_nothing_changed() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], 2);
+    placement.replicas = 2;
+    let mut replicas = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let (input, labels) = batch(1, 5, DType::F32);
+    let plain = Update::plain(0.1);
+    let rate = |learning_rate| Update::plain(learning_rate);
+    let clip = |norm| Update { clip_norm: Some(norm), ..plain };
+    let decay = |decay| Update { average_decay: Some(decay), ..plain };
+    let labelled = |label: i32| {
+        let wrong = Tensor::from_data([label], &Device::flex());
+        Tensor::cat(vec![labels.clone().narrow(0, 0, 4), wrong], 0)
+    };
+    let more = Tensor::cat(vec![labels.clone(), labels.clone()], 0);
+    let fewer = labels.clone().narrow(0, 0, 4);
+    let faults = [
+        (fewer, plain, "the batch has 5 samples and 4 targets: one target for each is expected"),
+        (more, plain, "the batch has 5 samples and 10 targets: one target for each is expected"),
+        (
+            labelled(4),
+            plain,
+            "the target does not fit the output: expected class numbers from 0 to 3, found class 4 at sample",
+        ),
+        (
+            labelled(-1),
+            plain,
+            "the target does not fit the output: expected class numbers from 0 to 3, found class -1 at sample",
+        ),
+        (
+            labels.clone(),
+            rate(f64::NAN),
+            "the learning rate is NaN: a finite number of at least 0 is expected",
+        ),
+        (labels.clone(), rate(f64::INFINITY), "the learning rate is inf: a finite number"),
+        (labels.clone(), rate(-0.1), "the learning rate is -0.1: a finite number"),
+        (
+            labels.clone(),
+            clip(f64::NAN),
+            "the norm to clip gradients to is NaN: a positive number is expected",
+        ),
+        (labels.clone(), clip(-1.0), "the norm to clip gradients to is -1: a positive number"),
+        (labels.clone(), clip(0.0), "the norm to clip gradients to is 0: a positive number"),
+        (
+            labels.clone(),
+            decay(f64::NAN),
+            "the decay of the moving average is NaN: a number from 0 to 1 is",
+        ),
+        (labels.clone(), decay(1.5), "the decay of the moving average is 1.5: a number"),
+        (labels.clone(), decay(-0.5), "the decay of the moving average is -0.5: a number"),
+    ];
+    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 3] =
+        [&mut sequential, &mut threads, &mut replicas];
+    for executor in executors {
+        let before = executor.named_tensors().unwrap();
+        for (labels, update, expected) in &faults {
+            let refused = executor.train_step_with(input.clone(), labels.clone(), *update);
+            let error = refused.map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            if *update == plain {
+                let refused = executor.gradients(input.clone(), labels.clone());
+                assert_eq!(refused.map(|_| ()).unwrap_err().to_string(), error);
+            }
+        }
+        let none = Tensor::<2>::zeros([0, common::FEATURES], &Device::flex());
+        let no_labels = Tensor::<1, burn::tensor::Int>::zeros([0], &Device::flex());
+        let refused = executor.train_step(none.clone(), no_labels, 0.1).map(|_| ()).unwrap_err();
+        assert_eq!(refused, ExecError::EmptyBatch);
+        assert_eq!(executor.infer(none).map(|_| ()).unwrap_err(), ExecError::EmptyBatch);
+        assert!(
+            executor.average().unwrap().is_empty()
+                && executor.optimizer_state().unwrap().is_empty()
+        );
+        assert_all_close(&executor.named_tensors().unwrap(), &before, 0.0, "weights");
+        // And training goes on.
+        let update = Update { clip_norm: Some(f64::INFINITY), ..plain };
+        let report = executor.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        assert!(report.gradient_norm.unwrap() > 0.0);
     }
 }

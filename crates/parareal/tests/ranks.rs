@@ -5,13 +5,15 @@ mod common;
 #[path = "common/mpi.rs"]
 mod mpi;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use common::{DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Ranks, Seat, Update, World};
-use parareal::net::{Cuts, PararealNetwork};
+use parareal::exec::{
+    CrossEntropy, ExecError, Executor, Loss, Part, Placement, Ranks, Seat, Update, World,
+};
+use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -84,12 +86,9 @@ fn states_go_from_one_executor_to_another() {
             (report.loss, report.gradient_norm.unwrap())
         };
         step(&mut sequential, 0);
-        let by_name = |tensors: Vec<parareal::net::NamedTensor>| -> HashMap<_, _> {
-            tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
-        };
-        ranks.load(by_name(sequential.named_tensors().unwrap())).unwrap();
-        ranks.load_optimizer_state(by_name(sequential.optimizer_state().unwrap())).unwrap();
-        ranks.load_average(by_name(sequential.average().unwrap())).unwrap();
+        ranks.load(sequential.state_dict(Part::Weights).unwrap()).unwrap();
+        ranks.load_optimizer_state(sequential.state_dict(Part::Optimizer).unwrap()).unwrap();
+        ranks.load_average(sequential.state_dict(Part::Average).unwrap()).unwrap();
         let (expected, found) = (step(&mut sequential, 1), step(&mut ranks, 1));
         assert!((expected.0 - found.0).abs() < 1e-12 && (expected.1 - found.1).abs() < 1e-12);
         let own = ranks.average().unwrap();
@@ -99,9 +98,9 @@ fn states_go_from_one_executor_to_another() {
         assert_all_close(&own, &expected, 1e-12, "average");
 
         // Where one rank misses something, none replaces anything.
-        let mut half = by_name(sequential.named_tensors().unwrap());
+        let mut half = sequential.state_dict(Part::Weights).unwrap().into_tensors();
         half.remove("postprocessing.weight");
-        let error = ranks.load(half).unwrap_err().to_string();
+        let error = ranks.load(StateDict::new(cuts.clone(), half)).unwrap_err().to_string();
         let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
         assert!(error.contains(expected), "{error}");
         step(&mut ranks, 2);
@@ -126,6 +125,63 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
     });
 }
 
+/// A loss that does not depend on the output's graph.
+#[derive(Clone)]
+struct Blind;
+
+impl Loss<Tensor<2>> for Blind {
+    type Target = Tensor<1, Int>;
+
+    fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
+        CrossEntropy::default().forward(output.detach(), target)
+    }
+}
+
+#[test]
+fn faults_of_one_rank_are_the_same_error_on_all() {
+    mpi::on_ranks(&[2, 4], "faults_of_one_rank_are_the_same_error_on_all", |world| {
+        let net = DenseNet::residual(dimensions());
+        let cuts = Cuts::even(10, 2).unwrap();
+        let replicas = world.size() / 2;
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, replicas));
+        let (input, labels) = batch(1, 6, DType::F32);
+        let before = ranks.named_tensors().unwrap();
+        // A class that the last rank of the last replica finds out.
+        let wrong = Tensor::from_data([9], &Device::flex());
+        let wrong = Tensor::cat(vec![labels.clone().narrow(0, 0, 5), wrong], 0);
+        let error = ranks.train_step(input.clone(), wrong, 0.1).unwrap_err();
+        let sample = 5 - 3 * (replicas - 1);
+        let message =
+            format!("expected class numbers from 0 to 3, found class 9 at sample {sample}");
+        assert_eq!(error, ExecError::Target(message));
+        let error = ranks.train_step(input.clone(), labels.clone(), f64::NAN).unwrap_err();
+        assert!(matches!(error, ExecError::Update { .. }), "{error}");
+        assert_all_close(&ranks.named_tensors().unwrap(), &before, 0.0, "state");
+        ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+
+        // What no rank has a gradient for, those of the others included.
+        let mut placement = Placement::new(vec![Device::flex()], 1);
+        placement.replicas = replicas;
+        let init = init(1, DType::F32);
+        let mut blind: Ranks<DenseNet, Blind> =
+            Ranks::new(world, &net, &cuts, &init, Blind, &sgd(), &placement, None).unwrap();
+        let error = blind.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
+        let network = PararealNetwork::build(&net, &cuts, &init).unwrap();
+        let mut names: Vec<_> =
+            network.named_tensors().into_iter().map(|tensor| tensor.name).collect();
+        let ExecError::NoGradient { names: mut found } = error else { panic!("{error}") };
+        names.sort();
+        found.sort();
+        assert_eq!(found, names);
+
+        let weights = PararealNetwork::build(&net, &Cuts::even(10, 5).unwrap(), &init).unwrap();
+        let error = ranks.load(weights.state_dict()).unwrap_err();
+        assert!(matches!(error, ExecError::Net(NetError::OtherCuts { .. })), "{error}");
+        ranks.load(weights.state_dict().units_only()).unwrap();
+        ranks.train_step(input, labels, 0.1).unwrap();
+    });
+}
+
 #[test]
 fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
     mpi::on_ranks(&[3, 4], "each_rank_sends_its_interface_tensors_and_its_part_of_the_sums", |w| {
@@ -143,8 +199,9 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         assert_eq!((after.sent - before.sent) as usize, neighbours * tensor);
         let held: usize =
             ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
-        let loss = if seat.place + 1 == seat.places { 8 } else { 0 };
-        let expected = if replicas > 1 { held + loss } else { 0 };
+        // Two scalars with the loss, and how many faults there are.
+        let scalars = if seat.place + 1 == seat.places { 16 + 8 } else { 8 };
+        let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);
     });
 }

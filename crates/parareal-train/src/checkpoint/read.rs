@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::TensorData;
+use parareal::net::{Cuts, StateDict};
 use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,7 @@ use super::{
     sum_of,
 };
 use crate::usage::Times;
-use crate::{Team, TrainError};
+use crate::{NetworkConfig, Team, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -31,6 +32,8 @@ pub(crate) struct Saved {
     /// What the run had taken by then.
     pub(crate) times: Times,
     pub(crate) images: ImageRecord,
+    /// Where the network is cut that all tensors belong to.
+    pub(crate) cuts: Cuts,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
     /// The moving average of the weights; nothing where there is none.
@@ -39,8 +42,9 @@ pub(crate) struct Saved {
 
 impl Saved {
     /// The weights that are judged: the moving average where there is one.
-    pub(crate) fn judged(self) -> HashMap<String, TensorData> {
-        if self.average.is_empty() { self.weights } else { self.average }
+    pub(crate) fn judged(self) -> StateDict {
+        let is_averaged = !self.average.is_empty();
+        StateDict::new(self.cuts, if is_averaged { self.average } else { self.weights })
     }
 }
 
@@ -208,8 +212,10 @@ pub(crate) fn read_with(
         let message = "the moving average is not one of the weights: it is damaged";
         return Err(TrainError::weights(folder, message));
     }
+    let network = NetworkConfig::of(&manifest.configuration);
+    let cuts = network.map_err(|error| damaged(&path, &error))?.cuts;
     let Manifest { position, times, images, .. } = manifest;
-    Ok(Saved { position, times, images, weights, optimizer, average })
+    Ok(Saved { position, times, images, cuts, weights, optimizer, average })
 }
 
 fn read_shard(

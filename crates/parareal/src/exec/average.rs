@@ -28,7 +28,7 @@ struct Towards {
 
 impl ModuleMapper for Towards {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(value) = self.values.remove::<D>(param.id) else { return param };
+        let Some(value) = self.values.get::<D>(param.id) else { return param };
         param.map(|average| {
             let step = (value - average.clone()) * self.share;
             average + step

@@ -27,6 +27,58 @@ pub enum ExecError {
         /// The loss.
         loss: f64,
     },
+    /// Parameters that require a gradient have none after the backward pass: the loss does not depend
+    /// on them, or their gradient is cut off on its way. No parameter was updated.
+    #[error(
+        "no gradient for {}: the loss has to depend on every parameter; freeze those that are not to \
+         be trained (`Module::no_grad`)",
+        listed(names)
+    )]
+    NoGradient {
+        /// The names of all of them.
+        names: Vec<String>,
+    },
+    /// No parameter of the network requires a gradient.
+    #[error("all parameters of the network are frozen: there is nothing to train")]
+    NothingToTrain,
+    /// Units computed something else when they were recomputed in the backward pass, so their
+    /// gradients would be wrong. No parameter was updated.
+    #[error(
+        "units {first} to {last} do not compute the same twice, so their gradients cannot be \
+         recomputed: train without `recompute`, or without random layers such as dropout"
+    )]
+    NotDeterministic {
+        /// The first unit of the segment, from 0.
+        first: usize,
+        /// Its last unit.
+        last: usize,
+    },
+    /// The target does not fit the network's output. No parameter was updated.
+    #[error("the target does not fit the output: {0}")]
+    Target(String),
+    /// A batch without samples.
+    #[error("the batch is empty: at least 1 sample is expected")]
+    EmptyBatch,
+    /// Another number of targets than of samples.
+    #[error(
+        "the batch has {samples} samples and {targets} targets: one target for each is expected"
+    )]
+    Targets {
+        /// The samples of the input.
+        samples: usize,
+        /// The samples of the target.
+        targets: usize,
+    },
+    /// A number that an update cannot be made with.
+    #[error("the {what} is {value}: {expected} is expected")]
+    Update {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// More workers than subnetworks, or none.
     #[error("{workers} workers for {subnetworks} subnetworks: at least 1 and at most one for each")]
     Workers {
@@ -67,4 +119,14 @@ pub enum ExecError {
     /// Weights that do not fit the network.
     #[error(transparent)]
     Net(#[from] NetError),
+}
+
+/// The first few of many names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

@@ -1,10 +1,7 @@
-use std::collections::HashMap;
 use std::time::Duration;
 
-use burn::tensor::TensorData;
-
 use super::{ExecError, Loss, Part, SubnetworkTime};
-use crate::net::{Coarsen, NamedTensor};
+use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, Value};
 use crate::timeline::Timeline;
 
 /// How a step changes the parameters.
@@ -26,6 +23,37 @@ impl Update {
     #[must_use]
     pub fn plain(learning_rate: f64) -> Self {
         Self { learning_rate, clip_norm: None, average_decay: None }
+    }
+
+    /// Checks that every number is one that parameters can be updated with.
+    ///
+    /// # Errors
+    /// [`ExecError::Update`] with the first one that is not.
+    pub fn check(&self) -> Result<(), ExecError> {
+        let refuse = |what, value, expected| Err(ExecError::Update { what, value, expected });
+        let rate = self.learning_rate;
+        if !rate.is_finite() || rate < 0.0 {
+            return refuse("learning rate", rate, "a finite number of at least 0");
+        }
+        match (self.clip_norm, self.average_decay) {
+            (Some(norm), _) if norm.is_nan() || norm <= 0.0 => {
+                refuse("norm to clip gradients to", norm, "a positive number")
+            }
+            (_, Some(decay)) if !(0.0..=1.0).contains(&decay) => {
+                refuse("decay of the moving average", decay, "a number from 0 to 1")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that a batch has samples, and a target for each.
+pub(super) fn check_batch(input: &impl Value, target: &impl Value) -> Result<(), ExecError> {
+    let (samples, targets) = (input.samples(), target.samples());
+    match samples {
+        0 => Err(ExecError::EmptyBatch),
+        _ if samples != targets => Err(ExecError::Targets { samples, targets }),
+        _ => Ok(()),
     }
 }
 
@@ -67,7 +95,12 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// One training step: forward, backward, and an update with this learning rate.
     ///
     /// # Errors
-    /// [`ExecError::LossNotFinite`], with all parameters as they were, or a worker's failure.
+    /// With all parameters as they were and the executor ready for another step:
+    /// [`ExecError::LossNotFinite`]; [`ExecError::EmptyBatch`], [`ExecError::Batch`],
+    /// [`ExecError::Targets`] or [`ExecError::Target`] for a batch that cannot be trained on;
+    /// [`ExecError::Update`] for an update that cannot be made; [`ExecError::NoGradient`],
+    /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
+    /// left untrained or trained wrongly. Otherwise a worker's failure.
     fn train_step(
         &mut self,
         input: N::Input,
@@ -92,7 +125,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// an update the gradients themselves.
     ///
     /// # Errors
-    /// A worker's failure.
+    /// As [`Self::train_step`], except that a loss that is not finite is reported as it is, and a
+    /// frozen network has no gradients.
     fn gradients(
         &mut self,
         input: N::Input,
@@ -102,7 +136,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// The output in evaluation mode, of the moving average where there is one.
     ///
     /// # Errors
-    /// A worker's failure.
+    /// [`ExecError::EmptyBatch`], or a worker's failure.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
     /// A part of what it holds, by names.
@@ -115,8 +149,21 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// are written as well, they come first: the other parts start anew with them.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's failure.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError>;
+    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// another shape or is unknown (nothing is replaced then), or a worker's failure.
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError>;
+
+    /// Where the network is cut.
+    fn cuts(&self) -> &Cuts;
+
+    /// A part of what it holds by names, with the cuts.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn state_dict(&mut self, part: Part) -> Result<StateDict, ExecError> {
+        let cuts = self.cuts().clone();
+        Ok(StateDict::from_named(cuts, self.read(part)?))
+    }
 
     /// Every parameter and buffer, by name.
     ///
@@ -130,10 +177,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// moving average.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
-    /// failure.
-    fn load(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Weights, tensors)
+    /// As [`Self::write`].
+    fn load(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Weights, state)
     }
 
     /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
@@ -149,12 +195,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// nothing else. Where the parameters are loaded as well, they come first.
     ///
     /// # Errors
-    /// A worker's failure.
-    fn load_optimizer_state(
-        &mut self,
-        tensors: HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, tensors)
+    /// As [`Self::write`].
+    fn load_optimizer_state(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Optimizer, state)
     }
 
     /// The moving average of every parameter and buffer, by name; nothing where no step asked for
@@ -170,9 +213,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// it. Where the parameters are loaded as well, they come first.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape (nothing is replaced), or a worker's
-    /// failure.
-    fn load_average(&mut self, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        self.write(Part::Average, tensors)
+    /// As [`Self::write`].
+    fn load_average(&mut self, state: StateDict) -> Result<(), ExecError> {
+        self.write(Part::Average, state)
     }
 }

@@ -1,12 +1,33 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
+use thiserror::Error;
 
 use crate::net::{Activation, Value};
+
+/// A target that an output cannot be compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected {expected}, found {found}")]
+pub struct TargetError {
+    /// What the loss takes, in words.
+    pub expected: String,
+    /// What was found in its place, in words.
+    pub found: String,
+}
 
 /// What training makes small: a scalar function of the network's output and a target.
 pub trait Loss<O: Activation>: Clone + Send + 'static {
     /// What the output is compared with.
     type Target: Value;
+
+    /// Checks a target before it is compared with the output. As many samples as the output has are
+    /// given already; by default all else is taken as right.
+    ///
+    /// # Errors
+    /// [`TargetError`] where [`Self::forward`] cannot compare them.
+    fn check(&self, output: &O, target: &Self::Target) -> Result<(), TargetError> {
+        let _ = (output, target);
+        Ok(())
+    }
 
     /// The loss of a batch, as a tensor of one element.
     fn forward(&self, output: O, target: Self::Target) -> Tensor<1>;
@@ -25,6 +46,20 @@ pub struct CrossEntropy {
 
 impl Loss<Tensor<2>> for CrossEntropy {
     type Target = Tensor<1, Int>;
+
+    fn check(&self, output: &Tensor<2>, target: &Self::Target) -> Result<(), TargetError> {
+        let classes = output.dims()[1] as i64;
+        let labels = target.clone().into_data();
+        let wrong =
+            labels.iter::<i64>().enumerate().find(|(_, label)| !(0..classes).contains(label));
+        match wrong {
+            Some((sample, label)) => Err(TargetError {
+                expected: format!("class numbers from 0 to {}", classes - 1),
+                found: format!("class {label} at sample {sample}"),
+            }),
+            None => Ok(()),
+        }
+    }
 
     fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
         let smoothing = self.label_smoothing;

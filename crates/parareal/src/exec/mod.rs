@@ -45,6 +45,7 @@ mod control;
 mod crew;
 mod error;
 mod executor;
+mod fault;
 mod link;
 mod loss;
 #[cfg(feature = "mpi")]
@@ -53,6 +54,7 @@ mod optimizer;
 mod piece;
 mod replicas;
 mod sequential;
+mod shared;
 mod threads;
 mod times;
 mod trained;
@@ -63,7 +65,7 @@ pub use crew::{panic_message, pool};
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport, Update};
 pub use link::Link;
-pub use loss::{CrossEntropy, Loss};
+pub use loss::{CrossEntropy, Loss, TargetError};
 #[cfg(feature = "mpi")]
 pub use mpi::{Ranks, Seat};
 #[cfg(feature = "mpi")]

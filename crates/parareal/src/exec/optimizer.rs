@@ -35,7 +35,7 @@ where
         tensors.extend(global(key).map(|name| NamedTensor { name, data, trainable: false }));
     };
     for (key, &value) in record.scalars() {
-        push(key, number(value));
+        push(key, number(value)?);
     }
     for tensor in record.into_tensors().map_err(failed)? {
         let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(failed)?;
@@ -89,16 +89,19 @@ where
     Ok(fresh.load_record(OptimizerRecord::from_bytes(bytes).map_err(failed)?))
 }
 
-fn number(value: Scalar) -> TensorData {
+/// A number as a tensor of a type that every reader of safetensors knows.
+fn number(value: Scalar) -> Result<TensorData, ExecError> {
     const NO_DIMENSIONS: [usize; 0] = [];
-    match value {
-        Scalar::Int(value) => TensorData::new(vec![value], NO_DIMENSIONS),
-        Scalar::UInt(value) => TensorData::new(vec![value], NO_DIMENSIONS),
+    let integer = |value: i64| TensorData::new(vec![value], NO_DIMENSIONS);
+    Ok(match value {
+        Scalar::Int(value) => integer(value),
+        Scalar::UInt(value) => integer(i64::try_from(value).map_err(failed)?),
         Scalar::Float(value) => TensorData::new(vec![value], NO_DIMENSIONS),
-        Scalar::Bool(value) => TensorData::new(vec![u64::from(value)], NO_DIMENSIONS),
-    }
+        Scalar::Bool(value) => integer(i64::from(value)),
+    })
 }
 
+/// What [`number`] gave; unsigned integers are read as well, which earlier versions wrote.
 fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
     let number = match data.dtype() {
         DType::I64 => data.iter::<i64>().next().map(Scalar::Int),

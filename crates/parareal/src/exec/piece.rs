@@ -6,8 +6,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Gradients;
 use parareal_kernels::{Deferred, defer_weights};
 
+use super::fault::Fault;
 use super::trained::{Collector, Trained};
-use super::{Loss, Update};
+use super::{Loss, TargetError, Update};
 use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
 use crate::timeline::Activity;
 
@@ -28,6 +29,10 @@ pub(super) struct Piece<N: Coarsen> {
     tape: Option<Tape<N>>,
     /// What it has done in this step.
     pub(super) records: Vec<Record>,
+    /// Set where the loss does not reach `F_{j-1}`'s input, and so no subnetwork before this one.
+    is_cut_off: bool,
+    /// Units, from 0 through the whole network, that did not compute the same twice.
+    not_repeated: Option<Range<usize>>,
 }
 
 /// How a piece is cut into graphs of their own.
@@ -48,14 +53,25 @@ struct Tape<N: Coarsen> {
     segments: Vec<FineSegment<N::State>>,
     /// What the next segment starts from; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
+    /// Where segments are recomputed, what the first pass has of the end of the last one left.
+    end: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,
-    /// `ρ_j`, then what has to flow into the next segment of the backward pass.
+    /// `ρ_j`, then what has to flow into the next segment of the backward pass; `None` where the loss
+    /// does not depend on what comes before.
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
     /// Gradients of `F_{j-1}`'s weights still to be computed.
     deferred: Deferred,
+}
+
+/// What the last subnetwork has at the end of a forward pass.
+pub(super) struct Finished<N: Coarsen> {
+    pub(super) loss: f64,
+    pub(super) output: N::Output,
+    /// `ρ_N`; `None` where the loss does not depend on `U_N`.
+    pub(super) rho: Option<N::State>,
 }
 
 /// A graph with a start of its own.
@@ -80,7 +96,8 @@ enum Kept<S: Activation> {
 impl<N: Coarsen> Piece<N> {
     pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segments: Segments) -> Self {
         let segments = Segments { units: segments.units.max(1), ..segments };
-        Self { trained, segments, tape: None, records: Vec::new() }
+        let (records, is_cut_off, not_repeated) = (Vec::new(), false, None);
+        Self { trained, segments, tape: None, records, is_cut_off, not_repeated }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -106,12 +123,14 @@ impl<N: Coarsen> Piece<N> {
             reached: Some(x.clone().values()),
             x,
             segments: Vec::new(),
+            end: None,
             coarse: None,
             cotangent: None,
             sent: None,
             deferred: Deferred::default(),
         });
         self.records.clear();
+        (self.is_cut_off, self.not_repeated) = (false, None);
         self.record(Activity::FineForward, begun);
     }
 
@@ -140,7 +159,11 @@ impl<N: Coarsen> Piece<N> {
             (Kept::Graph(graph), end)
         };
         let tape = self.tape();
-        tape.reached = Some(reached.values());
+        let reached = reached.values();
+        if recompute && units.end == count {
+            tape.end = Some(reached.clone());
+        }
+        tape.reached = Some(reached);
         tape.segments.push(FineSegment { units, kept });
         self.record(Activity::FineForward, begun);
         true
@@ -163,45 +186,66 @@ impl<N: Coarsen> Piece<N> {
 
     /// The last subnetwork's output and loss, with the gradients of `h` and `ρ_N`. The loss counts
     /// for `share`, and so do all gradients.
+    ///
+    /// # Errors
+    /// Where the target does not fit the output.
     pub(super) fn finish<L: Loss<N::Output>>(
         &mut self,
         corrected: N::State,
         loss: &L,
         target: L::Target,
         share: f64,
-    ) -> (f64, N::Output, N::State) {
+    ) -> Result<Finished<N>, TargetError> {
         let begun = Instant::now();
         let corrected = corrected.leaf();
         let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
         let output = h.forward(corrected.clone());
-        let loss = loss.forward(output.clone(), target);
+        loss.check(&output, &target)?;
+        let loss = loss.forward(output.clone(), target.to_device(&corrected.device()));
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner().into_scalar::<f64>();
-        let mut gradients = loss.backward();
-        let rho = corrected.take_gradient(&mut gradients).unwrap_or_else(|| zeros(&corrected));
-        self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
+        let mut rho = None;
+        if loss.is_tracked() {
+            let mut gradients = loss.backward();
+            rho = corrected.take_gradient(&mut gradients);
+            self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
+        }
         self.record(Activity::Head, begun);
-        (value, output.values(), rho)
+        Ok(Finished { loss: value, output: output.values(), rho })
     }
 
     /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
     /// has not. With `defer` gradients of weights are left for [`Self::settle`] where that can be.
-    pub(super) fn correct_backward(&mut self, rho: N::State, defer: bool) -> Option<N::State> {
+    pub(super) fn correct_backward(
+        &mut self,
+        rho: Option<N::State>,
+        defer: bool,
+    ) -> Option<N::State> {
         let begun = Instant::now();
         let tape = self.tape();
-        tape.cotangent = Some(rho.clone());
+        tape.cotangent.clone_from(&rho);
         let coarse = tape.coarse.take()?;
+        let Some(rho) = rho else {
+            self.is_cut_off = true;
+            return None;
+        };
         let ((mut gradients, sent), deferred) = match defer {
             true => defer_weights(|| coarse.pull_back(rho)),
             false => (coarse.pull_back(rho), Deferred::default()),
         };
         tape.deferred = deferred;
-        tape.sent = Some(sent.clone());
+        tape.sent.clone_from(&sent);
+        self.is_cut_off = sent.is_none();
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
         self.record(Activity::ChainBackward, begun);
-        Some(sent)
+        sent
+    }
+
+    /// A cotangent of `U_{j-1}` for neighbors that wait for one where the loss does not depend on it.
+    pub(super) fn zero_cotangent(&mut self) -> N::State {
+        zeros(&self.tape().x)
     }
 
     /// Gradients of `F_{j-1}`'s weights that were left.
@@ -220,7 +264,8 @@ impl<N: Coarsen> Piece<N> {
         let begun = Instant::now();
         let tape = self.tape();
         let Some(segment) = tape.segments.pop() else { return false };
-        let cotangent = tape.cotangent.take().expect("the chain comes before fine work");
+        let Some(cotangent) = tape.cotangent.take() else { return true };
+        let first_end = tape.end.take();
         let FineSegment { units, kept } = segment;
         let (graph, copies) = match kept {
             Kept::Graph(graph) => (graph, None),
@@ -228,7 +273,13 @@ impl<N: Coarsen> Piece<N> {
             Kept::Start(start) => {
                 let fine = self.module().units[units.clone()].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
-                (Graph::through(copies.iter(), start).0, Some(copies))
+                self.tape().end = Some(start.clone());
+                let (graph, end) = Graph::through(copies.iter(), start);
+                if first_end.is_some_and(|first_end| !first_end.is_repeated_by(&end)) {
+                    let first = self.module().unit_range().start;
+                    self.not_repeated = Some(first + units.start..first + units.end);
+                }
+                (graph, Some(copies))
             }
         };
         let (gradients, cotangent) = graph.pull_back(cotangent);
@@ -239,7 +290,7 @@ impl<N: Coarsen> Piece<N> {
         if let Some(mut gradients) = gradients {
             self.trained.collect(part, &mut gradients);
         }
-        self.tape().cotangent = Some(cotangent);
+        self.tape().cotangent = cotangent;
         self.record(Activity::FineBackward, begun);
         true
     }
@@ -248,10 +299,12 @@ impl<N: Coarsen> Piece<N> {
     pub(super) fn end(&mut self) -> Option<N::Input> {
         let begun = Instant::now();
         let tape = self.tape.take().expect("the steps of a piece are taken in order");
-        let mut cotangent = tape.cotangent.expect("the chain comes before fine work");
-        if let Some(sent) = tape.sent {
-            cotangent = cotangent.minus(sent);
-        }
+        let cotangent = match (tape.cotangent, tape.sent) {
+            (Some(cotangent), Some(sent)) => cotangent.minus(sent),
+            (Some(cotangent), None) => cotangent,
+            (None, Some(sent)) => zeros(&sent).minus(sent),
+            (None, None) => return None,
+        };
         let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
         let input = tape.input.take_gradient(&mut gradients);
         self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
@@ -263,6 +316,30 @@ impl<N: Coarsen> Piece<N> {
     pub(super) fn abandon(&mut self) {
         self.tape = None;
         self.trained.gradients = GradientsParams::new();
+    }
+
+    /// Returns true if this step cannot be finished with an update.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.is_cut_off || self.not_repeated.is_some() || !self.trained.has_all_gradients()
+    }
+
+    /// The number of subnetworks, from the first one on, that the loss does not reach according to
+    /// this one.
+    pub(super) fn unreached(&self) -> usize {
+        if self.is_cut_off { self.module().index() } else { 0 }
+    }
+
+    /// What is wrong with the backward pass, where the loss does not reach the first `unreached`
+    /// subnetworks.
+    pub(super) fn fault(&self, unreached: usize) -> Option<Fault> {
+        if let Some(units) = &self.not_repeated {
+            return Some(Fault::NotRepeated(units.clone()));
+        }
+        let names = match self.module().index() < unreached {
+            true => self.trained.trainable_names(),
+            false => self.trained.names_without_gradient(),
+        };
+        (!names.is_empty()).then_some(Fault::WithoutGradient(names))
     }
 
     pub(super) fn update(&mut self, update: Update) {
@@ -280,16 +357,16 @@ impl<S: Activation> Graph<S> {
         (Self { start, end: end.clone().root() }, end.values())
     }
 
-    /// Gradients along a cotangent, and the start's among them.
-    fn pull_back(self, cotangent: S) -> (Option<Gradients>, S) {
+    /// Gradients along a cotangent, and the start's among them; `None` where the end does not depend
+    /// on the start.
+    fn pull_back(self, cotangent: S) -> (Option<Gradients>, Option<S>) {
         let mut gradients = S::pull_back(self.end, cotangent);
         let start = gradients.as_mut().and_then(|gradients| self.start.take_gradient(gradients));
-        let start = start.unwrap_or_else(|| zeros(&self.start));
         (gradients, start)
     }
 }
 
-/// A cotangent where nothing depends on the leaf.
+/// A cotangent where nothing depends on the value.
 fn zeros<S: Activation>(like: &S) -> S {
     let values = like.clone().values();
     values.clone().minus(values)

@@ -9,6 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::Disconnected;
+use super::shared::accumulate;
 
 /// Numbers of one precision in a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,13 +86,14 @@ impl Sums {
         Self { group, under_way: VecDeque::new() }
     }
 
-    /// The sum of a scalar, at once.
-    pub(super) fn scalar(&mut self, term: f64) -> Result<f64, Disconnected> {
-        self.group.begin(Numbers::Doubles(vec![term]))?;
+    /// Replaces each of a few scalars by its sum, at once.
+    pub(super) fn scalars(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
+        self.group.begin(Numbers::Doubles(terms.to_vec()))?;
         match *self.group.end()? {
-            Numbers::Doubles(ref sum) => Ok(sum[0]),
+            Numbers::Doubles(ref sums) => terms.copy_from_slice(sums),
             Numbers::Singles(_) => unreachable!("sums are of the precision of their terms"),
         }
+        Ok(())
     }
 
     /// Takes the gradients that are there of the module of piece `piece`, and begins to add them
@@ -186,11 +188,12 @@ struct Unpack<'a> {
 
 impl ModuleVisitor for Unpack<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(&place) = self.places.get(&param.id) {
+        // A parameter that occurs several times has one sum.
+        if let Some(place) = self.places.remove(&param.id) {
             let like = param.val().inner();
             let data = self.numbers.tensor(place, like.shape().as_slice());
             let gradient = Tensor::<D>::from_data(data, (&like.device(), like.dtype()));
-            self.into.register(param.id, gradient);
+            accumulate(self.into, param.id, gradient);
         }
     }
 }

@@ -1,16 +1,16 @@
-use std::collections::HashMap;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use rayon::ThreadPool;
 
 use super::crew::pool;
+use super::executor::check_batch;
 use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
 use crate::net::{
-    Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, SubnetworkOf, Value, find_tensor,
+    Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, SubnetworkOf, Value,
 };
 use crate::timeline::Timeline;
 
@@ -26,6 +26,13 @@ pub struct Sequential<N: Coarsen, L> {
     loss: L,
     device: Device,
     pool: ThreadPool,
+}
+
+/// What a forward and a backward pass have given, besides the gradients of the parameters.
+struct Differentiated<N: Coarsen> {
+    loss: f64,
+    output: N::Output,
+    input: Option<N::Input>,
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
@@ -44,7 +51,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         let subnetworks = network.into_subnetworks().into_iter();
         Ok(Self {
             pieces: subnetworks
-                .map(|subnetwork| Trained::new(subnetwork.fork(device), optimizer))
+                .map(|subnetwork| Trained::new(subnetwork, device, optimizer))
                 .collect(),
             cuts,
             validation: None,
@@ -73,7 +80,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         input: N::Input,
         target: L::Target,
         input_gradient: bool,
-    ) -> (f64, N::Output, Option<N::Input>) {
+    ) -> Result<Differentiated<N>, ExecError> {
+        check_batch(&input, &target)?;
         let network = self.network();
         self.validation = None;
         let Self { pieces, loss, device, pool, .. } = self;
@@ -81,15 +89,36 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let input = input.to_device(device);
             let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
+            let check = loss.check(&output, &target);
+            check.map_err(|error| ExecError::Target(error.to_string()))?;
             let loss = loss.forward(output.clone(), target.to_device(device));
             let value = loss.clone().inner().into_scalar::<f64>();
-            let mut gradients = loss.backward();
-            let input = input.take_gradient(&mut gradients);
-            for piece in pieces {
-                piece.collect(|module, into| module.visit(into), &mut gradients);
+            let mut input_gradient = None;
+            if loss.is_tracked() {
+                let mut gradients = loss.backward();
+                input_gradient = input.take_gradient(&mut gradients);
+                for piece in pieces {
+                    piece.collect(|module, into| module.visit(into), &mut gradients);
+                }
             }
-            (value, output.values(), input)
+            Ok(Differentiated { loss: value, output: output.values(), input: input_gradient })
         })
+    }
+
+    /// Checks that every parameter that requires a gradient has one.
+    fn check_gradients(&mut self) -> Result<(), ExecError> {
+        if self.pieces.iter().all(Trained::has_all_gradients) {
+            return Ok(());
+        }
+        let names = self.pieces.iter().flat_map(Trained::names_without_gradient).collect();
+        self.drop_gradients();
+        Err(ExecError::NoGradient { names })
+    }
+
+    fn drop_gradients(&mut self) {
+        for piece in &mut self.pieces {
+            piece.gradients = GradientsParams::new();
+        }
     }
 }
 
@@ -101,13 +130,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
-        let (loss, output, _) = self.differentiate(input, target, false);
+        update.check()?;
+        if self.pieces.iter().all(|piece| piece.trainable() == 0) {
+            return Err(ExecError::NothingToTrain);
+        }
+        let Differentiated { loss, output, .. } = self.differentiate(input, target, false)?;
         if !loss.is_finite() {
-            for piece in &mut self.pieces {
-                piece.gradients = GradientsParams::new();
-            }
+            self.drop_gradients();
             return Err(ExecError::LossNotFinite { loss });
         }
+        self.check_gradients()?;
         let pieces = &mut self.pieces;
         let gradient_norm = self.pool.install(|| {
             let gradient_norm = update.clip_norm.map(|limit| {
@@ -131,12 +163,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let (loss, output, input) = self.differentiate(input, target, true);
+        let Differentiated { loss, output, input } = self.differentiate(input, target, true)?;
+        self.check_gradients()?;
         let gradients = self.pieces.iter_mut().flat_map(Trained::take_named_gradients).collect();
         Ok(GradientReport { loss, output, gradients, input })
     }
 
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
+        if input.samples() == 0 {
+            return Err(ExecError::EmptyBatch);
+        }
         let network = match self.validation.take() {
             Some(network) => network,
             None => self.gather(Trained::judged),
@@ -153,15 +189,18 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     }
 
     /// Other values for a part.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            // Nothing is replaced where something is missing. To load them into a copy would not do:
-            // it would share its running statistics.
-            for NamedTensor { name, data, .. } in self.read(Part::Weights)? {
-                find_tensor(&tensors, &name, data.shape().as_slice())?;
-            }
-        }
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        // Nothing is replaced where something is wrong. To load it into a copy would not do: it
+        // would share its running statistics.
+        let tensors = self.read(Part::Weights)?.into_iter();
+        let layout: Vec<_> =
+            tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
+        part.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
         self.validation = None;
-        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &tensors))
+        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &state))
+    }
+
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }

@@ -1,21 +1,21 @@
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 
 use super::control::thread_controls;
 use super::crew::Crew;
+use super::executor::check_batch;
+use super::fault::Fault;
 use super::link::channel_link;
 use super::piece::{Piece, Segments};
 use super::replicas::{Sums, thread_group};
 use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, SubnetworkTime, Update};
-use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, Value};
+use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
 
 /// How subnetworks are placed on workers, and workers on devices.
 #[derive(Clone, Debug)]
@@ -42,8 +42,8 @@ pub struct Placement {
     ///
     /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and
     /// `n` units keep `n / k` states, so about `√n` units are best. Gradients are the same to the
-    /// last bit where the units compute the same twice: a unit that draws random numbers, such as
-    /// dropout, does not. Running statistics ([`burn::module::RunningState`]) take the first pass
+    /// last bit. Units have to compute the same twice: where one does not, such as dropout, which draws
+    /// random numbers, the step ends with [`ExecError::NotDeterministic`]. Running statistics ([`burn::module::RunningState`]) take the first pass
     /// and not the second.
     pub recompute: bool,
 }
@@ -69,11 +69,14 @@ impl Placement {
 /// device and cores of its own, for as long as this value lives.
 pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
     crew: Crew<N, L>,
+    cuts: Cuts,
     /// The workers of a replica.
     workers: usize,
     replicas: usize,
     /// Names and shapes of all parameters and buffers.
     layout: Vec<(String, Vec<usize>)>,
+    /// The number of parameters (tensors) that require a gradient, in a replica.
+    trainable: usize,
 }
 
 /// What all workers together did in a step.
@@ -108,7 +111,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             (tensor.name, shape)
         });
         let (crew, layout, replicas) = (Crew::new(false), layout.collect(), replicas.max(1));
-        let mut this = Self { crew, workers, replicas, layout };
+        let cuts = network.cuts().clone();
+        let mut this = Self { crew, cuts, workers, replicas, layout, trainable: 0 };
 
         let spread = spread(placement.subnetworks.as_deref(), workers, count)?;
         let mut groups: Vec<_> = (0..workers).map(|_| thread_group(replicas).into_iter()).collect();
@@ -119,14 +123,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 let number = replica * workers + index;
                 let device = &devices[number * devices.len() / (replicas * workers)];
                 let own = spread.units_of(index);
-                let pieces = network[own.clone()]
+                let pieces: Vec<Piece<N>> = network[own.clone()]
                     .iter()
-                    .map(|module| match replica {
-                        0 => module.clone(),
-                        // A clone would share its running statistics.
-                        _ => module.valid().train(),
-                    })
-                    .map(|module| Trained::new(module.fork(device), optimizer))
+                    .map(|module| Trained::new(module.clone(), device, optimizer))
                     .map(|trained| Piece::new(trained, segments))
                     .collect();
                 let (down, next) = if index + 1 < workers {
@@ -135,6 +134,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 } else {
                     (None, None)
                 };
+                if replica == 0 {
+                    let own = pieces.iter().map(|piece| piece.trained.trainable());
+                    this.trainable += own.sum::<usize>();
+                }
                 let member = groups[index].next().expect("there is one for each replica");
                 let worker = Worker {
                     pieces,
@@ -160,6 +163,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         target: &L::Target,
         update: Option<Update>,
     ) -> Result<StepReplies<N>, ExecError> {
+        check_batch(input, target)?;
         let (workers, samples) = (self.workers, input.samples());
         let parts = parts(samples, self.replicas)?;
         let mut replies = self.crew.order(|worker| {
@@ -168,6 +172,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
             let (input, target) = (part_of(input, part), part_of(target, part));
             Some(Command::Step { input, target, share, update })
         })?;
+        let faults = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.faults));
+        if let Some(error) = Fault::error(faults) {
+            return Err(error);
+        }
         let loss = replies.first().expect("there is a worker").loss;
         Ok(StepReplies { loss, output: joined::<N>(&mut replies, workers), replies })
     }
@@ -216,6 +224,10 @@ where
         update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
+        update.check()?;
+        if self.trainable == 0 {
+            return Err(ExecError::NothingToTrain);
+        }
         let StepReplies { replies, loss, output } = self.step(&input, &target, Some(update))?;
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
@@ -246,7 +258,10 @@ where
 
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
         let (workers, samples) = (self.workers, input.samples());
-        let parts = parts(samples, self.replicas.min(samples.max(1)))?;
+        if samples == 0 {
+            return Err(ExecError::EmptyBatch);
+        }
+        let parts = parts(samples, self.replicas.min(samples))?;
         let mut replies = self.crew.order(|worker| {
             let part = parts.get(worker / workers)?;
             Some(Command::Infer { input: part_of(&input, part) })
@@ -264,15 +279,15 @@ where
     }
 
     /// Other values for a part, looked over before they are sent.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            for (name, shape) in &self.layout {
-                crate::net::find_tensor(&tensors, name, shape)?;
-            }
-        }
-        let tensors = Arc::new(tensors);
-        self.crew.order(|_| Some(Command::Write { part, tensors: Arc::clone(&tensors) }))?;
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        part.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &self.layout)?;
+        let state = Arc::new(state);
+        self.crew.order(|_| Some(Command::Write { part, state: Arc::clone(&state) }))?;
         Ok(())
+    }
+
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }
 

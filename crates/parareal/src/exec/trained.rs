@@ -1,14 +1,17 @@
 //! A module that is trained, with all that is kept beside it.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor};
 use parareal_kernels::WeightGradients;
 
+use super::shared::{Parameters, accumulate, tie};
 use super::{ExecError, Update, average, clip, optimizer};
-use crate::net::{NamedTensor, Subnetwork, named_gradients};
+use crate::net::{
+    Cuts, NamedTensor, NetError, StateDict, Subnetwork, named_gradients, names_without_gradient,
+};
 
 const UPDATED: &str = "an update that panics ends its executor";
 
@@ -25,11 +28,33 @@ pub enum Part {
 
 impl Part {
     /// Whether these tensors have to be all those of the network.
-    pub(super) fn is_whole(self, tensors: &HashMap<String, TensorData>) -> bool {
+    fn is_whole(self, state: &StateDict) -> bool {
         match self {
             Self::Weights => true,
             Self::Optimizer => false,
-            Self::Average => !tensors.is_empty(),
+            Self::Average => !state.tensors().is_empty(),
+        }
+    }
+
+    /// Checks that some subnetworks, whose names and shapes are given, can take the tensors, before
+    /// anything is replaced.
+    ///
+    /// # Errors
+    /// Where they are of another network, or do not fit.
+    pub(super) fn check<'a>(
+        self,
+        state: &StateDict,
+        cuts: &Cuts,
+        held: &Range<usize>,
+        layout: impl IntoIterator<Item = &'a (String, Vec<usize>)>,
+    ) -> Result<(), NetError> {
+        match self.is_whole(state) {
+            true => {
+                let layout = layout.into_iter();
+                let layout = layout.map(|(name, shape)| (name.as_str(), shape.as_slice()));
+                state.check(cuts, held, layout)
+            }
+            false => state.check_cuts(cuts),
         }
     }
 }
@@ -42,20 +67,39 @@ pub(crate) struct Trained<M> {
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
+    parameters: Parameters,
     /// A moving average, in evaluation mode.
     average: Option<M>,
 }
 
 impl<M: Module> Trained<M> {
-    pub(crate) fn new(module: M, optimizer: &ModuleOptimizer) -> Self {
+    /// Takes over a module for training on `device`, in training mode.
+    ///
+    /// The module may come from a device without automatic differentiation, be in evaluation mode,
+    /// or share its tensors with clones: its parameters become leaves of their own that require
+    /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
+    /// running statistics become its own.
+    pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
+        let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();
         Self {
+            parameters: Parameters::of(&module),
             module: Some(module),
             optimizer: fresh.clone(),
             fresh,
             gradients: GradientsParams::new(),
             average: None,
         }
+    }
+
+    /// The number of parameters (tensors) that require a gradient.
+    pub(super) fn trainable(&self) -> usize {
+        self.parameters.trainable
+    }
+
+    /// Returns true if every parameter that requires a gradient has one.
+    pub(super) fn has_all_gradients(&self) -> bool {
+        self.gradients.len() == self.parameters.trainable
     }
 
     pub(crate) fn module(&self) -> &M {
@@ -80,6 +124,7 @@ impl<M: Module> Trained<M> {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
         let module = self.optimizer.step(update.learning_rate, module, gradients);
+        let module = if self.parameters.is_shared { tie(module) } else { module };
         if let Some(decay) = update.average_decay {
             self.average = Some(match self.average.take() {
                 Some(average) => average::follow(average, &module, decay),
@@ -133,6 +178,16 @@ where
         named_gradients(self.module(), &gradients)
     }
 
+    /// The names of the parameters that require a gradient and have none.
+    pub(super) fn names_without_gradient(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &self.gradients)
+    }
+
+    /// The names of all parameters that require a gradient.
+    pub(super) fn trainable_names(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &GradientsParams::new())
+    }
+
     /// A part of it, by names.
     pub(super) fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
         match part {
@@ -145,18 +200,15 @@ where
     }
 
     /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
-    pub(super) fn write(
-        &mut self,
-        part: Part,
-        tensors: &HashMap<String, TensorData>,
-    ) -> Result<(), ExecError> {
+    pub(super) fn write(&mut self, part: Part, state: &StateDict) -> Result<(), ExecError> {
         match part {
-            Part::Weights => self.replace(self.module().clone().load(tensors)?),
+            Part::Weights => self.replace(self.module().clone().load(state)?),
             Part::Optimizer => {
+                let tensors = state.tensors();
                 self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
             }
-            Part::Average if tensors.is_empty() => self.average = None,
-            Part::Average => self.average = Some(self.module().valid().load(tensors)?),
+            Part::Average if state.tensors().is_empty() => self.average = None,
+            Part::Average => self.average = Some(self.module().valid().load(state)?),
         }
         Ok(())
     }
@@ -171,7 +223,7 @@ pub(crate) struct Collector<'a> {
 impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad_remove(self.from) {
-            self.into.register(param.id, gradient);
+            accumulate(self.into, param.id, gradient);
         }
     }
 }
@@ -185,7 +237,7 @@ pub(super) struct LateCollector<'a> {
 impl ModuleVisitor for LateCollector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.from.take(&param.val()) {
-            self.into.register(param.id, gradient);
+            accumulate(self.into, param.id, gradient);
         }
     }
 }

@@ -1,13 +1,14 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 
+use super::fault::Fault;
 use super::piece::{Piece, Record};
 use super::replicas::Sums;
 use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, Update, clip};
-use crate::net::{Activation, Coarsen, Map, NamedTensor, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {
@@ -19,7 +20,7 @@ pub(super) enum Command<I, T> {
     /// A part of each subnetwork, by names.
     Read { part: Part },
     /// Other values for this part; where they are all those of the network, they were looked over.
-    Write { part: Part, tensors: Arc<HashMap<String, TensorData>> },
+    Write { part: Part, state: Arc<StateDict> },
 }
 
 /// What a worker did.
@@ -36,12 +37,24 @@ pub(super) struct Reply<I, O> {
     pub(super) inputs: Vec<I>,
     /// What each of this worker's subnetworks did when.
     pub(super) records: Vec<Vec<Record>>,
+    /// Set where all workers have given up the step, without an update.
+    pub(super) given_up: bool,
+    /// Why, as far as it is due to this worker's subnetworks.
+    pub(super) faults: Vec<Fault>,
 }
 
 impl<I, O> Default for Reply<I, O> {
     fn default() -> Self {
-        let (tensors, inputs, records) = (vec![], vec![], vec![]);
-        Self { loss: 0.0, gradient_norm: None, output: None, tensors, inputs, records }
+        Self {
+            loss: 0.0,
+            gradient_norm: None,
+            output: None,
+            tensors: Vec::new(),
+            inputs: Vec::new(),
+            records: Vec::new(),
+            given_up: false,
+            faults: Vec::new(),
+        }
     }
 }
 
@@ -87,10 +100,10 @@ where
                 let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { part, tensors } => {
+            Command::Write { part, state } => {
                 self.validation = None;
                 for piece in &mut self.pieces {
-                    let written = piece.trained.write(part, &tensors);
+                    let written = piece.trained.write(part, &state);
                     written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())
@@ -113,35 +126,40 @@ where
         let corrected = self.forward(input, update.is_none())?;
 
         let mut reply = Reply::default();
-        let mut shared_loss = [0.0];
-        let finished = match corrected {
-            Some(corrected) => {
-                let target = target.to_device(&self.device);
-                let last = self.pieces.last_mut().expect("a worker holds a piece");
-                let (loss, output, rho) = last.finish(corrected, &self.loss, target, share);
-                reply.output = Some(output);
-                let loss = match &mut self.sums {
-                    Some(sums) => sums.scalar(loss)?,
-                    None => loss,
-                };
-                // Known to all before anyone differentiates: a loss that is not finite ends the
-                // step everywhere.
-                shared_loss = [loss];
-                Some(rho)
+        // The loss, and how many replicas have a target that does not fit.
+        let mut shared = [0.0, 0.0];
+        let is_last = corrected.is_some();
+        let mut rho = None;
+        if let Some(corrected) = corrected {
+            let last = self.pieces.last_mut().expect("a worker holds a piece");
+            match last.finish(corrected, &self.loss, target, share) {
+                Ok(finished) => {
+                    reply.output = Some(finished.output);
+                    shared[0] = finished.loss;
+                    rho = finished.rho;
+                }
+                Err(error) => {
+                    reply.faults.push(Fault::Target(error.to_string()));
+                    shared[1] = 1.0;
+                }
             }
-            None => None,
-        };
-        self.control.broadcast(self.last, &mut shared_loss)?;
-        reply.loss = shared_loss[0];
-        if update.is_some() && !reply.loss.is_finite() {
+            if let Some(sums) = &mut self.sums {
+                sums.scalars(&mut shared)?;
+            }
+        }
+        // Known to all before anyone differentiates: a loss that is not finite, or that there is
+        // none, ends the step everywhere.
+        self.control.broadcast(self.last, &mut shared)?;
+        reply.loss = shared[0];
+        reply.given_up = shared[1] > 0.0;
+        if reply.given_up || update.is_some() && !reply.loss.is_finite() {
             self.forget();
             return Ok(reply);
         }
 
-        let rho = match finished {
-            Some(rho) => rho,
-            None => self.receive_downstream()?,
-        };
+        if !is_last {
+            rho = Some(self.receive_downstream()?);
+        }
         self.begin_statistics(share)?;
         if self.downstream.is_none() {
             self.begin_sum(self.pieces.len() - 1)?;
@@ -149,10 +167,22 @@ where
         reply.inputs = self.backward(rho)?;
         self.end_sums()?;
 
+        let mut squares = None;
+        if update.is_some_and(|update| update.clip_norm.is_some()) {
+            squares = Some(self.pieces.iter().map(|piece| piece.trained.squared_norm()).sum());
+        }
+        if self.agree_on_faults(&mut squares)? {
+            reply.faults = self.faults()?;
+            reply.given_up = self.count(reply.faults.len())? > 0;
+            if reply.given_up {
+                self.forget();
+                return Ok(reply);
+            }
+        }
         match update {
             Some(update) => {
-                if let Some(limit) = update.clip_norm {
-                    reply.gradient_norm = Some(self.clip(limit)?);
+                if let (Some(limit), Some(squares)) = (update.clip_norm, squares) {
+                    reply.gradient_norm = Some(self.clip(squares, limit));
                 }
                 self.pieces.iter_mut().for_each(|piece| piece.update(update));
             }
@@ -219,15 +249,14 @@ where
 
     /// The chain backward, its cotangent sent upstream before anything that nobody waits for: then
     /// what gradients of the chain's weights are left, and the fine work.
-    fn backward(&mut self, rho: N::State) -> Result<Vec<N::Input>, Disconnected> {
-        let mut rho = Some(rho);
+    fn backward(&mut self, mut rho: Option<N::State>) -> Result<Vec<N::Input>, Disconnected> {
         // What waits costs a little more, and pays where somebody waits for the cotangent.
         let defer = self.upstream.is_some();
         for piece in self.pieces.iter_mut().rev() {
-            rho = rho.and_then(|rho| piece.correct_backward(rho, defer));
+            rho = piece.correct_backward(rho, defer);
         }
-        if let (Some(link), Some(rho)) = (&mut self.upstream, rho) {
-            link.send(rho)?;
+        if let Some(link) = &mut self.upstream {
+            link.send(rho.unwrap_or_else(|| self.pieces[0].zero_cotangent()))?;
         }
         for piece in (0..self.pieces.len()).rev() {
             self.pieces[piece].settle();
@@ -270,16 +299,48 @@ where
         Ok(())
     }
 
-    /// Scales the gradients of all workers down to a norm, and gives the norm that they had.
-    fn clip(&mut self, limit: f64) -> Result<f64, Disconnected> {
-        let mut squares = [self.pieces.iter().map(|piece| piece.trained.squared_norm()).sum()];
-        self.control.sum(&mut squares)?;
-        let norm = squares[0].sqrt();
+    /// Finds out whether any worker has met a fault in the backward pass. The squared norm of the
+    /// gradients, where there is one, is added up on the way.
+    fn agree_on_faults(&mut self, squares: &mut Option<f64>) -> Result<bool, Disconnected> {
+        let faulty = self.pieces.iter().filter(|piece| piece.is_faulty()).count();
+        let mut faulty = [faulty as f64];
+        if let Some(sums) = &mut self.sums {
+            sums.scalars(&mut faulty)?;
+        }
+        let mut shared = [faulty[0], squares.unwrap_or(0.0)];
+        self.control.sum(&mut shared)?;
+        *squares = squares.map(|_| shared[1]);
+        Ok(shared[0] > 0.0)
+    }
+
+    /// What is wrong with the backward pass of this worker's subnetworks.
+    fn faults(&mut self) -> Result<Vec<Fault>, Disconnected> {
+        let unreached = self.pieces.iter().map(Piece::unreached).max().unwrap_or(0);
+        let mut unreached = [unreached as f64];
+        self.control.max(&mut unreached)?;
+        let fault = |piece: &Piece<N>| piece.fault(unreached[0] as usize);
+        Ok(self.pieces.iter().filter_map(fault).collect())
+    }
+
+    /// The sum of a count over all workers.
+    fn count(&mut self, own: usize) -> Result<usize, Disconnected> {
+        let mut count = [own as f64];
+        if let Some(sums) = &mut self.sums {
+            sums.scalars(&mut count)?;
+        }
+        self.control.sum(&mut count)?;
+        Ok(count[0] as usize)
+    }
+
+    /// Scales the gradients down to a norm, given the sum of the squares of all workers' ones, and
+    /// gives the norm that they had.
+    fn clip(&mut self, squares: f64, limit: f64) -> f64 {
+        let norm = squares.sqrt();
         let factor = clip::factor(norm, limit);
         if factor < 1.0 {
             self.pieces.iter_mut().for_each(|piece| piece.trained.scale_gradients(factor));
         }
-        Ok(norm)
+        norm
     }
 
     fn receive_downstream(&mut self) -> Result<N::State, Disconnected> {

@@ -114,6 +114,43 @@ pub enum NetError {
         /// What it expected and found.
         source: ShapeError,
     },
+    /// Two subnetworks hold the same parameter, and each would train a copy of its own.
+    #[error(
+        "`{first}` and `{second}` are one parameter in two subnetworks, which would train two copies \
+         of it: give each its own parameter, or cut the network elsewhere"
+    )]
+    SharedParameter {
+        /// Its name in the first subnetwork.
+        first: String,
+        /// Its name in the other one.
+        second: String,
+    },
+    /// State to be loaded belongs to a network of another number of units.
+    #[error("the weights are of a network of {found} units, this one has {expected}")]
+    OtherUnits {
+        /// Units of this network.
+        expected: usize,
+        /// Units of the network that the state belongs to.
+        found: usize,
+    },
+    /// State to be loaded belongs to a network that is cut elsewhere.
+    #[error(
+        "the weights are of a network that is cut {}, this one is cut {}: load its units only",
+        places(found),
+        places(expected)
+    )]
+    OtherCuts {
+        /// The cuts of this network.
+        expected: Vec<usize>,
+        /// The cuts of the network that the state belongs to.
+        found: Vec<usize>,
+    },
+    /// A tensor to be loaded has no place in the network.
+    #[error("the network has no tensor `{name}`")]
+    UnknownTensor {
+        /// Its name.
+        name: String,
+    },
     /// A tensor to be loaded is missing.
     #[error("the tensor `{name}` is missing")]
     MissingTensor {
@@ -130,4 +167,12 @@ pub enum NetError {
         /// The shape of what was to be loaded.
         found: Vec<usize>,
     },
+}
+
+/// Where a network is cut, in words.
+fn places(cuts: &[usize]) -> String {
+    match cuts {
+        [] => "nowhere".into(),
+        _ => format!("at {cuts:?}"),
+    }
 }

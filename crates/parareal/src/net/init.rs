@@ -40,6 +40,22 @@ impl Init {
         self
     }
 
+    /// The device that parameters are created on. It tracks gradients, so modules that are
+    /// initialized on it, such as those of `burn::nn`, are ready to be trained.
+    ///
+    /// ```
+    /// use burn::nn::LinearConfig;
+    /// use burn::tensor::Device;
+    /// use parareal::net::Init;
+    ///
+    /// let init = Init::new(7, &Device::flex());
+    /// let linear = LinearConfig::new(4, 4).init(init.device());
+    /// assert!(linear.weight.val().is_require_grad());
+    /// ```
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The precision of the parameters.
     pub fn dtype(&self) -> DType {
         self.dtype

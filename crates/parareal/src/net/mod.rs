@@ -22,6 +22,7 @@ mod feed_forward;
 mod init;
 mod named;
 mod parareal;
+mod state_dict;
 mod subnetwork;
 mod value;
 
@@ -31,7 +32,10 @@ pub use feed_forward::{Coarsen, FeedForward, Map};
 pub use init::Init;
 pub use named::NamedTensor;
 pub use parareal::PararealNetwork;
+pub use state_dict::StateDict;
 pub use subnetwork::{Subnetwork, SubnetworkOf, build_subnetwork};
 pub use value::{Activation, Value};
 
-pub(crate) use named::{Identity, find_tensor, named_gradients};
+pub(crate) use named::{Identity, named_gradients, names_without_gradient};
+#[cfg(feature = "mpi")]
+pub(crate) use subnetwork::build_subnetworks;

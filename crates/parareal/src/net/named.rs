@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
-use super::{NetError, Subnetwork};
+use super::{NetError, StateDict, Subnetwork};
 
 /// A parameter or buffer of a network, or a gradient, under the name that it has in the whole.
 ///
@@ -104,33 +104,17 @@ impl ModuleVisitor for Reader<'_> {
 
 struct Writer<'a> {
     path: Path,
-    tensors: &'a HashMap<String, TensorData>,
+    state: &'a StateDict,
     error: Option<NetError>,
-}
-
-/// The tensor of this name, if it has the shape that is expected.
-pub(crate) fn find_tensor<'a>(
-    tensors: &'a HashMap<String, TensorData>,
-    name: &str,
-    expected: &[usize],
-) -> Result<&'a TensorData, NetError> {
-    let name = name.to_string();
-    let Some(data) = tensors.get(&name) else {
-        return Err(NetError::MissingTensor { name });
-    };
-    let found = data.shape().as_slice().to_vec();
-    if found != expected {
-        return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
-    }
-    Ok(data)
 }
 
 impl ModuleMapper for Writer<'_> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match find_tensor(self.tensors, &self.path.name(), param.shape().as_slice()) {
-            Ok(data) => param.map(|old| {
+        match self.state.find(&self.path.name(), param.shape().as_slice()) {
+            Ok(None) => param,
+            Ok(Some(data)) => param.map(|old| {
                 let new = Tensor::from_data(data.clone(), (&old.device(), old.dtype()));
                 new.set_require_grad(old.is_require_grad())
             }),
@@ -182,12 +166,13 @@ where
         self.read(None)
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored.
+    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored. The
+    /// cuts have been checked.
     ///
     /// # Errors
     /// Where a tensor is missing or has another shape.
-    pub fn load(self, tensors: &HashMap<String, TensorData>) -> Result<Self, NetError> {
-        let mut writer = Writer { path: Path::new(self.naming()), tensors, error: None };
+    pub(crate) fn load(self, state: &StateDict) -> Result<Self, NetError> {
+        let mut writer = Writer { path: Path::new(self.naming()), state, error: None };
         let loaded = self.map(&mut writer);
         writer.error.map_or(Ok(loaded), Err)
     }
@@ -209,6 +194,63 @@ where
     Subnetwork<C, U, F, H>: Module,
 {
     subnetwork.read(Some(gradients))
+}
+
+/// The names of the parameters that require a gradient and have none among these.
+pub(crate) fn names_without_gradient<C: Module, U: Module, F: Module, H: Module>(
+    subnetwork: &Subnetwork<C, U, F, H>,
+    gradients: &GradientsParams,
+) -> Vec<String>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    let path = Path::new(subnetwork.naming());
+    let mut visitor = WithoutGradient { path, gradients, names: Vec::new() };
+    subnetwork.visit(&mut visitor);
+    visitor.names
+}
+
+struct WithoutGradient<'a> {
+    path: Path,
+    gradients: &'a GradientsParams,
+    names: Vec<String>,
+}
+
+impl ModuleVisitor for WithoutGradient<'_> {
+    follow_path!();
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() && self.gradients.get::<D>(param.id).is_none() {
+            self.names.push(self.path.name());
+        }
+    }
+}
+
+/// Checks that no two subnetworks hold the same parameter or buffer: each would train a copy of its
+/// own.
+///
+/// # Errors
+/// [`NetError::SharedParameter`] with both names.
+pub(crate) fn check_unshared<'a, C: Module, U: Module, F: Module, H: Module>(
+    subnetworks: impl IntoIterator<Item = &'a Subnetwork<C, U, F, H>>,
+) -> Result<(), NetError>
+where
+    Subnetwork<C, U, F, H>: Module + 'a,
+{
+    let mut owners: HashMap<u64, (usize, String)> = HashMap::new();
+    for subnetwork in subnetworks {
+        let index = subnetwork.index();
+        for Identity { id, name, .. } in subnetwork.identities() {
+            match owners.get(&id) {
+                Some((owner, first)) if *owner != index => {
+                    return Err(NetError::SharedParameter { first: first.clone(), second: name });
+                }
+                Some(_) => {}
+                None => drop(owners.insert(id, (index, name))),
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
-use std::collections::HashMap;
-
 use burn::module::Module;
-use burn::tensor::TensorData;
 
-use super::subnetwork::{bridge, check_units};
+use super::named::check_unshared;
+use super::subnetwork::{bridge, build_subnetworks, check_units};
 use super::{
-    Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, Subnetwork, SubnetworkOf,
-    build_subnetwork,
+    Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, StateDict, Subnetwork,
+    SubnetworkOf,
 };
 
 /// A parareal network: the subnetworks of a feed-forward network and what bridges them.
@@ -28,12 +26,11 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// Builds all subnetworks.
     ///
     /// # Errors
-    /// Where the cuts are for another network or the modules' shapes do not fit together.
+    /// Where the cuts are for another network, the modules' shapes do not fit together, or two
+    /// subnetworks share a parameter.
     pub fn build(network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
         check_units(network, cuts)?;
-        let subnetworks = (0..cuts.subnetworks())
-            .map(|index| build_subnetwork(network, cuts, index, init))
-            .collect::<Result<_, _>>()?;
+        let subnetworks = build_subnetworks(network, cuts, 0..cuts.subnetworks(), init)?;
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
@@ -69,7 +66,8 @@ impl<N: Coarsen> PararealNetwork<N> {
                 let preprocessing = preprocessing.take();
                 bridge(network, cuts, index, preprocessing, own, postprocessing, init)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        check_unshared(&subnetworks)?;
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
@@ -99,12 +97,24 @@ impl<N: Coarsen> PararealNetwork<N> {
         self.subnetworks.iter().flat_map(Subnetwork::named_tensors).collect()
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored.
+    /// Every parameter and buffer by name, with the cuts.
+    pub fn state_dict(&self) -> StateDict {
+        StateDict::from_named(self.cuts.clone(), self.named_tensors())
+    }
+
+    /// Replaces every parameter and buffer by the tensor of its name.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape.
-    pub fn load(self, tensors: &HashMap<String, TensorData>) -> Result<Self, NetError> {
-        let load = |subnetwork: SubnetworkOf<N>| subnetwork.load(tensors);
+    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// another shape or is unknown.
+    pub fn load(self, state: &StateDict) -> Result<Self, NetError> {
+        let tensors = self.named_tensors();
+        let layout = tensors.iter().map(|NamedTensor { name, data, .. }| {
+            let shape: &[usize] = data.shape().as_slice();
+            (name.as_str(), shape)
+        });
+        state.check(&self.cuts, &(0..self.cuts.subnetworks()), layout)?;
+        let load = |subnetwork: SubnetworkOf<N>| subnetwork.load(state);
         let subnetworks = self.subnetworks.into_iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { subnetworks, cuts: self.cuts })
     }

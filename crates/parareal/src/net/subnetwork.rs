@@ -1,8 +1,9 @@
+use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::module::Module;
 
-use super::named::Naming;
+use super::named::{Identity, Naming, check_unshared};
 use super::{Coarsen, Cuts, FeedForward, Init, Map, NetError};
 
 /// One piece of a parareal network, all that its device holds: `C_j`, the units of `g_j`, and,
@@ -51,6 +52,46 @@ pub fn build_subnetwork<N: Coarsen>(
     let postprocessing = (index + 1 == cuts.subnetworks())
         .then(|| network.postprocessing(&init.scope("postprocessing")));
     bridge(network, cuts, index, preprocessing, units, postprocessing, init)
+}
+
+/// Builds some of the subnetworks.
+///
+/// # Errors
+/// As [`build_subnetwork`], or where one of them shares a parameter with another subnetwork of the
+/// network, built or not.
+pub(crate) fn build_subnetworks<N: Coarsen>(
+    network: &N,
+    cuts: &Cuts,
+    indices: Range<usize>,
+    init: &Init,
+) -> Result<Vec<SubnetworkOf<N>>, NetError> {
+    let build = |index| build_subnetwork(network, cuts, index, init);
+    let built = indices.clone().map(build).collect::<Result<Vec<_>, _>>()?;
+    check_unshared(&built)?;
+    let others = (0..indices.start).chain(indices.end..cuts.subnetworks());
+    if others.clone().next().is_none() {
+        return Ok(built);
+    }
+    // A parameter that has the same id when it is built again belongs to the specification. Only
+    // such a one can be in a subnetwork that another process builds.
+    let mut kept = HashMap::new();
+    for subnetwork in &built {
+        let again = build(subnetwork.index())?.identities();
+        let pairs = subnetwork.identities().into_iter().zip(again);
+        let same = pairs.filter(|(first, again)| first.id == again.id);
+        kept.extend(same.map(|(first, _)| (first.id, first.name)));
+    }
+    if kept.is_empty() {
+        return Ok(built);
+    }
+    for index in others {
+        for Identity { id, name, .. } in build(index)?.identities() {
+            if let Some(own) = kept.get(&id) {
+                return Err(NetError::SharedParameter { first: own.clone(), second: name });
+            }
+        }
+    }
+    Ok(built)
 }
 
 /// Puts a subnetwork together from its parts of the serial network, and builds what cutting adds.

@@ -97,7 +97,7 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Times a map of the input to a state: `C_j`. Its input needs no gradient.
     pub fn entry<I: Value, S: Activation, M: Map<I, S>>(&self, module: M, input: &I) -> Timing {
-        let mut trained = Trained::new(module, &self.optimizer);
+        let mut trained = Trained::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let output = trained.module().forward(input.clone().constant());
             let values = output.clone().values();
@@ -116,7 +116,7 @@ impl Stopwatch {
     /// Times a chain of maps of states: the units of `g_j`, or an `F_j`.
     pub fn chain<S: Activation, M: Map<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
-        let mut trained = Trained::new(modules, &self.optimizer);
+        let mut trained = Trained::new(modules, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let (graphs, end) = self.forward(trained.module(), input.clone());
             clock.lap(&mut timing.forward);
@@ -153,7 +153,7 @@ impl Stopwatch {
         M: Map<S, O>,
         L: Loss<O>,
     {
-        let mut trained = Trained::new(module, &self.optimizer);
+        let mut trained = Trained::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let start = input.clone().leaf();
             let output = trained.module().forward(start.clone());

@@ -1,6 +1,6 @@
 use parareal_mpi::Circle;
 
-use super::Fault;
+use super::LinkFault;
 use crate::exec::control::ThreadControl;
 use crate::exec::{Control, Disconnected};
 
@@ -14,7 +14,7 @@ pub(super) struct RankControl {
     pub(super) chain: Circle,
     /// The workers of each rank.
     pub(super) workers: Vec<usize>,
-    pub(super) fault: Fault,
+    pub(super) fault: LinkFault,
 }
 
 impl RankControl {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use parareal_mpi::{Circle, Pending};
 
-use super::Fault;
+use super::LinkFault;
 use crate::exec::Disconnected;
 use crate::exec::replicas::{Group, Numbers};
 
@@ -11,7 +11,7 @@ use crate::exec::replicas::{Group, Numbers};
 pub(super) struct RankGroup {
     circle: Circle,
     under_way: VecDeque<Sum>,
-    fault: Fault,
+    fault: LinkFault,
 }
 
 enum Sum {
@@ -20,7 +20,7 @@ enum Sum {
 }
 
 impl RankGroup {
-    pub(super) fn new(circle: Circle, fault: Fault) -> Self {
+    pub(super) fn new(circle: Circle, fault: LinkFault) -> Self {
         Self { circle, under_way: VecDeque::new(), fault }
     }
 }

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, TensorData};
 use parareal_mpi::{Circle, Pending};
 
-use super::Fault;
+use super::LinkFault;
 use crate::exec::link::ChannelLink;
 use crate::exec::{Disconnected, Link};
 use crate::net::Value;
@@ -26,7 +26,7 @@ pub(super) struct RankLink {
     expected: Option<(usize, Pending<Vec<u8>>)>,
     /// Sends whose memory is not free yet.
     leaving: Vec<Pending<()>>,
-    fault: Fault,
+    fault: LinkFault,
 }
 
 /// What both ends of an interface, and all interfaces of a rank, have in common.
@@ -36,7 +36,7 @@ pub(super) struct Wiring {
     pub(super) dtype: DType,
     pub(super) wire: DType,
     pub(super) device: Device,
-    pub(super) fault: Fault,
+    pub(super) fault: LinkFault,
 }
 
 impl RankLink {

@@ -78,9 +78,9 @@ impl Seat {
 
 /// The first thing that went wrong between ranks, where a worker only knows that it cannot go on.
 #[derive(Clone, Default)]
-struct Fault(Arc<Mutex<Option<String>>>);
+struct LinkFault(Arc<Mutex<Option<String>>>);
 
-impl Fault {
+impl LinkFault {
     /// Keeps what went wrong.
     fn note(&self, error: impl Display) -> Disconnected {
         let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);

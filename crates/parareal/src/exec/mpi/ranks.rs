@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +8,12 @@ use parareal_mpi::{Circle, MpiError, World};
 use super::control::RankControl;
 use super::group::RankGroup;
 use super::link::{AnyLink, RankLink, Wiring};
-use super::report::Report;
-use super::{Fault, Seat};
+use super::report::{Report, decode_faults, encode_faults};
+use super::{LinkFault, Seat};
 use crate::exec::control::thread_controls;
 use crate::exec::crew::Crew;
+use crate::exec::executor::check_batch;
+use crate::exec::fault::Fault;
 use crate::exec::link::channel_link;
 use crate::exec::piece::{Piece, Segments};
 use crate::exec::replicas::Sums;
@@ -22,7 +23,7 @@ use crate::exec::worker::{Command, ReplyOf, Worker};
 use crate::exec::{
     ExecError, Executor, GradientReport, Loss, Placement, StepReport, SubnetworkTime, Update,
 };
-use crate::net::{Coarsen, Cuts, Init, NamedTensor, Value, build_subnetwork, find_tensor};
+use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
 
 /// Trains a parareal network with its subnetworks on the ranks of an MPI program.
 ///
@@ -36,6 +37,7 @@ use crate::net::{Coarsen, Cuts, Init, NamedTensor, Value, build_subnetwork, find
 pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     crew: Crew<N, L>,
     seat: Seat,
+    cuts: Cuts,
     /// The workers of all ranks.
     workers: usize,
     /// All ranks.
@@ -44,7 +46,9 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     dtype: DType,
     /// For each subnetwork that is held here the names and shapes of its parameters and buffers.
     layout: Vec<Vec<(String, Vec<usize>)>>,
-    fault: Fault,
+    /// Set where any rank has a parameter that requires a gradient.
+    is_trainable: bool,
+    fault: LinkFault,
 }
 
 fn ranks(error: MpiError) -> ExecError {
@@ -59,7 +63,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     ///
     /// # Errors
     /// Where the ranks do not suffice for the replicas, are more than the subnetworks, the modules
-    /// of the network do not fit together, or MPI fails.
+    /// of the network do not fit together, two subnetworks share a parameter, or MPI fails.
     #[expect(clippy::too_many_arguments, reason = "a network, how it learns, and where it stands")]
     pub fn new(
         world: &World,
@@ -94,7 +98,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             groups.push(circle((worker < own).then_some(seat.place))?);
         }
 
-        let (dtype, fault) = (init.dtype(), Fault::default());
+        let (dtype, fault) = (init.dtype(), LinkFault::default());
         let wiring = Wiring {
             circle: chain.clone(),
             dtype,
@@ -102,7 +106,17 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             device: device.clone(),
             fault: fault.clone(),
         };
-        let (mut crew, mut layout, mut upstream) = (Crew::new(true), Vec::new(), None);
+        let modules = build_subnetworks(network, cuts, seat.subnetworks.clone(), init)?;
+        let layout = modules.iter().map(|module| {
+            let tensors = module.named_tensors().into_iter().map(|tensor| {
+                let shape = tensor.data.shape().as_slice().to_vec();
+                (tensor.name, shape)
+            });
+            tensors.collect()
+        });
+        let layout = layout.collect();
+        let mut modules = modules.into_iter();
+        let (mut crew, mut upstream, mut trainable) = (Crew::new(true), None, 0);
         if seat.place > 0 {
             let sample = network.state_shape(cuts.units_of(seat.subnetworks.start - 1).end);
             upstream = Some(AnyLink::Rank(Box::new(RankLink::up(wiring.clone(), sample))));
@@ -110,18 +124,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         for (index, local) in thread_controls(own).into_iter().enumerate() {
             let held = spread.units_of(index);
             let held = seat.subnetworks.start + held.start..seat.subnetworks.start + held.end;
-            let mut pieces = Vec::new();
-            for subnetwork in held.clone() {
-                let module = build_subnetwork(network, cuts, subnetwork, init)?;
-                let tensors = module.named_tensors().into_iter().map(|tensor| {
-                    let shape = tensor.data.shape().as_slice().to_vec();
-                    (tensor.name, shape)
-                });
-                layout.push(tensors.collect());
-                let module = burn::module::Module::fork(module, device);
-                let segments = Segments { units: segment_units, recompute };
-                pieces.push(Piece::new(Trained::new(module, optimizer), segments));
-            }
+            let segments = Segments { units: segment_units, recompute };
+            let pieces: Vec<Piece<N>> = modules
+                .by_ref()
+                .take(held.len())
+                .map(|module| Trained::new(module, device, optimizer))
+                .map(|trained| Piece::new(trained, segments))
+                .collect();
+            trainable += pieces.iter().map(|piece| piece.trained.trainable()).sum::<usize>();
             let (down, next) = if index + 1 < own {
                 let (down, next) = channel_link();
                 (Some(AnyLink::Channel(down)), Some(AnyLink::Channel(next)))
@@ -150,7 +160,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             crew.hire(number, held, worker, threads)?;
         }
         let workers = replicas * per_place.iter().sum::<usize>();
-        Ok(Self { crew, seat, workers, all, dtype, layout, fault })
+        let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
+        let is_trainable = trainable.concat().contains(&1);
+        let cuts = cuts.clone();
+        Ok(Self { crew, seat, cuts, workers, all, dtype, layout, is_trainable, fault })
     }
 
     /// The place of this rank.
@@ -183,11 +196,30 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         target: &L::Target,
         update: Option<Update>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
+        check_batch(input, target)?;
         let samples = input.samples();
         let part = parts(samples, self.seat.replicas)?[self.seat.replica].clone();
         let share = part.len() as f64 / samples as f64;
         let (input, target) = (part_of(input, &part), part_of(target, &part));
-        self.order(|| Command::Step { input: input.clone(), target: target.clone(), share, update })
+        let replies = self.order(|| Command::Step {
+            input: input.clone(),
+            target: target.clone(),
+            share,
+            update,
+        })?;
+        match replies.iter().any(|reply| reply.given_up) {
+            true => Err(self.given_up(replies)?),
+            false => Ok(replies),
+        }
+    }
+
+    /// Why a step was given up, which is the same on all ranks.
+    fn given_up(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
+        let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.faults).collect();
+        let told = self.all.gather(encode_faults(&own)).map_err(ranks)?;
+        let faults = told.iter().flat_map(|bytes| decode_faults(bytes));
+        let unknown = || ExecError::Ranks("a step was given up, and no rank says why".into());
+        Ok(Fault::error(faults).unwrap_or_else(unknown))
     }
 
     /// Tells all ranks of this one's times and tensor, and gives what they tell.
@@ -236,6 +268,10 @@ where
         update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
+        update.check()?;
+        if !self.is_trainable {
+            return Err(ExecError::NothingToTrain);
+        }
         let mut replies = self.step(&input, &target, Some(update))?;
         let (loss, gradient_norm) = (replies[0].loss, replies[0].gradient_norm);
         if !loss.is_finite() {
@@ -277,8 +313,11 @@ where
 
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
         let samples = input.samples();
+        if samples == 0 {
+            return Err(ExecError::EmptyBatch);
+        }
         // Replicas for which there is no sample have nothing to do.
-        let parts = parts(samples, self.seat.replicas.min(samples.max(1)))?;
+        let parts = parts(samples, self.seat.replicas.min(samples))?;
         let mut output = None;
         if let Some(part) = parts.get(self.seat.replica) {
             let part = part_of(&input, part);
@@ -295,32 +334,21 @@ where
     }
 
     /// Other values for a part, looked over by all ranks before any of them takes them.
-    fn write(&mut self, part: Part, tensors: HashMap<String, TensorData>) -> Result<(), ExecError> {
-        if part.is_whole(&tensors) {
-            self.check(&tensors)?;
+    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+        let held = &self.seat.subnetworks;
+        let fits = part.check(&state, &self.cuts, held, self.layout.iter().flatten());
+        let told = self.all.gather(vec![u8::from(fits.is_err())]).map_err(ranks)?;
+        fits?;
+        if let Some(rank) = told.iter().position(|refused| *refused == [1]) {
+            let message = format!("rank {rank} does not find its tensors among these");
+            return Err(ExecError::Ranks(message));
         }
-        let tensors = Arc::new(tensors);
-        self.order(|| Command::Write { part, tensors: Arc::clone(&tensors) })?;
+        let state = Arc::new(state);
+        self.order(|| Command::Write { part, state: Arc::clone(&state) })?;
         Ok(())
     }
-}
 
-impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
-    /// Whether every parameter and buffer of this rank is among these, and of all others among
-    /// theirs: nothing is replaced where one misses something.
-    fn check(&self, tensors: &HashMap<String, TensorData>) -> Result<(), ExecError> {
-        let found = self
-            .layout
-            .iter()
-            .flatten()
-            .try_for_each(|(name, shape)| find_tensor(tensors, name, shape).map(drop));
-        let told = self.all.gather(vec![u8::from(found.is_err())]).map_err(ranks)?;
-        found?;
-        match told.iter().position(|missing| *missing == [1]) {
-            Some(rank) => {
-                Err(ExecError::Ranks(format!("rank {rank} does not find its tensors among these")))
-            }
-            None => Ok(()),
-        }
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 }

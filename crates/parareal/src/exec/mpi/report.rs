@@ -5,6 +5,7 @@ use std::time::Duration;
 use burn::tensor::{DType, TensorData};
 
 use crate::exec::SubnetworkTime;
+use crate::exec::fault::Fault;
 
 /// The types that tensors are told in.
 const TYPES: [DType; 2] = [DType::F32, DType::F64];
@@ -72,9 +73,48 @@ impl Report {
     }
 }
 
+/// Faults as text, a line for each name or message.
+pub(super) fn encode_faults(faults: &[Fault]) -> Vec<u8> {
+    let lines = faults.iter().flat_map(|fault| match fault {
+        Fault::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
+        Fault::NotRepeated(units) => vec![format!("units {} {}", units.start, units.end)],
+        Fault::WithoutGradient(names) => {
+            names.iter().map(|name| format!("gradient {name}")).collect()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n").into_bytes()
+}
+
+/// What [`encode_faults`] gave; other lines are ignored.
+pub(super) fn decode_faults(bytes: &[u8]) -> Vec<Fault> {
+    let text = String::from_utf8_lossy(bytes);
+    let fault = |line: &str| match line.split_once(' ')? {
+        ("target", message) => Some(Fault::Target(message.to_string())),
+        ("units", range) => {
+            let (start, end) = range.split_once(' ')?;
+            Some(Fault::NotRepeated(start.parse().ok()?..end.parse().ok()?))
+        }
+        ("gradient", name) => Some(Fault::WithoutGradient(vec![name.to_string()])),
+        _ => None,
+    };
+    text.lines().filter_map(fault).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_come_back_and_other_bytes_are_none() {
+        let faults = [
+            Fault::Target("expected 1 class, found 2".into()),
+            Fault::NotRepeated(3..7),
+            Fault::WithoutGradient(vec!["units.3.weight".into()]),
+            Fault::WithoutGradient(vec!["units.4.weight".into()]),
+        ];
+        assert_eq!(decode_faults(&encode_faults(&faults)), faults);
+        assert_eq!(decode_faults(b"\xff\nunits 3\nother 1"), []);
+    }
 
     #[test]
     fn reports_come_back_as_they_were_and_others_not_at_all() {

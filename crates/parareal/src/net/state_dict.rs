@@ -1,0 +1,181 @@
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use burn::tensor::TensorData;
+
+use super::{Cuts, NamedTensor, NetError};
+
+/// Tensors by name, such as the weights of a network, with the cuts of the network that they belong
+/// to.
+///
+/// Units have the same names however a network is cut, but `interfaces.1` of one list of cuts is
+/// another module than `interfaces.1` of another list. So a network loads the state of its own cuts
+/// alone. Of a network that is cut elsewhere it takes [the units](Self::units_only), with what stands
+/// before and after them.
+///
+/// ```
+/// use parareal::net::{Cuts, StateDict};
+///
+/// let weights = StateDict::new(Cuts::even(9, 3)?, [("interfaces.1.bias".into(), [0.0f32].into())]);
+/// assert_eq!(weights.cuts().positions(), [3, 6]);
+/// assert!(weights.units_only().tensors().is_empty());
+/// # Ok::<(), parareal::net::NetError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StateDict {
+    cuts: Cuts,
+    tensors: HashMap<String, TensorData>,
+    is_units_only: bool,
+}
+
+/// The beginning of the names of what cutting adds to a network.
+const INTERFACES: &str = "interfaces.";
+
+impl StateDict {
+    /// The tensors of a network that is cut like this.
+    pub fn new(cuts: Cuts, tensors: impl IntoIterator<Item = (String, TensorData)>) -> Self {
+        Self { cuts, tensors: tensors.into_iter().collect(), is_units_only: false }
+    }
+
+    /// The same of tensors as a network or an executor gives them.
+    pub fn from_named(cuts: Cuts, tensors: impl IntoIterator<Item = NamedTensor>) -> Self {
+        Self::new(cuts, tensors.into_iter().map(|tensor| (tensor.name, tensor.data)))
+    }
+
+    /// Leaves out the modules at the interfaces: `C`, the units and `h` fit a network that is cut
+    /// anywhere, and loading them leaves its interfaces as they are.
+    #[must_use]
+    pub fn units_only(mut self) -> Self {
+        self.tensors.retain(|name, _| !name.starts_with(INTERFACES));
+        self.is_units_only = true;
+        self
+    }
+
+    /// The cuts of the network that the tensors belong to.
+    pub fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// The tensors by name.
+    pub fn tensors(&self) -> &HashMap<String, TensorData> {
+        &self.tensors
+    }
+
+    /// The tensors by name.
+    pub fn into_tensors(self) -> HashMap<String, TensorData> {
+        self.tensors
+    }
+
+    /// Checks that a network that is cut like this can load the tensors.
+    ///
+    /// # Errors
+    /// Where they belong to a network of other units or other cuts.
+    pub(crate) fn check_cuts(&self, cuts: &Cuts) -> Result<(), NetError> {
+        let (expected, found) = (cuts.units(), self.cuts.units());
+        if expected != found {
+            return Err(NetError::OtherUnits { expected, found });
+        }
+        if !self.is_units_only && *cuts != self.cuts {
+            let [expected, found] = [cuts, &self.cuts].map(|cuts| cuts.positions().to_vec());
+            return Err(NetError::OtherCuts { expected, found });
+        }
+        Ok(())
+    }
+
+    /// Checks that these are all tensors of some subnetworks of a network that is cut like this, whose
+    /// names and shapes are given, and no others. What belongs to other subnetworks is ignored.
+    ///
+    /// # Errors
+    /// As [`Self::check_cuts`], or where a tensor is missing, has another shape or is unknown.
+    pub(crate) fn check<'a>(
+        &self,
+        cuts: &Cuts,
+        held: &Range<usize>,
+        layout: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    ) -> Result<(), NetError> {
+        self.check_cuts(cuts)?;
+        let mut known = HashSet::new();
+        for (name, shape) in layout {
+            known.insert(name);
+            self.find(name, shape)?;
+        }
+        let is_unknown = |name: &str| {
+            let owner = cuts.owner(name);
+            !known.contains(name) && owner.is_none_or(|owner| held.contains(&owner))
+        };
+        // The first by name, so that it is the same every time.
+        match self.tensors.keys().filter(|name| is_unknown(name)).min() {
+            Some(name) => Err(NetError::UnknownTensor { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The tensor of this name, if it has the shape that is expected; `None` where the module at an
+    /// interface is to stay as it is.
+    ///
+    /// # Errors
+    /// Where it is missing or has another shape.
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        expected: &[usize],
+    ) -> Result<Option<&TensorData>, NetError> {
+        if self.is_units_only && name.starts_with(INTERFACES) {
+            return Ok(None);
+        }
+        let name = name.to_string();
+        let Some(data) = self.tensors.get(&name) else {
+            return Err(NetError::MissingTensor { name });
+        };
+        let found = data.shape().as_slice().to_vec();
+        if found != expected {
+            return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
+        }
+        Ok(Some(data))
+    }
+}
+
+impl Cuts {
+    /// The subnetwork, from 0, that holds the tensor of this name; `None` where there is none.
+    fn owner(&self, name: &str) -> Option<usize> {
+        let mut parts = name.split('.');
+        let number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();
+        match parts.next()? {
+            "preprocessing" => Some(0),
+            "postprocessing" => Some(self.positions().len()),
+            "units" => {
+                let unit = number(&mut parts).filter(|&unit| unit < self.units())?;
+                Some(self.positions().partition_point(|&position| position <= unit))
+            }
+            "interfaces" => {
+                number(&mut parts).filter(|index| (1..self.subnetworks()).contains(index))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_belong_to_subnetworks() {
+        let cuts = Cuts::new(5, vec![2, 3]).unwrap();
+        for (name, owner) in [
+            ("preprocessing.conv.weight", Some(0)),
+            ("units.0", Some(0)),
+            ("units.1.weight", Some(0)),
+            ("units.2.weight", Some(1)),
+            ("units.4.weight", Some(2)),
+            ("units.5.weight", None),
+            ("interfaces.1.coarse.weight", Some(1)),
+            ("interfaces.3.coarse.weight", None),
+            ("interfaces.0.coarse.weight", None),
+            ("postprocessing.bias", Some(2)),
+            ("optimizer", None),
+        ] {
+            assert_eq!(cuts.owner(name), owner, "{name}");
+        }
+    }
+}
