@@ -1,15 +1,13 @@
 //! What is asked of a predicted step.
 
-use std::path::Path;
-
 use parareal_train::{
-    CostSource, Costs, DeviceName, Link, Machine, NetworkConfig, Picture, PlanSettings, Schedule,
-    TrainError, plan, suggest,
+    CostSource, Costs, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Schedule,
+    TimelineFile, TrainError, plan, suggest,
 };
 
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
-use crate::output::{check_free, note, write_whole};
+use crate::output::note;
 use crate::step::Step;
 
 /// Images of a step whose costs are measured.
@@ -33,8 +31,10 @@ impl Plan {
         }
         let settings = flags.settings()?;
         let source = flags.costs.clone().unwrap_or(CostSource::Measured);
-        flags.check(&source)?;
-        let picture = flags.timeline.as_deref().map(|path| flags.picture(path)).transpose()?;
+        let timeline = flags.timeline.as_deref();
+        let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
+        let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
+        flags.check(&source, timeline.as_ref())?;
 
         let costs = flags.costs(&source, network)?;
         let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
@@ -51,15 +51,16 @@ impl Plan {
             let expected = format!("the step takes {step_ms:.2} ms and would not fit");
             return Err(TrainError::setting("timeline-ms", axis, expected).into());
         }
-        if let (Some(path), Some(picture)) = (&flags.timeline, picture) {
+        if let Some(timeline) = timeline {
             let schedule = if settings.schedule == Schedule::Virtual { "paper" } else { "overlap" };
             let title = format!(
                 "resnet-{}, N = {count}, schedule {schedule}, predicted from costs: {source}",
                 planned.network.net.depth(),
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
-            write_whole(path, &picture.draw(&planned.prediction.timeline, &title, axis))?;
-            note(&format!("{} shows it", path.display()));
+            let written = timeline.write(&planned.prediction.timeline, &title, axis);
+            written.map_err(Failure::with_overwrite)?;
+            note(&format!("{} shows it", timeline.path().display()));
         }
         let remarks = costs.remarks(&planned.network.net, count);
         Ok(Some(Step { planned, suggestion, remarks }))
@@ -92,7 +93,11 @@ impl Flags {
     }
 
     /// Refuses flags that would do nothing beside others.
-    fn check(&self, source: &CostSource) -> Result<(), Failure> {
+    fn check(
+        &self,
+        source: &CostSource,
+        timeline: Option<&TimelineFile>,
+    ) -> Result<(), Failure> {
         let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
         if self.schedule.as_deref() == Some("paper") {
             for (flag, given) in [
@@ -123,20 +128,10 @@ impl Flags {
         if self.overwrite && self.timeline.is_none() {
             return refuse("--overwrite", "is for --timeline, and there is none");
         }
-        let svg = self
-            .timeline
-            .as_deref()
-            .is_some_and(|path| Picture::of(path).ok() == Some(Picture::Svg));
-        if self.timeline_ms.is_some() && !svg {
+        if self.timeline_ms.is_some() && !timeline.is_some_and(TimelineFile::is_picture) {
             return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");
         }
         Ok(())
-    }
-
-    fn picture(&self, path: &Path) -> Result<Picture, Failure> {
-        let picture = Picture::of(path)?;
-        check_free(path, self.overwrite)?;
-        Ok(picture)
     }
 
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {

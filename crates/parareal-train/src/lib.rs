@@ -28,6 +28,7 @@ mod initial;
 mod log;
 mod metrics;
 mod network;
+mod output;
 mod picture;
 mod placed;
 mod plan;
@@ -55,9 +56,10 @@ pub use executor::{ExecutorKind, LinkType};
 pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
+pub use output::{Format, OutputFile};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{PAPER_HOURS, PAPER_ROWS, Passes, Summary};
-pub use picture::Picture;
+pub use picture::TimelineFile;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };
