@@ -98,3 +98,27 @@ pub(crate) fn duration(seconds: f64) -> String {
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        use std::os::unix::ffi::OsStrExt;
+        for (path, word) in [
+            (&b"runs/first-1.0"[..], "runs/first-1.0"),
+            (b"my runs/it's", "\"my runs/it's\""),
+            (b"a\"b'c", r#"'a"b'\''c'"#),
+            (b"$HOME/`id`", "'$HOME/`id`'"),
+            (b"~", "'~'"),
+            (b"-x", "./-x"),
+            (b"a\nb\xff", r"$'a\nb\xFF'"),
+        ] {
+            assert_eq!(shell_word(Path::new(OsStr::from_bytes(path))), word);
+        }
+    }
+}

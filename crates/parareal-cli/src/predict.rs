@@ -1,7 +1,7 @@
 //! What is asked of a predicted step.
 
 use parareal_train::{
-    CostSource, Costs, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Schedule,
+    CostSource, Costs, Cutting, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Schedule,
     TimelineFile, TrainError, plan, suggest,
 };
 
@@ -35,6 +35,8 @@ impl Plan {
         let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
         let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
         flags.check(&source, timeline.as_ref())?;
+        let cutting = if flags.suggest { Cutting::Balanced } else { network.cutting };
+        settings.check(&NetworkConfig { cutting, ..network.clone() })?;
 
         let costs = flags.costs(&source, network)?;
         let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
@@ -140,15 +142,12 @@ impl Flags {
             let expected = "a share from 0 to 1 is expected";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
-        let batch = self.batch_size.unwrap_or(BATCH);
-        if batch == 0 {
-            return Err(TrainError::setting("batch-size", batch, "at least 1 is expected"));
-        }
+        let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));
+        let machine = Machine { device, batch, threads: 1, workers: 1 };
+        machine.check()?;
         if *source == CostSource::Measured {
             note("measures what the parts cost");
         }
-        let device: DeviceName = "cpu".parse()?;
-        let machine = Machine { device, batch, threads: 1, workers: 1 };
         let mut costs = source.load(&network.net, &machine, self.suggest)?;
         if let Costs::Paper { weight_share } = &mut costs {
             *weight_share = share;

@@ -30,12 +30,15 @@ fn train(
     json: bool,
 ) -> Result<Ending, Failure> {
     let stop = interrupt::watch((!team.is_ranks()).then_some("after this step"));
-    if team.leads() && settings.cuts.as_deref() == Some("balanced") {
-        note("measures what the parts cost here, to balance the cuts");
-    }
     let run = match resumed {
         Some(folder) => Run::resume(team, &folder, settings)?,
-        None => Run::prepare(team, Config::resolve_with(team, settings)?, output)?,
+        None => {
+            Run::check_output(team, output.as_deref())?;
+            if team.leads() && settings.cuts.as_deref() == Some("balanced") {
+                note("measuring what the parts cost here, to balance the cuts");
+            }
+            Run::prepare(team, Config::resolve_with(team, settings)?, output)?
+        }
     };
     if !team.leads() {
         let outcome = run.train(&mut Silent, &stop)?;

@@ -117,7 +117,7 @@ fn a_run_that_another_process_works_on_is_left_alone() {
     signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
-    assert!(errors(&output).contains("`parareal train --resume --output run` goes on"));
+    assert!(errors(&output).contains("resume with `parareal train --resume --output run`"));
     assert_eq!(checkpoints(&folder.path().join("run")).len(), 1);
 }
 
