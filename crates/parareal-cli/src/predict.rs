@@ -95,11 +95,7 @@ impl Flags {
     }
 
     /// Refuses flags that would do nothing beside others.
-    fn check(
-        &self,
-        source: &CostSource,
-        timeline: Option<&TimelineFile>,
-    ) -> Result<(), Failure> {
+    fn check(&self, source: &CostSource, timeline: Option<&TimelineFile>) -> Result<(), Failure> {
         let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
         if self.schedule.as_deref() == Some("paper") {
             for (flag, given) in [

@@ -179,10 +179,9 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
     let too_long = format!("cannot write {long}: File name too long (os error 36)");
     let too_many = "Too many levels of symbolic links (os error 40)";
     #[cfg(target_os = "linux")]
-    for (output, words) in [
-        (long.as_str(), too_long.as_str()),
-        ("a/run", &format!("cannot write a/run: {too_many}")),
-    ] {
+    for (output, words) in
+        [(long.as_str(), too_long.as_str()), ("a/run", &format!("cannot write a/run: {too_many}"))]
+    {
         assert_refused(&parareal(folder, &["train", "--output", output]), words);
         assert_refused(&report(folder, output, &[]), words);
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serializer;
@@ -73,21 +73,21 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     let partial = path.with_file_name(name);
-    let written = write_synced(&partial, content)
-        .and_then(|()| fs::rename(&partial, path).map_err(TrainError::file("write", path)));
+    let written = write_and_sync(&partial, content).and_then(|()| fs::rename(&partial, path));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }
-    written
+    written.map_err(TrainError::file("write", path))
 }
 
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(TrainError::file("write", path))
+    write_and_sync(path, bytes).map_err(TrainError::file("write", path))
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// A path for a person or a program to read, also where it is no text: as far as it is one.

@@ -4,9 +4,7 @@ mod source;
 mod suggest;
 
 use parareal::net::FeedForward;
-use parareal::plan::{
-    Held, Link, Prediction, Schedule, Setting, check_balance, even_spread,
-};
+use parareal::plan::{Held, Link, Prediction, Schedule, Setting, check_balance, even_spread};
 use parareal::timeline::Activity;
 
 pub(crate) use source::in_range;
