@@ -3,26 +3,24 @@
 
 use parareal_train::{
     Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES,
-    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Picture,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, TimelineFile,
 };
 
 use crate::Ending;
 use crate::arguments;
 use crate::failure::Failure;
-use crate::output::{check_free, count, duration, live, note, percent, result, table, write_whole};
+use crate::output::{count, duration, live, note, percent, result, table};
 
 pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = flags.workers.unwrap_or((cores / flags.threads.max(1)).max(1));
-    let picture = flags.timeline.as_deref().map(Picture::of).transpose()?;
-    match &flags.timeline {
-        Some(path) => check_free(path, flags.overwrite)?,
-        None if flags.overwrite => {
-            let message = "--overwrite is for --timeline, and there is none";
-            return Err(Failure::Flag(message.into()));
-        }
-        None => {}
+    if flags.overwrite && flags.timeline.is_none() {
+        let message = "--overwrite is for --timeline, and there is none";
+        return Err(Failure::Flag(message.into()));
     }
+    let timeline = flags.timeline.as_deref();
+    let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
+    let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
     for (flag, value) in [("--images", flags.images), ("--epochs", flags.epochs)] {
         if value == 0 {
             return Err(Failure::Flag(format!("{flag} is 0: at least 1 is expected")));
@@ -55,16 +53,16 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
         bar.finish_and_clear();
     }
     let benched = benched?;
-    if let (Some(path), Some(picture), Some(row)) = (&flags.timeline, picture, benched.rows.last())
-    {
+    if let (Some(timeline), Some(row)) = (timeline, benched.rows.last()) {
         let title = format!(
             "{}, N = {} on {}, measured",
             benched.network,
             row.subnetworks,
             count(row.clock.workers, "worker")
         );
-        write_whole(path, &picture.draw(&row.clock.measured, &title, None))?;
-        note(&format!("wrote the last measured step to {}", path.display()));
+        let written = timeline.write(&row.clock.measured, &title, None);
+        written.map_err(Failure::with_overwrite)?;
+        note(&format!("wrote the last measured step to {}", timeline.path().display()));
     }
     if flags.json {
         result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;

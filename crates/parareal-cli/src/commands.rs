@@ -1,10 +1,12 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use parareal_train::{Answer, NetworkConfig, Prediction, Predictor, Recipe, evaluate};
+use parareal_train::{
+    Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, evaluate,
+};
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
-use crate::output::{amount, check_free, count, note, percent, result, write_whole};
+use crate::output::{amount, count, note, percent, result};
 use crate::{Ending, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
@@ -48,7 +50,8 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
 
 pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
-    let exported = parareal_train::export(&arguments.run, which, &arguments.output)?;
+    let output = OutputFile::new(&arguments.output, &[Format::Safetensors], false)?;
+    let exported = parareal_train::export(&arguments.run, which, &output)?;
     if arguments.json {
         result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {
@@ -65,8 +68,10 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
 
 pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
     let Report { runs, output, overwrite } = arguments;
-    check_free(output, *overwrite)?;
-    write_whole(output, &parareal_report::render(runs)?)?;
+    let file = OutputFile::new(output, &[Format::Html], *overwrite);
+    let file = file.map_err(Failure::with_overwrite)?;
+    let page = parareal_report::render(runs)?;
+    file.write(page.as_bytes()).map_err(Failure::with_overwrite)?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use parareal_data::{Dataset, DatasetName, Inspection, LoadOptions, SplitCounts, inspect};
-use parareal_train::contact_sheet;
+use parareal_train::{Format, OutputFile, contact_sheet};
 use serde_json::{Value, json};
 
 use crate::Ending;
@@ -84,9 +84,10 @@ pub(crate) fn as_text(inspection: &Inspection) -> String {
 }
 
 fn show(set: &ImageFiles, output: &Path) -> Result<Ending, Failure> {
+    let output = OutputFile::new(output, &[Format::Png], false)?;
     let options = LoadOptions { data_dir: set.data_dir.clone(), ..LoadOptions::default() };
     let dataset = Dataset::load(set.name.parse()?, &options)?;
-    contact_sheet(&dataset, output)?;
-    note(&format!("training images of {} are in {}", dataset.name, output.display()));
+    contact_sheet(&dataset, &output)?;
+    note(&format!("training images of {} are in {}", dataset.name, output.path().display()));
     Ok(Ending::Done)
 }

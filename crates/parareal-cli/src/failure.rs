@@ -39,6 +39,14 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
+    /// Takes an error of a command that has the flag `--overwrite`.
+    pub(crate) fn with_overwrite(error: TrainError) -> Self {
+        match error {
+            TrainError::FileExists { path } => Self::Exists { path },
+            error => error.into(),
+        }
+    }
+
     /// Whether all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
         matches!(self, Self::Train(error) if error.is_agreed())

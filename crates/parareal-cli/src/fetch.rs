@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::arguments::Fetch;
 use crate::data::{as_json, as_text};
 use crate::failure::Failure;
-use crate::output::{SILENCE, amount, duration, live, note, result};
+use crate::output::{SILENCE, amount, duration, live, note, result, shell_word};
 use crate::{Ending, interrupt};
 
 /// Fetches what is missing of a data set, then looks at all of it as `data check` does.
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     let Fetch { name, data_dir, from, json } = arguments;
     let name: DatasetName = name.parse()?;
-    let stop = interrupt::watch("and keeping what has come");
+    let stop = interrupt::watch(Some("and keeping what has come"));
     let mut progress = Progress::default();
     let mut events = |event: FetchEvent<'_>| progress.show(event);
     let mut job = Job { options: FetchOptions::default(), stop: &stop, events: &mut events };
@@ -45,8 +45,8 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     }
     result(&as_text(&inspection))?;
     if !fetched.is_empty() {
-        let folder = data_dir.display();
-        note(&format!("`parareal train --dataset {name} --data-dir {folder}` trains on it"));
+        let folder = shell_word(&data_dir);
+        note(&format!("train on it with `parareal train --dataset {name} --data-dir {folder}`"));
     }
     Ok(Ending::Done)
 }

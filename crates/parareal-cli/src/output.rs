@@ -1,11 +1,11 @@
 //! What is written where: results on standard output, all else on standard error.
 
-use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use os_display::Quotable;
 
 use crate::failure::Failure;
 
@@ -28,33 +28,24 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Refuses a file that is there already, where it is not to be written over.
-pub(crate) fn check_free(path: &Path, overwrite: bool) -> Result<(), Failure> {
-    match path.exists() && !overwrite {
-        true => Err(Failure::Exists { path: path.to_owned() }),
-        false => Ok(()),
-    }
-}
-
-/// Writes a file beside and gives it its name, so that an older one is never lost for half of a new.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-    written.map_err(|source| {
-        let _ = fs::remove_file(&partial);
-        Failure::Write { path: path.to_owned(), source }
-    })
-}
-
-/// A line on the terminal that shows how far something has come; none elsewhere.
+/// A progress bar on the terminal; none where standard error is no terminal, or one that cannot move
+/// its cursor (`TERM` is `dumb` or not set).
 pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
-    io::stderr().is_terminal().then(|| {
-        let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(length), target);
+    let target = ProgressDrawTarget::stderr_with_hz(10);
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    (!bar.is_hidden()).then(|| {
         let style = ProgressStyle::with_template(template);
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     })
+}
+
+/// A path as a person can paste it into a command line, whatever its name.
+pub(crate) fn shell_word(path: &Path) -> String {
+    // A name that begins with a hyphen would be taken for a flag.
+    match path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        true => Path::new(".").join(path).maybe_quote().to_string(),
+        false => path.maybe_quote().to_string(),
+    }
 }
 
 /// Columns, the first to the left and the others to the right, with two spaces between.
@@ -106,4 +97,28 @@ pub(crate) fn duration(seconds: f64) -> String {
 /// A share for people.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        use std::os::unix::ffi::OsStrExt;
+        for (path, word) in [
+            (&b"runs/first-1.0"[..], "runs/first-1.0"),
+            (b"my runs/it's", "\"my runs/it's\""),
+            (b"a\"b'c", r#"'a"b'\''c'"#),
+            (b"$HOME/`id`", "'$HOME/`id`'"),
+            (b"~", "'~'"),
+            (b"-x", "./-x"),
+            (b"a\nb\xff", r"$'a\nb\xFF'"),
+        ] {
+            assert_eq!(shell_word(Path::new(OsStr::from_bytes(path))), word);
+        }
+    }
 }

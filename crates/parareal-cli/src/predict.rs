@@ -1,15 +1,13 @@
 //! What is asked of a predicted step.
 
-use std::path::Path;
-
 use parareal_train::{
-    CostSource, Costs, DeviceName, Link, Machine, NetworkConfig, Picture, PlanSettings, Schedule,
-    TrainError, plan, suggest,
+    CostSource, Costs, Cutting, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Schedule,
+    TimelineFile, TrainError, plan, suggest,
 };
 
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
-use crate::output::{check_free, note, write_whole};
+use crate::output::note;
 use crate::step::Step;
 
 /// Images of a step whose costs are measured.
@@ -33,8 +31,12 @@ impl Plan {
         }
         let settings = flags.settings()?;
         let source = flags.costs.clone().unwrap_or(CostSource::Measured);
-        flags.check(&source)?;
-        let picture = flags.timeline.as_deref().map(|path| flags.picture(path)).transpose()?;
+        let timeline = flags.timeline.as_deref();
+        let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
+        let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
+        flags.check(&source, timeline.as_ref())?;
+        let cutting = if flags.suggest { Cutting::Balanced } else { network.cutting };
+        settings.check(&NetworkConfig { cutting, ..network.clone() })?;
 
         let costs = flags.costs(&source, network)?;
         let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
@@ -51,7 +53,7 @@ impl Plan {
             let expected = format!("the step takes {step_ms:.2} ms and would not fit");
             return Err(TrainError::setting("timeline-ms", axis, expected).into());
         }
-        if let (Some(path), Some(picture)) = (&flags.timeline, picture) {
+        if let Some(timeline) = timeline {
             let schedule = if settings.schedule == Schedule::Virtual { "paper" } else { "overlap" };
             let replica = match planned.replicas {
                 1 => String::new(),
@@ -62,8 +64,9 @@ impl Plan {
                 planned.network.net.depth(),
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
-            write_whole(path, &picture.draw(&planned.prediction.timeline, &title, axis))?;
-            note(&format!("wrote the predicted step to {}", path.display()));
+            let written = timeline.write(&planned.prediction.timeline, &title, axis);
+            written.map_err(Failure::with_overwrite)?;
+            note(&format!("wrote the predicted step to {}", timeline.path().display()));
         }
         let remarks = costs.remarks(&planned.network.net, count);
         Ok(Some(Step { planned, suggestion, remarks }))
@@ -96,7 +99,7 @@ impl Flags {
     }
 
     /// Refuses flags that would do nothing beside others.
-    fn check(&self, source: &CostSource) -> Result<(), Failure> {
+    fn check(&self, source: &CostSource, timeline: Option<&TimelineFile>) -> Result<(), Failure> {
         let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
         if self.schedule.as_deref() == Some("paper") {
             for (flag, given) in [
@@ -127,20 +130,10 @@ impl Flags {
         if self.overwrite && self.timeline.is_none() {
             return refuse("--overwrite", "is for --timeline, and there is none");
         }
-        let svg = self
-            .timeline
-            .as_deref()
-            .is_some_and(|path| Picture::of(path).ok() == Some(Picture::Svg));
-        if self.timeline_ms.is_some() && !svg {
+        if self.timeline_ms.is_some() && !timeline.is_some_and(TimelineFile::is_picture) {
             return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");
         }
         Ok(())
-    }
-
-    fn picture(&self, path: &Path) -> Result<Picture, Failure> {
-        let picture = Picture::of(path)?;
-        check_free(path, self.overwrite)?;
-        Ok(picture)
     }
 
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
@@ -149,15 +142,12 @@ impl Flags {
             let expected = "a share from 0 to 1 is expected";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
-        let batch = self.batch_size.unwrap_or(BATCH);
-        if batch == 0 {
-            return Err(TrainError::setting("batch-size", batch, "at least 1 is expected"));
-        }
+        let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));
+        let machine = Machine { device, batch, threads: 1, workers: 1 };
+        machine.check()?;
         if *source == CostSource::Measured {
             note("measures what the parts cost");
         }
-        let device: DeviceName = "cpu".parse()?;
-        let machine = Machine { device, batch, threads: 1, workers: 1 };
         let mut costs = source.load(&network.net, &machine, self.suggest)?;
         if let Costs::Paper { weight_share } = &mut costs {
             *weight_share = share;

@@ -8,7 +8,7 @@ use parareal_train::{
 
 use crate::arguments::Train;
 use crate::failure::Failure;
-use crate::output::{amount, count, duration, note, percent, result, table};
+use crate::output::{amount, count, duration, note, percent, result, shell_word, table};
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show, ranks};
 
@@ -31,24 +31,24 @@ fn train(
     output: Option<PathBuf>,
     json: bool,
 ) -> Result<Ending, Failure> {
-    let stop: Box<dyn Fn() -> bool + Sync> = match team.is_ranks() {
-        true => Box::new(interrupt::watch_as_rank()),
-        false => Box::new(interrupt::watch("behind this step")),
-    };
-    if team.leads() && settings.cuts.as_deref() == Some("balanced") {
-        note("measures what the parts cost here, to balance the cuts");
-    }
+    let stop = interrupt::watch((!team.is_ranks()).then_some("after this step"));
     let run = match resumed {
         Some(folder) => Run::resume(team, &folder, settings)?,
-        None => Run::prepare(team, Config::resolve_with(team, settings)?, output)?,
+        None => {
+            Run::check_output(team, output.as_deref())?;
+            if team.leads() && settings.cuts.as_deref() == Some("balanced") {
+                note("measuring what the parts cost here, to balance the cuts");
+            }
+            Run::prepare(team, Config::resolve_with(team, settings)?, output)?
+        }
     };
     if !team.leads() {
-        let outcome = run.train(&mut Silent, &*stop)?;
+        let outcome = run.train(&mut Silent, &stop)?;
         return Ok(ending(&outcome));
     }
     introduce(team, &run);
     let mut progress = Progress::new(&run);
-    let outcome = run.train(&mut progress, &*stop);
+    let outcome = run.train(&mut progress, &stop);
     progress.end();
     let outcome = outcome?;
     conclude(&outcome);
@@ -135,13 +135,13 @@ fn introduce(team: &Team, run: &Run) {
 fn conclude(outcome: &Outcome) {
     if outcome.interrupted {
         let step = outcome.steps;
-        let folder = outcome.output.display();
+        let folder = shell_word(&outcome.output);
         let launcher = match outcome.traffic.len() {
             0 => String::new(),
             ranks => format!("mpirun -n {ranks} "),
         };
         note(&format!(
-            "stopped behind step {step}; `{launcher}parareal train --resume --output {folder}` goes on"
+            "stopped after step {step}; resume with `{launcher}parareal train --resume --output {folder}`"
         ));
     }
     let mut told = Vec::new();

@@ -151,6 +151,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--subnetworks", "1,x"], "--subnetworks is `x`: a whole number"),
         (&["--depth", "12"], "try 11 or 20"),
         (&["--cuts", "1,2"], "even or balanced"),
+        (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
         (&["--coarse-unit", "square"], "basic, bottleneck or depthwise"),
         (&["--batch-size", "0"], "batch-size is 0"),
         (&["--repetitions", "0"], "repetitions is 0"),
@@ -160,7 +161,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--images", "0"], "images is 0"),
         (&["--epochs", "0"], "epochs is 0"),
         (&["--device", "rocm:77"], "there are: cpu"),
-        (&["--timeline", "step.txt"], "a name ends in .json"),
+        (&["--timeline", "step.txt"], "a name that ends in .json"),
         (&["--timeline", "there.svg"], "there.svg exists"),
         (&["--overwrite"], "--overwrite is for --timeline"),
     ] {

@@ -117,7 +117,7 @@ fn a_run_that_another_process_works_on_is_left_alone() {
     signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
-    assert!(errors(&output).contains("`parareal train --resume --output run` goes on"));
+    assert!(errors(&output).contains("resume with `parareal train --resume --output run`"));
     assert_eq!(checkpoints(&folder.path().join("run")).len(), 1);
 }
 
@@ -158,7 +158,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
         eprintln!("skipped: root without setpriv is not bound by permissions");
         return;
     };
-    assert_ended(&going_on, 1, "cannot write run/checkpoints/.best.json: Permission denied");
+    assert_ended(&going_on, 1, "cannot write run/checkpoints/best.json: Permission denied");
     assert_ended(&new, 1, "cannot create new: Permission denied");
     assert_ended(&report, 1, "cannot write r.html: Permission denied");
     assert_eq!(checkpoints(&folder.join("run")), saved);

@@ -126,7 +126,7 @@ fn a_drawing_is_not_lost() {
     assert_eq!(output.status.code(), Some(0));
     assert!(fs::read_to_string(folder.path().join("there.svg")).unwrap().starts_with("<svg"));
     let output = parareal(folder.path(), &["ode", "--plot", "none/there.svg"]);
-    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--dataset", "mnist"], "--data-dir"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
         (&["--output", "full"], "not an empty folder"),
+        (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
         (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
         (&["--config", "none.toml"], "none.toml"),
         (&["--device", "rocm:77"], "there are: cpu"),

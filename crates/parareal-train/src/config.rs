@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
-use parareal::net::Cuts;
-use parareal::plan::{Link, even_spread};
+use parareal::net::{Cuts, FeedForward};
+use parareal::plan::{Link, check_balance, even_spread};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
@@ -87,7 +87,7 @@ impl Config {
 
     pub(crate) fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
         let recipe = Recipe::chosen(&settings)?;
-        let mut network = NetworkConfig::resolve(&settings, recipe)?;
+        let network = NetworkConfig::resolve(&settings, recipe)?;
         let s = settings.clone().or(recipe.settings(settings.epochs));
         let dataset = given(s.dataset).parse()?;
         // A run is looked at from other folders than the one that it was started in.
@@ -110,21 +110,6 @@ impl Config {
             let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
             return Err(TrainError::setting("link-dtype", link_type, expected));
         }
-        if network.cutting == Cutting::Balanced {
-            let (chain, busy) = match (executor, place.ranks) {
-                (ExecutorKind::Mpi, Some(ranks)) => {
-                    let each = place.most_on_machine * workers;
-                    (places(ranks, replicas, subnetworks)? * workers, each)
-                }
-                _ => (workers, workers * replicas),
-            };
-            let held = even_spread(subnetworks, chain.min(subnetworks))?;
-            let device = devices[0].clone();
-            let batch = given(s.batch_size).div_ceil(replicas);
-            let machine = Machine { device, batch, threads, workers: busy };
-            let costs = CostSource::Measured.load(&network.net, &machine, false)?;
-            network.balance(&costs.of(&network.net, subnetworks)?, &held, Link::FREE, true)?;
-        }
         if s.recompute.is_some() && executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
             return Err(TrainError::setting("recompute", "set", expected));
@@ -138,7 +123,7 @@ impl Config {
                 return Err(TrainError::setting("schedule", found, "it is step or cosine"));
             }
         };
-        let config = Self {
+        let mut config = Self {
             dataset,
             load: LoadOptions {
                 data_dir: absolute(s.data_dir),
@@ -179,7 +164,30 @@ impl Config {
             keep_checkpoints: given(s.keep_checkpoints),
         };
         config.check()?;
+        if config.network.cutting == Cutting::Balanced {
+            config.balance(place)?;
+        }
         Ok(config)
+    }
+
+    /// Cuts the network where the predicted step is shortest, by costs that are measured here.
+    fn balance(&mut self, place: &Place) -> Result<(), TrainError> {
+        let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.workers);
+        let (chain, busy) = match (self.executor, place.ranks) {
+            (ExecutorKind::Mpi, Some(ranks)) => {
+                let each = place.most_on_machine * workers;
+                (places(ranks, self.replicas, subnetworks)? * workers, each)
+            }
+            _ => (workers, workers * self.replicas),
+        };
+        let held = even_spread(subnetworks, chain.min(subnetworks))?;
+        check_balance(self.network.net.units(), &held)?;
+        let (device, threads) = (self.devices[0].clone(), self.threads);
+        let batch = self.batch_size.div_ceil(self.replicas);
+        let machine = Machine { device, batch, threads, workers: busy };
+        let costs = CostSource::Measured.load(&self.network.net, &machine, false)?;
+        let costs = costs.of(&self.network.net, subnetworks)?;
+        self.network.balance(&costs, &held, Link::FREE, true)
     }
 
     /// Units for each state that is kept, where the rest is computed again: as many as there are

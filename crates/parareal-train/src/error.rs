@@ -103,8 +103,16 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
-    /// A picture that cannot be written.
-    #[error("cannot write {path}: {message}", path = OneLine(path))]
+    /// A name that a file or folder cannot be written under.
+    #[error("cannot write {path}: {}", one_line(message), path = OneLine(path))]
+    Output {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with the name.
+        message: String,
+    },
+    /// A picture that cannot be drawn.
+    #[error("cannot draw {path}: {message}", path = OneLine(path))]
     Picture {
         /// The file.
         path: PathBuf,

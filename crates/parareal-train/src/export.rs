@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{self, shard};
-use crate::folder::replace;
-use crate::{TrainError, Which, folder};
+use crate::{OutputFile, TrainError, Which, folder};
 
 /// What was written.
 #[derive(Clone, Debug, Serialize)]
@@ -23,22 +22,18 @@ pub struct Exported {
 }
 
 /// Writes all parameters and running statistics of a checkpoint, or their moving average where it
-/// has one, into a new safetensors file, under the names that they have in the whole network and in PyTorch's layouts.
+/// has one, into a safetensors file, under the names that they have in the whole network and in PyTorch's layouts.
 ///
 /// # Errors
-/// [`TrainError`] where there is no such checkpoint, it is damaged, or the file exists or cannot be
-/// written.
-pub fn export(run: &Path, which: Which, output: &Path) -> Result<Exported, TrainError> {
-    if output.exists() {
-        return Err(TrainError::FileExists { path: output.to_path_buf() });
-    }
+/// [`TrainError`] where there is no such checkpoint, it is damaged, or the file cannot be written.
+pub fn export(run: &Path, which: Which, output: &OutputFile) -> Result<Exported, TrainError> {
     let saved = checkpoint::open(run, which)?;
     let step = saved.position.step;
     let weights = saved.judged().into_tensors();
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
     let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
-    replace(output, &bytes)?;
-    let path = output.to_path_buf();
+    output.write(&bytes)?;
+    let path = output.path().to_path_buf();
     Ok(Exported { path, step, tensors: names.len(), bytes: bytes.len() })
 }

@@ -2,25 +2,39 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serializer;
 
-use crate::{Config, Settings, TrainError};
+use crate::{Config, Settings, TrainError, output};
 
 const CONFIG: &str = "config.toml";
 
-/// Refuses a folder that holds something, before any work is done for it.
+/// Refuses a folder that holds something, or a name that no folder can have, before any work is done
+/// for it.
 pub(crate) fn check(folder: &Path) -> Result<(), TrainError> {
-    let taken = match fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) => error.kind() != ErrorKind::NotFound,
+    let path = folder.to_path_buf();
+    let is_empty = match fs::metadata(folder) {
+        Ok(found) if found.is_dir() => fs::read_dir(folder).map(|mut all| all.next().is_none()),
+        Ok(_) => Ok(false),
+        Err(error) => Err(error),
     };
-    if taken {
-        return Err(TrainError::OutputExists { path: folder.to_path_buf() });
+    match is_empty {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(TrainError::OutputExists { path }),
+        Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_link(folder) {
+            Ok(link) => {
+                let message = format!("it is a link to {}, which does not exist", link.display());
+                Err(TrainError::Output { path, message })
+            }
+            Err(_) => Ok(()),
+        },
+        Err(error) => {
+            let message = output::explain(folder, &error);
+            Err(TrainError::Output { path, message })
+        }
     }
-    Ok(())
 }
 
 /// Makes the folder, or a new one below `runs`, and writes the configuration.
@@ -39,9 +53,13 @@ pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf
 
 /// Refuses a folder that another rank has made and this one does not see.
 pub(crate) fn is_seen(folder: &Path) -> Result<(), TrainError> {
-    match folder.join(CONFIG).is_file() {
-        true => Ok(()),
-        false => Err(TrainError::NotShared { path: folder.to_path_buf() }),
+    let path = folder.join(CONFIG);
+    match fs::metadata(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(TrainError::NotShared { path: folder.to_path_buf() })
+        }
+        Err(error) => Err(TrainError::file("read", &path)(error)),
     }
 }
 
@@ -55,21 +73,21 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     let partial = path.with_file_name(name);
-    let written = write_synced(&partial, content)
-        .and_then(|()| fs::rename(&partial, path).map_err(TrainError::file("write", path)));
+    let written = write_and_sync(&partial, content).and_then(|()| fs::rename(&partial, path));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }
-    written
+    written.map_err(TrainError::file("write", path))
 }
 
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(TrainError::file("write", path))
+    write_and_sync(path, bytes).map_err(TrainError::file("write", path))
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// A path for a person or a program to read, also where it is no text: as far as it is one.
@@ -98,11 +116,13 @@ impl Lock {
 /// The configuration of a run.
 pub(crate) fn read_config(folder: &Path) -> Result<Settings, TrainError> {
     let path = folder.join(CONFIG);
-    if !path.is_file() {
-        let message = format!("there is no {CONFIG} in it");
-        return Err(TrainError::NoRun { path: folder.to_path_buf(), message });
-    }
-    Settings::read(&path)
+    let message = match fs::metadata(&path) {
+        Ok(found) if found.is_file() => return Settings::read(&path),
+        Ok(_) => format!("its {CONFIG} is not a file"),
+        Err(error) if error.kind() == ErrorKind::NotFound => format!("there is no {CONFIG} in it"),
+        Err(error) => output::explain(&path, &error),
+    };
+    Err(TrainError::NoRun { path: folder.to_path_buf(), message })
 }
 
 /// A new folder with the first number that is free.

@@ -29,6 +29,7 @@ mod initial;
 mod log;
 mod metrics;
 mod network;
+mod output;
 mod picture;
 mod placed;
 mod plan;
@@ -57,12 +58,13 @@ pub use executor::{ExecutorKind, LinkType};
 pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
+pub use output::{Format, OutputFile};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{
     CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
     PAPER_ROWS, Passes, Summary,
 };
-pub use picture::Picture;
+pub use picture::TimelineFile;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };

@@ -84,6 +84,15 @@ pub struct Outcome {
 }
 
 impl Run {
+    /// Refuses a folder that no new run can be written to. [`Self::prepare`] does so as well; here it
+    /// is known before balanced cuts are measured for.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the folder holds something or has a name that cannot be, on all of a team.
+    pub fn check_output(team: &Team, output: Option<&Path>) -> Result<(), TrainError> {
+        team.agree(output.filter(|_| team.leads()).map_or(Ok(()), folder::check))
+    }
+
     /// Looks for the devices, loads the images, and makes the folder of the run: `output`, or a
     /// new one below `runs`. All of a team do so together.
     ///
@@ -95,10 +104,8 @@ impl Run {
         config: Config,
         output: Option<PathBuf>,
     ) -> Result<Self, TrainError> {
+        Self::check_output(team, output.as_deref())?;
         let loaded = || {
-            if let Some(output) = output.as_ref().filter(|_| team.leads()) {
-                folder::check(output)?;
-            }
             let loaded = Loaded::of(team, &config)?;
             let initial = Initial::of(&config, &loaded.dataset.train)?;
             Ok((loaded, initial))

@@ -1,14 +1,14 @@
 //! A contact sheet of a data set, because people check data by looking.
 
-use std::path::Path;
+use std::io::Cursor;
 
 use font8x8::legacy::BASIC_LEGACY;
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use parareal_data::{
     Augmentation, Batches, DataError, Dataset, ImageSet, Normalization, epoch_order,
 };
 
-use crate::TrainError;
+use crate::{OutputFile, TrainError};
 
 /// Images of each class.
 const COLUMNS: usize = 8;
@@ -29,12 +29,8 @@ const INK: Rgb<u8> = Rgb([32, 32, 32]);
 /// Of many classes the first twenty are shown.
 ///
 /// # Errors
-/// [`TrainError::FileExists`] where the file is there already, [`TrainError::Picture`] where it
-/// cannot be written.
-pub fn contact_sheet(dataset: &Dataset, output: &Path) -> Result<(), TrainError> {
-    if output.exists() {
-        return Err(TrainError::FileExists { path: output.to_path_buf() });
-    }
+/// [`TrainError::Picture`] where the sheet cannot be drawn, and those of [`OutputFile::write`].
+pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), TrainError> {
     let set = &dataset.train;
     let classes: Vec<usize> = (0..set.classes().min(ROWS)).collect();
     let chosen: Vec<Vec<usize>> = classes
@@ -75,10 +71,12 @@ pub fn contact_sheet(dataset: &Dataset, output: &Path) -> Result<(), TrainError>
             next += 1;
         }
     }
-    sheet.save_with_format(output, image::ImageFormat::Png).map_err(|error| TrainError::Picture {
-        path: output.to_path_buf(),
+    let mut content = Cursor::new(Vec::new());
+    sheet.write_to(&mut content, ImageFormat::Png).map_err(|error| TrainError::Picture {
+        path: output.path().to_path_buf(),
         message: error.to_string(),
-    })
+    })?;
+    output.write(content.get_ref())
 }
 
 /// These images as a set of their own.

@@ -9,6 +9,11 @@ use parareal_train::Settings;
 /// Flags of `train`; of one that is given twice the last counts.
 #[derive(Args)]
 #[command(args_override_self = true)]
+#[command(after_help = "\
+Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the run after its step with a checkpoint and exit code
+130, and so do SIGUSR1, SIGUSR2 and SIGXCPU, by which batch systems announce the end of a job;
+--resume goes on from there. A second Ctrl-C stops at once. Signals that were ignored at the start
+stay ignored: SIGHUP under nohup, SIGINT in the background of a script.")]
 pub(crate) struct Train {
     /// Take settings from a file; it has the names of these flags as keys, flags override it
     #[arg(long, value_name = "FILE.toml")]

@@ -8,10 +8,11 @@ use parareal::ode::{
     AnyPropagator, Complex, Contraction, Ending as Reason, Grid, Method, OdeError, Options,
     Parareal, Problem, Record, State, model_speedup, rounding_floor,
 };
+use parareal_train::{Format, OutputFile};
 
 use crate::arguments::Ode;
 use crate::failure::Failure;
-use crate::output::{check_free, note, result, write_whole};
+use crate::output::{note, result};
 use crate::{Ending, interrupt};
 use watch::Watch;
 
@@ -52,10 +53,10 @@ struct Study {
 
 pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     let setup = Setup::new(&arguments)?;
-    if let Some(path) = &arguments.plot {
-        check_free(path, arguments.overwrite)?;
-    }
-    let study = match study(setup, interrupt::watch("behind this iteration")) {
+    let plot = arguments.plot.as_deref();
+    let plot = plot.map(|path| OutputFile::new(path, &[Format::Svg], arguments.overwrite));
+    let plot = plot.transpose().map_err(Failure::with_overwrite)?;
+    let study = match study(setup, interrupt::watch(Some("after this iteration"))) {
         Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
         study => study?,
     };
@@ -63,9 +64,10 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
         true => result(&show::as_json(&study).to_string())?,
         false => result(&show::as_text(&study))?,
     }
-    if let Some(path) = arguments.plot {
-        write_whole(&path, &plot::draw(&study).map_err(Failure::Draw)?)?;
-        note(&format!("{} shows it", path.display()));
+    if let Some(plot) = plot {
+        let drawing = plot::draw(&study).map_err(Failure::Draw)?;
+        plot.write(drawing.as_bytes()).map_err(Failure::with_overwrite)?;
+        note(&format!("{} shows it", plot.path().display()));
     }
     Ok(if study.ending == Reason::Cancelled { Ending::Interrupted } else { Ending::Done })
 }

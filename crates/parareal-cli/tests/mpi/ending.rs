@@ -65,7 +65,7 @@ fn signals_stop_all_ranks_and_the_run_goes_on() {
         let ended = running.wait();
         assert_eq!(ended.code, Some(130), "{}", ended.errors);
         assert_over_soon(&ended);
-        assert_eq!(ended.errors.matches("stopped behind step").count(), 1, "{}", ended.errors);
+        assert_eq!(ended.errors.matches("stopped after step").count(), 1, "{}", ended.errors);
         assert_goes_on(folder);
     }
     // The launcher ends its ranks a second later, whether they are ready or not.

@@ -12,7 +12,7 @@ pub use clock::Clock;
 pub use row::{BenchRow, Milliseconds, Predicted, Virtual};
 
 use crate::network::{Cutting, NetworkConfig};
-use crate::plan::{Costs, Machine, PlanSettings};
+use crate::plan::{Costs, Machine, PlanSettings, in_range};
 use crate::{Recipe, Settings, TrainError};
 
 /// What is measured.
@@ -57,17 +57,9 @@ impl Bench {
     /// # Errors
     /// Where the network cannot be, a device is not there, or a worker fails.
     pub fn run(&self, progress: &mut dyn FnMut(&str)) -> Result<Benched, TrainError> {
-        for (name, value) in [
-            ("batch-size", self.machine.batch),
-            ("classes", self.classes),
-            ("repetitions", self.repetitions),
-            ("threads", self.machine.threads),
-            ("workers", self.machine.workers),
-        ] {
-            if !(1..=1_000_000).contains(&value) {
-                return Err(TrainError::setting(name, value, "from 1 to 1000000 is expected"));
-            }
-        }
+        self.machine.check()?;
+        in_range("classes", self.classes)?;
+        in_range("repetitions", self.repetitions)?;
         if self.subnetworks.is_empty() {
             let expected = "name at least one number of subnetworks, say 1,3,6";
             return Err(TrainError::setting("subnetworks", "an empty list", expected));
@@ -76,6 +68,9 @@ impl Bench {
         let networks = self.subnetworks.iter().map(|&count| self.network(count));
         let mut networks = networks.collect::<Result<Vec<_>, _>>()?;
         let serial = self.network(1)?;
+        for network in &networks {
+            PlanSettings::here(network.cuts.subnetworks()).check(network)?;
+        }
         self.machine.find()?;
 
         progress("kinds of parts");

@@ -211,11 +211,13 @@ fn folder_of(run: &Path) -> PathBuf {
 /// Checkpoints that were given their names, oldest first.
 fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut steps = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
-            let path = entry.map_err(TrainError::file("read", folder))?.path();
-            steps.extend(step_of(&path).map(|step| (step, path)));
-        }
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(steps),
+        entries => entries.map_err(TrainError::file("read", folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(TrainError::file("read", folder))?.path();
+        steps.extend(step_of(&path).map(|step| (step, path)));
     }
     steps.sort();
     Ok(steps)

@@ -7,43 +7,53 @@ use std::path::Path;
 
 use parareal::timeline::{Activity, Span, Timeline};
 
-use crate::TrainError;
+use crate::{Format, OutputFile, TrainError};
 use chrome::chrome_trace;
 use svg::svg;
 
-/// How a timeline is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Picture {
-    /// As Chrome trace events in JSON, which <https://ui.perfetto.dev> opens.
-    Trace,
-    /// As an SVG.
-    Svg,
-}
+/// A file that shows a timeline, in one of its [`FORMATS`](Self::FORMATS).
+#[derive(Clone, Debug)]
+pub struct TimelineFile(OutputFile);
 
-impl Picture {
-    /// By the ending of the file's name: `.json` or `.svg`.
+impl TimelineFile {
+    /// The formats that a timeline can be shown in.
+    pub const FORMATS: [Format; 2] = [Format::Trace, Format::Svg];
+
+    /// Checks the file's name; its extension chooses the format.
     ///
     /// # Errors
-    /// Where it ends otherwise.
-    pub fn of(path: &Path) -> Result<Self, TrainError> {
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("json") => Ok(Self::Trace),
-            Some("svg") => Ok(Self::Svg),
-            _ => {
-                let expected =
-                    "a name ends in .json (a trace for ui.perfetto.dev) or .svg (a picture)";
-                Err(TrainError::setting("timeline", path.display(), expected))
-            }
-        }
+    /// Those of [`OutputFile::new`].
+    pub fn new(path: &Path, overwrite: bool) -> Result<Self, TrainError> {
+        OutputFile::new(path, &Self::FORMATS, overwrite).map(Self)
     }
 
-    /// The whole file. A picture's axis goes as far as the step, or as `seconds`.
+    /// The name that was asked for.
     #[must_use]
-    pub fn draw(self, timeline: &Timeline, title: &str, seconds: Option<f64>) -> String {
-        match self {
-            Self::Trace => chrome_trace(timeline, title),
-            Self::Svg => svg(timeline, title, seconds.unwrap_or_else(|| timeline.end())),
-        }
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Whether it is a picture, which has an axis.
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        self.0.format() == Format::Svg
+    }
+
+    /// Writes the whole file. A picture's axis goes as far as the step, or as `seconds`.
+    ///
+    /// # Errors
+    /// Those of [`OutputFile::write`].
+    pub fn write(
+        &self,
+        timeline: &Timeline,
+        title: &str,
+        seconds: Option<f64>,
+    ) -> Result<(), TrainError> {
+        let text = match self.is_picture() {
+            true => svg(timeline, title, seconds.unwrap_or_else(|| timeline.end())),
+            false => chrome_trace(timeline, title),
+        };
+        self.0.write(text.as_bytes())
     }
 }
 

@@ -3,9 +3,11 @@
 mod source;
 mod suggest;
 
-use parareal::plan::{Link, Prediction, Schedule, Setting, even_spread};
+use parareal::net::FeedForward;
+use parareal::plan::{Held, Link, Prediction, Schedule, Setting, check_balance, even_spread};
 use parareal::timeline::Activity;
 
+pub(crate) use source::in_range;
 pub use source::{CostSource, Costs, Machine};
 pub use suggest::{Suggestion, suggest};
 
@@ -34,6 +36,35 @@ impl PlanSettings {
     pub fn here(devices: usize) -> Self {
         let (devices, schedule) = (Some(devices), Schedule::Overlap { defer: true });
         Self { devices, link: Link::FREE, replicas: 1, schedule }
+    }
+
+    /// Refuses what cannot be planned for a network, before anything is measured for it.
+    ///
+    /// # Errors
+    /// Those of [`plan`] that do not depend on costs.
+    pub fn check(&self, network: &NetworkConfig) -> Result<(), TrainError> {
+        let devices = self.devices.unwrap_or(1);
+        for (name, value) in [("device-count", devices), ("replicas", self.replicas)] {
+            if !(1..=MOST).contains(&value) {
+                let expected = format!("from 1 to {MOST} can be planned");
+                return Err(TrainError::setting(name, value, expected));
+            }
+        }
+        if network.cutting != Cutting::Balanced {
+            return Ok(());
+        }
+        if self.schedule == Schedule::Virtual {
+            let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
+                            goes with --cuts even";
+            return Err(TrainError::setting("cuts", "balanced", expected));
+        }
+        Ok(check_balance(network.net.units(), &self.held(network)?)?)
+    }
+
+    /// Subnetworks of each device. More devices than subnetworks have nothing to do.
+    fn held(&self, network: &NetworkConfig) -> Result<Held, TrainError> {
+        let count = network.cuts.subnetworks();
+        Ok(even_spread(count, self.devices.unwrap_or(count).min(count))?)
     }
 }
 
@@ -118,26 +149,11 @@ pub fn plan(
     costs: &Costs,
     settings: &PlanSettings,
 ) -> Result<Planned, TrainError> {
-    let count = network.cuts.subnetworks();
-    let PlanSettings { devices, link, replicas, schedule } = *settings;
-    for (name, value) in [("device-count", devices.unwrap_or(1)), ("replicas", replicas)] {
-        if !(1..=MOST).contains(&value) {
-            return Err(TrainError::setting(
-                name,
-                value,
-                format!("from 1 to {MOST} can be planned"),
-            ));
-        }
-    }
-    // More devices than subnetworks have nothing to do.
-    let held = even_spread(count, devices.unwrap_or(count).min(count))?;
-    let model = costs.of(&network.net, count)?;
-    if network.cutting == Cutting::Balanced {
-        let Schedule::Overlap { defer } = schedule else {
-            let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
-                            goes with --cuts even";
-            return Err(TrainError::setting("cuts", "balanced", expected));
-        };
+    settings.check(&network)?;
+    let PlanSettings { link, replicas, schedule, .. } = *settings;
+    let held = settings.held(&network)?;
+    let model = costs.of(&network.net, network.cuts.subnetworks())?;
+    if let (Cutting::Balanced, Schedule::Overlap { defer }) = (network.cutting, schedule) {
         network.balance(&model, &held, link, defer)?;
     }
     let setting = Setting::new(&model, &network.cuts, held.len())?;

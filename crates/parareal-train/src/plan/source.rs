@@ -86,7 +86,7 @@ impl CostSource {
     /// coarse network [`Costs::PAPER_WEIGHT_SHARE`] is taken as gradients of weights.
     ///
     /// # Errors
-    /// Where a file cannot be read or a device is not there.
+    /// Where a file cannot be read, a device is not there, or [`Machine::check`] refuses it.
     pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, TrainError> {
         match self {
             Self::Measured => {
@@ -94,6 +94,7 @@ impl CostSource {
                     true => &UnitKind::ALL,
                     false => CostTable::kinds_of(net.coarse_kind()),
                 };
+                machine.check()?;
                 Ok(Costs::Table(machine.measure(net, kinds, REPETITIONS)?))
             }
             Self::Paper => Ok(Costs::Paper { weight_share: Costs::PAPER_WEIGHT_SHARE }),
@@ -124,6 +125,16 @@ fn read(path: &Path) -> Result<CostTable, TrainError> {
 }
 
 impl Machine {
+    /// Refuses numbers that cannot be measured with.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] for the first of them.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let numbers =
+            [("batch-size", self.batch), ("threads", self.threads), ("workers", self.workers)];
+        numbers.into_iter().try_for_each(|(name, value)| in_range(name, value))
+    }
+
     pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
@@ -154,6 +165,14 @@ impl Machine {
         });
         let first = tables.into_iter().next();
         Ok(first.expect("a measurement that panics is a defect, and has said so"))
+    }
+}
+
+/// Refuses a number of things to measure, or to measure with.
+pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), TrainError> {
+    match (1..=1_000_000).contains(&value) {
+        true => Ok(()),
+        false => Err(TrainError::setting(name, value, "from 1 to 1000000 is expected")),
     }
 }
 

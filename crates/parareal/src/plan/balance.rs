@@ -49,15 +49,8 @@ pub fn balance(
     link: Link,
     defer: bool,
 ) -> Result<Balanced, PlanError> {
-    let (units, subnetworks) = (costs.units(), held.iter().sum());
-    // Refuses what cannot be cut.
-    Cuts::even(units, subnetworks)?;
-    if held.contains(&0) {
-        return Err(PlanError::Spread { held: held.clone(), subnetworks });
-    }
-    if units > MOST_UNITS {
-        return Err(PlanError::TooLong { units, most: MOST_UNITS });
-    }
+    let (units, subnetworks) = (costs.units(), held.iter().sum::<usize>());
+    check_balance(units, held)?;
     let search = Search::new(costs, held, link, defer);
     let found = search.best();
     let (step, begins) = (found.step(search.head), found.begins);
@@ -69,6 +62,23 @@ pub fn balance(
     }
     positions.pop();
     Ok(Balanced { cuts: Cuts::new(units, positions)?, step })
+}
+
+/// Refuses a number of units, or of subnetworks on each device, that [`balance`] has no cuts for. It
+/// takes no costs, so that nothing has to be measured first.
+///
+/// # Errors
+/// Those of [`balance`].
+pub fn check_balance(units: usize, held: &Held) -> Result<(), PlanError> {
+    let subnetworks = held.iter().sum();
+    Cuts::even(units, subnetworks)?;
+    if held.contains(&0) {
+        return Err(PlanError::Spread { held: held.clone(), subnetworks });
+    }
+    if units > MOST_UNITS {
+        return Err(PlanError::TooLong { units, most: MOST_UNITS });
+    }
+    Ok(())
 }
 
 /// Even cuts within a block.

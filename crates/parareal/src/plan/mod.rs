@@ -72,7 +72,7 @@ mod predict;
 mod setting;
 mod virtual_clock;
 
-pub use balance::{Balanced, balance};
+pub use balance::{Balanced, balance, check_balance};
 pub use cost::{CostModel, Part};
 pub use measure::{Sample, Stopwatch, SubnetworkTiming, Timing};
 pub use predict::Prediction;
