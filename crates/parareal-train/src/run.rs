@@ -99,7 +99,7 @@ impl Run {
                 folder::check(output)?;
             }
             let loaded = Loaded::of(team, &config)?;
-            let initial = Initial::of(&config, &loaded.dataset.train)?;
+            let initial = Initial::of(&config, &loaded.images)?;
             Ok((loaded, initial))
         };
         let (loaded, initial) = team.agree(loaded())?;
@@ -156,6 +156,13 @@ impl Run {
             return team.agree(Err(TrainError::OtherImages { path, dataset }));
         }
         if let Some(saved) = &saved
+            && !saved.images.has_classes_of(&images)
+        {
+            let (theirs, ours) = (saved.images.class_names.clone(), images.class_names);
+            let path = output.to_path_buf();
+            return team.agree(Err(TrainError::OtherClasses { path, theirs, ours }));
+        }
+        if let Some(saved) = &saved
             && saved.position.epoch > config.epochs
         {
             let done = saved.position.epoch;
@@ -170,7 +177,7 @@ impl Run {
         let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
-            initial = team.agree(Initial::of(&config, &dataset.train))?;
+            initial = team.agree(Initial::of(&config, &images))?;
             notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {
