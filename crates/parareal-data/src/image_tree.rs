@@ -241,7 +241,7 @@ fn add_images(
     images: &mut Vec<PathBuf>,
 ) -> Result<(), DataError> {
     let place = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
-    if above.contains(&place) || above.len() > DEEPEST {
+    if above.iter().any(|above| above.starts_with(&place)) || above.len() > DEEPEST {
         left_out.unreached.push(folder.to_path_buf());
         return Ok(());
     }
