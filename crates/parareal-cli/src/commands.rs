@@ -1,8 +1,10 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
+use parareal_data::one_line;
 use parareal_train::{
-    Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, evaluate,
+    Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, TrainError, evaluate,
 };
+use serde_json::{Value, json};
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
@@ -33,19 +35,35 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
 
 pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let mut predictor = Predictor::open(&arguments.run, arguments.checkpoint.parse()?)?;
-    let predictions = arguments.images.iter().map(|path| predictor.predict(path));
-    let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
+    let (mut ending, mut values) = (Ending::Done, Vec::new());
+    for path in &arguments.images {
+        match predictor.predict(path) {
+            Ok(prediction) if arguments.json => {
+                values.push(serde_json::to_value(prediction).expect("numbers and names are JSON"));
+            }
+            Ok(prediction) => result(&answers(&prediction))?,
+            // The other images have answers all the same.
+            Err(TrainError::Data(error)) => {
+                let message = one_line(&error.to_string());
+                note(&format!("error: {message}"));
+                values.push(json!({ "path": path.to_string_lossy(), "error": message }));
+                ending = Ending::BadInput;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     if arguments.json {
-        result(&serde_json::to_string(&predictions).expect("numbers and names are JSON"))?;
-        return Ok(Ending::Done);
+        result(&Value::from(values).to_string())?;
     }
-    for Prediction { path, answers } in predictions {
-        let answers = answers
-            .iter()
-            .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
-        result(&format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", ")))?;
-    }
-    Ok(Ending::Done)
+    Ok(ending)
+}
+
+/// The line that says what is in an image.
+fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
+    let answers = answers
+        .iter()
+        .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
+    format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", "))
 }
 
 pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {

@@ -11,6 +11,7 @@ use crate::error::{DataError, FileError, FileFault};
 use crate::file::DataFile;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
+use crate::preprocessing::Preprocessing;
 use crate::records::{Label, RecordFormat, Records, SIDE};
 use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
@@ -49,6 +50,7 @@ pub(crate) static CIFAR_10: Cifar = Cifar {
             md5: "c32a1d4ab5d03f1284b67883e8d87530",
         }],
         addresses: &["https://www.cs.toronto.edu/~kriz/"],
+        recognized_by: &["cifar-10-binary.tar", "cifar-10-batches-bin", "data_batch_1.bin"],
     },
     archive: "cifar-10-binary.tar",
     folder: "cifar-10-batches-bin",
@@ -95,6 +97,7 @@ pub(crate) static CIFAR_100: Cifar = Cifar {
             md5: "03b5dce01913d631647c71ecec9e9cb8",
         }],
         addresses: &["https://www.cs.toronto.edu/~kriz/"],
+        recognized_by: &["cifar-100-binary.tar", "cifar-100-binary", "train.bin"],
     },
     archive: "cifar-100-binary.tar",
     folder: "cifar-100-binary",
@@ -146,6 +149,7 @@ impl Cifar {
                 None if found.has_test => TestImages::Unread,
                 None => TestImages::Absent,
             },
+            preprocessing: Preprocessing { channels: 3, height: SIDE, width: SIDE, padding: 0 },
             normalization: Normalization {
                 mean: self.mean.to_vec(),
                 deviation: self.deviation.to_vec(),

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use crate::error::{FileError, FileFault};
 use crate::file::DataFile;
+use crate::text::without_byte_order_mark;
 
 /// The most bytes that a file of class names may have.
 pub(crate) const MOST_BYTES: u64 = 64 << 10;
@@ -31,7 +32,7 @@ pub(crate) fn read(
     if bytes.len() as u64 > MOST_BYTES {
         return Err(file.error(FileFault::TooLarge, format!("more than {MOST_BYTES} bytes")));
     }
-    let text = String::from_utf8(bytes)
+    let text = str::from_utf8(without_byte_order_mark(&bytes))
         .map_err(|_| file.error(FileFault::Foreign, "bytes that are no text in UTF-8"))?;
     let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let Some(name) =
@@ -62,6 +63,7 @@ mod tests {
     #[test]
     fn names_are_lines() {
         assert_eq!(read_text(b"cat\r\nsea horse\r\n\r\n").unwrap(), ["cat", "sea horse"]);
+        assert_eq!(read_text("\u{feff}cat\nhorse\n".as_bytes()).unwrap(), ["cat", "horse"]);
         assert_eq!(numbers(3), ["0", "1", "2"]);
     }
 

@@ -8,6 +8,7 @@ use crate::augment::Augmentation;
 use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
+use crate::preprocessing::Preprocessing;
 use crate::source::{Loaded, Source};
 use crate::{cifar, folder, mnist, shapes, svhn};
 
@@ -75,6 +76,8 @@ pub struct Dataset {
     /// The images to judge the training by, of the same shape and classes as `train`; none where
     /// none were asked for.
     pub test: Option<ImageSet>,
+    /// What was done with each image to bring it to the size and the colors of the set.
+    pub preprocessing: Preprocessing,
     /// Constants of the set: they are those of its full training images whatever the limits, so
     /// that a network trained on some images can be judged on others.
     ///
@@ -109,7 +112,7 @@ pub struct LoadOptions {
 impl Dataset {
     /// Loads a data set.
     ///
-    /// Files lie in a folder of [`data_dir`](LoadOptions::data_dir); each is found under its name
+    /// Files lie in a folder of [`data_dir`](LoadOptions::data_dir), or in that folder itself; each is found under its name
     /// or with `.gz` added, and unpacked where it is compressed. Files may hold fewer images than
     /// the canonical ones, which [`notes`](Self::notes) then tells, not more. They are checked as a
     /// whole whatever the limits; a limit beyond the end of a set takes all of it.
@@ -133,9 +136,11 @@ impl Dataset {
     /// [`DatasetName::Svhn`] reads `train_32x32.mat` and `test_32x32.mat` from the folder `svhn`.
     ///
     /// [`DatasetName::Folder`] reads the PNG and JPEG files of `DIR/CLASS` for each class, or of
-    /// `DIR/train/CLASS` and `DIR/test/CLASS` (or `DIR/val/CLASS`), where `DIR` is the data folder
-    /// itself. Classes are numbered in the order of their names; images are scaled as
-    /// [`read_image`](crate::read_image) does, and come in a random order that is always the same.
+    /// `DIR/train/CLASS` and `DIR/test/CLASS` (or `val`, `valid`, `validation` in the place of
+    /// `test`), where `DIR` is the data folder itself. Images in deeper folders belong to the class
+    /// as well; hidden files are ignored, and all else that is left out is named in
+    /// [`notes`](Self::notes). Classes are numbered in the order of their names; images are scaled as
+    /// [`Preprocessing::read`] does, and come in a random order that is always the same.
     ///
     /// Where CIFAR, SVHN or a folder has no test images, every tenth training image of each class, in a random order that
     /// is always the same, is held out as a test image, whether test images are asked for or not.
@@ -148,6 +153,29 @@ impl Dataset {
     /// [`DataError::TooManyImages`] for a limit out of range.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
         Ok(load(name, options)?.dataset)
+    }
+
+    /// The same images with the classes numbered as in `names`, by their names. Some of `names` may
+    /// be without images.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownClass`] for a class that is not among `names`.
+    pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
+        let numbers = self.class_names.iter().map(|class| {
+            let number = names.iter().position(|name| name == class);
+            let unknown =
+                || DataError::UnknownClass { class: class.clone(), known: names.to_vec() };
+            number.and_then(|number| number.try_into().ok()).ok_or_else(unknown)
+        });
+        let numbers = numbers.collect::<Result<Vec<u8>, _>>()?;
+        let relabeled = |set: ImageSet| set.relabeled(&numbers, names.len());
+        Ok(Self {
+            train: relabeled(self.train)?,
+            test: self.test.map(relabeled).transpose()?,
+            class_names: names.to_vec(),
+            ..self
+        })
     }
 }
 

@@ -47,6 +47,18 @@ pub enum DataError {
         message: String,
     },
 
+    /// Images of a class that others do not have.
+    #[error(
+        "there is no class {class:?} among {}: leave its images out, or give it one of these names",
+        one_line(&known.join(", "))
+    )]
+    UnknownClass {
+        /// The name of the class.
+        class: String,
+        /// The names of the classes that there are.
+        known: Vec<String>,
+    },
+
     /// No data set has this name.
     #[error("unknown data set {name:?}: expected one of {}", known_names())]
     UnknownDataset {

@@ -1,24 +1,23 @@
 //! A person's own images: a folder for each class.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use crate::augment::Augmentation;
 use crate::dataset::{DatasetName, LoadOptions};
 use crate::error::DataError;
-use crate::image_file::read_image;
 use crate::image_set::ImageSet;
+use crate::image_tree::{Classes, Layout, LeftOut};
 use crate::normalization::Normalization;
 use crate::order::shuffled;
+use crate::preprocessing::Preprocessing;
 use crate::source::{Loaded, Source, Stored, TestImages};
 use crate::stream::{Purpose, Stream};
 
-/// Images are red, green and blue, and scaled to this side.
-const CHANNELS: usize = 3;
-const SIDE: usize = 32;
+/// Images are red, green and blue, and scaled to 32x32 pixels.
+const PREPROCESSING: Preprocessing =
+    Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
 
 /// A label is a byte.
 const MOST_CLASSES: usize = 256;
@@ -32,24 +31,19 @@ static SOURCE: Source = Source {
     test_images: 0,
     published: &[],
     addresses: &[],
+    recognized_by: &[],
 };
 
-/// Reads `DIR/CLASS/..`, or `DIR/train/CLASS/..` with `DIR/test/CLASS/..` (or `val`).
+/// Reads `DIR/CLASS/..`, or `DIR/train/CLASS/..` with `DIR/test/CLASS/..`, as [`Layout`] finds them.
 pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let Some(root) = options.data_dir.as_deref() else {
         let Source { name: dataset, files, origin, .. } = SOURCE;
         return Err(DataError::NoDataDir { dataset, files, origin });
     };
-    let split = root.join("train");
-    let (training, test) = match split.is_dir() {
-        true => {
-            let test = ["test", "val"].map(|name| root.join(name));
-            (split, test.into_iter().find(|folder| folder.is_dir()))
-        }
-        false => (root.to_path_buf(), None),
-    };
-    let mut foreign = 0;
-    let classes = classes(&training, &mut foreign)?;
+    let layout = Layout::of(root)?;
+    let Layout { training, test, .. } = &layout;
+    let mut left_out = LeftOut::default();
+    let classes = layout.training_classes(&mut left_out)?;
     let wrong = |message: String| DataError::Folder { path: training.clone(), message };
     if !(2..=MOST_CLASSES).contains(&classes.len()) {
         let found = classes.len();
@@ -74,10 +68,10 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         None => TestImages::Absent,
         Some(_) if !Source::wants_test(options) => TestImages::Unread,
         Some(folder) => {
-            let classes = self::classes(&folder, &mut foreign)?;
+            let classes = Layout::test_classes(folder, &mut left_out)?;
             if let Some(other) = classes.keys().find(|name| !names.contains(name)) {
                 let message = format!("its class {other:?} is not among the training images");
-                return Err(DataError::Folder { path: folder, message });
+                return Err(DataError::Folder { path: folder.clone(), message });
             }
             TestImages::Read(read(&names, classes)?)
         }
@@ -87,68 +81,18 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         files: Vec::new(),
         train,
         test,
+        preprocessing: PREPROCESSING,
         normalization,
         augmentation: Augmentation::CropFlip { padding: 4 },
         class_names: names,
     };
     let mut loaded = stored.into_loaded(options)?;
-    if foreign > 0 {
-        let remark =
-            format!("{foreign} files that are not called .png, .jpg or .jpeg are left out");
-        loaded.dataset.notes.push(remark);
-    }
+    loaded.dataset.notes.extend(left_out.notes(root));
     Ok(loaded)
 }
 
-/// The image files of each class in the order of their names, by the name of their folder; folders
-/// without any are none. Counts files of other kinds.
-fn classes(
-    folder: &Path,
-    foreign: &mut usize,
-) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
-    let mut classes = BTreeMap::new();
-    for (name, path) in entries(folder)? {
-        if !path.is_dir() {
-            continue;
-        }
-        let (images, others): (Vec<_>, Vec<_>) =
-            entries(&path)?.into_iter().partition(|(_, path)| is_image(path));
-        *foreign += others.len();
-        if !images.is_empty() {
-            classes.insert(name, images.into_iter().map(|(_, path)| path).collect());
-        }
-    }
-    Ok(classes)
-}
-
-/// What is in a folder by names, in their order, but for what is hidden.
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
-    let wrong = |error: std::io::Error| DataError::Folder {
-        path: folder.to_path_buf(),
-        message: format!("it cannot be read: {error}"),
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with('.') {
-            found.push((name.escape_debug().to_string(), path));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_image(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default();
-    ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-}
-
 /// The images in a random order that is always the same, so that the first ones are of all classes.
-fn read(
-    names: &[String],
-    mut classes: BTreeMap<String, Vec<PathBuf>>,
-) -> Result<ImageSet, DataError> {
+fn read(names: &[String], mut classes: Classes) -> Result<ImageSet, DataError> {
     let files = names.iter().enumerate().flat_map(|(label, name)| {
         let files = classes.remove(name).unwrap_or_default();
         files.into_iter().map(move |path| (label as u8, path))
@@ -156,13 +100,14 @@ fn read(
     let files: Vec<(u8, PathBuf)> = files.collect();
     let order = shuffled(files.len(), &mut Stream::new(Purpose::Order, 0, 0, 0));
     let images: Vec<Result<Vec<u8>, DataError>> =
-        order.par_iter().map(|&index| read_image(&files[index].1, CHANNELS, SIDE, SIDE)).collect();
-    let mut pixels = Vec::with_capacity(files.len() * CHANNELS * SIDE * SIDE);
+        order.par_iter().map(|&index| PREPROCESSING.read(&files[index].1)).collect();
+    let Preprocessing { channels, height, width, .. } = PREPROCESSING;
+    let mut pixels = Vec::with_capacity(files.len() * channels * height * width);
     for image in images {
         pixels.extend(image?);
     }
     let labels = order.into_iter().map(|index| files[index].0).collect();
-    ImageSet::new(CHANNELS, SIDE, SIDE, names.len(), pixels, labels)
+    ImageSet::new(channels, height, width, names.len(), pixels, labels)
 }
 
 /// What is measured; a channel that is the same everywhere is only moved.

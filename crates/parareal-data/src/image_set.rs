@@ -117,6 +117,12 @@ impl ImageSet {
         self
     }
 
+    /// The same images with the label `numbers[label]` in the place of each label.
+    pub(crate) fn relabeled(self, numbers: &[u8], classes: usize) -> Result<Self, DataError> {
+        let labels = self.labels.iter().map(|&label| numbers[usize::from(label)]).collect();
+        Self::new(self.channels, self.height, self.width, classes, self.pixels, labels)
+    }
+
     /// The images for which `second` is false, and those for which it is true; images beyond the
     /// end of `second` count as false.
     pub(crate) fn parted(mut self, second: &[bool]) -> (Self, Self) {

@@ -35,6 +35,8 @@ struct Walk<'a> {
     dc: [Option<Table>; MOST_COMPONENTS],
     ac: [Option<Table>; MOST_COMPONENTS],
     restart_interval: usize,
+    /// Whether the file ends with the last block of the last scan.
+    ends_with_scan: bool,
 }
 
 /// What follows a segment.
@@ -57,7 +59,10 @@ impl Walk<'_> {
             },
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Ok(Next::Unsupported),
             0xc4 => self.tables()?,
-            0xda => self.scan()?,
+            0xda => {
+                self.scan()?;
+                self.ends_with_scan = self.bits.is_at_end();
+            }
             0xdd => {
                 let segment = self.bits.segment()?;
                 let &[high, low, ..] = segment else { return Err(damaged("restart interval")) };
@@ -141,9 +146,13 @@ impl Walk<'_> {
             true => component.has_begun(),
             false => component.is_complete(),
         };
-        match components.is_empty() || !components.iter().all(whole) {
-            true => Err("the file is cut off: it ends before the last scan".into()),
-            false => Ok(()),
+        if components.is_empty() || !components.iter().all(whole) {
+            return Err("the file is cut off: it ends before the last scan".into());
+        }
+        // A download that never ended may be filled up with zeros, which are codes as well.
+        match has_end || self.ends_with_scan {
+            true => Ok(()),
+            false => Err("the file is cut off: it has no end-of-image marker".into()),
         }
     }
 }

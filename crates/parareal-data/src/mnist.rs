@@ -9,6 +9,7 @@ use crate::error::{DataError, FileError, FileFault};
 use crate::idx::{self, IdxFormat, IdxItems};
 use crate::image_set::{ImageSet, first_outside};
 use crate::normalization::Normalization;
+use crate::preprocessing::Preprocessing;
 use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// Where the canonical files come from.
@@ -18,11 +19,9 @@ const ORIGIN: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
 /// Rows and columns of a stored image.
 const STORED_SIDE: usize = 28;
 
-/// Black pixels added on every side, so that the side (32) can be halved five times.
-const PADDING: usize = 2;
-
-/// Rows and columns of a padded image.
-const SIDE: usize = STORED_SIDE + 2 * PADDING;
+/// The border makes the side (32) one that can be halved five times.
+const PREPROCESSING: Preprocessing =
+    Preprocessing { channels: 1, height: 32, width: 32, padding: (32 - STORED_SIDE) / 2 };
 
 /// Number of digits.
 const CLASSES: usize = 10;
@@ -67,6 +66,7 @@ pub(crate) static SOURCE: Source = Source {
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ],
+    recognized_by: &TRAINING.images,
 };
 
 /// The two files of a split, each under its usual name and the one with a dot.
@@ -110,6 +110,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         files,
         train,
         test,
+        preprocessing: PREPROCESSING,
         normalization: Normalization { mean: vec![MEAN], deviation: vec![DEVIATION] },
         augmentation: Augmentation::None,
         class_names: class_names::numbers(CLASSES),
@@ -135,7 +136,9 @@ impl Split {
         let labels = idx::read(directory, &self.labels, of_labels)?;
         check_labels(&images, &labels)?;
         files.extend([images.file.path, labels.file.path]);
-        ImageSet::new(1, SIDE, SIDE, CLASSES, padded(&images.bytes), labels.bytes)
+        let Preprocessing { channels, height, width, .. } = PREPROCESSING;
+        let pixels = PREPROCESSING.pad(&images.bytes);
+        ImageSet::new(channels, height, width, CLASSES, pixels, labels.bytes)
     }
 }
 
@@ -153,18 +156,4 @@ fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileErro
         return Err(error(FileFault::Label, expected, format!("label {label} at image {index}")));
     }
     Ok(())
-}
-
-/// Adds the black border to every image.
-fn padded(stored: &[u8]) -> Vec<u8> {
-    let count = stored.len() / (STORED_SIDE * STORED_SIDE);
-    let mut pixels = vec![0; count * SIDE * SIDE];
-    let images = stored.chunks_exact(STORED_SIDE * STORED_SIDE);
-    for (image, padded) in images.zip(pixels.chunks_exact_mut(SIDE * SIDE)) {
-        let rows = padded.chunks_exact_mut(SIDE).skip(PADDING);
-        for (stored_row, row) in image.chunks_exact(STORED_SIDE).zip(rows) {
-            row[PADDING..][..STORED_SIDE].copy_from_slice(stored_row);
-        }
-    }
-    pixels
 }

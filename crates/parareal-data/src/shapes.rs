@@ -17,6 +17,7 @@ use crate::error::DataError;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
 use crate::outline;
+use crate::preprocessing::Preprocessing;
 use crate::source::Loaded;
 use crate::stream::{Purpose, Stream};
 
@@ -69,6 +70,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         name: DatasetName::Shapes,
         train: first_images(Split::Training, train)?,
         test: (test > 0).then(|| first_images(Split::Test, test)).transpose()?,
+        preprocessing: Preprocessing { channels: 3, height: SIDE, width: SIDE, padding: 0 },
         normalization: Normalization { mean: MEAN.to_vec(), deviation: DEVIATION.to_vec() },
         augmentation: Augmentation::None,
         class_names: CLASS_NAMES.map(str::to_owned).to_vec(),

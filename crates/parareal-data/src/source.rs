@@ -8,6 +8,7 @@ use crate::error::{DataError, FileError, FileFault};
 use crate::held_out;
 use crate::image_set::ImageSet;
 use crate::normalization::Normalization;
+use crate::preprocessing::Preprocessing;
 
 /// A data set that is kept in files.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     pub(crate) published: &'static [Published],
     /// Addresses of folders that they lie in, to be tried in this order; each ends in `/`.
     pub(crate) addresses: &'static [&'static str],
+    /// Files and folders by which the folder of the data set is recognized, whatever it is called.
+    pub(crate) recognized_by: &'static [&'static str],
 }
 
 /// A canonical file as it is published.
@@ -47,6 +50,7 @@ pub(crate) struct Stored {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) train: ImageSet,
     pub(crate) test: TestImages,
+    pub(crate) preprocessing: Preprocessing,
     pub(crate) normalization: Normalization,
     pub(crate) augmentation: Augmentation,
     pub(crate) class_names: Vec<String>,
@@ -73,7 +77,8 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// The folder of the data set: the first of its names that exists.
+    /// The folder of the data set: the first of its names that exists in the data folder, or the data
+    /// folder itself, where it has that name or the files are in it.
     pub(crate) fn directory(&self, options: &LoadOptions) -> Result<PathBuf, DataError> {
         let Self { name, folders, files, origin, .. } = *self;
         let data_dir = options.data_dir.as_deref().ok_or(DataError::NoDataDir {
@@ -83,7 +88,15 @@ impl Source {
         })?;
         let mut directories = folders.iter().map(|folder| data_dir.join(folder));
         let existing = directories.clone().find(|directory| directory.is_dir());
-        Ok(existing.or_else(|| directories.next()).unwrap_or_else(|| data_dir.to_owned()))
+        let is_there = |name: &&str| {
+            data_dir.join(name).exists() || data_dir.join(format!("{name}.gz")).exists()
+        };
+        let is_called = data_dir.file_name().is_some_and(|own| folders.iter().any(|&f| own == f));
+        let is_itself = || is_called || self.recognized_by.iter().any(is_there);
+        match existing {
+            None if !is_itself() => Ok(directories.next().unwrap_or_else(|| data_dir.to_owned())),
+            existing => Ok(existing.unwrap_or_else(|| data_dir.to_owned())),
+        }
     }
 
     /// Whether test images are asked for.
@@ -98,7 +111,16 @@ impl Stored {
     /// The images that are held out depend on the files alone and not on the limits: images that
     /// some run was trained on are never the test images of another one.
     pub(crate) fn into_loaded(self, options: &LoadOptions) -> Result<Loaded, DataError> {
-        let Self { source, files, train, test, normalization, augmentation, class_names } = self;
+        let Self {
+            source,
+            files,
+            train,
+            test,
+            preprocessing,
+            normalization,
+            augmentation,
+            class_names,
+        } = self;
         let mut notes = Vec::new();
         notes.extend(source.subset_note(&train, &test));
         let (train, test) = match test {
@@ -135,6 +157,7 @@ impl Stored {
             test: test
                 .filter(|_| Source::wants_test(options))
                 .map(|test| test.truncated(options.limit_test.unwrap_or(usize::MAX))),
+            preprocessing,
             normalization,
             augmentation,
             class_names,
@@ -175,6 +198,7 @@ mod tests {
         test_images: 2,
         published: &[],
         addresses: &[],
+        recognized_by: &["a"],
     };
 
     /// So many images of one pixel.
@@ -193,6 +217,7 @@ mod tests {
             files: vec!["a".into()],
             train: set(train),
             test,
+            preprocessing: Preprocessing { channels: 1, height: 1, width: 1, padding: 0 },
             normalization: Normalization { mean: vec![0.0], deviation: vec![1.0] },
             augmentation: Augmentation::None,
             class_names: vec!["thing".into()],
@@ -209,6 +234,21 @@ mod tests {
         for (made, taken) in [("none", "first"), ("second", "second"), ("first", "first")] {
             std::fs::create_dir(data_dir.path().join(made)).unwrap();
             assert_eq!(SOURCE.directory(&options).unwrap(), data_dir.path().join(taken));
+        }
+    }
+
+    #[test]
+    fn the_folder_of_the_files_may_be_given_itself() {
+        let parent = tempfile::TempDir::new().unwrap();
+        for (folder, file, is_itself) in
+            [("first", "b", true), ("mine", "a.gz", true), ("other", "b", false)]
+        {
+            let folder = parent.path().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+            let options = LoadOptions { data_dir: Some(folder.clone()), ..Default::default() };
+            let taken = if is_itself { folder } else { folder.join("first") };
+            assert_eq!(SOURCE.directory(&options).unwrap(), taken);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::file::DataFile;
 use crate::image_set::ImageSet;
 use crate::mat::{self, Array, Storage};
 use crate::normalization::Normalization;
+use crate::preprocessing::Preprocessing;
 use crate::source::{Loaded, Published, Source, Stored, TestImages};
 
 /// Rows and columns of an image.
@@ -60,6 +61,7 @@ pub(crate) static SOURCE: Source = Source {
         "https://ufldl.stanford.edu/housenumbers/",
         "http://ufldl.stanford.edu/housenumbers/",
     ],
+    recognized_by: &[TRAINING_FILE],
 };
 
 const TRAINING_FILE: &str = "train_32x32.mat";
@@ -88,6 +90,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         files,
         train,
         test,
+        preprocessing: Preprocessing { channels: CHANNELS, height: SIDE, width: SIDE, padding: 0 },
         normalization: Normalization { mean: MEAN.to_vec(), deviation: DEVIATION.to_vec() },
         augmentation: Augmentation::None,
         class_names: class_names::numbers(CLASSES),

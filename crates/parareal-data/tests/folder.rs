@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
-use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, inspect, read_image};
+use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, Preprocessing, inspect};
 
 /// A picture of one colour.
 fn picture(path: &Path, colour: [u8; 3], width: u32, height: u32) {
@@ -59,7 +59,11 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
     // Not sorted by classes: the first few of them are of both.
     assert!(!dataset.train.labels().is_sorted());
     assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);
-    assert!(dataset.notes[1].contains("1 files that are not called"), "{:?}", dataset.notes);
+    assert!(
+        dataset.notes[1].contains("1 file not called .png, .jpg or .jpeg: red/notes.txt"),
+        "{:?}",
+        dataset.notes
+    );
     assert_eq!(load(folder.path()).unwrap().fingerprint(), dataset.fingerprint());
     // Green is zero everywhere, and its deviation divides all the same.
     assert_eq!(dataset.normalization.deviation[1], 1.0);
@@ -69,7 +73,7 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
 
 #[test]
 fn folders_of_training_and_test_images_are_found() {
-    for name in ["test", "val"] {
+    for name in ["test", "val", "valid", "validation", "Test"] {
         let folder = tempfile::tempdir().unwrap();
         red_and_blue(&folder.path().join("train"));
         picture(&folder.path().join(name).join("red/0.png"), [250, 0, 0], 9, 9);
@@ -81,6 +85,119 @@ fn folders_of_training_and_test_images_are_found() {
         let message = load(folder.path()).unwrap_err().to_string();
         assert!(message.contains("class \"green\" is not among the training images"), "{message}");
     }
+}
+
+#[test]
+fn a_test_folder_is_used_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("train"));
+    let test = folder.path().join("test");
+    fs::create_dir(&test).unwrap();
+    for loose in 0..2 {
+        let message = load(folder.path()).unwrap_err().to_string();
+        let expected = format!("{loose} of them outside of folders: sort the test images");
+        assert!(message.contains(&expected) && message.contains("test: "), "{message}");
+        assert_eq!(message.lines().count(), 1);
+        picture(&test.join("0.png"), [250, 0, 0], 9, 9);
+    }
+    // Beside the classes, without `train`.
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    picture(&folder.path().join("test/red/0.png"), [250, 0, 0], 9, 9);
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+}
+
+#[test]
+fn what_is_left_out_is_named_with_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("train"));
+    for file in ["test/red/0.png", "valid/red/0.png", "valid/red/1.png", "spare/0.png", "0.png"] {
+        picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+    }
+    for file in ["train/a.txt", "train/red/b.txt", "train/red/c.txt", "test/d.txt"] {
+        fs::write(folder.path().join(file), "x").unwrap();
+    }
+    picture(&folder.path().join("train/1.png"), [250, 0, 0], 9, 9);
+    let dataset = load(folder.path()).unwrap();
+    // An image beside the classes of `train` would make it a class, had it none beside itself.
+    assert!(dataset.class_names.contains(&"train".to_owned()));
+    fs::remove_file(folder.path().join("train/1.png")).unwrap();
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+    let notes = dataset.notes.join("\n");
+    for expected in [
+        "left out: 4 files not called .png, .jpg or .jpeg: train/a.txt, train/red/b.txt, \
+         train/red/c.txt and 1 more",
+        "left out: 2 folders of images beside the training and test images: spare (1 images), \
+         valid (2 images)",
+    ] {
+        assert!(notes.contains(expected), "{notes}");
+    }
+}
+
+#[test]
+fn a_class_may_be_called_train_and_have_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["bus", "car", "train"] {
+        for file in ["0.png", "1.png", "2024/0.png", "2024/may/0.png"] {
+            picture(&folder.path().join(class).join(file), [1, 2, 3], 4, 4);
+        }
+    }
+    let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
+    assert_eq!(counts.class_names, ["bus", "car", "train"]);
+    assert_eq!(counts.train.images + counts.test.unwrap().images, 12);
+}
+
+#[test]
+fn indexes_of_systems_and_folders_called_like_images_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    for file in
+        ["@eaDir/0.png/thumb.jpg", "red/x.png/thumb.jpg", "red/@eaDir/1.jpg", "__MACOSX/red/0.png"]
+    {
+        picture(&folder.path().join(file), [1, 2, 3], 4, 4);
+    }
+    picture(&folder.path().join("red/.thumbnails/0.png"), [1, 2, 3], 4, 4);
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!(dataset.class_names, ["blue things", "red"]);
+    check(&dataset.train);
+    assert_eq!(dataset.train.len() + dataset.test.unwrap().len(), 20);
+    let notes = dataset.notes.join("\n");
+    assert!(notes.contains("left out: 4 folders made by a system"), "{notes}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_loops_end() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    picture(&elsewhere.path().join("0.png"), [250, 0, 0], 4, 4);
+    symlink(elsewhere.path(), folder.path().join("red/linked")).unwrap();
+    symlink(folder.path(), folder.path().join("red/loop")).unwrap();
+    let message = load(folder.path()).map(|dataset| dataset.notes.join("\n")).unwrap();
+    assert!(message.contains("left out: 1 folder linked in a loop or too deep"), "{message}");
+    let dataset = load(folder.path()).unwrap();
+    let [train, test] = [check(&dataset.train), check(&dataset.test.unwrap())];
+    assert_eq!((train[0] + test[0], train[1] + test[1]), (5, 16));
+}
+
+#[test]
+fn classes_are_numbered_as_another_set_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    let dataset = load(folder.path()).unwrap();
+    let names = ["red", "green", "blue things"].map(String::from);
+    let renumbered = dataset.clone().with_classes(&names).unwrap();
+    assert_eq!((renumbered.train.classes(), renumbered.class_names.len()), (3, 3));
+    for (old, new) in dataset.train.labels().iter().zip(renumbered.train.labels()) {
+        assert_eq!(names[usize::from(*new)], dataset.class_names[usize::from(*old)]);
+    }
+    let error = dataset.with_classes(&names[..2]).unwrap_err();
+    assert!(matches!(&error, DataError::UnknownClass { class, .. } if class == "blue things"));
+    assert_eq!(error.to_string().lines().count(), 1);
 }
 
 #[test]
@@ -118,10 +235,12 @@ fn images_are_turned_as_the_camera_says() {
     let length = (exif.len() as u16 + 2).to_be_bytes();
     let segment = [&b"\xff\xe1"[..], &length, exif].concat();
     fs::write(&turned, [&bytes[..2], &segment, &bytes[2..]].concat()).unwrap();
-    let [plain, turned] = [plain, turned].map(|path| read_image(&path, 3, 32, 32).unwrap());
+    let color = Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
+    let [plain, turned] = [&plain, &turned].map(|path| color.read(path).unwrap());
     let red = |image: &[u8], y: usize, x: usize| image[y * 32 + x] > 200;
     assert!(red(&plain, 16, 4) && !red(&plain, 16, 28));
     assert!(red(&turned, 4, 16) && !red(&turned, 28, 16));
     // A grey one has the same brightness everywhere, whatever its colours.
-    assert_eq!(read_image(&folder.path().join("plain.jpg"), 1, 8, 8).unwrap().len(), 64);
+    let grey = Preprocessing { channels: 1, height: 8, width: 8, padding: 0 };
+    assert_eq!(grey.read(&folder.path().join("plain.jpg")).unwrap().len(), 64);
 }

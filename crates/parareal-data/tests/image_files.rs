@@ -1,132 +1,130 @@
-//! Image files that are not whole are refused, wherever they end.
+//! Image files one by one: whole, cut off, damaged, too large, and brought to a network's size.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use image::{Rgb, RgbImage};
-use parareal_data::read_image;
+use image::codecs::jpeg::JpegEncoder;
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use parareal_data::Preprocessing;
 
-/// JPEG files of each kind; `fixtures/jpeg/make.py` made them.
-const KINDS: [&str; 4] =
-    ["baseline.jpg", "restarts.jpg", "progressive.jpg", "grey-progressive.jpg"];
+/// The size of the images in `fixtures/jpeg`, so that nothing is scaled.
+const AS_STORED: Preprocessing = Preprocessing { channels: 3, height: 27, width: 40, padding: 0 };
 
-fn fixture(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg");
-    fs::read(folder.join(name)).unwrap()
+fn read(file: &Path, bytes: &[u8], preprocessing: Preprocessing) -> Result<Vec<u8>, String> {
+    fs::write(file, bytes).unwrap();
+    preprocessing.read(file).map_err(|error| {
+        let message = error.to_string();
+        assert!(message.contains("cannot be read as a PNG or JPEG image"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        message
+    })
 }
 
-/// Reads contents as the file that they would be.
-struct Reader {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
+fn colors() -> RgbImage {
+    RgbImage::from_fn(40, 27, |x, y| Rgb([(x * 6) as u8, (y * 10) as u8, (x * y) as u8]))
 }
 
-impl Reader {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("image");
-        Self { _folder: folder, path }
-    }
-
-    fn read(&self, contents: &[u8]) -> Result<Vec<u8>, String> {
-        fs::write(&self.path, contents).unwrap();
-        read_image(&self.path, 3, 27, 40).map_err(|error| error.to_string())
-    }
-}
-
-/// Tries every length; each that is accepted has to lack nothing but its end.
-fn truncate(whole: &[u8], most_left_out: usize) {
-    let reader = Reader::new();
-    let expected = reader.read(whole).unwrap();
-    let mut accepted = 0;
-    for length in 0..whole.len() {
-        if let Ok(pixels) = reader.read(&whole[..length]) {
-            assert!(whole.len() - length <= most_left_out, "{length} of {} bytes", whole.len());
-            assert!(pixels == expected, "{length} of {} bytes", whole.len());
-            accepted += 1;
-        }
-    }
-    // A missing end marker is no loss.
-    assert!(accepted >= 1);
+/// Files of each kind, by name.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let png = folder.path().join("x.png");
+    colors().save(&png).unwrap();
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 60).encode_image(&colors()).unwrap();
+    let fixture = |name: &str| {
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg").join(name))
+            .unwrap()
+    };
+    vec![
+        ("png", fs::read(png).unwrap()),
+        ("baseline", jpeg),
+        ("progressive", fixture("progressive.jpg")),
+        ("restarts", fixture("restarts.jpg")),
+    ]
 }
 
 #[test]
-fn a_jpeg_that_is_cut_off_is_refused() {
-    for kind in KINDS {
-        truncate(&fixture(kind), 2);
-    }
-}
-
-#[test]
-fn a_cut_jpeg_with_an_end_marker_is_refused() {
-    let reader = Reader::new();
-    for kind in KINDS {
-        let whole = fixture(kind);
-        let expected = reader.read(&whole).unwrap();
-        let start = whole.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
-        let (mut refused, mut tried) = (0, 0);
-        for length in start + 20..whole.len() - 4 {
-            let cut = [&whole[..length], &[0xff, 0xd9]].concat();
-            tried += 1;
-            match reader.read(&cut) {
-                Err(_) => refused += 1,
-                // Between two scans of a progressive file: coarser, and whole in the sense of the format.
-                Ok(pixels) => {
-                    assert!(kind.contains("progressive"), "{kind} {length} {}", pixels == expected)
+fn a_file_cut_off_anywhere_is_refused_or_shows_the_whole_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("image");
+    for (name, bytes) in files() {
+        let whole = read(&file, &bytes, AS_STORED).unwrap();
+        for length in 0..bytes.len() {
+            let mut zeros = bytes[..length].to_vec();
+            zeros.resize(bytes.len(), 0);
+            let zeros = (length % 8 == 0).then_some(&zeros[..]);
+            for cut in [Some(&bytes[..length]), zeros].into_iter().flatten() {
+                match read(&file, cut, AS_STORED) {
+                    Ok(pixels) => assert!(pixels == whole, "{name} with {length} bytes"),
+                    Err(message) if length > 30 => {
+                        assert!(
+                            message.contains("cut off") || message.contains("checksum"),
+                            "{message}"
+                        );
+                    }
+                    Err(_) => {}
                 }
             }
         }
-        assert!(refused + 50 > tried, "{kind}: {refused} of {tried}");
+        // What follows the end of the image is no part of it.
+        assert_eq!(read(&file, &[&bytes[..], b"more"].concat(), AS_STORED).unwrap(), whole);
     }
 }
 
 #[test]
-fn a_jpeg_with_a_gap_is_refused() {
-    let reader = Reader::new();
-    let whole = fixture("restarts.jpg");
-    let restart = |code: u8| whole.windows(2).position(|pair| pair == [0xff, code]).unwrap();
-    // Two restart intervals are missing, and the markers go on as if they were not.
-    let gap = [&whole[..restart(0xd1)], &whole[restart(0xd3)..]].concat();
-    let message = reader.read(&gap).unwrap_err();
-    assert!(message.contains("damaged or cut off"), "{message}");
-}
-
-#[test]
-fn a_png_that_is_cut_off_or_altered_is_refused() {
+fn a_damaged_png_is_refused_wherever_the_damage_is() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("image.png");
-    let colour = |x: u32, y: u32| Rgb([(x * 6) as u8, (y * 9) as u8, (x * y) as u8]);
-    RgbImage::from_fn(40, 27, colour).save(&path).unwrap();
-    let whole = fs::read(&path).unwrap();
-    // The last chunk, and the checksum of the one before it.
-    truncate(&whole, 12 + 4);
-    let reader = Reader::new();
-    let mut altered = whole.clone();
-    let middle = altered.len() / 2;
-    altered[middle] ^= 0x10;
-    reader.read(&altered).unwrap_err();
-}
-
-#[test]
-fn a_limit_is_named_with_what_exceeds_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("long.png");
-    RgbImage::new(20_001, 1).save(&path).unwrap();
-    let message = read_image(&path, 3, 32, 32).unwrap_err().to_string();
-    assert!(message.contains("it has 20001x1 pixels: at most 20000 on a side"), "{message}");
-}
-
-#[test]
-fn altered_files_are_refused_or_read_and_never_panic() {
-    let reader = Reader::new();
-    for kind in KINDS {
-        let whole = fixture(kind);
-        for index in (0..whole.len()).step_by(5) {
-            for flip in [0x01, 0x80, 0xff] {
-                let mut altered = whole.clone();
-                altered[index] ^= flip;
-                let _ = reader.read(&altered);
-            }
+    let file = folder.path().join("image");
+    let (_, bytes) = files().swap_remove(0);
+    let whole = read(&file, &bytes, AS_STORED).unwrap();
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x10;
+        if let Ok(pixels) = read(&file, &damaged, AS_STORED) {
+            assert!(pixels == whole, "byte {place}");
         }
+    }
+}
+
+#[test]
+fn other_files_and_sizes_are_refused_with_what_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("image");
+    for (bytes, expected) in [
+        (&b""[..], "the file is empty"),
+        (b"no image", "its first bytes are those of another kind of file"),
+        (b"GIF89a\x01\0\x01\0", "its first bytes are those of another kind of file"),
+        (b"\xff\xd8\xff\xd9", "it ends before the last scan"),
+    ] {
+        let message = read(&file, bytes, AS_STORED).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+    let wide = folder.path().join("wide.png");
+    GrayImage::new(20_001, 2).save(&wide).unwrap();
+    let message = AS_STORED.read(&wide).unwrap_err().to_string();
+    assert!(message.contains("it has 20001 x 2 pixels, more than the limit of 20000"), "{message}");
+}
+
+#[test]
+fn an_image_gets_the_border_unless_it_has_the_size_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mnist = Preprocessing { channels: 1, height: 32, width: 32, padding: 2 };
+    let read = |name: &str, image: &GrayImage| {
+        let path = folder.path().join(name);
+        image.save(&path).unwrap();
+        mnist.read(&path).unwrap()
+    };
+    let digit = GrayImage::from_fn(28, 28, |x, y| Luma([(x * 9 ^ y * 7) as u8]));
+    let framed = GrayImage::from_fn(32, 32, |x, y| {
+        let inside = (2..30).contains(&x) && (2..30).contains(&y);
+        if inside { *digit.get_pixel(x - 2, y - 2) } else { Luma([0]) }
+    });
+    assert_eq!(read("stored.png", &digit), framed.as_raw().clone());
+    assert_eq!(read("framed.png", &framed), framed.as_raw().clone());
+    // Any other one is scaled to the inside.
+    let scaled = read("large.png", &GrayImage::from_pixel(300, 100, Luma([200])));
+    for (place, &pixel) in scaled.iter().enumerate() {
+        let inside = (2..30).contains(&(place / 32)) && (2..30).contains(&(place % 32));
+        assert_eq!(pixel, if inside { 200 } else { 0 });
     }
 }

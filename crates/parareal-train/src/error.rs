@@ -89,6 +89,32 @@ pub enum TrainError {
         /// The data set.
         dataset: String,
     },
+    /// Images whose classes are not those of a run, or are numbered otherwise.
+    #[error(
+        "the classes of the run in {path} are {}, those of the images are {}: the same are \
+         expected, in the same order",
+        one_line(&theirs.join(", ")),
+        one_line(&ours.join(", ")),
+        path = OneLine(path)
+    )]
+    OtherClasses {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The classes of the run.
+        theirs: Vec<String>,
+        /// The classes of the images.
+        ours: Vec<String>,
+    },
+    /// A network whose scores are infinite or not numbers.
+    #[error(
+        "{path}: the network's scores are not finite, so its training had diverged: take an earlier \
+         checkpoint, or train again with a smaller learning rate",
+        path = OneLine(path)
+    )]
+    ScoresNotFinite {
+        /// The folder of the checkpoint.
+        path: PathBuf,
+    },
     /// Saved weights that are damaged or of another network.
     #[error("{path}: {message}", path = OneLine(path))]
     Weights {

@@ -41,36 +41,43 @@ pub struct Evaluation {
 
 /// Judges saved weights in the folder of a run by its test images. Which classes were taken for
 /// which, and the most confident mistakes, go into `evaluation.json` there, unless other images
-/// than the run's own were asked for. `changes` says where these are now, or how many of them to
+/// than the run's own were asked for. Normalization and class numbers are always the run's. `changes` says where these are now, or how many of them to
 /// take, where that is not as it was.
 ///
 /// # Errors
-/// [`TrainError`] where the folder holds no run, its weights are damaged, or there are no images.
+/// [`TrainError`] where the folder holds no run, its weights are damaged or give scores that are not
+/// finite, there are no images, or they have classes that the run does not have.
 pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, TrainError> {
     let own = changes == Settings::default();
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
     let saved = checkpoint::open(run, which)?;
     let position = saved.position;
-    let dataset = Dataset::load(config.dataset, &config.load)?;
-    let Some(test) = &dataset.test else {
+    let dataset = saved.images.adapt(Dataset::load(config.dataset, &config.load)?)?;
+    let no_images = || {
         let expected = "there are no test images to judge by: set it to at least 1";
-        return Err(TrainError::setting("limit-test", "0", expected));
+        TrainError::setting("limit-test", "0", expected)
     };
+    let test = dataset.test.as_ref().ok_or_else(no_images)?;
     let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
     let judged = judge(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
     let (judged, details) = judged.expect("nothing told it to stop");
+    if !judged.finite {
+        let path = checkpoint::path_of(run, position.step);
+        return Err(TrainError::ScoresNotFinite { path });
+    }
     let tally = judged.first;
+    let test_error = tally.error().ok_or_else(no_images)?;
     let mut evaluation = Evaluation {
         epoch: position.epoch,
         step: position.step,
-        test_loss: tally.loss(),
-        test_error: tally.error(),
-        test_top5_error: judged.top5_error(),
+        test_loss: tally.loss().ok_or_else(no_images)?,
+        test_error,
+        test_top5_error: judged.top5_error().ok_or_else(no_images)?,
         wrong: tally.wrong,
         images: tally.images,
         notes: Vec::new(),
     };
-    if own && let Err(error) = details.save(run, position, tally.error(), &dataset) {
+    if own && let Err(error) = details.save(run, position, test_error, &dataset) {
         evaluation.notes.push(format!("the details are not saved: {error}"));
     }
     Ok(evaluation)

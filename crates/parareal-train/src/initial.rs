@@ -1,10 +1,10 @@
 //! Weights of one run as the initial ones of another.
 
 use parareal::net::{FeedForward, PararealNetwork, StateDict};
-use parareal_data::ImageSet;
 use parareal_models::resnet::ResNet;
 
-use crate::{Config, TrainError, Which, checkpoint, folder};
+use crate::checkpoint::{self, ImageRecord};
+use crate::{Config, TrainError, Which, folder};
 
 /// What a run takes from another one.
 pub(crate) struct Initial {
@@ -20,19 +20,25 @@ impl Initial {
     ///
     /// # Errors
     /// Where there is no such run, it is damaged, or its network has other units or classes.
-    pub(crate) fn of(config: &Config, images: &ImageSet) -> Result<Option<Self>, TrainError> {
+    pub(crate) fn of(config: &Config, images: &ImageRecord) -> Result<Option<Self>, TrainError> {
         let Some(run) = &config.init_from else { return Ok(None) };
         let before = Config::resolve(folder::read_config(run)?)?.network;
         let saved = checkpoint::open(run, Which::Latest)?;
         for (what, theirs, ours) in [
             ("layers", before.net.depth(), config.network.net.depth()),
-            ("channels of the images", saved.images.channels, images.channels()),
-            ("classes", saved.images.class_names.len(), images.classes()),
+            ("channels of the images", saved.images.channels, images.channels),
         ] {
             if theirs != ours {
                 let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
                 return Err(TrainError::setting("init-from", run.display(), expected));
             }
+        }
+        if !saved.images.has_classes_of(images) {
+            return Err(TrainError::OtherClasses {
+                path: run.clone(),
+                theirs: saved.images.class_names,
+                ours: images.class_names.clone(),
+            });
         }
         let step = saved.position.step;
         let mut weights = saved.judged();

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use parareal_data::read_image;
+use parareal_data::Batches;
 use serde::Serialize;
 
 use crate::checkpoint::{self, ImageRecord};
 use crate::executor::AnyExecutor;
-use crate::scores::Scores;
+use crate::scores::{Scores, tensors};
 use crate::{Config, TrainError, Which, folder};
 
 /// Answers that are given for an image.
@@ -18,6 +17,8 @@ const ANSWERS: usize = 5;
 pub struct Predictor {
     executor: AnyExecutor,
     images: ImageRecord,
+    /// The folder of the checkpoint.
+    checkpoint: PathBuf,
 }
 
 /// What it says of one image.
@@ -52,37 +53,32 @@ impl Predictor {
         let saved = checkpoint::open(run, which)?;
         let images = saved.images.clone();
         let (channels, classes) = (images.channels, images.class_names.len());
-        Ok(Self { executor: config.trained(run, &saved.judged(), channels, classes)?, images })
+        let checkpoint = checkpoint::path_of(run, saved.position.step);
+        let executor = config.trained(run, &saved.judged(), channels, classes)?;
+        Ok(Self { executor, images, checkpoint })
     }
 
-    /// Classifies the image in a PNG or JPEG file, scaled to the size that the network knows.
+    /// Classifies the image in a PNG or JPEG file, prepared as the images of the training were.
     ///
     /// # Errors
-    /// [`TrainError::Data`] where the file is no image, or a worker's failure.
+    /// [`TrainError::Data`] where the file is no image, [`TrainError::ScoresNotFinite`] where the
+    /// weights are of no use, or a worker's failure.
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, TrainError> {
-        let ImageRecord { channels, height, width, ref class_names, .. } = self.images;
-        let values = self.read(path)?;
-        let data = TensorData::new(values, [1, channels, height, width]);
-        let output = self.executor.infer(Tensor::from_data(data, &Device::flex()))?;
-        let mut answers: Vec<Answer> = Scores::read(output)
+        let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
+        let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
+        let (input, ..) = tensors(batches.next().expect("there is an image"));
+        let scores = Scores::read(self.executor.infer(input)?);
+        if !scores.are_finite() {
+            return Err(TrainError::ScoresNotFinite { path: self.checkpoint.clone() });
+        }
+        let mut answers: Vec<Answer> = scores
             .probabilities()
-            .zip(class_names)
+            .zip(&self.images.class_names)
             .enumerate()
             .map(|(class, (probability, name))| Answer { class, name: name.clone(), probability })
             .collect();
         answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         answers.truncate(ANSWERS);
         Ok(Prediction { path: path.to_path_buf(), answers })
-    }
-
-    /// The normalized pixels of an image, `[channels, height, width]`.
-    fn read(&self, path: &Path) -> Result<Vec<f32>, TrainError> {
-        let ImageRecord { channels, height, width, ref mean, ref deviation, .. } = self.images;
-        let pixels = read_image(path, channels, height, width)?;
-        let planes = pixels.chunks_exact(height * width).zip(mean.iter().zip(deviation));
-        let planes = planes.flat_map(|(plane, (mean, deviation))| {
-            plane.iter().map(move |&value| (f32::from(value) / 255.0 - mean) / deviation)
-        });
-        Ok(planes.collect())
     }
 }

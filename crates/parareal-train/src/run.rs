@@ -107,7 +107,7 @@ impl Run {
         Self::check_output(team, output.as_deref())?;
         let loaded = || {
             let loaded = Loaded::of(team, &config)?;
-            let initial = Initial::of(&config, &loaded.dataset.train)?;
+            let initial = Initial::of(&config, &loaded.images)?;
             Ok((loaded, initial))
         };
         let (loaded, initial) = team.agree(loaded())?;
@@ -164,6 +164,13 @@ impl Run {
             return team.agree(Err(TrainError::OtherImages { path, dataset }));
         }
         if let Some(saved) = &saved
+            && !saved.images.has_classes_of(&images)
+        {
+            let (theirs, ours) = (saved.images.class_names.clone(), images.class_names);
+            let path = output.to_path_buf();
+            return team.agree(Err(TrainError::OtherClasses { path, theirs, ours }));
+        }
+        if let Some(saved) = &saved
             && saved.position.epoch > config.epochs
         {
             let done = saved.position.epoch;
@@ -178,7 +185,7 @@ impl Run {
         let mut initial = None;
         if saved.is_none() {
             notes.push("nothing was saved yet: the run starts from its beginning".into());
-            initial = team.agree(Initial::of(&config, &dataset.train))?;
+            initial = team.agree(Initial::of(&config, &images))?;
             notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
         }
         if config.settings() != before {

@@ -25,31 +25,44 @@ impl Tally {
         self.wrong <= self.images && self.images <= u32::MAX as usize && self.loss.is_finite()
     }
 
-    pub(crate) fn loss(&self) -> f64 {
-        self.loss / self.images.max(1) as f64
+    /// The mean loss; none of no images.
+    pub(crate) fn loss(&self) -> Option<f64> {
+        (self.images > 0).then(|| self.loss / self.images as f64)
     }
 
-    pub(crate) fn error(&self) -> f64 {
-        self.wrong as f64 / self.images.max(1) as f64
+    /// The share of wrong answers; none of no images.
+    pub(crate) fn error(&self) -> Option<f64> {
+        (self.images > 0).then(|| self.wrong as f64 / self.images as f64)
     }
 }
 
 /// A [`Tally`] that also looks at the answers behind the first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Judgement {
     pub(crate) first: Tally,
     /// Images whose class is not among the five with the highest scores.
     outside_five: usize,
+    /// Whether all scores of all images are numbers and finite.
+    pub(crate) finite: bool,
+}
+
+impl Default for Judgement {
+    fn default() -> Self {
+        Self { first: Tally::default(), outside_five: 0, finite: true }
+    }
 }
 
 impl Judgement {
     pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
         self.first.add(labels.len(), scores.wrong(labels), scores.loss(labels));
         self.outside_five += scores.outside(5, labels);
+        self.finite &= scores.are_finite();
     }
 
-    pub(crate) fn top5_error(&self) -> f64 {
-        self.outside_five as f64 / self.first.images.max(1) as f64
+    /// The share of images whose class is not among the five most likely ones; none of no images.
+    pub(crate) fn top5_error(&self) -> Option<f64> {
+        let images = self.first.images;
+        (images > 0).then(|| self.outside_five as f64 / images as f64)
     }
 }
 
@@ -80,6 +93,11 @@ impl Scores {
         let classes = output.dims()[1].max(1);
         let values = output.into_data().convert::<f32>().try_to_vec().expect("they were converted");
         Self { values, classes }
+    }
+
+    /// Whether all scores are numbers and finite.
+    pub(crate) fn are_finite(&self) -> bool {
+        self.values.iter().all(|score| score.is_finite())
     }
 
     /// How many images have another class than the one with the highest score. Where a score is
@@ -158,6 +176,24 @@ fn cross_entropy(scores: &[f32], label: u8) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_no_images_there_is_no_mean() {
+        let judged = Judgement::default();
+        assert_eq!(
+            (judged.first.loss(), judged.first.error(), judged.top5_error()),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_are_noticed() {
+        for (score, finite) in [(1.0, true), (f32::NAN, false), (f32::NEG_INFINITY, false)] {
+            let mut judged = Judgement::default();
+            judged.add(&Scores { values: vec![0.0, score], classes: 2 }, &[0]);
+            assert_eq!(judged.finite, finite);
+        }
+    }
 
     #[test]
     fn scores_are_judged_by_the_highest() {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use parareal_data::without_byte_order_mark;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -135,7 +136,7 @@ impl Settings {
             let message = format!("it has more than {LONGEST_FILE} bytes: it is no configuration");
             return Err(wrong(message));
         }
-        let text = str::from_utf8(bytes).map_err(|error| {
+        let text = str::from_utf8(without_byte_order_mark(bytes)).map_err(|error| {
             wrong(format!("it is no text in UTF-8 from byte {} on", error.valid_up_to() + 1))
         })?;
         let one_line = |error: &toml::de::Error| {
@@ -238,6 +239,8 @@ mod tests {
         std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
         let message = Settings::read(&path).unwrap_err().to_string();
         assert!(message.ends_with("it is no text in UTF-8 from byte 12 on"), "{message}");
+        std::fs::write(&path, "\u{feff}seed = 7\n").unwrap();
+        assert_eq!(Settings::read(&path).unwrap().seed, Some(7));
         assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());
     }
 }

@@ -142,22 +142,24 @@ impl<'a> Training<'a> {
                 }
             }
         }
-        if let ([Some((test, details)), _], true) = (&judged, team.leads()) {
+        if let ([Some((test, details)), _], true) = (&judged, team.leads())
+            && let Some(error) = test.first.error()
+        {
             // The run does without them.
-            let saved = details.save(&self.run.output, self.position, test.first.error(), dataset);
+            let saved = details.save(&self.run.output, self.position, error, dataset);
             self.unsaved = saved.err().map(|error| format!("details are not saved: {error}"));
         }
         let [test, validation] = judged.map(|judged| judged.map(|(judged, _)| judged));
         let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
         Ok(Some(EpochRecord {
             epoch,
-            train_loss: tally.loss(),
-            train_error: tally.error(),
-            test_loss: test.map(|test| test.first.loss()),
-            test_error: test.map(|test| test.first.error()),
-            test_top5_error: test.map(|test| test.top5_error()),
-            validation_loss: validation.map(|validation| validation.first.loss()),
-            validation_error: validation.map(|validation| validation.first.error()),
+            train_loss: tally.loss().expect("an epoch has images"),
+            train_error: tally.error().expect("an epoch has images"),
+            test_loss: test.and_then(|test| test.first.loss()),
+            test_error: test.and_then(|test| test.first.error()),
+            test_top5_error: test.and_then(|test| test.top5_error()),
+            validation_loss: validation.and_then(|validation| validation.first.loss()),
+            validation_error: validation.and_then(|validation| validation.first.error()),
             seconds,
         }))
     }

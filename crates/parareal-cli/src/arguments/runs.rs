@@ -37,7 +37,8 @@ pub(crate) struct Predict {
     /// Checkpoint: latest, best (smallest test error), or the number of a step
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
-    /// PNG or JPEG files; they are scaled to the size that the network knows
+    /// PNG or JPEG files, which are prepared as the images of the training were: scaled to the size
+    /// that the network knows, with the border that MNIST's have
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<PathBuf>,
     /// Print the answers as one JSON value on standard output

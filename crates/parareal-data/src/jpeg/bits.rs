@@ -77,6 +77,12 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
+    /// Whether no byte is left but fill bytes of a marker.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.fill();
+        self.count < 8 && self.bytes.iter().skip(self.position).all(|&byte| byte == 0xff)
+    }
+
     fn skip(&mut self, count: u32) -> Result<(), Exhausted> {
         self.count = self.count.checked_sub(count).ok_or(Exhausted)?;
         self.buffer <<= count;

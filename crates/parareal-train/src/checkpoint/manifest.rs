@@ -1,13 +1,15 @@
 //! What a checkpoint says about itself.
 
-use parareal_data::Dataset;
 use serde::{Deserialize, Serialize};
 
+use super::image_record::ImageRecord;
 use crate::Settings;
 use crate::scores::Tally;
 use crate::usage::Times;
 
-pub(super) const FORMAT_VERSION: u32 = 3;
+pub(super) const FORMAT_VERSION: u32 = 4;
+/// The oldest format that is read. Format 4 tells the data set and the border of its images.
+pub(super) const OLDEST_FORMAT: u32 = 3;
 
 /// More than these are a mistake: steps of a run, rows or columns of an image.
 const MOST_STEPS: usize = u32::MAX as usize;
@@ -27,6 +29,13 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
+    /// Adds what older formats leave out.
+    pub(super) fn complete(&mut self) {
+        if self.format_version == 3 {
+            self.images.complete_format_3(self.configuration.dataset.as_deref());
+        }
+    }
+
     /// Says what is wrong where it tells of something that was never saved.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
@@ -35,15 +44,21 @@ impl Manifest {
             return Err("it tells of a step that no run takes");
         }
         if !epoch_tally.is_possible()
+            || epoch_tally.images == 0
             || !(0.0..).contains(&epoch_seconds)
             || !self.times.is_possible()
         {
             return Err("it tells of an epoch that no run has");
         }
-        let ImageRecord { channels, height, width, class_names, mean, deviation, .. } =
+        let ImageRecord { channels, height, width, padding, class_names, mean, deviation, .. } =
             &self.images;
         let sides = [height, width].into_iter().all(|side| (1..=MOST_SIDE).contains(side));
-        if !matches!(channels, 1 | 3) || !sides || !(1..=256).contains(&class_names.len()) {
+        let inside = [height, width].into_iter().all(|side| *padding < side.div_ceil(2));
+        if !matches!(channels, 1 | 3)
+            || !sides
+            || !inside
+            || !(1..=256).contains(&class_names.len())
+        {
             return Err("it tells of images that no data set has");
         }
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
@@ -52,35 +67,6 @@ impl Manifest {
             return Err("its mean and deviation do not fit its images");
         }
         Ok(())
-    }
-}
-
-/// The images that a run has seen, and what has to be done with others before it sees them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ImageRecord {
-    /// SHA-256 over all images and labels.
-    pub(crate) fingerprint: String,
-    pub(crate) channels: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) class_names: Vec<String>,
-    /// Of each channel, of values from 0 to 1.
-    pub(crate) mean: Vec<f32>,
-    pub(crate) deviation: Vec<f32>,
-}
-
-impl ImageRecord {
-    pub(crate) fn of(dataset: &Dataset) -> Self {
-        let Dataset { train, normalization, class_names, .. } = dataset;
-        Self {
-            fingerprint: dataset.fingerprint(),
-            channels: train.channels(),
-            height: train.height(),
-            width: train.width(),
-            class_names: class_names.clone(),
-            mean: normalization.mean.clone(),
-            deviation: normalization.deviation.clone(),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checkpoints: all that a run needs to go on, in a folder for each, valid as a whole or not at all.
 
+mod image_record;
 mod manifest;
 mod read;
 pub(crate) mod shard;
@@ -20,7 +21,8 @@ use crate::usage::Times;
 use crate::{Settings, Team, TrainError};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
-pub(crate) use manifest::{ImageRecord, Position};
+pub(crate) use image_record::ImageRecord;
+pub(crate) use manifest::Position;
 pub use read::Which;
 pub(crate) use read::{Saved, newest, open, read_with};
 
@@ -221,6 +223,11 @@ fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     }
     steps.sort();
     Ok(steps)
+}
+
+/// The folder of the checkpoint of a step.
+pub(crate) fn path_of(run: &Path, step: usize) -> PathBuf {
+    folder_of(run).join(name_of(step))
 }
 
 /// The name of a checkpoint's folder.

@@ -13,7 +13,8 @@ use parareal::net::{Cuts, StateDict};
 use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
-use super::manifest::{Entry, FORMAT_VERSION, ImageRecord, Kind, Manifest, Position};
+use super::image_record::ImageRecord;
+use super::manifest::{Entry, FORMAT_VERSION, Kind, Manifest, OLDEST_FORMAT, Position};
 use super::{
     BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, name_of, shard, step_of,
     sum_of,
@@ -167,11 +168,13 @@ pub(crate) fn read_with(
 ) -> Result<Saved, TrainError> {
     let path = folder.join(MANIFEST);
     let text = load(&path, LONGEST_MANIFEST)?;
-    let manifest: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
-    if manifest.format_version != FORMAT_VERSION {
+    if !(OLDEST_FORMAT..=FORMAT_VERSION).contains(&manifest.format_version) {
         let found = manifest.format_version;
-        let message = format!("format {found} is not known, this program reads {FORMAT_VERSION}");
+        let message = format!(
+            "format {found} is not known, this program reads {OLDEST_FORMAT} to {FORMAT_VERSION}"
+        );
         return Err(TrainError::weights(&path, message));
     }
     let path_of_sum = folder.join(MANIFEST_SUM);
@@ -179,6 +182,7 @@ pub(crate) fn read_with(
         let message = format!("it does not have the SHA-256 in {MANIFEST_SUM}: it is damaged");
         return Err(TrainError::weights(&path, message));
     }
+    manifest.complete();
     if let Err(wrong) = manifest.check() {
         return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
     }

@@ -53,7 +53,7 @@ fn what_no_run_has_saved_is_refused() {
     assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
     let sum = in_hexadecimal(&Sha256::digest(&weights));
     for (from, to, expected) in [
-        ("\"format_version\":3", "\"format_version\":2", "format 2 is not known, this program"),
+        ("\"format_version\":4", "\"format_version\":2", "format 2 is not known, this program"),
         ("\"step\":7", "\"step\":0", "it tells of a step that no run takes"),
         ("\"epoch\":2", "\"epoch\":8", "it tells of a step that no run takes"),
         ("\"epoch_steps\":3", "\"epoch_steps\":8", "it tells of a step that no run takes"),
@@ -61,6 +61,12 @@ fn what_no_run_has_saved_is_refused() {
         ("\"wrong\":40", "\"wrong\":49", "it tells of an epoch that no run has"),
         ("\"epoch_seconds\":0.25", "\"epoch_seconds\":-1.0", "it tells of an epoch that no run"),
         ("\"channels\":1", "\"channels\":0", "it tells of images that no data set has"),
+        ("\"width\":32", "\"width\":32,\"padding\":16", "it tells of images that no data set has"),
+        (
+            "\"images\":48,\"wrong\":40",
+            "\"images\":0,\"wrong\":0",
+            "it tells of an epoch that no run",
+        ),
         ("\"height\":32", "\"height\":4000000000", "it tells of images that no data set has"),
         ("[\"a\",\"b\"]", "[]", "it tells of images that no data set has"),
         ("\"mean\":[0.5]", "\"mean\":[]", "its mean and deviation do not fit its images"),

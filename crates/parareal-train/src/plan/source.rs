@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use parareal::exec::pool;
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
+use parareal_data::without_byte_order_mark;
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{
     CoarseKind, CostTable, PAPER_ROWS, PaperRow, ResNet, ResNetCosts, UnitKind,
@@ -116,8 +117,8 @@ fn read(path: &Path) -> Result<CostTable, TrainError> {
         return Err(refused(format!("it has {bytes} bytes")));
     }
     let text = std::fs::read(path).map_err(unread)?;
-    let benched: Benched =
-        serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+    let benched: Benched = serde_json::from_slice(without_byte_order_mark(&text))
+        .map_err(|error| refused(error.to_string()))?;
     if benched.costs.batch == 0 {
         return Err(refused("its batch has no images".into()));
     }
