@@ -6,7 +6,7 @@ use parareal::exec::SubnetworkTime;
 use serde::{Deserialize, Serialize};
 
 /// How one subnetwork spent the training steps, as shares that add up to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Its own units, preprocessing, loss and update.
     pub computing: f64,

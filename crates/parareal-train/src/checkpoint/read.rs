@@ -18,7 +18,7 @@ use super::{
     sum_of,
 };
 use crate::usage::Times;
-use crate::{Team, TrainError};
+use crate::{Settings, Team, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -30,6 +30,10 @@ pub(crate) struct Saved {
     pub(crate) position: Position,
     /// What the run had taken by then.
     pub(crate) times: Times,
+    /// The configuration that it was saved with.
+    pub(crate) configuration: Settings,
+    /// The vector instructions of the machine that saved it, where that is known.
+    pub(crate) simd: Option<String>,
     pub(crate) images: ImageRecord,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
@@ -107,8 +111,8 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
-/// The newest checkpoint of a run that is whole, and what is wrong with those behind it. Each of a
-/// team reads the subnetworks that it holds.
+/// The newest checkpoint of a run that is whole, and the steps after it with what is wrong with
+/// their checkpoints. Each of a team reads the subnetworks that it holds.
 ///
 /// # Errors
 /// Where there are some, and all are damaged: then it says what is wrong with the last.
@@ -116,7 +120,7 @@ pub(crate) fn newest(
     team: &Team,
     run: &Path,
     held: &Range<usize>,
-) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
+) -> Result<(Option<Saved>, Vec<(usize, TrainError)>), TrainError> {
     let folder = folder_of(run);
     let steps =
         team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
@@ -127,12 +131,12 @@ pub(crate) fn newest(
             Ok(saved) => return Ok((Some(saved), damaged)),
             // Ranks that are gone are no damage.
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
-            Err(error) => damaged.push(error),
+            Err(error) => damaged.push((step, error)),
         }
     }
     match damaged.is_empty() {
         true => Ok((None, damaged)),
-        false => Err(damaged.swap_remove(0)),
+        false => Err(damaged.swap_remove(0).1),
     }
 }
 
@@ -208,8 +212,8 @@ pub(crate) fn read_with(
         let message = "the moving average is not one of the weights: it is damaged";
         return Err(TrainError::weights(folder, message));
     }
-    let Manifest { position, times, images, .. } = manifest;
-    Ok(Saved { position, times, images, weights, optimizer, average })
+    let Manifest { position, times, configuration, simd, images, .. } = manifest;
+    Ok(Saved { position, times, configuration, simd, images, weights, optimizer, average })
 }
 
 fn read_shard(
