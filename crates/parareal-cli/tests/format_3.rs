@@ -85,8 +85,7 @@ fn a_checkpoint_predicts_starts_another_run_and_is_exported_and_reported() {
     let (folder, _run) = copy_of("finished");
     let image = folder.path().join("grey.png");
     image::RgbImage::from_pixel(32, 32, image::Rgb([128; 3])).save(&image).unwrap();
-    let predicted =
-        succeed(folder.path(), &["predict", "--run", "finished", "grey.png", "--json"]);
+    let predicted = succeed(folder.path(), &["predict", "--run", "finished", "grey.png", "--json"]);
     assert_eq!(predicted[0]["answers"].as_array().unwrap().len(), 5);
     let exported =
         succeed(folder.path(), &["export", "finished", "--output", "w.safetensors", "--json"]);

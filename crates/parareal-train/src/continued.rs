@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(
             note,
             "learning rate: the cosine spans 4 epochs instead of 2; it was 0.000154 in step 40 and \
-             is 0.05 in step 41 and 3.86e-5 in the last step, 80"
+             is 0.05 in step 41 and 3.85e-5 in the last step, 80"
         );
         assert_eq!(schedule_note(&cosine(2), &cosine(2), position, 20), None);
         let step = |milestones: &[usize], epochs| {

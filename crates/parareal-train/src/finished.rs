@@ -29,8 +29,7 @@ impl Finished {
         };
         let mut epochs = team.agree(Metrics::past(run, bytes))?.epochs;
         epochs.push(last);
-        let is_over =
-            epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
+        let is_over = epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
         Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
     }
 

@@ -60,8 +60,7 @@ impl<'a> Training<'a> {
             }
         };
         let Past { epochs, last_step } = past;
-        let log =
-            Log::open(team.leads(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
+        let log = Log::open(team.leads(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
         let begun = Instant::now();
         let saved = (position.step, begun);
         Ok(Self {
