@@ -87,9 +87,12 @@ impl<'a> Training<'a> {
         let ended = self.epochs(observer, stop);
         if let Err(error) = &ended
             && let Some(step) = error.diverged_at()
+            && self.run.team.leads()
         {
-            // The error itself says more than a line that cannot be written.
-            let _ = self.log.end_early(&EarlyEnd::Diverged { step, message: error.to_string() });
+            if matches!(error, TrainError::EvaluationDiverged { .. }) {
+                self.store.set_diverged_aside(self.position)?;
+            }
+            self.log.end_early(&EarlyEnd::Diverged { step, message: error.to_string() })?;
         }
         let interrupted = !ended?;
         if self.run.team.leads() {

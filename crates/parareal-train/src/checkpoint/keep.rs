@@ -63,15 +63,16 @@ pub(super) fn rotate(
 /// removed, and returns their new names.
 pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
     let folder = folder_of(run);
-    steps.iter().map(|step| set_one_aside(&folder.join(name_of(*step)))).collect()
+    steps.iter().map(|step| set_one_aside(&folder.join(name_of(*step)), "damaged")).collect()
 }
 
-pub(super) fn set_one_aside(checkpoint: &Path) -> Result<String, TrainError> {
+/// Renames a checkpoint to a name that ends in the reason, and in a number where that is taken.
+pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, TrainError> {
     let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
     for number in 1.. {
         let name = match number {
-            1 => format!("{name}.damaged"),
-            number => format!("{name}.damaged-{number}"),
+            1 => format!("{name}.{reason}"),
+            number => format!("{name}.{reason}-{number}"),
         };
         let target = checkpoint.with_file_name(&name);
         if fs::symlink_metadata(&target).is_err() {

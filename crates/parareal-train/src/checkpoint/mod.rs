@@ -165,10 +165,15 @@ impl Store {
     /// can be used, and sets those after it aside.
     fn place(&self, partial: &Path, target: &Path, notes: &mut Notes) -> Result<(), TrainError> {
         if target.exists() {
-            set_one_aside(target)?;
+            set_one_aside(target, "damaged")?;
         }
         fs::rename(partial, target).map_err(TrainError::file("create", target))?;
         sync_folder(&self.folder, notes)
+    }
+
+    /// Sets the checkpoint of a position aside that gives no finite loss: nobody can go on from it.
+    pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
+        set_one_aside(&self.folder.join(name_of(position.step)), "diverged").map(drop)
     }
 
     /// For each subnetwork the names of what optimizers remember of its tensors.
