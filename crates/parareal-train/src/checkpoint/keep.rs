@@ -28,11 +28,13 @@ pub(super) fn step_of(path: &Path) -> Option<usize> {
 /// another name.
 pub(super) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut steps = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
-            let path = entry.map_err(TrainError::file("read", folder))?.path();
-            steps.extend(step_of(&path).map(|step| (step, path)));
-        }
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(steps),
+        entries => entries.map_err(TrainError::file("read", folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(TrainError::file("read", folder))?.path();
+        steps.extend(step_of(&path).map(|step| (step, path)));
     }
     steps.sort();
     Ok(steps)
