@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use parareal_data::{Dataset, ImageSet};
 use parareal_models::resnet::Summary;
 
-use crate::checkpoint::{self, ImageRecord, Saved};
+use crate::checkpoint::{self, ImageRecord, Newest, Saved};
 use crate::finished::Finished;
 use crate::folder::Lock;
 use crate::initial::Initial;
@@ -122,7 +122,7 @@ impl Run {
         let (loaded, held, lock) = team.agree(loaded())?;
         loaded.compare(team)?;
         let Loaded { dataset, validation, summary, images } = loaded;
-        let (saved, damaged) = checkpoint::newest(team, output, &held)?;
+        let Newest { saved, damaged } = checkpoint::newest(team, output, &held)?;
         if let Some(saved) = &saved
             && saved.images.fingerprint != images.fingerprint
         {

@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn names_and_times_only_grow_whatever_the_clock_says() {
         let folder = tempfile::tempdir().unwrap();
-        let mut events_of = |last: Option<&StepRecord>| {
+        let events_of = |last: Option<&StepRecord>| {
             let mut events = Events::create(folder.path(), last).unwrap();
             // An hour ahead of the clock that the next session sees.
             events.clock = Clock::after(Some(events.clock.time + 3_600.0));

@@ -26,7 +26,7 @@ use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 pub(crate) use keep::{name_of, set_aside};
 pub(crate) use manifest::{ImageRecord, Position};
 pub use read::Which;
-pub(crate) use read::{Saved, newest, open, read_with};
+pub(crate) use read::{Newest, Saved, newest, open, read_with};
 
 const MANIFEST: &str = "manifest.json";
 /// The manifest's SHA-256, as `sha256sum --check` reads it.

@@ -111,16 +111,20 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
+/// What a run goes on from.
+pub(crate) struct Newest {
+    /// The newest checkpoint that is whole; `None` where nothing was saved.
+    pub(crate) saved: Option<Saved>,
+    /// The steps after it, with what is wrong with their checkpoints.
+    pub(crate) damaged: Vec<(usize, TrainError)>,
+}
+
 /// The newest checkpoint of a run that is whole, and the steps after it with what is wrong with
 /// their checkpoints. Each of a team reads the subnetworks that it holds.
 ///
 /// # Errors
 /// Where there are some, and all are damaged: then it says what is wrong with the last.
-pub(crate) fn newest(
-    team: &Team,
-    run: &Path,
-    held: &Range<usize>,
-) -> Result<(Option<Saved>, Vec<(usize, TrainError)>), TrainError> {
+pub(crate) fn newest(team: &Team, run: &Path, held: &Range<usize>) -> Result<Newest, TrainError> {
     let folder = folder_of(run);
     let steps =
         team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
@@ -128,14 +132,14 @@ pub(crate) fn newest(
     for step in steps.into_iter().rev() {
         // Where one of them cannot use it, nobody does.
         match team.agree(read(&folder.join(name_of(step)), Some(held))) {
-            Ok(saved) => return Ok((Some(saved), damaged)),
+            Ok(saved) => return Ok(Newest { saved: Some(saved), damaged }),
             // Ranks that are gone are no damage.
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
             Err(error) => damaged.push((step, error)),
         }
     }
     match damaged.is_empty() {
-        true => Ok((None, damaged)),
+        true => Ok(Newest { saved: None, damaged }),
         false => Err(damaged.swap_remove(0).1),
     }
 }
