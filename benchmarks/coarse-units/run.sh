@@ -11,7 +11,8 @@ one() { # data set, epochs, training images, kind, seed
     "$parareal" train --dataset "$1" --data-dir "$images" --depth 29 --subnetworks 3 --coarse-unit "$4" \
         --coarse-units 1 --batch-size 32 --learning-rate 0.05 --epochs "$2" --limit-train "$3" \
         --seed "$5" --workers 1 --threads 1 --output "$out/$1-$4-$5"
-    error=$(sed 's/.*"test_error":\([0-9.]*\).*/\1/' "$out/$1-$4-$5/evaluation.json")
+    last=$(printf '%s\n' "$out/$1-$4-$5/evaluations/"*.json | tail -n 1)
+    error=$(sed 's/.*"test_error":\([0-9.]*\).*/\1/' "$last")
     echo "$1 $4 seed $5: test error $error"
 }
 for seed in 1 2 3; do

@@ -20,7 +20,7 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
         result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;
     } else {
         result(&format!(
-            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 {}",
+            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 error {}",
             evaluation.epoch,
             evaluation.step,
             evaluation.test_loss,
@@ -29,6 +29,9 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
             evaluation.images,
             percent(evaluation.test_top5_error),
         ))?;
+    }
+    if let Some(path) = &evaluation.details {
+        note(&format!("the confusion matrix and the worst mistakes are in {}", path.display()));
     }
     Ok(Ending::Done)
 }

@@ -115,4 +115,12 @@ impl Observer for Progress {
             }
         }
     }
+
+    fn on_note(&mut self, remark: &str) {
+        let line = format!("note: {remark}");
+        match &self.shown {
+            Shown::Live(bar) => bar.suspend(|| note(&line)),
+            Shown::Lines { .. } => note(&line),
+        }
+    }
 }

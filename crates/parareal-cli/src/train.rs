@@ -125,8 +125,17 @@ fn introduce(team: &Team, run: &Run) {
         count(run.steps_per_epoch(), "step"),
     ));
     note(&format!("output {}", run.output().display()));
-    if run.steps_done() > 0 {
-        note(&format!("goes on behind step {}", run.steps_done()));
+    match run.finished_epochs() {
+        Some(epochs) => note(&format!(
+            "nothing is left to do: the run had ended after {} ({}); --epochs with a larger number \
+             continues it",
+            count(epochs, "epoch"),
+            count(run.steps_done(), "step"),
+        )),
+        None if run.steps_done() > 0 => {
+            note(&format!("goes on behind step {}", run.steps_done()));
+        }
+        None => {}
     }
     run.notes().iter().for_each(|remark| note(&format!("note: {remark}")));
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{TINY, errors, metrics, parareal, train};
+use common::{TINY, errors, json, metrics, parareal, train};
 
 #[test]
 fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
@@ -138,14 +138,19 @@ fn runs_are_put_beside_each_other_in_one_page() {
     train(folder, &["--output", "b", "--seed", "2"]);
     let judged = parareal(folder, &["eval", "--run", "a"]);
     assert_eq!(judged.status.code(), Some(0), "{}", errors(&judged));
-    let details = fs::read_to_string(folder.join("a/evaluation.json")).unwrap();
+    let path = "a/evaluations/step-00000003.json";
+    assert!(errors(&judged).contains(&format!("are in {path}")), "{}", errors(&judged));
+    let text = String::from_utf8_lossy(&judged.stdout);
+    assert!(text.contains(", top-5 error "), "{text}");
+    let details = fs::read_to_string(folder.join(path)).unwrap();
     let details: serde_json::Value = serde_json::from_str(&details).unwrap();
     let confusion = details["confusion"].as_array().unwrap();
     let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 50);
     // Other images than the run's own leave it alone.
-    parareal(folder, &["eval", "--run", "a", "--limit-test", "10"]);
-    let after = fs::read_to_string(folder.join("a/evaluation.json")).unwrap();
+    let other = json(&parareal(folder, &["eval", "--run", "a", "--limit-test", "10", "--json"]));
+    assert!(other["details"].is_null());
+    let after = fs::read_to_string(folder.join(path)).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&after).unwrap(), details);
 
     let report = |more: &[&str]| {

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -129,26 +129,112 @@ fn a_run_goes_on_under_another_executor() {
     }
 }
 
+/// The bytes of all files below a folder.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(contents(&path)),
+            false => drop(files.insert(path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    files
+}
+
 #[test]
-fn a_run_at_its_end_tells_the_same_once_more() {
+fn a_run_at_its_end_has_nothing_left_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    whole(folder);
-    let run = folder.join("run");
-    fs::rename(folder.join("whole"), &run).unwrap();
-    let end = || metrics(&run, "end").pop().unwrap();
-    let before = end();
-    let shares = before["subnetworks"].as_array().unwrap();
-    assert_eq!(shares.len(), 3);
-    let output = resume(folder);
-    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let after = end();
-    assert_eq!(after["subnetworks"], before["subnetworks"]);
-    // The last evaluation may come twice.
-    assert!(after["seconds"].as_f64() > Some(0.8 * before["seconds"].as_f64().unwrap()));
+    let first = json(&parareal(folder, &[&RUN[..], &["--output", "run", "--json"]].concat()));
+    let before = contents(&folder.join("run"));
+    let more = ["train", "--resume", "--output", "run", "--json"];
+    for more in [&more[..], &[&more[..], &["--threads", "1", "--patience", "9"]].concat()] {
+        let output = parareal(folder, more);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert_eq!(json(&output), first);
+        let words = "nothing is left to do: the run had ended after 3 epochs (12 steps)";
+        assert!(errors(&output).contains(words), "{}", errors(&output));
+        assert!(contents(&folder.join("run")) == before, "a file was written");
+    }
     let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
     assert_eq!(fewer.status.code(), Some(2));
     assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
+    // A run that was killed before its last line is not at its end.
+    let path = folder.join("run/metrics.jsonl");
+    let lines = fs::read_to_string(&path).unwrap();
+    let (cut, _) = lines.trim_end().rsplit_once('\n').unwrap();
+    fs::write(&path, cut.to_owned() + "\n").unwrap();
+    assert_eq!(resume(folder).status.code(), Some(0));
+    assert_eq!(metrics(&folder.join("run"), "end").len(), 1);
+}
+
+#[test]
+fn what_changes_when_a_run_goes_on_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let start = ["--schedule", "cosine", "--threads", "1", "--epochs", "2", "--output", "run"];
+    let output = parareal(folder, &[&RUN[..], &start].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let more = ["train", "--resume", "--output", "run", "--epochs", "4", "--threads", "2"];
+    let output = parareal(folder, &more);
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    let steps = metrics(&folder.join("run"), "step");
+    let rate = |step: usize| steps[step - 1]["learning_rate"].as_f64().unwrap();
+    assert!(rate(9) > 5.0 * rate(8));
+    let words = "note: learning rate: the cosine spans 4 epochs instead of 2; it was 0.0019 in step \
+                 8 and is 0.025 in step 9 and ";
+    assert!(message.contains(words), "{message}");
+    let words = "note: the run goes on with threads 2, before 1: it equals an uninterrupted run to \
+                 rounding, not bit for bit";
+    assert!(message.contains(words), "{message}");
+    // Nothing is changed any more, but for one thing.
+    let more = ["train", "--resume", "--output", "run", "--epochs", "5"];
+    let message = errors(&parareal(folder, &more));
+    assert!(message.contains("spans 5 epochs instead of 4"), "{message}");
+    assert!(!message.contains("to rounding"), "{message}");
+}
+
+/// A run that goes on before its newest checkpoint, which is damaged, and is killed on the way.
+#[cfg(unix)]
+#[test]
+fn a_damaged_checkpoint_does_not_displace_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let more = ["--limit-train", "320", "--epochs", "1", "--checkpoint-every", "5"];
+    let start = [&RUN[..], &more, &["--keep-checkpoints", "3", "--output", "run"]].concat();
+    let output = parareal(folder, &start);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let run = folder.join("run");
+    let [at_10, at_20] = [10, 20].map(|step| run.join(format!("checkpoints/step-{step:08}")));
+    let shard = at_20.join("subnetwork-01.weights.safetensors");
+    let whole = fs::read(&shard).unwrap();
+    fs::write(&shard, &whole[..10]).unwrap();
+    let more = ["--checkpoint-every", "1", "--keep-checkpoints", "1"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_parareal"))
+        .current_dir(folder)
+        .args(["train", "--resume", "--output", "run"])
+        .args(more)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The rotation begins when a step after the 15th is saved.
+    while at_10.is_dir() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = resume(folder);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(metrics(&run, "step").len(), 20);
+    assert!(fs::read(&shard).unwrap() == whole, "step 20 has other weights");
+    let aside = run.join("checkpoints/step-00000020.damaged");
+    let kept = fs::read(aside.join("subnetwork-01.weights.safetensors")).unwrap();
+    assert!(kept == whole[..10]);
+    // The best checkpoint is the one that was saved anew.
+    let eval = ["eval", "--run", "run", "--checkpoint", "best", "--json"];
+    assert_eq!(json(&parareal(folder, &eval))["step"], 20);
 }
 
 #[test]
@@ -187,6 +273,8 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains("behind step 11"), "{message}");
+        assert!(message.contains("; it is set aside as step-00000012.damaged"), "{message}");
+        fs::remove_dir_all(run.join("checkpoints/step-00000012.damaged")).unwrap();
         assert_eq!(remains(&run), expected);
     }
     for checkpoint in checkpoints(&run).iter().filter(|name| name.starts_with("step-")) {

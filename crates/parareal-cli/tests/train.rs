@@ -147,6 +147,70 @@ fn a_loss_that_is_not_finite_ends_the_run() {
     let message = errors(&output);
     let last = message.lines().last().unwrap();
     assert!(last.contains("step 2") && last.contains("--learning-rate"), "{message}");
+    let run = folder.path().join("runs/shapes-resnet11-n3-001");
+    let [end] = &metrics(&run, "diverged")[..] else { panic!("one line tells of it") };
+    assert_eq!(end["step"], 2);
+}
+
+/// One step, so that no later one shows what has become of the weights.
+fn diverge(folder: &Path, rate: &str, more: &[&str]) -> String {
+    let step = ["--depth", "11", "--limit-train", "16", "--batch-size", "16", "--epochs", "1"];
+    let rate = ["--learning-rate", rate, "--output", "run"];
+    let output = parareal(folder, &[&["train"], &step[..], &rate, more].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let [end] = &metrics(&folder.join("run"), "diverged")[..] else { panic!("one line tells it") };
+    assert_eq!(end["step"], 1);
+    errors(&output).lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn weights_that_are_not_finite_after_the_last_step_end_the_run_and_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let last = diverge(folder, "1e10", &["--weight-decay", "1e38", "--limit-test", "0"]);
+    let words =
+        "` is not finite after step 1 with learning rate 10000000000.0: the run has diverged";
+    assert!(last.contains(words), "{last}");
+    assert!(!folder.join("run/checkpoints").exists());
+    let page = ["report", "run", "--output", "page.html"];
+    assert_eq!(parareal(folder, &page).status.code(), Some(0));
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.contains(r#""early_end":{"how":"diverged","step":1}"#));
+}
+
+#[test]
+fn an_evaluation_that_is_not_finite_ends_the_run_and_sets_its_checkpoint_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let last = diverge(folder.path(), "1e30", &["--limit-test", "32"]);
+    assert!(last.contains("the test loss is ") && last.contains(" after step 1: "), "{last}");
+    assert_eq!(checkpoints(&folder.path().join("run")), ["step-00000001.diverged"]);
+}
+
+#[test]
+fn sizes_that_are_seldom_meant_are_noted_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["--epochs", "1", "--limit-train", "32", "--limit-test", "0", "--output", "run"];
+    let large = ["train", "--depth", "11", "--batch-size", "1000"];
+    let output = parareal(folder.path(), &[&large[..], &more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let words = "note: batch-size 1000 is more than the 32 training images: an epoch is one step";
+    assert!(errors(&output).contains(words), "{}", errors(&output));
+
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let threads = (4 * cores + 1).to_string();
+    let many = ["train", "--depth", "11", "--threads", &threads, "--output", "other"];
+    let output = parareal(folder.path(), &many);
+    assert_eq!(output.status.code(), Some(2));
+    let words =
+        format!("threads is {threads}: each worker would have more than 4 threads for each");
+    assert!(errors(&output).contains(&words), "{}", errors(&output));
+    assert!(!folder.path().join("other").exists());
+    // A run that goes on elsewhere is not held up.
+    let more = ["train", "--resume", "--output", "run", "--epochs", "2", "--threads", &threads];
+    let output = parareal(folder.path(), &more);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let words = format!(", threads of each {threads}) share {cores} cores");
+    assert!(errors(&output).contains(&words), "{}", errors(&output));
 }
 
 #[test]
@@ -187,6 +251,8 @@ fn an_interrupt_saves_the_weights() {
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
+    let end = &metrics(&folder.path().join("run"), "interrupted")[0];
+    assert_eq!(end["step"], metrics(&folder.path().join("run"), "step").len());
     let judged = parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10", "--json"]);
     assert_eq!(json(&judged)["step"], metrics(&folder.path().join("run"), "step").len());
 }

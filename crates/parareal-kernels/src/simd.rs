@@ -28,6 +28,11 @@ impl SimdLevel {
         (Self::Portable, "portable"),
     ];
 
+    /// The name of the level, as `PARAREAL_SIMD` takes it.
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(level, _)| *level == self).map_or("portable", |(_, name)| name)
+    }
+
     /// The levels that this machine has, the widest first.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().map(|(level, _)| level).filter(|level| level.is_available()).collect()

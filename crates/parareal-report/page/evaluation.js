@@ -68,6 +68,26 @@ function gallery(run) {
   ];
 }
 
+/** Which weights were judged, by what, and how well. */
+function judged(run) {
+  const { epoch, step: behind, test_error: error, images, confusion } = run.evaluation;
+  const { best } = run.summary;
+  const of = run.epochs.find((other) => other.step === behind)?.epoch;
+  const role =
+    of === undefined
+      ? ""
+      : of === run.summary.epochs
+        ? " (the last epoch)"
+        : of === best?.epoch
+          ? " (the best epoch)"
+          : "";
+  const dataset = report.settings.find(({ key }) => key === "dataset")?.values[run.index];
+  const count = images ?? confusion.flat().reduce((sum, part) => sum + part, 0);
+  const by = `${plural(count, "test image")}${dataset ? ` of ${dataset}` : ""}`;
+  const result = isNumber(error) ? `${percent(error)} test error of ${by}` : by;
+  return `weights after epoch ${epoch}, step ${number(behind, 12)}${role}: ${result}`;
+}
+
 function drawEvaluation(section) {
   const evaluated = runs.filter((run) => run.evaluation);
   if (evaluated.length === 0) {
@@ -75,7 +95,7 @@ function drawEvaluation(section) {
     return;
   }
   for (const run of evaluated) {
-    const { epoch, step: behind, test_error: error, worst } = run.evaluation;
+    const { worst } = run.evaluation;
     const matrix = new ConfusionMatrix(run);
     section.append(
       html(
@@ -86,11 +106,7 @@ function drawEvaluation(section) {
           null,
           runMark(run),
           run.name,
-          html(
-            "small",
-            null,
-            `weights after epoch ${epoch}, step ${number(behind, 12)}${isNumber(error) ? `: ${percent(error)} test error` : ""}`,
-          ),
+          html("small", null, judged(run)),
         ),
         html(
           "div",

@@ -5,10 +5,19 @@ function subnetworks(run) {
   return row?.values[run.index] ?? null;
 }
 
-const state = (run) =>
-  run.summary.finished
-    ? null
-    : `not finished: ${run.summary.planned ? `${run.summary.epochs} of ${plural(run.summary.planned, "epoch")}` : `${plural(run.summary.epochs, "epoch")} so far`}`;
+function state({ summary }) {
+  if (summary.finished) return null;
+  const end = summary.early_end;
+  const how = !end
+    ? "not finished"
+    : end.how === "diverged"
+      ? `diverged at step ${number(end.step, 12)}`
+      : `interrupted after step ${number(end.step, 12)}`;
+  const done = summary.planned
+    ? `${summary.epochs} of ${plural(summary.planned, "epoch")}`
+    : `${plural(summary.epochs, "epoch")} so far`;
+  return `${how}: ${done}`;
+}
 
 const bestBy = (run) =>
   run.summary.best?.by === "validation" ? "best validation error" : "best test error";
@@ -84,12 +93,13 @@ function drawSettings(section) {
   );
 }
 
-/** The least of a column, where several runs can be compared by it. */
-function least(of) {
-  const values = runs.map(of).filter(isNumber);
-  return values.length > 1 && Math.max(...values) > Math.min(...values)
-    ? Math.min(...values)
-    : null;
+/** Whether a run has the least of a column among several runs on the same images. */
+function isLeast(run, of, images) {
+  const values = runs
+    .filter((other) => other.images[images] === run.images[images])
+    .map(of)
+    .filter(isNumber);
+  return Math.max(...values) > Math.min(...values) && of(run) === Math.min(...values);
 }
 
 function drawResults(section) {
@@ -128,7 +138,10 @@ function drawResults(section) {
   ].filter(([, of]) => runs.some((run) => isNumber(of(run))));
   if (runs.length > 1 && isNumber(runs[0].summary.seconds_per_epoch)) {
     const time = (run) => run.summary.seconds_per_epoch;
-    const relative = (run) => (isNumber(time(run)) ? time(run) / time(runs[0]) : null);
+    const relative = (run) =>
+      isNumber(time(run)) && run.images.training === runs[0].images.training
+        ? time(run) / time(runs[0])
+        : null;
     columns.splice(columns.findIndex(([name]) => name === "Per epoch") + 1, 0, [
       "Relative",
       relative,
@@ -138,19 +151,20 @@ function drawResults(section) {
       },
     ]);
   }
-  const comparable = new Set([
-    "Test error",
-    "Top-5 error",
-    "Validation error",
-    "Test loss",
-    "Per epoch",
-  ]);
-  const best = columns.map(([name, of]) => (comparable.has(name) ? least(of) : null));
+  // By which images runs have to be the same to be compared.
+  const comparable = {
+    "Test error": "test",
+    "Top-5 error": "test",
+    "Validation error": "validation",
+    "Test loss": "test",
+    "Per epoch": "training",
+  };
   const rows = runs.map((run) => [
     runHead(run),
-    ...columns.map(([, of, format, show], i) => ({
+    ...columns.map(([name, of, format, show]) => ({
       text: show ? show(run) : format(of(run)),
-      class: best[i] !== null && of(run) === best[i] ? "number best" : "number",
+      class:
+        name in comparable && isLeast(run, of, comparable[name]) ? "number best" : "number",
     })),
   ]);
   section.append(
@@ -174,6 +188,6 @@ function drawResults(section) {
   if (columns.some(([name]) => name === "Relative"))
     notes.push(`Relative: time per epoch, divided by that of ${runs[0].name}.`);
   if (rows.flat().some((cell) => cell.class === "number best"))
-    notes.push("Bold: the least of the runs.");
+    notes.push("Bold: the least of the runs on the same images.");
   section.append(html("p", { class: "hint" }, notes.join(" ")));
 }

@@ -1,21 +1,28 @@
-//! `evaluation.json`: what a trained network takes for what.
+//! Evaluations of a run: what a trained network takes for what.
 
+use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
 use crate::error::json_message;
 
+/// The folder with a file for each checkpoint that was evaluated.
+const FOLDER: &str = "evaluations";
+/// The one file of runs of earlier versions.
 const FILE: &str = "evaluation.json";
 
-/// The file, where it exists.
+/// The evaluation of one checkpoint.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Evaluation {
     epoch: u64,
     step: u64,
     test_error: Option<f64>,
+    /// The number of test images; earlier versions did not tell.
+    #[serde(default)]
+    images: Option<u64>,
     class_names: Vec<String>,
     /// How many images of the class of the row were taken for the class of the column.
     confusion: Vec<Vec<u64>>,
@@ -35,14 +42,38 @@ struct Mistake {
 }
 
 impl Evaluation {
-    /// Reads the file in the folder of a run.
-    pub(crate) fn read(folder: &Path) -> Result<Option<Self>, ReportError> {
-        let path = folder.join(FILE);
-        match std::fs::read(&path) {
-            Ok(text) => Self::parse(&path, &text).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ReportError::file(&path)(error)),
+    /// Reads the evaluation of a run after its last epoch, which ended with this step; otherwise the
+    /// last one before the run's last step, if there is one.
+    pub(crate) fn read(
+        folder: &Path,
+        epoch_end: Option<u64>,
+        last_step: Option<u64>,
+    ) -> Result<Option<Self>, ReportError> {
+        let old = match fs::read(folder.join(FILE)) {
+            Ok(text) => Some(Self::parse(&folder.join(FILE), &text)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(ReportError::file(&folder.join(FILE))(error)),
+        };
+        let files = files(&folder.join(FOLDER))?;
+        let steps = files.iter().map(|(step, _)| *step).chain(old.as_ref().map(|old| old.step));
+        // A run that went on from an earlier checkpoint has not come to later ones again.
+        let reached: Vec<u64> =
+            steps.filter(|&step| last_step.is_none_or(|last| step <= last)).collect();
+        let wanted = epoch_end.filter(|step| reached.contains(step));
+        let Some(wanted) = wanted.or(reached.into_iter().max()) else { return Ok(None) };
+        match files.iter().find(|(step, _)| *step == wanted) {
+            Some((_, path)) => {
+                let text = fs::read(path).map_err(ReportError::file(path))?;
+                Self::parse(path, &text).map(Some)
+            }
+            None => Ok(old),
         }
+    }
+
+    /// The number of test images.
+    pub(crate) fn images(&self) -> u64 {
+        // Images without an answer are in no field of the matrix.
+        self.images.unwrap_or_else(|| self.confusion.iter().flatten().sum())
     }
 
     pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, ReportError> {
@@ -84,6 +115,22 @@ impl Evaluation {
     }
 }
 
+/// The evaluations in a folder that may not be there, with the steps in their names.
+fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, ReportError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(ReportError::file(folder))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(ReportError::file(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let step = name.and_then(|name| name.strip_prefix("step-")?.strip_suffix(".json"));
+        files.extend(step.and_then(|step| step.parse().ok()).map(|step| (step, path)));
+    }
+    Ok(files)
+}
+
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
@@ -109,6 +156,32 @@ mod tests {
         let evaluation = Evaluation::parse(Path::new("e"), GOOD.as_bytes()).unwrap();
         assert_eq!(evaluation.confusion, [[3, 1], [0, 4]]);
         assert_eq!(evaluation.worst[0].index, 7);
+        assert_eq!(evaluation.images(), 8);
+    }
+
+    #[test]
+    fn the_evaluation_after_the_last_epoch_is_taken() {
+        let run = tempfile::tempdir().unwrap();
+        let read = |epoch_end, last_step| {
+            let found = Evaluation::read(run.path(), epoch_end, last_step).unwrap();
+            found.map(|evaluation| (evaluation.step, evaluation.images()))
+        };
+        assert_eq!(read(Some(20), Some(20)), None);
+        let old = GOOD.replace("1500", "10");
+        fs::write(run.path().join(FILE), old).unwrap();
+        assert_eq!(read(Some(20), Some(20)), Some((10, 8)));
+        let folder = run.path().join(FOLDER);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("notes.txt"), "").unwrap();
+        for step in [15, 20, 22, 40] {
+            let text = GOOD.replace("1500", &step.to_string());
+            let text = text.replace("\"class_names\"", "\"images\": 9, \"class_names\"");
+            fs::write(folder.join(format!("step-{step:08}.json")), text).unwrap();
+        }
+        assert_eq!(read(Some(20), Some(25)), Some((20, 9)));
+        assert_eq!(read(Some(10), Some(12)), Some((10, 8)));
+        assert_eq!(read(Some(30), Some(30)), Some((22, 9)));
+        assert_eq!(read(None, None), Some((40, 9)));
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The crate knows the files of a run and nothing of how they come about: `config.toml`,
-//! `metrics.jsonl` and, where it exists, `evaluation.json`. Long series are [thinned](render), so
+//! `metrics.jsonl` and, where there are some, the evaluations in `evaluations` (`evaluation.json` in runs
+//! of earlier versions). Long series are [thinned](render), so
 //! that the page stays below a few hundred kilobytes for each run. What comes from files goes into
 //! the page as data only; the page makes text of it, never markup.
 

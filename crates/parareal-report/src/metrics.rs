@@ -62,6 +62,27 @@ pub(crate) struct End {
     pub(crate) workers: Vec<WorkerUsage>,
 }
 
+/// How a run ended that did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub(crate) struct EarlyEnd {
+    pub(crate) how: How,
+    pub(crate) step: u64,
+}
+
+/// Ways to end early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum How {
+    Interrupted,
+    Diverged,
+}
+
+/// The step of an early end.
+#[derive(Debug, Deserialize)]
+struct At {
+    step: u64,
+}
+
 /// How a subnetwork spent the training steps, as shares of their time.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Usage {
@@ -88,6 +109,7 @@ pub(crate) struct Metrics {
     pub(crate) steps: Vec<Step>,
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) end: Option<End>,
+    pub(crate) early_end: Option<EarlyEnd>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +118,8 @@ enum Line {
     Step(Step),
     Epoch(Epoch),
     End(End),
+    Interrupted(At),
+    Diverged(At),
     #[serde(other)]
     Unknown,
 }
@@ -150,7 +174,7 @@ impl Metrics {
                 let earlier = self.steps.partition_point(|other| other.step < step.step);
                 self.steps.truncate(earlier);
                 self.steps.push(step);
-                self.end = None;
+                (self.end, self.early_end) = (None, None);
             }
             Line::Epoch(epoch) => {
                 let earlier = self.epochs.partition_point(|other| other.epoch < epoch.epoch);
@@ -158,7 +182,13 @@ impl Metrics {
                 let step = self.steps.last().map(|step| step.step);
                 self.epochs.push(Epoch { step, ..epoch });
             }
-            Line::End(end) => self.end = Some(end),
+            Line::End(end) => (self.end, self.early_end) = (Some(end), None),
+            Line::Interrupted(At { step }) => {
+                self.early_end = Some(EarlyEnd { how: How::Interrupted, step });
+            }
+            Line::Diverged(At { step }) => {
+                self.early_end = Some(EarlyEnd { how: How::Diverged, step });
+            }
             Line::Unknown => {}
         }
     }
@@ -200,6 +230,18 @@ mod tests {
         assert_eq!((end.seconds, end.subnetworks.len()), (4.5, 1));
         assert!(end.workers.is_empty() && end.subnetworks[0].waiting_for_worker.is_none());
         assert!(parse("{\"event\":\"end\",\"seconds\":1}\n").unwrap().end.is_some());
+    }
+
+    #[test]
+    fn an_early_end_counts_until_the_run_goes_on() {
+        let interrupted = "{\"event\":\"interrupted\",\"step\":1}\n";
+        let diverged = "{\"event\":\"diverged\",\"step\":3,\"message\":\"the loss is NaN\"}\n";
+        let early_end = |text: String| parse(&text).unwrap().early_end;
+        let found = early_end(step(1) + interrupted);
+        assert_eq!(found, Some(EarlyEnd { how: How::Interrupted, step: 1 }));
+        assert_eq!(early_end(step(1) + interrupted + &step(2)), None);
+        let found = early_end(step(1) + interrupted + &step(2) + diverged);
+        assert_eq!(found, Some(EarlyEnd { how: How::Diverged, step: 3 }));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::ReportError;
 use crate::evaluation::Evaluation;
 use crate::metrics::{End, Epoch, Metrics};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Images, Settings};
 use crate::summary::Summary;
 use crate::thin::{self, Steps};
 
@@ -20,6 +20,7 @@ pub(crate) struct Run {
     epochs: Vec<Epoch>,
     end: Option<End>,
     evaluation: Option<Evaluation>,
+    images: Images,
     summary: Summary,
 }
 
@@ -27,15 +28,20 @@ impl Run {
     /// Reads the folder of a run, and its settings.
     pub(crate) fn read(folder: &Path, name: String) -> Result<(Self, Settings), ReportError> {
         let settings = settings::read(folder)?;
-        let Metrics { steps, epochs, end } = Metrics::read(folder)?;
+        let Metrics { steps, epochs, end, early_end } = Metrics::read(folder)?;
+        let epoch_end = epochs.last().and_then(|epoch| epoch.step);
+        let last_step = steps.last().map(|step| step.step);
+        let evaluation = Evaluation::read(folder, epoch_end, last_step)?;
+        let planned = settings::epochs(&settings);
         let run = Self {
             name,
             path: folder.display().to_string(),
             steps: thin::thin(&steps, thin::MOST),
-            summary: Summary::new(&epochs, settings::epochs(&settings), end.as_ref()),
+            summary: Summary::new(&epochs, planned, end.as_ref(), early_end),
             epochs,
             end,
-            evaluation: Evaluation::read(folder)?,
+            images: settings::images(&settings, evaluation.as_ref().map(Evaluation::images)),
+            evaluation,
         };
         Ok((run, settings))
     }

@@ -45,6 +45,30 @@ pub(crate) fn epochs(settings: &Settings) -> Option<u64> {
     value.as_integer().and_then(|epochs| epochs.try_into().ok())
 }
 
+/// Groups of runs: those with the same text in a field have seen the same images.
+#[derive(Serialize)]
+pub(crate) struct Images {
+    training: String,
+    validation: String,
+    test: String,
+}
+
+/// The images of a run with these settings, which was judged by this many test images.
+pub(crate) fn images(settings: &Settings, test_images: Option<u64>) -> Images {
+    let of = |keys: &[&str]| {
+        let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+        let mut values: Vec<_> = values.map(|(key, value)| format!("{key} = {value}")).collect();
+        values.sort();
+        values.join(", ")
+    };
+    let counted = test_images.map_or(String::new(), |images| format!(", {images} images"));
+    Images {
+        training: of(&["dataset", "data-dir", "limit-train", "validation"]),
+        validation: of(&["dataset", "data-dir", "limit-train", "validation", "seed"]),
+        test: of(&["dataset", "data-dir", "limit-test"]) + &counted,
+    }
+}
+
 fn parse(path: &Path, text: &str) -> Result<Settings, ReportError> {
     let table: BTreeMap<String, Spanned<Value>> = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| {
@@ -117,6 +141,28 @@ mod tests {
         assert_eq!(epochs(&settings(text)), None);
         assert_eq!(epochs(&settings("epochs = 8\n")), Some(8));
         assert_eq!(epochs(&settings("epochs = -8\n")), None);
+    }
+
+    #[test]
+    fn runs_on_the_same_images_are_in_one_group() {
+        let text = "dataset = \"mnist\"\nlimit-train = 96\nseed = 1\nvalidation = 0.1\n";
+        let base = images(&settings(text), Some(50));
+        for (other, count, same) in [
+            (text.replace("mnist", "svhn"), 50, [false; 3]),
+            (text.replace("96", "64"), 50, [false, false, true]),
+            (text.replace("seed = 1", "seed = 2"), 50, [true, false, true]),
+            (text.to_owned() + "limit-test = 50\n", 50, [true, true, false]),
+            (text.to_owned() + "depth = 20\n", 50, [true; 3]),
+            (text.to_owned(), 49, [true, true, false]),
+        ] {
+            let other = images(&settings(&other), Some(count));
+            let found = [
+                other.training == base.training,
+                other.validation == base.validation,
+                other.test == base.test,
+            ];
+            assert_eq!(found, same);
+        }
     }
 
     #[test]

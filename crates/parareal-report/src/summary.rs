@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use crate::metrics::{End, Epoch};
+use crate::metrics::{EarlyEnd, End, Epoch};
 
 /// One line of the table of results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     /// Whether the run came to its end, or at least through all of its epochs.
     finished: bool,
+    /// How it ended otherwise, where that is told.
+    early_end: Option<EarlyEnd>,
     /// Epochs that were finished.
     epochs: u64,
     /// Epochs that were to be.
@@ -36,13 +38,19 @@ struct Best {
 }
 
 impl Summary {
-    pub(crate) fn new(epochs: &[Epoch], planned: Option<u64>, end: Option<&End>) -> Self {
+    pub(crate) fn new(
+        epochs: &[Epoch],
+        planned: Option<u64>,
+        end: Option<&End>,
+        early_end: Option<EarlyEnd>,
+    ) -> Self {
         let last = epochs.last().cloned().unwrap_or_default();
         let times: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.seconds).collect();
         let training = (!times.is_empty()).then(|| times.iter().sum::<f64>());
         let last_epoch = epochs.last().map_or(0, |epoch| epoch.epoch);
         Self {
             finished: end.is_some() || planned.is_some_and(|planned| last_epoch >= planned),
+            early_end,
             epochs: last_epoch,
             planned,
             train_error: last.train_error,
@@ -96,13 +104,13 @@ mod tests {
     #[test]
     fn the_first_of_the_best_epochs_is_named() {
         let epochs = epochs(&[Some(0.5), Some(0.1), Some(0.1), Some(0.2)]);
-        let summary = Summary::new(&epochs, Some(5), None);
+        let summary = Summary::new(&epochs, Some(5), None, None);
         let best = summary.best.unwrap();
         assert_eq!((best.epoch, best.by, best.test_error), (2, "test", Some(0.1)));
         assert_eq!(summary.test_error, Some(0.2));
         assert_eq!(summary.seconds_per_epoch, Some(11.5));
         assert_eq!((summary.seconds, summary.finished), (Some(46.0), false));
-        assert!(Summary::new(&epochs, Some(4), None).finished);
+        assert!(Summary::new(&epochs, Some(4), None, None).finished);
     }
 
     #[test]
@@ -110,17 +118,17 @@ mod tests {
         let mut epochs = epochs(&[Some(0.1), Some(0.2), None]);
         epochs[0].validation_error = Some(0.4);
         epochs[1].validation_error = Some(0.3);
-        let best = Summary::new(&epochs, None, None).best.unwrap();
+        let best = Summary::new(&epochs, None, None, None).best.unwrap();
         assert_eq!((best.epoch, best.by, best.test_error), (2, "validation", Some(0.2)));
     }
 
     #[test]
     fn a_run_without_an_epoch_or_test_images_has_no_best() {
-        let summary = Summary::new(&[], Some(8), None);
+        let summary = Summary::new(&[], Some(8), None, None);
         assert!(summary.best.is_none() && summary.seconds_per_epoch.is_none());
         assert_eq!(summary.seconds, None);
         let end = End { seconds: 99.0, subnetworks: Vec::new(), workers: Vec::new() };
-        let summary = Summary::new(&epochs(&[None]), None, Some(&end));
+        let summary = Summary::new(&epochs(&[None]), None, Some(&end), None);
         assert!(summary.best.is_none());
         assert_eq!((summary.seconds, summary.finished), (Some(99.0), true));
     }

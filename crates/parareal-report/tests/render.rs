@@ -157,6 +157,41 @@ fn a_run_under_way_is_shown_as_far_as_it_went() {
 }
 
 #[test]
+fn the_matrix_is_that_of_the_error_beside_it_and_an_early_end_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = made(parent.path(), "run", 1, 10);
+    fs::create_dir(run.join("evaluations")).unwrap();
+    // The best epoch was evaluated again after the last one.
+    for (epoch, step, error) in [(2, 20, 0.2), (1, 10, 0.4)] {
+        let evaluation = serde_json::json!({
+            "epoch": epoch, "step": step, "test_error": error, "images": 5,
+            "class_names": ["cat", "dog"], "confusion": [[step, 0], [0, 1]],
+        });
+        let path = run.join(format!("evaluations/step-{step:08}.json"));
+        fs::write(path, evaluation.to_string()).unwrap();
+    }
+    let shown = data(&render(&[&run]).unwrap());
+    let shown = &shown["runs"][0];
+    assert_eq!(shown["evaluation"]["step"], 20);
+    assert_eq!(shown["evaluation"]["test_error"], shown["summary"]["test_error"]);
+    assert_eq!(shown["evaluation"]["confusion"][0][0], 20);
+    assert_eq!(shown["images"]["test"], "dataset = \"shapes\", 5 images");
+
+    let path = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let steps = text.lines().take(15).collect::<Vec<_>>().join("\n");
+    for how in ["diverged", "interrupted"] {
+        fs::write(&path, format!("{steps}\n{{\"event\":\"{how}\",\"step\":14}}\n")).unwrap();
+        let shown = data(&render(&[&run]).unwrap());
+        let summary = &shown["runs"][0]["summary"];
+        assert_eq!(summary["finished"], false);
+        assert_eq!(summary["early_end"], serde_json::json!({"how": how, "step": 14}));
+        // Step 20 is not reached any more.
+        assert_eq!(shown["runs"][0]["evaluation"]["step"], 10);
+    }
+}
+
+#[test]
 fn texts_from_files_stay_texts() {
     let parent = tempfile::tempdir().unwrap();
     let wild = "</script><script>alert(1)</script><!-- {{script}} & \u{2028}";

@@ -6,6 +6,9 @@ use crate::config::Config;
 use crate::network::cuts_text;
 use crate::{ExecutorKind, Team, TrainError};
 
+/// More threads of a worker for each core are a mistake: they wait for each other.
+const MOST_THREADS_PER_CORE: usize = 4;
+
 impl Config {
     /// Refuses the first setting with a value that it cannot have.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
@@ -119,6 +122,44 @@ impl Config {
             return Err(TrainError::setting("replicas", self.replicas, expected));
         }
         Ok(())
+    }
+
+    /// Refuses many more threads than there are cores: such a run takes hundreds of times longer.
+    pub(crate) fn check_threads(&self, team: &Team) -> Result<(), TrainError> {
+        let (threads, cores) = (self.threads, team.place().cores);
+        let most = MOST_THREADS_PER_CORE * cores;
+        if threads > most {
+            let expected = format!(
+                "each worker would have more than {MOST_THREADS_PER_CORE} threads for each of the \
+                 {cores} cores here: set at most {most}, or leave it out for a share of the cores"
+            );
+            return Err(TrainError::setting("threads", threads, expected));
+        }
+        Ok(())
+    }
+
+    /// Notes on settings that are possible and seldom meant.
+    pub(crate) fn remarks(&self, team: &Team, images: usize) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.batch_size > images {
+            remarks.push(format!(
+                "batch-size {} is more than the {images} training images: an epoch is one step, \
+                 which takes memory for all of them at once",
+                self.batch_size
+            ));
+        }
+        let workers = match self.executor {
+            ExecutorKind::Mpi => self.workers,
+            ExecutorKind::Threads | ExecutorKind::Sequential => self.workers * self.replicas,
+        };
+        let (threads, cores) = (workers * self.threads, team.place().cores);
+        if threads > cores {
+            remarks.push(format!(
+                "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
+                self.threads
+            ));
+        }
+        remarks
     }
 
     /// Refuses numbers that a configuration file cannot hold.

@@ -1,7 +1,9 @@
-//! What an evaluation says beyond its error: `evaluation.json`, which the report shows.
+//! What an evaluation says beyond its error: a file for each checkpoint in the folder `evaluations` of
+//! a run, which the report shows.
 
+use std::fs;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,11 +11,11 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use parareal_data::{Dataset, ImageSet};
 use serde::Serialize;
 
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, name_of};
 use crate::scores::Scores;
 use crate::{TrainError, folder};
 
-const FILE: &str = "evaluation.json";
+const FOLDER: &str = "evaluations";
 /// Mistakes that are kept, the most confident ones.
 const WORST: usize = 40;
 
@@ -42,6 +44,7 @@ struct File<'a> {
     epoch: usize,
     step: usize,
     test_error: f64,
+    images: usize,
     class_names: &'a [String],
     confusion: &'a [Vec<usize>],
     worst: Vec<Mistake>,
@@ -67,14 +70,16 @@ impl Details {
         }
     }
 
+    /// Writes the file for the checkpoint at a position, over one of the same checkpoint, and returns
+    /// its path.
     pub(crate) fn save(
         &self,
         run: &Path,
         position: Position,
         test_error: f64,
         dataset: &Dataset,
-    ) -> Result<(), TrainError> {
-        let Some(test) = &dataset.test else { return Ok(()) };
+    ) -> Result<Option<PathBuf>, TrainError> {
+        let Some(test) = &dataset.test else { return Ok(None) };
         let mut worst = self.mistakes.clone();
         worst.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         worst.truncate(WORST);
@@ -85,12 +90,17 @@ impl Details {
             epoch: position.epoch,
             step: position.step,
             test_error,
+            images: self.seen,
             class_names: &dataset.class_names,
             confusion: &self.confusion,
             worst,
         };
         let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
-        folder::replace(&run.join(FILE), &text)
+        let folder = run.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
+        let path = folder.join(format!("{}.json", name_of(position.step)));
+        folder::replace(&path, &text)?;
+        Ok(Some(path))
     }
 }
 

@@ -167,6 +167,33 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// Weights, or what the optimizer keeps of them, that are infinite or not a number.
+    #[error(
+        "`{}` is not finite after step {step} with learning rate {learning_rate:?}: the run has \
+         diverged; take a smaller learning rate, or larger batches",
+        one_line(name)
+    )]
+    WeightsDiverged {
+        /// The first such tensor.
+        name: String,
+        /// The step, from 1.
+        step: usize,
+        /// Its learning rate.
+        learning_rate: f64,
+    },
+    /// A loss of the test or validation images that is infinite or not a number.
+    #[error(
+        "the {images} loss is {loss} after step {step}: the run has diverged; take a smaller \
+         learning rate, or larger batches"
+    )]
+    EvaluationDiverged {
+        /// The images: "test" or "validation".
+        images: &'static str,
+        /// The step, from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
     /// A step that cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -227,7 +254,11 @@ impl TrainError {
     /// running.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Diverged { .. } | Self::File { .. } | Self::Picture { .. } => false,
+            Self::Diverged { .. }
+            | Self::WeightsDiverged { .. }
+            | Self::EvaluationDiverged { .. }
+            | Self::File { .. }
+            | Self::Picture { .. } => false,
             Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input, .. } => *bad_input,
             Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
             _ => true,
@@ -243,6 +274,16 @@ impl TrainError {
     /// Whether all ranks of a run know of it, so that they can end together.
     pub fn is_agreed(&self) -> bool {
         matches!(self, Self::Agreed { .. } | Self::Elsewhere { .. })
+    }
+
+    /// The step in or after which a run diverged, where it did.
+    pub(crate) fn diverged_at(&self) -> Option<usize> {
+        match self {
+            Self::Diverged { step, .. }
+            | Self::WeightsDiverged { step, .. }
+            | Self::EvaluationDiverged { step, .. } => Some(*step),
+            _ => None,
+        }
     }
 
     /// Ranks that cannot go on together.

@@ -1,6 +1,6 @@
 //! How good a network is on images that it was not trained on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
@@ -34,14 +34,19 @@ pub struct Evaluation {
     pub wrong: usize,
     /// All images.
     pub images: usize,
+    /// The file with the confusion matrix and the most confident mistakes; `None` where it was not
+    /// written.
+    #[serde(serialize_with = "folder::optional_path_as_text")]
+    pub details: Option<PathBuf>,
     /// What a person should know: why the details were not saved, say.
     #[serde(skip)]
     pub notes: Vec<String>,
 }
 
 /// Judges saved weights in the folder of a run by its test images. Which classes were taken for
-/// which, and the most confident mistakes, go into `evaluation.json` there, unless other images
-/// than the run's own were asked for. Normalization and class numbers are always the run's. `changes` says where these are now, or how many of them to
+/// which, and the most confident mistakes, go into `evaluations/step-NNNNNNNN.json` there, named after
+/// the checkpoint, unless other images than the run's own were asked for. Normalization and class
+/// numbers are always the run's. `changes` says where these images are now, or how many of them to
 /// take, where that is not as it was.
 ///
 /// # Errors
@@ -75,10 +80,14 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         test_top5_error: judged.top5_error().ok_or_else(no_images)?,
         wrong: tally.wrong,
         images: tally.images,
+        details: None,
         notes: Vec::new(),
     };
-    if own && let Err(error) = details.save(run, position, test_error, &dataset) {
-        evaluation.notes.push(format!("the details are not saved: {error}"));
+    if own {
+        match details.save(run, position, test_error, &dataset) {
+            Ok(path) => evaluation.details = path,
+            Err(error) => evaluation.notes.push(format!("the details are not saved: {error}")),
+        }
     }
     Ok(evaluation)
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 use crate::{Config, Settings, TrainError, output};
 
@@ -93,6 +93,14 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A path for a person or a program to read, also where it is no text: as far as it is one.
 pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
+}
+
+/// As [`path_as_text`], of a path that there may be.
+pub(crate) fn optional_path_as_text<S: Serializer>(
+    path: &Option<PathBuf>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }
 
 /// Keeps a second process from working on a run. The system takes it back when the process ends,

@@ -14,6 +14,7 @@ mod check;
 mod checkpoint;
 mod coarse_cost;
 mod config;
+mod continued;
 #[cfg(feature = "mpi")]
 mod cores;
 mod details;
@@ -22,6 +23,8 @@ mod error;
 mod evaluate;
 mod executor;
 mod export;
+mod finished;
+mod finite;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -29,6 +32,8 @@ mod initial;
 mod log;
 mod metrics;
 mod network;
+mod notes;
+mod outcome;
 mod output;
 mod picture;
 mod placed;
@@ -58,6 +63,7 @@ pub use executor::{ExecutorKind, LinkType};
 pub use export::{Exported, export};
 pub use metrics::{EpochRecord, StepRecord};
 pub use network::{Cutting, NetworkConfig};
+pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{
@@ -70,7 +76,7 @@ pub use plan::{
 };
 pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
-pub use run::{Observer, Outcome, Run};
+pub use run::{Observer, Run};
 pub use schedule::{CheckpointEvery, Decay, LearningRate};
 pub use sent::Sent;
 pub use settings::Settings;

@@ -2,26 +2,26 @@
 
 use std::path::Path;
 
-use crate::metrics::Metrics;
+use crate::metrics::{EarlyEnd, EndRecord, Metrics};
 use crate::tensorboard::Events;
-use crate::{EpochRecord, Sent, StepRecord, TrainError, Usage};
+use crate::{EpochRecord, StepRecord, TrainError};
 
 /// `metrics.jsonl` and the event file beside it; nothing where another process writes them.
 pub(crate) struct Log(Option<(Metrics, Events)>);
 
 impl Log {
-    /// Of a process that writes, or does not: from the beginning, or behind `bytes` bytes and this
-    /// step.
+    /// The files of a process that writes, or does not: new ones, or going on after this many bytes of
+    /// the metrics and this step, the last one that they tell of.
     pub(crate) fn open(
         writes: bool,
         folder: &Path,
-        behind: Option<(u64, usize)>,
+        past: Option<(u64, Option<&StepRecord>)>,
     ) -> Result<Self, TrainError> {
         if !writes {
             return Ok(Self(None));
         }
-        let (metrics, step) = match behind {
-            None => (Metrics::create(folder)?, 0),
+        let (metrics, step) = match past {
+            None => (Metrics::create(folder)?, None),
             Some((bytes, step)) => (Metrics::resume(folder, bytes)?, step),
         };
         Ok(Self(Some((metrics, Events::create(folder, step)?))))
@@ -41,15 +41,13 @@ impl Log {
     }
 
     /// The last line of a run that came to its end.
-    pub(crate) fn end(
-        &mut self,
-        seconds: f64,
-        waiting_for_images: f64,
-        usage: &Usage,
-        traffic: &[Sent],
-    ) -> Result<(), TrainError> {
-        let Some((metrics, _)) = &mut self.0 else { return Ok(()) };
-        metrics.end(seconds, waiting_for_images, usage, traffic)
+    pub(crate) fn finish(&mut self, record: &EndRecord) -> Result<(), TrainError> {
+        self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.finish(record))
+    }
+
+    /// The last line of a run that ended early.
+    pub(crate) fn end_early(&mut self, end: &EarlyEnd) -> Result<(), TrainError> {
+        self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.end_early(end))
     }
 
     /// Makes all lines of the metrics last, and gives their bytes.

@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: one object a line, for each step and each epoch.
+//! `metrics.jsonl`: one object a line, for each step, each epoch, and how the run ended.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::{Sent, TrainError, Usage};
 
 const FILE: &str = "metrics.jsonl";
+/// Longest last lines that are read: those of ten thousand subnetworks take a tenth of it.
+const LONGEST_END: u64 = 16 << 20;
 
 /// What a training step came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The epoch, from 1.
     pub epoch: usize,
@@ -24,7 +26,7 @@ pub struct StepRecord {
     /// The learning rate of the update.
     pub learning_rate: f64,
     /// The norm of the gradient before it was clipped; left out where it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
     /// Images of the batch, divided by the time of the step.
     pub images_per_second: f64,
@@ -64,19 +66,37 @@ impl EpochRecord {
     }
 }
 
+/// The last line of a run that came to its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EndRecord {
+    /// The time of training, evaluations included.
+    pub(crate) seconds: f64,
+    #[serde(default)]
+    pub(crate) waiting_for_images: f64,
+    #[serde(flatten)]
+    pub(crate) usage: Usage,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) traffic: Vec<Sent>,
+}
+
+/// The last line of a run that ended early.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum EarlyEnd {
+    /// It was told to stop after this step.
+    Interrupted { step: usize },
+    /// Its loss, weights or evaluation were not finite in or after this step.
+    Diverged { step: usize, message: String },
+}
+
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
     Step(&'a StepRecord),
     Epoch(&'a EpochRecord),
-    End {
-        seconds: f64,
-        waiting_for_images: f64,
-        #[serde(flatten)]
-        usage: &'a Usage,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        traffic: &'a [Sent],
-    },
+    End(&'a EndRecord),
+    #[serde(untagged)]
+    EarlyEnd(&'a EarlyEnd),
 }
 
 /// The file, which is complete up to the last line at any time.
@@ -90,9 +110,16 @@ pub(crate) struct Metrics {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Old {
-    Step {},
+    Step(StepRecord),
     Epoch(EpochRecord),
-    End {},
+    End(EndRecord),
+}
+
+/// What the file tells of a run up to its checkpoint.
+#[derive(Default)]
+pub(crate) struct Past {
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) last_step: Option<StepRecord>,
 }
 
 impl Metrics {
@@ -111,8 +138,8 @@ impl Metrics {
         Ok(Self { file, path, bytes })
     }
 
-    /// The epochs that the first `bytes` of the file tell of.
-    pub(crate) fn epochs(folder: &Path, bytes: u64) -> Result<Vec<EpochRecord>, TrainError> {
+    /// What the first `bytes` of the file tell of.
+    pub(crate) fn past(folder: &Path, bytes: u64) -> Result<Past, TrainError> {
         let path = folder.join(FILE);
         let file = File::open(&path).map_err(TrainError::file("open", &path))?;
         let mut text = String::new();
@@ -123,18 +150,32 @@ impl Metrics {
             let message = format!("it has {found} bytes, the checkpoint knows of {bytes}");
             return Err(TrainError::weights(&path, message));
         }
-        let mut epochs = Vec::new();
+        let mut past = Past::default();
         for (number, line) in text.lines().enumerate() {
             match serde_json::from_str(line) {
-                Ok(Old::Epoch(record)) => epochs.push(record),
-                Ok(Old::Step {} | Old::End {}) => {}
+                Ok(Old::Step(record)) => past.last_step = Some(record),
+                Ok(Old::Epoch(record)) => past.epochs.push(record),
+                Ok(Old::End(_)) => {}
                 Err(error) => {
                     let message = format!("line {} is not what was written: {error}", number + 1);
                     return Err(TrainError::weights(&path, message));
                 }
             }
         }
-        Ok(epochs)
+        Ok(past)
+    }
+
+    /// The last epoch and the end of a run, where nothing else comes after the first `bytes`.
+    pub(crate) fn end(folder: &Path, bytes: u64) -> Option<(EpochRecord, EndRecord)> {
+        let mut file = File::open(folder.join(FILE)).ok()?;
+        file.seek(SeekFrom::Start(bytes)).ok()?;
+        let mut text = String::new();
+        file.take(LONGEST_END).read_to_string(&mut text).ok()?;
+        let lines = text.strip_suffix('\n')?.split('\n').map(serde_json::from_str);
+        match lines.collect::<Result<Vec<_>, _>>().ok()?.as_slice() {
+            [Old::Epoch(epoch), Old::End(end)] => Some((epoch.clone(), end.clone())),
+            _ => None,
+        }
     }
 
     /// Makes all lines last, and gives their bytes.
@@ -151,15 +192,12 @@ impl Metrics {
         self.write(&Line::Epoch(record))
     }
 
-    /// The last line of a run that came to its end.
-    pub(crate) fn end(
-        &mut self,
-        seconds: f64,
-        waiting_for_images: f64,
-        usage: &Usage,
-        traffic: &[Sent],
-    ) -> Result<(), TrainError> {
-        self.write(&Line::End { seconds, waiting_for_images, usage, traffic })
+    pub(crate) fn finish(&mut self, record: &EndRecord) -> Result<(), TrainError> {
+        self.write(&Line::End(record))
+    }
+
+    pub(crate) fn end_early(&mut self, end: &EarlyEnd) -> Result<(), TrainError> {
+        self.write(&Line::EarlyEnd(end))
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use parareal_data::{Dataset, ImageSet};
 use parareal_models::resnet::Summary;
-use serde::Serialize;
 
-use crate::checkpoint::{self, ImageRecord, Saved};
+use crate::checkpoint::{self, ImageRecord, Newest, Saved};
+use crate::finished::Finished;
 use crate::folder::Lock;
 use crate::initial::Initial;
-use crate::sent::Sent;
 use crate::training::Training;
-use crate::usage::Usage;
-use crate::{Config, DeviceName, EpochRecord, Settings, StepRecord, Team, TrainError, folder};
+use crate::{
+    Config, DeviceName, EpochRecord, Outcome, Settings, StepRecord, Team, TrainError, continued,
+    folder,
+};
 
 /// Is told how a run goes.
 pub trait Observer {
@@ -21,6 +22,11 @@ pub trait Observer {
 
     /// Behind every epoch and its evaluation.
     fn on_epoch(&mut self, record: &EpochRecord);
+
+    /// Called with what a person should know although the run goes on, when it happens.
+    fn on_note(&mut self, note: &str) {
+        let _ = note;
+    }
 }
 
 /// A run that is ready to start: everything was looked over, the images are in memory.
@@ -36,6 +42,8 @@ pub struct Run {
     pub(crate) images: ImageRecord,
     /// Where it goes on from.
     saved: Option<Saved>,
+    /// What it came to, where nothing is left to do.
+    finished: Option<Finished>,
     /// The weights that it starts from, where these are another run's.
     pub(crate) initial: Option<Initial>,
     notes: Vec<String>,
@@ -43,44 +51,6 @@ pub struct Run {
     pub(crate) skipped: Vec<String>,
     /// Held for as long as the run is under way, by the first of the team.
     _lock: Option<Lock>,
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// The folder of the run.
-    #[serde(serialize_with = "folder::path_as_text")]
-    pub output: PathBuf,
-    /// Complete epochs.
-    pub epochs: usize,
-    /// Steps.
-    pub steps: usize,
-    /// The training loss of the last complete epoch.
-    pub train_loss: Option<f64>,
-    /// The training error of the last complete epoch.
-    pub train_error: Option<f64>,
-    /// The test loss behind the last complete epoch.
-    pub test_loss: Option<f64>,
-    /// The test error behind the last complete epoch.
-    pub test_error: Option<f64>,
-    /// The time of training, evaluations included, whatever number of processes were at it.
-    pub seconds: f64,
-    /// The median time of an epoch's training, evaluation not counted.
-    pub seconds_per_epoch: Option<f64>,
-    /// Checkpoints that could not be used when it went on, and why; details that are not saved.
-    pub notes: Vec<String>,
-    /// The share of the training's time in which the images of the next step were not ready.
-    pub waiting_for_images: f64,
-    /// How subnetworks and workers spent the training steps.
-    #[serde(flatten)]
-    pub usage: Usage,
-    /// What each rank has sent in the steps of these processes; empty without ranks.
-    pub traffic: Vec<Sent>,
-    /// Whether the run ended because it had no patience left.
-    pub out_of_patience: bool,
-    /// Whether the run was told to stop before its end.
-    #[serde(skip)]
-    pub interrupted: bool,
 }
 
 impl Run {
@@ -105,6 +75,7 @@ impl Run {
         output: Option<PathBuf>,
     ) -> Result<Self, TrainError> {
         Self::check_output(team, output.as_deref())?;
+        team.agree(config.check_threads(team))?;
         let loaded = || {
             let loaded = Loaded::of(team, &config)?;
             let initial = Initial::of(&config, &loaded.images)?;
@@ -122,7 +93,8 @@ impl Run {
         team.agree(folder::is_seen(&output))?;
         let mut notes = loaded.dataset.notes.clone();
         notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
-        let (saved, skipped) = (None, Vec::new());
+        notes.extend(config.remarks(team, loaded.dataset.train.len()));
+        let (saved, finished, skipped) = (None, None, Vec::new());
         let Loaded { dataset, validation, summary, images } = loaded;
         Ok(Self {
             team: team.clone(),
@@ -133,6 +105,7 @@ impl Run {
             output,
             images,
             saved,
+            finished,
             initial,
             notes,
             skipped,
@@ -156,7 +129,7 @@ impl Run {
         let (loaded, held, lock) = team.agree(loaded())?;
         loaded.compare(team)?;
         let Loaded { dataset, validation, summary, images } = loaded;
-        let (saved, damaged) = checkpoint::newest(team, output, &held)?;
+        let Newest { saved, damaged } = checkpoint::newest(team, output, &held)?;
         if let Some(saved) = &saved
             && saved.images.fingerprint != images.fingerprint
         {
@@ -178,18 +151,36 @@ impl Run {
                 format!("the run is in epoch {done} already: at least {done} is expected");
             return team.agree(Err(TrainError::setting("epochs", config.epochs, expected)));
         }
+        let finished = match &saved {
+            Some(saved) => Finished::find(team, &config, output, saved.position)?,
+            None => None,
+        };
         let mut notes = dataset.notes.clone();
-        let skipped = damaged.iter().map(|error| format!("skipped a checkpoint: {error}"));
+        let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
+        let aside = team.first(|| checkpoint::set_aside(output, &steps))?;
+        let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
+            format!("skipped a checkpoint: {error}; it is set aside as {name}")
+        });
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
         let mut initial = None;
-        if saved.is_none() {
-            notes.push("nothing was saved yet: the run starts from its beginning".into());
-            initial = team.agree(Initial::of(&config, &images))?;
-            notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+        match &saved {
+            Some(_) if finished.is_some() => {}
+            Some(saved) => {
+                let steps_per_epoch = dataset.train.len().div_ceil(config.batch_size);
+                notes.extend(team.agree(continued::notes(saved, &config, steps_per_epoch))?);
+            }
+            None => {
+                notes.push("nothing was saved yet: the run starts from its beginning".into());
+                initial = team.agree(Initial::of(&config, &images))?;
+                notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+            }
         }
-        if config.settings() != before {
-            team.first(|| folder::write_config(output, &config))?;
+        if finished.is_none() {
+            notes.extend(config.remarks(team, dataset.train.len()));
+            if config.settings() != before {
+                team.first(|| folder::write_config(output, &config))?;
+            }
         }
         let output = output.to_path_buf();
         Ok(Self {
@@ -201,6 +192,7 @@ impl Run {
             output,
             images,
             saved,
+            finished,
             initial,
             notes,
             skipped,
@@ -238,6 +230,13 @@ impl Run {
         self.saved.as_ref().map_or(0, |saved| saved.position.step)
     }
 
+    /// The epochs of a run that had come to its end before, so that nothing is left to do; otherwise
+    /// `None`.
+    #[must_use]
+    pub fn finished_epochs(&self) -> Option<usize> {
+        self.finished.as_ref().map(Finished::epochs)
+    }
+
     /// The number of training images, and of test images.
     #[must_use]
     pub fn images(&self) -> (usize, usize) {
@@ -250,22 +249,27 @@ impl Run {
         self.dataset.train.len().div_ceil(self.config.batch_size)
     }
 
-    /// Trains to the end, or until `stop` says so: then the step is finished and a checkpoint is
+    /// Trains to the end, if that is not reached yet, or until `stop` says so: then the step is finished and a checkpoint is
     /// saved.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where the loss is not finite, a worker's failure, or a file that
-    /// cannot be written.
+    /// [`TrainError::Diverged`] where the loss is not finite,
+    /// [`WeightsDiverged`](TrainError::WeightsDiverged) and
+    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged) where weights or what comes of them are
+    /// not, a worker's failure, or a file that cannot be written.
     pub fn train(
         mut self,
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
+        if let Some(finished) = self.finished.take() {
+            return Ok(finished.outcome(&self.output, &self.config));
+        }
         let saved = self.saved.take();
         let trained = Training::new(&self, saved).and_then(|it| it.run(observer, stop));
         trained.map_err(|error| match error {
-            // The loss is known to all: they end together.
-            TrainError::Diverged { .. } if self.team.size() > 1 => {
+            // What is not finite is known to all: they end together.
+            error if error.diverged_at().is_some() && self.team.size() > 1 => {
                 let (message, bad_input) = (error.to_string(), false);
                 match self.team.leads() {
                     true => TrainError::Agreed { message, bad_input },

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::TrainError;
+use crate::{EpochRecord, TrainError};
 
 /// What becomes of the learning rate in the course of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +52,16 @@ impl LearningRate {
             }
         }
     }
+}
+
+/// Whether a run with these epochs has no patience left: the best of them is as many epochs ago as
+/// it has patience for.
+pub(crate) fn is_out_of_patience(epochs: &[EpochRecord], patience: Option<usize>) -> bool {
+    let Some(patience) = patience else { return false };
+    let errors: Vec<f64> = epochs.iter().filter_map(EpochRecord::deciding_error).collect();
+    let lowest = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    let best = errors.iter().position(|&error| error == lowest);
+    best.is_some_and(|best| errors.len() - 1 - best >= patience)
 }
 
 /// When a checkpoint is saved besides the end of an epoch.

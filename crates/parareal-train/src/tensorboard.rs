@@ -6,8 +6,8 @@
 //! the start of a session (7), which makes TensorBoard forget what an earlier one wrote behind
 //! this step.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,25 +17,25 @@ use crate::{EpochRecord, StepRecord, TrainError};
 pub(crate) struct Events {
     file: File,
     path: PathBuf,
+    clock: Clock,
 }
 
 impl Events {
-    /// A new file in the folder of the run, for the steps behind `step`.
-    pub(crate) fn create(folder: &Path, step: usize) -> Result<Self, TrainError> {
-        let begun = now();
-        let mut number = begun as u64;
-        // TensorBoard reads the files of a folder in the order of their names.
-        let (file, path) = loop {
-            let path = folder.join(format!("events.out.tfevents.{number:010}.parareal"));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-                opened => break (opened.map_err(TrainError::file("create", &path))?, path),
-            }
-        };
-        let mut events = Self { file, path };
-        events.record(&event(begun, 0, 3, b"brain.Event:2"))?;
-        // SessionLog { status: START }: also where a run starts from its beginning once more.
-        events.record(&event(begun, step + 1, 7, &[0x08, 1]))?;
+    /// A new file in the folder of a run that starts, or goes on after this step. Its name and its
+    /// times follow those of the files that are there, also where the system's clock was set back.
+    pub(crate) fn create(folder: &Path, last: Option<&StepRecord>) -> Result<Self, TrainError> {
+        let newest = newest_name(folder)?;
+        let clock = Clock::after(newest.as_ref().and_then(|name| last_time(&folder.join(name))));
+        let path = folder.join(name_after(newest.as_deref(), clock.time as u64));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = file.map_err(TrainError::file("create", &path))?;
+        let mut events = Self { file, path, clock };
+        events.record(0, 3, b"brain.Event:2")?;
+        // SessionLog { status: START }, also where a run starts from its beginning once more:
+        // TensorBoard forgets all points from this step on. That of the step itself comes again, and
+        // that of its epoch after the evaluation.
+        events.record(last.map_or(1, |record| record.step), 7, &[0x08, 1])?;
+        last.map_or(Ok(()), |record| events.step(record))?;
         Ok(events)
     }
 
@@ -75,13 +75,79 @@ impl Events {
                 bytes_field(&mut summary, 1, &scalar);
             }
         }
-        self.record(&event(now(), step, 5, &summary))
+        self.record(step, 5, &summary)
     }
 
-    fn record(&mut self, data: &[u8]) -> Result<(), TrainError> {
+    /// Writes an event with one field besides time and step.
+    fn record(&mut self, step: usize, field: u8, content: &[u8]) -> Result<(), TrainError> {
+        let data = &event(self.clock.tick(), step, field, content);
         let length = (data.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), data, &checksum(data)].concat();
         self.file.write_all(&record).map_err(TrainError::file("write", &self.path))
+    }
+}
+
+/// TensorBoard reads the event files of a folder in the order of their names, and goes back to none.
+fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
+    let mut newest = None;
+    for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
+        let name = entry.map_err(TrainError::file("read", folder))?.file_name();
+        let name = name.into_string().ok().filter(|name| name.contains("tfevents"));
+        newest = newest.max(name);
+    }
+    Ok(newest)
+}
+
+/// A name for a file that begins at this second, behind the newest one there is. TensorFlow gives
+/// seconds ten digits.
+fn name_after(newest: Option<&str>, second: u64) -> String {
+    let number = newest.and_then(|name| {
+        let number = name.strip_prefix(NAME)?.split('.').next()?;
+        number.parse::<u64>().ok()
+    });
+    let number = number.map_or(second, |number| second.max(number.saturating_add(1)));
+    let name = format!("{NAME}{:010}.parareal", number.min(LAST_SECOND));
+    match newest {
+        Some(newest) if *newest >= *name => format!("{newest}.1"),
+        _ => name,
+    }
+}
+
+const NAME: &str = "events.out.tfevents.";
+const LAST_SECOND: u64 = 9_999_999_999;
+
+/// The time of the last event of a file, as far as it can be read.
+fn last_time(path: &Path) -> Option<f64> {
+    let mut file = BufReader::new(File::open(path).ok()?);
+    let mut last = None;
+    let (mut head, mut time) = ([0; 12], [0; 9]);
+    while file.read_exact(&mut head).is_ok() && file.read_exact(&mut time).is_ok() {
+        let (length, _) = head.split_first_chunk::<8>()?;
+        let [TIME, time @ ..] = time else { break };
+        last = Some(f64::from_le_bytes(time)).filter(|time| time.is_finite());
+        let rest = u64::from_le_bytes(*length).checked_sub(9)?.checked_add(4)?;
+        file.seek_relative(i64::try_from(rest).ok()?).ok()?;
+    }
+    last
+}
+
+/// The system's clock, moved forward where it would go back behind earlier events.
+struct Clock {
+    shift: f64,
+    /// The last time that it told.
+    time: f64,
+}
+
+impl Clock {
+    fn after(last: Option<f64>) -> Self {
+        let now = now();
+        let time = last.map_or(now, |last| last.max(now));
+        Self { shift: time - now, time }
+    }
+
+    fn tick(&mut self) -> f64 {
+        self.time = self.time.max(now() + self.shift);
+        self.time
     }
 }
 
@@ -94,10 +160,12 @@ const VARINT: u8 = 0;
 const FIXED_64: u8 = 1;
 const LENGTH: u8 = 2;
 const FIXED_32: u8 = 5;
+/// The tag of an event's time, its first field.
+const TIME: u8 = 1 << 3 | FIXED_64;
 
 /// An event with one field besides time and step.
 fn event(time: f64, step: usize, field: u8, content: &[u8]) -> Vec<u8> {
-    let mut event = vec![1 << 3 | FIXED_64];
+    let mut event = vec![TIME];
     event.extend(time.to_le_bytes());
     event.push(2 << 3 | VARINT);
     varint(&mut event, step as u64);
@@ -142,27 +210,105 @@ mod tests {
         assert_eq!(encoded(u64::MAX).len(), 10);
     }
 
-    #[test]
-    fn records_are_framed_with_checksums() {
-        let folder = tempfile::tempdir().unwrap();
-        Events::create(folder.path(), 0).unwrap();
-        Events::create(folder.path(), 12).unwrap();
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    /// The events of a file: time, step, and the rest after these.
+    fn events(path: &Path) -> Vec<(f64, u64, Vec<u8>)> {
+        let bytes = fs::read(path).unwrap();
+        let (mut rest, mut events) = (&bytes[..], Vec::new());
+        while let Some((length, tail)) = rest.split_first_chunk::<8>() {
+            assert_eq!(tail[..4], checksum(length));
+            let (data, tail) = tail[4..].split_at(u64::from_le_bytes(*length) as usize);
+            assert_eq!(tail[..4], checksum(data));
+            rest = &tail[4..];
+            assert_eq!((data[0], data[9]), (TIME, 2 << 3 | VARINT));
+            let time = f64::from_le_bytes(data[1..9].try_into().unwrap());
+            // Steps below 128 have one byte.
+            events.push((time, u64::from(data[10]), data[11..].to_vec()));
+        }
+        events
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        assert_eq!(files.len(), 2);
-        let bytes = files.iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>();
-        let lengths = bytes.iter().map(|bytes| {
-            let (mut rest, mut records) = (&bytes[..], 0);
-            while let Some((length, tail)) = rest.split_first_chunk::<8>() {
-                assert_eq!(tail[..4], checksum(length));
-                let (data, tail) = tail[4..].split_at(u64::from_le_bytes(*length) as usize);
-                assert_eq!(tail[..4], checksum(data));
-                rest = &tail[4..];
-                records += 1;
-            }
-            records
+        files
+    }
+
+    fn step(step: usize) -> StepRecord {
+        StepRecord {
+            epoch: 1,
+            step,
+            loss: 1.0,
+            error: 0.5,
+            learning_rate: 0.1,
+            gradient_norm: None,
+            images_per_second: 9.0,
+        }
+    }
+
+    #[test]
+    fn a_session_begins_with_the_step_that_it_goes_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        Events::create(folder.path(), None).unwrap();
+        Events::create(folder.path(), Some(&step(12))).unwrap();
+        let files = files(folder.path());
+        let steps = files.iter().map(|path| {
+            let events = events(path).into_iter();
+            // The number of the third field of an event.
+            events.map(|(_, step, rest)| (step, rest[0] >> 3)).collect::<Vec<_>>()
         });
-        assert_eq!(lengths.collect::<Vec<_>>(), [2, 2]);
+        let steps: Vec<_> = steps.collect();
+        assert_eq!(steps, [vec![(0, 3), (1, 7)], vec![(0, 3), (12, 7), (12, 5)]]);
+    }
+
+    #[test]
+    fn names_and_times_only_grow_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let events_of = |last: Option<&StepRecord>| {
+            let mut events = Events::create(folder.path(), last).unwrap();
+            // An hour ahead of the clock that the next session sees.
+            events.clock = Clock::after(Some(events.clock.time + 3_600.0));
+            events.step(&step(1)).unwrap();
+        };
+        events_of(None);
+        events_of(Some(&step(1)));
+        events_of(Some(&step(1)));
+        let files = files(folder.path());
+        assert_eq!(files.len(), 3);
+        let times: Vec<f64> =
+            files.iter().flat_map(|path| events(path)).map(|(time, ..)| time).collect();
+        assert!(times.is_sorted() && times[times.len() - 1] > times[0] + 10_000.0, "{times:?}");
+    }
+
+    #[test]
+    fn a_name_comes_after_those_that_are_there() {
+        let name = |newest: &str, expected: &str| {
+            let found = name_after(Some(&format!("{NAME}{newest}")), 1_700_000_000);
+            assert_eq!(found, format!("{NAME}{expected}"));
+            assert!(*found > *format!("{NAME}{newest}"));
+        };
+        assert_eq!(name_after(None, 7), format!("{NAME}0000000007.parareal"));
+        name("1600000000.parareal", "1700000000.parareal");
+        name("1999999999.parareal", "2000000000.parareal");
+        name("1999999999.host.v2", "2000000000.parareal");
+        name("9999999999.parareal", "9999999999.parareal.1");
+        name("9999999999.parareal.1", "9999999999.parareal.1.1");
+        name("elsewhere", "elsewhere.1");
+    }
+
+    #[test]
+    fn a_file_cut_off_gives_the_time_of_its_last_whole_event() {
+        let folder = tempfile::tempdir().unwrap();
+        Events::create(folder.path(), Some(&step(12))).unwrap();
+        let path = &files(folder.path())[0];
+        let whole = fs::read(path).unwrap();
+        let expected = events(path).last().unwrap().0;
+        assert_eq!(last_time(path), Some(expected));
+        for length in 0..whole.len() {
+            fs::write(path, &whole[..length]).unwrap();
+            assert!(last_time(path).is_none_or(|time| time <= expected));
+        }
+        fs::write(path, "no events, but long enough to be read as one").unwrap();
+        assert_eq!(last_time(path), None);
     }
 }

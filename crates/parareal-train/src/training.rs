@@ -10,8 +10,11 @@ use crate::ahead::ahead;
 use crate::checkpoint::{Best, Position, Saved, State, Store};
 use crate::evaluate::{Stop, judge};
 use crate::executor::{AnyExecutor, Started};
+use crate::finite::first_not_finite;
 use crate::log::Log;
-use crate::metrics::Metrics;
+use crate::metrics::{EarlyEnd, EndRecord, Metrics, Past};
+use crate::notes::{Note, Notes};
+use crate::schedule::is_out_of_patience;
 use crate::scores::{Scores, Tensors, tensors};
 use crate::usage::Times;
 use crate::{EpochRecord, Observer, Outcome, Run, Sent, StepRecord, TrainError};
@@ -31,8 +34,7 @@ pub(crate) struct Training<'a> {
     saved: (usize, Instant),
     /// When this process began.
     begun: Instant,
-    /// Why the details of the last evaluation are not saved, where they are not.
-    unsaved: Option<String>,
+    notes: Notes,
 }
 
 impl<'a> Training<'a> {
@@ -46,8 +48,8 @@ impl<'a> Training<'a> {
         }
         let (settings, keep) = (config.settings(), config.keep_checkpoints);
         let store = Store::new(output, settings, images.clone(), names, keep, team.clone());
-        let (behind, epochs, position, times) = match saved {
-            None => (None, Vec::new(), Position::default(), Times::default()),
+        let (bytes, past, position, times) = match saved {
+            None => (None, Past::default(), Position::default(), Times::default()),
             Some(Saved { position, times, cuts, weights, optimizer, average, .. }) => {
                 let state = |tensors| StateDict::new(cuts.clone(), tensors);
                 executor.load(state(weights)).map_err(|error| {
@@ -56,11 +58,11 @@ impl<'a> Training<'a> {
                 executor.load_optimizer_state(state(optimizer))?;
                 executor.load_average(state(average))?;
                 let bytes = position.metrics_bytes;
-                let epochs = Metrics::epochs(output, bytes)?;
-                (Some((bytes, position.step)), epochs, position, times)
+                (Some(bytes), Metrics::past(output, bytes)?, position, times)
             }
         };
-        let log = Log::open(team.leads(), output, behind)?;
+        let Past { epochs, last_step } = past;
+        let log = Log::open(team.leads(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
         let begun = Instant::now();
         let saved = (position.step, begun);
         Ok(Self {
@@ -74,7 +76,7 @@ impl<'a> Training<'a> {
             position,
             saved,
             begun,
-            unsaved: None,
+            notes: Notes::default(),
         })
     }
 
@@ -84,17 +86,36 @@ impl<'a> Training<'a> {
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
-        let interrupted = !self.epochs(observer, stop)?;
+        let ended = self.epochs(observer, stop);
+        if let Err(error) = &ended
+            && let Some(step) = error.diverged_at()
+            && self.run.team.leads()
+        {
+            if matches!(error, TrainError::EvaluationDiverged { .. }) {
+                self.store.set_diverged_aside(self.position)?;
+            }
+            self.log.end_early(&EarlyEnd::Diverged { step, message: error.to_string() })?;
+        }
+        let interrupted = !ended?;
         if self.run.team.leads() {
-            self.store.tidy()?;
+            self.store.tidy(self.position, &mut self.notes)?;
+            self.tell(observer);
         }
-        let seconds = self.seconds();
-        let traffic = self.sent.of_all(&self.run.team)?;
-        if !interrupted {
-            let (waiting, usage) = (self.times.waiting_for_images(), self.times.usage());
-            self.log.end(seconds, waiting, &usage, &traffic)?;
+        let end = EndRecord {
+            seconds: self.seconds(),
+            waiting_for_images: self.times.waiting_for_images(),
+            usage: self.times.usage(),
+            traffic: self.sent.of_all(&self.run.team)?,
+        };
+        match interrupted {
+            true => self.log.end_early(&EarlyEnd::Interrupted { step: self.position.step })?,
+            false => self.log.finish(&end)?,
         }
-        Ok(self.outcome(seconds, traffic, interrupted))
+        let Self { run, epochs, position, notes, .. } = self;
+        let mut outcome = Outcome::new(&run.output, &run.config, &epochs, position.step, end);
+        outcome.interrupted = interrupted;
+        outcome.notes = run.skipped.iter().chain(notes.all()).cloned().collect();
+        Ok(outcome)
     }
 
     /// Whether it came to its end.
@@ -109,13 +130,14 @@ impl<'a> Training<'a> {
         }
         for epoch in self.position.epoch.max(1)..=self.run.config.epochs {
             let complete = self.steps(epoch, observer, stop)?;
-            self.save()?;
+            self.save(observer)?;
             if !complete {
                 return Ok(false);
             }
             let Some(record) = self.judge(epoch, stop)? else { return Ok(false) };
             self.log.epoch(self.position.step, &record)?;
             self.choose(&record)?;
+            self.tell(observer);
             observer.on_epoch(&record);
             self.epochs.push(record);
             if self.is_out_of_patience() {
@@ -134,11 +156,16 @@ impl<'a> Training<'a> {
         let Run { dataset, validation, team, .. } = self.run;
         let stop: Stop<'_> = &|| Ok(team.any([stop()])?[0]);
         let mut judged = [None, None];
-        for (judged, set) in judged.iter_mut().zip([&dataset.test, validation]) {
+        let sets = [("test", &dataset.test), ("validation", validation)];
+        for (judged, (images, set)) in judged.iter_mut().zip(sets) {
             if let Some(set) = set {
                 *judged = judge(&mut self.executor, set, &dataset.normalization, stop)?;
-                if judged.is_none() {
-                    return Ok(None);
+                let Some((judged, _)) = judged else { return Ok(None) };
+                let step = self.position.step;
+                if let Some(loss) = judged.first.loss()
+                    && !(judged.finite && loss.is_finite())
+                {
+                    return Err(TrainError::EvaluationDiverged { images, step, loss });
                 }
             }
         }
@@ -147,7 +174,10 @@ impl<'a> Training<'a> {
         {
             // The run does without them.
             let saved = details.save(&self.run.output, self.position, error, dataset);
-            self.unsaved = saved.err().map(|error| format!("details are not saved: {error}"));
+            if let Err(error) = saved {
+                let text = format!("the evaluation after epoch {epoch} is not saved: {error}");
+                self.notes.add(Note::EvaluationNotSaved, text);
+            }
         }
         let [test, validation] = judged.map(|judged| judged.map(|(judged, _)| judged));
         let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
@@ -199,7 +229,7 @@ impl<'a> Training<'a> {
                     return Ok(false);
                 }
                 if due {
-                    self.save()?;
+                    self.save(observer)?;
                 }
             }
             Ok(true)
@@ -249,7 +279,7 @@ impl<'a> Training<'a> {
     }
 
     /// Saves a checkpoint, unless there is one of this step.
-    fn save(&mut self) -> Result<(), TrainError> {
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             self.position.metrics_bytes = self.log.sync()?;
             let state = State {
@@ -258,10 +288,30 @@ impl<'a> Training<'a> {
                 average: self.executor.average()?,
                 times: self.times.until(self.seconds()),
             };
-            self.store.save(self.position, state)?;
+            self.refuse_not_finite(&state)?;
+            self.store.save(self.position, state, &mut self.notes)?;
             self.saved = (self.position.step, Instant::now());
+            self.tell(observer);
         }
         Ok(())
+    }
+
+    /// Ends the run before a state is saved that it cannot go on from. The loss of a step says nothing
+    /// of the weights after its update.
+    fn refuse_not_finite(&self, state: &State) -> Result<(), TrainError> {
+        let State { weights, optimizer, average, .. } = state;
+        let own = [weights, optimizer, average].into_iter().find_map(|it| first_not_finite(it));
+        let all = self.run.team.collect(Ok(own))?;
+        let Some(name) = all.into_iter().flatten().next() else { return Ok(()) };
+        let Position { step, epoch, epoch_steps, .. } = self.position;
+        let (rate, steps) = (&self.run.config.learning_rate, self.run.steps_per_epoch());
+        let learning_rate = rate.of_step(epoch, epoch_steps.saturating_sub(1), steps);
+        Err(TrainError::WeightsDiverged { name, step, learning_rate })
+    }
+
+    /// Tells the notes that have come since.
+    fn tell(&mut self, observer: &mut dyn Observer) {
+        self.notes.new_ones().iter().for_each(|note| observer.on_note(note));
     }
 
     /// Remembers the checkpoint of this step if it is the best so far.
@@ -269,49 +319,13 @@ impl<'a> Training<'a> {
         let Some(error) = record.deciding_error() else { return Ok(()) };
         let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
         if before.fold(f64::INFINITY, f64::min) > error && self.run.team.leads() {
-            self.store.set_best(Best { step: self.position.step, error })?;
+            let best = Best { step: self.position.step, error };
+            self.store.set_best(best, &mut self.notes)?;
         }
         Ok(())
     }
 
-    /// Whether the best epoch is as many epochs ago as the run has patience for.
     fn is_out_of_patience(&self) -> bool {
-        let Some(patience) = self.run.config.patience else { return false };
-        let errors: Vec<f64> = self.epochs.iter().filter_map(EpochRecord::deciding_error).collect();
-        let lowest = errors.iter().copied().fold(f64::INFINITY, f64::min);
-        let best = errors.iter().position(|&error| error == lowest);
-        best.is_some_and(|best| errors.len() - 1 - best >= patience)
-    }
-
-    fn outcome(self, seconds: f64, traffic: Vec<Sent>, interrupted: bool) -> Outcome {
-        let out_of_patience = self.is_out_of_patience();
-        let last = self.epochs.last();
-        Outcome {
-            output: self.run.output.clone(),
-            epochs: self.epochs.len(),
-            steps: self.position.step,
-            train_loss: last.map(|epoch| epoch.train_loss),
-            train_error: last.map(|epoch| epoch.train_error),
-            test_loss: last.and_then(|epoch| epoch.test_loss),
-            test_error: last.and_then(|epoch| epoch.test_error),
-            seconds,
-            seconds_per_epoch: median(self.epochs.iter().map(|epoch| epoch.seconds).collect()),
-            notes: self.run.skipped.iter().chain(&self.unsaved).cloned().collect(),
-            waiting_for_images: self.times.waiting_for_images(),
-            usage: self.times.usage(),
-            traffic,
-            out_of_patience,
-            interrupted,
-        }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+        is_out_of_patience(&self.epochs, self.run.config.patience)
     }
 }

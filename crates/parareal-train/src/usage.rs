@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// How the subnetworks and the workers spent the training steps; nothing where the executor does not
 /// run subnetworks one by one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Each subnetwork, in order.
+    #[serde(default)]
     pub subnetworks: Vec<SubnetworkUsage>,
     /// Each worker of a replica, in order; empty where an older version has begun the run and not
     /// recorded them.
+    #[serde(default)]
     pub workers: Vec<WorkerUsage>,
 }
 
@@ -20,7 +22,7 @@ pub struct Usage {
 /// mean.
 ///
 /// `computing`, `coarse` and `waiting` add up to 1, and so do the two kinds of waiting to `waiting`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubnetworkUsage {
     /// Its own units, preprocessing, loss and update.
     pub computing: f64,
@@ -37,7 +39,7 @@ pub struct SubnetworkUsage {
 }
 
 /// How busy one worker was in the training steps. Of several replicas it is the mean.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerUsage {
     /// The subnetworks that it runs, from 1.
     pub subnetworks: Vec<usize>,

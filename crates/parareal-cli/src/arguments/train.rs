@@ -46,7 +46,8 @@ pub(crate) struct Train {
     augment: Option<bool>,
     #[command(flatten)]
     network: Network,
-    /// Passes over the training images [default: 6; paper: 200]
+    /// Passes over the training images [default: 6; paper: 200]. With --resume another number ends the
+    /// run earlier or later: a cosine then spans the new number, milestones stay where they are
     #[arg(long, value_name = "E", help_heading = "Training")]
     epochs: Option<usize>,
     /// Images of a step [default: 16; paper: 128]
@@ -65,8 +66,8 @@ pub(crate) struct Train {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "true|false", help_heading = "Training")]
     nesterov: Option<bool>,
-    /// What becomes of the learning rate: step (divided by ten at the milestones) or cosine
-    /// [default: step]
+    /// What becomes of the learning rate: step (divided by ten at the milestones) or cosine (to zero at
+    /// the end of the last epoch) [default: step]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     schedule: Option<String>,
     /// Epochs in which the learning rate first rises, or parts of one [default: 0]
@@ -88,7 +89,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "RUN", help_heading = "Training")]
     init_from: Option<PathBuf>,
     /// Epochs after which the learning rate is divided by ten, or none [default: at 70 % and
-    /// 90 % of the epochs; paper: 80,120]
+    /// 90 % of the epochs when the run starts; paper: 80,120]
     #[arg(long, value_name = "E,E,..", help_heading = "Training")]
     milestones: Option<Milestones>,
     /// Stop where E epochs in a row were no better than the best before them [default: never]
@@ -129,8 +130,9 @@ pub(crate) struct Train {
     /// Folder of the run, new or empty [default: a new one below runs/]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
-    /// Go on with the run in the folder of --output from its newest whole checkpoint, bit for bit;
-    /// flags of the machine and --epochs may be others than before
+    /// Go on with the run in the folder of --output from its newest whole checkpoint: bit for bit with
+    /// the same executor, threads, device and vector instructions, otherwise to rounding. Flags of the
+    /// machine, --epochs and --milestones may be others than before
     #[arg(long, requires = "output", help_heading = "Output")]
     pub(crate) resume: bool,
     /// Save a checkpoint every so many steps, 500, or minutes, 10m, besides the one behind each

@@ -62,7 +62,7 @@ pub fn checkpoints(run: &Path) -> Vec<String> {
 }
 
 /// All that a run leaves behind, times and rates aside: its metrics, and the files of its
-/// checkpoints but for the manifests and their checksums.
+/// checkpoints but for the manifests and their checksums. Checkpoints that were set aside do not count.
 pub fn remains(run: &Path) -> Remains {
     let mut lines = Vec::new();
     for event in ["step", "epoch"] {
@@ -75,7 +75,7 @@ pub fn remains(run: &Path) -> Remains {
         }
     }
     let mut files = BTreeMap::new();
-    for checkpoint in checkpoints(run) {
+    for checkpoint in checkpoints(run).into_iter().filter(|name| !name.contains(".damaged")) {
         let path = run.join("checkpoints").join(&checkpoint);
         for entry in path.is_dir().then(|| fs::read_dir(&path).unwrap()).into_iter().flatten() {
             let name = entry.unwrap().file_name().into_string().unwrap();

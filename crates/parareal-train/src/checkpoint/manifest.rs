@@ -24,6 +24,9 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) times: Times,
     pub(super) configuration: Settings,
+    /// The vector instructions of the machine; earlier programs did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) simd: Option<String>,
     pub(super) images: ImageRecord,
     pub(super) files: Vec<Entry>,
 }

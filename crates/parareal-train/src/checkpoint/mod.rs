@@ -1,30 +1,34 @@
 //! Checkpoints: all that a run needs to go on, in a folder for each, valid as a whole or not at all.
 
 mod image_record;
+mod keep;
 mod manifest;
 mod read;
 pub(crate) mod shard;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
 use parareal_data::in_hexadecimal;
+use parareal_kernels::SimdLevel;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::folder::{replace, write_synced};
+use crate::notes::Notes;
 use crate::usage::Times;
 use crate::{Settings, Team, TrainError};
+use keep::{clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
 use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
 
 pub(crate) use image_record::ImageRecord;
+pub(crate) use keep::{name_of, path_of, set_aside};
 pub(crate) use manifest::Position;
 pub use read::Which;
-pub(crate) use read::{Saved, newest, open, read_with};
+pub(crate) use read::{Newest, Saved, newest, open, read_with};
 
 const MANIFEST: &str = "manifest.json";
 /// The manifest's SHA-256, as `sha256sum --check` reads it.
@@ -76,8 +80,13 @@ impl Store {
     }
 
     /// Saves a run behind a step: written beside, synced, and valid by one renaming when every rank
-    /// has written what it holds.
-    pub(crate) fn save(&self, position: Position, state: State) -> Result<(), TrainError> {
+    /// has written what it holds. What does not keep it from that is noted.
+    pub(crate) fn save(
+        &self,
+        position: Position,
+        state: State,
+        notes: &mut Notes,
+    ) -> Result<(), TrainError> {
         let name = name_of(position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
         let times = state.times.clone();
@@ -85,9 +94,9 @@ impl Store {
         let written = self.team.agree(cleared).and_then(|()| {
             let files = self.team.collect(self.write_shards(&partial, state))?;
             self.team.agree(match self.team.leads() {
-                true => self.complete(&partial, position, times, files).and_then(|()| {
-                    self.place(&partial, &target)?;
-                    self.tidy()
+                true => self.complete(&partial, position, times, files, notes).and_then(|()| {
+                    self.place(&partial, &target, notes)?;
+                    self.tidy(position, notes)
                 }),
                 false => Ok(()),
             })
@@ -135,6 +144,7 @@ impl Store {
         position: Position,
         times: Times,
         files: Vec<Vec<Entry>>,
+        notes: &mut Notes,
     ) -> Result<(), TrainError> {
         let mut files = files.concat();
         files.sort_by_key(|file| file.subnetwork);
@@ -143,21 +153,29 @@ impl Store {
             position,
             times,
             configuration: self.configuration.clone(),
+            simd: Some(SimdLevel::current().name().into()),
             images: self.images.clone(),
             files,
         };
         let text = serde_json::to_vec_pretty(&manifest).expect("numbers and names are JSON");
         write_synced(&partial.join(MANIFEST), &text)?;
         write_synced(&partial.join(MANIFEST_SUM), sum_of(&text).as_bytes())?;
-        sync_folder(partial)
+        sync_folder(partial, notes)
     }
 
-    /// Gives the folder its name. One that is there already was not good enough to go on from, or
-    /// holds the same.
-    fn place(&self, partial: &Path, target: &Path) -> Result<(), TrainError> {
-        remove(target)?;
+    /// Gives the folder its name. Nothing else has it: a run goes on from its newest checkpoint that
+    /// can be used, and sets those after it aside.
+    fn place(&self, partial: &Path, target: &Path, notes: &mut Notes) -> Result<(), TrainError> {
+        if target.exists() {
+            set_one_aside(target, "damaged")?;
+        }
         fs::rename(partial, target).map_err(TrainError::file("create", target))?;
-        sync_folder(&self.folder)
+        sync_folder(&self.folder, notes)
+    }
+
+    /// Sets the checkpoint of a position aside that gives no finite loss: nobody can go on from it.
+    pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
+        set_one_aside(&self.folder.join(name_of(position.step)), "diverged").map(drop)
     }
 
     /// For each subnetwork the names of what optimizers remember of its tensors.
@@ -183,22 +201,17 @@ impl Store {
     }
 
     /// Remembers that the checkpoint behind this step is the best so far.
-    pub(crate) fn set_best(&self, best: Best) -> Result<(), TrainError> {
+    pub(crate) fn set_best(&self, best: Best, notes: &mut Notes) -> Result<(), TrainError> {
         let text = serde_json::to_vec(&best).expect("numbers are JSON");
         replace(&self.folder.join(BEST), &text)?;
-        sync_folder(&self.folder)
+        sync_folder(&self.folder, notes)
     }
 
-    /// Removes what is neither among the last checkpoints nor the best. A process that was killed
-    /// may not have come to that.
-    pub(crate) fn tidy(&self) -> Result<(), TrainError> {
-        let mut steps = list(&self.folder)?;
+    /// Removes what is neither among the last checkpoints of a run at this position nor the best. A
+    /// process that was killed may not have come to that.
+    pub(crate) fn tidy(&self, position: Position, notes: &mut Notes) -> Result<(), TrainError> {
         let best = self.best().map(|best| best.step);
-        steps.truncate(steps.len().saturating_sub(self.keep));
-        for (_, path) in steps.into_iter().filter(|(step, _)| Some(*step) != best) {
-            remove(&path)?;
-        }
-        Ok(())
+        rotate(&self.folder, position.step, self.keep, best, notes)
     }
 }
 
@@ -206,64 +219,7 @@ fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
     tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
-fn folder_of(run: &Path) -> PathBuf {
-    run.join("checkpoints")
-}
-
-/// Checkpoints that were given their names, oldest first.
-fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
-    let mut steps = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(steps),
-        entries => entries.map_err(TrainError::file("read", folder))?,
-    };
-    for entry in entries {
-        let path = entry.map_err(TrainError::file("read", folder))?.path();
-        steps.extend(step_of(&path).map(|step| (step, path)));
-    }
-    steps.sort();
-    Ok(steps)
-}
-
-/// The folder of the checkpoint of a step.
-pub(crate) fn path_of(run: &Path, step: usize) -> PathBuf {
-    folder_of(run).join(name_of(step))
-}
-
-/// The name of a checkpoint's folder.
-fn name_of(step: usize) -> String {
-    format!("step-{step:08}")
-}
-
-/// The step in the name of a checkpoint's folder.
-fn step_of(path: &Path) -> Option<usize> {
-    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
-}
-
 /// What [`MANIFEST_SUM`] says of a manifest.
 pub(crate) fn sum_of(manifest: &[u8]) -> String {
     format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
-}
-
-/// An empty folder. An earlier attempt may have been killed.
-fn clear(folder: &Path) -> Result<(), TrainError> {
-    remove(folder)?;
-    fs::create_dir_all(folder).map_err(TrainError::file("create", folder))
-}
-
-/// Removes a folder that may not be there.
-fn remove(folder: &Path) -> Result<(), TrainError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(TrainError::file("remove", folder)),
-    }
-}
-
-/// Makes the names in a folder last, where the system can.
-fn sync_folder(path: &Path) -> Result<(), TrainError> {
-    if cfg!(unix) {
-        let synced = File::open(path).and_then(|folder| folder.sync_all());
-        synced.map_err(TrainError::file("write", path))?;
-    }
-    Ok(())
 }

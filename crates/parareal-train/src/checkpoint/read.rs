@@ -20,7 +20,7 @@ use super::{
     sum_of,
 };
 use crate::usage::Times;
-use crate::{NetworkConfig, Team, TrainError};
+use crate::{NetworkConfig, Settings, Team, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -32,6 +32,10 @@ pub(crate) struct Saved {
     pub(crate) position: Position,
     /// What the run had taken by then.
     pub(crate) times: Times,
+    /// The configuration that it was saved with.
+    pub(crate) configuration: Settings,
+    /// The vector instructions of the machine that saved it, where that is known.
+    pub(crate) simd: Option<String>,
     pub(crate) images: ImageRecord,
     /// Where the network is cut that all tensors belong to.
     pub(crate) cuts: Cuts,
@@ -112,16 +116,20 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
-/// The newest checkpoint of a run that is whole, and what is wrong with those behind it. Each of a
-/// team reads the subnetworks that it holds.
+/// What a run goes on from.
+pub(crate) struct Newest {
+    /// The newest checkpoint that is whole; `None` where nothing was saved.
+    pub(crate) saved: Option<Saved>,
+    /// The steps after it, with what is wrong with their checkpoints.
+    pub(crate) damaged: Vec<(usize, TrainError)>,
+}
+
+/// The newest checkpoint of a run that is whole, and the steps after it with what is wrong with
+/// their checkpoints. Each of a team reads the subnetworks that it holds.
 ///
 /// # Errors
 /// Where there are some, and all are damaged: then it says what is wrong with the last.
-pub(crate) fn newest(
-    team: &Team,
-    run: &Path,
-    held: &Range<usize>,
-) -> Result<(Option<Saved>, Vec<TrainError>), TrainError> {
+pub(crate) fn newest(team: &Team, run: &Path, held: &Range<usize>) -> Result<Newest, TrainError> {
     let folder = folder_of(run);
     let steps =
         team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
@@ -129,15 +137,15 @@ pub(crate) fn newest(
     for step in steps.into_iter().rev() {
         // Where one of them cannot use it, nobody does.
         match team.agree(read(&folder.join(name_of(step)), Some(held))) {
-            Ok(saved) => return Ok((Some(saved), damaged)),
+            Ok(saved) => return Ok(Newest { saved: Some(saved), damaged }),
             // Ranks that are gone are no damage.
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
-            Err(error) => damaged.push(error),
+            Err(error) => damaged.push((step, error)),
         }
     }
     match damaged.is_empty() {
-        true => Ok((None, damaged)),
-        false => Err(damaged.swap_remove(0)),
+        true => Ok(Newest { saved: None, damaged }),
+        false => Err(damaged.swap_remove(0).1),
     }
 }
 
@@ -218,8 +226,8 @@ pub(crate) fn read_with(
     }
     let network = NetworkConfig::of(&manifest.configuration);
     let cuts = network.map_err(|error| damaged(&path, &error))?.cuts;
-    let Manifest { position, times, images, .. } = manifest;
-    Ok(Saved { position, times, images, cuts, weights, optimizer, average })
+    let Manifest { position, times, configuration, simd, images, .. } = manifest;
+    Ok(Saved { position, times, configuration, simd, images, cuts, weights, optimizer, average })
 }
 
 fn read_shard(

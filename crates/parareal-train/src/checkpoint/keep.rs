@@ -1,0 +1,195 @@
+//! Which checkpoints of a run stay: the names of their folders, the rotation, and setting aside.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::TrainError;
+use crate::notes::{Note, Notes};
+
+/// The folder of a run's checkpoints.
+pub(super) fn folder_of(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// The name of a checkpoint's folder.
+pub(crate) fn name_of(step: usize) -> String {
+    format!("step-{step:08}")
+}
+
+/// The folder of the checkpoint of a step.
+pub(crate) fn path_of(run: &Path, step: usize) -> PathBuf {
+    folder_of(run).join(name_of(step))
+}
+
+/// The step in the name of a checkpoint's folder.
+pub(super) fn step_of(path: &Path) -> Option<usize> {
+    let name = path.file_name()?.to_str()?;
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (name == name_of(step)).then_some(step)
+}
+
+/// The checkpoints in a folder, oldest first. One that is still written, or was set aside, has
+/// another name.
+pub(super) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let mut steps = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(steps),
+        entries => entries.map_err(TrainError::file("read", folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(TrainError::file("read", folder))?.path();
+        steps.extend(step_of(&path).map(|step| (step, path)));
+    }
+    steps.sort();
+    Ok(steps)
+}
+
+/// Removes all checkpoints up to the newest one of a run but the last `count` and the best. Steps
+/// after the newest one are not counted and not removed: the run has not come to them.
+pub(super) fn rotate(
+    folder: &Path,
+    newest: usize,
+    count: usize,
+    best: Option<usize>,
+    notes: &mut Notes,
+) -> Result<(), TrainError> {
+    let mut steps = list(folder)?;
+    steps.retain(|(step, _)| *step <= newest);
+    steps.truncate(steps.len().saturating_sub(count));
+    for (_, path) in steps.into_iter().filter(|(step, _)| Some(*step) != best) {
+        // The new checkpoint is saved. Network file systems keep a folder in which a file is open.
+        if let Err(error) = remove(&path) {
+            notes.add(Note::CheckpointStays, format!("an old checkpoint stays: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Renames checkpoints of a run that cannot be used, so that they are neither chosen nor counted nor
+/// removed, and returns their new names.
+pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
+    let folder = folder_of(run);
+    steps.iter().map(|step| set_one_aside(&folder.join(name_of(*step)), "damaged")).collect()
+}
+
+/// Renames a checkpoint to a name that ends in the reason, and in a number where that is taken.
+pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, TrainError> {
+    let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
+    for number in 1.. {
+        let name = match number {
+            1 => format!("{name}.{reason}"),
+            number => format!("{name}.{reason}-{number}"),
+        };
+        let target = checkpoint.with_file_name(&name);
+        if fs::symlink_metadata(&target).is_err() {
+            let renamed = fs::rename(checkpoint, &target);
+            return renamed.map_err(TrainError::file("rename", checkpoint)).map(|()| name);
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// An empty folder. An earlier attempt may have been killed.
+pub(super) fn clear(folder: &Path) -> Result<(), TrainError> {
+    // What cannot be removed is written over.
+    let _ = remove(folder);
+    fs::create_dir_all(folder).map_err(TrainError::file("create", folder))
+}
+
+/// Removes a folder that may not be there.
+fn remove(folder: &Path) -> Result<(), TrainError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(TrainError::file("remove", folder)),
+    }
+}
+
+/// Makes the names in a folder durable, where the file system can.
+pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainError> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        Err(error) if is_unsupported(&error) => {
+            let text = format!(
+                "the file system of {} does not sync folders ({error}): a power failure may cost \
+                 the newest checkpoint",
+                path.display()
+            );
+            notes.add(Note::FolderNotSynced, text);
+            Ok(())
+        }
+        synced => synced.map_err(TrainError::file("sync", path)),
+    }
+}
+
+/// Whether a file system refuses an operation as such, rather than failing at it.
+fn is_unsupported(error: &io::Error) -> bool {
+    use ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(folder: &Path, steps: &[usize]) {
+        for step in steps {
+            fs::create_dir_all(folder.join(name_of(*step))).unwrap();
+        }
+    }
+
+    fn steps(folder: &Path) -> Vec<usize> {
+        list(folder).unwrap().into_iter().map(|(step, _)| step).collect()
+    }
+
+    #[test]
+    fn the_rotation_keeps_the_newest_the_best_and_what_is_not_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, mut notes) = (folder.path(), Notes::default());
+        made(folder, &[2, 5, 10, 15, 16, 20]);
+        fs::create_dir(folder.join("step-20.damaged")).unwrap();
+        fs::create_dir(folder.join("step-7")).unwrap();
+        rotate(folder, 16, 1, Some(5), &mut notes).unwrap();
+        assert_eq!(steps(folder), [5, 16, 20]);
+        assert!(folder.join("step-20.damaged").is_dir() && folder.join("step-7").is_dir());
+        assert!(notes.all().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_noted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, mut notes) = (folder.path(), Notes::default());
+        made(folder, &[3]);
+        // Files that have the name of a folder.
+        fs::write(folder.join(name_of(1)), "").unwrap();
+        fs::write(folder.join(name_of(2)), "").unwrap();
+        rotate(folder, 3, 1, None, &mut notes).unwrap();
+        let [note] = notes.all() else { panic!("{:?}", notes.all()) };
+        assert!(note.starts_with("an old checkpoint stays: cannot remove "), "{note}");
+        assert!(note.contains("step-00000001"), "{note}");
+    }
+
+    #[test]
+    fn what_is_set_aside_takes_no_other_name_away() {
+        let run = tempfile::tempdir().unwrap();
+        let folder = folder_of(run.path());
+        for expected in ["step-00000020.damaged", "step-00000020.damaged-2"] {
+            made(&folder, &[15, 20]);
+            assert_eq!(set_aside(run.path(), &[20]).unwrap(), [expected]);
+            assert!(folder.join(expected).is_dir());
+            assert_eq!(steps(&folder), [15]);
+        }
+        assert!(set_aside(run.path(), &[20]).is_err());
+    }
+
+    #[test]
+    fn file_systems_that_refuse_differ_from_disks_that_fail() {
+        // EINVAL, EACCES, EOPNOTSUPP; ENOSPC, EIO.
+        if cfg!(target_os = "linux") {
+            let unsupported = |code| is_unsupported(&io::Error::from_raw_os_error(code));
+            assert_eq!([22, 13, 95, 28, 5].map(unsupported), [true, true, true, false, false]);
+        }
+    }
+}

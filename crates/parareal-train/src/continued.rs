@@ -1,0 +1,131 @@
+//! What is different when a run goes on: notes for the person.
+
+use parareal_kernels::SimdLevel;
+
+use crate::checkpoint::{Position, Saved};
+use crate::{Config, Decay, LearningRate, TrainError};
+
+/// Notes on what differs between the configuration and machine that a checkpoint was saved with and
+/// those that the run goes on with.
+pub(crate) fn notes(
+    saved: &Saved,
+    now: &Config,
+    steps_per_epoch: usize,
+) -> Result<Vec<String>, TrainError> {
+    let before = Config::resolve(saved.configuration.clone())?;
+    let (old, new) = (&before.learning_rate, &now.learning_rate);
+    let mut notes: Vec<String> =
+        schedule_note(old, new, saved.position, steps_per_epoch).into_iter().collect();
+    if before.replicas != now.replicas {
+        notes.push(format!(
+            "each batch is now split over {} replicas, it was {}: batch normalization sees other \
+             parts of it, so the run takes another course",
+            now.replicas, before.replicas
+        ));
+    }
+    let devices = |config: &Config| {
+        let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let simd = SimdLevel::current().name().to_string();
+    let rounding = [
+        ("executor", before.executor.to_string(), now.executor.to_string()),
+        ("threads", before.threads.to_string(), now.threads.to_string()),
+        ("device", devices(&before), devices(now)),
+        ("link-dtype", before.link_type.to_string(), now.link_type.to_string()),
+        ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),
+    ];
+    let differing = rounding.into_iter().filter(|(_, then, now)| then != now);
+    let differing = differing.map(|(name, then, now)| format!("{name} {now}, before {then}"));
+    let differing: Vec<String> = differing.collect();
+    if !differing.is_empty() {
+        notes.push(format!(
+            "the run goes on with {}: it equals an uninterrupted run to rounding, not bit for bit",
+            differing.join("; ")
+        ));
+    }
+    Ok(notes)
+}
+
+/// The learning rates before and after a change of the schedule; `None` where it is the same, or no
+/// step is left.
+fn schedule_note(
+    old: &LearningRate,
+    new: &LearningRate,
+    position: Position,
+    steps_per_epoch: usize,
+) -> Option<String> {
+    let Position { step, epoch, epoch_steps: done, .. } = position;
+    let next = if done == steps_per_epoch { (epoch + 1, 0) } else { (epoch, done) };
+    if old == new || next.0 > new.epochs {
+        return None;
+    }
+    let schedule = match (&old.decay, &new.decay) {
+        (Decay::Step(old), Decay::Step(new)) if old == new => {
+            format!("milestones {} stay as they were", list(new))
+        }
+        (Decay::Step(old), Decay::Step(new)) => {
+            format!("milestones {} replace {}", list(new), list(old))
+        }
+        _ => format!("the cosine spans {} epochs instead of {}", new.epochs, old.epochs),
+    };
+    let last = step + (steps_per_epoch - done) + (new.epochs - epoch) * steps_per_epoch;
+    let rates = [
+        old.of_step(epoch, done.saturating_sub(1), steps_per_epoch),
+        new.of_step(next.0, next.1, steps_per_epoch),
+        new.of_step(new.epochs, steps_per_epoch - 1, steps_per_epoch),
+    ];
+    let [before, next, end] = rates.map(three_digits);
+    Some(format!(
+        "learning rate: {schedule}; it was {before} in step {step} and is {next} in step {} and \
+         {end} in the last step, {last}",
+        step + 1
+    ))
+}
+
+fn list(milestones: &[usize]) -> String {
+    let epochs: Vec<String> = milestones.iter().map(ToString::to_string).collect();
+    if epochs.is_empty() { "none".into() } else { epochs.join(",") }
+}
+
+/// A rate as a person reads it.
+fn three_digits(rate: f64) -> String {
+    let rounded: f64 = format!("{rate:.2e}").parse().unwrap_or(rate);
+    format!("{rounded:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rates_around_a_change_are_told() {
+        let position = Position { step: 40, epoch: 2, epoch_steps: 20, ..Position::default() };
+        let cosine =
+            |epochs| LearningRate { base: 0.1, decay: Decay::Cosine, warmup_epochs: 0.0, epochs };
+        let note = schedule_note(&cosine(2), &cosine(4), position, 20).unwrap();
+        assert_eq!(
+            note,
+            "learning rate: the cosine spans 4 epochs instead of 2; it was 0.000154 in step 40 and \
+             is 0.05 in step 41 and 3.85e-5 in the last step, 80"
+        );
+        assert_eq!(schedule_note(&cosine(2), &cosine(2), position, 20), None);
+        let step = |milestones: &[usize], epochs| {
+            let decay = Decay::Step(milestones.to_vec());
+            LearningRate { base: 0.1, decay, warmup_epochs: 0.0, epochs }
+        };
+        let note = schedule_note(&step(&[1], 2), &step(&[1], 3), position, 20).unwrap();
+        assert_eq!(
+            note,
+            "learning rate: milestones 1 stay as they were; it was 0.01 in step 40 and is 0.01 in \
+             step 41 and 0.01 in the last step, 60"
+        );
+        let within = Position { step: 30, epoch: 2, epoch_steps: 10, ..position };
+        let note = schedule_note(&step(&[], 2), &step(&[2], 3), within, 20).unwrap();
+        assert_eq!(
+            note,
+            "learning rate: milestones 2 replace none; it was 0.1 in step 30 and is 0.1 in step 31 \
+             and 0.01 in the last step, 60"
+        );
+    }
+}

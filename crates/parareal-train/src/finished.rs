@@ -1,0 +1,45 @@
+//! Runs that had come to their end before they were resumed.
+
+use std::path::Path;
+
+use crate::checkpoint::Position;
+use crate::metrics::{EndRecord, Metrics};
+use crate::schedule::is_out_of_patience;
+use crate::{Config, EpochRecord, Outcome, Team, TrainError};
+
+/// A run with nothing left to do.
+pub(crate) struct Finished {
+    epochs: Vec<EpochRecord>,
+    steps: usize,
+    end: EndRecord,
+}
+
+impl Finished {
+    /// The end of the run in a folder, if it has come to one after its last checkpoint and this
+    /// configuration takes it no further.
+    pub(crate) fn find(
+        team: &Team,
+        config: &Config,
+        run: &Path,
+        position: Position,
+    ) -> Result<Option<Self>, TrainError> {
+        let bytes = position.metrics_bytes;
+        let Some((last, end)) = team.first(|| Ok(Metrics::end(run, bytes)))? else {
+            return Ok(None);
+        };
+        let mut epochs = team.agree(Metrics::past(run, bytes))?.epochs;
+        epochs.push(last);
+        let is_over = epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
+        Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
+    }
+
+    /// The number of complete epochs.
+    pub(crate) fn epochs(&self) -> usize {
+        self.epochs.len()
+    }
+
+    /// What the run came to, as it was told at its end.
+    pub(crate) fn outcome(self, output: &Path, config: &Config) -> Outcome {
+        Outcome::new(output, config, &self.epochs, self.steps, self.end)
+    }
+}

@@ -1,0 +1,58 @@
+//! Notes of a run under way: what a person should know although the run goes on.
+
+/// Notes in the order in which they came, one of each kind.
+#[derive(Default)]
+pub(crate) struct Notes {
+    kinds: Vec<Note>,
+    all: Vec<String>,
+    told: usize,
+}
+
+/// The kind of a note. What happens at every checkpoint is noted the first time only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The file system cannot sync folders.
+    FolderNotSynced,
+    /// A checkpoint that is not needed any more cannot be removed.
+    CheckpointStays,
+    /// The details of an evaluation cannot be written.
+    EvaluationNotSaved,
+}
+
+impl Notes {
+    /// Adds a note, unless there is one of its kind.
+    pub(crate) fn add(&mut self, kind: Note, text: String) {
+        if !self.kinds.contains(&kind) {
+            self.kinds.push(kind);
+            self.all.push(text);
+        }
+    }
+
+    /// The notes that came since the last call.
+    pub(crate) fn new_ones(&mut self) -> &[String] {
+        let told = std::mem::replace(&mut self.told, self.all.len());
+        &self.all[told..]
+    }
+
+    /// All notes.
+    pub(crate) fn all(&self) -> &[String] {
+        &self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_noted_and_told_once() {
+        let mut notes = Notes::default();
+        notes.add(Note::FolderNotSynced, "a".into());
+        notes.add(Note::FolderNotSynced, "b".into());
+        assert_eq!(notes.new_ones(), ["a"]);
+        assert!(notes.new_ones().is_empty());
+        notes.add(Note::CheckpointStays, "c".into());
+        assert_eq!(notes.new_ones(), ["c"]);
+        assert_eq!(notes.all(), ["a", "c"]);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a run came to.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::metrics::EndRecord;
+use crate::schedule::is_out_of_patience;
+use crate::usage::Usage;
+use crate::{Config, EpochRecord, Sent, folder};
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The folder of the run.
+    #[serde(serialize_with = "folder::path_as_text")]
+    pub output: PathBuf,
+    /// Complete epochs.
+    pub epochs: usize,
+    /// Steps.
+    pub steps: usize,
+    /// The training loss of the last complete epoch.
+    pub train_loss: Option<f64>,
+    /// The training error of the last complete epoch.
+    pub train_error: Option<f64>,
+    /// The test loss behind the last complete epoch.
+    pub test_loss: Option<f64>,
+    /// The test error behind the last complete epoch.
+    pub test_error: Option<f64>,
+    /// The time of training, evaluations included, whatever number of processes were at it.
+    pub seconds: f64,
+    /// The median time of an epoch's training, evaluation not counted.
+    pub seconds_per_epoch: Option<f64>,
+    /// Notes that were made on the way: checkpoints that were skipped, files that were not written.
+    pub notes: Vec<String>,
+    /// The share of the training's time in which the images of the next step were not ready.
+    pub waiting_for_images: f64,
+    /// How subnetworks and workers spent the training steps.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// What each rank has sent in the steps of these processes; empty without ranks.
+    pub traffic: Vec<Sent>,
+    /// Whether the run ended because it had no patience left.
+    pub out_of_patience: bool,
+    /// Whether the run was told to stop before its end.
+    #[serde(skip)]
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// The outcome of a run after these epochs and steps.
+    pub(crate) fn new(
+        output: &Path,
+        config: &Config,
+        epochs: &[EpochRecord],
+        steps: usize,
+        end: EndRecord,
+    ) -> Self {
+        let last = epochs.last();
+        Self {
+            output: output.to_path_buf(),
+            epochs: epochs.len(),
+            steps,
+            train_loss: last.map(|epoch| epoch.train_loss),
+            train_error: last.map(|epoch| epoch.train_error),
+            test_loss: last.and_then(|epoch| epoch.test_loss),
+            test_error: last.and_then(|epoch| epoch.test_error),
+            seconds: end.seconds,
+            seconds_per_epoch: median(epochs.iter().map(|epoch| epoch.seconds).collect()),
+            notes: Vec::new(),
+            waiting_for_images: end.waiting_for_images,
+            usage: end.usage,
+            traffic: end.traffic,
+            out_of_patience: is_out_of_patience(epochs, config.patience),
+            interrupted: false,
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        length if length % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
