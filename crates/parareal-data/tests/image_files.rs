@@ -113,7 +113,7 @@ fn an_image_gets_the_border_unless_it_has_the_size_with_it() {
         image.save(&path).unwrap();
         mnist.read(&path).unwrap()
     };
-    let digit = GrayImage::from_fn(28, 28, |x, y| Luma([(x * 9 ^ y * 7) as u8]));
+    let digit = GrayImage::from_fn(28, 28, |x, y| Luma([((x * 9) ^ (y * 7)) as u8]));
     let framed = GrayImage::from_fn(32, 32, |x, y| {
         let inside = (2..30).contains(&x) && (2..30).contains(&y);
         if inside { *digit.get_pixel(x - 2, y - 2) } else { Luma([0]) }
