@@ -1,10 +1,10 @@
 //! Completeness of PNG and JPEG files, which image decoders do not check.
 //!
-//! The decoder of JPEG files (`zune-jpeg`) fills what is missing with grey, also in its strict mode where the file ends in
-//! the last row of blocks or between two scans. The decoder of PNG files stops at the last pixel,
-//! before the checksum behind it. So the structure of a file is followed to its end here, without
-//! decoding it: the `IEND` chunk of a PNG file, with the checksums of all chunks that matter, and
-//! the end-of-image marker of a JPEG file. What follows the end is ignored.
+//! The decoder of JPEG files (`zune-jpeg`) fills what is missing with grey, also in its strict mode
+//! where the file ends in the last row of blocks or between two scans. The decoder of PNG files stops
+//! at the last pixel, before the checksum after it. So the structure of a file is followed to its end
+//! here, without decoding it: the `IEND` chunk of a PNG file, with the checksums of all critical
+//! chunks, and the end-of-image marker of a JPEG file. What follows the end is ignored.
 //!
 //! A JPEG file has no checksums: bytes lost in its middle are not noticed.
 
