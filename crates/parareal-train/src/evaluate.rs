@@ -81,7 +81,8 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         wrong: tally.wrong,
         images: tally.images,
         details: None,
-        notes: Vec::new(),
+        // The run has told its own.
+        notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
     if own {
         match details.save(run, position, test_error, &dataset) {
