@@ -71,8 +71,9 @@ fn an_interrupted_run_goes_on_as_the_old_program_did() {
         let new = &steps[step as usize - 1];
         assert_eq!(new["step"], old["step"]);
         assert_eq!(new["learning_rate"], old["learning_rate"]);
-        // Roundings grow from step to step.
-        assert_close(&new["loss"], &old["loss"], if step == 10 { 1e-4 } else { 2e-2 });
+        // Roundings grow from step to step; momentum that was lost would show in step 11.
+        let tolerance = [1e-4, 1e-3, 1e-2][(step as usize - 10).min(2)];
+        assert_close(&new["loss"], &old["loss"], tolerance);
     }
     let epochs = metrics(&run, "epoch");
     let last = expected.iter().rfind(|line| line["event"] == "epoch").unwrap();

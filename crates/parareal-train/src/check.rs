@@ -9,6 +9,20 @@ use crate::{ExecutorKind, Team, TrainError};
 /// More threads of a worker for each core are a mistake: they wait for each other.
 const MOST_THREADS_PER_CORE: usize = 4;
 
+/// Refuses many more threads of a worker than there are cores: their steps take hundreds of times
+/// longer.
+pub(crate) fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
+    let most = MOST_THREADS_PER_CORE * cores;
+    if threads > most {
+        let expected = format!(
+            "each worker would have more than {MOST_THREADS_PER_CORE} threads for each of the {cores} \
+             cores here: set at most {most}"
+        );
+        return Err(TrainError::setting("threads", threads, expected));
+    }
+    Ok(())
+}
+
 impl Config {
     /// Refuses the first setting with a value that it cannot have.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
@@ -120,20 +134,6 @@ impl Config {
                  one for each: set another --batch-size or --limit-train"
             );
             return Err(TrainError::setting("replicas", self.replicas, expected));
-        }
-        Ok(())
-    }
-
-    /// Refuses many more threads than there are cores: such a run takes hundreds of times longer.
-    pub(crate) fn check_threads(&self, team: &Team) -> Result<(), TrainError> {
-        let (threads, cores) = (self.threads, team.place().cores);
-        let most = MOST_THREADS_PER_CORE * cores;
-        if threads > most {
-            let expected = format!(
-                "each worker would have more than {MOST_THREADS_PER_CORE} threads for each of the \
-                 {cores} cores here: set at most {most}, or leave it out for a share of the cores"
-            );
-            return Err(TrainError::setting("threads", threads, expected));
         }
         Ok(())
     }

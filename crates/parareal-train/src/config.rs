@@ -10,6 +10,7 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
+use crate::check::check_threads;
 use crate::network::{Cutting, NetworkConfig};
 use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
@@ -181,6 +182,7 @@ impl Config {
             _ => (workers, workers * self.replicas),
         };
         let held = even_spread(subnetworks, chain.min(subnetworks))?;
+        check_threads(self.threads, place.cores)?;
         check_balance(self.network.net.units(), &held)?;
         let (device, threads) = (self.devices[0].clone(), self.threads);
         let batch = self.batch_size.div_ceil(self.replicas);

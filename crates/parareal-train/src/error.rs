@@ -10,6 +10,8 @@ use parareal_data::{DataError, OneLine, one_line};
 use parareal_models::resnet::{Missing, ResNetError};
 use thiserror::Error;
 
+use crate::checkpoint::{FORMAT_VERSION, OLDEST_FORMAT};
+
 /// Why a run cannot start, or did not end well. Every message is one line.
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -115,6 +117,18 @@ pub enum TrainError {
         /// The folder of the checkpoint.
         path: PathBuf,
     },
+    /// A checkpoint of a format that this program does not read.
+    #[error(
+        "{path}: the checkpoint has format {found}, and this program reads formats {OLDEST_FORMAT} to \
+         {FORMAT_VERSION}: use the version of the program that saved it",
+        path = OneLine(path)
+    )]
+    CheckpointFormat {
+        /// Its manifest.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+    },
     /// Saved weights that are damaged or of another network.
     #[error("{path}: {message}", path = OneLine(path))]
     Weights {
@@ -183,8 +197,8 @@ pub enum TrainError {
     },
     /// A loss of the test or validation images that is infinite or not a number.
     #[error(
-        "the {images} loss is {loss} after step {step}: the run has diverged; take a smaller \
-         learning rate, or larger batches"
+        "the scores of the {images} images are not finite after step {step} (loss {loss}): the run \
+         has diverged; take a smaller learning rate, or larger batches"
     )]
     EvaluationDiverged {
         /// The images: "test" or "validation".
@@ -302,6 +316,11 @@ impl TrainError {
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::File { action, path, source }
+    }
+
+    /// Returns true for a checkpoint that is damaged, and not merely unreadable here and now.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Weights { .. })
     }
 
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {

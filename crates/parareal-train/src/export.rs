@@ -22,7 +22,8 @@ pub struct Exported {
 }
 
 /// Writes all parameters and running statistics of a checkpoint, or their moving average where it
-/// has one, into a safetensors file, under the names that they have in the whole network and in PyTorch's layouts.
+/// has one, into a safetensors file, under the names that they have in the whole network and in
+/// PyTorch's layouts.
 ///
 /// # Errors
 /// [`TrainError`] where there is no such checkpoint, it is damaged, or the file cannot be written.

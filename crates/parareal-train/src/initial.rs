@@ -33,7 +33,7 @@ impl Initial {
                 return Err(TrainError::setting("init-from", run.display(), expected));
             }
         }
-        if !saved.images.has_classes_of(images) {
+        if !saved.images.has_classes_of(&images.dataset, &images.class_names) {
             return Err(TrainError::OtherClasses {
                 path: run.clone(),
                 theirs: saved.images.class_names,

@@ -23,11 +23,11 @@ pub struct Outcome {
     pub train_loss: Option<f64>,
     /// The training error of the last complete epoch.
     pub train_error: Option<f64>,
-    /// The test loss behind the last complete epoch.
+    /// The test loss after the last complete epoch.
     pub test_loss: Option<f64>,
-    /// The test error behind the last complete epoch.
+    /// The test error after the last complete epoch.
     pub test_error: Option<f64>,
-    /// The time of training, evaluations included, whatever number of processes were at it.
+    /// The time of training, evaluations included, over all processes of the run.
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
     pub seconds_per_epoch: Option<f64>,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use parareal_data::{Dataset, ImageSet};
 use parareal_models::resnet::Summary;
 
+use crate::check::check_threads;
 use crate::checkpoint::{self, ImageRecord, Newest, Saved};
 use crate::finished::Finished;
 use crate::folder::Lock;
@@ -75,7 +76,7 @@ impl Run {
         output: Option<PathBuf>,
     ) -> Result<Self, TrainError> {
         Self::check_output(team, output.as_deref())?;
-        team.agree(config.check_threads(team))?;
+        team.agree(check_threads(config.threads, team.place().cores))?;
         let loaded = || {
             let loaded = Loaded::of(team, &config)?;
             let initial = Initial::of(&config, &loaded.images)?;
@@ -137,7 +138,7 @@ impl Run {
             return team.agree(Err(TrainError::OtherImages { path, dataset }));
         }
         if let Some(saved) = &saved
-            && !saved.images.has_classes_of(&images)
+            && !saved.images.has_classes_of(&images.dataset, &images.class_names)
         {
             let (theirs, ours) = (saved.images.class_names.clone(), images.class_names);
             let path = output.to_path_buf();
@@ -156,13 +157,6 @@ impl Run {
             None => None,
         };
         let mut notes = dataset.notes.clone();
-        let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
-        let aside = team.first(|| checkpoint::set_aside(output, &steps))?;
-        let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
-            format!("skipped a checkpoint: {error}; it is set aside as {name}")
-        });
-        let skipped: Vec<String> = skipped.collect();
-        notes.extend(skipped.clone());
         let mut initial = None;
         match &saved {
             Some(_) if finished.is_some() => {}
@@ -171,11 +165,19 @@ impl Run {
                 notes.extend(team.agree(continued::notes(saved, &config, steps_per_epoch))?);
             }
             None => {
+                team.first(|| checkpoint::check_begun(output))?;
                 notes.push("nothing was saved yet: the run starts from its beginning".into());
                 initial = team.agree(Initial::of(&config, &images))?;
                 notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
             }
         }
+        let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
+        let aside = team.first(|| checkpoint::set_aside(output, &steps))?;
+        let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
+            format!("skipped a checkpoint: {error}; it is set aside as {name}")
+        });
+        let skipped: Vec<String> = skipped.collect();
+        notes.extend(skipped.clone());
         if finished.is_none() {
             notes.extend(config.remarks(team, dataset.train.len()));
             if config.settings() != before {
@@ -249,8 +251,8 @@ impl Run {
         self.dataset.train.len().div_ceil(self.config.batch_size)
     }
 
-    /// Trains to the end, if that is not reached yet, or until `stop` says so: then the step is finished and a checkpoint is
-    /// saved.
+    /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a
+    /// checkpoint. A finished run returns at once.
     ///
     /// # Errors
     /// [`TrainError::Diverged`] where the loss is not finite,

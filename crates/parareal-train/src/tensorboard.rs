@@ -98,8 +98,8 @@ fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
     Ok(newest)
 }
 
-/// A name for a file that begins at this second, behind the newest one there is. TensorFlow gives
-/// seconds ten digits.
+/// A name for a file that begins at this second, ordered after the newest file. TensorFlow gives seconds
+/// ten digits.
 fn name_after(newest: Option<&str>, second: u64) -> String {
     let number = newest.and_then(|name| {
         let number = name.strip_prefix(NAME)?.split('.').next()?;
@@ -131,7 +131,7 @@ fn last_time(path: &Path) -> Option<f64> {
     last
 }
 
-/// The system's clock, moved forward where it would go back behind earlier events.
+/// The system's clock, moved forward so that times never decrease.
 struct Clock {
     shift: f64,
     /// The last time that it told.

@@ -91,10 +91,17 @@ impl<'a> Training<'a> {
             && let Some(step) = error.diverged_at()
             && self.run.team.leads()
         {
-            if matches!(error, TrainError::EvaluationDiverged { .. }) {
-                self.store.set_diverged_aside(self.position)?;
+            // Whatever fails here must not hide that the run has diverged.
+            let aside = match error {
+                TrainError::EvaluationDiverged { .. } => {
+                    self.store.set_diverged_aside(self.position)
+                }
+                _ => Ok(()),
+            };
+            let end = EarlyEnd::Diverged { step, message: error.to_string() };
+            for failed in [aside, self.log.end_early(&end)].into_iter().filter_map(Result::err) {
+                observer.on_note(&failed.to_string());
             }
-            self.log.end_early(&EarlyEnd::Diverged { step, message: error.to_string() })?;
         }
         let interrupted = !ended?;
         if self.run.team.leads() {

@@ -64,14 +64,14 @@ impl ImageRecord {
         ImageSet::new(channels, height, width, self.class_names.len(), pixels, vec![0])
     }
 
-    /// Whether labels mean the same in both.
+    /// Returns true if labels mean the same as in a data set of this name with these classes.
     ///
     /// The classes of a published data set have fixed numbers, whatever they are called; all
     /// others are compared by name.
-    pub(crate) fn has_classes_of(&self, other: &Self) -> bool {
-        match self.dataset == other.dataset && self.dataset != DatasetName::Folder.as_str() {
-            true => self.class_names.len() == other.class_names.len(),
-            false => self.class_names == other.class_names,
+    pub(crate) fn has_classes_of(&self, dataset: &str, class_names: &[String]) -> bool {
+        match self.dataset == dataset && dataset != DatasetName::Folder.as_str() {
+            true => self.class_names.len() == class_names.len(),
+            false => self.class_names == class_names,
         }
     }
 
@@ -90,7 +90,7 @@ impl ImageRecord {
             );
             return Err(TrainError::setting("dataset", dataset.name, expected));
         }
-        if self.has_classes_of(&Self::of(&dataset)) {
+        if self.has_classes_of(dataset.name.as_str(), &dataset.class_names) {
             dataset.class_names.clone_from(&self.class_names);
         } else {
             dataset = dataset.with_classes(&self.class_names)?;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::TrainError;
 use crate::notes::{Note, Notes};
 
+/// The reason in the name of a checkpoint after which an evaluation was not finite.
+pub(super) const DIVERGED: &str = "diverged";
+
 /// The folder of a run's checkpoints.
 pub(super) fn folder_of(run: &Path) -> PathBuf {
     run.join("checkpoints")
@@ -71,6 +74,28 @@ pub(super) fn rotate(
 pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
     let folder = folder_of(run);
     steps.iter().map(|step| set_one_aside(&folder.join(name_of(*step)), "damaged")).collect()
+}
+
+/// Refuses to start a run from its beginning that has diverged before a checkpoint was saved.
+///
+/// # Errors
+/// [`TrainError::Weights`] with the checkpoint that was set aside, or where the folder cannot be read.
+pub(crate) fn check_begun(run: &Path) -> Result<(), TrainError> {
+    let folder = folder_of(run);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(TrainError::file("read", &folder))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let suffix = format!(".{DIVERGED}");
+    match names.into_iter().find(|name| name.contains(&suffix)) {
+        Some(name) => {
+            let message = "the run has diverged, and no earlier checkpoint is left: start a new one \
+                           with a smaller learning rate";
+            Err(TrainError::weights(&folder.join(name), message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Renames a checkpoint to a name that ends in the reason, and in a number where that is taken.

@@ -7,9 +7,9 @@ use crate::Settings;
 use crate::scores::Tally;
 use crate::usage::Times;
 
-pub(super) const FORMAT_VERSION: u32 = 4;
+pub(crate) const FORMAT_VERSION: u32 = 4;
 /// The oldest format that is read. Format 4 tells the data set and the border of its images.
-pub(super) const OLDEST_FORMAT: u32 = 3;
+pub(crate) const OLDEST_FORMAT: u32 = 3;
 
 /// More than these are a mistake: steps of a run, rows or columns of an image.
 const MOST_STEPS: usize = u32::MAX as usize;
@@ -24,7 +24,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) times: Times,
     pub(super) configuration: Settings,
-    /// The vector instructions of the machine; earlier programs did not tell.
+    /// The vector instructions of the machine; `None` in checkpoints of format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) simd: Option<String>,
     pub(super) images: ImageRecord,

@@ -21,12 +21,12 @@ use crate::folder::{replace, write_synced};
 use crate::notes::Notes;
 use crate::usage::Times;
 use crate::{Settings, Team, TrainError};
-use keep::{clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
-use manifest::{Entry, FORMAT_VERSION, Kind, Manifest};
+use keep::{DIVERGED, clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
+use manifest::{Entry, Kind, Manifest};
 
 pub(crate) use image_record::ImageRecord;
-pub(crate) use keep::{name_of, path_of, set_aside};
-pub(crate) use manifest::Position;
+pub(crate) use keep::{check_begun, name_of, path_of, set_aside};
+pub(crate) use manifest::{FORMAT_VERSION, OLDEST_FORMAT, Position};
 pub use read::Which;
 pub(crate) use read::{Newest, Saved, newest, open, read_with};
 
@@ -175,7 +175,7 @@ impl Store {
 
     /// Sets the checkpoint of a position aside that gives no finite loss: nobody can go on from it.
     pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
-        set_one_aside(&self.folder.join(name_of(position.step)), "diverged").map(drop)
+        set_one_aside(&self.folder.join(name_of(position.step)), DIVERGED).map(drop)
     }
 
     /// For each subnetwork the names of what optimizers remember of its tensors.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
@@ -135,10 +135,15 @@ pub(crate) fn newest(team: &Team, run: &Path, held: &Range<usize>) -> Result<New
         team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
     let mut damaged = Vec::new();
     for step in steps.into_iter().rev() {
+        let own = match read(&folder.join(name_of(step)), Some(held)) {
+            Err(error) if !error.is_damage() => Err(error),
+            own => Ok(own),
+        };
+        // Files that cannot be read now, or ranks that are gone, are no damage.
+        let own = team.agree(own)?;
         // Where one of them cannot use it, nobody does.
-        match team.agree(read(&folder.join(name_of(step)), Some(held))) {
+        match team.agree(own) {
             Ok(saved) => return Ok(Newest { saved: Some(saved), damaged }),
-            // Ranks that are gone are no damage.
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
             Err(error) => damaged.push((step, error)),
         }
@@ -180,10 +185,7 @@ pub(crate) fn read_with(
         serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
     if !(OLDEST_FORMAT..=FORMAT_VERSION).contains(&manifest.format_version) {
         let found = manifest.format_version;
-        let message = format!(
-            "format {found} is not known, this program reads {OLDEST_FORMAT} to {FORMAT_VERSION}"
-        );
-        return Err(TrainError::weights(&path, message));
+        return Err(TrainError::CheckpointFormat { path, found });
     }
     let path_of_sum = folder.join(MANIFEST_SUM);
     if load(&path_of_sum, MANIFEST_SUM_LEN)? != sum_of(&text).as_bytes() {
@@ -262,10 +264,19 @@ fn read_shard(
 /// A file of at most so many bytes, and one more if there are more.
 fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| damaged(path, &error))?;
-    let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|error| damaged(path, &error))?;
-    Ok(bytes)
+    let read =
+        File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) if is_missing(&error) => Err(damaged(path, &error)),
+        Err(error) => Err(TrainError::file("read", path)(error)),
+    }
+}
+
+/// Returns true if there is no such file, or something else in its place.
+fn is_missing(error: &io::Error) -> bool {
+    use ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
 fn damaged(path: &Path, error: &impl ToString) -> TrainError {

@@ -53,7 +53,11 @@ fn what_no_run_has_saved_is_refused() {
     assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
     let sum = in_hexadecimal(&Sha256::digest(&weights));
     for (from, to, expected) in [
-        ("\"format_version\":4", "\"format_version\":2", "format 2 is not known, this program"),
+        (
+            "\"format_version\":4",
+            "\"format_version\":2",
+            "the checkpoint has format 2, and this program",
+        ),
         ("\"step\":7", "\"step\":0", "it tells of a step that no run takes"),
         ("\"epoch\":2", "\"epoch\":8", "it tells of a step that no run takes"),
         ("\"epoch_steps\":3", "\"epoch_steps\":8", "it tells of a step that no run takes"),

@@ -14,6 +14,8 @@ use parareal_models::resnet::{
 };
 use serde::Deserialize;
 
+use crate::check::check_threads;
+use crate::team::Place;
 use crate::{DeviceName, TrainError};
 
 /// A file of costs takes some kilobytes.
@@ -133,7 +135,8 @@ impl Machine {
     pub fn check(&self) -> Result<(), TrainError> {
         let numbers =
             [("batch-size", self.batch), ("threads", self.threads), ("workers", self.workers)];
-        numbers.into_iter().try_for_each(|(name, value)| in_range(name, value))
+        numbers.into_iter().try_for_each(|(name, value)| in_range(name, value))?;
+        check_threads(self.threads, Place::alone().cores)
     }
 
     pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
