@@ -30,6 +30,7 @@ pub(crate) fn notes(
     let simd = SimdLevel::current().name().to_string();
     let rounding = [
         ("executor", before.executor.to_string(), now.executor.to_string()),
+        ("threads", before.threads.to_string(), now.threads.to_string()),
         ("device", devices(&before), devices(now)),
         ("link-dtype", before.link_type.to_string(), now.link_type.to_string()),
         ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),

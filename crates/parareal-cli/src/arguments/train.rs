@@ -131,8 +131,8 @@ pub(crate) struct Train {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
     /// Go on with the run in the folder of --output from its newest whole checkpoint: bit for bit with
-    /// the same executor, device and vector instructions, on any number of threads, otherwise to
-    /// rounding. Flags of the machine, --epochs and --milestones may be others than before
+    /// the same executor, threads, device and vector instructions, otherwise to rounding. Flags of the
+    /// machine, --epochs and --milestones may be others than before
     #[arg(long, requires = "output", help_heading = "Output")]
     pub(crate) resume: bool,
     /// Save a checkpoint every so many steps, 500, or minutes, 10m, besides the one behind each
