@@ -4,9 +4,9 @@
 mod common;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use common::{assert_all_close, assert_close, assert_executors_agree, executors, init, sgd};
-use parareal::exec::{CrossEntropy, Executor, Part, Placement, Threads, Update};
-use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
+use common::{assert_all_close, assert_close, assert_executors_agree, executors, init};
+use parareal::exec::{Executor, Part, Update};
+use parareal::net::{Cuts, NamedTensor, StateDict};
 use parareal_models::resnet::{CoarseKind, ResNet};
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
@@ -120,28 +120,4 @@ fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
         assert_eq!(executor.average().unwrap().len(), again.len());
     }
     assert_all_close(&averages[0], &averages[1], 1e-10, "threads and sequential");
-}
-
-#[test]
-fn weights_do_not_depend_on_the_number_of_threads() {
-    let net = ResNet::new(20).unwrap().with_width(4);
-    for kind in [CoarseKind::Basic, CoarseKind::Depthwise] {
-        let net = net.clone().with_coarse_kind(kind);
-        let cuts = net.default_cuts(3).unwrap();
-        let weights = [1, 2, 3].map(|threads| {
-            let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-            let mut placement = Placement::new(vec![Device::flex()], 1);
-            placement.threads = threads;
-            let loss = CrossEntropy::default();
-            let mut executor = Threads::new(network, loss, &sgd(), &placement).unwrap();
-            for step in 0..3 {
-                let (images, labels) = batch(step, 18, DType::F32);
-                executor.train_step(images, labels, 0.1).unwrap();
-            }
-            executor.named_tensors().unwrap()
-        });
-        for other in &weights[1..] {
-            assert_all_close(other, &weights[0], 0.0, "weights");
-        }
-    }
 }
