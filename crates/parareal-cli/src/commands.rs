@@ -45,7 +45,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
                 values.push(serde_json::to_value(prediction).expect("numbers and names are JSON"));
             }
             Ok(prediction) => result(&answers(&prediction))?,
-            // The other images have answers all the same.
+            // The remaining images are still classified.
             Err(TrainError::Data(error)) => {
                 let message = one_line(&error.to_string());
                 note(&format!("error: {message}"));

@@ -77,7 +77,7 @@ fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
         assert_eq!(lines, [expected], "{}", ended.errors);
         let ended = start("resume", "run").unwrap();
         assert!(ended.status.success(), "{}", ended.errors);
-        assert!(ended.output.contains("goes on behind step 3"), "{}", ended.output);
+        assert!(ended.output.contains("resumes after step 3"), "{}", ended.output);
         let [found, expected] = ["run", "whole"].map(|name| folder.path().join(name));
         assert!(weights(&found) == weights(&expected), "other weights");
         fs::remove_dir_all(found).unwrap();
@@ -100,7 +100,7 @@ fn live(life: &str, folder: &Path) {
         if team.leads() {
             #[allow(clippy::print_stdout, reason = "it is what the test reads")]
             {
-                println!("goes on behind step {}", run.steps_done());
+                println!("resumes after step {}", run.steps_done());
             }
         }
         run.train(&mut Panics(panics.then_some(4)), &|| false)?;

@@ -133,7 +133,7 @@ fn introduce(team: &Team, run: &Run) {
             count(run.steps_done(), "step"),
         )),
         None if run.steps_done() > 0 => {
-            note(&format!("goes on behind step {}", run.steps_done()));
+            note(&format!("resumes after step {}", run.steps_done()));
         }
         None => {}
     }
@@ -183,7 +183,7 @@ fn conclude(outcome: &Outcome) {
 /// The time of subnetworks and workers, as tables.
 fn show_usage(usage: &Usage) -> String {
     let cells = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    // A run that an older version has begun may not know what its subnetworks have waited for.
+    // Runs started by an older version do not record what subnetworks waited for.
     let is_told_apart = usage.subnetworks.iter().all(|each| each.waiting_for_worker.is_some());
     let waiting: &[&str] = match is_told_apart {
         true => &["waiting for worker", "waiting for neighbors"],

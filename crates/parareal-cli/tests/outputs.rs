@@ -104,7 +104,7 @@ fn a_pipe_and_standard_output_are_written_to_as_they_are() {
     assert_done(&report(folder, "/dev/null", &["--overwrite"]));
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     assert_page(&report(folder, "/dev/stdout", &[]).stdout);
-    // Standard output that is a regular file is written to behind what it holds.
+    // Standard output that is a regular file is appended to.
     fs::write(folder.join("page"), "<!-- -->").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_parareal"))
         .arg("report")

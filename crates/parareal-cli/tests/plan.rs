@@ -311,6 +311,7 @@ fn nothing_overlaps_on_a_row_of_a_timeline() {
             .map(|rect| ["x", "width", "y", "height"].map(|key| rect.attribute(key).unwrap()))
             .map(|sides| sides.map(|side| side.parse::<f64>().unwrap()))
             .collect();
+        assert!(spans.len() > 6, "{} spans", spans.len());
         for (index, [x, width, y, height]) in spans.iter().enumerate() {
             for [other_x, other_width, other_y, other_height] in &spans[..index] {
                 // A span has at least a quarter of a pixel, and numbers have two digits.

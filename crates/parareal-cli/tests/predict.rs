@@ -203,3 +203,28 @@ fn scores_that_are_not_finite_are_no_answer() {
     assert_refused(folder, &["predict", "--run", "run", "a.png"], words);
     assert_refused(folder, &["eval", "--run", "run"], words);
 }
+
+#[test]
+fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    classes(&folder.join("own"), &[("day", [170; 3]), ("night", [60; 3])], 8);
+    #[rustfmt::skip]
+    let output = parareal(folder, &[
+        "train", "--depth", "11", "--subnetworks", "2", "--dataset", "folder", "--data-dir", "own",
+        "--epochs", "1", "--batch-size", "8", "--output", "run",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let evaluation = || {
+        let files = fs::read_dir(folder.join("run/evaluations")).unwrap();
+        files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect::<Vec<_>>()
+    };
+    let before = evaluation();
+    assert_eq!(before.len(), 1);
+    picture(&folder.join("own/day/99.png"), [170; 3], 9);
+    let output = parareal(folder, &["eval", "--run", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let note = "note: the images are not those that the run was trained with";
+    assert!(errors(&output).contains(note), "{}", errors(&output));
+    assert!(evaluation() == before);
+}

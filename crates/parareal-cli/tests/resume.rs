@@ -272,7 +272,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         // In the beginning and in the end.
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
-        assert!(message.contains("behind step 11"), "{message}");
+        assert!(message.contains("after step 11"), "{message}");
         assert!(message.contains("; it is set aside as step-00000012.damaged"), "{message}");
         fs::remove_dir_all(run.join("checkpoints/step-00000012.damaged")).unwrap();
         assert_eq!(remains(&run), expected);

@@ -112,8 +112,8 @@ pub struct LoadOptions {
 impl Dataset {
     /// Loads a data set.
     ///
-    /// Files lie in a folder of [`data_dir`](LoadOptions::data_dir), or in that folder itself; each is found under its name
-    /// or with `.gz` added, and unpacked where it is compressed. Files may hold fewer images than
+    /// Files lie in a folder of [`data_dir`](LoadOptions::data_dir), or in that folder itself; each is
+    /// found under its name or with `.gz` added, and unpacked where it is compressed. Files may hold fewer images than
     /// the canonical ones, which [`notes`](Self::notes) then tells, not more. They are checked as a
     /// whole whatever the limits; a limit beyond the end of a set takes all of it.
     ///

@@ -188,6 +188,6 @@ function drawResults(section) {
   if (columns.some(([name]) => name === "Relative"))
     notes.push(`Relative: time per epoch, divided by that of ${runs[0].name}.`);
   if (rows.flat().some((cell) => cell.class === "number best"))
-    notes.push("Bold: the least of the runs on the same images.");
+    notes.push("Bold: smallest value among runs on the same images.");
   section.append(html("p", { class: "hint" }, notes.join(" ")));
 }

@@ -57,7 +57,10 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     let config = Config::resolve(changes.or(folder::read_config(run)?))?;
     let saved = checkpoint::open(run, which)?;
     let position = saved.position;
-    let dataset = saved.images.adapt(Dataset::load(config.dataset, &config.load)?)?;
+    let dataset = Dataset::load(config.dataset, &config.load)?;
+    let changed = own && dataset.fingerprint() != saved.images.fingerprint;
+    let own = own && !changed;
+    let dataset = saved.images.adapt(dataset)?;
     let no_images = || {
         let expected = "there are no test images to judge by: set it to at least 1";
         TrainError::setting("limit-test", "0", expected)
@@ -84,6 +87,11 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         // The run has told its own.
         notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
+    if changed {
+        let note =
+            "the images are not those that the run was trained with: the details are not saved";
+        evaluation.notes.push(note.into());
+    }
     if own {
         match details.save(run, position, test_error, &dataset) {
             Ok(path) => evaluation.details = path,

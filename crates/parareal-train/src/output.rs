@@ -82,7 +82,13 @@ impl OutputFile {
         let refuse = |message| Err(TrainError::Output { path: path.to_path_buf(), message });
         match output.locate() {
             Ok(Target::File { path: target, .. }) => match fs::metadata(parent(&target)) {
-                Ok(folder) if folder.is_dir() => output.check_free().map(|()| output),
+                Ok(folder) if folder.is_dir() => {
+                    output.check_free()?;
+                    match tempfile::tempfile_in(parent(&target)) {
+                        Ok(_) => Ok(output),
+                        Err(error) => refuse(explain(&target, &without_path(error))),
+                    }
+                }
                 Ok(_) => refuse(format!("{} is not a folder", parent(&target).display())),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     refuse(format!("there is no folder {}", parent(&target).display()))

@@ -218,6 +218,14 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("marked.toml");
+        std::fs::write(&path, "\u{feff}depth = 20\n").unwrap();
+        assert_eq!(Settings::read(&path).unwrap().depth, Some(20));
+    }
+
+    #[test]
     fn mistakes_in_a_file_are_one_line_each() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");

@@ -295,7 +295,7 @@ fn count(run: &Path, event: &str) -> usize {
 /// Where a life says where it goes on, that is behind this step.
 #[track_caller]
 pub(crate) fn assert_goes_on(errors: &str, step: usize) {
-    let told = errors.lines().find_map(|line| line.strip_prefix("goes on behind step "));
+    let told = errors.lines().find_map(|line| line.strip_prefix("resumes after step "));
     assert!(told.is_none_or(|told| told == step.to_string()), "{step}: {errors}");
     let anew = errors.contains("nothing was saved yet");
     assert!(!anew || step == 0, "{step}: {errors}");
