@@ -1,4 +1,4 @@
-//! What keeps a training step from its update, found by workers and told by executors.
+//! Faults that end a training step before its update.
 
 use std::ops::Range;
 

@@ -66,7 +66,7 @@ struct Tape<N: Coarsen> {
     deferred: Deferred,
 }
 
-/// What the last subnetwork has at the end of a forward pass.
+/// Loss, output and cotangent of a forward pass.
 pub(super) struct Finished<N: Coarsen> {
     pub(super) loss: f64,
     pub(super) output: N::Output,

@@ -147,8 +147,8 @@ where
                 sums.scalars(&mut shared)?;
             }
         }
-        // Known to all before anyone differentiates: a loss that is not finite, or that there is
-        // none, ends the step everywhere.
+        // All workers learn the loss before the backward pass; a missing or non-finite loss ends the
+        // step on all of them.
         self.control.broadcast(self.last, &mut shared)?;
         reply.loss = shared[0];
         reply.given_up = shared[1] > 0.0;

@@ -32,12 +32,12 @@ pub struct StateDict {
 const INTERFACES: &str = "interfaces.";
 
 impl StateDict {
-    /// The tensors of a network that is cut like this.
+    /// Creates a state dict from named tensors.
     pub fn new(cuts: Cuts, tensors: impl IntoIterator<Item = (String, TensorData)>) -> Self {
         Self { cuts, tensors: tensors.into_iter().collect(), is_units_only: false }
     }
 
-    /// The same of tensors as a network or an executor gives them.
+    /// Creates a state dict from the tensors that a network or an executor returns.
     pub fn from_named(cuts: Cuts, tensors: impl IntoIterator<Item = NamedTensor>) -> Self {
         Self::new(cuts, tensors.into_iter().map(|tensor| (tensor.name, tensor.data)))
     }
