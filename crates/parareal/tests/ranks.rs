@@ -9,7 +9,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use burn::tensor::{DType, Device, Int, Tensor};
-use common::{DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd};
+use common::{
+    Dense, DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd,
+};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Loss, Part, Placement, Ranks, Seat, Update, World,
 };
@@ -122,6 +124,35 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
         // A batch of another size goes on, although a receive of the lost step was posted.
         let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
         ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
+    });
+}
+
+#[test]
+fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
+    mpi::on_ranks(&[3], "all_ranks_learn_that_some_cannot_build_their_subnetworks", |world| {
+        let cuts = Cuts::even(10, 3).unwrap();
+        let (init, placement) = (init(1, DType::F32), Placement::new(vec![Device::flex()], 1));
+        let build = |net: &DenseNet| {
+            let loss = CrossEntropy::default();
+            Ranks::new(world, net, &cuts, &init, loss, &sgd(), &placement, None)
+        };
+        let mut net = DenseNet::residual(vec![6; 11]);
+        // One parameter in the first and in the last subnetwork: rank 1 has nothing to do with it.
+        net.shared = Some((Dense::new(6, 6, true, &init), vec![1, 8]));
+        let error = build(&net).map(|_| ()).unwrap_err();
+        let expected = match world.rank() {
+            1 => ExecError::Ranks("rank 0 cannot build its subnetworks".into()),
+            rank => {
+                let [own, other] = if rank == 0 { [1, 8] } else { [8, 1] };
+                let [first, second] = [own, other].map(|unit| format!("units.{unit}.weight"));
+                ExecError::Net(NetError::SharedParameter { first, second })
+            }
+        };
+        assert_eq!(error, expected);
+        // Nobody waits, so all of them go on together.
+        net.shared = None;
+        let (input, labels) = batch(1, 5, DType::F32);
+        build(&net).unwrap().train_step(input, labels, 0.1).unwrap();
     });
 }
 

@@ -78,6 +78,8 @@ pub struct DenseNet {
     pub exact: Option<Init>,
     /// A unit that panics.
     pub panics: Option<usize>,
+    /// Units that are clones of this one.
+    pub shared: Option<(Dense, Vec<usize>)>,
 }
 
 pub const FEATURES: usize = 3;
@@ -85,11 +87,11 @@ pub const CLASSES: usize = 4;
 
 impl DenseNet {
     pub fn linear(dimensions: Vec<usize>, root: &Init) -> Self {
-        Self { dimensions, residual: false, exact: Some(root.clone()), panics: None }
+        Self { dimensions, residual: false, exact: Some(root.clone()), panics: None, shared: None }
     }
 
     pub fn residual(dimensions: Vec<usize>) -> Self {
-        Self { dimensions, residual: true, exact: None, panics: None }
+        Self { dimensions, residual: true, exact: None, panics: None, shared: None }
     }
 }
 
@@ -118,6 +120,11 @@ impl FeedForward for DenseNet {
     }
 
     fn unit(&self, index: usize, init: &Init) -> Dense {
+        if let Some((unit, indices)) = &self.shared
+            && indices.contains(&index)
+        {
+            return unit.clone();
+        }
         let (from, to) = (self.dimensions[index], self.dimensions[index + 1]);
         let mut unit = Dense::new(from, to, self.residual, init);
         unit.panics = self.panics == Some(index);

@@ -55,6 +55,12 @@ fn ranks(error: MpiError) -> ExecError {
     ExecError::Ranks(error.to_string())
 }
 
+/// Tells all ranks whether this one has failed, and returns the first that has.
+fn first_failed(all: &Circle, has_failed: bool) -> Result<Option<usize>, ExecError> {
+    let told = all.gather(vec![u8::from(has_failed)]).map_err(ranks)?;
+    Ok(told.iter().position(|failed| *failed == [1]))
+}
+
 impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     /// Builds this rank's subnetworks and starts its workers: all ranks do so together.
     /// `placement` has the device of this rank (its first one), the replicas, and the workers of a
@@ -63,7 +69,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     ///
     /// # Errors
     /// Where the ranks do not suffice for the replicas, are more than the subnetworks, the modules
-    /// of the network do not fit together, two subnetworks share a parameter, or MPI fails.
+    /// of the network do not fit together, two subnetworks share a parameter, or MPI fails. If only
+    /// some ranks cannot build their subnetworks, the others return [`ExecError::Ranks`].
     #[expect(clippy::too_many_arguments, reason = "a network, how it learns, and where it stands")]
     pub fn new(
         world: &World,
@@ -106,7 +113,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             device: device.clone(),
             fault: fault.clone(),
         };
-        let modules = build_subnetworks(network, cuts, seat.subnetworks.clone(), init)?;
+        let built = build_subnetworks(network, cuts, seat.subnetworks.clone(), init);
+        let failed = first_failed(&all, built.is_err())?;
+        let modules = built?;
+        if let Some(rank) = failed {
+            return Err(ExecError::Ranks(format!("rank {rank} cannot build its subnetworks")));
+        }
         let layout = modules.iter().map(|module| {
             let tensors = module.named_tensors().into_iter().map(|tensor| {
                 let shape = tensor.data.shape().as_slice().to_vec();
@@ -337,9 +349,9 @@ where
     fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
         let held = &self.seat.subnetworks;
         let fits = part.check(&state, &self.cuts, held, self.layout.iter().flatten());
-        let told = self.all.gather(vec![u8::from(fits.is_err())]).map_err(ranks)?;
+        let failed = first_failed(&self.all, fits.is_err())?;
         fits?;
-        if let Some(rank) = told.iter().position(|refused| *refused == [1]) {
+        if let Some(rank) = failed {
             let message = format!("rank {rank} does not find its tensors among these");
             return Err(ExecError::Ranks(message));
         }
