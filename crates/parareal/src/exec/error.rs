@@ -44,8 +44,9 @@ pub enum ExecError {
     /// Units computed something else when they were recomputed in the backward pass, so their
     /// gradients would be wrong. No parameter was updated.
     #[error(
-        "units {first} to {last} do not compute the same twice, so their gradients cannot be \
-         recomputed: train without `recompute`, or without random layers such as dropout"
+        "{}, so gradients cannot be recomputed: train without `recompute`, or without random \
+         layers such as dropout",
+        not_repeated(*first, *last)
     )]
     NotDeterministic {
         /// The first unit of the segment, from 0.
@@ -119,6 +120,13 @@ pub enum ExecError {
     /// Weights that do not fit the network.
     #[error(transparent)]
     Net(#[from] NetError),
+}
+
+fn not_repeated(first: usize, last: usize) -> String {
+    match first == last {
+        true => format!("unit {first} does not compute the same twice"),
+        false => format!("units {first} to {last} do not compute the same twice"),
+    }
 }
 
 /// The first few of many names, and how many more there are.
