@@ -253,7 +253,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
 }
 
 #[test]
-fn batches_and_updates_that_make_no_sense_are_refused_with_nothing_changed() {
+fn batches_and_updates_that_make_no_sense_are_refused_with_no_parameter_changed() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);

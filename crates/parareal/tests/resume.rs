@@ -85,6 +85,31 @@ fn what_is_carried_over_goes_on_bit_for_bit() {
     }
 }
 
+#[test]
+fn optimizer_numbers_of_another_type_are_refused_with_nothing_replaced() {
+    let adam = AdamConfig::new().init();
+    for workers in [0, 2] {
+        let mut executor = executor(1, &adam, workers);
+        steps(&mut executor, 0, 2);
+        let cuts = executor.cuts().clone();
+        let before = by_name(executor.optimizer_state().unwrap());
+        let number = before.iter().find(|(_, data)| data.shape().rank() == 0).unwrap().0.clone();
+        let wrong = TensorData::new(vec![2.0f32], [0usize; 0]);
+        let with = |name: &str| {
+            let wrong = (name.to_string(), wrong.clone());
+            StateDict::new(cuts.clone(), before.clone().into_iter().chain([wrong]))
+        };
+        let error = executor.load_optimizer_state(with(&number)).unwrap_err();
+        let expected = format!("`{number}` is a number of type F32: I64, U64 or F64 is expected");
+        assert_eq!(error, ExecError::Optimizer(expected));
+        assert_eq!(by_name(executor.optimizer_state().unwrap()), before);
+        // What belongs to no parameter is ignored.
+        executor.load_optimizer_state(with("units.99.weight.time")).unwrap();
+        assert_eq!(by_name(executor.optimizer_state().unwrap()), before);
+        steps(&mut executor, 2, 3);
+    }
+}
+
 /// The same state with unsigned integers, as earlier versions wrote it.
 fn as_unsigned(state: &StateDict) -> StateDict {
     let tensors = state.tensors().iter().map(|(name, data)| {

@@ -101,6 +101,10 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// [`ExecError::Update`] for an update that cannot be made; [`ExecError::NoGradient`],
     /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
     /// left untrained or trained wrongly. Otherwise a worker's failure.
+    ///
+    /// Running statistics have moved where the error is found after the forward pass:
+    /// [`ExecError::LossNotFinite`], [`ExecError::Target`], [`ExecError::NoGradient`] and
+    /// [`ExecError::NotDeterministic`]. With the others they are as they were.
     fn train_step(
         &mut self,
         input: N::Input,
@@ -149,8 +153,10 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// are written as well, they come first: the other parts start anew with them.
     ///
     /// # Errors
-    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
-    /// another shape or is unknown (nothing is replaced then), or a worker's failure.
+    /// With nothing replaced: [`ExecError::Net`] where the tensors belong to a network of other units
+    /// or other cuts, or one is missing, has another shape or is unknown; of [`Part::Optimizer`]
+    /// missing and unknown names are ignored instead, but [`ExecError::Optimizer`] is returned where a
+    /// number has a type that [`Self::read`] never gives. Otherwise a worker's failure.
     fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError>;
 
     /// Where the network is cut.
@@ -192,7 +198,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     }
 
     /// Lets the optimizers remember what [`Self::optimizer_state`] gave, here or elsewhere, and
-    /// nothing else. Where the parameters are loaded as well, they come first.
+    /// nothing else: of a parameter without a tensor among them they remember nothing, and names that
+    /// belong to no parameter are ignored. Where the parameters are loaded as well, they come first.
     ///
     /// # Errors
     /// As [`Self::write`].

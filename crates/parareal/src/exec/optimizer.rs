@@ -4,7 +4,7 @@
 //! is what an optimizer keeps as `velocity` for the parameter `units.3.conv1.weight`; a number,
 //! such as a count of steps, is a tensor without dimensions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
 use burn::module::Module;
@@ -45,6 +45,31 @@ where
     Ok(tensors)
 }
 
+/// Checks that [`write`] can read the numbers that belong to parameters.
+///
+/// # Errors
+/// [`ExecError::Optimizer`] with the first one, by name, of a type that [`read`] never gives.
+pub(super) fn check<'a>(
+    tensors: &HashMap<String, TensorData>,
+    parameters: impl IntoIterator<Item = &'a str>,
+) -> Result<(), ExecError> {
+    let parameters: HashSet<&str> = parameters.into_iter().collect();
+    let owned = |name: &str| owner(name, |parameter| parameters.get(parameter)).is_some();
+    let mut numbers: Vec<_> = tensors
+        .iter()
+        .filter(|(name, data)| data.shape().rank() == 0 && owned(name.as_str()))
+        .collect();
+    numbers.sort_by_key(|(name, _)| *name);
+    numbers.into_iter().try_for_each(|(name, data)| scalar(name, data).map(|_| ()))
+}
+
+/// Splits `PARAMETER.FIELD`. A field may have dots as well: the longest name that `find` knows as a
+/// parameter's counts.
+fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P, &'a str)> {
+    let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
+    dots.find_map(|dot| Some((find(&name[..dot])?, &name[dot + 1..])))
+}
+
 /// An optimizer like `fresh` that remembers what [`read`] gave. Of a parameter without a name
 /// among them it remembers nothing; other names are ignored.
 pub(super) fn write<C: Module, U: Module, F: Module, H: Module>(
@@ -60,14 +85,10 @@ where
         .into_iter()
         .map(|parameter| (parameter.name.clone(), parameter))
         .collect();
-    // A field may have dots as well: the longest name of a parameter counts.
-    let parameter = |name: &str| {
-        let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
-        dots.find_map(|dot| Some((parameters.get(&name[..dot])?, name[dot + 1..].to_string())))
-    };
     let (mut packed, mut scalars, mut paths) = (Vec::new(), Vec::new(), HashMap::new());
     for (name, data) in tensors {
-        let Some((Identity { id, path, .. }, field)) = parameter(name) else { continue };
+        let owner = owner(name, |parameter| parameters.get(parameter));
+        let Some((Identity { id, path, .. }, field)) = owner else { continue };
         let key = format!("{id}.{field}");
         paths.insert(id.to_string(), path);
         match data.shape().rank() {
@@ -109,7 +130,10 @@ fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
         DType::F64 => data.iter::<f64>().next().map(Scalar::Float),
         _ => None,
     };
-    number.ok_or_else(|| failed(format!("`{name}` is no number of a known kind")))
+    number.ok_or_else(|| {
+        let found = data.dtype();
+        failed(format!("`{name}` is a number of type {found:?}: I64, U64 or F64 is expected"))
+    })
 }
 
 fn failed(error: impl Display) -> ExecError {

@@ -10,7 +10,7 @@ use parareal_kernels::WeightGradients;
 use super::shared::{Parameters, accumulate, tie};
 use super::{ExecError, Update, average, clip, optimizer};
 use crate::net::{
-    Cuts, NamedTensor, NetError, StateDict, Subnetwork, named_gradients, names_without_gradient,
+    Cuts, NamedTensor, StateDict, Subnetwork, named_gradients, names_without_gradient,
 };
 
 const UPDATED: &str = "an update that panics ends its executor";
@@ -27,34 +27,28 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whether these tensors have to be all those of the network.
-    fn is_whole(self, state: &StateDict) -> bool {
-        match self {
-            Self::Weights => true,
-            Self::Optimizer => false,
-            Self::Average => !state.tensors().is_empty(),
-        }
-    }
-
     /// Checks that some subnetworks, whose names and shapes are given, can take the tensors, before
     /// anything is replaced.
     ///
     /// # Errors
-    /// Where they are of another network, or do not fit.
+    /// Where they are of another network, do not fit, or an optimizer's number has a type that
+    /// cannot be read.
     pub(super) fn check<'a>(
         self,
         state: &StateDict,
         cuts: &Cuts,
         held: &Range<usize>,
         layout: impl IntoIterator<Item = &'a (String, Vec<usize>)>,
-    ) -> Result<(), NetError> {
-        match self.is_whole(state) {
-            true => {
-                let layout = layout.into_iter();
-                let layout = layout.map(|(name, shape)| (name.as_str(), shape.as_slice()));
-                state.check(cuts, held, layout)
+    ) -> Result<(), ExecError> {
+        let layout = layout.into_iter();
+        let layout = layout.map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        match self {
+            Self::Optimizer => {
+                state.check_cuts(cuts)?;
+                optimizer::check(state.tensors(), layout.map(|(name, _)| name))
             }
-            false => state.check_cuts(cuts),
+            Self::Average if state.tensors().is_empty() => Ok(state.check_cuts(cuts)?),
+            Self::Weights | Self::Average => Ok(state.check(cuts, held, layout)?),
         }
     }
 }
