@@ -9,6 +9,7 @@ import tarfile
 import zlib
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
+JPEG = CORPUS.parents[1] / "crates/parareal-data/tests/fixtures/jpeg"
 
 
 def seed(target, name, data):
@@ -197,5 +198,21 @@ def metrics():
     seed("evaluation", "one", json.dumps(evaluation).encode())
 
 
-for make in [idx, cifar, archive, matlab, safetensors, checkpoint, toml, metrics]:
+def image():
+    chunk = lambda kind, data: (struct.pack(">I", len(data)) + kind + data
+                                + struct.pack(">I", zlib.crc32(kind + data)))
+    header = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" + bytes(range(6)) + b"\0" + bytes(6))
+    png = [chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    seed("image", "png", b"\x89PNG\r\n\x1a\n" + b"".join(png))
+    for file in sorted(JPEG.glob("*.jpg")):
+        seed("image", file.stem, file.read_bytes())
+    # No seed: a frame that states more pixels than are read.
+    large = bytearray((JPEG / "progressive.jpg").read_bytes())
+    frame = large.index(b"\xff\xc2") + 5
+    large[frame:frame + 4] = b"\xff" * 4
+    (CORPUS / "image" / "too-large").write_bytes(large)
+
+
+for make in [idx, cifar, archive, matlab, image, safetensors, checkpoint, toml, metrics]:
     make()

@@ -46,6 +46,8 @@ targets! {
     "archive" parareal_data::fuzzing::archive, |contents| LEAST + 8 * unpacked(contents);
     // Variables may be compressed.
     "matlab" parareal_data::fuzzing::matlab, |contents| LEAST + 4 * MOST_UNPACKED * contents.len();
+    // Its limit is 1 MiB of pixels, of which decoders hold some copies, with coefficients and turned.
+    "image" parareal_data::fuzzing::image, |contents| 16 * LEAST + 8 * contents.len();
     // Names and shapes become values of their own.
     "safetensors" parareal_train::fuzzing::safetensors, |contents| LEAST + 256 * contents.len();
     "checkpoint" parareal_train::fuzzing::checkpoint, |contents| LEAST + 256 * contents.len();

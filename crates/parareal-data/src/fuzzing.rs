@@ -4,12 +4,15 @@
 use crate::cifar::{CIFAR_10, CIFAR_100};
 use crate::error::FileError;
 use crate::file::DataFile;
+use crate::preprocessing::decode;
 use crate::records::RecordFormat;
+use crate::size_limit::SizeLimit;
 use crate::{DataError, mnist, svhn};
 
 /// Limits that small inputs reach: the canonical files' own take a compressed input megabytes.
 const MOST_IMAGES: usize = 50;
 const MOST_ARCHIVE_BYTES: u64 = 1 << 18;
+const IMAGE_LIMIT: SizeLimit = SizeLimit { memory: 1 << 20, ..SizeLimit::FILES };
 
 /// A file with this name and these contents is read as one of MNIST's, of images or of labels.
 pub fn idx(contents: &[u8]) -> Result<(), DataError> {
@@ -41,6 +44,14 @@ pub fn matlab(contents: &[u8]) -> Result<(), DataError> {
     let file = file("svhn.mat", "a MATLAB file of images".to_owned());
     let mut reader = file.unpacked(contents, svhn::most_bytes(MOST_IMAGES))?;
     svhn::read_from(&file, &mut reader, MOST_IMAGES).map(drop)
+}
+
+/// As an image file, PNG or JPEG.
+pub fn image(contents: &[u8]) -> Result<(), DataError> {
+    match decode(contents, IMAGE_LIMIT) {
+        Ok(_) => Ok(()),
+        Err(message) => Err(DataError::Image { path: "image".into(), message }),
+    }
 }
 
 /// Whether one of two ways to read succeeds, and otherwise why the second one does not.

@@ -1,6 +1,6 @@
 //! Folders of image files: which of them are classes, which are splits, and what is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,49 +29,58 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Looks for `train` and for a folder of test images in `root`.
+    /// Looks for `train` and for folders of test images in `root`.
     ///
-    /// `train` is a split where it has folders of images in it. It is a class where images lie
-    /// directly in it and other classes beside it. Without it, a folder of test images is one whose
-    /// folders have the names of the classes beside it.
+    /// `train` with folders of images in it is a split, unless other classes lie beside it, images
+    /// lie directly in it, and no folder of test images has the same classes. Without it, a folder
+    /// of test images is one whose folders have the names of the classes beside it.
     pub(crate) fn of(root: &Path) -> Result<Self, DataError> {
         let listing = Listing::read(root)?;
-        let named = |path: &Path, name: &str| {
-            path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name))
-        };
-        let find =
-            |name: &str| listing.folders.iter().map(|(_, path)| path).find(|p| named(p, name));
-        let tests: Vec<&PathBuf> = TEST.into_iter().filter_map(find).collect();
+        let mut train = None;
+        let mut tests: [Option<Candidate>; TEST.len()] = [const { None }; TEST.len()];
         let mut others = Vec::new();
-        let mut other_names = Vec::new();
-        for (name, path) in &listing.folders {
-            if !named(path, "train") && !tests.contains(&path) && has_images(path)? {
-                others.push(path.clone());
-                other_names.push(name.clone());
+        for (name, path) in listing.folders {
+            let place = match TEST.iter().position(|test| name.eq_ignore_ascii_case(test)) {
+                None if name.eq_ignore_ascii_case("train") => Some(&mut train),
+                None => None,
+                Some(index) => Some(&mut tests[index]),
+            };
+            match place {
+                Some(place) if place.is_none() => *place = Some(Candidate::read(name, path)?),
+                _ if has_images(&path)? => others.push((name, path)),
+                _ => {}
             }
         }
-        if let Some(train) = find("train")
-            && !classes_in(train)?.is_empty()
-            && (others.is_empty() || Listing::read(train)?.images.is_empty())
-        {
-            let mut tests = tests.into_iter().cloned();
-            let (training, test) = (train.clone(), tests.next());
-            for further in tests {
-                if has_images(&further)? {
-                    others.push(further);
-                }
+        let tests: Vec<Candidate> = tests.into_iter().flatten().collect();
+        let train = train.filter(Candidate::has_images);
+        let mut names: BTreeSet<String> = others.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(train) = train {
+            let is_tested = || tests.iter().any(|test| test.is_split_of(&train.classes));
+            if !train.classes.is_empty() && (others.is_empty() || !train.has_loose || is_tested()) {
+                let mut tests = tests.into_iter();
+                let test = tests.next().map(|test| test.path);
+                let further = tests.filter(Candidate::has_images).map(|test| test.path);
+                let beside = others.into_iter().map(|(_, path)| path).chain(further).collect();
+                return Ok(Self { training: train.path, test, beside });
             }
-            return Ok(Self { training, test, beside: others });
-        }
-        let (training, beside) = (root.to_path_buf(), Vec::new());
-        for test in tests {
-            let classes = classes_in(test)?;
-            let is_test = classes.keys().all(|name| other_names.contains(name));
-            if !classes.is_empty() && is_test && Listing::read(test)?.images.is_empty() {
-                return Ok(Self { training, test: Some(test.clone()), beside });
+            if others.is_empty() && tests.iter().any(Candidate::has_images) {
+                let train = train.name;
+                let message = format!(
+                    "{train} has images and no folders of classes: sort the images of {train} into \
+                     a folder for each class"
+                );
+                return Err(DataError::Folder { path: root.to_path_buf(), message });
             }
+            names.insert(train.name);
         }
-        Ok(Self { training, test: None, beside })
+        // A folder that images lie directly in is a class, whatever its name.
+        names.extend(tests.iter().filter(|test| test.has_loose).map(|test| test.name.clone()));
+        let mut splits = tests
+            .into_iter()
+            .filter(|test| !test.has_loose && test.is_split_of(&names))
+            .map(|test| test.path);
+        let test = splits.next();
+        Ok(Self { training: root.to_path_buf(), test, beside: splits.collect() })
     }
 
     /// The classes of the training images.
@@ -81,7 +90,8 @@ impl Layout {
                 .beside
                 .push((folder.clone(), images_below(folder, &mut LeftOut::default())?.len()));
         }
-        classes(&self.training, self.test.as_deref(), left_out)
+        let splits: Vec<&Path> = self.test.iter().chain(&self.beside).map(|path| &**path).collect();
+        classes(&self.training, &splits, left_out)
     }
 
     /// The classes of the test images in their folder.
@@ -89,7 +99,7 @@ impl Layout {
     /// # Errors
     /// Where there are none: whoever made such a folder wants it to be used.
     pub(crate) fn test_classes(test: &Path, left_out: &mut LeftOut) -> Result<Classes, DataError> {
-        let classes = classes(test, None, left_out)?;
+        let classes = classes(test, &[], left_out)?;
         if classes.is_empty() {
             let loose = Listing::read(test)?.images.len();
             let message = format!(
@@ -99,6 +109,33 @@ impl Layout {
             return Err(DataError::Folder { path: test.to_path_buf(), message });
         }
         Ok(classes)
+    }
+}
+
+/// A folder that is a split or a class, by its name and by what lies beside it.
+struct Candidate {
+    name: String,
+    path: PathBuf,
+    /// The names of the folders of images in it.
+    classes: BTreeSet<String>,
+    /// Whether images lie directly in it.
+    has_loose: bool,
+}
+
+impl Candidate {
+    fn read(name: String, path: PathBuf) -> Result<Self, DataError> {
+        let classes = classes(&path, &[], &mut LeftOut::default())?.into_keys().collect();
+        let has_loose = !Listing::read(&path)?.images.is_empty();
+        Ok(Self { name, path, classes, has_loose })
+    }
+
+    fn has_images(&self) -> bool {
+        self.has_loose || !self.classes.is_empty()
+    }
+
+    /// Whether its folders have the names of these classes, or of some of them.
+    fn is_split_of(&self, classes: &BTreeSet<String>) -> bool {
+        !self.classes.is_empty() && self.classes.is_subset(classes)
     }
 }
 
@@ -128,17 +165,15 @@ impl LeftOut {
             let (count, s) = (names.len(), if names.len() == 1 { "" } else { "s" });
             (count > 0).then(|| format!("left out: {count} {thing}{s} {what}: {listed}{more}"))
         };
-        let beside =
-            self.beside.iter().map(|(path, images)| format!("{} ({images} images)", name(path)));
+        let beside = self.beside.iter().map(|(path, images)| {
+            let s = if *images == 1 { "" } else { "s" };
+            format!("{} ({images} image{s})", name(path))
+        });
         let names = |paths: &[PathBuf]| paths.iter().map(name).collect();
         [
             note("file", "not called .png, .jpg or .jpeg", names(&self.foreign)),
             note("image", "outside of the folder of a class", names(&self.loose)),
-            note(
-                "folder",
-                "made by a system for its own use, or called like an image",
-                names(&self.indexes),
-            ),
+            note("folder", "of the system or with an image extension", names(&self.indexes)),
             note("folder", "linked in a loop or too deep", names(&self.unreached)),
             note("folder", "of images beside the training and test images", beside.collect()),
         ]
@@ -196,19 +231,15 @@ fn is_called_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// The folders of a folder that have images, in them or below them.
-fn classes(
-    folder: &Path,
-    except: Option<&Path>,
-    left_out: &mut LeftOut,
-) -> Result<Classes, DataError> {
+/// The folders of a folder that have images, in them or below them, but for some.
+fn classes(folder: &Path, except: &[&Path], left_out: &mut LeftOut) -> Result<Classes, DataError> {
     let listing = Listing::read(folder)?;
     left_out.loose.extend(listing.images);
     left_out.foreign.extend(listing.foreign);
     left_out.indexes.extend(listing.indexes);
     let mut classes = Classes::new();
     for (name, path) in listing.folders {
-        if Some(&*path) != except {
+        if !except.contains(&&*path) {
             let images = images_below(&path, left_out)?;
             if !images.is_empty() {
                 classes.insert(name, images);
@@ -218,10 +249,6 @@ fn classes(
     Ok(classes)
 }
 
-fn classes_in(folder: &Path) -> Result<Classes, DataError> {
-    classes(folder, None, &mut LeftOut::default())
-}
-
 fn has_images(folder: &Path) -> Result<bool, DataError> {
     Ok(!images_below(folder, &mut LeftOut::default())?.is_empty())
 }
@@ -229,19 +256,22 @@ fn has_images(folder: &Path) -> Result<bool, DataError> {
 /// The images of a folder, then those of the folders in it.
 fn images_below(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, DataError> {
     let mut images = Vec::new();
-    add_images(folder, &mut Vec::new(), left_out, &mut images)?;
+    // The folder that it lies in is above it as well.
+    let mut above: Vec<PathBuf> = folder.parent().map(without_links).into_iter().collect();
+    add_images(folder, DEEPEST, &mut above, left_out, &mut images)?;
     Ok(images)
 }
 
-/// `above` are the folders on the way here, without links.
+/// `above` are the folders on the way here, without links; as many as `deeper` may follow.
 fn add_images(
     folder: &Path,
+    deeper: usize,
     above: &mut Vec<PathBuf>,
     left_out: &mut LeftOut,
     images: &mut Vec<PathBuf>,
 ) -> Result<(), DataError> {
-    let place = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
-    if above.iter().any(|above| above.starts_with(&place)) || above.len() > DEEPEST {
+    let place = without_links(folder);
+    if above.iter().any(|above| above.starts_with(&place)) {
         left_out.unreached.push(folder.to_path_buf());
         return Ok(());
     }
@@ -251,8 +281,15 @@ fn add_images(
     left_out.foreign.extend(listing.foreign);
     left_out.indexes.extend(listing.indexes);
     for (_, path) in listing.folders {
-        add_images(&path, above, left_out, images)?;
+        match deeper.checked_sub(1) {
+            Some(deeper) => add_images(&path, deeper, above, left_out, images)?,
+            None => left_out.unreached.push(path),
+        }
     }
     above.pop();
     Ok(())
+}
+
+fn without_links(folder: &Path) -> PathBuf {
+    fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf())
 }

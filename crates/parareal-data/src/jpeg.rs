@@ -11,12 +11,18 @@ mod scan;
 use bits::{Bits, Table};
 use scan::{Component, Frame, Selector};
 
+use crate::size_limit::SizeLimit;
+
 /// Components of a frame, at most.
 const MOST_COMPONENTS: usize = 4;
+/// Scans of a file, at most: each may go through all blocks and take few bytes.
+const MOST_SCANS: usize = 1000;
 
 /// Says what is missing from a JPEG file; a missing end-of-image marker alone is accepted.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut walk = Walk { bits: Bits::new(bytes), ..Walk::default() };
+///
+/// Images beyond the limit are refused before memory is taken for their blocks.
+pub(crate) fn check(bytes: &[u8], limit: SizeLimit) -> Result<(), String> {
+    let mut walk = Walk::new(bytes, limit);
     while let Some(marker) = walk.bits.next_marker() {
         match walk.segment(marker)? {
             Next::Marker => {}
@@ -28,13 +34,14 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// A walk through the segments of a file.
-#[derive(Default)]
 struct Walk<'a> {
     bits: Bits<'a>,
+    limit: SizeLimit,
     frame: Option<Frame>,
     dc: [Option<Table>; MOST_COMPONENTS],
     ac: [Option<Table>; MOST_COMPONENTS],
     restart_interval: usize,
+    scans: usize,
     /// Whether the file ends with the last block of the last scan.
     ends_with_scan: bool,
 }
@@ -47,7 +54,20 @@ enum Next {
     Unsupported,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8], limit: SizeLimit) -> Self {
+        Self {
+            bits: Bits::new(bytes),
+            limit,
+            frame: None,
+            dc: Default::default(),
+            ac: Default::default(),
+            restart_interval: 0,
+            scans: 0,
+            ends_with_scan: false,
+        }
+    }
+
     fn segment(&mut self, marker: u8) -> Result<Next, String> {
         match marker {
             // Start of image, restart, and a marker without a meaning of its own.
@@ -81,10 +101,12 @@ impl Walk<'_> {
         let [height, width] =
             [[h1, h0], [w1, w0]].map(|side| usize::from(u16::from_be_bytes(side)));
         let count = usize::from(count);
-        // A height of 0 is told behind the first scan.
+        // A height of 0 is given by a DNL segment after the first scan.
         if precision != 8 || height == 0 || width == 0 || self.frame.is_some() {
             return Ok(None);
         }
+        // Each pixel takes a byte at least.
+        self.limit.check(width, height, (width * height) as u64)?;
         if !(1..=MOST_COMPONENTS).contains(&count) || components.len() < 3 * count {
             return Err(damaged("frame header"));
         }
@@ -111,6 +133,10 @@ impl Walk<'_> {
     }
 
     fn scan(&mut self) -> Result<(), String> {
+        self.scans += 1;
+        if self.scans > MOST_SCANS {
+            return Err(format!("it has more than {MOST_SCANS} scans, which is the limit"));
+        }
         let wrong = || damaged("scan header");
         let segment = self.bits.segment()?;
         let (&count, rest) = segment.split_first().ok_or_else(wrong)?;
@@ -141,12 +167,7 @@ impl Walk<'_> {
     /// Says what is missing at the end of the file, or at its end-of-image marker.
     fn finish(&self, has_end: bool) -> Result<(), String> {
         let components = self.frame.as_ref().map_or(&[][..], Frame::components);
-        let whole = |component: &Component| match has_end {
-            // How fine the coefficients are is the encoder's choice.
-            true => component.has_begun(),
-            false => component.is_complete(),
-        };
-        if components.is_empty() || !components.iter().all(whole) {
+        if components.is_empty() || !components.iter().all(Component::is_complete) {
             return Err("the file is cut off: it ends before the last scan".into());
         }
         // A download that never ended may be filled up with zeros, which are codes as well.

@@ -58,6 +58,7 @@ mod png;
 mod preprocessing;
 mod records;
 pub mod shapes;
+mod size_limit;
 mod source;
 mod stream;
 mod svhn;

@@ -7,13 +7,9 @@ use std::path::Path;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use crate::error::DataError;
+use crate::error::{DataError, one_line};
+use crate::size_limit::SizeLimit;
 use crate::{jpeg, png};
-
-/// The longest side of an image that is read, in pixels.
-const LONGEST_SIDE: u32 = 20_000;
-/// The memory that an image may take, and the length of its file, in bytes.
-const MOST_MEMORY: u64 = 1 << 30;
 
 /// The way in which images are brought to the size and the colors that a network knows.
 ///
@@ -34,9 +30,9 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Reads a PNG or JPEG file as `[channels, height, width]`, 8 bits each.
     ///
-    /// The image is turned as its camera says. One that has exactly this height and width is taken
-    /// as it is. Any other one is scaled, whatever its proportions, to the size inside the border,
-    /// and gets the border.
+    /// The image is turned as its camera says. An image of exactly this size is used unchanged. Any
+    /// other is resized, without keeping its aspect ratio, to the size inside the border, and gets
+    /// the border.
     ///
     /// # Errors
     ///
@@ -48,10 +44,10 @@ impl Preprocessing {
     /// Where there are other than one or three channels, or no pixels inside the border.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let Self { channels, height, width, padding } = *self;
-        let image = decode(path).map_err(|message| {
-            let message = message.replace(['\n', '\r'], " ");
-            DataError::Image { path: path.to_path_buf(), message }
-        })?;
+        let limit = SizeLimit::FILES;
+        let image = read_file(path, limit)
+            .and_then(|bytes| decode(&bytes, limit))
+            .map_err(|message| DataError::Image { path: path.to_path_buf(), message })?;
         let is_padded = (image.height() as usize, image.width() as usize) == (height, width);
         let padding = if is_padded { 0 } else { padding };
         let (rows, columns) = (height - 2 * padding, width - 2 * padding);
@@ -86,41 +82,45 @@ impl Preprocessing {
     }
 }
 
-/// The image in a file, or what is wrong with the file.
-fn decode(path: &Path) -> Result<DynamicImage, String> {
+/// Reads a file that is not longer than the limit.
+fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
+    let most = limit.memory;
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_MEMORY + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MOST_MEMORY {
-        return Err(format!("the file has more than {MOST_MEMORY} bytes, which is the limit"));
+    if bytes.len() as u64 > most {
+        return Err(format!("the file has more than {most} bytes, which is the limit"));
     }
+    Ok(bytes)
+}
+
+/// Decodes the contents of a file, or says what is wrong with them.
+pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, String> {
     // The first bytes say what it is, whatever it is called.
-    let format = match image::guess_format(&bytes) {
+    let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ if bytes.is_empty() => return Err("the file is empty".to_owned()),
         _ => return Err("its first bytes are those of another kind of file".to_owned()),
     };
-    match format {
-        ImageFormat::Png => png::check(&bytes)?,
-        _ => jpeg::check(&bytes)?,
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_alloc = Some(limit.memory);
     reader.limits(limits);
-    let decoded = reader.into_decoder().and_then(|mut decoder| {
-        let ((width, height), memory) = (decoder.dimensions(), decoder.total_bytes());
-        if width.max(height) > LONGEST_SIDE || memory > MOST_MEMORY {
-            return Ok(Err(format!(
-                "it has {width} x {height} pixels, more than the limit of {LONGEST_SIDE} on a side \
-                 and {} MiB in all: scale it down",
-                MOST_MEMORY >> 20
-            )));
-        }
+    let decoder = reader.into_decoder();
+    if let Ok(decoder) = &decoder {
+        let (width, height) = decoder.dimensions();
+        limit.check(width as usize, height as usize, decoder.total_bytes())?;
+    }
+    // What is missing is told before what the decoder makes of it.
+    match format {
+        ImageFormat::Png => png::check(bytes)?,
+        _ => jpeg::check(bytes, limit)?,
+    }
+    let decoded = decoder.and_then(|mut decoder| {
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
-        Ok(Ok(image))
+        Ok(image)
     });
-    decoded.map_err(|error| error.to_string())?
+    decoded.map_err(|error| one_line(&error.to_string().replace(['\n', '\r'], " ")))
 }

@@ -109,6 +109,48 @@ fn a_test_folder_is_used_or_refused() {
 }
 
 #[test]
+fn training_images_without_classes_beside_test_images_are_refused() {
+    for test in ["test/0.png", "val/red/0.png"] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["train/0.png", "train/1.png", "train/2.png", test] {
+            picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+        }
+        let message = load(folder.path()).unwrap_err().to_string();
+        let expected = "sort the images of train into a folder for each class";
+        assert!(message.contains(expected) && message.lines().count() == 1, "{message}");
+    }
+}
+
+#[test]
+fn further_test_images_beside_the_classes_are_no_class() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    for file in ["test/red/0.png", "val/red/0.png", "val/blue things/0.png"] {
+        picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+    }
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+    let notes = dataset.notes.join("\n");
+    let expected = "1 folder of images beside the training and test images: val (2 images)";
+    assert!(notes.contains(expected), "{notes}");
+}
+
+#[test]
+fn classes_may_be_called_train_and_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["bus", "train", "valid"] {
+        for file in
+            [format!("{class}/0.png"), format!("{class}/1.png"), format!("test/{class}/0.png")]
+        {
+            picture(&folder.path().join(file), [1, 2, 3], 4, 4);
+        }
+    }
+    let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
+    assert_eq!(counts.class_names, ["bus", "train", "valid"]);
+    assert_eq!((counts.train.images, counts.test.unwrap().images), (6, 3));
+}
+
+#[test]
 fn what_is_left_out_is_named_with_its_number() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(&folder.path().join("train"));
@@ -118,19 +160,17 @@ fn what_is_left_out_is_named_with_its_number() {
     for file in ["train/a.txt", "train/red/b.txt", "train/red/c.txt", "test/d.txt"] {
         fs::write(folder.path().join(file), "x").unwrap();
     }
+    // A stray image does not make a class of `train`: the test images have its classes.
     picture(&folder.path().join("train/1.png"), [250, 0, 0], 9, 9);
-    let dataset = load(folder.path()).unwrap();
-    // An image beside the classes of `train` would make it a class, had it none beside itself.
-    assert!(dataset.class_names.contains(&"train".to_owned()));
-    fs::remove_file(folder.path().join("train/1.png")).unwrap();
     let dataset = load(folder.path()).unwrap();
     assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
     let notes = dataset.notes.join("\n");
     for expected in [
         "left out: 4 files not called .png, .jpg or .jpeg: train/a.txt, train/red/b.txt, \
          train/red/c.txt and 1 more",
-        "left out: 2 folders of images beside the training and test images: spare (1 images), \
+        "left out: 2 folders of images beside the training and test images: spare (1 image), \
          valid (2 images)",
+        "left out: 1 image outside of the folder of a class: train/1.png",
     ] {
         assert!(notes.contains(expected), "{notes}");
     }
@@ -164,7 +204,10 @@ fn indexes_of_systems_and_folders_called_like_images_are_left_out() {
     check(&dataset.train);
     assert_eq!(dataset.train.len() + dataset.test.unwrap().len(), 20);
     let notes = dataset.notes.join("\n");
-    assert!(notes.contains("left out: 4 folders made by a system"), "{notes}");
+    assert!(
+        notes.contains("left out: 4 folders of the system or with an image extension"),
+        "{notes}"
+    );
 }
 
 #[cfg(unix)]
@@ -177,8 +220,12 @@ fn links_are_followed_and_loops_end() {
     picture(&elsewhere.path().join("0.png"), [250, 0, 0], 4, 4);
     symlink(elsewhere.path(), folder.path().join("red/linked")).unwrap();
     symlink(folder.path(), folder.path().join("red/loop")).unwrap();
+    symlink(".", folder.path().join("all")).unwrap();
     let message = load(folder.path()).map(|dataset| dataset.notes.join("\n")).unwrap();
-    assert!(message.contains("left out: 1 folder linked in a loop or too deep"), "{message}");
+    assert!(
+        message.contains("left out: 2 folders linked in a loop or too deep: all, red/loop"),
+        "{message}"
+    );
     let dataset = load(folder.path()).unwrap();
     let [train, test] = [check(&dataset.train), check(&dataset.test.unwrap())];
     assert_eq!((train[0] + test[0], train[1] + test[1]), (5, 16));

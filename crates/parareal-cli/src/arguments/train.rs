@@ -118,8 +118,8 @@ pub(crate) struct Train {
     /// device; on the CPU one for each core, at most one for each subnetwork]
     #[arg(long, value_name = "K", help_heading = "Machine")]
     workers: Option<usize>,
-    /// Threads of each worker on the CPU [default: an equal share of the cores, which ranks of a
-    /// machine share as well]
+    /// Threads of each worker on the CPU; sums are split by them, so results depend on their number to
+    /// rounding [default: an equal share of the cores, which ranks of a machine share as well]
     #[arg(long, value_name = "T", help_heading = "Machine")]
     threads: Option<usize>,
     /// Save memory: keep one state for K residual units and compute the rest again in the backward

@@ -67,11 +67,6 @@ impl Frame {
 }
 
 impl Component {
-    /// Whether a scan has had its means.
-    pub(super) fn has_begun(&self) -> bool {
-        self.to_come[0].is_some()
-    }
-
     /// Whether all bits of all coefficients are there.
     pub(super) fn is_complete(&self) -> bool {
         self.to_come.iter().all(|bits| *bits == Some(0))
