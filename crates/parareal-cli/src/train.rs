@@ -177,6 +177,7 @@ fn conclude(outcome: &Outcome) {
         "waiting for images: {} of the steps' time",
         percent(outcome.waiting_for_images)
     ));
+    outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
 }
 

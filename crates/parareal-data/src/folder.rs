@@ -46,10 +46,13 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let classes = layout.training_classes(&mut left_out)?;
     let wrong = |message: String| DataError::Folder { path: training.clone(), message };
     if !(2..=MOST_CLASSES).contains(&classes.len()) {
-        let found = classes.len();
+        let found = match classes.len() {
+            1 => "1 folder".to_string(),
+            found => format!("{found} folders"),
+        };
         return Err(wrong(format!(
-            "it has {found} folders with PNG or JPEG files: from 2 to {MOST_CLASSES} are expected, \
-             one for each class"
+            "it has {found} with PNG or JPEG files: from 2 to {MOST_CLASSES} are expected, one for each \
+             class"
         )));
     }
     let names: Vec<String> = classes.keys().cloned().collect();

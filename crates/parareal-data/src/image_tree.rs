@@ -102,9 +102,14 @@ impl Layout {
         let classes = classes(test, &[], left_out)?;
         if classes.is_empty() {
             let loose = Listing::read(test)?.images.len();
+            let found = match loose {
+                0 => "it has no PNG or JPEG files".to_string(),
+                loose => {
+                    format!("it has {loose} PNG or JPEG files, and none in a folder of a class")
+                }
+            };
             let message = format!(
-                "it has no folder with PNG or JPEG files, and {loose} of them outside of folders: \
-                 sort the test images into a folder for each class, or remove this folder"
+                "{found}: sort the test images into a folder for each class, or remove this folder"
             );
             return Err(DataError::Folder { path: test.to_path_buf(), message });
         }

@@ -61,9 +61,10 @@ fn schedule_note(
         return None;
     }
     let schedule = match (&old.decay, &new.decay) {
-        (Decay::Step(old), Decay::Step(new)) if old == new => {
-            format!("milestones {} stay as they were", list(new))
-        }
+        (Decay::Step(old), Decay::Step(new)) if old == new => match new.is_empty() {
+            true => "no milestones are set".into(),
+            false => format!("milestones {} stay as they were", list(new)),
+        },
         (Decay::Step(old), Decay::Step(new)) => {
             format!("milestones {} replace {}", list(new), list(old))
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::{DenseNet, batch, init};
-use parareal::exec::{CrossEntropy, Executor, Part, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Part, Placement, Sequential, Threads};
 use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
 use parareal_kernels::Sgd;
 

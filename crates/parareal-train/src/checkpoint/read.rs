@@ -10,14 +10,14 @@ use std::str::FromStr;
 
 use burn::tensor::TensorData;
 use parareal::net::{Cuts, StateDict};
-use parareal_data::in_hexadecimal;
+use parareal_data::{in_hexadecimal, without_byte_order_mark};
 use sha2::{Digest, Sha256};
 
 use super::image_record::ImageRecord;
 use super::manifest::{Entry, FORMAT_VERSION, Kind, Manifest, OLDEST_FORMAT, Position};
 use super::{
-    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, folder_of, list, name_of, shard, step_of,
-    sum_of,
+    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, check_begun, folder_of, list, name_of,
+    shard, step_of, sum_of,
 };
 use crate::usage::Times;
 use crate::{NetworkConfig, Settings, Team, TrainError};
@@ -105,6 +105,7 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     match steps.iter().find(|(step, _)| Some(*step) == wanted) {
         Some((_, path)) => read(path, None),
         None if steps.is_empty() => {
+            check_begun(run)?;
             let message = "nothing was saved in it".into();
             Err(TrainError::NoRun { path: run.to_path_buf(), message })
         }
@@ -156,7 +157,8 @@ pub(crate) fn newest(team: &Team, run: &Path, held: &Range<usize>) -> Result<New
 
 /// The best checkpoint by name; `None` where nothing, or nothing sensible, says which it is.
 pub(super) fn best(folder: &Path) -> Option<Best> {
-    serde_json::from_slice(&bounded(&folder.join(BEST), LONGEST_BEST).ok()?).ok()
+    let text = bounded(&folder.join(BEST), LONGEST_BEST).ok()?;
+    serde_json::from_slice(without_byte_order_mark(&text)).ok()
 }
 
 fn read(folder: &Path, held: Option<&Range<usize>>) -> Result<Saved, TrainError> {
