@@ -1,4 +1,4 @@
-//! How a bench looks: the paper's Tables 2 and 3 for this machine, and the paper's own beside them
+//! Display of a bench: the paper's Tables 2 and 3 for this machine, and the paper's own beside them
 //! where they are of the same network.
 
 use parareal_train::{
@@ -120,7 +120,7 @@ fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
     sections.join("\n\n")
 }
 
-/// Whether the paper has times of this network.
+/// Returns true if the paper has times of this network.
 fn shows_paper(rows: &[BenchRow]) -> bool {
     rows.iter().any(|row| row.paper.is_some())
 }

@@ -17,7 +17,7 @@ fn picture(path: &Path, color: [u8; 3], index: u8) {
     RgbImage::from_fn(32, 32, shade).save(path).unwrap();
 }
 
-/// So many images of each class.
+/// Writes `count` images of each class.
 fn classes(folder: &Path, classes: &[(&str, [u8; 3])], count: u8) {
     for (name, color) in classes {
         for index in 0..count {

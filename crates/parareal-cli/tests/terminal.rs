@@ -1,4 +1,4 @@
-//! What a terminal shows.
+//! Progress on terminals.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a test says why it is skipped")]
 

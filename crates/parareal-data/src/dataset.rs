@@ -76,7 +76,7 @@ pub struct Dataset {
     /// The images to judge the training by, of the same shape and classes as `train`; none where
     /// none were asked for.
     pub test: Option<ImageSet>,
-    /// What was done with each image to bring it to the size and the colors of the set.
+    /// Size, channels and padding that each image was brought to.
     pub preprocessing: Preprocessing,
     /// Constants of the set: they are those of its full training images whatever the limits, so
     /// that a network trained on some images can be judged on others.

@@ -18,7 +18,7 @@ const NAMED: usize = 3;
 /// The image files of each class, by the name of its folder.
 pub(crate) type Classes = BTreeMap<String, Vec<PathBuf>>;
 
-/// Where the training and test images of a folder are.
+/// Folders of the training and test images.
 pub(crate) struct Layout {
     /// The folder with a folder for each class.
     pub(crate) training: PathBuf,
@@ -123,7 +123,7 @@ struct Candidate {
     path: PathBuf,
     /// The names of the folders of images in it.
     classes: BTreeSet<String>,
-    /// Whether images lie directly in it.
+    /// Set where images lie directly in it.
     has_loose: bool,
 }
 
@@ -138,13 +138,13 @@ impl Candidate {
         self.has_loose || !self.classes.is_empty()
     }
 
-    /// Whether its folders have the names of these classes, or of some of them.
+    /// Returns true if its folders have the names of these classes, or of some of them.
     fn is_split_of(&self, classes: &BTreeSet<String>) -> bool {
         !self.classes.is_empty() && self.classes.is_subset(classes)
     }
 }
 
-/// What was not taken for an image of a class.
+/// Files and folders that are not images of a class.
 #[derive(Default)]
 pub(crate) struct LeftOut {
     foreign: Vec<PathBuf>,

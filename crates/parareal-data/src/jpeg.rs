@@ -42,11 +42,11 @@ struct Walk<'a> {
     ac: [Option<Table>; MOST_COMPONENTS],
     restart_interval: usize,
     scans: usize,
-    /// Whether the file ends with the last block of the last scan.
+    /// Set where the file ends with the last block of the last scan.
     ends_with_scan: bool,
 }
 
-/// What follows a segment.
+/// Continuation after a segment.
 enum Next {
     Marker,
     End,

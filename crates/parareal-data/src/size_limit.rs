@@ -1,6 +1,6 @@
 //! The size of images that are decoded.
 
-/// What an image may have, before memory is taken for it.
+/// Limits of an image, checked before memory is taken for it.
 #[derive(Clone, Copy)]
 pub(crate) struct SizeLimit {
     /// The longest side, in pixels.

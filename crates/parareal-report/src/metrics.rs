@@ -62,7 +62,7 @@ pub(crate) struct End {
     pub(crate) workers: Vec<WorkerUsage>,
 }
 
-/// How a run ended that did not come to its end.
+/// Early end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct EarlyEnd {
     pub(crate) how: How,
@@ -83,7 +83,7 @@ struct At {
     step: u64,
 }
 
-/// How a subnetwork spent the training steps, as shares of their time.
+/// Time of a subnetwork in the training steps, as shares.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Usage {
     computing: f64,
@@ -96,7 +96,7 @@ pub(crate) struct Usage {
     waiting_for_neighbors: Option<f64>,
 }
 
-/// How busy a worker was in the training steps.
+/// Utilization of a worker in the training steps.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct WorkerUsage {
     subnetworks: Vec<u64>,

@@ -9,7 +9,7 @@ use crate::metrics::{EarlyEnd, End, Epoch};
 pub(crate) struct Summary {
     /// Whether the run came to its end, or at least through all of its epochs.
     finished: bool,
-    /// How it ended otherwise, where that is told.
+    /// Early end, where the metrics record one.
     early_end: Option<EarlyEnd>,
     /// Epochs that were finished.
     epochs: u64,

@@ -14,9 +14,9 @@ pub struct CoarseCost {
     pub interface: usize,
     /// Cost of `F_j`, divided by that of `g_{j+1}`.
     pub share: f64,
-    /// What the costs are.
+    /// Unit of the costs.
     pub basis: CostBasis,
-    /// Whether `F_j` costs less than `g_{j+1}`.
+    /// Set where `F_j` costs less than `g_{j+1}`.
     pub is_cheaper: bool,
 }
 

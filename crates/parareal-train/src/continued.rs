@@ -1,4 +1,4 @@
-//! What is different when a run goes on: notes for the person.
+//! Notes on differences between a run and its continuation.
 
 use parareal_kernels::SimdLevel;
 

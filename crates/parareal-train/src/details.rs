@@ -1,4 +1,4 @@
-//! What an evaluation says beyond its error: a file for each checkpoint in the folder `evaluations` of
+//! Details of an evaluation beyond its error: a file for each checkpoint in the folder `evaluations` of
 //! a run, which the report shows.
 
 use std::fs;

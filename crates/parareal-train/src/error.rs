@@ -148,7 +148,7 @@ pub enum TrainError {
     Output {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with the name.
+        /// The fault of the name.
         message: String,
     },
     /// A picture that cannot be drawn.

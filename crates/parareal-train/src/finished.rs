@@ -38,7 +38,7 @@ impl Finished {
         self.epochs.len()
     }
 
-    /// What the run came to, as it was told at its end.
+    /// The outcome, as it was printed at the end of the run.
     pub(crate) fn outcome(self, output: &Path, config: &Config) -> Outcome {
         Outcome::new(output, config, &self.epochs, self.steps, self.end)
     }

@@ -95,7 +95,7 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
     to.serialize_str(&path.to_string_lossy())
 }
 
-/// As [`path_as_text`], of a path that there may be.
+/// Like [`path_as_text`], for an optional path.
 pub(crate) fn optional_path_as_text<S: Serializer>(
     path: &Option<PathBuf>,
     to: S,

@@ -115,7 +115,7 @@ enum Old {
     End(EndRecord),
 }
 
-/// What the file tells of a run up to its checkpoint.
+/// Records of a run up to its checkpoint.
 #[derive(Default)]
 pub(crate) struct Past {
     pub(crate) epochs: Vec<EpochRecord>,
@@ -138,7 +138,7 @@ impl Metrics {
         Ok(Self { file, path, bytes })
     }
 
-    /// What the first `bytes` of the file tell of.
+    /// Reads the records in the first `bytes` of the file.
     pub(crate) fn past(folder: &Path, bytes: u64) -> Result<Past, TrainError> {
         let path = folder.join(FILE);
         let file = File::open(&path).map_err(TrainError::file("open", &path))?;

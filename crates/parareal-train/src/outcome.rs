@@ -1,4 +1,4 @@
-//! What a run came to.
+//! Outcome of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::schedule::is_out_of_patience;
 use crate::usage::Usage;
 use crate::{Config, EpochRecord, Sent, folder};
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The folder of the run.
@@ -35,14 +35,14 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// The share of the training's time in which the images of the next step were not ready.
     pub waiting_for_images: f64,
-    /// How subnetworks and workers spent the training steps.
+    /// Time of subnetworks and workers in the training steps.
     #[serde(flatten)]
     pub usage: Usage,
-    /// What each rank has sent in the steps of these processes; empty without ranks.
+    /// Bytes that each rank has sent in the steps of these processes; empty without ranks.
     pub traffic: Vec<Sent>,
-    /// Whether the run ended because it had no patience left.
+    /// Set where the run ended because it had no patience left.
     pub out_of_patience: bool,
-    /// Whether the run was told to stop before its end.
+    /// Set where the run was told to stop before its end.
     #[serde(skip)]
     pub interrupted: bool,
 }

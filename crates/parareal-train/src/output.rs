@@ -188,7 +188,7 @@ impl OutputFile {
     }
 }
 
-/// Where the content of a file goes.
+/// Destination of a file's content.
 enum Target {
     /// To something that is not a regular file, or that the process has open already.
     Stream,

@@ -43,7 +43,7 @@ pub struct Run {
     pub(crate) images: ImageRecord,
     /// Where it goes on from.
     saved: Option<Saved>,
-    /// What it came to, where nothing is left to do.
+    /// The outcome, where nothing is left to do.
     finished: Option<Finished>,
     /// The weights that it starts from, where these are another run's.
     pub(crate) initial: Option<Initial>,

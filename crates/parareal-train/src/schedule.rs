@@ -54,7 +54,7 @@ impl LearningRate {
     }
 }
 
-/// Whether a run with these epochs has no patience left: the best of them is as many epochs ago as
+/// Returns true if a run with these epochs has no patience left: the best of them is as many epochs ago as
 /// it has patience for.
 pub(crate) fn is_out_of_patience(epochs: &[EpochRecord], patience: Option<usize>) -> bool {
     let Some(patience) = patience else { return false };

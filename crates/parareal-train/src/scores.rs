@@ -42,7 +42,7 @@ pub(crate) struct Judgement {
     pub(crate) first: Tally,
     /// Images whose class is not among the five with the highest scores.
     outside_five: usize,
-    /// Whether all scores of all images are numbers and finite.
+    /// Set where all scores of all images are finite.
     pub(crate) finite: bool,
 }
 
@@ -95,7 +95,7 @@ impl Scores {
         Self { values, classes }
     }
 
-    /// Whether all scores are numbers and finite.
+    /// Returns true if all scores are finite.
     pub(crate) fn are_finite(&self) -> bool {
         self.values.iter().all(|score| score.is_finite())
     }

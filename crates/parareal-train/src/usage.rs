@@ -1,11 +1,11 @@
-//! How long a run has taken, and how busy subnetworks and workers were.
+//! Time of a run, and utilization of its subnetworks and workers.
 
 use std::time::Duration;
 
 use parareal::exec::SubnetworkTime;
 use serde::{Deserialize, Serialize};
 
-/// How the subnetworks and the workers spent the training steps; nothing where the executor does not
+/// Time of the subnetworks and the workers in the training steps; nothing where the executor does not
 /// run subnetworks one by one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
@@ -18,7 +18,7 @@ pub struct Usage {
     pub workers: Vec<WorkerUsage>,
 }
 
-/// How one subnetwork spent the training steps, as shares of their time. Of several replicas it is the
+/// Time of one subnetwork in the training steps, as shares. Of several replicas it is the
 /// mean.
 ///
 /// `computing`, `coarse` and `waiting` add up to 1, and so do the two kinds of waiting to `waiting`.
@@ -38,7 +38,7 @@ pub struct SubnetworkUsage {
     pub waiting_for_neighbors: Option<f64>,
 }
 
-/// How busy one worker was in the training steps. Of several replicas it is the mean.
+/// Utilization of one worker in the training steps. Of several replicas it is the mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerUsage {
     /// The subnetworks that it runs, from 1.

@@ -18,7 +18,7 @@ use parareal::net::{
 const WIDTH: usize = 6;
 const UNITS: usize = 5;
 
-/// What is special about a unit.
+/// Peculiarity of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Twist {
     None,

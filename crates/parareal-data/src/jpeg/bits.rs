@@ -77,7 +77,7 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// Whether no byte is left but fill bytes of a marker.
+    /// Returns true if no byte is left but fill bytes of a marker.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.fill();
         self.count < 8 && self.bytes.iter().skip(self.position).all(|&byte| byte == 0xff)

@@ -67,7 +67,7 @@ impl Frame {
 }
 
 impl Component {
-    /// Whether all bits of all coefficients are there.
+    /// Returns true if all bits of all coefficients are there.
     pub(super) fn is_complete(&self) -> bool {
         self.to_come.iter().all(|bits| *bits == Some(0))
     }

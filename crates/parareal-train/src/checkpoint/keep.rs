@@ -149,7 +149,7 @@ pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainErr
     }
 }
 
-/// Whether a file system refuses an operation as such, rather than failing at it.
+/// Returns true if a file system refuses an operation as such, rather than failing at it.
 fn is_unsupported(error: &io::Error) -> bool {
     use ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)

@@ -37,7 +37,7 @@ pub(crate) struct Saved {
     /// The vector instructions of the machine that saved it, where that is known.
     pub(crate) simd: Option<String>,
     pub(crate) images: ImageRecord,
-    /// Where the network is cut that all tensors belong to.
+    /// Cuts of the network that all tensors belong to.
     pub(crate) cuts: Cuts,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
@@ -117,7 +117,7 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
-/// What a run goes on from.
+/// The checkpoint to resume from.
 pub(crate) struct Newest {
     /// The newest checkpoint that is whole; `None` where nothing was saved.
     pub(crate) saved: Option<Saved>,

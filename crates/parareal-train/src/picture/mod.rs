@@ -33,7 +33,7 @@ impl TimelineFile {
         self.0.path()
     }
 
-    /// Whether it is a picture, which has an axis.
+    /// Returns true if it is a picture, which has an axis.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         self.0.format() == Format::Svg

@@ -77,7 +77,7 @@ pub enum ExecError {
         what: &'static str,
         /// Its value.
         value: f64,
-        /// What it may be.
+        /// Values that are accepted.
         expected: &'static str,
     },
     /// More workers than subnetworks, or none.

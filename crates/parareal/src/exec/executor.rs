@@ -159,7 +159,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// number has a type that [`Self::read`] never gives. Otherwise a worker's failure.
     fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError>;
 
-    /// Where the network is cut.
+    /// Cuts of the network.
     fn cuts(&self) -> &Cuts;
 
     /// A part of what it holds by names, with the cuts.

@@ -8,9 +8,9 @@ use crate::net::{Activation, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, found {found}")]
 pub struct TargetError {
-    /// What the loss takes, in words.
+    /// Targets that the loss takes, in words.
     pub expected: String,
-    /// What was found in its place, in words.
+    /// The target that was found, in words.
     pub found: String,
 }
 

@@ -122,7 +122,7 @@ fn number(value: Scalar) -> Result<TensorData, ExecError> {
     })
 }
 
-/// What [`number`] gave; unsigned integers are read as well, which earlier versions wrote.
+/// Reads the output of [`number`]; unsigned integers are read as well, which earlier versions wrote.
 fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
     let number = match data.dtype() {
         DType::I64 => data.iter::<i64>().next().map(Scalar::Int),

@@ -53,7 +53,7 @@ struct Tape<N: Coarsen> {
     segments: Vec<FineSegment<N::State>>,
     /// What the next segment starts from; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
-    /// Where segments are recomputed, what the first pass has of the end of the last one left.
+    /// With recomputation: the end of the last segment that is left, from the first pass.
     end: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,
@@ -329,7 +329,7 @@ impl<N: Coarsen> Piece<N> {
         if self.is_cut_off { self.module().index() } else { 0 }
     }
 
-    /// What is wrong with the backward pass, where the loss does not reach the first `unreached`
+    /// Fault of the backward pass, where the loss does not reach the first `unreached`
     /// subnetworks.
     pub(super) fn fault(&self, unreached: usize) -> Option<Fault> {
         if let Some(units) = &self.not_repeated {

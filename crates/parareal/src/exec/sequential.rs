@@ -28,7 +28,7 @@ pub struct Sequential<N: Coarsen, L> {
     pool: ThreadPool,
 }
 
-/// What a forward and a backward pass have given, besides the gradients of the parameters.
+/// Results of a forward and a backward pass, besides the gradients of the parameters.
 struct Differentiated<N: Coarsen> {
     loss: f64,
     output: N::Output,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::timeline::Timeline;
 
-/// How one subnetwork and its worker spent a training step.
+/// Time of one subnetwork and its worker in a training step.
 ///
 /// In the rest of the step the worker was idle: it waited for a neighboring subnetwork, for the loss,
 /// or for gradients of other replicas. Devices that work asynchronously have the time that it took to

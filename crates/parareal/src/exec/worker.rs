@@ -35,7 +35,7 @@ pub(super) struct Reply<I, O> {
     pub(super) tensors: Vec<NamedTensor>,
     /// This worker's subnetworks' parts of the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
-    /// What each of this worker's subnetworks did when.
+    /// Records of each of this worker's subnetworks.
     pub(super) records: Vec<Vec<Record>>,
     /// Set where all workers have given up the step, without an update.
     pub(super) given_up: bool,
@@ -313,7 +313,7 @@ where
         Ok(shared[0] > 0.0)
     }
 
-    /// What is wrong with the backward pass of this worker's subnetworks.
+    /// Faults of the backward pass of this worker's subnetworks.
     fn faults(&mut self) -> Result<Vec<Fault>, Disconnected> {
         let unreached = self.pieces.iter().map(Piece::unreached).max().unwrap_or(0);
         let mut unreached = [unreached as f64];

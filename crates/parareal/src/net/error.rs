@@ -169,7 +169,7 @@ pub enum NetError {
     },
 }
 
-/// Where a network is cut, in words.
+/// Positions of cuts, in words.
 fn places(cuts: &[usize]) -> String {
     match cuts {
         [] => "nowhere".into(),

@@ -85,7 +85,7 @@ pub(super) fn encode_faults(faults: &[Fault]) -> Vec<u8> {
     lines.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
-/// What [`encode_faults`] gave; other lines are ignored.
+/// Reads the output of [`encode_faults`]; other lines are ignored.
 pub(super) fn decode_faults(bytes: &[u8]) -> Vec<Fault> {
     let text = String::from_utf8_lossy(bytes);
     let fault = |line: &str| match line.split_once(' ')? {
