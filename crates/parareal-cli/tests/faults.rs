@@ -160,7 +160,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
     };
     assert_ended(&going_on, 1, "cannot write run/checkpoints/best.json: Permission denied");
     assert_ended(&new, 1, "cannot create new: Permission denied");
-    assert_ended(&report, 1, "cannot write r.html: Permission denied");
+    assert_ended(&report, 2, "cannot write r.html: Permission denied");
     assert_eq!(checkpoints(&folder.join("run")), saved);
     assert_eq!(parareal(folder, &more).status.code(), Some(0));
 }
