@@ -143,7 +143,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
     let folder = folder.path();
     fs::write(folder.join("there.svg"), "mine").unwrap();
     let timeline = ".json (a trace for ui.perfetto.dev) or .svg (a picture)";
-    // What is to be worked on is missing or takes long, and is not looked at.
+    // The inputs are missing or slow to process: the output is refused first.
     for (arguments, name, expected) in [
         (&["report", "nowhere", "--output"][..], "page.pdf", ".html"),
         (&["export", "nowhere", "--output"], "weights.pt", ".safetensors"),

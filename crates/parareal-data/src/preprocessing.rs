@@ -111,7 +111,7 @@ pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, Str
         let (width, height) = decoder.dimensions();
         limit.check(width as usize, height as usize, decoder.total_bytes())?;
     }
-    // What is missing is told before what the decoder makes of it.
+    // Completeness is checked first, so that its message precedes that of the decoder.
     match format {
         ImageFormat::Png => png::check(bytes)?,
         _ => jpeg::check(bytes, limit)?,
