@@ -6,11 +6,25 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// The square of the Euclidean norm.
-pub(super) fn squared_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
-    let mut sum = Sum { gradients, seen: HashSet::new(), squares: 0.0 };
+/// The square of the Euclidean norm, on the gradients' device; `None` without gradients.
+pub(super) fn squared_norm<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+) -> Option<Tensor<1>> {
+    let mut sum = Sum { gradients, seen: HashSet::new(), squares: None };
     module.visit(&mut sum);
     sum.squares
+}
+
+/// The sum of the squared norms of several modules on one device, read from there at once.
+pub(super) fn total(squares: impl IntoIterator<Item = Option<Tensor<1>>>) -> f64 {
+    let total = squares.into_iter().flatten().reduce(add);
+    total.map_or(0.0, |total| total.into_scalar::<f64>())
+}
+
+fn add(sum: Tensor<1>, term: Tensor<1>) -> Tensor<1> {
+    let dtype = sum.dtype();
+    sum + term.cast(dtype)
 }
 
 /// Multiplies all of it.
@@ -28,7 +42,7 @@ struct Sum<'a> {
     gradients: &'a GradientsParams,
     /// Shared parameters have one gradient.
     seen: HashSet<ParamId>,
-    squares: f64,
+    squares: Option<Tensor<1>>,
 }
 
 impl ModuleVisitor for Sum<'_> {
@@ -36,7 +50,11 @@ impl ModuleVisitor for Sum<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
         {
-            self.squares += (gradient.clone() * gradient).sum().into_scalar::<f64>();
+            let square = (gradient.clone() * gradient).sum();
+            self.squares = Some(match self.squares.take() {
+                Some(squares) => add(squares, square),
+                None => square,
+            });
         }
     }
 }

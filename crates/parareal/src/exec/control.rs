@@ -24,12 +24,6 @@ pub trait Control: Send {
     /// Where a worker is gone.
     fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
 
-    /// Hands the values of the worker `root` (from 0) to all. The root does not wait.
-    ///
-    /// # Errors
-    /// Where a worker is gone.
-    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected>;
-
     /// Waits until all workers are here.
     ///
     /// # Errors
@@ -75,22 +69,18 @@ impl ThreadControl {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Contributes to this call and folds what `sources` contribute, waiting for them.
+    /// Contributes to this call and folds what all workers contribute, waiting for them.
     fn exchange(
         &mut self,
         values: &mut [f64],
-        gives: bool,
-        sources: &[usize],
         fold: impl Fn(f64, f64) -> f64,
     ) -> Result<(), Disconnected> {
         let call = self.calls;
         self.calls += 1;
         let mut table = self.lock();
-        if gives {
-            table.given[self.worker].push((call, values.to_vec()));
-            self.shared.changed.notify_all();
-        }
-        for (nth, &source) in sources.iter().enumerate() {
+        table.given[self.worker].push((call, values.to_vec()));
+        self.shared.changed.notify_all();
+        for source in 0..table.given.len() {
             let theirs = loop {
                 let given = table.given[source].iter().find(|(number, _)| *number == call);
                 if let Some((_, theirs)) = given {
@@ -102,7 +92,7 @@ impl ThreadControl {
                 table = self.shared.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
             };
             for (value, other) in values.iter_mut().zip(theirs) {
-                *value = if nth == 0 { other } else { fold(*value, other) };
+                *value = if source == 0 { other } else { fold(*value, other) };
             }
         }
         table.finished[self.worker] = self.calls;
@@ -112,27 +102,16 @@ impl ThreadControl {
         }
         Ok(())
     }
-
-    fn all(&self) -> Vec<usize> {
-        (0..self.lock().given.len()).collect()
-    }
 }
 
 impl Control for ThreadControl {
     fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
-        let all = self.all();
-        self.exchange(values, true, &all, |a, b| a + b)
+        self.exchange(values, |a, b| a + b)
     }
 
     fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
-        let all = self.all();
         let max = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
-        self.exchange(values, true, &all, max)
-    }
-
-    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected> {
-        let gives = root == self.worker;
-        self.exchange(values, gives, &[root], |_, b| b)
+        self.exchange(values, max)
     }
 }
 
@@ -166,16 +145,15 @@ mod tests {
             let mut seen = Vec::new();
             for round in 0..100 {
                 let own = [(worker * 100 + round) as f64, -(worker as f64)];
-                let (mut sum, mut max, mut root) = (own, own, own);
+                let (mut sum, mut max) = (own, own);
                 control.sum(&mut sum).unwrap();
                 control.max(&mut max).unwrap();
-                control.broadcast(2, &mut root).unwrap();
                 control.barrier().unwrap();
-                seen.push((sum, max, root));
+                seen.push((sum, max));
             }
             seen
         });
-        assert_eq!(seen[0][7], ([321.0, -3.0], [207.0, 0.0], [207.0, -2.0]));
+        assert_eq!(seen[0][7], ([321.0, -3.0], [207.0, 0.0]));
         assert_eq!(seen[0], seen[1]);
         assert_eq!(seen[0], seen[2]);
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::piece::Record;
+use super::clock::Record;
 use super::worker::{Command, ReplyOf, Worker};
 use super::{Control, ExecError, Link, Loss};
 use crate::net::Coarsen;
@@ -53,12 +53,13 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         Self { workers: Vec::new(), reply, replies, failure: None, spans_processes }
     }
 
-    /// Starts one more worker, which has this number among all.
+    /// Starts one more worker, which has this number among all. It is built on the thread that it
+    /// runs on.
     pub(super) fn hire<K, C>(
         &mut self,
         number: usize,
         subnetworks: Range<usize>,
-        worker: Worker<N, L, K, C>,
+        build: impl FnOnce() -> Worker<N, L, K, C> + Send + 'static,
         threads: usize,
     ) -> Result<(), ExecError>
     where
@@ -70,7 +71,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         let (commands, inbox) = channel();
         let (index, reply) = (self.workers.len(), self.reply.clone());
         // The worker lives inside its pool, so that every operation finds its own cores.
-        let life = move || pool.install(move || serve(worker, index, &inbox, &reply));
+        let life = move || pool.install(move || serve(build, index, &inbox, &reply));
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(life)
@@ -133,18 +134,13 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
     ) -> Timeline {
         let mut spans = Vec::new();
         for (reply, worker) in replies.iter().zip(&self.workers) {
-            let device = worker.number;
-            let own = worker.subnetworks.clone().zip(&reply.records);
-            let own = own.flat_map(|(subnetwork, records)| {
-                records.iter().map(move |&Record { activity, begin, end }| {
-                    let [begin, end] =
-                        [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
-                    Span { device, subnetwork, activity, begin, end }
-                })
+            let (device, first) = (worker.number, worker.subnetworks.start);
+            let own = reply.records.iter().map(|&Record { piece, activity, begin, end }| {
+                let [begin, end] =
+                    [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
+                Span { device, subnetwork: first + piece, activity, begin, end }
             });
-            let first = spans.len();
             spans.extend(own);
-            spans[first..].sort_by(|a: &Span, b| a.begin.total_cmp(&b.begin));
         }
         Timeline { devices, spans }
     }
@@ -186,13 +182,20 @@ impl<N: Coarsen, L: Loss<N::Output>> Drop for Crew<N, L> {
 /// The life of a worker's thread: one command after the other, until there are no more or it
 /// cannot go on. Its links and its control end with it, which ends the waiting of the others.
 fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Control>(
-    mut worker: Worker<N, L, K, C>,
+    build: impl FnOnce() -> Worker<N, L, K, C>,
     index: usize,
     inbox: &Receiver<Command<N::Input, L::Target>>,
     replies: &Sender<(usize, Message<N>)>,
 ) {
+    // After a panic the worker is dropped and never looked at again.
+    let mut worker = match catch_unwind(AssertUnwindSafe(build)) {
+        Ok(worker) => worker,
+        Err(panic) => {
+            let _ = replies.send((index, Message::Failed(panic_message(&*panic))));
+            return;
+        }
+    };
     while let Ok(command) = inbox.recv() {
-        // After a panic the worker is dropped and never looked at again.
         let message = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
             Ok(Ok(reply)) => Message::Done(reply),
             Ok(Err(_)) => Message::Abandoned,

@@ -41,8 +41,10 @@
 
 mod average;
 mod clip;
+mod clock;
 mod control;
 mod crew;
+mod device;
 mod error;
 mod executor;
 mod fault;

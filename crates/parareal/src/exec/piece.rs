@@ -1,34 +1,26 @@
 use std::ops::Range;
-use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Gradients;
+use burn::tensor::{Gradients, Tensor};
 use parareal_kernels::{Deferred, defer_weights};
 
+use super::clock::Clock;
 use super::fault::Fault;
 use super::trained::{Collector, Trained};
 use super::{Loss, TargetError, Update};
 use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
 use crate::timeline::Activity;
 
-/// What a piece did when.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
-    pub(super) activity: Activity,
-    pub(super) begin: Instant,
-    pub(super) end: Instant,
-}
-
 /// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
 ///
 /// The methods are called in the order in which they stand here.
 pub(super) struct Piece<N: Coarsen> {
     pub(super) trained: Trained<SubnetworkOf<N>>,
+    /// Its place within its worker, from 0.
+    place: usize,
     segments: Segments,
     tape: Option<Tape<N>>,
-    /// What it has done in this step.
-    pub(super) records: Vec<Record>,
     /// Set where the loss does not reach `F_{j-1}`'s input, and so no subnetwork before this one.
     is_cut_off: bool,
     /// Units, from 0 through the whole network, that did not compute the same twice.
@@ -68,7 +60,8 @@ struct Tape<N: Coarsen> {
 
 /// Loss, output and cotangent of a forward pass.
 pub(super) struct Finished<N: Coarsen> {
-    pub(super) loss: f64,
+    /// The loss, which its device may still have to compute.
+    pub(super) loss: Tensor<1>,
     pub(super) output: N::Output,
     /// `ρ_N`; `None` where the loss does not depend on `U_N`.
     pub(super) rho: Option<N::State>,
@@ -94,10 +87,10 @@ enum Kept<S: Activation> {
 }
 
 impl<N: Coarsen> Piece<N> {
-    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, segments: Segments) -> Self {
+    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, place: usize, segments: Segments) -> Self {
         let segments = Segments { units: segments.units.max(1), ..segments };
-        let (records, is_cut_off, not_repeated) = (Vec::new(), false, None);
-        Self { trained, segments, tape: None, records, is_cut_off, not_repeated }
+        let (is_cut_off, not_repeated) = (false, None);
+        Self { trained, place, segments, tape: None, is_cut_off, not_repeated }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -108,14 +101,10 @@ impl<N: Coarsen> Piece<N> {
         self.tape.as_mut().expect("the steps of a piece are taken in order")
     }
 
-    fn record(&mut self, activity: Activity, begin: Instant) {
-        self.records.push(Record { activity, begin, end: Instant::now() });
-    }
-
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
     /// where it is asked for.
-    pub(super) fn start(&mut self, input: N::Input, input_gradient: bool) {
-        let begun = Instant::now();
+    pub(super) fn start(&mut self, clock: &mut Clock, input: N::Input, input_gradient: bool) {
+        clock.enter(self.place, Activity::FineForward);
         let input = if input_gradient { input.leaf() } else { input.constant() };
         let x = self.module().preprocessing.forward(input.clone());
         self.tape = Some(Tape {
@@ -129,14 +118,12 @@ impl<N: Coarsen> Piece<N> {
             sent: None,
             deferred: Deferred::default(),
         });
-        self.records.clear();
         (self.is_cut_off, self.not_repeated) = (false, None);
-        self.record(Activity::FineForward, begun);
+        clock.leave();
     }
 
     /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
-    pub(super) fn advance(&mut self) -> bool {
-        let begun = Instant::now();
+    pub(super) fn advance(&mut self, clock: &mut Clock) -> bool {
         let Segments { units, recompute } = self.segments;
         let count = self.module().units.len();
         let tape = self.tape();
@@ -144,6 +131,8 @@ impl<N: Coarsen> Piece<N> {
         if first == count {
             return false;
         }
+        clock.enter(self.place, Activity::FineForward);
+        let tape = self.tape();
         let units = first..first.saturating_add(units).min(count);
         let start = tape.reached.take().expect("the chain comes after fine work");
         let fine = self.module().units[units.clone()].iter();
@@ -165,22 +154,22 @@ impl<N: Coarsen> Piece<N> {
         }
         tape.reached = Some(reached);
         tape.segments.push(FineSegment { units, kept });
-        self.record(Activity::FineForward, begun);
+        clock.leave();
         true
     }
 
     /// `U_j` from `U_{j-1}`, which the first subnetwork does not have.
-    pub(super) fn correct(&mut self, upstream: Option<N::State>) -> N::State {
-        let begun = Instant::now();
+    pub(super) fn correct(&mut self, clock: &mut Clock, upstream: Option<N::State>) -> N::State {
         let y = self.tape().reached.take().expect("the chain comes once");
         let Some(upstream) = upstream else { return y };
+        clock.enter(self.place, Activity::ChainForward);
         let x = self.tape().x.clone().values();
         let start = upstream.minus(x).leaf();
         let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.root() });
-        self.record(Activity::ChainForward, begun);
+        clock.leave();
         corrected
     }
 
@@ -191,26 +180,27 @@ impl<N: Coarsen> Piece<N> {
     /// Where the target does not fit the output.
     pub(super) fn finish<L: Loss<N::Output>>(
         &mut self,
+        clock: &mut Clock,
         corrected: N::State,
         loss: &L,
         target: L::Target,
         share: f64,
     ) -> Result<Finished<N>, TargetError> {
-        let begun = Instant::now();
+        clock.enter(self.place, Activity::Head);
         let corrected = corrected.leaf();
         let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
         let output = h.forward(corrected.clone());
         loss.check(&output, &target)?;
         let loss = loss.forward(output.clone(), target.to_device(&corrected.device()));
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
-        let value = loss.clone().inner().into_scalar::<f64>();
+        let value = loss.clone().inner();
         let mut rho = None;
         if loss.is_tracked() {
             let mut gradients = loss.backward();
             rho = corrected.take_gradient(&mut gradients);
             self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
         }
-        self.record(Activity::Head, begun);
+        clock.leave();
         Ok(Finished { loss: value, output: output.values(), rho })
     }
 
@@ -218,10 +208,10 @@ impl<N: Coarsen> Piece<N> {
     /// has not. With `defer` gradients of weights are left for [`Self::settle`] where that can be.
     pub(super) fn correct_backward(
         &mut self,
+        clock: &mut Clock,
         rho: Option<N::State>,
         defer: bool,
     ) -> Option<N::State> {
-        let begun = Instant::now();
         let tape = self.tape();
         tape.cotangent.clone_from(&rho);
         let coarse = tape.coarse.take()?;
@@ -229,17 +219,19 @@ impl<N: Coarsen> Piece<N> {
             self.is_cut_off = true;
             return None;
         };
+        clock.enter(self.place, Activity::ChainBackward);
         let ((mut gradients, sent), deferred) = match defer {
             true => defer_weights(|| coarse.pull_back(rho)),
             false => (coarse.pull_back(rho), Deferred::default()),
         };
+        let tape = self.tape();
         tape.deferred = deferred;
         tape.sent.clone_from(&sent);
         self.is_cut_off = sent.is_none();
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
-        self.record(Activity::ChainBackward, begun);
+        clock.leave();
         sent
     }
 
@@ -249,23 +241,23 @@ impl<N: Coarsen> Piece<N> {
     }
 
     /// Gradients of `F_{j-1}`'s weights that were left.
-    pub(super) fn settle(&mut self) {
-        let begun = Instant::now();
+    pub(super) fn settle(&mut self, clock: &mut Clock) {
         let deferred = std::mem::take(&mut self.tape().deferred);
         if deferred.is_empty() {
             return;
         }
+        clock.enter(self.place, Activity::ChainWeights);
         self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
-        self.record(Activity::ChainWeights, begun);
+        clock.leave();
     }
 
     /// One segment of `g_j'(x_j)ᵀ ρ_j`, the last first; false where there is none left.
-    pub(super) fn retreat(&mut self) -> bool {
-        let begun = Instant::now();
+    pub(super) fn retreat(&mut self, clock: &mut Clock) -> bool {
         let tape = self.tape();
         let Some(segment) = tape.segments.pop() else { return false };
         let Some(cotangent) = tape.cotangent.take() else { return true };
         let first_end = tape.end.take();
+        clock.enter(self.place, Activity::FineBackward);
         let FineSegment { units, kept } = segment;
         let (graph, copies) = match kept {
             Kept::Graph(graph) => (graph, None),
@@ -291,13 +283,13 @@ impl<N: Coarsen> Piece<N> {
             self.trained.collect(part, &mut gradients);
         }
         self.tape().cotangent = cotangent;
-        self.record(Activity::FineBackward, begun);
+        clock.leave();
         true
     }
 
     /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
-    pub(super) fn end(&mut self) -> Option<N::Input> {
-        let begun = Instant::now();
+    pub(super) fn end(&mut self, clock: &mut Clock) -> Option<N::Input> {
+        clock.enter(self.place, Activity::FineBackward);
         let tape = self.tape.take().expect("the steps of a piece are taken in order");
         let cotangent = match (tape.cotangent, tape.sent) {
             (Some(cotangent), Some(sent)) => cotangent.minus(sent),
@@ -308,7 +300,7 @@ impl<N: Coarsen> Piece<N> {
         let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
         let input = tape.input.take_gradient(&mut gradients);
         self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
-        self.record(Activity::FineBackward, begun);
+        clock.leave();
         input
     }
 
@@ -342,10 +334,10 @@ impl<N: Coarsen> Piece<N> {
         (!names.is_empty()).then_some(Fault::WithoutGradient(names))
     }
 
-    pub(super) fn update(&mut self, update: Update) {
-        let begun = Instant::now();
+    pub(super) fn update(&mut self, clock: &mut Clock, update: Update) {
+        clock.enter(self.place, Activity::Update);
         self.trained.update(update);
-        self.record(Activity::Update, begun);
+        clock.leave();
     }
 }
 

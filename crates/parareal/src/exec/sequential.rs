@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use rayon::ThreadPool;
 
 use super::crew::pool;
+use super::device::{is_cpu, operation_threads};
 use super::executor::check_batch;
 use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
@@ -49,16 +50,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     ) -> Result<Self, ExecError> {
         let cuts = network.cuts().clone();
         let subnetworks = network.into_subnetworks().into_iter();
-        Ok(Self {
-            pieces: subnetworks
-                .map(|subnetwork| Trained::new(subnetwork, device, optimizer))
-                .collect(),
-            cuts,
-            validation: None,
-            loss,
-            device: device.clone(),
-            pool: pool("parareal-sequential", threads)?,
-        })
+        let pool = pool("parareal-sequential", operation_threads(device, threads))?;
+        let pieces = pool.install(|| {
+            let trained = subnetworks.map(|module| Trained::new(module, device, optimizer));
+            trained.collect()
+        });
+        Ok(Self { pieces, cuts, validation: None, loss, device: device.clone(), pool })
     }
 
     /// The network, sharing its tensors with the pieces.
@@ -92,7 +89,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let check = loss.check(&output, &target);
             check.map_err(|error| ExecError::Target(error.to_string()))?;
             let loss = loss.forward(output.clone(), target.to_device(device));
-            let value = loss.clone().inner().into_scalar::<f64>();
+            let value = loss.clone().inner();
             let mut input_gradient = None;
             if loss.is_tracked() {
                 let mut gradients = loss.backward();
@@ -101,7 +98,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
                     piece.collect(|module, into| module.visit(into), &mut gradients);
                 }
             }
-            Ok(Differentiated { loss: value, output: output.values(), input: input_gradient })
+            // Read only now, when the device has got all of its work.
+            let loss = value.into_scalar::<f64>();
+            Ok(Differentiated { loss, output: output.values(), input: input_gradient })
         })
     }
 
@@ -143,7 +142,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         let pieces = &mut self.pieces;
         let gradient_norm = self.pool.install(|| {
             let gradient_norm = update.clip_norm.map(|limit| {
-                let norm = pieces.iter().map(Trained::squared_norm).sum::<f64>().sqrt();
+                let norm = clip::total(pieces.iter().map(Trained::squared_norm)).sqrt();
                 let factor = clip::factor(norm, limit);
                 if factor < 1.0 {
                     pieces.iter_mut().for_each(|piece| piece.scale_gradients(factor));
@@ -153,6 +152,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             pieces.iter_mut().for_each(|piece| piece.update(update));
             gradient_norm
         });
+        if !is_cpu(&self.device) {
+            // The step takes until it is executed; an error shows up where the results are read.
+            let _ = self.device.sync();
+        }
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
         let timeline = Timeline::default();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })

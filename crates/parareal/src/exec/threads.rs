@@ -5,8 +5,10 @@ use std::time::Instant;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 
+use super::clock::Clock;
 use super::control::thread_controls;
 use super::crew::Crew;
+use super::device::operation_threads;
 use super::executor::check_batch;
 use super::fault::Fault;
 use super::link::channel_link;
@@ -15,7 +17,7 @@ use super::replicas::{Sums, thread_group};
 use super::trained::{Part, Trained};
 use super::worker::{Command, ReplyOf, Worker};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, SubnetworkTime, Update};
-use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
+use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, SubnetworkOf, Value};
 
 /// How subnetworks are placed on workers, and workers on devices.
 #[derive(Clone, Debug)]
@@ -32,7 +34,8 @@ pub struct Placement {
     /// behind fine work of those after them: the fewer subnetworks the last worker holds, the
     /// less the others wait.
     pub subnetworks: Option<Vec<usize>>,
-    /// The threads that share each operation of one worker on the CPU.
+    /// The threads that share each operation of one worker on the CPU. A worker on another device has
+    /// one thread, which submits the work.
     pub threads: usize,
     /// Units that share one graph in the backward pass. Longer segments have less overhead,
     /// shorter ones free memory earlier.
@@ -126,11 +129,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 let number = replica * workers + index;
                 let device = &devices[number * devices.len() / (replicas * workers)];
                 let own = spread.units_of(index);
-                let pieces: Vec<Piece<N>> = network[own.clone()]
-                    .iter()
-                    .map(|module| Trained::new(module.clone(), device, optimizer))
-                    .map(|trained| Piece::new(trained, segments))
-                    .collect();
+                let modules = network[own.clone()].to_vec();
                 let (down, next) = if index + 1 < workers {
                     let (down, next) = channel_link();
                     (Some(down), Some(next))
@@ -138,22 +137,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                     (None, None)
                 };
                 if replica == 0 {
-                    let own = pieces.iter().map(|piece| piece.trained.trainable());
-                    this.trainable += own.sum::<usize>();
+                    this.trainable += modules.iter().map(Trained::trainable_of).sum::<usize>();
                 }
                 let member = groups[index].next().expect("there is one for each replica");
-                let worker = Worker {
-                    pieces,
-                    loss: loss.clone(),
-                    device: device.clone(),
-                    upstream: std::mem::replace(&mut upstream, next),
+                let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
+                let up = std::mem::replace(&mut upstream, next);
+                let threads = operation_threads(&device, threads);
+                let build = move || Worker {
+                    pieces: pieces(modules, &device, &optimizer, segments),
+                    loss,
+                    clock: Clock::new(device.clone()),
+                    device,
+                    upstream: up,
                     downstream: down,
                     control,
-                    last: workers - 1,
                     sums: (replicas > 1).then(|| Sums::new(Box::new(member))),
                     validation: None,
                 };
-                this.crew.hire(number, own, worker, threads)?;
+                this.crew.hire(number, own, build, threads)?;
             }
         }
         Ok(this)
@@ -182,6 +183,19 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let loss = replies.first().expect("there is a worker").loss;
         Ok(StepReplies { loss, output: joined::<N>(&mut replies, workers), replies })
     }
+}
+
+/// The pieces of a worker, on its device and made on its thread.
+pub(super) fn pieces<N: Coarsen>(
+    modules: Vec<SubnetworkOf<N>>,
+    device: &Device,
+    optimizer: &ModuleOptimizer,
+    segments: Segments,
+) -> Vec<Piece<N>> {
+    let modules = modules.into_iter().enumerate();
+    modules
+        .map(|(place, module)| Piece::new(Trained::new(module, device, optimizer), place, segments))
+        .collect()
 }
 
 /// The samples of each replica, as even as can be.

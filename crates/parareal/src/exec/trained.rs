@@ -73,6 +73,9 @@ impl<M: Module> Trained<M> {
     /// or share its tensors with clones: its parameters become leaves of their own that require
     /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
     /// running statistics become its own.
+    ///
+    /// It is called on the thread that trains: a GPU's tensors belong to the stream of the thread that
+    /// makes them, and every other one waits for them whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();
@@ -89,6 +92,11 @@ impl<M: Module> Trained<M> {
     /// The number of parameters (tensors) that require a gradient.
     pub(super) fn trainable(&self) -> usize {
         self.parameters.trainable
+    }
+
+    /// The number of parameters (tensors) of which [`Self::new`] would require a gradient.
+    pub(super) fn trainable_of(module: &M) -> usize {
+        Parameters::of(&module.valid().train()).trainable
     }
 
     /// Returns true if every parameter that requires a gradient has one.
@@ -128,8 +136,8 @@ impl<M: Module> Trained<M> {
         self.module = Some(module);
     }
 
-    /// The square of the norm of the gradients collected since the last update.
-    pub(super) fn squared_norm(&self) -> f64 {
+    /// The square of the norm of the gradients collected since the last update, on their device.
+    pub(super) fn squared_norm(&self) -> Option<Tensor<1>> {
         clip::squared_norm(self.module(), &self.gradients)
     }
 

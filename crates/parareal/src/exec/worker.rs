@@ -1,10 +1,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
 
+use super::clock::{Clock, Record};
 use super::fault::Fault;
-use super::piece::{Piece, Record};
+use super::piece::{Finished, Piece};
 use super::replicas::Sums;
 use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, Update, clip};
@@ -35,8 +37,8 @@ pub(super) struct Reply<I, O> {
     pub(super) tensors: Vec<NamedTensor>,
     /// This worker's subnetworks' parts of the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
-    /// Records of each of this worker's subnetworks.
-    pub(super) records: Vec<Vec<Record>>,
+    /// What this worker did when.
+    pub(super) records: Vec<Record>,
     /// Set where all workers have given up the step, without an update.
     pub(super) given_up: bool,
     /// Why, as far as it is due to this worker's subnetworks.
@@ -67,11 +69,10 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) pieces: Vec<Piece<N>>,
     pub(super) loss: L,
     pub(super) device: Device,
+    pub(super) clock: Clock,
     pub(super) upstream: Option<K>,
     pub(super) downstream: Option<K>,
     pub(super) control: C,
-    /// Which worker is the last.
-    pub(super) last: usize,
     /// What is added up with the other replicas, where there are some.
     pub(super) sums: Option<Sums>,
     /// The subnetworks in evaluation mode, until the next training step.
@@ -123,68 +124,58 @@ where
         for link in self.upstream.iter_mut().chain(&mut self.downstream) {
             link.expect(input.samples());
         }
+        self.clock.start();
         let corrected = self.forward(input, update.is_none())?;
 
         let mut reply = Reply::default();
-        // The loss, and how many replicas have a target that does not fit.
-        let mut shared = [0.0, 0.0];
-        let is_last = corrected.is_some();
-        let mut rho = None;
-        if let Some(corrected) = corrected {
-            let last = self.pieces.last_mut().expect("a worker holds a piece");
-            match last.finish(corrected, &self.loss, target, share) {
+        let mut loss = None;
+        let rho = match corrected {
+            Some(corrected) => match self.finish(corrected, target, share)? {
                 Ok(finished) => {
                     reply.output = Some(finished.output);
-                    shared[0] = finished.loss;
-                    rho = finished.rho;
+                    loss = Some(finished.loss);
+                    finished.rho
                 }
-                Err(error) => {
-                    reply.faults.push(Fault::Target(error.to_string()));
-                    shared[1] = 1.0;
+                Err(fault) => {
+                    reply.faults.extend(fault);
+                    None
                 }
-            }
-            if let Some(sums) = &mut self.sums {
-                sums.scalars(&mut shared)?;
-            }
-        }
-        // All workers learn the loss before the backward pass; a missing or non-finite loss ends the
-        // step on all of them.
-        self.control.broadcast(self.last, &mut shared)?;
-        reply.loss = shared[0];
-        reply.given_up = shared[1] > 0.0;
-        if reply.given_up || update.is_some() && !reply.loss.is_finite() {
-            self.forget();
-            return Ok(reply);
-        }
-
-        if !is_last {
-            rho = Some(self.receive_downstream()?);
-        }
+            },
+            None => Some(self.receive_downstream()?),
+        };
         self.begin_statistics(share)?;
         if self.downstream.is_none() {
             self.begin_sum(self.pieces.len() - 1)?;
         }
         reply.inputs = self.backward(rho)?;
+        self.clock.pause();
         self.end_sums()?;
 
-        let mut squares = None;
-        if update.is_some_and(|update| update.clip_norm.is_some()) {
-            squares = Some(self.pieces.iter().map(|piece| piece.trained.squared_norm()).sum());
-        }
-        if self.agree_on_faults(&mut squares)? {
+        let clip_norm = update.and_then(|update| update.clip_norm);
+        let squares = clip_norm.map(|_| clip::total(self.squared_norms()));
+        // Read only now, when the device has got all of its work.
+        let loss = loss.map_or(0.0, |loss| loss.into_scalar::<f64>());
+        let agreed = self.agree(loss, reply.faults.len(), squares.unwrap_or(0.0))?;
+        reply.loss = agreed.loss;
+        // A target that does not fit, a loss that is not finite or a fault of the backward pass ends
+        // the step for all workers before any of them updates.
+        reply.given_up = agreed.targets > 0.0;
+        let is_finite = update.is_none() || reply.loss.is_finite();
+        if !reply.given_up && is_finite && agreed.faults > 0.0 {
             reply.faults = self.faults()?;
             reply.given_up = self.count(reply.faults.len())? > 0;
-            if reply.given_up {
-                self.forget();
-                return Ok(reply);
-            }
+        }
+        if reply.given_up || !is_finite {
+            self.forget();
+            return Ok(reply);
         }
         match update {
             Some(update) => {
-                if let (Some(limit), Some(squares)) = (update.clip_norm, squares) {
-                    reply.gradient_norm = Some(self.clip(squares, limit));
+                if let Some(limit) = clip_norm {
+                    reply.gradient_norm = Some(self.clip(agreed.squares, limit));
                 }
-                self.pieces.iter_mut().for_each(|piece| piece.update(update));
+                let Self { pieces, clock, .. } = self;
+                pieces.iter_mut().for_each(|piece| piece.update(clock, update));
             }
             None => {
                 let pieces = self.pieces.iter_mut();
@@ -192,9 +183,36 @@ where
                     pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
             }
         }
-        reply.records =
-            self.pieces.iter_mut().map(|piece| std::mem::take(&mut piece.records)).collect();
+        reply.records = self.clock.finish();
         Ok(reply)
+    }
+
+    /// The output and the loss of the last worker, or the fault of its target: `None` where only
+    /// that of another replica does not fit. Then no replica differentiates, so that all of them
+    /// have the same gradients to add up.
+    fn finish(
+        &mut self,
+        corrected: N::State,
+        target: L::Target,
+        share: f64,
+    ) -> Result<Result<Finished<N>, Option<Fault>>, Disconnected> {
+        let Self { pieces, clock, loss, .. } = self;
+        let last = pieces.last_mut().expect("a worker holds a piece");
+        let finished = last.finish(clock, corrected, loss, target, share);
+        let fault = finished.as_ref().err().map(|error| Fault::Target(error.to_string()));
+        let mut faults = [f64::from(u8::from(fault.is_some()))];
+        if let Some(sums) = &mut self.sums {
+            self.clock.pause();
+            sums.scalars(&mut faults)?;
+        }
+        match finished {
+            Ok(finished) if faults[0] == 0.0 => Ok(Ok(finished)),
+            _ => {
+                let last = self.pieces.last_mut().expect("a worker holds a piece");
+                last.trained.gradients = GradientsParams::new();
+                Ok(Err(fault))
+            }
+        }
     }
 
     /// Fine work and the chain, the chain first whenever it can go on. Gives `U_N` on the last
@@ -207,8 +225,8 @@ where
         let input = input.to_device(&self.device);
         let mut chain = Chain { next: 0, value: None };
         for fine in 0..self.pieces.len() {
-            self.pieces[fine].start(input.clone(), input_gradient);
-            while self.pieces[fine].advance() {
+            self.pieces[fine].start(&mut self.clock, input.clone(), input_gradient);
+            while self.pieces[fine].advance(&mut self.clock) {
                 self.follow_chain(&mut chain, fine, false)?;
             }
             self.follow_chain(&mut chain, fine + 1, false)?;
@@ -231,16 +249,22 @@ where
                 && let Some(link) = &mut self.upstream
             {
                 let received = match wait {
-                    true => Some(link.receive()?),
+                    true => {
+                        self.clock.pause();
+                        Some(link.receive()?)
+                    }
                     false => link.try_receive()?,
                 };
                 let Some(received) = received else { return Ok(()) };
                 chain.value = Some(received.to_device(&self.device));
             }
-            let corrected = self.pieces[chain.next].correct(chain.value.take());
+            let corrected = self.pieces[chain.next].correct(&mut self.clock, chain.value.take());
             chain.next += 1;
             match &mut self.downstream {
-                Some(link) if chain.next == self.pieces.len() => link.send(corrected)?,
+                Some(link) if chain.next == self.pieces.len() => {
+                    self.clock.pause();
+                    link.send(corrected)?;
+                }
                 _ => chain.value = Some(corrected),
             }
         }
@@ -253,21 +277,22 @@ where
         // What waits costs a little more, and pays where somebody waits for the cotangent.
         let defer = self.upstream.is_some();
         for piece in self.pieces.iter_mut().rev() {
-            rho = piece.correct_backward(rho, defer);
+            rho = piece.correct_backward(&mut self.clock, rho, defer);
         }
         if let Some(link) = &mut self.upstream {
+            self.clock.pause();
             link.send(rho.unwrap_or_else(|| self.pieces[0].zero_cotangent()))?;
         }
         for piece in (0..self.pieces.len()).rev() {
-            self.pieces[piece].settle();
+            self.pieces[piece].settle(&mut self.clock);
             self.begin_sum(piece)?;
         }
         let mut inputs = Vec::new();
         for piece in 0..self.pieces.len() {
-            while self.pieces[piece].retreat() {
+            while self.pieces[piece].retreat(&mut self.clock) {
                 self.begin_sum(piece)?;
             }
-            inputs.extend(self.pieces[piece].end());
+            inputs.extend(self.pieces[piece].end(&mut self.clock));
             self.begin_sum(piece)?;
         }
         Ok(inputs)
@@ -299,18 +324,19 @@ where
         Ok(())
     }
 
-    /// Finds out whether any worker has met a fault in the backward pass. The squared norm of the
-    /// gradients, where there is one, is added up on the way.
-    fn agree_on_faults(&mut self, squares: &mut Option<f64>) -> Result<bool, Disconnected> {
-        let faulty = self.pieces.iter().filter(|piece| piece.is_faulty()).count();
-        let mut faulty = [faulty as f64];
+    /// Adds up over all workers what decides on the update; only the last worker of each replica has
+    /// a loss.
+    fn agree(&mut self, loss: f64, targets: usize, squares: f64) -> Result<Agreed, Disconnected> {
+        let faults = self.pieces.iter().filter(|piece| piece.is_faulty()).count();
+        let mut shared = [loss, targets as f64, faults as f64];
         if let Some(sums) = &mut self.sums {
-            sums.scalars(&mut faulty)?;
+            sums.scalars(&mut shared)?;
         }
-        let mut shared = [faulty[0], squares.unwrap_or(0.0)];
+        let [loss, targets, faults] = shared;
+        let mut shared = [loss, targets, faults, squares];
         self.control.sum(&mut shared)?;
-        *squares = squares.map(|_| shared[1]);
-        Ok(shared[0] > 0.0)
+        let [loss, targets, faults, squares] = shared;
+        Ok(Agreed { loss, targets, faults, squares })
     }
 
     /// Faults of the backward pass of this worker's subnetworks.
@@ -332,6 +358,10 @@ where
         Ok(count[0] as usize)
     }
 
+    fn squared_norms(&self) -> impl Iterator<Item = Option<Tensor<1>>> {
+        self.pieces.iter().map(|piece| piece.trained.squared_norm())
+    }
+
     /// Scales the gradients down to a norm, given the sum of the squares of all workers' ones, and
     /// gives the norm that they had.
     fn clip(&mut self, squares: f64, limit: f64) -> f64 {
@@ -344,6 +374,7 @@ where
     }
 
     fn receive_downstream(&mut self) -> Result<N::State, Disconnected> {
+        self.clock.pause();
         let link = self.downstream.as_mut().expect("all but the last have one downstream");
         Ok(link.receive()?.to_device(&self.device))
     }
@@ -390,6 +421,17 @@ where
         }
         Ok(reply)
     }
+}
+
+/// Sums over all workers.
+struct Agreed {
+    loss: f64,
+    /// Targets that do not fit.
+    targets: f64,
+    /// Pieces with a fault in their backward pass.
+    faults: f64,
+    /// The squared norm of the gradients, where it is asked for.
+    squares: f64,
 }
 
 /// How far the chain has come within a worker: `U` before the piece `next`.

@@ -12,8 +12,6 @@ pub(super) struct RankControl {
     pub(super) worker: usize,
     /// The ranks of the chain.
     pub(super) chain: Circle,
-    /// The workers of each rank.
-    pub(super) workers: Vec<usize>,
     pub(super) fault: LinkFault,
 }
 
@@ -33,7 +31,11 @@ impl RankControl {
                 *value = given.fold(first, |folded, &value| fold(folded, value));
             }
         }
-        self.local.broadcast(0, values)
+        // The others take what the first one has.
+        if self.worker > 0 {
+            values.fill(0.0);
+        }
+        self.local.sum(values)
     }
 }
 
@@ -47,28 +49,6 @@ impl Control for RankControl {
         self.local.max(values)?;
         let max = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
         self.between_ranks(values, max)
-    }
-
-    fn broadcast(&mut self, root: usize, values: &mut [f64]) -> Result<(), Disconnected> {
-        let mut within = root;
-        let mut rank = 0;
-        while within >= self.workers[rank] {
-            within -= self.workers[rank];
-            rank += 1;
-        }
-        let own = rank == self.chain.rank();
-        if own {
-            self.local.broadcast(within, values)?;
-        }
-        if self.worker == 0 && self.chain.size() > 1 {
-            let pending = self.chain.broadcast(rank, bytes(values));
-            let pending = pending.map_err(|error| self.fault.note(error))?;
-            if !own {
-                let got = pending.wait().map_err(|error| self.fault.note(error))?;
-                values.copy_from_slice(&numbers(&got));
-            }
-        }
-        if own { Ok(()) } else { self.local.broadcast(0, values) }
     }
 }
 

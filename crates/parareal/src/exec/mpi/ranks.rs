@@ -10,14 +10,16 @@ use super::group::RankGroup;
 use super::link::{AnyLink, RankLink, Wiring};
 use super::report::{Report, decode_faults, encode_faults};
 use super::{LinkFault, Seat};
+use crate::exec::clock::Clock;
 use crate::exec::control::thread_controls;
 use crate::exec::crew::Crew;
+use crate::exec::device::operation_threads;
 use crate::exec::executor::check_batch;
 use crate::exec::fault::Fault;
 use crate::exec::link::channel_link;
-use crate::exec::piece::{Piece, Segments};
+use crate::exec::piece::Segments;
 use crate::exec::replicas::Sums;
-use crate::exec::threads::{join, part_of, parts};
+use crate::exec::threads::{join, part_of, parts, pieces};
 use crate::exec::trained::{Part, Trained};
 use crate::exec::worker::{Command, ReplyOf, Worker};
 use crate::exec::{
@@ -137,13 +139,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             let held = spread.units_of(index);
             let held = seat.subnetworks.start + held.start..seat.subnetworks.start + held.end;
             let segments = Segments { units: segment_units, recompute };
-            let pieces: Vec<Piece<N>> = modules
-                .by_ref()
-                .take(held.len())
-                .map(|module| Trained::new(module, device, optimizer))
-                .map(|trained| Piece::new(trained, segments))
-                .collect();
-            trainable += pieces.iter().map(|piece| piece.trained.trainable()).sum::<usize>();
+            let own_modules: Vec<_> = modules.by_ref().take(held.len()).collect();
+            trainable += own_modules.iter().map(Trained::trainable_of).sum::<usize>();
             let (down, next) = if index + 1 < own {
                 let (down, next) = channel_link();
                 (Some(AnyLink::Channel(down)), Some(AnyLink::Channel(next)))
@@ -155,21 +152,25 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             };
             let group = groups[index].clone().expect(member);
             let group = RankGroup::new(group, fault.clone());
-            let (chain, workers) = (chain.clone(), per_place.clone());
-            let worker = Worker {
-                pieces,
-                loss: loss.clone(),
-                device: device.clone(),
-                upstream: std::mem::replace(&mut upstream, next),
+            let control =
+                RankControl { local, worker: index, chain: chain.clone(), fault: fault.clone() };
+            let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
+            let up = std::mem::replace(&mut upstream, next);
+            let threads = operation_threads(&device, threads);
+            let build = move || Worker {
+                pieces: pieces(own_modules, &device, &optimizer, segments),
+                loss,
+                clock: Clock::new(device.clone()),
+                device,
+                upstream: up,
                 downstream: down,
-                control: RankControl { local, worker: index, chain, workers, fault: fault.clone() },
-                last: per_place.iter().sum::<usize>() - 1,
+                control,
                 sums: (replicas > 1).then(|| Sums::new(Box::new(group))),
                 validation: None,
             };
             let before: usize = per_place[..seat.place].iter().sum();
             let number = seat.replica * per_place.iter().sum::<usize>() + before + index;
-            crew.hire(number, held, worker, threads)?;
+            crew.hire(number, held, build, threads)?;
         }
         let workers = replicas * per_place.iter().sum::<usize>();
         let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;

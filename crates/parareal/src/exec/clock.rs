@@ -1,0 +1,180 @@
+//! Times of what a worker's device does.
+
+use std::time::Instant;
+
+use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileToken};
+use burn::tensor::Device;
+
+use super::device::is_cpu;
+use crate::timeline::Activity;
+
+/// One activity of a worker for one of its pieces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// The piece, from 0 within its worker.
+    pub(super) piece: usize,
+    pub(super) activity: Activity,
+    pub(super) begin: Instant,
+    pub(super) end: Instant,
+}
+
+/// Measures from when to when a worker's device is busy with which activity.
+///
+/// On the CPU, and on devices without a clock of their own, it reads the host's clock. Other devices
+/// stamp their queue of work at the beginning and the end of an activity, and [`Self::finish`] asks
+/// them for the times: so these are times of execution, not of submission. A stamp costs a little, so
+/// activities of the same kind that follow each other directly are measured as one there.
+pub(super) struct Clock {
+    device: Device,
+    /// The start of the step.
+    epoch: Instant,
+    open: Option<Open>,
+    closed: Vec<Closed>,
+}
+
+struct Open {
+    piece: usize,
+    activity: Activity,
+    begin: Instant,
+    /// The stamp on the device's queue.
+    stamp: Option<ProfileToken>,
+}
+
+struct Closed {
+    record: Record,
+    /// Times from the device's own clock, once it has reached the end.
+    measured: Option<ProfileDuration>,
+}
+
+impl Clock {
+    pub(super) fn new(device: Device) -> Self {
+        Self { device, epoch: Instant::now(), open: None, closed: Vec::new() }
+    }
+
+    /// Starts a step; what an abandoned one has left is dropped.
+    pub(super) fn start(&mut self) {
+        self.abandon();
+        self.closed.clear();
+        self.epoch = Instant::now();
+    }
+
+    /// Begins an activity.
+    pub(super) fn enter(&mut self, piece: usize, activity: Activity) {
+        if let Some(open) = &self.open
+            && open.stamp.is_some()
+            && (open.piece, open.activity) == (piece, activity)
+        {
+            return;
+        }
+        self.pause();
+        let stamp = match is_cpu(&self.device) {
+            true => None,
+            // A device that refuses is measured by the host's clock.
+            false => Dispatch::profile_start(self.device.as_dispatch()).ok().flatten(),
+        };
+        self.open = Some(Open { piece, activity, begin: Instant::now(), stamp });
+    }
+
+    /// Ends the activity that was begun last.
+    pub(super) fn leave(&mut self) {
+        // What was submitted to a device may go on, and more of the same kind may follow.
+        if self.open.as_ref().is_some_and(|open| open.stamp.is_none()) {
+            self.pause();
+        }
+    }
+
+    /// Ends the activity before the worker waits for another one.
+    pub(super) fn pause(&mut self) {
+        let Some(Open { piece, activity, begin, stamp }) = self.open.take() else { return };
+        let measured = stamp.and_then(|stamp| {
+            // Burn may hold operations back to fuse them: they belong to this activity.
+            let options = ProfileOptions::default().flush();
+            Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
+        });
+        let record = Record { piece, activity, begin, end: Instant::now() };
+        self.closed.push(Closed { record, measured });
+    }
+
+    /// Waits until the device has done everything, and returns the times.
+    pub(super) fn finish(&mut self) -> Vec<Record> {
+        self.pause();
+        let is_measured = self.closed.iter().all(|closed| closed.measured.is_some());
+        if !is_cpu(&self.device) && !is_measured {
+            // An error shows up where the results are read.
+            let _ = self.device.sync();
+        }
+        let epoch = self.epoch;
+        let records = std::mem::take(&mut self.closed).into_iter().map(|closed| {
+            let ticks = closed.measured.map(ProfileDuration::resolve);
+            match ticks.and_then(pollster::block_on) {
+                Some(ticks) => Record {
+                    begin: epoch + ticks.start_duration_since(epoch),
+                    end: epoch + ticks.end_duration_since(epoch),
+                    ..closed.record
+                },
+                None => closed.record,
+            }
+        });
+        records.collect()
+    }
+
+    /// Gives up the activity that was begun last.
+    fn abandon(&mut self) {
+        if let Some(stamp) = self.open.take().and_then(|open| open.stamp) {
+            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
+        }
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activities_on_the_cpu_are_recorded_one_by_one_in_their_order() {
+        let mut clock = Clock::new(Device::flex());
+        clock.start();
+        for (piece, activity) in [
+            (0, Activity::FineForward),
+            (0, Activity::FineForward),
+            (1, Activity::FineForward),
+            (1, Activity::Head),
+        ] {
+            clock.enter(piece, activity);
+            clock.leave();
+        }
+        clock.enter(1, Activity::Update);
+        let records = clock.finish();
+        let seen: Vec<_> = records.iter().map(|record| (record.piece, record.activity)).collect();
+        assert_eq!(
+            seen,
+            [
+                (0, Activity::FineForward),
+                (0, Activity::FineForward),
+                (1, Activity::FineForward),
+                (1, Activity::Head),
+                (1, Activity::Update),
+            ]
+        );
+        assert!(records.iter().all(|record| clock.epoch <= record.begin));
+        assert!(records.iter().all(|record| record.begin <= record.end));
+        assert!(records.windows(2).all(|pair| pair[0].end <= pair[1].begin));
+        assert!(clock.finish().is_empty(), "times are given once");
+    }
+
+    #[test]
+    fn a_step_begins_without_what_an_abandoned_one_has_left() {
+        let mut clock = Clock::new(Device::flex());
+        clock.enter(0, Activity::FineForward);
+        clock.leave();
+        clock.enter(0, Activity::Head);
+        clock.start();
+        assert!(clock.finish().is_empty());
+    }
+}
