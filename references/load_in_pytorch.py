@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from parareal_resnet import COARSE_UNITS, PararealResNet, Shape, Spec, halvings_between, named_state
+from parareal_network import COARSE_UNITS, PararealResNet, Shape, Spec, halvings_between, named_state
 
 DATASETS = ["mnist", "cifar10", "cifar100"]
 BATCH = 128

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "references"))
-from parareal_resnet import PararealResNet, Spec  # noqa: E402
+from parareal_network import PararealResNet, Spec  # noqa: E402
 
 WARM_UP = 2
 REPETITIONS = 20  # of a single operation, timed as one

@@ -1,0 +1,300 @@
+"""A parareal ResNet in PyTorch, written as the paper writes it.
+
+`PararealResNet.forward` is equations (2), (3a)-(3c) and (4) of "A Parareal Architecture for Very
+Deep Convolutional Neural Network" (Lee, Lee, Park) with nothing rearranged: all the residuals
+r_j first, then the coarse sweep, then the sum. Autograd differentiates it as a whole. The Rust
+code runs another form of the same network, neighbour by neighbour and cut at the interfaces, with
+its backward pass derived by hand; nothing here shares that derivation, and that is the point.
+
+It needs PyTorch and nothing else.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+IMAGE_SIZE = 32
+STAGES = 3
+
+
+# ---- What a network is -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels and side length of the images at one place in the network."""
+
+    channels: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A pre-activation ResNet of depth 9n + 2 and the way it is made parareal."""
+
+    width: int
+    n: int
+    subnetworks: int
+    cuts: tuple[int, ...] | None = None  # None: as even as possible
+    coarse_unit: str = "basic"
+    coarse_units: int | None = None  # None: ceil(12 / N), or as many as there are halvings
+    in_channels: int = 3
+    classes: int = 10
+
+    @property
+    def unit_count(self):
+        return STAGES * self.n
+
+    def stage_shape(self, stage):
+        return Shape(4 * self.width * 2**stage, IMAGE_SIZE >> stage)
+
+    def shape_at(self, position):
+        """The shape after `position` units; position 0 is W_0, before the first unit."""
+        if position == 0:
+            return Shape(self.width, IMAGE_SIZE)
+        return self.stage_shape((position - 1) // self.n)
+
+    def positions(self):
+        """p_0 .. p_N: subnetwork j holds the units from p_{j-1} up to, without, p_j."""
+        if self.cuts is not None:
+            pieces = [0, *self.cuts, self.unit_count]
+        elif self.subnetworks % STAGES == 0:
+            pieces = [0]
+            for _ in range(STAGES):
+                for length in even_lengths(self.n, self.subnetworks // STAGES):
+                    pieces.append(pieces[-1] + length)
+        else:
+            pieces = [0]
+            for length in even_lengths(self.unit_count, self.subnetworks):
+                pieces.append(pieces[-1] + length)
+        assert len(pieces) == self.subnetworks + 1
+        assert all(a < b for a, b in zip(pieces, pieces[1:])), f"an empty subnetwork: {pieces}"
+        return pieces
+
+    def coarse_unit_count(self, halvings):
+        """N_c of an F_j that passes this many halvings of the image."""
+        if self.coarse_units is not None:
+            assert self.coarse_units >= halvings
+            return self.coarse_units
+        assert self.coarse_unit == "basic", "the paper has a default for basic units only"
+        return max(math.ceil(12 / self.subnetworks), halvings)
+
+
+def even_lengths(total, parts):
+    """`total` in `parts` whole pieces that differ by at most one, the larger ones first."""
+    return [total // parts + (1 if k < total % parts else 0) for k in range(parts)]
+
+
+def halvings_between(before, after):
+    return int(math.log2(before.size // after.size))
+
+
+# ---- The operators -----------------------------------------------------------------------------
+
+
+def convolution(before, after, kernel, stride=1):
+    return nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+
+def normalization(channels):
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+
+def unit_stride(before, after):
+    assert before.size in (after.size, 2 * after.size)
+    return before.size // after.size
+
+
+def projection(before, after):
+    """The 1x1 convolution on the skip, or None where the skip can stay the identity."""
+    if before == after:
+        return None
+    return convolution(before.channels, after.channels, 1, unit_stride(before, after))
+
+
+class BottleneckUnit(nn.Module):
+    """1x1 to a quarter of the channels, 3x3 (with the stride), 1x1 back, plus skip."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        narrow = after.channels // 4
+        self.norm1 = normalization(before.channels)
+        self.conv1 = convolution(before.channels, narrow, 1)
+        self.norm2 = normalization(narrow)
+        self.conv2 = convolution(narrow, narrow, 3, unit_stride(before, after))
+        self.norm3 = normalization(narrow)
+        self.conv3 = convolution(narrow, after.channels, 1)
+        self.projection = projection(before, after)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(x))
+        y = self.conv1(o)
+        y = self.conv2(functional.relu(self.norm2(y)))
+        y = self.conv3(functional.relu(self.norm3(y)))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + y
+
+
+class BasicUnit(nn.Module):
+    """Two 3x3 convolutions (the first with the stride), plus skip."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.norm1 = normalization(before.channels)
+        self.conv1 = convolution(before.channels, after.channels, 3, unit_stride(before, after))
+        self.norm2 = normalization(after.channels)
+        self.conv2 = convolution(after.channels, after.channels, 3)
+        self.projection = projection(before, after)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(x))
+        y = self.conv1(o)
+        y = self.conv2(functional.relu(self.norm2(y)))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + y
+
+
+COARSE_UNITS = {"basic": BasicUnit, "bottleneck": BottleneckUnit}
+
+
+class FirstPreprocessing(nn.Module):
+    """C = C_1, one 3x3 convolution."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.conv = convolution(spec.in_channels, spec.width, 3)
+
+    def forward(self, image):
+        return self.conv(image)
+
+
+class InterfacePreprocessing(nn.Module):
+    """C_{j+1}: max pooling down to the size at the cut, a 1x1 convolution to its channels.
+
+    Two windows that overlap may pick the same pixel, so the second of two poolings can meet
+    equal values; whichever it takes, the gradient arrives at that one pixel.
+    """
+
+    def __init__(self, spec, target):
+        super().__init__()
+        self.poolings = halvings_between(Shape(spec.in_channels, IMAGE_SIZE), target)
+        self.conv = convolution(spec.in_channels, target.channels, 1)
+
+    def forward(self, image):
+        for _ in range(self.poolings):
+            image = functional.max_pool2d(image, kernel_size=3, stride=2, padding=1)
+        return self.conv(image)
+
+
+class Postprocessing(nn.Module):
+    """h: batch normalization, ReLU, global average pooling, linear."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.norm = normalization(channels)
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.linear(functional.relu(self.norm(x)).mean(dim=(2, 3)))
+
+
+class Interface(nn.Module):
+    """What the parareal network adds between the subnetworks j and j + 1: C_{j+1} and F_j."""
+
+    def __init__(self, spec, before, after):
+        super().__init__()
+        self.preprocessing = InterfacePreprocessing(spec, before)
+        # The first `halvings` units halve the image and double the channels, one step each.
+        halvings = halvings_between(before, after)
+        make_unit = COARSE_UNITS[spec.coarse_unit]
+        units, shape = [], before
+        for k in range(spec.coarse_unit_count(halvings)):
+            following = Shape(2 * shape.channels, shape.size // 2) if k < halvings else shape
+            units.append(make_unit(shape, following))
+            shape = following
+        assert shape == after
+        self.coarse = nn.Sequential(*units)
+
+
+# ---- The network -------------------------------------------------------------------------------
+
+
+class PararealResNet(nn.Module):
+    """The parareal network f~; with one subnetwork it is the original network f."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+        self.positions = spec.positions()
+        self.preprocessing = FirstPreprocessing(spec)
+        self.units = nn.ModuleList(
+            BottleneckUnit(spec.shape_at(i), spec.shape_at(i + 1)) for i in range(spec.unit_count)
+        )
+        self.postprocessing = Postprocessing(spec.stage_shape(STAGES - 1).channels, spec.classes)
+        self.interfaces = nn.ModuleDict({
+            str(j): Interface(
+                spec,
+                spec.shape_at(self.positions[j]),
+                spec.shape_at(self.positions[j + 1]),
+            )
+            for j in range(1, spec.subnetworks)
+        })
+
+    def C(self, j, image):
+        if j == 1:
+            return self.preprocessing(image)
+        return self.interfaces[str(j - 1)].preprocessing(image)
+
+    def g(self, j, x):
+        for i in range(self.positions[j - 1], self.positions[j]):
+            x = self.units[i](x)
+        return x
+
+    def F(self, j, r):
+        return self.interfaces[str(j)].coarse(r)
+
+    def fine(self, image):
+        """Equation (2): x_1 .. x_N and y_1 .. y_N, as dictionaries from j."""
+        x, y = {}, {}
+        for j in range(1, self.spec.subnetworks + 1):
+            x[j] = self.C(j, image)
+            y[j] = self.g(j, x[j])
+        for j in range(1, self.spec.subnetworks):
+            assert y[j].shape == x[j + 1].shape  # so that no subtraction broadcasts
+        return x, y
+
+    def forward(self, image):
+        N = self.spec.subnetworks
+        x, y = self.fine(image)
+        # (3a)
+        r = {j: y[j] - x[j + 1] for j in range(1, N)}
+        r[N] = torch.zeros_like(y[N])
+        # (3b)
+        r_tilde = {1: r[1]}
+        for j in range(1, N):
+            correction = self.F(j, r_tilde[j])
+            assert correction.shape == r[j + 1].shape
+            r_tilde[j + 1] = r[j + 1] + correction
+        # (3c), (4)
+        y_tilde = y[N] + r_tilde[N]
+        return self.postprocessing(y_tilde)
+
+    def forward_by_neighbours(self, image):
+        """The same network as U_1 = y_1, U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})."""
+        x, y = self.fine(image)
+        U = y[1]
+        for j in range(1, self.spec.subnetworks):
+            U = y[j + 1] + self.F(j, U - x[j + 1])
+        return self.postprocessing(U)
+
+
+def named_state(network):
+    """Parameters and running statistics by their dotted names."""
+    return {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
