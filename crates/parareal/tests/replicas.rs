@@ -2,7 +2,7 @@
 
 mod common;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use common::{DenseNet, assert_executors_agree, batch, executors, init, sgd};
 use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
 use parareal::net::{Cuts, PararealNetwork};
@@ -68,6 +68,44 @@ fn samples_go_to_as_many_replicas_as_there_are() {
     // Nothing is lost by that.
     let (input, labels) = batch(1, 3, DType::F64);
     threads.train_step(input, labels, 0.1).unwrap();
+}
+
+#[test]
+fn a_batch_that_cannot_be_trained_on_in_one_replica_updates_none() {
+    for (subnetworks, workers) in [(1, 1), (2, 2), (3, 2)] {
+        let cuts = Cuts::even(10, subnetworks).unwrap();
+        let mut threads = replicated(&cuts, 1, DType::F32, workers, 2);
+        let (input, labels) = batch(1, 6, DType::F32);
+        // Only the second replica sees these.
+        let wrong = Tensor::cat(
+            vec![labels.clone().narrow(0, 0, 5), Tensor::from_data([9], &Device::flex())],
+            0,
+        );
+        let nan = input.clone().narrow(0, 5, 1).mul_scalar(f32::NAN);
+        let nan = Tensor::cat(vec![input.clone().narrow(0, 0, 5), nan], 0);
+        let weights = |threads: &mut Threads<DenseNet, CrossEntropy>| {
+            let (weights, optimizer) = (threads.named_tensors(), threads.optimizer_state());
+            [weights.unwrap(), optimizer.unwrap()].concat()
+        };
+        threads.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+        let before = weights(&mut threads);
+        let update = Update { clip_norm: Some(0.1), ..Update::plain(0.1) };
+        let error = threads.train_step_with(input.clone(), wrong.clone(), update).unwrap_err();
+        let message = "expected class numbers from 0 to 3, found class 9 at sample 2".to_string();
+        assert_eq!(error, ExecError::Target(message));
+        let error = threads.train_step_with(nan, labels.clone(), update).unwrap_err();
+        assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()), "{error}");
+        let error = threads.gradients(input.clone(), wrong).unwrap_err();
+        assert!(matches!(error, ExecError::Target(_)), "{error}");
+        common::assert_all_close(&weights(&mut threads), &before, 0.0, "state");
+        // What was given up has left nothing behind.
+        let mut fresh = replicated(&cuts, 1, DType::F32, workers, 2);
+        fresh.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+        let expected = fresh.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        let found = threads.train_step_with(input, labels, update).unwrap();
+        assert_eq!(found.gradient_norm, expected.gradient_norm);
+        common::assert_all_close(&weights(&mut threads), &weights(&mut fresh), 0.0, "state");
+    }
 }
 
 #[test]

@@ -16,10 +16,9 @@ pub(super) fn squared_norm<M: Module>(
     sum.squares
 }
 
-/// The sum of the squared norms of several modules on one device, read from there at once.
-pub(super) fn total(squares: impl IntoIterator<Item = Option<Tensor<1>>>) -> f64 {
-    let total = squares.into_iter().flatten().reduce(add);
-    total.map_or(0.0, |total| total.into_scalar::<f64>())
+/// The sum of the squared norms of several modules on one device.
+pub(super) fn total(squares: impl IntoIterator<Item = Option<Tensor<1>>>) -> Option<Tensor<1>> {
+    squares.into_iter().flatten().reduce(add)
 }
 
 fn add(sum: Tensor<1>, term: Tensor<1>) -> Tensor<1> {

@@ -1,4 +1,4 @@
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, Transaction};
 
 /// Returns true for the CPU, which has done an operation when its call returns. Other devices are
 /// given work that they execute later.
@@ -12,4 +12,31 @@ pub(super) fn is_cpu(device: &Device) -> bool {
 /// used on another stream than the one they were made on have to be waited for.
 pub(super) fn operation_threads(device: &Device, threads: usize) -> usize {
     if is_cpu(device) { threads } else { 1 }
+}
+
+/// Reads numbers from one device at once; 0 where there is no tensor.
+///
+/// Waits until the device has computed them.
+pub(super) fn read<const N: usize>(numbers: [Option<Tensor<1>>; N]) -> [f64; N] {
+    let is_there = numbers.each_ref().map(Option::is_some);
+    if !is_there.contains(&true) {
+        return [0.0; N];
+    }
+    let tensors = numbers.into_iter().flatten();
+    let transaction = tensors.fold(Transaction::default(), Transaction::register);
+    let mut data = transaction.execute().into_iter();
+    let mut next = || data.next().and_then(|data| data.iter::<f64>().next());
+    is_there.map(|is_there| if is_there { next() } else { None }.unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_there_are_read_in_their_places() {
+        let number = |value: f32| Some(Tensor::from_floats([value], &Device::flex()));
+        assert_eq!(read([None, number(2.0), None, number(-1.5)]), [0.0, 2.0, 0.0, -1.5]);
+        assert_eq!(read([None, None]), [0.0, 0.0]);
+    }
 }

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use rayon::ThreadPool;
 
 use super::crew::pool;
-use super::device::{is_cpu, operation_threads};
+use super::device::{is_cpu, operation_threads, read};
 use super::executor::check_batch;
 use super::trained::{Part, Trained};
 use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
@@ -142,7 +142,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         let pieces = &mut self.pieces;
         let gradient_norm = self.pool.install(|| {
             let gradient_norm = update.clip_norm.map(|limit| {
-                let norm = clip::total(pieces.iter().map(Trained::squared_norm)).sqrt();
+                let [squares] = read([clip::total(pieces.iter().map(Trained::squared_norm))]);
+                let norm = squares.sqrt();
                 let factor = clip::factor(norm, limit);
                 if factor < 1.0 {
                     pieces.iter_mut().for_each(|piece| piece.scale_gradients(factor));

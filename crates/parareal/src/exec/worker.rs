@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::piece::{Finished, Piece};
 use super::replicas::Sums;
 use super::trained::Part;
-use super::{Control, Disconnected, Link, Loss, Update, clip};
+use super::{Control, Disconnected, Link, Loss, Update, clip, device};
 use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
@@ -152,10 +152,10 @@ where
         self.end_sums()?;
 
         let clip_norm = update.and_then(|update| update.clip_norm);
-        let squares = clip_norm.map(|_| clip::total(self.squared_norms()));
+        let squares = clip_norm.and_then(|_| clip::total(self.squared_norms()));
         // Read only now, when the device has got all of its work.
-        let loss = loss.map_or(0.0, |loss| loss.into_scalar::<f64>());
-        let agreed = self.agree(loss, reply.faults.len(), squares.unwrap_or(0.0))?;
+        let [loss, squares] = device::read([loss, squares]);
+        let agreed = self.agree(loss, reply.faults.len(), squares)?;
         reply.loss = agreed.loss;
         // A target that does not fit, a loss that is not finite or a fault of the backward pass ends
         // the step for all workers before any of them updates.

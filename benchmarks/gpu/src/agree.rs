@@ -1,0 +1,131 @@
+//! A device against the CPU.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, TensorData};
+use clap::Args;
+use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::net::NamedTensor;
+use parareal_train::DeviceName;
+use serde_json::{Value, json};
+
+use crate::network::{Network, optimizer};
+use crate::{Result, images};
+
+#[derive(Args)]
+pub(crate) struct Agree {
+    /// Device to compare with the CPU.
+    #[arg(long, default_value = "cuda:0")]
+    device: DeviceName,
+    /// Layers of the ResNet: 9n + 2.
+    #[arg(long, default_value_t = 20)]
+    depth: usize,
+    /// Numbers of subnetworks, each compared with the whole network on the CPU as one graph.
+    #[arg(long, value_delimiter = ',', default_value = "1,3")]
+    subnetworks: Vec<usize>,
+    /// Images of a batch.
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Training steps.
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Learning rate.
+    #[arg(long, default_value_t = 0.01)]
+    learning_rate: f64,
+    /// Largest relative difference.
+    #[arg(long, default_value_t = 1e-3)]
+    tolerance: f64,
+    /// Folder with CIFAR-10; without it the built-in shapes are used.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+impl Agree {
+    /// Returns true if everything agrees.
+    pub(crate) fn run(self) -> Result<bool> {
+        let device = self.device.find()?;
+        let mut rows = Vec::new();
+        for &subnetworks in &self.subnetworks {
+            rows.push(self.compare(subnetworks, &device)?);
+        }
+        let agrees = rows.iter().all(|row| row["agrees"] == true);
+        let result = json!({
+            "device": self.device.to_string(),
+            "depth": self.depth,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "tolerance": self.tolerance,
+            "agrees": agrees,
+            "networks": rows,
+        });
+        println!("{result}");
+        Ok(agrees)
+    }
+
+    fn compare(&self, subnetworks: usize, device: &Device) -> Result<Value> {
+        let coarse_unit = "basic".parse()?;
+        let network = Network { depth: self.depth, subnetworks, coarse_unit };
+        let (cpu, loss) = (Device::flex(), CrossEntropy::default());
+        let mut expected = Sequential::new(network.build()?, loss, &optimizer(), &cpu, 1)?;
+        let placement = Placement::new(vec![device.clone()], 1);
+        let mut found = Threads::new(network.build()?, loss, &optimizer(), &placement)?;
+
+        let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;
+        let mut batches = batches.into_iter();
+        let (inputs, targets) = batches.next().ok_or("no batch")?;
+        let wanted = expected.gradients(inputs.clone(), targets.clone())?;
+        let got = found.gradients(inputs, targets)?;
+        let output = difference(&got.output.into_data(), &wanted.output.into_data());
+        let gradients = differences(&got.gradients, &wanted.gradients)?;
+
+        let mut losses: f64 = 0.0;
+        for (inputs, targets) in batches {
+            let rate = self.learning_rate;
+            let wanted = expected.train_step(inputs.clone(), targets.clone(), rate)?.loss;
+            let got = found.train_step(inputs, targets, rate)?.loss;
+            eprintln!("N = {subnetworks}: loss {got:.6} on the device, {wanted:.6} on the CPU");
+            losses = worse(losses, (got - wanted).abs() / wanted.abs());
+        }
+        let state = differences(&found.named_tensors()?, &expected.named_tensors()?)?;
+        let worst = [output, gradients, losses, state].into_iter().fold(0.0, worse);
+        Ok(json!({
+            "subnetworks": subnetworks,
+            "output": output,
+            "gradients": gradients,
+            "losses": losses,
+            "state": state,
+            // A difference that is not a number does not agree.
+            "agrees": worst <= self.tolerance,
+        }))
+    }
+}
+
+/// The largest relative difference of tensors of the same names.
+fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<f64> {
+    if found.len() != expected.len() {
+        return Err("the device has other tensors than the CPU".into());
+    }
+    let mut worst = 0.0;
+    for (found, expected) in found.iter().zip(expected) {
+        if found.name != expected.name {
+            return Err(format!("`{}` in the place of `{}`", found.name, expected.name).into());
+        }
+        worst = worse(worst, difference(&found.data, &expected.data));
+    }
+    Ok(worst)
+}
+
+/// `‖a − b‖ / max(‖b‖, 1e-6·√n)` of two tensors of n elements.
+fn difference(found: &TensorData, expected: &TensorData) -> f64 {
+    let norm =
+        |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let pairs = || found.iter::<f64>().zip(expected.iter::<f64>());
+    let distance = norm(&mut pairs().map(|(found, expected)| found - expected)).sqrt();
+    let length = norm(&mut expected.iter::<f64>()).sqrt();
+    distance / length.max(1e-6 * (expected.num_elements() as f64).sqrt())
+}
+
+/// The larger of two differences; not a number if either is.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}

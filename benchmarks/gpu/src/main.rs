@@ -1,0 +1,58 @@
+//! Training steps on a GPU: whether it agrees with the CPU, and what a step takes.
+//!
+//! ```sh
+//! cargo run --release -p gpu --features cuda -- agree --device cuda:0
+//! cargo run --release -p gpu --features cuda -- step --device cuda:0 --depth 164 --batch-size 128
+//! ```
+//!
+//! Prints one JSON value on standard output and says on standard error what it does.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod agree;
+mod counts;
+mod images;
+mod network;
+mod step;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use parareal_kernels::allocator::{self, MiMalloc};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Training steps on a GPU.
+#[derive(Parser)]
+#[command(name = "gpu")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare a device with the CPU over a few training steps.
+    Agree(agree::Agree),
+    /// Time training steps, and count what they ask of the device.
+    Step(step::Step),
+}
+
+fn main() -> ExitCode {
+    allocator::retain();
+    let done = match Arguments::parse().command {
+        Command::Agree(agree) => agree.run(),
+        Command::Step(step) => step.run().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Times and counts of training steps.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::timeline::Timeline;
+use parareal_train::DeviceName;
+use serde_json::json;
+
+use crate::counts::Counts;
+use crate::network::{Network, optimizer};
+use crate::{Result, images};
+
+#[derive(Args)]
+pub(crate) struct Step {
+    /// Device to train on.
+    #[arg(long, default_value = "cuda:0")]
+    device: DeviceName,
+    #[command(flatten)]
+    network: Network,
+    /// Images of a batch.
+    #[arg(long, default_value_t = 128)]
+    batch_size: usize,
+    /// Workers that share the subnetworks.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Norm to clip gradients to.
+    #[arg(long)]
+    clip_norm: Option<f64>,
+    /// Steps before the timed ones; kernels are compiled and chosen in them.
+    #[arg(long, default_value_t = 5)]
+    warm_up: usize,
+    /// Timed steps.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Seconds after which no further step begins, once three have been timed.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Folder with CIFAR-10; without it the built-in shapes are used.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// One timed step.
+struct Timed {
+    duration: Duration,
+    timeline: Timeline,
+    counts: Option<Counts>,
+}
+
+impl Step {
+    pub(crate) fn run(self) -> Result<()> {
+        let begun = Instant::now();
+        let device = self.device.find()?;
+        let placement = Placement::new(vec![device.clone()], self.workers);
+        let network = self.network.build()?;
+        let mut executor =
+            Threads::new(network, CrossEntropy::default(), &optimizer(), &placement)?;
+        let (inputs, targets) =
+            images::batches(self.data_dir.clone(), self.batch_size, 1)?.remove(0);
+
+        let mut losses = Vec::new();
+        let mut step = || -> Result<Timed> {
+            let earlier = Counts::now()?;
+            let update = parareal::exec::Update {
+                clip_norm: self.clip_norm,
+                ..parareal::exec::Update::plain(0.01)
+            };
+            let begun = Instant::now();
+            let report = executor.train_step_with(inputs.clone(), targets.clone(), update)?;
+            let duration = begun.elapsed();
+            let counts = Counts::now()?.zip(earlier).map(|(now, earlier)| now.since(&earlier));
+            losses.push(report.loss);
+            Ok(Timed { duration, timeline: report.timeline, counts })
+        };
+        let mut first = None;
+        for done in 0..self.warm_up {
+            let Timed { duration, .. } = step()?;
+            eprintln!("warm-up step {} took {:.3} s", done + 1, duration.as_secs_f64());
+            first.get_or_insert(duration.as_secs_f64());
+        }
+        let is_over = |timed: usize| {
+            let limit = self.seconds.unwrap_or(f64::INFINITY);
+            timed >= self.steps || timed >= 3 && begun.elapsed().as_secs_f64() >= limit
+        };
+        let mut timed = Vec::new();
+        while !is_over(timed.len()) {
+            timed.push(step()?);
+        }
+        let memory = device.memory_pool_usage();
+        let milliseconds: Vec<f64> =
+            timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
+        let last = timed.pop().ok_or("--steps is at least 1")?;
+        let result = json!({
+            "device": self.device.to_string(),
+            "depth": self.network.depth,
+            "subnetworks": self.network.subnetworks,
+            "coarse_unit": self.network.coarse_unit.to_string(),
+            "batch_size": self.batch_size,
+            "workers": self.workers,
+            "first_step_seconds": first,
+            "median_ms": median(milliseconds.clone()),
+            "milliseconds": milliseconds,
+            "activities_ms": activities(&last.timeline),
+            "losses": losses,
+            "reserved_bytes": memory.map(|memory| memory.bytes_reserved),
+            "counts": last.counts,
+        });
+        println!("{result}");
+        Ok(())
+    }
+}
+
+/// The time of each kind of work, over all workers.
+fn activities(timeline: &Timeline) -> BTreeMap<String, f64> {
+    let mut times = BTreeMap::new();
+    for span in &timeline.spans {
+        *times.entry(format!("{:?}", span.activity)).or_default() += 1e3 * span.duration();
+    }
+    times
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (below, above) = ((values.len() - 1) / 2, values.len() / 2);
+    f64::midpoint(values[below], values[above])
+}
