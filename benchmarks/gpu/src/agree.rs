@@ -6,9 +6,9 @@ use burn::tensor::{Device, TensorData};
 use clap::Args;
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
 use parareal::net::NamedTensor;
-use parareal_train::DeviceName;
 use serde_json::{Value, json};
 
+use crate::device::Named;
 use crate::network::{Network, optimizer};
 use crate::{Result, images};
 
@@ -16,7 +16,7 @@ use crate::{Result, images};
 pub(crate) struct Agree {
     /// Device to compare with the CPU.
     #[arg(long, default_value = "cuda:0")]
-    device: DeviceName,
+    device: Named,
     /// Layers of the ResNet: 9n + 2.
     #[arg(long, default_value_t = 20)]
     depth: usize,
@@ -43,14 +43,14 @@ pub(crate) struct Agree {
 impl Agree {
     /// Returns true if everything agrees.
     pub(crate) fn run(self) -> Result<bool> {
-        let device = self.device.find()?;
+        let device = self.device.device.clone();
         let mut rows = Vec::new();
         for &subnetworks in &self.subnetworks {
             rows.push(self.compare(subnetworks, &device)?);
         }
         let agrees = rows.iter().all(|row| row["agrees"] == true);
         let result = json!({
-            "device": self.device.to_string(),
+            "device": self.device.name,
             "depth": self.depth,
             "batch_size": self.batch_size,
             "steps": self.steps,
@@ -76,7 +76,7 @@ impl Agree {
         let wanted = expected.gradients(inputs.clone(), targets.clone())?;
         let got = found.gradients(inputs, targets)?;
         let output = difference(&got.output.into_data(), &wanted.output.into_data());
-        let gradients = differences(&got.gradients, &wanted.gradients)?;
+        let (gradients, worst_gradient) = differences(&got.gradients, &wanted.gradients)?;
 
         let mut losses: f64 = 0.0;
         for (inputs, targets) in batches {
@@ -86,31 +86,38 @@ impl Agree {
             eprintln!("N = {subnetworks}: loss {got:.6} on the device, {wanted:.6} on the CPU");
             losses = worse(losses, (got - wanted).abs() / wanted.abs());
         }
-        let state = differences(&found.named_tensors()?, &expected.named_tensors()?)?;
+        let (state, worst_state) =
+            differences(&found.named_tensors()?, &expected.named_tensors()?)?;
         let worst = [output, gradients, losses, state].into_iter().fold(0.0, worse);
         Ok(json!({
             "subnetworks": subnetworks,
             "output": output,
             "gradients": gradients,
+            "worst_gradient": worst_gradient,
             "losses": losses,
             "state": state,
+            "worst_state": worst_state,
             // A difference that is not a number does not agree.
             "agrees": worst <= self.tolerance,
         }))
     }
 }
 
-/// The largest relative difference of tensors of the same names.
-fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<f64> {
+/// The largest relative difference of tensors of the same names, with the tensor's name.
+fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, String)> {
     if found.len() != expected.len() {
         return Err("the device has other tensors than the CPU".into());
     }
-    let mut worst = 0.0;
+    let mut worst = (0.0, String::new());
     for (found, expected) in found.iter().zip(expected) {
         if found.name != expected.name {
             return Err(format!("`{}` in the place of `{}`", found.name, expected.name).into());
         }
-        worst = worse(worst, difference(&found.data, &expected.data));
+        let difference = difference(&found.data, &expected.data);
+        // A difference that is not a number is the worst.
+        if !(difference <= worst.0) && !worst.0.is_nan() {
+            worst = (difference, found.name.clone());
+        }
     }
     Ok(worst)
 }

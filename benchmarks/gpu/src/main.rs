@@ -1,4 +1,4 @@
-//! Training steps on a GPU: whether it agrees with the CPU, and what a step takes.
+//! Training steps on a GPU: agreement with the CPU, times and counts.
 //!
 //! ```sh
 //! cargo run --release -p gpu --features cuda -- agree --device cuda:0
@@ -10,6 +10,7 @@
 
 mod agree;
 mod counts;
+mod device;
 mod images;
 mod network;
 mod step;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, Placement, Threads, Update};
 use parareal::timeline::Timeline;
-use parareal_train::DeviceName;
 use serde_json::json;
 
 use crate::counts::Counts;
+use crate::device::Named;
 use crate::network::{Network, optimizer};
 use crate::{Result, images};
 
@@ -18,7 +18,7 @@ use crate::{Result, images};
 pub(crate) struct Step {
     /// Device to train on.
     #[arg(long, default_value = "cuda:0")]
-    device: DeviceName,
+    device: Named,
     #[command(flatten)]
     network: Network,
     /// Images of a batch.
@@ -36,7 +36,7 @@ pub(crate) struct Step {
     /// Timed steps.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// Seconds after which no further step begins, once three have been timed.
+    /// Seconds after which there is no more warm-up, and after three timed steps no further one.
     #[arg(long)]
     seconds: Option<f64>,
     /// Folder with CIFAR-10; without it the built-in shapes are used.
@@ -54,7 +54,7 @@ struct Timed {
 impl Step {
     pub(crate) fn run(self) -> Result<()> {
         let begun = Instant::now();
-        let device = self.device.find()?;
+        let device = self.device.device.clone();
         let placement = Placement::new(vec![device.clone()], self.workers);
         let network = self.network.build()?;
         let mut executor =
@@ -65,10 +65,7 @@ impl Step {
         let mut losses = Vec::new();
         let mut step = || -> Result<Timed> {
             let earlier = Counts::now()?;
-            let update = parareal::exec::Update {
-                clip_norm: self.clip_norm,
-                ..parareal::exec::Update::plain(0.01)
-            };
+            let update = Update { clip_norm: self.clip_norm, ..Update::plain(0.01) };
             let begun = Instant::now();
             let report = executor.train_step_with(inputs.clone(), targets.clone(), update)?;
             let duration = begun.elapsed();
@@ -76,16 +73,18 @@ impl Step {
             losses.push(report.loss);
             Ok(Timed { duration, timeline: report.timeline, counts })
         };
+        let is_late = || self.seconds.is_some_and(|limit| begun.elapsed().as_secs_f64() >= limit);
+        // From the start of the program, as PyTorch's.
         let mut first = None;
         for done in 0..self.warm_up {
             let Timed { duration, .. } = step()?;
             eprintln!("warm-up step {} took {:.3} s", done + 1, duration.as_secs_f64());
-            first.get_or_insert(duration.as_secs_f64());
+            first.get_or_insert(begun.elapsed().as_secs_f64());
+            if is_late() {
+                break;
+            }
         }
-        let is_over = |timed: usize| {
-            let limit = self.seconds.unwrap_or(f64::INFINITY);
-            timed >= self.steps || timed >= 3 && begun.elapsed().as_secs_f64() >= limit
-        };
+        let is_over = |timed: usize| timed >= self.steps.max(1) || timed >= 3 && is_late();
         let mut timed = Vec::new();
         while !is_over(timed.len()) {
             timed.push(step()?);
@@ -93,15 +92,15 @@ impl Step {
         let memory = device.memory_pool_usage();
         let milliseconds: Vec<f64> =
             timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
-        let last = timed.pop().ok_or("--steps is at least 1")?;
+        let last = timed.pop().ok_or("no step was timed")?;
         let result = json!({
-            "device": self.device.to_string(),
+            "device": self.device.name,
             "depth": self.network.depth,
             "subnetworks": self.network.subnetworks,
             "coarse_unit": self.network.coarse_unit.to_string(),
             "batch_size": self.batch_size,
             "workers": self.workers,
-            "first_step_seconds": first,
+            "until_first_step_seconds": first,
             "median_ms": median(milliseconds.clone()),
             "milliseconds": milliseconds,
             "activities_ms": activities(&last.timeline),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// The square of the Euclidean norm, on the gradients' device; `None` without gradients.
 pub(super) fn squared_norm<M: Module>(
@@ -49,6 +49,11 @@ impl ModuleVisitor for Sum<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
         {
+            // The squares of half-precision numbers overflow soon.
+            let gradient = match gradient.dtype() {
+                DType::F16 | DType::BF16 => gradient.cast(DType::F32),
+                _ => gradient,
+            };
             let square = (gradient.clone() * gradient).sum();
             self.squares = Some(match self.squares.take() {
                 Some(squares) => add(squares, square),

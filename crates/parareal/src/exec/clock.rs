@@ -22,8 +22,9 @@ pub(super) struct Record {
 ///
 /// On the CPU, and on devices without a clock of their own, it reads the host's clock. Other devices
 /// stamp their queue of work at the beginning and the end of an activity, and [`Self::finish`] asks
-/// them for the times: so these are times of execution, not of submission. A stamp costs a little, so
-/// activities of the same kind that follow each other directly are measured as one there.
+/// them for the times: so these are times of execution, not of submission. A stamp submits
+/// what Burn holds back to fuse it, so activities of the same kind that follow each other directly are
+/// measured as one there.
 pub(super) struct Clock {
     device: Device,
     /// The start of the step.

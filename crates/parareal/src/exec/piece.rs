@@ -190,7 +190,10 @@ impl<N: Coarsen> Piece<N> {
         let corrected = corrected.leaf();
         let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
         let output = h.forward(corrected.clone());
-        loss.check(&output, &target)?;
+        if let Err(error) = loss.check(&output, &target) {
+            clock.leave();
+            return Err(error);
+        }
         let loss = loss.forward(output.clone(), target.to_device(&corrected.device()));
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner();
@@ -289,17 +292,23 @@ impl<N: Coarsen> Piece<N> {
 
     /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
     pub(super) fn end(&mut self, clock: &mut Clock) -> Option<N::Input> {
+        let Tape { cotangent, sent, x, input, .. } =
+            self.tape.take().expect("the steps of a piece are taken in order");
+        if cotangent.is_none() && sent.is_none() {
+            return None;
+        }
         clock.enter(self.place, Activity::FineBackward);
-        let tape = self.tape.take().expect("the steps of a piece are taken in order");
-        let cotangent = match (tape.cotangent, tape.sent) {
-            (Some(cotangent), Some(sent)) => cotangent.minus(sent),
-            (Some(cotangent), None) => cotangent,
-            (None, Some(sent)) => zeros(&sent).minus(sent),
-            (None, None) => return None,
+        let cotangent = match (cotangent, sent) {
+            (Some(cotangent), Some(sent)) => Some(cotangent.minus(sent)),
+            (None, Some(sent)) => Some(zeros(&sent).minus(sent)),
+            (cotangent, None) => cotangent,
         };
-        let mut gradients = N::State::pull_back(tape.x.root(), cotangent)?;
-        let input = tape.input.take_gradient(&mut gradients);
-        self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
+        let gradients = cotangent.and_then(|cotangent| N::State::pull_back(x.root(), cotangent));
+        let input = gradients.and_then(|mut gradients| {
+            let input = input.take_gradient(&mut gradients);
+            self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
+            input
+        });
         clock.leave();
         input
     }

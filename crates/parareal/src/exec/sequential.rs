@@ -139,8 +139,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             return Err(ExecError::LossNotFinite { loss });
         }
         self.check_gradients()?;
-        let pieces = &mut self.pieces;
-        let gradient_norm = self.pool.install(|| {
+        let Self { pieces, pool, device, .. } = self;
+        let gradient_norm = pool.install(|| {
             let gradient_norm = update.clip_norm.map(|limit| {
                 let [squares] = read([clip::total(pieces.iter().map(Trained::squared_norm))]);
                 let norm = squares.sqrt();
@@ -151,12 +151,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
                 norm
             });
             pieces.iter_mut().for_each(|piece| piece.update(update));
+            if !is_cpu(device) {
+                // The step takes until it is executed; an error shows up where results are read.
+                let _ = device.sync();
+            }
             gradient_norm
         });
-        if !is_cpu(&self.device) {
-            // The step takes until it is executed; an error shows up where the results are read.
-            let _ = self.device.sync();
-        }
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
         let timeline = Timeline::default();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })

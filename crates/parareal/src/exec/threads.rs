@@ -97,7 +97,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
     ///
     /// # Errors
     /// Where there are no workers, more than subnetworks, a spread over them that does not add up,
-    /// or the system gives no threads.
+    /// the system gives no threads, or a subnetwork cannot be moved to its device.
     pub fn new(
         network: PararealNetwork<N>,
         loss: L,
@@ -157,6 +157,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 this.crew.hire(number, own, build, threads)?;
             }
         }
+        this.crew.order(|_| Some(Command::Ready))?;
         Ok(this)
     }
 

@@ -74,8 +74,8 @@ impl<M: Module> Trained<M> {
     /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
     /// running statistics become its own.
     ///
-    /// It is called on the thread that trains: a GPU's tensors belong to the stream of the thread that
-    /// makes them, and every other one waits for them whenever it uses them.
+    /// Callers run this on the thread that trains: a GPU's tensors belong to the stream of the thread that
+    /// makes them, and every other thread waits for them whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();

@@ -14,6 +14,8 @@ use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf,
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {
+    /// Nothing; the reply says that the worker has been built.
+    Ready,
     /// A training step; without an update the gradients are handed out instead of applied. The
     /// samples count for `share` of those of all replicas.
     Step { input: I, target: T, share: f64, update: Option<Update> },
@@ -94,6 +96,7 @@ where
             Command::Step { input, target, share, update } => {
                 self.step(input, target, share, update)
             }
+            Command::Ready => Ok(Reply::default()),
             Command::Infer { input } => self.infer(input),
             Command::Read { part } => {
                 let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
@@ -302,6 +305,7 @@ where
     /// others are computed.
     fn begin_sum(&mut self, piece: usize) -> Result<(), Disconnected> {
         let Some(sums) = &mut self.sums else { return Ok(()) };
+        self.clock.pause();
         let (module, gradients) = self.pieces[piece].trained.parts();
         sums.begin_gradients(piece, module, gradients)
     }
@@ -309,6 +313,7 @@ where
     /// Begins to average the running statistics, which the forward pass has changed.
     fn begin_statistics(&mut self, share: f64) -> Result<(), Disconnected> {
         let Some(sums) = &mut self.sums else { return Ok(()) };
+        self.clock.pause();
         for (index, piece) in self.pieces.iter().enumerate() {
             sums.begin_statistics(index, piece.trained.module(), share)?;
         }

@@ -172,6 +172,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             let number = seat.replica * per_place.iter().sum::<usize>() + before + index;
             crew.hire(number, held, build, threads)?;
         }
+        crew.order(|_| Some(Command::Ready))?;
         let workers = replicas * per_place.iter().sum::<usize>();
         let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
