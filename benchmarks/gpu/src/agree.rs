@@ -115,7 +115,7 @@ fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, 
         }
         let difference = difference(&found.data, &expected.data);
         // A difference that is not a number is the worst.
-        if !(difference <= worst.0) && !worst.0.is_nan() {
+        if (difference > worst.0 || difference.is_nan()) && !worst.0.is_nan() {
             worst = (difference, found.name.clone());
         }
     }
