@@ -1,6 +1,4 @@
-"""PyTorch's side: training steps of one network on a GPU, timed.
-
-    python peer.py VARIANT DEPTH SUBNETWORKS BATCH STEPS [DEVICE]
+"""PyTorch's side: training steps of one network, timed.
 
 VARIANT joins any of these by `+`, or is `eager`:
 
@@ -9,18 +7,22 @@ VARIANT joins any of these by `+`, or is `eager`:
 - `channels-last`: the memory format;
 - `float32`: no TF32 in convolutions, which PyTorch uses where nothing is said.
 
-Prints one JSON value. DEVICE is `cuda` unless it is given; on `cpu` everything but `graph` runs.
+Prints one JSON value. It belongs to the package that `benchmarks/gpu/pack` makes.
 """
 
+import argparse
 import json
 import statistics
 import sys
 import time
 
-import torch
-from torch.nn import functional
+try:
+    import torch
+    from torch.nn import functional
 
-from parareal_network import PararealResNet, Spec
+    from parareal_network import PararealResNet, Spec
+except ImportError as error:
+    sys.exit(f"error: {error}")
 
 VARIANTS = {"eager", "compiled", "graph", "channels-last", "float32"}
 WARM_UP = 5
@@ -91,13 +93,22 @@ def training_step(variant, depth, subnetworks, batch, device):
 
 
 def main():
-    if len(sys.argv) not in (6, 7):
-        sys.exit(f"error: {len(sys.argv) - 1} arguments, expected 5 or 6\n\n{__doc__}")
-    variant = set(sys.argv[1].split("+"))
-    depth, subnetworks, batch, steps = map(int, sys.argv[2:6])
-    device = sys.argv[6] if len(sys.argv) > 6 else "cuda"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variant", metavar="VARIANT")
+    for name in ("depth", "subnetworks", "batch", "steps"):
+        parser.add_argument(name, metavar=name.upper(), type=int)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    arguments = parser.parse_args()
+    variant, device = set(arguments.variant.split("+")), arguments.device
+    depth, subnetworks, batch, steps = arguments.depth, arguments.subnetworks, arguments.batch, arguments.steps
     if not variant <= VARIANTS:
-        sys.exit(f"error: `{sys.argv[1]}`: expected {', '.join(sorted(VARIANTS))}, joined by `+`")
+        parser.error(f"`{arguments.variant}`: expected {', '.join(sorted(VARIANTS))}, joined by `+`")
+    if depth < 11 or depth % 9 != 2:
+        parser.error(f"a depth of {depth}: expected 9n + 2")
+    if min(subnetworks, batch, steps) < 1 or subnetworks > (depth - 2) // 3:
+        parser.error("expected 1 to n subnetworks of a network of n units, and at least one image and step")
+    if "graph" in variant and device == "cpu":
+        parser.error("a CPU has no CUDA graphs")
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit(f"error: PyTorch {torch.__version__} finds no GPU")
     begun = time.perf_counter()
@@ -115,7 +126,7 @@ def main():
             torch.cuda.synchronize()
         milliseconds.append(1e3 * (time.perf_counter() - begun))
     print(json.dumps({
-        "variant": sys.argv[1],
+        "variant": arguments.variant,
         "depth": depth,
         "subnetworks": subnetworks,
         "batch_size": batch,

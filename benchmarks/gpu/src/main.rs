@@ -19,6 +19,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use parareal::exec::ExecError;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 #[global_allocator]
@@ -53,7 +54,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(2)
+            // A step that fails, or input that cannot be used.
+            ExitCode::from(if error.is::<ExecError>() { 1 } else { 2 })
         }
     }
 }

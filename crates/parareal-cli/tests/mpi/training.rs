@@ -167,8 +167,8 @@ fn what_ranks_send_is_counted_to_the_byte() {
     ended.assert_done();
     let end = metrics(&folder.join("two"), "end").pop().unwrap();
     for sent in end["traffic"].as_array().unwrap() {
-        // Gradients, running statistics, and three numbers: the loss, and whether anything is wrong.
-        assert_eq!(sent["reduced"], 3 * (held(&folder.join("two"), 1) + 24));
+        // Gradients, running statistics, and four numbers: the loss and what may be wrong.
+        assert_eq!(sent["reduced"], 3 * (held(&folder.join("two"), 1) + 32));
         assert_eq!(sent["interfaces"], 0);
     }
 }
