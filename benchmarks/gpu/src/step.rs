@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads, Update};
+use parareal::plan::Sample;
 use parareal::timeline::Timeline;
 use serde_json::json;
 
@@ -36,7 +37,7 @@ pub(crate) struct Step {
     /// Timed steps.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// Seconds after which there is no more warm-up, and after three timed steps no further one.
+    /// Time limit in seconds; three steps are timed in any case.
     #[arg(long)]
     seconds: Option<f64>,
     /// Folder with CIFAR-10; without it the built-in shapes are used.
@@ -92,6 +93,8 @@ impl Step {
         let memory = device.memory_pool_usage();
         let milliseconds: Vec<f64> =
             timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
+        let mut sample = Sample::default();
+        milliseconds.iter().for_each(|time| sample.push(*time));
         let last = timed.pop().ok_or("no step was timed")?;
         let result = json!({
             "device": self.device.name,
@@ -101,7 +104,7 @@ impl Step {
             "batch_size": self.batch_size,
             "workers": self.workers,
             "until_first_step_seconds": first,
-            "median_ms": median(milliseconds.clone()),
+            "median_ms": sample.median(),
             "milliseconds": milliseconds,
             "activities_ms": activities(&last.timeline),
             "losses": losses,
@@ -120,10 +123,4 @@ fn activities(timeline: &Timeline) -> BTreeMap<String, f64> {
         *times.entry(format!("{:?}", span.activity)).or_default() += 1e3 * span.duration();
     }
     times
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (below, above) = ((values.len() - 1) / 2, values.len() / 2);
-    f64::midpoint(values[below], values[above])
 }

@@ -98,7 +98,7 @@ fn a_batch_that_cannot_be_trained_on_in_one_replica_updates_none() {
         let error = threads.gradients(input.clone(), wrong).unwrap_err();
         assert!(matches!(error, ExecError::Target(_)), "{error}");
         common::assert_all_close(&weights(&mut threads), &before, 0.0, "state");
-        // What was given up has left nothing behind.
+        // The abandoned steps have no effect on the next one.
         let mut fresh = replicated(&cuts, 1, DType::F32, workers, 2);
         fresh.train_step(input.clone(), labels.clone(), 0.1).unwrap();
         let expected = fresh.train_step_with(input.clone(), labels.clone(), update).unwrap();

@@ -78,7 +78,7 @@ impl Clock {
 
     /// Ends the activity that was begun last.
     pub(super) fn leave(&mut self) {
-        // What was submitted to a device may go on, and more of the same kind may follow.
+        // With a stamp the activity stays open: the next one may be of the same kind.
         if self.open.as_ref().is_some_and(|open| open.stamp.is_none()) {
             self.pause();
         }

@@ -14,9 +14,9 @@ pub(super) fn operation_threads(device: &Device, threads: usize) -> usize {
     if is_cpu(device) { threads } else { 1 }
 }
 
-/// Reads numbers from one device at once; 0 where there is no tensor.
+/// Reads one-element tensors from their device in one transaction; a missing tensor reads as 0.
 ///
-/// Waits until the device has computed them.
+/// Blocks until the device has computed them.
 pub(super) fn read<const N: usize>(numbers: [Option<Tensor<1>>; N]) -> [f64; N] {
     let is_there = numbers.each_ref().map(Option::is_some);
     if !is_there.contains(&true) {

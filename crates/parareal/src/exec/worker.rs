@@ -39,7 +39,7 @@ pub(super) struct Reply<I, O> {
     pub(super) tensors: Vec<NamedTensor>,
     /// This worker's subnetworks' parts of the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
-    /// What this worker did when.
+    /// Activities of this worker, in order.
     pub(super) records: Vec<Record>,
     /// Set where all workers have given up the step, without an update.
     pub(super) given_up: bool,
