@@ -72,7 +72,7 @@ fn prepare(config: &Config) -> Result<f64, Box<dyn Error>> {
     let Dataset { train, normalization, augmentation, .. } =
         Dataset::load(config.dataset, &config.load)?;
     let mut batches =
-        Batches::training(&train, &normalization, augmentation, config.batch_size, 1, 1)?;
+        Batches::training(&train, &normalization, augmentation, config.run.batch_size, 1, 1)?;
     let mut times = Vec::new();
     loop {
         let begun = Instant::now();

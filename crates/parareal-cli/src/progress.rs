@@ -30,8 +30,8 @@ enum Shown {
 
 impl Progress {
     pub(crate) fn new(run: &Run) -> Self {
-        let (epochs, steps) = (run.config().epochs, run.steps_per_epoch());
-        let (images_per_step, before) = (run.config().batch_size, run.steps_done());
+        let (epochs, steps) = (run.config().run.epochs, run.steps_per_epoch());
+        let (images_per_step, before) = (run.config().run.batch_size, run.steps_done());
         let shown = match live((epochs * steps) as u64, "{wide_bar} {msg}") {
             Some(bar) => Shown::Live(bar),
             None => Shown::Lines { last: Instant::now() },

@@ -90,7 +90,7 @@ fn introduce(team: &Team, run: &Run) {
             "cut behind {} where the predicted step is shortest, by what parts take here with {} a \
              step; config.toml keeps these cuts",
             cuts.join(","),
-            count(config.batch_size, "image"),
+            count(config.run.batch_size, "image"),
         ));
     }
     if summary.subnetworks > 1 {
@@ -99,19 +99,19 @@ fn introduce(team: &Team, run: &Run) {
     if let Some(warning) = show::coarse_warning(&config.network) {
         note(&warning);
     }
-    let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
+    let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
     note(&format!(
         "executor {}: {}{} of {} on {}{}",
-        config.executor,
-        match (team.is_ranks(), config.replicas) {
+        config.run.executor,
+        match (team.is_ranks(), config.run.replicas) {
             (true, 1) => format!("{}, each ", count(team.size(), "rank")),
             (true, copies) =>
                 format!("{} for {copies} replicas, each ", count(team.size(), "rank")),
             (false, 1) => String::new(),
             (false, copies) => format!("{copies} replicas, each "),
         },
-        count(config.workers, "worker"),
-        count(config.threads, "thread"),
+        count(config.run.workers, "worker"),
+        count(config.run.threads, "thread"),
         devices.join(", "),
         config.kept_units().map_or(String::new(), |units| {
             format!(", one state kept for {}", count(units, "unit"))
@@ -121,7 +121,7 @@ fn introduce(team: &Team, run: &Run) {
     note(&format!(
         "{}: {train} training images, {test} test images; {} of {}",
         config.dataset,
-        count(config.epochs, "epoch"),
+        count(config.run.epochs, "epoch"),
         count(run.steps_per_epoch(), "step"),
     ));
     note(&format!("output {}", run.output().display()));

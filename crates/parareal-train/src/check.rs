@@ -27,26 +27,26 @@ impl Config {
     /// Refuses the first setting with a value that it cannot have.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         let count = "a whole number of at least 1 is expected";
-        if self.epochs == 0 {
+        if self.run.epochs == 0 {
             return Err(TrainError::setting("epochs", "0", count));
         }
-        if self.batch_size == 0 {
+        if self.run.batch_size == 0 {
             return Err(TrainError::setting("batch-size", "0", count));
         }
-        if self.patience == Some(0) {
+        if self.run.patience == Some(0) {
             return Err(TrainError::setting("patience", "0", count));
         }
         if !(0.0..=0.5).contains(&self.validation) {
             let expected = "a share from 0 to 0.5 is expected, say 0.1";
             return Err(TrainError::setting("validation", self.validation, expected));
         }
-        if self.keep_checkpoints == 0 {
+        if self.run.keep_checkpoints == 0 {
             return Err(TrainError::setting("keep-checkpoints", "0", count));
         }
         if self.load.limit_train == Some(0) {
             return Err(TrainError::setting("limit-train", "0", count));
         }
-        let rate = self.learning_rate.base;
+        let rate = self.run.learning_rate.base;
         if !rate.is_finite() || rate <= 0.0 {
             return Err(TrainError::setting(
                 "learning-rate",
@@ -67,10 +67,10 @@ impl Config {
             let expected = "a number of at least 0 is expected, say 0.0005";
             return Err(TrainError::setting("weight-decay", weight_decay, expected));
         }
-        let warmup = self.learning_rate.warmup_epochs;
-        if !(0.0..self.epochs as f64).contains(&warmup) {
+        let warmup = self.run.learning_rate.warmup_epochs;
+        if !(0.0..self.run.epochs as f64).contains(&warmup) {
             let expected =
-                format!("a number from 0 to below the {} epochs of the run", self.epochs);
+                format!("a number from 0 to below the {} epochs of the run", self.run.epochs);
             return Err(TrainError::setting("warmup-epochs", warmup, expected));
         }
         let smoothing = self.loss.label_smoothing;
@@ -78,11 +78,11 @@ impl Config {
             let expected = "a number from 0 to below 1 is expected, say 0.1";
             return Err(TrainError::setting("label-smoothing", smoothing, expected));
         }
-        if let Some(norm) = self.clip_norm.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
+        if let Some(norm) = self.run.clip_norm.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             let expected = "a positive number is expected, say 1.0; leave it out for none";
             return Err(TrainError::setting("clip-norm", norm, expected));
         }
-        if let Some(decay) = self.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
+        if let Some(decay) = self.run.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
             let expected =
                 "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
             return Err(TrainError::setting("ema-decay", decay, expected));
@@ -106,7 +106,7 @@ impl Config {
     /// Refuses processes that were started for something else than this configuration.
     pub(crate) fn check_team(&self, team: &Team) -> Result<(), TrainError> {
         let processes = team.size();
-        match (self.executor, team.is_ranks()) {
+        match (self.run.executor, team.is_ranks()) {
             (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
                 Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
             }
@@ -124,16 +124,16 @@ impl Config {
 
     /// Refuses replicas for which there is no image in some batch.
     pub(crate) fn check_replicas(&self, images: usize) -> Result<(), TrainError> {
-        let smallest = match images % self.batch_size {
-            0 => self.batch_size,
+        let smallest = match images % self.run.batch_size {
+            0 => self.run.batch_size,
             rest => rest,
         };
-        if smallest < self.replicas {
+        if smallest < self.run.replicas {
             let expected = format!(
                 "the last batch of an epoch has {smallest} of the {images} images, which is not \
                  one for each: set another --batch-size or --limit-train"
             );
-            return Err(TrainError::setting("replicas", self.replicas, expected));
+            return Err(TrainError::setting("replicas", self.run.replicas, expected));
         }
         Ok(())
     }
@@ -141,22 +141,24 @@ impl Config {
     /// Notes on settings that are possible and seldom meant.
     pub(crate) fn remarks(&self, team: &Team, images: usize) -> Vec<String> {
         let mut remarks = Vec::new();
-        if self.batch_size > images {
+        if self.run.batch_size > images {
             remarks.push(format!(
                 "batch-size {} is more than the {images} training images: an epoch is one step, \
                  which takes memory for all of them at once",
-                self.batch_size
+                self.run.batch_size
             ));
         }
-        let workers = match self.executor {
-            ExecutorKind::Mpi => self.workers,
-            ExecutorKind::Threads | ExecutorKind::Sequential => self.workers * self.replicas,
+        let workers = match self.run.executor {
+            ExecutorKind::Mpi => self.run.workers,
+            ExecutorKind::Threads | ExecutorKind::Sequential => {
+                self.run.workers * self.run.replicas
+            }
         };
-        let (threads, cores) = (workers * self.threads, team.place().cores);
+        let (threads, cores) = (workers * self.run.threads, team.place().cores);
         if threads > cores {
             remarks.push(format!(
                 "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
-                self.threads
+                self.run.threads
             ));
         }
         remarks
@@ -166,15 +168,15 @@ impl Config {
     fn check_largest(&self) -> Result<(), TrainError> {
         let count = |value: usize| Some(value as u64);
         let values = [
-            ("seed", Some(self.seed)),
+            ("seed", Some(self.run.seed)),
             ("limit-train", self.load.limit_train.and_then(count)),
             ("limit-test", self.load.limit_test.and_then(count)),
-            ("epochs", count(self.epochs)),
-            ("batch-size", count(self.batch_size)),
+            ("epochs", count(self.run.epochs)),
+            ("batch-size", count(self.run.batch_size)),
             ("milestones", self.milestones.iter().max().copied().and_then(count)),
-            ("recompute", self.recompute.and_then(count)),
-            ("patience", self.patience.and_then(count)),
-            ("keep-checkpoints", count(self.keep_checkpoints)),
+            ("recompute", self.run.recompute.and_then(count)),
+            ("patience", self.run.patience.and_then(count)),
+            ("keep-checkpoints", count(self.run.keep_checkpoints)),
         ];
         for (name, value) in values {
             if let Some(value) = value.filter(|&value| value > i64::MAX as u64) {

@@ -16,7 +16,7 @@ use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
 use crate::team::Place;
 use crate::{
-    CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, Settings,
+    Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, RunConfig, Settings,
     TrainError,
 };
 
@@ -33,48 +33,16 @@ pub struct Config {
     pub augment: bool,
     /// The network and its cuts.
     pub network: NetworkConfig,
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images of a step.
-    pub batch_size: usize,
-    /// The learning rate, and what becomes of it.
-    pub learning_rate: LearningRate,
-    /// Epochs after which it is divided by ten where it falls in steps, in order.
-    pub milestones: Vec<usize>,
     /// The optimizer.
     pub sgd: Sgd,
     /// The loss.
     pub loss: CrossEntropy,
-    /// The largest norm of the gradient of all parameters together.
-    pub clip_norm: Option<f64>,
-    /// The decay of the moving average of the weights that is judged, where there is to be one; in
-    /// the first steps it is smaller ([`Self::ema_decay_of`]).
-    pub ema_decay: Option<f64>,
     /// The run whose weights are the initial ones.
     pub init_from: Option<PathBuf>,
-    /// Seed of the initial weights and of the order of the images.
-    pub seed: u64,
-    /// How a step is run.
-    pub executor: ExecutorKind,
-    /// Copies of the chain on different parts of each batch.
-    pub replicas: usize,
-    /// As what tensors are sent between ranks.
-    pub link_type: LinkType,
-    /// The devices, in order; ranks of a machine take them in turn.
-    pub devices: Vec<DeviceName>,
-    /// Workers that share the subnetworks of each copy, or those of a rank.
-    pub workers: usize,
-    /// Threads of each worker on the CPU.
-    pub threads: usize,
-    /// Units for each state that is kept for the backward pass, where the rest is computed again; 0
-    /// for [`Self::kept_units`] to choose.
-    pub recompute: Option<usize>,
-    /// Epochs without a new best that a run goes on for.
-    pub patience: Option<usize>,
-    /// When checkpoints are saved besides the end of an epoch.
-    pub checkpoint_every: CheckpointEvery,
-    /// Checkpoints that are kept besides the best, at least one.
-    pub keep_checkpoints: usize,
+    /// Epochs after which the learning rate is divided by ten where it falls in steps, in order.
+    pub milestones: Vec<usize>,
+    /// Everything that does not depend on network and data.
+    pub run: RunConfig,
 }
 
 impl Config {
@@ -134,14 +102,6 @@ impl Config {
             validation: given(s.validation),
             augment: given(s.augment),
             network,
-            epochs,
-            batch_size: given(s.batch_size),
-            learning_rate: LearningRate {
-                base: given(s.learning_rate),
-                decay,
-                warmup_epochs: given(s.warmup_epochs),
-                epochs,
-            },
             milestones,
             sgd: Sgd {
                 momentum: given(s.momentum),
@@ -149,20 +109,30 @@ impl Config {
                 nesterov: given(s.nesterov),
             },
             loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
-            clip_norm: s.clip_norm,
-            ema_decay: s.ema_decay,
             init_from: absolute(s.init_from),
-            seed: given(s.seed),
-            executor,
-            replicas,
-            link_type,
-            devices,
-            workers,
-            threads,
-            recompute: s.recompute,
-            patience: s.patience,
-            checkpoint_every: given(s.checkpoint_every).parse()?,
-            keep_checkpoints: given(s.keep_checkpoints),
+            run: RunConfig {
+                epochs,
+                batch_size: given(s.batch_size),
+                learning_rate: LearningRate {
+                    base: given(s.learning_rate),
+                    decay,
+                    warmup_epochs: given(s.warmup_epochs),
+                    epochs,
+                },
+                clip_norm: s.clip_norm,
+                ema_decay: s.ema_decay,
+                seed: given(s.seed),
+                executor,
+                replicas,
+                link_type,
+                devices,
+                workers,
+                threads,
+                recompute: s.recompute,
+                patience: s.patience,
+                checkpoint_every: given(s.checkpoint_every).parse()?,
+                keep_checkpoints: given(s.keep_checkpoints),
+            },
         };
         config.check()?;
         if config.network.cutting == Cutting::Balanced {
@@ -173,19 +143,19 @@ impl Config {
 
     /// Cuts the network where the predicted step is shortest, by costs that are measured here.
     fn balance(&mut self, place: &Place) -> Result<(), TrainError> {
-        let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.workers);
-        let (chain, busy) = match (self.executor, place.ranks) {
+        let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.run.workers);
+        let (chain, busy) = match (self.run.executor, place.ranks) {
             (ExecutorKind::Mpi, Some(ranks)) => {
                 let each = place.most_on_machine * workers;
-                (places(ranks, self.replicas, subnetworks)? * workers, each)
+                (places(ranks, self.run.replicas, subnetworks)? * workers, each)
             }
-            _ => (workers, workers * self.replicas),
+            _ => (workers, workers * self.run.replicas),
         };
         let held = even_spread(subnetworks, chain.min(subnetworks))?;
-        check_threads(self.threads, place.cores)?;
+        check_threads(self.run.threads, place.cores)?;
         check_balance(self.network.net.units(), &held)?;
-        let (device, threads) = (self.devices[0].clone(), self.threads);
-        let batch = self.batch_size.div_ceil(self.replicas);
+        let (device, threads) = (self.run.devices[0].clone(), self.run.threads);
+        let batch = self.run.batch_size.div_ceil(self.run.replicas);
         let machine = Machine { device, batch, threads, workers: busy };
         let costs = CostSource::Measured.load(&self.network.net, &machine, false)?;
         let costs = costs.of(&self.network.net, subnetworks)?;
@@ -198,18 +168,10 @@ impl Config {
     pub fn kept_units(&self) -> Option<usize> {
         let cuts = &self.network.cuts;
         let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
-        self.recompute.map(|units| match units {
+        self.run.recompute.map(|units| match units {
             0 => longest.unwrap_or(1).isqrt(),
             units => units,
         })
-    }
-
-    /// The decay of the moving average in a step (from 1): smaller where few steps are behind it,
-    /// so that the initial weights do not stay in it, as TensorFlow's `num_updates` has it.
-    #[must_use]
-    pub fn ema_decay_of(&self, step: usize) -> Option<f64> {
-        let step = step as f64;
-        self.ema_decay.map(|decay| decay.min((1.0 + step) / (10.0 + step)))
     }
 
     /// The images, and those of the training images that are set aside to choose by.
@@ -226,7 +188,7 @@ impl Config {
             );
             return Err(TrainError::setting("validation", self.validation, expected));
         }
-        let (train, validation) = dataset.train.set_aside(count, self.seed);
+        let (train, validation) = dataset.train.set_aside(count, self.run.seed);
         dataset.train = train;
         Ok((dataset, Some(validation)))
     }
@@ -253,33 +215,33 @@ impl Config {
             limit_test: self.load.limit_test,
             validation: Some(self.validation),
             augment: Some(self.augment),
-            epochs: Some(self.epochs),
-            batch_size: Some(self.batch_size),
-            learning_rate: Some(self.learning_rate.base),
+            epochs: Some(self.run.epochs),
+            batch_size: Some(self.run.batch_size),
+            learning_rate: Some(self.run.learning_rate.base),
             momentum: Some(self.sgd.momentum),
             weight_decay: Some(self.sgd.weight_decay),
             nesterov: Some(self.sgd.nesterov),
-            schedule: Some(match self.learning_rate.decay {
+            schedule: Some(match self.run.learning_rate.decay {
                 Decay::Step(_) => "step".into(),
                 Decay::Cosine => "cosine".into(),
             }),
             milestones: Some(self.milestones.clone()),
-            warmup_epochs: Some(self.learning_rate.warmup_epochs),
+            warmup_epochs: Some(self.run.learning_rate.warmup_epochs),
             label_smoothing: Some(self.loss.label_smoothing),
-            clip_norm: self.clip_norm,
-            ema_decay: self.ema_decay,
+            clip_norm: self.run.clip_norm,
+            ema_decay: self.run.ema_decay,
             init_from: self.init_from.clone(),
-            seed: Some(self.seed),
-            executor: Some(self.executor.to_string()),
-            replicas: Some(self.replicas),
-            link_dtype: Some(self.link_type.to_string()),
-            device: Some(self.devices.iter().map(ToString::to_string).collect()),
-            workers: Some(self.workers),
-            threads: Some(self.threads),
-            recompute: self.recompute,
-            patience: self.patience,
-            checkpoint_every: Some(self.checkpoint_every.to_string()),
-            keep_checkpoints: Some(self.keep_checkpoints),
+            seed: Some(self.run.seed),
+            executor: Some(self.run.executor.to_string()),
+            replicas: Some(self.run.replicas),
+            link_dtype: Some(self.run.link_type.to_string()),
+            device: Some(self.run.devices.iter().map(ToString::to_string).collect()),
+            workers: Some(self.run.workers),
+            threads: Some(self.run.threads),
+            recompute: self.run.recompute,
+            patience: self.run.patience,
+            checkpoint_every: Some(self.run.checkpoint_every.to_string()),
+            keep_checkpoints: Some(self.run.keep_checkpoints),
             ..self.network.settings()
         }
     }
@@ -310,10 +272,10 @@ mod tests {
             Config::resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
         };
         let paper = resolve("cifar10", Some(1001));
-        assert_eq!((paper.epochs, paper.batch_size), (200, 128));
-        assert_eq!((paper.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
+        assert_eq!((paper.run.epochs, paper.run.batch_size), (200, 128));
+        assert_eq!((paper.run.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
         for (dataset, depth) in [("cifar10", Some(20)), ("cifar10", None), ("shapes", Some(1001))] {
-            assert_eq!(resolve(dataset, depth).epochs, 6);
+            assert_eq!(resolve(dataset, depth).run.epochs, 6);
         }
     }
 

@@ -13,26 +13,26 @@ pub(crate) fn notes(
     steps_per_epoch: usize,
 ) -> Result<Vec<String>, TrainError> {
     let before = Config::resolve(saved.configuration.clone())?;
-    let (old, new) = (&before.learning_rate, &now.learning_rate);
+    let (old, new) = (&before.run.learning_rate, &now.run.learning_rate);
     let mut notes: Vec<String> =
         schedule_note(old, new, saved.position, steps_per_epoch).into_iter().collect();
-    if before.replicas != now.replicas {
+    if before.run.replicas != now.run.replicas {
         notes.push(format!(
             "each batch is now split over {} replicas, it was {}: batch normalization sees other \
              parts of it, so the run takes another course",
-            now.replicas, before.replicas
+            now.run.replicas, before.run.replicas
         ));
     }
     let devices = |config: &Config| {
-        let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
         names.join(", ")
     };
     let simd = SimdLevel::current().name().to_string();
     let rounding = [
-        ("executor", before.executor.to_string(), now.executor.to_string()),
-        ("threads", before.threads.to_string(), now.threads.to_string()),
+        ("executor", before.run.executor.to_string(), now.run.executor.to_string()),
+        ("threads", before.run.threads.to_string(), now.run.threads.to_string()),
         ("device", devices(&before), devices(now)),
-        ("link-dtype", before.link_type.to_string(), now.link_type.to_string()),
+        ("link-dtype", before.run.link_type.to_string(), now.run.link_type.to_string()),
         ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),
     ];
     let differing = rounding.into_iter().filter(|(_, then, now)| then != now);

@@ -82,7 +82,7 @@ impl Config {
         classes: usize,
     ) -> Result<PararealNetwork<ResNet>, TrainError> {
         let (net, cuts) = self.network_for(channels, classes);
-        Ok(PararealNetwork::build(&net, cuts, &Init::new(self.seed, &Device::flex()))?)
+        Ok(PararealNetwork::build(&net, cuts, &Init::new(self.run.seed, &Device::flex()))?)
     }
 
     /// This network with the weights of a run, to be judged in this process.
@@ -97,14 +97,14 @@ impl Config {
             TrainError::weights(run, format!("the weights are of another network: {error}"))
         })?;
         let mut here = self.clone();
-        if self.executor == ExecutorKind::Mpi {
+        if self.run.executor == ExecutorKind::Mpi {
             let subnetworks = self.network.cuts.subnetworks();
-            here.workers = default_workers(&self.devices, subnetworks);
-            here.devices.truncate(here.workers);
-            here.threads = Placement::new(Vec::new(), here.workers).threads;
+            here.run.workers = default_workers(&self.run.devices, subnetworks);
+            here.run.devices.truncate(here.run.workers);
+            here.run.threads = Placement::new(Vec::new(), here.run.workers).threads;
         }
         // One copy judges all images.
-        here.replicas = 1;
+        here.run.replicas = 1;
         here.executor(network)
     }
 
@@ -119,7 +119,7 @@ impl Config {
         classes: usize,
         from: Option<&Initial>,
     ) -> Result<Started, TrainError> {
-        if self.executor == ExecutorKind::Mpi {
+        if self.run.executor == ExecutorKind::Mpi {
             return self.start_rank(team, channels, classes, from);
         }
         let network = self.initial_network(channels, classes, from)?;
@@ -144,8 +144,8 @@ impl Config {
         let Some(world) = team.world() else { return Err(TrainError::ranks("this is no rank")) };
         let (net, cuts) = self.network_for(channels, classes);
         let placement = self.placement(self.own_devices(team))?;
-        let init = Init::new(self.seed, &Device::flex());
-        let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let init = Init::new(self.run.seed, &Device::flex());
+        let wire = (self.run.link_type == LinkType::Bf16).then_some(DType::BF16);
         let mut ranks =
             Ranks::new(world, &net, cuts, &init, self.loss, &self.optimizer(), &placement, wire)?;
         let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
@@ -169,29 +169,29 @@ impl Config {
     /// The subnetworks that this process holds, and whether it is the one that writes them.
     pub(crate) fn held(&self, team: &Team) -> Result<(Range<usize>, bool), TrainError> {
         let subnetworks = self.network.cuts.subnetworks();
-        if self.executor != ExecutorKind::Mpi {
+        if self.run.executor != ExecutorKind::Mpi {
             return Ok((0..subnetworks, true));
         }
-        let places = places(team.size(), self.replicas, subnetworks)?;
+        let places = places(team.size(), self.run.replicas, subnetworks)?;
         let (replica, place) = (team.rank() / places, team.rank() % places);
         Ok((Cuts::even(subnetworks, places)?.units_of(place), replica == 0))
     }
 
     /// The devices that this process computes on.
     pub(crate) fn own_devices(&self, team: &Team) -> &[DeviceName] {
-        match self.executor {
+        match self.run.executor {
             ExecutorKind::Mpi => {
-                let own = team.place().on_machine % self.devices.len();
-                &self.devices[own..=own]
+                let own = team.place().on_machine % self.run.devices.len();
+                &self.run.devices[own..=own]
             }
-            _ => &self.devices,
+            _ => &self.run.devices,
         }
     }
 
     fn placement(&self, devices: &[DeviceName]) -> Result<Placement, TrainError> {
         let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let mut placement = Placement::new(devices, self.workers);
-        (placement.threads, placement.replicas) = (self.threads, self.replicas);
+        let mut placement = Placement::new(devices, self.run.workers);
+        (placement.threads, placement.replicas) = (self.run.threads, self.run.replicas);
         if let Some(units) = self.kept_units() {
             placement.recompute = true;
             placement.segment_units = units;
@@ -201,15 +201,15 @@ impl Config {
 
     /// Hands a network to the executor of this configuration in this process.
     fn executor(&self, network: PararealNetwork<ResNet>) -> Result<AnyExecutor, TrainError> {
-        let placement = self.placement(&self.devices)?;
+        let placement = self.placement(&self.run.devices)?;
         let optimizer = self.optimizer();
-        Ok(match self.executor {
+        Ok(match self.run.executor {
             ExecutorKind::Threads | ExecutorKind::Mpi => {
                 Box::new(Threads::new(network, self.loss, &optimizer, &placement)?)
             }
             ExecutorKind::Sequential => {
                 let device = &placement.devices[0];
-                Box::new(Sequential::new(network, self.loss, &optimizer, device, self.threads)?)
+                Box::new(Sequential::new(network, self.loss, &optimizer, device, self.run.threads)?)
             }
         })
     }

@@ -29,7 +29,8 @@ impl Finished {
         };
         let mut epochs = team.agree(Metrics::past(run, bytes))?.epochs;
         epochs.push(last);
-        let is_over = epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
+        let is_over =
+            epochs.len() >= config.run.epochs || is_out_of_patience(&epochs, config.run.patience);
         Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
     }
 

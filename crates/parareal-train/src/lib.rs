@@ -41,6 +41,7 @@ mod plan;
 mod predict;
 mod recipe;
 mod run;
+mod run_config;
 mod same;
 mod schedule;
 mod scores;
@@ -77,6 +78,7 @@ pub use plan::{
 pub use predict::{Answer, Prediction, Predictor};
 pub use recipe::Recipe;
 pub use run::{Observer, Run};
+pub use run_config::RunConfig;
 pub use schedule::{CheckpointEvery, Decay, LearningRate};
 pub use sent::Sent;
 pub use settings::Settings;

@@ -71,7 +71,7 @@ impl Outcome {
             waiting_for_images: end.waiting_for_images,
             usage: end.usage,
             traffic: end.traffic,
-            out_of_patience: is_out_of_patience(epochs, config.patience),
+            out_of_patience: is_out_of_patience(epochs, config.run.patience),
             interrupted: false,
         }
     }

@@ -76,7 +76,7 @@ impl Run {
         output: Option<PathBuf>,
     ) -> Result<Self, TrainError> {
         Self::check_output(team, output.as_deref())?;
-        team.agree(check_threads(config.threads, team.place().cores))?;
+        team.agree(check_threads(config.run.threads, team.place().cores))?;
         let loaded = || {
             let loaded = Loaded::of(team, &config)?;
             let initial = Initial::of(&config, &loaded.images)?;
@@ -145,12 +145,12 @@ impl Run {
             return team.agree(Err(TrainError::OtherClasses { path, theirs, ours }));
         }
         if let Some(saved) = &saved
-            && saved.position.epoch > config.epochs
+            && saved.position.epoch > config.run.epochs
         {
             let done = saved.position.epoch;
             let expected =
                 format!("the run is in epoch {done} already: at least {done} is expected");
-            return team.agree(Err(TrainError::setting("epochs", config.epochs, expected)));
+            return team.agree(Err(TrainError::setting("epochs", config.run.epochs, expected)));
         }
         let finished = match &saved {
             Some(saved) => Finished::find(team, &config, output, saved.position)?,
@@ -161,7 +161,7 @@ impl Run {
         match &saved {
             Some(_) if finished.is_some() => {}
             Some(saved) => {
-                let steps_per_epoch = dataset.train.len().div_ceil(config.batch_size);
+                let steps_per_epoch = dataset.train.len().div_ceil(config.run.batch_size);
                 notes.extend(team.agree(continued::notes(saved, &config, steps_per_epoch))?);
             }
             None => {
@@ -248,7 +248,7 @@ impl Run {
     /// Steps of an epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
-        self.dataset.train.len().div_ceil(self.config.batch_size)
+        self.dataset.train.len().div_ceil(self.config.run.batch_size)
     }
 
     /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(resume(before.clone()).unwrap().settings(), before);
         let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
         let longer = resume(longer).unwrap();
-        assert_eq!((longer.epochs, longer.workers), (9, 1));
+        assert_eq!((longer.run.epochs, longer.run.workers), (9, 1));
         assert_eq!(Some(longer.milestones), before.milestones);
         let none = Settings::default;
         for (changes, name) in [

@@ -46,7 +46,7 @@ impl<'a> Training<'a> {
         if !config.held(team)?.1 {
             names.clear();
         }
-        let (settings, keep) = (config.settings(), config.keep_checkpoints);
+        let (settings, keep) = (config.settings(), config.run.keep_checkpoints);
         let store = Store::new(output, settings, images.clone(), names, keep, team.clone());
         let (bytes, past, position, times) = match saved {
             None => (None, Past::default(), Position::default(), Times::default()),
@@ -135,7 +135,7 @@ impl<'a> Training<'a> {
         if self.is_out_of_patience() {
             return Ok(true);
         }
-        for epoch in self.position.epoch.max(1)..=self.run.config.epochs {
+        for epoch in self.position.epoch.max(1)..=self.run.config.run.epochs {
             let complete = self.steps(epoch, observer, stop)?;
             self.save(observer)?;
             if !complete {
@@ -218,8 +218,8 @@ impl<'a> Training<'a> {
             &dataset.train,
             &dataset.normalization,
             if config.augment { dataset.augmentation } else { Augmentation::None },
-            config.batch_size,
-            config.seed,
+            config.run.batch_size,
+            config.run.seed,
             epoch,
         )?;
         batches.skip_batches(self.position.epoch_steps);
@@ -229,7 +229,7 @@ impl<'a> Training<'a> {
                 self.step(epoch, batch, observer)?;
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
                 let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
-                let due = config.checkpoint_every.is_due(step - saved_step, saved_at.elapsed());
+                let due = config.run.is_checkpoint_due(step - saved_step, saved_at.elapsed());
                 // Clocks differ: what one of them says, all do.
                 let [stop, due] = self.run.team.any([stop(), due])?;
                 if stop {
@@ -251,8 +251,9 @@ impl<'a> Training<'a> {
     ) -> Result<(), TrainError> {
         let config = &self.run.config;
         let (step, done) = (self.position.step + 1, self.position.epoch_steps);
-        let learning_rate = config.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());
-        let (clip_norm, average_decay) = (config.clip_norm, config.ema_decay_of(step));
+        let learning_rate =
+            config.run.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());
+        let (clip_norm, average_decay) = (config.run.clip_norm, config.run.ema_decay_of(step));
         let update = Update { learning_rate, clip_norm, average_decay };
         let before = Sent::so_far(&self.run.team);
         let report = self.executor.train_step_with(images, targets, update);
@@ -311,7 +312,7 @@ impl<'a> Training<'a> {
         let all = self.run.team.collect(Ok(own))?;
         let Some(name) = all.into_iter().flatten().next() else { return Ok(()) };
         let Position { step, epoch, epoch_steps, .. } = self.position;
-        let (rate, steps) = (&self.run.config.learning_rate, self.run.steps_per_epoch());
+        let (rate, steps) = (&self.run.config.run.learning_rate, self.run.steps_per_epoch());
         let learning_rate = rate.of_step(epoch, epoch_steps.saturating_sub(1), steps);
         Err(TrainError::WeightsDiverged { name, step, learning_rate })
     }
@@ -333,6 +334,6 @@ impl<'a> Training<'a> {
     }
 
     fn is_out_of_patience(&self) -> bool {
-        is_out_of_patience(&self.epochs, self.run.config.patience)
+        is_out_of_patience(&self.epochs, self.run.config.run.patience)
     }
 }
