@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use parareal_data::{Batches, Dataset};
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord, Team};
+use parareal_train::{
+    ClassificationRun, Config, EpochRecord, Observer, ProcessGroup, Settings, StepRecord,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -24,7 +26,7 @@ struct Rates(Vec<f64>);
 
 impl Observer for Rates {
     fn on_step(&mut self, record: &StepRecord) {
-        self.0.push(record.images_per_second);
+        self.0.push(record.samples_per_second);
     }
 
     fn on_epoch(&mut self, _: &EpochRecord) {}
@@ -57,10 +59,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             let prepare = prepare(&config)?;
             let folder = tempfile::tempdir()?;
             let mut rates = Rates(Vec::new());
-            let run = Run::prepare(&Team::alone(), config, Some(folder.path().join("run")))?;
+            let run = ClassificationRun::create(
+                &ProcessGroup::alone(),
+                config,
+                Some(folder.path().join("run")),
+            )?;
             let outcome = run.train(&mut rates, &|| false)?;
             let step = 1e3 * batch as f64 / median(rates.0);
-            let waiting = 100.0 * outcome.waiting_for_images;
+            let waiting = 100.0 * outcome.waiting_for_data;
             println!("{set:<8} {batch:>6} {prepare:>11.2} ms {step:>7.0} ms {waiting:>7.2} %");
         }
     }

@@ -72,7 +72,7 @@ fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
 pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
     let output = OutputFile::new(&arguments.output, &[Format::Safetensors], false)?;
-    let exported = parareal_train::export(&arguments.run, which, &output)?;
+    let exported = parareal_train::export_run(&arguments.run, which, &output)?;
     if arguments.json {
         result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {

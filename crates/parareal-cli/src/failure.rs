@@ -7,7 +7,7 @@ use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
-use parareal_train::TrainError;
+use parareal_train::{SharedError, TrainError};
 use thiserror::Error;
 
 /// Every message is one line.

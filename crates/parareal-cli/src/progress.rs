@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use parareal_train::{EpochRecord, Observer, Run, StepRecord};
+use parareal_train::{EpochRecord, Observer, Run, StepRecord, Task};
 
 use crate::output::{SILENCE, duration, live, note, percent};
 
@@ -18,8 +18,8 @@ pub(crate) struct Progress {
     /// Steps that were taken before.
     before: usize,
     begun: Instant,
-    /// Loss and error, averaged over the last ten steps or so.
-    recent: Option<[f64; 2]>,
+    /// Loss and error, averaged over about the last ten steps.
+    recent: Option<(f64, Option<f64>)>,
     shown: Shown,
 }
 
@@ -29,9 +29,9 @@ enum Shown {
 }
 
 impl Progress {
-    pub(crate) fn new(run: &Run) -> Self {
-        let (epochs, steps) = (run.config().run.epochs, run.steps_per_epoch());
-        let (images_per_step, before) = (run.config().run.batch_size, run.steps_done());
+    pub(crate) fn new<T: Task>(run: &Run<T>) -> Self {
+        let (epochs, steps) = (run.config().epochs, run.steps_per_epoch());
+        let (images_per_step, before) = (run.config().batch_size, run.steps_done());
         let shown = match live((epochs * steps) as u64, "{wide_bar} {msg}") {
             Some(bar) => Shown::Live(bar),
             None => Shown::Lines { last: Instant::now() },
@@ -48,25 +48,31 @@ impl Progress {
     }
 
     fn line(&mut self, record: &StepRecord) -> String {
-        let now = [record.loss, record.error];
-        let recent = self.recent.unwrap_or(now);
-        let recent = [0, 1].map(|value| 0.9 * recent[value] + 0.1 * now[value]);
-        self.recent = Some(recent);
+        let now = (record.loss, record.error);
+        let before = self.recent.unwrap_or(now);
+        let mean = |before: f64, now: f64| 0.9 * before + 0.1 * now;
+        let loss = mean(before.0, now.0);
+        let error = before.1.zip(now.1).map(|(before, now)| mean(before, now));
+        self.recent = Some((loss, error));
         let passed = self.begun.elapsed().as_secs_f64();
         let done = (record.step - self.before) as f64;
         let left = passed / done * (self.epochs * self.steps).saturating_sub(record.step) as f64;
         format!(
-            "epoch {}/{}  step {}/{}  loss {:.4}  error {}  {:.0} images/s  {} left",
+            "epoch {}/{}  step {}/{}  loss {loss:.4}{}  {:.0} images/s  {} left",
             record.epoch,
             self.epochs,
             (record.step - 1) % self.steps + 1,
             self.steps,
-            recent[0],
-            percent(recent[1]),
+            shown_error(error),
             done * self.images_per_step as f64 / passed.max(1e-9),
             duration(left),
         )
     }
+}
+
+/// The error rate in a line of progress; nothing where errors are not counted.
+fn shown_error(error: Option<f64>) -> String {
+    error.map_or_else(String::new, |error| format!("  error {}", percent(error)))
 }
 
 impl Observer for Progress {
@@ -100,11 +106,11 @@ impl Observer for Progress {
             None => String::new(),
         };
         let line = format!(
-            "epoch {}/{}: train loss {:.4}  error {}{chosen_by}{test}  {}",
+            "epoch {}/{}: train loss {:.4}{}{chosen_by}{test}  {}",
             record.epoch,
             self.epochs,
             record.train_loss,
-            percent(record.train_error),
+            shown_error(record.train_error),
             duration(record.seconds),
         );
         match &mut self.shown {

@@ -3,7 +3,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord, Team};
+use parareal_train::{
+    ClassificationRun, Config, EpochRecord, Observer, ProcessGroup, Settings, StepRecord,
+};
 
 use super::together;
 use crate::Ending;
@@ -86,18 +88,18 @@ fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
 
 /// What a rank does.
 fn live(life: &str, folder: &Path) {
-    let team = Team::join().unwrap();
-    let panics = life.parse() == Ok(team.rank());
-    let ended = together(&team, || {
+    let group = ProcessGroup::join().unwrap();
+    let panics = life.parse() == Ok(group.rank());
+    let ended = together(&group, || {
         let run = match life {
-            "resume" => Run::resume(&team, folder, Settings::default())?,
-            _ => Run::prepare(
-                &team,
-                Config::resolve_with(&team, settings())?,
+            "resume" => ClassificationRun::resume(&group, folder, Settings::default())?,
+            _ => ClassificationRun::create(
+                &group,
+                Config::resolve_with(&group, settings())?,
                 Some(folder.to_path_buf()),
             )?,
         };
-        if team.leads() {
+        if group.leads() {
             #[allow(clippy::print_stdout, reason = "it is what the test reads")]
             {
                 println!("resumes after step {}", run.steps_done());

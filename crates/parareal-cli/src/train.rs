@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use parareal_train::{
-    Config, EpochRecord, Observer, Outcome, Run, Settings, StepRecord, Team, Usage,
+    ClassificationRun, Config, EpochRecord, Observer, Outcome, ProcessGroup, Settings, StepRecord,
+    Usage,
 };
 
 use crate::arguments::Train;
@@ -16,38 +17,38 @@ pub(crate) fn run(mut arguments: Box<Train>) -> Result<Ending, Failure> {
     let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
     let resumed = output.clone().filter(|_| arguments.resume);
     let flags = arguments.settings();
-    let team = ranks::team(&flags, file.as_deref(), resumed.as_deref())?;
-    ranks::together(&team, || {
+    let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
+    ranks::together(&group, || {
         let file = file.as_deref().map(Settings::read).transpose();
-        let settings = flags.or(team.agree(file)?.unwrap_or_default());
-        train(&team, settings, resumed, output, json)
+        let settings = flags.or(group.agree(file)?.unwrap_or_default());
+        train(&group, settings, resumed, output, json)
     })
 }
 
 fn train(
-    team: &Team,
+    group: &ProcessGroup,
     settings: Settings,
     resumed: Option<PathBuf>,
     output: Option<PathBuf>,
     json: bool,
 ) -> Result<Ending, Failure> {
-    let stop = interrupt::watch((!team.is_ranks()).then_some("after this step"));
+    let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
     let run = match resumed {
-        Some(folder) => Run::resume(team, &folder, settings)?,
+        Some(folder) => ClassificationRun::resume(group, &folder, settings)?,
         None => {
-            Run::check_output(team, output.as_deref())?;
-            if team.leads() && settings.cuts.as_deref() == Some("balanced") {
+            ClassificationRun::check_output(group, output.as_deref())?;
+            if group.leads() && settings.cuts.as_deref() == Some("balanced") {
                 note("measuring what the parts cost here, to balance the cuts");
             }
-            Run::prepare(team, Config::resolve_with(team, settings)?, output)?
+            ClassificationRun::create(group, Config::resolve_with(group, settings)?, output)?
         }
     };
-    if !team.leads() {
+    if !group.leads() {
         let outcome = run.train(&mut Silent, &stop)?;
         return Ok(ending(&outcome));
     }
-    introduce(team, &run);
-    let mut progress = Progress::new(&run);
+    introduce(group, &run);
+    let mut progress = Progress::new(run.run());
     let outcome = run.train(&mut progress, &stop);
     progress.end();
     let outcome = outcome?;
@@ -72,8 +73,9 @@ impl Observer for Silent {
 }
 
 /// Says what is about to be trained.
-fn introduce(team: &Team, run: &Run) {
-    let (config, summary) = (run.config(), run.summary());
+fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
+    let (config, summary, images) = (run.config(), run.summary(), run.images());
+    let run = run.run();
     let units: Vec<String> = summary.units.iter().map(ToString::to_string).collect();
     let parameters = &summary.parameters;
     note(&format!(
@@ -103,21 +105,21 @@ fn introduce(team: &Team, run: &Run) {
     note(&format!(
         "executor {}: {}{} of {} on {}{}",
         config.run.executor,
-        match (team.is_ranks(), config.run.replicas) {
-            (true, 1) => format!("{}, each ", count(team.size(), "rank")),
+        match (group.is_ranks(), config.run.replicas) {
+            (true, 1) => format!("{}, each ", count(group.size(), "rank")),
             (true, copies) =>
-                format!("{} for {copies} replicas, each ", count(team.size(), "rank")),
+                format!("{} for {copies} replicas, each ", count(group.size(), "rank")),
             (false, 1) => String::new(),
             (false, copies) => format!("{copies} replicas, each "),
         },
         count(config.run.workers, "worker"),
         count(config.run.threads, "thread"),
         devices.join(", "),
-        config.kept_units().map_or(String::new(), |units| {
+        config.run.kept_units(&config.network.cuts).map_or(String::new(), |units| {
             format!(", one state kept for {}", count(units, "unit"))
         }),
     ));
-    let (train, test) = run.images();
+    let (train, test) = images;
     note(&format!(
         "{}: {train} training images, {test} test images; {} of {}",
         config.dataset,
@@ -173,10 +175,7 @@ fn conclude(outcome: &Outcome) {
     if outcome.out_of_patience {
         note("ended by --patience: the last epochs were no better than the best before them");
     }
-    note(&format!(
-        "waiting for images: {} of the steps' time",
-        percent(outcome.waiting_for_images)
-    ));
+    note(&format!("waiting for images: {} of the steps' time", percent(outcome.waiting_for_data)));
     outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
 }

@@ -4,60 +4,35 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use parareal_run::EvaluationRecord;
+use parareal_run::names::{self, EVALUATIONS, OLD_EVALUATION};
+use serde::Serialize;
 
 use crate::ReportError;
 use crate::error::json_message;
 
-/// The folder with a file for each checkpoint that was evaluated.
-const FOLDER: &str = "evaluations";
-/// The one file of runs of earlier versions.
-const FILE: &str = "evaluation.json";
-
-/// The evaluation of one checkpoint.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Evaluation {
-    epoch: u64,
-    step: u64,
-    test_error: Option<f64>,
-    /// The number of test images; earlier versions did not tell.
-    #[serde(default)]
-    images: Option<u64>,
-    class_names: Vec<String>,
-    /// How many images of the class of the row were taken for the class of the column.
-    confusion: Vec<Vec<u64>>,
-    #[serde(default)]
-    worst: Vec<Mistake>,
-}
-
-/// An image with a wrong answer.
-#[derive(Debug, Deserialize, Serialize)]
-struct Mistake {
-    index: u64,
-    label: usize,
-    answer: usize,
-    probability: f64,
-    /// The image as a PNG file in base 64.
-    png: String,
-}
+/// The evaluation of one checkpoint, checked.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Evaluation(EvaluationRecord);
 
 impl Evaluation {
     /// Reads the evaluation of a run after its last epoch, which ended with this step; otherwise the
     /// last one before the run's last step, if there is one.
     pub(crate) fn read(
         folder: &Path,
-        epoch_end: Option<u64>,
-        last_step: Option<u64>,
+        epoch_end: Option<usize>,
+        last_step: Option<usize>,
     ) -> Result<Option<Self>, ReportError> {
-        let old = match fs::read(folder.join(FILE)) {
-            Ok(text) => Some(Self::parse(&folder.join(FILE), &text)?),
+        let old = match fs::read(folder.join(OLD_EVALUATION)) {
+            Ok(text) => Some(Self::parse(&folder.join(OLD_EVALUATION), &text)?),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(ReportError::file(&folder.join(FILE))(error)),
+            Err(error) => return Err(ReportError::file(&folder.join(OLD_EVALUATION))(error)),
         };
-        let files = files(&folder.join(FOLDER))?;
-        let steps = files.iter().map(|(step, _)| *step).chain(old.as_ref().map(|old| old.step));
+        let files = files(&folder.join(EVALUATIONS))?;
+        let steps = files.iter().map(|(step, _)| *step).chain(old.as_ref().map(|old| old.0.step));
         // A run that went on from an earlier checkpoint has not come to later ones again.
-        let reached: Vec<u64> =
+        let reached: Vec<usize> =
             steps.filter(|&step| last_step.is_none_or(|last| step <= last)).collect();
         let wanted = epoch_end.filter(|step| reached.contains(step));
         let Some(wanted) = wanted.or(reached.into_iter().max()) else { return Ok(None) };
@@ -70,17 +45,18 @@ impl Evaluation {
         }
     }
 
-    /// The number of test images.
-    pub(crate) fn images(&self) -> u64 {
+    /// Returns the number of test images.
+    pub(crate) fn images(&self) -> usize {
         // Images without an answer are in no field of the matrix.
-        self.images.unwrap_or_else(|| self.confusion.iter().flatten().sum())
+        self.0.images.unwrap_or_else(|| self.0.confusion.iter().flatten().sum())
     }
 
     pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, ReportError> {
-        let evaluation: Self = serde_json::from_slice(text).map_err(|error| {
+        let record: EvaluationRecord = serde_json::from_slice(text).map_err(|error| {
             let message = format!("{}; evaluate the run anew", json_message(&error));
             ReportError::malformed(path, Some(error.line()), message)
         })?;
+        let evaluation = Self(record);
         evaluation.check().map_err(|wrong| {
             ReportError::malformed(path, None, format!("{wrong}; evaluate the run anew"))
         })?;
@@ -88,8 +64,9 @@ impl Evaluation {
     }
 
     fn check(&self) -> Result<(), String> {
-        let classes = self.class_names.len();
-        let (rows, columns) = (self.confusion.len(), self.confusion.iter().map(Vec::len));
+        let EvaluationRecord { class_names, confusion, worst, .. } = &self.0;
+        let classes = class_names.len();
+        let (rows, columns) = (confusion.len(), confusion.iter().map(Vec::len));
         if rows != classes || columns.clone().any(|columns| columns != classes) {
             let widest = columns.max().unwrap_or(0);
             return Err(format!(
@@ -97,7 +74,7 @@ impl Evaluation {
                  `class_names`, found {rows} rows of up to {widest}"
             ));
         }
-        for (number, mistake) in self.worst.iter().enumerate() {
+        for (number, mistake) in worst.iter().enumerate() {
             let number = number + 1;
             let class = mistake.label.max(mistake.answer);
             if class >= classes {
@@ -116,7 +93,7 @@ impl Evaluation {
 }
 
 /// The evaluations in a folder that may not be there, with the steps in their names.
-fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, ReportError> {
+fn files(folder: &Path) -> Result<Vec<(usize, PathBuf)>, ReportError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(ReportError::file(folder))?,
@@ -125,8 +102,8 @@ fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, ReportError> {
     for entry in entries {
         let path = entry.map_err(ReportError::file(folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let step = name.and_then(|name| name.strip_prefix("step-")?.strip_suffix(".json"));
-        files.extend(step.and_then(|step| step.parse().ok()).map(|step| (step, path)));
+        let step = name.and_then(names::step_of_evaluation);
+        files.extend(step.map(|step| (step, path)));
     }
     Ok(files)
 }
@@ -154,8 +131,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let evaluation = Evaluation::parse(Path::new("e"), GOOD.as_bytes()).unwrap();
-        assert_eq!(evaluation.confusion, [[3, 1], [0, 4]]);
-        assert_eq!(evaluation.worst[0].index, 7);
+        assert_eq!(evaluation.0.confusion, [[3, 1], [0, 4]]);
+        assert_eq!(evaluation.0.worst[0].index, 7);
         assert_eq!(evaluation.images(), 8);
     }
 
@@ -164,13 +141,13 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let read = |epoch_end, last_step| {
             let found = Evaluation::read(run.path(), epoch_end, last_step).unwrap();
-            found.map(|evaluation| (evaluation.step, evaluation.images()))
+            found.map(|evaluation| (evaluation.0.step, evaluation.images()))
         };
         assert_eq!(read(Some(20), Some(20)), None);
         let old = GOOD.replace("1500", "10");
-        fs::write(run.path().join(FILE), old).unwrap();
+        fs::write(run.path().join(OLD_EVALUATION), old).unwrap();
         assert_eq!(read(Some(20), Some(20)), Some((10, 8)));
-        let folder = run.path().join(FOLDER);
+        let folder = run.path().join(EVALUATIONS);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("notes.txt"), "").unwrap();
         for step in [15, 20, 22, 40] {

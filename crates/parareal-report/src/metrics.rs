@@ -4,139 +4,83 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use parareal_run::names::METRICS;
+use parareal_run::{EndRecord, EpochRecord, Line, StepRecord};
+use serde::Serialize;
 
 use crate::ReportError;
 use crate::error::json_message;
 
-pub(crate) const FILE: &str = "metrics.jsonl";
-
-/// What a training step came to. A value that is not finite was written as null.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Step {
-    pub(crate) step: u64,
-    #[serde(deserialize_with = "number_or_null")]
-    pub(crate) loss: Option<f64>,
-    #[serde(deserialize_with = "number_or_null")]
-    pub(crate) error: Option<f64>,
-    #[serde(deserialize_with = "number_or_null")]
-    pub(crate) learning_rate: Option<f64>,
-    #[serde(default)]
-    pub(crate) gradient_norm: Option<f64>,
-    #[serde(deserialize_with = "number_or_null")]
-    pub(crate) images_per_second: Option<f64>,
-}
-
-/// What an epoch came to.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// An epoch as the page shows it: what was not recorded or is not finite is null.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Epoch {
-    pub(crate) epoch: u64,
-    /// Its last step, where the file tells of steps.
-    #[serde(skip_deserializing)]
-    pub(crate) step: Option<u64>,
-    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) epoch: usize,
+    /// Its last step, where the file has steps.
+    pub(crate) step: Option<usize>,
     pub(crate) train_loss: Option<f64>,
-    #[serde(deserialize_with = "number_or_null")]
     pub(crate) train_error: Option<f64>,
-    #[serde(default)]
     pub(crate) test_loss: Option<f64>,
-    #[serde(default)]
     pub(crate) test_error: Option<f64>,
-    #[serde(default)]
     pub(crate) test_top5_error: Option<f64>,
-    #[serde(default)]
     pub(crate) validation_loss: Option<f64>,
-    #[serde(default)]
     pub(crate) validation_error: Option<f64>,
-    #[serde(deserialize_with = "number_or_null")]
     pub(crate) seconds: Option<f64>,
 }
 
-/// The end of a run that was not interrupted.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct End {
-    pub(crate) seconds: f64,
-    #[serde(default)]
-    pub(crate) subnetworks: Vec<Usage>,
-    #[serde(default)]
-    pub(crate) workers: Vec<WorkerUsage>,
+impl Epoch {
+    fn new(record: EpochRecord, step: Option<usize>) -> Self {
+        Self {
+            epoch: record.epoch,
+            step,
+            train_loss: finite(record.train_loss),
+            train_error: record.train_error,
+            test_loss: record.test_loss,
+            test_error: record.test_error,
+            test_top5_error: record.test_top5_error,
+            validation_loss: record.validation_loss,
+            validation_error: record.validation_error,
+            seconds: finite(record.seconds),
+        }
+    }
+}
+
+/// Returns a number that is finite: others are written as null and read as NaN.
+pub(crate) fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
 }
 
 /// Early end of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct EarlyEnd {
     pub(crate) how: How,
-    pub(crate) step: u64,
+    pub(crate) step: usize,
 }
 
 /// Ways to end early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum How {
     Interrupted,
     Diverged,
 }
 
-/// The step of an early end.
-#[derive(Debug, Deserialize)]
-struct At {
-    step: u64,
-}
-
-/// Time of a subnetwork in the training steps, as shares.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Usage {
-    computing: f64,
-    coarse: f64,
-    /// Both kinds of waiting, which older versions do not tell apart.
-    waiting: f64,
-    #[serde(default)]
-    waiting_for_worker: Option<f64>,
-    #[serde(default)]
-    waiting_for_neighbors: Option<f64>,
-}
-
-/// Utilization of a worker in the training steps.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct WorkerUsage {
-    subnetworks: Vec<u64>,
-    busy: f64,
-}
-
-/// All that the file tells.
+/// The records of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<StepRecord>,
     pub(crate) epochs: Vec<Epoch>,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<EndRecord>,
     pub(crate) early_end: Option<EarlyEnd>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Line {
-    Step(Step),
-    Epoch(Epoch),
-    End(End),
-    Interrupted(At),
-    Diverged(At),
-    #[serde(other)]
-    Unknown,
-}
-
-/// A field that must be there and may be null.
-fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Option::deserialize(deserializer)
 }
 
 impl Metrics {
     /// Reads the file in the folder of a run.
     pub(crate) fn read(folder: &Path) -> Result<Self, ReportError> {
-        let path = folder.join(FILE);
+        let path = folder.join(METRICS);
         match File::open(&path) {
             Ok(file) => Self::parse(&path, file),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(ReportError::NoRun { path: folder.to_path_buf(), missing: FILE })
+                Err(ReportError::NoRun { path: folder.to_path_buf(), missing: METRICS })
             }
             Err(error) => Err(ReportError::file(&path)(error)),
         }
@@ -176,17 +120,17 @@ impl Metrics {
                 self.steps.push(step);
                 (self.end, self.early_end) = (None, None);
             }
-            Line::Epoch(epoch) => {
-                let earlier = self.epochs.partition_point(|other| other.epoch < epoch.epoch);
+            Line::Epoch(record) => {
+                let earlier = self.epochs.partition_point(|other| other.epoch < record.epoch);
                 self.epochs.truncate(earlier);
                 let step = self.steps.last().map(|step| step.step);
-                self.epochs.push(Epoch { step, ..epoch });
+                self.epochs.push(Epoch::new(record, step));
             }
             Line::End(end) => (self.end, self.early_end) = (Some(end), None),
-            Line::Interrupted(At { step }) => {
+            Line::Interrupted { step } => {
                 self.early_end = Some(EarlyEnd { how: How::Interrupted, step });
             }
-            Line::Diverged(At { step }) => {
+            Line::Diverged { step, .. } => {
                 self.early_end = Some(EarlyEnd { how: How::Diverged, step });
             }
             Line::Unknown => {}
@@ -202,7 +146,7 @@ mod tests {
         Metrics::parse(Path::new("run/metrics.jsonl"), text.as_bytes())
     }
 
-    fn step(number: u64) -> String {
+    fn step(number: usize) -> String {
         format!(
             "{{\"event\":\"step\",\"epoch\":1,\"step\":{number},\"loss\":2.5,\"error\":0.5,\
              \"learning_rate\":0.1,\"images_per_second\":100.0,\"later\":[1]}}\n"
@@ -222,13 +166,14 @@ mod tests {
                [{\"computing\":0.5,\"coarse\":0.25,\"waiting\":0.25}]}\n";
         let metrics = parse(&text).unwrap();
         assert_eq!(metrics.steps.len(), 2);
-        assert_eq!(metrics.steps[1].loss, Some(2.5));
+        assert_eq!(metrics.steps[1].loss, 2.5);
         assert_eq!(metrics.steps[1].gradient_norm, None);
         assert_eq!(metrics.epochs[0].step, Some(2));
         assert_eq!(metrics.epochs[0].test_error, None);
         let end = metrics.end.unwrap();
-        assert_eq!((end.seconds, end.subnetworks.len()), (4.5, 1));
-        assert!(end.workers.is_empty() && end.subnetworks[0].waiting_for_worker.is_none());
+        assert_eq!((end.seconds, end.usage.subnetworks.len()), (4.5, 1));
+        assert!(end.usage.workers.is_empty());
+        assert!(end.usage.subnetworks[0].waiting_for_worker.is_none());
         assert!(parse("{\"event\":\"end\",\"seconds\":1}\n").unwrap().end.is_some());
     }
 
@@ -273,9 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_not_finite_is_missing() {
+    fn a_value_that_was_not_finite_is_not_a_number() {
         let text = step(1).replace("2.5", "null");
-        assert_eq!(parse(&text).unwrap().steps[0].loss, None);
+        assert!(parse(&text).unwrap().steps[0].loss.is_nan());
     }
 
     #[test]
@@ -283,7 +228,7 @@ mod tests {
         let end = "{\"event\":\"end\",\"seconds\":4.5}\n";
         let text = step(1) + &step(2) + EPOCH + end + &step(2) + &step(3) + EPOCH;
         let metrics = parse(&text).unwrap();
-        let steps: Vec<u64> = metrics.steps.iter().map(|step| step.step).collect();
+        let steps: Vec<usize> = metrics.steps.iter().map(|step| step.step).collect();
         assert_eq!(steps, [1, 2, 3]);
         assert_eq!(metrics.epochs.len(), 1);
         assert_eq!(metrics.epochs[0].step, Some(3));

@@ -2,11 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use parareal_run::EndRecord;
 use serde::Serialize;
 
 use crate::ReportError;
 use crate::evaluation::Evaluation;
-use crate::metrics::{End, Epoch, Metrics};
+use crate::metrics::{Epoch, Metrics};
 use crate::settings::{self, Images, Settings};
 use crate::summary::Summary;
 use crate::thin::{self, Steps};
@@ -18,7 +19,7 @@ pub(crate) struct Run {
     path: String,
     steps: Steps,
     epochs: Vec<Epoch>,
-    end: Option<End>,
+    end: Option<EndRecord>,
     evaluation: Option<Evaluation>,
     images: Images,
     summary: Summary,

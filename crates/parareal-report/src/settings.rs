@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use parareal_run::names::CONFIG;
 use serde::Serialize;
 use toml::{Spanned, Value};
 
 use crate::ReportError;
-
-pub(crate) const FILE: &str = "config.toml";
 
 /// The settings of a run in the order of the file.
 pub(crate) type Settings = Vec<(String, Value)>;
@@ -26,11 +25,11 @@ pub(crate) struct Row {
 
 /// Reads the file in the folder of a run.
 pub(crate) fn read(folder: &Path) -> Result<Settings, ReportError> {
-    let path = folder.join(FILE);
+    let path = folder.join(CONFIG);
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(ReportError::NoRun { path: folder.to_path_buf(), missing: FILE })
+            Err(ReportError::NoRun { path: folder.to_path_buf(), missing: CONFIG })
         }
         Err(error) if error.kind() == ErrorKind::InvalidData => {
             Err(ReportError::malformed(&path, None, "expected UTF-8 text; restore the file"))
@@ -40,7 +39,7 @@ pub(crate) fn read(folder: &Path) -> Result<Settings, ReportError> {
 }
 
 /// How many epochs a run was to have.
-pub(crate) fn epochs(settings: &Settings) -> Option<u64> {
+pub(crate) fn epochs(settings: &Settings) -> Option<usize> {
     let (_, value) = settings.iter().find(|(key, _)| key == "epochs")?;
     value.as_integer().and_then(|epochs| epochs.try_into().ok())
 }
@@ -54,7 +53,7 @@ pub(crate) struct Images {
 }
 
 /// The images of a run with these settings, which was judged by this many test images.
-pub(crate) fn images(settings: &Settings, test_images: Option<u64>) -> Images {
+pub(crate) fn images(settings: &Settings, test_images: Option<usize>) -> Images {
     let of = |keys: &[&str]| {
         let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
         let mut values: Vec<_> = values.map(|(key, value)| format!("{key} = {value}")).collect();

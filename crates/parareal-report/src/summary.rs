@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use crate::metrics::{EarlyEnd, End, Epoch};
+use parareal_run::EndRecord;
+
+use crate::metrics::{EarlyEnd, Epoch};
 
 /// One line of the table of results.
 #[derive(Debug, Serialize)]
@@ -12,9 +14,9 @@ pub(crate) struct Summary {
     /// Early end, where the metrics record one.
     early_end: Option<EarlyEnd>,
     /// Epochs that were finished.
-    epochs: u64,
+    epochs: usize,
     /// Epochs that were to be.
-    planned: Option<u64>,
+    planned: Option<usize>,
     /// Errors and loss behind the last epoch.
     train_error: Option<f64>,
     test_error: Option<f64>,
@@ -31,7 +33,7 @@ pub(crate) struct Summary {
 /// The best epoch: by the validation images where there are some, and else by the test images.
 #[derive(Debug, PartialEq, Serialize)]
 struct Best {
-    epoch: u64,
+    epoch: usize,
     by: &'static str,
     test_error: Option<f64>,
     validation_error: Option<f64>,
@@ -40,8 +42,8 @@ struct Best {
 impl Summary {
     pub(crate) fn new(
         epochs: &[Epoch],
-        planned: Option<u64>,
-        end: Option<&End>,
+        planned: Option<usize>,
+        end: Option<&EndRecord>,
         early_end: Option<EarlyEnd>,
     ) -> Self {
         let last = epochs.last().cloned().unwrap_or_default();
@@ -93,7 +95,7 @@ mod tests {
 
     fn epochs(test_errors: &[Option<f64>]) -> Vec<Epoch> {
         let epoch = |(index, &test_error): (usize, &Option<f64>)| Epoch {
-            epoch: index as u64 + 1,
+            epoch: index + 1,
             test_error,
             seconds: Some(10.0 + index as f64),
             ..Epoch::default()
@@ -127,7 +129,7 @@ mod tests {
         let summary = Summary::new(&[], Some(8), None, None);
         assert!(summary.best.is_none() && summary.seconds_per_epoch.is_none());
         assert_eq!(summary.seconds, None);
-        let end = End { seconds: 99.0, subnetworks: Vec::new(), workers: Vec::new() };
+        let end = EndRecord { seconds: 99.0, ..EndRecord::default() };
         let summary = Summary::new(&epochs(&[None]), None, Some(&end), None);
         assert!(summary.best.is_none());
         assert_eq!((summary.seconds, summary.finished), (Some(99.0), true));

@@ -1,8 +1,9 @@
 //! Long series of steps made short: means over equally many steps, with their range.
 
+use parareal_run::StepRecord;
 use serde::Serialize;
 
-use crate::metrics::Step;
+use crate::metrics::finite;
 
 /// Points kept for each series of a run.
 pub(crate) const MOST: usize = 2000;
@@ -15,7 +16,7 @@ pub(crate) struct Steps {
     /// How many of them a point stands for; the last point may stand for fewer.
     per_point: usize,
     /// The last step of each point.
-    step: Vec<u64>,
+    step: Vec<usize>,
     loss: Curve,
     error: Curve,
     gradient_norm: Option<Curve>,
@@ -35,32 +36,34 @@ struct Curve {
 }
 
 /// Makes at most `most` points of the steps.
-pub(crate) fn thin(steps: &[Step], most: usize) -> Steps {
+pub(crate) fn thin(steps: &[StepRecord], most: usize) -> Steps {
     let per_point = steps.len().div_ceil(most).max(1);
-    let last = |points: &[Step]| points.last().map(|step| step.step);
+    let last = |points: &[StepRecord]| points.last().map(|step| step.step);
     let gradients = steps.iter().any(|step| step.gradient_norm.is_some());
     Steps {
         total: steps.len(),
         per_point,
         step: steps.chunks(per_point).filter_map(last).collect(),
-        loss: Curve::new(steps, per_point, mean, |step| step.loss),
+        loss: Curve::new(steps, per_point, mean, |step| finite(step.loss)),
         error: Curve::new(steps, per_point, mean, |step| step.error),
         gradient_norm: gradients
             .then(|| Curve::new(steps, per_point, mean, |step| step.gradient_norm)),
-        images_per_second: Curve::new(steps, per_point, mean_rate, |step| step.images_per_second),
+        images_per_second: Curve::new(steps, per_point, mean_rate, |step| {
+            finite(step.samples_per_second)
+        }),
         learning_rate: steps
             .chunks(per_point)
-            .map(|points| points.last().and_then(|step| step.learning_rate).map(rounded))
+            .map(|points| points.last().and_then(|step| finite(step.learning_rate)).map(rounded))
             .collect(),
     }
 }
 
 impl Curve {
     fn new(
-        steps: &[Step],
+        steps: &[StepRecord],
         per_point: usize,
         mean: fn(&[f64]) -> Option<f64>,
-        value: impl Fn(&Step) -> Option<f64>,
+        value: impl Fn(&StepRecord) -> Option<f64>,
     ) -> Self {
         let (mut means, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new());
         let mut values = Vec::with_capacity(per_point);
@@ -97,15 +100,16 @@ fn rounded(value: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn steps(count: u64) -> Vec<Step> {
+    fn steps(count: usize) -> Vec<StepRecord> {
         (1..=count)
-            .map(|step| Step {
+            .map(|step| StepRecord {
+                epoch: 1,
                 step,
-                loss: Some(step as f64),
+                loss: step as f64,
                 error: Some(0.5),
-                learning_rate: Some(1.0 / step as f64),
+                learning_rate: 1.0 / step as f64,
                 gradient_norm: None,
-                images_per_second: Some(if step % 2 == 0 { 100.0 } else { 300.0 }),
+                samples_per_second: if step % 2 == 0 { 100.0 } else { 300.0 },
             })
             .collect()
     }
@@ -123,8 +127,8 @@ mod tests {
     #[test]
     fn long_series_keep_means_and_extremes() {
         let mut many = steps(100_003);
-        many[51_234].loss = Some(1e6);
-        many[51_235].loss = None;
+        many[51_234].loss = 1e6;
+        many[51_235].loss = f64::NAN;
         let thinned = thin(&many, MOST);
         assert_eq!((thinned.total, thinned.per_point), (100_003, 51));
         assert!(thinned.step.len() <= MOST);
@@ -146,8 +150,8 @@ mod tests {
     #[test]
     fn a_point_without_values_is_missing() {
         let mut both = steps(4);
-        both[0].loss = None;
-        both[1].loss = None;
+        both[0].loss = f64::NAN;
+        both[1].loss = f64::NAN;
         let thinned = thin(&both, 2);
         assert_eq!(thinned.loss.mean, [None, Some(3.5)]);
         assert_eq!(thinned.loss.low.unwrap(), [None, Some(3.0)]);

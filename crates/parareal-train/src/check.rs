@@ -4,7 +4,7 @@ use parareal_kernels::Sgd;
 
 use crate::config::Config;
 use crate::network::cuts_text;
-use crate::{ExecutorKind, Team, TrainError};
+use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
 /// More threads of a worker for each core are a mistake: they wait for each other.
 const MOST_THREADS_PER_CORE: usize = 4;
@@ -103,67 +103,6 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses processes that were started for something else than this configuration.
-    pub(crate) fn check_team(&self, team: &Team) -> Result<(), TrainError> {
-        let processes = team.size();
-        match (self.run.executor, team.is_ranks()) {
-            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
-                Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
-            }
-            #[cfg(not(feature = "mpi"))]
-            (ExecutorKind::Mpi, _) => Err(TrainError::without_mpi()),
-            (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
-                let expected = format!(
-                    "{processes} processes were started together: give --executor mpi, or start one"
-                );
-                Err(TrainError::setting("executor", executor, expected))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses replicas for which there is no image in some batch.
-    pub(crate) fn check_replicas(&self, images: usize) -> Result<(), TrainError> {
-        let smallest = match images % self.run.batch_size {
-            0 => self.run.batch_size,
-            rest => rest,
-        };
-        if smallest < self.run.replicas {
-            let expected = format!(
-                "the last batch of an epoch has {smallest} of the {images} images, which is not \
-                 one for each: set another --batch-size or --limit-train"
-            );
-            return Err(TrainError::setting("replicas", self.run.replicas, expected));
-        }
-        Ok(())
-    }
-
-    /// Notes on settings that are possible and seldom meant.
-    pub(crate) fn remarks(&self, team: &Team, images: usize) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if self.run.batch_size > images {
-            remarks.push(format!(
-                "batch-size {} is more than the {images} training images: an epoch is one step, \
-                 which takes memory for all of them at once",
-                self.run.batch_size
-            ));
-        }
-        let workers = match self.run.executor {
-            ExecutorKind::Mpi => self.run.workers,
-            ExecutorKind::Threads | ExecutorKind::Sequential => {
-                self.run.workers * self.run.replicas
-            }
-        };
-        let (threads, cores) = (workers * self.run.threads, team.place().cores);
-        if threads > cores {
-            remarks.push(format!(
-                "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
-                self.run.threads
-            ));
-        }
-        remarks
-    }
-
     /// Refuses numbers that a configuration file cannot hold.
     fn check_largest(&self) -> Result<(), TrainError> {
         let count = |value: usize| Some(value as u64);
@@ -185,5 +124,66 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl RunConfig {
+    /// Refuses processes that were started for something else than this configuration.
+    pub(crate) fn check_group(&self, group: &ProcessGroup) -> Result<(), TrainError> {
+        let processes = group.size();
+        match (self.executor, group.is_ranks()) {
+            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
+                Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
+            }
+            #[cfg(not(feature = "mpi"))]
+            (ExecutorKind::Mpi, _) => Err(TrainError::without_mpi()),
+            (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
+                let expected = format!(
+                    "{processes} processes were started together: give --executor mpi, or start one"
+                );
+                Err(TrainError::setting("executor", executor, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses replicas for which there is no image in some batch.
+    pub(crate) fn check_replicas(&self, images: usize) -> Result<(), TrainError> {
+        let smallest = match images % self.batch_size {
+            0 => self.batch_size,
+            rest => rest,
+        };
+        if smallest < self.replicas {
+            let expected = format!(
+                "the last batch of an epoch has {smallest} of the {images} images, which is not \
+                 one for each: set another --batch-size or --limit-train"
+            );
+            return Err(TrainError::setting("replicas", self.replicas, expected));
+        }
+        Ok(())
+    }
+
+    /// Notes on settings that are possible and seldom meant.
+    pub(crate) fn remarks(&self, group: &ProcessGroup, images: usize) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.batch_size > images {
+            remarks.push(format!(
+                "batch-size {} is more than the {images} training images: an epoch is one step, \
+                 which takes memory for all of them at once",
+                self.batch_size
+            ));
+        }
+        let workers = match self.executor {
+            ExecutorKind::Mpi => self.workers,
+            ExecutorKind::Threads | ExecutorKind::Sequential => self.workers * self.replicas,
+        };
+        let (threads, cores) = (workers * self.threads, group.place().cores);
+        if threads > cores {
+            remarks.push(format!(
+                "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
+                self.threads
+            ));
+        }
+        remarks
     }
 }

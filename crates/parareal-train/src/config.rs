@@ -1,22 +1,23 @@
 //! The complete configuration of a run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
-use parareal::net::{Cuts, FeedForward};
+use parareal::net::{FeedForward, StateDict};
 use parareal::plan::{Link, check_balance, even_spread};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::check::check_threads;
+use crate::images::ImageTask;
 use crate::network::{Cutting, NetworkConfig};
-use crate::placed::{Asked, places};
+use crate::placement::{Asked, places};
 use crate::plan::{CostSource, Machine};
-use crate::team::Place;
+use crate::process_group::Place;
+use crate::task::ExecutorOf;
 use crate::{
-    Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, RunConfig, Settings,
+    Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Model, Recipe, RunConfig, Settings,
     TrainError,
 };
 
@@ -162,18 +163,6 @@ impl Config {
         self.network.balance(&costs, &held, Link::FREE, true)
     }
 
-    /// Units for each state that is kept, where the rest is computed again: as many as there are
-    /// states in the longest subnetwork if nothing else is said.
-    #[must_use]
-    pub fn kept_units(&self) -> Option<usize> {
-        let cuts = &self.network.cuts;
-        let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
-        self.run.recompute.map(|units| match units {
-            0 => longest.unwrap_or(1).isqrt(),
-            units => units,
-        })
-    }
-
     /// The images, and those of the training images that are set aside to choose by.
     pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), TrainError> {
         let mut dataset = Dataset::load(self.dataset, &self.load)?;
@@ -193,15 +182,35 @@ impl Config {
         Ok((dataset, Some(validation)))
     }
 
-    /// The network for images of these channels and classes, and its cuts.
+    /// Returns the model for images of these channels and classes.
     #[must_use]
-    pub fn network_for(&self, channels: usize, classes: usize) -> (ResNet, &Cuts) {
-        let net = self.network.net.clone().with_in_channels(channels).with_classes(classes);
-        (net, &self.network.cuts)
+    pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, CrossEntropy> {
+        let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
+        let (cuts, optimizer) = (self.network.cuts.clone(), self.sgd.into());
+        Model { network, cuts, loss: self.loss, optimizer }
     }
 
-    pub(crate) fn optimizer(&self) -> ModuleOptimizer {
-        self.sgd.into()
+    /// Creates an executor that evaluates the weights of a run in this process.
+    pub(crate) fn evaluator(
+        &self,
+        run: &Path,
+        weights: &StateDict,
+        channels: usize,
+        classes: usize,
+    ) -> Result<ExecutorOf<ImageTask>, TrainError> {
+        let model = self.model(channels, classes);
+        self.run.evaluator(&model, weights).map_err(|error| match error {
+            TrainError::Network(error) => {
+                TrainError::weights(run, format!("the weights are of another network: {error}"))
+            }
+            error => error,
+        })
+    }
+
+    /// Returns the beginning of the name of a run's folder.
+    pub(crate) fn name_of_run(&self) -> String {
+        let NetworkConfig { net, cuts, .. } = &self.network;
+        format!("{}-resnet{}-n{}", self.dataset, net.depth(), cuts.subnetworks())
     }
 
     /// The settings that give this configuration again, whatever the recipes say by then.

@@ -9,13 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use parareal_data::{Dataset, ImageSet};
-use serde::Serialize;
+use parareal_run::{EvaluationRecord, Mistake, Position, names};
 
-use crate::checkpoint::{Position, name_of};
 use crate::scores::Scores;
 use crate::{TrainError, folder};
 
-const FOLDER: &str = "evaluations";
 /// Mistakes that are kept, the most confident ones.
 const WORST: usize = 40;
 
@@ -25,29 +23,6 @@ pub(crate) struct Details {
     confusion: Vec<Vec<usize>>,
     mistakes: Vec<Mistake>,
     seen: usize,
-}
-
-#[derive(Clone, Serialize)]
-struct Mistake {
-    /// Its place among the test images.
-    index: usize,
-    label: usize,
-    answer: usize,
-    /// Of the answer, by the network.
-    probability: f64,
-    /// The image as a PNG file, in base 64.
-    png: String,
-}
-
-#[derive(Serialize)]
-struct File<'a> {
-    epoch: usize,
-    step: usize,
-    test_error: f64,
-    images: usize,
-    class_names: &'a [String],
-    confusion: &'a [Vec<usize>],
-    worst: Vec<Mistake>,
 }
 
 impl Details {
@@ -86,19 +61,19 @@ impl Details {
         for mistake in &mut worst {
             mistake.png = png(test, mistake.index);
         }
-        let file = File {
+        let record = EvaluationRecord {
             epoch: position.epoch,
             step: position.step,
-            test_error,
-            images: self.seen,
-            class_names: &dataset.class_names,
-            confusion: &self.confusion,
+            test_error: Some(test_error),
+            images: Some(self.seen),
+            class_names: dataset.class_names.clone(),
+            confusion: self.confusion.clone(),
             worst,
         };
-        let text = serde_json::to_vec(&file).expect("numbers and names are JSON");
-        let folder = run.join(FOLDER);
+        let text = serde_json::to_vec(&record).expect("numbers and names are JSON");
+        let folder = run.join(names::EVALUATIONS);
         fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
-        let path = folder.join(format!("{}.json", name_of(position.step)));
+        let path = folder.join(names::evaluation(position.step));
         folder::replace(&path, &text)?;
         Ok(Some(path))
     }

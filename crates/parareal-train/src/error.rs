@@ -8,9 +8,10 @@ use parareal::net::NetError;
 use parareal::plan::PlanError;
 use parareal_data::{DataError, OneLine, one_line};
 use parareal_models::resnet::{Missing, ResNetError};
+use parareal_run::{FORMAT_VERSION, OLDEST_FORMAT};
 use thiserror::Error;
 
-use crate::checkpoint::{FORMAT_VERSION, OLDEST_FORMAT};
+use crate::process_group::SharedError;
 
 /// Why a run cannot start, or did not end well. Every message is one line.
 #[derive(Debug, Error)]
@@ -197,12 +198,12 @@ pub enum TrainError {
     },
     /// A loss of the test or validation images that is infinite or not a number.
     #[error(
-        "the scores of the {images} images are not finite after step {step} (loss {loss}): the run \
+        "the scores of the {samples} images are not finite after step {step} (loss {loss}): the run \
          has diverged; take a smaller learning rate, or larger batches"
     )]
     EvaluationDiverged {
-        /// The images: "test" or "validation".
-        images: &'static str,
+        /// The samples: "test" or "validation".
+        samples: &'static str,
         /// The step, from 1.
         step: usize,
         /// The loss.
@@ -235,20 +236,46 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
-    /// What all ranks of a run know to have gone wrong, and this one has to say.
-    #[error("{message}")]
+    /// Ranks that were started with different values.
+    #[error(
+        "{name} is {} on rank 0 and {} on rank {rank}: start all ranks alike",
+        first.as_deref().unwrap_or("not set"),
+        other.as_deref().unwrap_or("not set")
+    )]
+    RanksDiffer {
+        /// Name of the value.
+        name: String,
+        /// Value on rank 0.
+        first: Option<String>,
+        /// Value on the other rank.
+        other: Option<String>,
+        /// The other rank.
+        rank: usize,
+    },
+    /// A run that has trained for more epochs than it is to have.
+    #[error("epochs is {epochs}: the run is in epoch {done} already: at least {done} is expected")]
+    TooFewEpochs {
+        /// Epochs that it is to have.
+        epochs: usize,
+        /// Epoch of its last checkpoint.
+        done: usize,
+    },
+    /// An error that all processes of a run know of, and that this one reports.
+    #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed {
-        /// What it is, with the number of the rank where not all have it.
-        message: String,
-        /// Whether something else was to be asked for or given.
+        /// The rank that has it; `None` if all have.
+        rank: Option<usize>,
+        /// The error.
+        error: Box<TrainError>,
+        /// True if all ranks that have an error have bad input.
         bad_input: bool,
     },
-    /// What all ranks of a run know to have gone wrong, and another one says.
+    /// An error that all processes of a run know of, and that another one reports.
     #[error("{message}")]
     Elsewhere {
-        /// What it is.
+        /// The error, with the number of its rank.
         message: String,
-        /// Whether something else was to be asked for or given.
+        /// True if the input is wrong.
         bad_input: bool,
     },
     /// A file could not be read or written.
@@ -283,11 +310,6 @@ impl TrainError {
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
-    }
-
-    /// Whether all ranks of a run know of it, so that they can end together.
-    pub fn is_agreed(&self) -> bool {
-        matches!(self, Self::Agreed { .. } | Self::Elsewhere { .. })
     }
 
     /// The step in or after which a run diverged, where it did.
@@ -326,5 +348,19 @@ impl TrainError {
     pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers quote what they do not know as it is.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
+    }
+}
+
+impl SharedError for TrainError {
+    fn is_bad_input(&self) -> bool {
+        self.is_bad_input()
+    }
+
+    fn is_agreed(&self) -> bool {
+        matches!(self, Self::Agreed { .. } | Self::Elsewhere { .. })
+    }
+
+    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self {
+        Self::Agreed { rank, error: Box::new(self), bad_input }
     }
 }

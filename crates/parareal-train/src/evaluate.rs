@@ -1,23 +1,23 @@
-//! How good a network is on images that it was not trained on.
+//! Evaluation of a network on images that it was not trained on.
 
 use std::path::{Path, PathBuf};
 
 use parareal_data::{Batches, Dataset, ImageSet, Normalization};
 use serde::Serialize;
 
-use crate::ahead::ahead;
+use crate::classification_run::CHECK;
 use crate::details::Details;
-use crate::executor::AnyExecutor;
-use crate::scores::{Judgement, Scores, tensors};
+use crate::image_record::ImageRecord;
+use crate::images::{ImageTask, to_tensors};
+use crate::prefetch::prefetch;
+use crate::scores::{Scores, Summary};
+use crate::task::{ExecutorOf, Stop};
 use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
 
-/// Images that are judged at once.
+/// Images of a batch.
 const BATCH: usize = 128;
 
-/// Says whether to stop.
-pub(crate) type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
-
-/// What the weights of a run make of the test images.
+/// Result of evaluating the weights of a run on the test images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
     /// The epoch behind which the weights were saved, from 1.
@@ -54,35 +54,37 @@ pub struct Evaluation {
 /// finite, there are no images, or they have classes that the run does not have.
 pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, TrainError> {
     let own = changes == Settings::default();
-    let config = Config::resolve(changes.or(folder::read_config(run)?))?;
-    let saved = checkpoint::open(run, which)?;
+    let config = Config::resolve(changes.or(Settings::of_run(run)?))?;
+    let saved = checkpoint::open(run, which, CHECK)?;
+    let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;
-    let changed = own && dataset.fingerprint() != saved.images.fingerprint;
+    let changed = own && dataset.fingerprint() != images.fingerprint;
     let own = own && !changed;
-    let dataset = saved.images.adapt(dataset)?;
+    let dataset = images.adapt(dataset)?;
     let no_images = || {
         let expected = "there are no test images to judge by: set it to at least 1";
         TrainError::setting("limit-test", "0", expected)
     };
     let test = dataset.test.as_ref().ok_or_else(no_images)?;
-    let mut executor = config.trained(run, &saved.judged(), test.channels(), test.classes())?;
-    let judged = judge(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
-    let (judged, details) = judged.expect("nothing told it to stop");
-    if !judged.finite {
+    let mut executor =
+        config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
+    let found = evaluate_set(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
+    let (summary, details) = found.expect("nothing stops it");
+    if !summary.finite {
         let path = checkpoint::path_of(run, position.step);
         return Err(TrainError::ScoresNotFinite { path });
     }
-    let tally = judged.first;
+    let tally = summary.first;
     let test_error = tally.error().ok_or_else(no_images)?;
     let mut evaluation = Evaluation {
         epoch: position.epoch,
         step: position.step,
-        test_loss: tally.loss().ok_or_else(no_images)?,
+        test_loss: tally.mean_loss().ok_or_else(no_images)?,
         test_error,
-        test_top5_error: judged.top5_error().ok_or_else(no_images)?,
-        wrong: tally.wrong,
-        images: tally.images,
+        test_top5_error: summary.top5_error().ok_or_else(no_images)?,
+        wrong: tally.wrong.unwrap_or(0),
+        images: tally.samples,
         details: None,
         // The run has told its own.
         notes: if own { Vec::new() } else { dataset.notes.clone() },
@@ -101,39 +103,24 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     Ok(evaluation)
 }
 
-/// Judges all images of a set, with what else there is to say of them; `None` where it was told to
-/// stop.
-pub(crate) fn judge(
-    executor: &mut AnyExecutor,
+/// Evaluates all images of a set; `None` if `stop` returned true.
+pub(crate) fn evaluate_set(
+    executor: &mut ExecutorOf<ImageTask>,
     set: &ImageSet,
     normalization: &Normalization,
     stop: Stop<'_>,
-) -> Result<Option<(Judgement, Details)>, TrainError> {
-    let (mut judged, mut details) = (Judgement::default(), Details::new(set.classes()));
-    let see = |scores: &Scores, labels: &[u8]| {
-        judged.add(scores, labels);
-        details.add(scores, labels);
-    };
-    let complete = answer(executor, set, normalization, stop, see)?;
-    Ok(complete.then_some((judged, details)))
-}
-
-/// Shows the scores of all images of a set, batch by batch; false where it was told to stop.
-fn answer(
-    executor: &mut AnyExecutor,
-    set: &ImageSet,
-    normalization: &Normalization,
-    stop: Stop<'_>,
-    mut see: impl FnMut(&Scores, &[u8]),
-) -> Result<bool, TrainError> {
-    let batches = Batches::evaluation(set, normalization, BATCH)?.map(tensors);
-    ahead(batches, |batches| {
-        for (images, _, labels) in batches {
+) -> Result<Option<(Summary, Details)>, TrainError> {
+    let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
+    prefetch(batches, |batches| {
+        for batch in batches {
             if stop()? {
-                return Ok(false);
+                return Ok(None);
             }
-            see(&Scores::read(executor.infer(images)?), &labels);
+            let scores = Scores::read(executor.infer(batch.input)?);
+            summary.add(&scores, &batch.labels);
+            details.add(&scores, &batch.labels);
         }
-        Ok(true)
+        Ok(Some((summary, details)))
     })?
 }

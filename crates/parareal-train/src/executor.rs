@@ -1,20 +1,16 @@
-//! Choosing and building what runs a step.
+//! Executors: their kinds, and the one that a configuration asks for.
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
 use std::str::FromStr;
 
-use burn::tensor::Device;
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::{Cuts, Init, PararealNetwork, StateDict};
-use parareal_models::resnet::ResNet;
+use parareal::exec::{Executor, Loss, Placement, Sequential, Threads};
+use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
-use crate::initial::Initial;
-use crate::placed::{default_workers, places};
-use crate::{Config, DeviceName, Team, TrainError};
+use crate::placement::{default_workers, places};
+use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
-/// How a step is run.
+/// Kind of executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutorKind {
     /// The subnetworks on parallel workers.
@@ -25,7 +21,7 @@ pub enum ExecutorKind {
     Mpi,
 }
 
-/// As what tensors are sent between ranks.
+/// Element type of the tensors that ranks send each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
     /// As they are.
@@ -34,12 +30,9 @@ pub enum LinkType {
     Bf16,
 }
 
-/// An executor of any kind.
-pub(crate) type AnyExecutor = Box<dyn Executor<ResNet, CrossEntropy>>;
-
 /// An executor, and what it holds.
-pub(crate) struct Started {
-    pub(crate) executor: AnyExecutor,
+pub(crate) struct Started<N, L> {
+    pub(crate) executor: Box<dyn Executor<N, L>>,
     /// For each subnetwork that is held here its number, from 0, and the names of its tensors.
     pub(crate) names: Vec<(usize, Vec<String>)>,
 }
@@ -73,143 +66,183 @@ named!(
 );
 named!(LinkType, "link-dtype", "it is f32 or bf16", "f32" => Self::F32, "bf16" => Self::Bf16);
 
-impl Config {
-    /// The network for images of these channels and classes, with the weights that follow from the
-    /// seed.
-    pub(crate) fn new_network(
-        &self,
-        channels: usize,
-        classes: usize,
-    ) -> Result<PararealNetwork<ResNet>, TrainError> {
-        let (net, cuts) = self.network_for(channels, classes);
-        Ok(PararealNetwork::build(&net, cuts, &Init::new(self.run.seed, &Device::flex()))?)
+impl RunConfig {
+    /// Returns the number of steps of an epoch with this many training samples.
+    #[must_use]
+    pub fn steps_per_epoch(&self, samples: usize) -> usize {
+        samples.div_ceil(self.batch_size)
     }
 
-    /// This network with the weights of a run, to be judged in this process.
-    pub(crate) fn trained(
+    /// Creates an executor that evaluates a model with these weights in this process.
+    ///
+    /// # Errors
+    /// Where the weights are of another network, a device is not there, or the system gives no threads.
+    pub fn evaluator<N, L>(
         &self,
-        run: &Path,
+        model: &Model<N, L>,
         weights: &StateDict,
-        channels: usize,
-        classes: usize,
-    ) -> Result<AnyExecutor, TrainError> {
-        let network = self.new_network(channels, classes)?.load(weights).map_err(|error| {
-            TrainError::weights(run, format!("the weights are of another network: {error}"))
-        })?;
+    ) -> Result<Box<dyn Executor<N, L>>, TrainError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        let network = model.build(self.seed)?.load(weights)?;
         let mut here = self.clone();
-        if self.run.executor == ExecutorKind::Mpi {
-            let subnetworks = self.network.cuts.subnetworks();
-            here.run.workers = default_workers(&self.run.devices, subnetworks);
-            here.run.devices.truncate(here.run.workers);
-            here.run.threads = Placement::new(Vec::new(), here.run.workers).threads;
+        if self.executor == ExecutorKind::Mpi {
+            here.workers = default_workers(&self.devices, model.cuts.subnetworks());
+            here.devices.truncate(here.workers);
+            here.threads = Placement::new(Vec::new(), here.workers).threads;
         }
-        // One copy judges all images.
-        here.run.replicas = 1;
-        here.executor(network)
+        // One replica evaluates all samples.
+        here.replicas = 1;
+        here.executor(model, network)
     }
 
-    /// The executor of this configuration, before its first step.
+    /// Creates the executor of this configuration, before its first step.
     ///
     /// # Errors
     /// Where a device is not there, weights do not fit, or the system gives no threads.
-    pub(crate) fn start(
+    pub(crate) fn start<N, L>(
         &self,
-        team: &Team,
-        channels: usize,
-        classes: usize,
-        from: Option<&Initial>,
-    ) -> Result<Started, TrainError> {
-        if self.run.executor == ExecutorKind::Mpi {
-            return self.start_rank(team, channels, classes, from);
+        group: &ProcessGroup,
+        model: &Model<N, L>,
+        initial: Option<&StateDict>,
+    ) -> Result<Started<N, L>, TrainError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        if self.executor == ExecutorKind::Mpi {
+            return self.start_rank(group, model, initial);
         }
-        let network = self.initial_network(channels, classes, from)?;
+        let mut network = model.build(self.seed)?;
+        if let Some(weights) = initial {
+            network = network.load(weights)?;
+        }
         let names = network.subnetworks().iter().map(|subnetwork| {
             subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
         });
         let names = names.enumerate().collect();
-        Ok(Started { executor: self.executor(network)?, names })
+        Ok(Started { executor: self.executor(model, network)?, names })
     }
 
     #[cfg(feature = "mpi")]
-    fn start_rank(
+    fn start_rank<N, L>(
         &self,
-        team: &Team,
-        channels: usize,
-        classes: usize,
-        from: Option<&Initial>,
-    ) -> Result<Started, TrainError> {
-        use burn::tensor::DType;
+        group: &ProcessGroup,
+        model: &Model<N, L>,
+        initial: Option<&StateDict>,
+    ) -> Result<Started<N, L>, TrainError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        use burn::tensor::{DType, Device};
         use parareal::exec::Ranks;
+        use parareal::net::Init;
 
-        let Some(world) = team.world() else { return Err(TrainError::ranks("this is no rank")) };
-        let (net, cuts) = self.network_for(channels, classes);
-        let placement = self.placement(self.own_devices(team))?;
-        let init = Init::new(self.run.seed, &Device::flex());
-        let wire = (self.run.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let Some(world) = group.world() else { return Err(TrainError::ranks("this is no rank")) };
+        let Model { network, cuts, loss, optimizer } = model;
+        let placement = self.placement(self.own_devices(group), cuts)?;
+        let init = Init::new(self.seed, &Device::flex());
+        let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
         let mut ranks =
-            Ranks::new(world, &net, cuts, &init, self.loss, &self.optimizer(), &placement, wire)?;
+            Ranks::new(world, network, cuts, &init, loss.clone(), optimizer, &placement, wire)?;
         let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
-        if let Some(from) = from {
-            ranks.load(from.weights.clone())?;
+        if let Some(weights) = initial {
+            ranks.load(weights.clone())?;
         }
         Ok(Started { executor: Box::new(ranks), names })
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn start_rank(
+    fn start_rank<N, L>(
         &self,
-        _: &Team,
-        _: usize,
-        _: usize,
-        _: Option<&Initial>,
-    ) -> Result<Started, TrainError> {
+        _: &ProcessGroup,
+        _: &Model<N, L>,
+        _: Option<&StateDict>,
+    ) -> Result<Started<N, L>, TrainError> {
         Err(TrainError::without_mpi())
     }
 
-    /// The subnetworks that this process holds, and whether it is the one that writes them.
-    pub(crate) fn held(&self, team: &Team) -> Result<(Range<usize>, bool), TrainError> {
-        let subnetworks = self.network.cuts.subnetworks();
-        if self.run.executor != ExecutorKind::Mpi {
+    /// Returns the subnetworks that this process holds, from 0, and true if it is the one that writes them.
+    ///
+    /// # Errors
+    /// Where the ranks cannot share the subnetworks.
+    pub fn held(
+        &self,
+        group: &ProcessGroup,
+        subnetworks: usize,
+    ) -> Result<(Range<usize>, bool), TrainError> {
+        if self.executor != ExecutorKind::Mpi {
             return Ok((0..subnetworks, true));
         }
-        let places = places(team.size(), self.run.replicas, subnetworks)?;
-        let (replica, place) = (team.rank() / places, team.rank() % places);
+        let places = places(group.size(), self.replicas, subnetworks)?;
+        let (replica, place) = (group.rank() / places, group.rank() % places);
         Ok((Cuts::even(subnetworks, places)?.units_of(place), replica == 0))
     }
 
-    /// The devices that this process computes on.
-    pub(crate) fn own_devices(&self, team: &Team) -> &[DeviceName] {
-        match self.run.executor {
+    /// Looks for the devices that this process computes on.
+    ///
+    /// # Errors
+    /// [`TrainError::NoDevice`] for the first one that is not there.
+    pub fn check_devices(&self, group: &ProcessGroup) -> Result<(), TrainError> {
+        self.own_devices(group).iter().try_for_each(|device| device.find().map(drop))
+    }
+
+    /// Returns the devices that this process computes on.
+    fn own_devices(&self, group: &ProcessGroup) -> &[DeviceName] {
+        match self.executor {
             ExecutorKind::Mpi => {
-                let own = team.place().on_machine % self.run.devices.len();
-                &self.run.devices[own..=own]
+                let own = group.place().on_machine % self.devices.len();
+                &self.devices[own..=own]
             }
-            _ => &self.run.devices,
+            _ => &self.devices,
         }
     }
 
-    fn placement(&self, devices: &[DeviceName]) -> Result<Placement, TrainError> {
+    /// Returns the units for each state that is kept where the others are recomputed: if the configuration
+    /// leaves it open, as many as there are states in the longest subnetwork.
+    #[must_use]
+    pub fn kept_units(&self, cuts: &Cuts) -> Option<usize> {
+        let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
+        self.recompute.map(|units| match units {
+            0 => longest.unwrap_or(1).isqrt(),
+            units => units,
+        })
+    }
+
+    fn placement(&self, devices: &[DeviceName], cuts: &Cuts) -> Result<Placement, TrainError> {
         let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let mut placement = Placement::new(devices, self.run.workers);
-        (placement.threads, placement.replicas) = (self.run.threads, self.run.replicas);
-        if let Some(units) = self.kept_units() {
+        let mut placement = Placement::new(devices, self.workers);
+        (placement.threads, placement.replicas) = (self.threads, self.replicas);
+        if let Some(units) = self.kept_units(cuts) {
             placement.recompute = true;
             placement.segment_units = units;
         }
         Ok(placement)
     }
 
-    /// Hands a network to the executor of this configuration in this process.
-    fn executor(&self, network: PararealNetwork<ResNet>) -> Result<AnyExecutor, TrainError> {
-        let placement = self.placement(&self.run.devices)?;
-        let optimizer = self.optimizer();
-        Ok(match self.run.executor {
+    /// Hands a network to an executor in this process.
+    fn executor<N, L>(
+        &self,
+        model: &Model<N, L>,
+        network: PararealNetwork<N>,
+    ) -> Result<Box<dyn Executor<N, L>>, TrainError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        let Model { cuts, loss, optimizer, .. } = model;
+        let placement = self.placement(&self.devices, cuts)?;
+        Ok(match self.executor {
             ExecutorKind::Threads | ExecutorKind::Mpi => {
-                Box::new(Threads::new(network, self.loss, &optimizer, &placement)?)
+                Box::new(Threads::new(network, loss.clone(), optimizer, &placement)?)
             }
             ExecutorKind::Sequential => {
                 let device = &placement.devices[0];
-                Box::new(Sequential::new(network, self.loss, &optimizer, device, self.run.threads)?)
+                let loss = loss.clone();
+                Box::new(Sequential::new(network, loss, optimizer, device, self.threads)?)
             }
         })
     }

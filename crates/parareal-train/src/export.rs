@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, shard};
+use crate::checkpoint::{self, CheckManifest, tensors};
 use crate::{OutputFile, TrainError, Which, folder};
 
 /// What was written.
@@ -27,13 +27,19 @@ pub struct Exported {
 ///
 /// # Errors
 /// [`TrainError`] where there is no such checkpoint, it is damaged, or the file cannot be written.
-pub fn export(run: &Path, which: Which, output: &OutputFile) -> Result<Exported, TrainError> {
-    let saved = checkpoint::open(run, which)?;
+pub fn export(
+    run: &Path,
+    which: Which,
+    check: CheckManifest<'_>,
+    output: &OutputFile,
+) -> Result<Exported, TrainError> {
+    let saved = checkpoint::open(run, which, check)?;
     let step = saved.position.step;
-    let weights = saved.judged().into_tensors();
+    let weights = saved.into_weights().into_tensors();
     let mut names: Vec<String> = weights.keys().cloned().collect();
     names.sort();
-    let bytes = shard::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
+    let bytes =
+        tensors::encode(&names, &weights).map_err(|error| TrainError::weights(run, error))?;
     output.write(&bytes)?;
     let path = output.path().to_path_buf();
     Ok(Exported { path, step, tensors: names.len(), bytes: bytes.len() })

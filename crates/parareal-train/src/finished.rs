@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::checkpoint::Position;
-use crate::metrics::{EndRecord, Metrics};
+use parareal_run::{EndRecord, EpochRecord, Position};
+
+use crate::metrics::Metrics;
 use crate::schedule::is_out_of_patience;
-use crate::{Config, EpochRecord, Outcome, Team, TrainError};
+use crate::{Outcome, ProcessGroup, RunConfig, TrainError};
 
 /// A run with nothing left to do.
 pub(crate) struct Finished {
@@ -18,19 +19,19 @@ impl Finished {
     /// The end of the run in a folder, if it has come to one after its last checkpoint and this
     /// configuration takes it no further.
     pub(crate) fn find(
-        team: &Team,
-        config: &Config,
+        group: &ProcessGroup,
+        config: &RunConfig,
         run: &Path,
         position: Position,
     ) -> Result<Option<Self>, TrainError> {
         let bytes = position.metrics_bytes;
-        let Some((last, end)) = team.first(|| Ok(Metrics::end(run, bytes)))? else {
+        let Some((last, end)) = group.first(|| Ok::<_, TrainError>(Metrics::end(run, bytes)))?
+        else {
             return Ok(None);
         };
-        let mut epochs = team.agree(Metrics::past(run, bytes))?.epochs;
+        let mut epochs = group.agree(Metrics::past(run, bytes))?.epochs;
         epochs.push(last);
-        let is_over =
-            epochs.len() >= config.run.epochs || is_out_of_patience(&epochs, config.run.patience);
+        let is_over = epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
         Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
     }
 
@@ -40,7 +41,7 @@ impl Finished {
     }
 
     /// The outcome, as it was printed at the end of the run.
-    pub(crate) fn outcome(self, output: &Path, config: &Config) -> Outcome {
+    pub(crate) fn outcome(self, output: &Path, config: &RunConfig) -> Outcome {
         Outcome::new(output, config, &self.epochs, self.steps, self.end)
     }
 }

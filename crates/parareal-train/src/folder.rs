@@ -7,9 +7,23 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use crate::{Config, Settings, TrainError, output};
+use parareal_run::names::CONFIG;
 
-const CONFIG: &str = "config.toml";
+use crate::{Configuration, TrainError, output};
+
+/// The folder of a new run.
+#[derive(Clone, Debug)]
+pub enum OutputFolder {
+    /// This folder, which is new or empty.
+    Named(PathBuf),
+    /// A new folder in `parent`: `name` with the first number that is free.
+    Numbered {
+        /// Folder of runs.
+        parent: PathBuf,
+        /// Beginning of the run's name.
+        name: String,
+    },
+}
 
 /// Refuses a folder that holds something, or a name that no folder can have, before any work is done
 /// for it.
@@ -37,22 +51,25 @@ pub(crate) fn check(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Makes the folder, or a new one below `runs`, and writes the configuration.
-pub(crate) fn create(folder: Option<PathBuf>, config: &Config) -> Result<PathBuf, TrainError> {
-    let folder = match folder {
-        Some(folder) => {
-            check(&folder)?;
-            fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
-            folder
+/// Creates the folder and writes the configuration into it.
+pub(crate) fn create(
+    output: &OutputFolder,
+    configuration: &Configuration,
+) -> Result<PathBuf, TrainError> {
+    let folder = match output {
+        OutputFolder::Named(folder) => {
+            check(folder)?;
+            fs::create_dir_all(folder).map_err(TrainError::file("create", folder))?;
+            folder.clone()
         }
-        None => next(Path::new("runs"), config)?,
+        OutputFolder::Numbered { parent, name } => next(parent, name)?,
     };
-    write_config(&folder, config)?;
+    write_config(&folder, configuration)?;
     Ok(folder)
 }
 
-/// Refuses a folder that another rank has made and this one does not see.
-pub(crate) fn is_seen(folder: &Path) -> Result<(), TrainError> {
+/// Refuses a folder that another rank has created and this one does not see.
+pub(crate) fn is_visible(folder: &Path) -> Result<(), TrainError> {
     let path = folder.join(CONFIG);
     match fs::metadata(&path) {
         Ok(_) => Ok(()),
@@ -63,13 +80,13 @@ pub(crate) fn is_seen(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Writes the configuration, over an older one in one go.
-pub(crate) fn write_config(folder: &Path, config: &Config) -> Result<(), TrainError> {
-    replace(&folder.join(CONFIG), config.settings().to_toml().as_bytes())
+/// Writes the configuration; an older one is replaced atomically.
+pub(crate) fn write_config(folder: &Path, configuration: &Configuration) -> Result<(), TrainError> {
+    replace(&folder.join(CONFIG), configuration.text().as_bytes())
 }
 
 /// Writes a file, over an older one in one go: beside it, synced, and renamed.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     let partial = path.with_file_name(name);
@@ -91,12 +108,12 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A path for a person or a program to read, also where it is no text: as far as it is one.
-pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+pub fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }
 
 /// Like [`path_as_text`], for an optional path.
-pub(crate) fn optional_path_as_text<S: Serializer>(
+pub fn optional_path_as_text<S: Serializer>(
     path: &Option<PathBuf>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
@@ -121,11 +138,14 @@ impl Lock {
     }
 }
 
-/// The configuration of a run.
-pub(crate) fn read_config(folder: &Path) -> Result<Settings, TrainError> {
+/// Returns the path of a run's configuration.
+///
+/// # Errors
+/// [`TrainError::NoRun`] where the folder has none.
+pub fn config_file(folder: &Path) -> Result<PathBuf, TrainError> {
     let path = folder.join(CONFIG);
     let message = match fs::metadata(&path) {
-        Ok(found) if found.is_file() => return Settings::read(&path),
+        Ok(found) if found.is_file() => return Ok(path),
         Ok(_) => format!("its {CONFIG} is not a file"),
         Err(error) if error.kind() == ErrorKind::NotFound => format!("there is no {CONFIG} in it"),
         Err(error) => output::explain(&path, &error),
@@ -133,11 +153,9 @@ pub(crate) fn read_config(folder: &Path) -> Result<Settings, TrainError> {
     Err(TrainError::NoRun { path: folder.to_path_buf(), message })
 }
 
-/// A new folder with the first number that is free.
-fn next(parent: &Path, config: &Config) -> Result<PathBuf, TrainError> {
+/// Creates a new folder with the first number that is free.
+fn next(parent: &Path, name: &str) -> Result<PathBuf, TrainError> {
     fs::create_dir_all(parent).map_err(TrainError::file("create", parent))?;
-    let (net, cuts) = (&config.network.net, &config.network.cuts);
-    let name = format!("{}-resnet{}-n{}", config.dataset, net.depth(), cuts.subnetworks());
     for number in 1.. {
         let folder = parent.join(format!("{name}-{number:03}"));
         match fs::create_dir(&folder) {

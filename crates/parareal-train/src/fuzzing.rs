@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use parareal_data::in_hexadecimal;
-use sha2::{Digest, Sha256};
-
-use crate::checkpoint::{self, shard};
+use crate::checkpoint::{self, sha256, tensors};
+use crate::classification_run::CHECK;
 use crate::{Config, Settings, TrainError};
 
 /// A file with these contents is read as a configuration, and completed.
@@ -24,7 +22,7 @@ pub fn settings(contents: &[u8]) -> Result<(), TrainError> {
 
 /// As a safetensors file of a checkpoint.
 pub fn safetensors(contents: &[u8]) -> Result<(), TrainError> {
-    shard::decode(contents, &mut HashMap::new())
+    tensors::decode(contents, &mut HashMap::new())
         .map_err(|error| TrainError::weights(Path::new("weights.safetensors"), error))
 }
 
@@ -35,7 +33,7 @@ pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
     let zero = contents.iter().position(|&byte| byte == 0).unwrap_or(contents.len());
     let (manifest, file) = contents.split_at(zero);
     let file = file.get(1..).unwrap_or_default();
-    let sum = in_hexadecimal(&Sha256::digest(file));
+    let sum = sha256(file);
     let manifest = String::from_utf8_lossy(manifest);
     let manifest = manifest.replace("SHA256", &sum).replace("BYTES", &file.len().to_string());
     let load = |path: &Path, _| {
@@ -45,5 +43,5 @@ pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
             _ => file.to_vec(),
         })
     };
-    checkpoint::read_with(Path::new("step-00000001"), &load, None).map(drop)
+    checkpoint::read_with(Path::new("step-00000001"), &load, None, CHECK).map(drop)
 }

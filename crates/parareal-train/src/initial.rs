@@ -1,75 +1,57 @@
 //! Weights of one run as the initial ones of another.
 
-use parareal::net::{FeedForward, PararealNetwork, StateDict};
-use parareal_models::resnet::ResNet;
+use parareal::net::FeedForward;
 
-use crate::checkpoint::{self, ImageRecord};
-use crate::{Config, TrainError, Which, folder};
+use crate::classification_run::CHECK;
+use crate::image_record::ImageRecord;
+use crate::run::InitialWeights;
+use crate::{Config, Settings, TrainError, Which, checkpoint};
 
-/// What a run takes from another one.
-pub(crate) struct Initial {
-    pub(crate) weights: StateDict,
-    /// What that was, in words.
-    pub(crate) note: String,
-}
-
-impl Initial {
-    /// The weights of the run that a configuration starts from, if it does, by its last checkpoint
-    /// and the moving average where that has one. Cut another way, or not at all, it gives the
-    /// units and what stands before and behind them; interfaces are then as new ones are.
-    ///
-    /// # Errors
-    /// Where there is no such run, it is damaged, or its network has other units or classes.
-    pub(crate) fn of(config: &Config, images: &ImageRecord) -> Result<Option<Self>, TrainError> {
-        let Some(run) = &config.init_from else { return Ok(None) };
-        let before = Config::resolve(folder::read_config(run)?)?.network;
-        let saved = checkpoint::open(run, Which::Latest)?;
-        for (what, theirs, ours) in [
-            ("layers", before.net.depth(), config.network.net.depth()),
-            ("channels of the images", saved.images.channels, images.channels),
-        ] {
-            if theirs != ours {
-                let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
-                return Err(TrainError::setting("init-from", run.display(), expected));
-            }
+/// Reads the weights of the run that a configuration starts from, if it does: of its last checkpoint, the
+/// moving average where there is one. A run of a network that is cut otherwise gives the units, the
+/// preprocessing and the postprocessing; interfaces are initialized as in a new run.
+///
+/// # Errors
+/// Where there is no such run, it is damaged, or its network has other units or classes.
+pub(crate) fn initial_weights(
+    config: &Config,
+    images: &ImageRecord,
+) -> Result<Option<InitialWeights>, TrainError> {
+    let Some(run) = &config.init_from else { return Ok(None) };
+    let before = Config::resolve(Settings::of_run(run)?)?.network;
+    let saved = checkpoint::open(run, Which::Latest, CHECK)?;
+    let saved_images = ImageRecord::of_saved(run, &saved)?;
+    for (what, theirs, ours) in [
+        ("layers", before.net.depth(), config.network.net.depth()),
+        ("channels of the images", saved_images.channels, images.channels),
+    ] {
+        if theirs != ours {
+            let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
+            return Err(TrainError::setting("init-from", run.display(), expected));
         }
-        if !saved.images.has_classes_of(&images.dataset, &images.class_names) {
-            return Err(TrainError::OtherClasses {
-                path: run.clone(),
-                theirs: saved.images.class_names,
-                ours: images.class_names.clone(),
-            });
+    }
+    if !saved_images.has_classes_of(&images.dataset, &images.class_names) {
+        return Err(TrainError::OtherClasses {
+            path: run.clone(),
+            theirs: saved_images.class_names,
+            ours: images.class_names.clone(),
+        });
+    }
+    let step = saved.position.step;
+    let mut weights = saved.into_weights();
+    let interfaces = config.network.cuts.subnetworks() - 1;
+    let new = if before.settings() == config.network.settings() {
+        String::new()
+    } else {
+        weights = weights.units_only();
+        match interfaces {
+            0 => String::new(),
+            1 => "; the interface starts anew".into(),
+            count => format!("; the {count} interfaces start anew"),
         }
-        let step = saved.position.step;
-        let mut weights = saved.judged();
-        let interfaces = config.network.cuts.subnetworks() - 1;
-        let new = if before.settings() == config.network.settings() {
-            String::new()
-        } else {
-            weights = weights.units_only();
-            match interfaces {
-                0 => String::new(),
-                1 => "; the interface starts anew".into(),
-                count => format!("; the {count} interfaces start anew"),
-            }
-        };
-        let units = config.network.net.units();
-        let note =
-            format!("weights of {units} units are those of {} at step {step}{new}", run.display());
-        Ok(Some(Self { weights, note }))
-    }
-}
-
-impl Config {
-    /// The network for images of these channels and classes before its first step.
-    pub(crate) fn initial_network(
-        &self,
-        channels: usize,
-        classes: usize,
-        from: Option<&Initial>,
-    ) -> Result<PararealNetwork<ResNet>, TrainError> {
-        let network = self.new_network(channels, classes)?;
-        let Some(from) = from else { return Ok(network) };
-        Ok(network.load(&from.weights)?)
-    }
+    };
+    let units = config.network.net.units();
+    let note =
+        format!("weights of {units} units are those of {} at step {step}{new}", run.display());
+    Ok(Some(InitialWeights { weights, note }))
 }

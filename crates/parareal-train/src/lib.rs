@@ -8,13 +8,13 @@
 //! predict a step, a [`Bench`] measures one. An [`Observer`] is told how it goes; nothing here writes to
 //! a terminal.
 
-mod ahead;
 mod bench;
 mod check;
-mod checkpoint;
+pub mod checkpoint;
+mod classification_run;
 mod coarse_cost;
 mod config;
-mod continued;
+mod configuration;
 #[cfg(feature = "mpi")]
 mod cores;
 mod details;
@@ -28,6 +28,8 @@ mod finite;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod image_record;
+mod images;
 mod initial;
 mod log;
 mod metrics;
@@ -36,33 +38,38 @@ mod notes;
 mod outcome;
 mod output;
 mod picture;
-mod placed;
+mod placement;
 mod plan;
 mod predict;
+mod prefetch;
+mod process_group;
 mod recipe;
+mod resumed;
 mod run;
 mod run_config;
 mod same;
 mod schedule;
 mod scores;
-mod sent;
 mod settings;
 mod sheet;
-mod team;
+pub mod task;
 mod tensorboard;
+mod traffic;
 mod training;
-mod usage;
 
 pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
 pub use checkpoint::Which;
+pub use classification_run::{ClassificationRun, export_run};
 pub use coarse_cost::{CoarseCost, CostBasis};
 pub use config::Config;
+pub use configuration::Configuration;
 pub use device::DeviceName;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use executor::{ExecutorKind, LinkType};
 pub use export::{Exported, export};
-pub use metrics::{EpochRecord, StepRecord};
+pub use folder::OutputFolder;
+pub use images::ImageTask;
 pub use network::{Cutting, NetworkConfig};
 pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
@@ -71,17 +78,17 @@ pub use parareal_models::resnet::{
     CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
     PAPER_ROWS, Passes, Summary,
 };
+pub use parareal_run::{EpochRecord, StepRecord, SubnetworkUsage, Traffic, Usage, WorkerUsage};
 pub use picture::TimelineFile;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };
 pub use predict::{Answer, Prediction, Predictor};
+pub use process_group::{ProcessGroup, SharedError};
 pub use recipe::Recipe;
-pub use run::{Observer, Run};
+pub use run::{InitialWeights, Observer, Resume, Run, RunFolder, Start};
 pub use run_config::RunConfig;
 pub use schedule::{CheckpointEvery, Decay, LearningRate};
-pub use sent::Sent;
 pub use settings::Settings;
 pub use sheet::contact_sheet;
-pub use team::Team;
-pub use usage::{SubnetworkUsage, Usage, WorkerUsage};
+pub use task::{Model, Task};

@@ -1,17 +1,19 @@
-//! What is written while a run is under way, by the first of its team.
+//! Files that the leading process writes while a run is under way.
 
 use std::path::Path;
 
-use crate::metrics::{EarlyEnd, EndRecord, Metrics};
-use crate::tensorboard::Events;
-use crate::{EpochRecord, StepRecord, TrainError};
+use parareal_run::{EpochRecord, Line, StepRecord};
 
-/// `metrics.jsonl` and the event file beside it; nothing where another process writes them.
+use crate::TrainError;
+use crate::metrics::Metrics;
+use crate::tensorboard::Events;
+
+/// `metrics.jsonl` and the event file beside it; nothing in the other processes.
 pub(crate) struct Log(Option<(Metrics, Events)>);
 
 impl Log {
-    /// The files of a process that writes, or does not: new ones, or going on after this many bytes of
-    /// the metrics and this step, the last one that they tell of.
+    /// Opens the files, for a process that writes them: new ones, or from the end of a checkpoint's
+    /// metrics in bytes, with the last step that they record.
     pub(crate) fn open(
         writes: bool,
         folder: &Path,
@@ -29,28 +31,23 @@ impl Log {
 
     pub(crate) fn step(&mut self, record: &StepRecord) -> Result<(), TrainError> {
         let Some((metrics, events)) = &mut self.0 else { return Ok(()) };
-        metrics.step(record)?;
+        metrics.write(&Line::Step(record.clone()))?;
         events.step(record)
     }
 
-    /// Behind the step that was the last of the epoch.
+    /// Records an epoch after its last step.
     pub(crate) fn epoch(&mut self, step: usize, record: &EpochRecord) -> Result<(), TrainError> {
         let Some((metrics, events)) = &mut self.0 else { return Ok(()) };
-        metrics.epoch(record)?;
+        metrics.write(&Line::Epoch(record.clone()))?;
         events.epoch(step, record)
     }
 
-    /// The last line of a run that came to its end.
-    pub(crate) fn finish(&mut self, record: &EndRecord) -> Result<(), TrainError> {
-        self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.finish(record))
+    /// Records the end of the run.
+    pub(crate) fn end(&mut self, line: &Line) -> Result<(), TrainError> {
+        self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.write(line))
     }
 
-    /// The last line of a run that ended early.
-    pub(crate) fn end_early(&mut self, end: &EarlyEnd) -> Result<(), TrainError> {
-        self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.end_early(end))
-    }
-
-    /// Makes all lines of the metrics last, and gives their bytes.
+    /// Makes all lines of the metrics durable, and returns their bytes.
     pub(crate) fn sync(&mut self) -> Result<u64, TrainError> {
         self.0.as_mut().map_or(Ok(0), |(metrics, _)| metrics.sync())
     }

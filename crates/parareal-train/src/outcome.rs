@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use parareal_run::{EndRecord, EpochRecord, Traffic, Usage};
 use serde::Serialize;
 
-use crate::metrics::EndRecord;
 use crate::schedule::is_out_of_patience;
-use crate::usage::Usage;
-use crate::{Config, EpochRecord, Sent, folder};
+use crate::{RunConfig, folder};
 
 /// Outcome of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -33,13 +32,14 @@ pub struct Outcome {
     pub seconds_per_epoch: Option<f64>,
     /// Notes that were made on the way: checkpoints that were skipped, files that were not written.
     pub notes: Vec<String>,
-    /// The share of the training's time in which the images of the next step were not ready.
-    pub waiting_for_images: f64,
+    /// Share of the training's time in which the next batch was not ready.
+    #[serde(rename = "waiting_for_images")]
+    pub waiting_for_data: f64,
     /// Time of subnetworks and workers in the training steps.
     #[serde(flatten)]
     pub usage: Usage,
     /// Bytes that each rank has sent in the steps of these processes; empty without ranks.
-    pub traffic: Vec<Sent>,
+    pub traffic: Vec<Traffic>,
     /// Set where the run ended because it had no patience left.
     pub out_of_patience: bool,
     /// Set where the run was told to stop before its end.
@@ -51,7 +51,7 @@ impl Outcome {
     /// The outcome of a run after these epochs and steps.
     pub(crate) fn new(
         output: &Path,
-        config: &Config,
+        config: &RunConfig,
         epochs: &[EpochRecord],
         steps: usize,
         end: EndRecord,
@@ -62,16 +62,16 @@ impl Outcome {
             epochs: epochs.len(),
             steps,
             train_loss: last.map(|epoch| epoch.train_loss),
-            train_error: last.map(|epoch| epoch.train_error),
+            train_error: last.and_then(|epoch| epoch.train_error),
             test_loss: last.and_then(|epoch| epoch.test_loss),
             test_error: last.and_then(|epoch| epoch.test_error),
             seconds: end.seconds,
             seconds_per_epoch: median(epochs.iter().map(|epoch| epoch.seconds).collect()),
             notes: Vec::new(),
-            waiting_for_images: end.waiting_for_images,
+            waiting_for_data: end.waiting_for_data,
             usage: end.usage,
             traffic: end.traffic,
-            out_of_patience: is_out_of_patience(epochs, config.run.patience),
+            out_of_patience: is_out_of_patience(epochs, config.patience),
             interrupted: false,
         }
     }

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use parareal_data::Batches;
 use serde::Serialize;
 
-use crate::checkpoint::{self, ImageRecord};
-use crate::executor::AnyExecutor;
-use crate::scores::{Scores, tensors};
-use crate::{Config, TrainError, Which, folder};
+use crate::classification_run::CHECK;
+use crate::image_record::ImageRecord;
+use crate::images::{ImageTask, to_tensors};
+use crate::scores::Scores;
+use crate::task::{Batch, ExecutorOf};
+use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
 
 /// Answers that are given for an image.
 const ANSWERS: usize = 5;
 
 /// A trained network that takes images from files.
 pub struct Predictor {
-    executor: AnyExecutor,
+    executor: ExecutorOf<ImageTask>,
     images: ImageRecord,
     /// The folder of the checkpoint.
     checkpoint: PathBuf,
@@ -49,12 +51,12 @@ impl Predictor {
     /// [`TrainError`] where the folder holds no run, or there is no such checkpoint, or it is
     /// damaged.
     pub fn open(run: &Path, which: Which) -> Result<Self, TrainError> {
-        let config = Config::resolve(folder::read_config(run)?)?;
-        let saved = checkpoint::open(run, which)?;
-        let images = saved.images.clone();
+        let config = Config::resolve(Settings::of_run(run)?)?;
+        let saved = checkpoint::open(run, which, CHECK)?;
+        let images = ImageRecord::of_saved(run, &saved)?;
         let (channels, classes) = (images.channels, images.class_names.len());
         let checkpoint = checkpoint::path_of(run, saved.position.step);
-        let executor = config.trained(run, &saved.judged(), channels, classes)?;
+        let executor = config.evaluator(run, &saved.into_weights(), channels, classes)?;
         Ok(Self { executor, images, checkpoint })
     }
 
@@ -66,7 +68,7 @@ impl Predictor {
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, TrainError> {
         let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
         let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
-        let (input, ..) = tensors(batches.next().expect("there is an image"));
+        let Batch { input, .. } = to_tensors(batches.next().expect("there is an image"));
         let scores = Scores::read(self.executor.infer(input)?);
         if !scores.are_finite() {
             return Err(TrainError::ScoresNotFinite { path: self.checkpoint.clone() });

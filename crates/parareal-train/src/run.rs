@@ -1,254 +1,266 @@
-//! Runs: what they are made of, how they start, and what they come to.
+//! Runs: how they are created and resumed, and what they train.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use parareal_data::{Dataset, ImageSet};
-use parareal_models::resnet::Summary;
+use parareal::net::StateDict;
+use parareal_run::{EpochRecord, StepRecord};
 
-use crate::check::check_threads;
-use crate::checkpoint::{self, ImageRecord, Newest, Saved};
+use crate::checkpoint::{self, CheckManifest, Newest, Saved};
 use crate::finished::Finished;
-use crate::folder::Lock;
-use crate::initial::Initial;
+use crate::folder::{self, Lock, OutputFolder};
 use crate::training::Training;
-use crate::{
-    Config, DeviceName, EpochRecord, Outcome, Settings, StepRecord, Team, TrainError, continued,
-    folder,
-};
+use crate::{Configuration, Outcome, ProcessGroup, RunConfig, Task, TrainError, resumed};
 
-/// Is told how a run goes.
+/// Receives the progress of a run.
 pub trait Observer {
-    /// Behind every step.
+    /// Called after every step.
     fn on_step(&mut self, record: &StepRecord);
 
-    /// Behind every epoch and its evaluation.
+    /// Called after every epoch and its evaluation.
     fn on_epoch(&mut self, record: &EpochRecord);
 
-    /// Called with what a person should know although the run goes on, when it happens.
+    /// Called with a note on what happened, although the run goes on.
     fn on_note(&mut self, note: &str) {
         let _ = note;
     }
 }
 
-/// A run that is ready to start: everything was looked over, the images are in memory.
-pub struct Run {
-    /// Who works on it.
-    pub(crate) team: Team,
-    pub(crate) config: Config,
-    pub(crate) dataset: Dataset,
-    /// Images set aside to choose by.
-    pub(crate) validation: Option<ImageSet>,
-    summary: Summary,
+/// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
+pub struct Run<T: Task> {
+    pub(crate) group: ProcessGroup,
+    pub(crate) config: RunConfig,
+    pub(crate) configuration: Configuration,
+    pub(crate) task: T,
     pub(crate) output: PathBuf,
-    pub(crate) images: ImageRecord,
-    /// Where it goes on from.
+    /// The checkpoint to go on from.
     saved: Option<Saved>,
     /// The outcome, where nothing is left to do.
     finished: Option<Finished>,
-    /// The weights that it starts from, where these are another run's.
-    pub(crate) initial: Option<Initial>,
+    /// Weights to start from, where these do not follow from the seed.
+    pub(crate) initial: Option<StateDict>,
     notes: Vec<String>,
-    /// Of the notes, those about checkpoints that could not be used.
+    /// Of the notes, those on checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
-    /// Held for as long as the run is under way, by the first of the team.
+    /// Held by the leading process for as long as the run is under way.
     _lock: Option<Lock>,
 }
 
-impl Run {
-    /// Refuses a folder that no new run can be written to. [`Self::prepare`] does so as well; here it
-    /// is known before balanced cuts are measured for.
+/// What a run starts with besides its configuration and its task.
+#[derive(Default)]
+pub struct Start {
+    /// Weights to start from instead of those that follow from the seed.
+    pub initial: Option<InitialWeights>,
+    /// Notes on the task, which come before those on the run.
+    pub notes: Vec<String>,
+}
+
+/// Weights that a run starts from.
+pub struct InitialWeights {
+    /// Every parameter and buffer.
+    pub weights: StateDict,
+    /// Where they come from, in words.
+    pub note: String,
+}
+
+impl InitialWeights {
+    /// Returns the weights and adds the note to others.
+    fn take(self, notes: &mut Vec<String>) -> StateDict {
+        notes.push(self.note);
+        self.weights
+    }
+}
+
+/// What a run is resumed with besides its configuration and its task.
+pub struct Resume {
+    /// The run's checkpoints ([`RunFolder::newest`]).
+    pub newest: Newest,
+    /// Configuration that the checkpoint was saved with; `None` without a checkpoint.
+    pub before: Option<RunConfig>,
+    /// Set if `config.toml` is another one than before.
+    pub is_changed: bool,
+    /// What the run starts with where nothing was saved yet.
+    pub start: Start,
+}
+
+/// The folder of a run that is to be resumed. The leading process holds its lock.
+pub struct RunFolder {
+    group: ProcessGroup,
+    path: PathBuf,
+    lock: Option<Lock>,
+}
+
+impl RunFolder {
+    /// Takes the lock of a run, for all processes of a group.
     ///
     /// # Errors
-    /// [`TrainError`] where the folder holds something or has a name that cannot be, on all of a team.
-    pub fn check_output(team: &Team, output: Option<&Path>) -> Result<(), TrainError> {
-        team.agree(output.filter(|_| team.leads()).map_or(Ok(()), folder::check))
+    /// [`TrainError::Busy`] where another process holds it.
+    pub fn lock(group: &ProcessGroup, path: &Path) -> Result<Self, TrainError> {
+        let lock = group.agree(group.leads().then(|| Lock::take(path)).transpose())?;
+        Ok(Self { group: group.clone(), path: path.to_path_buf(), lock })
     }
 
-    /// Looks for the devices, loads the images, and makes the folder of the run: `output`, or a
-    /// new one below `runs`. All of a team do so together.
+    /// Reads the newest checkpoint that is whole. Each process reads the subnetworks that it holds.
     ///
     /// # Errors
-    /// [`TrainError`] where something is missing or in the way, or a team has not the same images.
-    /// Nothing was written then.
-    pub fn prepare(
-        team: &Team,
-        config: Config,
-        output: Option<PathBuf>,
+    /// Where there are checkpoints and all are damaged: then it is the error of the last one.
+    pub fn newest(
+        &self,
+        held: &Range<usize>,
+        check: CheckManifest<'_>,
+    ) -> Result<Newest, TrainError> {
+        checkpoint::newest(&self.group, &self.path, held, check)
+    }
+}
+
+impl<T: Task> Run<T> {
+    /// Creates the folder of a new run and writes its configuration. All processes of a group do so
+    /// together.
+    ///
+    /// # Errors
+    /// [`TrainError`] where something is missing or in the way. Nothing was written then.
+    pub fn create(
+        group: &ProcessGroup,
+        config: RunConfig,
+        configuration: Configuration,
+        task: T,
+        output: &OutputFolder,
+        start: Start,
     ) -> Result<Self, TrainError> {
-        Self::check_output(team, output.as_deref())?;
-        team.agree(check_threads(config.run.threads, team.place().cores))?;
-        let loaded = || {
-            let loaded = Loaded::of(team, &config)?;
-            let initial = Initial::of(&config, &loaded.images)?;
-            Ok((loaded, initial))
-        };
-        let (loaded, initial) = team.agree(loaded())?;
-        loaded.compare(team)?;
         let mut lock = None;
         let create = || {
-            let folder = folder::create(output, &config)?;
+            let folder = folder::create(output, &configuration)?;
             lock = Some(Lock::take(&folder)?);
-            Ok(folder)
+            Ok::<_, TrainError>(folder)
         };
-        let output: PathBuf = team.first(create)?;
-        team.agree(folder::is_seen(&output))?;
-        let mut notes = loaded.dataset.notes.clone();
-        notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
-        notes.extend(config.remarks(team, loaded.dataset.train.len()));
-        let (saved, finished, skipped) = (None, None, Vec::new());
-        let Loaded { dataset, validation, summary, images } = loaded;
+        let output: PathBuf = group.first(create)?;
+        group.agree(folder::is_visible(&output))?;
+        let Start { initial, mut notes } = start;
+        let initial = initial.map(|initial| initial.take(&mut notes));
+        notes.extend(config.remarks(group, task.samples()));
         Ok(Self {
-            team: team.clone(),
+            group: group.clone(),
             config,
-            dataset,
-            validation,
-            summary,
+            configuration,
+            task,
             output,
-            images,
-            saved,
-            finished,
+            saved: None,
+            finished: None,
             initial,
             notes,
-            skipped,
+            skipped: Vec::new(),
             _lock: lock,
         })
     }
 
-    /// Goes on with the run in a folder, from its newest checkpoint that is whole. `changes` says
-    /// what is to be otherwise from here on: devices, workers, the number of epochs.
+    /// Resumes the run in a folder from its newest checkpoint that is whole.
     ///
     /// # Errors
-    /// [`TrainError`] where there is no run, another process is at it, it was made with other
-    /// settings or images, or all of its checkpoints are damaged.
-    pub fn resume(team: &Team, output: &Path, changes: Settings) -> Result<Self, TrainError> {
-        let before = team.agree(folder::read_config(output))?;
-        let config = Config::resume(team, before.clone(), changes, output)?;
-        let loaded = || {
-            let lock = team.leads().then(|| Lock::take(output)).transpose()?;
-            Ok((Loaded::of(team, &config)?, config.held(team)?.0, lock))
-        };
-        let (loaded, held, lock) = team.agree(loaded())?;
-        loaded.compare(team)?;
-        let Loaded { dataset, validation, summary, images } = loaded;
-        let Newest { saved, damaged } = checkpoint::newest(team, output, &held)?;
+    /// [`TrainError`] where the run has trained for more epochs than it is to have, or a file cannot be
+    /// read or written.
+    pub fn resume(
+        folder: RunFolder,
+        config: RunConfig,
+        configuration: Configuration,
+        task: T,
+        resume: Resume,
+    ) -> Result<Self, TrainError> {
+        let RunFolder { group, path: output, lock } = folder;
+        let Resume { newest, before, is_changed, start } = resume;
+        let Newest { saved, damaged } = newest;
         if let Some(saved) = &saved
-            && saved.images.fingerprint != images.fingerprint
+            && saved.position.epoch > config.epochs
         {
-            let (path, dataset) = (output.to_path_buf(), config.dataset.to_string());
-            return team.agree(Err(TrainError::OtherImages { path, dataset }));
-        }
-        if let Some(saved) = &saved
-            && !saved.images.has_classes_of(&images.dataset, &images.class_names)
-        {
-            let (theirs, ours) = (saved.images.class_names.clone(), images.class_names);
-            let path = output.to_path_buf();
-            return team.agree(Err(TrainError::OtherClasses { path, theirs, ours }));
-        }
-        if let Some(saved) = &saved
-            && saved.position.epoch > config.run.epochs
-        {
-            let done = saved.position.epoch;
-            let expected =
-                format!("the run is in epoch {done} already: at least {done} is expected");
-            return team.agree(Err(TrainError::setting("epochs", config.run.epochs, expected)));
+            let (done, epochs) = (saved.position.epoch, config.epochs);
+            return group.agree(Err(TrainError::TooFewEpochs { epochs, done }));
         }
         let finished = match &saved {
-            Some(saved) => Finished::find(team, &config, output, saved.position)?,
+            Some(saved) => Finished::find(&group, &config, &output, saved.position)?,
             None => None,
         };
-        let mut notes = dataset.notes.clone();
-        let mut initial = None;
-        match &saved {
-            Some(_) if finished.is_some() => {}
-            Some(saved) => {
-                let steps_per_epoch = dataset.train.len().div_ceil(config.run.batch_size);
-                notes.extend(team.agree(continued::notes(saved, &config, steps_per_epoch))?);
+        let Start { initial, mut notes } = start;
+        let mut weights = None;
+        match (&saved, &before) {
+            (Some(saved), Some(before)) => {
+                if finished.is_none() {
+                    let steps_per_epoch = config.steps_per_epoch(task.samples());
+                    notes.extend(resumed::notes(saved, before, &config, steps_per_epoch));
+                }
             }
-            None => {
-                team.first(|| checkpoint::check_begun(output))?;
+            _ => {
+                group.first(|| checkpoint::check_begun(&output))?;
                 notes.push("nothing was saved yet: the run starts from its beginning".into());
-                initial = team.agree(Initial::of(&config, &images))?;
-                notes.extend(initial.as_ref().map(|initial| initial.note.clone()));
+                weights = initial.map(|initial| initial.take(&mut notes));
             }
         }
         let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
-        let aside = team.first(|| checkpoint::set_aside(output, &steps))?;
+        let aside = group.first(|| checkpoint::set_aside(&output, &steps))?;
         let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
             format!("skipped a checkpoint: {error}; it is set aside as {name}")
         });
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
         if finished.is_none() {
-            notes.extend(config.remarks(team, dataset.train.len()));
-            if config.settings() != before {
-                team.first(|| folder::write_config(output, &config))?;
+            notes.extend(config.remarks(&group, task.samples()));
+            if is_changed {
+                group.first(|| folder::write_config(&output, &configuration))?;
             }
         }
-        let output = output.to_path_buf();
         Ok(Self {
-            team: team.clone(),
+            group,
             config,
-            dataset,
-            validation,
-            summary,
+            configuration,
+            task,
             output,
-            images,
             saved,
             finished,
-            initial,
+            initial: weights,
             notes,
             skipped,
             _lock: lock,
         })
     }
 
-    /// The configuration.
+    /// Returns the task.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn task(&self) -> &T {
+        &self.task
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
         &self.config
     }
 
-    /// What the network consists of.
-    #[must_use]
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// The folder of the run.
+    /// Returns the folder of the run.
     #[must_use]
     pub fn output(&self) -> &Path {
         &self.output
     }
 
-    /// What a person should know before it starts.
+    /// Returns what should be known before it starts.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Steps that are behind it already.
+    /// Returns the number of steps up to the checkpoint that it goes on from.
     #[must_use]
     pub fn steps_done(&self) -> usize {
         self.saved.as_ref().map_or(0, |saved| saved.position.step)
     }
 
-    /// The epochs of a run that had come to its end before, so that nothing is left to do; otherwise
-    /// `None`.
+    /// Returns the number of epochs of a run with nothing left to do; otherwise `None`.
     #[must_use]
     pub fn finished_epochs(&self) -> Option<usize> {
         self.finished.as_ref().map(Finished::epochs)
     }
 
-    /// The number of training images, and of test images.
-    #[must_use]
-    pub fn images(&self) -> (usize, usize) {
-        (self.dataset.train.len(), self.dataset.test.as_ref().map_or(0, |test| test.len()))
-    }
-
-    /// Steps of an epoch.
+    /// Returns the number of steps of an epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
-        self.dataset.train.len().div_ceil(self.config.run.batch_size)
+        self.config.steps_per_epoch(self.task.samples())
     }
 
     /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a
@@ -257,8 +269,8 @@ impl Run {
     /// # Errors
     /// [`TrainError::Diverged`] where the loss is not finite,
     /// [`WeightsDiverged`](TrainError::WeightsDiverged) and
-    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged) where weights or what comes of them are
-    /// not, a worker's failure, or a file that cannot be written.
+    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged) where weights or their outputs are not, a
+    /// worker's failure, or a file that cannot be written.
     pub fn train(
         mut self,
         observer: &mut dyn Observer,
@@ -269,47 +281,10 @@ impl Run {
         }
         let saved = self.saved.take();
         let trained = Training::new(&self, saved).and_then(|it| it.run(observer, stop));
-        trained.map_err(|error| match error {
-            // What is not finite is known to all: they end together.
-            error if error.diverged_at().is_some() && self.team.size() > 1 => {
-                let (message, bad_input) = (error.to_string(), false);
-                match self.team.leads() {
-                    true => TrainError::Agreed { message, bad_input },
-                    false => TrainError::Elsewhere { message, bad_input },
-                }
-            }
-            error => error,
+        // All processes know what is not finite: they end together.
+        trained.map_err(|error| match error.diverged_at() {
+            Some(_) => self.group.known_to_all(error),
+            None => error,
         })
-    }
-}
-
-/// What each of a team has for itself before a run can start.
-struct Loaded {
-    dataset: Dataset,
-    validation: Option<ImageSet>,
-    summary: Summary,
-    images: ImageRecord,
-}
-
-impl Loaded {
-    fn of(team: &Team, config: &Config) -> Result<Self, TrainError> {
-        config.check_team(team)?;
-        config
-            .own_devices(team)
-            .iter()
-            .try_for_each(|device| DeviceName::find(device).map(drop))?;
-        let (dataset, validation) = config.load_images()?;
-        let train = &dataset.train;
-        let summary = config.network.summary(train.channels(), train.classes())?;
-        config.check_replicas(train.len())?;
-        let images = ImageRecord::of(&dataset);
-        Ok(Self { dataset, validation, summary, images })
-    }
-
-    /// Refuses images that others do not have.
-    fn compare(&self, team: &Team) -> Result<(), TrainError> {
-        let fingerprint = ("the fingerprint of the images", &self.images.fingerprint);
-        let compared = [fingerprint].map(|(name, value)| (name.to_string(), value.clone()));
-        team.compare(compared.into())
     }
 }

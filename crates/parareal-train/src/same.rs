@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::{Config, Settings, Team, TrainError};
+use crate::{Config, ProcessGroup, Settings, TrainError};
 
 /// What may be otherwise when a run goes on: where and how it is computed, and for how long.
 const CHANGEABLE: &[&str] = &[
@@ -26,19 +26,23 @@ const CHANGEABLE: &[&str] = &[
 const OF_A_MACHINE: &[&str] = &["data-dir", "device", "threads"];
 
 impl Config {
-    /// As [`Self::resolve`], for all of a team, which has to have the same settings but for those of
+    /// As [`Self::resolve`], for all of a group, which has to have the same settings but for those of
     /// a machine.
     ///
     /// # Errors
     /// As [`Self::resolve`], on all of them.
-    pub fn resolve_with(team: &Team, mut settings: Settings) -> Result<Self, TrainError> {
-        team.compare(compared(&settings))?;
-        if team.size() > 1 && settings.cuts.as_deref() == Some("balanced") {
+    pub fn resolve_with(group: &ProcessGroup, mut settings: Settings) -> Result<Self, TrainError> {
+        group.compare(compared(&settings))?;
+        if group.size() > 1 && settings.cuts.as_deref() == Some("balanced") {
             // Each would measure other costs.
-            let balance = || Ok(Self::resolve_at(settings.clone(), team.place())?.settings().cuts);
-            settings.cuts = team.first(balance)?;
+            let balance = || {
+                Ok::<_, TrainError>(
+                    Self::resolve_at(settings.clone(), group.place())?.settings().cuts,
+                )
+            };
+            settings.cuts = group.first(balance)?;
         }
-        team.agree(Self::resolve_at(settings, team.place()))
+        group.agree(Self::resolve_at(settings, group.place()))
     }
 
     /// The configuration with which the run in a folder goes on.
@@ -46,7 +50,7 @@ impl Config {
     /// # Errors
     /// As [`Self::resolve`], and where the changes would make it another run.
     pub(crate) fn resume(
-        team: &Team,
+        group: &ProcessGroup,
         before: Settings,
         mut changes: Settings,
         folder: &Path,
@@ -54,7 +58,7 @@ impl Config {
         let table = |settings: &Settings| {
             toml::Table::try_from(settings).expect("strings, numbers and lists of them are TOML")
         };
-        team.agree(changes.recipe.as_ref().map_or(Ok(()), |recipe| {
+        group.agree(changes.recipe.as_ref().map_or(Ok(()), |recipe| {
             let expected = "a run that goes on has its own settings: leave it out";
             Err(TrainError::setting("recipe", recipe, expected))
         }))?;
@@ -71,7 +75,7 @@ impl Config {
             // How work was shared by another executor, or among other ranks, says nothing here.
             (kept.workers, kept.threads) = (None, None);
         }
-        let config = Self::resolve_with(team, changes.or(kept))?;
+        let config = Self::resolve_with(group, changes.or(kept))?;
         let (now, then) = (table(&config.settings()), table(&Self::resolve(before)?.settings()));
         let shown = |value: Option<&toml::Value>| {
             value.map_or_else(|| "not set".to_string(), toml::Value::to_string)
@@ -85,7 +89,7 @@ impl Config {
                     "it is {then} in {}: leave it out to go on with that run, or start a new one",
                     folder.display()
                 );
-                return team.agree(Err(TrainError::setting(key, shown(now), expected)));
+                return group.agree(Err(TrainError::setting(key, shown(now), expected)));
             }
         }
         Ok(config)
@@ -111,7 +115,8 @@ mod tests {
     fn a_run_goes_on_with_what_makes_it_that_run() {
         let folder = Path::new("there");
         let before = Config::resolve(Settings::default()).unwrap().settings();
-        let resume = |changes| Config::resume(&Team::alone(), before.clone(), changes, folder);
+        let resume =
+            |changes| Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder);
         assert_eq!(resume(Settings::default()).unwrap().settings(), before);
         // Said again is not changed.
         assert_eq!(resume(before.clone()).unwrap().settings(), before);

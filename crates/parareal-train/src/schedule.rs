@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{EpochRecord, TrainError};
+use parareal_run::EpochRecord;
+
+use crate::TrainError;
 
 /// What becomes of the learning rate in the course of a run.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,44 +1,13 @@
 //! Losses and wrong answers, on the host.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use parareal_data::Batch;
-use serde::{Deserialize, Serialize};
+use burn::tensor::Tensor;
+use parareal_run::Tally;
 
-/// A sum over images of what a network says of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    pub(crate) images: usize,
-    pub(crate) wrong: usize,
-    /// The sum over images.
-    loss: f64,
-}
+use crate::task::Score;
 
-impl Tally {
-    pub(crate) fn add(&mut self, images: usize, wrong: usize, mean_loss: f64) {
-        self.images += images;
-        self.wrong += wrong;
-        self.loss += mean_loss * images as f64;
-    }
-
-    /// Whether images can come to this.
-    pub(crate) fn is_possible(&self) -> bool {
-        self.wrong <= self.images && self.images <= u32::MAX as usize && self.loss.is_finite()
-    }
-
-    /// The mean loss; none of no images.
-    pub(crate) fn loss(&self) -> Option<f64> {
-        (self.images > 0).then(|| self.loss / self.images as f64)
-    }
-
-    /// The share of wrong answers; none of no images.
-    pub(crate) fn error(&self) -> Option<f64> {
-        (self.images > 0).then(|| self.wrong as f64 / self.images as f64)
-    }
-}
-
-/// A [`Tally`] that also looks at the answers behind the first.
+/// Sums over the images of an evaluation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Judgement {
+pub(crate) struct Summary {
     pub(crate) first: Tally,
     /// Images whose class is not among the five with the highest scores.
     outside_five: usize,
@@ -46,40 +15,34 @@ pub(crate) struct Judgement {
     pub(crate) finite: bool,
 }
 
-impl Default for Judgement {
+impl Default for Summary {
     fn default() -> Self {
         Self { first: Tally::default(), outside_five: 0, finite: true }
     }
 }
 
-impl Judgement {
+impl Summary {
     pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
-        self.first.add(labels.len(), scores.wrong(labels), scores.loss(labels));
+        self.first.add(labels.len(), Some(scores.wrong(labels)), scores.loss(labels));
         self.outside_five += scores.outside(5, labels);
         self.finite &= scores.are_finite();
     }
 
-    /// The share of images whose class is not among the five most likely ones; none of no images.
+    /// Returns the result for these images; `None` without any.
+    pub(crate) fn score(&self) -> Option<Score> {
+        Some(Score {
+            loss: self.first.mean_loss()?,
+            error: self.first.error(),
+            top5_error: self.top5_error(),
+            is_finite: self.finite,
+        })
+    }
+
+    /// Returns the share of images whose class is not among the five most likely ones; `None` without any.
     pub(crate) fn top5_error(&self) -> Option<f64> {
-        let images = self.first.images;
+        let images = self.first.samples;
         (images > 0).then(|| self.outside_five as f64 / images as f64)
     }
-}
-
-/// Images, their classes, and these once more as numbers.
-pub(crate) type Tensors = (Tensor<4>, Tensor<1, Int>, Vec<u8>);
-
-/// Images and labels as tensors on the CPU; executors take them from there.
-pub(crate) fn tensors(batch: Batch) -> Tensors {
-    let device = Device::flex();
-    let Batch { images, labels, shape } = batch;
-    let count = labels.len();
-    let numbers: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-    (
-        Tensor::from_data(TensorData::new(images, shape), &device),
-        Tensor::from_data(TensorData::new(numbers, [count]), &device),
-        labels,
-    )
 }
 
 /// The scores of each image, class by class.
@@ -179,9 +142,9 @@ mod tests {
 
     #[test]
     fn of_no_images_there_is_no_mean() {
-        let judged = Judgement::default();
+        let judged = Summary::default();
         assert_eq!(
-            (judged.first.loss(), judged.first.error(), judged.top5_error()),
+            (judged.first.mean_loss(), judged.first.error(), judged.top5_error()),
             (None, None, None)
         );
     }
@@ -189,7 +152,7 @@ mod tests {
     #[test]
     fn scores_that_are_not_finite_are_noticed() {
         for (score, finite) in [(1.0, true), (f32::NAN, false), (f32::NEG_INFINITY, false)] {
-            let mut judged = Judgement::default();
+            let mut judged = Summary::default();
             judged.add(&Scores { values: vec![0.0, score], classes: 2 }, &[0]);
             assert_eq!(judged.finite, finite);
         }

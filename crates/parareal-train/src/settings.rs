@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use parareal_data::without_byte_order_mark;
+use parareal_run::names::CONFIG;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::folder::config_file;
 
 /// Longest configuration file that is read; one with all keys has a hundredth of it.
 const LONGEST_FILE: u64 = 1 << 18;
@@ -112,6 +114,25 @@ settings! {
 }
 
 impl Settings {
+    /// Reads the configuration of the run in a folder.
+    ///
+    /// # Errors
+    /// Where there is no run, or its configuration cannot be understood.
+    pub fn of_run(folder: &Path) -> Result<Self, TrainError> {
+        Self::read(&config_file(folder)?)
+    }
+
+    /// Reads the configuration that a checkpoint records.
+    ///
+    /// # Errors
+    /// Where it cannot be understood.
+    pub(crate) fn of_table(table: &toml::Table) -> Result<Self, TrainError> {
+        table.clone().try_into().map_err(|error: toml::de::Error| TrainError::ConfigFile {
+            path: CONFIG.into(),
+            message: error.message().lines().collect::<Vec<_>>().join(", "),
+        })
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors

@@ -11,7 +11,9 @@ use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{EpochRecord, StepRecord, TrainError};
+use parareal_run::{EpochRecord, StepRecord};
+
+use crate::TrainError;
 
 /// The event file of one session of a run.
 pub(crate) struct Events {
@@ -42,10 +44,10 @@ impl Events {
     pub(crate) fn step(&mut self, record: &StepRecord) -> Result<(), TrainError> {
         let scalars = [
             ("step/loss", Some(record.loss)),
-            ("step/error", Some(record.error)),
+            ("step/error", record.error),
             ("step/learning_rate", Some(record.learning_rate)),
             ("step/gradient_norm", record.gradient_norm),
-            ("step/images_per_second", Some(record.images_per_second)),
+            ("step/images_per_second", Some(record.samples_per_second)),
         ];
         self.scalars(record.step, &scalars)
     }
@@ -56,7 +58,7 @@ impl Events {
             ("loss/train", Some(record.train_loss)),
             ("loss/validation", record.validation_loss),
             ("loss/test", record.test_loss),
-            ("error/train", Some(record.train_error)),
+            ("error/train", record.train_error),
             ("error/validation", record.validation_error),
             ("error/test", record.test_error),
             ("error/test_top5", record.test_top5_error),
@@ -239,10 +241,10 @@ mod tests {
             epoch: 1,
             step,
             loss: 1.0,
-            error: 0.5,
+            error: Some(0.5),
             learning_rate: 0.1,
             gradient_norm: None,
-            images_per_second: 9.0,
+            samples_per_second: 9.0,
         }
     }
 

@@ -1,10 +1,9 @@
-//! Checkpoints: all that a run needs to go on, in a folder for each, valid as a whole or not at all.
+//! Checkpoints: the state that a run is resumed from, each in a folder that is valid as a whole or not at
+//! all.
 
-mod image_record;
-mod keep;
-mod manifest;
 mod read;
-pub(crate) mod shard;
+mod retention;
+pub(crate) mod tensors;
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,88 +11,83 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
-use parareal_data::in_hexadecimal;
 use parareal_kernels::SimdLevel;
-use serde::{Deserialize, Serialize};
+use parareal_run::names::{BEST, MANIFEST, MANIFEST_SUM};
+use parareal_run::{Best, FORMAT_VERSION, FileEntry, Manifest, Position, StateKind, Times, names};
 use sha2::{Digest, Sha256};
+use toml::Table;
 
 use crate::folder::{replace, write_synced};
 use crate::notes::Notes;
-use crate::usage::Times;
-use crate::{Settings, Team, TrainError};
-use keep::{DIVERGED, clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
-use manifest::{Entry, Kind, Manifest};
+use crate::{ProcessGroup, Run, Task, TrainError};
+use retention::{DIVERGED, clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
 
-pub(crate) use image_record::ImageRecord;
-pub(crate) use keep::{check_begun, name_of, path_of, set_aside};
-pub(crate) use manifest::{FORMAT_VERSION, OLDEST_FORMAT, Position};
-pub use read::Which;
-pub(crate) use read::{Newest, Saved, newest, open, read_with};
+pub use read::{CheckManifest, Newest, Saved, Which, open};
+pub(crate) use read::{newest, read_with};
+pub use retention::path_of;
+pub(crate) use retention::{check_begun, set_aside};
 
-const MANIFEST: &str = "manifest.json";
-/// The manifest's SHA-256, as `sha256sum --check` reads it.
-const MANIFEST_SUM: &str = "manifest.sha256";
 const MANIFEST_SUM_LEN: u64 = 64 + 2 + MANIFEST.len() as u64 + 1;
-const BEST: &str = "best.json";
 
-/// The folder `checkpoints` of a run, and what belongs where in it.
+/// The folder `checkpoints` of a run.
 pub(crate) struct Store {
     folder: PathBuf,
-    configuration: Settings,
-    images: ImageRecord,
+    configuration: Table,
+    data: Table,
+    /// Units of the network, and where it is cut.
+    units: usize,
+    cuts: Vec<usize>,
     /// For each subnetwork that is written here its number, from 0, and the names of its tensors.
     names: Vec<(usize, Vec<String>)>,
-    /// How many are kept besides the best.
+    /// Checkpoints that are kept in addition to the best.
     keep: usize,
-    /// Each writes what it holds, and the first of them all else.
-    team: Team,
+    /// Each process writes what it holds, and the leading one everything else.
+    group: ProcessGroup,
 }
 
-/// The checkpoint with the smallest error so far, of the validation images if there are some,
-/// otherwise of the test images.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Best {
-    pub(crate) step: usize,
-    pub(crate) error: f64,
-}
-
-/// What an executor holds that a checkpoint keeps.
+/// State of an executor, and times of the run.
 pub(crate) struct State {
     pub(crate) weights: Vec<NamedTensor>,
     pub(crate) optimizer: Vec<NamedTensor>,
-    /// The moving average of the weights; nothing where there is none.
+    /// The moving average of the weights; empty without one.
     pub(crate) average: Vec<NamedTensor>,
-    /// What the run has taken so far.
+    /// Times of the run so far.
     pub(crate) times: Times,
 }
 
 impl Store {
-    pub(crate) fn new(
-        run: &Path,
-        configuration: Settings,
-        images: ImageRecord,
-        names: Vec<(usize, Vec<String>)>,
-        keep: usize,
-        team: Team,
-    ) -> Self {
-        Self { folder: folder_of(run), configuration, images, names, keep, team }
+    /// Creates the store of a run. This process writes the subnetworks in `names`: the number of each,
+    /// from 0, and the names of its tensors.
+    pub(crate) fn new<T: Task>(run: &Run<T>, names: Vec<(usize, Vec<String>)>) -> Self {
+        let Run { output, configuration, config, task, group, .. } = run;
+        let cuts = &task.model().cuts;
+        Self {
+            folder: folder_of(output),
+            configuration: configuration.table().clone(),
+            data: task.data(),
+            units: cuts.units(),
+            cuts: cuts.positions().to_vec(),
+            names,
+            keep: config.keep_checkpoints,
+            group: group.clone(),
+        }
     }
 
-    /// Saves a run behind a step: written beside, synced, and valid by one renaming when every rank
-    /// has written what it holds. What does not keep it from that is noted.
+    /// Saves a run after a step: written beside, synced, and made valid by one rename when every rank has
+    /// written what it holds. Faults that do not prevent this become notes.
     pub(crate) fn save(
         &self,
         position: Position,
         state: State,
         notes: &mut Notes,
     ) -> Result<(), TrainError> {
-        let name = name_of(position.step);
+        let name = names::checkpoint(position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
         let times = state.times.clone();
-        let cleared = if self.team.leads() { clear(&partial) } else { Ok(()) };
-        let written = self.team.agree(cleared).and_then(|()| {
-            let files = self.team.collect(self.write_shards(&partial, state))?;
-            self.team.agree(match self.team.leads() {
+        let cleared = if self.group.leads() { clear(&partial) } else { Ok(()) };
+        let written = self.group.agree(cleared).and_then(|()| {
+            let files = self.group.collect(self.write_shards(&partial, state))?;
+            self.group.agree(match self.group.leads() {
                 true => self.complete(&partial, position, times, files, notes).and_then(|()| {
                     self.place(&partial, &target, notes)?;
                     self.tidy(position, notes)
@@ -101,7 +95,7 @@ impl Store {
                 false => Ok(()),
             })
         });
-        if written.is_err() && self.team.leads() {
+        if written.is_err() && self.group.leads() {
             // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
             let _ = fs::remove_dir_all(&partial);
         }
@@ -109,7 +103,7 @@ impl Store {
     }
 
     /// Writes the subnetworks that are held here.
-    fn write_shards(&self, partial: &Path, state: State) -> Result<Vec<Entry>, TrainError> {
+    fn write_shards(&self, partial: &Path, state: State) -> Result<Vec<FileEntry>, TrainError> {
         if !self.names.is_empty() && !partial.is_dir() {
             return Err(TrainError::NotShared { path: partial.to_path_buf() });
         }
@@ -118,32 +112,34 @@ impl Store {
             [state.weights, state.optimizer, state.average].map(by_name);
         let mut files = Vec::new();
         for ((index, names), beside) in self.names.iter().zip(&beside) {
-            let mut parts =
-                vec![(Kind::Weights, names, &weights), (Kind::Optimizer, beside, &optimizer)];
+            let mut parts = vec![
+                (StateKind::Weights, names, &weights),
+                (StateKind::Optimizer, beside, &optimizer),
+            ];
             if !average.is_empty() {
-                parts.push((Kind::Average, names, &average));
+                parts.push((StateKind::Average, names, &average));
             }
-            for (holds, names, tensors) in parts {
-                let (subnetwork, tensors_in) = (index + 1, names.len());
+            for (holds, names, held) in parts {
+                let (subnetwork, tensors) = (index + 1, names.len());
                 let name = holds.file_name(subnetwork);
                 let path = partial.join(&name);
-                let bytes = shard::encode(names, tensors)
+                let bytes = tensors::encode(names, held)
                     .map_err(|error| TrainError::weights(&path, error))?;
                 write_synced(&path, &bytes)?;
-                let (sha256, bytes) = (in_hexadecimal(&Sha256::digest(&bytes)), bytes.len() as u64);
-                files.push(Entry { subnetwork, holds, name, bytes, sha256, tensors: tensors_in });
+                let (sha256, bytes) = (sha256(&bytes), bytes.len() as u64);
+                files.push(FileEntry { subnetwork, holds, name, bytes, sha256, tensors });
             }
         }
         Ok(files)
     }
 
-    /// Writes what says that a checkpoint is whole.
+    /// Writes the manifest, which says that a checkpoint is complete.
     fn complete(
         &self,
         partial: &Path,
         position: Position,
         times: Times,
-        files: Vec<Vec<Entry>>,
+        files: Vec<Vec<FileEntry>>,
         notes: &mut Notes,
     ) -> Result<(), TrainError> {
         let mut files = files.concat();
@@ -154,7 +150,9 @@ impl Store {
             times,
             configuration: self.configuration.clone(),
             simd: Some(SimdLevel::current().name().into()),
-            images: self.images.clone(),
+            data: self.data.clone(),
+            units: Some(self.units),
+            cuts: Some(self.cuts.clone()),
             files,
         };
         let text = serde_json::to_vec_pretty(&manifest).expect("numbers and names are JSON");
@@ -175,7 +173,7 @@ impl Store {
 
     /// Sets the checkpoint of a position aside that gives no finite loss: nobody can go on from it.
     pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
-        set_one_aside(&self.folder.join(name_of(position.step)), DIVERGED).map(drop)
+        set_one_aside(&self.folder.join(names::checkpoint(position.step)), DIVERGED).map(drop)
     }
 
     /// For each subnetwork the names of what optimizers remember of its tensors.
@@ -219,7 +217,12 @@ fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
     tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
-/// What [`MANIFEST_SUM`] says of a manifest.
+/// Returns the content of [`MANIFEST_SUM`] for a manifest.
 pub(crate) fn sum_of(manifest: &[u8]) -> String {
-    format!("{}  {MANIFEST}\n", in_hexadecimal(&Sha256::digest(manifest)))
+    format!("{}  {MANIFEST}\n", sha256(manifest))
+}
+
+/// Returns the SHA-256 of some bytes in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

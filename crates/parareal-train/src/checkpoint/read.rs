@@ -1,4 +1,4 @@
-//! Reading checkpoints: nothing that they say is believed before it was checked.
+//! Reading checkpoints, which are untrusted until they are checked.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,17 +10,15 @@ use std::str::FromStr;
 
 use burn::tensor::TensorData;
 use parareal::net::{Cuts, StateDict};
-use parareal_data::{in_hexadecimal, without_byte_order_mark};
-use sha2::{Digest, Sha256};
-
-use super::image_record::ImageRecord;
-use super::manifest::{Entry, FORMAT_VERSION, Kind, Manifest, OLDEST_FORMAT, Position};
-use super::{
-    BEST, Best, MANIFEST, MANIFEST_SUM, MANIFEST_SUM_LEN, check_begun, folder_of, list, name_of,
-    shard, step_of, sum_of,
+use parareal_data::without_byte_order_mark;
+use parareal_run::names::{self, BEST, MANIFEST, MANIFEST_SUM};
+use parareal_run::{
+    Best, FORMAT_VERSION, FileEntry, Manifest, OLDEST_FORMAT, Position, StateKind, Times,
 };
-use crate::usage::Times;
-use crate::{NetworkConfig, Settings, Team, TrainError};
+use toml::Table;
+
+use super::{MANIFEST_SUM_LEN, check_begun, folder_of, list, sha256, step_of, sum_of, tensors};
+use crate::{ProcessGroup, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
@@ -28,40 +26,43 @@ const LONGEST_MANIFEST: u64 = 16 << 20;
 const LONGEST_BEST: u64 = 1 << 10;
 
 /// A checkpoint that was read.
-pub(crate) struct Saved {
-    pub(crate) position: Position,
-    /// What the run had taken by then.
+pub struct Saved {
+    /// Progress of the run.
+    pub position: Position,
+    /// Configuration of the run.
+    pub configuration: Table,
+    /// Description of the run's data.
+    pub data: Table,
+    /// Times of the run so far.
     pub(crate) times: Times,
-    /// The configuration that it was saved with.
-    pub(crate) configuration: Settings,
-    /// The vector instructions of the machine that saved it, where that is known.
+    /// Vector instructions of the machine that saved it, where that is known.
     pub(crate) simd: Option<String>,
-    pub(crate) images: ImageRecord,
     /// Cuts of the network that all tensors belong to.
     pub(crate) cuts: Cuts,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
-    /// The moving average of the weights; nothing where there is none.
+    /// The moving average of the weights; empty without one.
     pub(crate) average: HashMap<String, TensorData>,
 }
 
 impl Saved {
-    /// The weights that are judged: the moving average where there is one.
-    pub(crate) fn judged(self) -> StateDict {
+    /// Returns the weights that evaluations use: the moving average where there is one.
+    #[must_use]
+    pub fn into_weights(self) -> StateDict {
         let is_averaged = !self.average.is_empty();
         StateDict::new(self.cuts, if is_averaged { self.average } else { self.weights })
     }
 }
 
-/// Which checkpoint of a run.
+/// Selects a checkpoint of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Which {
     /// The last one.
     #[default]
     Latest,
-    /// The one with the smallest test error.
+    /// The one with the smallest error of the validation samples, otherwise of the test samples.
     Best,
-    /// The one behind this step.
+    /// The one after this step.
     Step(usize),
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Which {
 ///
 /// # Errors
 /// Where it is not there, or damaged.
-pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
+pub fn open(run: &Path, which: Which, check: CheckManifest<'_>) -> Result<Saved, TrainError> {
     let folder = folder_of(run);
     let steps = list(&folder)?;
     let wanted = match which {
@@ -103,7 +104,7 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
         Which::Step(step) => Some(step),
     };
     match steps.iter().find(|(step, _)| Some(*step) == wanted) {
-        Some((_, path)) => read(path, None),
+        Some((_, path)) => read(path, None, check),
         None if steps.is_empty() => {
             check_begun(run)?;
             let message = "nothing was saved in it".into();
@@ -117,33 +118,44 @@ pub(crate) fn open(run: &Path, which: Which) -> Result<Saved, TrainError> {
     }
 }
 
+/// Completes the manifest of an earlier version, and refuses one that the task cannot have written.
+///
+/// Manifests before version 5 do not record the cuts ([`Manifest::units`], [`Manifest::cuts`]): they must be
+/// added here.
+pub type CheckManifest<'a> = &'a dyn Fn(&mut Manifest) -> Result<(), String>;
+
 /// The checkpoint to resume from.
-pub(crate) struct Newest {
+pub struct Newest {
     /// The newest checkpoint that is whole; `None` where nothing was saved.
-    pub(crate) saved: Option<Saved>,
+    pub saved: Option<Saved>,
     /// The steps after it, with what is wrong with their checkpoints.
     pub(crate) damaged: Vec<(usize, TrainError)>,
 }
 
-/// The newest checkpoint of a run that is whole, and the steps after it with what is wrong with
-/// their checkpoints. Each of a team reads the subnetworks that it holds.
+/// Finds the newest checkpoint of a run that is whole. Each process reads the subnetworks that it holds.
 ///
 /// # Errors
-/// Where there are some, and all are damaged: then it says what is wrong with the last.
-pub(crate) fn newest(team: &Team, run: &Path, held: &Range<usize>) -> Result<Newest, TrainError> {
+/// Where there are checkpoints and all are damaged: then it is the error of the last one.
+pub(crate) fn newest(
+    group: &ProcessGroup,
+    run: &Path,
+    held: &Range<usize>,
+    check: CheckManifest<'_>,
+) -> Result<Newest, TrainError> {
     let folder = folder_of(run);
-    let steps =
-        team.first(|| Ok(list(&folder)?.into_iter().map(|(step, _)| step).collect::<Vec<_>>()))?;
+    let steps: Vec<usize> = group.first(|| {
+        Ok::<_, TrainError>(list(&folder)?.into_iter().map(|(step, _)| step).collect())
+    })?;
     let mut damaged = Vec::new();
     for step in steps.into_iter().rev() {
-        let own = match read(&folder.join(name_of(step)), Some(held)) {
+        let own = match read(&folder.join(names::checkpoint(step)), Some(held), check) {
             Err(error) if !error.is_damage() => Err(error),
             own => Ok(own),
         };
         // Files that cannot be read now, or ranks that are gone, are no damage.
-        let own = team.agree(own)?;
+        let own = group.agree(own)?;
         // Where one of them cannot use it, nobody does.
-        match team.agree(own) {
+        match group.agree(own) {
             Ok(saved) => return Ok(Newest { saved: Some(saved), damaged }),
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
             Err(error) => damaged.push((step, error)),
@@ -161,8 +173,12 @@ pub(super) fn best(folder: &Path) -> Option<Best> {
     serde_json::from_slice(without_byte_order_mark(&text)).ok()
 }
 
-fn read(folder: &Path, held: Option<&Range<usize>>) -> Result<Saved, TrainError> {
-    let saved = read_with(folder, &bounded, held)?;
+fn read(
+    folder: &Path,
+    held: Option<&Range<usize>>,
+    check: CheckManifest<'_>,
+) -> Result<Saved, TrainError> {
+    let saved = read_with(folder, &bounded, held, check)?;
     match step_of(folder) {
         Some(step) if step != saved.position.step => {
             let message = format!("it is of step {}: it is damaged", saved.position.step);
@@ -180,6 +196,7 @@ pub(crate) fn read_with(
     folder: &Path,
     load: Load<'_>,
     held: Option<&Range<usize>>,
+    check: CheckManifest<'_>,
 ) -> Result<Saved, TrainError> {
     let path = folder.join(MANIFEST);
     let text = load(&path, LONGEST_MANIFEST)?;
@@ -194,23 +211,23 @@ pub(crate) fn read_with(
         let message = format!("it does not have the SHA-256 in {MANIFEST_SUM}: it is damaged");
         return Err(TrainError::weights(&path, message));
     }
-    manifest.complete();
-    if let Err(wrong) = manifest.check() {
+    let checked = manifest.check().map_err(str::to_string);
+    if let Err(wrong) = checked.and_then(|()| check(&mut manifest)) {
         return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
     }
     let (mut weights, mut optimizer, mut average) =
         (HashMap::new(), HashMap::new(), HashMap::new());
     // A number that none has is found to be one by the name of the file.
-    let wanted = |entry: &&Entry| {
+    let wanted = |entry: &&FileEntry| {
         held.is_none_or(|held| entry.subnetwork == 0 || held.contains(&(entry.subnetwork - 1)))
     };
     for entry in manifest.files.iter().filter(wanted) {
         let tensors = match entry.holds {
-            Kind::Weights => &mut weights,
-            Kind::Optimizer => &mut optimizer,
-            Kind::Average => &mut average,
+            StateKind::Weights => &mut weights,
+            StateKind::Optimizer => &mut optimizer,
+            StateKind::Average => &mut average,
         };
-        read_shard(folder, entry, load, tensors)?;
+        read_file(folder, entry, load, tensors)?;
     }
     // What is remembered of a parameter is as large as the parameter, or a number.
     for (name, data) in &optimizer {
@@ -228,17 +245,19 @@ pub(crate) fn read_with(
         let message = "the moving average is not one of the weights: it is damaged";
         return Err(TrainError::weights(folder, message));
     }
-    let network = NetworkConfig::of(&manifest.configuration);
-    let cuts = network.map_err(|error| damaged(&path, &error))?.cuts;
-    let Manifest { position, times, configuration, simd, images, .. } = manifest;
-    Ok(Saved { position, times, configuration, simd, images, cuts, weights, optimizer, average })
+    let Manifest { position, times, configuration, simd, data, units, cuts, .. } = manifest;
+    let (Some(units), Some(cuts)) = (units, cuts) else {
+        return Err(TrainError::weights(&path, "it does not record the cuts: it is damaged"));
+    };
+    let cuts = Cuts::new(units, cuts).map_err(|error| damaged(&path, &error))?;
+    Ok(Saved { position, configuration, data, times, simd, cuts, weights, optimizer, average })
 }
 
-fn read_shard(
+fn read_file(
     folder: &Path,
-    entry: &Entry,
+    entry: &FileEntry,
     load: Load<'_>,
-    tensors: &mut HashMap<String, TensorData>,
+    into: &mut HashMap<String, TensorData>,
 ) -> Result<(), TrainError> {
     // A manifest names files of its own folder, whatever else it may say.
     if entry.name != entry.holds.file_name(entry.subnetwork) {
@@ -252,12 +271,12 @@ fn read_shard(
         let (found, expected) = (bytes.len(), entry.bytes);
         return wrong(format!("it has {found} bytes, {expected} were written"));
     }
-    if in_hexadecimal(&Sha256::digest(&bytes)) != entry.sha256 {
+    if sha256(&bytes) != entry.sha256 {
         return wrong("it does not have the SHA-256 that was written".into());
     }
-    let before = tensors.len();
-    shard::decode(&bytes, tensors).map_err(|error| damaged(&path, &error))?;
-    match tensors.len() - before {
+    let before = into.len();
+    tensors::decode(&bytes, into).map_err(|error| damaged(&path, &error))?;
+    match into.len() - before {
         count if count == entry.tensors => Ok(()),
         count => wrong(format!("{count} tensors instead of {}", entry.tensors)),
     }

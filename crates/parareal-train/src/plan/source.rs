@@ -15,7 +15,7 @@ use parareal_models::resnet::{
 use serde::Deserialize;
 
 use crate::check::check_threads;
-use crate::team::Place;
+use crate::process_group::Place;
 use crate::{DeviceName, TrainError};
 
 /// A file of costs takes some kilobytes.

@@ -1,6 +1,6 @@
 //! How many workers there are, and how many threads each has.
 
-use crate::team::Place;
+use crate::process_group::Place;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
 /// More threads than any machine can use are a mistake, and starting them takes its memory.

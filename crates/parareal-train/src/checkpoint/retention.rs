@@ -1,8 +1,10 @@
-//! Which checkpoints of a run stay: the names of their folders, the rotation, and setting aside.
+//! Retention of checkpoints: which are removed, and which are set aside.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use parareal_run::names::{self, CHECKPOINTS};
 
 use crate::TrainError;
 use crate::notes::{Note, Notes};
@@ -12,24 +14,18 @@ pub(super) const DIVERGED: &str = "diverged";
 
 /// The folder of a run's checkpoints.
 pub(super) fn folder_of(run: &Path) -> PathBuf {
-    run.join("checkpoints")
+    run.join(CHECKPOINTS)
 }
 
-/// The name of a checkpoint's folder.
-pub(crate) fn name_of(step: usize) -> String {
-    format!("step-{step:08}")
-}
-
-/// The folder of the checkpoint of a step.
-pub(crate) fn path_of(run: &Path, step: usize) -> PathBuf {
-    folder_of(run).join(name_of(step))
+/// Returns the folder of the checkpoint after a step.
+#[must_use]
+pub fn path_of(run: &Path, step: usize) -> PathBuf {
+    folder_of(run).join(names::checkpoint(step))
 }
 
 /// The step in the name of a checkpoint's folder.
 pub(super) fn step_of(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?;
-    let step = name.strip_prefix("step-")?.parse().ok()?;
-    (name == name_of(step)).then_some(step)
+    names::step_of_checkpoint(path.file_name()?.to_str()?)
 }
 
 /// The checkpoints in a folder, oldest first. One that is still written, or was set aside, has
@@ -73,7 +69,10 @@ pub(super) fn rotate(
 /// removed, and returns their new names.
 pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
     let folder = folder_of(run);
-    steps.iter().map(|step| set_one_aside(&folder.join(name_of(*step)), "damaged")).collect()
+    steps
+        .iter()
+        .map(|step| set_one_aside(&folder.join(names::checkpoint(*step)), "damaged"))
+        .collect()
 }
 
 /// Refuses to start a run from its beginning that has diverged before a checkpoint was saved.
@@ -161,7 +160,7 @@ mod tests {
 
     fn made(folder: &Path, steps: &[usize]) {
         for step in steps {
-            fs::create_dir_all(folder.join(name_of(*step))).unwrap();
+            fs::create_dir_all(folder.join(names::checkpoint(*step))).unwrap();
         }
     }
 
@@ -188,8 +187,8 @@ mod tests {
         let (folder, mut notes) = (folder.path(), Notes::default());
         made(folder, &[3]);
         // Files that have the name of a folder.
-        fs::write(folder.join(name_of(1)), "").unwrap();
-        fs::write(folder.join(name_of(2)), "").unwrap();
+        fs::write(folder.join(names::checkpoint(1)), "").unwrap();
+        fs::write(folder.join(names::checkpoint(2)), "").unwrap();
         rotate(folder, 3, 1, None, &mut notes).unwrap();
         let [note] = notes.all() else { panic!("{:?}", notes.all()) };
         assert!(note.starts_with("an old checkpoint stays: cannot remove "), "{note}");

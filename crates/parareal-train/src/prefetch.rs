@@ -1,4 +1,4 @@
-//! Batches that are prepared while the steps before them run.
+//! Batches that another thread prepares while earlier steps run.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -12,14 +12,14 @@ use crate::TrainError;
 /// may take longer than usual.
 const AHEAD: usize = 2;
 
-/// What another thread prepares, in order.
-pub(crate) struct Ahead<T> {
+/// Items that another thread prepares, in order.
+pub(crate) struct Prefetched<T> {
     items: Receiver<T>,
-    /// How long the last item was waited for.
+    /// Time that the last item was waited for.
     pub(crate) waited: Duration,
 }
 
-impl<T> Iterator for Ahead<T> {
+impl<T> Iterator for Prefetched<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -30,14 +30,14 @@ impl<T> Iterator for Ahead<T> {
     }
 }
 
-/// Lets a thread of its own go through `items` for as long as `consume` takes them, which may be
-/// less than to their end.
+/// Prepares items on a thread of their own for as long as `consume` takes them, which need not be to
+/// their end.
 ///
 /// # Errors
 /// Where the system gives no thread.
-pub(crate) fn ahead<T: Send, R>(
+pub(crate) fn prefetch<T: Send, R>(
     items: impl Iterator<Item = T> + Send,
-    consume: impl FnOnce(Ahead<T>) -> R,
+    consume: impl FnOnce(Prefetched<T>) -> R,
 ) -> Result<R, TrainError> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
@@ -45,10 +45,10 @@ pub(crate) fn ahead<T: Send, R>(
             // Nobody takes any more where this fails.
             let _ = items.map(|item| sender.send(item)).find(Result::is_err);
         };
-        let thread = thread::Builder::new().name("parareal-images".into());
+        let thread = thread::Builder::new().name("parareal-data".into());
         let spawned = thread.spawn_scoped(scope, prepare);
         spawned.map_err(|error| ExecError::Spawn(error.to_string()))?;
-        Ok(consume(Ahead { items: receiver, waited: Duration::ZERO }))
+        Ok(consume(Prefetched { items: receiver, waited: Duration::ZERO }))
     })
 }
 
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn all_items_come_in_order() {
-        let seen = ahead(0..100, |items| items.collect::<Vec<_>>()).unwrap();
+        let seen = prefetch(0..100, |items| items.collect::<Vec<_>>()).unwrap();
         assert!(seen.into_iter().eq(0..100));
     }
 
@@ -68,7 +68,7 @@ mod tests {
     fn who_takes_no_more_waits_for_nothing() {
         let made = AtomicUsize::new(0);
         let endless = std::iter::repeat_with(|| made.fetch_add(1, Ordering::Relaxed));
-        let third = ahead(endless, |mut items| items.nth(2)).unwrap();
+        let third = prefetch(endless, |mut items| items.nth(2)).unwrap();
         assert_eq!(third, Some(2));
         assert!(made.into_inner() <= 3 + AHEAD + 1);
     }
@@ -76,6 +76,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a scoped thread panicked")]
     fn a_panic_is_not_lost() {
-        let _ = ahead((0..3).map(|item| assert!(item < 2)), |items| items.count());
+        let _ = prefetch((0..3).map(|item| assert!(item < 2)), |items| items.count());
     }
 }

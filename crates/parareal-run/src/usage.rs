@@ -1,25 +1,21 @@
 //! Time of a run, and utilization of its subnetworks and workers.
 
-use std::time::Duration;
-
-use parareal::exec::SubnetworkTime;
 use serde::{Deserialize, Serialize};
 
-/// Time of the subnetworks and the workers in the training steps; nothing where the executor does not
-/// run subnetworks one by one.
+/// Time of the subnetworks and the workers in the training steps; empty where the executor does not run
+/// subnetworks one by one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Each subnetwork, in order.
     #[serde(default)]
     pub subnetworks: Vec<SubnetworkUsage>,
-    /// Each worker of a replica, in order; empty where an older version has begun the run and not
-    /// recorded them.
+    /// Each worker of a replica, in order; empty for runs of earlier versions, which did not record
+    /// them.
     #[serde(default)]
     pub workers: Vec<WorkerUsage>,
 }
 
-/// Time of one subnetwork in the training steps, as shares. Of several replicas it is the
-/// mean.
+/// Time of one subnetwork in the training steps, as shares; the mean over replicas.
 ///
 /// `computing`, `coarse` and `waiting` add up to 1, and so do the two kinds of waiting to `waiting`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,36 +26,51 @@ pub struct SubnetworkUsage {
     pub coarse: f64,
     /// The rest.
     pub waiting: f64,
-    /// Waiting while its worker ran its other subnetworks; `None` where an older version has begun the
-    /// run and not recorded it.
+    /// Waiting while its worker ran its other subnetworks; `None` for runs of earlier versions, which did
+    /// not record it.
+    #[serde(default)]
     pub waiting_for_worker: Option<f64>,
     /// Waiting while its worker was idle: for a neighboring subnetwork, the loss, or gradients of other
     /// replicas. `None` as above.
+    #[serde(default)]
     pub waiting_for_neighbors: Option<f64>,
 }
 
-/// Utilization of one worker in the training steps. Of several replicas it is the mean.
+/// Utilization of one worker in the training steps; the mean over replicas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerUsage {
-    /// The subnetworks that it runs, from 1.
+    /// Its subnetworks, from 1.
     pub subnetworks: Vec<usize>,
-    /// The share of the steps' time in which it ran one of them. Where a run went on with another
-    /// number of workers, it is the mean over the workers that have run these subnetworks.
+    /// Share of the steps' time in which it ran one of them. Where a run was resumed with another number
+    /// of workers, the mean over the workers that have run these subnetworks.
     pub busy: f64,
 }
 
-/// Sums over the steps of a run, in seconds, whatever number of processes took them.
+/// Sums over the steps of a run in seconds, over all its processes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Times {
-    /// All of it, evaluations included.
-    pub(crate) run: f64,
+pub struct Times {
+    /// The whole run, evaluations included.
+    pub run: f64,
     steps: f64,
     images: f64,
     subnetworks: Vec<Busy>,
-    /// Steps whose subnetworks were timed. `None` where no step was, or an older version has saved
-    /// this: then it is all steps.
+    /// Duration of the steps whose subnetworks were timed; `None` where no step was, and in files of
+    /// earlier versions, where it is that of all steps.
     timed_steps: Option<f64>,
+}
+
+/// Times of one subnetwork in one step, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SubnetworkSeconds {
+    /// Its own units, preprocessing, loss and update.
+    pub fine: f64,
+    /// Its coarse network.
+    pub coarse: f64,
+    /// Waiting while its worker ran its other subnetworks.
+    pub queued: f64,
+    /// Its worker, from 0.
+    pub worker: usize,
 }
 
 /// Sums of one subnetwork.
@@ -67,7 +78,7 @@ pub(crate) struct Times {
 struct Busy {
     fine: f64,
     coarse: f64,
-    /// Time in which its worker ran others; `None` where an older version has not recorded it.
+    /// Time in which its worker ran others; `None` in files of earlier versions.
     queued: Option<f64>,
     /// Its worker in the last step.
     worker: Option<usize>,
@@ -78,9 +89,9 @@ impl Busy {
 }
 
 impl Times {
-    /// Adds a step. An executor that does not run subnetworks one by one has no times of them.
-    pub(crate) fn add(&mut self, step: Duration, subnetworks: &[SubnetworkTime]) {
-        let step = step.as_secs_f64();
+    /// Adds a step of this duration in seconds with the times of its subnetworks, which are empty where
+    /// the executor does not run them one by one.
+    pub fn add(&mut self, step: f64, subnetworks: &[SubnetworkSeconds]) {
         if !subnetworks.is_empty() {
             let before = if self.subnetworks.is_empty() { 0.0 } else { self.steps };
             *self.timed_steps.get_or_insert(before) += step;
@@ -88,29 +99,33 @@ impl Times {
         }
         self.steps += step;
         for (sum, time) in self.subnetworks.iter_mut().zip(subnetworks) {
-            sum.fine += time.fine.as_secs_f64();
-            sum.coarse += time.coarse.as_secs_f64();
-            sum.queued = sum.queued.map(|queued| queued + time.queued.as_secs_f64());
+            sum.fine += time.fine;
+            sum.coarse += time.coarse;
+            sum.queued = sum.queued.map(|queued| queued + time.queued);
             sum.worker = Some(time.worker);
         }
     }
 
-    /// Time between two steps in which the images of the next were not ready yet.
-    pub(crate) fn wait(&mut self, time: Duration) {
-        self.images += time.as_secs_f64();
+    /// Adds time between two steps in which the next batch was not ready.
+    pub fn wait(&mut self, seconds: f64) {
+        self.images += seconds;
     }
 
-    /// The share that this has of steps and waiting together.
-    pub(crate) fn waiting_for_images(&self) -> f64 {
+    /// Returns the share of the training's time in which the next batch was not ready.
+    #[must_use]
+    pub fn waiting_for_data(&self) -> f64 {
         if self.steps > 0.0 { self.images / (self.images + self.steps) } else { 0.0 }
     }
 
-    /// These, for a run that has taken so long in all.
-    pub(crate) fn until(&self, run: f64) -> Self {
+    /// Returns these times with another duration of the whole run.
+    #[must_use]
+    pub fn until(&self, run: f64) -> Self {
         Self { run, ..self.clone() }
     }
 
-    pub(crate) fn usage(&self) -> Usage {
+    /// Returns the shares of the training steps' time.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
         let steps = self.timed_steps.unwrap_or(self.steps);
         let share = |time: f64| if steps > 0.0 { time / steps } else { 0.0 };
         let of_subnetwork = |time: &Busy| {
@@ -130,7 +145,7 @@ impl Times {
         Usage { subnetworks, workers: self.workers(share).unwrap_or_default() }
     }
 
-    /// Workers with what they run; `None` where that is not known of all subnetworks.
+    /// Returns the workers with their subnetworks; `None` where a subnetwork's worker is not known.
     fn workers(&self, share: impl Fn(f64) -> f64) -> Option<Vec<WorkerUsage>> {
         let mut workers: Vec<WorkerUsage> = Vec::new();
         let mut last = None;
@@ -149,15 +164,13 @@ impl Times {
         Some(workers)
     }
 
-    /// Whether a run can have taken as long.
-    pub(crate) fn is_possible(&self) -> bool {
+    /// Returns true if a run can have these times: a file may hold anything.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
         let busy = self.subnetworks.iter();
         let busy = busy.flat_map(|busy| [busy.fine, busy.coarse, busy.queued.unwrap_or_default()]);
         let sums = [self.run, self.steps, self.images, self.timed_steps.unwrap_or_default()];
-        sums.into_iter().chain(busy).all(|time| {
-            // As a file may tell of no number, or of less than nothing.
-            (0.0..1e12).contains(&time)
-        })
+        sums.into_iter().chain(busy).all(|time| (0.0..1e12).contains(&time))
     }
 }
 
@@ -165,24 +178,19 @@ impl Times {
 mod tests {
     use super::*;
 
-    fn time(fine: u64, coarse: u64, queued: u64, worker: usize) -> SubnetworkTime {
-        let mut time = SubnetworkTime::default();
-        time.fine = Duration::from_secs(fine);
-        time.coarse = Duration::from_secs(coarse);
-        time.queued = Duration::from_secs(queued);
-        time.worker = worker;
-        time
+    fn time(fine: f64, coarse: f64, queued: f64, worker: usize) -> SubnetworkSeconds {
+        SubnetworkSeconds { fine, coarse, queued, worker }
     }
 
-    fn step() -> [SubnetworkTime; 3] {
-        [time(4, 0, 5, 0), time(3, 2, 4, 0), time(5, 1, 0, 1)]
+    fn step() -> [SubnetworkSeconds; 3] {
+        [time(4.0, 0.0, 5.0, 0), time(3.0, 2.0, 4.0, 0), time(5.0, 1.0, 0.0, 1)]
     }
 
     #[test]
     fn waiting_for_the_worker_is_not_waiting_for_neighbors() {
         let mut times = Times::default();
-        times.add(Duration::from_secs(16), &step());
-        times.add(Duration::from_secs(16), &step());
+        times.add(16.0, &step());
+        times.add(16.0, &step());
         let Usage { subnetworks, workers } = times.usage();
         let second = SubnetworkUsage {
             computing: 3.0 / 16.0,
@@ -200,21 +208,21 @@ mod tests {
     #[test]
     fn steps_without_times_of_subnetworks_are_left_out() {
         let mut times = Times::default();
-        times.add(Duration::from_secs(30), &[]);
+        times.add(30.0, &[]);
         assert_eq!(times.usage(), Usage::default());
-        times.add(Duration::from_secs(16), &step());
-        times.add(Duration::from_secs(30), &[]);
+        times.add(16.0, &step());
+        times.add(30.0, &[]);
         assert_eq!(times.usage().subnetworks[0].computing, 0.25);
     }
 
-    /// Manifests of format 3 as they were first written do not tell the two kinds of waiting apart.
+    /// The first manifests of format 3 do not tell the two kinds of waiting apart.
     #[test]
-    fn times_of_an_older_version_go_on_without_what_they_lack() {
+    fn times_of_an_earlier_version_stay_without_what_they_lack() {
         let saved = r#"{"run":20.0,"steps":16.0,"images":0.0,
             "subnetworks":[{"fine":4.0,"coarse":0.0},{"fine":3.0,"coarse":2.0}]}"#;
         let mut times: Times = serde_json::from_str(saved).unwrap();
         assert!(times.is_possible());
-        times.add(Duration::from_secs(16), &[time(4, 0, 5, 0), time(3, 2, 4, 0)]);
+        times.add(16.0, &[time(4.0, 0.0, 5.0, 0), time(3.0, 2.0, 4.0, 0)]);
         let Usage { subnetworks, workers } = times.usage();
         assert_eq!((subnetworks[1].computing, subnetworks[1].waiting), (3.0 / 16.0, 11.0 / 16.0));
         assert_eq!(subnetworks[1].waiting_for_worker, None);
@@ -224,7 +232,7 @@ mod tests {
     #[test]
     fn times_come_back_from_a_manifest() {
         let mut times = Times::default();
-        times.add(Duration::from_secs(16), &step());
+        times.add(16.0, &step());
         let saved = serde_json::to_string(&times).unwrap();
         assert_eq!(serde_json::from_str::<Times>(&saved).unwrap(), times);
     }

@@ -2,37 +2,39 @@
 
 use parareal_kernels::SimdLevel;
 
-use crate::checkpoint::{Position, Saved};
-use crate::{Config, Decay, LearningRate, TrainError};
+use parareal_run::Position;
+
+use crate::checkpoint::Saved;
+use crate::{Decay, LearningRate, RunConfig};
 
 /// Notes on what differs between the configuration and machine that a checkpoint was saved with and
 /// those that the run goes on with.
 pub(crate) fn notes(
     saved: &Saved,
-    now: &Config,
+    before: &RunConfig,
+    now: &RunConfig,
     steps_per_epoch: usize,
-) -> Result<Vec<String>, TrainError> {
-    let before = Config::resolve(saved.configuration.clone())?;
-    let (old, new) = (&before.run.learning_rate, &now.run.learning_rate);
+) -> Vec<String> {
+    let (old, new) = (&before.learning_rate, &now.learning_rate);
     let mut notes: Vec<String> =
         schedule_note(old, new, saved.position, steps_per_epoch).into_iter().collect();
-    if before.run.replicas != now.run.replicas {
+    if before.replicas != now.replicas {
         notes.push(format!(
             "each batch is now split over {} replicas, it was {}: batch normalization sees other \
              parts of it, so the run takes another course",
-            now.run.replicas, before.run.replicas
+            now.replicas, before.replicas
         ));
     }
-    let devices = |config: &Config| {
-        let names: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
+    let devices = |config: &RunConfig| {
+        let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         names.join(", ")
     };
     let simd = SimdLevel::current().name().to_string();
     let rounding = [
-        ("executor", before.run.executor.to_string(), now.run.executor.to_string()),
-        ("threads", before.run.threads.to_string(), now.run.threads.to_string()),
-        ("device", devices(&before), devices(now)),
-        ("link-dtype", before.run.link_type.to_string(), now.run.link_type.to_string()),
+        ("executor", before.executor.to_string(), now.executor.to_string()),
+        ("threads", before.threads.to_string(), now.threads.to_string()),
+        ("device", devices(before), devices(now)),
+        ("link-dtype", before.link_type.to_string(), now.link_type.to_string()),
         ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),
     ];
     let differing = rounding.into_iter().filter(|(_, then, now)| then != now);
@@ -44,7 +46,7 @@ pub(crate) fn notes(
             differing.join("; ")
         ));
     }
-    Ok(notes)
+    notes
 }
 
 /// The learning rates before and after a change of the schedule; `None` where it is the same, or no

@@ -1,0 +1,23 @@
+//! The folder of a training run: the names of its files, and the schema of what they hold.
+//!
+//! ```text
+//! config.toml                      the complete configuration
+//! metrics.jsonl                    one object a line: each step, each epoch, the end ([`Line`])
+//! evaluations/step-NNNNNNNN.json   details of an evaluation ([`EvaluationRecord`])
+//! checkpoints/step-NNNNNNNN/       the state after a step ([`Manifest`])
+//! checkpoints/best.json            the best checkpoint so far ([`Best`])
+//! ```
+//!
+//! Whoever writes these files and whoever reads them uses the same types. The crate reads and writes no
+//! file itself.
+
+mod evaluation;
+mod manifest;
+mod metrics;
+pub mod names;
+mod usage;
+
+pub use evaluation::{EvaluationRecord, Mistake};
+pub use manifest::{Best, FORMAT_VERSION, FileEntry, Manifest, OLDEST_FORMAT, Position, StateKind};
+pub use metrics::{EndRecord, EpochRecord, Line, StepRecord, Tally, Traffic};
+pub use usage::{SubnetworkSeconds, SubnetworkUsage, Times, Usage, WorkerUsage};

@@ -1,0 +1,136 @@
+//! Files in the folder `checkpoints`.
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::{Tally, Times};
+
+/// Version of the checkpoints that this version writes.
+pub const FORMAT_VERSION: u32 = 5;
+/// Oldest version of checkpoints that is read. Version 5 records the cuts and calls `data` what was
+/// `images`; version 4 added the data set and the padding of its images.
+pub const OLDEST_FORMAT: u32 = 3;
+
+/// More steps than this are a damaged file.
+const MOST_STEPS: usize = u32::MAX as usize;
+
+/// Description of a checkpoint, `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the checkpoint's format.
+    pub format_version: u32,
+    /// Progress of the run.
+    #[serde(flatten)]
+    pub position: Position,
+    /// Times of the run up to the checkpoint.
+    #[serde(default)]
+    pub times: Times,
+    /// The complete configuration of the run, as in `config.toml`.
+    pub configuration: Table,
+    /// Vector instructions of the machine; `None` in checkpoints of format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simd: Option<String>,
+    /// Description of the data that the run is trained on. Only who loads the data knows its fields.
+    #[serde(alias = "images")]
+    pub data: Table,
+    /// Number of units of the network before it is cut; `None` before version 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<usize>,
+    /// Where the network is cut: the number of units before each cut; `None` before version 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuts: Option<Vec<usize>>,
+    /// All other files of the checkpoint.
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// Checks that a run can have come to this position.
+    ///
+    /// # Errors
+    /// What is wrong, for a manifest that no run has written.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
+        let counts = [step, epoch, epoch_steps];
+        if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MOST_STEPS)) {
+            return Err("it tells of a step that no run takes");
+        }
+        if !epoch_tally.is_possible()
+            || epoch_tally.samples == 0
+            || !(0.0..).contains(&epoch_seconds)
+            || !self.times.is_possible()
+        {
+            return Err("it tells of an epoch that no run has");
+        }
+        Ok(())
+    }
+}
+
+/// Progress of a run. The order of the samples and whatever else is random follow from seed, epoch and
+/// step, the learning rate from the epoch: there is no other state of chance or schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// The last step, from 1 through the whole run.
+    pub step: usize,
+    /// Its epoch, from 1; 0 before the first step.
+    pub epoch: usize,
+    /// Steps of this epoch so far.
+    pub epoch_steps: usize,
+    /// Sums over the samples of these steps.
+    pub epoch_tally: Tally,
+    /// Duration of these steps in seconds.
+    pub epoch_seconds: f64,
+    /// Bytes of `metrics.jsonl` after the step.
+    pub metrics_bytes: u64,
+}
+
+/// One file of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// The subnetwork, from 1.
+    pub subnetwork: usize,
+    /// Kind of its tensors.
+    pub holds: StateKind,
+    /// Name of the file.
+    pub name: String,
+    /// Length of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// Number of tensors in it.
+    pub tensors: usize,
+}
+
+/// Kind of the tensors in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateKind {
+    /// Parameters and buffers.
+    Weights,
+    /// State of the optimizer.
+    Optimizer,
+    /// Moving average of the weights.
+    Average,
+}
+
+impl StateKind {
+    /// Returns the name of the file with this state of a subnetwork, from 1.
+    #[must_use]
+    pub fn file_name(self, subnetwork: usize) -> String {
+        let holds = match self {
+            Self::Weights => "weights",
+            Self::Optimizer => "optimizer",
+            Self::Average => "average",
+        };
+        format!("subnetwork-{subnetwork:02}.{holds}.safetensors")
+    }
+}
+
+/// The checkpoint with the smallest error so far, `best.json`: of the validation samples if there are some,
+/// otherwise of the test samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Step of the checkpoint.
+    pub step: usize,
+    /// Its error.
+    pub error: f64,
+}

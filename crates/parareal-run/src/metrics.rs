@@ -1,0 +1,217 @@
+//! Lines of `metrics.jsonl`.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Usage;
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Line {
+    /// A training step.
+    Step(StepRecord),
+    /// An epoch with its evaluation.
+    Epoch(EpochRecord),
+    /// The end of a run that is complete.
+    End(EndRecord),
+    /// The end of a run that was stopped after this step.
+    Interrupted {
+        /// The step, from 1.
+        step: usize,
+    },
+    /// The end of a run whose loss, weights or evaluation were not finite in or after this step.
+    Diverged {
+        /// The step, from 1.
+        step: usize,
+        /// What was not finite.
+        #[serde(default)]
+        message: String,
+    },
+    /// A line of another version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Result of a training step. JSON has no infinities and no NaN: these are written as `null` and read
+/// as NaN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// The step, from 1 through the whole run.
+    pub step: usize,
+    /// Loss of the batch before the update.
+    #[serde(deserialize_with = "nan_from_null")]
+    pub loss: f64,
+    /// Share of wrong answers for the batch before the update; `None` where answers are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Learning rate of the update.
+    #[serde(deserialize_with = "nan_from_null")]
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping; left out without clipping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_norm: Option<f64>,
+    /// Samples of the batch, divided by the duration of the step.
+    #[serde(rename = "images_per_second", deserialize_with = "nan_from_null")]
+    pub samples_per_second: f64,
+}
+
+/// Result of an epoch and its evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Mean loss over the training samples, each before the update with its batch.
+    #[serde(deserialize_with = "nan_from_null")]
+    pub train_loss: f64,
+    /// Share of wrong answers, each before the update with its batch; `None` where answers are not
+    /// counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_error: Option<f64>,
+    /// Mean loss over the test samples after the epoch; `None` without test samples.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
+    /// Share of wrong answers for the test samples after the epoch.
+    #[serde(default)]
+    pub test_error: Option<f64>,
+    /// Share of test samples whose class is not among the five most likely ones.
+    #[serde(default)]
+    pub test_top5_error: Option<f64>,
+    /// Mean loss over the validation samples; left out without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// Share of wrong answers for the validation samples; left out without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_error: Option<f64>,
+    /// Duration of the epoch's training in seconds, evaluation excluded.
+    #[serde(deserialize_with = "nan_from_null")]
+    pub seconds: f64,
+}
+
+impl EpochRecord {
+    /// Returns the error by which epochs are compared: of the validation samples, otherwise of the test
+    /// samples.
+    #[must_use]
+    pub fn deciding_error(&self) -> Option<f64> {
+        self.validation_error.or(self.test_error)
+    }
+}
+
+/// Last line of a complete run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndRecord {
+    /// Duration of the run in seconds, evaluations included, over all its processes.
+    pub seconds: f64,
+    /// Share of the training's time in which the next batch was not ready.
+    #[serde(default, rename = "waiting_for_images")]
+    pub waiting_for_data: f64,
+    /// Time of subnetworks and workers in the training steps.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Bytes that each rank has sent; left out for a single process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
+}
+
+/// Bytes that a rank has sent to others in training steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Number of steps.
+    pub steps: u64,
+    /// Bytes of tensors across interfaces.
+    pub interfaces: u64,
+    /// Bytes given to all-reduces between replicas; on a ring of `R`, each is sent `2 (R - 1) / R`
+    /// times.
+    pub reduced: u64,
+}
+
+/// Sums over the samples of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Number of samples.
+    #[serde(rename = "images")]
+    pub samples: usize,
+    /// Number of wrong answers; `None` where they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<usize>,
+    /// Sum of the losses.
+    pub loss: f64,
+}
+
+impl Tally {
+    /// Adds a batch with this mean loss.
+    pub fn add(&mut self, samples: usize, wrong: Option<usize>, mean_loss: f64) {
+        self.samples += samples;
+        self.wrong = wrong.map(|wrong| self.wrong.unwrap_or(0) + wrong);
+        self.loss += mean_loss * samples as f64;
+    }
+
+    /// Returns true if samples can have these sums: a file may hold anything.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.wrong.is_none_or(|wrong| wrong <= self.samples)
+            && self.samples <= u32::MAX as usize
+            && self.loss.is_finite()
+    }
+
+    /// Returns the mean loss; `None` without samples.
+    #[must_use]
+    pub fn mean_loss(&self) -> Option<f64> {
+        (self.samples > 0).then(|| self.loss / self.samples as f64)
+    }
+
+    /// Returns the share of wrong answers; `None` without samples, or where they are not counted.
+    #[must_use]
+    pub fn error(&self) -> Option<f64> {
+        let wrong = self.wrong.filter(|_| self.samples > 0)?;
+        Some(wrong as f64 / self.samples as f64)
+    }
+}
+
+fn nan_from_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_null() {
+        let record = StepRecord {
+            epoch: 1,
+            step: 2,
+            loss: f64::INFINITY,
+            error: Some(0.5),
+            learning_rate: 0.1,
+            gradient_norm: None,
+            samples_per_second: 9.0,
+        };
+        let text = serde_json::to_string(&Line::Step(record)).unwrap();
+        assert_eq!(
+            text,
+            r#"{"event":"step","epoch":1,"step":2,"loss":null,"error":0.5,"learning_rate":0.1,"images_per_second":9.0}"#
+        );
+        let Line::Step(read) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+        assert!(read.loss.is_nan());
+    }
+
+    #[test]
+    fn a_number_that_is_missing_is_an_error() {
+        let text = r#"{"event":"step","epoch":1,"step":2}"#;
+        assert!(serde_json::from_str::<Line>(text).is_err());
+    }
+
+    #[test]
+    fn lines_of_other_versions_are_unknown() {
+        let line = serde_json::from_str(r#"{"event":"weather","rain":true}"#).unwrap();
+        assert_eq!(Line::Unknown, line);
+    }
+
+    #[test]
+    fn a_tally_without_samples_has_no_mean() {
+        let tally = Tally::default();
+        assert_eq!((tally.mean_loss(), tally.error()), (None, None));
+    }
+}

@@ -1,0 +1,36 @@
+//! The complete configuration of a run, as its files record it.
+
+use serde::Serialize;
+use toml::Table;
+
+/// The complete configuration of a run: the text of `config.toml`, and what checkpoints record of it.
+///
+/// A run only writes it down. Whoever starts a run decides what is in it, such that the same run can be
+/// started or resumed from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    text: String,
+    table: Table,
+}
+
+impl Configuration {
+    /// Creates the configuration from settings that serialize to a TOML table.
+    ///
+    /// # Errors
+    /// Where they do not.
+    pub fn new(settings: &impl Serialize) -> Result<Self, toml::ser::Error> {
+        Ok(Self { text: toml::to_string(settings)?, table: Table::try_from(settings)? })
+    }
+
+    /// Returns the text of `config.toml`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the settings by key.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+}

@@ -1,0 +1,417 @@
+//! The processes that work on a run together: this one alone, or the ranks of an MPI program.
+//!
+//! All of them make the same calls in the same order. They exchange here what only one of them knows or
+//! may do, and whether any of them has failed.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+#[cfg(feature = "mpi")]
+use crate::cores::Cores;
+
+/// The processes that work on a run. Clones are the same group.
+#[derive(Clone)]
+pub struct ProcessGroup {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    #[cfg(feature = "mpi")]
+    ranks: Option<(parareal::exec::World, parareal::exec::Circle)>,
+    place: Place,
+}
+
+/// Where a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// How many work together; `None` where no launcher was asked for.
+    pub(crate) ranks: Option<usize>,
+    /// Which of the ranks on its machine this one is, from 0.
+    pub(crate) on_machine: usize,
+    /// The most ranks on a machine.
+    pub(crate) most_on_machine: usize,
+    /// Its share of the machine's cores, at least one.
+    pub(crate) cores: usize,
+    /// The least that any has.
+    pub(crate) least_cores: usize,
+}
+
+impl Place {
+    /// Of a process that has the machine for itself.
+    pub(crate) fn alone() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { ranks: None, on_machine: 0, most_on_machine: 1, cores, least_cores: cores }
+    }
+}
+
+/// An error that the processes of a group can share.
+pub trait SharedError: Display + From<TrainError> + Sized {
+    /// Returns true if the input is wrong, and false if something failed while running.
+    fn is_bad_input(&self) -> bool;
+
+    /// Returns true if all processes of a group know of it, so that they can end together.
+    fn is_agreed(&self) -> bool;
+
+    /// Wraps an error that all processes know of and that this one reports, of the rank that has it, or of
+    /// all ranks with `None`. `bad_input` says the same of the errors of all of them.
+    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self;
+
+    /// Creates an error that another process reports.
+    fn elsewhere(message: String, bad_input: bool) -> Self {
+        TrainError::Elsewhere { message, bad_input }.into()
+    }
+}
+
+/// A failure of one process, as the others receive it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Failure {
+    message: String,
+    bad_input: bool,
+}
+
+/// Message of one process to all.
+#[derive(Serialize, Deserialize)]
+enum Message<T> {
+    Done(T),
+    Failed(Failure),
+}
+
+impl ProcessGroup {
+    /// This process alone.
+    #[must_use]
+    pub fn alone() -> Self {
+        let inner = Inner {
+            #[cfg(feature = "mpi")]
+            ranks: None,
+            place: Place::alone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// This process as one of the ranks that `mpirun` or `srun` has started, or as the only one.
+    ///
+    /// # Errors
+    /// Where MPI cannot be started, or this program is built without it.
+    #[cfg(feature = "mpi")]
+    pub fn join() -> Result<Self, TrainError> {
+        use parareal::exec::World;
+
+        let world = World::join().map_err(failed)?;
+        let all = world.circle(Some(0)).map_err(failed)?.expect("all are in it");
+        let (on_machine, beside) = world.on_machine();
+        // Launchers may bind each rank to cores of its own: those that may use the same share them.
+        let own = Cores::of_this_process();
+        let all_masks = world.machine().gather(own.mask.clone().into_bytes()).map_err(failed)?;
+        let sharing = all_masks.iter().filter(|mask| **mask == own.mask.as_bytes()).count();
+        let cores = (own.count / sharing.max(1)).max(1);
+        let mut place = Place {
+            ranks: Some(world.size()),
+            on_machine,
+            most_on_machine: beside,
+            cores,
+            least_cores: cores,
+        };
+        let mut group = Self { inner: Arc::new(Inner { ranks: Some((world, all)), place }) };
+        let told = group.collect::<_, TrainError>(Ok((beside, cores)))?;
+        place.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
+        place.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
+        Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").place = place;
+        Ok(group)
+    }
+
+    /// This process as one of the ranks that `mpirun` or `srun` has started, or as the only one.
+    ///
+    /// # Errors
+    /// Where MPI cannot be started, or this program is built without it.
+    #[cfg(not(feature = "mpi"))]
+    pub fn join() -> Result<Self, TrainError> {
+        Err(TrainError::without_mpi())
+    }
+
+    /// How many processes a launcher has started together, as far as it tells by the environment.
+    #[must_use]
+    pub fn launched() -> usize {
+        // Open MPI's, that of MPICH, and Slurm's own.
+        let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
+        let told = told.filter_map(|name| std::env::var(name).ok()?.parse().ok());
+        told.max().unwrap_or(1)
+    }
+
+    /// Whether these are ranks of an MPI program, be it one.
+    #[must_use]
+    pub fn is_ranks(&self) -> bool {
+        self.inner.place.ranks.is_some()
+    }
+
+    /// Which of them this process is, from 0.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        #[cfg(feature = "mpi")]
+        if let Some((world, _)) = &self.inner.ranks {
+            return world.rank();
+        }
+        0
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.inner.place.ranks.unwrap_or(1)
+    }
+
+    /// Whether this process speaks for all, and writes what is written once.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.rank() == 0
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
+    /// The ranks, where they are ranks.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn world(&self) -> Option<&parareal::exec::World> {
+        self.inner.ranks.as_ref().map(|(world, _)| world)
+    }
+
+    /// Ends MPI together with all others: waits until they do so as well.
+    ///
+    /// # Errors
+    /// Where MPI fails.
+    pub fn finish(&self) -> Result<(), TrainError> {
+        #[cfg(feature = "mpi")]
+        if let Some((world, _)) = &self.inner.ranks {
+            world.finish().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all processes at once with this exit code, wherever they are.
+    pub fn abort(&self, code: i32) -> ! {
+        #[cfg(feature = "mpi")]
+        if let Some((world, _)) = &self.inner.ranks {
+            world.abort(code);
+        }
+        std::process::exit(code)
+    }
+
+    /// Hands the bytes of each to all, in the order of the ranks.
+    fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
+        #[cfg(feature = "mpi")]
+        if let Some((_, all)) = &self.inner.ranks {
+            return all.gather(own).map_err(failed);
+        }
+        Ok(vec![own])
+    }
+
+    /// Exchanges a message with all processes, in the order of the ranks.
+    fn exchange<T: Serialize + DeserializeOwned>(
+        &self,
+        own: &Message<T>,
+    ) -> Result<Vec<Message<T>>, TrainError> {
+        let own = serde_json::to_vec(own).expect("numbers and names are JSON");
+        let read = |bytes: &Vec<u8>| {
+            let unknown =
+                |_| TrainError::ranks("a rank sends an unknown message: is it another version?");
+            serde_json::from_slice(bytes).map_err(unknown)
+        };
+        self.gather(own)?.iter().map(read).collect()
+    }
+
+    /// Gathers a value of each process, in the order of the ranks. Where one process has failed, all have:
+    /// the first rank with an error reports it ([`SharedError::agreed`]), and all others get
+    /// [`SharedError::elsewhere`].
+    ///
+    /// # Errors
+    /// As above, or a failure of MPI.
+    pub fn collect<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: SharedError,
+    {
+        if self.size() == 1 {
+            // As it is, with its type.
+            return Ok(vec![own?]);
+        }
+        let (own, error) = match own {
+            Ok(own) => (Message::Done(own), None),
+            Err(error) => {
+                let (message, bad_input) = (error.to_string(), error.is_bad_input());
+                (Message::Failed(Failure { message, bad_input }), Some(error))
+            }
+        };
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        for (rank, message) in self.exchange(&own)?.into_iter().enumerate() {
+            match message {
+                Message::Done(value) => done.push(value),
+                Message::Failed(failure) => failed.push((rank, failure)),
+            }
+        }
+        match (failed.is_empty(), error) {
+            (true, _) => Ok(done),
+            (false, Some(error)) if error.is_agreed() => Err(error),
+            (false, error) => {
+                let verdict = Verdict::of(self.rank(), self.size(), &failed);
+                Err(match error {
+                    Some(error) if verdict.reports => error.agreed(verdict.rank, verdict.bad_input),
+                    _ => E::elsewhere(verdict.message, verdict.bad_input),
+                })
+            }
+        }
+    }
+
+    /// Returns the value of this process, unless any of them has failed.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn agree<T, E: SharedError>(&self, own: Result<T, E>) -> Result<T, E> {
+        let (own, done) = match own {
+            Ok(own) => (Some(own), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.collect(done)?;
+        Ok(own.expect("no process has failed"))
+    }
+
+    /// Computes a value on the first process, for all.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn first<T, E>(&self, own: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: SharedError,
+    {
+        let own = if self.leads() { own().map(|own| vec![own]) } else { Ok(Vec::new()) };
+        let first = self.collect(own)?.into_iter().flatten().next();
+        first.ok_or_else(|| TrainError::ranks("the first rank sends nothing").into())
+    }
+
+    /// Marks an error that every process has found for itself, so that only the first one reports it.
+    #[must_use]
+    pub fn known_to_all<E: SharedError>(&self, error: E) -> E {
+        match (self.size(), self.leads()) {
+            (1, _) => error,
+            (_, true) => {
+                let bad_input = error.is_bad_input();
+                error.agreed(None, bad_input)
+            }
+            (_, false) => E::elsewhere(error.to_string(), error.is_bad_input()),
+        }
+    }
+
+    /// Returns for each flag whether any process has set it.
+    ///
+    /// # Errors
+    /// A failure of MPI.
+    pub fn any<const K: usize>(&self, own: [bool; K]) -> Result<[bool; K], TrainError> {
+        if self.size() == 1 {
+            return Ok(own);
+        }
+        let told = self.gather(own.map(u8::from).to_vec())?;
+        Ok(std::array::from_fn(|k| told.iter().any(|told| told.get(k) == Some(&1))))
+    }
+
+    /// Checks that all processes have the same values, each with its name.
+    ///
+    /// # Errors
+    /// [`TrainError::RanksDiffer`] with the first value that is not the same.
+    pub fn compare(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
+        let values = self.collect::<_, TrainError>(Ok(own))?;
+        difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn failed(error: parareal::exec::MpiError) -> TrainError {
+    TrainError::ranks(&error.to_string())
+}
+
+/// What a process makes of the failures of some, of which one is reported.
+struct Verdict {
+    /// True if this process reports it.
+    reports: bool,
+    /// The rank that has it; `None` if all have.
+    rank: Option<usize>,
+    message: String,
+    bad_input: bool,
+}
+
+impl Verdict {
+    fn of(rank: usize, size: usize, failed: &[(usize, Failure)]) -> Self {
+        let bad_input = failed.iter().all(|(_, failure)| failure.bad_input);
+        let own = failed.iter().find(|(number, _)| *number == rank);
+        let (_, shown) = own.unwrap_or(&failed[0]);
+        let having = failed.iter().filter(|(_, failure)| failure.message == shown.message);
+        let having: Vec<usize> = having.map(|(number, _)| *number).collect();
+        let number = (having.len() < size).then_some(having[0]);
+        let message = match number {
+            None => shown.message.clone(),
+            Some(number) => format!("rank {number}: {}", shown.message),
+        };
+        Self { reports: having[0] == rank, rank: number, message, bad_input }
+    }
+}
+
+/// Returns the first difference between the values of the processes.
+fn difference(values: &[BTreeMap<String, String>]) -> Option<TrainError> {
+    let first = values.first()?;
+    values.iter().enumerate().find_map(|(rank, other)| {
+        let name =
+            first.keys().chain(other.keys()).find(|&name| first.get(name) != other.get(name))?;
+        let value = |of: &BTreeMap<String, String>| of.get(name).cloned();
+        let (name, first, other) = (name.clone(), value(first), value(other));
+        Some(TrainError::RanksDiffer { name, first, other, rank })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_reported_by_one_rank() {
+        let failure = |message: &str| Failure { message: message.into(), bad_input: true };
+        let reported = |failed: &[(usize, Failure)]| {
+            let reported = (0..3).map(|rank| {
+                let verdict = Verdict::of(rank, 3, failed);
+                if verdict.reports { verdict.message } else { String::new() }
+            });
+            reported.collect::<Vec<_>>()
+        };
+        let all: Vec<_> = (0..3).map(|rank| (rank, failure("no"))).collect();
+        assert_eq!(reported(&all), ["no", "", ""]);
+        assert_eq!(reported(&all[1..]), ["", "rank 1: no", ""]);
+        let mixed = [(0, failure("a")), (2, failure("b"))];
+        assert_eq!(reported(&mixed), ["rank 0: a", "", "rank 2: b"]);
+        let running = Failure { bad_input: false, ..failure("c") };
+        assert!(Verdict::of(1, 3, &mixed).bad_input);
+        assert!(!Verdict::of(1, 3, &[mixed[0].clone(), (1, running)]).bad_input);
+    }
+
+    #[test]
+    fn differences_are_named_with_rank_and_values() {
+        let values = |seed: Option<&str>| {
+            let values = [("epochs", Some("3")), ("seed", seed)].into_iter();
+            let values =
+                values.filter_map(|(name, value)| Some((name.to_string(), value?.to_string())));
+            values.collect::<BTreeMap<_, _>>()
+        };
+        let found = |all: &[_]| difference(all).map(|error| error.to_string());
+        assert_eq!(found(&[values(Some("1")), values(Some("1"))]), None);
+        assert_eq!(
+            found(&[values(Some("1")), values(Some("1")), values(Some("2"))]).unwrap(),
+            "seed is 1 on rank 0 and 2 on rank 2: start all ranks alike"
+        );
+        assert_eq!(
+            found(&[values(None), values(Some("2"))]).unwrap(),
+            "seed is not set on rank 0 and 2 on rank 1: start all ranks alike"
+        );
+    }
+}

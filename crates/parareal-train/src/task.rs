@@ -1,0 +1,144 @@
+//! What a run trains: a model and its data.
+
+use std::path::Path;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Device;
+use parareal::exec::{Executor, Loss};
+use parareal::net::{Coarsen, Cuts, FeedForward, Init, PararealNetwork, Value};
+use parareal_run::Position;
+use toml::Table;
+
+use crate::TrainError;
+
+/// A network with its cuts, its loss and its optimizer.
+pub struct Model<N, L> {
+    /// Specification of the network.
+    pub network: N,
+    /// Where the network is cut.
+    pub cuts: Cuts,
+    /// Loss of a batch.
+    pub loss: L,
+    /// Optimizer of each subnetwork.
+    pub optimizer: ModuleOptimizer,
+}
+
+impl<N: Coarsen, L> Model<N, L> {
+    /// Builds the parareal network on the CPU with the initial weights that follow from a seed.
+    ///
+    /// # Errors
+    /// Where modules do not fit together, or the cuts are for another network.
+    pub fn build(&self, seed: u64) -> Result<PararealNetwork<N>, TrainError> {
+        let init = Init::new(seed, &Device::flex());
+        Ok(PararealNetwork::build(&self.network, &self.cuts, &init)?)
+    }
+}
+
+/// Input type of a task's network.
+pub type InputOf<T> = <<T as Task>::Network as FeedForward>::Input;
+/// Output type of a task's network.
+pub type OutputOf<T> = <<T as Task>::Network as FeedForward>::Output;
+/// Target type of a task's loss.
+pub type TargetOf<T> = <<T as Task>::Loss as Loss<OutputOf<T>>>::Target;
+/// Any executor of a task's model.
+pub type ExecutorOf<T> = Box<dyn Executor<<T as Task>::Network, <T as Task>::Loss>>;
+
+/// A batch of samples on the CPU, from where executors take it.
+pub struct Batch<I, T, L> {
+    /// Input of the network.
+    pub input: I,
+    /// Target of the loss.
+    pub target: T,
+    /// What counting wrong answers needs, such as class numbers.
+    pub labels: L,
+}
+
+impl<I: Value, T, L> Batch<I, T, L> {
+    /// Returns the number of samples.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.input.samples()
+    }
+}
+
+/// Batch of a task.
+pub type BatchOf<T> = Batch<InputOf<T>, TargetOf<T>, <T as Task>::Labels>;
+/// Batches of a task, which another thread prepares.
+pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = BatchOf<T>> + Send + 'a>;
+
+/// Returns true if work is to be stopped. All processes of a run get the same answer.
+pub type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
+
+/// What a run trains: a model, its data, and how answers are evaluated.
+///
+/// Everything that is random is a function of seed, epoch and step, so that resumed runs and all executors
+/// see the same.
+pub trait Task {
+    /// Specification of the network.
+    type Network: Coarsen;
+    /// Loss of the network's output.
+    type Loss: Loss<<Self::Network as FeedForward>::Output>;
+    /// What counting wrong answers needs beside the output.
+    type Labels: Send;
+
+    /// The model.
+    fn model(&self) -> &Model<Self::Network, Self::Loss>;
+
+    /// Number of training samples.
+    fn samples(&self) -> usize;
+
+    /// Batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be smaller.
+    ///
+    /// # Errors
+    /// Where there are no such batches.
+    fn batches(
+        &self,
+        batch_size: usize,
+        seed: u64,
+        epoch: usize,
+        skip: usize,
+    ) -> Result<BatchesOf<'_, Self>, TrainError>;
+
+    /// Counts the wrong answers in an output; `None` for a task without right and wrong.
+    fn wrong(&self, output: OutputOf<Self>, labels: &Self::Labels) -> Option<usize>;
+
+    /// Evaluates the model after an epoch; `None` if `stop` returned true.
+    ///
+    /// # Errors
+    /// A worker's failure.
+    fn evaluate(
+        &self,
+        executor: &mut ExecutorOf<Self>,
+        stop: Stop<'_>,
+    ) -> Result<Option<Evaluated<'_>>, TrainError>;
+
+    /// Describes the data in checkpoints, by which a run that is resumed can tell its own data.
+    fn data(&self) -> Table;
+}
+
+/// Saves the details of an evaluation in the folder of a run.
+pub type SaveDetails<'a> = Box<dyn FnOnce(&Path, Position) -> Result<(), TrainError> + 'a>;
+
+/// Result of an evaluation.
+#[derive(Default)]
+pub struct Evaluated<'a> {
+    /// Result for the test samples; `None` without any.
+    pub test: Option<Score>,
+    /// Result for the validation samples; `None` without any.
+    pub validation: Option<Score>,
+    /// What there is to save beyond these numbers.
+    pub details: Option<SaveDetails<'a>>,
+}
+
+/// Result of an evaluation for one set of samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of wrong answers, where they are counted.
+    pub error: Option<f64>,
+    /// Share of samples whose class is not among the five most likely ones, where classes are told apart.
+    pub top5_error: Option<f64>,
+    /// False if an output was infinite or not a number.
+    pub is_finite: bool,
+}
