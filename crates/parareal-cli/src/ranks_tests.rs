@@ -102,7 +102,7 @@ fn live(life: &str, folder: &Path) {
         if group.leads() {
             #[allow(clippy::print_stdout, reason = "it is what the test reads")]
             {
-                println!("resumes after step {}", run.steps_done());
+                println!("resumes after step {}", run.run().steps_done());
             }
         }
         run.train(&mut Panics(panics.then_some(4)), &|| false)?;
