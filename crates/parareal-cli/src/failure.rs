@@ -4,11 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use parareal::ode::OdeError;
-use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
+use parareal_data::{DataError, one_line};
 use parareal_report::ReportError;
 use parareal_train::TrainError;
 use thiserror::Error;
+
+use crate::advice::advice;
 
 /// Every message is one line.
 #[derive(Debug, Error)]
@@ -26,8 +28,6 @@ pub(crate) enum Failure {
     Flag(String),
     #[error("cannot draw: {0}")]
     Draw(String),
-    #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
-    Exists { path: PathBuf },
     #[error("cannot write {path}: {source}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -39,12 +39,13 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
-    /// Takes an error of a command that has the flag `--overwrite`.
-    pub(crate) fn with_overwrite(error: TrainError) -> Self {
-        match error {
-            TrainError::FileExists { path } => Self::Exists { path },
-            error => error.into(),
-        }
+    /// Returns the message with advice on flags and commands, on one line.
+    pub(crate) fn line(&self) -> String {
+        let message = match advice(self) {
+            Some(advice) => format!("{self}: {advice}"),
+            None => self.to_string(),
+        };
+        one_line(&message)
     }
 
     /// Whether all ranks know of it.
@@ -65,7 +66,7 @@ impl Failure {
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Ode(error) => error.is_bad_input(),
-            Self::Exists { .. } | Self::Flag(_) => true,
+            Self::Flag(_) => true,
             Self::Write { .. } | Self::Draw(_) => false,
         }
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 use parareal::exec::panic_message;
-use parareal_train::{Sent, Settings, Team, TrainError};
+use parareal_train::{ExecutorKind, Sent, Settings, Team, TrainError};
 
 use crate::Ending;
 use crate::failure::Failure;
@@ -20,8 +20,8 @@ pub(crate) fn team(
     let files = [file, config.as_deref()].into_iter().flatten();
     // What is wrong with a file is told when it is read for its settings.
     let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
-    let executor = flags.executor.clone().into_iter().chain(executors).next();
-    match executor.as_deref() == Some("mpi") || (cfg!(feature = "mpi") && Team::launched() > 1) {
+    let executor = flags.executor.into_iter().chain(executors).next();
+    match executor == Some(ExecutorKind::Mpi) || (cfg!(feature = "mpi") && Team::launched() > 1) {
         true => Team::join(),
         false => Ok(Team::alone()),
     }
@@ -39,7 +39,7 @@ pub(crate) fn together(
         Err(panic) if team.size() == 1 => resume_unwind(panic),
         Ok(Err(error)) if team.size() > 1 && !error.is_agreed() => {
             let code = if error.is_bad_input() { 2 } else { 1 };
-            abort(team, &error.to_string(), code)
+            abort(team, &error.line(), code)
         }
         Err(panic) => abort(team, &panic_message(&*panic), 1),
         Ok(ended) => match team.finish() {

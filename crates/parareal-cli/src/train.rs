@@ -12,10 +12,9 @@ use crate::output::{amount, count, duration, note, percent, result, shell_word, 
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show, ranks};
 
-pub(crate) fn run(mut arguments: Box<Train>) -> Result<Ending, Failure> {
-    let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
-    let resumed = output.clone().filter(|_| arguments.resume);
-    let flags = arguments.settings();
+pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
+    let Train { config: file, flags, output, resume, json } = *arguments;
+    let (flags, resumed) = (flags.settings, output.clone().filter(|_| resume));
     let team = ranks::team(&flags, file.as_deref(), resumed.as_deref())?;
     ranks::together(&team, || {
         let file = file.as_deref().map(Settings::read).transpose();
@@ -36,10 +35,11 @@ fn train(
         Some(folder) => Run::resume(team, &folder, settings)?,
         None => {
             Run::check_output(team, output.as_deref())?;
-            if team.leads() && settings.cuts.as_deref() == Some("balanced") {
+            let config = Config::resolve_with(team, settings)?;
+            if team.leads() && config.needs_balance() {
                 note("measuring what the parts cost here, to balance the cuts");
             }
-            Run::prepare(team, Config::resolve_with(team, settings)?, output)?
+            Run::prepare(team, config.balance(team)?, output)?
         }
     };
     if !team.leads() {

@@ -59,7 +59,7 @@ impl NetworkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Recipe, Settings};
+    use crate::{CoarseKind, CutsSetting, Recipe, Settings};
 
     fn network(settings: Settings) -> NetworkConfig {
         NetworkConfig::resolve(&settings, Recipe::default()).unwrap()
@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn coarse_networks_are_compared_with_what_they_approximate() {
         let depthwise = network(Settings {
-            cuts: Some("4,5".into()),
-            coarse_unit: Some("depthwise".into()),
+            cuts: Some(CutsSetting::Positions(vec![4, 5])),
+            coarse_unit: Some(CoarseKind::Depthwise),
             ..Settings::default()
         });
         let costs = depthwise.coarse_costs();
@@ -80,7 +80,10 @@ mod tests {
         assert_eq!((first, second), (1, 2));
 
         // As much is not less.
-        let equal = network(Settings { cuts: Some("4,5".into()), ..Settings::default() });
+        let equal = network(Settings {
+            cuts: Some(CutsSetting::Positions(vec![4, 5])),
+            ..Settings::default()
+        });
         assert!(equal.coarse_costs().iter().any(|cost| cost.share == 1.0 && !cost.is_cheaper));
     }
 

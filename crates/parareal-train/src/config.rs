@@ -1,5 +1,6 @@
 //! The complete configuration of a run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::optim::ModuleOptimizer;
@@ -10,17 +11,17 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
-use crate::check::check_threads;
-use crate::network::{Cutting, NetworkConfig};
+use crate::feasibility::check_threads;
+use crate::network::NetworkConfig;
 use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
-use crate::team::Place;
+use crate::settings::Complete;
 use crate::{
-    Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, RunConfig, Settings,
-    TrainError,
+    CutsSetting, Decay, DecayKind, ExecutorKind, LearningRate, LinkType, Place, Recipe, Recompute,
+    RunConfig, Settings, Team, TrainError,
 };
 
-/// Everything that a run depends on, looked over and without gaps.
+/// Everything that a run depends on, checked and without gaps.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The data set.
@@ -43,106 +44,151 @@ pub struct Config {
     pub milestones: Vec<usize>,
     /// Everything that does not depend on network and data.
     pub run: RunConfig,
+    /// The complete settings that all of this follows from.
+    settings: Settings,
 }
 
 impl Config {
-    /// Completes settings from their recipe and looks them over.
+    /// Completes settings from their recipe and checks them. The same settings on the same machine give
+    /// the same configuration: nothing is measured, and no file is touched.
+    ///
+    /// Cuts that are to be balanced are even until [`Self::balance`] has found them. Relative paths stay
+    /// as they are.
     ///
     /// # Errors
     /// [`TrainError`] for the first setting with a value that it cannot have.
-    pub fn resolve(settings: Settings) -> Result<Self, TrainError> {
-        Self::resolve_at(settings, &Place::alone())
-    }
-
-    pub(crate) fn resolve_at(settings: Settings, place: &Place) -> Result<Self, TrainError> {
-        let recipe = Recipe::chosen(&settings)?;
-        let network = NetworkConfig::resolve(&settings, recipe)?;
-        let s = settings.clone().or(recipe.settings(settings.epochs));
-        let dataset = given(s.dataset).parse()?;
-        // A run is looked at from other folders than the one that it was started in.
-        let absolute =
-            |path: Option<PathBuf>| path.map(|path| std::path::absolute(&path).unwrap_or(path));
-        let executor: ExecutorKind = given(s.executor).parse()?;
-        let devices = given(s.device)
-            .iter()
-            .map(|name| name.parse())
-            .collect::<Result<Vec<DeviceName>, _>>()?;
-        if devices.is_empty() {
-            return Err(TrainError::setting("device", "an empty list", "name one, such as cpu"));
-        }
-        let (subnetworks, replicas) = (network.cuts.subnetworks(), given(s.replicas));
-        let (workers, threads) = (s.workers, s.threads);
-        let asked = Asked { executor, subnetworks, devices: &devices, workers, threads, replicas };
+    pub fn resolve(settings: Settings, place: &Place) -> Result<Self, TrainError> {
+        settings.check()?;
+        let recipe = Recipe::chosen(&settings);
+        let asked = settings.subnetworks;
+        let mut s = settings.complete(recipe);
+        let network = NetworkConfig::new(&s, asked)?;
+        s.recipe = None;
+        (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
+        s.data_dir = s.data_dir.or_else(|| Settings::default_data_dir(s.dataset));
+        let asked = Asked {
+            executor: s.executor,
+            subnetworks: s.subnetworks,
+            devices: &s.device,
+            workers: s.workers,
+            threads: s.threads,
+            replicas: s.replicas,
+        };
         let (workers, threads) = asked.resolve(place)?;
-        let link_type: LinkType = given(s.link_dtype).parse()?;
-        if link_type != LinkType::F32 && executor != ExecutorKind::Mpi {
+        (s.workers, s.threads) = (Some(workers), Some(threads));
+        if s.link_dtype != LinkType::F32 && s.executor != ExecutorKind::Mpi {
             let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
-            return Err(TrainError::setting("link-dtype", link_type, expected));
+            return Err(TrainError::setting("link-dtype", s.link_dtype, expected));
         }
-        if s.recompute.is_some() && executor == ExecutorKind::Sequential {
+        s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
+        if s.recompute.is_some() && s.executor == ExecutorKind::Sequential {
             let expected = "the sequential executor keeps everything: leave it out, or use threads";
             return Err(TrainError::setting("recompute", "set", expected));
         }
-        let (epochs, milestones) = (given(s.epochs), given(s.milestones));
-        let decay = match given(s.schedule).as_str() {
-            "step" => Decay::Step(milestones.clone()),
-            "cosine" => Decay::Cosine,
-            other => {
-                let found = format!("`{other}`");
-                return Err(TrainError::setting("schedule", found, "it is step or cosine"));
-            }
+        if s.nesterov && s.momentum == 0.0 {
+            let expected = "it looks ahead along the momentum, which is 0: set `momentum`, say 0.9";
+            return Err(TrainError::setting("nesterov", "set", expected));
+        }
+        if !(0.0..s.epochs as f64).contains(&s.warmup_epochs) {
+            let expected = format!("a number from 0 to below the {} epochs of the run", s.epochs);
+            return Err(TrainError::setting("warmup-epochs", s.warmup_epochs, expected));
+        }
+        Ok(Self::new(network, workers, threads, s))
+    }
+
+    /// Sorts settings that were checked by who uses them.
+    fn new(network: NetworkConfig, workers: usize, threads: usize, s: Complete) -> Self {
+        let decay = match s.schedule {
+            DecayKind::Step => Decay::Step(s.milestones.clone()),
+            DecayKind::Cosine => Decay::Cosine,
         };
-        let mut config = Self {
-            dataset,
+        Self {
+            dataset: s.dataset,
             load: LoadOptions {
-                data_dir: absolute(s.data_dir),
+                data_dir: s.data_dir.clone(),
                 limit_train: s.limit_train,
                 limit_test: s.limit_test,
             },
-            validation: given(s.validation),
-            augment: given(s.augment),
+            validation: s.validation,
+            augment: s.augment,
             network,
-            milestones,
-            sgd: Sgd {
-                momentum: given(s.momentum),
-                weight_decay: given(s.weight_decay),
-                nesterov: given(s.nesterov),
-            },
-            loss: CrossEntropy { label_smoothing: given(s.label_smoothing) },
-            init_from: absolute(s.init_from),
+            sgd: Sgd { momentum: s.momentum, weight_decay: s.weight_decay, nesterov: s.nesterov },
+            loss: CrossEntropy { label_smoothing: s.label_smoothing },
+            init_from: s.init_from.clone(),
+            milestones: s.milestones.clone(),
             run: RunConfig {
-                epochs,
-                batch_size: given(s.batch_size),
+                epochs: s.epochs,
+                batch_size: s.batch_size,
                 learning_rate: LearningRate {
-                    base: given(s.learning_rate),
+                    base: s.learning_rate,
                     decay,
-                    warmup_epochs: given(s.warmup_epochs),
-                    epochs,
+                    warmup_epochs: s.warmup_epochs,
+                    epochs: s.epochs,
                 },
                 clip_norm: s.clip_norm,
                 ema_decay: s.ema_decay,
-                seed: given(s.seed),
-                executor,
-                replicas,
-                link_type,
-                devices,
+                seed: s.seed,
+                executor: s.executor,
+                replicas: s.replicas,
+                link_type: s.link_dtype,
+                devices: s.device.clone(),
                 workers,
                 threads,
-                recompute: s.recompute,
+                recompute: s.recompute.and_then(Recompute::units),
                 patience: s.patience,
-                checkpoint_every: given(s.checkpoint_every).parse()?,
-                keep_checkpoints: given(s.keep_checkpoints),
+                checkpoint_every: s.checkpoint_every,
+                keep_checkpoints: s.keep_checkpoints,
             },
-        };
-        config.check()?;
-        if config.network.cutting == Cutting::Balanced {
-            config.balance(place)?;
+            settings: s.into(),
         }
+    }
+
+    /// Completes settings for all of a team, which has to have the same ones but for those of a machine,
+    /// and makes paths absolute, because a run is looked at from other folders than the one that it was
+    /// started in.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], on all of them, and where their settings differ.
+    pub fn resolve_with(team: &Team, settings: Settings) -> Result<Self, TrainError> {
+        team.compare(compared(&settings))?;
+        let mut config = team.agree(Self::resolve(settings, team.place()))?;
+        for path in [&mut config.load.data_dir, &mut config.init_from] {
+            *path = path.take().map(|path| std::path::absolute(&path).unwrap_or(path));
+        }
+        config.settings.data_dir = config.load.data_dir.clone();
+        config.settings.init_from = config.init_from.clone();
         Ok(config)
     }
 
-    /// Cuts the network where the predicted step is shortest, by costs that are measured here.
-    fn balance(&mut self, place: &Place) -> Result<(), TrainError> {
+    /// Returns true if the cuts are to be balanced and were not found yet.
+    #[must_use]
+    pub fn needs_balance(&self) -> bool {
+        self.settings.cuts == Some(CutsSetting::Balanced)
+    }
+
+    /// Cuts the network where the predicted step is shortest, by costs that the first of the team measures
+    /// here. Does nothing where the cuts are not to be balanced, or were found already.
+    ///
+    /// # Errors
+    /// [`TrainError`] where a device is not there or the network cannot be cut for so many workers, on all
+    /// of the team.
+    pub fn balance(mut self, team: &Team) -> Result<Self, TrainError> {
+        if !self.needs_balance() {
+            return Ok(self);
+        }
+        let (positions, coarse_times) = team.first(|| {
+            let network = self.measured_cuts(team.place())?;
+            Ok((network.cuts.positions().to_vec(), network.coarse_times))
+        })?;
+        let network = &mut self.network;
+        network.cuts = Cuts::new(network.net.units(), positions)?;
+        network.coarse_times = coarse_times;
+        self.settings.cuts = Some(network.cuts_setting());
+        Ok(self)
+    }
+
+    /// Measures costs, and returns the network with the cuts that follow from them.
+    fn measured_cuts(&self, place: &Place) -> Result<NetworkConfig, TrainError> {
         let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.run.workers);
         let (chain, busy) = match (self.run.executor, place.ranks) {
             (ExecutorKind::Mpi, Some(ranks)) => {
@@ -157,9 +203,11 @@ impl Config {
         let (device, threads) = (self.run.devices[0].clone(), self.run.threads);
         let batch = self.run.batch_size.div_ceil(self.run.replicas);
         let machine = Machine { device, batch, threads, workers: busy };
-        let costs = CostSource::Measured.load(&self.network.net, &machine, false)?;
-        let costs = costs.of(&self.network.net, subnetworks)?;
-        self.network.balance(&costs, &held, Link::FREE, true)
+        let mut network = self.network.clone();
+        let costs = CostSource::Measured.load(&network.net, &machine, false)?;
+        let costs = costs.of(&network.net, subnetworks)?;
+        network.balance(&costs, &held, Link::FREE, true)?;
+        Ok(network)
     }
 
     /// Units for each state that is kept, where the rest is computed again: as many as there are
@@ -204,137 +252,148 @@ impl Config {
         self.sgd.into()
     }
 
-    /// The settings that give this configuration again, whatever the recipes say by then.
+    /// Returns the settings that give this configuration again, whatever the recipes say by then.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings {
-            recipe: None,
-            dataset: Some(self.dataset.to_string()),
-            data_dir: self.load.data_dir.clone(),
-            limit_train: self.load.limit_train,
-            limit_test: self.load.limit_test,
-            validation: Some(self.validation),
-            augment: Some(self.augment),
-            epochs: Some(self.run.epochs),
-            batch_size: Some(self.run.batch_size),
-            learning_rate: Some(self.run.learning_rate.base),
-            momentum: Some(self.sgd.momentum),
-            weight_decay: Some(self.sgd.weight_decay),
-            nesterov: Some(self.sgd.nesterov),
-            schedule: Some(match self.run.learning_rate.decay {
-                Decay::Step(_) => "step".into(),
-                Decay::Cosine => "cosine".into(),
-            }),
-            milestones: Some(self.milestones.clone()),
-            warmup_epochs: Some(self.run.learning_rate.warmup_epochs),
-            label_smoothing: Some(self.loss.label_smoothing),
-            clip_norm: self.run.clip_norm,
-            ema_decay: self.run.ema_decay,
-            init_from: self.init_from.clone(),
-            seed: Some(self.run.seed),
-            executor: Some(self.run.executor.to_string()),
-            replicas: Some(self.run.replicas),
-            link_dtype: Some(self.run.link_type.to_string()),
-            device: Some(self.run.devices.iter().map(ToString::to_string).collect()),
-            workers: Some(self.run.workers),
-            threads: Some(self.run.threads),
-            recompute: self.run.recompute,
-            patience: self.run.patience,
-            checkpoint_every: Some(self.run.checkpoint_every.to_string()),
-            keep_checkpoints: Some(self.run.keep_checkpoints),
-            ..self.network.settings()
-        }
+        self.settings.clone()
     }
 }
 
-/// A setting that every recipe has.
-pub(crate) fn given<T>(setting: Option<T>) -> T {
-    setting.expect("a recipe has it")
+/// Returns what has to be the same on all ranks, as it was given.
+fn compared(settings: &Settings) -> BTreeMap<String, String> {
+    let same = Settings::definitions().iter().filter(|definition| !definition.may_differ);
+    let given = same.filter_map(|definition| {
+        Some((definition.key.to_string(), definition.toml(settings)?.to_string()))
+    });
+    let version = ("the version of parareal".into(), env!("CARGO_PKG_VERSION").into());
+    given.chain([version]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn resolve(settings: Settings) -> Result<Config, TrainError> {
+        Config::resolve(settings, &Place::alone())
+    }
+
+    /// Settings in which these keys have the values of these texts.
+    fn settings(texts: &[(&str, &str)]) -> Result<Settings, TrainError> {
+        let mut settings = Settings::default();
+        for (key, text) in texts {
+            settings.set(key, text)?;
+        }
+        Ok(settings)
+    }
+
     #[test]
     fn settings_of_a_configuration_give_it_again() {
-        for recipe in ["quick", "paper"] {
-            let given = Settings { recipe: Some(recipe.into()), ..Settings::default() };
-            let settings = Config::resolve(given).unwrap().settings();
-            assert_eq!(Config::resolve(settings.clone()).unwrap().settings(), settings);
+        for recipe in [Recipe::Quick, Recipe::Paper] {
+            let given = Settings { recipe: Some(recipe), ..Settings::default() };
+            let settings = resolve(given.clone()).unwrap().settings();
+            assert_eq!(resolve(given).unwrap().settings(), settings);
+            assert_eq!(resolve(settings.clone()).unwrap().settings(), settings);
         }
     }
 
     #[test]
     fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
-        let resolve = |dataset: &str, depth| {
-            let dataset = Some(dataset.to_string());
-            Config::resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
+        let resolve = |dataset, depth| {
+            let dataset = Some(dataset);
+            resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
         };
-        let paper = resolve("cifar10", Some(1001));
+        let (cifar, shapes) = (DatasetName::Cifar10, DatasetName::Shapes);
+        let paper = resolve(cifar, Some(1001));
         assert_eq!((paper.run.epochs, paper.run.batch_size), (200, 128));
         assert_eq!((paper.run.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
-        for (dataset, depth) in [("cifar10", Some(20)), ("cifar10", None), ("shapes", Some(1001))] {
+        for (dataset, depth) in [(cifar, Some(20)), (cifar, None), (shapes, Some(1001))] {
             assert_eq!(resolve(dataset, depth).run.epochs, 6);
         }
     }
 
     #[test]
+    fn cuts_that_are_to_be_balanced_are_not_measured_when_settings_are_resolved() {
+        let texts = [("cuts", "balanced"), ("subnetworks", "2")];
+        let config = resolve(settings(&texts).unwrap()).unwrap();
+        assert!(config.needs_balance() && config.check_team(&Team::alone()).is_err());
+        let balanced = config.balance(&Team::alone()).unwrap();
+        assert!(!balanced.needs_balance() && balanced.check_team(&Team::alone()).is_ok());
+        let cuts = balanced.network.cuts.positions().to_vec();
+        assert_eq!(balanced.settings().cuts, Some(CutsSetting::Positions(cuts.clone())));
+        let again = resolve(balanced.settings()).unwrap();
+        assert_eq!(again.network.cuts.positions(), cuts);
+        let uncut = [("cuts", "balanced"), ("subnetworks", "1")];
+        assert!(!resolve(settings(&uncut).unwrap()).unwrap().needs_balance());
+    }
+
+    #[test]
+    fn data_sets_in_files_have_a_folder_where_none_is_named() {
+        let data_dir = |name: &str| {
+            let config = resolve(settings(&[("dataset", name)]).unwrap()).unwrap();
+            assert_eq!(config.load.data_dir, config.settings().data_dir);
+            config.load.data_dir
+        };
+        assert_eq!(data_dir("mnist"), Some("data".into()));
+        assert_eq!([data_dir("shapes"), data_dir("folder")], [None, None]);
+    }
+
+    #[test]
     fn wrong_values_are_refused_in_one_line() {
-        let none = Settings::default;
-        for (settings, name) in [
-            (Settings { epochs: Some(0), ..none() }, "epochs"),
-            (Settings { batch_size: Some(0), ..none() }, "batch-size"),
-            (Settings { limit_train: Some(0), ..none() }, "limit-train"),
-            (Settings { learning_rate: Some(f64::NAN), ..none() }, "learning-rate"),
-            (Settings { learning_rate: Some(0.0), ..none() }, "learning-rate"),
-            (Settings { momentum: Some(1.0), ..none() }, "momentum"),
-            (Settings { weight_decay: Some(-1.0), ..none() }, "weight-decay"),
-            (Settings { milestones: Some(vec![3, 3]), ..none() }, "milestones"),
-            (Settings { milestones: Some(vec![0]), ..none() }, "milestones"),
-            (Settings { depth: Some(21), ..none() }, "depth"),
-            (Settings { cuts: Some("4,x".into()), ..none() }, "cuts"),
-            (Settings { cuts: Some("4,2".into()), ..none() }, "cuts"),
-            (Settings { coarse_units: Some(0), ..none() }, "coarse-units"),
-            (Settings { coarse_unit: Some("x".into()), ..none() }, "coarse-unit"),
-            (Settings { recipe: Some("x".into()), ..none() }, "recipe"),
-            (Settings { dataset: Some("x".into()), ..none() }, "data set"),
-            (Settings { executor: Some("x".into()), ..none() }, "executor"),
-            (Settings { workers: Some(4), ..none() }, "workers"),
-            (Settings { workers: Some(0), ..none() }, "workers"),
-            (Settings { threads: Some(0), ..none() }, "threads"),
-            (Settings { replicas: Some(0), ..none() }, "replicas"),
-            (Settings { replicas: Some(usize::MAX), ..none() }, "replicas"),
-            (Settings { link_dtype: Some("f16".into()), ..none() }, "link-dtype"),
-            (Settings { link_dtype: Some("bf16".into()), ..none() }, "link-dtype"),
-            (
-                Settings { recompute: Some(2), executor: Some("sequential".into()), ..none() },
-                "recompute",
-            ),
-            (Settings { device: Some(vec![]), ..none() }, "device"),
-            (Settings { device: Some(vec!["gpu".into()]), ..none() }, "device"),
-            (Settings { seed: Some(u64::MAX), ..none() }, "seed"),
-            (Settings { epochs: Some(usize::MAX), ..none() }, "epochs"),
-            (Settings { batch_size: Some(usize::MAX), ..none() }, "batch-size"),
-            (Settings { patience: Some(usize::MAX), ..none() }, "patience"),
-            (Settings { milestones: Some(vec![1, usize::MAX]), ..none() }, "milestones"),
-            (Settings { recompute: Some(usize::MAX), ..none() }, "recompute"),
-            (Settings { keep_checkpoints: Some(usize::MAX), ..none() }, "keep-checkpoints"),
-            (Settings { nesterov: Some(true), momentum: Some(0.0), ..none() }, "nesterov"),
-            (Settings { schedule: Some("linear".into()), ..none() }, "schedule"),
-            (Settings { warmup_epochs: Some(6.0), ..none() }, "warmup-epochs"),
-            (Settings { label_smoothing: Some(1.0), ..none() }, "label-smoothing"),
-            (Settings { clip_norm: Some(0.0), ..none() }, "clip-norm"),
-            (Settings { ema_decay: Some(1.0), ..none() }, "ema-decay"),
-            (Settings { patience: Some(0), ..none() }, "patience"),
-            (Settings { validation: Some(0.9), ..none() }, "validation"),
-            (Settings { keep_checkpoints: Some(0), ..none() }, "keep-checkpoints"),
-            (Settings { checkpoint_every: Some("soon".into()), ..none() }, "checkpoint-every"),
+        let (most, least) = (u64::MAX.to_string(), (u64::MAX - 1).to_string());
+        for (texts, name) in [
+            (&[("epochs", "0")][..], "epochs"),
+            (&[("batch-size", "0")], "batch-size"),
+            (&[("limit-train", "0")], "limit-train"),
+            (&[("learning-rate", "NaN")], "learning-rate"),
+            (&[("learning-rate", "0.0")], "learning-rate"),
+            (&[("momentum", "1.0")], "momentum"),
+            (&[("weight-decay", "-1.0")], "weight-decay"),
+            (&[("milestones", "3,3")], "milestones"),
+            (&[("milestones", "0")], "milestones"),
+            (&[("depth", "21")], "depth"),
+            (&[("cuts", "4,x")], "cuts"),
+            (&[("cuts", "4,2")], "cuts"),
+            (&[("cuts", "2,4"), ("subnetworks", "2")], "cuts"),
+            (&[("coarse-units", "0")], "coarse-units"),
+            (&[("coarse-unit", "x")], "coarse-unit"),
+            (&[("recipe", "x")], "recipe"),
+            (&[("dataset", "x")], "dataset"),
+            (&[("executor", "x")], "executor"),
+            (&[("workers", "4")], "workers"),
+            (&[("workers", "0")], "workers"),
+            (&[("threads", "0")], "threads"),
+            (&[("replicas", "0")], "replicas"),
+            (&[("replicas", &most)], "replicas"),
+            (&[("link-dtype", "f16")], "link-dtype"),
+            (&[("link-dtype", "bf16")], "link-dtype"),
+            (&[("recompute", "2"), ("executor", "sequential")], "recompute"),
+            (&[("device", "")], "device"),
+            (&[("device", "gpu")], "device"),
+            (&[("seed", &most)], "seed"),
+            (&[("epochs", &most)], "epochs"),
+            (&[("batch-size", &most)], "batch-size"),
+            (&[("patience", &most)], "patience"),
+            (&[("milestones", &format!("1,{least}"))], "milestones"),
+            (&[("recompute", &most)], "recompute"),
+            (&[("keep-checkpoints", &most)], "keep-checkpoints"),
+            (&[("nesterov", "true"), ("momentum", "0.0")], "nesterov"),
+            (&[("schedule", "linear")], "schedule"),
+            (&[("warmup-epochs", "6.0")], "warmup-epochs"),
+            (&[("label-smoothing", "1.0")], "label-smoothing"),
+            (&[("clip-norm", "0.0")], "clip-norm"),
+            (&[("ema-decay", "1.0")], "ema-decay"),
+            (&[("patience", "0")], "patience"),
+            (&[("validation", "0.9")], "validation"),
+            (&[("keep-checkpoints", "0")], "keep-checkpoints"),
+            (&[("checkpoint-every", "soon")], "checkpoint-every"),
         ] {
-            let error = Config::resolve(settings).unwrap_err();
+            let error = settings(texts).and_then(resolve).unwrap_err();
             let message = error.to_string();
             assert!(error.is_bad_input() && message.contains(name), "{name}: {message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
+        let no_device = Settings { device: Some(Vec::new()), ..Settings::default() };
+        let message = resolve(no_device).unwrap_err().to_string();
+        assert!(message.starts_with("device is "), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use parareal_kernels::SimdLevel;
 
 use crate::checkpoint::{Position, Saved};
-use crate::{Config, Decay, LearningRate, TrainError};
+use crate::{Config, Decay, LearningRate, Place, TrainError};
 
 /// Notes on what differs between the configuration and machine that a checkpoint was saved with and
 /// those that the run goes on with.
@@ -12,7 +12,7 @@ pub(crate) fn notes(
     now: &Config,
     steps_per_epoch: usize,
 ) -> Result<Vec<String>, TrainError> {
-    let before = Config::resolve(saved.configuration.clone())?;
+    let before = Config::resolve(saved.configuration.clone(), &Place::alone())?;
     let (old, new) = (&before.run.learning_rate, &now.run.learning_rate);
     let mut notes: Vec<String> =
         schedule_note(old, new, saved.position, steps_per_epoch).into_iter().collect();

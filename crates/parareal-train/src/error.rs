@@ -24,7 +24,7 @@ pub enum TrainError {
     /// A setting with a value that it cannot have.
     #[error("{name} is {found}: {expected}")]
     Setting {
-        /// The setting, as its flag and its key are called.
+        /// The key of the setting.
         name: &'static str,
         /// The value.
         found: String,
@@ -60,7 +60,7 @@ pub enum TrainError {
         present: String,
     },
     /// An output folder that holds something.
-    #[error("{path} is not an empty folder: name a new one with --output", path = OneLine(path))]
+    #[error("{path} is not an empty folder", path = OneLine(path))]
     OutputExists {
         /// The folder.
         path: PathBuf,
@@ -81,8 +81,7 @@ pub enum TrainError {
     },
     /// Images that are not those that a run has seen so far.
     #[error(
-        "the images of {dataset} are not those that the run in {path} was trained on: give the \
-         same with --data-dir, or start a new run",
+        "the images of {dataset} are not those that the run in {path} was trained on",
         path = OneLine(path)
     )]
     OtherImages {
@@ -138,7 +137,7 @@ pub enum TrainError {
         message: String,
     },
     /// A file that would be overwritten.
-    #[error("{path} exists: name a new file", path = OneLine(path))]
+    #[error("{path} exists", path = OneLine(path))]
     FileExists {
         /// The file.
         path: PathBuf,
@@ -170,8 +169,8 @@ pub enum TrainError {
     Network(#[from] NetError),
     /// A loss that is infinite or not a number.
     #[error(
-        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: try a smaller \
-         --learning-rate, or a larger --batch-size"
+        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: the run has diverged; \
+         take a smaller learning rate, or larger batches"
     )]
     Diverged {
         /// The step, from 1.
@@ -215,7 +214,7 @@ pub enum TrainError {
     #[error(transparent)]
     Missing(#[from] Missing),
     /// A file that holds no costs.
-    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = OneLine(path))]
+    #[error("{path} holds no costs: {message}", path = OneLine(path))]
     Costs {
         /// The file.
         path: PathBuf,
@@ -225,10 +224,12 @@ pub enum TrainError {
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
+    /// The executor mpi in a program that is built without MPI.
+    #[error("executor is mpi: this program is built without MPI")]
+    WithoutMpi,
     /// A folder that a rank does not see.
     #[error(
-        "{path} is not there: ranks need a folder that all of them see, name one on a shared file \
-         system with --output",
+        "{path} is not there: ranks need a folder that all of them see, on a shared file system",
         path = OneLine(path)
     )]
     NotShared {
@@ -303,14 +304,6 @@ impl TrainError {
     /// Ranks that cannot go on together.
     pub(crate) fn ranks(message: &str) -> Self {
         Self::Executor(ExecError::Ranks(message.into()))
-    }
-
-    /// MPI was asked for in a program that does not have it.
-    #[cfg(not(feature = "mpi"))]
-    pub(crate) fn without_mpi() -> Self {
-        let expected = "this program is built without MPI: build it with `cargo build --release \
-                        --features mpi`, where Open MPI or MPICH and libclang are installed";
-        Self::setting("executor", "mpi", expected)
     }
 
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -9,7 +9,7 @@ use crate::ahead::ahead;
 use crate::details::Details;
 use crate::executor::AnyExecutor;
 use crate::scores::{Judgement, Scores, tensors};
-use crate::{Config, Settings, TrainError, Which, checkpoint, folder};
+use crate::{Config, Place, Settings, TrainError, Which, checkpoint, folder};
 
 /// Images that are judged at once.
 const BATCH: usize = 128;
@@ -54,7 +54,7 @@ pub struct Evaluation {
 /// finite, there are no images, or they have classes that the run does not have.
 pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, TrainError> {
     let own = changes == Settings::default();
-    let config = Config::resolve(changes.or(folder::read_config(run)?))?;
+    let config = Config::resolve(changes.or(folder::read_config(run)?), &Place::alone())?;
     let saved = checkpoint::open(run, which)?;
     let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;

@@ -163,7 +163,7 @@ impl Config {
         _: usize,
         _: Option<&Initial>,
     ) -> Result<Started, TrainError> {
-        Err(TrainError::without_mpi())
+        Err(TrainError::WithoutMpi)
     }
 
     /// The subnetworks that this process holds, and whether it is the one that writes them.

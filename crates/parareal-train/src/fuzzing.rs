@@ -8,7 +8,7 @@ use parareal_data::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{self, shard};
-use crate::{Config, Settings, TrainError};
+use crate::{Config, Place, Settings, TrainError};
 
 /// A file with these contents is read as a configuration, and completed.
 ///
@@ -16,7 +16,7 @@ use crate::{Config, Settings, TrainError};
 /// Where a configuration is written as one that is read otherwise.
 pub fn settings(contents: &[u8]) -> Result<(), TrainError> {
     let path = Path::new("config.toml");
-    let complete = Config::resolve(Settings::parse(path, contents)?)?.settings();
+    let complete = Config::resolve(Settings::parse(path, contents)?, &Place::alone())?.settings();
     let again = Settings::parse(path, complete.to_toml().as_bytes())?;
     assert_eq!(again, complete);
     Ok(())

@@ -4,7 +4,7 @@ use parareal::net::{FeedForward, PararealNetwork, StateDict};
 use parareal_models::resnet::ResNet;
 
 use crate::checkpoint::{self, ImageRecord};
-use crate::{Config, TrainError, Which, folder};
+use crate::{Config, NetworkConfig, TrainError, Which, folder};
 
 /// What a run takes from another one.
 pub(crate) struct Initial {
@@ -22,7 +22,7 @@ impl Initial {
     /// Where there is no such run, it is damaged, or its network has other units or classes.
     pub(crate) fn of(config: &Config, images: &ImageRecord) -> Result<Option<Self>, TrainError> {
         let Some(run) = &config.init_from else { return Ok(None) };
-        let before = Config::resolve(folder::read_config(run)?)?.network;
+        let before = NetworkConfig::of(&folder::read_config(run)?)?;
         let saved = checkpoint::open(run, Which::Latest)?;
         for (what, theirs, ours) in [
             ("layers", before.net.depth(), config.network.net.depth()),
@@ -43,7 +43,7 @@ impl Initial {
         let step = saved.position.step;
         let mut weights = saved.judged();
         let interfaces = config.network.cuts.subnetworks() - 1;
-        let new = if before.settings() == config.network.settings() {
+        let new = if before.has_settings_of(&config.network) {
             String::new()
         } else {
             weights = weights.units_only();

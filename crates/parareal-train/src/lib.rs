@@ -10,7 +10,6 @@
 
 mod ahead;
 mod bench;
-mod check;
 mod checkpoint;
 mod coarse_cost;
 mod config;
@@ -23,6 +22,7 @@ mod error;
 mod evaluate;
 mod executor;
 mod export;
+mod feasibility;
 mod finished;
 mod finite;
 mod folder;
@@ -39,10 +39,8 @@ mod picture;
 mod placed;
 mod plan;
 mod predict;
-mod recipe;
 mod run;
 mod run_config;
-mod same;
 mod schedule;
 mod scores;
 mod sent;
@@ -76,12 +74,14 @@ pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };
 pub use predict::{Answer, Prediction, Predictor};
-pub use recipe::Recipe;
 pub use run::{Observer, Run};
 pub use run_config::RunConfig;
 pub use schedule::{CheckpointEvery, Decay, LearningRate};
 pub use sent::Sent;
-pub use settings::Settings;
+pub use settings::{
+    CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
+    Settings,
+};
 pub use sheet::contact_sheet;
-pub use team::Team;
+pub use team::{Place, Team};
 pub use usage::{SubnetworkUsage, Usage, WorkerUsage};

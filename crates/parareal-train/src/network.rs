@@ -4,23 +4,11 @@ use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Held, Link, Setting, balance};
 use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
 
-use crate::config::given;
-use crate::{Recipe, Settings, TrainError};
+use crate::settings::{Complete, SettingValue};
+use crate::{CutsSetting, Recipe, Settings, TrainError};
 
-/// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
-const MOST_LAYERS: usize = 100_000;
-const MOST_COARSE_UNITS: usize = 1_000;
+/// More classes than any machine has the memory for are a mistake.
 const MOST_CLASSES: usize = 1_000_000;
-
-/// Refuses numbers that no machine has the memory for.
-fn at_most(name: &'static str, value: Option<usize>, most: usize) -> Result<(), TrainError> {
-    match value {
-        Some(value) if value > most => {
-            Err(TrainError::setting(name, value, format!("at most {most} are supported")))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// A network without its data: depth, cuts and coarse units.
 #[derive(Clone, Debug)]
@@ -53,55 +41,60 @@ pub enum Cutting {
 }
 
 impl NetworkConfig {
-    /// The network of a configuration, with the defaults of its recipe.
+    /// Returns the network of settings, with the defaults of their recipe.
     pub(crate) fn of(settings: &Settings) -> Result<Self, TrainError> {
-        Self::resolve(settings, Recipe::chosen(settings)?)
+        Self::resolve(settings, Recipe::chosen(settings))
     }
 
-    /// Completes and looks over what concerns the network.
+    /// Completes and checks what concerns the network.
     ///
     /// # Errors
-    /// [`TrainError`] for a network that cannot be.
+    /// [`TrainError`] for a network that cannot be built or cut like this.
     pub fn resolve(settings: &Settings, recipe: Recipe) -> Result<Self, TrainError> {
-        let s = settings.clone().or(recipe.settings(None));
-        let coarse_kind: CoarseKind = given(s.coarse_unit)
-            .parse()
-            .map_err(|message: String| TrainError::setting("coarse-unit", "not known", message))?;
-        if s.coarse_units == Some(0) {
-            let expected = "a coarse network has at least 1 unit; leave it out for the rule";
-            return Err(TrainError::setting("coarse-units", "0", expected));
-        }
-        at_most("depth", s.depth, MOST_LAYERS)?;
-        at_most("coarse-units", s.coarse_units, MOST_COARSE_UNITS)?;
-        let net = ResNet::new(given(s.depth))?
-            .with_coarse_kind(coarse_kind)
-            .with_coarse_units(s.coarse_units);
-        let text = given(s.cuts);
-        let cutting = match text.as_str() {
-            "even" => Cutting::Even,
-            "balanced" => Cutting::Balanced,
-            _ => Cutting::Given,
-        };
-        let cuts = if cutting != Cutting::Given {
-            net.default_cuts(given(s.subnetworks))?
-        } else {
-            let cuts = Cuts::new(net.units(), parse_cuts(&text)?)?;
-            if let Some(asked) = settings.subnetworks.filter(|&n| n != cuts.subnetworks()) {
-                let found = cuts.subnetworks();
-                let expected = format!(
-                    "they make {found} subnetworks, not {asked}: leave out one of --cuts and \
-                     --subnetworks, or set --cuts even"
-                );
-                return Err(TrainError::setting("cuts", text, expected));
-            }
-            cuts
-        };
-        let (coarse_units, coarse_times) = (s.coarse_units, None);
-        Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times })
+        settings.check()?;
+        Self::new(&settings.clone().complete(recipe), settings.subnetworks)
     }
 
-    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each;
-    /// `defer` is whether gradients of the coarse network's weights wait.
+    /// Builds the network of complete settings; `asked` is the number of subnetworks, where it was given
+    /// and is not a default.
+    pub(crate) fn new(settings: &Complete, asked: Option<usize>) -> Result<Self, TrainError> {
+        let (coarse_kind, coarse_units) = (settings.coarse_unit, settings.coarse_units);
+        let net = ResNet::new(settings.depth)?
+            .with_coarse_kind(coarse_kind)
+            .with_coarse_units(coarse_units);
+        let (cutting, cuts) = match &settings.cuts {
+            CutsSetting::Even => (Cutting::Even, net.default_cuts(settings.subnetworks)?),
+            CutsSetting::Balanced => (Cutting::Balanced, net.default_cuts(settings.subnetworks)?),
+            CutsSetting::Positions(positions) => {
+                (Cutting::Given, Cuts::new(net.units(), positions.clone())?)
+            }
+        };
+        let found = cuts.subnetworks();
+        if let Some(asked) = asked.filter(|&asked| asked != found) {
+            let expected = format!(
+                "they make {found} subnetworks, not {asked}: leave out one of `cuts` and \
+                 `subnetworks`, or set `cuts` to even"
+            );
+            return Err(TrainError::setting("cuts", settings.cuts.to_text(), expected));
+        }
+        Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times: None })
+    }
+
+    /// Returns the setting of its cuts. Positions that were found by balancing are written down: measured
+    /// again they might be others. An uncut network has no positions.
+    pub(crate) fn cuts_setting(&self) -> CutsSetting {
+        match self.cutting {
+            _ if self.cuts.positions().is_empty() => CutsSetting::Even,
+            Cutting::Even => CutsSetting::Even,
+            Cutting::Balanced if self.coarse_times.is_none() => CutsSetting::Balanced,
+            Cutting::Balanced | Cutting::Given => {
+                CutsSetting::Positions(self.cuts.positions().to_vec())
+            }
+        }
+    }
+
+    /// Cuts the network where the predicted step is shortest, for devices that hold these numbers of
+    /// subnetworks. With `defer`, weight gradients of the coarse network wait until the cotangent is sent.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
@@ -117,7 +110,7 @@ impl NetworkConfig {
         Ok(())
     }
 
-    /// Whether its cuts are to be balanced, or are.
+    /// Returns true if the cuts are balanced, or are to be.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.cutting == Cutting::Balanced
@@ -138,7 +131,10 @@ impl NetworkConfig {
         if classes == 0 || channels == 0 {
             return Err(TrainError::setting("classes", classes, "at least 1 is expected"));
         }
-        at_most("classes", Some(classes), MOST_CLASSES)?;
+        if classes > MOST_CLASSES {
+            let expected = format!("at most {MOST_CLASSES} are supported");
+            return Err(TrainError::setting("classes", classes, expected));
+        }
         let net = self.net.clone().with_in_channels(channels).with_classes(classes);
         Ok(Summary::new(&net, &self.cuts)?)
     }
@@ -177,34 +173,17 @@ impl NetworkConfig {
             .collect()
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        // Balanced cuts are written down: measured once more they might be others.
-        let cuts = match self.cutting {
-            Cutting::Even => "even".into(),
-            _ if self.cuts.positions().is_empty() => "even".into(),
-            Cutting::Balanced | Cutting::Given => cuts_text(self.cuts.positions()),
+    /// Returns true if the settings of both networks are the same, and not only their cuts.
+    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
+        let settings = |network: &Self| {
+            (
+                network.net.depth(),
+                network.cuts.subnetworks(),
+                network.cuts_setting(),
+                network.coarse_kind,
+                network.coarse_units,
+            )
         };
-        Settings {
-            depth: Some(self.net.depth()),
-            subnetworks: Some(self.cuts.subnetworks()),
-            cuts: Some(cuts),
-            coarse_unit: Some(self.coarse_kind.to_string()),
-            coarse_units: self.coarse_units,
-            ..Settings::default()
-        }
+        settings(self) == settings(other)
     }
-}
-
-fn parse_cuts(text: &str) -> Result<Vec<usize>, TrainError> {
-    let numbers = text.split(',').map(|number| number.trim().parse());
-    numbers.collect::<Result<_, _>>().map_err(|_| {
-        let expected =
-            "expected even, balanced, or the units before each cut in rising order, say 3,6";
-        TrainError::setting("cuts", format!("`{text}`"), expected)
-    })
-}
-
-/// Numbers as they are written in a flag.
-pub(crate) fn cuts_text(numbers: &[usize]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

@@ -3,9 +3,6 @@
 use crate::team::Place;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
-/// More threads than any machine can use are a mistake, and starting them takes its memory.
-const MOST_THREADS: usize = 1024;
-
 /// What was asked for, and of what there is to share.
 pub(crate) struct Asked<'a> {
     pub(crate) executor: ExecutorKind,
@@ -33,15 +30,6 @@ impl Asked<'_> {
     /// The workers of each chain in this process, and the threads of each.
     pub(crate) fn resolve(&self, place: &Place) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
-        if let Some(threads) = threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
-            let expected = format!("each worker has from 1 to {MOST_THREADS}");
-            return Err(TrainError::setting("threads", threads, expected));
-        }
-        // Threads each have a share of the cores, and a copy needs at least one.
-        if !(1..=MOST_THREADS).contains(&replicas) {
-            let expected = format!("there are from 1 to {MOST_THREADS} copies");
-            return Err(TrainError::setting("replicas", replicas, expected));
-        }
         let mut most = subnetworks;
         let mut devices_used = None;
         let workers = match executor {
@@ -110,11 +98,11 @@ pub(crate) fn places(
     if places > subnetworks {
         let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
         let more = match ranks == copies * subnetworks {
-            true => format!(", or --replicas {copies}"),
+            true => format!(", or set `replicas` to {copies}"),
             false => String::new(),
         };
         let expected = format!(
-            "{ranks} ranks are more than one for each: start at most {most}, or set --subnetworks{more}"
+            "{ranks} ranks are more than one for each: start at most {most}, or set `subnetworks`{more}"
         );
         return Err(TrainError::setting("subnetworks", subnetworks, expected));
     }
@@ -162,10 +150,9 @@ mod tests {
         let (mpi, alone) = (ExecutorKind::Mpi, Place::alone());
         for (found, expected) in [
             (refuse(mpi, 1, 1, &place(4, 1)), "4 ranks are more than one for each"),
-            (refuse(mpi, 1, 1, &place(6, 1)), "or --replicas 2"),
+            (refuse(mpi, 1, 1, &place(6, 1)), "or set `replicas` to 2"),
             (refuse(mpi, 1, 2, &place(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
             (refuse(mpi, 3, 1, &place(2, 1)), "only 2 can be used: one for each rank"),
-            (refuse(mpi, 1, 0, &place(2, 1)), "replicas is 0"),
             (refuse(ExecutorKind::Sequential, 1, 2, &alone), "replicas is 2: the sequential"),
             (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is 2"),
         ] {

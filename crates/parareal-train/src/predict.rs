@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::checkpoint::{self, ImageRecord};
 use crate::executor::AnyExecutor;
 use crate::scores::{Scores, tensors};
-use crate::{Config, TrainError, Which, folder};
+use crate::{Config, Place, TrainError, Which, folder};
 
 /// Answers that are given for an image.
 const ANSWERS: usize = 5;
@@ -49,7 +49,7 @@ impl Predictor {
     /// [`TrainError`] where the folder holds no run, or there is no such checkpoint, or it is
     /// damaged.
     pub fn open(run: &Path, which: Which) -> Result<Self, TrainError> {
-        let config = Config::resolve(folder::read_config(run)?)?;
+        let config = Config::resolve(folder::read_config(run)?, &Place::alone())?;
         let saved = checkpoint::open(run, which)?;
         let images = saved.images.clone();
         let (channels, classes) = (images.channels, images.class_names.len());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use parareal_data::{Dataset, ImageSet};
 use parareal_models::resnet::Summary;
 
-use crate::check::check_threads;
 use crate::checkpoint::{self, ImageRecord, Newest, Saved};
+use crate::feasibility::check_threads;
 use crate::finished::Finished;
 use crate::folder::Lock;
 use crate::initial::Initial;

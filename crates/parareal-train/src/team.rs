@@ -25,9 +25,9 @@ struct Inner {
     place: Place,
 }
 
-/// Where a process stands.
+/// What a process has of the machine and of the processes that work together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// How many work together; `None` where no launcher was asked for.
     pub(crate) ranks: Option<usize>,
     /// Which of the ranks on its machine this one is, from 0.
@@ -41,8 +41,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Of a process that has the machine for itself.
-    pub(crate) fn alone() -> Self {
+    /// Returns the place of a process that has the machine for itself; asks the system for its cores.
+    #[must_use]
+    pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { ranks: None, on_machine: 0, most_on_machine: 1, cores, least_cores: cores }
     }
@@ -117,7 +118,7 @@ impl Team {
     /// Where MPI cannot be started, or this program is built without it.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
-        Err(TrainError::without_mpi())
+        Err(TrainError::WithoutMpi)
     }
 
     /// How many processes a launcher has started together, as far as it tells by the environment.

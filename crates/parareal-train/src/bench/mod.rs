@@ -13,7 +13,8 @@ pub use row::{BenchRow, Milliseconds, Predicted, Virtual};
 
 use crate::network::{Cutting, NetworkConfig};
 use crate::plan::{Costs, Machine, PlanSettings, in_range};
-use crate::{Recipe, Settings, TrainError};
+use crate::settings::SettingValue;
+use crate::{CutsSetting, Recipe, Settings, TrainError};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -112,11 +113,10 @@ impl Bench {
     fn network(&self, subnetworks: usize) -> Result<NetworkConfig, TrainError> {
         let mut settings = self.settings.clone();
         settings.subnetworks = Some(subnetworks);
-        let given = settings.cuts.as_deref();
-        if given.is_some_and(|cuts| cuts != "even" && cuts != "balanced") {
-            let expected = "a list of numbers of subnetworks has no one list of cuts: even or \
-                            balanced";
-            return Err(TrainError::setting("cuts", given.unwrap_or_default(), expected));
+        if let Some(cuts @ CutsSetting::Positions(_)) = &settings.cuts {
+            let expected = "even or balanced is expected: numbers of subnetworks have no cuts in \
+                            common";
+            return Err(TrainError::setting("cuts", cuts.to_text(), expected));
         }
         let mut network = NetworkConfig::resolve(&settings, Recipe::default())?;
         network.net = network.net.with_classes(self.classes);

@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn the_paper_s_times_stand_beside_those_of_its_network_only() {
         let deep = || Settings { depth: Some(1001), ..Settings::default() };
-        let kind = |kind: &str| Settings { coarse_unit: Some(kind.into()), ..deep() };
+        let kind = |kind: &str| Settings { coarse_unit: Some(kind.parse().unwrap()), ..deep() };
         for subnetworks in [1, 3, 6, 12, 18, 24] {
             assert_eq!(row(kind("basic"), 100, subnetworks), Some(subnetworks));
             assert_eq!(row(kind("basic"), 10, subnetworks), None);

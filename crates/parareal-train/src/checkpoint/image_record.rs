@@ -43,8 +43,8 @@ impl ImageRecord {
     }
 
     /// Adds what a manifest of format 3 leaves to the name of the data set.
-    pub(super) fn complete_format_3(&mut self, dataset: Option<&str>) {
-        let name = dataset.and_then(|name| name.parse().ok()).unwrap_or(DatasetName::Shapes);
+    pub(super) fn complete_format_3(&mut self, dataset: Option<DatasetName>) {
+        let name = dataset.unwrap_or(DatasetName::Shapes);
         self.padding = if name == DatasetName::Mnist { 2 } else { 0 };
         self.dataset = name.to_string();
     }

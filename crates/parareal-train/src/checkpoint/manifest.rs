@@ -35,7 +35,7 @@ impl Manifest {
     /// Adds what older formats leave out.
     pub(super) fn complete(&mut self) {
         if self.format_version == 3 {
-            self.images.complete_format_3(self.configuration.dataset.as_deref());
+            self.images.complete_format_3(self.configuration.dataset);
         }
     }
 

@@ -55,7 +55,7 @@ impl PlanSettings {
         }
         if self.schedule == Schedule::Virtual {
             let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
-                            goes with --cuts even";
+                            goes with even ones";
             return Err(TrainError::setting("cuts", "balanced", expected));
         }
         Ok(check_balance(network.net.units(), &self.held(network)?)?)

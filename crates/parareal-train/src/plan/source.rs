@@ -14,7 +14,7 @@ use parareal_models::resnet::{
 };
 use serde::Deserialize;
 
-use crate::check::check_threads;
+use crate::feasibility::check_threads;
 use crate::team::Place;
 use crate::{DeviceName, TrainError};
 
@@ -192,8 +192,8 @@ impl Costs {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
             Self::Paper { weight_share } => {
-                let expected = "the paper's Table 2 has its own coarse networks only: give \
-                                --coarse-unit basic and no --coarse-units, or other --costs";
+                let expected = "the paper's Table 2 has its own coarse networks only: set it to \
+                                basic and leave out `coarse-units`, or take other costs";
                 let kind = net.coarse_kind();
                 if subnetworks > 1 && (kind != CoarseKind::Basic || net.coarse_units().is_some()) {
                     return Err(TrainError::setting("coarse-unit", kind, expected));

@@ -1,0 +1,13 @@
+//! Advice on flags and commands for errors of the libraries, which know neither.
+
+mod train;
+
+use crate::failure::Failure;
+
+/// Returns what to do about a failure, as the end of its line; `None` where the error says it all.
+pub(crate) fn advice(failure: &Failure) -> Option<String> {
+    match failure {
+        Failure::Train(error) => train::of_train(error),
+        _ => None,
+    }
+}
