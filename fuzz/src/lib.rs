@@ -50,9 +50,9 @@ targets! {
     "image" parareal_data::fuzzing::image, |contents| 16 * LEAST + 8 * contents.len();
     // Names and shapes become values of their own.
     "safetensors" parareal_train::fuzzing::safetensors, |contents| LEAST + 256 * contents.len();
-    "checkpoint" parareal_train::fuzzing::checkpoint, |contents| LEAST + 256 * contents.len();
+    "checkpoint" parareal_vision::fuzzing::checkpoint, |contents| LEAST + 256 * contents.len();
     // The cuts of the deepest network take some themselves.
-    "toml" parareal_train::fuzzing::settings, |contents| 4 * LEAST + 256 * contents.len();
+    "toml" parareal_vision::fuzzing::settings, |contents| 4 * LEAST + 256 * contents.len();
     "metrics" parareal_report::fuzzing::metrics, |contents| LEAST + 256 * contents.len();
     "evaluation" parareal_report::fuzzing::evaluation, |contents| LEAST + 256 * contents.len();
 }

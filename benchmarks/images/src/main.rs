@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use parareal_data::{Batches, Dataset};
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_train::{
-    ClassificationRun, Config, EpochRecord, Observer, ProcessGroup, Settings, StepRecord,
-};
+use parareal_run::{EpochRecord, StepRecord};
+use parareal_train::{Observer, ProcessGroup, Resources};
+use parareal_vision::{ClassificationRun, Config, Settings};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for &set in sets {
         for batch in [16, 128] {
             let settings = Settings {
-                dataset: Some(set.into()),
+                dataset: Some(set.parse()?),
                 data_dir: data_dir.clone(),
                 limit_train: Some(IMAGES),
                 limit_test: Some(0),
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 batch_size: Some(batch),
                 ..Settings::default()
             };
-            let config = Config::resolve(settings)?;
+            let config = Config::resolve(settings, &Resources::alone())?;
             let prepare = prepare(&config)?;
             let folder = tempfile::tempdir()?;
             let mut rates = Rates(Vec::new());

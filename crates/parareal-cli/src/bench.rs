@@ -1,9 +1,10 @@
 //! Display of a bench: the paper's Tables 2 and 3 for this machine, and the paper's own beside them
 //! where they are of the same network.
 
-use parareal_train::{
-    Bench, BenchRow, Benched, DeviceName, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES,
-    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, TimelineFile,
+use parareal_train::TimelineFile;
+use parareal_vision::{
+    Bench, BenchRow, Benched, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
+    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Settings,
 };
 
 use crate::Ending;
@@ -13,29 +14,37 @@ use crate::output::{count, duration, live, note, percent, result, table};
 
 pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = flags.workers.unwrap_or((cores / flags.threads.max(1)).max(1));
+    let settings = &flags.flags.settings;
+    let (batch, threads) = (given(settings.batch_size), given(settings.threads));
+    let epochs = given(settings.epochs);
+    let workers = settings.workers.unwrap_or((cores / threads.max(1)).max(1));
+    let device = match given(settings.device.clone()).as_slice() {
+        [device] => device.clone(),
+        _ => return Err(Failure::Flag("--device is given more than once: name one".into())),
+    };
     if flags.overwrite && flags.timeline.is_none() {
         let message = "--overwrite is for --timeline, and there is none";
         return Err(Failure::Flag(message.into()));
     }
     let timeline = flags.timeline.as_deref();
     let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
-    let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
-    for (flag, value) in [("--images", flags.images), ("--epochs", flags.epochs)] {
+    let timeline = timeline.transpose()?;
+    for (flag, value) in [("--images", flags.images), ("--epochs", epochs)] {
         if value == 0 {
             return Err(Failure::Flag(format!("{flag} is 0: at least 1 is expected")));
         }
     }
     let bench = Bench {
-        settings: flags.settings(),
+        settings: Settings {
+            depth: settings.depth,
+            cuts: settings.cuts.clone(),
+            coarse_unit: settings.coarse_unit,
+            coarse_units: settings.coarse_units,
+            ..Settings::default()
+        },
         subnetworks: flags.subnetworks.clone(),
         classes: flags.classes,
-        machine: Machine {
-            device: flags.device.parse::<DeviceName>()?,
-            batch: flags.batch_size,
-            threads: flags.threads,
-            workers,
-        },
+        machine: Machine { device, batch, threads, workers },
         repetitions: flags.repetitions,
     };
     // Kinds of parts, the serial network, and each that is cut.
@@ -61,18 +70,23 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
             count(row.clock.workers, "worker")
         );
         let written = timeline.write(&row.clock.measured, &title, None);
-        written.map_err(Failure::with_overwrite)?;
+        written?;
         note(&format!("wrote the last measured step to {}", timeline.path().display()));
     }
     if flags.json {
         result(&serde_json::to_string(&benched).expect("numbers and names are JSON"))?;
     } else {
-        result(&as_text(&benched, flags))?;
+        result(&as_text(&benched, epochs, flags.images))?;
     }
     Ok(Ending::Done)
 }
 
-fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
+/// The value of a flag that has a default.
+fn given<T>(value: Option<T>) -> T {
+    value.expect("the flag has a default")
+}
+
+fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
     let rows = &benched.rows;
     let paper = match shows_paper(rows) {
         true => format!("; the paper's are of batch {PAPER_BATCH} on a Titan RTX"),
@@ -105,9 +119,9 @@ fn as_text(benched: &Benched, flags: &arguments::Bench) -> String {
         format!(
             "The time of {} epochs of {} images, as in the paper's Table 3, from the predicted and the \
              measured step\n{}",
-            flags.epochs,
-            flags.images,
-            table(&hours(rows, benched.batch_size, [flags.epochs, flags.images]))
+            epochs,
+            images,
+            table(&hours(rows, benched.batch_size, [epochs, images]))
         ),
     ];
     if !shows_paper(rows) {
@@ -272,7 +286,7 @@ fn hours(
 #[cfg(test)]
 mod tests {
     use parareal::timeline::Timeline;
-    use parareal_train::{Clock, Predicted, Virtual};
+    use parareal_vision::{Clock, Predicted, Virtual};
 
     use super::*;
 

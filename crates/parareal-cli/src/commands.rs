@@ -1,20 +1,22 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use parareal_data::one_line;
-use parareal_train::{
-    Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, TrainError, evaluate,
+use std::path::Path;
+
+use parareal_text::one_line;
+use parareal_train::{Format, OutputFile};
+use parareal_vision::{
+    Answer, NetworkConfig, Prediction, Predictor, Recipe, VisionError, evaluate, export_run,
 };
 use serde_json::{Value, json};
 
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
 use crate::output::{amount, count, note, percent, result};
-use crate::{Ending, plan as show};
+use crate::{Ending, images, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
-    let (run, json) = (arguments.run.clone(), arguments.json);
-    let which = arguments.checkpoint.parse()?;
-    let evaluation = evaluate(&run, which, arguments.settings())?;
+    let Eval { run, checkpoint, flags, json } = arguments;
+    let evaluation = evaluate(&run.into_path(), checkpoint.parse()?, flags.settings)?;
     evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     if json {
         result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;
@@ -37,22 +39,34 @@ pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
 }
 
 pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
-    let mut predictor = Predictor::open(&arguments.run, arguments.checkpoint.parse()?)?;
+    let (run, paths) = arguments.run_and_images();
+    let mut predictor = Predictor::open(&run, arguments.checkpoint.parse()?)?;
     let (mut ending, mut values) = (Ending::Done, Vec::new());
-    for path in &arguments.images {
-        match predictor.predict(path) {
-            Ok(prediction) if arguments.json => {
-                values.push(serde_json::to_value(prediction).expect("numbers and names are JSON"));
+    for path in &paths {
+        // An image or folder that is of no use does not cost the answers of the others.
+        let mut refuse = |path: &Path, error: &dyn std::error::Error| {
+            let message = one_line(&error.to_string());
+            note(&format!("error: {message}"));
+            ending = Ending::BadInput;
+            json!({ "path": path.to_string_lossy(), "error": message })
+        };
+        let images = match images::expand(path) {
+            Ok(images) => images,
+            Err(error) => {
+                values.push(refuse(path, &error));
+                continue;
             }
-            Ok(prediction) => result(&answers(&prediction))?,
-            // The remaining images are still classified.
-            Err(TrainError::Data(error)) => {
-                let message = one_line(&error.to_string());
-                note(&format!("error: {message}"));
-                values.push(json!({ "path": path.to_string_lossy(), "error": message }));
-                ending = Ending::BadInput;
+        };
+        for image in &images {
+            match predictor.predict(image) {
+                Ok(prediction) if arguments.json => {
+                    let value = serde_json::to_value(prediction);
+                    values.push(value.expect("numbers and names are JSON"));
+                }
+                Ok(prediction) => result(&answers(&prediction))?,
+                Err(VisionError::Data(error)) => values.push(refuse(image, &error)),
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         }
     }
     if arguments.json {
@@ -71,8 +85,8 @@ fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
 
 pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
     let which = arguments.checkpoint.parse()?;
-    let output = OutputFile::new(&arguments.output, &[Format::Safetensors], false)?;
-    let exported = parareal_train::export_run(&arguments.run, which, &output)?;
+    let output = OutputFile::new(&arguments.output, &[Format::Safetensors], arguments.overwrite)?;
+    let exported = export_run(&arguments.run.into_path(), which, &output)?;
     if arguments.json {
         result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {
@@ -88,17 +102,17 @@ pub(crate) fn export(arguments: Export) -> Result<Ending, Failure> {
 }
 
 pub(crate) fn report(arguments: &Report) -> Result<Ending, Failure> {
-    let Report { runs, output, overwrite } = arguments;
-    let file = OutputFile::new(output, &[Format::Html], *overwrite);
-    let file = file.map_err(Failure::with_overwrite)?;
-    let page = parareal_report::render(runs)?;
-    file.write(page.as_bytes()).map_err(Failure::with_overwrite)?;
+    let Report { output, overwrite, .. } = arguments;
+    let runs = arguments.runs();
+    let file = OutputFile::new(output, &[Format::Html], *overwrite)?;
+    let page = parareal_report::render(&runs)?;
+    file.write(page.as_bytes())?;
     note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
     Ok(Ending::Done)
 }
 
 pub(crate) fn plan(arguments: &Plan) -> Result<Ending, Failure> {
-    let mut network = NetworkConfig::resolve(&arguments.settings(), Recipe::default())?;
+    let mut network = NetworkConfig::resolve(&arguments.network.settings, Recipe::default())?;
     // Refuses what cannot be before anything is measured.
     network.summary(3, arguments.classes)?;
     network.net = network.net.with_classes(arguments.classes);

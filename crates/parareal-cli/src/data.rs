@@ -1,9 +1,10 @@
 //! The data sets: fetching, checking and showing them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parareal_data::{Dataset, DatasetName, Inspection, LoadOptions, SplitCounts, inspect};
-use parareal_train::{Format, OutputFile, contact_sheet};
+use parareal_train::{Format, OutputFile};
+use parareal_vision::{Settings, contact_sheet};
 use serde_json::{Value, json};
 
 use crate::Ending;
@@ -15,14 +16,14 @@ use crate::output::{amount, note, result, table};
 pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
     match command {
         Data::Fetch(arguments) => fetch(arguments),
-        Data::Check { set, json } => check(&set, json),
-        Data::Show { set, output } => show(&set, &output),
+        Data::Check { set, json } => check(set, json),
+        Data::Show { set, output, overwrite } => show(set, &output, overwrite),
     }
 }
 
-fn check(set: &ImageFiles, json: bool) -> Result<Ending, Failure> {
+fn check(set: ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
-    let inspection = inspect(name, set.data_dir.as_deref())?;
+    let inspection = inspect(name, data_dir(name, set.data_dir).as_deref())?;
     match json {
         true => result(&as_json(&inspection).to_string())?,
         false => result(&as_text(&inspection))?,
@@ -83,10 +84,16 @@ pub(crate) fn as_text(inspection: &Inspection) -> String {
     lines.join("\n")
 }
 
-fn show(set: &ImageFiles, output: &Path) -> Result<Ending, Failure> {
-    let output = OutputFile::new(output, &[Format::Png], false)?;
-    let options = LoadOptions { data_dir: set.data_dir.clone(), ..LoadOptions::default() };
-    let dataset = Dataset::load(set.name.parse()?, &options)?;
+/// Returns the folder of a data set: the one that was named, or the usual one.
+fn data_dir(name: DatasetName, named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(|| Settings::default_data_dir(name))
+}
+
+fn show(set: ImageFiles, output: &Path, overwrite: bool) -> Result<Ending, Failure> {
+    let output = OutputFile::new(output, &[Format::Png], overwrite)?;
+    let name: DatasetName = set.name.parse()?;
+    let options = LoadOptions { data_dir: data_dir(name, set.data_dir), ..LoadOptions::default() };
+    let dataset = Dataset::load(name, &options)?;
     contact_sheet(&dataset, &output)?;
     note(&format!("training images of {} are in {}", dataset.name, output.path().display()));
     Ok(Ending::Done)

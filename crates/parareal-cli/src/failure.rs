@@ -7,14 +7,18 @@ use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
+use parareal_text::one_line;
 use parareal_train::{SharedError, TrainError};
+use parareal_vision::VisionError;
 use thiserror::Error;
+
+use crate::advice::advice;
 
 /// Every message is one line.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Vision(#[from] VisionError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -26,46 +30,50 @@ pub(crate) enum Failure {
     Flag(String),
     #[error("cannot draw: {0}")]
     Draw(String),
-    #[error("{path} exists: name a new file, or give --overwrite", path = path.display())]
-    Exists { path: PathBuf },
     #[error("cannot write {path}: {source}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        Self::Vision(error.into())
+    }
+}
+
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        Self::Train(error.into())
+        Self::Vision(error.into())
     }
 }
 
 impl Failure {
-    /// Takes an error of a command that has the flag `--overwrite`.
-    pub(crate) fn with_overwrite(error: TrainError) -> Self {
-        match error {
-            TrainError::FileExists { path } => Self::Exists { path },
-            error => error.into(),
-        }
+    /// Returns the message with advice on flags and commands, on one line.
+    pub(crate) fn line(&self) -> String {
+        let message = match advice(self) {
+            Some(advice) => format!("{self}: {advice}"),
+            None => self.to_string(),
+        };
+        one_line(&message)
     }
 
-    /// Whether all ranks know of it.
+    /// Returns true if all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
-        matches!(self, Self::Train(error) if error.is_agreed())
+        matches!(self, Self::Vision(error) if error.is_agreed())
     }
 
-    /// Whether another rank says it.
+    /// Returns true if another rank reports it.
     pub(crate) fn is_told_elsewhere(&self) -> bool {
-        matches!(self, Self::Train(TrainError::Elsewhere { .. }))
+        matches!(self, Self::Vision(error) if error.is_reported_elsewhere())
     }
 
-    /// Whether something else was to be asked for or given, and not something failed while
-    /// running.
+    /// Returns true if the input is wrong, and false if something failed while running.
     pub(crate) fn is_bad_input(&self) -> bool {
         match self {
-            Self::Train(error) => error.is_bad_input(),
+            Self::Vision(error) => error.is_bad_input(),
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Ode(error) => error.is_bad_input(),
-            Self::Exists { .. } | Self::Flag(_) => true,
+            Self::Flag(_) => true,
             Self::Write { .. } | Self::Draw(_) => false,
         }
     }

@@ -1,6 +1,6 @@
 //! How a plan looks, as JSON and as text.
 
-use parareal_train::{CoarseCost, CoarseKind, CostBasis, Cutting, NetworkConfig, Summary};
+use parareal_vision::{CoarseCost, CoarseKind, CostBasis, Cutting, NetworkConfig, Summary};
 use serde_json::{Value, json};
 
 use crate::output::{amount, count, table};

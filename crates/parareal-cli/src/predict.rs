@@ -1,8 +1,8 @@
 //! What is asked of a predicted step.
 
-use parareal_train::{
-    CostSource, Costs, Cutting, DeviceName, Link, Machine, NetworkConfig, PlanSettings, Schedule,
-    TimelineFile, TrainError, plan, suggest,
+use parareal_train::{DeviceName, TimelineFile, TrainError};
+use parareal_vision::{
+    CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan, suggest,
 };
 
 use crate::arguments::{Plan, Step as Flags};
@@ -20,7 +20,7 @@ impl Plan {
         if *flags == Flags::default() && !network.is_balanced() {
             return Ok(None);
         }
-        let given = self.settings();
+        let given = &self.network.settings;
         for (flag, given) in
             [("--subnetworks", given.subnetworks.is_some()), ("--cuts", given.cuts.is_some())]
         {
@@ -33,7 +33,7 @@ impl Plan {
         let source = flags.costs.clone().unwrap_or(CostSource::Measured);
         let timeline = flags.timeline.as_deref();
         let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));
-        let timeline = timeline.transpose().map_err(Failure::with_overwrite)?;
+        let timeline = timeline.transpose()?;
         flags.check(&source, timeline.as_ref())?;
         let cutting = if flags.suggest { Cutting::Balanced } else { network.cutting };
         settings.check(&NetworkConfig { cutting, ..network.clone() })?;
@@ -65,7 +65,7 @@ impl Plan {
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
             let written = timeline.write(&planned.prediction.timeline, &title, axis);
-            written.map_err(Failure::with_overwrite)?;
+            written?;
             note(&format!("wrote the predicted step to {}", timeline.path().display()));
         }
         let remarks = costs.remarks(&planned.network.net, count);

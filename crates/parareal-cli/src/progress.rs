@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use parareal_train::{EpochRecord, Observer, Run, StepRecord, Task};
+use parareal_run::{EpochRecord, StepRecord};
+use parareal_train::{Observer, Run, Task};
 
 use crate::output::{SILENCE, duration, live, note, percent};
 

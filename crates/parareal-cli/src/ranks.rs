@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 use parareal::exec::panic_message;
-use parareal_train::{ProcessGroup, Settings, Traffic, TrainError};
+use parareal_run::Traffic;
+use parareal_train::{ExecutorKind, ProcessGroup, TrainError};
+use parareal_vision::Settings;
 
 use crate::Ending;
 use crate::failure::Failure;
@@ -20,8 +22,8 @@ pub(crate) fn group(
     let files = [file, config.as_deref()].into_iter().flatten();
     // What is wrong with a file is told when it is read for its settings.
     let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
-    let executor = flags.executor.clone().into_iter().chain(executors).next();
-    match executor.as_deref() == Some("mpi")
+    let executor = flags.executor.into_iter().chain(executors).next();
+    match executor == Some(ExecutorKind::Mpi)
         || (cfg!(feature = "mpi") && ProcessGroup::launched() > 1)
     {
         true => ProcessGroup::join(),
@@ -41,7 +43,7 @@ pub(crate) fn together(
         Err(panic) if group.size() == 1 => resume_unwind(panic),
         Ok(Err(error)) if group.size() > 1 && !error.is_agreed() => {
             let code = if error.is_bad_input() { 2 } else { 1 };
-            abort(group, &error.to_string(), code)
+            abort(group, &error.line(), code)
         }
         Err(panic) => abort(group, &panic_message(&*panic), 1),
         Ok(ended) => match group.finish() {
@@ -69,7 +71,7 @@ pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
 }
 
 fn abort(group: &ProcessGroup, message: &str, code: i32) -> ! {
-    note(&format!("error: rank {}: {}", group.rank(), parareal_data::one_line(message)));
+    note(&format!("error: rank {}: {}", group.rank(), parareal_text::one_line(message)));
     group.abort(code)
 }
 

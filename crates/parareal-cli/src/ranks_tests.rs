@@ -3,9 +3,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use parareal_train::{
-    ClassificationRun, Config, EpochRecord, Observer, ProcessGroup, Settings, StepRecord,
-};
+use parareal_run::{EpochRecord, StepRecord};
+use parareal_train::{CheckpointEvery, ExecutorKind, Observer, ProcessGroup};
+use parareal_vision::{ClassificationRun, Config, Settings};
 
 use super::together;
 use crate::Ending;
@@ -31,7 +31,7 @@ impl Observer for Panics {
 /// Six steps, a checkpoint behind each.
 fn settings() -> Settings {
     Settings {
-        executor: Some("mpi".into()),
+        executor: Some(ExecutorKind::Mpi),
         depth: Some(11),
         subnetworks: Some(3),
         limit_train: Some(48),
@@ -39,7 +39,7 @@ fn settings() -> Settings {
         epochs: Some(2),
         batch_size: Some(16),
         learning_rate: Some(0.05),
-        checkpoint_every: Some("1".into()),
+        checkpoint_every: Some(CheckpointEvery::Steps(1)),
         ..Settings::default()
     }
 }

@@ -1,6 +1,6 @@
 //! How a predicted step looks, as JSON and as text.
 
-use parareal_train::{Planned, Suggestion};
+use parareal_vision::{Planned, Suggestion};
 use serde_json::{Value, json};
 
 use crate::output::{count, table};

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use parareal_train::{
-    ClassificationRun, Config, EpochRecord, Observer, Outcome, ProcessGroup, Settings, StepRecord,
-    Usage,
-};
+use parareal_run::{EpochRecord, StepRecord, Usage};
+use parareal_train::{Observer, Outcome, ProcessGroup};
+use parareal_vision::{ClassificationRun, Config, Settings};
 
 use crate::arguments::Train;
 use crate::failure::Failure;
@@ -13,10 +12,9 @@ use crate::output::{amount, count, duration, note, percent, result, shell_word, 
 use crate::progress::Progress;
 use crate::{Ending, interrupt, plan as show, ranks};
 
-pub(crate) fn run(mut arguments: Box<Train>) -> Result<Ending, Failure> {
-    let (file, output, json) = (arguments.config.take(), arguments.output.take(), arguments.json);
-    let resumed = output.clone().filter(|_| arguments.resume);
-    let flags = arguments.settings();
+pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
+    let Train { config: file, flags, output, resume, json } = *arguments;
+    let (flags, resumed) = (flags.settings, output.clone().filter(|_| resume));
     let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
     ranks::together(&group, || {
         let file = file.as_deref().map(Settings::read).transpose();
@@ -37,10 +35,11 @@ fn train(
         Some(folder) => ClassificationRun::resume(group, &folder, settings)?,
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
-            if group.leads() && settings.cuts.as_deref() == Some("balanced") {
+            let config = Config::resolve_with(group, settings)?;
+            if group.leads() && config.needs_balance() {
                 note("measuring what the parts cost here, to balance the cuts");
             }
-            ClassificationRun::create(group, Config::resolve_with(group, settings)?, output)?
+            ClassificationRun::create(group, config.balance(group)?, output)?
         }
     };
     if !group.leads() {

@@ -30,11 +30,11 @@ impl FromStr for DeviceName {
     fn from_str(text: &str) -> Result<Self, TrainError> {
         let refuse = || {
             let expected =
-                format!("expected cpu, or {} with a number: wgpu:0", FAMILIES.join(", "));
+                format!("cpu is expected, or {} with a number: wgpu:0", FAMILIES.join(", "));
             TrainError::setting("device", format!("`{text}`"), expected)
         };
         if text == "cpu" {
-            return Ok(Self { family: "cpu", which: Which::Software });
+            return Ok(Self::cpu());
         }
         let (name, which) = text.split_once(':').unwrap_or((text, "0"));
         let family = FAMILIES.into_iter().find(|family| *family == name).ok_or_else(refuse)?;
@@ -57,6 +57,12 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceName {
+    /// The CPU.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self { family: "cpu", which: Which::Software }
+    }
+
     /// Whether this is the CPU itself.
     #[must_use]
     pub fn is_cpu(&self) -> bool {

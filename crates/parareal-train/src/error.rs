@@ -1,20 +1,19 @@
-//! What can go wrong, and whose fault it is.
+//! Errors of training.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use parareal::exec::ExecError;
 use parareal::net::NetError;
-use parareal::plan::PlanError;
-use parareal_data::{DataError, OneLine, one_line};
-use parareal_models::resnet::{Missing, ResNetError};
 use parareal_run::{FORMAT_VERSION, OLDEST_FORMAT};
+use parareal_text::{OneLine, one_line};
 use thiserror::Error;
 
 use crate::process_group::SharedError;
 
-/// Why a run cannot start, or did not end well. Every message is one line.
+/// Reasons why a run cannot start or has failed. Every message is one line.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// A command line that is not understood.
     #[error("{message}")]
@@ -25,30 +24,12 @@ pub enum TrainError {
     /// A setting with a value that it cannot have.
     #[error("{name} is {found}: {expected}")]
     Setting {
-        /// The setting, as its flag and its key are called.
+        /// The key of the setting.
         name: &'static str,
         /// The value.
         found: String,
         /// What it should be, and what to do.
         expected: String,
-    },
-    /// A key of a configuration file that means nothing.
-    #[error("{path}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// The known key most like it.
-        nearest: &'static str,
-    },
-    /// A configuration file that cannot be understood.
-    #[error("{path}: {message}", path = OneLine(path))]
-    ConfigFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
     },
     /// A device that is not there.
     #[error("there is no device `{name}`{hint}; there are: {present}")]
@@ -61,7 +42,7 @@ pub enum TrainError {
         present: String,
     },
     /// An output folder that holds something.
-    #[error("{path} is not an empty folder: name a new one with --output", path = OneLine(path))]
+    #[error("{path} is not an empty folder", path = OneLine(path))]
     OutputExists {
         /// The folder.
         path: PathBuf,
@@ -78,44 +59,6 @@ pub enum TrainError {
     #[error("another process trains in {path}: wait for it, or end it", path = OneLine(path))]
     Busy {
         /// The folder.
-        path: PathBuf,
-    },
-    /// Images that are not those that a run has seen so far.
-    #[error(
-        "the images of {dataset} are not those that the run in {path} was trained on: give the \
-         same with --data-dir, or start a new run",
-        path = OneLine(path)
-    )]
-    OtherImages {
-        /// The folder of the run.
-        path: PathBuf,
-        /// The data set.
-        dataset: String,
-    },
-    /// Images whose classes are not those of a run, or are numbered otherwise.
-    #[error(
-        "the classes of the run in {path} are {}, those of the images are {}: the same are \
-         expected, in the same order",
-        one_line(&theirs.join(", ")),
-        one_line(&ours.join(", ")),
-        path = OneLine(path)
-    )]
-    OtherClasses {
-        /// The folder of the run.
-        path: PathBuf,
-        /// The classes of the run.
-        theirs: Vec<String>,
-        /// The classes of the images.
-        ours: Vec<String>,
-    },
-    /// A network whose scores are infinite or not numbers.
-    #[error(
-        "{path}: the network's scores are not finite, so its training had diverged: take an earlier \
-         checkpoint, or train again with a smaller learning rate",
-        path = OneLine(path)
-    )]
-    ScoresNotFinite {
-        /// The folder of the checkpoint.
         path: PathBuf,
     },
     /// A checkpoint of a format that this program does not read.
@@ -139,7 +82,7 @@ pub enum TrainError {
         message: String,
     },
     /// A file that would be overwritten.
-    #[error("{path} exists: name a new file", path = OneLine(path))]
+    #[error("{path} exists", path = OneLine(path))]
     FileExists {
         /// The file.
         path: PathBuf,
@@ -160,19 +103,13 @@ pub enum TrainError {
         /// What stood in the way.
         message: String,
     },
-    /// Images that cannot be loaded.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// A depth that no network has.
-    #[error(transparent)]
-    Depth(#[from] ResNetError),
     /// A network that cannot be cut like this.
     #[error(transparent)]
     Network(#[from] NetError),
     /// A loss that is infinite or not a number.
     #[error(
-        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: try a smaller \
-         --learning-rate, or a larger --batch-size"
+        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: the run has diverged; \
+         take a smaller learning rate, or larger batches"
     )]
     Diverged {
         /// The step, from 1.
@@ -196,9 +133,9 @@ pub enum TrainError {
         /// Its learning rate.
         learning_rate: f64,
     },
-    /// A loss of the test or validation images that is infinite or not a number.
+    /// An output for the test or validation samples that is infinite or not a number.
     #[error(
-        "the scores of the {samples} images are not finite after step {step} (loss {loss}): the run \
+        "the outputs for the {samples} samples are not finite after step {step} (loss {loss}): the run \
          has diverged; take a smaller learning rate, or larger batches"
     )]
     EvaluationDiverged {
@@ -209,27 +146,18 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// A step that cannot be planned.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// Costs that do not fit the network.
-    #[error(transparent)]
-    Missing(#[from] Missing),
-    /// A file that holds no costs.
-    #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = OneLine(path))]
-    Costs {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    /// The task has no batches, or cannot evaluate the network.
+    #[error("{0}")]
+    Task(Box<dyn std::error::Error + Send + Sync>),
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
+    /// The executor mpi in a program that is built without MPI.
+    #[error("executor is mpi: this program is built without MPI")]
+    WithoutMpi,
     /// A folder that a rank does not see.
     #[error(
-        "{path} is not there: ranks need a folder that all of them see, name one on a shared file \
-         system with --output",
+        "{path} is not there: ranks need a folder that all of them see, on a shared file system",
         path = OneLine(path)
     )]
     NotShared {
@@ -291,8 +219,8 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// Whether something else was to be asked for or given, and not something failed while
-    /// running.
+    /// Returns true if the input is wrong, and false if something failed while running.
+    #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Diverged { .. }
@@ -306,7 +234,7 @@ impl TrainError {
         }
     }
 
-    /// A setting with a value that it cannot have.
+    /// Creates the error of a setting with a value that it cannot have.
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
@@ -327,15 +255,8 @@ impl TrainError {
         Self::Executor(ExecError::Ranks(message.into()))
     }
 
-    /// MPI was asked for in a program that does not have it.
-    #[cfg(not(feature = "mpi"))]
-    pub(crate) fn without_mpi() -> Self {
-        let expected = "this program is built without MPI: build it with `cargo build --release \
-                        --features mpi`, where Open MPI or MPICH and libclang are installed";
-        Self::setting("executor", "mpi", expected)
-    }
-
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// Returns a function that creates the error of a file which could not be read or written.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::File { action, path, source }
     }
@@ -345,7 +266,8 @@ impl TrainError {
         matches!(self, Self::Weights { .. })
     }
 
-    pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
+    /// Creates the error of saved weights that are damaged or of another network.
+    pub fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers quote what they do not know as it is.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
     }

@@ -162,7 +162,7 @@ impl RunConfig {
         _: &Model<N, L>,
         _: Option<&StateDict>,
     ) -> Result<Started<N, L>, TrainError> {
-        Err(TrainError::without_mpi())
+        Err(TrainError::WithoutMpi)
     }
 
     /// Returns the subnetworks that this process holds, from 0, and true if it is the one that writes them.
@@ -194,7 +194,7 @@ impl RunConfig {
     fn own_devices(&self, group: &ProcessGroup) -> &[DeviceName] {
         match self.executor {
             ExecutorKind::Mpi => {
-                let own = group.place().on_machine % self.devices.len();
+                let own = group.resources().on_machine % self.devices.len();
                 &self.devices[own..=own]
             }
             _ => &self.devices,

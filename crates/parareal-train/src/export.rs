@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, CheckManifest, tensors};
-use crate::{OutputFile, TrainError, Which, folder};
+use crate::checkpoint::{self, CheckManifest, Which, tensors};
+use crate::{OutputFile, TrainError, folder};
 
 /// What was written.
 #[derive(Clone, Debug, Serialize)]

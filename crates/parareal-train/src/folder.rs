@@ -25,9 +25,12 @@ pub enum OutputFolder {
     },
 }
 
-/// Refuses a folder that holds something, or a name that no folder can have, before any work is done
-/// for it.
-pub(crate) fn check(folder: &Path) -> Result<(), TrainError> {
+/// Checks that a folder can be that of a new run, before any work is done for it.
+///
+/// # Errors
+/// [`TrainError::OutputExists`] or [`TrainError::Output`] where it is not empty, or has a name that no folder
+/// can have.
+pub fn check(folder: &Path) -> Result<(), TrainError> {
     let path = folder.to_path_buf();
     let is_empty = match fs::metadata(folder) {
         Ok(found) if found.is_dir() => fs::read_dir(folder).map(|mut all| all.next().is_none()),
@@ -85,7 +88,10 @@ pub(crate) fn write_config(folder: &Path, configuration: &Configuration) -> Resu
     replace(&folder.join(CONFIG), configuration.text().as_bytes())
 }
 
-/// Writes a file, over an older one in one go: beside it, synced, and renamed.
+/// Writes a file; an older one is replaced atomically: written beside it, synced, and renamed.
+///
+/// # Errors
+/// [`TrainError::File`] where it cannot be written.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -107,12 +113,18 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A path for a person or a program to read, also where it is no text: as far as it is one.
+/// Serializes a path as text; what is not UTF-8 in it is replaced.
+///
+/// # Errors
+/// Those of the serializer.
 pub fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }
 
-/// Like [`path_as_text`], for an optional path.
+/// Serializes an optional path as [`path_as_text`] does.
+///
+/// # Errors
+/// Those of the serializer.
 pub fn optional_path_as_text<S: Serializer>(
     path: &Option<PathBuf>,
     to: S,

@@ -1,41 +1,27 @@
-//! The readers of files, given what a file holds: for the fuzz targets and the test that goes through
-//! their corpora. No part of the interface.
+//! Readers of files for the fuzz targets and the test of their corpora: they take the contents of a file. Not
+//! part of the interface.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::checkpoint::{self, sha256, tensors};
-use crate::classification_run::CHECK;
-use crate::{Config, Settings, TrainError};
+use crate::TrainError;
+use crate::checkpoint::{self, CheckManifest, sha256, tensors};
 
-/// A file with these contents is read as a configuration, and completed.
-///
-/// # Panics
-/// Where a configuration is written as one that is read otherwise.
-pub fn settings(contents: &[u8]) -> Result<(), TrainError> {
-    let path = Path::new("config.toml");
-    let complete = Config::resolve(Settings::parse(path, contents)?)?.settings();
-    let again = Settings::parse(path, complete.to_toml().as_bytes())?;
-    assert_eq!(again, complete);
-    Ok(())
-}
-
-/// As a safetensors file of a checkpoint.
+/// Reads a safetensors file of a checkpoint.
 pub fn safetensors(contents: &[u8]) -> Result<(), TrainError> {
     tensors::decode(contents, &mut HashMap::new())
         .map_err(|error| TrainError::weights(Path::new("weights.safetensors"), error))
 }
 
-/// As a checkpoint: the manifest, a zero byte, and what each of its files holds. Where the manifest
-/// has the words `BYTES` and `SHA256`, the file's length and checksum are put, which no fuzzer would
-/// guess.
-pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
+/// Reads a checkpoint: the manifest, a zero byte, and the contents of each of its files. The words `BYTES` and
+/// `SHA256` in the manifest are replaced by the file's length and checksum, which no fuzzer would guess.
+pub fn checkpoint(contents: &[u8], check: CheckManifest<'_>) -> Result<(), TrainError> {
     let zero = contents.iter().position(|&byte| byte == 0).unwrap_or(contents.len());
     let (manifest, file) = contents.split_at(zero);
     let file = file.get(1..).unwrap_or_default();
-    let sum = sha256(file);
     let manifest = String::from_utf8_lossy(manifest);
-    let manifest = manifest.replace("SHA256", &sum).replace("BYTES", &file.len().to_string());
+    let manifest =
+        manifest.replace("SHA256", &sha256(file)).replace("BYTES", &file.len().to_string());
     let load = |path: &Path, _| {
         Ok(match path.extension().and_then(|ending| ending.to_str()) {
             Some("json") => manifest.clone().into_bytes(),
@@ -43,5 +29,5 @@ pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
             _ => file.to_vec(),
         })
     };
-    checkpoint::read_with(Path::new("step-00000001"), &load, None, CHECK).map(drop)
+    checkpoint::read_with(Path::new("step-00000001"), &load, None, check).map(drop)
 }

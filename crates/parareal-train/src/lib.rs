@@ -1,94 +1,58 @@
-//! Training of parareal networks: configuration, loop, metrics and the folder of a run.
+//! Trainer for parareal networks of any kind.
 //!
-//! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`]
-//! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
-//! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
-//! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
-//! writes them as one file, a [`Predictor`] applies them to other images. [`plan`] and [`suggest`]
-//! predict a step, a [`Bench`] measures one. An [`Observer`] is told how it goes; nothing here writes to
-//! a terminal.
+//! A [`Task`] is what is trained: a [`Model`] (network, cuts, loss, optimizer) and its data. A [`RunConfig`]
+//! says for how long and on what. [`Run::create`] makes the folder of a new run, [`Run::resume`] goes on with
+//! one, bit for bit, and [`Run::train`] fills it: `config.toml`, `metrics.jsonl`, TensorBoard events and
+//! [`checkpoints`](checkpoint). The processes of a run are a [`ProcessGroup`]: one process, or the ranks of an
+//! MPI program. An [`Observer`] receives the progress; nothing here writes to a terminal.
+//!
+//! The crate knows nothing of images, of a particular network or of a particular loss.
 
-mod bench;
-mod check;
 pub mod checkpoint;
-mod classification_run;
-mod coarse_cost;
-mod config;
 mod configuration;
 #[cfg(feature = "mpi")]
 mod cores;
-mod details;
 mod device;
 mod error;
-mod evaluate;
 mod executor;
 mod export;
+mod feasibility;
 mod finished;
 mod finite;
-mod folder;
+pub mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
-mod image_record;
-mod images;
-mod initial;
 mod log;
 mod metrics;
-mod network;
 mod notes;
 mod outcome;
 mod output;
 mod picture;
 mod placement;
-mod plan;
-mod predict;
 mod prefetch;
 mod process_group;
-mod recipe;
 mod resumed;
 mod run;
 mod run_config;
-mod same;
 mod schedule;
-mod scores;
-mod settings;
-mod sheet;
 pub mod task;
 mod tensorboard;
 mod traffic;
 mod training;
 
-pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
-pub use checkpoint::Which;
-pub use classification_run::{ClassificationRun, export_run};
-pub use coarse_cost::{CoarseCost, CostBasis};
-pub use config::Config;
 pub use configuration::Configuration;
 pub use device::DeviceName;
 pub use error::TrainError;
-pub use evaluate::{Evaluation, evaluate};
 pub use executor::{ExecutorKind, LinkType};
 pub use export::{Exported, export};
-pub use folder::OutputFolder;
-pub use images::ImageTask;
-pub use network::{Cutting, NetworkConfig};
+pub use feasibility::check_threads;
 pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
-pub use parareal::plan::{Link, Schedule};
-pub use parareal_models::resnet::{
-    CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
-    PAPER_ROWS, Passes, Summary,
-};
-pub use parareal_run::{EpochRecord, StepRecord, SubnetworkUsage, Traffic, Usage, WorkerUsage};
 pub use picture::TimelineFile;
-pub use plan::{
-    Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
-};
-pub use predict::{Answer, Prediction, Predictor};
-pub use process_group::{ProcessGroup, SharedError};
-pub use recipe::Recipe;
+pub use placement::{WorkerRequest, places};
+pub use prefetch::{Prefetched, prefetch};
+pub use process_group::{ProcessGroup, Resources, SharedError};
 pub use run::{InitialWeights, Observer, Resume, Run, RunFolder, Start};
 pub use run_config::RunConfig;
 pub use schedule::{CheckpointEvery, Decay, LearningRate};
-pub use settings::Settings;
-pub use sheet::contact_sheet;
 pub use task::{Model, Task};

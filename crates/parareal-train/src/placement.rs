@@ -1,24 +1,28 @@
-//! How many workers there are, and how many threads each has.
+//! Numbers of workers and of their threads.
 
-use crate::process_group::Place;
+use crate::process_group::Resources;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
-/// More threads than any machine can use are a mistake, and starting them takes its memory.
-const MOST_THREADS: usize = 1024;
-
-/// What was asked for, and of what there is to share.
-pub(crate) struct Asked<'a> {
-    pub(crate) executor: ExecutorKind,
-    pub(crate) subnetworks: usize,
-    pub(crate) devices: &'a [DeviceName],
-    pub(crate) workers: Option<usize>,
-    pub(crate) threads: Option<usize>,
-    pub(crate) replicas: usize,
+/// A request for workers and threads, of which some numbers may be left open.
+#[derive(Clone, Debug)]
+pub struct WorkerRequest<'a> {
+    /// Executor of the steps.
+    pub executor: ExecutorKind,
+    /// Subnetworks to share.
+    pub subnetworks: usize,
+    /// Devices.
+    pub devices: &'a [DeviceName],
+    /// Workers of each chain in this process.
+    pub workers: Option<usize>,
+    /// Threads of each worker.
+    pub threads: Option<usize>,
+    /// Copies of the chain.
+    pub replicas: usize,
 }
 
-/// Workers where nothing else is said: one for each device, on the CPU one for each core.
+/// Returns the default number of workers: one for each device, on the CPU one for each core.
 pub(crate) fn default_workers(devices: &[DeviceName], subnetworks: usize) -> usize {
-    spread_over(devices, Place::alone().cores, 1, subnetworks)
+    spread_over(devices, Resources::alone().cores, 1, subnetworks)
 }
 
 fn spread_over(devices: &[DeviceName], cores: usize, replicas: usize, subnetworks: usize) -> usize {
@@ -29,19 +33,13 @@ fn spread_over(devices: &[DeviceName], cores: usize, replicas: usize, subnetwork
     (wanted / replicas).clamp(1, subnetworks)
 }
 
-impl Asked<'_> {
-    /// The workers of each chain in this process, and the threads of each.
-    pub(crate) fn resolve(&self, place: &Place) -> Result<(usize, usize), TrainError> {
+impl WorkerRequest<'_> {
+    /// Returns the number of workers of each chain in this process, and of the threads of each worker.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] for the first number that cannot be.
+    pub fn resolve(&self, resources: &Resources) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
-        if let Some(threads) = threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
-            let expected = format!("each worker has from 1 to {MOST_THREADS}");
-            return Err(TrainError::setting("threads", threads, expected));
-        }
-        // Threads each have a share of the cores, and a copy needs at least one.
-        if !(1..=MOST_THREADS).contains(&replicas) {
-            let expected = format!("there are from 1 to {MOST_THREADS} copies");
-            return Err(TrainError::setting("replicas", replicas, expected));
-        }
         let mut most = subnetworks;
         let mut devices_used = None;
         let workers = match executor {
@@ -55,16 +53,15 @@ impl Asked<'_> {
             }
             // One graph has one worker, whatever a file says for other executors.
             ExecutorKind::Sequential => 1,
-            ExecutorKind::Threads => {
-                workers.unwrap_or_else(|| spread_over(devices, place.cores, replicas, subnetworks))
-            }
+            ExecutorKind::Threads => workers
+                .unwrap_or_else(|| spread_over(devices, resources.cores, replicas, subnetworks)),
             ExecutorKind::Mpi => {
                 // Elsewhere than among ranks a configuration is looked at and not run.
-                if let Some(ranks) = place.ranks {
+                if let Some(ranks) = resources.ranks {
                     most = subnetworks.div_ceil(places(ranks, replicas, subnetworks)?);
-                    devices_used = Some(place.most_on_machine);
+                    devices_used = Some(resources.most_on_machine);
                 }
-                workers.unwrap_or_else(|| place.least_cores.clamp(1, most))
+                workers.unwrap_or_else(|| resources.least_cores.clamp(1, most))
             }
         };
         if workers == 0 || workers > most {
@@ -91,16 +88,15 @@ impl Asked<'_> {
             return Err(TrainError::setting("device", found, expected));
         }
         let sharing = if executor == ExecutorKind::Threads { workers * replicas } else { workers };
-        Ok((workers, threads.unwrap_or((place.cores / sharing).max(1))))
+        Ok((workers, threads.unwrap_or((resources.cores / sharing).max(1))))
     }
 }
 
-/// The ranks of each copy of the chain.
-pub(crate) fn places(
-    ranks: usize,
-    replicas: usize,
-    subnetworks: usize,
-) -> Result<usize, TrainError> {
+/// Returns the number of ranks of each copy of the chain.
+///
+/// # Errors
+/// Where the ranks cannot share the subnetworks.
+pub fn places(ranks: usize, replicas: usize, subnetworks: usize) -> Result<usize, TrainError> {
     if !ranks.is_multiple_of(replicas) {
         let expected =
             format!("{ranks} ranks cannot be shared among them: start a multiple of that");
@@ -110,11 +106,11 @@ pub(crate) fn places(
     if places > subnetworks {
         let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
         let more = match ranks == copies * subnetworks {
-            true => format!(", or --replicas {copies}"),
+            true => format!(", or set `replicas` to {copies}"),
             false => String::new(),
         };
         let expected = format!(
-            "{ranks} ranks are more than one for each: start at most {most}, or set --subnetworks{more}"
+            "{ranks} ranks are more than one for each: start at most {most}, or set `subnetworks`{more}"
         );
         return Err(TrainError::setting("subnetworks", subnetworks, expected));
     }
@@ -125,47 +121,46 @@ pub(crate) fn places(
 mod tests {
     use super::*;
 
-    fn asked(executor: ExecutorKind, devices: &[DeviceName], replicas: usize) -> Asked<'_> {
+    fn asked(executor: ExecutorKind, devices: &[DeviceName], replicas: usize) -> WorkerRequest<'_> {
         let (workers, threads) = (None, None);
-        Asked { executor, subnetworks: 3, devices, workers, threads, replicas }
+        WorkerRequest { executor, subnetworks: 3, devices, workers, threads, replicas }
     }
 
-    fn place(ranks: usize, cores: usize) -> Place {
+    fn resources(ranks: usize, cores: usize) -> Resources {
         let (on_machine, most_on_machine) = (0, ranks);
-        Place { ranks: Some(ranks), on_machine, most_on_machine, cores, least_cores: cores }
+        Resources { ranks: Some(ranks), on_machine, most_on_machine, cores, least_cores: cores }
     }
 
     #[test]
     fn cores_are_shared_among_workers_of_all_copies() {
         let cpu = ["cpu".parse().unwrap()];
-        let eight = Place { ranks: None, ..place(1, 8) };
-        let resolve = |executor, replicas, place: &Place| {
-            asked(executor, &cpu, replicas).resolve(place).unwrap()
+        let eight = Resources { ranks: None, ..resources(1, 8) };
+        let resolve = |executor, replicas, resources: &Resources| {
+            asked(executor, &cpu, replicas).resolve(resources).unwrap()
         };
         assert_eq!(resolve(ExecutorKind::Threads, 1, &eight), (3, 2));
         assert_eq!(resolve(ExecutorKind::Threads, 2, &eight), (3, 1));
         assert_eq!(resolve(ExecutorKind::Threads, 4, &eight), (2, 1));
         assert_eq!(resolve(ExecutorKind::Sequential, 1, &eight), (1, 8));
         // One rank with all, one for each, and two of which the first holds two.
-        assert_eq!(resolve(ExecutorKind::Mpi, 1, &place(1, 8)), (3, 2));
-        assert_eq!(resolve(ExecutorKind::Mpi, 1, &place(3, 8)), (1, 8));
-        assert_eq!(resolve(ExecutorKind::Mpi, 1, &place(2, 8)), (2, 4));
-        assert_eq!(resolve(ExecutorKind::Mpi, 2, &place(4, 1)), (1, 1));
+        assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(1, 8)), (3, 2));
+        assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(3, 8)), (1, 8));
+        assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(2, 8)), (2, 4));
+        assert_eq!(resolve(ExecutorKind::Mpi, 2, &resources(4, 1)), (1, 1));
     }
 
     #[test]
     fn what_cannot_be_shared_is_refused() {
         let devices = ["cpu", "wgpu:0", "wgpu:1"].map(|name| name.parse().unwrap());
-        let refuse = |executor, count: usize, replicas, place: &Place| {
-            asked(executor, &devices[..count], replicas).resolve(place).unwrap_err().to_string()
+        let refuse = |executor, count: usize, replicas, resources: &Resources| {
+            asked(executor, &devices[..count], replicas).resolve(resources).unwrap_err().to_string()
         };
-        let (mpi, alone) = (ExecutorKind::Mpi, Place::alone());
+        let (mpi, alone) = (ExecutorKind::Mpi, Resources::alone());
         for (found, expected) in [
-            (refuse(mpi, 1, 1, &place(4, 1)), "4 ranks are more than one for each"),
-            (refuse(mpi, 1, 1, &place(6, 1)), "or --replicas 2"),
-            (refuse(mpi, 1, 2, &place(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
-            (refuse(mpi, 3, 1, &place(2, 1)), "only 2 can be used: one for each rank"),
-            (refuse(mpi, 1, 0, &place(2, 1)), "replicas is 0"),
+            (refuse(mpi, 1, 1, &resources(4, 1)), "4 ranks are more than one for each"),
+            (refuse(mpi, 1, 1, &resources(6, 1)), "or set `replicas` to 2"),
+            (refuse(mpi, 1, 2, &resources(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
+            (refuse(mpi, 3, 1, &resources(2, 1)), "only 2 can be used: one for each rank"),
             (refuse(ExecutorKind::Sequential, 1, 2, &alone), "replicas is 2: the sequential"),
             (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is 2"),
         ] {

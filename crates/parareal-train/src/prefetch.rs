@@ -13,10 +13,10 @@ use crate::TrainError;
 const AHEAD: usize = 2;
 
 /// Items that another thread prepares, in order.
-pub(crate) struct Prefetched<T> {
+pub struct Prefetched<T> {
     items: Receiver<T>,
     /// Time that the last item was waited for.
-    pub(crate) waited: Duration,
+    pub waited: Duration,
 }
 
 impl<T> Iterator for Prefetched<T> {
@@ -35,7 +35,7 @@ impl<T> Iterator for Prefetched<T> {
 ///
 /// # Errors
 /// Where the system gives no thread.
-pub(crate) fn prefetch<T: Send, R>(
+pub fn prefetch<T: Send, R>(
     items: impl Iterator<Item = T> + Send,
     consume: impl FnOnce(Prefetched<T>) -> R,
 ) -> Result<R, TrainError> {

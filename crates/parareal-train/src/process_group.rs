@@ -23,27 +23,28 @@ pub struct ProcessGroup {
 struct Inner {
     #[cfg(feature = "mpi")]
     ranks: Option<(parareal::exec::World, parareal::exec::Circle)>,
-    place: Place,
+    resources: Resources,
 }
 
-/// Where a process stands.
+/// Share of the machine that a process has, and its ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// How many work together; `None` where no launcher was asked for.
-    pub(crate) ranks: Option<usize>,
-    /// Which of the ranks on its machine this one is, from 0.
-    pub(crate) on_machine: usize,
-    /// The most ranks on a machine.
-    pub(crate) most_on_machine: usize,
-    /// Its share of the machine's cores, at least one.
-    pub(crate) cores: usize,
-    /// The least that any has.
-    pub(crate) least_cores: usize,
+pub struct Resources {
+    /// Number of ranks; `None` for a process that is not a rank.
+    pub ranks: Option<usize>,
+    /// Number of this rank among those on its machine, from 0.
+    pub on_machine: usize,
+    /// Largest number of ranks on a machine.
+    pub most_on_machine: usize,
+    /// Cores of the machine that this process may use alone, at least one.
+    pub cores: usize,
+    /// Smallest number of cores of any rank.
+    pub least_cores: usize,
 }
 
-impl Place {
-    /// Of a process that has the machine for itself.
-    pub(crate) fn alone() -> Self {
+impl Resources {
+    /// Returns the resources of a process that has the machine for itself; asks the system for its cores.
+    #[must_use]
+    pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { ranks: None, on_machine: 0, most_on_machine: 1, cores, least_cores: cores }
     }
@@ -88,7 +89,7 @@ impl ProcessGroup {
         let inner = Inner {
             #[cfg(feature = "mpi")]
             ranks: None,
-            place: Place::alone(),
+            resources: Resources::alone(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -109,18 +110,18 @@ impl ProcessGroup {
         let all_masks = world.machine().gather(own.mask.clone().into_bytes()).map_err(failed)?;
         let sharing = all_masks.iter().filter(|mask| **mask == own.mask.as_bytes()).count();
         let cores = (own.count / sharing.max(1)).max(1);
-        let mut place = Place {
+        let mut resources = Resources {
             ranks: Some(world.size()),
             on_machine,
             most_on_machine: beside,
             cores,
             least_cores: cores,
         };
-        let mut group = Self { inner: Arc::new(Inner { ranks: Some((world, all)), place }) };
+        let mut group = Self { inner: Arc::new(Inner { ranks: Some((world, all)), resources }) };
         let told = group.collect::<_, TrainError>(Ok((beside, cores)))?;
-        place.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
-        place.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
-        Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").place = place;
+        resources.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
+        resources.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
+        Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").resources = resources;
         Ok(group)
     }
 
@@ -130,7 +131,7 @@ impl ProcessGroup {
     /// Where MPI cannot be started, or this program is built without it.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
-        Err(TrainError::without_mpi())
+        Err(TrainError::WithoutMpi)
     }
 
     /// How many processes a launcher has started together, as far as it tells by the environment.
@@ -145,7 +146,7 @@ impl ProcessGroup {
     /// Whether these are ranks of an MPI program, be it one.
     #[must_use]
     pub fn is_ranks(&self) -> bool {
-        self.inner.place.ranks.is_some()
+        self.inner.resources.ranks.is_some()
     }
 
     /// Which of them this process is, from 0.
@@ -161,7 +162,7 @@ impl ProcessGroup {
     /// How many they are.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.inner.place.ranks.unwrap_or(1)
+        self.inner.resources.ranks.unwrap_or(1)
     }
 
     /// Whether this process speaks for all, and writes what is written once.
@@ -170,8 +171,10 @@ impl ProcessGroup {
         self.rank() == 0
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.inner.place
+    /// Returns the resources of this process.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        &self.inner.resources
     }
 
     /// The ranks, where they are ranks.

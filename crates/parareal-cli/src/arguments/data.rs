@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use parareal_vision::DEFAULT_DATA_DIR;
 
 /// What to do with a data set.
 #[derive(Subcommand)]
@@ -27,9 +28,12 @@ pub(crate) enum Data {
     Show {
         #[command(flatten)]
         set: ImageFiles,
-        /// PNG file to write, a new one
+        /// PNG file to write
         #[arg(long, value_name = "FILE.png")]
         output: PathBuf,
+        /// Overwrite a file that is there already
+        #[arg(long)]
+        overwrite: bool,
     },
 }
 
@@ -40,7 +44,7 @@ pub(crate) struct Fetch {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Folder in which the data set gets a folder of its name
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
     /// Address of a folder that holds the files under their names, http or https [default: where
     /// they are published]
@@ -58,7 +62,7 @@ pub(crate) struct ImageFiles {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Folder in which each data set has a folder of its name, or with a folder for each class of
-    /// your own images; shapes needs none
+    /// your own images, which has no default; shapes needs none [default: data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }

@@ -5,6 +5,7 @@ mod data;
 mod ode;
 mod plan;
 mod runs;
+mod settings;
 mod train;
 
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
@@ -17,7 +18,7 @@ pub(crate) use data::{Data, Fetch, ImageFiles};
 pub(crate) use ode::Ode;
 pub(crate) use plan::{Plan, Step};
 pub(crate) use runs::{Eval, Export, Predict, Report};
-pub(crate) use train::{Network, Train};
+pub(crate) use train::Train;
 
 /// Trains very deep feed-forward networks as parareal networks: cut into subnetworks that run in
 /// parallel, with a small coarse network between neighbours.
@@ -32,9 +33,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Train a parareal ResNet; without any flag a small one, on built-in images, in minutes
     Train(Box<Train>),
-    /// Judge saved weights of a run by its test images
+    /// Evaluate saved weights of a run on its test images
     Eval(Eval),
-    /// Say what is in images of your own, by the weights of a run
+    /// Classify images of your own with the weights of a run
     Predict(Predict),
     /// Write the weights of a run as one safetensors file
     Export(Export),
@@ -79,10 +80,23 @@ pub(crate) fn first_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-    use parareal_train::Settings;
+    use clap::{CommandFactory, Parser};
+    use parareal_vision::{Recipe, Settings};
 
     use super::*;
+
+    fn train() -> clap::Command {
+        Arguments::command().find_subcommand("train").unwrap().clone()
+    }
+
+    /// The settings of a command line of `train`.
+    fn settings(flags: &[&str]) -> Settings {
+        let words = [&["parareal", "train"], flags].concat();
+        match Arguments::try_parse_from(words).map_err(|error| error.to_string()).unwrap().command {
+            Command::Train(train) => train.flags.settings,
+            _ => unreachable!("the command is train"),
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -90,13 +104,90 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_a_file_is_a_flag() {
-        let command = Arguments::command();
-        let train = command.find_subcommand("train").unwrap();
-        let flags: Vec<_> = train.get_arguments().filter_map(|flag| flag.get_long()).collect();
+    fn every_key_of_a_file_is_a_flag_with_help() {
+        let command = train();
+        let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert!(Settings::KEYS.iter().all(|key| flags.contains(key)));
-        for command in ["train", "plan", "bench"].map(|name| command.find_subcommand(name)) {
-            assert!(command.unwrap().get_arguments().all(|flag| flag.get_help().is_some()));
+        let root = Arguments::command();
+        for command in ["train", "plan", "bench", "eval"].map(|name| root.find_subcommand(name)) {
+            for flag in command.unwrap().get_arguments() {
+                assert!(flag.get_help().is_some(), "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_of_the_definitions() {
+        let command = train();
+        for definition in Settings::definitions() {
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(definition.key));
+            let help = flag.unwrap().get_help().unwrap().to_string();
+            match definition.defaults() {
+                Some(default) => {
+                    assert!(help.ends_with(&format!("[default: {default}]")), "{help}")
+                }
+                None => assert!(!help.contains("[default"), "{help}"),
+            }
+        }
+        let help = |key| {
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(key));
+            flag.unwrap().get_help().unwrap().to_string()
+        };
+        for (key, default) in [
+            ("depth", "[default: 20; paper: 1001]"),
+            ("momentum", "[default: 0.9]"),
+            ("cuts", "[default: even]"),
+            ("checkpoint-every", "[default: 10m]"),
+            ("device", "[default: cpu]"),
+        ] {
+            assert!(help(key).ends_with(default), "{}", help(key));
+        }
+    }
+
+    #[test]
+    fn flags_set_what_the_same_text_sets() {
+        for definition in Settings::definitions() {
+            let text = definition.default_of(Recipe::Paper).unwrap_or_else(|| "3".into());
+            let flag = format!("--{}={text}", definition.key);
+            let set = settings(&[&flag]);
+            assert_eq!(definition.text(&set).as_deref(), Some(text.as_str()));
+            let keys = Settings::definitions().iter().filter(|each| each.text(&set).is_some());
+            assert_eq!(keys.count(), 1);
+        }
+    }
+
+    #[test]
+    fn some_flags_need_no_value_and_one_may_be_given_again() {
+        let set = settings(&["--recompute", "--nesterov", "--device", "cpu", "--device", "wgpu:0"]);
+        let text = |key: &str| {
+            let definition = Settings::definitions().iter().find(|each| each.key == key);
+            definition.unwrap().text(&set).unwrap()
+        };
+        assert_eq!(["recompute", "nesterov", "device"].map(text), ["0", "true", "cpu,wgpu:0"]);
+        assert_eq!(settings(&["--epochs", "3", "--epochs", "4"]).epochs, Some(4));
+        assert_eq!(settings(&["--recompute", "4"]), settings(&["--recompute=4"]));
+    }
+
+    #[test]
+    fn a_run_is_positional_or_named_by_a_flag() {
+        let parse = |words: &[&str]| {
+            let words = [&["parareal"], words].concat();
+            Arguments::try_parse_from(words).map(|arguments| arguments.command)
+        };
+        for words in
+            [&["predict", "run", "a.png", "b"][..], &["predict", "--run", "run", "a.png", "b"]]
+        {
+            let Ok(Command::Predict(predict)) = parse(words) else { panic!("{words:?}") };
+            let images = ["a.png", "b"].map(std::path::PathBuf::from).to_vec();
+            assert_eq!(predict.run_and_images(), ("run".into(), images));
+        }
+        for words in [&["eval", "run"][..], &["eval", "--run", "run"]] {
+            let Ok(Command::Eval(eval)) = parse(words) else { panic!("{words:?}") };
+            assert_eq!(eval.run.into_path(), std::path::PathBuf::from("run"));
+        }
+        for words in [&["eval"][..], &["eval", "a", "--run", "b"], &["predict", "run"], &["report"]]
+        {
+            assert!(parse(words).is_err(), "{words:?}");
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Ode {
     /// SVG file to draw: errors and bounds over the iterations, and the trajectory as it converges
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
-    /// Write over a plot that is there already
+    /// Overwrite a plot that is there already
     #[arg(long, requires = "plot")]
     pub(crate) overwrite: bool,
     /// Print the result as one JSON value on standard output

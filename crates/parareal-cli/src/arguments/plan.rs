@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use parareal_train::{CostSource, Settings};
+use parareal_vision::CostSource;
 
-use super::Network;
+use super::settings::{Flag, Selection, SettingFlags};
 
 /// Flags of `plan`. A step is predicted where --cuts balanced or one of the flags of a step asks for
 /// it.
 #[derive(Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
-    network: Network,
+    pub(crate) network: SettingFlags<Network>,
     /// Classes to tell apart
     #[arg(long, value_name = "M", default_value_t = 10)]
     pub(crate) classes: usize,
@@ -23,10 +23,14 @@ pub(crate) struct Plan {
     pub(crate) json: bool,
 }
 
-impl Plan {
-    /// What the flags set.
-    pub(crate) fn settings(&self) -> Settings {
-        self.network.clone().settings()
+/// The settings that describe a network.
+pub(crate) struct Network;
+
+impl Selection for Network {
+    fn flags() -> Vec<Flag> {
+        ["depth", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
+            .map(|key| Flag::of(key).heading("Network"))
+            .into()
     }
 }
 
@@ -80,7 +84,7 @@ pub(crate) struct Step {
     /// Milliseconds that the picture's axis shows, so that two can be compared [default: the step]
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     pub(crate) timeline_ms: Option<f64>,
-    /// Write over a file of --timeline that is there already
+    /// Overwrite a file of --timeline that is there already
     #[arg(long)]
     pub(crate) overwrite: bool,
 }

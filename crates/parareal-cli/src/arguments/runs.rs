@@ -3,59 +3,103 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use parareal_train::Settings;
+
+use super::settings::{Flag, Selection, SettingFlags};
+
+/// The run that a command is about.
+#[derive(Args)]
+pub(crate) struct RunFolder {
+    /// Folder of the run
+    #[arg(value_name = "RUN", required_unless_present = "run_flag")]
+    run: Option<PathBuf>,
+    /// Folder of the run
+    #[arg(long = "run", value_name = "RUN", hide = true, conflicts_with = "run")]
+    run_flag: Option<PathBuf>,
+}
+
+impl RunFolder {
+    /// Returns the folder.
+    pub(crate) fn into_path(self) -> PathBuf {
+        self.run.or(self.run_flag).unwrap_or_default()
+    }
+}
 
 /// Flags of `eval`.
 #[derive(Args)]
 pub(crate) struct Eval {
-    /// Folder of the run
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    #[command(flatten)]
+    pub(crate) run: RunFolder,
+    /// Checkpoint: latest, best (smallest error), or the number of a step
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
-    /// Data set to judge by [default: the run's]
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Folder in which each data set has a folder of its name [default: the run's]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Take the first K test images [default: as in the run]
-    #[arg(long, value_name = "K")]
-    limit_test: Option<usize>,
+    #[command(flatten)]
+    pub(crate) flags: SettingFlags<TestImages>,
     /// Print the result as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+/// The settings of the images that a run is evaluated on.
+pub(crate) struct TestImages;
+
+impl Selection for TestImages {
+    fn flags() -> Vec<Flag> {
+        vec![
+            Flag::of("dataset").help("Data set to evaluate on").default_note("the run's"),
+            Flag::of("data-dir")
+                .help("Folder in which each data set has a folder of its name")
+                .default_note("the run's, otherwise data"),
+            Flag::of("limit-test").default_note("as in the run"),
+        ]
+    }
+}
+
 /// Flags of `predict`.
 #[derive(Args)]
+#[command(override_usage = "parareal predict [OPTIONS] <RUN> <IMAGE>...")]
 pub(crate) struct Predict {
     /// Folder of the run
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// PNG or JPEG files, or folders: of these the PNG and JPEG files, sorted by name, without those of
+    /// folders in them. Images are prepared as those of the training were: scaled to the size that the
+    /// network knows, with the border that MNIST's have
+    #[arg(value_name = "IMAGE", required_unless_present = "run_flag")]
+    images: Vec<PathBuf>,
+    /// Folder of the run; then all positional arguments are images
+    #[arg(long = "run", value_name = "RUN", hide = true)]
+    run_flag: Option<PathBuf>,
+    /// Checkpoint: latest, best (smallest error), or the number of a step
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
-    /// PNG or JPEG files, which are prepared as the images of the training were: scaled to the size
-    /// that the network knows, with the border that MNIST's have
-    #[arg(value_name = "IMAGE", required = true)]
-    pub(crate) images: Vec<PathBuf>,
     /// Print the answers as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+impl Predict {
+    /// Returns the folder of the run, and the images.
+    pub(crate) fn run_and_images(&self) -> (PathBuf, Vec<PathBuf>) {
+        let images = self.images.iter();
+        match &self.run_flag {
+            Some(run) => (run.clone(), std::iter::once(&self.run).chain(images).cloned().collect()),
+            None => (self.run.clone(), images.cloned().collect()),
+        }
+    }
+}
+
 /// Flags of `export`.
 #[derive(Args)]
 pub(crate) struct Export {
-    /// Folder of the run
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
-    /// File to write, a new one
+    #[command(flatten)]
+    pub(crate) run: RunFolder,
+    /// File to write
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
-    /// Checkpoint: latest, best (smallest test error), or the number of a step
+    /// Overwrite a file that is there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Checkpoint: latest, best (smallest error), or the number of a step
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
     /// Print what was written as one JSON value on standard output
@@ -67,24 +111,22 @@ pub(crate) struct Export {
 #[derive(Args)]
 pub(crate) struct Report {
     /// Folders of runs
-    #[arg(value_name = "RUN", required = true)]
-    pub(crate) runs: Vec<PathBuf>,
+    #[arg(value_name = "RUN", required_unless_present = "run_flags")]
+    runs: Vec<PathBuf>,
+    /// Folder of a run
+    #[arg(long = "run", value_name = "RUN", hide = true)]
+    run_flags: Vec<PathBuf>,
     /// HTML file to write; it holds all that it shows and opens from the disk
     #[arg(long, value_name = "FILE.html")]
     pub(crate) output: PathBuf,
-    /// Write over a file that is there already
+    /// Overwrite a file that is there already
     #[arg(long)]
     pub(crate) overwrite: bool,
 }
 
-impl Eval {
-    /// What the flags set.
-    pub(crate) fn settings(self) -> Settings {
-        Settings {
-            dataset: self.dataset,
-            data_dir: self.data_dir,
-            limit_test: self.limit_test,
-            ..Settings::default()
-        }
+impl Report {
+    /// Returns the folders of the runs.
+    pub(crate) fn runs(&self) -> Vec<PathBuf> {
+        [&self.runs[..], &self.run_flags].concat()
     }
 }

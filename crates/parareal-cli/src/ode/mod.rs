@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     let setup = Setup::new(&arguments)?;
     let plot = arguments.plot.as_deref();
     let plot = plot.map(|path| OutputFile::new(path, &[Format::Svg], arguments.overwrite));
-    let plot = plot.transpose().map_err(Failure::with_overwrite)?;
+    let plot = plot.transpose()?;
     let study = match study(setup, interrupt::watch(Some("after this iteration"))) {
         Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
         study => study?,
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     }
     if let Some(plot) = plot {
         let drawing = plot::draw(&study).map_err(Failure::Draw)?;
-        plot.write(drawing.as_bytes()).map_err(Failure::with_overwrite)?;
+        plot.write(drawing.as_bytes())?;
         note(&format!("{} shows it", plot.path().display()));
     }
     Ok(if study.ending == Reason::Cancelled { Ending::Interrupted } else { Ending::Done })

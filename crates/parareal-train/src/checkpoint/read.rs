@@ -10,11 +10,11 @@ use std::str::FromStr;
 
 use burn::tensor::TensorData;
 use parareal::net::{Cuts, StateDict};
-use parareal_data::without_byte_order_mark;
 use parareal_run::names::{self, BEST, MANIFEST, MANIFEST_SUM};
 use parareal_run::{
     Best, FORMAT_VERSION, FileEntry, Manifest, OLDEST_FORMAT, Position, StateKind, Times,
 };
+use parareal_text::without_byte_order_mark;
 use toml::Table;
 
 use super::{MANIFEST_SUM_LEN, check_begun, folder_of, list, sha256, step_of, sum_of, tensors};

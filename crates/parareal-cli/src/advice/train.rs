@@ -1,0 +1,43 @@
+//! Advice for errors of training.
+
+use parareal_train::TrainError;
+
+/// Returns what to do about an error; `None` where the error says it all.
+pub(crate) fn of_train(error: &TrainError) -> Option<String> {
+    let advice = match error {
+        TrainError::Agreed { error, .. } => return of_train(error),
+        TrainError::OutputExists { .. } => "name a new one with --output",
+        TrainError::FileExists { .. } => "name a new file, or give --overwrite",
+        TrainError::NotShared { .. } => "name one with --output",
+        TrainError::WithoutMpi => {
+            "build it with `cargo build --release --features mpi`, where Open MPI or MPICH and libclang \
+             are installed"
+        }
+        _ => return None,
+    };
+    Some(advice.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::failure::Failure;
+
+    use super::*;
+
+    #[test]
+    fn advice_ends_the_line_of_the_error() {
+        for (error, line) in [
+            (
+                TrainError::FileExists { path: "page.html".into() },
+                "page.html exists: name a new file, or give --overwrite",
+            ),
+            (
+                TrainError::OutputExists { path: "run".into() },
+                "run is not an empty folder: name a new one with --output",
+            ),
+            (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
+        ] {
+            assert_eq!(Failure::from(error).line(), line);
+        }
+    }
+}

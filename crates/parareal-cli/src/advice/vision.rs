@@ -1,0 +1,17 @@
+//! Advice for errors of image classification.
+
+use parareal_vision::VisionError;
+
+use super::train::of_train;
+
+/// Returns what to do about an error; `None` where the error says it all.
+pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
+    let advice = match error {
+        VisionError::Train(error) => return of_train(error),
+        VisionError::Agreed { error, .. } => return of_vision(error),
+        VisionError::OtherImages { .. } => "give the same with --data-dir, or start a new run",
+        VisionError::Costs { .. } => "`parareal bench --json` writes some",
+        _ => return None,
+    };
+    Some(advice.into())
+}

@@ -1,0 +1,154 @@
+//! Flags of settings, made of the settings' definitions.
+
+use std::ffi::OsString;
+use std::marker::PhantomData;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use parareal_vision::{Definition, Heading, Input, Settings};
+
+/// The flags of a selection of settings.
+pub(crate) struct SettingFlags<S> {
+    pub(crate) settings: Settings,
+    selection: PhantomData<S>,
+}
+
+/// The settings that a command has flags for.
+pub(crate) trait Selection {
+    /// Returns the flags in the order of the help.
+    fn flags() -> Vec<Flag>;
+}
+
+/// The flag of a setting.
+pub(crate) struct Flag {
+    definition: &'static Definition,
+    help: Option<&'static str>,
+    default: FlagDefault,
+    heading: Option<&'static str>,
+}
+
+/// Which default the help of a flag shows.
+enum FlagDefault {
+    /// Those of the recipes.
+    Recipe,
+    /// These words.
+    Note(&'static str),
+    /// This value, which the command takes where the flag is not given.
+    Value(&'static str),
+}
+
+impl Flag {
+    /// Returns the flag of a setting as `train` has it.
+    pub(crate) fn new(definition: &'static Definition) -> Self {
+        let heading = match definition.heading {
+            Heading::General => None,
+            Heading::Data => Some("Data"),
+            Heading::Network => Some("Network"),
+            Heading::Training => Some("Training"),
+            Heading::Machine => Some("Machine"),
+            Heading::Output => Some("Output"),
+        };
+        Self { definition, help: None, default: FlagDefault::Recipe, heading }
+    }
+
+    /// Returns the flag of the setting with this key, without a heading.
+    ///
+    /// # Panics
+    /// Where there is no such setting.
+    pub(crate) fn of(key: &str) -> Self {
+        let definition = Settings::definitions().iter().find(|definition| definition.key == key);
+        let definition = definition.expect("the keys of a selection are those of settings");
+        Self { heading: None, ..Self::new(definition) }
+    }
+
+    /// Shows the flag below a heading.
+    pub(crate) fn heading(self, heading: &'static str) -> Self {
+        Self { heading: Some(heading), ..self }
+    }
+
+    /// Replaces the setting's help.
+    pub(crate) fn help(self, help: &'static str) -> Self {
+        Self { help: Some(help), ..self }
+    }
+
+    /// Replaces the default by another value.
+    pub(crate) fn default(self, value: &'static str) -> Self {
+        Self { default: FlagDefault::Value(value), ..self }
+    }
+
+    /// Replaces the words about the default.
+    pub(crate) fn default_note(self, note: &'static str) -> Self {
+        Self { default: FlagDefault::Note(note), ..self }
+    }
+
+    fn arg(self) -> Arg {
+        let definition = self.definition;
+        let help = self.help.unwrap_or(definition.help);
+        let note = match self.default {
+            FlagDefault::Recipe => definition.defaults(),
+            FlagDefault::Note(note) => Some(note.into()),
+            FlagDefault::Value(_) => None,
+        };
+        let help = match note {
+            Some(note) => format!("{help} [default: {note}]"),
+            None => help.into(),
+        };
+        let parser = OsStringValueParser::new().try_map(move |text: OsString| {
+            let texts = [text];
+            definition.set(&mut Settings::default(), &texts)?;
+            let [text] = texts;
+            Ok::<_, String>(text)
+        });
+        let arg = Arg::new(definition.key)
+            .long(definition.key)
+            .value_name(definition.value_name)
+            .help(help)
+            .allow_negative_numbers(true)
+            .value_parser(parser);
+        let arg = match self.heading {
+            Some(heading) => arg.help_heading(heading),
+            None => arg,
+        };
+        let arg = match self.default {
+            FlagDefault::Value(value) => arg.default_value(value),
+            _ => arg,
+        };
+        match definition.input {
+            Input::Repeated => arg.action(ArgAction::Append),
+            Input::Optional(alone) => arg.num_args(0..=1).default_missing_value(alone),
+            Input::Switch(alone) => {
+                arg.num_args(0..=1).default_missing_value(alone).require_equals(true)
+            }
+            _ => arg,
+        }
+    }
+}
+
+impl<S: Selection> Args for SettingFlags<S> {
+    fn augment_args(command: Command) -> Command {
+        command.args(S::flags().into_iter().map(Flag::arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<S: Selection> FromArgMatches for SettingFlags<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut settings = Settings::default();
+        for Flag { definition, .. } in S::flags() {
+            if let Some(texts) = matches.get_many::<OsString>(definition.key) {
+                let texts: Vec<OsString> = texts.cloned().collect();
+                let set = definition.set(&mut settings, &texts);
+                set.expect("every value was parsed before");
+            }
+        }
+        Ok(Self { settings, selection: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

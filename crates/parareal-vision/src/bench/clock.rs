@@ -1,0 +1,98 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use burn::optim::ModuleOptimizer;
+use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::net::{FeedForward, Init, PararealNetwork};
+use parareal::plan::{Sample, Schedule, Setting, even_spread};
+use parareal::timeline::Timeline;
+use parareal_kernels::Sgd;
+use parareal_models::resnet::CostTable;
+use serde::Serialize;
+
+use super::Bench;
+use super::row::Batch;
+use crate::VisionError;
+use crate::network::NetworkConfig;
+use crate::plan::Machine;
+
+/// A step on the workers of this machine, predicted and on the clock.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Clock {
+    /// Workers.
+    pub workers: usize,
+    /// Subnetworks of each.
+    pub held: Vec<usize>,
+    /// What was predicted from the costs of kinds of parts, timed while as many workers were busy.
+    pub predicted_ms: f64,
+    /// The median of the steps.
+    pub measured_ms: f64,
+    /// From the lower to the upper quartile.
+    pub spread_ms: f64,
+    /// What the workers did in the last step.
+    #[serde(skip)]
+    pub measured: Timeline,
+}
+
+impl Clock {
+    /// How much more was predicted than measured, as a share of what was measured.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        self.predicted_ms / self.measured_ms - 1.0
+    }
+}
+
+impl Bench {
+    /// Steps of a network on the workers of this machine, its subnetworks spread evenly, and what is
+    /// predicted for them from the costs of kinds of parts. `tables` has these by the number of
+    /// workers that are busy; one that is missing is measured.
+    pub(super) fn clock(
+        &self,
+        network: &NetworkConfig,
+        tables: &mut HashMap<usize, CostTable>,
+    ) -> Result<Clock, VisionError> {
+        let (net, cuts) = (&network.net, &network.cuts);
+        let workers = self.machine.workers.min(cuts.subnetworks());
+        let held = even_spread(cuts.subnetworks(), workers)?;
+        let machine = Machine { workers, ..self.machine.clone() };
+        let table = match tables.entry(workers) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let kinds = CostTable::kinds_of(net.coarse_kind());
+                unknown.insert(machine.measure(net, kinds, self.repetitions)?)
+            }
+        };
+        let mut setting = Setting::new(&table.costs(net)?, cuts, workers)?;
+        // Only the fused operations of the CPU let gradients of weights wait.
+        setting.schedule = Schedule::Overlap { defer: machine.device.is_cpu() };
+
+        let device = machine.find()?;
+        let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
+        let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
+        let optimizer: ModuleOptimizer =
+            Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+        let mut placement = Placement::new(vec![device], workers);
+        placement.threads = machine.threads;
+        placement.subnetworks = Some(held.clone());
+        let loss = CrossEntropy::default();
+        let mut executor = Threads::new(module, loss, &optimizer, &placement)?;
+        let (mut sample, mut measured) = (Sample::default(), Timeline::default());
+        for repetition in 0..=self.repetitions {
+            let (images, labels) = (batch.images.clone(), batch.labels.clone());
+            let report = executor.train_step(images, labels, 1e-3)?;
+            // The first one pays for memory that the others find.
+            if repetition > 0 {
+                sample.push(report.duration.as_secs_f64());
+                measured = report.timeline;
+            }
+        }
+        Ok(Clock {
+            workers,
+            held,
+            predicted_ms: 1e3 * setting.predict()?.makespan(),
+            measured_ms: 1e3 * sample.median(),
+            spread_ms: 1e3 * sample.spread(),
+            measured,
+        })
+    }
+}

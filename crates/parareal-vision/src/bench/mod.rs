@@ -1,0 +1,125 @@
+//! What a step takes, part by part and as a whole: the paper's Tables 2 and 3 for this machine.
+
+mod clock;
+mod row;
+
+use std::collections::HashMap;
+
+use parareal_models::resnet::{CostTable, UnitKind};
+use serde::Serialize;
+
+pub use clock::Clock;
+pub use row::{BenchRow, Milliseconds, Predicted, Virtual};
+
+use crate::network::{Cutting, NetworkConfig};
+use crate::plan::{Costs, Machine, PlanSettings, in_range};
+use crate::settings::SettingValue;
+use crate::{CutsSetting, Recipe, Settings, VisionError};
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// The network; the number of subnetworks does not count.
+    pub settings: Settings,
+    /// Numbers of subnetworks.
+    pub subnetworks: Vec<usize>,
+    /// Classes to tell apart.
+    pub classes: usize,
+    /// On what.
+    pub machine: Machine,
+    /// How often each part is timed, and how many steps.
+    pub repetitions: usize,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Benched {
+    /// The network's name.
+    pub network: String,
+    /// The number of classes.
+    pub classes: usize,
+    /// Images of a step.
+    pub batch_size: usize,
+    /// The device.
+    pub device: String,
+    /// Threads of a worker.
+    pub threads: usize,
+    /// The kind of coarse units that was asked for.
+    pub coarse_unit: String,
+    /// One row for each number of subnetworks.
+    pub rows: Vec<BenchRow>,
+    /// What `parareal plan --costs FILE` takes.
+    pub costs: CostTable,
+}
+
+impl Bench {
+    /// Measures everything; `progress` is told what comes next.
+    ///
+    /// # Errors
+    /// Where the network cannot be, a device is not there, or a worker fails.
+    pub fn run(&self, progress: &mut dyn FnMut(&str)) -> Result<Benched, VisionError> {
+        self.machine.check()?;
+        in_range("classes", self.classes)?;
+        in_range("repetitions", self.repetitions)?;
+        if self.subnetworks.is_empty() {
+            let expected = "name at least one number of subnetworks, say 1,3,6";
+            return Err(VisionError::setting("subnetworks", "an empty list", expected));
+        }
+        // All of them are looked over before anything is measured.
+        let networks = self.subnetworks.iter().map(|&count| self.network(count));
+        let mut networks = networks.collect::<Result<Vec<_>, _>>()?;
+        let serial = self.network(1)?;
+        for network in &networks {
+            PlanSettings::here(network.cuts.subnetworks()).check(network)?;
+        }
+        self.machine.find()?;
+
+        progress("kinds of parts");
+        let alone = Machine { workers: 1, ..self.machine.clone() };
+        let costs = alone.measure(&serial.net, &UnitKind::ALL, self.repetitions)?;
+        let known = Costs::Table(costs.clone());
+        for network in &mut networks {
+            if network.cutting == Cutting::Balanced {
+                let settings = PlanSettings::here(network.cuts.subnetworks());
+                *network = crate::plan::plan(network.clone(), &known, &settings)?.network;
+            }
+        }
+
+        progress("the serial network");
+        let mut tables = HashMap::from([(1, costs.clone())]);
+        let base = self.row(&serial, None, &mut tables)?;
+        let mut rows = Vec::new();
+        for network in &networks {
+            let count = network.cuts.subnetworks();
+            if count == 1 {
+                rows.push(base.clone());
+                continue;
+            }
+            progress(&format!("N = {count}"));
+            rows.push(self.row(network, Some(&base), &mut tables)?);
+        }
+        Ok(Benched {
+            network: format!("resnet-{}", serial.net.depth()),
+            classes: self.classes,
+            batch_size: self.machine.batch,
+            device: self.machine.device.to_string(),
+            threads: self.machine.threads,
+            coarse_unit: serial.coarse_kind.to_string(),
+            rows,
+            costs,
+        })
+    }
+
+    fn network(&self, subnetworks: usize) -> Result<NetworkConfig, VisionError> {
+        let mut settings = self.settings.clone();
+        settings.subnetworks = Some(subnetworks);
+        if let Some(cuts @ CutsSetting::Positions(_)) = &settings.cuts {
+            let expected = "even or balanced is expected: numbers of subnetworks have no cuts in \
+                            common";
+            return Err(VisionError::setting("cuts", cuts.to_text(), expected));
+        }
+        let mut network = NetworkConfig::resolve(&settings, Recipe::default())?;
+        network.net = network.net.with_classes(self.classes);
+        Ok(network)
+    }
+}

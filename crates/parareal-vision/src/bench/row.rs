@@ -1,0 +1,327 @@
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, pool};
+use parareal::net::{FeedForward, Init, build_subnetwork};
+use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
+use parareal_models::resnet::{
+    CoarseKind, CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet,
+};
+use serde::Serialize;
+
+use super::{Bench, Clock};
+use crate::VisionError;
+use crate::network::NetworkConfig;
+use crate::plan::Machine;
+
+/// Forward and backward, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Milliseconds {
+    /// Forward.
+    pub forward: f64,
+    /// Backward.
+    pub backward: f64,
+}
+
+impl Milliseconds {
+    fn of(part: &Part) -> Self {
+        Self { forward: 1e3 * part.forward, backward: 1e3 * part.backward() }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let (forward, backward) = (self.forward + other.forward, self.backward + other.backward);
+        Self { forward, backward }
+    }
+
+    fn max(self, other: Self) -> Self {
+        let forward = self.forward.max(other.forward);
+        Self { forward, backward: self.backward.max(other.backward) }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.forward + self.backward
+    }
+}
+
+/// The paper's virtual wall-clock time, in milliseconds: each part timed alone, as if every
+/// subnetwork had a device of its own and nothing overlapped the coarse network. All are medians.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Virtual {
+    /// The slowest `C_j`.
+    pub preprocessing_ms: Milliseconds,
+    /// The slowest `g_j`.
+    pub subnetworks_ms: Milliseconds,
+    /// All `F_j`, one after the other.
+    pub coarse_ms: Milliseconds,
+    /// `h` and the loss.
+    pub postprocessing_ms: Milliseconds,
+    /// The sum.
+    pub total_ms: Milliseconds,
+    /// The slowest optimizer, which the paper leaves out and `total_ms` as well.
+    pub update_ms: f64,
+    /// The same for each subnetwork.
+    pub parts: Vec<PartTimes>,
+    /// How many times shorter than the whole network's.
+    pub speedup: f64,
+}
+
+impl Virtual {
+    /// From the lower to the upper quartile, as a share of the median, of the `g_j` for which that is
+    /// most.
+    #[must_use]
+    pub fn spread(&self) -> f64 {
+        let shares = self.parts.iter().map(|part| part.spread_ms.sum() / part.subnetwork_ms.sum());
+        shares.fold(0.0, f64::max)
+    }
+}
+
+/// One subnetwork, each of its parts timed alone, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartTimes {
+    /// `C_j`.
+    pub preprocessing_ms: Milliseconds,
+    /// `g_j`.
+    pub subnetwork_ms: Milliseconds,
+    /// `F_{j-1}`.
+    pub coarse_ms: Option<Milliseconds>,
+    /// What of its backward pass gradients of weights take, which can wait.
+    pub coarse_weights_ms: Option<f64>,
+    /// `h` and the loss.
+    pub postprocessing_ms: Option<Milliseconds>,
+    /// The optimizer.
+    pub update_ms: f64,
+    /// From the lower to the upper quartile of `g_j`'s two passes.
+    pub spread_ms: Milliseconds,
+}
+
+/// A step on some devices.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Predicted {
+    /// How many.
+    pub devices: usize,
+    /// How long it takes.
+    pub step_ms: f64,
+    /// How many times shorter than the whole network's on one.
+    pub speedup: f64,
+}
+
+/// A network, cut into so many subnetworks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BenchRow {
+    /// `N`.
+    pub subnetworks: usize,
+    /// Units of an `F_j`.
+    pub coarse_units: usize,
+    /// Where it is cut.
+    pub cuts: Vec<usize>,
+    /// The paper's way to count.
+    #[serde(rename = "virtual")]
+    pub virtual_clock: Virtual,
+    /// The program that overlaps the chain, one device for each subnetwork and links that cost
+    /// nothing, by the same times.
+    pub predicted: Predicted,
+    /// The step with the workers of this machine, on the clock.
+    pub measured: Predicted,
+    /// The prediction for these workers beside it.
+    pub clock: Clock,
+    /// The paper's row of this `N`, where it has one and measured this network with these cuts. It is
+    /// of batch 128 on a Titan RTX.
+    pub paper: Option<PaperRow>,
+}
+
+/// A batch of noise.
+pub(super) struct Batch {
+    pub(super) images: Tensor<4>,
+    pub(super) labels: Tensor<1, Int>,
+}
+
+impl Batch {
+    pub(super) fn new(shape: &[usize], classes: usize, machine: &Machine, device: &Device) -> Self {
+        let count = machine.batch;
+        let noise = Distribution::Normal(0.0, 1.0);
+        let images = Tensor::random([count, shape[0], shape[1], shape[2]], noise, device);
+        let labels: Vec<i64> = (0..count).map(|image| (image % classes) as i64).collect();
+        let labels = Tensor::from_data(TensorData::new(labels, [count]), device);
+        Self { images, labels }
+    }
+}
+
+impl Bench {
+    /// Everything about one network; `base` is the row of the one that is not cut, `tables` as in
+    /// [`Self::clock`].
+    pub(super) fn row(
+        &self,
+        network: &NetworkConfig,
+        base: Option<&BenchRow>,
+        tables: &mut HashMap<usize, CostTable>,
+    ) -> Result<BenchRow, VisionError> {
+        let timings = self.timings(network)?;
+        let mut virtual_clock = virtual_times(&timings);
+        let serial = base.map_or(virtual_clock.total_ms, |base| base.virtual_clock.total_ms);
+        virtual_clock.speedup = serial.sum() / virtual_clock.total_ms.sum();
+
+        let (setting, count) = (self.setting(network, &timings), timings.len());
+        let step_ms = 1e3 * setting.predict()?.makespan();
+        let serial = base.map_or(step_ms, |base| base.predicted.step_ms);
+        let predicted = Predicted { devices: count, step_ms, speedup: serial / step_ms };
+
+        let clock = self.clock(network, tables)?;
+        let serial = base.map_or(clock.measured_ms, |base| base.measured.step_ms);
+        let (devices, step_ms) = (clock.workers, clock.measured_ms);
+        let measured = Predicted { devices, step_ms, speedup: serial / step_ms };
+
+        let coarse_units = network.first_coarse_units();
+        let cuts = network.cuts.positions().to_vec();
+        let subnetworks = count;
+        let paper = self.paper_row(network)?;
+        Ok(BenchRow {
+            subnetworks,
+            coarse_units,
+            cuts,
+            virtual_clock,
+            predicted,
+            measured,
+            clock,
+            paper,
+        })
+    }
+
+    /// The paper's row for the network that it measured, ResNet-1001 with 100 classes, its coarse
+    /// networks and its cuts; `None` for every other.
+    fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, VisionError> {
+        let count = network.cuts.subnetworks();
+        let paper = ResNet::new(PAPER_DEPTH)?
+            .with_classes(PAPER_CLASSES)
+            .with_coarse_kind(CoarseKind::Basic);
+        let same = network.net.depth() == PAPER_DEPTH
+            && self.classes == PAPER_CLASSES
+            && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)
+            && network
+                .cuts
+                .interfaces()
+                .all(|at| network.net.coarse_choice(&at) == paper.coarse_choice(&at));
+        let row = PAPER_ROWS.into_iter().find(|row| row.subnetworks == count);
+        Ok(row.filter(|_| same))
+    }
+
+    /// Each part alone. Of all subnetworks one at a time is in memory.
+    fn timings(&self, network: &NetworkConfig) -> Result<Vec<SubnetworkTiming>, VisionError> {
+        let device = self.machine.find()?;
+        let (net, cuts) = (&network.net, &network.cuts);
+        let batch = Batch::new(&net.input_shape(), self.classes, &self.machine, &device);
+        let stopwatch = Machine::stopwatch(self.repetitions);
+        let init = Init::new(1, &device);
+        let pool = pool("parareal-bench", self.machine.threads)?;
+        (0..cuts.subnetworks())
+            .map(|index| {
+                let piece = build_subnetwork(net, cuts, index, &init)?;
+                let loss = CrossEntropy::default();
+                Ok(pool.install(|| {
+                    stopwatch.subnetwork::<ResNet, CrossEntropy>(
+                        piece,
+                        &batch.images,
+                        &loss,
+                        &batch.labels,
+                    )
+                }))
+            })
+            .collect()
+    }
+
+    /// The step that these times predict, a device for each subnetwork.
+    fn setting(&self, network: &NetworkConfig, timings: &[SubnetworkTiming]) -> Setting {
+        let subnetworks = timings.iter().enumerate().map(|(index, timing)| {
+            let units = network.cuts.units_of(index);
+            let one = timing.fine.part(units.len());
+            Subnet {
+                preprocessing: timing.preprocessing.part(1),
+                units: vec![one; units.len()],
+                coarse: timing.coarse.as_ref().map(|coarse| coarse.part(1)),
+                postprocessing: timing.postprocessing.as_ref().map(|h| h.part(1)),
+                // Links cost nothing here.
+                output_bytes: 0.0,
+            }
+        });
+        Setting {
+            subnetworks: subnetworks.collect(),
+            held: vec![1; timings.len()],
+            link: Link::FREE,
+            replicas: 1,
+            schedule: Schedule::Overlap { defer: self.machine.device.is_cpu() },
+            segment_units: 4,
+        }
+    }
+}
+
+fn virtual_times(timings: &[SubnetworkTiming]) -> Virtual {
+    let mut all = Virtual::default();
+    for timing in timings {
+        let [preprocessing, fine] = [&timing.preprocessing, &timing.fine].map(|part| part.part(1));
+        let coarse = timing.coarse.as_ref().map(|coarse| coarse.part(1));
+        let head = timing.postprocessing.as_ref().map(|h| h.part(1));
+        let update = preprocessing.update
+            + fine.update
+            + coarse.iter().chain(&head).map(|part| part.update).sum::<f64>();
+        let spread = |timing: &Timing| Milliseconds {
+            forward: 1e3 * timing.forward.spread(),
+            backward: 1e3 * timing.backward.spread(),
+        };
+        let part = PartTimes {
+            preprocessing_ms: Milliseconds::of(&preprocessing),
+            subnetwork_ms: Milliseconds::of(&fine),
+            coarse_ms: coarse.as_ref().map(Milliseconds::of),
+            coarse_weights_ms: coarse.map(|coarse| 1e3 * coarse.weight_gradient),
+            postprocessing_ms: head.as_ref().map(Milliseconds::of),
+            update_ms: 1e3 * update,
+            spread_ms: spread(&timing.fine),
+        };
+        all.preprocessing_ms = all.preprocessing_ms.max(part.preprocessing_ms);
+        all.subnetworks_ms = all.subnetworks_ms.max(part.subnetwork_ms);
+        all.coarse_ms = all.coarse_ms.plus(part.coarse_ms.unwrap_or_default());
+        all.postprocessing_ms =
+            all.postprocessing_ms.plus(part.postprocessing_ms.unwrap_or_default());
+        all.update_ms = all.update_ms.max(part.update_ms);
+        all.parts.push(part);
+    }
+    let parts = [all.preprocessing_ms, all.subnetworks_ms, all.coarse_ms, all.postprocessing_ms];
+    all.total_ms = parts.into_iter().fold(Milliseconds::default(), Milliseconds::plus);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+    use parareal_train::DeviceName;
+
+    /// The `N` of the paper's row that is put beside this network's times.
+    fn row(settings: Settings, classes: usize, subnetworks: usize) -> Option<usize> {
+        let device: DeviceName = "cpu".parse().unwrap();
+        let machine = Machine { device, batch: 4, threads: 1, workers: 1 };
+        let counts = vec![subnetworks];
+        let bench = Bench { settings, subnetworks: counts, classes, machine, repetitions: 1 };
+        let network = bench.network(subnetworks).unwrap();
+        bench.paper_row(&network).unwrap().map(|row| row.subnetworks)
+    }
+
+    #[test]
+    fn the_paper_s_times_stand_beside_those_of_its_network_only() {
+        let deep = || Settings { depth: Some(1001), ..Settings::default() };
+        let kind = |kind: &str| Settings { coarse_unit: Some(kind.parse().unwrap()), ..deep() };
+        for subnetworks in [1, 3, 6, 12, 18, 24] {
+            assert_eq!(row(kind("basic"), 100, subnetworks), Some(subnetworks));
+            assert_eq!(row(kind("basic"), 10, subnetworks), None);
+            assert_eq!(row(Settings { depth: Some(992), ..kind("basic") }, 100, subnetworks), None);
+            let cut = subnetworks > 1;
+            assert_eq!(row(kind("depthwise"), 100, subnetworks).is_none(), cut);
+            let units = Settings { coarse_units: Some(5), ..kind("basic") };
+            assert_eq!(row(units, 100, subnetworks).is_none(), cut);
+        }
+        assert_eq!(row(kind("basic"), 100, 4), None);
+        // Basic units are chosen where they are cheaper.
+        assert_eq!(row(deep(), 100, 3), Some(3));
+        assert_eq!(row(deep(), 100, 24), None);
+    }
+}

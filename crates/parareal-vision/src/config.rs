@@ -1,0 +1,417 @@
+//! The complete configuration of a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use parareal::exec::CrossEntropy;
+use parareal::net::{Cuts, FeedForward, StateDict};
+use parareal::plan::{Link, check_balance, even_spread};
+use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
+use parareal_kernels::Sgd;
+use parareal_models::resnet::ResNet;
+use parareal_train::task::ExecutorOf;
+use parareal_train::{
+    Decay, ExecutorKind, LearningRate, LinkType, Model, ProcessGroup, Resources, RunConfig,
+    TrainError, WorkerRequest, check_threads, places,
+};
+
+use crate::images::ImageTask;
+use crate::network::NetworkConfig;
+use crate::plan::{CostSource, Machine};
+use crate::settings::Complete;
+use crate::{CutsSetting, DecayKind, Recipe, Recompute, Settings, VisionError};
+
+/// Everything that a run depends on, checked and without gaps.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data set.
+    pub dataset: DatasetName,
+    /// Where it is, and how much of it is taken.
+    pub load: LoadOptions,
+    /// The share of the training images that is set aside to choose by.
+    pub validation: f64,
+    /// Whether training images are changed at random as is usual for the data set.
+    pub augment: bool,
+    /// The network and its cuts.
+    pub network: NetworkConfig,
+    /// The optimizer.
+    pub sgd: Sgd,
+    /// The loss.
+    pub loss: CrossEntropy,
+    /// The run whose weights are the initial ones.
+    pub init_from: Option<PathBuf>,
+    /// Epochs after which the learning rate is divided by ten where it falls in steps, in order.
+    pub milestones: Vec<usize>,
+    /// Everything that does not depend on network and data.
+    pub run: RunConfig,
+    /// The complete settings that all of this follows from.
+    settings: Settings,
+}
+
+impl Config {
+    /// Completes settings from their recipe and checks them. The same settings on the same machine give
+    /// the same configuration: nothing is measured, and no file is touched.
+    ///
+    /// Cuts that are to be balanced are even until [`Self::balance`] has found them. Relative paths stay
+    /// as they are.
+    ///
+    /// # Errors
+    /// [`VisionError`] for the first setting with a value that it cannot have.
+    pub fn resolve(settings: Settings, resources: &Resources) -> Result<Self, VisionError> {
+        settings.check()?;
+        let recipe = Recipe::chosen(&settings);
+        let asked = settings.subnetworks;
+        let mut s = settings.complete(recipe);
+        let network = NetworkConfig::new(&s, asked)?;
+        s.recipe = None;
+        (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
+        s.data_dir = s.data_dir.or_else(|| Settings::default_data_dir(s.dataset));
+        let asked = WorkerRequest {
+            executor: s.executor,
+            subnetworks: s.subnetworks,
+            devices: &s.device,
+            workers: s.workers,
+            threads: s.threads,
+            replicas: s.replicas,
+        };
+        let (workers, threads) = asked.resolve(resources)?;
+        (s.workers, s.threads) = (Some(workers), Some(threads));
+        if s.link_dtype != LinkType::F32 && s.executor != ExecutorKind::Mpi {
+            let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
+            return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
+        }
+        s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
+        if s.recompute.is_some() && s.executor == ExecutorKind::Sequential {
+            let expected = "the sequential executor keeps everything: leave it out, or use threads";
+            return Err(VisionError::setting("recompute", "set", expected));
+        }
+        if s.nesterov && s.momentum == 0.0 {
+            let expected = "it looks ahead along the momentum, which is 0: set `momentum`, say 0.9";
+            return Err(VisionError::setting("nesterov", "set", expected));
+        }
+        if !(0.0..s.epochs as f64).contains(&s.warmup_epochs) {
+            let expected = format!("a number from 0 to below the {} epochs of the run", s.epochs);
+            return Err(VisionError::setting("warmup-epochs", s.warmup_epochs, expected));
+        }
+        Ok(Self::new(network, workers, threads, s))
+    }
+
+    /// Sorts settings that were checked by who uses them.
+    fn new(network: NetworkConfig, workers: usize, threads: usize, s: Complete) -> Self {
+        let decay = match s.schedule {
+            DecayKind::Step => Decay::Step(s.milestones.clone()),
+            DecayKind::Cosine => Decay::Cosine,
+        };
+        Self {
+            dataset: s.dataset,
+            load: LoadOptions {
+                data_dir: s.data_dir.clone(),
+                limit_train: s.limit_train,
+                limit_test: s.limit_test,
+            },
+            validation: s.validation,
+            augment: s.augment,
+            network,
+            sgd: Sgd { momentum: s.momentum, weight_decay: s.weight_decay, nesterov: s.nesterov },
+            loss: CrossEntropy { label_smoothing: s.label_smoothing },
+            init_from: s.init_from.clone(),
+            milestones: s.milestones.clone(),
+            run: RunConfig {
+                epochs: s.epochs,
+                batch_size: s.batch_size,
+                learning_rate: LearningRate {
+                    base: s.learning_rate,
+                    decay,
+                    warmup_epochs: s.warmup_epochs,
+                    epochs: s.epochs,
+                },
+                clip_norm: s.clip_norm,
+                ema_decay: s.ema_decay,
+                seed: s.seed,
+                executor: s.executor,
+                replicas: s.replicas,
+                link_type: s.link_dtype,
+                devices: s.device.clone(),
+                workers,
+                threads,
+                recompute: s.recompute.and_then(Recompute::units),
+                patience: s.patience,
+                checkpoint_every: s.checkpoint_every,
+                keep_checkpoints: s.keep_checkpoints,
+            },
+            settings: s.into(),
+        }
+    }
+
+    /// Completes settings for all of a group, which has to have the same ones but for those of a machine,
+    /// and makes paths absolute, because a run is looked at from other folders than the one that it was
+    /// started in.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], on all of them, and where their settings differ.
+    pub fn resolve_with(group: &ProcessGroup, settings: Settings) -> Result<Self, VisionError> {
+        group.compare(compared(&settings))?;
+        let mut config = group.agree(Self::resolve(settings, group.resources()))?;
+        for path in [&mut config.load.data_dir, &mut config.init_from] {
+            *path = path.take().map(|path| std::path::absolute(&path).unwrap_or(path));
+        }
+        config.settings.data_dir = config.load.data_dir.clone();
+        config.settings.init_from = config.init_from.clone();
+        Ok(config)
+    }
+
+    /// Returns true if the cuts are to be balanced and were not found yet.
+    #[must_use]
+    pub fn needs_balance(&self) -> bool {
+        self.settings.cuts == Some(CutsSetting::Balanced)
+    }
+
+    /// Cuts the network where the predicted step is shortest, by costs that the first of the group measures
+    /// here. Does nothing where the cuts are not to be balanced, or were found already.
+    ///
+    /// # Errors
+    /// [`VisionError`] where a device is not there or the network cannot be cut for so many workers, on all
+    /// of the group.
+    pub fn balance(mut self, group: &ProcessGroup) -> Result<Self, VisionError> {
+        if !self.needs_balance() {
+            return Ok(self);
+        }
+        let (positions, coarse_times) = group.first(|| {
+            let network = self.measured_cuts(group.resources())?;
+            Ok::<_, VisionError>((network.cuts.positions().to_vec(), network.coarse_times))
+        })?;
+        let network = &mut self.network;
+        network.cuts = Cuts::new(network.net.units(), positions)?;
+        network.coarse_times = coarse_times;
+        self.settings.cuts = Some(network.cuts_setting());
+        Ok(self)
+    }
+
+    /// Measures costs, and returns the network with the cuts that follow from them.
+    fn measured_cuts(&self, resources: &Resources) -> Result<NetworkConfig, VisionError> {
+        let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.run.workers);
+        let (chain, busy) = match (self.run.executor, resources.ranks) {
+            (ExecutorKind::Mpi, Some(ranks)) => {
+                let each = resources.most_on_machine * workers;
+                (places(ranks, self.run.replicas, subnetworks)? * workers, each)
+            }
+            _ => (workers, workers * self.run.replicas),
+        };
+        let held = even_spread(subnetworks, chain.min(subnetworks))?;
+        check_threads(self.run.threads, resources.cores)?;
+        check_balance(self.network.net.units(), &held)?;
+        let (device, threads) = (self.run.devices[0].clone(), self.run.threads);
+        let batch = self.run.batch_size.div_ceil(self.run.replicas);
+        let machine = Machine { device, batch, threads, workers: busy };
+        let mut network = self.network.clone();
+        let costs = CostSource::Measured.load(&network.net, &machine, false)?;
+        let costs = costs.of(&network.net, subnetworks)?;
+        network.balance(&costs, &held, Link::FREE, true)?;
+        Ok(network)
+    }
+
+    /// The images, and those of the training images that are set aside to choose by.
+    pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), VisionError> {
+        let mut dataset = Dataset::load(self.dataset, &self.load)?;
+        if self.validation == 0.0 {
+            return Ok((dataset, None));
+        }
+        let count = (self.validation * dataset.train.len() as f64).round() as usize;
+        if count == 0 {
+            let expected = format!(
+                "that is none of the {} training images: set more aside, or nothing",
+                dataset.train.len()
+            );
+            return Err(VisionError::setting("validation", self.validation, expected));
+        }
+        let (train, validation) = dataset.train.set_aside(count, self.run.seed);
+        dataset.train = train;
+        Ok((dataset, Some(validation)))
+    }
+
+    /// Returns the model for images of these channels and classes.
+    #[must_use]
+    pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, CrossEntropy> {
+        let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
+        let (cuts, optimizer) = (self.network.cuts.clone(), self.sgd.into());
+        Model { network, cuts, loss: self.loss, optimizer }
+    }
+
+    /// Creates an executor that evaluates the weights of a run in this process.
+    pub(crate) fn evaluator(
+        &self,
+        run: &Path,
+        weights: &StateDict,
+        channels: usize,
+        classes: usize,
+    ) -> Result<ExecutorOf<ImageTask>, VisionError> {
+        let model = self.model(channels, classes);
+        self.run.evaluator(&model, weights).map_err(|error| match error {
+            TrainError::Network(error) => {
+                let message = format!("the weights are of another network: {error}");
+                TrainError::weights(run, message).into()
+            }
+            error => error.into(),
+        })
+    }
+
+    /// Returns the beginning of the name of a run's folder.
+    pub(crate) fn name_of_run(&self) -> String {
+        let NetworkConfig { net, cuts, .. } = &self.network;
+        format!("{}-resnet{}-n{}", self.dataset, net.depth(), cuts.subnetworks())
+    }
+
+    /// Checks that the cuts are known.
+    pub(crate) fn check_balanced(&self) -> Result<(), VisionError> {
+        if self.needs_balance() {
+            let expected = "the cuts were not found yet: balance the configuration first";
+            return Err(VisionError::setting("cuts", "balanced", expected));
+        }
+        Ok(())
+    }
+
+    /// Returns the settings that give this configuration again, whatever the recipes say by then.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+}
+
+/// Returns what has to be the same on all ranks, as it was given.
+fn compared(settings: &Settings) -> BTreeMap<String, String> {
+    let same = Settings::definitions().iter().filter(|definition| !definition.may_differ);
+    let given = same.filter_map(|definition| {
+        Some((definition.key.to_string(), definition.toml(settings)?.to_string()))
+    });
+    let version = ("the version of parareal".into(), env!("CARGO_PKG_VERSION").into());
+    given.chain([version]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(settings: Settings) -> Result<Config, VisionError> {
+        Config::resolve(settings, &Resources::alone())
+    }
+
+    /// Settings in which these keys have the values of these texts.
+    fn settings(texts: &[(&str, &str)]) -> Result<Settings, VisionError> {
+        let mut settings = Settings::default();
+        for (key, text) in texts {
+            settings.set(key, text)?;
+        }
+        Ok(settings)
+    }
+
+    #[test]
+    fn settings_of_a_configuration_give_it_again() {
+        for recipe in [Recipe::Quick, Recipe::Paper] {
+            let given = Settings { recipe: Some(recipe), ..Settings::default() };
+            let settings = resolve(given.clone()).unwrap().settings();
+            assert_eq!(resolve(given).unwrap().settings(), settings);
+            assert_eq!(resolve(settings.clone()).unwrap().settings(), settings);
+        }
+    }
+
+    #[test]
+    fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
+        let resolve = |dataset, depth| {
+            let dataset = Some(dataset);
+            resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
+        };
+        let (cifar, shapes) = (DatasetName::Cifar10, DatasetName::Shapes);
+        let paper = resolve(cifar, Some(1001));
+        assert_eq!((paper.run.epochs, paper.run.batch_size), (200, 128));
+        assert_eq!((paper.run.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
+        for (dataset, depth) in [(cifar, Some(20)), (cifar, None), (shapes, Some(1001))] {
+            assert_eq!(resolve(dataset, depth).run.epochs, 6);
+        }
+    }
+
+    #[test]
+    fn cuts_that_are_to_be_balanced_are_not_measured_when_settings_are_resolved() {
+        let texts = [("cuts", "balanced"), ("subnetworks", "2")];
+        let config = resolve(settings(&texts).unwrap()).unwrap();
+        assert!(config.needs_balance() && config.check_balanced().is_err());
+        let balanced = config.balance(&ProcessGroup::alone()).unwrap();
+        assert!(!balanced.needs_balance() && balanced.check_balanced().is_ok());
+        let cuts = balanced.network.cuts.positions().to_vec();
+        assert_eq!(balanced.settings().cuts, Some(CutsSetting::Positions(cuts.clone())));
+        let again = resolve(balanced.settings()).unwrap();
+        assert_eq!(again.network.cuts.positions(), cuts);
+        let uncut = [("cuts", "balanced"), ("subnetworks", "1")];
+        assert!(!resolve(settings(&uncut).unwrap()).unwrap().needs_balance());
+    }
+
+    #[test]
+    fn data_sets_in_files_have_a_folder_where_none_is_named() {
+        let data_dir = |name: &str| {
+            let config = resolve(settings(&[("dataset", name)]).unwrap()).unwrap();
+            assert_eq!(config.load.data_dir, config.settings().data_dir);
+            config.load.data_dir
+        };
+        assert_eq!(data_dir("mnist"), Some("data".into()));
+        assert_eq!([data_dir("shapes"), data_dir("folder")], [None, None]);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_in_one_line() {
+        let (most, least) = (u64::MAX.to_string(), (u64::MAX - 1).to_string());
+        for (texts, name) in [
+            (&[("epochs", "0")][..], "epochs"),
+            (&[("batch-size", "0")], "batch-size"),
+            (&[("limit-train", "0")], "limit-train"),
+            (&[("learning-rate", "NaN")], "learning-rate"),
+            (&[("learning-rate", "0.0")], "learning-rate"),
+            (&[("momentum", "1.0")], "momentum"),
+            (&[("weight-decay", "-1.0")], "weight-decay"),
+            (&[("milestones", "3,3")], "milestones"),
+            (&[("milestones", "0")], "milestones"),
+            (&[("depth", "21")], "depth"),
+            (&[("cuts", "4,x")], "cuts"),
+            (&[("cuts", "4,2")], "cuts"),
+            (&[("cuts", "2,4"), ("subnetworks", "2")], "cuts"),
+            (&[("coarse-units", "0")], "coarse-units"),
+            (&[("coarse-unit", "x")], "coarse-unit"),
+            (&[("recipe", "x")], "recipe"),
+            (&[("dataset", "x")], "dataset"),
+            (&[("executor", "x")], "executor"),
+            (&[("workers", "4")], "workers"),
+            (&[("workers", "0")], "workers"),
+            (&[("threads", "0")], "threads"),
+            (&[("replicas", "0")], "replicas"),
+            (&[("replicas", &most)], "replicas"),
+            (&[("link-dtype", "f16")], "link-dtype"),
+            (&[("link-dtype", "bf16")], "link-dtype"),
+            (&[("recompute", "2"), ("executor", "sequential")], "recompute"),
+            (&[("device", "")], "device"),
+            (&[("device", "gpu")], "device"),
+            (&[("seed", &most)], "seed"),
+            (&[("epochs", &most)], "epochs"),
+            (&[("batch-size", &most)], "batch-size"),
+            (&[("patience", &most)], "patience"),
+            (&[("milestones", &format!("1,{least}"))], "milestones"),
+            (&[("recompute", &most)], "recompute"),
+            (&[("keep-checkpoints", &most)], "keep-checkpoints"),
+            (&[("nesterov", "true"), ("momentum", "0.0")], "nesterov"),
+            (&[("schedule", "linear")], "schedule"),
+            (&[("warmup-epochs", "6.0")], "warmup-epochs"),
+            (&[("label-smoothing", "1.0")], "label-smoothing"),
+            (&[("clip-norm", "0.0")], "clip-norm"),
+            (&[("ema-decay", "1.0")], "ema-decay"),
+            (&[("patience", "0")], "patience"),
+            (&[("validation", "0.9")], "validation"),
+            (&[("keep-checkpoints", "0")], "keep-checkpoints"),
+            (&[("checkpoint-every", "soon")], "checkpoint-every"),
+        ] {
+            let error = settings(texts).and_then(resolve).unwrap_err();
+            let message = error.to_string();
+            assert!(error.is_bad_input() && message.contains(name), "{name}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        let no_device = Settings { device: Some(Vec::new()), ..Settings::default() };
+        let message = resolve(no_device).unwrap_err().to_string();
+        assert!(message.starts_with("device is "), "{message}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Details of an evaluation beyond its error: a file for each checkpoint in the folder `evaluations` of
+//! a run, which the report shows.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use parareal_data::{Dataset, ImageSet};
+use parareal_run::{EvaluationRecord, Mistake, Position, names};
+use parareal_train::{TrainError, folder};
+
+use crate::VisionError;
+use crate::scores::Scores;
+
+/// Mistakes that are kept, the most confident ones.
+const WORST: usize = 40;
+
+/// Which classes were taken for which, and the most confident mistakes.
+pub(crate) struct Details {
+    /// For each class how often each was answered.
+    confusion: Vec<Vec<usize>>,
+    mistakes: Vec<Mistake>,
+    seen: usize,
+}
+
+impl Details {
+    pub(crate) fn new(classes: usize) -> Self {
+        Self { confusion: vec![vec![0; classes]; classes], mistakes: Vec::new(), seen: 0 }
+    }
+
+    /// The next images, in stored order.
+    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
+        for (answer, &label) in scores.answers().zip(labels) {
+            let (index, label) = (self.seen, usize::from(label));
+            self.seen += 1;
+            // An answer that is not a number is none.
+            let Some((answer, probability)) = answer else { continue };
+            self.confusion[label][answer] += 1;
+            if answer != label {
+                let png = String::new();
+                self.mistakes.push(Mistake { index, label, answer, probability, png });
+            }
+        }
+    }
+
+    /// Writes the file for the checkpoint at a position, over one of the same checkpoint, and returns
+    /// its path.
+    pub(crate) fn save(
+        &self,
+        run: &Path,
+        position: Position,
+        test_error: f64,
+        dataset: &Dataset,
+    ) -> Result<Option<PathBuf>, VisionError> {
+        let Some(test) = &dataset.test else { return Ok(None) };
+        let mut worst = self.mistakes.clone();
+        worst.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        worst.truncate(WORST);
+        for mistake in &mut worst {
+            mistake.png = png(test, mistake.index);
+        }
+        let record = EvaluationRecord {
+            epoch: position.epoch,
+            step: position.step,
+            test_error: Some(test_error),
+            images: Some(self.seen),
+            class_names: dataset.class_names.clone(),
+            confusion: self.confusion.clone(),
+            worst,
+        };
+        let text = serde_json::to_vec(&record).expect("numbers and names are JSON");
+        let folder = run.join(names::EVALUATIONS);
+        fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
+        let path = folder.join(names::evaluation(position.step));
+        folder::replace(&path, &text)?;
+        Ok(Some(path))
+    }
+}
+
+fn png(set: &ImageSet, index: usize) -> String {
+    let (plane, stored) = (set.width() * set.height(), set.image(index));
+    let color = if set.channels() == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let channels = usize::from(color.channel_count());
+    let pixels: Vec<u8> = (0..plane)
+        .flat_map(|pixel| (0..channels).map(move |channel| stored[channel * plane + pixel]))
+        .collect();
+    let mut file = Cursor::new(Vec::new());
+    let (width, height) = (set.width() as u32, set.height() as u32);
+    let encoded = PngEncoder::new(&mut file).write_image(&pixels, width, height, color);
+    encoded.expect("there are as many pixels as the size says, and memory takes them");
+    STANDARD.encode(file.into_inner())
+}

@@ -1,0 +1,170 @@
+//! Errors of image classification.
+
+use std::path::PathBuf;
+
+use parareal::exec::ExecError;
+use parareal::net::NetError;
+use parareal::plan::PlanError;
+use parareal_data::DataError;
+use parareal_models::resnet::{Missing, ResNetError};
+use parareal_text::{OneLine, one_line};
+use parareal_train::{SharedError, TrainError};
+use thiserror::Error;
+
+/// Reasons why a run cannot start, a network cannot be evaluated, or a step cannot be planned or measured.
+/// Every message is one line.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VisionError {
+    /// Training failed, or a setting has a value that it cannot have.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A key of a configuration file that means nothing.
+    #[error("{path}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The known key most like it.
+        nearest: &'static str,
+    },
+    /// A configuration file that cannot be understood.
+    #[error("{path}: {message}", path = OneLine(path))]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Images that are not those that a run has seen so far.
+    #[error(
+        "the images of {dataset} are not those that the run in {path} was trained on",
+        path = OneLine(path)
+    )]
+    OtherImages {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The data set.
+        dataset: String,
+    },
+    /// Images whose classes are not those of a run, or are numbered otherwise.
+    #[error(
+        "the classes of the run in {path} are {}, those of the images are {}: the same are \
+         expected, in the same order",
+        one_line(&theirs.join(", ")),
+        one_line(&ours.join(", ")),
+        path = OneLine(path)
+    )]
+    OtherClasses {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The classes of the run.
+        theirs: Vec<String>,
+        /// The classes of the images.
+        ours: Vec<String>,
+    },
+    /// A network whose scores are infinite or not numbers.
+    #[error(
+        "{path}: the network's scores are not finite, so its training had diverged: take an earlier \
+         checkpoint, or train again with a smaller learning rate",
+        path = OneLine(path)
+    )]
+    ScoresNotFinite {
+        /// The folder of the checkpoint.
+        path: PathBuf,
+    },
+    /// Images that cannot be loaded.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A depth that no network has.
+    #[error(transparent)]
+    Depth(#[from] ResNetError),
+    /// A step that cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Costs that do not fit the network.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A file that holds no costs.
+    #[error("{path} holds no costs: {message}", path = OneLine(path))]
+    Costs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An error that all processes of a run know of, and that this one reports.
+    #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
+    Agreed {
+        /// The rank that has it; `None` if all have.
+        rank: Option<usize>,
+        /// The error.
+        error: Box<VisionError>,
+        /// True if all ranks that have an error have bad input.
+        bad_input: bool,
+    },
+}
+
+impl VisionError {
+    /// Returns true if the input is wrong, and false if something failed while running.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Train(error) => error.is_bad_input(),
+            Self::Agreed { bad_input, .. } => *bad_input,
+            _ => true,
+        }
+    }
+
+    /// Returns true if another process of the run reports the error.
+    #[must_use]
+    pub fn is_reported_elsewhere(&self) -> bool {
+        matches!(self, Self::Train(TrainError::Elsewhere { .. }))
+    }
+
+    /// Creates the error of a setting with a value that it cannot have.
+    pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
+        TrainError::setting(name, found, expected).into()
+    }
+}
+
+impl From<NetError> for VisionError {
+    fn from(error: NetError) -> Self {
+        Self::Train(error.into())
+    }
+}
+
+/// An error of a task, as the trainer passes it on.
+impl From<VisionError> for TrainError {
+    fn from(error: VisionError) -> Self {
+        match error {
+            VisionError::Train(error) => error,
+            error => Self::Task(Box::new(error)),
+        }
+    }
+}
+
+impl From<ExecError> for VisionError {
+    fn from(error: ExecError) -> Self {
+        Self::Train(error.into())
+    }
+}
+
+impl SharedError for VisionError {
+    fn is_bad_input(&self) -> bool {
+        self.is_bad_input()
+    }
+
+    fn is_agreed(&self) -> bool {
+        match self {
+            Self::Train(error) => SharedError::is_agreed(error),
+            Self::Agreed { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self {
+        Self::Agreed { rank, error: Box::new(self), bad_input }
+    }
+}

@@ -1,0 +1,127 @@
+//! Evaluation of a network on images that it was not trained on.
+
+use std::path::{Path, PathBuf};
+
+use parareal_data::{Batches, Dataset, ImageSet, Normalization};
+use parareal_train::checkpoint::Which;
+use parareal_train::task::{ExecutorOf, Stop};
+use parareal_train::{Resources, checkpoint, folder, prefetch};
+use serde::Serialize;
+
+use crate::classification_run::CHECK;
+use crate::details::Details;
+use crate::image_record::ImageRecord;
+use crate::images::{ImageTask, to_tensors};
+use crate::scores::{Scores, Summary};
+use crate::{Config, Settings, VisionError};
+
+/// Images of a batch.
+const BATCH: usize = 128;
+
+/// Result of evaluating the weights of a run on the test images.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// The epoch behind which the weights were saved, from 1.
+    pub epoch: usize,
+    /// The step behind which they were saved, from 1.
+    pub step: usize,
+    /// The mean loss.
+    pub test_loss: f64,
+    /// The share of wrong answers.
+    pub test_error: f64,
+    /// The share of images whose class is not among the five most likely ones.
+    pub test_top5_error: f64,
+    /// Images with a wrong answer.
+    pub wrong: usize,
+    /// All images.
+    pub images: usize,
+    /// The file with the confusion matrix and the most confident mistakes; `None` where it was not
+    /// written.
+    #[serde(serialize_with = "folder::optional_path_as_text")]
+    pub details: Option<PathBuf>,
+    /// What a person should know: why the details were not saved, say.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// Judges saved weights in the folder of a run by its test images. Which classes were taken for
+/// which, and the most confident mistakes, go into `evaluations/step-NNNNNNNN.json` there, named after
+/// the checkpoint, unless other images than the run's own were asked for. Normalization and class
+/// numbers are always the run's. `changes` says where these images are now, or how many of them to
+/// take, where that is not as it was.
+///
+/// # Errors
+/// [`VisionError`] where the folder holds no run, its weights are damaged or give scores that are not
+/// finite, there are no images, or they have classes that the run does not have.
+pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, VisionError> {
+    let own = changes == Settings::default();
+    let config = Config::resolve(changes.or(Settings::of_run(run)?), &Resources::alone())?;
+    let saved = checkpoint::open(run, which, CHECK)?;
+    let images = ImageRecord::of_saved(run, &saved)?;
+    let position = saved.position;
+    let dataset = Dataset::load(config.dataset, &config.load)?;
+    let changed = own && dataset.fingerprint() != images.fingerprint;
+    let own = own && !changed;
+    let dataset = images.adapt(dataset)?;
+    let no_images = || {
+        let expected = "there are no test images to judge by: set it to at least 1";
+        VisionError::setting("limit-test", "0", expected)
+    };
+    let test = dataset.test.as_ref().ok_or_else(no_images)?;
+    let mut executor =
+        config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
+    let found = evaluate_set(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
+    let (summary, details) = found.expect("nothing stops it");
+    if !summary.finite {
+        let path = checkpoint::path_of(run, position.step);
+        return Err(VisionError::ScoresNotFinite { path });
+    }
+    let tally = summary.first;
+    let test_error = tally.error().ok_or_else(no_images)?;
+    let mut evaluation = Evaluation {
+        epoch: position.epoch,
+        step: position.step,
+        test_loss: tally.mean_loss().ok_or_else(no_images)?,
+        test_error,
+        test_top5_error: summary.top5_error().ok_or_else(no_images)?,
+        wrong: tally.wrong.unwrap_or(0),
+        images: tally.samples,
+        details: None,
+        // The run has told its own.
+        notes: if own { Vec::new() } else { dataset.notes.clone() },
+    };
+    if changed {
+        let note =
+            "the images are not those that the run was trained with: the details are not saved";
+        evaluation.notes.push(note.into());
+    }
+    if own {
+        match details.save(run, position, test_error, &dataset) {
+            Ok(path) => evaluation.details = path,
+            Err(error) => evaluation.notes.push(format!("the details are not saved: {error}")),
+        }
+    }
+    Ok(evaluation)
+}
+
+/// Evaluates all images of a set; `None` if `stop` returned true.
+pub(crate) fn evaluate_set(
+    executor: &mut ExecutorOf<ImageTask>,
+    set: &ImageSet,
+    normalization: &Normalization,
+    stop: Stop<'_>,
+) -> Result<Option<(Summary, Details)>, VisionError> {
+    let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
+    prefetch(batches, |batches| {
+        for batch in batches {
+            if stop()? {
+                return Ok(None);
+            }
+            let scores = Scores::read(executor.infer(batch.input)?);
+            summary.add(&scores, &batch.labels);
+            details.add(&scores, &batch.labels);
+        }
+        Ok(Some((summary, details)))
+    })?
+}

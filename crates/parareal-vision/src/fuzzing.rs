@@ -1,0 +1,27 @@
+//! Readers of files for the fuzz targets and the test of their corpora: they take the contents of a file. Not
+//! part of the interface.
+
+use std::path::Path;
+
+use parareal_train::{Resources, TrainError};
+
+use crate::classification_run::CHECK;
+use crate::{Config, Settings, VisionError};
+
+/// Reads a configuration file and completes it.
+///
+/// # Panics
+/// Where a configuration is written as one that is read otherwise.
+pub fn settings(contents: &[u8]) -> Result<(), VisionError> {
+    let path = Path::new("config.toml");
+    let settings = Settings::parse(path, contents)?;
+    let complete = Config::resolve(settings, &Resources::alone())?.settings();
+    let again = Settings::parse(path, complete.to_toml().as_bytes())?;
+    assert_eq!(again, complete);
+    Ok(())
+}
+
+/// Reads a checkpoint ([`parareal_train::fuzzing::checkpoint`]).
+pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
+    parareal_train::fuzzing::checkpoint(contents, CHECK)
+}

@@ -1,0 +1,222 @@
+//! Description of the images that a run is trained on, which its checkpoints record.
+
+use std::path::Path;
+
+use parareal_data::{DataError, Dataset, DatasetName, ImageSet, Normalization, Preprocessing};
+use parareal_run::Manifest;
+use parareal_train::TrainError;
+use parareal_train::checkpoint::Saved;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::{NetworkConfig, Settings, VisionError};
+
+/// More rows or columns of an image are a damaged file.
+const MOST_SIDE: usize = 1024;
+
+/// The images that a run has seen, and what has to be done with others before it sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    /// The name of the data set. Since format 4, as is `padding`.
+    #[serde(default)]
+    pub(crate) dataset: String,
+    /// SHA-256 over all images and labels.
+    pub(crate) fingerprint: String,
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Width of the black border, which is part of `height` and `width`.
+    #[serde(default)]
+    pub(crate) padding: usize,
+    pub(crate) class_names: Vec<String>,
+    /// Of each channel, of values from 0 to 1.
+    pub(crate) mean: Vec<f32>,
+    pub(crate) deviation: Vec<f32>,
+}
+
+impl ImageRecord {
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        let Dataset { name, preprocessing, normalization, class_names, .. } = dataset;
+        let Preprocessing { channels, height, width, padding } = *preprocessing;
+        Self {
+            dataset: name.to_string(),
+            fingerprint: dataset.fingerprint(),
+            channels,
+            height,
+            width,
+            padding,
+            class_names: class_names.clone(),
+            mean: normalization.mean.clone(),
+            deviation: normalization.deviation.clone(),
+        }
+    }
+
+    /// Converts the record to TOML.
+    pub(crate) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("strings, numbers and lists of them are TOML")
+    }
+
+    /// Reads the record of a checkpoint.
+    ///
+    /// # Errors
+    /// What is wrong, for a record that no run has written.
+    pub(crate) fn from_table(table: &Table) -> Result<Self, String> {
+        let record: Self = table
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| error.message().to_string())?;
+        record.check()?;
+        Ok(record)
+    }
+
+    /// Reads the record of a checkpoint of the run in a folder.
+    pub(crate) fn of_saved(run: &Path, saved: &Saved) -> Result<Self, VisionError> {
+        Self::from_table(&saved.data)
+            .map_err(|wrong| TrainError::weights(run, format!("{wrong}: it is damaged")).into())
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let Self { channels, height, width, padding, class_names, mean, deviation, .. } = self;
+        let sides = [height, width].into_iter().all(|side| (1..=MOST_SIDE).contains(side));
+        let inside = [height, width].into_iter().all(|side| *padding < side.div_ceil(2));
+        if !matches!(channels, 1 | 3)
+            || !sides
+            || !inside
+            || !(1..=256).contains(&class_names.len())
+        {
+            return Err("it tells of images that no data set has");
+        }
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let lengths = [mean.len(), deviation.len()] == [*channels; 2];
+        if !lengths || !finite(mean) || !finite(deviation) || deviation.iter().any(|&d| d <= 0.0) {
+            return Err("its mean and deviation do not fit its images");
+        }
+        Ok(())
+    }
+
+    /// Refuses images that are not those of the run in a folder, whose record this is.
+    pub(crate) fn check_same(&self, run: &Path, images: &Self) -> Result<(), VisionError> {
+        let path = run.to_path_buf();
+        if self.fingerprint != images.fingerprint {
+            return Err(VisionError::OtherImages { path, dataset: images.dataset.clone() });
+        }
+        if !self.has_classes_of(&images.dataset, &images.class_names) {
+            let (theirs, ours) = (self.class_names.clone(), images.class_names.clone());
+            return Err(VisionError::OtherClasses { path, theirs, ours });
+        }
+        Ok(())
+    }
+
+    /// Adds what a manifest of format 3 leaves to the name of the data set.
+    fn complete_format_3(&mut self, dataset: Option<&str>) {
+        let name = dataset.and_then(|name| name.parse().ok()).unwrap_or(DatasetName::Shapes);
+        self.padding = if name == DatasetName::Mnist { 2 } else { 0 };
+        self.dataset = name.to_string();
+    }
+
+    pub(crate) fn preprocessing(&self) -> Preprocessing {
+        let Self { channels, height, width, padding, .. } = *self;
+        Preprocessing { channels, height, width, padding }
+    }
+
+    pub(crate) fn normalization(&self) -> Normalization {
+        Normalization { mean: self.mean.clone(), deviation: self.deviation.clone() }
+    }
+
+    /// An image in these classes, with any label.
+    pub(crate) fn set_of_one(&self, pixels: Vec<u8>) -> Result<ImageSet, DataError> {
+        let Self { channels, height, width, .. } = *self;
+        ImageSet::new(channels, height, width, self.class_names.len(), pixels, vec![0])
+    }
+
+    /// Returns true if labels mean the same as in a data set of this name with these classes.
+    ///
+    /// The classes of a published data set have fixed numbers, whatever they are called; all
+    /// others are compared by name.
+    pub(crate) fn has_classes_of(&self, dataset: &str, class_names: &[String]) -> bool {
+        match self.dataset == dataset && dataset != DatasetName::Folder.as_str() {
+            true => self.class_names.len() == class_names.len(),
+            false => self.class_names == class_names,
+        }
+    }
+
+    /// Gives the images of a data set the class numbers and the normalization of these.
+    ///
+    /// # Errors
+    /// Where they have another size or other channels, or classes that these do not have.
+    pub(crate) fn adapt(&self, mut dataset: Dataset) -> Result<Dataset, VisionError> {
+        let (theirs, ours) = (dataset.preprocessing, self.preprocessing());
+        let size = |of: Preprocessing| format!("{}x{}x{}", of.channels, of.height, of.width);
+        if size(theirs) != size(ours) {
+            let expected = format!(
+                "its images have {} values (channels, rows, columns), the network takes {}",
+                size(theirs),
+                size(ours)
+            );
+            return Err(VisionError::setting("dataset", dataset.name, expected));
+        }
+        if self.has_classes_of(dataset.name.as_str(), &dataset.class_names) {
+            dataset.class_names.clone_from(&self.class_names);
+        } else {
+            dataset = dataset.with_classes(&self.class_names)?;
+        }
+        dataset.normalization = self.normalization();
+        Ok(dataset)
+    }
+}
+
+/// Completes the manifest of an earlier version, and refuses one that no run has written.
+pub(crate) fn check_manifest(manifest: &mut Manifest) -> Result<(), String> {
+    let mut images = ImageRecord::from_table(&manifest.data)?;
+    if manifest.format_version == 3 {
+        let dataset = manifest.configuration.get("dataset").and_then(|name| name.as_str());
+        images.complete_format_3(dataset);
+        manifest.data = images.to_table();
+    }
+    if manifest.format_version < 5 {
+        let settings = Settings::of_table(&manifest.configuration);
+        let network = settings.and_then(|settings| NetworkConfig::of(&settings));
+        let cuts = network.map_err(|error| error.to_string())?.cuts;
+        manifest.units = Some(cuts.units());
+        manifest.cuts = Some(cuts.positions().to_vec());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        fingerprint = ""
+        channels = 1
+        height = 32
+        width = 32
+        class_names = ["a", "b"]
+        mean = [0.5]
+        deviation = [0.25]
+    "#;
+
+    #[test]
+    fn a_record_comes_back_from_its_table() {
+        let record = ImageRecord::from_table(&GOOD.parse().unwrap()).unwrap();
+        assert_eq!(ImageRecord::from_table(&record.to_table()).unwrap(), record);
+    }
+
+    #[test]
+    fn records_that_no_run_has_written_are_refused() {
+        for (from, to, expected) in [
+            ("channels = 1", "channels = 0", "it tells of images that no data set has"),
+            ("width = 32", "width = 32\npadding = 16", "it tells of images that no data set has"),
+            ("height = 32", "height = 4000000000", "it tells of images that no data set has"),
+            ("[\"a\", \"b\"]", "[]", "it tells of images that no data set has"),
+            ("mean = [0.5]", "mean = []", "its mean and deviation do not fit its images"),
+            ("deviation = [0.25]", "deviation = [0.0]", "its mean and deviation do not fit"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let table = GOOD.replacen(from, to, 1).parse().unwrap();
+            let message = ImageRecord::from_table(&table).unwrap_err();
+            assert!(message.contains(expected), "{to}: {message}");
+        }
+    }
+}

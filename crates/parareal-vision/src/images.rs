@@ -1,0 +1,123 @@
+//! Classification of images as a task of the trainer.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use parareal::exec::CrossEntropy;
+use parareal_data::{Augmentation, Batches, Dataset, ImageSet};
+use parareal_models::resnet::ResNet;
+use parareal_train::task::{Batch, BatchesOf, Evaluated, ExecutorOf, Stop};
+use parareal_train::{Model, Task, TrainError};
+use toml::Table;
+
+use crate::evaluate::evaluate_set;
+use crate::image_record::ImageRecord;
+use crate::scores::Scores;
+use crate::{Config, VisionError};
+
+/// A batch of images `[batch, channels, height, width]` with their classes `[batch]`, and the classes once
+/// more as numbers.
+pub(crate) type ImageBatch = Batch<Tensor<4>, Tensor<1, Int>, Vec<u8>>;
+
+/// Classification of the images of a data set by a ResNet.
+pub struct ImageTask {
+    model: Model<ResNet, CrossEntropy>,
+    pub(crate) dataset: Dataset,
+    /// Training images that are set aside for validation.
+    pub(crate) validation: Option<ImageSet>,
+    augmentation: Augmentation,
+    pub(crate) record: ImageRecord,
+}
+
+impl ImageTask {
+    /// Loads the images of a configuration.
+    ///
+    /// # Errors
+    /// Where there are no such images.
+    pub(crate) fn load(config: &Config) -> Result<Self, VisionError> {
+        let (dataset, validation) = config.load_images()?;
+        let train = &dataset.train;
+        let model = config.model(train.channels(), train.classes());
+        let augmentation = if config.augment { dataset.augmentation } else { Augmentation::None };
+        let record = ImageRecord::of(&dataset);
+        Ok(Self { model, dataset, validation, augmentation, record })
+    }
+
+    /// Returns the number of training images, and of test images.
+    #[must_use]
+    pub fn images(&self) -> (usize, usize) {
+        (self.dataset.train.len(), self.dataset.test.as_ref().map_or(0, ImageSet::len))
+    }
+}
+
+impl Task for ImageTask {
+    type Network = ResNet;
+    type Loss = CrossEntropy;
+    type Labels = Vec<u8>;
+
+    fn model(&self) -> &Model<ResNet, CrossEntropy> {
+        &self.model
+    }
+
+    fn samples(&self) -> usize {
+        self.dataset.train.len()
+    }
+
+    fn batches(
+        &self,
+        batch_size: usize,
+        seed: u64,
+        epoch: usize,
+        skip: usize,
+    ) -> Result<BatchesOf<'_, Self>, TrainError> {
+        let Dataset { train, normalization, .. } = &self.dataset;
+        let mut batches =
+            Batches::training(train, normalization, self.augmentation, batch_size, seed, epoch)
+                .map_err(VisionError::from)?;
+        batches.skip_batches(skip);
+        Ok(Box::new(batches.map(to_tensors)))
+    }
+
+    fn wrong(&self, output: Tensor<2>, labels: &Vec<u8>) -> Option<usize> {
+        Some(Scores::read(output).wrong(labels))
+    }
+
+    fn evaluate(
+        &self,
+        executor: &mut ExecutorOf<Self>,
+        stop: Stop<'_>,
+    ) -> Result<Option<Evaluated<'_>>, TrainError> {
+        let (dataset, normalization) = (&self.dataset, &self.dataset.normalization);
+        let mut evaluated = Evaluated::default();
+        if let Some(test) = &dataset.test {
+            let found = evaluate_set(executor, test, normalization, stop)?;
+            let Some((summary, details)) = found else { return Ok(None) };
+            evaluated.test = summary.score();
+            if let Some(error) = evaluated.test.and_then(|score| score.error) {
+                let save = move |run: &_, position| {
+                    Ok(details.save(run, position, error, dataset).map(drop)?)
+                };
+                evaluated.details = Some(Box::new(save));
+            }
+        }
+        if let Some(validation) = &self.validation {
+            let found = evaluate_set(executor, validation, normalization, stop)?;
+            let Some((summary, _)) = found else { return Ok(None) };
+            evaluated.validation = summary.score();
+        }
+        Ok(Some(evaluated))
+    }
+
+    fn data(&self) -> Table {
+        self.record.to_table()
+    }
+}
+
+/// Converts a batch to tensors on the CPU.
+pub(crate) fn to_tensors(batch: parareal_data::Batch) -> ImageBatch {
+    let device = Device::flex();
+    let parareal_data::Batch { images, labels, shape } = batch;
+    let count = labels.len();
+    let numbers: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+    let input = Tensor::from_data(TensorData::new(images, shape), &device);
+    let target = Tensor::from_data(TensorData::new(numbers, [count]), &device);
+    Batch { input, target, labels }
+}

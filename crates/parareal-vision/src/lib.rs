@@ -1,0 +1,50 @@
+//! Classification of images with parareal networks: the library behind the `parareal` command.
+//!
+//! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`] and checks
+//! them, [`ClassificationRun::create`] loads the images and makes the folder of a run,
+//! [`ClassificationRun::resume`] goes on with one, bit for bit, [`ClassificationRun::train`] trains it.
+//! [`evaluate`] evaluates the weights in such a folder, [`export_run`] writes them as one file, a
+//! [`Predictor`] applies them to other images. [`plan`] and [`suggest`] predict a step, a [`Bench`] measures
+//! one. Nothing here writes to a terminal.
+
+mod bench;
+mod classification_run;
+mod coarse_cost;
+mod config;
+mod details;
+mod error;
+mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
+mod image_record;
+mod images;
+mod initial;
+mod network;
+mod plan;
+mod predict;
+mod scores;
+mod settings;
+mod sheet;
+
+pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
+pub use classification_run::{ClassificationRun, export_run};
+pub use coarse_cost::{CoarseCost, CostBasis};
+pub use config::Config;
+pub use error::VisionError;
+pub use evaluate::{Evaluation, evaluate};
+pub use images::ImageTask;
+pub use network::{Cutting, NetworkConfig};
+pub use parareal::plan::{Link, Schedule};
+pub use parareal_models::resnet::{
+    CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
+    PAPER_ROWS, Passes, Summary,
+};
+pub use plan::{
+    Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
+};
+pub use predict::{Answer, Prediction, Predictor};
+pub use settings::{
+    CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
+    Settings,
+};
+pub use sheet::contact_sheet;

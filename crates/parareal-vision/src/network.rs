@@ -1,0 +1,189 @@
+//! The network that the settings describe.
+
+use parareal::net::{Cuts, FeedForward};
+use parareal::plan::{Held, Link, Setting, balance};
+use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
+
+use crate::settings::{Complete, SettingValue};
+use crate::{CutsSetting, Recipe, Settings, VisionError};
+
+/// More classes than any machine has the memory for are a mistake.
+const MOST_CLASSES: usize = 1_000_000;
+
+/// A network without its data: depth, cuts and coarse units.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// The network, for images of three channels and ten classes.
+    pub net: ResNet,
+    /// Where it is cut.
+    pub cuts: Cuts,
+    /// The kind of coarse units that was asked for.
+    pub coarse_kind: CoarseKind,
+    /// The number of coarse units, where one was asked for.
+    pub coarse_units: Option<usize>,
+    /// How the cuts were found.
+    pub cutting: Cutting,
+    /// For each coarse network its time as a share of that of the subnetwork that it approximates,
+    /// where costs of the parts are known.
+    pub coarse_times: Option<Vec<f64>>,
+}
+
+/// How cuts are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutting {
+    /// As the paper's: they follow from the number of subnetworks.
+    Even,
+    /// With the shortest predicted step. Until [`NetworkConfig::balance`] has found them they are
+    /// even.
+    Balanced,
+    /// They were given.
+    Given,
+}
+
+impl NetworkConfig {
+    /// Returns the network of settings, with the defaults of their recipe.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, VisionError> {
+        Self::resolve(settings, Recipe::chosen(settings))
+    }
+
+    /// Completes and checks what concerns the network.
+    ///
+    /// # Errors
+    /// [`VisionError`] for a network that cannot be built or cut like this.
+    pub fn resolve(settings: &Settings, recipe: Recipe) -> Result<Self, VisionError> {
+        settings.check()?;
+        Self::new(&settings.clone().complete(recipe), settings.subnetworks)
+    }
+
+    /// Builds the network of complete settings; `asked` is the number of subnetworks, where it was given
+    /// and is not a default.
+    pub(crate) fn new(settings: &Complete, asked: Option<usize>) -> Result<Self, VisionError> {
+        let (coarse_kind, coarse_units) = (settings.coarse_unit, settings.coarse_units);
+        let net = ResNet::new(settings.depth)?
+            .with_coarse_kind(coarse_kind)
+            .with_coarse_units(coarse_units);
+        let (cutting, cuts) = match &settings.cuts {
+            CutsSetting::Even => (Cutting::Even, net.default_cuts(settings.subnetworks)?),
+            CutsSetting::Balanced => (Cutting::Balanced, net.default_cuts(settings.subnetworks)?),
+            CutsSetting::Positions(positions) => {
+                (Cutting::Given, Cuts::new(net.units(), positions.clone())?)
+            }
+        };
+        let found = cuts.subnetworks();
+        if let Some(asked) = asked.filter(|&asked| asked != found) {
+            let expected = format!(
+                "they make {found} subnetworks, not {asked}: leave out one of `cuts` and \
+                 `subnetworks`, or set `cuts` to even"
+            );
+            return Err(VisionError::setting("cuts", settings.cuts.to_text(), expected));
+        }
+        Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times: None })
+    }
+
+    /// Returns the setting of its cuts. Positions that were found by balancing are written down: measured
+    /// again they might be others. An uncut network has no positions.
+    pub(crate) fn cuts_setting(&self) -> CutsSetting {
+        match self.cutting {
+            _ if self.cuts.positions().is_empty() => CutsSetting::Even,
+            Cutting::Even => CutsSetting::Even,
+            Cutting::Balanced if self.coarse_times.is_none() => CutsSetting::Balanced,
+            Cutting::Balanced | Cutting::Given => {
+                CutsSetting::Positions(self.cuts.positions().to_vec())
+            }
+        }
+    }
+
+    /// Cuts the network where the predicted step is shortest, for devices that hold these numbers of
+    /// subnetworks. With `defer`, weight gradients of the coarse network wait until the cotangent is sent.
+    ///
+    /// # Errors
+    /// Where there are more subnetworks than units.
+    pub fn balance(
+        &mut self,
+        costs: &ResNetCosts,
+        held: &Held,
+        link: Link,
+        defer: bool,
+    ) -> Result<(), VisionError> {
+        self.cuts = balance(costs, held, link, defer)?.cuts;
+        self.coarse_times = Some(Setting::new(costs, &self.cuts, held.len())?.coarse_shares());
+        Ok(())
+    }
+
+    /// Returns true if the cuts are balanced, or are to be.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.cutting == Cutting::Balanced
+    }
+
+    /// Units of the first `F_j`; none where it is not cut.
+    #[must_use]
+    pub fn first_coarse_units(&self) -> usize {
+        let first = self.cuts.interfaces().next();
+        first.map_or(0, |first| self.net.coarse_choice(&first).units)
+    }
+
+    /// What the network consists of.
+    ///
+    /// # Errors
+    /// Where the modules of the network do not fit together.
+    pub fn summary(&self, channels: usize, classes: usize) -> Result<Summary, VisionError> {
+        if classes == 0 || channels == 0 {
+            return Err(VisionError::setting("classes", classes, "at least 1 is expected"));
+        }
+        if classes > MOST_CLASSES {
+            let expected = format!("at most {MOST_CLASSES} are supported");
+            return Err(VisionError::setting("classes", classes, expected));
+        }
+        let net = self.net.clone().with_in_channels(channels).with_classes(classes);
+        Ok(Summary::new(&net, &self.cuts)?)
+    }
+
+    /// One line for each interface: the units of its coarse network, their cost beside that of the
+    /// subnetwork that they approximate, and the cost of the paper's units where others were chosen.
+    #[must_use]
+    pub fn coarse_reasons(&self) -> Vec<String> {
+        let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
+        let basic = self.cuts.interfaces().map(|interface| basic.coarse_choice(&interface));
+        let chosen = self.cuts.interfaces().map(|interface| self.net.coarse_choice(&interface));
+        chosen
+            .zip(basic)
+            .map(|(chosen, basic)| {
+                let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
+                let why = match self.coarse_kind {
+                    CoarseKind::Auto if chosen != basic => {
+                        let share = share(basic.multiply_adds);
+                        format!("; basic units would cost {share:.0} % of that subnetwork")
+                    }
+                    _ => String::new(),
+                };
+                let [units, approximated] = match chosen.units {
+                    1 => ["unit costs", "it approximates"],
+                    _ => ["units cost", "they approximate"],
+                };
+                format!(
+                    "{} {} {units} {:.0} % of the {:.1}M multiply-adds of the subnetwork that \
+                     {approximated}{why}",
+                    chosen.units,
+                    chosen.kind,
+                    share(chosen.multiply_adds),
+                    chosen.replaces as f64 / 1e6,
+                )
+            })
+            .collect()
+    }
+
+    /// Returns true if the settings of both networks are the same, and not only their cuts.
+    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
+        let settings = |network: &Self| {
+            (
+                network.net.depth(),
+                network.cuts.subnetworks(),
+                network.cuts_setting(),
+                network.coarse_kind,
+                network.coarse_units,
+            )
+        };
+        settings(self) == settings(other)
+    }
+}

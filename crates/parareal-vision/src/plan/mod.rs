@@ -1,0 +1,165 @@
+//! What a step will take on devices that one has, or has not.
+
+mod source;
+mod suggest;
+
+use parareal::net::FeedForward;
+use parareal::plan::{Held, Link, Prediction, Schedule, Setting, check_balance, even_spread};
+use parareal::timeline::Activity;
+
+pub(crate) use source::in_range;
+pub use source::{CostSource, Costs, Machine};
+pub use suggest::{Suggestion, suggest};
+
+use crate::VisionError;
+use crate::network::{Cutting, NetworkConfig};
+
+/// More devices, or copies of all of them, are a mistake.
+const MOST: usize = 10_000;
+
+/// On what a network is planned.
+#[derive(Clone, Debug)]
+pub struct PlanSettings {
+    /// Devices; one for each subnetwork if nothing is said.
+    pub devices: Option<usize>,
+    /// What is between them.
+    pub link: Link,
+    /// Copies of all of it, each with as many images as the costs are for.
+    pub replicas: usize,
+    /// How the step is run.
+    pub schedule: Schedule,
+}
+
+impl PlanSettings {
+    /// So many devices with free links.
+    #[must_use]
+    pub fn here(devices: usize) -> Self {
+        let (devices, schedule) = (Some(devices), Schedule::Overlap { defer: true });
+        Self { devices, link: Link::FREE, replicas: 1, schedule }
+    }
+
+    /// Refuses what cannot be planned for a network, before anything is measured for it.
+    ///
+    /// # Errors
+    /// Those of [`plan`] that do not depend on costs.
+    pub fn check(&self, network: &NetworkConfig) -> Result<(), VisionError> {
+        let devices = self.devices.unwrap_or(1);
+        for (name, value) in [("device-count", devices), ("replicas", self.replicas)] {
+            if !(1..=MOST).contains(&value) {
+                let expected = format!("from 1 to {MOST} can be planned");
+                return Err(VisionError::setting(name, value, expected));
+            }
+        }
+        if network.cutting != Cutting::Balanced {
+            return Ok(());
+        }
+        if self.schedule == Schedule::Virtual {
+            let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
+                            goes with even ones";
+            return Err(VisionError::setting("cuts", "balanced", expected));
+        }
+        Ok(check_balance(network.net.units(), &self.held(network)?)?)
+    }
+
+    /// Subnetworks of each device. More devices than subnetworks have nothing to do.
+    fn held(&self, network: &NetworkConfig) -> Result<Held, VisionError> {
+        let count = network.cuts.subnetworks();
+        Ok(even_spread(count, self.devices.unwrap_or(count).min(count))?)
+    }
+}
+
+/// A network on devices, and what a step will come to.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The network with its cuts.
+    pub network: NetworkConfig,
+    /// Subnetworks of each device.
+    pub held: Vec<usize>,
+    /// The step.
+    pub prediction: Prediction,
+    /// The step of the whole network on one device, in seconds.
+    pub serial: f64,
+    /// Copies of all of it.
+    pub replicas: usize,
+}
+
+/// What bounds a step from below: most of the path that decides is of this kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Fine work, `h` and the update: more devices help.
+    FineWork,
+    /// The coarse network: cheaper coarse units help, or fewer subnetworks.
+    Chain,
+    /// Links and the averaging of gradients.
+    Link,
+    /// What would be faster does not fit.
+    Memory,
+}
+
+impl Bound {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FineWork => "fine work",
+            Self::Chain => "chain",
+            Self::Link => "link",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl Planned {
+    /// How many times as many images a second as on one device.
+    #[must_use]
+    pub fn speedup(&self) -> f64 {
+        self.replicas as f64 * self.serial / self.prediction.makespan()
+    }
+
+    /// Seconds of the path that decides: fine work, chain, links.
+    #[must_use]
+    pub fn critical(&self) -> [f64; 3] {
+        // A sum of nothing is -0.
+        let time = |kind: fn(Activity) -> bool| self.prediction.critical_time(kind) + 0.0;
+        let [chain, link] = [time(Activity::is_coarse), time(|kind| !kind.is_work())];
+        [self.prediction.makespan() - chain - link, chain, link]
+    }
+
+    /// What takes most of that path.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        let kinds = [Bound::FineWork, Bound::Chain, Bound::Link];
+        let largest = self.critical().into_iter().zip(kinds).max_by(|a, b| a.0.total_cmp(&b.0));
+        largest.map_or(Bound::FineWork, |(_, kind)| kind)
+    }
+
+    /// The most that a device has to hold, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> f64 {
+        self.prediction.memory.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Predicts a step, and finds the cuts where they are to be balanced.
+///
+/// # Errors
+/// Where a number of devices cannot be, or costs are missing.
+pub fn plan(
+    mut network: NetworkConfig,
+    costs: &Costs,
+    settings: &PlanSettings,
+) -> Result<Planned, VisionError> {
+    settings.check(&network)?;
+    let PlanSettings { link, replicas, schedule, .. } = *settings;
+    let held = settings.held(&network)?;
+    let model = costs.of(&network.net, network.cuts.subnetworks())?;
+    if let (Cutting::Balanced, Schedule::Overlap { defer }) = (network.cutting, schedule) {
+        network.balance(&model, &held, link, defer)?;
+    }
+    let setting = Setting::new(&model, &network.cuts, held.len())?;
+    network.coarse_times = Some(setting.coarse_shares());
+    let prediction = Setting { link, replicas, schedule, ..setting }.predict()?;
+    let whole = network.net.default_cuts(1)?;
+    let serial = Setting::new(&costs.of(&network.net, 1)?, &whole, 1)?.predict()?.makespan();
+    Ok(Planned { network, held, prediction, serial, replicas })
+}

@@ -1,0 +1,254 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use parareal::exec::pool;
+use parareal::net::FeedForward;
+use parareal::plan::Stopwatch;
+use parareal_kernels::Sgd;
+use parareal_models::resnet::{
+    CoarseKind, CostTable, PAPER_ROWS, PaperRow, ResNet, ResNetCosts, UnitKind,
+};
+use parareal_text::without_byte_order_mark;
+use parareal_train::{DeviceName, Resources, check_threads};
+use serde::Deserialize;
+
+use crate::VisionError;
+
+/// A file of costs takes some kilobytes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// How often a kind of part is timed where nothing else is said.
+const REPETITIONS: usize = 5;
+
+/// Where the costs of parts come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CostSource {
+    /// This machine, now.
+    Measured,
+    /// The paper's Table 2.
+    Paper,
+    /// What `parareal bench --json` wrote.
+    File(PathBuf),
+}
+
+impl FromStr for CostSource {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "measured" => Self::Measured,
+            "paper" => Self::Paper,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for CostSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured => f.write_str("measured"),
+            Self::Paper => f.write_str("paper"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What costs are measured on.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The device.
+    pub device: DeviceName,
+    /// Images of a step.
+    pub batch: usize,
+    /// Threads of a worker on the CPU.
+    pub threads: usize,
+    /// Workers that are busy at once: as many measure the same at once, because they share caches
+    /// and memory.
+    pub workers: usize,
+}
+
+/// Costs, for any network that they are known for.
+#[derive(Clone, Debug)]
+pub enum Costs {
+    /// Of kinds of parts.
+    Table(CostTable),
+    /// The paper's, with this share of the coarse network's backward pass taken as gradients of
+    /// weights.
+    Paper {
+        /// From 0 to 1.
+        weight_share: f64,
+    },
+}
+
+impl CostSource {
+    /// Reads or measures them, with `all` those of every kind of coarse units. Of the paper's
+    /// coarse network [`Costs::PAPER_WEIGHT_SHARE`] is taken as gradients of weights.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, a device is not there, or [`Machine::check`] refuses it.
+    pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, VisionError> {
+        match self {
+            Self::Measured => {
+                let kinds = match all {
+                    true => &UnitKind::ALL,
+                    false => CostTable::kinds_of(net.coarse_kind()),
+                };
+                machine.check()?;
+                Ok(Costs::Table(machine.measure(net, kinds, REPETITIONS)?))
+            }
+            Self::Paper => Ok(Costs::Paper { weight_share: Costs::PAPER_WEIGHT_SHARE }),
+            Self::File(path) => read(path).map(Costs::Table),
+        }
+    }
+}
+
+/// The costs in what a bench wrote.
+fn read(path: &Path) -> Result<CostTable, VisionError> {
+    #[derive(Deserialize)]
+    struct Benched {
+        costs: CostTable,
+    }
+    let refused = |message: String| VisionError::Costs { path: path.to_path_buf(), message };
+    let unread = |error: std::io::Error| refused(error.to_string());
+    let bytes = std::fs::metadata(path).map_err(unread)?.len();
+    if bytes > MOST_BYTES {
+        return Err(refused(format!("it has {bytes} bytes")));
+    }
+    let text = std::fs::read(path).map_err(unread)?;
+    let benched: Benched = serde_json::from_slice(without_byte_order_mark(&text))
+        .map_err(|error| refused(error.to_string()))?;
+    if benched.costs.batch == 0 {
+        return Err(refused("its batch has no images".into()));
+    }
+    Ok(benched.costs)
+}
+
+impl Machine {
+    /// Refuses numbers that cannot be measured with.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] for the first of them.
+    pub fn check(&self) -> Result<(), VisionError> {
+        let numbers =
+            [("batch-size", self.batch), ("threads", self.threads), ("workers", self.workers)];
+        numbers.into_iter().try_for_each(|(name, value)| in_range(name, value))?;
+        Ok(check_threads(self.threads, Resources::alone().cores)?)
+    }
+
+    pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+        Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
+    }
+
+    pub(crate) fn find(&self) -> Result<Device, VisionError> {
+        Ok(self.device.find()?)
+    }
+
+    /// Measures the parts that coarse networks of these kinds need, and all others.
+    pub(crate) fn measure(
+        &self,
+        net: &ResNet,
+        kinds: &[UnitKind],
+        repetitions: usize,
+    ) -> Result<CostTable, VisionError> {
+        let (device, name) = (self.find()?, self.device.to_string());
+        let stopwatch = Self::stopwatch(repetitions);
+        let pools = (0..self.workers.max(1))
+            .map(|worker| pool(&format!("parareal-bench-{worker}"), self.threads))
+            .collect::<Result<Vec<_>, _>>()?;
+        let measure =
+            || CostTable::measure(net, kinds, self.batch, &stopwatch, &device, &name, self.threads);
+        let tables: Vec<CostTable> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                pools.iter().map(|pool| scope.spawn(|| pool.install(measure))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        let first = tables.into_iter().next();
+        Ok(first.expect("a measurement that panics is a defect, and has said so"))
+    }
+}
+
+/// Refuses a number of things to measure, or to measure with.
+pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), VisionError> {
+    match (1..=1_000_000).contains(&value) {
+        true => Ok(()),
+        false => Err(VisionError::setting(name, value, "from 1 to 1000000 is expected")),
+    }
+}
+
+impl Costs {
+    /// The share of the paper's coarse backward pass that is assumed to be gradients of weights.
+    pub const PAPER_WEIGHT_SHARE: f64 = 0.5;
+
+    /// What this network costs, cut into so many subnetworks.
+    ///
+    /// # Errors
+    /// Where a part of it has no costs.
+    pub fn of(&self, net: &ResNet, subnetworks: usize) -> Result<ResNetCosts, VisionError> {
+        match self {
+            Self::Table(table) => Ok(table.costs(net)?),
+            Self::Paper { weight_share } => {
+                let expected = "the paper's Table 2 has its own coarse networks only: give \
+                                --coarse-unit basic and no --coarse-units, or other --costs";
+                let kind = net.coarse_kind();
+                if subnetworks > 1 && (kind != CoarseKind::Basic || net.coarse_units().is_some()) {
+                    return Err(VisionError::setting("coarse-unit", kind, expected));
+                }
+                Ok(ResNetCosts::paper(net, PaperRow::nearest(subnetworks), *weight_share))
+            }
+        }
+    }
+
+    /// The kinds of coarse units that they are known for.
+    pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
+        let all = [CoarseKind::Basic, CoarseKind::Bottleneck, CoarseKind::Depthwise];
+        match self {
+            Self::Paper { .. } => vec![CoarseKind::Basic],
+            Self::Table(table) => {
+                let known =
+                    |kind: &CoarseKind| table.costs(&net.clone().with_coarse_kind(*kind)).is_ok();
+                all.into_iter().filter(known).collect()
+            }
+        }
+    }
+
+    /// Whether coarse networks of any number of units have costs.
+    pub(super) fn know_any_number(&self) -> bool {
+        matches!(self, Self::Table(_))
+    }
+
+    /// What has to be said about them.
+    pub fn remarks(&self, net: &ResNet, subnetworks: usize) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let weight_share = match self {
+            Self::Paper { weight_share } => weight_share,
+            Self::Table(CostTable { batch, threads, device, .. }) => {
+                let ending = if *threads == 1 { "" } else { "s" };
+                return vec![format!(
+                    "costs of {batch} images a step, {threads} thread{ending} of {device}"
+                )];
+            }
+        };
+        let row = PaperRow::nearest(subnetworks).subnetworks;
+        let listed = PAPER_ROWS.iter().any(|row| row.subnetworks == subnetworks);
+        if !listed {
+            remarks.push(format!(
+                "Table 2 has no row for N = {subnetworks}: that of N = {row} is taken"
+            ));
+        }
+        if net.units() != 333 {
+            remarks.push("Table 2 is of ResNet-1001: its time of a unit is taken".into());
+        }
+        if subnetworks > 1 {
+            remarks.push(format!(
+                "Table 2 does not say what gradients of weights take: {:.0} % of the coarse \
+                 network's backward pass is assumed",
+                100.0 * weight_share
+            ));
+        }
+        remarks
+    }
+}

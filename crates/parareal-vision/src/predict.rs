@@ -1,0 +1,88 @@
+//! What a trained network says of a person's own images.
+
+use std::path::{Path, PathBuf};
+
+use parareal_data::Batches;
+use parareal_train::checkpoint::Which;
+use parareal_train::task::{Batch, ExecutorOf};
+use parareal_train::{Resources, checkpoint, folder};
+use serde::Serialize;
+
+use crate::classification_run::CHECK;
+use crate::image_record::ImageRecord;
+use crate::images::{ImageTask, to_tensors};
+use crate::scores::Scores;
+use crate::{Config, Settings, VisionError};
+
+/// Answers that are given for an image.
+const ANSWERS: usize = 5;
+
+/// A trained network that takes images from files.
+pub struct Predictor {
+    executor: ExecutorOf<ImageTask>,
+    images: ImageRecord,
+    /// The folder of the checkpoint.
+    checkpoint: PathBuf,
+}
+
+/// What it says of one image.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prediction {
+    /// The file.
+    #[serde(serialize_with = "folder::path_as_text")]
+    pub path: PathBuf,
+    /// The five most likely classes, the most likely first.
+    pub answers: Vec<Answer>,
+}
+
+/// A class, and how likely it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The class, from 0.
+    pub class: usize,
+    /// What it is called.
+    pub name: String,
+    /// Its probability, by the network.
+    pub probability: f64,
+}
+
+impl Predictor {
+    /// Reads a checkpoint of a run.
+    ///
+    /// # Errors
+    /// [`VisionError`] where the folder holds no run, or there is no such checkpoint, or it is
+    /// damaged.
+    pub fn open(run: &Path, which: Which) -> Result<Self, VisionError> {
+        let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
+        let saved = checkpoint::open(run, which, CHECK)?;
+        let images = ImageRecord::of_saved(run, &saved)?;
+        let (channels, classes) = (images.channels, images.class_names.len());
+        let checkpoint = checkpoint::path_of(run, saved.position.step);
+        let executor = config.evaluator(run, &saved.into_weights(), channels, classes)?;
+        Ok(Self { executor, images, checkpoint })
+    }
+
+    /// Classifies the image in a PNG or JPEG file, prepared as the images of the training were.
+    ///
+    /// # Errors
+    /// [`VisionError::Data`] where the file is no image, [`VisionError::ScoresNotFinite`] where the
+    /// weights are of no use, or a worker's failure.
+    pub fn predict(&mut self, path: &Path) -> Result<Prediction, VisionError> {
+        let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
+        let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
+        let Batch { input, .. } = to_tensors(batches.next().expect("there is an image"));
+        let scores = Scores::read(self.executor.infer(input)?);
+        if !scores.are_finite() {
+            return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });
+        }
+        let mut answers: Vec<Answer> = scores
+            .probabilities()
+            .zip(&self.images.class_names)
+            .enumerate()
+            .map(|(class, (probability, name))| Answer { class, name: name.clone(), probability })
+            .collect();
+        answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        answers.truncate(ANSWERS);
+        Ok(Prediction { path: path.to_path_buf(), answers })
+    }
+}

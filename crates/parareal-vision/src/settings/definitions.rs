@@ -1,0 +1,384 @@
+//! The settings of a run: one entry for each, which is the only place that says what it is called, means
+//! and may be. Flags, keys of configuration files, `config.toml`, defaults and messages follow from it.
+
+use std::path::PathBuf;
+
+use parareal_data::DatasetName;
+use parareal_models::resnet::CoarseKind;
+use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType};
+
+use super::definition::{
+    Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
+};
+use super::value::SettingValue;
+use super::{CutsSetting, DEFAULT_DATA_DIR, DecayKind, Recipe, Recompute};
+
+/// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
+const MOST_LAYERS: usize = 100_000;
+const MOST_COARSE_UNITS: usize = 1_000;
+/// More threads than any machine can use are a mistake, and starting them takes its memory.
+const MOST_THREADS: usize = 1024;
+
+const QUICK_EPOCHS: usize = 6;
+
+settings! {
+    /// Defaults of the settings that are left open: quick or paper
+    "recipe" recipe: Recipe {
+        value_name: "NAME",
+        default_note: Some("paper for the paper's data sets at depth 1001, otherwise quick"),
+    }
+
+    /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
+    "dataset" dataset: DatasetName = [DatasetName::Shapes] {
+        value_name: "NAME",
+        heading: Heading::Data,
+    }
+
+    /// Folder in which each data set has a folder of its name; shapes needs none. For the data set folder it
+    /// has a folder of PNG and JPEG files for each class, or train and test with these, and no default
+    "data-dir" data_dir: PathBuf {
+        value_name: "DIR",
+        heading: Heading::Data,
+        default_note: Some(DEFAULT_DATA_DIR),
+        may_change: true,
+        may_differ: true,
+    }
+
+    /// Number of training images, from the start of the set
+    "limit-train" limit_train: usize {
+        value_name: "K",
+        heading: Heading::Data,
+        default_note: Some("all"),
+        check: at_least_one,
+    }
+
+    /// Number of test images, from the start of the set; 0 for none
+    "limit-test" limit_test: usize {
+        value_name: "K",
+        heading: Heading::Data,
+        default_note: Some("all"),
+    }
+
+    /// Share of the training images that is set aside for validation: the best epoch is then chosen by them
+    /// instead of the test images
+    "validation" validation: f64 = [0.0] {
+        value_name: "SHARE",
+        heading: Heading::Data,
+        check: |share| {
+            expect((0.0..=0.5).contains(share), "a share from 0 to 0.5 is expected, say 0.1")
+        },
+    }
+
+    /// Random crops and mirroring of training images where they are usual: CIFAR's and your own
+    "augment" augment: bool = [true] {
+        value_name: "true|false",
+        heading: Heading::Data,
+    }
+
+    /// Layers of the ResNet, 9n+2
+    "depth" depth: usize = [20, paper: 1001] {
+        value_name: "9n+2",
+        heading: Heading::Network,
+        check: |layers| at_most(*layers, MOST_LAYERS),
+    }
+
+    /// Subnetworks that the network is cut into
+    "subnetworks" subnetworks: usize = [2, paper: 3] {
+        value_name: "N",
+        heading: Heading::Network,
+    }
+
+    /// Where to cut: even (as the paper), balanced (where the predicted step is shortest, by costs that are
+    /// measured first), or the residual units before each cut in order, 2,4
+    "cuts" cuts: CutsSetting = [CutsSetting::Even] {
+        value_name: "even|balanced|A,B,..",
+        heading: Heading::Network,
+    }
+
+    /// Units of the coarse networks: basic (the paper's), depthwise (the same receptive field for an eighth
+    /// of the work), bottleneck, or auto (basic where that is cheaper than the subnetwork it approximates,
+    /// otherwise bottleneck)
+    "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto] {
+        value_name: "KIND",
+        heading: Heading::Network,
+    }
+
+    /// Units of each coarse network, more where a jump halves the image more often
+    "coarse-units" coarse_units: usize {
+        value_name: "NC",
+        heading: Heading::Network,
+        default_note: Some("12/N, rounded up; fewer where subnetworks are small"),
+        check: |units| {
+            let expected = "a coarse network has at least 1 unit; leave it out for the rule";
+            expect(*units > 0, expected)?;
+            at_most(*units, MOST_COARSE_UNITS)
+        },
+    }
+
+    /// Passes over the training images. A run that is resumed with another number ends earlier or later: a
+    /// cosine then spans the new number, milestones stay where they are
+    "epochs" epochs: usize = [QUICK_EPOCHS, paper: 200] {
+        value_name: "E",
+        heading: Heading::Training,
+        check: at_least_one,
+        may_change: true,
+    }
+
+    /// Images of a step, over all replicas
+    "batch-size" batch_size: usize = [16, paper: 128] {
+        value_name: "B",
+        heading: Heading::Training,
+        check: at_least_one,
+    }
+
+    /// Learning rate at the start
+    "learning-rate" learning_rate: f64 = [0.02, paper: 0.1] {
+        value_name: "R",
+        heading: Heading::Training,
+        check: |rate| expect(is_positive(*rate), "a positive number is expected, say 0.1"),
+    }
+
+    /// Momentum of SGD, from 0 to below 1
+    "momentum" momentum: f64 = [0.9] {
+        value_name: "M",
+        heading: Heading::Training,
+        check: |momentum| {
+            let expected = "a number from 0 to below 1 is expected, say 0.9";
+            expect((0.0..1.0).contains(momentum), expected)
+        },
+    }
+
+    /// Weight decay
+    "weight-decay" weight_decay: f64 = [5e-4] {
+        value_name: "W",
+        heading: Heading::Training,
+        check: |decay| {
+            let expected = "a number of at least 0 is expected, say 0.0005";
+            expect(decay.is_finite() && *decay >= 0.0, expected)
+        },
+    }
+
+    /// Nesterov momentum, which looks ahead along the momentum
+    "nesterov" nesterov: bool = [false] {
+        value_name: "true|false",
+        heading: Heading::Training,
+        input: Input::Switch("true"),
+    }
+
+    /// Schedule of the learning rate: step (divided by ten at the milestones) or cosine (to zero at the end
+    /// of the last epoch)
+    "schedule" schedule: DecayKind = [DecayKind::Step] {
+        value_name: "NAME",
+        heading: Heading::Training,
+    }
+
+    /// Epochs after which the learning rate is divided by ten, or none
+    "milestones" milestones: Vec<usize> = [from default_milestones] {
+        value_name: "E,E,..",
+        heading: Heading::Training,
+        default_note: Some("at 70 % and 90 % of the epochs when the run starts; paper: 80,120"),
+        check: |epochs| {
+            let rising = epochs.first() != Some(&0) && epochs.windows(2).all(|two| two[0] < two[1]);
+            expect(rising, "epochs in rising order are expected, from 1, say 80,120")
+        },
+        may_change: true,
+    }
+
+    /// Epochs in which the learning rate first rises, or parts of one
+    "warmup-epochs" warmup_epochs: f64 = [0.0] {
+        value_name: "E",
+        heading: Heading::Training,
+        check: |epochs| {
+            expect(epochs.is_finite() && *epochs >= 0.0, "a number of at least 0 is expected")
+        },
+    }
+
+    /// Share of each label that is spread over all classes
+    "label-smoothing" label_smoothing: f64 = [0.0] {
+        value_name: "S",
+        heading: Heading::Training,
+        check: |share| {
+            let expected = "a number from 0 to below 1 is expected, say 0.1";
+            expect((0.0..1.0).contains(share), expected)
+        },
+    }
+
+    /// Largest norm of a gradient; larger ones are scaled down to it
+    "clip-norm" clip_norm: f64 {
+        value_name: "N",
+        heading: Heading::Training,
+        default_note: Some("no limit"),
+        check: |norm| {
+            let expected = "a positive number is expected, say 1.0; leave it out for none";
+            expect(is_positive(*norm), expected)
+        },
+    }
+
+    /// Decay of a moving average of the weights, say 0.999, which evaluations use; at most
+    /// (1 + t) / (10 + t) in step t. Evaluation, prediction, export and runs that start from these weights
+    /// take the average as well
+    "ema-decay" ema_decay: f64 {
+        value_name: "D",
+        heading: Heading::Training,
+        default_note: Some("no average"),
+        check: |decay| {
+            let expected = "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
+            expect((0.0..1.0).contains(decay), expected)
+        },
+    }
+
+    /// Another run of the same depth, serial or cut, whose last weights are the initial ones; interfaces that
+    /// it does not have start anew
+    "init-from" init_from: PathBuf {
+        value_name: "RUN",
+        heading: Heading::Training,
+    }
+
+    /// Seed of the initial weights and of the order of the images
+    "seed" seed: u64 = [1] {
+        value_name: "S",
+        heading: Heading::Training,
+    }
+
+    /// How a step is run: threads (subnetworks in parallel), sequential (one graph), or mpi (subnetworks on
+    /// the ranks that mpirun or srun has started)
+    "executor" executor: ExecutorKind = [ExecutorKind::Threads] {
+        value_name: "NAME",
+        heading: Heading::Machine,
+        may_change: true,
+    }
+
+    /// Copies of the chain of subnetworks, each with a part of every batch; with mpi there are as many times
+    /// more ranks
+    "replicas" replicas: usize = [1] {
+        value_name: "R",
+        heading: Heading::Machine,
+        check: |replicas| from_one_to(*replicas, MOST_THREADS),
+        may_change: true,
+    }
+
+    /// Element type of the tensors that ranks send each other: f32, or bf16 for half the bytes, rounded
+    "link-dtype" link_dtype: LinkType = [LinkType::F32] {
+        value_name: "TYPE",
+        heading: Heading::Machine,
+        may_change: true,
+    }
+
+    /// Device to use: cpu, wgpu:0, wgpu:cpu, vulkan:0, metal:0, cuda:0 or rocm:0; give it again for each
+    /// further device. With mpi the ranks of a machine take them in turn
+    "device" device: Vec<DeviceName> = [vec![DeviceName::cpu()]] {
+        value_name: "DEVICE",
+        heading: Heading::Machine,
+        input: Input::Repeated,
+        check: |devices| expect(!devices.is_empty(), "at least one is expected, such as cpu"),
+        may_change: true,
+        may_differ: true,
+    }
+
+    /// Workers that share the subnetworks of each replica, or those of a rank
+    "workers" workers: usize {
+        value_name: "K",
+        heading: Heading::Machine,
+        default_note: Some(
+            "one for each device; on the CPU one for each core, at most one for each subnetwork"
+        ),
+        may_change: true,
+    }
+
+    /// Threads of each worker on the CPU; sums are split by them, so results depend on their number to
+    /// rounding
+    "threads" threads: usize {
+        value_name: "T",
+        heading: Heading::Machine,
+        default_note: Some("an equal share of the cores, which ranks of a machine share as well"),
+        check: |threads| from_one_to(*threads, MOST_THREADS),
+        may_change: true,
+        may_differ: true,
+    }
+
+    /// Less memory for about a third more time: one state is kept for K residual units, and the rest is
+    /// computed again in the backward pass. Without K, the root of a subnetwork's units
+    "recompute" recompute: Recompute {
+        value_name: "K",
+        heading: Heading::Machine,
+        input: Input::Optional("true"),
+        default_note: Some("all states are kept"),
+        may_change: true,
+    }
+
+    /// Epochs in a row that may be no better than the best before them; then the run ends
+    "patience" patience: usize {
+        value_name: "E",
+        heading: Heading::Training,
+        default_note: Some("no limit"),
+        check: at_least_one,
+        may_change: true,
+    }
+
+    /// Time between checkpoints besides those at the end of each epoch: steps, 500, or minutes, 10m; epoch
+    /// for no others
+    "checkpoint-every" checkpoint_every: CheckpointEvery = [CheckpointEvery::Minutes(10)] {
+        value_name: "K|Mm",
+        heading: Heading::Output,
+        may_change: true,
+    }
+
+    /// Number of checkpoints that are kept besides the one with the smallest error
+    "keep-checkpoints" keep_checkpoints: usize = [2] {
+        value_name: "K",
+        heading: Heading::Output,
+        check: at_least_one,
+        may_change: true,
+    }
+}
+
+/// The milestones of a recipe: for the quick one those of [`milestones_of`] its epochs.
+fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
+    match recipe {
+        Recipe::Quick => milestones_of(given.epochs.unwrap_or(QUICK_EPOCHS)),
+        Recipe::Paper => vec![80, 120],
+    }
+}
+
+/// Returns 70 % and 90 % of the epochs, rounded, where these are two epochs with others after them.
+fn milestones_of(epochs: usize) -> Vec<usize> {
+    let part = |percent: usize| epochs.saturating_mul(percent).saturating_add(50) / 100;
+    let mut milestones = vec![part(70), part(90)];
+    milestones.dedup();
+    milestones.retain(|&epoch| epoch > 0 && epoch < epochs);
+    milestones
+}
+
+fn expect(holds: bool, expected: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(expected.into()) }
+}
+
+fn at_least_one(count: &usize) -> Result<(), String> {
+    expect(*count > 0, "a whole number of at least 1 is expected")
+}
+
+fn at_most(number: usize, most: usize) -> Result<(), String> {
+    expect(number <= most, &format!("at most {most} are supported"))
+}
+
+fn from_one_to(number: usize, most: usize) -> Result<(), String> {
+    expect((1..=most).contains(&number), &format!("a whole number from 1 to {most} is expected"))
+}
+
+fn is_positive(number: f64) -> bool {
+    number.is_finite() && number > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_lie_within_the_run() {
+        assert_eq!(milestones_of(4), [3]);
+        assert_eq!(milestones_of(8), [6, 7]);
+        assert_eq!(milestones_of(100), [70, 90]);
+        assert_eq!(milestones_of(2), [1]);
+        assert!(milestones_of(1).is_empty() && milestones_of(0).is_empty());
+    }
+}

@@ -1,0 +1,62 @@
+//! Names of the sets of defaults.
+
+use std::fmt;
+use std::str::FromStr;
+
+use parareal_data::DatasetName;
+use parareal_train::TrainError;
+
+use super::Settings;
+
+/// A set of defaults for the settings that are left open. The defaults themselves stand in the settings'
+/// definitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recipe {
+    /// A small network that learns the built-in images in minutes.
+    #[default]
+    Quick,
+    /// The paper's depth, epochs, batches and learning rates.
+    Paper,
+}
+
+impl Recipe {
+    /// Returns the paper's recipe for its data sets at its depth, otherwise the small one.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        use DatasetName::{Cifar10, Cifar100, Mnist, Svhn};
+        match (settings.dataset, settings.depth) {
+            (Some(Mnist | Cifar10 | Cifar100 | Svhn), Some(1001)) => Self::Paper,
+            _ => Self::default(),
+        }
+    }
+
+    /// Returns the recipe that settings name, otherwise the one that fits them.
+    pub(crate) fn chosen(settings: &Settings) -> Self {
+        settings.recipe.unwrap_or_else(|| Self::of(settings))
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "quick" => Ok(Self::Quick),
+            "paper" => Ok(Self::Paper),
+            _ => Err(TrainError::setting(
+                "recipe",
+                format!("`{text}`"),
+                "quick or paper is expected",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings of a run that is resumed.
+
+use std::path::Path;
+
+use parareal_train::{ExecutorKind, ProcessGroup, Resources};
+
+use super::{CutsSetting, Settings};
+use crate::{Config, VisionError};
+
+impl Config {
+    /// Returns the configuration with which the run in a folder is resumed.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], and where the changes would make it another run.
+    pub(crate) fn resume(
+        group: &ProcessGroup,
+        before: Settings,
+        mut changes: Settings,
+        folder: &Path,
+    ) -> Result<Self, VisionError> {
+        group.agree(changes.recipe.map_or(Ok(()), |recipe| {
+            let expected = "a run that goes on has its own settings: leave it out";
+            Err(VisionError::setting("recipe", recipe, expected))
+        }))?;
+        let found = matches!(before.cuts, Some(CutsSetting::Positions(_)));
+        if found && changes.cuts == Some(CutsSetting::Balanced) {
+            // It keeps the cuts that it was started with: measured anew they might be others.
+            changes.cuts = None;
+        }
+        let mut kept = before.clone();
+        let now = changes.executor.or(before.executor);
+        if now != before.executor || now == Some(ExecutorKind::Mpi) {
+            // How work was shared by another executor, or among other ranks, says nothing here.
+            (kept.workers, kept.threads) = (None, None);
+        }
+        let config = Self::resolve_with(group, changes.or(kept))?;
+        let (now, then) =
+            (config.settings(), Self::resolve(before, &Resources::alone())?.settings());
+        for definition in Settings::definitions().iter().filter(|each| !each.may_change) {
+            let (now, then) = (definition.toml(&now), definition.toml(&then));
+            if now != then {
+                let shown = |value: Option<toml::Value>| {
+                    value.map_or_else(|| "not set".to_string(), |value| value.to_string())
+                };
+                let expected = format!(
+                    "it is {} in {}: leave it out to go on with that run, or start a new one",
+                    shown(then),
+                    folder.display()
+                );
+                return group.agree(Err(VisionError::setting(
+                    definition.key,
+                    shown(now),
+                    expected,
+                )));
+            }
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_data::DatasetName;
+
+    use super::*;
+    use crate::Recipe;
+
+    #[test]
+    fn a_run_goes_on_with_what_makes_it_that_run() {
+        let folder = Path::new("there");
+        let before = Config::resolve(Settings::default(), &Resources::alone()).unwrap().settings();
+        let resume =
+            |changes| Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder);
+        assert_eq!(resume(Settings::default()).unwrap().settings(), before);
+        // Said again is not changed.
+        assert_eq!(resume(before.clone()).unwrap().settings(), before);
+        let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
+        let longer = resume(longer).unwrap();
+        assert_eq!((longer.run.epochs, longer.run.workers), (9, 1));
+        assert_eq!(Some(longer.milestones), before.milestones);
+        let none = Settings::default;
+        for (changes, name) in [
+            (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
+            (Settings { depth: Some(29), ..none() }, "depth is 29"),
+            (Settings { dataset: Some(DatasetName::Mnist), ..none() }, "dataset is"),
+            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
+            (Settings { batch_size: Some(9), ..none() }, "batch-size"),
+            (Settings { recipe: Some(Recipe::Paper), ..none() }, "recipe"),
+        ] {
+            let message = resume(changes).unwrap_err().to_string();
+            assert!(message.contains(name), "{name}: {message}");
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Types of the values of settings: how each is read and written, as text and in TOML.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Display};
+use std::num::IntErrorKind;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use parareal_data::DatasetName;
+use parareal_models::resnet::CoarseKind;
+use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType, TrainError};
+use toml::Value;
+
+use super::Recipe;
+
+/// The type of a setting's value.
+///
+/// Errors say what is expected, such as "a whole number is expected"; the caller knows the setting and the
+/// value that was found.
+pub(crate) trait SettingValue: Sized {
+    /// Reads the text of a value.
+    fn from_text(text: &str) -> Result<Self, String>;
+
+    /// Reads a value from a configuration file.
+    fn from_toml(value: &Value) -> Result<Self, String>;
+
+    /// Returns the value as a configuration file holds it.
+    fn to_toml(&self) -> Value;
+
+    /// Returns a text that [`from_text`](Self::from_text) reads as the same value.
+    fn to_text(&self) -> String;
+
+    /// Reads the texts of a setting that may be given several times; the last one counts unless the
+    /// value is a list.
+    fn from_texts(texts: &[OsString]) -> Result<Self, String> {
+        let last = texts.last().ok_or("a value is expected")?;
+        Self::from_os_text(last)
+    }
+
+    /// Reads a text that need not be UTF-8.
+    fn from_os_text(text: &OsStr) -> Result<Self, String> {
+        Self::from_text(text.to_str().ok_or("text in UTF-8 is expected")?)
+    }
+
+    /// Refuses values that a configuration file cannot hold.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl SettingValue for bool {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "true or false is expected".into())
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| "true or false is expected".into())
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::Boolean(*self)
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Implements [`SettingValue`] for an unsigned integer, of which TOML holds those up to [`i64::MAX`].
+macro_rules! unsigned {
+    ($($type:ty),*) => {$(
+        impl SettingValue for $type {
+            fn from_text(text: &str) -> Result<Self, String> {
+                text.trim().parse::<Self>().map_err(|error| match error.kind() {
+                    IntErrorKind::PosOverflow => format!("too large: at most {} is expected", i64::MAX),
+                    _ => "a whole number is expected".into(),
+                })
+            }
+
+            fn from_toml(value: &Value) -> Result<Self, String> {
+                let number = value.as_integer().and_then(|number| Self::try_from(number).ok());
+                number.ok_or_else(|| "a whole number is expected".into())
+            }
+
+            fn to_toml(&self) -> Value {
+                Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+
+            fn check(&self) -> Result<(), String> {
+                match i64::try_from(*self) {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(format!("at most {} is expected", i64::MAX)),
+                }
+            }
+        }
+    )*};
+}
+
+unsigned!(usize, u64);
+
+impl SettingValue for f64 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "a number is expected".into())
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Float(number) => Ok(*number),
+            Value::Integer(number) => Ok(*number as Self),
+            _ => Err("a number is expected".into()),
+        }
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::Float(*self)
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl SettingValue for PathBuf {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::from_os_text(text.as_ref())
+    }
+
+    fn from_os_text(text: &OsStr) -> Result<Self, String> {
+        match text.is_empty() {
+            true => Err("a path is expected".into()),
+            false => Ok(text.into()),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        Self::from_text(value.as_str().ok_or("a path in quotes is expected")?)
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::String(self.to_string_lossy().into_owned())
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string_lossy().into_owned()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.to_str() {
+            Some(_) => Ok(()),
+            None => {
+                Err("a name in UTF-8 is expected, so that config.toml can hold it: rename it, \
+                         or name it by a link"
+                    .into())
+            }
+        }
+    }
+}
+
+/// Implements [`SettingValue`] for types that have names; the function says what is expected, given the
+/// error of `FromStr`.
+macro_rules! named {
+    ($($type:ty: $expected:expr,)*) => {$(
+        impl SettingValue for $type {
+            fn from_text(text: &str) -> Result<Self, String> {
+                text.parse().map_err($expected)
+            }
+
+            fn from_toml(value: &Value) -> Result<Self, String> {
+                match value {
+                    Value::String(text) => Self::from_text(text),
+                    other => Self::from_text(&other.to_string()),
+                }
+            }
+
+            fn to_toml(&self) -> Value {
+                Value::String(self.to_string())
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+named! {
+    Recipe: expected,
+    DecayKind: expected,
+    ExecutorKind: expected,
+    LinkType: expected,
+    CheckpointEvery: expected,
+    DeviceName: expected,
+    DatasetName: |_| one_of(&DatasetName::ALL.map(|name| name.to_string())),
+    CoarseKind: |error: <CoarseKind as FromStr>::Err| error.to_string(),
+}
+
+/// What an error of a setting says is expected.
+fn expected(error: TrainError) -> String {
+    match error {
+        TrainError::Setting { expected, .. } => expected,
+        other => other.to_string(),
+    }
+}
+
+/// Says that one of these names is expected.
+fn one_of(names: &[impl Display]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => {
+            format!("{} or {last} is expected", others.join(", "))
+        }
+        _ => format!("{} is expected", names.concat()),
+    }
+}
+
+/// The devices of a run; text separates them by commas.
+impl SettingValue for Vec<DeviceName> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.split(',').map(|name| DeviceName::from_text(name.trim())).collect()
+    }
+
+    fn from_texts(texts: &[OsString]) -> Result<Self, String> {
+        let lists = texts.iter().map(|text| Self::from_os_text(text));
+        Ok(lists.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Array(names) => names.iter().map(DeviceName::from_toml).collect(),
+            Value::String(text) => Self::from_text(text),
+            other => DeviceName::from_toml(other).map(|device| vec![device]),
+        }
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::Array(self.iter().map(SettingValue::to_toml).collect())
+    }
+
+    fn to_text(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Epochs, possibly none of them.
+impl SettingValue for Vec<usize> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::new());
+        }
+        numbers(text).ok_or_else(|| "epochs are expected, say 80,120, or none".into())
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        let found = match value {
+            Value::String(text) => return Self::from_text(text),
+            other => integers(other),
+        };
+        found.ok_or_else(|| "epochs are expected, say [80, 120], or none".into())
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::Array(self.iter().map(SettingValue::to_toml).collect())
+    }
+
+    fn to_text(&self) -> String {
+        if self.is_empty() { "none".into() } else { list(self) }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.iter().try_for_each(SettingValue::check)
+    }
+}
+
+/// Where the network is cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CutsSetting {
+    /// Into subnetworks as even as possible, as the paper does.
+    Even,
+    /// Where the predicted step is shortest, by costs that are measured.
+    Balanced,
+    /// After these numbers of residual units, in rising order.
+    Positions(Vec<usize>),
+}
+
+impl SettingValue for CutsSetting {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "even" => Ok(Self::Even),
+            "balanced" => Ok(Self::Balanced),
+            _ => numbers(text).map(Self::Positions).ok_or_else(|| {
+                "even, balanced, or the units before each cut in rising order are expected, say 3,6"
+                    .into()
+            }),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => Self::from_text(text),
+            other => integers(other).map(Self::Positions).ok_or_else(|| {
+                "\"even\", \"balanced\", or the units before each cut in rising order are expected, \
+                 say [3, 6]"
+                    .into()
+            }),
+        }
+    }
+
+    fn to_toml(&self) -> Value {
+        Value::String(self.to_text())
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Even => "even".into(),
+            Self::Balanced => "balanced".into(),
+            Self::Positions(positions) => list(positions),
+        }
+    }
+}
+
+/// How the learning rate falls, without its milestones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecayKind {
+    /// Divided by ten at each milestone.
+    Step,
+    /// Half a period of a cosine.
+    Cosine,
+}
+
+impl FromStr for DecayKind {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "step" => Ok(Self::Step),
+            "cosine" => Ok(Self::Cosine),
+            _ => Err(TrainError::setting(
+                "schedule",
+                format!("`{text}`"),
+                one_of(&["step", "cosine"]),
+            )),
+        }
+    }
+}
+
+impl Display for DecayKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Step => "step",
+            Self::Cosine => "cosine",
+        })
+    }
+}
+
+/// How many states are kept for the backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recompute {
+    /// All of them.
+    Off,
+    /// One for as many units as is best for the longest subnetwork, the root of its number of units.
+    Chosen,
+    /// One for this number of units, at least 1.
+    Units(usize),
+}
+
+impl Recompute {
+    const EXPECTED: &str = "a whole number of units, or true or false, is expected";
+
+    /// Returns the units for each state that is kept, with 0 for [`Self::Chosen`], `None` where all are.
+    pub(crate) fn units(self) -> Option<usize> {
+        match self {
+            Self::Off => None,
+            Self::Chosen => Some(0),
+            Self::Units(units) => Some(units),
+        }
+    }
+
+    /// Configuration files hold 0 for [`Self::Chosen`].
+    fn of_units(units: usize) -> Self {
+        if units == 0 { Self::Chosen } else { Self::Units(units) }
+    }
+}
+
+impl SettingValue for Recompute {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(Self::Chosen),
+            "false" => Ok(Self::Off),
+            _ => usize::from_text(text).map(Self::of_units).map_err(|_| Self::EXPECTED.into()),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Boolean(true) => Ok(Self::Chosen),
+            Value::Boolean(false) => Ok(Self::Off),
+            other => usize::from_toml(other).map(Self::of_units).map_err(|_| Self::EXPECTED.into()),
+        }
+    }
+
+    fn to_toml(&self) -> Value {
+        match self {
+            Self::Off => Value::Boolean(false),
+            Self::Chosen => Value::Integer(0),
+            Self::Units(units) => units.to_toml(),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.to_toml().to_string()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Units(0) => Err("at least 1 unit is expected".into()),
+            Self::Units(units) => units.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads numbers with commas between them.
+fn numbers(text: &str) -> Option<Vec<usize>> {
+    text.split(',').map(|number| number.trim().parse().ok()).collect()
+}
+
+/// Reads a list of whole numbers, or one.
+fn integers(value: &Value) -> Option<Vec<usize>> {
+    match value {
+        Value::Array(values) => values.iter().map(|value| usize::from_toml(value).ok()).collect(),
+        other => usize::from_toml(other).ok().map(|number| vec![number]),
+    }
+}
+
+/// Writes numbers with commas between them.
+fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,135 @@
+//! A contact sheet of a data set, because people check data by looking.
+
+use std::io::Cursor;
+
+use font8x8::legacy::BASIC_LEGACY;
+use image::{ImageFormat, Rgb, RgbImage};
+use parareal_data::{
+    Augmentation, Batches, DataError, Dataset, ImageSet, Normalization, epoch_order,
+};
+use parareal_train::{OutputFile, TrainError};
+
+use crate::VisionError;
+
+/// Images of each class.
+const COLUMNS: usize = 8;
+/// Classes at most.
+const ROWS: usize = 20;
+/// An image's pixel is as many of the sheet's in each direction.
+const SCALE: u32 = 2;
+const GAP: u32 = 4;
+/// Width of a letter and of its line's height.
+const LETTER: u32 = 8;
+const LABEL: u32 = 18 * LETTER;
+const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+const INK: Rgb<u8> = Rgb([32, 32, 32]);
+
+/// Draws the first training images of each class, each with its name and number of images, and
+/// below them the same images as training changes them at random, if it does.
+///
+/// Of many classes the first twenty are shown.
+///
+/// # Errors
+/// [`TrainError::Picture`] where the sheet cannot be drawn, and those of [`OutputFile::write`].
+pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), VisionError> {
+    let set = &dataset.train;
+    let classes: Vec<usize> = (0..set.classes().min(ROWS)).collect();
+    let chosen: Vec<Vec<usize>> = classes
+        .iter()
+        .map(|&class| {
+            let of_class = (0..set.len()).filter(|&index| usize::from(set.label(index)) == class);
+            of_class.take(COLUMNS).collect()
+        })
+        .collect();
+    let shown = pick(set, &chosen.concat())?;
+    let plain = pixels(&shown, Augmentation::None)?;
+    let augmented = match dataset.augmentation {
+        Augmentation::None => None,
+        augmentation => Some(pixels(&shown, augmentation)?),
+    };
+
+    let (width, height) = (set.width() as u32 * SCALE, set.height() as u32 * SCALE);
+    let lines = if augmented.is_some() { 2 } else { 1 };
+    let row = lines * (height + GAP) + GAP;
+    let mut sheet = RgbImage::from_pixel(
+        LABEL + COLUMNS as u32 * (width + GAP) + GAP,
+        classes.len() as u32 * row + GAP,
+        PAPER,
+    );
+    let mut next = 0;
+    for (class, chosen) in chosen.iter().enumerate() {
+        let top = class as u32 * row + GAP;
+        let count = set.labels().iter().filter(|&&label| usize::from(label) == class).count();
+        let name = dataset.class_names.get(class).map_or("", String::as_str);
+        write(&mut sheet, GAP, top + GAP, name);
+        write(&mut sheet, GAP, top + GAP + 2 * LETTER, &format!("{count} images"));
+        for column in 0..chosen.len() as u32 {
+            let left = LABEL + column * (width + GAP);
+            draw(&mut sheet, left, top, &shown, &plain[next]);
+            if let Some(augmented) = &augmented {
+                draw(&mut sheet, left, top + height + GAP, &shown, &augmented[next]);
+            }
+            next += 1;
+        }
+    }
+    let mut content = Cursor::new(Vec::new());
+    sheet.write_to(&mut content, ImageFormat::Png).map_err(|error| TrainError::Picture {
+        path: output.path().to_path_buf(),
+        message: error.to_string(),
+    })?;
+    Ok(output.write(content.get_ref())?)
+}
+
+/// These images as a set of their own.
+fn pick(set: &ImageSet, indices: &[usize]) -> Result<ImageSet, DataError> {
+    let pixels = indices.iter().flat_map(|&index| set.image(index).iter().copied());
+    let labels = indices.iter().map(|&index| set.label(index));
+    let [channels, height, width] = [set.channels(), set.height(), set.width()];
+    let classes = set.classes();
+    ImageSet::new(channels, height, width, classes, pixels.collect(), labels.collect())
+}
+
+/// The images as a network would see them, but for the normalization: values from 0 to 255.
+fn pixels(set: &ImageSet, augmentation: Augmentation) -> Result<Vec<Vec<u8>>, DataError> {
+    let channels = set.channels();
+    let identity = Normalization { mean: vec![0.0; channels], deviation: vec![1.0; channels] };
+    let (seed, epoch, len) = (1, 1, set.len());
+    let mut images = vec![Vec::new(); len];
+    let batches = Batches::training(set, &identity, augmentation, len.max(1), seed, epoch)?;
+    let order = epoch_order(len, seed, epoch);
+    for batch in batches {
+        let size = batch.images.len() / batch.labels.len().max(1);
+        for (image, &index) in batch.images.chunks_exact(size).zip(&order) {
+            images[index] = image.iter().map(|value| (value * 255.0).round() as u8).collect();
+        }
+    }
+    Ok(images)
+}
+
+fn draw(sheet: &mut RgbImage, left: u32, top: u32, set: &ImageSet, pixels: &[u8]) {
+    let (width, plane) = (set.width() as u32, set.width() * set.height());
+    for y in 0..set.height() as u32 * SCALE {
+        for x in 0..width * SCALE {
+            let index = ((y / SCALE) * width + x / SCALE) as usize;
+            let channel = |channel: usize| {
+                pixels.get(channel.min(set.channels() - 1) * plane + index).copied().unwrap_or(0)
+            };
+            sheet.put_pixel(left + x, top + y, Rgb([channel(0), channel(1), channel(2)]));
+        }
+    }
+}
+
+/// Writes a line; letters that the font does not have are left blank.
+fn write(sheet: &mut RgbImage, left: u32, top: u32, text: &str) {
+    for (position, letter) in text.chars().take((LABEL / LETTER) as usize - 1).enumerate() {
+        let rows = BASIC_LEGACY.get(letter as usize).copied().unwrap_or_default();
+        for (y, row) in rows.into_iter().enumerate() {
+            for x in (0..LETTER).filter(|x| row >> x & 1 == 1) {
+                let (x, y) = (left + position as u32 * LETTER + x, top + y as u32);
+                if x < sheet.width() && y < sheet.height() {
+                    sheet.put_pixel(x, y, INK);
+                }
+            }
+        }
+    }
+}
