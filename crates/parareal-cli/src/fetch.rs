@@ -88,20 +88,20 @@ struct Current {
 impl Progress {
     fn show(&mut self, event: FetchEvent<'_>) {
         match event {
-            FetchEvent::Begun { file, have } => self.begin(&file.name, file.bytes, have),
+            FetchEvent::Started { file, have } => self.begin(&file.name, file.bytes, have),
             FetchEvent::Bytes { have } => {
                 if let Some(current) = &mut self.current {
                     current.advance(have);
                 }
             }
-            FetchEvent::Again { fault, pause } => {
+            FetchEvent::Retry { fault, pause } => {
                 let pause = duration(pause.as_secs_f64());
                 self.say(&format!("{fault}; trying again in {pause}"));
             }
-            FetchEvent::Anew { fault } => {
+            FetchEvent::Restarted { fault } => {
                 self.say(&format!("{fault}; its parts are thrown away and fetched anew"));
             }
-            FetchEvent::Elsewhere { fault, address } => {
+            FetchEvent::NextAddress { fault, address } => {
                 self.say(&format!("{fault}; trying {address}"));
             }
             FetchEvent::Done { file } => {

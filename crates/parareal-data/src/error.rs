@@ -1,13 +1,14 @@
-//! What can go wrong, as types; every message is one line.
+//! Errors of loading data sets and cutting them into batches; every message is one line.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::dataset::DatasetName;
+use crate::formats::error::FileError;
+use crate::name::DatasetName;
+use crate::text::{OneLine, one_line};
 
-/// Why a data set could not be loaded or cut into batches.
+/// An error of loading a data set or cutting it into batches.
 ///
-/// The `Display` text of every variant is a single line meant for a person.
+/// Every variant displays as a single line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -17,16 +18,16 @@ pub enum DataError {
 
     /// A data set kept in files was asked for without saying where the files lie.
     #[error(
-        "{dataset} is read from files: give --data-dir DIR with {files}; they come from {origin}{}",
-        fetch_advice(*dataset)
+        "{dataset} is read from files, and no data folder DIR is given: it needs {files}{}",
+        citation.map_or(String::new(), |citation| format!("; they come from {citation}"))
     )]
     NoDataDir {
         /// The data set asked for.
         dataset: DatasetName,
         /// The files in words, by their place below `DIR`.
         files: &'static str,
-        /// Where its canonical files come from.
-        origin: &'static str,
+        /// Authors, title and address of the canonical files; none for the user's own images.
+        citation: Option<&'static str>,
     },
 
     /// A folder does not hold images by classes.
@@ -173,112 +174,13 @@ impl DataError {
     }
 }
 
-/// What is wrong with one file.
-///
-/// Displays as one line naming the file, what was expected, what was found and where the
-/// canonical file comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
-    /// The file (for a missing file: the plain form of its name).
-    pub path: PathBuf,
-    /// The kind of fault, for code that tells them apart.
-    pub fault: FileFault,
-    /// What the file should hold, in words.
-    pub expected: String,
-    /// What it holds instead, in words.
-    pub found: String,
-    /// Where the canonical file comes from.
-    pub origin: &'static str,
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = OneLine(&self.path);
-        let Self { expected, found, origin, .. } = self;
-        write!(
-            formatter,
-            "{path}: expected {expected}, found {found}; the canonical file comes from {origin}"
-        )
-    }
-}
-
-impl std::error::Error for FileError {}
-
-/// The kinds of fault of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FileFault {
-    /// None of the accepted forms of the file exists.
-    Missing,
-    /// The file exists and the system refuses to read it, or it is no regular file.
-    Unreadable,
-    /// The file is of another format, or its compressed form is damaged.
-    Foreign,
-    /// The header states dimensions or a count that this data set does not have.
-    Dimensions,
-    /// The file ends before its last item.
-    Truncated,
-    /// Bytes follow the last item.
-    Trailing,
-    /// A label names no class.
-    Label,
-    /// The number of labels is not the number of images, or there are too few of either.
-    Count,
-    /// The file holds more than the canonical one does, or unpacks to more.
-    TooLarge,
-    /// The file is an archive with an entry that would leave the folder it is unpacked in, or a
-    /// link. (Archives are read in memory; nothing is unpacked.)
-    Escape,
-}
-
-/// A text in which control characters are written as escapes, so that a message stays on one line:
-/// names of files and what they hold may have some.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.into(),
-    };
-    text.chars().map(escaped).collect()
-}
-
-/// A path shown as [`one_line`].
-pub struct OneLine<'a>(pub &'a Path);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&one_line(&self.0.to_string_lossy()))
-    }
-}
-
-/// How to get the files where they are published.
-fn fetch_advice(dataset: DatasetName) -> String {
-    match dataset {
-        DatasetName::Folder => String::new(),
-        _ => format!("; `parareal data fetch {dataset} --data-dir DIR` gets them"),
-    }
-}
-
 fn known_names() -> String {
-    DatasetName::ALL.map(|name| name.to_string()).join(", ")
+    DatasetName::ALL.map(DatasetName::as_str).join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_with_a_line_break_is_shown_on_one_line() {
-        let error = FileError {
-            path: PathBuf::from("a\nb"),
-            fault: FileFault::Missing,
-            expected: "one".into(),
-            found: "two".into(),
-            origin: "three",
-        };
-        let text = error.to_string();
-        assert_eq!(text, "a\\nb: expected one, found two; the canonical file comes from three");
-    }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {

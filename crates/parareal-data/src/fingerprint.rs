@@ -1,9 +1,10 @@
-//! What identifies the contents of a data set.
+//! Checksum of the contents of a data set.
 
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Dataset;
-use crate::image_set::ImageSet;
+use crate::images::image_set::ImageSet;
+use crate::text::in_hexadecimal;
 
 impl Dataset {
     /// A SHA-256 over the images and labels as they were loaded, in hexadecimal digits: the same
@@ -32,16 +33,11 @@ fn shape(set: &ImageSet) -> [usize; 5] {
     [set.len(), set.channels(), set.height(), set.width(), set.classes()]
 }
 
-/// Two digits for each byte.
-#[must_use]
-pub fn in_hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{DatasetName, LoadOptions};
+    use crate::name::DatasetName;
+    use crate::options::LoadOptions;
 
     fn set(pixels: [u8; 4], labels: [u8; 2]) -> ImageSet {
         ImageSet::new(1, 1, 2, 3, pixels.to_vec(), labels.to_vec()).unwrap()

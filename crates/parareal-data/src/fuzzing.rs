@@ -1,13 +1,13 @@
 //! The readers of files, given what a file holds: for the fuzz targets and the test that goes through
 //! their corpora. No part of the interface.
 
-use crate::cifar::{CIFAR_10, CIFAR_100};
-use crate::error::FileError;
-use crate::file::DataFile;
-use crate::preprocessing::decode;
-use crate::records::RecordFormat;
-use crate::size_limit::SizeLimit;
-use crate::{DataError, mnist, svhn};
+use crate::error::DataError;
+use crate::formats::error::FileError;
+use crate::formats::file::DataFile;
+use crate::formats::image::decode;
+use crate::formats::records::RecordFormat;
+use crate::formats::size_limit::SizeLimit;
+use crate::sets::{cifar, mnist, svhn};
 
 /// Limits that small inputs reach: the canonical files' own take a compressed input megabytes.
 const MOST_IMAGES: usize = 50;
@@ -24,7 +24,7 @@ pub fn idx(contents: &[u8]) -> Result<(), DataError> {
 
 /// As records of CIFAR-10 or CIFAR-100.
 pub fn cifar(contents: &[u8]) -> Result<(), DataError> {
-    either([&CIFAR_10, &CIFAR_100], |set| {
+    either([&cifar::FILES_10, &cifar::FILES_100], |set| {
         let format = RecordFormat { most: MOST_IMAGES, ..set.training_format() };
         let file = file("cifar.bin", format.in_words());
         format.read(&file, &mut file.unpacked(contents, 2 * format.most_bytes())?)
@@ -33,7 +33,7 @@ pub fn cifar(contents: &[u8]) -> Result<(), DataError> {
 
 /// As the archive of CIFAR-10 or CIFAR-100.
 pub fn archive(contents: &[u8]) -> Result<(), DataError> {
-    either([&CIFAR_10, &CIFAR_100], |set| {
+    either([&cifar::FILES_10, &cifar::FILES_100], |set| {
         let file = file("cifar.tar.gz", "an archive of images".to_owned());
         set.read_archive(&file, &mut file.unpacked(contents, MOST_ARCHIVE_BYTES)?, true)
     })

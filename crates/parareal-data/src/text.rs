@@ -1,6 +1,35 @@
-//! Text files as people and their editors write them.
+//! Text in files and messages.
 
-/// The contents of a text file without the byte order mark that some editors put before UTF-8.
+use std::fmt;
+use std::path::Path;
+
+/// A text with its control characters escaped, so that a message stays on one line whatever file
+/// names it quotes.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// A path that displays as [`one_line`].
+pub struct OneLine<'a>(pub &'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&one_line(&self.0.to_string_lossy()))
+    }
+}
+
+/// Bytes as lowercase hexadecimal digits, two for each byte.
+#[must_use]
+pub fn in_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The contents of a text file without the byte order mark that some editors write before UTF-8.
 #[must_use]
 pub fn without_byte_order_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)

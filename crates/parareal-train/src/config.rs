@@ -226,7 +226,7 @@ impl Config {
             );
             return Err(TrainError::setting("validation", self.validation, expected));
         }
-        let (train, validation) = dataset.train.set_aside(count, self.seed);
+        let (train, validation) = dataset.train.random_split(count, self.seed);
         dataset.train = train;
         Ok((dataset, Some(validation)))
     }

@@ -10,8 +10,8 @@ use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body, Error, Timeout};
 
 use super::error::{DownloadFault, FetchError};
-use super::part::Part;
-use super::{FetchEvent, FetchOptions, Job, RemoteFile};
+use super::job::{FetchEvent, FetchOptions, Job, RemoteFile};
+use super::partial::PartialDownload;
 
 /// How often it is looked whether to stop.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -41,11 +41,11 @@ impl From<FetchError> for End {
     }
 }
 
-/// Brings `part` to the size of the file; its contents are not looked at.
+/// Brings `partial` to the size of the file; its contents are not looked at.
 pub(super) fn download(
     file: &RemoteFile,
     address: &str,
-    part: &mut Part,
+    partial: &mut PartialDownload,
     job: &mut Job<'_>,
 ) -> Result<(), End> {
     let agent = agent(address, &job.options);
@@ -60,7 +60,7 @@ pub(super) fn download(
                 }
             }
         });
-        let result = Download { file, address, agent, part, job }.run();
+        let result = Download { file, address, agent, partial, job }.run();
         drop(done);
         result
     })
@@ -86,31 +86,31 @@ struct Download<'a, 'b> {
     file: &'a RemoteFile,
     address: &'a str,
     agent: Agent,
-    part: &'a mut Part,
+    partial: &'a mut PartialDownload,
     job: &'a mut Job<'b>,
 }
 
 impl Download<'_, '_> {
     fn run(&mut self) -> Result<(), End> {
-        let (mut failures, mut most) = (0, self.part.len());
+        let (mut failures, mut most) = (0, self.partial.len());
         loop {
-            if self.part.len() > self.file.bytes {
-                self.part.clear()?;
+            if self.partial.len() > self.file.bytes {
+                self.partial.clear()?;
             }
-            if self.part.len() == self.file.bytes {
+            if self.partial.len() == self.file.bytes {
                 return Ok(());
             }
             let result = if (self.job.stop)() { Err(End::Stopped) } else { self.request() };
             let fault = match result {
                 _ if (self.job.stop)() => return Err(End::Stopped),
-                _ if self.part.len() == self.file.bytes => return Ok(()),
-                Err(End::Fault(fault)) if fault.may_pass() => fault,
+                _ if self.partial.len() == self.file.bytes => return Ok(()),
+                Err(End::Fault(fault)) if fault.is_transient() => fault,
                 Err(end) => return Err(end),
                 Ok(()) => continue,
             };
             // More than ever before: what was thrown away and came again does not count.
-            if self.part.len() >= most + self.file.bytes.div_ceil(WORTH) {
-                (failures, most) = (0, self.part.len());
+            if self.partial.len() >= most + self.file.bytes.div_ceil(WORTH) {
+                (failures, most) = (0, self.partial.len());
             }
             failures += 1;
             if failures >= self.job.options.tries {
@@ -118,14 +118,14 @@ impl Download<'_, '_> {
             }
             let pause = self.job.options.pause.saturating_mul(1 << (failures - 1).min(16));
             let pause = pause.min(LONGEST_PAUSE);
-            (self.job.events)(FetchEvent::Again { fault: &fault, pause });
+            (self.job.events)(FetchEvent::Retry { fault: &fault, pause });
             self.pause(pause)?;
         }
     }
 
     /// Asks once for what is missing and takes what comes.
     fn request(&mut self) -> Result<(), End> {
-        let have = self.part.len();
+        let have = self.partial.len();
         let mut request = self.agent.get(self.address);
         if have > 0 {
             request = request.header(header::RANGE, format!("bytes={have}-"));
@@ -149,10 +149,10 @@ impl Download<'_, '_> {
                 check(announced, expected)
                     .map_err(|found| DownloadFault::Size { found, expected })?;
                 // The server does not know how to go on.
-                self.part.clear()?;
+                self.partial.clear()?;
             }
             StatusCode::PARTIAL_CONTENT => {
-                let have = self.part.len();
+                let have = self.partial.len();
                 let Some((first, total)) = range(headers) else { return self.restart() };
                 check(total, expected).map_err(|found| DownloadFault::Size { found, expected })?;
                 if first != have || check(announced, expected - have).is_err() {
@@ -160,18 +160,18 @@ impl Download<'_, '_> {
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                self.part.clear()?;
+                self.partial.clear()?;
                 return Err(status_fault(status).into());
             }
             _ => return Err(status_fault(status).into()),
         }
-        (self.job.events)(FetchEvent::Begun { file: self.file, have: self.part.len() });
+        (self.job.events)(FetchEvent::Started { file: self.file, have: self.partial.len() });
         Ok(())
     }
 
     /// What has come does not fit what the server sends: the next request is for the whole file.
     fn restart(&mut self) -> Result<(), End> {
-        self.part.clear()?;
+        self.partial.clear()?;
         Err(DownloadFault::Range.into())
     }
 
@@ -185,9 +185,9 @@ impl Download<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.fault(error.into(), true).into()),
             };
-            let (have, expected) = (self.part.len(), self.file.bytes);
+            let (have, expected) = (self.partial.len(), self.file.bytes);
             if count as u64 > expected - have {
-                self.part.clear()?;
+                self.partial.clear()?;
                 return Err(DownloadFault::TooLarge { expected }.into());
             }
             if count == 0 && have < expected {
@@ -197,8 +197,8 @@ impl Download<'_, '_> {
             if count == 0 {
                 return Ok(());
             }
-            self.part.append(&buffer[..count])?;
-            (self.job.events)(FetchEvent::Bytes { have: self.part.len() });
+            self.partial.append(&buffer[..count])?;
+            (self.job.events)(FetchEvent::Bytes { have: self.partial.len() });
             if (self.job.stop)() {
                 return Err(End::Stopped);
             }

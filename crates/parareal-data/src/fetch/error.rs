@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::error::{DataError, OneLine};
+use crate::error::DataError;
+use crate::name::DatasetName;
+use crate::text::OneLine;
 
 /// Why the canonical files of a data set are not all there after a fetch.
 #[derive(Debug, Error)]
@@ -15,11 +17,12 @@ pub enum FetchError {
     /// The data set has no folder to be fetched to.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Images of one's own, which nobody publishes.
-    #[error(
-        "folder is for images of your own, which are not fetched: name mnist, cifar10, cifar100 or svhn"
-    )]
-    Own,
+    /// The user's own images, which nobody publishes.
+    #[error("{dataset} is for images of your own, which are not fetched: name {}", published())]
+    Own {
+        /// The data set.
+        dataset: DatasetName,
+    },
     /// An address that none can be.
     #[error(
         "{address:?} is no address to fetch files from: give the http:// or https:// address of \
@@ -50,7 +53,7 @@ pub enum FetchError {
     /// No address gave the file.
     #[error(
         "cannot fetch {name} from {address}: {fault}{}",
-        advice(fault, name, *kept, *bytes)
+        kept_in_words(fault, *kept, *bytes)
     )]
     Download {
         /// The file.
@@ -92,7 +95,7 @@ impl FetchError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Data(_)
-            | Self::Own
+            | Self::Own { .. }
             | Self::Address { .. }
             | Self::NotCanonical { .. }
             | Self::Busy { .. } => true,
@@ -188,8 +191,9 @@ pub enum DownloadFault {
 }
 
 impl DownloadFault {
-    /// Whether it may go away when it is tried again.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether another try may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. }
             | Self::BrokenOff { .. }
@@ -201,19 +205,24 @@ impl DownloadFault {
     }
 }
 
-/// What to do.
-fn advice(fault: &DownloadFault, name: &str, kept: u64, bytes: u64) -> String {
+/// The data sets that can be fetched, as in "a, b or c".
+fn published() -> String {
+    let names = DatasetName::ALL.into_iter().filter(|name| name.is_published());
+    let names: Vec<&str> = names.map(DatasetName::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// What is kept of a file that could not be fetched.
+fn kept_in_words(fault: &DownloadFault, kept: u64, bytes: u64) -> String {
     match fault {
-        _ if kept > 0 => format!(
-            "; {kept} of its {bytes} bytes have come and are kept: the same command goes on from \
-             there"
-        ),
+        _ if kept > 0 => format!("; {kept} of its {bytes} bytes have come and are kept"),
         DownloadFault::Checksum { .. } | DownloadFault::TooLarge { .. } => {
-            "; nothing of it is kept: try again, or give another address with --from URL".into()
+            "; nothing of it is kept".into()
         }
-        fault if fault.may_pass() => {
-            "; try again later, or give another address with --from URL".into()
-        }
-        _ => format!("; give the address of a folder that holds {name} with --from URL"),
+        _ => String::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching the canonical files of the data sets: the only place that touches the network.
 //!
-//! A file comes into `NAME.part` beside its place and gets its name when its size and its published
+//! A file comes into `NAME.partial` beside its place and gets its name when its size and its published
 //! MD5 sum are right. A download that breaks off goes on where it ended, in this call as long as
 //! that helps, and in a later one. Nothing that has the name of a file is ever written over.
 //!
@@ -16,136 +16,40 @@
 
 mod download;
 mod error;
-mod part;
+mod job;
+mod lock;
+mod partial;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use ureq::http::Uri;
 
-use crate::dataset::{self, DatasetName, LoadOptions};
-use crate::inspect;
+use crate::md5;
+use crate::name::DatasetName;
+use crate::sets;
+use crate::sets::definition::{Origin, PublishedFile};
 use download::{End, download};
 pub use error::{DownloadFault, FetchError};
-use part::{Lock, Part, is_free};
-
-/// A file as it is published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Its name, without any folder.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its MD5 sum in hexadecimal digits.
-    pub md5: String,
-    /// Where to get it, at least one address; the next one is tried where one does not give it.
-    pub addresses: Vec<String>,
-}
-
-/// How patient a fetch is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchOptions {
-    /// How long to look for a server and to wait for a connection.
-    pub connect_timeout: Duration,
-    /// How long nothing may come before a connection is given up.
-    pub stall_timeout: Duration,
-    /// Requests in a row that may bring next to nothing, at least 1.
-    pub tries: u32,
-    /// Pause behind the first of them; each later one is twice as long, up to 30 s.
-    pub pause: Duration,
-    /// How many redirections are followed. Those of https lead to https.
-    pub redirects: u32,
-    /// Whether to go through the proxy that the environment names (`HTTPS_PROXY` and so on).
-    pub proxy: bool,
-}
-
-impl Default for FetchOptions {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(20),
-            stall_timeout: Duration::from_secs(30),
-            tries: 5,
-            pause: Duration::from_secs(1),
-            redirects: 10,
-            proxy: true,
-        }
-    }
-}
-
-/// What happens while files are fetched.
-#[derive(Debug)]
-pub enum FetchEvent<'a> {
-    /// Bytes of a file are about to come.
-    Begun {
-        /// The file.
-        file: &'a RemoteFile,
-        /// How many bytes of it are there already.
-        have: u64,
-    },
-    /// Bytes have come.
-    Bytes {
-        /// How many bytes of the file are there now.
-        have: u64,
-    },
-    /// It is tried again.
-    Again {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-        /// How long to wait before.
-        pause: Duration,
-    },
-    /// The parts of the file did not fit together: it is fetched anew.
-    Anew {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-    },
-    /// An address does not give the file; the next one is asked.
-    Elsewhere {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-        /// The next address.
-        address: &'a str,
-    },
-    /// The file has come, is right, and has its name.
-    Done {
-        /// The file.
-        file: &'a RemoteFile,
-    },
-}
-
-/// A file that is there, whole and right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its length.
-    pub bytes: u64,
-    /// Where it came from; none where it was there before.
-    pub address: Option<String>,
-}
-
-/// How to fetch.
-pub struct Job<'a> {
-    /// How patiently.
-    pub options: FetchOptions,
-    /// Asked now and then, from several threads, whether to stop.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Told what happens.
-    pub events: &'a mut dyn FnMut(FetchEvent<'_>),
-}
+pub use job::{FetchEvent, FetchOptions, Fetched, Job, RemoteFile};
+use lock::Lock;
+use partial::{PartialDownload, is_free};
 
 /// The canonical files of a data set, with the addresses that they are known to be at; none for a
 /// set that has no files.
 pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
-    let Some(source) = dataset::source(name) else { return Vec::new() };
-    let file = |file: &crate::source::Published| RemoteFile {
+    let Some(publication) = sets::definition(name).publication() else { return Vec::new() };
+    let file = |file: &PublishedFile| RemoteFile {
         name: file.name.to_owned(),
         bytes: file.bytes,
         md5: file.md5.to_owned(),
-        addresses: source.addresses.iter().map(|folder| format!("{folder}{}", file.name)).collect(),
+        addresses: publication
+            .addresses
+            .iter()
+            .map(|folder| format!("{folder}{}", file.name))
+            .collect(),
     };
-    source.published.iter().map(file).collect()
+    publication.files.iter().map(file).collect()
 }
 
 /// Fetches the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
@@ -162,9 +66,11 @@ pub fn fetch(
     mirror: Option<&str>,
     job: &mut Job<'_>,
 ) -> Result<Vec<Fetched>, FetchError> {
-    if name == DatasetName::Folder {
-        return Err(FetchError::Own);
-    }
+    let publication = match sets::definition(name).origin {
+        Origin::Own { .. } => return Err(FetchError::Own { dataset: name }),
+        Origin::Drawn => None,
+        Origin::Published(publication) => Some(publication),
+    };
     let mut files = canonical_files(name);
     if let Some(mirror) = mirror {
         let folder = folder_address(mirror)?;
@@ -172,10 +78,10 @@ pub fn fetch(
             file.addresses = vec![format!("{folder}/{}", file.name)];
         }
     }
-    let Some(source) = dataset::source(name) else { return Ok(Vec::new()) };
-    let data_dir = Some(data_dir.to_owned());
-    let directory = source.directory(&LoadOptions { data_dir, ..LoadOptions::default() })?;
-    fetch_files(&files, &directory, job)
+    match publication {
+        Some(publication) => fetch_files(&files, &publication.directory(data_dir), job),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Fetches files into a folder, which is made where it is not there. Files that are there and right
@@ -229,7 +135,7 @@ fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, Fetch
     if metadata.len() != file.bytes {
         return Err(different(format!("{} bytes instead of {}", metadata.len(), file.bytes)));
     }
-    let sum = inspect::md5(path).map_err(FetchError::file("read", path))?;
+    let sum = md5::of_file(path).map_err(FetchError::file("read", path))?;
     if sum != file.md5 {
         return Err(different(format!("MD5 sum {sum} instead of {}", file.md5)));
     }
@@ -238,34 +144,34 @@ fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, Fetch
 
 /// Fetches a file from the first address that gives it, which is returned.
 fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<String, FetchError> {
-    let mut part = Part::open(path)?;
+    let mut partial = PartialDownload::open(path)?;
     let mut last = None;
     for address in &file.addresses {
         if let Some((_, fault)) = &last {
-            (job.events)(FetchEvent::Elsewhere { fault, address });
+            (job.events)(FetchEvent::NextAddress { fault, address });
         }
-        match fetch_from(file, address, &mut part, job) {
+        match fetch_from(file, address, &mut partial, job) {
             Ok(()) => {
-                part.finish(path)?;
+                partial.finish(path)?;
                 (job.events)(FetchEvent::Done { file });
                 return Ok(address.clone());
             }
             Err(End::Fault(fault)) => last = Some((address, fault)),
             Err(End::Failed(error)) => {
-                part.remove_if_empty();
+                partial.remove_if_empty();
                 return Err(error);
             }
             Err(End::Stopped) => {
                 let RemoteFile { name, bytes, .. } = file.clone();
-                let kept = part.len();
-                part.remove_if_empty();
+                let kept = partial.len();
+                partial.remove_if_empty();
                 return Err(FetchError::Interrupted { name, kept, bytes });
             }
         }
     }
     let RemoteFile { name, bytes, .. } = file.clone();
-    let kept = part.len();
-    part.remove_if_empty();
+    let kept = partial.len();
+    partial.remove_if_empty();
     let (address, fault) = last.map_or_else(
         || (String::new(), DownloadFault::Host),
         |(address, fault)| (address.clone(), fault),
@@ -278,22 +184,23 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
 fn fetch_from(
     file: &RemoteFile,
     address: &str,
-    part: &mut Part,
+    partial: &mut PartialDownload,
     job: &mut Job<'_>,
 ) -> Result<(), End> {
     loop {
-        let pieces = part.len() > 0;
-        download(file, address, part, job)?;
-        let found = inspect::md5(part.path()).map_err(FetchError::file("read", part.path()))?;
+        let pieces = partial.len() > 0;
+        download(file, address, partial, job)?;
+        let found =
+            md5::of_file(partial.path()).map_err(FetchError::file("read", partial.path()))?;
         if found == file.md5 {
             return Ok(());
         }
-        part.clear()?;
+        partial.clear()?;
         let fault = DownloadFault::Checksum { found, published: file.md5.clone() };
         if !pieces {
             return Err(fault.into());
         }
-        (job.events)(FetchEvent::Anew { fault: &fault });
+        (job.events)(FetchEvent::Restarted { fault: &fault });
     }
 }
 
@@ -317,8 +224,7 @@ mod tests {
     fn every_set_in_files_knows_its_files_and_where_they_are() {
         for name in DatasetName::ALL {
             let files = canonical_files(name);
-            let published = !matches!(name, DatasetName::Shapes | DatasetName::Folder);
-            assert_eq!(!files.is_empty(), published);
+            assert_eq!(!files.is_empty(), name.is_published());
             for file in files {
                 assert!(file.bytes > 0 && file.md5.len() == 32);
                 assert!(file.md5.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f')));

@@ -1,0 +1,210 @@
+//! Finding, opening and reading the files of a data set.
+//!
+//! The files come from elsewhere, so nothing they say is trusted: what they announce is checked
+//! against what the data set allows before it is read, memory grows with what a file truly delivers
+//! and not with what its header promises, and nothing is unpacked beyond what the canonical file
+//! could hold.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::formats::error::{FileError, FileFault};
+
+/// Bytes fetched from a file at a time.
+const BUFFER: usize = 64 << 10;
+
+/// A file of a data set, with what it must be.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFile {
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// What it must hold, in words.
+    pub(crate) expected: String,
+    /// Where the canonical file comes from.
+    pub(crate) origin: &'static str,
+}
+
+impl DataFile {
+    /// The first file that exists among `names`, each as NAME or NAME.gz, in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`FileFault::Unreadable`] for one that exists and is no regular file.
+    pub(crate) fn find(
+        directory: &Path,
+        names: &[&str],
+        expected: &str,
+        origin: &'static str,
+    ) -> Result<Option<Self>, Box<FileError>> {
+        for name in names {
+            for ending in ["", ".gz"] {
+                let path = directory.join(format!("{name}{ending}"));
+                let file = Self { path, expected: expected.to_owned(), origin };
+                match fs::metadata(&file.path) {
+                    Ok(metadata) if metadata.is_file() => return Ok(Some(file)),
+                    Ok(_) => {
+                        return Err(file.error(FileFault::Unreadable, "something that is no file"));
+                    }
+                    Err(error) if is_absence(&error) => {}
+                    Err(error) => return Err(file.io_error(&error, "")),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`find`](Self::find); none of the names being there is an error, which names the first.
+    pub(crate) fn require(
+        directory: &Path,
+        names: &[&str],
+        expected: &str,
+        origin: &'static str,
+    ) -> Result<Self, Box<FileError>> {
+        Self::find(directory, names, expected, origin)?.ok_or_else(|| {
+            let path = directory.join(names.first().unwrap_or(&""));
+            let expected = format!("{expected}, plain or with .gz added to its name");
+            Self { path, expected, origin }.error(FileFault::Missing, "no such file in either form")
+        })
+    }
+
+    /// The same file (for instance an archive) where a part of it must be something else.
+    pub(crate) fn with_expected(&self, expected: String) -> Self {
+        Self { expected, ..self.clone() }
+    }
+
+    /// Opens the file and unpacks it where it is compressed; asking for more than `limit` bytes of
+    /// it is an error where it has more.
+    ///
+    /// Whether a file is compressed is told from its first bytes, because downloads are now and
+    /// then unpacked on the way without losing the ending of their name.
+    pub(crate) fn open(&self, limit: u64) -> Result<Box<dyn BufRead>, Box<FileError>> {
+        let file = File::open(&self.path).map_err(|error| self.io_error(&error, ""))?;
+        self.unpacked(BufReader::with_capacity(BUFFER, file), limit)
+    }
+
+    /// As [`open`](Self::open), from what the file holds.
+    pub(crate) fn unpacked<'a>(
+        &self,
+        mut contents: impl BufRead + 'a,
+        limit: u64,
+    ) -> Result<Box<dyn BufRead + 'a>, Box<FileError>> {
+        let start = contents.fill_buf().map_err(|error| self.io_error(&error, ""))?;
+        let unpacked: Box<dyn Read + 'a> = if start.starts_with(&[0x1f, 0x8b]) {
+            Box::new(MultiGzDecoder::new(contents))
+        } else {
+            Box::new(contents)
+        };
+        Ok(Box::new(BufReader::with_capacity(BUFFER, Bounded { reader: unpacked, left: limit })))
+    }
+
+    /// Fills `buffer` as far as the reader goes; returns how many bytes that were.
+    ///
+    /// `place` ends the message about damage, as in `" in its header"`.
+    pub(crate) fn read_full(
+        &self,
+        reader: &mut dyn Read,
+        buffer: &mut [u8],
+        place: impl Display,
+    ) -> Result<usize, Box<FileError>> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.io_error(&error, place)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads to the end or to `limit` bytes, whichever comes first.
+    pub(crate) fn read_at_most(
+        &self,
+        reader: &mut dyn Read,
+        limit: u64,
+        place: impl Display,
+    ) -> Result<Vec<u8>, Box<FileError>> {
+        let mut bytes = Vec::new();
+        reader.take(limit).read_to_end(&mut bytes).map_err(|error| self.io_error(&error, place))?;
+        Ok(bytes)
+    }
+
+    /// Reads to the end and keeps nothing; returns how many bytes that were.
+    pub(crate) fn skip(
+        &self,
+        reader: &mut dyn Read,
+        place: impl Display,
+    ) -> Result<u64, Box<FileError>> {
+        io::copy(reader, &mut io::sink()).map_err(|error| self.io_error(&error, place))
+    }
+
+    /// What an error of reading means for the file.
+    pub(crate) fn io_error(&self, error: &io::Error, place: impl Display) -> Box<FileError> {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                self.error(FileFault::Truncated, format!("compressed data cut off{place}"))
+            }
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                let found = format!("damaged compressed data{place} ({error})");
+                self.error(FileFault::Foreign, found)
+            }
+            io::ErrorKind::FileTooLarge => {
+                self.error(FileFault::TooLarge, "more bytes than such a file may have")
+            }
+            _ => self.error(FileFault::Unreadable, format!("that it cannot be read ({error})")),
+        }
+    }
+
+    /// The error that this file holds `found` instead of what is expected.
+    pub(crate) fn error(&self, fault: FileFault, found: impl Into<String>) -> Box<FileError> {
+        let Self { path, expected, origin } = self.clone();
+        Box::new(FileError { path, fault, expected, found: found.into(), origin })
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Passes on so many bytes; then more to come is an error of the kind `FileTooLarge`.
+struct Bounded<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return match self.reader.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(io::ErrorKind::FileTooLarge.into()),
+            };
+        }
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.reader.read(&mut buffer[..most])?;
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_reached_and_not_passed() {
+        let read = |len: usize| {
+            let bytes = vec![7; len];
+            let mut all = Vec::new();
+            Bounded { reader: &bytes[..], left: 3 }.read_to_end(&mut all).map(|_| all)
+        };
+        assert_eq!(read(2).unwrap(), [7; 2]);
+        assert_eq!(read(3).unwrap(), [7; 3]);
+        assert_eq!(read(4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}
