@@ -1,6 +1,5 @@
 //! What each command does: hand its flags to the library and show what comes back.
 
-use parareal_data::one_line;
 use parareal_train::{
     Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, TrainError, evaluate,
 };
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
 use crate::output::{amount, count, note, percent, result};
-use crate::{Ending, plan as show};
+use crate::{Ending, advice, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let (run, json) = (arguments.run.clone(), arguments.json);
@@ -46,8 +45,8 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
             }
             Ok(prediction) => result(&answers(&prediction))?,
             // The remaining images are still classified.
-            Err(TrainError::Data(error)) => {
-                let message = one_line(&error.to_string());
+            Err(error @ TrainError::Data(_)) => {
+                let message = advice::message(&error.into());
                 note(&format!("error: {message}"));
                 values.push(json!({ "path": path.to_string_lossy(), "error": message }));
                 ending = Ending::BadInput;

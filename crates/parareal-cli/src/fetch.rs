@@ -8,8 +8,8 @@ use parareal_data::{DatasetName, Inspection, inspect};
 use serde_json::{Value, json};
 
 use crate::arguments::Fetch;
-use crate::data::{as_json, as_text};
 use crate::failure::Failure;
+use crate::inspection::{as_json, as_text};
 use crate::output::{SILENCE, amount, duration, live, note, result, shell_word};
 use crate::{Ending, interrupt};
 
@@ -111,6 +111,7 @@ impl Progress {
                 self.say(&format!("{}: {}B{time}, as published", file.name, amount(file.bytes)));
                 self.end();
             }
+            _ => {}
         }
     }
 

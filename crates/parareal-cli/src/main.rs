@@ -1,12 +1,14 @@
 //! The `parareal` command: it reads arguments, shows what happens, and says by its exit code how
 //! it ended. All else is in the library `parareal-train`.
 
+mod advice;
 mod arguments;
 mod bench;
 mod commands;
 mod data;
 mod failure;
 mod fetch;
+mod inspection;
 mod interrupt;
 mod ode;
 mod output;
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             if !error.is_told_elsewhere() {
-                output::note(&format!("error: {}", parareal_data::one_line(&error.to_string())));
+                output::note(&format!("error: {}", advice::message(&error)));
             }
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }
