@@ -12,17 +12,17 @@ use crate::text::{OneLine, one_line};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file is missing, cannot be read, or does not hold what it should.
+    /// A file is missing, unreadable or damaged.
     #[error(transparent)]
     File(#[from] Box<FileError>),
 
-    /// A data set kept in files was asked for without saying where the files lie.
+    /// A data set is kept in files, and no data folder was given.
     #[error(
         "{dataset} is read from files, and no data folder DIR is given: it needs {files}{}",
         citation.map_or(String::new(), |citation| format!("; they come from {citation}"))
     )]
     NoDataDir {
-        /// The data set asked for.
+        /// The requested data set.
         dataset: DatasetName,
         /// The files in words, by their place below `DIR`.
         files: &'static str,
@@ -30,7 +30,7 @@ pub enum DataError {
         citation: Option<&'static str>,
     },
 
-    /// A folder does not hold images by classes.
+    /// A folder does not have a folder of images for each class.
     #[error("{path}: {message}", path = OneLine(path))]
     Folder {
         /// The folder.
@@ -39,7 +39,7 @@ pub enum DataError {
         message: String,
     },
 
-    /// A file that is no image, or not one that can be read.
+    /// A file is not a PNG or JPEG image, or a damaged one.
     #[error("{path}: it cannot be read as a PNG or JPEG image: {message}", path = OneLine(path))]
     Image {
         /// The file.
@@ -48,7 +48,7 @@ pub enum DataError {
         message: String,
     },
 
-    /// Images of a class that others do not have.
+    /// Images of a class that is not among the known ones.
     #[error(
         "there is no class {class:?} among {}: leave its images out, or give it one of these names",
         one_line(&known.join(", "))
@@ -56,34 +56,34 @@ pub enum DataError {
     UnknownClass {
         /// The name of the class.
         class: String,
-        /// The names of the classes that there are.
+        /// The names of the known classes.
         known: Vec<String>,
     },
 
     /// No data set has this name.
     #[error("unknown data set {name:?}: expected one of {}", known_names())]
     UnknownDataset {
-        /// The name that was given.
+        /// The given name.
         name: String,
     },
 
-    /// A training set was limited to no image at all.
+    /// A limit of zero training images.
     #[error("the limit on training images of {dataset} must be at least 1, not 0")]
     NoTrainingImages {
-        /// The data set asked for.
+        /// The requested data set.
         dataset: DatasetName,
     },
 
-    /// More images of a drawn set were asked for than fit a reasonable memory.
-    #[error("{dataset} has at most {most} {split} images, not {found}")]
+    /// A limit beyond the number of images that may be drawn.
+    #[error("{dataset} has at most {max} {split} images, not {found}")]
     TooManyImages {
-        /// The data set asked for.
+        /// The requested data set.
         dataset: DatasetName,
         /// `"training"` or `"test"`.
         split: &'static str,
-        /// The greatest limit accepted.
-        most: usize,
-        /// The limit that was given.
+        /// The maximum.
+        max: usize,
+        /// The given limit.
         found: usize,
     },
 
@@ -114,23 +114,23 @@ pub enum DataError {
         labels: usize,
         /// Bytes of one image: channels x height x width.
         image_len: usize,
-        /// Bytes of pixels that were given.
+        /// Number of given bytes of pixels.
         found: usize,
     },
 
-    /// A label names no class of its set.
+    /// A label is not below the number of classes.
     #[error("expected labels below {classes}, found label {label} at image {index}")]
     Label {
         /// Position of the label in the set.
         index: usize,
-        /// The label that was given.
+        /// The label.
         label: u8,
         /// Number of classes of the set.
         classes: usize,
     },
 
-    /// A normalization does not fit the set, or would divide by something other than a positive
-    /// finite number.
+    /// A normalization has another number of channels than the set, or a mean or deviation that is
+    /// not finite, or a deviation that is not positive.
     #[error(
         "a set of {channels} channels needs as many finite means and positive deviations, \
          found means {mean:?} and deviations {deviation:?}"
@@ -138,24 +138,24 @@ pub enum DataError {
     Normalization {
         /// Number of channels of the set.
         channels: usize,
-        /// The means that were given.
+        /// The given means.
         mean: Vec<f32>,
-        /// The deviations that were given.
+        /// The given deviations.
         deviation: Vec<f32>,
     },
 
-    /// Statistics of a set without images were asked for.
+    /// Statistics of an empty set.
     #[error("a set without images has no mean and no deviation")]
     NoImages,
 
-    /// A batch must hold at least one image.
+    /// A batch size of zero.
     #[error("the batch size must be at least 1, not 0")]
     BatchSize,
 
-    /// A crop could miss the image altogether.
+    /// A crop padding that is not smaller than the image.
     #[error("a crop padding must be smaller than the image ({height}x{width}), not {padding}")]
     Padding {
-        /// The padding that was given, in pixels.
+        /// The given padding, in pixels.
         padding: usize,
         /// Number of rows of an image.
         height: usize,
@@ -165,7 +165,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// The file this error is about, where it is about a file.
+    /// The error of a file, if this is one.
     pub fn file(&self) -> Option<&FileError> {
         match self {
             Self::File(error) => Some(error),

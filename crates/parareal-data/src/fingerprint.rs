@@ -7,12 +7,12 @@ use crate::images::image_set::ImageSet;
 use crate::text::in_hexadecimal;
 
 impl Dataset {
-    /// A SHA-256 over the images and labels as they were loaded, in hexadecimal digits: the same
-    /// for the same contents in the same order, whatever files they came from.
+    /// SHA-256 of the loaded images and labels in hexadecimal digits: the same for the same contents
+    /// in the same order, whatever files they came from.
     ///
     /// It covers, for the training and then the test images: the numbers of images, channels, rows,
-    /// columns and classes, as 64-bit little-endian numbers; the pixels; the labels. A test set
-    /// that is absent counts as five zeros.
+    /// columns and classes, as 64-bit little-endian integers; the pixels; the labels. An absent test
+    /// set counts as five zeros.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for set in [Some(&self.train), self.test.as_ref()] {

@@ -19,7 +19,7 @@ use crate::sets::definition::{Loaded, Publication};
 pub struct Inspection {
     /// Name of the set.
     pub name: DatasetName,
-    /// The files that hold it; none for a built-in set.
+    /// The files that were read; none for a built-in set or a folder of images.
     pub files: Vec<InspectedFile>,
     /// The images to train on.
     pub train: SplitCounts,
@@ -81,8 +81,8 @@ impl SplitCounts {
 
 /// Reads a whole data set as [`Dataset::load`](crate::Dataset::load) does, and reports its contents.
 ///
-/// That the files are not the canonical ones is no error as long as they can be loaded; it shows in
-/// [`Checksum::matches`] and [`Inspection::notes`].
+/// Files other than the canonical ones are not an error as long as they can be loaded;
+/// [`Checksum::matches`] and [`Inspection::notes`] report them.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ impl InspectedFile {
     }
 }
 
-/// The length of a file and, where asked for, its MD5 sum.
+/// The length of a file and, if requested, its MD5 sum.
 fn sum(file: &DataFile, with_sum: bool) -> Result<(u64, Option<String>), Box<FileError>> {
     let io_error = |error| file.io_error(&error, "");
     let bytes = fs::metadata(&file.path).map_err(io_error)?.len();

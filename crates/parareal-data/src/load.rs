@@ -51,8 +51,8 @@ mod tests {
             let error = Dataset::load(name, &options).unwrap_err();
             assert!(matches!(error, DataError::NoTrainingImages { .. }), "{error}");
         }
-        let most = usize::MAX;
-        for (limit_train, limit_test) in [(Some(most), Some(1)), (Some(1), Some(most))] {
+        let max = usize::MAX;
+        for (limit_train, limit_test) in [(Some(max), Some(1)), (Some(1), Some(max))] {
             let options = LoadOptions { limit_train, limit_test, ..Default::default() };
             let error = Dataset::load(DatasetName::Shapes, &options).unwrap_err();
             assert!(matches!(error, DataError::TooManyImages { .. }), "{error}");

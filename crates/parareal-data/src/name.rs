@@ -31,7 +31,7 @@ dataset_names! {
     ///
     /// Draws [`TRAINING_IMAGES`](crate::shapes::TRAINING_IMAGES) and
     /// [`TEST_IMAGES`](crate::shapes::TEST_IMAGES) images. Limits may be larger than these numbers,
-    /// up to [`MOST_IMAGES`](crate::shapes::MOST_IMAGES), and then draw more.
+    /// up to [`MAX_IMAGES`](crate::shapes::MAX_IMAGES), and then draw more.
     Shapes = "shapes",
     /// MNIST, handwritten digits: padded to 1x32x32 pixels, ten classes.
     ///

@@ -1,8 +1,8 @@
 //! Random numbers that depend on a key alone.
 //!
-//! Bounded numbers and fractions are made here from raw generator output, because the sampling
-//! algorithms of a random number library may change from one of its versions to the next, and the
-//! same seed should mean the same run for years.
+//! Bounded integers and fractions are computed here from the raw output of the generator, because the
+//! sampling algorithms of a library may change between its versions, and the same seed must give the
+//! same run for years.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -43,7 +43,7 @@ impl KeyedRng {
         self.0.next_u32()
     }
 
-    /// A whole number from 0 to below `bound`, all equally likely; 0 where `bound` is 0.
+    /// An integer in [0, `bound`), all equally likely; 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;
@@ -64,7 +64,7 @@ impl KeyedRng {
     pub(crate) fn permutation(&mut self, len: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..len).collect();
         for last in (1..len).rev() {
-            // The drawn number is at most `last`, so it fits a usize again.
+            // The number is at most `last`, so it fits a usize.
             order.swap(last, self.below(last as u64 + 1) as usize);
         }
         order
@@ -80,10 +80,10 @@ impl KeyedRng {
         low + (high - low) * self.fraction()
     }
 
-    /// A direction in the plane, all equally likely: a vector of length one.
+    /// A uniformly distributed direction in the plane: a vector of length one.
     ///
-    /// Points are drawn in a square until one falls into the disc, which needs only a square root:
-    /// unlike sines and cosines it is rounded alike on every machine.
+    /// Rejection sampling in a disc needs only a square root, which unlike sines and cosines is
+    /// rounded the same on every machine.
     pub(crate) fn direction(&mut self) -> [f32; 2] {
         loop {
             let (x, y) = (self.between(-1.0, 1.0), self.between(-1.0, 1.0));

@@ -9,10 +9,10 @@ pub enum Augmentation {
     /// The image as it is stored.
     #[default]
     None,
-    /// The image is padded with `padding` black pixels (stored value 0) on every side, cut back to
-    /// its size at a random place, and mirrored left to right half of the time.
+    /// A random crop of the image padded with `padding` black pixels (stored value 0) on every side,
+    /// and a horizontal flip with probability one half.
     ///
-    /// Mirrored digits are other signs: for MNIST, mirroring is of no help.
+    /// Not for digits, which a flip turns into other signs.
     CropFlip {
         /// Black pixels added on every side; smaller than the height and the width.
         padding: usize,
@@ -22,15 +22,15 @@ pub enum Augmentation {
 /// The crop and the mirroring of one image in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// Rows by which the picture is moved up.
+    /// Rows by which the image is shifted up.
     up: isize,
-    /// Columns by which the picture is moved left (before mirroring).
+    /// Columns by which the image is shifted left (before mirroring).
     left: isize,
     mirrored: bool,
 }
 
 impl Augmentation {
-    /// The placement of image `index` in an epoch; it depends on nothing but the arguments.
+    /// The placement of image `index` in an epoch, a function of the arguments alone.
     pub(crate) fn placement(self, seed: u64, epoch: usize, index: usize) -> Placement {
         let Self::CropFlip { padding } = self else {
             return Placement { up: 0, left: 0, mirrored: false };
@@ -44,8 +44,8 @@ impl Augmentation {
 }
 
 impl Placement {
-    /// Appends one placed channel: `plane` is its stored pixels `[height, width]`, `table` the
-    /// value that each stored pixel becomes.
+    /// Appends one augmented channel to `values`: `plane` holds its stored pixels `[height, width]`,
+    /// `table` the normalized value of each stored value.
     pub(crate) fn append(
         self,
         plane: &[u8],

@@ -11,15 +11,15 @@ use crate::images::normalization::Normalization;
 pub struct Batch {
     /// Normalized pixels, `[n, c, h, w]` in row-major order.
     pub images: Vec<f32>,
-    /// The class of each of the `n` images.
+    /// Labels of the `n` images.
     pub labels: Vec<u8>,
     /// Number of images, channels, rows and columns: `[n, c, h, w]`.
     pub shape: [usize; 4],
 }
 
-/// The batches of one pass over a set; every image comes exactly once.
+/// An iterator over the batches of one pass over a set, which yields every image exactly once.
 ///
-/// All batches have the same number of images, except the last, which takes what is left.
+/// All batches have the same number of images, except that the last one may be smaller.
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     set: &'a ImageSet,
@@ -39,10 +39,10 @@ enum Order {
 }
 
 impl<'a> Batches<'a> {
-    /// The batches of training epoch `epoch`: in the order of [`epoch_order`], augmented.
+    /// Batches of a training epoch: augmented, in the order of [`epoch_order`].
     ///
-    /// The augmentation of an image depends on `seed`, `epoch` and its index in the set, not on the
-    /// batch it lands in.
+    /// The augmentation of an image depends on `seed`, `epoch` and its index in the set, not on
+    /// its batch.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl<'a> Batches<'a> {
         Ok(batches)
     }
 
-    /// The batches of an evaluation: in stored order, unchanged but for the normalization.
+    /// Batches of an evaluation: normalized, in stored order.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Leaves out the next batches, at most all that are left.
+    /// Skips the next `count` batches.
     pub fn skip_batches(&mut self, count: usize) {
         let images = count.saturating_mul(self.batch_size);
         self.next = self.next.saturating_add(images).min(self.set.len());

@@ -1,4 +1,4 @@
-//! The order in which an epoch sees its images.
+//! The random order of the images of an epoch.
 
 use crate::rng::{KeyedRng, Purpose};
 

@@ -1,4 +1,4 @@
-//! A fetch: its files, options and events.
+//! Files, options and events of a download.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,30 +8,31 @@ use super::error::DownloadFault;
 /// A file as it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// Its name, without any folder.
+    /// File name without a folder.
     pub name: String,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Its MD5 sum in hexadecimal digits.
+    /// MD5 sum in hexadecimal digits.
     pub md5: String,
-    /// Where to get it, at least one address; the next one is tried where one does not give it.
+    /// Addresses, at least one, tried in this order.
     pub addresses: Vec<String>,
 }
 
-/// How patient a fetch is.
+/// Timeouts, retries and redirects of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchOptions {
-    /// How long to look for a server and to wait for a connection.
+    /// Timeout for resolving the name of a server, and for connecting to it.
     pub connect_timeout: Duration,
-    /// How long nothing may come before a connection is given up.
+    /// Time without any bytes after which a connection is closed.
     pub stall_timeout: Duration,
-    /// Requests in a row that may bring next to nothing, at least 1.
+    /// Number of consecutive failed requests after which an address is given up, at least 1. A
+    /// request that delivers a hundredth of the file resets the count.
     pub tries: u32,
-    /// Pause behind the first of them; each later one is twice as long, up to 30 s.
+    /// Pause after the first failure; it doubles with each further one, up to 30 s.
     pub pause: Duration,
-    /// How many redirections are followed. Those of https lead to https.
+    /// Maximum number of redirects. HTTPS addresses may only redirect to HTTPS.
     pub redirects: u32,
-    /// Whether to go through the proxy that the environment names (`HTTPS_PROXY` and so on).
+    /// Whether to use the proxy of the environment (`HTTPS_PROXY` and so on).
     pub proxy: bool,
 }
 
@@ -48,65 +49,65 @@ impl Default for FetchOptions {
     }
 }
 
-/// What happens while files are fetched.
+/// An event of a download.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FetchEvent<'a> {
-    /// Bytes of a file are about to come.
+    /// A response with bytes of a file begins.
     Started {
         /// The file.
         file: &'a RemoteFile,
-        /// How many bytes of it are there already.
+        /// Number of bytes received before.
         have: u64,
     },
-    /// Bytes have come.
+    /// Bytes were received.
     Bytes {
-        /// How many bytes of the file are there now.
+        /// Number of bytes of the file received so far.
         have: u64,
     },
-    /// It is tried again.
+    /// A request failed and is repeated after a pause.
     Retry {
-        /// What stood in the way.
+        /// What went wrong.
         fault: &'a DownloadFault,
-        /// How long to wait before.
+        /// Time until the next request.
         pause: Duration,
     },
-    /// The parts of the file did not fit together: it is fetched anew.
+    /// The bytes of several requests do not form the canonical file: the download starts again.
     Restarted {
-        /// What stood in the way.
+        /// What went wrong.
         fault: &'a DownloadFault,
     },
-    /// An address does not give the file; the next one is asked.
+    /// An address does not deliver the file, and the next one is tried.
     NextAddress {
-        /// What stood in the way.
+        /// What went wrong.
         fault: &'a DownloadFault,
         /// The next address.
         address: &'a str,
     },
-    /// The file has come, is right, and has its name.
+    /// The file is complete, checked and renamed.
     Done {
         /// The file.
         file: &'a RemoteFile,
     },
 }
 
-/// A file that is there, whole and right.
+/// A file that is complete and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Where it lies.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Where it came from; none where it was there before.
+    /// The address it was downloaded from; none if it existed before.
     pub address: Option<String>,
 }
 
-/// How to fetch.
+/// Options and callbacks of a download.
 pub struct Job<'a> {
-    /// How patiently.
+    /// Timeouts, retries and redirects.
     pub options: FetchOptions,
-    /// Asked now and then, from several threads, whether to stop.
+    /// Polled from several threads; the download stops when it returns true.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Told what happens.
+    /// Called with each event.
     pub events: &'a mut dyn FnMut(FetchEvent<'_>),
 }

@@ -21,7 +21,7 @@ impl Lock {
         let file = File::create(&path).map_err(FetchError::file("create", &path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(FetchError::Busy { path: folder.to_owned() }),
-            // Some file systems have no locks; then there is none.
+            // File systems without locks are used without one.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }

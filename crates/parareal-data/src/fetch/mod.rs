@@ -1,8 +1,8 @@
-//! Fetching the canonical files of the data sets: the only place that touches the network.
+//! Downloads of the canonical files of the data sets: the only part that touches the network.
 //!
-//! A file comes into `NAME.partial` beside its place and gets its name when its size and its published
-//! MD5 sum are right. A download that breaks off goes on where it ended, in this call as long as
-//! that helps, and in a later one. Nothing that has the name of a file is ever written over.
+//! A file is downloaded to `NAME.part` beside its place and renamed when its size and its published
+//! MD5 sum are right. An interrupted download is resumed where it ended, by further requests of the
+//! same call or by a later call. Existing files are never overwritten.
 //!
 //! ```
 //! use parareal_data::DatasetName;
@@ -35,8 +35,8 @@ pub use job::{FetchEvent, FetchOptions, Fetched, Job, RemoteFile};
 use lock::Lock;
 use partial::{PartialDownload, is_free};
 
-/// The canonical files of a data set, with the addresses that they are known to be at; none for a
-/// set that has no files.
+/// The canonical files of a data set with their known addresses; none for a set that is not
+/// published as files.
 pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     let Some(publication) = sets::definition(name).publication() else { return Vec::new() };
     let file = |file: &PublishedFile| RemoteFile {
@@ -52,14 +52,16 @@ pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     publication.files.iter().map(file).collect()
 }
 
-/// Fetches the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
-/// looks for them below `data_dir`, from `mirror`, the address of a folder that holds them under
-/// their names, or where they are known to be.
+/// Downloads the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
+/// looks for them below `data_dir`.
+///
+/// They come from `mirror`, the address of a folder that holds them under their names, or else from
+/// their known addresses. For a set that the program draws there is nothing to download.
 ///
 /// # Errors
 ///
-/// [`FetchError::Address`] for a mirror that is no address, [`FetchError::Own`] for a person's own
-/// images, else those of [`fetch_files`].
+/// [`FetchError::Address`] for an invalid mirror, [`FetchError::Own`] for the user's own images, and
+/// those of [`fetch_files`].
 pub fn fetch(
     name: DatasetName,
     data_dir: &Path,
@@ -84,15 +86,16 @@ pub fn fetch(
     }
 }
 
-/// Fetches files into a folder, which is made where it is not there. Files that are there and right
-/// are not fetched again; where all are, nothing is written.
+/// Downloads files into a folder, which is created if necessary.
+///
+/// Files that exist and are right are not downloaded again; if all are, nothing is written.
 ///
 /// # Errors
 ///
-/// [`FetchError::NotCanonical`] for something else of the name of a file, before anything is
-/// fetched; [`FetchError::Busy`] where another process fetches into the folder;
-/// [`FetchError::Download`] where no address gives a file; [`FetchError::Interrupted`] where it was
-/// asked to stop; [`FetchError::File`] where the disk does not do what it should.
+/// [`FetchError::NotCanonical`] if something else has the name of a file, before anything is
+/// downloaded; [`FetchError::Busy`] if another process downloads into the folder;
+/// [`FetchError::Download`] if no address delivers a file; [`FetchError::Interrupted`] if
+/// [`Job::stop`] returned true; [`FetchError::File`] for errors of the file system.
 pub fn fetch_files(
     files: &[RemoteFile],
     directory: &Path,
@@ -105,7 +108,7 @@ pub fn fetch_files(
     let _lock = if there.contains(&false) { Some(Lock::take(directory)?) } else { None };
     let fetched = files.iter().zip(there).map(|(file, there)| {
         let path = directory.join(&file.name);
-        // Another process may have fetched it since.
+        // Another process may have downloaded it since.
         let address = match there || is_there(file, &path, job)? {
             true => None,
             false => Some(fetch_file(file, &path, job)?),
@@ -115,7 +118,7 @@ pub fn fetch_files(
     fetched.collect()
 }
 
-/// Whether the file is there, and right.
+/// Whether the file exists and is the canonical one.
 fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, FetchError> {
     if is_free(path)? {
         return Ok(false);
@@ -142,7 +145,7 @@ fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, Fetch
     Ok(true)
 }
 
-/// Fetches a file from the first address that gives it, which is returned.
+/// Downloads a file from the first address that delivers it, and returns that address.
 fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<String, FetchError> {
     let mut partial = PartialDownload::open(path)?;
     let mut last = None;
@@ -179,8 +182,10 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
     Err(FetchError::Download { name, address, fault, kept, bytes })
 }
 
-/// Brings all of a file from an address, and compares its sum. What is left from earlier requests
-/// may be of another file, so a wrong sum of parts is no reason to give up.
+/// Downloads a file from one address and compares its MD5 sum.
+///
+/// Bytes kept from earlier requests may be those of another file, so after a wrong sum of resumed
+/// bytes the whole file is downloaded once more.
 fn fetch_from(
     file: &RemoteFile,
     address: &str,
@@ -204,7 +209,7 @@ fn fetch_from(
     }
 }
 
-/// The address of a folder without the slashes at its end.
+/// The address of a folder without trailing slashes.
 fn folder_address(text: &str) -> Result<&str, FetchError> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
         let plain = uri.query().is_none() && !text.contains('#');

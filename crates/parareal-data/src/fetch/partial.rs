@@ -37,7 +37,7 @@ impl PartialDownload {
         let written = self.file.write_all(bytes);
         self.len = match written {
             Ok(()) => self.len + bytes.len() as u64,
-            // Some of it may have been written.
+            // Some bytes may have been written.
             Err(_) => self.file.metadata().map_or(self.len, |metadata| metadata.len()),
         };
         written.map_err(FetchError::file("write", &self.path))
@@ -66,7 +66,7 @@ impl PartialDownload {
         self.file.sync_all().map_err(FetchError::file("write", &self.path))?;
         drop(self.file);
         fs::rename(&self.path, target).map_err(FetchError::file("rename", &self.path))?;
-        // The name is on the disk as well, where folders can be synced.
+        // Syncs the name as well, where folders can be synced.
         if let Some(folder) = target.parent().and_then(|folder| File::open(folder).ok()) {
             let _ = folder.sync_all();
         }
@@ -74,11 +74,11 @@ impl PartialDownload {
     }
 }
 
-/// Whether nothing has this name, not even a link to nowhere.
+/// Whether the path is free: not even a dangling link has this name.
 pub(super) fn is_free(path: &Path) -> Result<bool, FetchError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
-        // Where a file stands in the place of a folder, making the folder says so.
+        // If a file is in the place of a folder, creating the folder reports it.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(true)
         }

@@ -1,8 +1,8 @@
-//! Reading the files in a tar archive, plain or compressed, without unpacking it.
+//! Tar archives, plain or compressed, read in memory.
 //!
-//! Entries are looked at one after the other as they stand: nothing is written, and no entry is
-//! renamed or enlarged by another one. An archive that could do harm if somebody unpacked it (by
-//! absolute paths, paths that go up, links, devices) is refused as a whole.
+//! Raw entries are read in stored order: nothing is written to disk, and no entry is renamed or
+//! enlarged by another one. An archive that would be unsafe to unpack (with absolute paths, parent
+//! folders, links or devices) is refused as a whole.
 
 use std::io::{self, Read};
 
@@ -11,14 +11,14 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 
-/// The most bytes of an entry that describes others.
-const MOST_EXTENSION_BYTES: u64 = 64 << 10;
+/// Maximum length of an entry that describes others.
+const MAX_EXTENSION_BYTES: u64 = 64 << 10;
 
-/// What is done with each regular file of an archive: its path, with `/` between parts, and its
-/// contents, which need not be read to the end.
+/// Callback for each regular file of an archive: its path, separated by `/`, and its contents, which
+/// need not be read to the end.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Box<FileError>>;
 
-/// Visits the regular files of an archive in stored order, as the reader gives it.
+/// Calls `visit` for the regular files of an archive in stored order.
 pub(crate) fn read(
     file: &DataFile,
     reader: &mut dyn Read,
@@ -26,12 +26,11 @@ pub(crate) fn read(
 ) -> Result<(), Box<FileError>> {
     let mut archive = Archive::new(reader);
     let entries = archive.entries().map_err(|error| io_error(file, &error))?;
-    // Raw entries are those of the archive itself: otherwise names and sizes would come from other
-    // entries, which may be of any length.
+    // Otherwise names and sizes would come from other entries, which may be of any length.
     for entry in entries.raw(true) {
         read_entry(file, entry.map_err(|error| io_error(file, &error))?, visit)?;
     }
-    // What fills up the archive is read too, so that the decompressor compares its checksum.
+    // Padding is read too, so that the decompressor compares its checksum.
     file.skip(&mut archive.into_inner(), " at its end")?;
     Ok(())
 }
@@ -42,7 +41,7 @@ fn read_entry(
     visit: Visit<'_>,
 ) -> Result<(), Box<FileError>> {
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    let Some(path) = tidied(&name) else {
+    let Some(path) = normalized_path(&name) else {
         let found = format!("an entry {name:?}, which would leave the folder of the archive");
         return Err(file.error(FileFault::Escape, found));
     };
@@ -77,8 +76,9 @@ fn read_entry(
     Ok(())
 }
 
-/// The parts of a path that stays where it starts, with `/` between them; none for another one.
-fn tidied(path: &str) -> Option<String> {
+/// A relative path without `.` and empty components, separated by `/`; none for a path that leaves
+/// its folder.
+fn normalized_path(path: &str) -> Option<String> {
     let parts = || path.split(['/', '\\']);
     let drive = parts().next().is_some_and(|first| first.contains(':'));
     if drive || path.starts_with(['/', '\\']) || parts().any(|part| part == "..") {
@@ -88,14 +88,14 @@ fn tidied(path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Refuses extended headers that give another entry a new name, size or shape: only remarks like
-/// times of change pass.
+/// Refuses extended headers that change name, size or layout of another entry. Others, such as
+/// modification times, are accepted.
 fn check_extension(file: &DataFile, entry: &mut dyn Read) -> Result<(), Box<FileError>> {
     let place = " in an extended header";
-    let bytes = file.read_at_most(entry, MOST_EXTENSION_BYTES + 1, place)?;
+    let bytes = file.read_at_most(entry, MAX_EXTENSION_BYTES + 1, place)?;
     let foreign = |found| Err(file.error(FileFault::Foreign, found));
-    if bytes.len() as u64 > MOST_EXTENSION_BYTES {
-        return foreign(format!("an extended header of more than {MOST_EXTENSION_BYTES} bytes"));
+    if bytes.len() as u64 > MAX_EXTENSION_BYTES {
+        return foreign(format!("an extended header of more than {MAX_EXTENSION_BYTES} bytes"));
     }
     for extension in PaxExtensions::new(&bytes) {
         let extension = extension.map_err(|error| io_error(file, &error))?;
@@ -107,7 +107,7 @@ fn check_extension(file: &DataFile, entry: &mut dyn Read) -> Result<(), Box<File
     Ok(())
 }
 
-/// What an error of reading means; the reader of archives reports its own as `Other`.
+/// Converts an error of reading; the tar reader reports its own errors as `Other`.
 fn io_error(file: &DataFile, error: &io::Error) -> Box<FileError> {
     match error.kind() {
         io::ErrorKind::Other => {

@@ -1,4 +1,4 @@
-//! Tests of the reader of archives against ones that are whole, damaged and hostile.
+//! Tests of the archive reader with valid, damaged and malicious archives.
 
 use std::fs;
 use std::io::Write;

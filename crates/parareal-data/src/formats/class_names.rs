@@ -6,32 +6,32 @@ use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 use crate::text::without_byte_order_mark;
 
-/// The most bytes that a file of class names may have.
-pub(crate) const MOST_BYTES: u64 = 64 << 10;
+/// Maximum length of a file of class names.
+pub(crate) const MAX_BYTES: u64 = 64 << 10;
 
-/// The most bytes of one name.
-const MOST_NAME_BYTES: usize = 100;
+/// Maximum length of a name.
+const MAX_NAME_BYTES: usize = 100;
 
-/// What a file of class names must be, in words.
-pub(crate) fn in_words(classes: usize) -> String {
+/// Describes the expected file.
+pub(crate) fn description(classes: usize) -> String {
     format!("{classes} lines with the name of a class each")
 }
 
-/// Reads a text file with one name a line; empty lines do not count.
+/// Reads one name per line; empty lines are ignored.
 pub(crate) fn read(
     file: &DataFile,
     reader: &mut dyn Read,
     classes: usize,
 ) -> Result<Vec<String>, Box<FileError>> {
-    let bytes = file.read_at_most(reader, MOST_BYTES + 1, "")?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(file.error(FileFault::TooLarge, format!("more than {MOST_BYTES} bytes")));
+    let bytes = file.read_at_most(reader, MAX_BYTES + 1, "")?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(file.error(FileFault::TooLarge, format!("more than {MAX_BYTES} bytes")));
     }
     let text = str::from_utf8(without_byte_order_mark(&bytes))
         .map_err(|_| file.error(FileFault::Foreign, "bytes that are no text in UTF-8"))?;
     let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let Some(name) =
-        names.iter().find(|name| name.len() > MOST_NAME_BYTES || name.contains(char::is_control))
+        names.iter().find(|name| name.len() > MAX_NAME_BYTES || name.contains(char::is_control))
     {
         let start: String = name.chars().take(20).collect();
         return Err(file.error(FileFault::Foreign, format!("a line that is no name ({start:?}..)")));
@@ -48,7 +48,7 @@ mod tests {
 
     fn read_text(mut text: &[u8]) -> Result<Vec<String>, FileFault> {
         let file =
-            DataFile { path: "names.txt".into(), expected: in_words(2), origin: "somewhere" };
+            DataFile { path: "names.txt".into(), expected: description(2), origin: "somewhere" };
         read(&file, &mut text, 2).map_err(|error| {
             assert_eq!(error.to_string().lines().count(), 1, "{error}");
             error.fault

@@ -12,15 +12,15 @@ use crate::text::OneLine;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileError {
-    /// The file (for a missing file: the plain form of its name).
+    /// Path of the file (for a missing file: without `.gz`).
     pub path: PathBuf,
-    /// The kind of fault, for code that tells them apart.
+    /// Kind of the fault.
     pub fault: FileFault,
-    /// What the file should hold, in words.
+    /// Expected contents, in words.
     pub expected: String,
-    /// What it holds instead, in words.
+    /// Contents found instead, in words.
     pub found: String,
-    /// Where the canonical file comes from.
+    /// Source of the canonical file: authors, title and address.
     pub origin: &'static str,
 }
 
@@ -37,15 +37,15 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// The kinds of fault of a file.
+/// Kind of a fault of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileFault {
     /// None of the accepted forms of the file exists.
     Missing,
-    /// The file exists and the system refuses to read it, or it is no regular file.
+    /// The file exists but cannot be read, or is not a regular file.
     Unreadable,
-    /// The file is of another format, or its compressed form is damaged.
+    /// The file has another format, or its compressed data are damaged.
     Foreign,
     /// The header states dimensions or a count that this data set does not have.
     Dimensions,
@@ -53,14 +53,14 @@ pub enum FileFault {
     Truncated,
     /// Bytes follow the last item.
     Trailing,
-    /// A label names no class.
+    /// A label is not the number of a class.
     Label,
-    /// The number of labels is not the number of images, or there are too few of either.
+    /// The numbers of labels and images differ, or there are too few of either.
     Count,
-    /// The file holds more than the canonical one does, or unpacks to more.
+    /// The file, or what it unpacks to, is larger than the canonical one.
     TooLarge,
-    /// The file is an archive with an entry that would leave the folder it is unpacked in, or a
-    /// link. (Archives are read in memory; nothing is unpacked.)
+    /// The file is an archive with a link, a device, or an entry that would be unpacked outside of
+    /// its folder. (Archives are read in memory; nothing is unpacked.)
     Escape,
 }
 

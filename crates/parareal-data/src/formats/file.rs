@@ -1,9 +1,8 @@
-//! Finding, opening and reading the files of a data set.
+//! Finding, opening and reading files that are not trusted.
 //!
-//! The files come from elsewhere, so nothing they say is trusted: what they announce is checked
-//! against what the data set allows before it is read, memory grows with what a file truly delivers
-//! and not with what its header promises, and nothing is unpacked beyond what the canonical file
-//! could hold.
+//! Stated sizes are checked against limits before anything is read, memory grows with the bytes that
+//! a file delivers and not with those that its header states, and nothing is decompressed beyond a
+//! limit.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -14,26 +13,26 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::formats::error::{FileError, FileFault};
 
-/// Bytes fetched from a file at a time.
+/// Buffer size in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// A file of a data set, with what it must be.
+/// A file with its expected contents.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFile {
-    /// Where it lies.
+    /// Path of the file.
     pub(crate) path: PathBuf,
-    /// What it must hold, in words.
+    /// Expected contents, in words.
     pub(crate) expected: String,
-    /// Where the canonical file comes from.
+    /// Source of the canonical file: authors, title and address.
     pub(crate) origin: &'static str,
 }
 
 impl DataFile {
-    /// The first file that exists among `names`, each as NAME or NAME.gz, in `directory`.
+    /// Finds the first existing file among `names`, each as NAME or NAME.gz, in `directory`.
     ///
     /// # Errors
     ///
-    /// [`FileFault::Unreadable`] for one that exists and is no regular file.
+    /// [`FileFault::Unreadable`] if something other than a regular file has one of the names.
     pub(crate) fn find(
         directory: &Path,
         names: &[&str],
@@ -57,7 +56,12 @@ impl DataFile {
         Ok(None)
     }
 
-    /// As [`find`](Self::find); none of the names being there is an error, which names the first.
+    /// Finds a file like [`find`](Self::find).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find`](Self::find), and [`FileFault::Missing`] with the first of the names if none
+    /// exists.
     pub(crate) fn require(
         directory: &Path,
         names: &[&str],
@@ -71,22 +75,22 @@ impl DataFile {
         })
     }
 
-    /// The same file (for instance an archive) where a part of it must be something else.
+    /// The same file with other expected contents, for instance those of an entry of an archive.
     pub(crate) fn with_expected(&self, expected: String) -> Self {
         Self { expected, ..self.clone() }
     }
 
-    /// Opens the file and unpacks it where it is compressed; asking for more than `limit` bytes of
-    /// it is an error where it has more.
+    /// Opens the file and decompresses it if it is compressed. Reading beyond `limit` bytes is an
+    /// error if there are more.
     ///
-    /// Whether a file is compressed is told from its first bytes, because downloads are now and
-    /// then unpacked on the way without losing the ending of their name.
+    /// The first bytes decide whether it is compressed, because some clients decompress a download
+    /// without changing its name.
     pub(crate) fn open(&self, limit: u64) -> Result<Box<dyn BufRead>, Box<FileError>> {
         let file = File::open(&self.path).map_err(|error| self.io_error(&error, ""))?;
         self.unpacked(BufReader::with_capacity(BUFFER, file), limit)
     }
 
-    /// As [`open`](Self::open), from what the file holds.
+    /// Like [`open`](Self::open), for given contents.
     pub(crate) fn unpacked<'a>(
         &self,
         mut contents: impl BufRead + 'a,
@@ -101,9 +105,9 @@ impl DataFile {
         Ok(Box::new(BufReader::with_capacity(BUFFER, Bounded { reader: unpacked, left: limit })))
     }
 
-    /// Fills `buffer` as far as the reader goes; returns how many bytes that were.
+    /// Fills `buffer` up to the end of the reader, and returns the number of bytes read.
     ///
-    /// `place` ends the message about damage, as in `" in its header"`.
+    /// `place` completes the message about damage, as in `" in its header"`.
     pub(crate) fn read_full(
         &self,
         reader: &mut dyn Read,
@@ -134,7 +138,7 @@ impl DataFile {
         Ok(bytes)
     }
 
-    /// Reads to the end and keeps nothing; returns how many bytes that were.
+    /// Reads to the end, discards the bytes and returns their number.
     pub(crate) fn skip(
         &self,
         reader: &mut dyn Read,
@@ -143,7 +147,7 @@ impl DataFile {
         io::copy(reader, &mut io::sink()).map_err(|error| self.io_error(&error, place))
     }
 
-    /// What an error of reading means for the file.
+    /// Converts an error of reading.
     pub(crate) fn io_error(&self, error: &io::Error, place: impl Display) -> Box<FileError> {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => {
@@ -160,7 +164,7 @@ impl DataFile {
         }
     }
 
-    /// The error that this file holds `found` instead of what is expected.
+    /// An error: this file has `found` instead of the expected contents.
     pub(crate) fn error(&self, fault: FileFault, found: impl Into<String>) -> Box<FileError> {
         let Self { path, expected, origin } = self.clone();
         Box::new(FileError { path, fault, expected, found: found.into(), origin })
@@ -171,7 +175,7 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Passes on so many bytes; then more to come is an error of the kind `FileTooLarge`.
+/// A reader of at most `left` bytes; further bytes are an error of the kind `FileTooLarge`.
 struct Bounded<R> {
     reader: R,
     left: u64,
@@ -185,8 +189,8 @@ impl<R: Read> Read for Bounded<R> {
                 _ => Err(io::ErrorKind::FileTooLarge.into()),
             };
         }
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.reader.read(&mut buffer[..most])?;
+        let max = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.reader.read(&mut buffer[..max])?;
         self.left = self.left.saturating_sub(count as u64);
         Ok(count)
     }

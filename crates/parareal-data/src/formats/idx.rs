@@ -1,10 +1,10 @@
-//! Reading IDX files of bytes, plain or compressed with gzip.
+//! IDX files of bytes, plain or compressed with gzip.
 //!
 //! An IDX file starts with two zero bytes, the type of its items (8 for bytes), the number of its
 //! dimensions and each dimension as a big-endian 32-bit number; the items follow without gaps.
 //!
-//! The dimensions are checked against what the data set allows before the items are read, and never
-//! more than one byte beyond the announced items is unpacked.
+//! The dimensions are checked against the expected ones before the items are read, and at most one
+//! byte beyond the stated items is decompressed.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,37 +12,37 @@ use std::path::Path;
 use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 
-/// What a file of a data set must be.
+/// Expected contents of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdxFormat {
     /// The items in words, as in "MNIST training labels".
     pub(crate) what: &'static str,
     /// The dimensions of one item: none for a label, rows and columns for an image.
     pub(crate) item: &'static [u32],
-    /// The greatest number of items.
-    pub(crate) most: u32,
-    /// Where the canonical file comes from.
+    /// Maximum number of items.
+    pub(crate) max: u32,
+    /// Source of the canonical file.
     pub(crate) origin: &'static str,
 }
 
-/// The items of a file that has passed all checks.
+/// The items of a file.
 #[derive(Debug)]
 pub(crate) struct IdxItems {
     /// The file they were read from.
     pub(crate) file: DataFile,
     /// Number of items, at least one.
     pub(crate) count: usize,
-    /// The items, one after the other.
+    /// The items, concatenated.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Reads the first file that exists among `names`, each as NAME or NAME.gz, in `directory`.
+/// Reads the first existing file among `names`, each as NAME or NAME.gz, in `directory`.
 pub(crate) fn read(
     directory: &Path,
     names: &[&str],
     format: IdxFormat,
 ) -> Result<IdxItems, Box<FileError>> {
-    let file = DataFile::require(directory, names, &format.in_words(), format.origin)?;
+    let file = DataFile::require(directory, names, &format.description(), format.origin)?;
     let mut reader = file.open(u64::MAX)?;
     let (count, bytes) = format.read_from(&file, &mut reader)?;
     Ok(IdxItems { file, count, bytes })
@@ -59,8 +59,8 @@ impl IdxFormat {
         let item_len: u64 = self.item.iter().map(|&len| u64::from(len)).product();
         let expected = u64::from(count) * item_len;
 
-        // The byte asked for beyond the last item shows whether anything follows, and lets the
-        // decompressor compare its checksum.
+        // One more byte is requested to detect trailing bytes, and so that the decompressor
+        // compares its checksum.
         let bytes = file.read_at_most(reader, expected + 1, " in its items")?;
         let found = bytes.len() as u64;
         if found < expected {
@@ -93,15 +93,15 @@ impl IdxFormat {
             .map(|bytes| bytes.iter().fold(0, |number, &byte| number << 8 | u32::from(byte)))
             .collect();
         let count = dimensions[0];
-        if dimensions[1..] != *self.item || !(1..=self.most).contains(&count) {
+        if dimensions[1..] != *self.item || !(1..=self.max).contains(&count) {
             let found = format!("a header that states dimensions {dimensions:?}");
             return Err(file.error(FileFault::Dimensions, found));
         }
         Ok(count)
     }
 
-    pub(crate) fn in_words(&self) -> String {
-        let Self { what, item, most, .. } = self;
+    pub(crate) fn description(&self) -> String {
+        let Self { what, item, max, .. } = self;
         let size = match item {
             [] => String::new(),
             item => {
@@ -109,7 +109,7 @@ impl IdxFormat {
                 format!(" of {} bytes each", sides.join("x"))
             }
         };
-        format!("an IDX file of 1 to {most} {what}{size}")
+        format!("an IDX file of 1 to {max} {what}{size}")
     }
 }
 

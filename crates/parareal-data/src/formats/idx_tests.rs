@@ -1,4 +1,4 @@
-//! Tests of the IDX reader against files that are whole, damaged and hostile.
+//! Tests of the IDX reader with valid, damaged and malicious files.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 const FORMAT: IdxFormat =
-    IdxFormat { what: "small images", item: &[2, 3], most: 5, origin: "nowhere" };
+    IdxFormat { what: "small images", item: &[2, 3], max: 5, origin: "nowhere" };
 
 /// An IDX file of two images.
 fn whole() -> Vec<u8> {
@@ -169,7 +169,7 @@ fn a_compression_bomb_is_unpacked_no_further_than_announced() {
         }
     }
     let mut reader = Counting(MultiGzDecoder::new(&bomb[..]), 0);
-    let file = DataFile { path: "bomb".into(), expected: FORMAT.in_words(), origin: "nowhere" };
+    let file = DataFile { path: "bomb".into(), expected: FORMAT.description(), origin: "nowhere" };
     let error = FORMAT.read_from(&file, &mut reader).unwrap_err();
     assert_eq!(error.fault, FileFault::Trailing);
     assert_eq!(reader.1, whole().len() + 1);

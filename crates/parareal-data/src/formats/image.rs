@@ -19,21 +19,21 @@ pub(crate) fn read(path: &Path, limit: SizeLimit) -> Result<DynamicImage, String
     decode(&read_file(path, limit)?, limit)
 }
 
-/// Reads a file that is not longer than the limit.
+/// Reads a file of at most as many bytes as the limit allows.
 fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
-    let most = limit.memory;
+    let max = limit.memory;
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > most {
-        return Err(format!("the file has more than {most} bytes, which is the limit"));
+    if bytes.len() as u64 > max {
+        return Err(format!("the file has more than {max} bytes, which is the limit"));
     }
     Ok(bytes)
 }
 
-/// Decodes the contents of a file, or says what is wrong with them.
+/// Decodes the contents of a file.
 pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, String> {
-    // The first bytes say what it is, whatever it is called.
+    // The first bytes decide, not the name.
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ if bytes.is_empty() => return Err("the file is empty".to_owned()),

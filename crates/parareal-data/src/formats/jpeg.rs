@@ -1,9 +1,9 @@
 //! Completeness of JPEG files.
 //!
-//! Decoders fill in what a file lacks with grey and report success. [`check`] walks through all
-//! scans as ITU-T T.81 describes them (sections F and G), decodes the Huffman codes and no pixels,
-//! and says whether every block of every scan is there. Kinds of JPEG that the decoder does not
-//! support are left for it to refuse.
+//! Decoders fill missing parts of a file with gray and report success. [`check`] parses all scans as
+//! specified in ITU-T T.81 (sections F and G), decodes the Huffman codes but no pixels, and verifies
+//! that every block of every scan is present. Kinds of JPEG that the decoder does not support pass,
+//! so that it refuses them.
 
 mod bits;
 mod scan;
@@ -13,14 +13,14 @@ use scan::{Component, Frame, Selector};
 
 use crate::formats::size_limit::SizeLimit;
 
-/// Components of a frame, at most.
-const MOST_COMPONENTS: usize = 4;
-/// Scans of a file, at most: each may go through all blocks and take few bytes.
-const MOST_SCANS: usize = 1000;
+/// Maximum number of components of a frame.
+const MAX_COMPONENTS: usize = 4;
+/// Maximum number of scans: a scan of few bytes may visit all blocks.
+const MAX_SCANS: usize = 1000;
 
-/// Says what is missing from a JPEG file; a missing end-of-image marker alone is accepted.
+/// Checks that a JPEG file is complete; a missing end-of-image marker alone is accepted.
 ///
-/// Images beyond the limit are refused before memory is taken for their blocks.
+/// Images beyond the limit are refused before memory is allocated for their blocks.
 pub(crate) fn check(bytes: &[u8], limit: SizeLimit) -> Result<(), String> {
     let mut walk = Walk::new(bytes, limit);
     while let Some(marker) = walk.bits.next_marker() {
@@ -38,8 +38,8 @@ struct Walk<'a> {
     bits: Bits<'a>,
     limit: SizeLimit,
     frame: Option<Frame>,
-    dc: [Option<Table>; MOST_COMPONENTS],
-    ac: [Option<Table>; MOST_COMPONENTS],
+    dc: [Option<Table>; MAX_COMPONENTS],
+    ac: [Option<Table>; MAX_COMPONENTS],
     restart_interval: usize,
     scans: usize,
     /// Set where the file ends with the last block of the last scan.
@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
         }
         // Each pixel takes a byte at least.
         self.limit.check(width, height, (width * height) as u64)?;
-        if !(1..=MOST_COMPONENTS).contains(&count) || components.len() < 3 * count {
+        if !(1..=MAX_COMPONENTS).contains(&count) || components.len() < 3 * count {
             return Err(damaged("frame header"));
         }
         let components: Vec<[u8; 3]> = components.as_chunks::<3>().0[..count].to_vec();
@@ -134,8 +134,8 @@ impl<'a> Walk<'a> {
 
     fn scan(&mut self) -> Result<(), String> {
         self.scans += 1;
-        if self.scans > MOST_SCANS {
-            return Err(format!("it has more than {MOST_SCANS} scans, which is the limit"));
+        if self.scans > MAX_SCANS {
+            return Err(format!("it has more than {MAX_SCANS} scans, which is the limit"));
         }
         let wrong = || damaged("scan header");
         let segment = self.bits.segment()?;
@@ -164,7 +164,7 @@ impl<'a> Walk<'a> {
         scan.walk(frame, &mut self.bits, [&self.dc, &self.ac], self.restart_interval)
     }
 
-    /// Says what is missing at the end of the file, or at its end-of-image marker.
+    /// Checks for missing scans at the end of the file, or at its end-of-image marker.
     fn finish(&self, has_end: bool) -> Result<(), String> {
         let components = self.frame.as_ref().map_or(&[][..], Frame::components);
         if components.is_empty() || !components.iter().all(Component::is_complete) {

@@ -1,5 +1,5 @@
-//! Reading arrays of numbers from MATLAB files of version 5, which MATLAB itself calls `-v6` and,
-//! with compression, `-v7`.
+//! Numeric arrays of MATLAB files of version 5, which MATLAB calls `-v6` and, with compression,
+//! `-v7`.
 //!
 //! A file is a header of 128 bytes and one element for each variable. An element is a tag (its kind
 //! and its length, 32 bits each) and its contents. The element of an array is made of elements
@@ -8,8 +8,8 @@
 //! and the kind in 16 bits each. A compressed variable is an element whose contents are those of
 //! the array's element, compressed with zlib.
 //!
-//! Numbers are handed on as they come, so memory is a matter of the visitor; lengths are checked
-//! against what surrounds them before anything is read.
+//! Numbers are passed to a callback as a stream, so that they need no memory here. Lengths are checked
+//! against that of the enclosing element before anything is read.
 
 use std::io::{self, BufRead, Read};
 
@@ -21,7 +21,7 @@ use crate::formats::file::DataFile;
 /// Bytes of a file's header.
 const HEADER_LEN: usize = 128;
 
-/// Kinds of elements that are no numbers.
+/// Kinds of elements other than numbers.
 const ARRAY: u32 = 14;
 const COMPRESSED: u32 = 15;
 const UTF_8: u32 = 16;
@@ -29,9 +29,9 @@ const UTF_8: u32 = 16;
 /// Classes of arrays of numbers: doubles, singles, then integers.
 const CLASSES_OF_NUMBERS: std::ops::RangeInclusive<u8> = 6..=15;
 
-/// The most dimensions and the most bytes of a name that are read.
-const MOST_DIMENSIONS: u32 = 32;
-const MOST_NAME_BYTES: u32 = 64;
+/// Maximum number of dimensions and maximum length of a name.
+const MAX_DIMENSIONS: u32 = 32;
+const MAX_NAME_BYTES: u32 = 64;
 
 /// The flag of an array of complex numbers.
 const COMPLEX: u8 = 0x08;
@@ -65,17 +65,17 @@ pub(crate) struct Array<'a> {
     pub(crate) dimensions: Vec<u32>,
     pub(crate) storage: Storage,
     pub(crate) order: ByteOrder,
-    /// Bytes of its numbers.
+    /// Length of its numbers in bytes.
     pub(crate) len: u64,
     file: &'a DataFile,
     numbers: &'a mut dyn Read,
     left: u64,
 }
 
-/// What is done with each array: it reads all of the numbers or none.
+/// Callback for each array, which reads all of its numbers or none.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut Array<'_>) -> Result<(), Box<FileError>>;
 
-/// Visits the arrays of real numbers in a file; other variables are passed over.
+/// Calls `visit` for the arrays of real numbers in a file; other variables are skipped.
 pub(crate) fn read(
     file: &DataFile,
     reader: &mut dyn BufRead,
@@ -183,13 +183,13 @@ impl Elements<'_> {
         if !CLASSES_OF_NUMBERS.contains(&class) || flags & COMPLEX != 0 {
             return Ok(false);
         }
-        let dimensions = self.read_part(element, &[Storage::Int32 as u32], 4 * MOST_DIMENSIONS)?;
+        let dimensions = self.read_part(element, &[Storage::Int32 as u32], 4 * MAX_DIMENSIONS)?;
         if !dimensions.len().is_multiple_of(4) {
             return Err(self.foreign(format!("{} bytes of dimensions", dimensions.len())));
         }
         let word = |bytes: &[u8]| self.order.word([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let dimensions = dimensions.chunks_exact(4).map(word).collect();
-        let name = self.read_part(element, &[Storage::Int8 as u32, UTF_8], MOST_NAME_BYTES)?;
+        let name = self.read_part(element, &[Storage::Int8 as u32, UTF_8], MAX_NAME_BYTES)?;
 
         let Tag { kind, len, packed } = self.read_tag(element)?;
         let Some(storage) = Storage::of_kind(kind) else {
@@ -224,12 +224,12 @@ impl Elements<'_> {
         &self,
         element: &mut io::Take<R>,
         kinds: &[u32],
-        most: u32,
+        max: u32,
     ) -> Result<Vec<u8>, Box<FileError>> {
         let Tag { kind, len, packed } = self.read_tag(element)?;
-        if !kinds.contains(&kind) || len > most {
+        if !kinds.contains(&kind) || len > max {
             let found = format!(
-                "{len} bytes of the kind {kind} in an array where up to {most} of {kinds:?} \
+                "{len} bytes of the kind {kind} in an array where up to {max} of {kinds:?} \
                  should be"
             );
             return Err(self.foreign(found));

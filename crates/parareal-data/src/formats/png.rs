@@ -1,7 +1,7 @@
 //! Completeness of PNG files.
 //!
-//! The decoder stops at the last pixel, before the checksum after it. [`check`] follows the structure of
-//! a file to its end without decoding it. What follows the end is ignored.
+//! The decoder stops at the last pixel, before the checksum that follows. [`check`] parses the chunks
+//! of a file to its end without decoding them. Bytes after the end are ignored.
 
 use flate2::Crc;
 
@@ -17,7 +17,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         let kind = &kind_and_data[..4];
         let mut crc = Crc::new();
         crc.update(kind_and_data);
-        // A capital letter says that the image cannot be shown without the chunk.
+        // An upper-case first letter marks a critical chunk.
         if kind[0].is_ascii_uppercase() && crc.sum() != u32::from_be_bytes(*stated) {
             return Err(format!("its {} chunk does not have its checksum", kind.escape_ascii()));
         }

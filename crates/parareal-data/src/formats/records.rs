@@ -1,4 +1,4 @@
-//! Reading records of label bytes and an image, as the binary versions of CIFAR store them.
+//! Records of label bytes and an image, the binary format of CIFAR.
 
 use std::io::Read;
 
@@ -14,21 +14,21 @@ pub(crate) const IMAGE_LEN: usize = 3 * SIDE * SIDE;
 /// A label byte of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Label {
-    /// What it is called, as in "fine label".
+    /// Its name, as in "fine label".
     pub(crate) what: &'static str,
-    /// It is below this number.
+    /// Number of classes, which the label is below.
     pub(crate) classes: usize,
 }
 
-/// What the records of a file must be.
+/// Expected records of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordFormat {
     /// The images in words, as in "CIFAR-10 images".
     pub(crate) what: &'static str,
-    /// The label bytes, of which the last one counts.
+    /// The label bytes; the last one is the label of the image.
     pub(crate) labels: &'static [Label],
-    /// The greatest number of records.
-    pub(crate) most: usize,
+    /// Maximum number of records.
+    pub(crate) max: usize,
 }
 
 /// Images with their labels.
@@ -41,23 +41,23 @@ pub(crate) struct Records {
 }
 
 impl RecordFormat {
-    /// Bytes of a record.
+    /// Length of a record in bytes.
     pub(crate) fn record_len(&self) -> usize {
         self.labels.len() + IMAGE_LEN
     }
 
-    /// Bytes of a file with as many records as there may be.
-    pub(crate) fn most_bytes(&self) -> u64 {
-        self.most as u64 * self.record_len() as u64
+    /// Maximum length of a file in bytes.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max as u64 * self.record_len() as u64
     }
 
-    /// What the file must be, in words.
-    pub(crate) fn in_words(&self) -> String {
-        let Self { what, most, .. } = self;
-        format!("1 to {most} {what}, records of {} bytes", self.record_len())
+    /// Describes the expected file.
+    pub(crate) fn description(&self) -> String {
+        let Self { what, max, .. } = self;
+        format!("1 to {max} {what}, records of {} bytes", self.record_len())
     }
 
-    /// Reads records to the end, and never more than one beyond the greatest number.
+    /// Reads records to the end, at most one beyond the maximum number.
     pub(crate) fn read(
         &self,
         file: &DataFile,
@@ -71,10 +71,10 @@ impl RecordFormat {
             if found == 0 {
                 break;
             }
-            if count == self.most && found == record.len() {
+            if count == self.max && found == record.len() {
                 return Err(file.error(FileFault::TooLarge, "more records than that"));
             }
-            if count == self.most {
+            if count == self.max {
                 let found = format!("{found} bytes after the last record");
                 return Err(file.error(FileFault::Trailing, found));
             }
@@ -107,7 +107,7 @@ impl RecordFormat {
 }
 
 impl Records {
-    /// All records of several files, one file after the other.
+    /// Concatenates the records of several files.
     pub(crate) fn joined(mut parts: Vec<Self>) -> Self {
         let len = |part: &Self| part.labels.len();
         let count = parts.iter().map(len).sum();
@@ -136,7 +136,7 @@ mod tests {
     const FORMAT: RecordFormat = RecordFormat {
         what: "small images",
         labels: &[Label { what: "coarse label", classes: 2 }, Label { what: "label", classes: 4 }],
-        most: 3,
+        max: 3,
     };
 
     /// Records with the given label bytes; all pixels of one are 100 and its last label more.
@@ -148,7 +148,7 @@ mod tests {
 
     fn read(mut bytes: &[u8]) -> Result<Records, Box<FileError>> {
         let path = "a.bin".into();
-        let file = DataFile { path, expected: FORMAT.in_words(), origin: "nowhere" };
+        let file = DataFile { path, expected: FORMAT.description(), origin: "nowhere" };
         FORMAT.read(&file, &mut bytes)
     }
 
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(fault(&full).0, FileFault::Trailing);
         assert_eq!(fault(&records(&[[0, 0]; 4])).0, FileFault::TooLarge);
         let mut endless = std::io::repeat(0);
-        let file = DataFile { path: "a".into(), expected: FORMAT.in_words(), origin: "nowhere" };
+        let file = DataFile { path: "a".into(), expected: FORMAT.description(), origin: "nowhere" };
         let error = FORMAT.read(&file, &mut endless).unwrap_err();
         assert_eq!(error.fault, FileFault::TooLarge);
     }

@@ -1,19 +1,19 @@
-//! The size of images that are decoded.
+//! Limits on the size of decoded images.
 
-/// Limits of an image, checked before memory is taken for it.
+/// Limits of an image, checked before memory is allocated for it.
 #[derive(Clone, Copy)]
 pub(crate) struct SizeLimit {
-    /// The longest side, in pixels.
+    /// Maximum width and height, in pixels.
     pub(crate) side: usize,
-    /// The memory of the decoded image, and the length of its file, in bytes.
+    /// Maximum size of the decoded image, and maximum length of its file, in bytes.
     pub(crate) memory: u64,
 }
 
 impl SizeLimit {
-    /// The limit for files of users.
+    /// The limit for image files.
     pub(crate) const FILES: Self = Self { side: 20_000, memory: 1 << 30 };
 
-    /// Checks the sides that a file states, and the bytes that its pixels take.
+    /// Checks the stated sides of an image and the bytes of its pixels.
     pub(crate) fn check(self, width: usize, height: usize, bytes: u64) -> Result<(), String> {
         let Self { side, memory } = self;
         if width.max(height) <= side && bytes <= memory {

@@ -3,14 +3,14 @@
 use crate::images::image_set::ImageSet;
 use crate::rng::{KeyedRng, Purpose};
 
-/// One image of this many is held out.
+/// One of this many images is held out.
 const SHARE: usize = 10;
 
-/// Splits a set into images to train on and images to test with, both in stored order.
+/// Splits a set into training and test images, both in stored order.
 ///
-/// Held out is every tenth image of each class, in a random order that depends on the number of
-/// images alone: at least one of a class that has two or more, and where there is no such class, one
-/// image.
+/// Every tenth image of each class is held out for testing, in a random order that depends on the
+/// number of images alone: at least one image of each class that has two or more, or one image if no
+/// class has.
 pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
     let order = KeyedRng::new(Purpose::HeldOut, 0, 0, 0).permutation(set.len());
     let mut counts = vec![0; set.classes()];

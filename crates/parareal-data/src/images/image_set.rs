@@ -6,8 +6,8 @@ use crate::error::DataError;
 
 /// Images as they are stored: 8 bits per pixel and channel, NCHW, with one label each.
 ///
-/// All images of a set have the same shape `[channels, height, width]`; a label is the number of a
-/// class, from 0.
+/// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers from
+/// 0.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageSet {
     channels: usize,
@@ -19,15 +19,15 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// Joins pixels `[labels.len(), channels, height, width]` with their labels.
+    /// Creates a set from pixels `[labels.len(), channels, height, width]` with their labels.
     ///
     /// A set may be empty.
     ///
     /// # Errors
     ///
     /// [`DataError::Shape`] where a dimension is zero or too large, or where there is no class or
-    /// more than 256; [`DataError::PixelCount`] where `pixels` has another length than the shape
-    /// says; [`DataError::Label`] for a label that is no class.
+    /// more than 256; [`DataError::PixelCount`] where the length of `pixels` does not match the
+    /// shape; [`DataError::Label`] for a label that is not below `classes`.
     pub fn new(
         channels: usize,
         height: usize,
@@ -61,7 +61,7 @@ impl ImageSet {
         self.labels.is_empty()
     }
 
-    /// Channels of an image: 1 for grey levels, 3 for red, green and blue.
+    /// Channels of an image: 1 for gray levels, 3 for red, green and blue.
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -105,7 +105,7 @@ impl ImageSet {
         &self.labels
     }
 
-    /// The first `limit` images; the whole set where it has no more than that.
+    /// Keeps the first `limit` images, or all if there are fewer.
     #[must_use]
     pub fn truncated(mut self, limit: usize) -> Self {
         if limit < self.len() {
@@ -117,14 +117,14 @@ impl ImageSet {
         self
     }
 
-    /// The same images with the label `numbers[label]` in the place of each label.
+    /// Replaces each label by `numbers[label]`.
     pub(crate) fn relabeled(self, numbers: &[u8], classes: usize) -> Result<Self, DataError> {
         let labels = self.labels.iter().map(|&label| numbers[usize::from(label)]).collect();
         Self::new(self.channels, self.height, self.width, classes, self.pixels, labels)
     }
 
-    /// The images for which `second` is false, and those for which it is true; images beyond the
-    /// end of `second` count as false.
+    /// Splits the set into the images for which `second` is false and those for which it is true;
+    /// images beyond the end of `second` count as false.
     pub(crate) fn partition(mut self, second: &[bool]) -> (Self, Self) {
         let len = self.image_len();
         let mut other = Self { pixels: Vec::new(), labels: Vec::new(), ..self };

@@ -15,7 +15,7 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// The mean and the deviation of the images of `set`.
+    /// Measures mean and standard deviation of the images of `set`.
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ impl Normalization {
             return Err(DataError::NoImages);
         }
         let plane = set.height() * set.width();
-        // Whole numbers make the sums exact, hence independent of the order of summation.
+        // Integer sums are exact, hence independent of the order of summation.
         let mut sums = vec![(0_u128, 0_u128); set.channels()];
         for index in 0..set.len() {
             for (pixels, sums) in set.image(index).chunks_exact(plane).zip(&mut sums) {
@@ -51,7 +51,8 @@ impl Normalization {
     ///
     /// # Errors
     ///
-    /// [`DataError::Normalization`] where the number of channels differs or a number is unusable.
+    /// [`DataError::Normalization`] if the number of channels differs, or a number is not finite or not
+    /// positive.
     pub(crate) fn table(&self, channels: usize) -> Result<Vec<[f32; 256]>, DataError> {
         let fits = self.mean.len() == channels
             && self.deviation.len() == channels

@@ -1,4 +1,4 @@
-//! From an image file or a stored image to the pixels that a network sees.
+//! Conversion of image files and stored images to the input size of a network.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::formats::size_limit::SizeLimit;
 /// apply the same value. [`Normalization`](crate::Normalization) follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preprocessing {
-    /// Channels: 1 for grey levels, 3 for red, green and blue.
+    /// Channels: 1 for gray levels, 3 for red, green and blue.
     pub channels: usize,
     /// Rows of the image, with the border.
     pub height: usize,
@@ -27,18 +27,18 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Reads a PNG or JPEG file as `[channels, height, width]`, 8 bits each.
     ///
-    /// The image is rotated as its Exif orientation says. An image of exactly this size is used unchanged. Any
-    /// other is resized, without keeping its aspect ratio, to the size inside the border, and gets
-    /// the border.
+    /// The image is rotated as its Exif orientation says. An image of exactly this size is used
+    /// unchanged. Any other is resized, without keeping its aspect ratio, to the size inside the
+    /// border, and gets the border.
     ///
     /// # Errors
     ///
-    /// [`DataError::Image`] where the file is not such an image, is cut off or damaged, or is too
-    /// large.
+    /// [`DataError::Image`] if the file is not a PNG or JPEG image, is truncated or damaged, or is
+    /// too large.
     ///
     /// # Panics
     ///
-    /// Where there are other than one or three channels, or no pixels inside the border.
+    /// If there are not one or three channels, or no pixels inside the border.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let Self { channels, height, width, padding } = *self;
         let image = read(path, SizeLimit::FILES)
@@ -47,7 +47,7 @@ impl Preprocessing {
         let padding = if is_padded { 0 } else { padding };
         let (rows, columns) = (height - 2 * padding, width - 2 * padding);
         let image = image.resize_exact(columns as u32, rows as u32, FilterType::Triangle);
-        // Pixel by pixel, its channels side by side.
+        // Channels last.
         let pixels = match channels {
             1 => image.into_luma8().into_raw(),
             3 => image.into_rgb8().into_raw(),

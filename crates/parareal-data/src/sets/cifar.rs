@@ -16,7 +16,7 @@ use crate::options::LoadOptions;
 use crate::sets::definition::{
     Classes, Definition, Loaded, Origin, Publication, PublishedFile, Statistics,
 };
-use crate::sets::stored::{Stored, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages};
 
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 3, height: SIDE, width: SIDE, padding: 0 };
@@ -163,14 +163,14 @@ impl Files {
         let found = if let Some(directory) = self.loose_in(&directory)? {
             self.read_loose(&directory, wants_test)?
         } else if let Some(file) = self.archive_in(&directory)? {
-            self.read_archive(&file, &mut file.open(self.most_archive_bytes())?, wants_test)?
+            self.read_archive(&file, &mut file.open(self.max_archive_bytes())?, wants_test)?
         } else {
             return Err(self.nothing_in(&directory).into());
         };
         let images = |Records { pixels, labels }: Records| {
             ImageSet::new(3, SIDE, SIDE, self.classes(), pixels, labels)
         };
-        let stored = Stored {
+        let stored = StoredImages {
             definition: self.definition,
             files: found.files,
             train: images(Records::joined(found.train))?,
@@ -184,7 +184,8 @@ impl Files {
         stored.into_loaded(options)
     }
 
-    /// The folder with any of the files of images: the data set's own, or that of the archive.
+    /// The folder that has any of the image files: that of the data set, or the one of the archive in
+    /// it.
     fn loose_in(&self, directory: &Path) -> Result<Option<PathBuf>, Box<FileError>> {
         let names: Vec<&str> = self.train.iter().copied().chain([self.test]).collect();
         for directory in [directory.to_owned(), directory.join(self.folder)] {
@@ -199,26 +200,26 @@ impl Files {
         let origin = self.publication.citation;
         let mut found = Found::default();
         let mut read = |file: DataFile, format: &RecordFormat| {
-            // So much that records too many are seen as such.
-            let limit = format.most_bytes() + 2 * format.record_len() as u64;
+            // Leaves room to detect records beyond the maximum number.
+            let limit = format.max_bytes() + 2 * format.record_len() as u64;
             let records = format.read(&file, &mut file.open(limit)?)?;
             found.files.push(file.path);
             Ok::<_, Box<FileError>>(records)
         };
         let format = self.training_format();
         for name in self.train {
-            let file = DataFile::require(directory, &[name], &format.in_words(), origin)?;
+            let file = DataFile::require(directory, &[name], &format.description(), origin)?;
             found.train.push(read(file, &format)?);
         }
         let format = self.test_format();
-        let test = DataFile::find(directory, &[self.test], &format.in_words(), origin)?;
+        let test = DataFile::find(directory, &[self.test], &format.description(), origin)?;
         found.has_test = test.is_some();
         if let Some(file) = test.filter(|_| wants_test) {
             found.test = Some(read(file, &format)?);
         }
-        let expected = class_names::in_words(self.classes());
+        let expected = class_names::description(self.classes());
         if let Some(file) = DataFile::find(directory, &[self.class_names], &expected, origin)? {
-            let mut reader = file.open(class_names::MOST_BYTES + 1)?;
+            let mut reader = file.open(class_names::MAX_BYTES + 1)?;
             found.names = Some(class_names::read(&file, &mut reader, self.classes())?);
             found.files.push(file.path);
         }
@@ -243,15 +244,15 @@ impl Files {
                 return Ok(());
             }
             let twice = if let Some(index) = self.train.iter().position(|known| *known == name) {
-                let file = member(name, training.in_words());
+                let file = member(name, training.description());
                 train[index].replace(training.read(&file, reader)?).is_some()
             } else if name == self.test {
                 if wants_test {
-                    found.test = Some(test.read(&member(name, test.in_words()), reader)?);
+                    found.test = Some(test.read(&member(name, test.description()), reader)?);
                 }
                 std::mem::replace(&mut found.has_test, true)
             } else if name == self.class_names {
-                let file = member(name, class_names::in_words(self.classes()));
+                let file = member(name, class_names::description(self.classes()));
                 found.names.replace(class_names::read(&file, reader, self.classes())?).is_some()
             } else {
                 false
@@ -265,7 +266,7 @@ impl Files {
         archive::read(file, reader, &mut visit)?;
         for (name, records) in self.train.iter().zip(train) {
             let missing = || {
-                let file = member(name, training.in_words());
+                let file = member(name, training.description());
                 file.error(FileFault::Missing, "no such entry")
             };
             found.train.push(records.ok_or_else(missing)?);
@@ -278,11 +279,11 @@ impl Files {
         DataFile::find(directory, &[self.archive], &expected, self.publication.citation)
     }
 
-    /// What the canonical archive unpacks to, with some bytes to spare for names and headers.
-    fn most_archive_bytes(&self) -> u64 {
+    /// Maximum length of the unpacked archive in bytes, with some to spare for names and headers.
+    fn max_archive_bytes(&self) -> u64 {
         let spare = 1 << 20;
-        let training = self.train.len() as u64 * self.training_format().most_bytes();
-        training + self.test_format().most_bytes() + spare
+        let training = self.train.len() as u64 * self.training_format().max_bytes();
+        training + self.test_format().max_bytes() + spare
     }
 
     fn nothing_in(&self, directory: &Path) -> Box<FileError> {
@@ -300,13 +301,13 @@ impl Files {
     }
 
     pub(crate) fn training_format(&self) -> RecordFormat {
-        let most = self.publication.training_images / self.train.len();
-        RecordFormat { what: self.what, labels: self.labels, most }
+        let max = self.publication.training_images / self.train.len();
+        RecordFormat { what: self.what, labels: self.labels, max }
     }
 
     fn test_format(&self) -> RecordFormat {
-        let most = self.publication.test_images;
-        RecordFormat { what: self.what, labels: self.labels, most }
+        let max = self.publication.test_images;
+        RecordFormat { what: self.what, labels: self.labels, max }
     }
 
     /// Number of classes: that of the last label byte.

@@ -13,7 +13,7 @@ use crate::options::LoadOptions;
 use crate::sets::definition::{
     Classes, Definition, Loaded, Origin, Publication, PublishedFile, Statistics,
 };
-use crate::sets::stored::{Stored, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages};
 
 /// Authors, title and address.
 const CITATION: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
@@ -22,7 +22,7 @@ const CITATION: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
 /// Rows and columns of a stored image.
 const STORED_SIDE: usize = 28;
 
-/// The border makes the side (32) one that can be halved five times.
+/// With the border, the side (32) can be halved five times.
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 1, height: 32, width: 32, padding: (32 - STORED_SIDE) / 2 };
 
@@ -72,8 +72,8 @@ static PUBLICATION: Publication = Publication {
     folders: &["mnist"],
     recognized_by: &TRAINING.images,
     accepted: "DIR/mnist/train-images-idx3-ubyte and the other three IDX files (plain or .gz)",
-    training_images: TRAINING.most as usize,
-    test_images: TEST.most as usize,
+    training_images: TRAINING.max as usize,
+    test_images: TEST.max as usize,
 };
 
 /// The two files of a split, each under its usual name and the one with a dot.
@@ -83,7 +83,7 @@ pub(crate) struct Split {
     image_words: &'static str,
     label_words: &'static str,
     /// Number of images of the canonical files.
-    most: u32,
+    max: u32,
 }
 
 pub(crate) const TRAINING: Split = Split {
@@ -91,7 +91,7 @@ pub(crate) const TRAINING: Split = Split {
     labels: ["train-labels-idx1-ubyte", "train-labels.idx1-ubyte"],
     image_words: "MNIST training images",
     label_words: "MNIST training labels",
-    most: 60_000,
+    max: 60_000,
 };
 
 const TEST: Split = Split {
@@ -99,7 +99,7 @@ const TEST: Split = Split {
     labels: ["t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"],
     image_words: "MNIST test images",
     label_words: "MNIST test labels",
-    most: 10_000,
+    max: 10_000,
 };
 
 /// Reads MNIST from the folder `mnist` of the data folder.
@@ -112,16 +112,16 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     } else {
         TestImages::Unread
     };
-    Stored { definition: &MNIST, files, train, test, class_names: None }.into_loaded(options)
+    StoredImages { definition: &MNIST, files, train, test, class_names: None }.into_loaded(options)
 }
 
 impl Split {
-    /// What the file of images and that of labels must be.
+    /// Expected contents of the file of images and of that of labels.
     pub(crate) fn formats(&self) -> [IdxFormat; 2] {
         let images = IdxFormat {
             what: self.image_words,
             item: &[STORED_SIDE as u32, STORED_SIDE as u32],
-            most: self.most,
+            max: self.max,
             origin: CITATION,
         };
         [images, IdxFormat { what: self.label_words, item: &[], ..images }]
@@ -139,7 +139,7 @@ impl Split {
     }
 }
 
-/// Checks that there is a label for each image and that each is a digit.
+/// Checks that there are as many labels as images, and that all are digits.
 fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileError>> {
     let error =
         |fault, expected, found: String| labels.file.with_expected(expected).error(fault, found);

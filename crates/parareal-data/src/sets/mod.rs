@@ -8,7 +8,7 @@ pub(crate) mod definition;
 mod folder;
 pub(crate) mod mnist;
 pub mod shapes;
-pub(crate) mod stored;
+pub(crate) mod stored_images;
 pub(crate) mod svhn;
 
 use std::str::FromStr;

@@ -18,7 +18,7 @@ use crate::options::LoadOptions;
 use crate::sets::definition::{
     Classes, Definition, Loaded, Origin, Publication, PublishedFile, Statistics,
 };
-use crate::sets::stored::{Stored, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages};
 
 /// Rows and columns of an image.
 const SIDE: usize = 32;
@@ -80,11 +80,11 @@ const TEST_FILE: &str = "test_32x32.mat";
 fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let Publication { citation, training_images, test_images, .. } = PUBLICATION;
     let directory = PUBLICATION.directory(SVHN.data_dir(options)?);
-    let expected = in_words(training_images);
+    let expected = description(training_images);
     let file = DataFile::require(&directory, &[TRAINING_FILE], &expected, citation)?;
     let train = read(&file, training_images)?;
     let mut files = vec![file.path];
-    let expected = in_words(test_images);
+    let expected = description(test_images);
     let test = match DataFile::find(&directory, &[TEST_FILE], &expected, citation)? {
         None => TestImages::Absent,
         Some(_) if !options.wants_test() => TestImages::Unread,
@@ -94,40 +94,40 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
             TestImages::Read(images)
         }
     };
-    Stored { definition: &SVHN, files, train, test, class_names: None }.into_loaded(options)
+    StoredImages { definition: &SVHN, files, train, test, class_names: None }.into_loaded(options)
 }
 
-fn in_words(most: usize) -> String {
+fn description(max: usize) -> String {
     format!(
         "a MATLAB file (version 5) with the bytes X [{SIDE}, {SIDE}, {CHANNELS}, n] and the \
-         numbers y [n, 1] of 1 to {most} SVHN images"
+         numbers y [n, 1] of 1 to {max} SVHN images"
     )
 }
 
 /// Reads the images and labels of a file.
-fn read(file: &DataFile, most: usize) -> Result<ImageSet, DataError> {
-    read_from(file, &mut file.open(most_bytes(most))?, most)
+fn read(file: &DataFile, max: usize) -> Result<ImageSet, DataError> {
+    read_from(file, &mut file.open(max_bytes(max))?, max)
 }
 
-/// The most bytes of a file of so many images.
-pub(crate) fn most_bytes(most: usize) -> u64 {
-    // The greatest numbers take eight bytes; some more are for headers and other variables.
+/// Maximum length of a file of `images` images, in bytes.
+pub(crate) fn max_bytes(images: usize) -> u64 {
+    // A label takes at most eight bytes; the rest is for headers and other variables.
     let spare = 1 << 20;
-    most as u64 * (IMAGE_LEN as u64 + 8) + spare
+    images as u64 * (IMAGE_LEN as u64 + 8) + spare
 }
 
-/// As [`read`], from what the file holds.
+/// Like [`read`], for given contents.
 pub(crate) fn read_from(
     file: &DataFile,
     reader: &mut dyn BufRead,
-    most: usize,
+    max: usize,
 ) -> Result<ImageSet, DataError> {
     let mut pixels = None;
     let mut labels = None;
     mat::read(file, reader, &mut |array| {
         let twice = match array.name.as_str() {
-            "X" => pixels.replace(read_pixels(file, array, most)?).is_some(),
-            "y" => labels.replace(read_labels(file, array, most)?).is_some(),
+            "X" => pixels.replace(read_pixels(file, array, max)?).is_some(),
+            "y" => labels.replace(read_labels(file, array, max)?).is_some(),
             _ => false,
         };
         if twice {
@@ -151,7 +151,7 @@ pub(crate) fn read_from(
 fn read_pixels(
     file: &DataFile,
     array: &mut Array<'_>,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<u8>, Box<FileError>> {
     if array.storage != Storage::UInt8 {
         let found = format!("X of the type {:?}", array.storage);
@@ -164,7 +164,7 @@ fn read_pixels(
         [rows, columns, depth, count] if [rows, columns, depth] == [side, side, channels] => count,
         _ => 0,
     };
-    check_dimensions(file, array, count as usize, IMAGE_LEN, most)?;
+    check_dimensions(file, array, count as usize, IMAGE_LEN, max)?;
     let mut pixels = Vec::new();
     let mut image = [0; IMAGE_LEN];
     for _ in 0..count {
@@ -183,14 +183,14 @@ fn read_pixels(
 fn read_labels(
     file: &DataFile,
     array: &mut Array<'_>,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<u8>, Box<FileError>> {
     let count = match array.dimensions[..] {
         [count, 1] => count as usize,
         _ => 0,
     };
     let (storage, order) = (array.storage, array.order);
-    check_dimensions(file, array, count, storage.size(), most)?;
+    check_dimensions(file, array, count, storage.size(), max)?;
     let mut labels = Vec::new();
     let mut bytes = vec![0; storage.size()];
     for index in 0..count {
@@ -212,10 +212,10 @@ fn check_dimensions(
     array: &Array<'_>,
     count: usize,
     item_len: usize,
-    most: usize,
+    max: usize,
 ) -> Result<(), Box<FileError>> {
     let Array { name, dimensions, len, .. } = array;
-    if !(1..=most).contains(&count) {
+    if !(1..=max).contains(&count) {
         let found = format!("{name} with the dimensions {dimensions:?}");
         return Err(file.error(FileFault::Dimensions, found));
     }

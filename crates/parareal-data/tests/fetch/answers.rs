@@ -148,7 +148,7 @@ fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(place.assert_fetched().last(), Some(&Some(9)));
 
     let place = Place::new(|_, _| Answer::redirect("/a/thing.bin"));
-    assert_eq!(place.assert_failed(0), DownloadFault::Redirects { most: 3 });
+    assert_eq!(place.assert_failed(0), DownloadFault::Redirects { max: 3 });
     assert!(place.server.requests().len() <= 4);
 }
 

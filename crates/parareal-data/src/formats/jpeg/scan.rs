@@ -40,12 +40,12 @@ impl Frame {
             factors.iter().all(|factor| (1..=4).contains(factor)).then_some(factors)
         });
         let sampling: Vec<[usize; 2]> = sampling.collect::<Option<_>>()?;
-        let most = [0, 1].map(|axis| sampling.iter().map(|s| s[axis]).max().unwrap_or(1));
+        let max = [0, 1].map(|axis| sampling.iter().map(|s| s[axis]).max().unwrap_or(1));
         let size = [width, height];
-        let units = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
+        let units = [0, 1].map(|axis| size[axis].div_ceil(8 * max[axis]));
         let components = components.iter().zip(sampling).map(|(&[id, ..], sampling)| {
             let blocks =
-                [0, 1].map(|axis| (size[axis] * sampling[axis]).div_ceil(most[axis]).div_ceil(8));
+                [0, 1].map(|axis| (size[axis] * sampling[axis]).div_ceil(max[axis]).div_ceil(8));
             let [stride, rows] = [0, 1].map(|axis| units[axis] * sampling[axis]);
             let nonzero = vec![0; if progressive { stride * rows } else { 0 }];
             Component { id, sampling, blocks, stride, nonzero, to_come: [None; 64] }

@@ -14,7 +14,7 @@ use crate::name::DatasetName;
 use crate::options::LoadOptions;
 use crate::rng::{KeyedRng, Purpose};
 use crate::sets::definition::{Classes, Definition, Loaded, Origin, Statistics};
-use crate::sets::stored::{Stored, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages};
 use tree::{ImageFiles, ImageTree, LeftOut};
 
 /// Images are red, green and blue, and scaled to 32x32 pixels.
@@ -22,7 +22,7 @@ const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
 
 /// A label is a byte.
-const MOST_CLASSES: usize = 256;
+const MAX_CLASSES: usize = 256;
 
 /// Folders of images as a whole.
 pub(crate) static FOLDER: Definition = Definition {
@@ -46,13 +46,13 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let mut left_out = LeftOut::default();
     let classes = tree.training_classes(&mut left_out)?;
     let wrong = |message: String| DataError::Folder { path: training.clone(), message };
-    if !(2..=MOST_CLASSES).contains(&classes.len()) {
+    if !(2..=MAX_CLASSES).contains(&classes.len()) {
         let found = match classes.len() {
             1 => "1 folder".to_string(),
             found => format!("{found} folders"),
         };
         return Err(wrong(format!(
-            "it has {found} with PNG or JPEG files: from 2 to {MOST_CLASSES} are expected, one for each \
+            "it has {found} with PNG or JPEG files: from 2 to {MAX_CLASSES} are expected, one for each \
              class"
         )));
     }
@@ -79,8 +79,13 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
             TestImages::Read(read(&names, classes)?)
         }
     };
-    let stored =
-        Stored { definition: &FOLDER, files: Vec::new(), train, test, class_names: Some(names) };
+    let stored = StoredImages {
+        definition: &FOLDER,
+        files: Vec::new(),
+        train,
+        test,
+        class_names: Some(names),
+    };
     let mut loaded = stored.into_loaded(options)?;
     loaded.dataset.notes.extend(left_out.notes(root));
     Ok(loaded)

@@ -9,12 +9,12 @@ use crate::text::one_line;
 
 /// Names of folders of test images, the preferred one first.
 const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
-/// Folders that systems and storage devices make for their own use.
+/// Folders that operating systems and storage devices create for their own use.
 const INDEXES: [&str; 2] = ["@eaDir", "__MACOSX"];
-/// Folders below that of a class that are looked into.
-const DEEPEST: usize = 16;
-/// Names in a remark about what is left out.
-const NAMED: usize = 3;
+/// Maximum depth of folders below that of a class.
+const MAX_DEPTH: usize = 16;
+/// Maximum number of names in a note.
+const MAX_NAMES: usize = 3;
 
 /// The image files of each class, by the name of its folder.
 pub(crate) type ImageFiles = BTreeMap<String, Vec<PathBuf>>;
@@ -98,7 +98,8 @@ impl ImageTree {
     /// The classes of the test images in their folder.
     ///
     /// # Errors
-    /// Where there are none: whoever made such a folder wants it to be used.
+    ///
+    /// [`DataError::Folder`] if there are none.
     pub(crate) fn test_classes(
         test: &Path,
         left_out: &mut LeftOut,
@@ -121,13 +122,13 @@ impl ImageTree {
     }
 }
 
-/// A folder that is a split or a class, by its name and by what lies beside it.
+/// A folder that may be a split or a class.
 struct Candidate {
     name: String,
     path: PathBuf,
-    /// The names of the folders of images in it.
+    /// Names of the folders of images in it.
     classes: BTreeSet<String>,
-    /// Set where images lie directly in it.
+    /// Whether there are images directly in it.
     has_loose: bool,
 }
 
@@ -142,7 +143,7 @@ impl Candidate {
         self.has_loose || !self.classes.is_empty()
     }
 
-    /// Returns true if its folders have the names of these classes, or of some of them.
+    /// Whether its folders have the names of some or all of these classes.
     fn is_split_of(&self, classes: &BTreeSet<String>) -> bool {
         !self.classes.is_empty() && self.classes.is_subset(classes)
     }
@@ -160,17 +161,17 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// A line for each kind of what is left out, with number and names.
+    /// A note on each kind of files or folders that are left out, with their number and names.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let name = |path: &PathBuf| {
             one_line(&path.strip_prefix(root).unwrap_or(path).display().to_string())
         };
         let note = |thing: &str, what: &str, names: Vec<String>| {
-            let more = match names.len().saturating_sub(NAMED) {
+            let more = match names.len().saturating_sub(MAX_NAMES) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let listed = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let listed = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
             let (count, s) = (names.len(), if names.len() == 1 { "" } else { "s" });
             (count > 0).then(|| format!("left out: {count} {thing}{s} {what}: {listed}{more}"))
         };
@@ -192,7 +193,7 @@ impl LeftOut {
     }
 }
 
-/// The entries of a folder but for hidden ones, each kind in the order of its names.
+/// The entries of a folder except hidden ones, each kind sorted by name.
 #[derive(Default)]
 struct Listing {
     folders: Vec<(String, PathBuf)>,
@@ -226,7 +227,7 @@ impl Listing {
                     }
                 }
                 Ok(found) if !found.is_file() => listing.foreign.push(path),
-                // One that cannot be looked at is refused where it is read.
+                // Unreadable files are reported when they are decoded.
                 _ if is_called_image(&path) => listing.images.push(path),
                 _ => listing.foreign.push(path),
             }
@@ -240,7 +241,7 @@ fn is_called_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// The folders of a folder that have images, in them or below them, but for some.
+/// The folders in `folder` that have images in them or below them, except some.
 fn classes(
     folder: &Path,
     except: &[&Path],
@@ -266,16 +267,17 @@ fn has_images(folder: &Path) -> Result<bool, DataError> {
     Ok(!images_below(folder, &mut LeftOut::default())?.is_empty())
 }
 
-/// The images of a folder, then those of the folders in it.
+/// The images of a folder, followed by those of the folders in it.
 fn images_below(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, DataError> {
     let mut images = Vec::new();
-    // The folder that it lies in is above it as well.
+    // Links to its parent are loops as well.
     let mut above: Vec<PathBuf> = folder.parent().map(without_links).into_iter().collect();
-    add_images(folder, DEEPEST, &mut above, left_out, &mut images)?;
+    add_images(folder, MAX_DEPTH, &mut above, left_out, &mut images)?;
     Ok(images)
 }
 
-/// `above` are the folders on the way here, without links; as many as `deeper` may follow.
+/// Adds the images of a folder and of those in it, up to a depth of `deeper`. `above` holds the
+/// folders on the way here, with links resolved.
 fn add_images(
     folder: &Path,
     deeper: usize,

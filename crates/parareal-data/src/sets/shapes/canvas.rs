@@ -1,4 +1,4 @@
-//! A small color picture on which smooth-edged marks are painted.
+//! A small color image on which smooth-edged marks are painted.
 
 /// Red, green and blue, each from 0 to 1.
 pub(crate) type Color = [f32; 3];
@@ -6,7 +6,7 @@ pub(crate) type Color = [f32; 3];
 /// Samples taken along each side of a pixel to find how much of it a mark covers.
 const SAMPLES: usize = 4;
 
-/// A square picture of `side` x `side` pixels; pixel (0, 0) spans the square from 0 to 1.
+/// A square image of `side` x `side` pixels; pixel (0, 0) spans the square from 0 to 1.
 pub(crate) struct Canvas {
     side: usize,
     /// Row by row.
@@ -14,7 +14,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// A picture whose color at each point is given by a function of its place.
+    /// An image whose color at each point is a function of its position.
     pub(crate) fn new(side: usize, color: impl Fn(f32, f32) -> Color) -> Self {
         let pixels = (0..side * side)
             .map(|pixel| color((pixel % side) as f32 + 0.5, (pixel / side) as f32 + 0.5))
@@ -33,7 +33,7 @@ impl Canvas {
         covers: impl Fn(f32, f32) -> bool,
     ) {
         // A float becomes a whole number by truncation to the range of usize, so parts of a mark
-        // that lie outside the picture are cut off here.
+        // that lie outside of the image are cut off here.
         let first = |middle: f32| (middle - reach) as usize;
         let last = |middle: f32| ((middle + reach) as usize + 1).min(self.side);
         for row in first(center[1])..last(center[1]) {
@@ -47,8 +47,8 @@ impl Canvas {
         }
     }
 
-    /// Writes the picture plane by plane (red, green, blue) as 8-bit values, after adding
-    /// `noise()` to each; what leaves the range from 0 to 1 is cut off.
+    /// Writes the image plane by plane (red, green, blue) as 8-bit values, after adding `noise()` to
+    /// each and clamping it to [0, 1].
     pub(crate) fn write(&self, mut noise: impl FnMut() -> f32, planes: &mut [u8]) {
         for (channel, plane) in planes.chunks_exact_mut(self.pixels.len()).enumerate() {
             for (value, pixel) in plane.iter_mut().zip(&self.pixels) {
@@ -59,7 +59,7 @@ impl Canvas {
     }
 }
 
-/// The share of a pixel that a mark covers.
+/// The fraction of a pixel that a mark covers.
 fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f32 {
     let place = |pixel: usize, sample: usize| pixel as f32 + (sample as f32 + 0.5) / SAMPLES as f32;
     let mut inside = 0;
@@ -71,7 +71,7 @@ fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f3
     inside as f32 / (SAMPLES * SAMPLES) as f32
 }
 
-/// The color on the way from `from` to `to`, after a share of it.
+/// Linear interpolation between two colors.
 pub(crate) fn mixed(from: Color, to: Color, share: f32) -> Color {
     std::array::from_fn(|channel| from[channel] + (to[channel] - from[channel]) * share)
 }

@@ -1,14 +1,13 @@
-//! The built-in image set: colored shapes on a cluttered ground.
+//! The built-in image set: colored shapes on a cluttered background.
 //!
-//! Each image is 32x32 pixels in color and shows one of ten shapes ([`CLASS_NAMES`]), turned at
-//! random, 16 to 26 pixels across, somewhere near the middle. The colors of shape and ground are
-//! random and say nothing of the class, and either may be the brighter one: only the outline tells
-//! the shapes apart, which a linear classifier cannot see and a small convolutional network can.
-//! The ground shades from one side to the other and carries specks and lines of fainter colors;
-//! every pixel carries noise.
+//! Each image has 32x32 pixels in color and shows one of ten shapes ([`CLASS_NAMES`]), randomly
+//! rotated, 16 to 26 pixels across, near the middle. The colors of shape and background are random,
+//! independent of the class, and either may be the brighter one: only the outline distinguishes the
+//! shapes, which a linear classifier cannot use and a small convolutional network can. The background
+//! has a gradient with specks and lines of fainter colors, and every pixel has noise.
 //!
-//! An image depends on its seed, split and index alone, and is the same on every machine. The
-//! training and the test images come from unrelated random streams.
+//! An image depends on its seed, split and index alone, and is the same on every machine. Training
+//! and test images come from unrelated random numbers.
 
 mod canvas;
 mod outline;
@@ -21,19 +20,19 @@ use crate::name::DatasetName;
 use crate::options::LoadOptions;
 use crate::rng::{KeyedRng, Purpose};
 use crate::sets::definition::{Classes, Definition, Loaded, Origin, Statistics};
-use crate::sets::stored::{Stored, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages};
 use canvas::{Canvas, Color, mixed};
 
 pub use outline::CLASS_NAMES;
 
-/// Training images that [`Dataset::load`](crate::Dataset::load) draws by default.
+/// Number of training images that [`Dataset::load`](crate::Dataset::load) draws by default.
 pub const TRAINING_IMAGES: usize = 6_000;
 
-/// Test images that [`Dataset::load`](crate::Dataset::load) draws by default.
+/// Number of test images that [`Dataset::load`](crate::Dataset::load) draws by default.
 pub const TEST_IMAGES: usize = 1_000;
 
-/// The most images of a split that [`Dataset::load`](crate::Dataset::load) draws (about 600 MB).
-pub const MOST_IMAGES: usize = 200_000;
+/// Maximum number of images of a split that [`Dataset::load`](crate::Dataset::load) draws (about 600 MB).
+pub const MAX_IMAGES: usize = 200_000;
 
 /// The seed of the images that [`Dataset::load`](crate::Dataset::load) draws.
 pub const SEED: u64 = 0x5eed_0f5a_1e5e_7001;
@@ -68,17 +67,17 @@ pub enum Split {
     Test,
 }
 
-/// Draws the default set, or as much of it as `options` say.
+/// Draws the default set, or as many images as `options` say.
 fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let train = options.limit_train.unwrap_or(TRAINING_IMAGES);
     let test = options.limit_test.unwrap_or(TEST_IMAGES);
     for (split, found) in [("training", train), ("test", test)] {
-        if found > MOST_IMAGES {
-            let (dataset, most) = (DatasetName::Shapes, MOST_IMAGES);
-            return Err(DataError::TooManyImages { dataset, split, most, found });
+        if found > MAX_IMAGES {
+            let (dataset, max) = (DatasetName::Shapes, MAX_IMAGES);
+            return Err(DataError::TooManyImages { dataset, split, max, found });
         }
     }
-    let stored = Stored {
+    let stored = StoredImages {
         definition: &SHAPES,
         files: Vec::new(),
         train: first_images(Split::Training, train)?,
@@ -104,8 +103,7 @@ fn first_images(split: Split, count: usize) -> Result<ImageSet, DataError> {
 
 /// Draws image `index` of a split: its pixels `[3, 32, 32]` and its label.
 ///
-/// The classes take turns: the label is `index % 10`, so that any ten consecutive images show each
-/// shape once.
+/// The label is `index % 10`, so that any ten consecutive images show each shape once.
 pub fn draw(seed: u64, split: Split, index: usize) -> ([u8; IMAGE_LEN], u8) {
     let mut image = [0; IMAGE_LEN];
     let label = draw_into(seed, split, index, &mut image);
@@ -133,8 +131,8 @@ fn draw_into(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u8 {
     class as u8
 }
 
-/// Paints a shape of random size, place and turn; it may touch the border, not leave the picture
-/// by more than a tip.
+/// Paints a shape of random size, position and rotation; at most a tip of it is outside of the
+/// image.
 fn paint_shape(rng: &mut KeyedRng, canvas: &mut Canvas, class: usize, color: Color) {
     let radius = rng.between(8.5, 12.0);
     let slack = 15.0 - radius;
@@ -148,7 +146,7 @@ fn paint_shape(rng: &mut KeyedRng, canvas: &mut Canvas, class: usize, color: Col
     });
 }
 
-/// A ground whose brightness changes evenly from one side to the other.
+/// A background with a linear gradient of brightness.
 fn shaded_ground(rng: &mut KeyedRng, ground: Color) -> Canvas {
     let [across, down] = rng.direction();
     let slope = rng.between(0.0, 0.15) / SIDE as f32;
@@ -190,13 +188,13 @@ fn any_color(rng: &mut KeyedRng) -> Color {
     [rng.fraction(), rng.fraction(), rng.fraction()]
 }
 
-/// A color for clutter, half way or more towards the ground.
+/// A color for clutter, at least as close to that of the background as to a random one.
 fn faint_color(rng: &mut KeyedRng, ground: Color) -> Color {
     let share = rng.between(0.2, 0.5);
     mixed(ground, any_color(rng), share)
 }
 
-/// Colors for ground and shape that differ clearly in brightness, either way round.
+/// Colors of background and shape that differ clearly in brightness.
 fn contrasting_colors(rng: &mut KeyedRng) -> (Color, Color) {
     let ground = any_color(rng);
     for _ in 0..100 {
@@ -205,18 +203,18 @@ fn contrasting_colors(rng: &mut KeyedRng) -> (Color, Color) {
             return (ground, color);
         }
     }
-    // A hundred misses in a row hardly ever happen; black or white always contrasts.
+    // A hundred rejections in a row are very unlikely; black or white always contrasts.
     (ground, if brightness(ground) < 0.5 { [1.0; 3] } else { [0.0; 3] })
 }
 
-/// How bright a color looks: green counts most, blue least.
+/// Approximate luminance of a color.
 fn brightness([red, green, blue]: Color) -> f32 {
     0.3 * red + 0.6 * green + 0.1 * blue
 }
 
-/// A number of mean 0 and deviation 1, roughly normal: the sum of four evenly spread bytes.
+/// An approximately normal number of mean 0 and deviation 1: the sum of four uniform bytes.
 ///
-/// A true normal number would need a logarithm, which machines round differently.
+/// An exact one would need a logarithm, which is rounded differently on different machines.
 fn bell(rng: &mut KeyedRng) -> f32 {
     let sum: u32 = rng.bits().to_le_bytes().into_iter().map(u32::from).sum();
     // Mean 4 x 127.5 and variance 4 x (256^2 - 1) / 12.

@@ -1,7 +1,7 @@
 //! The outlines of the ten shapes.
 //!
 //! A shape is a set of points `(u, v)` around the origin, about one unit in radius; `u` points
-//! right and `v` down before the shape is turned. Only arithmetic decides, no sines and cosines, so
+//! right and `v` down before the shape is rotated. Only arithmetic is used, no sines and cosines, so
 //! that all machines draw the same pixels.
 
 /// The names of the classes; the label of an image is a position in this list.

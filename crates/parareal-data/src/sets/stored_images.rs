@@ -13,7 +13,7 @@ use crate::sets::definition::{Definition, Loaded};
 
 /// All images of the files of a data set.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredImages {
     pub(crate) definition: &'static Definition,
     /// The files that were read.
     pub(crate) files: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) enum TestImages {
     Absent,
 }
 
-impl Stored {
+impl StoredImages {
     /// Holds out test images where there are none, applies the limits and writes the notes.
     ///
     /// The images that are held out depend on the files alone and not on the limits: images that
@@ -163,7 +163,7 @@ mod tests {
         limit_train: Option<usize>,
         limit_test: Option<usize>,
     ) -> Result<Dataset, DataError> {
-        let stored = Stored {
+        let stored = StoredImages {
             definition: &DEFINITION,
             files: vec!["a".into()],
             train: set(train),
