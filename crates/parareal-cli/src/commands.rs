@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use parareal_text::one_line;
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{
     Answer, NetworkConfig, Prediction, Predictor, Recipe, VisionError, evaluate, export_run,
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
 use crate::output::{amount, count, note, percent, result};
-use crate::{Ending, images, plan as show};
+use crate::{Ending, advice, images, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let Eval { run, checkpoint, flags, json } = arguments;
@@ -44,8 +43,8 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let (mut ending, mut values) = (Ending::Done, Vec::new());
     for path in &paths {
         // An image or folder that is of no use does not cost the answers of the others.
-        let mut refuse = |path: &Path, error: &dyn std::error::Error| {
-            let message = one_line(&error.to_string());
+        let mut refuse = |path: &Path, failure: Failure| {
+            let message = advice::message(&failure);
             note(&format!("error: {message}"));
             ending = Ending::BadInput;
             json!({ "path": path.to_string_lossy(), "error": message })
@@ -53,7 +52,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
         let images = match images::expand(path) {
             Ok(images) => images,
             Err(error) => {
-                values.push(refuse(path, &error));
+                values.push(refuse(path, error.into()));
                 continue;
             }
         };
@@ -64,7 +63,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
                     values.push(value.expect("numbers and names are JSON"));
                 }
                 Ok(prediction) => result(&answers(&prediction))?,
-                Err(VisionError::Data(error)) => values.push(refuse(image, &error)),
+                Err(error @ VisionError::Data(_)) => values.push(refuse(image, error.into())),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -7,18 +7,19 @@ use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
 use parareal_report::ReportError;
-use parareal_text::one_line;
 use parareal_train::{SharedError, TrainError};
 use parareal_vision::VisionError;
 use thiserror::Error;
 
-use crate::advice::advice;
+use crate::images::FolderError;
 
 /// Every message is one line.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
     Vision(#[from] VisionError),
+    #[error(transparent)]
+    Images(#[from] FolderError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -47,15 +48,6 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
-    /// Returns the message with advice on flags and commands, on one line.
-    pub(crate) fn line(&self) -> String {
-        let message = match advice(self) {
-            Some(advice) => format!("{self}: {advice}"),
-            None => self.to_string(),
-        };
-        one_line(&message)
-    }
-
     /// Returns true if all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
         matches!(self, Self::Vision(error) if error.is_agreed())
@@ -73,7 +65,7 @@ impl Failure {
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Ode(error) => error.is_bad_input(),
-            Self::Flag(_) => true,
+            Self::Flag(_) | Self::Images(_) => true,
             Self::Write { .. } | Self::Draw(_) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! `data fetch`: files from the network, with what is seen of it.
+//! `data fetch`: downloads the files of a data set and shows the progress.
 
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use parareal_data::{DatasetName, Inspection, inspect};
 use serde_json::{Value, json};
 
 use crate::arguments::Fetch;
-use crate::data::{as_json, as_text};
 use crate::failure::Failure;
+use crate::inspection::{as_json, as_text};
 use crate::output::{SILENCE, amount, duration, live, note, result, shell_word};
 use crate::{Ending, interrupt};
 
-/// Fetches what is missing of a data set, then looks at all of it as `data check` does.
+/// Downloads the missing files of a data set, then checks all of them as `data check` does.
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     let Fetch { name, data_dir, from, json } = arguments;
     let name: DatasetName = name.parse()?;
@@ -51,7 +51,7 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Says which files are there and not read, because others come before them.
+/// A note on a file that was downloaded but is not read, because other files take precedence.
 fn unread(fetched: &[Fetched], inspection: &Inspection) -> Option<String> {
     let is_read = |file: &&Fetched| inspection.files.iter().any(|read| read.path == file.path);
     let file = fetched.iter().find(|file| !is_read(file))?;
@@ -68,18 +68,19 @@ fn file_as_json(file: &Fetched) -> Value {
     json!({ "path": file.path, "bytes": file.bytes, "address": file.address })
 }
 
-/// Shows a download: live on a terminal, as lines elsewhere.
+/// Progress of a download: a bar on a terminal, lines elsewhere.
 #[derive(Default)]
 struct Progress {
     current: Option<Current>,
 }
 
-/// The file that is coming.
+/// The current file.
 struct Current {
     name: String,
     bytes: u64,
-    /// What was there when the bytes began to come, and when that was.
+    /// Bytes received before the current response.
     before: u64,
+    /// Begin of the current response.
     begun: Instant,
     last: Instant,
     bar: Option<ProgressBar>,
@@ -88,20 +89,20 @@ struct Current {
 impl Progress {
     fn show(&mut self, event: FetchEvent<'_>) {
         match event {
-            FetchEvent::Begun { file, have } => self.begin(&file.name, file.bytes, have),
+            FetchEvent::Started { file, have } => self.begin(&file.name, file.bytes, have),
             FetchEvent::Bytes { have } => {
                 if let Some(current) = &mut self.current {
                     current.advance(have);
                 }
             }
-            FetchEvent::Again { fault, pause } => {
+            FetchEvent::Retry { fault, pause } => {
                 let pause = duration(pause.as_secs_f64());
                 self.say(&format!("{fault}; trying again in {pause}"));
             }
-            FetchEvent::Anew { fault } => {
+            FetchEvent::Restarted { fault } => {
                 self.say(&format!("{fault}; its parts are thrown away and fetched anew"));
             }
-            FetchEvent::Elsewhere { fault, address } => {
+            FetchEvent::NextAddress { fault, address } => {
                 self.say(&format!("{fault}; trying {address}"));
             }
             FetchEvent::Done { file } => {
@@ -111,6 +112,7 @@ impl Progress {
                 self.say(&format!("{}: {}B{time}, as published", file.name, amount(file.bytes)));
                 self.end();
             }
+            _ => {}
         }
     }
 
@@ -140,7 +142,7 @@ impl Progress {
         }
     }
 
-    /// Takes the live line away.
+    /// Removes the progress bar.
     fn end(&mut self) {
         if let Some(bar) = self.current.take().and_then(|current| current.bar) {
             bar.finish_and_clear();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parareal_data::OneLine;
+use parareal_text::OneLine;
 use thiserror::Error;
 
 /// A folder that gives no images.

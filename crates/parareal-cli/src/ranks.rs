@@ -8,9 +8,9 @@ use parareal_run::Traffic;
 use parareal_train::{ExecutorKind, ProcessGroup, TrainError};
 use parareal_vision::Settings;
 
-use crate::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
+use crate::{Ending, advice};
 
 /// Who works on the run that these settings, a file of them, or a run's folder describe.
 pub(crate) fn group(
@@ -43,7 +43,7 @@ pub(crate) fn together(
         Err(panic) if group.size() == 1 => resume_unwind(panic),
         Ok(Err(error)) if group.size() > 1 && !error.is_agreed() => {
             let code = if error.is_bad_input() { 2 } else { 1 };
-            abort(group, &error.line(), code)
+            abort(group, &advice::message(&error), code)
         }
         Err(panic) => abort(group, &panic_message(&*panic), 1),
         Ok(ended) => match group.finish() {

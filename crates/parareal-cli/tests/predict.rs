@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{errors, json, parareal, train};
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use parareal_data::in_hexadecimal;
+use parareal_text::in_hexadecimal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -1,17 +1,18 @@
-//! What identifies the contents of a data set.
+//! Checksum of the contents of a data set.
 
+use parareal_text::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Dataset;
-use crate::image_set::ImageSet;
+use crate::images::image_set::ImageSet;
 
 impl Dataset {
-    /// A SHA-256 over the images and labels as they were loaded, in hexadecimal digits: the same
-    /// for the same contents in the same order, whatever files they came from.
+    /// SHA-256 of the loaded images and labels in hexadecimal digits: the same for the same contents
+    /// in the same order, whatever files they came from.
     ///
     /// It covers, for the training and then the test images: the numbers of images, channels, rows,
-    /// columns and classes, as 64-bit little-endian numbers; the pixels; the labels. A test set
-    /// that is absent counts as five zeros.
+    /// columns and classes, as 64-bit little-endian integers; the pixels; the labels. An absent test
+    /// set counts as five zeros.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for set in [Some(&self.train), self.test.as_ref()] {
@@ -32,16 +33,11 @@ fn shape(set: &ImageSet) -> [usize; 5] {
     [set.len(), set.channels(), set.height(), set.width(), set.classes()]
 }
 
-/// Two digits for each byte.
-#[must_use]
-pub fn in_hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{DatasetName, LoadOptions};
+    use crate::name::DatasetName;
+    use crate::options::LoadOptions;
 
     fn set(pixels: [u8; 4], labels: [u8; 2]) -> ImageSet {
         ImageSet::new(1, 1, 2, 3, pixels.to_vec(), labels.to_vec()).unwrap()

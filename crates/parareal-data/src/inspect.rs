@@ -1,54 +1,55 @@
-//! A close look at the files of a data set.
+//! Counts and checksums of the files of a data set.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use md5::{Digest, Md5};
+use crate::error::DataError;
+use crate::formats::error::FileError;
+use crate::formats::file::DataFile;
+use crate::images::image_set::ImageSet;
+use crate::load::load;
+use crate::md5;
+use crate::name::DatasetName;
+use crate::options::LoadOptions;
+use crate::sets;
+use crate::sets::definition::{Loaded, Publication};
 
-use crate::dataset::{self, DatasetName, LoadOptions};
-use crate::error::{DataError, FileError};
-use crate::file::DataFile;
-use crate::fingerprint::in_hexadecimal;
-use crate::image_set::ImageSet;
-use crate::source::Source;
-
-/// What is in the files of a data set.
+/// Contents of a data set and checksums of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Which set it is.
+    /// Name of the set.
     pub name: DatasetName,
-    /// The files that hold it; none for a built-in set.
+    /// The files that were read; none for a built-in set or a folder of images.
     pub files: Vec<InspectedFile>,
     /// The images to train on.
     pub train: SplitCounts,
-    /// The images to judge the training by; where the files have none, those that are held out.
+    /// The images to evaluate on; where the files have none, those that are held out.
     pub test: Option<SplitCounts>,
-    /// What each class is called.
+    /// Name of each class.
     pub class_names: Vec<String>,
-    /// What a person should know about the images, as in [`Dataset`](crate::Dataset).
+    /// Remarks about the images, as in [`Dataset`](crate::Dataset).
     pub notes: Vec<String>,
-    /// What identifies the contents, as [`Dataset::fingerprint`](crate::Dataset::fingerprint).
+    /// Checksum of the contents, see [`Dataset::fingerprint`](crate::Dataset::fingerprint).
     pub fingerprint: String,
 }
 
 /// A file of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InspectedFile {
-    /// Where it lies.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its bytes as it is stored.
+    /// Length in bytes as it is stored.
     pub bytes: u64,
-    /// Its MD5 sum, where one of the canonical file of its name is published.
+    /// MD5 sums, where that of the canonical file of its name is published.
     pub checksum: Option<Checksum>,
 }
 
-/// The MD5 sum of a file in hexadecimal digits, beside that of the canonical file of its name.
+/// MD5 sums of a file and of the canonical file of its name, in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum {
-    /// That of the file.
+    /// Sum of the file.
     pub found: String,
-    /// That of the canonical file.
+    /// Sum of the canonical file.
     pub published: &'static str,
 }
 
@@ -59,7 +60,7 @@ impl Checksum {
     }
 }
 
-/// How many images a split has.
+/// Image counts of a split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplitCounts {
     /// Number of images.
@@ -78,20 +79,24 @@ impl SplitCounts {
     }
 }
 
-/// Reads a whole data set as [`Dataset::load`](crate::Dataset::load) does, and tells what is there.
+/// Reads a whole data set as [`Dataset::load`](crate::Dataset::load) does, and reports its contents.
 ///
-/// That the files are not the canonical ones is no error as long as they can be loaded; it shows in
-/// [`Checksum::matches`] and [`Inspection::notes`].
+/// Files other than the canonical ones are not an error as long as they can be loaded;
+/// [`Checksum::matches`] and [`Inspection::notes`] report them.
 ///
 /// # Errors
 ///
 /// Those of [`Dataset::load`](crate::Dataset::load).
 pub fn inspect(name: DatasetName, data_dir: Option<&Path>) -> Result<Inspection, DataError> {
     let options = LoadOptions { data_dir: data_dir.map(Path::to_owned), ..Default::default() };
-    let loaded = dataset::load(name, &options)?;
-    let look = |path| loaded.source.map(|source| InspectedFile::new(path, source));
-    let files = loaded.files.into_iter().filter_map(look).collect::<Result<_, _>>()?;
-    let dataset = loaded.dataset;
+    let Loaded { dataset, files } = load(name, &options)?;
+    let files = match sets::definition(name).publication() {
+        None => Vec::new(),
+        Some(publication) => {
+            let inspect = |path| InspectedFile::new(path, publication);
+            files.into_iter().map(inspect).collect::<Result<_, _>>()?
+        }
+    };
     Ok(Inspection {
         name,
         files,
@@ -104,38 +109,24 @@ pub fn inspect(name: DatasetName, data_dir: Option<&Path>) -> Result<Inspection,
 }
 
 impl InspectedFile {
-    fn new(path: PathBuf, source: &Source) -> Result<Self, Box<FileError>> {
-        let published = source
-            .published
+    fn new(path: PathBuf, publication: &Publication) -> Result<Self, Box<FileError>> {
+        let published = publication
+            .files
             .iter()
             .find(|file| path.file_name().is_some_and(|name| name == file.name))
             .map(|file| file.md5);
         let expected = "a file that can be read twice".to_owned();
-        let file = DataFile { path, expected, origin: source.origin };
+        let file = DataFile { path, expected, origin: publication.citation };
         let (bytes, found) = sum(&file, published.is_some())?;
         let checksum = published.zip(found).map(|(published, found)| Checksum { found, published });
         Ok(Self { path: file.path, bytes, checksum })
     }
 }
 
-/// The length of a file and, where asked for, its MD5 sum.
+/// The length of a file and, if requested, its MD5 sum.
 fn sum(file: &DataFile, with_sum: bool) -> Result<(u64, Option<String>), Box<FileError>> {
     let io_error = |error| file.io_error(&error, "");
     let bytes = fs::metadata(&file.path).map_err(io_error)?.len();
-    let found = if with_sum { Some(md5(&file.path).map_err(io_error)?) } else { None };
+    let found = if with_sum { Some(md5::of_file(&file.path).map_err(io_error)?) } else { None };
     Ok((bytes, found))
-}
-
-/// The MD5 sum of a file in hexadecimal digits.
-pub(crate) fn md5(path: &Path) -> io::Result<String> {
-    let (mut reader, mut hash) = (File::open(path)?, Md5::new());
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(in_hexadecimal(&hash.finalize())),
-            Ok(count) => hash.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

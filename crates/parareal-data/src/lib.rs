@@ -2,10 +2,11 @@
 //!
 //! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
 //!
-//! * [`Dataset::load`] reads MNIST, CIFAR-10, CIFAR-100 or SVHN from their canonical files or a
-//!   person's own images from a folder for each class, or draws the built-in [`shapes`];
-//!   [`inspect()`] tells what is in such files;
-//! * [`fetch`](mod@fetch) gets the canonical files, and is the only part that touches the network;
+//! * [`Dataset::load`] reads a data set ([`DatasetName`] lists them) from its canonical files or
+//!   the user's own images from a folder for each class, or draws the built-in [`shapes`];
+//!   [`inspect()`] counts images and computes checksums;
+//! * [`fetch`](mod@fetch) downloads the canonical files, and is the only part that touches the
+//!   network;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
@@ -29,49 +30,33 @@
 //! # Ok::<(), parareal_data::DataError>(())
 //! ```
 
-mod archive;
-mod augment;
-mod batch;
-mod canvas;
-mod cifar;
-mod class_names;
+mod batches;
 mod dataset;
 mod error;
 pub mod fetch;
-mod file;
 mod fingerprint;
-mod folder;
+mod formats;
 #[doc(hidden)]
 pub mod fuzzing;
-mod held_out;
-mod idx;
-mod image_set;
-mod image_tree;
+mod images;
 mod inspect;
-mod jpeg;
-mod mat;
-mod mnist;
-mod normalization;
-mod order;
-mod outline;
-mod png;
-mod preprocessing;
-mod records;
-pub mod shapes;
-mod size_limit;
-mod source;
-mod stream;
-mod svhn;
-mod text;
+mod load;
+mod md5;
+mod name;
+mod options;
+mod rng;
+mod sets;
 
-pub use augment::Augmentation;
-pub use batch::{Batch, Batches};
-pub use dataset::{Dataset, DatasetName, LoadOptions};
-pub use error::{DataError, FileError, FileFault, OneLine, one_line};
-pub use fingerprint::in_hexadecimal;
-pub use image_set::ImageSet;
+pub use batches::augmentation::Augmentation;
+pub use batches::batch::{Batch, Batches};
+pub use batches::order::epoch_order;
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use formats::error::{FileError, FileFault};
+pub use images::image_set::ImageSet;
+pub use images::normalization::Normalization;
+pub use images::preprocessing::Preprocessing;
 pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect};
-pub use normalization::Normalization;
-pub use order::epoch_order;
-pub use preprocessing::Preprocessing;
-pub use text::without_byte_order_mark;
+pub use name::DatasetName;
+pub use options::LoadOptions;
+pub use sets::shapes;

@@ -224,7 +224,7 @@ impl Config {
             );
             return Err(VisionError::setting("validation", self.validation, expected));
         }
-        let (train, validation) = dataset.train.set_aside(count, self.run.seed);
+        let (train, validation) = dataset.train.random_split(count, self.run.seed);
         dataset.train = train;
         Ok((dataset, Some(validation)))
     }

@@ -131,10 +131,11 @@ impl ImageRecord {
 
     /// Returns true if labels mean the same as in a data set of this name with these classes.
     ///
-    /// The classes of a published data set have fixed numbers, whatever they are called; all
-    /// others are compared by name.
+    /// Classes that have [fixed numbers](DatasetName::has_fixed_classes) are compared by number,
+    /// whatever they are called; all others are compared by name.
     pub(crate) fn has_classes_of(&self, dataset: &str, class_names: &[String]) -> bool {
-        match self.dataset == dataset && dataset != DatasetName::Folder.as_str() {
+        let name = dataset.parse::<DatasetName>();
+        match self.dataset == dataset && name.is_ok_and(DatasetName::has_fixed_classes) {
             true => self.class_names.len() == class_names.len(),
             false => self.class_names == class_names,
         }

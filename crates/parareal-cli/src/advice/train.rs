@@ -20,24 +20,24 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::failure::Failure;
-
+    use super::super::message;
     use super::*;
+    use crate::failure::Failure;
 
     #[test]
     fn advice_ends_the_line_of_the_error() {
         for (error, line) in [
             (
                 TrainError::FileExists { path: "page.html".into() },
-                "page.html exists: name a new file, or give --overwrite",
+                "page.html exists; name a new file, or give --overwrite",
             ),
             (
                 TrainError::OutputExists { path: "run".into() },
-                "run is not an empty folder: name a new one with --output",
+                "run is not an empty folder; name a new one with --output",
             ),
             (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
         ] {
-            assert_eq!(Failure::from(error).line(), line);
+            assert_eq!(message(&Failure::from(error)), line);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use parareal_vision::VisionError;
 
+use super::data::of_data;
 use super::train::of_train;
 
 /// Returns what to do about an error; `None` where the error says it all.
 pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
     let advice = match error {
         VisionError::Train(error) => return of_train(error),
+        VisionError::Data(error) => return of_data(error),
         VisionError::Agreed { error, .. } => return of_vision(error),
         VisionError::OtherImages { .. } => "give the same with --data-dir, or start a new run",
         VisionError::Costs { .. } => "`parareal bench --json` writes some",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use parareal_data::DatasetName;
 use parareal_vision::DEFAULT_DATA_DIR;
 
 /// What to do with a data set.
@@ -40,8 +41,7 @@ pub(crate) enum Data {
 /// Flags of `data fetch`.
 #[derive(Args)]
 pub(crate) struct Fetch {
-    /// Data set: mnist, cifar10, cifar100 or svhn; of shapes there is nothing to fetch
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help = published_names())]
     pub(crate) name: String,
     /// Folder in which the data set gets a folder of its name
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
@@ -58,11 +58,23 @@ pub(crate) struct Fetch {
 /// Which images, and where they are.
 #[derive(Args)]
 pub(crate) struct ImageFiles {
-    /// Data set: shapes, mnist, cifar10, cifar100, svhn, or folder for images of your own
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help = names())]
     pub(crate) name: String,
     /// Folder in which each data set has a folder of its name, or with a folder for each class of
     /// your own images, which has no default; shapes needs none [default: data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Help on the name of a data set.
+fn names() -> String {
+    let names = DatasetName::ALL.map(DatasetName::as_str).join(", ");
+    format!("Data set: {names}; folder is for images of your own")
+}
+
+/// Help on the name of a data set to fetch.
+fn published_names() -> String {
+    let names = DatasetName::ALL.into_iter().filter(|name| name.is_published());
+    let names: Vec<&str> = names.map(DatasetName::as_str).collect();
+    format!("Data set: {}; of shapes there is nothing to fetch", names.join(", "))
 }

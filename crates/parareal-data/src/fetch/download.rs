@@ -1,4 +1,4 @@
-//! One file from one address, in as many requests as it takes.
+//! Download of one file from one address, with retries and resumption.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,21 +10,21 @@ use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body, Error, Timeout};
 
 use super::error::{DownloadFault, FetchError};
-use super::part::Part;
-use super::{FetchEvent, FetchOptions, Job, RemoteFile};
+use super::job::{FetchEvent, FetchOptions, Job, RemoteFile};
+use super::partial::PartialDownload;
 
-/// How often it is looked whether to stop.
-const GLANCE: Duration = Duration::from_millis(50);
+/// Time between two looks at whether to stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest pause between two requests.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Where this share of the file has come since failures were counted, they are counted anew.
-const WORTH: u64 = 100;
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// After 1 / `PROGRESS_SHARE` of the file, failures are counted from zero again.
+const PROGRESS_SHARE: u64 = 100;
 
-/// Why a download, or one request of it, ended before the file did.
+/// Reason why a download, or one of its requests, ended before the file was complete.
 pub(super) enum End {
-    /// The address does not give the file (now).
+    /// The address does not deliver the file.
     Fault(DownloadFault),
-    /// Nothing would help: the disk is full, say.
+    /// An error that no other request or address can avoid, such as a full disk.
     Failed(FetchError),
     Stopped,
 }
@@ -41,26 +41,26 @@ impl From<FetchError> for End {
     }
 }
 
-/// Brings `part` to the size of the file; its contents are not looked at.
+/// Downloads until `partial` has the size of the file. The contents are not checked.
 pub(super) fn download(
     file: &RemoteFile,
     address: &str,
-    part: &mut Part,
+    partial: &mut PartialDownload,
     job: &mut Job<'_>,
 ) -> Result<(), End> {
     let agent = agent(address, &job.options);
-    // A wait for the server ends at once where it is asked to stop.
+    // Closes the connections when asked to stop, which ends any wait for the server.
     let (done, watched) = mpsc::channel::<()>();
     let (stop, watched_agent) = (job.stop, agent.clone());
     thread::scope(|scope| {
         scope.spawn(move || {
-            while watched.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+            while watched.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if stop() {
                     return watched_agent.shutdown();
                 }
             }
         });
-        let result = Download { file, address, agent, part, job }.run();
+        let result = Download { file, address, agent, partial, job }.run();
         drop(done);
         result
     })
@@ -76,7 +76,7 @@ fn agent(address: &str, options: &FetchOptions) -> Agent {
         .timeout_per_read(Some(options.stall_timeout))
         .timeout_per_write(Some(options.stall_timeout))
         .user_agent(concat!("parareal/", env!("CARGO_PKG_VERSION")))
-        // The bytes of the file itself, which may end in .gz.
+        // The bytes of the file itself: a name ending in .gz must not be decoded on the way.
         .accept_encoding(AutoHeaderValue::Provided("identity".to_owned().into()));
     let config = if options.proxy { config } else { config.proxy(None) };
     config.build().new_agent()
@@ -86,57 +86,57 @@ struct Download<'a, 'b> {
     file: &'a RemoteFile,
     address: &'a str,
     agent: Agent,
-    part: &'a mut Part,
+    partial: &'a mut PartialDownload,
     job: &'a mut Job<'b>,
 }
 
 impl Download<'_, '_> {
     fn run(&mut self) -> Result<(), End> {
-        let (mut failures, mut most) = (0, self.part.len());
+        let (mut failures, mut max) = (0, self.partial.len());
         loop {
-            if self.part.len() > self.file.bytes {
-                self.part.clear()?;
+            if self.partial.len() > self.file.bytes {
+                self.partial.clear()?;
             }
-            if self.part.len() == self.file.bytes {
+            if self.partial.len() == self.file.bytes {
                 return Ok(());
             }
             let result = if (self.job.stop)() { Err(End::Stopped) } else { self.request() };
             let fault = match result {
                 _ if (self.job.stop)() => return Err(End::Stopped),
-                _ if self.part.len() == self.file.bytes => return Ok(()),
-                Err(End::Fault(fault)) if fault.may_pass() => fault,
+                _ if self.partial.len() == self.file.bytes => return Ok(()),
+                Err(End::Fault(fault)) if fault.is_transient() => fault,
                 Err(end) => return Err(end),
                 Ok(()) => continue,
             };
-            // More than ever before: what was thrown away and came again does not count.
-            if self.part.len() >= most + self.file.bytes.div_ceil(WORTH) {
-                (failures, most) = (0, self.part.len());
+            // Only bytes beyond the greatest length so far count as progress.
+            if self.partial.len() >= max + self.file.bytes.div_ceil(PROGRESS_SHARE) {
+                (failures, max) = (0, self.partial.len());
             }
             failures += 1;
             if failures >= self.job.options.tries {
                 return Err(fault.into());
             }
             let pause = self.job.options.pause.saturating_mul(1 << (failures - 1).min(16));
-            let pause = pause.min(LONGEST_PAUSE);
-            (self.job.events)(FetchEvent::Again { fault: &fault, pause });
+            let pause = pause.min(MAX_PAUSE);
+            (self.job.events)(FetchEvent::Retry { fault: &fault, pause });
             self.pause(pause)?;
         }
     }
 
-    /// Asks once for what is missing and takes what comes.
+    /// Requests the missing bytes once and appends what arrives.
     fn request(&mut self) -> Result<(), End> {
-        let have = self.part.len();
+        let have = self.partial.len();
         let mut request = self.agent.get(self.address);
         if have > 0 {
             request = request.header(header::RANGE, format!("bytes={have}-"));
         }
         let response = request.call().map_err(|error| self.fault(error, false))?;
-        self.begin(&response)?;
-        self.take(response.into_body())
+        self.check_response(&response)?;
+        self.read_body(response.into_body())
     }
 
-    /// Looks at what the server says before it sends anything.
-    fn begin(&mut self, response: &Response<Body>) -> Result<(), End> {
+    /// Checks status and headers of a response.
+    fn check_response(&mut self, response: &Response<Body>) -> Result<(), End> {
         let expected = self.file.bytes;
         let check = |found: Option<u64>, expected| match found {
             Some(found) if found != expected => Err(found),
@@ -148,11 +148,11 @@ impl Download<'_, '_> {
             StatusCode::OK => {
                 check(announced, expected)
                     .map_err(|found| DownloadFault::Size { found, expected })?;
-                // The server does not know how to go on.
-                self.part.clear()?;
+                // The server sends the whole file.
+                self.partial.clear()?;
             }
             StatusCode::PARTIAL_CONTENT => {
-                let have = self.part.len();
+                let have = self.partial.len();
                 let Some((first, total)) = range(headers) else { return self.restart() };
                 check(total, expected).map_err(|found| DownloadFault::Size { found, expected })?;
                 if first != have || check(announced, expected - have).is_err() {
@@ -160,23 +160,24 @@ impl Download<'_, '_> {
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                self.part.clear()?;
+                self.partial.clear()?;
                 return Err(status_fault(status).into());
             }
             _ => return Err(status_fault(status).into()),
         }
-        (self.job.events)(FetchEvent::Begun { file: self.file, have: self.part.len() });
+        (self.job.events)(FetchEvent::Started { file: self.file, have: self.partial.len() });
         Ok(())
     }
 
-    /// What has come does not fit what the server sends: the next request is for the whole file.
+    /// Discards all bytes, because the server sends another range: the next request is for the
+    /// whole file.
     fn restart(&mut self) -> Result<(), End> {
-        self.part.clear()?;
+        self.partial.clear()?;
         Err(DownloadFault::Range.into())
     }
 
-    /// Takes the bytes of an answer.
-    fn take(&mut self, body: Body) -> Result<(), End> {
+    /// Appends the bytes of a response.
+    fn read_body(&mut self, body: Body) -> Result<(), End> {
         let mut reader = body.into_reader();
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -185,9 +186,9 @@ impl Download<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.fault(error.into(), true).into()),
             };
-            let (have, expected) = (self.part.len(), self.file.bytes);
+            let (have, expected) = (self.partial.len(), self.file.bytes);
             if count as u64 > expected - have {
-                self.part.clear()?;
+                self.partial.clear()?;
                 return Err(DownloadFault::TooLarge { expected }.into());
             }
             if count == 0 && have < expected {
@@ -197,15 +198,15 @@ impl Download<'_, '_> {
             if count == 0 {
                 return Ok(());
             }
-            self.part.append(&buffer[..count])?;
-            (self.job.events)(FetchEvent::Bytes { have: self.part.len() });
+            self.partial.append(&buffer[..count])?;
+            (self.job.events)(FetchEvent::Bytes { have: self.partial.len() });
             if (self.job.stop)() {
                 return Err(End::Stopped);
             }
         }
     }
 
-    /// Waits, unless it is asked to stop.
+    /// Waits, and stops waiting when asked to stop.
     fn pause(&self, pause: Duration) -> Result<(), End> {
         let begun = Instant::now();
         loop {
@@ -214,12 +215,12 @@ impl Download<'_, '_> {
             }
             match pause.saturating_sub(begun.elapsed()) {
                 Duration::ZERO => return Ok(()),
-                left => thread::sleep(left.min(GLANCE)),
+                left => thread::sleep(left.min(POLL_INTERVAL)),
             }
         }
     }
 
-    /// What an error means: before or, `within`, while the bytes come.
+    /// The fault behind an error, which occurred `within` the body or before it.
     fn fault(&self, error: Error, within: bool) -> DownloadFault {
         let options = &self.job.options;
         let message = one_line(&error);
@@ -231,10 +232,10 @@ impl Download<'_, '_> {
             }
             Error::Timeout(_) => DownloadFault::Stalled { after: options.stall_timeout },
             Error::HostNotFound => DownloadFault::Host,
-            Error::TooManyRedirects => DownloadFault::Redirects { most: options.redirects },
+            Error::TooManyRedirects => DownloadFault::Redirects { max: options.redirects },
             Error::RequireHttpsOnly(_) => DownloadFault::Insecure,
             Error::Tls(_) | Error::Rustls(_) => DownloadFault::Tls { message },
-            // So it comes where bytes of TLS are wrong.
+            // Reported for invalid TLS records.
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 DownloadFault::Tls { message }
             }
@@ -264,7 +265,7 @@ fn number(headers: &HeaderMap, name: header::HeaderName) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The first byte and, where it is told, the size of the whole file, of `bytes FIRST-LAST/SIZE`.
+/// The first byte and, if known, the size of the whole file, from `bytes FIRST-LAST/SIZE`.
 fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (part, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;

@@ -1,98 +1,101 @@
-//! Why files could not be fetched; every message is one line.
+//! Errors of downloading files; every message is one line.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parareal_text::OneLine;
 use thiserror::Error;
 
-use crate::error::{DataError, OneLine};
+use crate::error::DataError;
+use crate::name::DatasetName;
 
-/// Why the canonical files of a data set are not all there after a fetch.
+/// An error of downloading the canonical files of a data set.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The data set has no folder to be fetched to.
+    /// An error of the data set itself.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Images of one's own, which nobody publishes.
-    #[error(
-        "folder is for images of your own, which are not fetched: name mnist, cifar10, cifar100 or svhn"
-    )]
-    Own,
-    /// An address that none can be.
+    /// The user's own images, which nobody publishes.
+    #[error("{dataset} is for images of your own, which are not fetched: name {}", published())]
+    Own {
+        /// The data set.
+        dataset: DatasetName,
+    },
+    /// An address that is not that of a folder on the web.
     #[error(
         "{address:?} is no address to fetch files from: give the http:// or https:// address of \
          the folder that they lie in"
     )]
     Address {
-        /// What was given.
+        /// The given text.
         address: String,
     },
-    /// Something else has the name of a file. It is left as it is.
+    /// Something else has the name of a file. It is left unchanged.
     #[error(
         "{path} is there and is not the canonical file ({found}): move it away or delete it, then \
          fetch again",
         path = OneLine(path)
     )]
     NotCanonical {
-        /// What has the name.
+        /// Its path.
         path: PathBuf,
-        /// What tells it from the canonical file.
+        /// How it differs from the canonical file.
         found: String,
     },
-    /// Another process fetches files into the folder.
+    /// Another process downloads files into the folder.
     #[error("another process fetches files into {path}: wait for it, or end it", path = OneLine(path))]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// No address gave the file.
+    /// No address delivered the file.
     #[error(
         "cannot fetch {name} from {address}: {fault}{}",
-        advice(fault, name, *kept, *bytes)
+        kept_in_words(fault, *kept, *bytes)
     )]
     Download {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// Where it was to come from; where there are several addresses, the last of them.
+        /// The last address that was tried.
         address: String,
-        /// What stood in the way.
+        /// What went wrong there.
         fault: DownloadFault,
-        /// How many bytes of it have come and are kept.
+        /// Number of bytes that were received and are kept.
         kept: u64,
-        /// How many bytes it has.
+        /// Length of the file in bytes.
         bytes: u64,
     },
-    /// It was asked to stop.
+    /// [`Job::stop`](super::Job::stop) returned true.
     #[error("stopped; {kept} of the {bytes} bytes of {name} have come and are kept")]
     Interrupted {
-        /// The file that was to come next, or was coming.
+        /// The current or next file.
         name: String,
-        /// How many bytes of it have come.
+        /// Number of bytes that were received.
         kept: u64,
-        /// How many bytes it has.
+        /// Length of the file in bytes.
         bytes: u64,
     },
-    /// A file or folder could not be read or written; what has come is kept.
+    /// A file or folder could not be read or written; bytes received so far are kept.
     #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
-        /// What was tried: "read", "write", "create", "rename".
+        /// The operation: "read", "write", "create", "rename".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl FetchError {
-    /// Whether something else was to be asked for or given, and not something failed while
-    /// running.
+    /// Whether the request itself was wrong, rather than something failing while it was carried
+    /// out.
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Data(_)
-            | Self::Own
+            | Self::Own { .. }
             | Self::Address { .. }
             | Self::NotCanonical { .. }
             | Self::Busy { .. } => true,
@@ -106,90 +109,91 @@ impl FetchError {
     }
 }
 
-/// What stood in the way of a download.
+/// A fault of a download.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownloadFault {
-    /// No server of this name is known.
+    /// The name of the server cannot be resolved.
     #[error("its server cannot be found")]
     Host,
     /// The server cannot be reached.
     #[error("there is no connection ({message})")]
     Connection {
-        /// What was noticed.
+        /// Details.
         message: String,
     },
-    /// The connection ended before the file did.
+    /// The connection ended before the file was complete.
     #[error("the connection broke off ({message})")]
     BrokenOff {
-        /// What was noticed.
+        /// Details.
         message: String,
     },
-    /// The connection stands and nothing comes.
+    /// The server sends nothing.
     #[error("nothing came for {:.1} s", after.as_secs_f64())]
     Stalled {
-        /// How long nothing came.
+        /// The time for which nothing was received.
         after: Duration,
     },
-    /// The server answers with something else than the file.
+    /// The server answers with another status.
     #[error("the server answers {code}{reason}")]
     Status {
-        /// The status code of HTTP.
+        /// The HTTP status code.
         code: u16,
-        /// What the code means, behind a space; nothing where that is not known.
+        /// The reason phrase of the code after a space; empty if unknown.
         reason: String,
     },
-    /// The address leads to another one, and so on.
-    #[error("it redirects more than {most} times")]
+    /// Too many redirects.
+    #[error("it redirects more than {max} times")]
     Redirects {
-        /// How many times are followed.
-        most: u32,
+        /// Number of redirects that are followed.
+        max: u32,
     },
-    /// The server of an address of https does not show that it is the one that was asked for.
+    /// The TLS handshake failed.
     #[error("there is no secure connection ({message})")]
     Tls {
-        /// What was noticed.
+        /// Details.
         message: String,
     },
-    /// An address of https leads to one that is none.
+    /// An HTTPS address redirects to one without HTTPS.
     #[error("it redirects to an address without https")]
     Insecure,
-    /// What the server announces is of another size than the canonical file.
+    /// The server announces a file of another size than the canonical one.
     #[error("the server has a file of {found} bytes, and the canonical one has {expected}")]
     Size {
-        /// What is announced.
+        /// The announced size.
         found: u64,
-        /// What the canonical file has.
+        /// The size of the canonical file.
         expected: u64,
     },
-    /// More came than was announced, or than the file has.
+    /// The server sent more bytes than the file has.
     #[error("too much came: the canonical file has {expected} bytes")]
     TooLarge {
-        /// What the canonical file has.
+        /// The size of the canonical file.
         expected: u64,
     },
-    /// The server was asked for the rest of the file and sends another part.
+    /// The server sends another range than the requested one.
     #[error("the server sends another part of the file than the one that is missing")]
     Range,
-    /// What came is not the canonical file.
+    /// The received file is not the canonical one.
     #[error("what came has the MD5 sum {found}, and the canonical file has {published}")]
     Checksum {
-        /// The sum of what came.
+        /// MD5 sum of the received file.
         found: String,
-        /// The sum that is published.
+        /// MD5 sum of the canonical file.
         published: String,
     },
-    /// The answer makes no sense.
+    /// The response is not valid HTTP.
     #[error("its answer is not understood ({message})")]
     Protocol {
-        /// What was noticed.
+        /// Details.
         message: String,
     },
 }
 
 impl DownloadFault {
-    /// Whether it may go away when it is tried again.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether another try may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. }
             | Self::BrokenOff { .. }
@@ -201,19 +205,24 @@ impl DownloadFault {
     }
 }
 
-/// What to do.
-fn advice(fault: &DownloadFault, name: &str, kept: u64, bytes: u64) -> String {
+/// The data sets that can be fetched, as in "a, b or c".
+fn published() -> String {
+    let names = DatasetName::ALL.into_iter().filter(|name| name.is_published());
+    let names: Vec<&str> = names.map(DatasetName::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// What is kept of a file that could not be downloaded.
+fn kept_in_words(fault: &DownloadFault, kept: u64, bytes: u64) -> String {
     match fault {
-        _ if kept > 0 => format!(
-            "; {kept} of its {bytes} bytes have come and are kept: the same command goes on from \
-             there"
-        ),
+        _ if kept > 0 => format!("; {kept} of its {bytes} bytes have come and are kept"),
         DownloadFault::Checksum { .. } | DownloadFault::TooLarge { .. } => {
-            "; nothing of it is kept: try again, or give another address with --from URL".into()
+            "; nothing of it is kept".into()
         }
-        fault if fault.may_pass() => {
-            "; try again later, or give another address with --from URL".into()
-        }
-        _ => format!("; give the address of a folder that holds {name} with --from URL"),
+        _ => String::new(),
     }
 }

@@ -1,8 +1,8 @@
-//! Fetching the canonical files of the data sets: the only place that touches the network.
+//! Downloads of the canonical files of the data sets: the only part that touches the network.
 //!
-//! A file comes into `NAME.part` beside its place and gets its name when its size and its published
-//! MD5 sum are right. A download that breaks off goes on where it ended, in this call as long as
-//! that helps, and in a later one. Nothing that has the name of a file is ever written over.
+//! A file is downloaded to `NAME.part` beside its place and renamed when its size and its published
+//! MD5 sum are right. An interrupted download is resumed where it ended, by further requests of the
+//! same call or by a later call. Existing files are never overwritten.
 //!
 //! ```
 //! use parareal_data::DatasetName;
@@ -16,155 +16,63 @@
 
 mod download;
 mod error;
-mod part;
+mod job;
+mod lock;
+mod partial;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use ureq::http::Uri;
 
-use crate::dataset::{self, DatasetName, LoadOptions};
-use crate::inspect;
+use crate::md5;
+use crate::name::DatasetName;
+use crate::sets;
+use crate::sets::definition::{Origin, PublishedFile};
 use download::{End, download};
 pub use error::{DownloadFault, FetchError};
-use part::{Lock, Part, is_free};
+pub use job::{FetchEvent, FetchOptions, Fetched, Job, RemoteFile};
+use lock::Lock;
+use partial::{PartialDownload, is_free};
 
-/// A file as it is published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Its name, without any folder.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its MD5 sum in hexadecimal digits.
-    pub md5: String,
-    /// Where to get it, at least one address; the next one is tried where one does not give it.
-    pub addresses: Vec<String>,
-}
-
-/// How patient a fetch is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchOptions {
-    /// How long to look for a server and to wait for a connection.
-    pub connect_timeout: Duration,
-    /// How long nothing may come before a connection is given up.
-    pub stall_timeout: Duration,
-    /// Requests in a row that may bring next to nothing, at least 1.
-    pub tries: u32,
-    /// Pause behind the first of them; each later one is twice as long, up to 30 s.
-    pub pause: Duration,
-    /// How many redirections are followed. Those of https lead to https.
-    pub redirects: u32,
-    /// Whether to go through the proxy that the environment names (`HTTPS_PROXY` and so on).
-    pub proxy: bool,
-}
-
-impl Default for FetchOptions {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(20),
-            stall_timeout: Duration::from_secs(30),
-            tries: 5,
-            pause: Duration::from_secs(1),
-            redirects: 10,
-            proxy: true,
-        }
-    }
-}
-
-/// What happens while files are fetched.
-#[derive(Debug)]
-pub enum FetchEvent<'a> {
-    /// Bytes of a file are about to come.
-    Begun {
-        /// The file.
-        file: &'a RemoteFile,
-        /// How many bytes of it are there already.
-        have: u64,
-    },
-    /// Bytes have come.
-    Bytes {
-        /// How many bytes of the file are there now.
-        have: u64,
-    },
-    /// It is tried again.
-    Again {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-        /// How long to wait before.
-        pause: Duration,
-    },
-    /// The parts of the file did not fit together: it is fetched anew.
-    Anew {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-    },
-    /// An address does not give the file; the next one is asked.
-    Elsewhere {
-        /// What stood in the way.
-        fault: &'a DownloadFault,
-        /// The next address.
-        address: &'a str,
-    },
-    /// The file has come, is right, and has its name.
-    Done {
-        /// The file.
-        file: &'a RemoteFile,
-    },
-}
-
-/// A file that is there, whole and right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its length.
-    pub bytes: u64,
-    /// Where it came from; none where it was there before.
-    pub address: Option<String>,
-}
-
-/// How to fetch.
-pub struct Job<'a> {
-    /// How patiently.
-    pub options: FetchOptions,
-    /// Asked now and then, from several threads, whether to stop.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Told what happens.
-    pub events: &'a mut dyn FnMut(FetchEvent<'_>),
-}
-
-/// The canonical files of a data set, with the addresses that they are known to be at; none for a
-/// set that has no files.
+/// The canonical files of a data set with their known addresses; none for a set that is not
+/// published as files.
 pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
-    let Some(source) = dataset::source(name) else { return Vec::new() };
-    let file = |file: &crate::source::Published| RemoteFile {
+    let Some(publication) = sets::definition(name).publication() else { return Vec::new() };
+    let file = |file: &PublishedFile| RemoteFile {
         name: file.name.to_owned(),
         bytes: file.bytes,
         md5: file.md5.to_owned(),
-        addresses: source.addresses.iter().map(|folder| format!("{folder}{}", file.name)).collect(),
+        addresses: publication
+            .addresses
+            .iter()
+            .map(|folder| format!("{folder}{}", file.name))
+            .collect(),
     };
-    source.published.iter().map(file).collect()
+    publication.files.iter().map(file).collect()
 }
 
-/// Fetches the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
-/// looks for them below `data_dir`, from `mirror`, the address of a folder that holds them under
-/// their names, or where they are known to be.
+/// Downloads the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
+/// looks for them below `data_dir`.
+///
+/// They come from `mirror`, the address of a folder that holds them under their names, or else from
+/// their known addresses. For a set that the program draws there is nothing to download.
 ///
 /// # Errors
 ///
-/// [`FetchError::Address`] for a mirror that is no address, [`FetchError::Own`] for a person's own
-/// images, else those of [`fetch_files`].
+/// [`FetchError::Address`] for an invalid mirror, [`FetchError::Own`] for the user's own images, and
+/// those of [`fetch_files`].
 pub fn fetch(
     name: DatasetName,
     data_dir: &Path,
     mirror: Option<&str>,
     job: &mut Job<'_>,
 ) -> Result<Vec<Fetched>, FetchError> {
-    if name == DatasetName::Folder {
-        return Err(FetchError::Own);
-    }
+    let publication = match sets::definition(name).origin {
+        Origin::Own { .. } => return Err(FetchError::Own { dataset: name }),
+        Origin::Drawn => None,
+        Origin::Published(publication) => Some(publication),
+    };
     let mut files = canonical_files(name);
     if let Some(mirror) = mirror {
         let folder = folder_address(mirror)?;
@@ -172,21 +80,22 @@ pub fn fetch(
             file.addresses = vec![format!("{folder}/{}", file.name)];
         }
     }
-    let Some(source) = dataset::source(name) else { return Ok(Vec::new()) };
-    let data_dir = Some(data_dir.to_owned());
-    let directory = source.directory(&LoadOptions { data_dir, ..LoadOptions::default() })?;
-    fetch_files(&files, &directory, job)
+    match publication {
+        Some(publication) => fetch_files(&files, &publication.directory(data_dir), job),
+        None => Ok(Vec::new()),
+    }
 }
 
-/// Fetches files into a folder, which is made where it is not there. Files that are there and right
-/// are not fetched again; where all are, nothing is written.
+/// Downloads files into a folder, which is created if necessary.
+///
+/// Files that exist and are right are not downloaded again; if all are, nothing is written.
 ///
 /// # Errors
 ///
-/// [`FetchError::NotCanonical`] for something else of the name of a file, before anything is
-/// fetched; [`FetchError::Busy`] where another process fetches into the folder;
-/// [`FetchError::Download`] where no address gives a file; [`FetchError::Interrupted`] where it was
-/// asked to stop; [`FetchError::File`] where the disk does not do what it should.
+/// [`FetchError::NotCanonical`] if something else has the name of a file, before anything is
+/// downloaded; [`FetchError::Busy`] if another process downloads into the folder;
+/// [`FetchError::Download`] if no address delivers a file; [`FetchError::Interrupted`] if
+/// [`Job::stop`] returned true; [`FetchError::File`] for errors of the file system.
 pub fn fetch_files(
     files: &[RemoteFile],
     directory: &Path,
@@ -199,7 +108,7 @@ pub fn fetch_files(
     let _lock = if there.contains(&false) { Some(Lock::take(directory)?) } else { None };
     let fetched = files.iter().zip(there).map(|(file, there)| {
         let path = directory.join(&file.name);
-        // Another process may have fetched it since.
+        // Another process may have downloaded it since.
         let address = match there || is_there(file, &path, job)? {
             true => None,
             false => Some(fetch_file(file, &path, job)?),
@@ -209,7 +118,7 @@ pub fn fetch_files(
     fetched.collect()
 }
 
-/// Whether the file is there, and right.
+/// Whether the file exists and is the canonical one.
 fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, FetchError> {
     if is_free(path)? {
         return Ok(false);
@@ -229,43 +138,43 @@ fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, Fetch
     if metadata.len() != file.bytes {
         return Err(different(format!("{} bytes instead of {}", metadata.len(), file.bytes)));
     }
-    let sum = inspect::md5(path).map_err(FetchError::file("read", path))?;
+    let sum = md5::of_file(path).map_err(FetchError::file("read", path))?;
     if sum != file.md5 {
         return Err(different(format!("MD5 sum {sum} instead of {}", file.md5)));
     }
     Ok(true)
 }
 
-/// Fetches a file from the first address that gives it, which is returned.
+/// Downloads a file from the first address that delivers it, and returns that address.
 fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<String, FetchError> {
-    let mut part = Part::open(path)?;
+    let mut partial = PartialDownload::open(path)?;
     let mut last = None;
     for address in &file.addresses {
         if let Some((_, fault)) = &last {
-            (job.events)(FetchEvent::Elsewhere { fault, address });
+            (job.events)(FetchEvent::NextAddress { fault, address });
         }
-        match fetch_from(file, address, &mut part, job) {
+        match fetch_from(file, address, &mut partial, job) {
             Ok(()) => {
-                part.finish(path)?;
+                partial.finish(path)?;
                 (job.events)(FetchEvent::Done { file });
                 return Ok(address.clone());
             }
             Err(End::Fault(fault)) => last = Some((address, fault)),
             Err(End::Failed(error)) => {
-                part.remove_if_empty();
+                partial.remove_if_empty();
                 return Err(error);
             }
             Err(End::Stopped) => {
                 let RemoteFile { name, bytes, .. } = file.clone();
-                let kept = part.len();
-                part.remove_if_empty();
+                let kept = partial.len();
+                partial.remove_if_empty();
                 return Err(FetchError::Interrupted { name, kept, bytes });
             }
         }
     }
     let RemoteFile { name, bytes, .. } = file.clone();
-    let kept = part.len();
-    part.remove_if_empty();
+    let kept = partial.len();
+    partial.remove_if_empty();
     let (address, fault) = last.map_or_else(
         || (String::new(), DownloadFault::Host),
         |(address, fault)| (address.clone(), fault),
@@ -273,31 +182,34 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
     Err(FetchError::Download { name, address, fault, kept, bytes })
 }
 
-/// Brings all of a file from an address, and compares its sum. What is left from earlier requests
-/// may be of another file, so a wrong sum of parts is no reason to give up.
+/// Downloads a file from one address and compares its MD5 sum.
+///
+/// Bytes kept from earlier requests may be those of another file, so after a wrong sum of resumed
+/// bytes the whole file is downloaded once more.
 fn fetch_from(
     file: &RemoteFile,
     address: &str,
-    part: &mut Part,
+    partial: &mut PartialDownload,
     job: &mut Job<'_>,
 ) -> Result<(), End> {
     loop {
-        let pieces = part.len() > 0;
-        download(file, address, part, job)?;
-        let found = inspect::md5(part.path()).map_err(FetchError::file("read", part.path()))?;
+        let pieces = partial.len() > 0;
+        download(file, address, partial, job)?;
+        let found =
+            md5::of_file(partial.path()).map_err(FetchError::file("read", partial.path()))?;
         if found == file.md5 {
             return Ok(());
         }
-        part.clear()?;
+        partial.clear()?;
         let fault = DownloadFault::Checksum { found, published: file.md5.clone() };
         if !pieces {
             return Err(fault.into());
         }
-        (job.events)(FetchEvent::Anew { fault: &fault });
+        (job.events)(FetchEvent::Restarted { fault: &fault });
     }
 }
 
-/// The address of a folder without the slashes at its end.
+/// The address of a folder without trailing slashes.
 fn folder_address(text: &str) -> Result<&str, FetchError> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
         let plain = uri.query().is_none() && !text.contains('#');
@@ -317,8 +229,7 @@ mod tests {
     fn every_set_in_files_knows_its_files_and_where_they_are() {
         for name in DatasetName::ALL {
             let files = canonical_files(name);
-            let published = !matches!(name, DatasetName::Shapes | DatasetName::Folder);
-            assert_eq!(!files.is_empty(), published);
+            assert_eq!(!files.is_empty(), name.is_published());
             for file in files {
                 assert!(file.bytes > 0 && file.md5.len() == 32);
                 assert!(file.md5.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f')));

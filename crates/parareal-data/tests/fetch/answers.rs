@@ -126,7 +126,7 @@ fn a_part_of_another_file_is_thrown_away_and_all_of_it_fetched() {
     place.leave_part(&[7; 1_000]);
     let anew = Mutex::new(0);
     let mut events = |event: FetchEvent<'_>| {
-        *anew.lock().unwrap() += i32::from(matches!(event, FetchEvent::Anew { .. }));
+        *anew.lock().unwrap() += i32::from(matches!(event, FetchEvent::Restarted { .. }));
     };
     place.fetch_with(options(), &|| false, &mut events).unwrap();
     assert_eq!(*anew.lock().unwrap(), 1);
@@ -148,7 +148,7 @@ fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(place.assert_fetched().last(), Some(&Some(9)));
 
     let place = Place::new(|_, _| Answer::redirect("/a/thing.bin"));
-    assert_eq!(place.assert_failed(0), DownloadFault::Redirects { most: 3 });
+    assert_eq!(place.assert_failed(0), DownloadFault::Redirects { max: 3 });
     assert!(place.server.requests().len() <= 4);
 }
 
@@ -187,7 +187,7 @@ fn stalled_in_the_middle_it_goes_on_there() {
     });
     let mut faults = Vec::new();
     let mut events = |event: FetchEvent<'_>| {
-        if let FetchEvent::Again { fault, .. } = event {
+        if let FetchEvent::Retry { fault, .. } = event {
             faults.push(fault.clone());
         }
     };
@@ -198,7 +198,7 @@ fn stalled_in_the_middle_it_goes_on_there() {
     // Before the first byte of an answer, and always.
     let place = Place::new(|_, _| Answer::raw(&[]).then_stall());
     let error = place.fetch_with(quick(), &|| false, &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("nothing came for 0.1 s; try again later"), "{error}");
+    assert!(error.to_string().contains("nothing came for 0.1 s"), "{error}");
     assert_eq!(place.server.requests().len(), 3);
 }
 
@@ -258,7 +258,7 @@ fn without_a_server_it_is_tried_again_and_said() {
     file.addresses = vec![format!("http://{closed}/thing.bin")];
     let mut again = 0;
     let mut events = |event: FetchEvent<'_>| {
-        again += i32::from(matches!(event, FetchEvent::Again { .. }));
+        again += i32::from(matches!(event, FetchEvent::Retry { .. }));
     };
     let mut job = Job { options: options(), stop: &|| false, events: &mut events };
     let error = fetch_files(&[file], place.folder.path(), &mut job).unwrap_err();
@@ -278,7 +278,7 @@ fn where_one_address_does_not_give_it_the_next_one_goes_on() {
     let second = file.addresses[1].clone();
     let mut elsewhere = Vec::new();
     let mut events = |event: FetchEvent<'_>| {
-        if let FetchEvent::Elsewhere { address, .. } = event {
+        if let FetchEvent::NextAddress { address, .. } = event {
             elsewhere.push(address.to_owned());
         }
     };

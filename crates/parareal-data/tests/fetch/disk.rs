@@ -43,7 +43,7 @@ fn a_second_fetch_at_the_same_time_is_refused() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     let mut second = None;
     let mut events = |event: FetchEvent<'_>| {
-        if let FetchEvent::Begun { .. } = event {
+        if let FetchEvent::Started { .. } = event {
             second = Some(place.fetch());
         }
     };

@@ -40,7 +40,7 @@ fn stopped_while_bytes_come_it_keeps_them_and_goes_on_next_time() {
 fn stopped_while_nothing_comes_it_does_not_wait() {
     // Where it waited, the stall would be the end, and not the stop.
     let place = Place::new(|_, _| Answer::whole(&contents()).cut(10).then_stall());
-    let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Begun { .. }));
+    let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Started { .. }));
     assert!(kept <= 10);
     assert_eq!(place.server.froms(), [None]);
 }
@@ -49,6 +49,6 @@ fn stopped_while_nothing_comes_it_does_not_wait() {
 fn stopped_in_a_pause_it_does_not_wait() {
     let place = Place::new(|_, _| Answer::status("503 Service Unavailable"));
     let options = FetchOptions { pause: Duration::from_secs(3_600), ..options() };
-    assert_eq!(stop_at(&place, options, |event| matches!(event, FetchEvent::Again { .. })), 0);
+    assert_eq!(stop_at(&place, options, |event| matches!(event, FetchEvent::Retry { .. })), 0);
     assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1, "nothing but the lock");
 }

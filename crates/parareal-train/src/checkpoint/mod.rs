@@ -14,6 +14,7 @@ use parareal::net::NamedTensor;
 use parareal_kernels::SimdLevel;
 use parareal_run::names::{BEST, MANIFEST, MANIFEST_SUM};
 use parareal_run::{Best, FORMAT_VERSION, FileEntry, Manifest, Position, StateKind, Times, names};
+use parareal_text::in_hexadecimal;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
@@ -224,5 +225,5 @@ pub(crate) fn sum_of(manifest: &[u8]) -> String {
 
 /// Returns the SHA-256 of some bytes in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    in_hexadecimal(&Sha256::digest(bytes))
 }

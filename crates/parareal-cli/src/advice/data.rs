@@ -1,0 +1,66 @@
+//! Advice about data sets and their files.
+
+use parareal_data::DataError;
+use parareal_data::fetch::{DownloadFault, FetchError};
+
+/// Advice for an error of loading images.
+pub(crate) fn of_data(error: &DataError) -> Option<String> {
+    match error {
+        DataError::NoDataDir { dataset, .. } if dataset.is_published() => Some(format!(
+            "give --data-dir DIR; `parareal data fetch {dataset} --data-dir DIR` gets the files"
+        )),
+        DataError::NoDataDir { .. } => Some("give --data-dir DIR".to_owned()),
+        _ => None,
+    }
+}
+
+/// Advice for an error of fetching files.
+pub(crate) fn of_fetch(error: &FetchError) -> Option<String> {
+    let FetchError::Download { name, fault, kept, .. } = error else { return None };
+    let advice = match fault {
+        _ if *kept > 0 => "the same command goes on from there".to_owned(),
+        DownloadFault::Checksum { .. } | DownloadFault::TooLarge { .. } => {
+            "try again, or give another address with --from URL".to_owned()
+        }
+        fault if fault.is_transient() => {
+            "try again later, or give another address with --from URL".to_owned()
+        }
+        _ => format!("give the address of a folder that holds {name} with --from URL"),
+    };
+    Some(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_data::{Dataset, DatasetName, LoadOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_data_folder_is_asked_for_with_the_command_that_fills_it() {
+        for name in DatasetName::ALL {
+            let Err(error) = Dataset::load(name, &LoadOptions::default()) else { continue };
+            let advice = of_data(&error).unwrap();
+            assert!(advice.contains("--data-dir DIR"), "{advice}");
+            let fetch = format!("parareal data fetch {name} ");
+            assert_eq!(advice.contains(&fetch), name.is_published(), "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_download_is_repeated_continued_or_taken_from_elsewhere() {
+        let checksum = DownloadFault::Checksum { found: "a".into(), published: "b".into() };
+        let status = |code| DownloadFault::Status { code, reason: String::new() };
+        for (fault, kept, expected) in [
+            (status(503), 7, "the same command"),
+            (status(503), 0, "try again later"),
+            (status(404), 0, "a folder that holds a.gz with --from"),
+            (checksum, 0, "try again, or"),
+        ] {
+            let (name, address) = ("a.gz".to_owned(), "http://h/a.gz".to_owned());
+            let error = FetchError::Download { name, address, fault, kept, bytes: 9 };
+            let advice = of_fetch(&error).unwrap();
+            assert!(advice.contains(expected), "{advice}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Random crops and mirroring of training images.
+
+use crate::rng::{KeyedRng, Purpose};
+
+/// Random changes of a training image each time it is seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Augmentation {
+    /// The image as it is stored.
+    #[default]
+    None,
+    /// A random crop of the image padded with `padding` black pixels (stored value 0) on every side,
+    /// and a horizontal flip with probability one half.
+    ///
+    /// Not for digits, which a flip turns into other signs.
+    CropFlip {
+        /// Black pixels added on every side; smaller than the height and the width.
+        padding: usize,
+    },
+}
+
+/// The crop and the mirroring of one image in one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// Rows by which the image is shifted up.
+    up: isize,
+    /// Columns by which the image is shifted left (before mirroring).
+    left: isize,
+    mirrored: bool,
+}
+
+impl Augmentation {
+    /// The placement of image `index` in an epoch, a function of the arguments alone.
+    pub(crate) fn placement(self, seed: u64, epoch: usize, index: usize) -> Placement {
+        let Self::CropFlip { padding } = self else {
+            return Placement { up: 0, left: 0, mirrored: false };
+        };
+        let mut rng = KeyedRng::new(Purpose::Augmentation, seed, epoch as u64, index as u64);
+        let places = 2 * padding as u64 + 1;
+        let mut shift = || rng.below(places) as isize - padding as isize;
+        let (up, left) = (shift(), shift());
+        Placement { up, left, mirrored: rng.below(2) == 1 }
+    }
+}
+
+impl Placement {
+    /// Appends one augmented channel to `values`: `plane` holds its stored pixels `[height, width]`,
+    /// `table` the normalized value of each stored value.
+    pub(crate) fn append(
+        self,
+        plane: &[u8],
+        width: usize,
+        table: &[f32; 256],
+        values: &mut Vec<f32>,
+    ) {
+        if (Self { up: 0, left: 0, mirrored: false }) == self {
+            values.extend(plane.iter().map(|&pixel| table[usize::from(pixel)]));
+            return;
+        }
+        let height = plane.len() / width;
+        let inside = |position: Option<usize>, len| position.filter(|&position| position < len);
+        for y in 0..height {
+            let row = inside(y.checked_add_signed(self.up), height);
+            for x in 0..width {
+                let x = if self.mirrored { width - 1 - x } else { x };
+                let column = inside(x.checked_add_signed(self.left), width);
+                let pixel = match (row, column) {
+                    (Some(row), Some(column)) => plane[row * width + column],
+                    _ => 0,
+                };
+                values.push(table[usize::from(pixel)]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(placement: Placement) -> Vec<f32> {
+        let table = std::array::from_fn(|pixel| pixel as f32);
+        let mut values = Vec::new();
+        placement.append(&[1, 2, 3, 4, 5, 6], 3, &table, &mut values);
+        values
+    }
+
+    #[test]
+    fn pictures_move_and_turn_over() {
+        let still = Placement { up: 0, left: 0, mirrored: false };
+        assert_eq!(placed(still), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let mirrored = Placement { mirrored: true, ..still };
+        assert_eq!(placed(mirrored), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        let up = Placement { up: 1, ..still };
+        assert_eq!(placed(up), [4.0, 5.0, 6.0, 0.0, 0.0, 0.0]);
+        let right = Placement { left: -1, ..still };
+        assert_eq!(placed(right), [0.0, 1.0, 2.0, 0.0, 4.0, 5.0]);
+        let right_mirrored = Placement { left: -1, mirrored: true, ..still };
+        assert_eq!(placed(right_mirrored), [2.0, 1.0, 0.0, 5.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn placements_reach_every_shift_and_both_sides() {
+        let augmentation = Augmentation::CropFlip { padding: 2 };
+        let mut seen = std::collections::BTreeSet::new();
+        for index in 0..2_000 {
+            let Placement { up, left, mirrored } = augmentation.placement(1, 0, index);
+            assert!(up.abs() <= 2 && left.abs() <= 2);
+            seen.insert((up, left, mirrored));
+        }
+        assert_eq!(seen.len(), 50);
+    }
+}

@@ -1,0 +1,264 @@
+//! Batches of normalized images.
+
+use crate::batches::augmentation::Augmentation;
+use crate::batches::order::epoch_order;
+use crate::error::DataError;
+use crate::images::image_set::ImageSet;
+use crate::images::normalization::Normalization;
+
+/// A batch of normalized images with their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Normalized pixels, `[n, c, h, w]` in row-major order.
+    pub images: Vec<f32>,
+    /// Labels of the `n` images.
+    pub labels: Vec<u8>,
+    /// Number of images, channels, rows and columns: `[n, c, h, w]`.
+    pub shape: [usize; 4],
+}
+
+/// An iterator over the batches of one pass over a set, which yields every image exactly once.
+///
+/// All batches have the same number of images, except that the last one may be smaller.
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    set: &'a ImageSet,
+    table: Vec<[f32; 256]>,
+    order: Order,
+    augmentation: Augmentation,
+    batch_size: usize,
+    seed: u64,
+    epoch: usize,
+    next: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    Stored,
+    Shuffled(Vec<usize>),
+}
+
+impl<'a> Batches<'a> {
+    /// Batches of a training epoch: augmented, in the order of [`epoch_order`].
+    ///
+    /// The augmentation of an image depends on `seed`, `epoch` and its index in the set, not on
+    /// its batch.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] where the
+    /// normalization does not fit the set, [`DataError::Padding`] where the padding of the
+    /// augmentation is not smaller than the images.
+    pub fn training(
+        set: &'a ImageSet,
+        normalization: &Normalization,
+        augmentation: Augmentation,
+        batch_size: usize,
+        seed: u64,
+        epoch: usize,
+    ) -> Result<Self, DataError> {
+        if let Augmentation::CropFlip { padding } = augmentation {
+            let (height, width) = (set.height(), set.width());
+            if padding >= height.min(width) {
+                return Err(DataError::Padding { padding, height, width });
+            }
+        }
+        let mut batches = Self::evaluation(set, normalization, batch_size)?;
+        batches.order = Order::Shuffled(epoch_order(set.len(), seed, epoch));
+        batches.augmentation = augmentation;
+        batches.seed = seed;
+        batches.epoch = epoch;
+        Ok(batches)
+    }
+
+    /// Batches of an evaluation: normalized, in stored order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] where the
+    /// normalization does not fit the set.
+    pub fn evaluation(
+        set: &'a ImageSet,
+        normalization: &Normalization,
+        batch_size: usize,
+    ) -> Result<Self, DataError> {
+        if batch_size == 0 {
+            return Err(DataError::BatchSize);
+        }
+        let table = normalization.table(set.channels())?;
+        Ok(Self {
+            set,
+            table,
+            order: Order::Stored,
+            augmentation: Augmentation::None,
+            batch_size,
+            seed: 0,
+            epoch: 0,
+            next: 0,
+        })
+    }
+
+    /// Skips the next `count` batches.
+    pub fn skip_batches(&mut self, count: usize) {
+        let images = count.saturating_mul(self.batch_size);
+        self.next = self.next.saturating_add(images).min(self.set.len());
+    }
+
+    /// The index in the set of the image at a position of this pass.
+    fn index(&self, position: usize) -> usize {
+        match &self.order {
+            Order::Stored => position,
+            Order::Shuffled(order) => order[position],
+        }
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let set = self.set;
+        let count = self.batch_size.min(set.len() - self.next);
+        if count == 0 {
+            return None;
+        }
+        let plane = set.height() * set.width();
+        let mut images = Vec::with_capacity(count * set.image_len());
+        let mut labels = Vec::with_capacity(count);
+        for position in self.next..self.next + count {
+            let index = self.index(position);
+            let placement = self.augmentation.placement(self.seed, self.epoch, index);
+            for (pixels, table) in set.image(index).chunks_exact(plane).zip(&self.table) {
+                placement.append(pixels, set.width(), table, &mut images);
+            }
+            labels.push(set.label(index));
+        }
+        self.next += count;
+        let shape = [count, set.channels(), set.height(), set.width()];
+        Some(Batch { images, labels, shape })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.set.len() - self.next).div_ceil(self.batch_size);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Batches<'_> {}
+impl std::iter::FusedIterator for Batches<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eleven images of two channels, 3x3 pixels; image `i` holds values from 18 `i` on.
+    fn set() -> ImageSet {
+        let labels: Vec<u8> = (0..11).collect();
+        ImageSet::new(2, 3, 3, 11, (0..198).collect(), labels).unwrap()
+    }
+
+    fn plain() -> Normalization {
+        Normalization { mean: vec![0.0, 0.1], deviation: vec![1.0, 0.5] }
+    }
+
+    /// Every image of a pass by its label, which in `set` is also its index.
+    fn by_label(batches: Batches<'_>) -> Vec<Vec<f32>> {
+        let mut images = vec![Vec::new(); 11];
+        for batch in batches {
+            let size = batch.images.len() / batch.labels.len();
+            for (image, &label) in batch.images.chunks_exact(size).zip(&batch.labels) {
+                assert!(images[usize::from(label)].is_empty(), "image {label} came twice");
+                images[usize::from(label)] = image.to_vec();
+            }
+        }
+        images
+    }
+
+    #[test]
+    fn evaluation_keeps_the_stored_order_and_normalizes_by_channel() {
+        let set = set();
+        let batches = Batches::evaluation(&set, &plain(), 4).unwrap();
+        assert_eq!(batches.len(), 3);
+        let batches: Vec<Batch> = batches.collect();
+        let shapes: Vec<usize> = batches.iter().map(|batch| batch.shape[0]).collect();
+        assert_eq!(shapes, [4, 4, 3]);
+        assert_eq!(batches[2].shape, [3, 2, 3, 3]);
+        assert_eq!(batches[2].labels, [8, 9, 10]);
+        assert_eq!(batches[0].images[1], 1.0 / 255.0);
+        assert_eq!(batches[0].images[9], (9.0 / 255.0 - 0.1) / 0.5);
+    }
+
+    #[test]
+    fn training_shows_every_image_once_in_the_order_of_the_epoch() {
+        let set = set();
+        let batches = Batches::training(&set, &plain(), Augmentation::None, 4, 7, 2).unwrap();
+        assert_eq!(batches.len(), 3);
+        let labels: Vec<usize> =
+            batches.clone().flat_map(|batch| batch.labels).map(usize::from).collect();
+        assert_eq!(labels, epoch_order(11, 7, 2));
+        let stored = by_label(Batches::evaluation(&set, &plain(), 4).unwrap());
+        assert_eq!(by_label(batches), stored);
+    }
+
+    #[test]
+    fn augmentation_depends_on_seed_epoch_and_index_alone() {
+        let set = set();
+        let augmentation = Augmentation::CropFlip { padding: 1 };
+        let pass = |batch_size, seed, epoch| {
+            by_label(
+                Batches::training(&set, &plain(), augmentation, batch_size, seed, epoch).unwrap(),
+            )
+        };
+        let base = pass(4, 7, 2);
+        assert_eq!(base, pass(4, 7, 2));
+        assert_eq!(base, pass(1, 7, 2));
+        assert_eq!(base, pass(100, 7, 2));
+        assert_ne!(base, pass(4, 7, 3));
+        assert_ne!(base, pass(4, 8, 2));
+        let shorter = set.clone().truncated(5);
+        let short = Batches::training(&shorter, &plain(), augmentation, 2, 7, 2).unwrap();
+        assert_eq!(by_label(short)[..5], base[..5]);
+    }
+
+    #[test]
+    fn padding_is_black_before_normalization() {
+        let white = ImageSet::new(1, 2, 2, 1, vec![255; 400], vec![0; 100]).unwrap();
+        let normalization = Normalization { mean: vec![0.5], deviation: vec![0.5] };
+        let augmentation = Augmentation::CropFlip { padding: 1 };
+        let batch = Batches::training(&white, &normalization, augmentation, 100, 0, 0)
+            .unwrap()
+            .next()
+            .unwrap();
+        assert!(batch.images.iter().all(|&value| value == 1.0 || value == -1.0));
+        assert!(batch.images.contains(&-1.0));
+    }
+
+    #[test]
+    fn the_number_of_batches_left_counts_down() {
+        let set = set();
+        let mut batches = Batches::evaluation(&set, &plain(), 5).unwrap();
+        for left in [2, 1, 0] {
+            assert!(batches.next().is_some());
+            assert_eq!(batches.len(), left);
+        }
+        assert!(batches.next().is_none() && batches.next().is_none());
+        assert_eq!(Batches::evaluation(&set, &plain(), usize::MAX).unwrap().len(), 1);
+        let empty = set.truncated(0);
+        assert_eq!(Batches::evaluation(&empty, &plain(), 5).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn unusable_settings_are_refused() {
+        let set = set();
+        let error = Batches::evaluation(&set, &plain(), 0).unwrap_err();
+        assert!(matches!(error, DataError::BatchSize));
+        let grey = Normalization { mean: vec![0.0], deviation: vec![1.0] };
+        let error = Batches::evaluation(&set, &grey, 4).unwrap_err();
+        assert!(matches!(error, DataError::Normalization { .. }));
+        for padding in [3, usize::MAX] {
+            let augmentation = Augmentation::CropFlip { padding };
+            let error = Batches::training(&set, &plain(), augmentation, 4, 0, 0).unwrap_err();
+            assert!(matches!(error, DataError::Padding { .. }));
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The scans of a JPEG file.
+
+use std::ops::RangeInclusive;
+
+use super::bits::{Bits, Exhausted, Table};
+
+/// The frame of an image: its size in blocks, and what is known of its coefficients.
+pub(super) struct Frame {
+    progressive: bool,
+    components: Vec<Component>,
+    /// Minimum coded units of interleaved scans, across and down.
+    units: [usize; 2],
+}
+
+/// A component of the image, such as its brightness.
+pub(super) struct Component {
+    id: u8,
+    /// Blocks of a minimum coded unit, across and down.
+    sampling: [usize; 2],
+    /// Blocks that hold pixels, across and down: those of a scan of this component alone.
+    blocks: [usize; 2],
+    /// Blocks from one row to the next.
+    stride: usize,
+    /// For each block of a progressive image a bit for each coefficient that is not 0.
+    nonzero: Vec<u64>,
+    /// For each coefficient the bits that are still to come, once a scan has had it.
+    to_come: [Option<u8>; 64],
+}
+
+impl Frame {
+    /// `components` are identifier, sampling factors and quantization table of each.
+    pub(super) fn new(
+        progressive: bool,
+        height: usize,
+        width: usize,
+        components: &[[u8; 3]],
+    ) -> Option<Self> {
+        let sampling = components.iter().map(|&[_, factors, _]| {
+            let factors = [factors >> 4, factors & 15].map(usize::from);
+            factors.iter().all(|factor| (1..=4).contains(factor)).then_some(factors)
+        });
+        let sampling: Vec<[usize; 2]> = sampling.collect::<Option<_>>()?;
+        let max = [0, 1].map(|axis| sampling.iter().map(|s| s[axis]).max().unwrap_or(1));
+        let size = [width, height];
+        let units = [0, 1].map(|axis| size[axis].div_ceil(8 * max[axis]));
+        let components = components.iter().zip(sampling).map(|(&[id, ..], sampling)| {
+            let blocks =
+                [0, 1].map(|axis| (size[axis] * sampling[axis]).div_ceil(max[axis]).div_ceil(8));
+            let [stride, rows] = [0, 1].map(|axis| units[axis] * sampling[axis]);
+            let nonzero = vec![0; if progressive { stride * rows } else { 0 }];
+            Component { id, sampling, blocks, stride, nonzero, to_come: [None; 64] }
+        });
+        Some(Self { progressive, components: components.collect(), units })
+    }
+
+    pub(super) fn is_progressive(&self) -> bool {
+        self.progressive
+    }
+
+    pub(super) fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    pub(super) fn find(&self, id: u8) -> Option<usize> {
+        self.components.iter().position(|component| component.id == id)
+    }
+}
+
+impl Component {
+    /// Returns true if all bits of all coefficients are there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.to_come.iter().all(|bits| *bits == Some(0))
+    }
+}
+
+/// A component of a scan, and its tables.
+pub(super) struct Selector {
+    pub(super) component: usize,
+    pub(super) dc: usize,
+    pub(super) ac: usize,
+}
+
+/// A scan as its header describes it.
+pub(super) struct Scan {
+    pub(super) selectors: Vec<Selector>,
+    /// The coefficients that it holds.
+    pub(super) band: RangeInclusive<u8>,
+    /// Bits that earlier scans have left; 0 in the first one of these coefficients.
+    pub(super) high: u8,
+    /// Bits that are left for later scans.
+    pub(super) low: u8,
+}
+
+impl Scan {
+    /// Walks through all blocks.
+    pub(super) fn walk(
+        &self,
+        frame: &mut Frame,
+        bits: &mut Bits<'_>,
+        tables: [&[Option<Table>]; 2],
+        restart_interval: usize,
+    ) -> Result<(), String> {
+        let alone = match &self.selectors[..] {
+            [selector] => Some(selector),
+            _ => None,
+        };
+        let [across, down] =
+            alone.map_or(frame.units, |selector| frame.components[selector.component].blocks);
+        let mut run = 0;
+        for unit in 0..across * down {
+            if restart_interval > 0 && unit > 0 && unit.is_multiple_of(restart_interval) {
+                if !matches!(bits.next_marker(), Some(0xd0..=0xd7)) {
+                    return Err(cut(unit, across * down));
+                }
+                run = 0;
+            }
+            let (row, column) = (unit / across, unit % across);
+            for selector in &self.selectors {
+                let component = &mut frame.components[selector.component];
+                let [wide, high] = if alone.is_some() { [1, 1] } else { component.sampling };
+                let [dc, ac] = [(0, selector.dc), (1, selector.ac)]
+                    .map(|(class, slot)| tables[class].get(slot).and_then(Option::as_ref));
+                for block in 0..wide * high {
+                    let (y, x) = (row * high + block / wide, column * wide + block % wide);
+                    let walked = match frame.progressive {
+                        false => sequential(bits, dc, ac),
+                        true => {
+                            let nonzero = &mut component.nonzero[y * component.stride + x];
+                            self.progressive(bits, dc, ac, nonzero, &mut run)
+                        }
+                    };
+                    walked.map_err(|Exhausted| cut(unit, across * down))?;
+                }
+            }
+        }
+        for selector in &self.selectors {
+            let to_come = &mut frame.components[selector.component].to_come;
+            let low = if frame.progressive { self.low } else { 0 };
+            to_come[usize::from(*self.band.start())..=usize::from(*self.band.end())]
+                .fill(Some(low));
+        }
+        Ok(())
+    }
+
+    /// A block of a progressive scan (T.81, section G.1).
+    fn progressive(
+        &self,
+        bits: &mut Bits<'_>,
+        dc: Option<&Table>,
+        ac: Option<&Table>,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), Exhausted> {
+        match (*self.band.start(), self.high) {
+            (0, 0) => {
+                let size = bits.symbol(dc.ok_or(Exhausted)?)?;
+                bits.read(u32::from(size).min(16)).map(drop)
+            }
+            (0, _) => bits.read(1).map(drop),
+            (_, 0) => self.first(bits, ac.ok_or(Exhausted)?, nonzero, run),
+            _ => self.refine(bits, ac.ok_or(Exhausted)?, nonzero, run),
+        }
+    }
+
+    /// The first bits of a block's coefficients; `run` counts blocks that have none.
+    fn first(
+        &self,
+        bits: &mut Bits<'_>,
+        ac: &Table,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), Exhausted> {
+        if *run > 0 {
+            *run -= 1;
+            return Ok(());
+        }
+        let mut next = *self.band.start();
+        while next <= *self.band.end() {
+            let (zeros, size) = parted(bits.symbol(ac)?);
+            match size {
+                0 if zeros < 15 => {
+                    *run = (1 << zeros) - 1 + bits.read(u32::from(zeros))?;
+                    break;
+                }
+                0 => next += 16,
+                _ => {
+                    next += zeros;
+                    *nonzero |= coefficient(next)?;
+                    bits.read(u32::from(size))?;
+                    next += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One more bit of each coefficient of a block.
+    fn refine(
+        &self,
+        bits: &mut Bits<'_>,
+        ac: &Table,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), Exhausted> {
+        let (mut next, last) = (*self.band.start(), *self.band.end());
+        while *run == 0 && next <= last {
+            let (mut zeros, size) = parted(bits.symbol(ac)?);
+            if size == 0 && zeros < 15 {
+                *run = (1 << zeros) + bits.read(u32::from(zeros))?;
+                break;
+            }
+            bits.read(u32::from(size != 0))?;
+            // Those that are known get a bit each, and the code counts those that are still 0.
+            while next <= last {
+                if *nonzero & coefficient(next)? != 0 {
+                    bits.read(1)?;
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                next += 1;
+            }
+            if size != 0 {
+                *nonzero |= coefficient(next)?;
+            }
+            next += 1;
+        }
+        if *run > 0 {
+            for known in next..=last {
+                bits.read(u32::from(*nonzero & coefficient(known)? != 0))?;
+            }
+            *run -= 1;
+        }
+        Ok(())
+    }
+}
+
+/// A block of a sequential scan (T.81, section F.2.2).
+fn sequential(
+    bits: &mut Bits<'_>,
+    dc: Option<&Table>,
+    ac: Option<&Table>,
+) -> Result<(), Exhausted> {
+    let (dc, ac) = dc.zip(ac).ok_or(Exhausted)?;
+    let size = bits.symbol(dc)?;
+    bits.read(u32::from(size).min(16))?;
+    let mut next = 1;
+    while next < 64 {
+        let (zeros, size) = parted(bits.symbol(ac)?);
+        match size {
+            0 if zeros < 15 => break,
+            0 => next += 16,
+            _ => {
+                bits.read(u32::from(size))?;
+                next += zeros + 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A symbol as the zeros before a coefficient, and the bits of it.
+fn parted(symbol: u8) -> (u8, u8) {
+    (symbol >> 4, symbol & 15)
+}
+
+/// The bit of a coefficient; codes that lead beyond the last one are those of damaged data.
+fn coefficient(index: u8) -> Result<u64, Exhausted> {
+    1_u64.checked_shl(u32::from(index)).ok_or(Exhausted)
+}
+
+fn cut(unit: usize, units: usize) -> String {
+    let percent = 100 * unit / units;
+    format!("the file is damaged or cut off: a scan ends after {percent} % of its blocks")
+}

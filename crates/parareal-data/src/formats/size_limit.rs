@@ -1,0 +1,28 @@
+//! Limits on the size of decoded images.
+
+/// Limits of an image, checked before memory is allocated for it.
+#[derive(Clone, Copy)]
+pub(crate) struct SizeLimit {
+    /// Maximum width and height, in pixels.
+    pub(crate) side: usize,
+    /// Maximum size of the decoded image, and maximum length of its file, in bytes.
+    pub(crate) memory: u64,
+}
+
+impl SizeLimit {
+    /// The limit for image files.
+    pub(crate) const FILES: Self = Self { side: 20_000, memory: 1 << 30 };
+
+    /// Checks the stated sides of an image and the bytes of its pixels.
+    pub(crate) fn check(self, width: usize, height: usize, bytes: u64) -> Result<(), String> {
+        let Self { side, memory } = self;
+        if width.max(height) <= side && bytes <= memory {
+            return Ok(());
+        }
+        Err(format!(
+            "it has {width} x {height} pixels, more than the limit of {side} on a side and {} MiB \
+             in all: scale it down",
+            memory >> 20
+        ))
+    }
+}

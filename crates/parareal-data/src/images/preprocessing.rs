@@ -1,0 +1,78 @@
+//! Conversion of image files and stored images to the input size of a network.
+
+use std::path::Path;
+
+use image::imageops::FilterType;
+
+use crate::error::DataError;
+use crate::formats::image::read;
+use crate::formats::size_limit::SizeLimit;
+
+/// Size, channels and border of the images of a network.
+///
+/// The loaders of [`Dataset`](crate::Dataset) and readers of further images for the same network
+/// apply the same value. [`Normalization`](crate::Normalization) follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preprocessing {
+    /// Channels: 1 for gray levels, 3 for red, green and blue.
+    pub channels: usize,
+    /// Rows of the image, with the border.
+    pub height: usize,
+    /// Columns of the image, with the border.
+    pub width: usize,
+    /// Width of the black border, in pixels; it is part of `height` and `width`.
+    pub padding: usize,
+}
+
+impl Preprocessing {
+    /// Reads a PNG or JPEG file as `[channels, height, width]`, 8 bits each.
+    ///
+    /// The image is rotated as its Exif orientation says. An image of exactly this size is used
+    /// unchanged. Any other is resized, without keeping its aspect ratio, to the size inside the
+    /// border, and gets the border.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Image`] if the file is not a PNG or JPEG image, is truncated or damaged, or is
+    /// too large.
+    ///
+    /// # Panics
+    ///
+    /// If there are not one or three channels, or no pixels inside the border.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, DataError> {
+        let Self { channels, height, width, padding } = *self;
+        let image = read(path, SizeLimit::FILES)
+            .map_err(|message| DataError::Image { path: path.to_path_buf(), message })?;
+        let is_padded = (image.height() as usize, image.width() as usize) == (height, width);
+        let padding = if is_padded { 0 } else { padding };
+        let (rows, columns) = (height - 2 * padding, width - 2 * padding);
+        let image = image.resize_exact(columns as u32, rows as u32, FilterType::Triangle);
+        // Channels last.
+        let pixels = match channels {
+            1 => image.into_luma8().into_raw(),
+            3 => image.into_rgb8().into_raw(),
+            _ => panic!("an image has one channel or three, not {channels}"),
+        };
+        let planes = (0..channels).map(|channel| pixels.iter().skip(channel).step_by(channels));
+        let planes: Vec<u8> = planes.flatten().copied().collect();
+        Ok(if is_padded { planes } else { self.pad(&planes) })
+    }
+
+    /// Adds the border to images `[n, channels, height - 2 padding, width - 2 padding]`.
+    pub(crate) fn pad(&self, stored: &[u8]) -> Vec<u8> {
+        let Self { height, width, padding, .. } = *self;
+        if padding == 0 {
+            return stored.to_vec();
+        }
+        let (rows, columns) = (height - 2 * padding, width - 2 * padding);
+        let planes = stored.chunks_exact(rows * columns);
+        let mut pixels = vec![0; planes.len() * height * width];
+        for (plane, padded) in planes.zip(pixels.chunks_exact_mut(height * width)) {
+            let rows = padded.chunks_exact_mut(width).skip(padding);
+            for (stored, row) in plane.chunks_exact(columns).zip(rows) {
+                row[padding..][..columns].copy_from_slice(stored);
+            }
+        }
+        pixels
+    }
+}

@@ -1,0 +1,77 @@
+//! Loading a data set by its name.
+
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::name::DatasetName;
+use crate::options::LoadOptions;
+use crate::sets;
+use crate::sets::definition::Loaded;
+
+impl Dataset {
+    /// Loads a data set.
+    ///
+    /// [`DatasetName`] says which files each set is read from. They lie in a folder of
+    /// [`data_dir`](LoadOptions::data_dir) or in that folder itself. Each is found under its name or
+    /// with `.gz` added, and decompressed where it is compressed. Files may hold fewer images than
+    /// the canonical ones, which [`notes`](Self::notes) then says, but not more. They are checked as
+    /// a whole whatever the limits; a limit beyond the end of a set takes all of it.
+    ///
+    /// Where CIFAR, SVHN or a folder has no test images, every tenth training image of each class, in
+    /// a random order that is always the same, is held out as a test image, whether test images are
+    /// asked for or not.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoDataDir`] where files are needed and no folder was given,
+    /// [`DataError::File`] for a file that is missing, unreadable or damaged (its
+    /// [`fault`](crate::FileError::fault) says which), [`DataError::Folder`] and
+    /// [`DataError::Image`] for folders of images, [`DataError::NoTrainingImages`] and
+    /// [`DataError::TooManyImages`] for a limit out of range.
+    pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
+        Ok(load(name, options)?.dataset)
+    }
+}
+
+/// Loads a data set, with the paths of the files that it was read from.
+pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, DataError> {
+    if options.limit_train == Some(0) {
+        return Err(DataError::NoTrainingImages { dataset: name });
+    }
+    (sets::definition(name).load)(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_out_of_range_are_refused() {
+        for name in DatasetName::ALL {
+            let options = LoadOptions { limit_train: Some(0), ..Default::default() };
+            let error = Dataset::load(name, &options).unwrap_err();
+            assert!(matches!(error, DataError::NoTrainingImages { .. }), "{error}");
+        }
+        let max = usize::MAX;
+        for (limit_train, limit_test) in [(Some(max), Some(1)), (Some(1), Some(max))] {
+            let options = LoadOptions { limit_train, limit_test, ..Default::default() };
+            let error = Dataset::load(DatasetName::Shapes, &options).unwrap_err();
+            assert!(matches!(error, DataError::TooManyImages { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_without_a_folder_are_asked_for_in_one_line() {
+        for (name, folder) in [
+            (DatasetName::Mnist, "DIR/mnist/"),
+            (DatasetName::Cifar10, "DIR/cifar-10/"),
+            (DatasetName::Cifar100, "DIR/cifar-100/"),
+            (DatasetName::Svhn, "DIR/svhn/"),
+            (DatasetName::Folder, "a folder for each class"),
+        ] {
+            let error = Dataset::load(name, &LoadOptions::default()).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("no data folder DIR") && text.contains(folder), "{text}");
+            assert_eq!(text.lines().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Options of loading a data set.
+
+use std::path::PathBuf;
+
+/// Location and limits of the images to load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The folder in which each data set kept in files has a folder of its name; the built-in
+    /// shapes need none.
+    pub data_dir: Option<PathBuf>,
+    /// Number of training images to take from the start of the set, at least 1; all by default.
+    pub limit_train: Option<usize>,
+    /// Number of test images to take from the start of the set, 0 for no test set; all by default.
+    pub limit_test: Option<usize>,
+}
+
+impl LoadOptions {
+    /// Whether test images are to be loaded.
+    pub(crate) fn wants_test(&self) -> bool {
+        self.limit_test != Some(0)
+    }
+}

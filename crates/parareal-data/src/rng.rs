@@ -1,0 +1,136 @@
+//! Random numbers that depend on a key alone.
+//!
+//! Bounded integers and fractions are computed here from the raw output of the generator, because the
+//! sampling algorithms of a library may change between its versions, and the same seed must give the
+//! same run for years.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// The use of a generator; the numbers of different purposes are unrelated under equal keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The order of the images of an epoch.
+    Order = 1,
+    /// The augmentation of an image.
+    Augmentation = 2,
+    /// The drawing of a training image.
+    TrainingShape = 3,
+    /// The drawing of a test image.
+    TestShape = 4,
+    /// The choice of images that are held out for testing.
+    HeldOut = 5,
+    /// The choice of training images that are split off for validation.
+    RandomSplit = 6,
+}
+
+/// A generator of random numbers, the same for the same key on every machine.
+pub(crate) struct KeyedRng(ChaCha8Rng);
+
+impl KeyedRng {
+    /// The generator of a key: a purpose, a seed and two numbers whose meaning depends on the
+    /// purpose.
+    pub(crate) fn new(purpose: Purpose, seed: u64, first: u64, second: u64) -> Self {
+        let mut key = [0; 32];
+        for (bytes, word) in key.chunks_exact_mut(8).zip([purpose as u64, seed, first, second]) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// 32 random bits.
+    pub(crate) fn bits(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+
+    /// An integer in [0, `bound`), all equally likely; 0 if `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 {
+            return 0;
+        }
+        // The upper half of `word * bound` is below `bound`. Each result has either `2^64 / bound`
+        // words rounded down or one more; the words whose lower half lies under the remainder are
+        // the surplus, and are drawn again.
+        let surplus = bound.wrapping_neg() % bound;
+        loop {
+            let product = u128::from(self.0.next_u64()) * u128::from(bound);
+            if product as u64 >= surplus {
+                return (product >> 64) as u64;
+            }
+        }
+    }
+
+    /// The numbers from 0 to `len - 1` in a random order, all orders being equally likely.
+    pub(crate) fn permutation(&mut self, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        for last in (1..len).rev() {
+            // The number is at most `last`, so it fits a usize.
+            order.swap(last, self.below(last as u64 + 1) as usize);
+        }
+        order
+    }
+
+    /// A fraction in [0, 1), one of 2^24 equally spaced values.
+    pub(crate) fn fraction(&mut self) -> f32 {
+        (self.bits() >> 8) as f32 / 16_777_216.0
+    }
+
+    /// A number in [low, high).
+    pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * self.fraction()
+    }
+
+    /// A uniformly distributed direction in the plane: a vector of length one.
+    ///
+    /// Rejection sampling in a disc needs only a square root, which unlike sines and cosines is
+    /// rounded the same on every machine.
+    pub(crate) fn direction(&mut self) -> [f32; 2] {
+        loop {
+            let (x, y) = (self.between(-1.0, 1.0), self.between(-1.0, 1.0));
+            let square = x * x + y * y;
+            if square > 0.01 && square <= 1.0 {
+                let length = square.sqrt();
+                return [x / length, y / length];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_key_matters() {
+        let first = |purpose, seed, a, b| KeyedRng::new(purpose, seed, a, b).bits();
+        let base = first(Purpose::Order, 1, 2, 3);
+        assert_eq!(base, first(Purpose::Order, 1, 2, 3));
+        assert_ne!(base, first(Purpose::Augmentation, 1, 2, 3));
+        assert_ne!(base, first(Purpose::Order, 9, 2, 3));
+        assert_ne!(base, first(Purpose::Order, 1, 9, 3));
+        assert_ne!(base, first(Purpose::Order, 1, 2, 9));
+    }
+
+    #[test]
+    fn bounded_numbers_stay_below_the_bound_and_reach_all_values() {
+        let mut rng = KeyedRng::new(Purpose::Order, 0, 0, 0);
+        let mut counts = [0; 7];
+        for _ in 0..7_000 {
+            counts[rng.below(7) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert_eq!((rng.below(0), rng.below(1)), (0, 0));
+        let large = (1 << 63) + 1;
+        assert!((0..100).all(|_| rng.below(large) < large));
+    }
+
+    #[test]
+    fn fractions_and_directions_are_in_range() {
+        let mut rng = KeyedRng::new(Purpose::TestShape, 0, 0, 0);
+        for _ in 0..1_000 {
+            assert!((0.0..1.0).contains(&rng.fraction()));
+            let [x, y] = rng.direction();
+            assert!((x * x + y * y - 1.0).abs() < 1e-5);
+        }
+    }
+}

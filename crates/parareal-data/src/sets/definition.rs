@@ -1,0 +1,205 @@
+//! Definition of a data set: its files, classes, preprocessing and augmentation.
+
+use std::path::{Path, PathBuf};
+
+use crate::batches::augmentation::Augmentation;
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::images::normalization::Normalization;
+use crate::images::preprocessing::Preprocessing;
+use crate::name::DatasetName;
+use crate::options::LoadOptions;
+
+/// Everything that is known of a data set before it is loaded.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) name: DatasetName,
+    pub(crate) origin: Origin,
+    pub(crate) classes: Classes,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) statistics: Statistics,
+    /// The usual augmentation of its training images.
+    pub(crate) augmentation: Augmentation,
+    /// Loads the set; the limit on training images is at least 1.
+    pub(crate) load: fn(&LoadOptions) -> Result<Loaded, DataError>,
+}
+
+/// Where the images of a data set come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// The program draws them.
+    Drawn,
+    /// Files that are published.
+    Published(&'static Publication),
+    /// Files of the user.
+    Own {
+        /// The expected files in words, by their place below `DIR`.
+        files: &'static str,
+    },
+}
+
+/// The canonical files of a data set.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// Authors, title and address.
+    pub(crate) citation: &'static str,
+    /// The files, each with its checksum.
+    pub(crate) files: &'static [PublishedFile],
+    /// Addresses of folders that hold the files, in the order in which they are tried; each ends in
+    /// `/`.
+    pub(crate) addresses: &'static [&'static str],
+    /// The names that the folder of the data set may have, the usual one first.
+    pub(crate) folders: &'static [&'static str],
+    /// Files and folders by which the folder of the data set is recognized, whatever its name.
+    pub(crate) recognized_by: &'static [&'static str],
+    /// The accepted files in words, by their place below `DIR`.
+    pub(crate) accepted: &'static str,
+    /// Number of training images of the canonical files.
+    pub(crate) training_images: usize,
+    /// Number of test images of the canonical files.
+    pub(crate) test_images: usize,
+}
+
+/// A canonical file as it is published.
+#[derive(Debug)]
+pub(crate) struct PublishedFile {
+    pub(crate) name: &'static str,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    /// MD5 sum in hexadecimal digits.
+    pub(crate) md5: &'static str,
+}
+
+/// The classes of a data set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Classes {
+    /// Fixed numbers with these names, from class 0 on.
+    Named(&'static [&'static str]),
+    /// As many fixed numbers, which are their own names unless a file of the set names them.
+    Numbered(usize),
+    /// One for each folder of images, numbered in the order of the folders' names.
+    Folders,
+}
+
+/// Mean and standard deviation of each channel of the training images, scaled to [0, 1].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Statistics {
+    /// Constants of the set.
+    Constant { mean: &'static [f32], deviation: &'static [f32] },
+    /// They are measured on the training images when these are loaded.
+    Measured,
+}
+
+/// A data set, with the paths of the files that it was read from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) dataset: Dataset,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Definition {
+    /// The canonical files; none for a set that is not published as files.
+    pub(crate) fn publication(&self) -> Option<&'static Publication> {
+        match self.origin {
+            Origin::Published(publication) => Some(publication),
+            Origin::Drawn | Origin::Own { .. } => None,
+        }
+    }
+
+    /// The data folder of a set that is kept in files.
+    pub(crate) fn data_dir<'a>(&self, options: &'a LoadOptions) -> Result<&'a Path, DataError> {
+        let (files, citation) = match self.origin {
+            Origin::Drawn => ("none", None),
+            Origin::Published(publication) => (publication.accepted, Some(publication.citation)),
+            Origin::Own { files } => (files, None),
+        };
+        let missing = DataError::NoDataDir { dataset: self.name, files, citation };
+        options.data_dir.as_deref().ok_or(missing)
+    }
+}
+
+impl Publication {
+    /// The folder of the data set: the first of its names that exists in the data folder, or the data
+    /// folder itself, where it has that name or holds the files.
+    pub(crate) fn directory(&self, data_dir: &Path) -> PathBuf {
+        let mut directories = self.folders.iter().map(|folder| data_dir.join(folder));
+        let existing = directories.clone().find(|directory| directory.is_dir());
+        let is_there = |name: &&str| {
+            data_dir.join(name).exists() || data_dir.join(format!("{name}.gz")).exists()
+        };
+        let is_called =
+            data_dir.file_name().is_some_and(|own| self.folders.iter().any(|&f| own == f));
+        let is_itself = || is_called || self.recognized_by.iter().any(is_there);
+        match existing {
+            None if !is_itself() => directories.next().unwrap_or_else(|| data_dir.to_owned()),
+            existing => existing.unwrap_or_else(|| data_dir.to_owned()),
+        }
+    }
+}
+
+impl Classes {
+    /// The names of the classes that are known without the files of the set.
+    pub(crate) fn names(self) -> Vec<String> {
+        match self {
+            Self::Named(names) => names.iter().copied().map(str::to_owned).collect(),
+            Self::Numbered(count) => (0..count).map(|class| class.to_string()).collect(),
+            Self::Folders => Vec::new(),
+        }
+    }
+
+    /// Whether a class number has the same meaning wherever the set is loaded.
+    pub(crate) fn are_fixed(self) -> bool {
+        !matches!(self, Self::Folders)
+    }
+}
+
+impl Statistics {
+    /// The constants of the set; none where they are measured.
+    pub(crate) fn normalization(self) -> Option<Normalization> {
+        match self {
+            Self::Constant { mean, deviation } => {
+                Some(Normalization { mean: mean.to_vec(), deviation: deviation.to_vec() })
+            }
+            Self::Measured => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static PUBLICATION: Publication = Publication {
+        citation: "nowhere",
+        files: &[],
+        addresses: &[],
+        folders: &["first", "second"],
+        recognized_by: &["a"],
+        accepted: "DIR/first/a",
+        training_images: 20,
+        test_images: 2,
+    };
+
+    #[test]
+    fn the_first_folder_that_exists_is_taken() {
+        let data_dir = tempfile::TempDir::new().unwrap();
+        for (made, taken) in [("none", "first"), ("second", "second"), ("first", "first")] {
+            std::fs::create_dir(data_dir.path().join(made)).unwrap();
+            assert_eq!(PUBLICATION.directory(data_dir.path()), data_dir.path().join(taken));
+        }
+    }
+
+    #[test]
+    fn the_folder_of_the_files_may_be_given_itself() {
+        let parent = tempfile::TempDir::new().unwrap();
+        for (folder, file, is_itself) in
+            [("first", "b", true), ("mine", "a.gz", true), ("other", "b", false)]
+        {
+            let folder = parent.path().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+            let taken = if is_itself { folder.clone() } else { folder.join("first") };
+            assert_eq!(PUBLICATION.directory(&folder), taken);
+        }
+    }
+}

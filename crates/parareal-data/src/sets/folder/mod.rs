@@ -1,0 +1,111 @@
+//! The user's own images: a folder for each class.
+
+mod tree;
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use crate::batches::augmentation::Augmentation;
+use crate::error::DataError;
+use crate::images::image_set::ImageSet;
+use crate::images::preprocessing::Preprocessing;
+use crate::name::DatasetName;
+use crate::options::LoadOptions;
+use crate::rng::{KeyedRng, Purpose};
+use crate::sets::definition::{Classes, Definition, Loaded, Origin, Statistics};
+use crate::sets::stored_images::{StoredImages, TestImages};
+use tree::{ImageFiles, ImageTree, LeftOut};
+
+/// Images are red, green and blue, and scaled to 32x32 pixels.
+const PREPROCESSING: Preprocessing =
+    Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
+
+/// A label is a byte.
+const MAX_CLASSES: usize = 256;
+
+/// Folders of images as a whole.
+pub(crate) static FOLDER: Definition = Definition {
+    name: DatasetName::Folder,
+    origin: Origin::Own {
+        files: "a folder for each class, of PNG and JPEG files, in DIR or in DIR/train and DIR/test",
+    },
+    classes: Classes::Folders,
+    preprocessing: PREPROCESSING,
+    statistics: Statistics::Measured,
+    augmentation: Augmentation::CropFlip { padding: 4 },
+    load,
+};
+
+/// Reads `DIR/CLASS/..`, or `DIR/train/CLASS/..` with `DIR/test/CLASS/..`, as [`ImageTree`] finds
+/// them.
+fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
+    let root = FOLDER.data_dir(options)?;
+    let tree = ImageTree::of(root)?;
+    let ImageTree { training, test, .. } = &tree;
+    let mut left_out = LeftOut::default();
+    let classes = tree.training_classes(&mut left_out)?;
+    let wrong = |message: String| DataError::Folder { path: training.clone(), message };
+    if !(2..=MAX_CLASSES).contains(&classes.len()) {
+        let found = match classes.len() {
+            1 => "1 folder".to_string(),
+            found => format!("{found} folders"),
+        };
+        return Err(wrong(format!(
+            "it has {found} with PNG or JPEG files: from 2 to {MAX_CLASSES} are expected, one for each \
+             class"
+        )));
+    }
+    let names: Vec<String> = classes.keys().cloned().collect();
+    let train = read(&names, classes)?;
+    if train.len() < 2 * names.len() && test.is_none() {
+        let (images, least) = (train.len(), 2 * names.len());
+        let message = format!(
+            "it has {images} images of {} classes: at least {least} are expected, some of which are \
+             held out as test images",
+            names.len()
+        );
+        return Err(wrong(message));
+    }
+    let test = match test {
+        None => TestImages::Absent,
+        Some(_) if !options.wants_test() => TestImages::Unread,
+        Some(folder) => {
+            let classes = ImageTree::test_classes(folder, &mut left_out)?;
+            if let Some(other) = classes.keys().find(|name| !names.contains(name)) {
+                let message = format!("its class {other:?} is not among the training images");
+                return Err(DataError::Folder { path: folder.clone(), message });
+            }
+            TestImages::Read(read(&names, classes)?)
+        }
+    };
+    let stored = StoredImages {
+        definition: &FOLDER,
+        files: Vec::new(),
+        train,
+        test,
+        class_names: Some(names),
+    };
+    let mut loaded = stored.into_loaded(options)?;
+    loaded.dataset.notes.extend(left_out.notes(root));
+    Ok(loaded)
+}
+
+/// The images in a random order that is always the same, so that the first ones are of all classes.
+fn read(names: &[String], mut classes: ImageFiles) -> Result<ImageSet, DataError> {
+    let files = names.iter().enumerate().flat_map(|(label, name)| {
+        let files = classes.remove(name).unwrap_or_default();
+        files.into_iter().map(move |path| (label as u8, path))
+    });
+    let files: Vec<(u8, PathBuf)> = files.collect();
+    let order = KeyedRng::new(Purpose::Order, 0, 0, 0).permutation(files.len());
+    let images: Vec<Result<Vec<u8>, DataError>> =
+        order.par_iter().map(|&index| PREPROCESSING.read(&files[index].1)).collect();
+    let Preprocessing { channels, height, width, .. } = PREPROCESSING;
+    let mut pixels = Vec::with_capacity(files.len() * channels * height * width);
+    for image in images {
+        pixels.extend(image?);
+    }
+    let labels = order.into_iter().map(|index| files[index].0).collect();
+    ImageSet::new(channels, height, width, names.len(), pixels, labels)
+}

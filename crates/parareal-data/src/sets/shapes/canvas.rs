@@ -1,0 +1,112 @@
+//! A small color image on which smooth-edged marks are painted.
+
+/// Red, green and blue, each from 0 to 1.
+pub(crate) type Color = [f32; 3];
+
+/// Samples taken along each side of a pixel to find how much of it a mark covers.
+const SAMPLES: usize = 4;
+
+/// A square image of `side` x `side` pixels; pixel (0, 0) spans the square from 0 to 1.
+pub(crate) struct Canvas {
+    side: usize,
+    /// Row by row.
+    pixels: Vec<Color>,
+}
+
+impl Canvas {
+    /// An image whose color at each point is a function of its position.
+    pub(crate) fn new(side: usize, color: impl Fn(f32, f32) -> Color) -> Self {
+        let pixels = (0..side * side)
+            .map(|pixel| color((pixel % side) as f32 + 0.5, (pixel / side) as f32 + 0.5))
+            .collect();
+        Self { side, pixels }
+    }
+
+    /// Paints the points for which `covers(x, y)` holds; they must lie within `reach` of `center`.
+    ///
+    /// A pixel that is covered in part takes the color in part, which smooths the edges.
+    pub(crate) fn paint(
+        &mut self,
+        center: [f32; 2],
+        reach: f32,
+        color: Color,
+        covers: impl Fn(f32, f32) -> bool,
+    ) {
+        // A float becomes a whole number by truncation to the range of usize, so parts of a mark
+        // that lie outside of the image are cut off here.
+        let first = |middle: f32| (middle - reach) as usize;
+        let last = |middle: f32| ((middle + reach) as usize + 1).min(self.side);
+        for row in first(center[1])..last(center[1]) {
+            for column in first(center[0])..last(center[0]) {
+                let share = coverage(column, row, &covers);
+                if share > 0.0 {
+                    let pixel = &mut self.pixels[row * self.side + column];
+                    *pixel = mixed(*pixel, color, share);
+                }
+            }
+        }
+    }
+
+    /// Writes the image plane by plane (red, green, blue) as 8-bit values, after adding `noise()` to
+    /// each and clamping it to [0, 1].
+    pub(crate) fn write(&self, mut noise: impl FnMut() -> f32, planes: &mut [u8]) {
+        for (channel, plane) in planes.chunks_exact_mut(self.pixels.len()).enumerate() {
+            for (value, pixel) in plane.iter_mut().zip(&self.pixels) {
+                // The conversion truncates and keeps to 0..=255; adding a half makes it round.
+                *value = ((pixel[channel] + noise()) * 255.0 + 0.5) as u8;
+            }
+        }
+    }
+}
+
+/// The fraction of a pixel that a mark covers.
+fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f32 {
+    let place = |pixel: usize, sample: usize| pixel as f32 + (sample as f32 + 0.5) / SAMPLES as f32;
+    let mut inside = 0;
+    for y in 0..SAMPLES {
+        for x in 0..SAMPLES {
+            inside += usize::from(covers(place(column, x), place(row, y)));
+        }
+    }
+    inside as f32 / (SAMPLES * SAMPLES) as f32
+}
+
+/// Linear interpolation between two colors.
+pub(crate) fn mixed(from: Color, to: Color, share: f32) -> Color {
+    std::array::from_fn(|channel| from[channel] + (to[channel] - from[channel]) * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHITE: Color = [1.0; 3];
+
+    fn grey_values(canvas: &Canvas) -> Vec<u8> {
+        let mut planes = vec![0; 3 * canvas.pixels.len()];
+        canvas.write(|| 0.0, &mut planes);
+        planes.truncate(canvas.pixels.len());
+        planes
+    }
+
+    #[test]
+    fn edges_are_smooth_and_marks_are_cut_off_at_the_border() {
+        let mut canvas = Canvas::new(4, |_, _| [0.0; 3]);
+        canvas.paint([0.0, 0.0], 9.0, WHITE, |x, y| x <= 1.5 && y <= 1.0);
+        assert_eq!(grey_values(&canvas)[..8], [255, 128, 0, 0, 0, 0, 0, 0]);
+        canvas.paint([-20.0, 50.0], 3.0, WHITE, |_, _| true);
+        assert_eq!(grey_values(&canvas)[4..], [0; 12]);
+    }
+
+    #[test]
+    fn planes_come_one_after_the_other_and_values_keep_to_their_range() {
+        let canvas = Canvas::new(1, |_, _| [0.2, 0.4, 0.6]);
+        let mut planes = [0; 3];
+        canvas.write(|| 0.0, &mut planes);
+        assert_eq!(planes, [51, 102, 153]);
+        canvas.write(|| -3.0, &mut planes);
+        assert_eq!(planes, [0; 3]);
+        canvas.write(|| 3.0, &mut planes);
+        assert_eq!(planes, [255; 3]);
+    }
+}
