@@ -22,58 +22,39 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use parareal_kernels::{Center, Normalization, Stepping, preactivation_conv2d};
+//! use parareal_kernels::{ConvOptions, NormStatistics, Normalization, preactivation_conv2d};
 //!
 //! let device = Device::flex();
 //! let normalization = Normalization {
 //!     scale: Tensor::ones([16], &device),
 //!     shift: Tensor::zeros([16], &device),
-//!     center: Center::OfBatch(None),
+//!     statistics: NormStatistics::Batch(None),
 //!     epsilon: 1e-5,
 //! };
 //! let input = Tensor::<4>::ones([2, 8, 8, 16], &device);
 //! let weight = Tensor::<4>::ones([32, 16, 3, 3], &device);
-//! let stepping = Stepping { stride: 2, padding: 1 };
+//! let options = ConvOptions { stride: 2, padding: 1 };
 //! let (output, statistics) =
-//!     preactivation_conv2d(input, normalization, weight, stepping, None);
+//!     preactivation_conv2d(input, normalization, weight, options, None);
 //! assert_eq!(output.dims(), [2, 4, 4, 32]);
 //! assert_eq!(statistics.mean.dims(), [16]);
 //! ```
 
-mod activation;
 #[cfg(feature = "allocator")]
 pub mod allocator;
-mod backward;
 mod composed;
-mod defer;
-mod depthwise;
-mod elementwise;
-mod finish;
-mod forward;
-mod fused;
+mod conv;
+mod cpu;
+mod flex;
+mod functional;
+mod fused_chain;
 mod fused_depthwise;
-mod geometry;
-mod kernel;
-mod memory;
-mod operand;
-mod operation;
-mod parts;
-mod phase;
-mod product;
-mod root;
+mod normalization;
 mod sgd;
 mod simd;
-mod statistics;
-mod tile;
-mod winograd;
 
-pub use defer::{Deferred, WeightGradients, defer_weights};
-use geometry::Geometry;
-pub use operand::is_bitwise_equal;
-pub use operation::{
-    Center, Layer, Normalization, Statistics, Stepping, conv2d, depthwise_conv2d, is_fused,
-    preactivation_conv2d, residual,
-};
-pub use root::Root;
+pub use conv::{ConvOptions, PreactivationConv};
+pub use functional::{conv2d, depthwise_conv2d, is_fused, preactivation_conv2d, residual};
+pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;

@@ -1,9 +1,12 @@
-//! The turned kernel of a strided convolution, in parts without a stride.
+//! The input gradient of a strided convolution as one convolution without a stride per phase of the
+//! stride, each with some places of the flipped kernel.
 
 use pulp::{Simd, WithSimd};
 
-use crate::geometry::Geometry;
-use crate::kernel::Kernel;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::implicit_gemm::{Ahead, Grid, Place, Window};
+use crate::cpu::packed_weight::PackedWeight;
+use crate::cpu::winograd::Scratch;
 
 /// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
 /// `first` on. The same places of the kernel have seen them.
@@ -12,17 +15,17 @@ use crate::kernel::Kernel;
 /// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
 /// `k_0 = (first + padding) mod stride`; the places taken backwards, `i` goes up by one from each
 /// to the next. So the gradient of these pixels is a convolution without a stride.
-pub(crate) struct Phase {
+pub(crate) struct StridePhase {
     pub(crate) first: [usize; 2],
     /// Where the first pixel's window starts in the framed gradient.
     pub(crate) start: [usize; 2],
     pub(crate) kernel: [usize; 2],
     /// `None` where no place of the kernel has seen these pixels.
-    pub(crate) packed: Option<Kernel>,
+    pub(crate) packed: Option<PackedWeight>,
 }
 
 impl Geometry {
-    /// Zeros before the output's gradient: the turned kernel's places but one.
+    /// Zeros before the output's gradient: the flipped kernel's places but one.
     pub(crate) fn margin(&self) -> usize {
         (self.kernel - 1) / self.stride
     }
@@ -35,16 +38,16 @@ impl Geometry {
 }
 
 /// Packs the kernel for the phases of its stride.
-pub(crate) struct PackBackward<'a> {
+pub(crate) struct PackPhases<'a> {
     pub(crate) weight: &'a [f32],
     pub(crate) geometry: &'a Geometry,
 }
 
-impl WithSimd for PackBackward<'_> {
-    type Output = Vec<Phase>;
+impl WithSimd for PackPhases<'_> {
+    type Output = Vec<StridePhase>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<Phase> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<StridePhase> {
         let geometry = *self.geometry;
         let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
         let rows = stride.min(height);
@@ -60,16 +63,42 @@ impl WithSimd for PackBackward<'_> {
                 });
                 let place = |step: usize| {
                     let (place, channel) = (step / to, step % to);
-                    let turned = [place / places[1], place % places[1]];
+                    let flipped = [place / places[1], place % places[1]];
                     let [row, line] = [0, 1]
-                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - turned[axis]));
+                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
                     [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
                 };
                 let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
-                let packed = (count > 0)
-                    .then(|| Kernel::pack(simd, winograd, count, [to, from], self.weight, place));
-                Phase { first, start, kernel: places, packed }
+                let packed = (count > 0).then(|| {
+                    PackedWeight::pack(simd, winograd, count, [to, from], self.weight, place)
+                });
+                StridePhase { first, start, kernel: places, packed }
             })
             .collect()
     }
+}
+
+/// `∂L/∂z` of pixels that each output sees alone.
+///
+/// # Safety
+/// `to` has room for as many pixels of `from` channels as `gradient` has of `channels`.
+#[inline(always)]
+pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
+    simd: S,
+    phases: &[StridePhase],
+    gradient: &[f32],
+    channels: usize,
+    to: *mut f32,
+    from: usize,
+    ahead: Ahead,
+) {
+    let [StridePhase { packed: Some(packed), .. }] = phases else {
+        unreachable!("without a stride there is one phase, and outputs see it")
+    };
+    let columns = gradient.len() / channels;
+    let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
+    let grid = Grid { values: gradient, row: 0, channels };
+    let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
+    // SAFETY: as the caller promises.
+    unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
 }

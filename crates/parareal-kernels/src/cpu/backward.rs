@@ -3,8 +3,8 @@
 //! With `z = max(0, slope · x + offset)` and `to = convolution(z)`, the gradient `γ` of `to` gives
 //!
 //! ```text
-//! ∂L/∂weight = correlation of z and γ                  z is computed again, not kept
-//! ∂L/∂z      = convolution of γ with the kernel turned around
+//! ∂L/∂weight = correlation of z and γ                  z is recomputed, not stored
+//! ∂L/∂z      = convolution of γ with the flipped kernel
 //! δ          = ∂L/∂z where z > 0, otherwise 0
 //! ∂L/∂shift  = Σ δ,   ∂L/∂scale = Σ δ · (x - mean) / deviation
 //! ∂L/∂x      = slope · (δ - Σδ / n - (x - mean) · Σ(δ · (x - mean)) / (variance · n))
@@ -12,129 +12,99 @@
 //!
 //! where `n` counts the pixels of the batch and the two sums in the last line are left out where
 //! the statistics are constants (evaluation). `variance` includes the small constant `ε`. The last
-//! line needs the sums, so it is a second pass over the input (the module `finish`).
+//! line needs the sums, so it is a second pass over the input (the module `norm_gradient`).
 
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::elementwise::{Sums, mask};
-use crate::finish::Source;
-use crate::forward::{Convolution, block_pixels};
-use crate::geometry::Geometry;
-use crate::memory::{Target, written_by};
-use crate::parts::{Part, each_part};
-use crate::phase::{PackBackward, Phase};
-use crate::product::{Ahead, Grid, Place, Window, correlate};
-use crate::tile::tile_width;
-use crate::winograd::{self, GatherKernels, Scratch};
-
-/// What is asked of the backward pass.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    /// The gradient of the input and of the normalization.
-    pub(crate) input: bool,
-    /// The gradient of the kernel.
-    pub(crate) weight: bool,
-}
-
-/// Per-channel statistics that an activation was made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Center<'a> {
-    pub(crate) mean: &'a [f32],
-    /// What is missing from the mean in single precision. Sums over all pixels add up errors that
-    /// all pixels share.
-    pub(crate) rest: &'a [f64],
-    /// One over the standard deviation.
-    pub(crate) inverse: &'a [f64],
-    /// Whether they depend on the input: the batch's own statistics.
-    pub(crate) of_batch: bool,
-}
-
-/// Gradients, where they were asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Gradients {
-    /// `[batch, height, width, from]`.
-    pub(crate) input: Option<Vec<f32>>,
-    /// `[to, from, kernel, kernel]`.
-    pub(crate) weight: Option<Vec<f32>>,
-    /// `[from]`.
-    pub(crate) scale: Option<Vec<f32>>,
-    /// `[from]`.
-    pub(crate) shift: Option<Vec<f32>>,
-}
+use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::convolution::Convolution;
+use crate::cpu::elementwise::{Sums, mask};
+use crate::cpu::folded_norm::SavedStatistics;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::gradients::{GradientMask, Gradients};
+use crate::cpu::implicit_gemm::{Ahead, Grid, Place, Window, correlate};
+use crate::cpu::microkernel::tile_width;
+use crate::cpu::norm_gradient::DeltaSource;
+use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
+use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
+use crate::cpu::winograd::{self, InverseTransformKernel, Scratch};
 
 impl Convolution<'_> {
-    /// Pulls the gradient of the output back. The gradient of the input is added to `sum`, if
-    /// there is one, and is not among the results then.
+    /// Computes gradients from that of the output. With `sum` the gradient of the input is added
+    /// to it instead of returned.
     ///
     /// # Panics
-    /// Where an operand does not have the size that the geometry says, there is an activation
-    /// without its `center`, or a sum without an activation.
+    /// If an operand does not have the size that the geometry says, there is an activation without
+    /// its `saved` statistics, or a sum without an activation.
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
         gradient: &[f32],
-        center: Option<Center<'_>>,
-        wanted: Wanted,
+        saved: Option<SavedStatistics<'_>>,
+        mask: GradientMask,
         sum: Option<&mut [f32]>,
     ) -> Gradients {
         self.check();
         let geometry = self.geometry;
         assert_eq!(gradient.len(), geometry.output_len());
-        assert_eq!(self.activation.is_some(), center.is_some());
-        if let Some(center) = center {
-            let lengths = [center.mean.len(), center.rest.len(), center.inverse.len()];
+        assert_eq!(self.activation.is_some(), saved.is_some());
+        if let Some(saved) = saved {
+            let lengths = [saved.mean.len(), saved.mean_residual.len(), saved.inverse_std.len()];
             assert_eq!(lengths, [geometry.from; 3]);
         }
-        let phases = match wanted.input {
-            true => level.run(PackBackward { weight: self.weight, geometry: &geometry }),
+        let phases = match mask.input {
+            true => level.run(PackPhases { weight: self.weight, geometry: &geometry }),
             false => Vec::new(),
         };
         let pass = |delta: Delta<'_>| {
-            each_part(geometry.batch, |part| {
-                let (convolution, phases, weight) = (*self, &phases, wanted.weight);
-                level.run(Backward { convolution, phases, gradient, center, delta, weight, part })
+            map_chunks(geometry.batch, |chunk| {
+                let (convolution, phases, weight) = (*self, &phases, mask.weight);
+                level.run(Backward { convolution, phases, gradient, saved, delta, weight, chunk })
             })
         };
         let mut gradients = Gradients::default();
-        let (mut parts, mut delta) = (Vec::new(), None);
-        match wanted.input {
-            false => parts = pass(Delta::Unwanted),
-            true if center.is_some() && geometry.is_cheaper_twice() => parts = pass(Delta::Passing),
+        let (mut partials, mut delta) = (Vec::new(), None);
+        match mask.input {
+            false => partials = pass(Delta::NotRequested),
+            true if saved.is_some() && geometry.recomputes_delta() => {
+                partials = pass(Delta::Recomputed)
+            }
             true => {
                 let len = geometry.input_len();
-                // SAFETY: the parts write the gradients of all input pixels before they read them.
-                delta = Some(unsafe { written_by(len, |to| parts = pass(Delta::Kept(to))) });
+                // SAFETY: the chunks write the gradients of all input pixels before they read them.
+                delta =
+                    Some(unsafe { vec_written_by(len, |to| partials = pass(Delta::Stored(to))) });
             }
         }
-        if let (true, Some(center)) = (wanted.input, center) {
+        if let (true, Some(saved)) = (mask.input, saved) {
             let mut sums = Sums::new(geometry.from);
-            parts.iter().for_each(|part| sums.add(&part.sums));
+            partials.iter().for_each(|partial| sums.add(&partial.sums));
             let source = match delta {
-                Some(delta) => Source::Kept(delta),
-                None => Source::Again { gradient, phases: &phases },
+                Some(delta) => DeltaSource::Stored(delta),
+                None => DeltaSource::Recomputed { gradient, phases: &phases },
             };
-            self.finish(level, center, &sums, source, sum, &mut gradients);
+            self.norm_gradient(level, saved, &sums, source, sum, &mut gradients);
         } else {
             assert!(sum.is_none(), "a sum is for what was normalized");
             gradients.input = delta;
         }
-        if wanted.weight {
-            let parts: Vec<_> = parts.into_iter().map(|part| part.weight).collect();
-            gradients.weight = Some(self.unpack(level, &parts));
+        if mask.weight {
+            let partials: Vec<_> = partials.into_iter().map(|partial| partial.weight).collect();
+            gradients.weight = Some(self.sum_weight_gradients(level, &partials));
         }
         gradients
     }
 
-    /// The sum over parts, in the layout of the kernel.
-    fn unpack(&self, level: SimdLevel, parts: &[Vec<f32>]) -> Vec<f32> {
+    /// Sums the partial weight gradients of all chunks, in the layout of the weight.
+    fn sum_weight_gradients(&self, level: SimdLevel, partials: &[Vec<f32>]) -> Vec<f32> {
         let Geometry { from, to, kernel, .. } = self.geometry;
         if self.geometry.uses_winograd() {
-            return level.run(GatherKernels { parts, from, to });
+            return level.run(InverseTransformKernel { partials, from, to });
         }
-        let mut sum = vec![0.0; parts.first().map_or(0, Vec::len)];
-        for part in parts {
-            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        let mut sum = vec![0.0; partials.first().map_or(0, Vec::len)];
+        for partial in partials {
+            sum.iter_mut().zip(partial).for_each(|(sum, term)| *sum += term);
         }
         let padded = sum.len() / self.geometry.depth();
         let mut weight = vec![0.0; self.geometry.weight_len()];
@@ -150,45 +120,46 @@ impl Convolution<'_> {
 
 struct Backward<'a> {
     convolution: Convolution<'a>,
-    phases: &'a [Phase],
+    phases: &'a [StridePhase],
     gradient: &'a [f32],
-    center: Option<Center<'a>>,
+    saved: Option<SavedStatistics<'a>>,
     delta: Delta<'a>,
     weight: bool,
-    part: Part,
+    chunk: Chunk,
 }
 
-/// What becomes of `δ`.
+/// What the first pass does with `δ`.
 #[derive(Clone, Copy)]
 enum Delta<'a> {
-    /// The gradient of the input is not wanted.
-    Unwanted,
-    /// It is needed for its sums, and computed once more afterwards.
-    Passing,
-    /// It is written.
-    Kept(Target<'a>),
+    /// Nothing: the gradient of the input is not requested.
+    NotRequested,
+    /// It computes the sums alone; the second pass computes `δ` once more.
+    Recomputed,
+    /// It writes `δ`.
+    Stored(SharedSlice<'a>),
 }
 
-/// What a part contributes to the gradients of parameters.
-struct Contribution {
+/// The contribution of one chunk to the gradients of parameters.
+struct PartialGradients {
     sums: Sums,
-    /// `[kernel row, kernel column, from][to, padded]`, or spread over places of tiles.
+    /// `[kernel row, kernel column, from][to, padded]`, or transformed for Winograd.
     weight: Vec<f32>,
 }
 
 impl WithSimd for Backward<'_> {
-    type Output = Contribution;
+    type Output = PartialGradients;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Contribution {
+    fn with_simd<S: Simd>(self, simd: S) -> PartialGradients {
         let geometry = self.convolution.geometry;
         let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
         let weight = match self.weight {
-            true if geometry.uses_winograd() => winograd::spread_len(geometry.from, padded),
+            true if geometry.uses_winograd() => winograd::transformed_len(geometry.from, padded),
             true => geometry.depth() * padded,
             false => 0,
         };
-        let mut done = Contribution { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
+        let mut done =
+            PartialGradients { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
         match geometry.is_pointwise() {
             true => self.pointwise(simd, padded, &mut done),
             false => self.spatial(simd, padded, &mut done),
@@ -199,22 +170,22 @@ impl WithSimd for Backward<'_> {
 
 impl Backward<'_> {
     #[inline(always)]
-    fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut Contribution) {
+    fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { from, to: channels, .. } = geometry;
         let block = block_pixels(from.max(channels));
         let mut activated = vec![0.0; block * from];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
-        let passing = matches!(self.delta, Delta::Passing);
-        let mut delta = vec![0.0; if passing { block * from } else { 0 }];
-        let end = self.part.end * geometry.input_pixels();
-        let mut pixel = self.part.start * geometry.input_pixels();
+        let recomputes = matches!(self.delta, Delta::Recomputed);
+        let mut delta = vec![0.0; if recomputes { block * from } else { 0 }];
+        let end = self.chunk.end * geometry.input_pixels();
+        let mut pixel = self.chunk.start * geometry.input_pixels();
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             let input = &input[pixel * from..][..pixels * from];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
-            // SAFETY: these pixels belong to this part alone; the blocks have room for them.
+            // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
             unsafe {
                 if self.weight {
                     let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
@@ -224,15 +195,23 @@ impl Backward<'_> {
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
                 let to = match self.delta {
-                    Delta::Unwanted => None,
-                    Delta::Passing => Some(delta.as_mut_ptr()),
-                    Delta::Kept(to) => Some(to.at(pixel * from, pixels * from)),
+                    Delta::NotRequested => None,
+                    Delta::Recomputed => Some(delta.as_mut_ptr()),
+                    Delta::Stored(to) => Some(to.at(pixel * from, pixels * from)),
                 };
                 if let Some(to) = to {
                     let is_last = pixel + pixels == end;
                     let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
                     let ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
-                    pull_back_pointwise(simd, self.phases, gradient, channels, to, from, ahead);
+                    input_gradient_pointwise(
+                        simd,
+                        self.phases,
+                        gradient,
+                        channels,
+                        to,
+                        from,
+                        ahead,
+                    );
                     self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
@@ -241,27 +220,27 @@ impl Backward<'_> {
     }
 
     #[inline(always)]
-    fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut Contribution) {
+    fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { height, width, from, to: channels, stride, .. } = geometry;
         let [rows, columns] = geometry.output();
         let (input_size, size) = (geometry.input_pixels() * from, rows * columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
         let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
-        // The output's gradients with zeros around them, as far as the turned kernel sees.
+        // The output's gradients with zeros around them, as far as the flipped kernel sees.
         let margin = geometry.margin();
         let [framed_rows, framed_columns] = geometry.framed();
         let framed_row = framed_columns * channels;
-        let kept = match self.delta {
-            Delta::Kept(to) => Some(to),
-            Delta::Unwanted => None,
-            Delta::Passing => unreachable!("it is kept where a kernel has several places"),
+        let stored = match self.delta {
+            Delta::Stored(to) => Some(to),
+            Delta::NotRequested => None,
+            Delta::Recomputed => unreachable!("`δ` is stored where a kernel has several places"),
         };
-        let mut framed = vec![0.0; if kept.is_some() { framed_rows * framed_row } else { 0 }];
+        let mut framed = vec![0.0; if stored.is_some() { framed_rows * framed_row } else { 0 }];
         let mut scratch = Scratch::default();
-        for image in self.part.start..self.part.end {
+        for image in self.chunk.start..self.chunk.end {
             let gradient = &self.gradient[image * size..][..size];
-            // SAFETY: the grids are made for this; these images belong to this part alone.
+            // SAFETY: the grids are made for this; these images belong to this chunk alone.
             unsafe {
                 if self.weight {
                     self.convolution.fill_grid(simd, image, &mut grid);
@@ -277,14 +256,15 @@ impl Backward<'_> {
                         correlate(simd, grid, window, gradient, channels, padded, to);
                     }
                 }
-                if let Some(to) = kept {
+                if let Some(to) = stored {
                     for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
                         let place = (y + margin) * framed_row + margin * channels;
                         framed[place..][..line.len()].copy_from_slice(line);
                     }
                     let to = to.at(image * input_size, input_size);
                     for phase in self.phases {
-                        let Phase { first: [y, x], start: [row, column], kernel, packed } = phase;
+                        let StridePhase { first: [y, x], start: [row, column], kernel, packed } =
+                            phase;
                         let rows = (height - y).div_ceil(stride);
                         let columns = (width - x).div_ceil(stride);
                         let pixel = stride * from;
@@ -321,36 +301,11 @@ impl Backward<'_> {
         pixels: usize,
         sums: &mut Sums,
     ) {
-        if let (Some(map), Some(center)) = (self.convolution.activation, self.center) {
+        if let (Some(map), Some(saved)) = (self.convolution.activation, self.saved) {
             // SAFETY: as the caller promises.
-            unsafe { mask(simd, map, center.mean, x, to, pixels, sums) };
+            unsafe { mask(simd, map, saved.mean, x, to, pixels, sums) };
         }
     }
-}
-
-/// `∂L/∂z` of pixels that each output sees alone.
-///
-/// # Safety
-/// `to` has room for as many pixels of `from` channels as `gradient` has of `channels`.
-#[inline(always)]
-pub(crate) unsafe fn pull_back_pointwise<S: Simd>(
-    simd: S,
-    phases: &[Phase],
-    gradient: &[f32],
-    channels: usize,
-    to: *mut f32,
-    from: usize,
-    ahead: Ahead,
-) {
-    let [Phase { packed: Some(packed), .. }] = phases else {
-        unreachable!("without a stride there is one phase, and outputs see it")
-    };
-    let columns = gradient.len() / channels;
-    let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
-    let grid = Grid { values: gradient, row: 0, channels };
-    let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
-    // SAFETY: as the caller promises.
-    unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
 }
 
 /// Zeros for pixels that no output sees.

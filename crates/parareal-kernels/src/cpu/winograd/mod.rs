@@ -13,10 +13,10 @@
 //!      ⎣ 0 -1  0  1 ⎦       ⎣ 0   0   1 ⎦
 //! ```
 //!
-//! Over all channels each of the 16 points is a matrix product, and what is spread over the points
+//! Over all channels each of the 16 points is a matrix product, and what is transformed
 //! is a sum or a difference of vectors of channels. (The last rows of `Bᵀ` and `A` have the
 //! opposite sign of the paper's, which spares a negation.) The gradient of the input needs no
-//! formula of its own: it is the same convolution with the kernel turned around (`phase`).
+//! formula of its own: it is the same convolution with the flipped kernel (`stride_phase`).
 //!
 //! An output is as exact as the largest of the 16 inputs of its tile allows, not of its own nine,
 //! and an infinite input makes all four outputs of its tile other than numbers.
@@ -26,12 +26,12 @@ mod gradient;
 
 use pulp::Simd;
 
-use crate::geometry::Geometry;
-use crate::product::{Grid, Window};
-use crate::tile::{load, store};
+use crate::cpu::geometry::Geometry;
+use crate::cpu::implicit_gemm::{Grid, Window};
+use crate::cpu::microkernel::{load, store};
 
-pub(crate) use filter::Filter;
-pub(crate) use gradient::{GatherKernels, correlate, spread_len};
+pub(crate) use filter::TransformedKernel;
+pub(crate) use gradient::{InverseTransformKernel, correlate, transformed_len};
 
 /// Points of a tile: 4×4 input pixels.
 const POINTS: usize = 16;
@@ -41,11 +41,11 @@ const CHANNELS: usize = 16;
 
 /// Numbers of a block of tiles at one point, about: inputs and products at all points take 128 KiB
 /// of the second cache. With 128 channels and more a block has 16 tiles, the rows of a product.
-const NUMBERS: usize = 1024;
+const BLOCK_LEN: usize = 1024;
 
 /// From one point's numbers to the next point's it is one line of the cache more than they take:
 /// without it all points of a tile would lie in the same set of the first cache.
-const APART: usize = 16;
+const POINT_PADDING: usize = 16;
 
 impl Geometry {
     /// Whether this convolution is computed by tiles of 2×2 output pixels.
@@ -75,7 +75,7 @@ pub(crate) struct Scratch {
 }
 
 /// Room for so many numbers at each point; some are left from other uses.
-fn room(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
+fn scratch_slice(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
     let len = POINTS * pitch;
     if values.len() < len {
         *values = vec![0.0; len];
@@ -101,7 +101,7 @@ impl Block {
     /// The blocks of an image with so many pixels.
     fn all(window: Window, channels: usize) -> impl Iterator<Item = Self> {
         let [rows, columns] = [window.rows / 2, window.columns / 2];
-        let tiles = (NUMBERS / channels).max(16);
+        let tiles = (BLOCK_LEN / channels).max(16);
         let [height, width] = [(tiles / columns).max(1), columns.min(tiles)];
         (0..rows).step_by(height).flat_map(move |y| {
             (0..columns).step_by(width).map(move |x| Self {
@@ -115,13 +115,13 @@ impl Block {
 
     /// From one point to the next in memory of so many channels.
     fn pitch(self, channels: usize) -> usize {
-        self.tiles() * channels + APART
+        self.tiles() * channels + POINT_PADDING
     }
 }
 
 /// `Bᵀ`, applied to four vectors.
 #[inline(always)]
-fn spread_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
+fn transform_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
     [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(d, b)]
 }
 
@@ -130,7 +130,7 @@ fn spread_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
 /// # Safety
 /// The grid has whole vectors of channels, and all pixels that the block's tiles see.
 #[inline(always)]
-unsafe fn spread_inputs<S: Simd>(simd: S, grid: Grid<'_>, block: Block, to: &mut [f32]) {
+unsafe fn transform_inputs<S: Simd>(simd: S, grid: Grid<'_>, block: Block, to: &mut [f32]) {
     let (channels, pitch) = (grid.channels, block.pitch(grid.channels));
     assert!(to.len() >= POINTS * pitch);
     for tile_row in 0..block.rows {
@@ -146,14 +146,14 @@ unsafe fn spread_inputs<S: Simd>(simd: S, grid: Grid<'_>, block: Block, to: &mut
                 let to = to.as_mut_ptr().add(tile_row * block.columns * channels + channel);
                 let column = |x: usize| {
                     let pixel = |y: usize| load::<S>(from.add(y * grid.row + x * channels));
-                    spread_input(simd, [pixel(0), pixel(1), pixel(2), pixel(3)])
+                    transform_input(simd, [pixel(0), pixel(1), pixel(2), pixel(3)])
                 };
                 let mut columns = [column(0), column(1)];
                 for tile in 0..block.columns {
                     let next = [column(2 * tile + 2), column(2 * tile + 3)];
                     for i in 0..4 {
                         let row = [columns[0][i], columns[1][i], next[0][i], next[1][i]];
-                        for (j, value) in spread_input(simd, row).into_iter().enumerate() {
+                        for (j, value) in transform_input(simd, row).into_iter().enumerate() {
                             store::<S>(to.add((4 * i + j) * pitch + tile * channels), value);
                         }
                     }

@@ -15,7 +15,7 @@ use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::SimdLevel;
-use crate::parts::{Part, each_part};
+use crate::cpu::chunks::{Chunk, chunks, map_chunks};
 
 /// The side of the kernel.
 const KERNEL: usize = 3;
@@ -88,12 +88,12 @@ impl Depthwise {
         input: &[f32],
         gradient: &[f32],
     ) -> Vec<f32> {
-        let parts = each_part(self.batch, |part| {
-            level.run(WeightGradient { depthwise: *self, input, gradient, part })
+        let partials = map_chunks(self.batch, |chunk| {
+            level.run(WeightGradient { depthwise: *self, input, gradient, chunk })
         });
         let mut weight = vec![0.0; self.channels * KERNEL * KERNEL];
-        for part in &parts {
-            for (place, line) in part.chunks_exact(self.channels).enumerate() {
+        for partial in &partials {
+            for (place, line) in partial.chunks_exact(self.channels).enumerate() {
                 for (channel, value) in line.iter().enumerate() {
                     weight[channel * KERNEL * KERNEL + place] += value;
                 }
@@ -131,16 +131,14 @@ impl Depthwise {
         let [rows, columns] = gather.from_size;
         let from_image = rows * columns * channels;
         let to_image = gather.steps[0].len() * gather.steps[1].len() * channels;
-        let parts = rayon::current_num_threads().clamp(1, self.batch.max(1));
-        let (mut rest, mut images) = (to.as_mut_slice(), Vec::with_capacity(parts));
-        for index in 0..parts {
-            let (begin, end) = (index * self.batch / parts, (index + 1) * self.batch / parts);
-            let (own, others) = rest.split_at_mut((end - begin) * to_image);
-            images.push((&gather.from[begin * from_image..end * from_image], own));
+        let (mut rest, mut images) = (to.as_mut_slice(), Vec::new());
+        for Chunk { start, end } in chunks(self.batch) {
+            let (own, others) = rest.split_at_mut((end - start) * to_image);
+            images.push((&gather.from[start * from_image..end * from_image], own));
             rest = others;
         }
         let run = |(from, to)| level.run(GatherImages { gather, channels, from, to });
-        match parts {
+        match images.len() {
             1 => images.into_iter().for_each(run),
             _ => images.into_par_iter().for_each(run),
         }
@@ -229,7 +227,7 @@ struct WeightGradient<'a> {
     depthwise: Depthwise,
     input: &'a [f32],
     gradient: &'a [f32],
-    part: Part,
+    chunk: Chunk,
 }
 
 impl WithSimd for WeightGradient<'_> {
@@ -238,11 +236,11 @@ impl WithSimd for WeightGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
-        let Self { depthwise, input, gradient, part } = self;
+        let Self { depthwise, input, gradient, chunk } = self;
         let Depthwise { height, width, channels, stride, .. } = depthwise;
         let [rows, columns] = depthwise.output();
         let mut weight = vec![0.0; KERNEL * KERNEL * channels];
-        for image in part {
+        for image in chunk {
             let input = &input[image * height * width * channels..][..height * width * channels];
             let gradient = &gradient[image * rows * columns * channels..];
             let mut first = 0;

@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::tile::{fma, load, store};
+use crate::cpu::microkernel::{fma, load, store};
 
 /// `max(0, slope · x + offset)` for each channel.
 #[derive(Clone, Debug)]

@@ -2,19 +2,21 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{APART, Block, POINTS, Scratch, room, spread_inputs};
-use crate::product::{Grid, Window};
-use crate::tile::{Columns, Depth, Output, Rows, load, store, tile, tile_width, with_tile};
+use super::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
+use crate::cpu::implicit_gemm::{Grid, Window};
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+};
 
 /// `A`, applied to two vectors.
 #[inline(always)]
-fn spread_output<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
+fn transform_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
     [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), b]
 }
 
 /// `Gᵀ`, applied to four vectors.
 #[inline(always)]
-fn gather_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
+fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
     let half = simd.splat_f32s(0.5);
     let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
     let [sum, difference] = [sum, difference].map(|value| simd.mul_f32s(value, half));
@@ -23,11 +25,11 @@ fn gather_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
 
 /// From one point's sums to the next point's.
 fn pitch(from: usize, padded: usize) -> usize {
-    from * padded + APART
+    from * padded + POINT_PADDING
 }
 
-/// Numbers of a kernel's gradient while it is spread over the points.
-pub(crate) fn spread_len(from: usize, padded: usize) -> usize {
+/// Numbers of the transformed gradient of a kernel.
+pub(crate) fn transformed_len(from: usize, padded: usize) -> usize {
     POINTS * pitch(from, padded)
 }
 
@@ -40,7 +42,7 @@ pub(crate) fn spread_len(from: usize, padded: usize) -> usize {
 /// # Panics
 /// Where the window is not one of even size for a 3×3 kernel without a stride, the gradient does
 /// not have its pixels, channels are no whole vectors or `padded` no whole number of tiles' widths,
-/// or the sum does not have [`spread_len`] numbers.
+/// or the sum does not have [`transformed_len`] numbers.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
@@ -52,24 +54,24 @@ pub(crate) unsafe fn correlate<S: Simd>(
     Scratch { inputs, outputs: gradients }: &mut Scratch,
 ) {
     window.assert_even();
-    assert_eq!(sum.len(), spread_len(grid.channels, padded));
+    assert_eq!(sum.len(), transformed_len(grid.channels, padded));
     assert_eq!(gradient.row, window.columns * gradient.channels);
     assert_eq!(gradient.values.len(), window.rows * gradient.row);
     for block in Block::all(window, grid.channels.max(padded)) {
-        let inputs = room(inputs, block.pitch(grid.channels));
-        let gradients = room(gradients, block.pitch(padded));
-        spread_gradients(simd, gradient, padded, block, gradients);
+        let inputs = scratch_slice(inputs, block.pitch(grid.channels));
+        let gradients = scratch_slice(gradients, block.pitch(padded));
+        transform_gradients(simd, gradient, padded, block, gradients);
         // SAFETY: the block's tiles are in the window.
-        unsafe { spread_inputs(simd, grid, block, inputs) };
+        unsafe { transform_inputs(simd, grid, block, inputs) };
         let (to, channels) = (gradient.channels, [grid.channels, padded]);
-        with_tile!(S, to, accumulate(simd, channels, block, inputs, gradients, sum));
+        with_tile_shape!(S, to, accumulate(simd, channels, block, inputs, gradients, sum));
     }
 }
 
 /// `A ∂y Aᵀ` of the block's tiles: `[point][tile, channel]`, with room for `padded` channels, of
 /// which those behind the gradient's are left as they are.
 #[inline(always)]
-fn spread_gradients<S: Simd>(
+fn transform_gradients<S: Simd>(
     simd: S,
     gradient: Grid<'_>,
     padded: usize,
@@ -92,12 +94,12 @@ fn spread_gradients<S: Simd>(
                     let to = to.as_mut_ptr().add(tile * padded + channel);
                     let column = |x: usize| {
                         let pixel = |y: usize| load::<S>(from.add(y * gradient.row + x * channels));
-                        spread_output(simd, [pixel(0), pixel(1)])
+                        transform_gradient(simd, [pixel(0), pixel(1)])
                     };
                     let [left, right] = [column(0), column(1)];
                     for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
-                        let spread = spread_output(simd, [left, right]);
-                        for (j, value) in spread.into_iter().enumerate() {
+                        let transformed = transform_gradient(simd, [left, right]);
+                        for (j, value) in transformed.into_iter().enumerate() {
                             store::<S>(to.add((4 * i + j) * pitch), value);
                         }
                     }
@@ -137,26 +139,26 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
                     let to = sum.as_mut_ptr().add(step * padded + first);
                     let add = to.cast_const();
                     let out = Output { to, pitch: padded, add, rows, columns: width };
-                    tile::<S, MR, NV>(simd, depth, a, b, out);
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
                 }
             }
         }
     }
 }
 
-/// `Gᵀ · G`: the gradient of a kernel, `[to, from, 3, 3]`, of the parts' sums.
-pub(crate) struct GatherKernels<'a> {
-    pub(crate) parts: &'a [Vec<f32>],
+/// `Gᵀ · G`: the gradient of a kernel, `[to, from, 3, 3]`, of the chunks' sums.
+pub(crate) struct InverseTransformKernel<'a> {
+    pub(crate) partials: &'a [Vec<f32>],
     pub(crate) from: usize,
     pub(crate) to: usize,
 }
 
-impl WithSimd for GatherKernels<'_> {
+impl WithSimd for InverseTransformKernel<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { parts, from, to } = self;
+        let Self { partials, from, to } = self;
         let padded = to.next_multiple_of(tile_width::<S>(to));
         let pitch = pitch(from, padded);
         let mut weight = vec![0.0; to * from * 9];
@@ -165,18 +167,18 @@ impl WithSimd for GatherKernels<'_> {
             for column in (0..to).step_by(S::F32_LANES) {
                 let value = |point: usize| {
                     let index = point * pitch + channel * padded + column;
-                    parts.iter().fold(simd.splat_f32s(0.0), |sum, part| {
-                        let part = &part[index..][..S::F32_LANES];
+                    partials.iter().fold(simd.splat_f32s(0.0), |sum, partial| {
+                        let partial = &partial[index..][..S::F32_LANES];
                         // SAFETY: a slice of a vector's length.
-                        simd.add_f32s(sum, unsafe { load::<S>(part.as_ptr()) })
+                        simd.add_f32s(sum, unsafe { load::<S>(partial.as_ptr()) })
                     })
                 };
                 let rows: [_; 4] = std::array::from_fn(|i| {
-                    gather_kernel(simd, std::array::from_fn(|j| value(4 * i + j)))
+                    inverse_transform_kernel(simd, std::array::from_fn(|j| value(4 * i + j)))
                 });
                 for x in 0..3 {
-                    let gathered = gather_kernel(simd, rows.map(|row| row[x]));
-                    for (y, value) in gathered.into_iter().enumerate() {
+                    let transformed = inverse_transform_kernel(simd, rows.map(|row| row[x]));
+                    for (y, value) in transformed.into_iter().enumerate() {
                         let line = &mut lines[(3 * y + x) * to + column..][..S::F32_LANES];
                         // SAFETY: a slice of a vector's length.
                         unsafe { store::<S>(line.as_mut_ptr(), value) };

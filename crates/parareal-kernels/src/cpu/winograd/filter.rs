@@ -2,13 +2,15 @@
 
 use pulp::Simd;
 
-use super::{Block, POINTS, Scratch, room, spread_inputs};
-use crate::product::{Grid, Place, Window};
-use crate::tile::{Columns, Depth, Output, Rows, load, store, tile, tile_width, with_tile};
+use super::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
+use crate::cpu::implicit_gemm::{Grid, Place, Window};
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+};
 
 /// `G`, applied to three vectors.
 #[inline(always)]
-fn spread_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     let half = simd.splat_f32s(0.5);
     let [outer, inner] = [simd.add_f32s(a, c), b].map(|value| simd.mul_f32s(value, half));
     [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
@@ -16,21 +18,21 @@ fn spread_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
 
 /// `Aᵀ`, applied to four vectors.
 #[inline(always)]
-fn gather_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
+fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
     let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
     [simd.add_f32s(a, sum), simd.add_f32s(difference, d)]
 }
 
-/// A kernel spread over the points: `[point][panel][from][width]`, the last panel of each point
+/// A transformed kernel: `[point][panel][from][width]`, the last panel of each point
 /// filled up with zeros.
-pub(crate) struct Filter {
+pub(crate) struct TransformedKernel {
     values: Vec<f32>,
     from: usize,
     to: usize,
     width: usize,
 }
 
-impl Filter {
+impl TransformedKernel {
     /// Packs a kernel: at `step`, that is `[kernel row, kernel column, from]`, its `column` is
     /// `weight[first + column · stride]`, with `[first, stride] = place(step)`.
     ///
@@ -64,11 +66,11 @@ impl Filter {
                     unsafe { load::<S>(line.as_ptr()) }
                 };
                 let rows: [_; 3] = std::array::from_fn(|row| {
-                    spread_kernel(simd, [line(3 * row), line(3 * row + 1), line(3 * row + 2)])
+                    transform_kernel(simd, [line(3 * row), line(3 * row + 1), line(3 * row + 2)])
                 });
                 for j in 0..4 {
-                    let spread = spread_kernel(simd, rows.map(|row| row[j]));
-                    for (i, value) in spread.into_iter().enumerate() {
+                    let transformed = transform_kernel(simd, rows.map(|row| row[j]));
+                    for (i, value) in transformed.into_iter().enumerate() {
                         let index = (4 * i + j) * size + first;
                         let to = &mut values[index..][..S::F32_LANES];
                         // SAFETY: a slice of a vector's length.
@@ -102,13 +104,13 @@ impl Filter {
         window.assert_even();
         assert_eq!(grid.channels, self.from);
         for block in Block::all(window, self.from.max(self.to)) {
-            let inputs = room(inputs, block.pitch(self.from));
-            let products = room(products, block.pitch(self.to));
+            let inputs = scratch_slice(inputs, block.pitch(self.from));
+            let products = scratch_slice(products, block.pitch(self.to));
             // SAFETY: the block's tiles are in the window.
             unsafe {
-                spread_inputs(simd, grid, block, inputs);
-                with_tile!(S, self.to, multiply(simd, self, block, inputs, products));
-                gather_outputs(simd, self.to, block, products, place);
+                transform_inputs(simd, grid, block, inputs);
+                with_tile_shape!(S, self.to, multiply(simd, self, block, inputs, products));
+                inverse_transform_outputs(simd, self.to, block, products, place);
             }
         }
     }
@@ -118,12 +120,12 @@ impl Filter {
 #[inline(always)]
 fn multiply<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    filter: &Filter,
+    filter: &TransformedKernel,
     block: Block,
     inputs: &[f32],
     products: &mut [f32],
 ) {
-    let &Filter { ref values, from, to, width } = filter;
+    let &TransformedKernel { ref values, from, to, width } = filter;
     assert_eq!(width, NV * S::F32_LANES);
     let depth = Depth { runs: 1, steps: from };
     let inputs = inputs.chunks_exact(block.pitch(from));
@@ -143,7 +145,7 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
                     let to_tile = products.as_mut_ptr().add(begin * to + first);
                     let add = std::ptr::null();
                     let out = Output { to: to_tile, pitch: to, add, rows, columns };
-                    tile::<S, MR, NV>(simd, depth, a, b, out);
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
                 }
             }
         }
@@ -156,7 +158,7 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
 /// The pixels of the block can be written where `place` says; what it adds (if not null) can be
 /// read.
 #[inline(always)]
-unsafe fn gather_outputs<S: Simd>(
+unsafe fn inverse_transform_outputs<S: Simd>(
     simd: S,
     channels: usize,
     block: Block,
@@ -176,11 +178,11 @@ unsafe fn gather_outputs<S: Simd>(
                     let from = products.as_ptr().add(first + channel);
                     let column = |j: usize| {
                         let value = |i: usize| load::<S>(from.add((4 * i + j) * pitch));
-                        gather_output(simd, [value(0), value(1), value(2), value(3)])
+                        inverse_transform_output(simd, [value(0), value(1), value(2), value(3)])
                     };
                     let columns = [column(0), column(1), column(2), column(3)];
                     for y in 0..2 {
-                        let row = gather_output(simd, columns.map(|column| column[y]));
+                        let row = inverse_transform_output(simd, columns.map(|column| column[y]));
                         for (x, mut value) in row.into_iter().enumerate() {
                             let index = pixel + y * place.row + x * place.pixel + channel;
                             if !place.add.is_null() {

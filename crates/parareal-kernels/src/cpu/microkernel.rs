@@ -95,7 +95,7 @@ const WIDEST: usize = 64;
 /// There is at least one wanted row. For all wanted rows and all steps of all runs, `a` can be
 /// read, `b` at full width too, `add` (if not null) and `to` for the wanted rows and columns.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     depth: Depth,
     a: Rows,
@@ -168,7 +168,7 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
 
 /// Calls a generic function with the shape of tile that suits the instructions and the columns:
 /// as many accumulators as leave registers for the operands.
-macro_rules! with_tile {
+macro_rules! with_tile_shape {
     ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
         match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {
             (true, true) => $function::<$simd, 16, 1>($($argument),*),
@@ -178,9 +178,9 @@ macro_rules! with_tile {
         }
     };
 }
-pub(crate) use with_tile;
+pub(crate) use with_tile_shape;
 
-/// Columns of the tiles that [`with_tile`] chooses.
+/// Columns of the tiles that [`with_tile_shape`] chooses.
 pub(crate) fn tile_width<S: Simd>(columns: usize) -> usize {
     if columns <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
 }

@@ -1,4 +1,4 @@
-//! Convolutions as matrix products of tiles.
+//! Convolutions as matrix products of tiles, without unfolding the image (implicit GEMM).
 //!
 //! An image in memory as rows of pixels, each with its channels, is already the left operand of a
 //! convolution: below one row of the kernel, the values that an output pixel sees lie in one run of
@@ -7,8 +7,9 @@
 
 use pulp::Simd;
 
-use crate::memory::prefetch;
-use crate::tile::{Columns, Depth, Output, Rows, tile, tile_width, with_tile};
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
+};
 
 /// Numbers of the right operand that are taken at once, so that they stay in the first cache beside
 /// the rows that they meet.
@@ -66,6 +67,19 @@ impl Ahead {
             prefetch(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
         }
     }
+}
+
+/// Asks for numbers that will be read soon. It is a hint: nothing is read, whatever the address.
+#[inline(always)]
+fn prefetch(from: *const f32, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..count).step_by(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 machine has the instruction, and it faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
 }
 
 impl Grid<'_> {
@@ -131,7 +145,9 @@ pub(crate) unsafe fn convolve<S: Simd>(
     place: Place,
 ) {
     // SAFETY: as the caller promises.
-    unsafe { with_tile!(S, panels.columns, convolve_tiled(simd, grid, window, panels, place)) }
+    unsafe {
+        with_tile_shape!(S, panels.columns, convolve_tiled(simd, grid, window, panels, place))
+    }
 }
 
 #[inline(always)]
@@ -150,17 +166,17 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        // All rows of the kernel at once where the panel stays in the first cache, otherwise part
-        // by part.
+        // All rows of the kernel at once where the panel stays in the first cache, otherwise row
+        // by row.
         let whole = panels.depth * width <= PANEL;
-        let (parts, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
+        let (passes, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
         let longest = if whole { run } else { PANEL / width };
-        for kernel_row in 0..parts {
+        for kernel_row in 0..passes {
             for begin in (0..run).step_by(longest) {
                 let depth = Depth { runs, steps: longest.min(run - begin) };
-                let part = (kernel_row * run + begin) * width;
+                let first_value = (kernel_row * run + begin) * width;
                 let last = (runs - 1) * run + depth.steps;
-                let start = values[part..][..last * width].as_ptr();
+                let start = values[first_value..][..last * width].as_ptr();
                 let b = Columns { start, step: width, run: run * width };
                 let is_first = kernel_row == 0 && begin == 0;
                 for y in 0..window.rows {
@@ -185,7 +201,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                                 true => place.add.add(pixel),
                             };
                             let out = Output { to, pitch: place.pixel, add, rows, columns };
-                            tile::<S, MR, NV>(simd, depth, a, b, out);
+                            microkernel::<S, MR, NV>(simd, depth, a, b, out);
                         }
                         if is_first && panel == 0 {
                             place.ahead.fetch(y * window.columns + x, rows);
@@ -216,7 +232,7 @@ pub(crate) unsafe fn correlate<S: Simd>(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        with_tile!(S, columns, correlate_tiled(simd, grid, window, gradient, padded, to));
+        with_tile_shape!(S, columns, correlate_tiled(simd, grid, window, gradient, padded, to));
     }
 }
 
@@ -250,7 +266,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     };
                     let start = gradient.add(first);
                     let b = Columns { start, step: padded, run: window.columns * padded };
-                    tile::<S, MR, NV>(simd, depth, a, b, out);
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
                 }
             }
         }

@@ -2,17 +2,17 @@
 
 use pulp::Simd;
 
-use crate::product::{Grid, Panels, Place, Window, convolve};
-use crate::winograd::{Filter, Scratch};
+use crate::cpu::implicit_gemm::{Grid, Panels, Place, Window, convolve};
+use crate::cpu::winograd::{Scratch, TransformedKernel};
 
-pub(crate) enum Kernel {
+pub(crate) enum PackedWeight {
     /// As it is.
-    Plain(Panels),
+    Direct(Panels),
     /// For tiles of 2×2 output pixels.
-    Winograd(Filter),
+    Winograd(TransformedKernel),
 }
 
-impl Kernel {
+impl PackedWeight {
     /// Packs a kernel of so many places and channels, for Winograd's tiles or not: `column` at
     /// `step`, that is `[place, from]`, is `weight[first + column · stride]`, with
     /// `[first, stride] = place(step)`.
@@ -26,8 +26,8 @@ impl Kernel {
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
         match winograd {
-            true => Self::Winograd(Filter::pack(simd, from, to, weight, place)),
-            false => Self::Plain(Panels::pack::<S>(places * from, to, weight, place)),
+            true => Self::Winograd(TransformedKernel::pack(simd, from, to, weight, place)),
+            false => Self::Direct(Panels::pack::<S>(places * from, to, weight, place)),
         }
     }
 
@@ -49,7 +49,7 @@ impl Kernel {
         // SAFETY: as the caller promises.
         unsafe {
             match self {
-                Self::Plain(panels) => convolve(simd, grid, window, panels, place),
+                Self::Direct(panels) => convolve(simd, grid, window, panels, place),
                 Self::Winograd(filter) => filter.convolve(simd, grid, window, place, scratch),
             }
         }

@@ -3,9 +3,8 @@
 use pulp::{Simd, WithSimd};
 
 use crate::SimdLevel;
-use crate::elementwise::{Distances, distances};
-use crate::forward::block_pixels;
-use crate::parts::{Part, each_part};
+use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::elementwise::{Distances, distances};
 
 /// Mean and biased variance of each channel, over all pixels.
 ///
@@ -15,7 +14,7 @@ use crate::parts::{Part, each_part};
 ///
 /// # Panics
 /// Where there are no channels, or the values are not whole pixels of them.
-pub(crate) fn statistics(
+pub(crate) fn mean_and_variance(
     level: SimdLevel,
     input: &[f32],
     images: usize,
@@ -23,8 +22,9 @@ pub(crate) fn statistics(
 ) -> [Vec<f64>; 2] {
     assert!(input.len().is_multiple_of(channels * images.max(1)));
     let size = input.len() / images.max(1);
-    let parts = each_part(images, |part| level.run(Accumulate { input, size, channels, part }));
-    Moments::finish(&parts, channels)
+    let moments =
+        map_chunks(images, |chunk| level.run(MeasureMoments { input, size, channels, chunk }));
+    Moments::finish(&moments, channels)
 }
 
 /// Mean and squared distances from it of `count` pixels.
@@ -43,12 +43,12 @@ impl Moments {
         Self { count: 0.0, mean: zeros(), squares: zeros(), block }
     }
 
-    /// Mean and biased variance of what all the parts have seen.
-    pub(crate) fn finish(parts: &[Self], channels: usize) -> [Vec<f64>; 2] {
+    /// Mean and biased variance over the pixels of all chunks.
+    pub(crate) fn finish(chunks: &[Self], channels: usize) -> [Vec<f64>; 2] {
         let mut total = Self::new(channels);
-        for part in parts {
-            let values = part.mean.iter().zip(&part.squares);
-            total.merge(part.count, values.map(|(&mean, &squares)| [mean, squares]));
+        for chunk in chunks {
+            let values = chunk.mean.iter().zip(&chunk.squares);
+            total.merge(chunk.count, values.map(|(&mean, &squares)| [mean, squares]));
         }
         let Self { count, mean, mut squares, .. } = total;
         // Rounding can leave a constant channel next to zero on the wrong side.
@@ -57,12 +57,12 @@ impl Moments {
         [mean, squares]
     }
 
-    /// Takes in whole pixels, block by block.
+    /// Adds whole pixels, block by block.
     ///
     /// # Safety
     /// `pixels` pixels of as many channels as these moments have can be read from `x` on.
     #[inline(always)]
-    pub(crate) unsafe fn see<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
+    pub(crate) unsafe fn accumulate<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
         let channels = self.mean.len();
         let mut block = std::mem::take(&mut self.block);
         let size = block_pixels(channels);
@@ -98,23 +98,23 @@ impl Moments {
     }
 }
 
-struct Accumulate<'a> {
+struct MeasureMoments<'a> {
     input: &'a [f32],
     /// Numbers of an image.
     size: usize,
     channels: usize,
-    part: Part,
+    chunk: Chunk,
 }
 
-impl WithSimd for Accumulate<'_> {
+impl WithSimd for MeasureMoments<'_> {
     type Output = Moments;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
         let mut total = Moments::new(self.channels);
-        let values = &self.input[self.part.start * self.size..self.part.end * self.size];
+        let values = &self.input[self.chunk.start * self.size..self.chunk.end * self.size];
         // SAFETY: images of whole pixels.
-        unsafe { total.see(simd, values.as_ptr(), values.len() / self.channels) };
+        unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
         total
     }
 }
