@@ -7,7 +7,7 @@ use parareal::exec::ExecError;
 use parareal::net::NetError;
 use parareal::plan::PlanError;
 use parareal_data::{DataError, OneLine, one_line};
-use parareal_models::resnet::{Missing, ResNetError};
+use parareal_models::resnet::{CostError, ResNetError};
 use thiserror::Error;
 
 use crate::checkpoint::{FORMAT_VERSION, OLDEST_FORMAT};
@@ -213,7 +213,7 @@ pub enum TrainError {
     Plan(#[from] PlanError),
     /// Costs that do not fit the network.
     #[error(transparent)]
-    Missing(#[from] Missing),
+    Missing(#[from] CostError),
     /// A file that holds no costs.
     #[error("{path} holds no costs: {message}; `parareal bench --json` writes some", path = OneLine(path))]
     Costs {

@@ -68,7 +68,7 @@ pub use output::{Format, OutputFile};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{
     CoarseKind, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES,
-    PAPER_ROWS, Passes, Summary,
+    PAPER_ROWS, Passes, Summary, UnitKind,
 };
 pub use picture::TimelineFile;
 pub use plan::{

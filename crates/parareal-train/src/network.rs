@@ -2,7 +2,7 @@
 
 use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Held, Link, Setting, balance};
-use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
+use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind, UnknownUnit};
 
 use crate::config::given;
 use crate::{Recipe, Settings, TrainError};
@@ -64,9 +64,10 @@ impl NetworkConfig {
     /// [`TrainError`] for a network that cannot be.
     pub fn resolve(settings: &Settings, recipe: Recipe) -> Result<Self, TrainError> {
         let s = settings.clone().or(recipe.settings(None));
-        let coarse_kind: CoarseKind = given(s.coarse_unit)
-            .parse()
-            .map_err(|message: String| TrainError::setting("coarse-unit", "not known", message))?;
+        let coarse_kind: CoarseKind =
+            given(s.coarse_unit).parse().map_err(|error: UnknownUnit| {
+                TrainError::setting("coarse-unit", "not known", error.to_string())
+            })?;
         if s.coarse_units == Some(0) {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             return Err(TrainError::setting("coarse-units", "0", expected));
@@ -147,7 +148,7 @@ impl NetworkConfig {
     /// subnetwork that they approximate, and the cost of the paper's units where others were chosen.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
-        let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
+        let basic = self.net.clone().with_coarse_kind(UnitKind::Basic);
         let basic = self.cuts.interfaces().map(|interface| basic.coarse_choice(&interface));
         let chosen = self.cuts.interfaces().map(|interface| self.net.coarse_choice(&interface));
         chosen

@@ -1,65 +1,18 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use parareal::net::{Init, Map, ShapeError};
 
-use super::unit::image;
-use crate::layers::{BatchNorm, Conv2d};
+use super::image::height_and_width;
+use crate::layers::BatchNorm;
 
-/// `C_j`: for `j = 1` a 3×3 convolution; for an interface, max pooling (3×3, stride 2, padding 1)
-/// as often as the image size asks, then a 1×1 convolution.
-#[derive(Module, Debug)]
-pub struct Preprocessing {
-    conv: Conv2d,
-    poolings: usize,
-}
-
-impl Preprocessing {
-    /// `C_1`.
-    pub fn first(from: usize, to: usize, init: &Init) -> Self {
-        Self { conv: Conv2d::new(from, to, 3, 1, &init.scope("conv")), poolings: 0 }
-    }
-
-    /// `C_j` for `j > 1`.
-    pub fn interface(from: usize, to: usize, poolings: usize, init: &Init) -> Self {
-        Self { conv: Conv2d::new(from, to, 1, 1, &init.scope("conv")), poolings }
-    }
-}
-
-impl Map<Tensor<4>, Tensor<4>> for Preprocessing {
-    /// # Shapes
-    /// `[batch, channels, height, width]`, as images are stored, to
-    /// `[batch, height, width, channels]`.
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let pooled = (0..self.poolings).fold(input, |image, _| {
-            max_pool2d(image, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
-        });
-        self.conv.forward(pooled.permute([0, 2, 3, 1]))
-    }
-
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        let size = |size| (0..self.poolings).fold(size, |size: usize, _| size.div_ceil(2));
-        match *input {
-            [channels, height, width] if channels == self.conv.channels_in() => {
-                Ok(vec![size(height), size(width), self.conv.channels_out()])
-            }
-            _ => Err(ShapeError {
-                expected: format!("[{}, height, width]", self.conv.channels_in()),
-                found: input.to_vec(),
-            }),
-        }
-    }
-}
-
-/// `h`: batch normalization, ReLU, the mean over all pixels, and a linear map to class scores.
+/// `h`: batch normalization, ReLU, the mean over all pixels, and a linear layer to class scores.
 #[derive(Module, Debug)]
 pub struct Head {
     norm: BatchNorm,
     linear: Linear,
 }
 
-/// A linear map in PyTorch's layout.
+/// A linear layer in PyTorch's layout.
 #[derive(Module, Debug)]
 struct Linear {
     /// `[classes, channels]`.
@@ -69,7 +22,7 @@ struct Linear {
 }
 
 impl Head {
-    /// Weight and bias are distributed evenly within `1 / √channels`, as PyTorch's are.
+    /// Weight and bias are uniform in `±1 / √channels`, as PyTorch initializes them.
     pub fn new(channels: usize, classes: usize, init: &Init) -> Self {
         let bound = (channels as f64).sqrt().recip();
         let scope = init.scope("linear");
@@ -95,7 +48,7 @@ impl Map<Tensor<4>, Tensor<2>> for Head {
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        image(input, self.norm.channels())?;
+        height_and_width(input, self.norm.channels())?;
         Ok(vec![self.linear.bias.shape()[0]])
     }
 }

@@ -1,16 +1,19 @@
 use burn::tensor::Tensor;
-use parareal::net::{Coarsen, Cuts, FeedForward, Init, Interface, NetError};
+use parareal::net::{Cuts, FeedForward, Init, NetError};
 use thiserror::Error;
 
-use super::coarse::Image;
-use super::{Coarse, CoarseKind, Head, Preprocessing, ResidualUnit};
+use super::coarse::CoarseKind;
+use super::head::Head;
+use super::image::Image;
+use super::preprocessing::Preprocessing;
+use super::unit::{ResidualUnit, UnitKind};
 
-/// The side of the images that the network is made for.
+/// Pixels along a side of the input images.
 pub(super) const IMAGE_SIZE: usize = 32;
-/// Channels behind the first convolution.
+/// Channels after the first convolution.
 const WIDTH: usize = 16;
 
-/// A network that cannot be.
+/// A network that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that is not 9n+2.
@@ -25,8 +28,8 @@ pub enum ResNetError {
     },
 }
 
-/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and how its interfaces are
-/// bridged when it is cut.
+/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and the
+/// `C_j` and `F_j` of its interfaces when it is cut.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -51,10 +54,10 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// A network of this depth, for colour images of ten classes.
+    /// A network of this depth for color images of ten classes.
     ///
     /// # Errors
-    /// Where the depth is not 9n+2 with n ≥ 1.
+    /// If the depth is not 9n+2 with n ≥ 1.
     pub fn new(depth: usize) -> Result<Self, ResNetError> {
         if depth < 11 || !(depth - 2).is_multiple_of(9) {
             let below = (depth.max(11) - 2) / 9 * 9 + 2;
@@ -71,33 +74,33 @@ impl ResNet {
         })
     }
 
-    /// For images of so many channels.
+    /// Sets the number of channels of the images.
     pub fn with_in_channels(mut self, in_channels: usize) -> Self {
         self.in_channels = in_channels;
         self
     }
 
-    /// For so many classes.
+    /// Sets the number of classes.
     pub fn with_classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// With so many channels behind the first convolution, 16 in the paper; all other layers
-    /// follow. Narrow networks serve as tests.
+    /// Sets the number of channels after the first convolution, 16 in the paper. The widths of all
+    /// other layers follow. Tests use narrow networks.
     pub fn with_width(mut self, width: usize) -> Self {
         self.width = width;
         self
     }
 
-    /// With this kind of coarse units.
-    pub fn with_coarse_kind(mut self, kind: CoarseKind) -> Self {
-        self.coarse_kind = kind;
+    /// Sets the kind of coarse units: a [`UnitKind`], or [`CoarseKind::Auto`].
+    pub fn with_coarse_kind(mut self, kind: impl Into<CoarseKind>) -> Self {
+        self.coarse_kind = kind.into();
         self
     }
 
-    /// With so many units in every `F_j` (more where the jump needs them); `None` is the rule of
-    /// [`coarse_choice`](Self::coarse_choice).
+    /// Sets the number of units of every `F_j` (more are used where the image is halved more often).
+    /// `None` is the rule of [`coarse_choice`](Self::coarse_choice).
     pub fn with_coarse_units(mut self, units: Option<usize>) -> Self {
         self.coarse_units = units;
         self
@@ -123,11 +126,11 @@ impl ResNet {
         self.coarse_units
     }
 
-    /// The paper's cuts where `subnetworks` is a multiple of three: a third of them in each
-    /// stage; otherwise all units. As even as possible, larger first.
+    /// The paper's cuts, if `subnetworks` is a multiple of three: a third of the subnetworks in each
+    /// stage. Otherwise all units are divided. As even as possible, larger subnetworks first.
     ///
     /// # Errors
-    /// Where there are no subnetworks or fewer units than subnetworks.
+    /// If there are no subnetworks or fewer units than subnetworks.
     pub fn default_cuts(&self, subnetworks: usize) -> Result<Cuts, NetError> {
         if subnetworks == 0 || !subnetworks.is_multiple_of(3) || subnetworks > self.units() {
             return Cuts::even(self.units(), subnetworks);
@@ -144,7 +147,7 @@ impl ResNet {
         Cuts::new(self.units(), positions)
     }
 
-    /// The stage, from 0, whose shape the tensor at a position has (behind the first unit).
+    /// The stage, from 0, whose shape the tensor at a position has (after the first unit).
     pub(super) fn stage_at(&self, position: usize) -> usize {
         position.saturating_sub(1) / self.stage_units
     }
@@ -187,26 +190,11 @@ impl FeedForward for ResNet {
     }
 
     fn unit(&self, index: usize, init: &Init) -> ResidualUnit {
-        let (from, to) = (self.image_at(index), self.image_at(index + 1));
-        ResidualUnit::bottleneck(from.channels, to.channels, from.size / to.size, init)
+        UnitKind::Bottleneck.build(self.image_at(index), self.image_at(index + 1), init)
     }
 
     fn postprocessing(&self, init: &Init) -> Head {
         Head::new(self.image_at(self.units()).channels, self.classes, init)
-    }
-}
-
-impl Coarsen for ResNet {
-    type Coarse = Coarse;
-
-    fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Preprocessing {
-        let image = self.image_at(interface.position);
-        let poolings = (IMAGE_SIZE / image.size).ilog2() as usize;
-        Preprocessing::interface(self.in_channels, image.channels, poolings, init)
-    }
-
-    fn coarse(&self, interface: &Interface, init: &Init) -> Coarse {
-        Coarse::build(self, interface, init)
     }
 }
 

@@ -1,156 +1,162 @@
+//! Pre-activation residual units.
+//!
+//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Map`] for a module. All else
+//! follows from the table of kinds below: names, building, running and costs.
+
+mod basic;
+mod bottleneck;
+mod conv_shape;
+mod definition;
+mod depthwise;
+mod skip;
+mod unknown;
+
+use std::fmt;
+use std::str::FromStr;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use parareal::net::{Init, Map, ShapeError};
-use parareal_kernels::residual;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::layers::{BatchNorm, Conv2d, DepthwiseConv2d};
+use super::image::Image;
+use conv_shape::ConvShape;
+use definition::UnitDefinition;
 
-/// A pre-activation residual unit: convolutions, each behind batch normalization and ReLU, added
-/// to the input, or where the shape changes to a 1×1 convolution of the activated input.
-#[derive(Module, Debug)]
-pub struct ResidualUnit {
-    norm1: BatchNorm,
-    conv1: Conv2d,
-    norm2: BatchNorm,
-    conv2: Conv2d,
-    norm3: Option<BatchNorm>,
-    conv3: Option<Conv2d>,
-    depthwise1: Option<DepthwiseConv2d>,
-    depthwise2: Option<DepthwiseConv2d>,
-    projection: Option<Conv2d>,
+pub use basic::BasicUnit;
+pub use bottleneck::BottleneckUnit;
+pub use depthwise::DepthwiseUnit;
+pub use unknown::UnknownUnit;
+
+/// Defines [`UnitKind`] and [`ResidualUnit`] from the table of kinds.
+macro_rules! unit_kinds {
+    ($($(#[$doc:meta])* $kind:ident($module:ident),)+) => {
+        /// A kind of residual unit.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum UnitKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl UnitKind {
+            /// All kinds.
+            pub const ALL: [Self; [$($module::NAME),+].len()] = [$(Self::$kind),+];
+
+            /// The name in settings, files and messages.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $module::NAME,)+
+                }
+            }
+
+            /// A unit of this kind that leads from one image to another. Its stride is the ratio of
+            /// their sizes.
+            pub fn build(self, from: Image, to: Image, init: &Init) -> ResidualUnit {
+                match self {
+                    $(Self::$kind => ResidualUnit::$kind($module::new(from, to, init)),)+
+                }
+            }
+
+            /// The convolutions without the projection of the skip.
+            fn convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
+                match self {
+                    $(Self::$kind => $module::convolutions(from, to),)+
+                }
+            }
+        }
+
+        /// A pre-activation residual unit: convolutions, each after batch normalization and ReLU,
+        /// and a skip, which is the identity or, where the shape changes, a 1×1 convolution of the
+        /// activated input.
+        #[derive(Module, Debug)]
+        #[non_exhaustive]
+        pub enum ResidualUnit {
+            $($(#[$doc])* $kind($module),)+
+        }
+
+        impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
+            fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+                match self {
+                    $(Self::$kind(unit) => unit.forward(input),)+
+                }
+            }
+
+            fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+                match self {
+                    $(Self::$kind(unit) => unit.output_shape(input),)+
+                }
+            }
+        }
+    };
 }
 
-impl ResidualUnit {
-    /// The unit of the fine network: 1×1, 3×3 (with the stride) and 1×1 convolutions, the middle
-    /// one on a quarter of the output's channels.
-    pub fn bottleneck(from: usize, to: usize, stride: usize, init: &Init) -> Self {
-        let narrow = to / 4;
-        let conv = |name, from, to, kernel, stride| {
-            Conv2d::new(from, to, kernel, stride, &init.scope(name))
-        };
-        let norm = |name, channels| BatchNorm::new(channels, &init.scope(name));
-        Self {
-            norm1: norm("norm1", from),
-            conv1: conv("conv1", from, narrow, 1, 1),
-            norm2: norm("norm2", narrow),
-            conv2: conv("conv2", narrow, narrow, 3, stride),
-            norm3: Some(norm("norm3", narrow)),
-            conv3: Some(conv("conv3", narrow, to, 1, 1)),
-            depthwise1: None,
-            depthwise2: None,
-            projection: projection(from, to, stride, init),
-        }
-    }
-
-    /// The paper's coarse unit: two 3×3 convolutions, the first with the stride.
-    pub fn basic(from: usize, to: usize, stride: usize, init: &Init) -> Self {
-        Self {
-            norm1: BatchNorm::new(from, &init.scope("norm1")),
-            conv1: Conv2d::new(from, to, 3, stride, &init.scope("conv1")),
-            norm2: BatchNorm::new(to, &init.scope("norm2")),
-            conv2: Conv2d::new(to, to, 3, 1, &init.scope("conv2")),
-            norm3: None,
-            conv3: None,
-            depthwise1: None,
-            depthwise2: None,
-            projection: projection(from, to, stride, init),
-        }
-    }
-
-    /// A coarse unit that sees as far as the paper's for a fraction of its work: each 3×3
-    /// convolution is taken apart into a 1×1 convolution over all channels and a 3×3 convolution of
-    /// each channel by itself, the first with the stride. With the 1×1 convolution first, as in
-    /// blueprint separable convolutions (Haase and Amthor, 2020), normalization and ReLU stay in
-    /// front of it.
-    pub fn depthwise(from: usize, to: usize, stride: usize, init: &Init) -> Self {
-        let depthwise = |name, stride| Some(DepthwiseConv2d::new(to, stride, &init.scope(name)));
-        Self {
-            norm1: BatchNorm::new(from, &init.scope("norm1")),
-            conv1: Conv2d::new(from, to, 1, 1, &init.scope("conv1")),
-            norm2: BatchNorm::new(to, &init.scope("norm2")),
-            conv2: Conv2d::new(to, to, 1, 1, &init.scope("conv2")),
-            norm3: None,
-            conv3: None,
-            depthwise1: depthwise("depthwise1", stride),
-            depthwise2: depthwise("depthwise2", 1),
-            projection: projection(from, to, stride, init),
-        }
-    }
-
-    fn convolutions(&self) -> impl Iterator<Item = &Conv2d> {
-        [&self.conv1, &self.conv2].into_iter().chain(&self.conv3)
-    }
-
-    /// The unit whose 3×3 convolutions are taken apart.
-    fn forward_depthwise(
-        &self,
-        input: Tensor<4>,
-        [first, second]: [&DepthwiseConv2d; 2],
-    ) -> Tensor<4> {
-        let (state, center) = self.norm1.relu_conv2d(input.clone(), &self.conv1, None);
-        let skip = match &self.projection {
-            Some(projection) => self.norm1.relu_conv2d_by(input, projection, center, None).0,
-            None => input,
-        };
-        let state = first.forward(state, None);
-        let state = self.norm2.relu_conv2d(state, &self.conv2, None).0;
-        second.forward(state, Some(skip))
-    }
-
-    /// The unit whose skip is the identity, as one operation.
-    fn forward_by_identity(&self, input: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, _] = input.dims();
-        let norms = || [&self.norm1, &self.norm2].into_iter().chain(&self.norm3);
-        let layers = norms().zip(self.convolutions()).map(|(norm, conv)| norm.layer(conv));
-        let (output, statistics) = residual(input, layers.collect());
-        for (norm, statistics) in norms().zip(&statistics) {
-            norm.saw(statistics, batch * height * width);
-        }
-        output
-    }
+unit_kinds! {
+    /// Two 3×3 convolutions.
+    Basic(BasicUnit),
+    /// 1×1, 3×3 and 1×1 convolutions.
+    Bottleneck(BottleneckUnit),
+    /// A 1×1 and a 3×3 depthwise convolution, twice.
+    Depthwise(DepthwiseUnit),
 }
 
-fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv2d> {
-    (from != to || stride != 1).then(|| Conv2d::new(from, to, 1, stride, &init.scope("projection")))
+/// Parameters and memory of a unit, in numbers of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnitSize {
+    /// Parameters.
+    pub(super) parameters: usize,
+    /// Values that one image leaves for the backward pass.
+    pub(super) stored: usize,
 }
 
-impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        if let (Some(first), Some(second)) = (&self.depthwise1, &self.depthwise2) {
-            return self.forward_depthwise(input, [first, second]);
-        }
-        let Some(projection) = &self.projection else {
-            return self.forward_by_identity(input);
-        };
-        let (mut state, center) = self.norm1.relu_conv2d(input.clone(), &self.conv1, None);
-        let skip = self.norm1.relu_conv2d_by(input, projection, center, None).0;
-        if let (Some(norm3), Some(conv3)) = (&self.norm3, &self.conv3) {
-            state = self.norm2.relu_conv2d(state, &self.conv2, None).0;
-            norm3.relu_conv2d(state, conv3, Some(skip)).0
-        } else {
-            self.norm2.relu_conv2d(state, &self.conv2, Some(skip)).0
-        }
+impl UnitKind {
+    /// Multiply-adds of a unit's convolutions for one image.
+    pub(super) fn multiply_adds(self, from: Image, to: Image) -> u64 {
+        let convolutions = self.convolutions(from, to);
+        let convolutions: usize = convolutions.iter().map(|conv| conv.multiply_adds()).sum();
+        (convolutions + projection_values(from, to) * to.pixels()) as u64
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        let [height, width] = image(input, self.norm1.channels())?;
-        let depthwise = || self.depthwise1.iter().chain(&self.depthwise2);
-        let size = |size| {
-            let size = self.convolutions().fold(size, |size, conv| conv.output_size(size));
-            depthwise().fold(size, |size, conv| conv.output_size(size))
-        };
-        let to = self.conv3.as_ref().unwrap_or(&self.conv2).channels_out();
-        Ok(vec![size(height), size(width), to])
+    /// Parameters and memory of a unit.
+    pub(super) fn size(self, from: Image, to: Image) -> UnitSize {
+        let convolutions = self.convolutions(from, to);
+        let parameters: usize = convolutions.iter().map(|conv| conv.parameters()).sum();
+        UnitSize {
+            parameters: parameters + projection_values(from, to),
+            stored: convolutions.iter().map(|conv| conv.stored()).sum(),
+        }
     }
 }
 
-/// Height and width of an image with so many channels.
-pub(super) fn image(shape: &[usize], channels: usize) -> Result<[usize; 2], ShapeError> {
-    match *shape {
-        [height, width, found] if found == channels => Ok([height, width]),
-        _ => Err(ShapeError {
-            expected: format!("an image of {channels} channels"),
-            found: shape.to_vec(),
-        }),
+/// Values of the kernel of a unit's projection, if it has one.
+fn projection_values(from: Image, to: Image) -> usize {
+    if from == to { 0 } else { from.channels * to.channels }
+}
+
+impl FromStr for UnitKind {
+    type Err = UnknownUnit;
+
+    fn from_str(name: &str) -> Result<Self, UnknownUnit> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        let expected = || Self::ALL.map(Self::name).to_vec();
+        found.ok_or_else(|| UnknownUnit { name: name.into(), expected: expected() })
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for UnitKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnitKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -1,0 +1,16 @@
+//! The costs of a ResNet's components: measured here or read from a file ([`CostTable`]), or the
+//! paper's ([`PaperRow`]).
+
+mod component;
+mod model;
+mod paper;
+mod size;
+mod table;
+
+pub use component::Component;
+pub use model::ResNetCosts;
+pub use paper::{
+    PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS,
+    PaperRow, Passes,
+};
+pub use table::{ComponentCost, CostError, CostTable};
