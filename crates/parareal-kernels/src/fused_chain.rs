@@ -8,7 +8,6 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::Tensor;
 use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
-use crate::SimdLevel;
 use crate::conv::PreactivationConv;
 use crate::cpu::convolution::Convolution;
 use crate::cpu::folded_norm::FoldedNorm;
@@ -17,6 +16,7 @@ use crate::cpu::gradients::GradientMask;
 use crate::cpu::moments::mean_and_variance;
 use crate::flex::{Operand, from_vec, slice, slice_mut, to_contiguous};
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
+use crate::simd::SimdLevel;
 
 /// The tensor that is added to the output of the last convolution.
 pub(crate) enum Residual<'a> {

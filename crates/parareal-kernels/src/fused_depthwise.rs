@@ -7,10 +7,10 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::Tensor;
 use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
-use crate::SimdLevel;
 use crate::conv::ConvOptions;
 use crate::cpu::depthwise::Depthwise;
 use crate::flex::{Operand, from_vec, slice, to_contiguous};
+use crate::simd::SimdLevel;
 
 /// `residual + depthwise_conv2d(input, weight)`; returns `None` if backend, precision or
 /// sizes are not supported.

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use parareal_autodiff::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use crate::SimdLevel;
 use crate::flex::{is_fused, slice, slice_mut, to_contiguous};
+use crate::simd::SimdLevel;
 
 /// Stochastic gradient descent with PyTorch's conventions:
 ///

@@ -16,7 +16,6 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::SimdLevel;
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
 use crate::cpu::elementwise::{Sums, mask};
@@ -29,6 +28,7 @@ use crate::cpu::norm_gradient::DeltaSource;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
 use crate::cpu::winograd::{self, InverseTransformKernel, Scratch};
+use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
     /// Computes gradients from that of the output. With `sum` the gradient of the input is added

@@ -14,8 +14,8 @@
 use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::SimdLevel;
 use crate::cpu::chunks::{Chunk, chunks, map_chunks};
+use crate::simd::SimdLevel;
 
 /// The side of the kernel.
 const KERNEL: usize = 3;

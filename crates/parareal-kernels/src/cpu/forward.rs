@@ -10,7 +10,7 @@ use super::moments::Moments;
 use super::packed_weight::PackedWeight;
 use super::shared_slice::{SharedSlice, vec_written_by};
 use super::winograd::Scratch;
-use crate::SimdLevel;
+use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
     /// `residual + convolution`, `[batch, output height, output width, to]`, and the mean and the

@@ -2,9 +2,9 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::SimdLevel;
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::elementwise::{Distances, distances};
+use crate::simd::SimdLevel;
 
 /// Mean and biased variance of each channel, over all pixels.
 ///

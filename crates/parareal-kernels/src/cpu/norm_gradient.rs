@@ -7,7 +7,6 @@ use std::ptr::null;
 
 use pulp::{Simd, WithSimd};
 
-use crate::SimdLevel;
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
 use crate::cpu::elementwise::{Affine, Correction, Sums, combine};
@@ -17,6 +16,7 @@ use crate::cpu::gradients::Gradients;
 use crate::cpu::implicit_gemm::Ahead;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
+use crate::simd::SimdLevel;
 
 /// Output channels up to which `δ` is recomputed: an element costs as many multiplications, recomputedst
 /// twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.

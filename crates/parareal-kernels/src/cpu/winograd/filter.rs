@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use super::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
 use crate::cpu::implicit_gemm::{Grid, Place, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,

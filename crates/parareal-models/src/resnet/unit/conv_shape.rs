@@ -1,4 +1,4 @@
-use crate::resnet::Image;
+use crate::resnet::image::Image;
 
 /// One convolution of a residual unit, from which its costs follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use parareal::net::Init;
 use parareal_kernels::residual;
 
 use crate::layers::{BatchNorm, Conv2d};
-use crate::resnet::Image;
+use crate::resnet::image::Image;
 
 /// The 1×1 convolution of the activated input where the shape changes.
 pub(super) fn projection(from: Image, to: Image, init: &Init) -> Option<Conv2d> {
