@@ -41,7 +41,7 @@ pub(crate) fn preactivation_conv2d(
     (output, statistics)
 }
 
-/// The constant outside every graph, on a device with automatic differentiation if the other tensor is.
+/// The constant as an operand beside `other`: outside every graph, on the same kind of device.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
     let values = constant.inner();
     if other.device().is_autodiff() { values.autodiff() } else { values }

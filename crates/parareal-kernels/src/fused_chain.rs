@@ -137,8 +137,8 @@ fn geometries(
     }
     let fits = match residual {
         Residual::None => true,
-        // The first layer's input gradient is added to the output's, which the others are done
-        // with by then.
+        // The input gradient of the first convolution is added to the gradient of the output, which
+        // the others no longer need by then.
         Residual::Input => {
             let normalized = |layer: &PreactivationConv| layer.normalization.is_some();
             shape == input.dims() && layers.len() > 1 && layers.iter().all(normalized)

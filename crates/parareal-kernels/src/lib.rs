@@ -1,24 +1,25 @@
 //! Fused operations with hand-written gradients for Burn's CPU backend.
 //!
 //! A pre-activation residual unit is batch normalization, ReLU and convolution, three times over.
-//! Made of separate operations, most of its time goes into moving tensors that need not exist:
-//! the normalized one, the activated one, their gradients. [`preactivation_conv2d`] is all three at
-//! once. A convolution reads its input in blocks that fit into the first cache and activates them
-//! there; its gradient computes the activated block again instead of keeping it. So of all the
-//! tensors as large as an image, a graph keeps the input of each convolution alone. [`residual`] is
-//! a whole unit: a convolution measures the statistics that the next one needs while its output is
-//! in the cache, and the gradient of the skip is added where it lies.
+//! Composed of separate operations, most of its time goes into moving tensors that need not exist:
+//! the normalized one, the activated one, their gradients. [`preactivation_conv2d`] is all three as
+//! one operation. A convolution reads its input in blocks that fit into the first-level cache and
+//! activates them there; its backward pass recomputes the activated block instead of storing it. So
+//! of all tensors of the size of an image, a graph stores only the input of each convolution.
+//! [`residual`] is a whole unit: a convolution measures the statistics of the next normalization
+//! while its output is in the cache, and the gradient of the skip is added in place.
 //!
-//! Tensors are `[batch, height, width, channels]`: pixel by pixel, a convolution is a matrix
-//! product of what lies in memory (the module `product`), sums over pixels are sums of vectors,
-//! and forward pass, input gradient and weight gradient are the same few loops (`tile`). 3×3
-//! convolutions without a stride take fewer multiplications (`winograd`): there an infinite input
-//! also reaches the pixels beside those that see it. [`Sgd`] updates parameters in one pass.
+//! Tensors are `[batch, height, width, channels]` (channels last). Then a convolution is a matrix
+//! product of contiguous memory (`cpu::implicit_gemm`), sums over pixels are sums of vectors, and
+//! forward pass, input gradient and weight gradient share one microkernel (`cpu::microkernel`). 3×3
+//! convolutions without a stride use Winograd's algorithm, with fewer multiplications
+//! (`cpu::winograd`): there an infinite input also reaches neighboring outputs that do not depend on
+//! it. [`Sgd`] updates parameters in one pass.
 //!
-//! Every function falls back to Burn's own operations where backend, precision or shapes ask for
-//! it, or the environment variable `PARAREAL_KERNELS` is `composed`. The instructions are chosen when
-//! the program runs ([`SimdLevel`]); each operation runs on the threads of the pool that it is called
-//! in.
+//! Every function falls back to Burn's own operations if backend, precision or shapes are not
+//! supported, or the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set is
+//! chosen at run time ([`SimdLevel`]). Each operation runs on the threads of the pool that it is
+//! called in.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

@@ -17,8 +17,8 @@ use crate::simd::SimdLevel;
 /// parameter ← parameter - learning_rate · v             with Nesterov: · (g + momentum · v)
 /// ```
 ///
-/// On Burn's CPU backend with 32-bit floats all of it is one pass over the parameter, in the
-/// memory that it and `v` are in where nobody else holds them; elsewhere they are made of Burn's
+/// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and `v`
+/// are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
 /// operations.
 ///
 /// ```
@@ -152,12 +152,12 @@ struct UpdateRule {
     momentum: f32,
     weight_decay: f32,
     learning_rate: f32,
-    /// The momentum, for a step that looks ahead along it.
+    /// The momentum, for Nesterov steps.
     ahead: Option<f32>,
 }
 
-/// Any step after the first. The loops are plain: within [`SimdLevel::run`] the compiler makes
-/// vector instructions of them, and memory is what they wait for.
+/// Any step after the first. The loops are plain: within [`SimdLevel::run`] the compiler
+/// vectorizes them, and they are bound by memory.
 struct MomentumStep<'a> {
     rule: UpdateRule,
     parameter: &'a mut [f32],
@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// Several vectors of them, and some more.
+    /// Several whole vectors and a remainder.
     fn numbers(values: [f64; 5], dtype: DType) -> Tensor<1> {
         let values: Vec<f64> = values.into_iter().cycle().take(37).collect();
         Tensor::from_data(TensorData::new(values, [37]), (&Device::flex(), dtype))

@@ -1,4 +1,4 @@
-//! The backward pass: gradients with respect to the kernel, the input, and what normalizes it.
+//! The backward pass: gradients with respect to the kernel, the input, and its normalization.
 //!
 //! With `z = max(0, slope · x + offset)` and `to = convolution(z)`, the gradient `γ` of `to` gives
 //!
@@ -18,11 +18,11 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
-use crate::cpu::elementwise::{Sums, mask};
+use crate::cpu::elementwise::{Sums, relu_backward};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::{GradientMask, Gradients};
-use crate::cpu::implicit_gemm::{Ahead, Grid, Place, Window, correlate};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window, correlate};
 use crate::cpu::microkernel::tile_width;
 use crate::cpu::norm_gradient::DeltaSource;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
@@ -202,7 +202,7 @@ impl Backward<'_> {
                 if let Some(to) = to {
                     let is_last = pixel + pixels == end;
                     let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
-                    let ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
+                    let prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
                     input_gradient_pointwise(
                         simd,
                         self.phases,
@@ -210,9 +210,9 @@ impl Backward<'_> {
                         channels,
                         to,
                         from,
-                        ahead,
+                        prefetch,
                     );
-                    self.mask(simd, input.as_ptr(), to, pixels, &mut done.sums);
+                    self.relu_backward(simd, input.as_ptr(), to, pixels, &mut done.sums);
                 }
             }
             pixel += pixels;
@@ -227,7 +227,7 @@ impl Backward<'_> {
         let (input_size, size) = (geometry.input_pixels() * from, rows * columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
         let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
-        // The output's gradients with zeros around them, as far as the flipped kernel sees.
+        // The gradient of the output, padded with zeros for the flipped kernel.
         let margin = geometry.margin();
         let [framed_rows, framed_columns] = geometry.framed();
         let framed_row = framed_columns * channels;
@@ -270,8 +270,8 @@ impl Backward<'_> {
                         let pixel = stride * from;
                         let to = to.add((y * width + x) * from);
                         let add = std::ptr::null();
-                        let ahead = Ahead::NOTHING;
-                        let place = Place { to, row: width * pixel, pixel, add, ahead };
+                        let prefetch = Prefetch::NOTHING;
+                        let place = OutputView { to, row: width * pixel, pixel, add, prefetch };
                         let Some(packed) = packed else {
                             clear(place, rows, columns, from);
                             continue;
@@ -282,18 +282,18 @@ impl Backward<'_> {
                         packed.convolve(simd, grid, window, place, &mut scratch);
                     }
                     let input = input[image * input_size..][..input_size].as_ptr();
-                    self.mask(simd, input, to, height * width, &mut done.sums);
+                    self.relu_backward(simd, input, to, height * width, &mut done.sums);
                 }
             }
         }
     }
 
-    /// From `∂L/∂z` to `δ`.
+    /// Turns `∂L/∂z` into `δ`.
     ///
     /// # Safety
-    /// As for [`mask`].
+    /// As for [`relu_backward`].
     #[inline(always)]
-    unsafe fn mask<S: Simd>(
+    unsafe fn relu_backward<S: Simd>(
         &self,
         simd: S,
         x: *const f32,
@@ -303,16 +303,16 @@ impl Backward<'_> {
     ) {
         if let (Some(map), Some(saved)) = (self.convolution.activation, self.saved) {
             // SAFETY: as the caller promises.
-            unsafe { mask(simd, map, saved.mean, x, to, pixels, sums) };
+            unsafe { relu_backward(simd, map, saved.mean, x, to, pixels, sums) };
         }
     }
 }
 
-/// Zeros for pixels that no output sees.
+/// Writes zeros for pixels that no output depends on.
 ///
 /// # Safety
 /// `rows · columns` pixels can be written.
-unsafe fn clear(place: Place, rows: usize, columns: usize, channels: usize) {
+unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize) {
     for y in 0..rows {
         for x in 0..columns {
             // SAFETY: a pixel of the place; zero bytes are the number zero.
@@ -323,7 +323,8 @@ unsafe fn clear(place: Place, rows: usize, columns: usize, channels: usize) {
     }
 }
 
-/// The pixels with their channels filled up to whole tiles, in `filled` if they are not already.
+/// Returns the pixels with their channels padded to whole tiles, in `filled` unless they are whole
+/// already.
 fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
     if padded == channels {
         return values.as_ptr();

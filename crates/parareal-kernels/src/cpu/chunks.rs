@@ -1,5 +1,5 @@
-//! How work is divided: a batch between the threads of the calling pool, and pixels into blocks
-//! that fit into the first cache.
+//! The division of work: a batch between the threads of the calling pool, and pixels into blocks
+//! that fit into the first-level cache.
 
 use std::ops::Range;
 
@@ -26,10 +26,10 @@ pub(crate) fn map_chunks<R: Send>(batch: usize, run: impl Fn(Chunk) -> R + Sync)
     }
 }
 
-/// Numbers in a block of pixels that is activated at once: about half of a first cache.
+/// Values in a block of pixels that is activated at once: about half of the first-level cache.
 const BLOCK_LEN: usize = 4096;
 
-/// Pixels in a block of [`BLOCK_LEN`] numbers.
+/// Pixels in a block of [`BLOCK_LEN`] values.
 pub(crate) fn block_pixels(channels: usize) -> usize {
     (BLOCK_LEN / channels).clamp(32, 512)
 }

@@ -1,4 +1,4 @@
-//! The operands of a convolution, and its input as the kernel sees it.
+//! The operands of a convolution, and its input as the kernel reads it.
 
 use pulp::Simd;
 
@@ -12,7 +12,7 @@ pub(crate) struct Convolution<'a> {
     pub(crate) geometry: Geometry,
     /// `[batch, height, width, from]`.
     pub(crate) input: &'a [f32],
-    /// What each input channel goes through first, if anything.
+    /// Folded normalization and ReLU of each input channel, if any.
     pub(crate) activation: Option<&'a Affine>,
     /// `[to, from, kernel, kernel]`.
     pub(crate) weight: &'a [f32],
@@ -30,7 +30,7 @@ impl Convolution<'_> {
         }
     }
 
-    /// Pixels as the kernel sees them: activated in `block`, or where they are.
+    /// Returns pixels as the kernel reads them: activated in `block`, or the input itself.
     ///
     /// # Safety
     /// `block` has room for `pixels` pixels.
@@ -46,12 +46,12 @@ impl Convolution<'_> {
         let input = &self.input[pixel * from..][..pixels * from];
         let Some(map) = self.activation else { return input };
         let block = &mut block[..pixels * from];
-        // SAFETY: both are these pixels.
+        // SAFETY: both have these pixels.
         unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
         block
     }
 
-    /// Activates one image into a grid with a margin, which is left alone.
+    /// Activates one image into the interior of a padded grid.
     ///
     /// # Safety
     /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
@@ -73,18 +73,18 @@ impl Convolution<'_> {
         }
     }
 
-    /// The grid that [`Self::fill_grid`] fills.
+    /// A grid of zeros for [`Self::fill_grid`].
     pub(crate) fn new_grid(&self) -> Vec<f32> {
         vec![0.0; (self.geometry.height + 2 * self.geometry.padding) * self.grid_row()]
     }
 
-    /// How the grid is seen by the kernel.
+    /// The window of the kernel on the grid.
     pub(crate) fn window(&self) -> Window {
         let [rows, columns] = self.geometry.output();
         Window { rows, columns, kernel: [self.geometry.kernel; 2], stride: self.geometry.stride }
     }
 
-    /// From one row of the grid to the next.
+    /// Values from one row of the grid to the next.
     pub(crate) fn grid_row(&self) -> usize {
         (self.geometry.width + 2 * self.geometry.padding) * self.geometry.from
     }

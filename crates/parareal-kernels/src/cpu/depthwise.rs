@@ -1,15 +1,15 @@
-//! Convolutions of each channel by itself (depthwise), forward and backward.
+//! Depthwise convolutions (one kernel per channel), forward and backward.
 //!
 //! With a kernel `w` of `[channels, 1, 3, 3]`, of each pixel and channel
 //!
 //! ```text
-//! to[p, c]         = residual[p, c] + Σ over places k of  w[c, k] · input[p · stride + k - padding, c]
+//! to[p, c]         = residual[p, c] + Σ over positions k of  w[c, k] · input[p · stride + k - padding, c]
 //! ∂L/∂input[q, c]  = Σ over the p and k that lead to q of  w[c, k] · γ[p, c]
 //! ∂L/∂w[c, k]      = Σ over p of  input[p · stride + k - padding, c] · γ[p, c]
 //! ```
 //!
-//! Channels lie side by side, so all three are sums of products of vectors; nothing is rearranged.
-//! The loops are written for the compiler to turn into the instructions of the chosen level.
+//! Channels are contiguous, so all three are sums of products of vectors; nothing is rearranged.
+//! The compiler vectorizes the loops for the chosen instructions.
 
 use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -17,11 +17,11 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::cpu::chunks::{Chunk, chunks, map_chunks};
 use crate::simd::SimdLevel;
 
-/// The side of the kernel.
+/// Rows and columns of the kernel.
 const KERNEL: usize = 3;
 /// Zeros on each side.
 const PADDING: usize = 1;
-/// Channels that are worked on at once: they stay in registers.
+/// Channels that are computed together and stay in registers.
 const LANES: usize = 16;
 
 /// The sizes of a depthwise 3×3 convolution with a padding of 1.
@@ -102,8 +102,8 @@ impl Depthwise {
         weight
     }
 
-    /// For each row (or column) of the output, the rows of the input that it sees and by which row
-    /// of the kernel.
+    /// For each row (or column) of the output, the rows of the input that it depends on, each with
+    /// the row of the kernel.
     fn steps_forward(&self, from: usize, to: usize) -> Steps {
         let seen = |to: usize| {
             (0..KERNEL).filter_map(move |place| {
@@ -114,7 +114,7 @@ impl Depthwise {
         (0..to).map(|to| seen(to).collect()).collect()
     }
 
-    /// For each row of the input, the rows of the output that have seen it.
+    /// For each row of the input, the rows of the output that depend on it.
     fn steps_backward(&self, from: usize, to: usize) -> Steps {
         let mut steps = vec![Vec::new(); from];
         for (to, seen) in self.steps_forward(from, to).into_iter().enumerate() {
@@ -125,7 +125,7 @@ impl Depthwise {
         steps
     }
 
-    /// Adds up what each pixel of `to` sees, image by image.
+    /// Sums the contributions to each pixel of `to`, image by image.
     fn gather(&self, level: SimdLevel, gather: &Gather<'_>, mut to: Vec<f32>) -> Vec<f32> {
         let channels = self.channels;
         let [rows, columns] = gather.from_size;
@@ -146,14 +146,14 @@ impl Depthwise {
     }
 }
 
-/// For each row or column the ones that it sums over, each with the place of the kernel.
+/// For each row or column those that it sums over, each with the row or column of the kernel.
 type Steps = Vec<Vec<(usize, usize)>>;
 
 struct Gather<'a> {
     from: &'a [f32],
     /// Rows and columns.
     from_size: [usize; 2],
-    /// By place, then channel.
+    /// `[3, 3, channels]`.
     weight: &'a [f32],
     steps: [Steps; 2],
 }
@@ -231,7 +231,7 @@ struct WeightGradient<'a> {
 }
 
 impl WithSimd for WeightGradient<'_> {
-    /// By place, then channel.
+    /// `[3, 3, channels]`.
     type Output = Vec<f32>;
 
     #[inline(always)]

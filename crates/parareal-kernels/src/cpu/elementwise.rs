@@ -11,7 +11,7 @@ pub(crate) struct Affine {
     pub(crate) offset: Vec<f32>,
 }
 
-/// Zero where a value is negative; what is not a number stays so.
+/// Zero where a value is negative. NaN stays NaN.
 #[inline(always)]
 fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
@@ -85,12 +85,12 @@ unsafe fn activate_columns<S: Simd, const NV: usize>(
     }
 }
 
-/// Sums over pixels, one for each channel, that the gradient of a normalization needs.
+/// Sums over pixels for each channel that the gradient of a normalization needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Sums {
-    /// Of the gradient.
+    /// Sum of the gradient.
     pub(crate) gradient: Vec<f64>,
-    /// Of the gradient times the distance of `x` from its mean.
+    /// Sum of the gradient times the deviation of `x` from its mean.
     pub(crate) product: Vec<f64>,
 }
 
@@ -109,13 +109,13 @@ impl Sums {
     }
 }
 
-/// Sets gradients to zero where the activation was zero, and adds up what is left.
+/// Sets gradients to zero where the activation was zero, and adds the rest to `sums`.
 ///
 /// # Safety
 /// `pixels` pixels of as many channels as `mean`, `sums` and the map have can be read from `x`, and
 /// read and written from `gradient` on.
 #[inline(always)]
-pub(crate) unsafe fn mask<S: Simd>(
+pub(crate) unsafe fn relu_backward<S: Simd>(
     simd: S,
     map: &Affine,
     mean: &[f32],
@@ -138,7 +138,7 @@ pub(crate) unsafe fn mask<S: Simd>(
             for pixel in 0..pixels {
                 let (x, gradient) =
                     (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
-                // What is not a number stays so, as in the forward pass.
+                // NaN is passed on, as in the forward pass.
                 let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope, offset), zero);
                 let kept = simd.select_f32s(passive, zero, load::<S>(gradient));
                 store::<S>(gradient, kept);
@@ -171,39 +171,39 @@ pub(crate) unsafe fn mask<S: Simd>(
     }
 }
 
-/// The numbers of a vector.
+/// The values of a vector.
 #[inline(always)]
 fn lanes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
     // SAFETY: a vector is as many plain numbers as it has lanes.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
 }
 
-/// The way from `δ` to the gradient of what was normalized, channel by channel.
+/// The map from `δ` to the gradient of the normalized input, for each channel.
 #[derive(Clone, Copy)]
-pub(crate) struct Correction<'a> {
+pub(crate) struct NormCorrection<'a> {
     /// The activation, whose slope scales `δ`.
     pub(crate) map: &'a Affine,
-    /// `slope · (x - mean) + offset`, what the statistics' dependence on the input adds.
+    /// `slope · (x - mean) + offset`, from the dependence of the statistics on the input.
     pub(crate) terms: &'a Affine,
     pub(crate) mean: &'a [f32],
 }
 
-/// `to = scale · δ + slope · (x - mean) + offset`, with `ADD` added to what is there. `δ` is
-/// `delta`; with `MASK` where the activation was not zero, otherwise zero.
+/// `to = scale · δ + slope · (x - mean) + offset`, with `ADD` added to the value of `to`. `δ` is
+/// `delta`; with `MASK` it is zero where the activation was zero.
 ///
 /// # Safety
 /// `pixels` pixels of as many channels as `mean` and the maps have can be read from `x` and `delta`
 /// on, and written, with `ADD` also read, from `to` on. `to` may be `delta`.
 #[inline(always)]
-pub(crate) unsafe fn combine<S: Simd, const MASK: bool, const ADD: bool>(
+pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
     simd: S,
-    correction: Correction<'_>,
+    correction: NormCorrection<'_>,
     x: *const f32,
     delta: *const f32,
     to: *mut f32,
     pixels: usize,
 ) {
-    let Correction { map, terms, mean } = correction;
+    let NormCorrection { map, terms, mean } = correction;
     let (channels, lanes) = (mean.len(), S::F32_LANES);
     debug_assert!(
         [&map.slope, &map.offset, &terms.slope, &terms.offset]
@@ -212,7 +212,7 @@ pub(crate) unsafe fn combine<S: Simd, const MASK: bool, const ADD: bool>(
     );
     let whole = channels - channels % lanes;
     let zero = simd.splat_f32s(0.0);
-    // Pixel by pixel: other than in a block of the first cache, the order in memory counts.
+    // Pixel by pixel: unlike in a block of the first-level cache, memory order matters here.
     for pixel in 0..pixels {
         let first = pixel * channels;
         // SAFETY: a whole pixel.
@@ -247,28 +247,33 @@ pub(crate) unsafe fn combine<S: Simd, const MASK: bool, const ADD: bool>(
     }
 }
 
-/// A place next to the mean, and the sums of the distances from it and of their squares, for each
+/// An approximate mean, and the sums of the deviations from it and of their squares, for each
 /// channel of a few pixels.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Distances {
+pub(crate) struct Deviations {
     pub(crate) center: Vec<f32>,
     pub(crate) sum: Vec<f32>,
     pub(crate) squares: Vec<f32>,
 }
 
-impl Distances {
+impl Deviations {
     pub(crate) fn new(channels: usize) -> Self {
         let zeros = || vec![0.0; channels];
         Self { center: zeros(), sum: zeros(), squares: zeros() }
     }
 }
 
-/// Fills `to` with what the pixels have.
+/// Computes the deviations of these pixels.
 ///
 /// # Safety
 /// `pixels` pixels of as many channels as `to` has can be read from `x` on.
 #[inline(always)]
-pub(crate) unsafe fn distances<S: Simd>(simd: S, x: *const f32, pixels: usize, to: &mut Distances) {
+pub(crate) unsafe fn deviations<S: Simd>(
+    simd: S,
+    x: *const f32,
+    pixels: usize,
+    to: &mut Deviations,
+) {
     let (channels, lanes) = (to.center.len(), S::F32_LANES);
     let whole = channels - channels % lanes;
     let share = 1.0 / pixels as f32;

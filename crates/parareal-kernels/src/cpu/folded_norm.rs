@@ -38,7 +38,7 @@ impl FoldedNorm {
         let slope = scales.iter().zip(&inverse_std);
         let slope: Vec<f32> =
             slope.map(|(&s, inverse_std)| (f64::from(s) * inverse_std) as f32).collect();
-        // The offset belongs to the slope as it is rounded.
+        // The offset is that for the rounded slope.
         let offset = shifts.iter().zip(mean.iter().zip(&slope));
         let offset =
             offset.map(|(&s, (mean, &slope))| (f64::from(s) - mean * f64::from(slope)) as f32);

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::chunks::{Chunk, block_pixels, map_chunks};
 use super::convolution::Convolution;
 use super::geometry::Geometry;
-use super::implicit_gemm::{Ahead, Grid, Place, Window};
+use super::implicit_gemm::{Grid, OutputView, Prefetch, Window};
 use super::moments::Moments;
 use super::packed_weight::PackedWeight;
 use super::shared_slice::{SharedSlice, vec_written_by};
@@ -13,8 +13,9 @@ use super::winograd::Scratch;
 use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
-    /// `residual + convolution`, `[batch, output height, output width, to]`, and the mean and the
-    /// variance of its channels if `statistics` is set: measured while the output is in the cache, they are nearly free.
+    /// Returns `residual + convolution`, `[batch, output height, output width, to]`, and if
+    /// `statistics` is set the mean and the variance of its channels: measured while the output is
+    /// in the cache, they are nearly free.
     ///
     /// # Panics
     /// If the operands do not have the sizes that the geometry says.
@@ -90,14 +91,14 @@ impl WithSimd for Forward<'_> {
 
 impl Forward<'_> {
     /// # Safety
-    /// The values from `index` on are there in the output.
+    /// `index` is within the output.
     #[inline(always)]
     unsafe fn residual(&self, index: usize) -> *const f32 {
         // SAFETY: the residual is as long as the output.
         self.residual.map_or(std::ptr::null(), |values| unsafe { values.as_ptr().add(index) })
     }
 
-    /// Blocks of pixels, activated in the first cache.
+    /// Blocks of pixels, activated in the first-level cache.
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
@@ -116,10 +117,10 @@ impl Forward<'_> {
                 let grid = Grid { values, row: 0, channels: from };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);
-                let mut place = Place::dense(to, pixels, channels, add);
+                let mut place = OutputView::dense(to, pixels, channels, add);
                 if pixel + pixels < end {
                     let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
-                    place.ahead = Ahead { from: [next, std::ptr::null()], pixel: from };
+                    place.prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
                 }
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
@@ -130,7 +131,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Image by image, activated into a grid with a margin.
+    /// Image by image, activated into a padded grid.
     #[inline(always)]
     fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
@@ -146,7 +147,7 @@ impl Forward<'_> {
                 let to = self.to.at(image * size, size);
                 let add = self.residual(image * size);
                 let window = self.convolution.window();
-                let place = Place::dense(to, window.columns, geometry.to, add);
+                let place = OutputView::dense(to, window.columns, geometry.to, add);
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
                     moments.accumulate(simd, to, geometry.output_pixels());

@@ -1,6 +1,6 @@
 //! The sizes of a convolution.
 
-/// A convolution of images that lie in memory as `[batch, height, width, channels]`.
+/// The sizes of a convolution of images stored as `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Images.
@@ -15,7 +15,7 @@ pub(crate) struct Geometry {
     pub(crate) to: usize,
     /// Rows and columns of the kernel.
     pub(crate) kernel: usize,
-    /// Rows and columns from one place of the kernel to the next.
+    /// Rows and columns from one position of the kernel to the next.
     pub(crate) stride: usize,
     /// Rows and columns of zeros on each side.
     pub(crate) padding: usize,
@@ -25,21 +25,21 @@ impl Geometry {
     /// Rows and columns of the output.
     ///
     /// # Panics
-    /// Where the kernel is larger than the padded input, or the stride is zero.
+    /// If the kernel is larger than the padded input, or the stride is zero.
     pub(crate) fn output(&self) -> [usize; 2] {
         [self.height, self.width]
             .map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1)
     }
 
-    /// Whether the fused passes know this convolution: the kernel fits into the padded input, and
-    /// no place of it sees padding alone.
+    /// Returns true if the fused passes support this convolution: the kernel fits into the padded
+    /// input, and no position of it covers padding alone.
     pub(crate) fn is_supported(&self) -> bool {
         let padded = self.height.min(self.width) + 2 * self.padding;
         let sizes = [self.batch, self.height, self.width, self.from, self.to, self.stride];
         !sizes.contains(&0) && (1..=padded).contains(&self.kernel) && self.padding < self.kernel
     }
 
-    /// Whether each output pixel sees one input pixel, its own.
+    /// Returns true if each output pixel depends on the input pixel at its position only.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1
     }
@@ -55,22 +55,22 @@ impl Geometry {
         height * width
     }
 
-    /// Numbers of the whole input.
+    /// Values of the whole input.
     pub(crate) fn input_len(&self) -> usize {
         self.batch * self.input_pixels() * self.from
     }
 
-    /// Numbers of the whole output.
+    /// Values of the whole output.
     pub(crate) fn output_len(&self) -> usize {
         self.batch * self.output_pixels() * self.to
     }
 
-    /// Numbers of the kernel.
+    /// Values of the kernel.
     pub(crate) fn weight_len(&self) -> usize {
         self.to * self.from * self.kernel * self.kernel
     }
 
-    /// Input values that one output value is made of.
+    /// Input values that one output value depends on.
     pub(crate) fn depth(&self) -> usize {
         self.kernel * self.kernel * self.from
     }

@@ -1,9 +1,9 @@
 //! Convolutions as matrix products of tiles, without unfolding the image (implicit GEMM).
 //!
 //! An image in memory as rows of pixels, each with its channels, is already the left operand of a
-//! convolution: below one row of the kernel, the values that an output pixel sees lie in one run of
-//! `kernel · channels` numbers. So nothing is rearranged; a tile reads as many runs as the kernel
-//! has rows.
+//! convolution: below one row of the kernel, the values that an output pixel depends on are one run of
+//! `kernel · channels` values. So nothing is rearranged; a tile reads one run for each row of the
+//! kernel.
 
 use pulp::Simd;
 
@@ -11,21 +11,21 @@ use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
 };
 
-/// Numbers of the right operand that are taken at once, so that they stay in the first cache beside
-/// the rows that they meet.
+/// Values of the right operand that are used at once, so that they stay in the first-level cache
+/// beside the rows of the left one.
 const PANEL: usize = 4096;
 
-/// An image with its zeros around it, or any other grid of pixels.
+/// An image with its padding, or any other grid of pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<'a> {
     pub(crate) values: &'a [f32],
-    /// From one row of the image to the next.
+    /// Values from one row of the image to the next.
     pub(crate) row: usize,
     /// Channels of a pixel.
     pub(crate) channels: usize,
 }
 
-/// What a convolution sees of a grid.
+/// The positions of a kernel on a grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     /// Output pixels.
@@ -36,42 +36,42 @@ pub(crate) struct Window {
     pub(crate) stride: usize,
 }
 
-/// Where the pixels of an output are.
+/// The layout of the pixels of an output.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct OutputView {
     pub(crate) to: *mut f32,
-    /// From one row of pixels to the next.
+    /// Values from one row of pixels to the next.
     pub(crate) row: usize,
-    /// From one pixel to the next.
+    /// Values from one pixel to the next.
     pub(crate) pixel: usize,
-    /// What to add, pixel by pixel as `to`; null for nothing.
+    /// The addend, in the layout of `to`; null for none.
     pub(crate) add: *const f32,
-    /// What comes after this product.
-    pub(crate) ahead: Ahead,
+    /// Memory to prefetch.
+    pub(crate) prefetch: Prefetch,
 }
 
-/// Memory that is read when a product is done, as many numbers for each of its pixels: fetched
-/// meanwhile, it does not have to be waited for.
+/// Memory that is read after a product, the same number of values for each of its pixels, and is
+/// prefetched during it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ahead {
+pub(crate) struct Prefetch {
     pub(crate) from: [*const f32; 2],
     pub(crate) pixel: usize,
 }
 
-impl Ahead {
+impl Prefetch {
     pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: 0 };
 
     #[inline(always)]
-    fn fetch(self, pixel: usize, pixels: usize) {
+    fn issue(self, pixel: usize, pixels: usize) {
         for from in self.from.into_iter().filter(|from| !from.is_null()) {
-            prefetch(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
+            prefetch_lines(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
         }
     }
 }
 
-/// Asks for numbers that will be read soon. It is a hint: nothing is read, whatever the address.
+/// Prefetches values. It is a hint: nothing is read, so any address is allowed.
 #[inline(always)]
-fn prefetch(from: *const f32, count: usize) {
+fn prefetch_lines(from: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..count).step_by(16) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -83,7 +83,7 @@ fn prefetch(from: *const f32, count: usize) {
 }
 
 impl Grid<'_> {
-    /// Whether the window sees nothing but this grid.
+    /// Returns true if all positions of the window are within the grid.
     fn holds(&self, window: Window) -> bool {
         let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;
         let rows = seen(window.rows, window.kernel[0]) - 1;
@@ -92,15 +92,15 @@ impl Grid<'_> {
     }
 }
 
-impl Place {
-    /// One pixel after the other.
+impl OutputView {
+    /// Contiguous pixels.
     pub(crate) fn dense(to: *mut f32, columns: usize, channels: usize, add: *const f32) -> Self {
-        Self { to, row: columns * channels, pixel: channels, add, ahead: Ahead::NOTHING }
+        Self { to, row: columns * channels, pixel: channels, add, prefetch: Prefetch::NOTHING }
     }
 }
 
 /// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column, from][width]`,
-/// the last panel filled up with zeros.
+/// the last panel padded with zeros.
 pub(crate) struct Panels {
     pub(crate) values: Vec<f32>,
     pub(crate) depth: usize,
@@ -134,15 +134,15 @@ impl Panels {
 /// `to = add + grid * panels`: a convolution of one grid.
 ///
 /// # Safety
-/// The grid can be read wherever the window sees it; the place can be written for `rows · columns`
-/// pixels of `panels.columns` channels, and what it adds (if not null) read.
+/// The grid can be read at all positions of the window; the output can be written for `rows · columns`
+/// pixels of `panels.columns` channels, and its addend (if not null) read.
 #[inline(always)]
 pub(crate) unsafe fn convolve<S: Simd>(
     simd: S,
     grid: Grid<'_>,
     window: Window,
     panels: &Panels,
-    place: Place,
+    place: OutputView,
 ) {
     // SAFETY: as the caller promises.
     unsafe {
@@ -156,7 +156,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     grid: Grid<'_>,
     window: Window,
     panels: &Panels,
-    place: Place,
+    place: OutputView,
 ) {
     let width = NV * S::F32_LANES;
     debug_assert_eq!(width, panels.width);
@@ -166,7 +166,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        // All rows of the kernel at once where the panel stays in the first cache, otherwise row
+        // All rows of the kernel at once where the panel stays in the first-level cache, otherwise row
         // by row.
         let whole = panels.depth * width <= PANEL;
         let (passes, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
@@ -204,7 +204,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                             microkernel::<S, MR, NV>(simd, depth, a, b, out);
                         }
                         if is_first && panel == 0 {
-                            place.ahead.fetch(y * window.columns + x, rows);
+                            place.prefetch.issue(y * window.columns + x, rows);
                         }
                     }
                 }
@@ -213,13 +213,13 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Adds to `to` what the outputs' gradients say of a kernel: `to[step][column]` of the padded
-/// layout `[kernel row, kernel column, from][to, padded]` gets the sum over output pixels of what
-/// the kernel sees at this step times the gradient of this column.
+/// Adds the gradient of a kernel to `to`: `to[step][column]` of the padded layout
+/// `[kernel row, kernel column, from][to, padded]` gets the sum over output pixels of the input at
+/// this step times the gradient of this column.
 ///
 /// # Safety
-/// The grid can be read wherever the window sees it; `gradient` has `rows · columns` pixels, one
-/// after the other, of `padded` numbers each, a multiple of the tile's width; `to` has room.
+/// The grid can be read at all positions of the window; `gradient` has `rows · columns` contiguous
+/// pixels of `padded` values each, a multiple of the tile's width; `to` has room.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,

@@ -1,7 +1,7 @@
-//! The innermost loops: a tile of a matrix product that stays in registers.
+//! The microkernel: the innermost loops of a matrix product, on a tile that stays in registers.
 //!
 //! A tile has `MR` rows and `NV` vectors of columns. Each step along the depth loads `NV` vectors
-//! and multiplies them with one number for each row:
+//! and multiplies them by one value for each row:
 //!
 //! ```text
 //!            b: NV vectors
@@ -28,7 +28,7 @@ pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f3
 /// Reads a vector.
 ///
 /// # Safety
-/// As many numbers as the vector has can be read from `from` on.
+/// A whole vector can be read from `from` on.
 #[inline(always)]
 pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
     // SAFETY: readable, as the caller promises; a vector is plain numbers.
@@ -38,14 +38,14 @@ pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
 /// Writes a vector.
 ///
 /// # Safety
-/// As many numbers as the vector has can be written from `to` on.
+/// A whole vector can be written from `to` on.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
     // SAFETY: writable, as the caller promises.
     unsafe { to.cast::<S::f32s>().write_unaligned(value) }
 }
 
-/// The numbers of the left operand: an entry of a row for each step along the depth.
+/// The left operand: one value of each row for each step along the depth. Strides are in values.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) start: *const f32,
@@ -57,7 +57,7 @@ pub(crate) struct Rows {
     pub(crate) run: usize,
 }
 
-/// The numbers of the right operand: vectors of columns for each step along the depth.
+/// The right operand: vectors of columns for each step along the depth. Strides are in values.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns {
     pub(crate) start: *const f32,
@@ -65,35 +65,36 @@ pub(crate) struct Columns {
     pub(crate) run: usize,
 }
 
-/// The depth of a product: so many runs of so many steps.
+/// The depth of a product: `runs` runs of `steps` steps each.
 #[derive(Clone, Copy)]
 pub(crate) struct Depth {
     pub(crate) runs: usize,
     pub(crate) steps: usize,
 }
 
-/// Where a tile is written, and what it is added to.
+/// The destination of a tile, and the tile that it is added to.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) to: *mut f32,
     /// From one row to the next.
     pub(crate) pitch: usize,
-    /// What to add the product to, row by row as `to`; null for zero.
+    /// The addend, in rows like those of `to`; null for zero.
     pub(crate) add: *const f32,
-    /// Rows that are wanted, at most `MR`.
+    /// Rows to write, at most `MR`.
     pub(crate) rows: usize,
-    /// Columns that are wanted, at most the tile's.
+    /// Columns to write, at most those of the tile.
     pub(crate) columns: usize,
 }
 
-/// Widest tile that [`tile`] can be asked for.
+/// Columns of the widest tile that [`microkernel`] supports.
 const WIDEST: usize = 64;
 
 /// `to = add + a b` for one tile. `b` has the tile's full width at each step.
 ///
 /// # Safety
-/// There is at least one wanted row. For all wanted rows and all steps of all runs, `a` can be
-/// read, `b` at full width too, `add` (if not null) and `to` for the wanted rows and columns.
+/// There is at least one row to write. For all rows to write and all steps of all runs, `a` can be
+/// read, `b` at full width. `add` (if not null) can be read and `to` written for the rows and columns
+/// to write.
 #[inline(always)]
 pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -107,10 +108,10 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     let lanes = S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; NV]; MR];
-    // Rows that are not wanted repeat the last one that is.
+    // Rows that are not written repeat the last one that is.
     let mut row = [a.start; MR];
     for (r, row) in row.iter_mut().enumerate() {
-        // SAFETY: a wanted row.
+        // SAFETY: a row to write.
         *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
     }
     for run in 0..depth.runs {
@@ -122,7 +123,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
                 *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
             }
             for r in 0..MR {
-                // SAFETY: a wanted row at a step of a run.
+                // SAFETY: a row to write at a step of a run.
                 let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
                 for v in 0..NV {
                     sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
@@ -137,7 +138,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
             }
             for (v, &sum) in sums.iter().enumerate() {
                 let place = r * out.pitch + v * lanes;
-                // SAFETY: a wanted row at full width.
+                // SAFETY: a row to write at full width.
                 unsafe {
                     let sum = match out.add.is_null() {
                         true => sum,
@@ -157,7 +158,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
         }
         for (column, &sum) in line.iter().enumerate().take(out.columns) {
             let place = r * out.pitch + column;
-            // SAFETY: a wanted row and column.
+            // SAFETY: a row to write and column.
             unsafe {
                 let add = if out.add.is_null() { 0.0 } else { *out.add.add(place) };
                 *out.to.add(place) = sum + add;
@@ -166,8 +167,8 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Calls a generic function with the shape of tile that suits the instructions and the columns:
-/// as many accumulators as leave registers for the operands.
+/// Calls a generic function with the tile shape for the instructions and the columns: as many
+/// accumulators as leave registers for the operands.
 macro_rules! with_tile_shape {
     ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
         match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {

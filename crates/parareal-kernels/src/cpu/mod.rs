@@ -1,4 +1,4 @@
-//! The passes over slices of 32-bit floats on the CPU. This module knows nothing of Burn.
+//! Forward and backward passes over slices of 32-bit floats on the CPU, independent of Burn.
 
 mod backward;
 mod chunks;

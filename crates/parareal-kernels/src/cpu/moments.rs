@@ -3,17 +3,17 @@
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
-use crate::cpu::elementwise::{Distances, distances};
+use crate::cpu::elementwise::{Deviations, deviations};
 use crate::simd::SimdLevel;
 
 /// Mean and biased variance of each channel, over all pixels.
 ///
-/// Blocks that fit into the first cache are looked at twice, for about the mean and then for the
-/// distances from there, and merged in double precision (Chan, Golub, LeVeque 1983): a mean that
-/// is large against the deviation costs no digits.
+/// Each block that fits into the first-level cache is read twice, for its approximate mean and for
+/// the deviations from it. Blocks are merged in double precision (Chan, Golub, LeVeque 1983), so a
+/// mean that is large compared to the standard deviation costs no digits.
 ///
 /// # Panics
-/// Where there are no channels, or the values are not whole pixels of them.
+/// If there are no channels, or the values are not whole pixels.
 pub(crate) fn mean_and_variance(
     level: SimdLevel,
     input: &[f32],
@@ -27,19 +27,19 @@ pub(crate) fn mean_and_variance(
     Moments::finish(&moments, channels)
 }
 
-/// Mean and squared distances from it of `count` pixels.
+/// Mean and sum of squared deviations from it, over `count` pixels.
 #[derive(Debug)]
 pub(crate) struct Moments {
     count: f64,
     mean: Vec<f64>,
     squares: Vec<f64>,
-    block: Distances,
+    block: Deviations,
 }
 
 impl Moments {
     pub(crate) fn new(channels: usize) -> Self {
         let zeros = || vec![0.0; channels];
-        let block = Distances::new(channels);
+        let block = Deviations::new(channels);
         Self { count: 0.0, mean: zeros(), squares: zeros(), block }
     }
 
@@ -51,7 +51,7 @@ impl Moments {
             total.merge(chunk.count, values.map(|(&mean, &squares)| [mean, squares]));
         }
         let Self { count, mean, mut squares, .. } = total;
-        // Rounding can leave a constant channel next to zero on the wrong side.
+        // Rounding can make the sum of a constant channel slightly negative.
         let variance = |squares: f64| if squares < 0.0 { 0.0 } else { squares / count.max(1.0) };
         squares.iter_mut().for_each(|squares| *squares = variance(*squares));
         [mean, squares]
@@ -60,7 +60,7 @@ impl Moments {
     /// Adds whole pixels, block by block.
     ///
     /// # Safety
-    /// `pixels` pixels of as many channels as these moments have can be read from `x` on.
+    /// `pixels` pixels with the channels of these moments can be read from `x` on.
     #[inline(always)]
     pub(crate) unsafe fn accumulate<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
         let channels = self.mean.len();
@@ -69,7 +69,7 @@ impl Moments {
         for first in (0..pixels).step_by(size) {
             let pixels = size.min(pixels - first);
             // SAFETY: these pixels are among those that the caller has.
-            unsafe { distances(simd, x.add(first * channels), pixels, &mut block) };
+            unsafe { deviations(simd, x.add(first * channels), pixels, &mut block) };
             let count = pixels as f64;
             let sums = block.sum.iter().zip(&block.squares);
             let moments = block.center.iter().zip(sums).map(|(&center, (&sum, &squares))| {
@@ -81,7 +81,7 @@ impl Moments {
         self.block = block;
     }
 
-    /// Joins `count` other pixels, of which mean and squares are given channel by channel.
+    /// Merges the moments of `count` other pixels, given as mean and squares of each channel.
     fn merge(&mut self, count: f64, others: impl Iterator<Item = [f64; 2]>) {
         if count == 0.0 {
             return;
@@ -100,7 +100,7 @@ impl Moments {
 
 struct MeasureMoments<'a> {
     input: &'a [f32],
-    /// Numbers of an image.
+    /// Values of an image.
     size: usize,
     channels: usize,
     chunk: Chunk,

@@ -1,7 +1,7 @@
 //! The second pass of a normalization's gradient: from `δ` and its sums to the gradient of the input.
 //!
 //! `δ` is as large as the input. Where computing it costs less than writing and reading it, the
-//! first pass only sums it and this one recomputes it, block by block in the first cache.
+//! first pass only sums it and this one recomputes it, block by block in the first-level cache.
 
 use std::ptr::null;
 
@@ -9,16 +9,16 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
-use crate::cpu::elementwise::{Affine, Correction, Sums, combine};
+use crate::cpu::elementwise::{Affine, NormCorrection, Sums, input_gradient};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::Gradients;
-use crate::cpu::implicit_gemm::Ahead;
+use crate::cpu::implicit_gemm::Prefetch;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
 use crate::simd::SimdLevel;
 
-/// Output channels up to which `δ` is recomputed: an element costs as many multiplications, recomputedst
+/// Output channels up to which `δ` is recomputed: an element costs as many multiplications, against
 /// twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
 const MOST_RECOMPUTED_CHANNELS: usize = 16;
 
@@ -29,7 +29,7 @@ impl Geometry {
     }
 }
 
-/// Where `δ` comes from.
+/// The source of `δ`.
 pub(crate) enum DeltaSource<'a> {
     /// The first pass stored it, `[batch, height, width, from]`.
     Stored(Vec<f32>),
@@ -55,7 +55,7 @@ impl Convolution<'_> {
         let len = self.geometry.input_len();
         assert!(sum.as_ref().is_none_or(|sum| sum.len() == len));
         let terms = self.correction(map, saved, sums, gradients);
-        let correction = Correction { map, terms: &terms, mean: saved.mean };
+        let correction = NormCorrection { map, terms: &terms, mean: saved.mean };
         let pass = |delta: DeltaBuffer<'_>, to: SharedSlice<'_>, add: bool| {
             map_chunks(self.geometry.batch, |chunk| {
                 let convolution = *self;
@@ -81,7 +81,8 @@ impl Convolution<'_> {
         }
     }
 
-    /// The gradients of scale and shift, and what the statistics add to that of the input.
+    /// Sets the gradients of scale and shift, and returns what the dependence of the statistics on the
+    /// input adds to its gradient.
     fn correction(
         &self,
         map: &Affine,
@@ -109,10 +110,10 @@ impl Convolution<'_> {
     }
 }
 
-/// Where the second pass reads `δ`.
+/// The memory from which the second pass reads `δ`.
 #[derive(Clone, Copy)]
 enum DeltaBuffer<'a> {
-    /// From where it writes the gradient.
+    /// That of the gradient, which it overwrites.
     InPlace,
     Separate(&'a [f32]),
     Recomputed {
@@ -123,7 +124,7 @@ enum DeltaBuffer<'a> {
 
 struct NormGradient<'a> {
     convolution: Convolution<'a>,
-    correction: Correction<'a>,
+    correction: NormCorrection<'a>,
     delta: DeltaBuffer<'a>,
     to: SharedSlice<'a>,
     add: bool,
@@ -167,13 +168,16 @@ impl NormGradient<'_> {
                         let to = recomputed.as_mut_ptr();
                         let next = if pixel + pixels < end { first + len } else { first };
                         let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
-                        let ahead = Ahead { from: [input[next..].as_ptr(), sum], pixel: from };
-                        input_gradient_pointwise(simd, phases, gradient, channels, to, from, ahead);
+                        let prefetch =
+                            Prefetch { from: [input[next..].as_ptr(), sum], pixel: from };
+                        input_gradient_pointwise(
+                            simd, phases, gradient, channels, to, from, prefetch,
+                        );
                         to.cast_const()
                     }
                 };
                 let x = input[first..][..len].as_ptr();
-                combine::<S, MASK, ADD>(simd, self.correction, x, delta, to, pixels);
+                input_gradient::<S, MASK, ADD>(simd, self.correction, x, delta, to, pixels);
             }
             pixel += pixels;
         }

@@ -1,20 +1,20 @@
-//! A convolution's kernel, packed for the way in which it is applied.
+//! The weight of a convolution, packed for the algorithm that applies it.
 
 use pulp::Simd;
 
-use crate::cpu::implicit_gemm::{Grid, Panels, Place, Window, convolve};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Panels, Window, convolve};
 use crate::cpu::winograd::{Scratch, TransformedKernel};
 
 pub(crate) enum PackedWeight {
-    /// As it is.
+    /// For matrix products.
     Direct(Panels),
-    /// For tiles of 2×2 output pixels.
+    /// For Winograd's algorithm.
     Winograd(TransformedKernel),
 }
 
 impl PackedWeight {
-    /// Packs a kernel of so many places and channels, for Winograd's tiles or not: `column` at
-    /// `step`, that is `[place, from]`, is `weight[first + column · stride]`, with
+    /// Packs a kernel of this many positions and channels: `column` at `step`, that is
+    /// `[position, from]`, is `weight[first + column · stride]`, with
     /// `[first, stride] = place(step)`.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
@@ -34,8 +34,8 @@ impl PackedWeight {
     /// `to = add + grid * kernel`.
     ///
     /// # Safety
-    /// The grid can be read wherever the window sees it; the place can be written for
-    /// `rows · columns` pixels, and what it adds (if not null) read. The window is the one that the
+    /// The grid can be read at all positions of the window; the output can be written for
+    /// `rows · columns` pixels, and its addend (if not null) read. The window is the one that the
     /// kernel was packed for.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
@@ -43,7 +43,7 @@ impl PackedWeight {
         simd: S,
         grid: Grid<'_>,
         window: Window,
-        place: Place,
+        place: OutputView,
         scratch: &mut Scratch,
     ) {
         // SAFETY: as the caller promises.

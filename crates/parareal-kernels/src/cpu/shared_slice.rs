@@ -11,7 +11,7 @@ pub(crate) struct SharedSlice<'a> {
 }
 
 // SAFETY: every access goes through `SharedSlice::at`, whose caller promises that no two threads touch
-// the same numbers.
+// the same values.
 unsafe impl Send for SharedSlice<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedSlice<'_> {}
@@ -21,14 +21,14 @@ impl<'a> SharedSlice<'a> {
         Self { start: values.as_mut_ptr(), len: values.len(), lives: PhantomData }
     }
 
-    /// Where `count` numbers from `index` on are.
+    /// Pointer to the `count` values from `index` on.
     ///
     /// # Safety
-    /// They lie within the block, and no other thread touches them while the pointer is in use.
+    /// They are within the slice, and no other thread touches them while the pointer is in use.
     #[inline(always)]
     pub(crate) unsafe fn at(self, index: usize, count: usize) -> *mut f32 {
         debug_assert!(index + count <= self.len, "{index} + {count} of {}", self.len);
-        // SAFETY: within the block, as the caller promises.
+        // SAFETY: within the slice, as the caller promises.
         unsafe { self.start.add(index) }
     }
 }
@@ -36,7 +36,7 @@ impl<'a> SharedSlice<'a> {
 /// A new vector, written by `fill`. Saves a pass over the memory that would only set it to zero.
 ///
 /// # Safety
-/// `fill` writes every number and reads none that it has not written.
+/// `fill` writes every value and reads none that it has not written.
 pub(crate) unsafe fn vec_written_by(len: usize, fill: impl FnOnce(SharedSlice<'_>)) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
     let start: *mut f32 = values.as_mut_ptr();

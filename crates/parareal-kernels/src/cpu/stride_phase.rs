@@ -1,36 +1,36 @@
 //! The input gradient of a strided convolution as one convolution without a stride per phase of the
-//! stride, each with some places of the flipped kernel.
+//! stride, each with some positions of the flipped kernel.
 
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::geometry::Geometry;
-use crate::cpu::implicit_gemm::{Ahead, Grid, Place, Window};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window};
 use crate::cpu::packed_weight::PackedWeight;
 use crate::cpu::winograd::Scratch;
 
-/// The input pixels that lie alike to the stride: every `stride`-th of a row and of a column, from
-/// `first` on. The same places of the kernel have seen them.
+/// The input pixels of one phase of the stride: every `stride`-th of a row and of a column, from
+/// `first` on. They were multiplied by the same positions of the kernel.
 ///
-/// Input row `u = stride · v + first` was seen by output row `i` through kernel row
+/// Input row `u = stride · v + first` contributes to output row `i` through kernel row
 /// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
-/// `k_0 = (first + padding) mod stride`; the places taken backwards, `i` goes up by one from each
-/// to the next. So the gradient of these pixels is a convolution without a stride.
+/// `k_0 = (first + padding) mod stride`; taken in reverse, `i` increases by one from each to
+/// the next. So the gradient of these pixels is a convolution without a stride.
 pub(crate) struct StridePhase {
     pub(crate) first: [usize; 2],
-    /// Where the first pixel's window starts in the framed gradient.
+    /// Start of the window of the first pixel in the padded gradient.
     pub(crate) start: [usize; 2],
     pub(crate) kernel: [usize; 2],
-    /// `None` where no place of the kernel has seen these pixels.
+    /// `None` if no output depends on these pixels.
     pub(crate) packed: Option<PackedWeight>,
 }
 
 impl Geometry {
-    /// Zeros before the output's gradient: the flipped kernel's places but one.
+    /// Rows and columns of zeros before the gradient of the output.
     pub(crate) fn margin(&self) -> usize {
         (self.kernel - 1) / self.stride
     }
 
-    /// Rows and columns of the gradient with its frame of zeros.
+    /// Rows and columns of the gradient with its padding.
     pub(crate) fn framed(&self) -> [usize; 2] {
         [self.height, self.width]
             .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
@@ -78,10 +78,10 @@ impl WithSimd for PackPhases<'_> {
     }
 }
 
-/// `∂L/∂z` of pixels that each output sees alone.
+/// `∂L/∂z` of a pointwise convolution.
 ///
 /// # Safety
-/// `to` has room for as many pixels of `from` channels as `gradient` has of `channels`.
+/// `to` has room for the pixels of `gradient`, with `from` channels each.
 #[inline(always)]
 pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     simd: S,
@@ -90,7 +90,7 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     channels: usize,
     to: *mut f32,
     from: usize,
-    ahead: Ahead,
+    prefetch: Prefetch,
 ) {
     let [StridePhase { packed: Some(packed), .. }] = phases else {
         unreachable!("without a stride there is one phase, and outputs see it")
@@ -98,7 +98,7 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     let columns = gradient.len() / channels;
     let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
     let grid = Grid { values: gradient, row: 0, channels };
-    let place = Place { ahead, ..Place::dense(to, columns, from, std::ptr::null()) };
+    let place = OutputView { prefetch, ..OutputView::dense(to, columns, from, std::ptr::null()) };
     // SAFETY: as the caller promises.
     unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
 }

@@ -3,7 +3,8 @@ use burn::tensor::Tensor;
 use parareal::net::Init;
 use parareal_kernels::{ConvOptions, depthwise_conv2d};
 
-/// 3×3 depthwise convolution (one kernel per channel) without a bias, padded to keep the size at stride 1.
+/// 3×3 depthwise convolution (one kernel per channel) without a bias, padded to keep the size at
+/// stride 1.
 #[derive(Module, Debug)]
 pub struct DepthwiseConv2d {
     /// `[channels, 1, 3, 3]`.

@@ -8,12 +8,12 @@ use crate::cpu::microkernel::{load, store};
 /// Points of a tile: 4×4 input pixels.
 pub(super) const POINTS: usize = 16;
 
-/// Numbers of a block of tiles at one point, about: inputs and products at all points take 128 KiB
-/// of the second cache. With 128 channels and more a block has 16 tiles, the rows of a product.
+/// Approximate number of values of a block of tiles at one point: inputs and products at all points take 128 KiB
+/// of the second-level cache. With 128 channels and more a block has 16 tiles, the rows of a product.
 const BLOCK_LEN: usize = 1024;
 
-/// From one point's numbers to the next point's it is one line of the cache more than they take:
-/// without it all points of a tile would lie in the same set of the first cache.
+/// Values between the points of a block, one cache line: without it all points of a tile would fall
+/// into the same set of the first-level cache.
 pub(super) const POINT_PADDING: usize = 16;
 
 impl Window {
@@ -25,15 +25,15 @@ impl Window {
     }
 }
 
-/// Memory to compute in.
+/// Reusable working memory.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(super) inputs: Vec<f32>,
-    /// Products, or gradients.
+    /// Products or gradients.
     pub(super) outputs: Vec<f32>,
 }
 
-/// Room for so many numbers at each point; some are left from other uses.
+/// Memory for `pitch` values at each point. It may hold values of earlier uses.
 pub(super) fn scratch_slice(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
     let len = POINTS * pitch;
     if values.len() < len {
@@ -42,10 +42,10 @@ pub(super) fn scratch_slice(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
     &mut values[..len]
 }
 
-/// Tiles that are computed at once, of an image's.
+/// Tiles of an image that are computed together.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
-    /// The first tile's row and column.
+    /// Row and column of the first tile.
     pub(super) y: usize,
     pub(super) x: usize,
     pub(super) rows: usize,
@@ -57,7 +57,7 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// The blocks of an image with so many pixels.
+    /// The blocks of an image.
     pub(super) fn all(window: Window, channels: usize) -> impl Iterator<Item = Self> {
         let [rows, columns] = [window.rows / 2, window.columns / 2];
         let tiles = (BLOCK_LEN / channels).max(16);
@@ -72,7 +72,7 @@ impl Block {
         })
     }
 
-    /// From one point to the next in memory of so many channels.
+    /// Values from one point to the next in memory with this many channels.
     pub(super) fn pitch(self, channels: usize) -> usize {
         self.tiles() * channels + POINT_PADDING
     }
@@ -87,7 +87,7 @@ fn transform_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4]
 /// `Bᵀ d B` of the block's tiles: `[point][tile, channel]`.
 ///
 /// # Safety
-/// The grid has whole vectors of channels, and all pixels that the block's tiles see.
+/// The grid has whole vectors of channels, and all pixels that the tiles of the block depend on.
 #[inline(always)]
 pub(super) unsafe fn transform_inputs<S: Simd>(
     simd: S,
@@ -103,7 +103,7 @@ pub(super) unsafe fn transform_inputs<S: Simd>(
             first + 3 * grid.row + (2 * block.columns + 2) * channels <= grid.values.len()
         );
         for channel in (0..channels).step_by(S::F32_LANES) {
-            // SAFETY: pixels that these tiles see, as the caller promises; the tiles' numbers at
+            // SAFETY: pixels that these tiles depend on, as the caller promises; the values of the tiles at
             // all points are within `to`, as asserted.
             unsafe {
                 let from = grid.values.as_ptr().add(first + channel);

@@ -1,9 +1,9 @@
-//! The convolution itself.
+//! The forward convolution.
 
 use pulp::Simd;
 
 use super::block::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
-use crate::cpu::implicit_gemm::{Grid, Place, Window};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
 };
@@ -24,7 +24,7 @@ fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S:
 }
 
 /// A transformed kernel: `[point][panel][from][width]`, the last panel of each point
-/// filled up with zeros.
+/// padded with zeros.
 pub(crate) struct TransformedKernel {
     values: Vec<f32>,
     from: usize,
@@ -37,7 +37,7 @@ impl TransformedKernel {
     /// `weight[first + column · stride]`, with `[first, stride] = place(step)`.
     ///
     /// # Panics
-    /// Where `to` is no whole number of vectors, or the weight does not have all of its columns.
+    /// If `to` is not a whole number of vectors, or the weight does not have all of its columns.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
@@ -85,20 +85,20 @@ impl TransformedKernel {
     /// `to = add + grid * kernel`.
     ///
     /// # Safety
-    /// The grid has all pixels that the window sees; the place can be written for its
-    /// `rows · columns` pixels of as many channels as the kernel was packed for, and what it adds
-    /// (if not null) read.
+    /// The grid can be read at all positions of the window; the output can be written for its
+    /// `rows · columns` pixels with the channels that the kernel was packed for, and its addend (if
+    /// not null) read.
     ///
     /// # Panics
-    /// Where the grid has other channels than the kernel, or the window is not one of even size for
-    /// a 3×3 kernel without a stride.
+    /// If the grid has other channels than the kernel, or the window is not of even size for a 3×3 kernel
+    /// without a stride.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
         grid: Grid<'_>,
         window: Window,
-        place: Place,
+        place: OutputView,
         Scratch { inputs, outputs: products }: &mut Scratch,
     ) {
         window.assert_even();
@@ -116,7 +116,7 @@ impl TransformedKernel {
     }
 }
 
-/// The products of all points.
+/// Computes the products at all points.
 #[inline(always)]
 fn multiply<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -137,7 +137,7 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
             let b = Columns { start: values.as_ptr(), step: width, run: 0 };
             for begin in (0..block.tiles()).step_by(MR) {
                 let rows = MR.min(block.tiles() - begin);
-                // SAFETY: `rows` tiles from `begin` on are in the block, so within its numbers at
+                // SAFETY: `rows` tiles from `begin` on are in the block, so within its values at
                 // this point; the panel has full width for each input channel.
                 unsafe {
                     let start = inputs.as_ptr().add(begin * from);
@@ -152,10 +152,10 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// `Aᵀ · A` of the block's tiles, where they belong.
+/// Writes `Aᵀ · A` of the tiles of the block.
 ///
 /// # Safety
-/// The pixels of the block can be written where `place` says; what it adds (if not null) can be
+/// The pixels of the block can be written where `place` says; its addend (if not null) can be
 /// read.
 #[inline(always)]
 unsafe fn inverse_transform_outputs<S: Simd>(
@@ -163,7 +163,7 @@ unsafe fn inverse_transform_outputs<S: Simd>(
     channels: usize,
     block: Block,
     products: &[f32],
-    place: Place,
+    place: OutputView,
 ) {
     let pitch = block.pitch(channels);
     assert!(products.len() >= POINTS * pitch && channels.is_multiple_of(S::F32_LANES));

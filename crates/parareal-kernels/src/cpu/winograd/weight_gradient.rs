@@ -1,4 +1,4 @@
-//! The gradient of the kernel.
+//! The weight gradient.
 
 use pulp::{Simd, WithSimd};
 
@@ -23,26 +23,26 @@ fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S:
     [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
 }
 
-/// From one point's sums to the next point's.
+/// Values from one point to the next.
 fn pitch(from: usize, padded: usize) -> usize {
     from * padded + POINT_PADDING
 }
 
-/// Numbers of the transformed gradient of a kernel.
+/// Values of the transformed gradient of a kernel.
 pub(crate) fn transformed_len(from: usize, padded: usize) -> usize {
     POINTS * pitch(from, padded)
 }
 
-/// Adds to `sum`, `[point][from][to, padded]`, what the outputs' gradient says of a kernel. What
-/// is added to the padding means nothing.
+/// Adds the transformed gradient of a kernel to `sum`, `[point][from][to, padded]`. The values of the
+/// padding are meaningless.
 ///
 /// # Safety
-/// The grid has all pixels that the window sees.
+/// The grid can be read at all positions of the window.
 ///
 /// # Panics
-/// Where the window is not one of even size for a 3×3 kernel without a stride, the gradient does
-/// not have its pixels, channels are no whole vectors or `padded` no whole number of tiles' widths,
-/// or the sum does not have [`transformed_len`] numbers.
+/// If the window is not of even size for a 3×3 kernel without a stride, the gradient does
+/// not have its pixels, channels are not whole vectors or `padded` is not a multiple of the tile width,
+/// or the sum does not have [`transformed_len`] values.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
@@ -69,7 +69,7 @@ pub(crate) unsafe fn correlate<S: Simd>(
 }
 
 /// `A ∂y Aᵀ` of the block's tiles: `[point][tile, channel]`, with room for `padded` channels, of
-/// which those behind the gradient's are left as they are.
+/// which those of the padding are not written.
 #[inline(always)]
 fn transform_gradients<S: Simd>(
     simd: S,
@@ -109,7 +109,7 @@ fn transform_gradients<S: Simd>(
     }
 }
 
-/// The products of all points, over tiles.
+/// Adds the products at all points, summed over tiles.
 #[inline(always)]
 fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
