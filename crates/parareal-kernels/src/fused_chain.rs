@@ -228,7 +228,7 @@ fn record_parents<const N: usize>(
     state: State,
     output: FlexTensor,
 ) -> Tensor<4> {
-    let parents: [_; N] = parents.try_into().ok().expect("the caller has counted them");
+    let parents: [_; N] = parents.try_into().expect("the caller has counted them");
     record(ChainBackward, parents, state, output)
 }
 
