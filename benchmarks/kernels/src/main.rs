@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_kernels::{Center, Normalization, SimdLevel, Stepping, preactivation_conv2d};
+use parareal_kernels::{
+    ConvOptions, NormStatistics, Normalization, SimdLevel, preactivation_conv2d,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -49,15 +51,15 @@ fn run(batch: usize) {
         let scale = Tensor::<1>::random([from], normal(1.0), &device).require_grad();
         let shift = Tensor::<1>::random([from], normal(0.0), &device).require_grad();
         let (input, weight) = (input.require_grad(), weight.require_grad());
-        let stepping = Stepping { stride, padding: kernel / 2 };
+        let options = ConvOptions { stride, padding: kernel / 2 };
         let (mut forward, mut backward) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let (scale, shift) = (scale.clone(), shift.clone());
-            let center = Center::OfBatch(None);
-            let normalization = Normalization { scale, shift, center, epsilon: 1e-5 };
+            let statistics = NormStatistics::Batch(None);
+            let normalization = Normalization { scale, shift, statistics, epsilon: 1e-5 };
             let begun = Instant::now();
             let (output, _) =
-                preactivation_conv2d(input.clone(), normalization, weight.clone(), stepping, None);
+                preactivation_conv2d(input.clone(), normalization, weight.clone(), options, None);
             forward.push(begun.elapsed().as_secs_f64());
             let output = output.sum();
             let begun = Instant::now();

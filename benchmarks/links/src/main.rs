@@ -19,7 +19,7 @@ use parareal::net::{Cuts, FeedForward, Init};
 use parareal::plan::{CostModel, Link, Sample, Setting, Stopwatch};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_models::resnet::{CoarseKind, CostTable, ResNet, ResNetCosts};
+use parareal_models::resnet::{CostTable, ResNet, ResNetCosts, UnitKind};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -59,10 +59,10 @@ impl Bench<'_> {
         probe::meet(self.all)?;
         let optimizer = self.optimizer.clone();
         let stopwatch = Stopwatch { optimizer, segment_units: 4, repetitions: 5, warm_up: 1 };
-        let (net, kinds) = (&self.net, CostTable::kinds_of(self.net.coarse_kind()));
+        let (net, kinds) = (&self.net, self.net.coarse_kind().unit_kinds());
         let device = Device::flex();
         let table = pool("links-costs", 1)?
-            .install(|| CostTable::measure(net, kinds, images, &stopwatch, &device, "cpu", 1));
+            .install(|| CostTable::measure(net, &kinds, images, &stopwatch, &device, "cpu", 1));
         Ok(table.costs(net)?)
     }
 
@@ -173,7 +173,7 @@ fn main() -> Result<()> {
         Some(gigabits) => Some(Link { latency: 0.0, bandwidth: gigabits.parse::<f64>()? * 1.25e8 }),
     };
     let (rounds, batch, depth) = (argument(2, 9)?, argument(3, 32)?, argument(4, 56)?);
-    let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Bottleneck);
+    let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
 
     let world = World::join()?;

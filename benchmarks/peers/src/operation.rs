@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use parareal_kernels::{Center, Normalization, Root, Stepping, preactivation_conv2d};
+use parareal_autodiff::Vjp;
+use parareal_kernels::{ConvOptions, NormStatistics, Normalization, preactivation_conv2d};
 
 /// Runs that are timed as one.
 const REPETITIONS: u32 = 20;
@@ -31,21 +32,21 @@ impl Operation {
         let smaller = size / stride;
         let cotangent =
             Tensor::<4>::random([batch, smaller, smaller, to], normal(0.0), &Device::flex());
-        let stepping = Stepping { stride, padding: kernel / 2 };
+        let options = ConvOptions { stride, padding: kernel / 2 };
         move || {
             let begun = Instant::now();
             for _ in 0..REPETITIONS {
                 let (scale, shift) = (scale.clone(), shift.clone());
-                let center = Center::OfBatch(None);
-                let normalization = Normalization { scale, shift, center, epsilon: 1e-5 };
+                let statistics = NormStatistics::Batch(None);
+                let normalization = Normalization { scale, shift, statistics, epsilon: 1e-5 };
                 let (output, _) = preactivation_conv2d(
                     input.clone(),
                     normalization,
                     weight.clone(),
-                    stepping,
+                    options,
                     None,
                 );
-                drop(Root::new(output).pull_back(cotangent.clone()));
+                drop(Vjp::new(output).pull_back(cotangent.clone()));
             }
             begun.elapsed() / REPETITIONS
         }

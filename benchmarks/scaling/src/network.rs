@@ -1,6 +1,6 @@
 //! The network that is asked about, and what it costs.
 
-use parareal_models::resnet::{CoarseKind, PaperRow, ResNet, ResNetCosts};
+use parareal_models::resnet::{PaperRow, ResNet, ResNetCosts, UnitKind};
 
 /// Gradients of weights, as a share of the coarse network's backward pass: the paper does not say.
 const WEIGHT_SHARE: f64 = 0.5;
@@ -8,7 +8,7 @@ const WEIGHT_SHARE: f64 = 0.5;
 /// ResNet-1001 with the paper's coarse network, for CIFAR-100.
 pub(crate) fn net() -> ResNet {
     let net = ResNet::new(1001).expect("1001 = 9 · 111 + 2");
-    net.with_classes(100).with_coarse_kind(CoarseKind::Basic)
+    net.with_classes(100).with_coarse_kind(UnitKind::Basic)
 }
 
 /// The paper's costs, from the nearest row of its Table 2.

@@ -13,7 +13,7 @@ use parareal::exec::{CrossEntropy, Executor, Placement, StepReport, Threads};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::resnet::{ResNet, UnitKind};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -140,7 +140,7 @@ fn main() -> Result<()> {
     };
     let (rounds, batch_size, depth) = (argument(1, 9)?, argument(2, 32)?, argument(3, 164)?);
     // The cheapest chain: one bottleneck unit for each interface.
-    let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Bottleneck);
+    let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
     let net = net.with_coarse_units(Some(1));
 
     let device = Device::flex();

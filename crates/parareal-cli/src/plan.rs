@@ -1,6 +1,6 @@
 //! How a plan looks, as JSON and as text.
 
-use parareal_vision::{CoarseCost, CoarseKind, CostBasis, Cutting, NetworkConfig, Summary};
+use parareal_vision::{CoarseCost, CostBasis, Cutting, NetworkConfig, Summary, UnitKind};
 use serde_json::{Value, json};
 
 use crate::output::{amount, count, table};
@@ -105,8 +105,7 @@ fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
     if helps(&|network| network.net = network.net.clone().with_coarse_units(Some(1))) {
         flags.push("--coarse-units 1");
     }
-    if helps(&|network| network.net = network.net.clone().with_coarse_kind(CoarseKind::Bottleneck))
-    {
+    if helps(&|network| network.net = network.net.clone().with_coarse_kind(UnitKind::Bottleneck)) {
         flags.push("--coarse-unit bottleneck");
     }
     let even = |network: &mut NetworkConfig| {

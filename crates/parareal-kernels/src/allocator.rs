@@ -1,8 +1,8 @@
-//! An allocator that keeps what it has.
+//! An allocator that keeps unused memory.
 //!
-//! A training step takes and gives back the same large blocks over and over. Most allocators hand
-//! such blocks back to the system, which clears every page anew the next time: up to a fifth of a
-//! step. A binary that trains says
+//! A training step allocates and frees the same large blocks over and over. Most allocators return
+//! such blocks to the system, which clears every page the next time: up to a fifth of a step. A
+//! binary that trains uses this one instead:
 //!
 //! ```
 //! #[global_allocator]
@@ -18,9 +18,9 @@ const PURGE_DELAY: i32 = 15;
 
 /// Lets [`MiMalloc`] keep unused memory for as long as the process lives.
 ///
-/// The environment variable `MIMALLOC_PURGE_DELAY`, where it is set, has the last word.
+/// The environment variable `MIMALLOC_PURGE_DELAY`, if it is set, takes precedence.
 ///
-/// Meant to be the first thing that `main` does.
+/// Call it first in `main`.
 pub fn retain() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         // SAFETY: the option is one aligned word, written whole, and mimalloc lets it be set at any

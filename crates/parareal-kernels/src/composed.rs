@@ -1,37 +1,38 @@
-//! The operations out of Burn's own, for every backend and precision.
+//! The operations composed of Burn's own, for every backend and precision.
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::ConvOptions as BurnConvOptions;
 use burn::tensor::{Tensor, s};
 
-use crate::operation::{Center, Normalization, Statistics, Stepping};
+use crate::conv::ConvOptions;
+use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
 
-/// What an operation is given.
+/// The operands of a convolution.
 pub(crate) struct Operands {
     pub(crate) input: Tensor<4>,
     pub(crate) weight: Tensor<4>,
     pub(crate) residual: Option<Tensor<4>>,
-    pub(crate) stepping: Stepping,
+    pub(crate) options: ConvOptions,
 }
 
 pub(crate) fn preactivation_conv2d(
     operands: Operands,
     normalization: Normalization,
-) -> (Tensor<4>, Statistics) {
-    let Normalization { scale, shift, center, epsilon } = normalization;
+) -> (Tensor<4>, ChannelStatistics) {
+    let Normalization { scale, shift, statistics, epsilon } = normalization;
     let shape = operands.input.dims();
-    // Burn's normalization looks for the channels behind the batch.
+    // Burn's normalization expects the channels right after the batch.
     let pixels = operands.input.reshape([-1, shape[3] as i32]);
-    let (normalized, statistics) = match center {
-        // Handed over or not, they have to be computed within the graph.
-        Center::OfBatch(_) => {
+    let (normalized, statistics) = match statistics {
+        // Given or not, they have to be computed within the graph.
+        NormStatistics::Batch(_) => {
             let done = batch_norm_train(pixels, scale, shift, epsilon);
             let [mean, variance] = [done.mean, done.variance].map(Tensor::inner);
-            (done.output, Statistics { mean, variance })
+            (done.output, ChannelStatistics { mean, variance })
         }
-        Center::Constant(statistics) => {
-            let Statistics { mean, variance } = statistics.clone();
+        NormStatistics::Running(statistics) => {
+            let ChannelStatistics { mean, variance } = statistics.clone();
             let [mean, variance] = [mean, variance].map(|constant| like(constant, &pixels));
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
@@ -40,14 +41,14 @@ pub(crate) fn preactivation_conv2d(
     (output, statistics)
 }
 
-/// A constant where the other tensor is: on its device, with its kind of graph.
+/// The constant as an operand beside `other`: outside every graph, on the same kind of device.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
     let values = constant.inner();
     if other.device().is_autodiff() { values.autodiff() } else { values }
 }
 
 pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
-    let Operands { input, weight, residual, stepping: Stepping { stride, padding } } = operands;
+    let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let [to, from, kernel, _] = weight.dims();
     let output = if kernel == 1 && padding == 0 {
         // A matrix product: Burn's gradient of it is several times faster than that of a
@@ -58,7 +59,7 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
         let weight = weight.reshape([to, from]).transpose();
         pixels.matmul(weight).reshape([batch, height, width, to])
     } else {
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1])
     };
     match residual {
@@ -67,10 +68,10 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// As [`conv2d`], each channel by itself.
+/// [`conv2d`] of each channel by itself.
 pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
-    let Operands { input, weight, residual, stepping: Stepping { stride, padding } } = operands;
-    let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);
+    let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
+    let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);
     let output = burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options);
     let output = output.permute([0, 2, 3, 1]);
     match residual {

@@ -1,30 +1,30 @@
 //! The depthwise convolution as a node of Burn's automatic differentiation on its CPU backend.
 
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::Tensor;
+use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
-use crate::depthwise::Depthwise;
-use crate::operand::{Operand, Primitive, one_after_the_other, primitive, slice};
-use crate::{SimdLevel, Stepping, defer};
+use crate::conv::ConvOptions;
+use crate::cpu::depthwise::Depthwise;
+use crate::flex::{Operand, from_vec, slice, to_contiguous};
+use crate::simd::SimdLevel;
 
-/// `residual + depthwise_conv2d(input, weight)`; `None` where backend, precision or sizes ask for
-/// another way.
+/// `residual + depthwise_conv2d(input, weight)`; returns `None` if backend, precision or
+/// sizes are not supported.
 pub(crate) fn depthwise(
     input: &Tensor<4>,
     weight: &Tensor<4>,
-    stepping: Stepping,
+    options: ConvOptions,
     residual: Option<&Tensor<4>>,
 ) -> Option<Tensor<4>> {
     let [batch, height, width, channels] = input.dims();
-    let sizes = Depthwise { batch, height, width, channels, stride: stepping.stride };
+    let sizes = Depthwise { batch, height, width, channels, stride: options.stride };
     let [rows, columns] = sizes.output();
     let fits = weight.dims() == [channels, 1, 3, 3]
-        && stepping.padding == 1
+        && options.padding == 1
         && residual.is_none_or(|residual| residual.dims() == [batch, rows, columns, channels]);
     if !fits || channels == 0 || height == 0 || width == 0 {
         return None;
@@ -36,33 +36,23 @@ pub(crate) fn depthwise(
     };
     let add = residual.as_ref().map(Operand::slice);
     let output = sizes.forward(SimdLevel::current(), input.slice(), weight.slice(), add);
-    let output = primitive(output, [batch, rows, columns, channels]);
+    let output = from_vec(output, [batch, rows, columns, channels]);
     let nodes = [input.node, weight.node, residual.and_then(|residual| residual.node)];
-    if nodes.iter().all(Option::is_none) {
-        return Some(Tensor::from_primitive::<Flex>(output));
-    }
-    let constant = || FloatTensor::<Autodiff<Flex>>::new(primitive(vec![0.0], [1])).node();
-    let nodes: [NodeGuard; 3] = nodes.map(|node| node.unwrap_or_else(constant));
     let state = State { sizes, input: input.values, weight: weight.values };
-    let prepared = DepthwiseBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
-    let output = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(state, output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
+    Some(record(DepthwiseBackward, nodes, state, output))
 }
 
 #[derive(Clone, Debug)]
 struct State {
     sizes: Depthwise,
-    input: Primitive,
-    weight: Primitive,
+    input: FlexTensor,
+    weight: FlexTensor,
 }
 
 impl State {
-    fn weight_gradient(&self, level: SimdLevel, gradient: &Primitive) -> Primitive {
+    fn weight_gradient(&self, level: SimdLevel, gradient: &FlexTensor) -> FlexTensor {
         let values = self.sizes.weight_gradient(level, slice(&self.input), slice(gradient));
-        primitive(values, [self.sizes.channels, 1, 3, 3])
+        from_vec(values, [self.sizes.channels, 1, 3, 3])
     }
 }
 
@@ -74,22 +64,20 @@ impl Backward<Flex, 3> for DepthwiseBackward {
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let level = SimdLevel::current();
-        let gradient = one_after_the_other(grads.consume::<Flex>(&ops.node));
+        let gradient = to_contiguous(grads.consume::<Flex>(&ops.node));
         let state = ops.state;
         let [input, weight, residual] = ops.parents;
         if let Some(input) = input {
             let Depthwise { batch, height, width, channels, .. } = state.sizes;
             let values = state.sizes.input_gradient(level, slice(&gradient), slice(&state.weight));
-            grads.register::<Flex>(input.id, primitive(values, [batch, height, width, channels]));
+            grads.register::<Flex>(input.id, from_vec(values, [batch, height, width, channels]));
         }
         if let Some(residual) = residual {
             grads.register::<Flex>(residual.id, gradient.clone());
         }
         if let Some(weight) = weight {
-            match defer::is_deferring() && weight.parents.is_empty() {
-                true => {
-                    defer::defer(weight.id, move || Some(state.weight_gradient(level, &gradient)))
-                }
+            match is_deferring() && weight.parents.is_empty() {
+                true => defer(weight.id, move || Some(state.weight_gradient(level, &gradient))),
                 false => {
                     grads.register::<Flex>(weight.id, state.weight_gradient(level, &gradient));
                 }

@@ -3,10 +3,11 @@
 use burn::backend::Flex;
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
+use parareal_autodiff::FlexTensor;
 use pulp::{Simd, WithSimd};
 
-use crate::SimdLevel;
-use crate::operand::{Primitive, is_fused, one_after_the_other, slice, slice_mut};
+use crate::flex::{is_fused, slice, slice_mut, to_contiguous};
+use crate::simd::SimdLevel;
 
 /// Stochastic gradient descent with PyTorch's conventions:
 ///
@@ -16,8 +17,8 @@ use crate::operand::{Primitive, is_fused, one_after_the_other, slice, slice_mut}
 /// parameter ← parameter - learning_rate · v             with Nesterov: · (g + momentum · v)
 /// ```
 ///
-/// On Burn's CPU backend with 32-bit floats all of it is one pass over the parameter, in the
-/// memory that it and `v` are in where nobody else holds them; elsewhere they are made of Burn's
+/// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and `v`
+/// are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
 /// operations.
 ///
 /// ```
@@ -29,18 +30,18 @@ use crate::operand::{Primitive, is_fused, one_after_the_other, slice, slice_mut}
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sgd {
-    /// What is left of `v` after a step, in [0, 1).
+    /// Momentum, in [0, 1).
     pub momentum: f64,
-    /// How much of a parameter is added to its gradient.
+    /// Weight decay: the multiple of a parameter that is added to its gradient.
     pub weight_decay: f64,
-    /// Whether a step looks ahead along the momentum.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
 }
 
-/// What [`Sgd`] remembers of a parameter.
+/// The state of [`Sgd`] for one parameter.
 #[derive(Clone, Debug)]
 pub struct SgdState<const D: usize> {
-    /// `v`.
+    /// The momentum buffer `v`.
     velocity: Tensor<D>,
 }
 
@@ -116,19 +117,20 @@ impl Sgd {
     ) -> (Tensor<D>, Tensor<D>) {
         let [momentum, weight_decay] = [self.momentum, self.weight_decay].map(|value| value as f32);
         let ahead = self.nesterov.then_some(momentum);
-        let rule = Rule { momentum, weight_decay, learning_rate: learning_rate as f32, ahead };
+        let rule =
+            UpdateRule { momentum, weight_decay, learning_rate: learning_rate as f32, ahead };
         let (mut parameter, mut gradient) = (values(parameter), values(gradient));
         let (level, changed) = (SimdLevel::current(), slice_mut(&mut parameter));
         let velocity = match velocity.map(values) {
             Some(mut kept) => {
                 let (gradient, velocity) = (slice(&gradient), slice_mut(&mut kept));
-                level.run(Next { rule, parameter: changed, gradient, velocity });
+                level.run(MomentumStep { rule, parameter: changed, gradient, velocity });
                 kept
             }
             // The gradient becomes the first velocity.
             None => {
                 let velocity = slice_mut(&mut gradient);
-                level.run(First { rule, parameter: changed, velocity });
+                level.run(FirstStep { rule, parameter: changed, velocity });
                 gradient
             }
         };
@@ -136,39 +138,39 @@ impl Sgd {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Primitive {
+fn values<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     let primitive = tensor.try_into_primitive::<Flex>();
-    one_after_the_other(primitive.expect("an optimizer sees tensors outside every graph"))
+    to_contiguous(primitive.expect("an optimizer sees tensors outside every graph"))
 }
 
-fn tensor<const D: usize>(primitive: Primitive) -> Tensor<D> {
+fn tensor<const D: usize>(primitive: FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(primitive)
 }
 
 #[derive(Clone, Copy)]
-struct Rule {
+struct UpdateRule {
     momentum: f32,
     weight_decay: f32,
     learning_rate: f32,
-    /// The momentum, for a step that looks ahead along it.
+    /// The momentum, for Nesterov steps.
     ahead: Option<f32>,
 }
 
-/// A step behind the first. The loops are plain: within [`SimdLevel::run`] the compiler makes
-/// vector instructions of them, and memory is what they wait for.
-struct Next<'a> {
-    rule: Rule,
+/// Any step after the first. The loops are plain: within [`SimdLevel::run`] the compiler
+/// vectorizes them, and they are bound by memory.
+struct MomentumStep<'a> {
+    rule: UpdateRule,
     parameter: &'a mut [f32],
     gradient: &'a [f32],
     velocity: &'a mut [f32],
 }
 
-impl WithSimd for Next<'_> {
+impl WithSimd for MomentumStep<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Rule { momentum, weight_decay, learning_rate, ahead } = self.rule;
+        let UpdateRule { momentum, weight_decay, learning_rate, ahead } = self.rule;
         let all = self.parameter.iter_mut().zip(self.gradient).zip(self.velocity);
         match ahead {
             None => all.for_each(|((parameter, gradient), velocity)| {
@@ -185,18 +187,18 @@ impl WithSimd for Next<'_> {
 }
 
 /// The first step: the velocity starts as the gradient.
-struct First<'a> {
-    rule: Rule,
+struct FirstStep<'a> {
+    rule: UpdateRule,
     parameter: &'a mut [f32],
     velocity: &'a mut [f32],
 }
 
-impl WithSimd for First<'_> {
+impl WithSimd for FirstStep<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Rule { weight_decay, learning_rate, ahead, .. } = self.rule;
+        let UpdateRule { weight_decay, learning_rate, ahead, .. } = self.rule;
         let length = 1.0 + ahead.unwrap_or(0.0);
         for (parameter, velocity) in self.parameter.iter_mut().zip(self.velocity) {
             *velocity += weight_decay * *parameter;
@@ -211,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// Several vectors of them, and some more.
+    /// Several whole vectors and a remainder.
     fn numbers(values: [f64; 5], dtype: DType) -> Tensor<1> {
         let values: Vec<f64> = values.into_iter().cycle().take(37).collect();
         Tensor::from_data(TensorData::new(values, [37]), (&Device::flex(), dtype))

@@ -1,4 +1,4 @@
-//! Which vector instructions the kernels use, chosen when the program runs.
+//! The vector instructions of the kernels, chosen at run time.
 
 use std::sync::OnceLock;
 
@@ -13,11 +13,11 @@ pub enum SimdLevel {
     Avx2,
     /// Four lanes: NEON.
     Neon,
-    /// What every machine has.
+    /// Four lanes without special instructions, on every machine.
     Portable,
 }
 
-/// The variable that forces a level: `avx512`, `avx2`, `neon` or `portable`.
+/// The environment variable that forces a level: `avx512`, `avx2`, `neon` or `portable`.
 const VARIABLE: &str = "PARAREAL_SIMD";
 
 impl SimdLevel {
@@ -52,8 +52,8 @@ impl SimdLevel {
     }
 
     /// The level in use: the widest that this machine has, or a narrower one that the environment
-    /// variable `PARAREAL_SIMD` names. A name that is unknown, or not to be had here, counts for
-    /// nothing.
+    /// variable `PARAREAL_SIMD` names. A name that is unknown, or not available here, is
+    /// ignored.
     pub fn current() -> Self {
         static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
         *LEVEL.get_or_init(|| {
@@ -65,7 +65,7 @@ impl SimdLevel {
         })
     }
 
-    /// Runs a kernel with this level's instructions, or portably where they are not to be had.
+    /// Runs a kernel with this level's instructions, or portably if they are not available.
     pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]

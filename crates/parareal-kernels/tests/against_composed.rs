@@ -5,7 +5,8 @@ mod common;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use common::{EPSILON, Source, relative_difference};
 use parareal_kernels::{
-    Center, Normalization, Statistics, Stepping, conv2d, is_fused, preactivation_conv2d,
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, conv2d, is_fused,
+    preactivation_conv2d,
 };
 
 /// One convolution to try.
@@ -19,7 +20,7 @@ struct Case {
     stride: usize,
     padding: usize,
     normalized: bool,
-    of_batch: bool,
+    batch_statistics: bool,
     residual: bool,
 }
 
@@ -71,30 +72,30 @@ impl Case {
         let [scale, shift]: [Tensor<1>; 2] =
             [&values.scale, &values.shift].map(|data| leaf(data, &device, dtype));
         let residual: Tensor<4> = leaf(&values.residual, &device, dtype);
-        let stepping = Stepping { stride: self.stride, padding: self.padding };
+        let options = ConvOptions { stride: self.stride, padding: self.padding };
         assert_eq!(is_fused(&input), dtype == DType::F32);
         let output = match self.normalized {
             true => {
-                let center = match self.of_batch {
-                    true => Center::OfBatch(None),
-                    false => Center::Constant(Statistics {
+                let statistics = match self.batch_statistics {
+                    true => NormStatistics::Batch(None),
+                    false => NormStatistics::Running(ChannelStatistics {
                         mean: constant(&values.mean),
                         variance: constant(&values.variance),
                     }),
                 };
                 let (scale, shift) = (scale.clone(), shift.clone());
-                let normalization = Normalization { scale, shift, center, epsilon: EPSILON };
+                let normalization = Normalization { scale, shift, statistics, epsilon: EPSILON };
                 let residual = self.residual.then(|| residual.clone());
                 preactivation_conv2d(
                     input.clone(),
                     normalization,
                     weight.clone(),
-                    stepping,
+                    options,
                     residual,
                 )
                 .0
             }
-            false => conv2d(input.clone(), weight.clone(), stepping),
+            false => conv2d(input.clone(), weight.clone(), options),
         };
         let cotangent = Tensor::<4>::from_data(values.cotangent.clone(), (&device, dtype));
         let gradients = (output.clone() * cotangent).sum().backward();
@@ -166,14 +167,14 @@ fn cases() -> Vec<Case> {
                 stride,
                 padding,
                 normalized: true,
-                of_batch: true,
+                batch_statistics: true,
                 residual: false,
             };
             // A single value has no variance: its gradient is rounding alone.
             let single = batch * size[0] * size[1] == 1;
             cases.extend((!single).then_some(case));
             cases.extend((!single).then_some(Case { residual: true, ..case }));
-            cases.push(Case { of_batch: false, residual: true, ..case });
+            cases.push(Case { batch_statistics: false, residual: true, ..case });
             cases.push(Case { normalized: false, ..case });
         }
     }
@@ -192,8 +193,8 @@ fn shapes_that_cannot_be_fused_go_another_way() {
     let device = Device::flex();
     let input = || Tensor::<4>::ones([2, 4, 4, 3], &device);
     // Padding alone in a corner of the kernel: composed, in single precision as well.
-    let stepping = Stepping { stride: 1, padding: 1 };
-    let output = conv2d(input(), Tensor::ones([5, 3, 1, 1], &device), stepping);
+    let options = ConvOptions { stride: 1, padding: 1 };
+    let output = conv2d(input(), Tensor::ones([5, 3, 1, 1], &device), options);
     assert_eq!(output.dims(), [2, 6, 6, 5]);
 }
 
@@ -204,19 +205,19 @@ fn images_that_lie_otherwise_in_memory_are_the_same() {
     let pixels = planes.clone().permute([0, 2, 3, 1]);
     let copied = Tensor::<4>::from_data(pixels.clone().into_data(), &device);
     let weight = Tensor::<4>::random([4, 3, 3, 3], Distribution::Default, &device);
-    let stepping = Stepping { stride: 1, padding: 1 };
-    let found = conv2d(pixels, weight.clone(), stepping).into_data();
-    found.assert_eq(&conv2d(copied, weight, stepping).into_data(), true);
+    let options = ConvOptions { stride: 1, padding: 1 };
+    let found = conv2d(pixels, weight.clone(), options).into_data();
+    found.assert_eq(&conv2d(copied, weight, options).into_data(), true);
 }
 
 #[test]
 fn either_gradient_can_be_asked_for_alone() {
     let device = Device::flex().autodiff();
-    let stepping = Stepping { stride: 2, padding: 1 };
+    let options = ConvOptions { stride: 2, padding: 1 };
     let random = |shape| Tensor::<4>::random(shape, Distribution::Default, &device);
     let (input, weight) = (random([2, 8, 8, 5]), random([7, 5, 3, 3]));
     let gradients = |input: &Tensor<4>, weight: &Tensor<4>| {
-        let gradients = conv2d(input.clone(), weight.clone(), stepping).sum().backward();
+        let gradients = conv2d(input.clone(), weight.clone(), options).sum().backward();
         [input, weight].map(|leaf| leaf.grad(&gradients).map(Tensor::into_data))
     };
     let leaf = |tensor: &Tensor<4>| tensor.clone().require_grad();
@@ -234,10 +235,10 @@ fn sums_are_split_alike_every_time_and_agree_for_any_number_of_threads() {
     // By tiles of products, and by Winograd's with a panel that is not full.
     for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
         let (batch, kernel, stride, padding) = (3, 3, 1, 1);
-        let (normalized, of_batch, residual) = (true, true, false);
+        let (normalized, batch_statistics, residual) = (true, true, false);
         #[rustfmt::skip]
         split_alike(Case {
-            batch, size, from, to, kernel, stride, padding, normalized, of_batch, residual,
+            batch, size, from, to, kernel, stride, padding, normalized, batch_statistics, residual,
         });
     }
 }

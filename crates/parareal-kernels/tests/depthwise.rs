@@ -1,12 +1,13 @@
-//! The depthwise convolution against Burn's own, and gradients of weights that wait against those
-//! that do not.
+//! Depthwise convolutions against Burn's own, and deferred weight gradients against immediate ones.
 
 mod common;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::{EPSILON, Source, relative_difference};
+use parareal_autodiff::{Vjp, defer_weight_gradients};
 use parareal_kernels::{
-    Center, Layer, Normalization, Root, Stepping, conv2d, defer_weights, depthwise_conv2d, residual,
+    ConvOptions, NormStatistics, Normalization, PreactivationConv, conv2d, depthwise_conv2d,
+    residual,
 };
 
 fn leaf<const D: usize>(data: &TensorData, dtype: DType) -> Tensor<D> {
@@ -14,7 +15,7 @@ fn leaf<const D: usize>(data: &TensorData, dtype: DType) -> Tensor<D> {
 }
 
 #[test]
-fn depthwise_convolutions_are_burns() {
+fn depthwise_convolutions_agree_with_burn() {
     let cases = [
         ([3, 8, 8, 64], 1, true),
         ([2, 7, 5, 16], 1, false),
@@ -33,9 +34,9 @@ fn depthwise_convolutions_are_burns() {
         let run = |dtype| {
             let (input, weight) = (leaf(&input, dtype), leaf(&weight, dtype));
             let skip = leaf(&skip, dtype);
-            let stepping = Stepping { stride, padding: 1 };
+            let options = ConvOptions { stride, padding: 1 };
             let residual = with_residual.then(|| skip.clone());
-            let output = depthwise_conv2d(input.clone(), weight.clone(), stepping, residual);
+            let output = depthwise_conv2d(input.clone(), weight.clone(), options, residual);
             let along = Tensor::from_data(along.clone(), (&Device::flex().autodiff(), dtype));
             let gradients = (output.clone() * along).sum().backward();
             let mut found = vec![output.into_data()];
@@ -55,9 +56,9 @@ fn depthwise_convolutions_are_burns() {
     }
 }
 
-/// Gradients of a residual unit, a convolution and a depthwise one in a row: with `wait` those of
-/// weights come later.
-fn gradients(wait: bool) -> Vec<TensorData> {
+/// Gradients of a residual unit, a convolution and depthwise convolutions in a row, with deferred or
+/// immediate weight gradients.
+fn gradients(defer: bool) -> Vec<TensorData> {
     let mut source = Source::new();
     let input: Tensor<4> = leaf(&source.normal([3, 8, 8, 16], 1.0, 2.0), DType::F32);
     let along = source.normal([3, 4, 4, 16], 0.0, 1.0);
@@ -67,44 +68,44 @@ fn gradients(wait: bool) -> Vec<TensorData> {
         weights.push(weight.clone());
         weight
     };
-    let stepping = |stride, padding| Stepping { stride, padding };
+    let options = |stride, padding| ConvOptions { stride, padding };
     let kernels = [weight([8, 16, 1, 1]), weight([8, 8, 3, 3]), weight([16, 8, 1, 1])];
     let (strided, own) = (weight([16, 16, 3, 3]), weight([16, 1, 3, 3]));
     let scales: Vec<Tensor<1>> = [16, 8, 8]
         .iter()
         .map(|&channels| leaf(&TensorData::ones::<f32, _>([channels]), DType::F32))
         .collect();
-    let layers = kernels.into_iter().zip(&scales).map(|(weight, scale)| Layer {
+    let convs = kernels.into_iter().zip(&scales).map(|(weight, scale)| PreactivationConv {
         normalization: Some(Normalization {
             scale: scale.clone(),
             shift: scale.clone().inner().autodiff().mul_scalar(0.1),
-            center: Center::OfBatch(None),
+            statistics: NormStatistics::Batch(None),
             epsilon: EPSILON,
         }),
-        stepping: stepping(1, weight.dims()[2] / 2),
+        options: options(1, weight.dims()[2] / 2),
         weight,
     });
-    let (state, _) = residual(input.clone(), layers.collect());
-    let state = conv2d(state, strided, stepping(2, 1));
-    // Twice the same kernel: its gradient is a sum. And one that is no leaf.
-    let state = depthwise_conv2d(state.clone(), own.clone(), stepping(1, 1), Some(state));
-    let state = depthwise_conv2d(state, own.clone(), stepping(1, 1), None);
-    let state = depthwise_conv2d(state, own.mul_scalar(2.0), stepping(1, 1), None);
-    let root = Root::new(state);
+    let (state, _) = residual(input.clone(), convs.collect());
+    let state = conv2d(state, strided, options(2, 1));
+    // The same kernel twice, so that its gradient is a sum, and a kernel that is not a leaf.
+    let state = depthwise_conv2d(state.clone(), own.clone(), options(1, 1), Some(state));
+    let state = depthwise_conv2d(state, own.clone(), options(1, 1), None);
+    let state = depthwise_conv2d(state, own.mul_scalar(2.0), options(1, 1), None);
+    let vjp = Vjp::new(state);
     let along = Tensor::from_data(along, &Device::flex());
-    let (mut found, deferred) = match wait {
-        true => defer_weights(|| root.pull_back(along).unwrap()),
-        false => (root.pull_back(along).unwrap(), Default::default()),
+    let (mut found, deferred) = match defer {
+        true => defer_weight_gradients(|| vjp.pull_back(along).unwrap()),
+        false => (vjp.pull_back(along).unwrap(), Default::default()),
     };
-    assert_eq!(deferred.is_empty(), !wait);
+    assert_eq!(deferred.is_empty(), !defer);
     let mut all = vec![input.grad(&found).unwrap().into_data()];
     all.extend(scales.iter().map(|scale| scale.grad(&found).unwrap().into_data()));
     let mut later = deferred.compute();
     for (index, weight) in weights.iter().enumerate() {
         let [now, later] = [weight.grad_remove(&mut found), later.take(weight)];
-        assert_eq!(later.is_some(), wait, "weight {index}");
-        // What went through the product was no leaf's.
-        assert_eq!(now.is_some(), !wait || index == 4, "weight {index}");
+        assert_eq!(later.is_some(), defer, "weight {index}");
+        // The contribution through the product is not deferred: its weight is not a leaf.
+        assert_eq!(now.is_some(), !defer || index == 4, "weight {index}");
         let sum = match (now, later) {
             (Some(now), Some(later)) => now + later,
             (now, later) => now.or(later).unwrap(),
@@ -115,7 +116,7 @@ fn gradients(wait: bool) -> Vec<TensorData> {
 }
 
 #[test]
-fn gradients_of_weights_are_the_same_when_they_wait() {
+fn deferred_weight_gradients_equal_immediate_ones() {
     let (now, later) = (gradients(false), gradients(true));
     for (index, (now, later)) in now.iter().zip(&later).enumerate() {
         // The sum of three terms is added up in another order.
@@ -126,8 +127,9 @@ fn gradients_of_weights_are_the_same_when_they_wait() {
 }
 
 #[test]
-fn what_waits_ends_with_its_scope() {
-    let panicked = std::panic::catch_unwind(|| defer_weights(|| panic!("in a backward pass")));
+fn a_panic_ends_the_scope_of_deferred_gradients() {
+    let panicked =
+        std::panic::catch_unwind(|| defer_weight_gradients(|| panic!("in a backward pass")));
     assert!(panicked.is_err());
     assert_eq!(gradients(false).len(), 9);
 }

@@ -4,15 +4,17 @@ mod common;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::{EPSILON, Source, relative_difference};
-use parareal_kernels::{Center, Layer, Normalization, Statistics, Stepping, residual};
+use parareal_kernels::{
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, residual,
+};
 
-/// A residual unit of two or three layers that keeps its shape.
+/// A residual unit of two or three convolutions that keeps its shape.
 #[derive(Clone, Copy, Debug)]
 struct Unit<'a> {
-    /// Outside and between the layers.
+    /// Outside and between the convolutions.
     channels: [usize; 2],
     kernels: &'a [usize],
-    of_batch: bool,
+    batch_statistics: bool,
 }
 
 /// What a unit gives.
@@ -27,7 +29,7 @@ impl Unit<'_> {
     /// Runs the unit, with gradients of the operands that `tracked` wants, counted as they are
     /// found.
     fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
-        let Self { channels: [from, narrow], kernels, of_batch } = *self;
+        let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
         let device = Device::flex().autodiff();
         let mut source = Source::new();
         fn leaf<const D: usize>(
@@ -41,7 +43,7 @@ impl Unit<'_> {
         let input = source.normal([3, 8, 8, from], 1.5, 2.0);
         let cotangent = source.normal([3, 8, 8, from], 0.0, 1.0);
         let mut leaves = Vec::new();
-        let mut layers = Vec::new();
+        let mut convs = Vec::new();
         for (index, &kernel) in kernels.iter().enumerate() {
             let before = if index == 0 { from } else { narrow };
             let after = if index + 1 == kernels.len() { from } else { narrow };
@@ -52,24 +54,24 @@ impl Unit<'_> {
             let scale: Tensor<1> = leaf(scale, &device, dtype, wanted[1]);
             let shift = source.normal([before], 0.1, 0.3);
             let shift: Tensor<1> = leaf(shift, &device, dtype, wanted[2]);
-            let center = match of_batch {
-                true => Center::OfBatch(None),
+            let statistics = match batch_statistics {
+                true => NormStatistics::Batch(None),
                 false => {
                     let [mean, variance] = [1.0, 1.5].map(|mean| {
                         let data = source.normal([before], mean, 0.1);
                         Tensor::from_data(data, (&Device::flex(), dtype))
                     });
-                    Center::Constant(Statistics { mean, variance })
+                    NormStatistics::Running(ChannelStatistics { mean, variance })
                 }
             };
             leaves.push((weight.clone(), scale.clone(), shift.clone()));
-            let normalization = Some(Normalization { scale, shift, center, epsilon: EPSILON });
-            let stepping = Stepping { stride: 1, padding: kernel / 2 };
-            layers.push(Layer { normalization, weight, stepping });
+            let normalization = Some(Normalization { scale, shift, statistics, epsilon: EPSILON });
+            let options = ConvOptions { stride: 1, padding: kernel / 2 };
+            convs.push(PreactivationConv { normalization, weight, options });
         }
         let input: Tensor<4> = leaf(input, &device, dtype, tracked(0));
         // Between other operations, as in a network: the gradient may then be changed in place.
-        let (output, statistics) = residual(input.clone() * 1.0, layers);
+        let (output, statistics) = residual(input.clone() * 1.0, convs);
         let cotangent = Tensor::<4>::from_data(cotangent, (&device, dtype));
         let all = ((output.clone() * 1.0) * cotangent).sum().backward();
         let mut gradients = vec![input.grad(&all).map(Tensor::into_data)];
@@ -89,8 +91,8 @@ impl Unit<'_> {
 fn fused_and_composed_agree() {
     for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
         for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3]] {
-            for of_batch in [true, false] {
-                let unit = Unit { channels, kernels, of_batch };
+            for batch_statistics in [true, false] {
+                let unit = Unit { channels, kernels, batch_statistics };
                 let expected = unit.run(DType::F64, |_| true);
                 let found = unit.run(DType::F32, |_| true);
                 let check = |found: &TensorData, expected: &TensorData, what: &str| {
@@ -113,7 +115,7 @@ fn fused_and_composed_agree() {
 
 #[test]
 fn each_gradient_can_be_asked_for_alone() {
-    let unit = Unit { channels: [20, 12], kernels: &[1, 3, 1], of_batch: true };
+    let unit = Unit { channels: [20, 12], kernels: &[1, 3, 1], batch_statistics: true };
     let all = unit.run(DType::F32, |_| true).gradients;
     for wanted in 0..all.len() {
         let alone = unit.run(DType::F32, |operand| operand == wanted).gradients;

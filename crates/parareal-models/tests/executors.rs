@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, assert_executors_agree, executors, init};
 use parareal::exec::{Executor, Part, Update};
 use parareal::net::{Cuts, NamedTensor, StateDict};
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
     let images = init(seed, dtype).normal("images", [6, channels, 32, 32], 1.0).val().inner();
@@ -30,9 +30,9 @@ fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
 fn threads_and_sequential_agree() {
     let settings = [
         (1, CoarseKind::Auto, 1),
-        (2, CoarseKind::Basic, 2),
-        (3, CoarseKind::Basic, 3),
-        (4, CoarseKind::Bottleneck, 2),
+        (2, UnitKind::Basic.into(), 2),
+        (3, UnitKind::Basic.into(), 3),
+        (4, UnitKind::Bottleneck.into(), 2),
         (6, CoarseKind::Auto, 3),
     ];
     for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {

@@ -1,9 +1,9 @@
 //! The numbers of parameters that the paper prints in its Table 1.
 
-use parareal_models::resnet::{CoarseKind, ParameterCounts, ResNet, Summary};
+use parareal_models::resnet::{ParameterCounts, ResNet, Summary, UnitKind};
 
 fn counts(subnetworks: usize, classes: usize) -> ParameterCounts {
-    let net = ResNet::new(1001).unwrap().with_classes(classes).with_coarse_kind(CoarseKind::Basic);
+    let net = ResNet::new(1001).unwrap().with_classes(classes).with_coarse_kind(UnitKind::Basic);
     Summary::new(&net, &net.default_cuts(subnetworks).unwrap()).unwrap().parameters
 }
 

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, init, sgd};
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
 use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork, StateDict};
-use parareal_models::resnet::ResNet;
+use parareal_models::resnet::{CoarseKind, ResNet};
 use safetensors::{Dtype, SafeTensors};
 
 struct Fixture {
@@ -31,7 +31,7 @@ impl Fixture {
             .with_width(number("width"))
             .with_in_channels(number("in_channels"))
             .with_classes(number("classes"))
-            .with_coarse_kind(settings["coarse_unit"].parse().unwrap())
+            .with_coarse_kind(settings["coarse_unit"].parse::<CoarseKind>().unwrap())
             .with_coarse_units(Some(number("coarse_units")));
         let positions: Vec<usize> = settings["cuts"]
             .split(',')

@@ -59,7 +59,7 @@ impl NetworkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CoarseKind, CutsSetting, Recipe, Settings};
+    use crate::{CoarseKind, CutsSetting, Recipe, Settings, UnitKind};
 
     fn network(settings: Settings) -> NetworkConfig {
         NetworkConfig::resolve(&settings, Recipe::default()).unwrap()
@@ -69,7 +69,7 @@ mod tests {
     fn coarse_networks_are_compared_with_what_they_approximate() {
         let depthwise = network(Settings {
             cuts: Some(CutsSetting::Positions(vec![4, 5])),
-            coarse_unit: Some(CoarseKind::Depthwise),
+            coarse_unit: Some(CoarseKind::Units(UnitKind::Depthwise)),
             ..Settings::default()
         });
         let costs = depthwise.coarse_costs();

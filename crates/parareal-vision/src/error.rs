@@ -6,7 +6,7 @@ use parareal::exec::ExecError;
 use parareal::net::NetError;
 use parareal::plan::PlanError;
 use parareal_data::DataError;
-use parareal_models::resnet::{Missing, ResNetError};
+use parareal_models::resnet::{CostError, ResNetError};
 use parareal_text::{OneLine, one_line};
 use parareal_train::{SharedError, TrainError};
 use thiserror::Error;
@@ -85,7 +85,7 @@ pub enum VisionError {
     Plan(#[from] PlanError),
     /// Costs that do not fit the network.
     #[error(transparent)]
-    Missing(#[from] Missing),
+    Cost(#[from] CostError),
     /// A file that holds no costs.
     #[error("{path} holds no costs: {message}", path = OneLine(path))]
     Costs {

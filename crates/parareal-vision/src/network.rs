@@ -2,7 +2,7 @@
 
 use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Held, Link, Setting, balance};
-use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
+use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind};
 
 use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, Recipe, Settings, VisionError};
@@ -143,7 +143,7 @@ impl NetworkConfig {
     /// subnetwork that they approximate, and the cost of the paper's units where others were chosen.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
-        let basic = self.net.clone().with_coarse_kind(CoarseKind::Basic);
+        let basic = self.net.clone().with_coarse_kind(UnitKind::Basic);
         let basic = self.cuts.interfaces().map(|interface| basic.coarse_choice(&interface));
         let chosen = self.cuts.interfaces().map(|interface| self.net.coarse_choice(&interface));
         chosen

@@ -1,6 +1,6 @@
 //! Advice for errors of image classification.
 
-use parareal_vision::VisionError;
+use parareal_vision::{CostError, VisionError};
 
 use super::data::of_data;
 use super::train::of_train;
@@ -13,6 +13,7 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         VisionError::Agreed { error, .. } => return of_vision(error),
         VisionError::OtherImages { .. } => "give the same with --data-dir, or start a new run",
         VisionError::Costs { .. } => "`parareal bench --json` writes some",
+        VisionError::Cost(CostError::Missing(_)) => "measure them with the same --coarse-unit",
         _ => return None,
     };
     Some(advice.into())

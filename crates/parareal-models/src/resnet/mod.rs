@@ -5,18 +5,23 @@
 //! pixels; `n = 111` is ResNet-1001. See [`ResNet`].
 
 mod coarse;
-mod config;
+mod coarsen;
 mod costs;
-mod ends;
+mod head;
+mod image;
+mod network;
+mod preprocessing;
 mod summary;
 mod unit;
 
-pub use coarse::{Coarse, CoarseChoice, CoarseKind, Image, UnitKind};
-pub use config::{ResNet, ResNetError};
+pub use coarse::{Coarse, CoarseChoice, CoarseKind};
 pub use costs::{
-    CostTable, Missing, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
-    PAPER_IMAGES, PAPER_ROWS, PaperRow, PartCost, PartName, Passes, ResNetCosts,
+    Component, ComponentCost, CostError, CostTable, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
+    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PaperRow, Passes, ResNetCosts,
 };
-pub use ends::{Head, Preprocessing};
+pub use head::Head;
+pub use image::Image;
+pub use network::{ResNet, ResNetError};
+pub use preprocessing::Preprocessing;
 pub use summary::{ParameterCounts, Summary};
-pub use unit::ResidualUnit;
+pub use unit::{BasicUnit, BottleneckUnit, DepthwiseUnit, ResidualUnit, UnitKind, UnknownUnit};

@@ -3,9 +3,10 @@ use burn::tensor::Device;
 use parareal::net::{Cuts, Init, NetError, build_subnetwork};
 use serde::Serialize;
 
-use super::{CoarseChoice, ResNet};
+use super::coarse::CoarseChoice;
+use super::network::ResNet;
 
-/// What a parareal ResNet consists of.
+/// The subnetworks and coarse networks of a parareal ResNet, and their sizes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The network's name, say `resnet-1001`.
@@ -14,20 +15,20 @@ pub struct Summary {
     pub classes: usize,
     /// The number of subnetworks, `N`.
     pub subnetworks: usize,
-    /// Where it is cut: units before each interface.
+    /// The cuts: the number of units before each interface.
     pub cuts: Vec<usize>,
     /// Units of each subnetwork.
     pub units: Vec<usize>,
-    /// What the coarse networks consist of, for each interface.
+    /// The coarse network at each interface.
     pub coarse: Vec<CoarseChoice>,
-    /// How many parameters there are, and where.
+    /// The numbers of parameters.
     pub parameters: ParameterCounts,
 }
 
 /// Numbers of parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ParameterCounts {
-    /// The network before it was cut.
+    /// The network without cuts.
     pub original: usize,
     /// All `C_j`.
     pub preprocessing: usize,
@@ -42,10 +43,10 @@ pub struct ParameterCounts {
 }
 
 impl Summary {
-    /// Counts what the network has when it is cut like this, one subnetwork at a time.
+    /// Summarizes a network with these cuts. Builds one subnetwork at a time.
     ///
     /// # Errors
-    /// Where the cuts are for another network.
+    /// If the cuts are for another network.
     pub fn new(net: &ResNet, cuts: &Cuts) -> Result<Self, NetError> {
         let init = Init::new(0, &Device::flex());
         let mut counts = ParameterCounts {
@@ -86,7 +87,7 @@ impl Summary {
     }
 }
 
-/// Parameters of a module, running statistics not counted.
+/// The number of parameters of a module, without running statistics.
 fn trainable<M: Module>(module: &M) -> usize {
     use burn::module::{ModuleVisitor, Param};
     use burn::tensor::Tensor;

@@ -58,8 +58,8 @@ impl Bench {
         let table = match tables.entry(workers) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let kinds = CostTable::kinds_of(net.coarse_kind());
-                unknown.insert(machine.measure(net, kinds, self.repetitions)?)
+                let kinds = net.coarse_kind().unit_kinds();
+                unknown.insert(machine.measure(net, &kinds, self.repetitions)?)
             }
         };
         let mut setting = Setting::new(&table.costs(net)?, cuts, workers)?;

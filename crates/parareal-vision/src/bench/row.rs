@@ -5,7 +5,7 @@ use parareal::exec::{CrossEntropy, pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
 use parareal_models::resnet::{
-    CoarseKind, CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet,
+    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet, UnitKind,
 };
 use serde::Serialize;
 
@@ -192,9 +192,8 @@ impl Bench {
     /// networks and its cuts; `None` for every other.
     fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, VisionError> {
         let count = network.cuts.subnetworks();
-        let paper = ResNet::new(PAPER_DEPTH)?
-            .with_classes(PAPER_CLASSES)
-            .with_coarse_kind(CoarseKind::Basic);
+        let paper =
+            ResNet::new(PAPER_DEPTH)?.with_classes(PAPER_CLASSES).with_coarse_kind(UnitKind::Basic);
         let same = network.net.depth() == PAPER_DEPTH
             && self.classes == PAPER_CLASSES
             && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)

@@ -93,11 +93,11 @@ impl CostSource {
         match self {
             Self::Measured => {
                 let kinds = match all {
-                    true => &UnitKind::ALL,
-                    false => CostTable::kinds_of(net.coarse_kind()),
+                    true => UnitKind::ALL.to_vec(),
+                    false => net.coarse_kind().unit_kinds(),
                 };
                 machine.check()?;
-                Ok(Costs::Table(machine.measure(net, kinds, REPETITIONS)?))
+                Ok(Costs::Table(machine.measure(net, &kinds, REPETITIONS)?))
             }
             Self::Paper => Ok(Costs::Paper { weight_share: Costs::PAPER_WEIGHT_SHARE }),
             Self::File(path) => read(path).map(Costs::Table),
@@ -191,10 +191,11 @@ impl Costs {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
             Self::Paper { weight_share } => {
-                let expected = "the paper's Table 2 has its own coarse networks only: give \
-                                --coarse-unit basic and no --coarse-units, or other --costs";
+                let expected = "the paper's Table 2 has its own coarse networks only: set it to \
+                                basic and leave out `coarse-units`, or take other costs";
                 let kind = net.coarse_kind();
-                if subnetworks > 1 && (kind != CoarseKind::Basic || net.coarse_units().is_some()) {
+                let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
+                if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {
                     return Err(VisionError::setting("coarse-unit", kind, expected));
                 }
                 Ok(ResNetCosts::paper(net, PaperRow::nearest(subnetworks), *weight_share))
@@ -204,13 +205,12 @@ impl Costs {
 
     /// The kinds of coarse units that they are known for.
     pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
-        let all = [CoarseKind::Basic, CoarseKind::Bottleneck, CoarseKind::Depthwise];
         match self {
-            Self::Paper { .. } => vec![CoarseKind::Basic],
+            Self::Paper { .. } => vec![UnitKind::Basic.into()],
             Self::Table(table) => {
                 let known =
                     |kind: &CoarseKind| table.costs(&net.clone().with_coarse_kind(*kind)).is_ok();
-                all.into_iter().filter(known).collect()
+                UnitKind::ALL.map(CoarseKind::from).into_iter().filter(known).collect()
             }
         }
     }

@@ -23,7 +23,7 @@
 //!
 //! `ρ_{j-1}` needs the gradient of `F_{j-1}`'s input alone: a worker that somebody waits for sends
 //! it and computes the gradients of `F_{j-1}`'s weights afterwards, where its operations allow it
-//! ([`parareal_kernels::defer_weights`]).
+//! ([`parareal_autodiff::defer_weight_gradients`]).
 //!
 //! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.

@@ -3,7 +3,7 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
-use parareal_kernels::{Deferred, defer_weights};
+use parareal_autodiff::{DeferredGradients, defer_weight_gradients};
 
 use super::clock::Clock;
 use super::fault::Fault;
@@ -55,7 +55,7 @@ struct Tape<N: Coarsen> {
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
     /// Gradients of `F_{j-1}`'s weights still to be computed.
-    deferred: Deferred,
+    deferred: DeferredGradients,
 }
 
 /// Loss, output and cotangent of a forward pass.
@@ -70,7 +70,7 @@ pub(super) struct Finished<N: Coarsen> {
 /// A graph with a start of its own.
 struct Graph<S: Activation> {
     start: S,
-    end: S::Root,
+    end: S::Vjp,
 }
 
 /// What is kept of a few units.
@@ -116,7 +116,7 @@ impl<N: Coarsen> Piece<N> {
             coarse: None,
             cotangent: None,
             sent: None,
-            deferred: Deferred::default(),
+            deferred: DeferredGradients::default(),
         });
         (self.is_cut_off, self.not_repeated) = (false, None);
         clock.leave();
@@ -168,7 +168,7 @@ impl<N: Coarsen> Piece<N> {
         let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
-        self.tape().coarse = Some(Graph { start, end: end.root() });
+        self.tape().coarse = Some(Graph { start, end: end.vjp() });
         clock.leave();
         corrected
     }
@@ -224,8 +224,8 @@ impl<N: Coarsen> Piece<N> {
         };
         clock.enter(self.place, Activity::ChainBackward);
         let ((mut gradients, sent), deferred) = match defer {
-            true => defer_weights(|| coarse.pull_back(rho)),
-            false => (coarse.pull_back(rho), Deferred::default()),
+            true => defer_weight_gradients(|| coarse.pull_back(rho)),
+            false => (coarse.pull_back(rho), DeferredGradients::default()),
         };
         let tape = self.tape();
         tape.deferred = deferred;
@@ -303,7 +303,7 @@ impl<N: Coarsen> Piece<N> {
             (None, Some(sent)) => Some(zeros(&sent).minus(sent)),
             (cotangent, None) => cotangent,
         };
-        let gradients = cotangent.and_then(|cotangent| N::State::pull_back(x.root(), cotangent));
+        let gradients = cotangent.and_then(|cotangent| N::State::pull_back(x.vjp(), cotangent));
         let input = gradients.and_then(|mut gradients| {
             let input = input.take_gradient(&mut gradients);
             self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
@@ -355,7 +355,7 @@ impl<S: Activation> Graph<S> {
     fn through<'a, U: Map<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> (Self, S) {
         let start = start.leaf();
         let end = units.fold(start.clone(), |state, unit| unit.forward(state));
-        (Self { start, end: end.clone().root() }, end.values())
+        (Self { start, end: end.clone().vjp() }, end.values())
     }
 
     /// Gradients along a cotangent, and the start's among them; `None` where the end does not depend

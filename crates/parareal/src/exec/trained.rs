@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
-use parareal_kernels::WeightGradients;
+use parareal_autodiff::WeightGradients;
 
 use super::shared::{Parameters, accumulate, tie};
 use super::{ExecError, Update, average, clip, optimizer};

@@ -16,6 +16,7 @@
 //! `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`, because
 //! `U_j - x_{j+1} = r̃_j`.
 
+mod bitwise;
 mod cuts;
 mod error;
 mod feed_forward;

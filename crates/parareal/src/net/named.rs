@@ -10,7 +10,8 @@ use super::{NetError, StateDict, Subnetwork};
 ///
 /// Units are numbered through the whole network, from 0: `units.17.conv1.weight` has this name
 /// however the network is cut. What interface `j` adds stands below `interfaces.j`:
-/// `interfaces.1.preprocessing` is `C_2`, `interfaces.1.coarse` is `F_1`.
+/// `interfaces.1.preprocessing` is `C_2`, `interfaces.1.coarse` is `F_1`. The variant of an enum is not
+/// part of a name.
 #[derive(Clone, Debug)]
 pub struct NamedTensor {
     /// The dotted name.
@@ -50,10 +51,15 @@ fn join(head: &str, rest: &str) -> String {
     if rest.is_empty() { head.to_string() } else { format!("{head}.{rest}") }
 }
 
-/// Where a walk through a module stands.
+/// The position in a walk through a module.
 struct Path {
     naming: Naming,
     names: Vec<String>,
+}
+
+/// Returns true for the container type that Burn's derive reports for the variant of an enum.
+fn is_enum(container: &str) -> bool {
+    container.starts_with("Enum:")
 }
 
 impl Path {
@@ -68,12 +74,16 @@ impl Path {
 
 macro_rules! follow_path {
     () => {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.names.push(name.to_string());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            if !is_enum(container) {
+                self.path.names.push(name.to_string());
+            }
         }
 
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.names.pop();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            if !is_enum(container) {
+                self.path.names.pop();
+            }
         }
     };
 }
@@ -255,6 +265,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]
@@ -268,5 +280,25 @@ mod tests {
         assert_eq!(third.global("units.1.weight"), "units.6.weight");
         assert_eq!(third.global("units.1"), "units.6");
         assert_eq!(third.global("postprocessing.bias"), "postprocessing.bias");
+    }
+
+    #[test]
+    fn variants_of_enums_are_not_part_of_names() {
+        #[derive(Module, Debug)]
+        enum Either {
+            Left(Leaf),
+        }
+
+        #[derive(Module, Debug)]
+        struct Leaf {
+            weight: Param<Tensor<1>>,
+        }
+
+        let weight = Param::from_tensor(Tensor::zeros([2], &Device::flex()));
+        let module = vec![Either::Left(Leaf { weight })];
+        let path = Path::new(Naming { index: 0, first_unit: 0 });
+        let mut reader = Reader { path, gradients: None, tensors: Vec::new() };
+        module.visit(&mut reader);
+        assert_eq!(reader.tensors[0].name, "0.weight");
     }
 }

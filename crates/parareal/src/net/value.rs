@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 
+use super::bitwise::is_bitwise_equal;
+
 /// Something that a network takes in: a tensor of any rank, of floats or of integers.
 ///
 /// The first dimension counts the samples of the batch.
@@ -66,19 +68,19 @@ pub trait Activation: Value {
     /// relative difference of a hundredth.
     fn is_repeated_by(&self, other: &Self) -> bool;
 
-    /// What a graph ends in, without the values if that can be.
-    type Root: Send;
+    /// The vector-Jacobian product of a graph, without the values of its output if that can be.
+    type Vjp: Send;
 
-    /// Takes the graph that leads here, to be differentiated later.
-    fn root(self) -> Self::Root;
+    /// Takes over the graph that computes this value, to be differentiated later.
+    fn vjp(self) -> Self::Vjp;
 
-    /// Vector-Jacobian product: differentiates along `cotangent`, a tensor of the same shape
+    /// Returns the gradients of a graph's leaves along `cotangent`, a tensor of the output's shape
     /// outside every graph.
     ///
-    /// Burn differentiates scalars, so this is the gradient of `sum(self · cotangent)`. The
-    /// graph is consumed. `None` where no graph leads to the root, so that there is nothing to
+    /// Burn differentiates scalars, so these are the gradients of `sum(output · cotangent)`. The
+    /// graph is consumed. Returns `None` if the output was in no graph, so that there is nothing to
     /// differentiate.
-    fn pull_back(root: Self::Root, cotangent: Self) -> Option<Gradients>;
+    fn pull_back(vjp: Self::Vjp, cotangent: Self) -> Option<Gradients>;
 }
 
 impl<const D: usize> Value for Tensor<D> {
@@ -188,7 +190,7 @@ impl<const D: usize> Activation for Tensor<D> {
 
     fn is_repeated_by(&self, other: &Self) -> bool {
         const TOLERANCE: f64 = 1e-2;
-        parareal_kernels::is_bitwise_equal(self, other).unwrap_or_else(|| {
+        is_bitwise_equal(self, other).unwrap_or_else(|| {
             let square = |tensor: Self| tensor.powi_scalar(2).sum().into_scalar::<f64>();
             let difference = square(self.clone() - other.clone());
             // Values that are not a number show in the loss.
@@ -196,13 +198,13 @@ impl<const D: usize> Activation for Tensor<D> {
         })
     }
 
-    type Root = parareal_kernels::Root<D>;
+    type Vjp = parareal_autodiff::Vjp<D>;
 
-    fn root(self) -> Self::Root {
-        Self::Root::new(self)
+    fn vjp(self) -> Self::Vjp {
+        Self::Vjp::new(self)
     }
 
-    fn pull_back(root: Self::Root, cotangent: Self) -> Option<Gradients> {
-        root.pull_back(cotangent)
+    fn pull_back(vjp: Self::Vjp, cotangent: Self) -> Option<Gradients> {
+        vjp.pull_back(cotangent)
     }
 }

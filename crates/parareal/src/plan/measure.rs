@@ -101,9 +101,9 @@ impl Stopwatch {
         self.repeat(&input.device(), |clock, timing| {
             let output = trained.module().forward(input.clone().constant());
             let values = output.clone().values();
-            let root = output.root();
+            let vjp = output.vjp();
             clock.lap(&mut timing.forward);
-            if let Some(mut gradients) = S::pull_back(root, values) {
+            if let Some(mut gradients) = S::pull_back(vjp, values) {
                 trained.collect(|module, into| module.visit(into), &mut gradients);
             }
             clock.lap(&mut timing.backward);
@@ -210,13 +210,13 @@ impl Stopwatch {
         &self,
         modules: &[M],
         input: S,
-    ) -> (Vec<(S, S::Root)>, S) {
+    ) -> (Vec<(S, S::Vjp)>, S) {
         let (mut state, mut graphs) = (input, Vec::new());
         for segment in modules.chunks(self.segment()) {
             let start = state.leaf();
             let end = segment.iter().fold(start.clone(), |state, module| module.forward(state));
             state = end.clone().values();
-            graphs.push((start, end.root()));
+            graphs.push((start, end.vjp()));
         }
         (graphs, state)
     }
@@ -224,12 +224,12 @@ impl Stopwatch {
 
 /// Along a cotangent through all segments, the last first.
 fn pull_back<S: Activation>(
-    graphs: Vec<(S, S::Root)>,
+    graphs: Vec<(S, S::Vjp)>,
     mut cotangent: S,
     mut collect: impl FnMut(Gradients),
 ) {
-    for (start, root) in graphs.into_iter().rev() {
-        let Some(mut gradients) = S::pull_back(root, cotangent) else { return };
+    for (start, vjp) in graphs.into_iter().rev() {
+        let Some(mut gradients) = S::pull_back(vjp, cotangent) else { return };
         let Some(next) = start.take_gradient(&mut gradients) else { return };
         cotangent = next;
         collect(gradients);

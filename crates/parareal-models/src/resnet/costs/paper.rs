@@ -1,16 +1,16 @@
 use parareal::plan::Part;
 use serde::Serialize;
 
-/// The images of a step that the paper measured.
+/// Images of a step in the paper's measurements.
 pub const PAPER_BATCH: usize = 128;
 
-/// The depth of the network that the paper measured.
+/// Depth of the network in the paper's measurements.
 pub const PAPER_DEPTH: usize = 1001;
 
-/// The classes of the images that it learned, CIFAR-100.
+/// Classes of the images in the paper's measurements, CIFAR-100.
 pub const PAPER_CLASSES: usize = 100;
 
-/// The units of the network that the paper measured, ResNet-1001.
+/// Units of the network in the paper's measurements, ResNet-1001.
 const PAPER_UNITS: usize = 333;
 
 /// Forward and backward, in milliseconds.
@@ -22,8 +22,8 @@ pub struct Passes {
     pub backward: f64,
 }
 
-/// A row of the paper's Table 2: ResNet-1001, CIFAR-100, batch 128, each part timed alone on a Titan
-/// RTX.
+/// A row of the paper's Table 2: ResNet-1001, CIFAR-100, batch 128, each component timed alone on a
+/// Titan RTX.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PaperRow {
     /// `N`.
@@ -66,23 +66,23 @@ pub const PAPER_ROWS: [PaperRow; 6] = [
 /// Epochs of the paper's Table 3.
 pub const PAPER_EPOCHS: usize = 200;
 
-/// Training images of CIFAR-100, which each of them goes through.
+/// Training images of an epoch, those of CIFAR-100.
 pub const PAPER_IMAGES: usize = 50_000;
 
 /// The paper's Table 3: seconds of 200 epochs of CIFAR-100 on the clock, for each `N`.
 pub const PAPER_HOURS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];
 
 impl PaperRow {
-    /// The row of this many subnetworks, or the nearest one: for a cut network one that has a coarse
-    /// network, of two as near the one of fewer.
+    /// The row for this many subnetworks, or the nearest one: for a cut network one with a coarse
+    /// network; of two at the same distance the one with fewer subnetworks.
     pub fn nearest(subnetworks: usize) -> Self {
         let rows = PAPER_ROWS.into_iter().filter(|row| (row.subnetworks > 1) == (subnetworks > 1));
         rows.min_by_key(|row| row.subnetworks.abs_diff(subnetworks)).unwrap_or(PAPER_ROWS[0])
     }
 
-    /// The units of the largest piece, which the others waited for: a third of the subnetworks is
-    /// in each stage of 111 units.
-    fn largest_piece(&self) -> usize {
+    /// Units of the largest subnetwork, which determines the time: a third of the subnetworks is in
+    /// each stage of 111 units.
+    fn units_of_largest_subnetwork(&self) -> usize {
         match self.subnetworks {
             1 => PAPER_UNITS,
             subnetworks => (PAPER_UNITS / 3).div_ceil(subnetworks / 3),
@@ -91,7 +91,7 @@ impl PaperRow {
 
     /// One residual unit.
     pub fn unit(&self) -> Passes {
-        self.fine.divided_by(self.largest_piece())
+        self.fine.divided_by(self.units_of_largest_subnetwork())
     }
 
     /// One `F_j`.
@@ -101,9 +101,9 @@ impl PaperRow {
 
     /// The whole step.
     pub fn total(&self) -> Passes {
-        let parts = [self.preprocessing, self.fine, self.postprocessing].into_iter();
-        parts.chain(self.coarse).fold(passes(0.0, 0.0), |sum, part| {
-            passes(sum.forward + part.forward, sum.backward + part.backward)
+        let components = [self.preprocessing, self.fine, self.postprocessing].into_iter();
+        components.chain(self.coarse).fold(passes(0.0, 0.0), |sum, component| {
+            passes(sum.forward + component.forward, sum.backward + component.backward)
         })
     }
 }
@@ -113,7 +113,7 @@ impl Passes {
         passes(self.forward / count as f64, self.backward / count as f64)
     }
 
-    /// In seconds, with this share of the backward pass taken as gradients of weights.
+    /// The costs in seconds, with this share of the backward pass taken as weight gradients.
     pub(super) fn part(self, weight_share: f64) -> Part {
         let [forward, backward] = [self.forward, self.backward].map(|time| time / 1e3);
         let weight_gradient = backward * weight_share;
@@ -128,10 +128,10 @@ mod tests {
     use parareal::plan::{Link, Schedule, Setting, balance};
 
     use super::*;
-    use crate::resnet::{CoarseKind, ResNet, ResNetCosts};
+    use crate::resnet::{ResNet, ResNetCosts, UnitKind};
 
     fn net() -> ResNet {
-        ResNet::new(1001).unwrap().with_classes(100).with_coarse_kind(CoarseKind::Basic)
+        ResNet::new(1001).unwrap().with_classes(100).with_coarse_kind(UnitKind::Basic)
     }
 
     fn costs(subnetworks: usize) -> ResNetCosts {

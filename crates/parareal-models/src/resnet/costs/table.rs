@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::fmt;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::CrossEntropy;
@@ -8,72 +7,31 @@ use parareal::plan::{Part, Stopwatch, Timing};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::component::Component;
+use super::model::ResNetCosts;
 use super::size::Size;
-use super::{ResNetCosts, Times};
-use crate::resnet::config::IMAGE_SIZE;
-use crate::resnet::{CoarseKind, Head, Image, Preprocessing, ResNet, ResidualUnit, UnitKind};
+use crate::resnet::head::Head;
+use crate::resnet::image::Image;
+use crate::resnet::network::{IMAGE_SIZE, ResNet};
+use crate::resnet::preprocessing::Preprocessing;
+use crate::resnet::unit::{ResidualUnit, UnitKind};
 
 /// Bytes that no last-level cache keeps for one core.
 const OUT_OF_CACHE: usize = 64 << 20;
-/// More units are not timed together.
-const MOST_IN_A_ROW: usize = 64;
+/// The most units that are timed together.
+const MOST_TIMED_TOGETHER: usize = 64;
 
-/// A part of a ResNet. Parts of one name cost the same, wherever they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "part", rename_all = "lowercase")]
-pub enum PartName {
-    /// `C_j`.
-    Preprocessing {
-        /// Where it leads.
-        to: Image,
-    },
-    /// A unit of the network, which is a bottleneck unit, or of an `F_j`.
-    Unit {
-        /// What it is made of.
-        kind: UnitKind,
-        /// What it takes.
-        from: Image,
-        /// What it gives.
-        to: Image,
-    },
-    /// `h` and the loss.
-    Postprocessing {
-        /// What it takes.
-        from: Image,
-    },
-}
-
-impl PartName {
-    pub(super) fn of_unit(net: &ResNet, index: usize) -> Self {
-        let (from, to) = (net.image_at(index), net.image_at(index + 1));
-        Self::Unit { kind: UnitKind::Bottleneck, from, to }
-    }
-}
-
-impl fmt::Display for PartName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let image = |image: &Image| format!("{}×{1}×{1}", image.channels, image.size);
-        match self {
-            Self::Preprocessing { to } => write!(f, "preprocessing to {}", image(to)),
-            Self::Unit { kind, from, to } => {
-                write!(f, "{kind} unit {} to {}", image(from), image(to))
-            }
-            Self::Postprocessing { from } => write!(f, "postprocessing of {}", image(from)),
-        }
-    }
-}
-
-/// What a part was measured to take: medians, in milliseconds.
+/// The measured times of a component: medians, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PartCost {
-    /// Which part.
+pub struct ComponentCost {
+    /// The component.
     #[serde(flatten)]
-    pub name: PartName,
+    pub component: Component,
     /// Forward.
     pub forward_ms: f64,
-    /// The backward pass without gradients of weights.
+    /// The backward pass without weight gradients.
     pub input_gradient_ms: f64,
-    /// What they add.
+    /// Weight gradients.
     pub weight_gradient_ms: f64,
     /// The optimizer.
     pub update_ms: f64,
@@ -81,7 +39,7 @@ pub struct PartCost {
     pub spread_ms: f64,
 }
 
-/// What each kind of part takes on one machine.
+/// The costs of components on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostTable {
     /// Images of a step.
@@ -92,58 +50,50 @@ pub struct CostTable {
     pub classes: usize,
     /// Threads of a worker.
     pub threads: usize,
-    /// The device, as it is named on the command line.
+    /// The name of the device.
     pub device: String,
-    /// The parts.
-    pub parts: Vec<PartCost>,
+    /// The components.
+    #[serde(rename = "parts")]
+    pub components: Vec<ComponentCost>,
 }
 
-/// A table that does not know all parts of a network, or is of another one.
+/// A table whose costs cannot be used for a network.
 #[derive(Clone, Debug, PartialEq, Error)]
-pub enum Missing {
-    /// A part without costs.
-    #[error("there are no costs of a {0}: measure them with the same --coarse-unit")]
-    Part(PartName),
-    /// A cost that is none.
+#[non_exhaustive]
+pub enum CostError {
+    /// A component of the network that is not in the table.
+    #[error("there are no costs of a {0}")]
+    Missing(Component),
+    /// A cost that is negative or not finite.
     #[error("the cost of a {0} is not a time: it is negative or not a number")]
-    Cost(PartName),
+    NotATime(Component),
 }
 
 impl CostTable {
-    /// The parts that a network with these coarse units can have.
-    pub fn parts_of(net: &ResNet, kinds: &[UnitKind]) -> Vec<PartName> {
+    /// The components that a network with coarse units of these kinds can have.
+    pub fn components_of(net: &ResNet, kinds: &[UnitKind]) -> Vec<Component> {
         let stage = |stage| net.stage_image(stage);
-        let mut names = vec![PartName::Preprocessing { to: net.image_at(0) }];
-        names.extend((0..3).map(|to| PartName::Preprocessing { to: stage(to) }));
-        names.push(PartName::of_unit(net, 0));
+        let mut components = vec![Component::Preprocessing { to: net.image_at(0) }];
+        components.extend((0..3).map(|to| Component::Preprocessing { to: stage(to) }));
+        components.push(Component::fine_unit(net, 0));
         let mut kinds = kinds.to_vec();
         kinds.push(UnitKind::Bottleneck);
-        kinds.sort_by_key(|kind| *kind as u8);
+        kinds.sort();
         kinds.dedup();
         for kind in kinds {
             for from in 0..3 {
-                names.extend((from..3.min(from + 2)).map(|to| {
+                components.extend((from..3.min(from + 2)).map(|to| {
                     let (from, to) = (stage(from), stage(to));
-                    PartName::Unit { kind, from, to }
+                    Component::Unit { kind, from, to }
                 }));
             }
         }
-        names.push(PartName::Postprocessing { from: stage(2) });
-        names
+        components.push(Component::Postprocessing { from: stage(2) });
+        components
     }
 
-    /// The kinds of units that coarse networks of this kind are made of.
-    pub fn kinds_of(kind: CoarseKind) -> &'static [UnitKind] {
-        match kind {
-            CoarseKind::Auto => &[UnitKind::Basic, UnitKind::Bottleneck],
-            CoarseKind::Basic => &[UnitKind::Basic],
-            CoarseKind::Bottleneck => &[UnitKind::Bottleneck],
-            CoarseKind::Depthwise => &[UnitKind::Depthwise],
-        }
-    }
-
-    /// Measures every part alone, on the calling thread's pool. `device_name` and `threads` are
-    /// written down.
+    /// Measures each component alone, on the calling thread's pool. `device_name` and `threads` are
+    /// only recorded.
     pub fn measure(
         net: &ResNet,
         kinds: &[UnitKind],
@@ -154,30 +104,34 @@ impl CostTable {
         threads: usize,
     ) -> Self {
         let bench = Bench { net, batch, stopwatch, device };
-        let parts = Self::parts_of(net, kinds).into_iter().map(|name| bench.cost(name)).collect();
+        let components = Self::components_of(net, kinds);
+        let components = components.into_iter().map(|component| bench.cost(component)).collect();
         let (channels, classes) = (net.in_channels, net.classes());
-        Self { batch, channels, classes, threads, device: device_name.into(), parts }
+        Self { batch, channels, classes, threads, device: device_name.into(), components }
     }
 
     /// The costs of a network.
     ///
     /// # Errors
-    /// Where a part that it can have is not in the table, or has a time that is none.
-    pub fn costs(&self, net: &ResNet) -> Result<ResNetCosts, Missing> {
-        let parts: HashMap<_, _> = self.parts.iter().map(|cost| (cost.name, cost.part())).collect();
-        for name in Self::parts_of(net, Self::kinds_of(net.coarse_kind)) {
-            let Some(part) = parts.get(&name) else { return Err(Missing::Part(name)) };
-            let times = [part.forward, part.input_gradient, part.weight_gradient, part.update];
+    /// If a component that the network can have is not in the table, or its cost is not a time.
+    pub fn costs(&self, net: &ResNet) -> Result<ResNetCosts, CostError> {
+        let costs = self.components.iter().map(|cost| (cost.component, cost.in_seconds()));
+        let costs: HashMap<_, _> = costs.collect();
+        for component in Self::components_of(net, &net.coarse_kind.unit_kinds()) {
+            let Some(cost) = costs.get(&component) else {
+                return Err(CostError::Missing(component));
+            };
+            let times = [cost.forward, cost.input_gradient, cost.weight_gradient, cost.update];
             if times.iter().any(|time| !time.is_finite() || *time < 0.0) {
-                return Err(Missing::Cost(name));
+                return Err(CostError::NotATime(component));
             }
         }
-        Ok(ResNetCosts { net: net.clone(), batch: self.batch, times: Times::Parts(parts) })
+        Ok(ResNetCosts::measured(net, self.batch, costs))
     }
 }
 
-impl PartCost {
-    fn part(&self) -> Part {
+impl ComponentCost {
+    fn in_seconds(&self) -> Part {
         Part {
             forward: self.forward_ms / 1e3,
             input_gradient: self.input_gradient_ms / 1e3,
@@ -196,24 +150,24 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn cost(&self, name: PartName) -> PartCost {
-        let (timing, count) = match name {
-            PartName::Preprocessing { to } => {
+    fn cost(&self, component: Component) -> ComponentCost {
+        let (timing, count) = match component {
+            Component::Preprocessing { to } => {
                 let input = self.noise([self.net.in_channels, IMAGE_SIZE, IMAGE_SIZE]);
                 (self.stopwatch.entry(self.preprocessing(to), &input), 1)
             }
-            PartName::Unit { kind, from, to } => {
-                let count = if from == to { self.in_a_row(&name, kind) } else { 1 };
+            Component::Unit { kind, from, to } => {
+                let count = if from == to { self.timed_together(&component, kind) } else { 1 };
                 let input = self.noise([from.size, from.size, from.channels]);
                 let units: Vec<ResidualUnit> = (0..count)
                     .map(|index| {
                         let init = self.init().scope("units").scope(index);
-                        kind.build(from.channels, to.channels, from.size / to.size, &init)
+                        kind.build(from, to, &init)
                     })
                     .collect();
                 (self.stopwatch.chain(units, &input), count)
             }
-            PartName::Postprocessing { from } => {
+            Component::Postprocessing { from } => {
                 let input = self.noise([from.size, from.size, from.channels]);
                 let labels: Vec<i64> =
                     (0..self.batch).map(|i| (i % self.net.classes()) as i64).collect();
@@ -224,20 +178,20 @@ impl Bench<'_> {
                 (self.stopwatch.exit(head, &input, &loss, &labels), 1)
             }
         };
-        cost(name, &timing, count)
+        cost(component, &timing, count)
     }
 
-    /// How many equal units are timed together: as many as share a graph, and of the network's own so
-    /// many that what the first has kept is no longer in the cache when it is differentiated, as in a
-    /// step, but no more than follow each other in this network.
-    fn in_a_row(&self, name: &PartName, kind: UnitKind) -> usize {
+    /// The number of equal units that are timed together: those that share a graph. Of the fine
+    /// network's units so many that what the first has stored is no longer in the cache when it is
+    /// differentiated, as in a step, but no more than a stage has.
+    fn timed_together(&self, component: &Component, kind: UnitKind) -> usize {
         let segment = self.stopwatch.segment_units.max(1);
         if kind != UnitKind::Bottleneck {
             return segment;
         }
-        let kept = size_of::<f32>() * self.batch * Size::of(name, self.net).kept;
+        let stored = size_of::<f32>() * self.batch * Size::of(component, self.net).stored;
         let stage = FeedForward::units(self.net) / 3;
-        OUT_OF_CACHE.div_ceil(kept.max(1)).min(stage).min(MOST_IN_A_ROW).max(segment)
+        OUT_OF_CACHE.div_ceil(stored.max(1)).min(stage).min(MOST_TIMED_TOGETHER).max(segment)
     }
 
     fn preprocessing(&self, to: Image) -> Preprocessing {
@@ -260,10 +214,10 @@ impl Bench<'_> {
     }
 }
 
-fn cost(name: PartName, timing: &Timing, count: usize) -> PartCost {
+fn cost(component: Component, timing: &Timing, count: usize) -> ComponentCost {
     let part = timing.part(count);
-    PartCost {
-        name,
+    ComponentCost {
+        component,
         forward_ms: 1e3 * part.forward,
         input_gradient_ms: 1e3 * part.input_gradient,
         weight_gradient_ms: 1e3 * part.weight_gradient,

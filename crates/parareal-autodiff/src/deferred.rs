@@ -1,0 +1,208 @@
+//! Weight gradients that are computed after the backward pass.
+//!
+//! The critical path of a backward pass is the gradient that flows on to the next operation.
+//! Weight gradients lie beside it. Within [`defer_weight_gradients`] operations that support it
+//! compute the former and [`defer`] the latter, which [`DeferredGradients::compute`] computes
+//! later, with the same result to the last bit.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+
+use crate::record::FlexTensor;
+
+thread_local! {
+    /// The deferred gradients of the current scope; `None` outside every scope.
+    static SCOPE: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
+}
+
+/// A gradient still to be computed.
+struct Job {
+    weight: NodeId,
+    compute: Box<dyn FnOnce() -> Option<FlexTensor> + Send>,
+}
+
+/// Weight gradients still to be computed, with all operands that they need.
+#[derive(Default)]
+pub struct DeferredGradients(Vec<Job>);
+
+impl fmt::Debug for DeferredGradients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeferredGradients").field(&self.0.len()).finish()
+    }
+}
+
+/// Gradients of weights, by weight.
+#[derive(Debug, Default)]
+pub struct WeightGradients(HashMap<NodeId, FlexTensor>);
+
+/// Runs a backward pass in which operations may [`defer`] their weight gradients, and returns its
+/// result with what was deferred.
+///
+/// Operations that do not support it, such as Burn's own, compute all gradients as usual.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use parareal_autodiff::{Vjp, defer_weight_gradients};
+///
+/// let weight = Tensor::<1>::ones([3], &Device::flex().autodiff()).require_grad();
+/// let vjp = Vjp::new(weight.clone() * 2.0);
+/// let cotangent = Tensor::<1>::ones([3], &Device::flex());
+/// let (gradients, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
+///
+/// // A multiplication of Burn's does not defer, so the gradient is among the first ones.
+/// assert!(weight.grad(&gradients.unwrap()).is_some());
+/// assert!(deferred.is_empty());
+/// assert!(deferred.compute().take(&weight).is_none());
+/// ```
+pub fn defer_weight_gradients<R>(backward: impl FnOnce() -> R) -> (R, DeferredGradients) {
+    /// Restores the surrounding scope, also after a panic.
+    struct Restore(Option<Vec<Job>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SCOPE.set(self.0.take());
+        }
+    }
+    let restore = Restore(SCOPE.replace(Some(Vec::new())));
+    let result = backward();
+    let jobs = SCOPE.take();
+    drop(restore);
+    (result, DeferredGradients(jobs.unwrap_or_default()))
+}
+
+/// Returns true if this thread is within [`defer_weight_gradients`].
+pub fn is_deferring() -> bool {
+    SCOPE.with_borrow(Option::is_some)
+}
+
+/// Leaves the gradient of a weight for [`DeferredGradients::compute`].
+///
+/// For the backward pass of an operation, where [`is_deferring`] holds. The weight must be a leaf
+/// of its graph: the rest of the pass does not see its gradient. A `compute` that returns `None`
+/// leaves the weight without a gradient from this operation.
+///
+/// # Panics
+/// Outside of [`defer_weight_gradients`].
+pub fn defer(weight: NodeId, compute: impl FnOnce() -> Option<FlexTensor> + Send + 'static) {
+    SCOPE.with_borrow_mut(|scope| {
+        let jobs = scope.as_mut().expect("gradients are deferred within a scope only");
+        jobs.push(Job { weight, compute: Box::new(compute) });
+    });
+}
+
+impl DeferredGradients {
+    /// Returns true if no gradient was deferred.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Computes the deferred gradients. A weight of several operations gets their sum.
+    pub fn compute(self) -> WeightGradients {
+        let mut gradients: HashMap<NodeId, FlexTensor> = HashMap::with_capacity(self.0.len());
+        for Job { weight, compute } in self.0 {
+            let Some(gradient) = compute() else { continue };
+            let gradient = match gradients.remove(&weight) {
+                Some(sum) => Flex::float_add(sum, gradient),
+                None => gradient,
+            };
+            gradients.insert(weight, gradient);
+        }
+        WeightGradients(gradients)
+    }
+}
+
+impl WeightGradients {
+    /// Takes the gradient of this leaf, if there is one.
+    pub fn take<const D: usize>(&mut self, weight: &Tensor<D>) -> Option<Tensor<D>> {
+        if self.0.is_empty() || !weight.device().is_autodiff() {
+            return None;
+        }
+        let weight = weight.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+        let gradient = self.0.remove(&weight.node().id())?;
+        Some(Tensor::from_primitive::<Flex>(gradient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::autodiff::checkpoint::base::Checkpointer;
+    use burn::backend::autodiff::grads::Gradients;
+    use burn::backend::autodiff::ops::{Backward, Ops};
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{Vjp, record};
+
+    /// `input · weight`, element by element.
+    fn multiply(input: &Tensor<1>, weight: &Tensor<1>) -> Tensor<1> {
+        let [a, b] = [input, weight]
+            .map(|tensor| tensor.clone().try_into_primitive::<Autodiff<Flex>>().unwrap());
+        let parents = [Some(a.node()), Some(b.node())];
+        let [a, b] = [input, weight]
+            .map(|tensor| tensor.clone().inner().try_into_primitive::<Flex>().unwrap());
+        let output = Flex::float_mul(a.clone(), b.clone());
+        record(Multiply, parents, [a, b], output)
+    }
+
+    #[derive(Debug)]
+    struct Multiply;
+
+    impl Backward<Flex, 2> for Multiply {
+        type State = [FlexTensor; 2];
+
+        fn backward(
+            self,
+            ops: Ops<[FlexTensor; 2], 2>,
+            gradients: &mut Gradients,
+            _: &mut Checkpointer,
+        ) {
+            let gradient = gradients.consume::<Flex>(&ops.node);
+            let [input, weight] = ops.state;
+            let [a, b] = ops.parents;
+            if let Some(a) = a {
+                gradients.register::<Flex>(a.id, Flex::float_mul(gradient.clone(), weight));
+            }
+            if let Some(b) = b {
+                let compute = move || Flex::float_mul(gradient, input);
+                match is_deferring() {
+                    true => defer(b.id, move || Some(compute())),
+                    false => gradients.register::<Flex>(b.id, compute()),
+                }
+            }
+        }
+    }
+
+    fn values(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn deferred_gradients_of_a_shared_weight_are_summed() {
+        let leaf = |values: [f32; 2]| {
+            Tensor::<1>::from_data(values, &Device::flex().autodiff()).require_grad()
+        };
+        let (input, weight) = (leaf([1.0, 2.0]), leaf([3.0, -1.0]));
+        let vjp = || Vjp::new(multiply(&multiply(&input, &weight), &weight));
+        let cotangent = || Tensor::<1>::from_data([1.0, 0.5], &Device::flex());
+        let mut expected = vjp().pull_back(cotangent()).unwrap();
+
+        let vjp = vjp();
+        let (gradients, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent()));
+        assert!(!is_deferring());
+        let mut gradients = gradients.unwrap();
+        assert_eq!(
+            values(input.grad_remove(&mut gradients).unwrap()),
+            values(input.grad_remove(&mut expected).unwrap())
+        );
+        assert!(weight.grad(&gradients).is_none());
+        assert!(!deferred.is_empty());
+        let mut late = deferred.compute();
+        assert_eq!(values(late.take(&weight).unwrap()), values(weight.grad(&expected).unwrap()));
+        assert!(late.take(&weight).is_none());
+    }
+}

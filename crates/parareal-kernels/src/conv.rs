@@ -1,0 +1,25 @@
+//! Convolutions: options, and a convolution with the normalization of its input.
+
+use burn::tensor::Tensor;
+
+use crate::normalization::Normalization;
+
+/// Stride and padding of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// Rows and columns from one position of the kernel to the next.
+    pub stride: usize,
+    /// Rows and columns of zeros on each side.
+    pub padding: usize,
+}
+
+/// A convolution without a bias, after optional normalization and ReLU.
+#[derive(Clone, Debug)]
+pub struct PreactivationConv {
+    /// Normalization, followed by ReLU; `None` convolves the input as it is.
+    pub normalization: Option<Normalization>,
+    /// `[to, from, kernel, kernel]`.
+    pub weight: Tensor<4>,
+    /// Stride and padding.
+    pub options: ConvOptions,
+}

@@ -1,0 +1,336 @@
+//! The backward pass: gradients with respect to the kernel, the input, and its normalization.
+//!
+//! With `z = max(0, slope · x + offset)` and `to = convolution(z)`, the gradient `γ` of `to` gives
+//!
+//! ```text
+//! ∂L/∂weight = correlation of z and γ                  z is recomputed, not stored
+//! ∂L/∂z      = convolution of γ with the flipped kernel
+//! δ          = ∂L/∂z where z > 0, otherwise 0
+//! ∂L/∂shift  = Σ δ,   ∂L/∂scale = Σ δ · (x - mean) / deviation
+//! ∂L/∂x      = slope · (δ - Σδ / n - (x - mean) · Σ(δ · (x - mean)) / (variance · n))
+//! ```
+//!
+//! where `n` counts the pixels of the batch and the two sums in the last line are left out where
+//! the statistics are constants (evaluation). `variance` includes the small constant `ε`. The last
+//! line needs the sums, so it is a second pass over the input (the module `norm_gradient`).
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::convolution::Convolution;
+use crate::cpu::elementwise::{Sums, relu_backward};
+use crate::cpu::folded_norm::SavedStatistics;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::gradients::{GradientMask, Gradients};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window, correlate};
+use crate::cpu::microkernel::tile_width;
+use crate::cpu::norm_gradient::DeltaSource;
+use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
+use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
+use crate::cpu::winograd::{self, InverseTransformKernel, Scratch};
+use crate::simd::SimdLevel;
+
+impl Convolution<'_> {
+    /// Computes gradients from that of the output. With `sum` the gradient of the input is added
+    /// to it instead of returned.
+    ///
+    /// # Panics
+    /// If an operand does not have the size that the geometry says, there is an activation without
+    /// its `saved` statistics, or a sum without an activation.
+    pub(crate) fn backward(
+        &self,
+        level: SimdLevel,
+        gradient: &[f32],
+        saved: Option<SavedStatistics<'_>>,
+        mask: GradientMask,
+        sum: Option<&mut [f32]>,
+    ) -> Gradients {
+        self.check();
+        let geometry = self.geometry;
+        assert_eq!(gradient.len(), geometry.output_len());
+        assert_eq!(self.activation.is_some(), saved.is_some());
+        if let Some(saved) = saved {
+            let lengths = [saved.mean.len(), saved.mean_residual.len(), saved.inverse_std.len()];
+            assert_eq!(lengths, [geometry.from; 3]);
+        }
+        let phases = match mask.input {
+            true => level.run(PackPhases { weight: self.weight, geometry: &geometry }),
+            false => Vec::new(),
+        };
+        let pass = |delta: Delta<'_>| {
+            map_chunks(geometry.batch, |chunk| {
+                let (convolution, phases, weight) = (*self, &phases, mask.weight);
+                level.run(Backward { convolution, phases, gradient, saved, delta, weight, chunk })
+            })
+        };
+        let mut gradients = Gradients::default();
+        let (mut partials, mut delta) = (Vec::new(), None);
+        match mask.input {
+            false => partials = pass(Delta::NotRequested),
+            true if saved.is_some() && geometry.recomputes_delta() => {
+                partials = pass(Delta::Recomputed)
+            }
+            true => {
+                let len = geometry.input_len();
+                // SAFETY: the chunks write the gradients of all input pixels before they read them.
+                delta =
+                    Some(unsafe { vec_written_by(len, |to| partials = pass(Delta::Stored(to))) });
+            }
+        }
+        if let (true, Some(saved)) = (mask.input, saved) {
+            let mut sums = Sums::new(geometry.from);
+            partials.iter().for_each(|partial| sums.add(&partial.sums));
+            let source = match delta {
+                Some(delta) => DeltaSource::Stored(delta),
+                None => DeltaSource::Recomputed { gradient, phases: &phases },
+            };
+            self.norm_gradient(level, saved, &sums, source, sum, &mut gradients);
+        } else {
+            assert!(sum.is_none(), "a sum is for what was normalized");
+            gradients.input = delta;
+        }
+        if mask.weight {
+            let partials: Vec<_> = partials.into_iter().map(|partial| partial.weight).collect();
+            gradients.weight = Some(self.sum_weight_gradients(level, &partials));
+        }
+        gradients
+    }
+
+    /// Sums the partial weight gradients of all chunks, in the layout of the weight.
+    fn sum_weight_gradients(&self, level: SimdLevel, partials: &[Vec<f32>]) -> Vec<f32> {
+        let Geometry { from, to, kernel, .. } = self.geometry;
+        if self.geometry.uses_winograd() {
+            return level.run(InverseTransformKernel { partials, from, to });
+        }
+        let mut sum = vec![0.0; partials.first().map_or(0, Vec::len)];
+        for partial in partials {
+            sum.iter_mut().zip(partial).for_each(|(sum, term)| *sum += term);
+        }
+        let padded = sum.len() / self.geometry.depth();
+        let mut weight = vec![0.0; self.geometry.weight_len()];
+        for (step, line) in sum.chunks_exact(padded).enumerate() {
+            let (place, channel) = (step / from, step % from);
+            for (column, &value) in line.iter().enumerate().take(to) {
+                weight[(column * from + channel) * kernel * kernel + place] = value;
+            }
+        }
+        weight
+    }
+}
+
+struct Backward<'a> {
+    convolution: Convolution<'a>,
+    phases: &'a [StridePhase],
+    gradient: &'a [f32],
+    saved: Option<SavedStatistics<'a>>,
+    delta: Delta<'a>,
+    weight: bool,
+    chunk: Chunk,
+}
+
+/// What the first pass does with `δ`.
+#[derive(Clone, Copy)]
+enum Delta<'a> {
+    /// Nothing: the gradient of the input is not requested.
+    NotRequested,
+    /// It computes the sums alone; the second pass computes `δ` once more.
+    Recomputed,
+    /// It writes `δ`.
+    Stored(SharedSlice<'a>),
+}
+
+/// The contribution of one chunk to the gradients of parameters.
+struct PartialGradients {
+    sums: Sums,
+    /// `[kernel row, kernel column, from][to, padded]`, or transformed for Winograd.
+    weight: Vec<f32>,
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = PartialGradients;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> PartialGradients {
+        let geometry = self.convolution.geometry;
+        let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
+        let weight = match self.weight {
+            true if geometry.uses_winograd() => winograd::transformed_len(geometry.from, padded),
+            true => geometry.depth() * padded,
+            false => 0,
+        };
+        let mut done =
+            PartialGradients { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
+        match geometry.is_pointwise() {
+            true => self.pointwise(simd, padded, &mut done),
+            false => self.spatial(simd, padded, &mut done),
+        }
+        done
+    }
+}
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
+        let Convolution { geometry, input, .. } = self.convolution;
+        let Geometry { from, to: channels, .. } = geometry;
+        let block = block_pixels(from.max(channels));
+        let mut activated = vec![0.0; block * from];
+        let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
+        let recomputes = matches!(self.delta, Delta::Recomputed);
+        let mut delta = vec![0.0; if recomputes { block * from } else { 0 }];
+        let end = self.chunk.end * geometry.input_pixels();
+        let mut pixel = self.chunk.start * geometry.input_pixels();
+        while pixel < end {
+            let pixels = block.min(end - pixel);
+            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            let input = &input[pixel * from..][..pixels * from];
+            let gradient = &self.gradient[pixel * channels..][..pixels * channels];
+            // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
+            unsafe {
+                if self.weight {
+                    let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
+                    let grid = Grid { values, row: 0, channels: from };
+                    let gradient = widen(gradient, channels, padded, &mut filled);
+                    let to = done.weight.as_mut_ptr();
+                    correlate(simd, grid, window, gradient, channels, padded, to);
+                }
+                let to = match self.delta {
+                    Delta::NotRequested => None,
+                    Delta::Recomputed => Some(delta.as_mut_ptr()),
+                    Delta::Stored(to) => Some(to.at(pixel * from, pixels * from)),
+                };
+                if let Some(to) = to {
+                    let is_last = pixel + pixels == end;
+                    let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
+                    let prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
+                    input_gradient_pointwise(
+                        simd,
+                        self.phases,
+                        gradient,
+                        channels,
+                        to,
+                        from,
+                        prefetch,
+                    );
+                    self.relu_backward(simd, input.as_ptr(), to, pixels, &mut done.sums);
+                }
+            }
+            pixel += pixels;
+        }
+    }
+
+    #[inline(always)]
+    fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
+        let Convolution { geometry, input, .. } = self.convolution;
+        let Geometry { height, width, from, to: channels, stride, .. } = geometry;
+        let [rows, columns] = geometry.output();
+        let (input_size, size) = (geometry.input_pixels() * from, rows * columns * channels);
+        let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
+        let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
+        // The gradient of the output, padded with zeros for the flipped kernel.
+        let margin = geometry.margin();
+        let [framed_rows, framed_columns] = geometry.framed();
+        let framed_row = framed_columns * channels;
+        let stored = match self.delta {
+            Delta::Stored(to) => Some(to),
+            Delta::NotRequested => None,
+            Delta::Recomputed => unreachable!("`δ` is stored where a kernel has several places"),
+        };
+        let mut framed = vec![0.0; if stored.is_some() { framed_rows * framed_row } else { 0 }];
+        let mut scratch = Scratch::default();
+        for image in self.chunk.start..self.chunk.end {
+            let gradient = &self.gradient[image * size..][..size];
+            // SAFETY: the grids are made for this; these images belong to this chunk alone.
+            unsafe {
+                if self.weight {
+                    self.convolution.fill_grid(simd, image, &mut grid);
+                    let row = self.convolution.grid_row();
+                    let grid = Grid { values: &grid, row, channels: from };
+                    let (window, to) = (self.convolution.window(), &mut done.weight);
+                    if geometry.uses_winograd() {
+                        let gradient = Grid { values: gradient, row: columns * channels, channels };
+                        winograd::correlate(simd, grid, window, gradient, padded, to, &mut scratch);
+                    } else {
+                        let (gradient, to) =
+                            (widen(gradient, channels, padded, &mut filled), to.as_mut_ptr());
+                        correlate(simd, grid, window, gradient, channels, padded, to);
+                    }
+                }
+                if let Some(to) = stored {
+                    for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
+                        let place = (y + margin) * framed_row + margin * channels;
+                        framed[place..][..line.len()].copy_from_slice(line);
+                    }
+                    let to = to.at(image * input_size, input_size);
+                    for phase in self.phases {
+                        let StridePhase { first: [y, x], start: [row, column], kernel, packed } =
+                            phase;
+                        let rows = (height - y).div_ceil(stride);
+                        let columns = (width - x).div_ceil(stride);
+                        let pixel = stride * from;
+                        let to = to.add((y * width + x) * from);
+                        let add = std::ptr::null();
+                        let prefetch = Prefetch::NOTHING;
+                        let place = OutputView { to, row: width * pixel, pixel, add, prefetch };
+                        let Some(packed) = packed else {
+                            clear(place, rows, columns, from);
+                            continue;
+                        };
+                        let values = &framed[row * framed_row + column * channels..];
+                        let grid = Grid { values, row: framed_row, channels };
+                        let window = Window { rows, columns, kernel: *kernel, stride: 1 };
+                        packed.convolve(simd, grid, window, place, &mut scratch);
+                    }
+                    let input = input[image * input_size..][..input_size].as_ptr();
+                    self.relu_backward(simd, input, to, height * width, &mut done.sums);
+                }
+            }
+        }
+    }
+
+    /// Turns `∂L/∂z` into `δ`.
+    ///
+    /// # Safety
+    /// As for [`relu_backward`].
+    #[inline(always)]
+    unsafe fn relu_backward<S: Simd>(
+        &self,
+        simd: S,
+        x: *const f32,
+        to: *mut f32,
+        pixels: usize,
+        sums: &mut Sums,
+    ) {
+        if let (Some(map), Some(saved)) = (self.convolution.activation, self.saved) {
+            // SAFETY: as the caller promises.
+            unsafe { relu_backward(simd, map, saved.mean, x, to, pixels, sums) };
+        }
+    }
+}
+
+/// Writes zeros for pixels that no output depends on.
+///
+/// # Safety
+/// `rows · columns` pixels can be written.
+unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize) {
+    for y in 0..rows {
+        for x in 0..columns {
+            // SAFETY: a pixel of the place; zero bytes are the number zero.
+            unsafe {
+                place.to.add(y * place.row + x * place.pixel).write_bytes(0, channels);
+            }
+        }
+    }
+}
+
+/// Returns the pixels with their channels padded to whole tiles, in `filled` unless they are whole
+/// already.
+fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
+    if padded == channels {
+        return values.as_ptr();
+    }
+    for (pixel, to) in values.chunks_exact(channels).zip(filled.chunks_exact_mut(padded)) {
+        to[..channels].copy_from_slice(pixel);
+    }
+    filled.as_ptr()
+}

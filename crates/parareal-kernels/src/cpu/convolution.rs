@@ -1,0 +1,91 @@
+//! The operands of a convolution, and its input as the kernel reads it.
+
+use pulp::Simd;
+
+use super::elementwise::{Affine, activate};
+use super::geometry::Geometry;
+use super::implicit_gemm::Window;
+
+/// The operands of a convolution.
+#[derive(Clone, Copy)]
+pub(crate) struct Convolution<'a> {
+    pub(crate) geometry: Geometry,
+    /// `[batch, height, width, from]`.
+    pub(crate) input: &'a [f32],
+    /// Folded normalization and ReLU of each input channel, if any.
+    pub(crate) activation: Option<&'a Affine>,
+    /// `[to, from, kernel, kernel]`.
+    pub(crate) weight: &'a [f32],
+}
+
+impl Convolution<'_> {
+    pub(crate) fn check(&self) {
+        let geometry = &self.geometry;
+        assert!(geometry.is_supported(), "{geometry:?}");
+        assert_eq!(self.input.len(), geometry.input_len());
+        assert_eq!(self.weight.len(), geometry.weight_len());
+        if let Some(activation) = self.activation {
+            assert_eq!(activation.slope.len(), geometry.from);
+            assert_eq!(activation.offset.len(), geometry.from);
+        }
+    }
+
+    /// Returns pixels as the kernel reads them: activated in `block`, or the input itself.
+    ///
+    /// # Safety
+    /// `block` has room for `pixels` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn activated<'b, S: Simd>(
+        &'b self,
+        simd: S,
+        pixel: usize,
+        pixels: usize,
+        block: &'b mut [f32],
+    ) -> &'b [f32] {
+        let from = self.geometry.from;
+        let input = &self.input[pixel * from..][..pixels * from];
+        let Some(map) = self.activation else { return input };
+        let block = &mut block[..pixels * from];
+        // SAFETY: both have these pixels.
+        unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
+        block
+    }
+
+    /// Activates one image into the interior of a padded grid.
+    ///
+    /// # Safety
+    /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
+    #[inline(always)]
+    pub(crate) unsafe fn fill_grid<S: Simd>(&self, simd: S, image: usize, grid: &mut [f32]) {
+        let Geometry { height, width, from, padding, .. } = self.geometry;
+        let row = self.grid_row();
+        for y in 0..height {
+            let begin = (image * height + y) * width * from;
+            let input = &self.input[begin..][..width * from];
+            let to = &mut grid[(y + padding) * row + padding * from..][..width * from];
+            match self.activation {
+                // SAFETY: both are one row of pixels.
+                Some(map) => unsafe {
+                    activate(simd, map, input.as_ptr(), to.as_mut_ptr(), width);
+                },
+                None => to.copy_from_slice(input),
+            }
+        }
+    }
+
+    /// A grid of zeros for [`Self::fill_grid`].
+    pub(crate) fn new_grid(&self) -> Vec<f32> {
+        vec![0.0; (self.geometry.height + 2 * self.geometry.padding) * self.grid_row()]
+    }
+
+    /// The window of the kernel on the grid.
+    pub(crate) fn window(&self) -> Window {
+        let [rows, columns] = self.geometry.output();
+        Window { rows, columns, kernel: [self.geometry.kernel; 2], stride: self.geometry.stride }
+    }
+
+    /// Values from one row of the grid to the next.
+    pub(crate) fn grid_row(&self) -> usize {
+        (self.geometry.width + 2 * self.geometry.padding) * self.geometry.from
+    }
+}

@@ -1,0 +1,308 @@
+//! Passes over pixels, channel by channel.
+
+use pulp::Simd;
+
+use crate::cpu::microkernel::{fma, load, store};
+
+/// `max(0, slope · x + offset)` for each channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Affine {
+    pub(crate) slope: Vec<f32>,
+    pub(crate) offset: Vec<f32>,
+}
+
+/// Zero where a value is negative. NaN stays NaN.
+#[inline(always)]
+fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    simd.select_f32s(simd.less_than_f32s(value, zero), zero, value)
+}
+
+/// Writes `max(0, slope · x + offset)` for whole pixels from `x` on to `to`.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as the map has can be read and written.
+#[inline(always)]
+pub(crate) unsafe fn activate<S: Simd>(
+    simd: S,
+    map: &Affine,
+    x: *const f32,
+    to: *mut f32,
+    pixels: usize,
+) {
+    debug_assert_eq!(map.slope.len(), map.offset.len());
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let mut c = 0;
+    // SAFETY: channels of whole pixels.
+    unsafe {
+        while c + 4 * lanes <= channels {
+            activate_columns::<S, 4>(simd, map, c, x, to, pixels);
+            c += 4 * lanes;
+        }
+        while c + lanes <= channels {
+            activate_columns::<S, 1>(simd, map, c, x, to, pixels);
+            c += lanes;
+        }
+        for pixel in (0..pixels).map(|pixel| pixel * channels).filter(|_| c < channels) {
+            for c in c..channels {
+                let value = map.slope[c] * *x.add(pixel + c) + map.offset[c];
+                *to.add(pixel + c) = if value < 0.0 { 0.0 } else { value };
+            }
+        }
+    }
+}
+
+/// [`activate`] for `NV` vectors of channels from `c` on, whose slopes and offsets stay in
+/// registers.
+///
+/// # Safety
+/// As there, and the map has that many channels.
+#[inline(always)]
+unsafe fn activate_columns<S: Simd, const NV: usize>(
+    simd: S,
+    map: &Affine,
+    c: usize,
+    x: *const f32,
+    to: *mut f32,
+    pixels: usize,
+) {
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let zero = simd.splat_f32s(0.0);
+    let (mut slope, mut offset) = ([zero; NV], [zero; NV]);
+    // SAFETY: as the caller promises.
+    unsafe {
+        for v in 0..NV {
+            slope[v] = load::<S>(map.slope.as_ptr().add(c + v * lanes));
+            offset[v] = load::<S>(map.offset.as_ptr().add(c + v * lanes));
+        }
+        for pixel in 0..pixels {
+            for v in 0..NV {
+                let place = pixel * channels + c + v * lanes;
+                let value = fma(simd, load::<S>(x.add(place)), slope[v], offset[v]);
+                store::<S>(to.add(place), relu(simd, value));
+            }
+        }
+    }
+}
+
+/// Sums over pixels for each channel that the gradient of a normalization needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sums {
+    /// Sum of the gradient.
+    pub(crate) gradient: Vec<f64>,
+    /// Sum of the gradient times the deviation of `x` from its mean.
+    pub(crate) product: Vec<f64>,
+}
+
+impl Sums {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self { gradient: vec![0.0; channels], product: vec![0.0; channels] }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, term) in self.gradient.iter_mut().zip(&other.gradient) {
+            *sum += term;
+        }
+        for (sum, term) in self.product.iter_mut().zip(&other.product) {
+            *sum += term;
+        }
+    }
+}
+
+/// Sets gradients to zero where the activation was zero, and adds the rest to `sums`.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as `mean`, `sums` and the map have can be read from `x`, and
+/// read and written from `gradient` on.
+#[inline(always)]
+pub(crate) unsafe fn relu_backward<S: Simd>(
+    simd: S,
+    map: &Affine,
+    mean: &[f32],
+    x: *const f32,
+    gradient: *mut f32,
+    pixels: usize,
+    sums: &mut Sums,
+) {
+    debug_assert_eq!(map.slope.len(), map.offset.len());
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    let zero = simd.splat_f32s(0.0);
+    for c in (0..whole).step_by(lanes) {
+        let mut totals = [zero; 2];
+        // SAFETY: channels of whole pixels.
+        unsafe {
+            let (slope, offset) =
+                (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
+            let mean = load::<S>(mean.as_ptr().add(c));
+            for pixel in 0..pixels {
+                let (x, gradient) =
+                    (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
+                // NaN is passed on, as in the forward pass.
+                let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope, offset), zero);
+                let kept = simd.select_f32s(passive, zero, load::<S>(gradient));
+                store::<S>(gradient, kept);
+                totals[0] = simd.add_f32s(totals[0], kept);
+                totals[1] = fma(simd, kept, simd.sub_f32s(x, mean), totals[1]);
+            }
+        }
+        let sums = [&mut sums.gradient, &mut sums.product];
+        for (sum, total) in sums.into_iter().zip(&totals) {
+            let total: &[f32] = lanes_of::<S>(total);
+            for (sum, &total) in sum[c..].iter_mut().zip(total) {
+                *sum += f64::from(total);
+            }
+        }
+    }
+    for (c, &mean) in mean.iter().enumerate().skip(whole) {
+        for pixel in 0..pixels {
+            // SAFETY: a channel of a whole pixel.
+            unsafe {
+                let x = *x.add(pixel * channels + c);
+                let gradient = gradient.add(pixel * channels + c);
+                if map.slope[c] * x + map.offset[c] <= 0.0 {
+                    *gradient = 0.0;
+                } else {
+                    sums.gradient[c] += f64::from(*gradient);
+                    sums.product[c] += f64::from(*gradient * (x - mean));
+                }
+            }
+        }
+    }
+}
+
+/// The values of a vector.
+#[inline(always)]
+fn lanes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
+    // SAFETY: a vector is as many plain numbers as it has lanes.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
+}
+
+/// The map from `δ` to the gradient of the normalized input, for each channel.
+#[derive(Clone, Copy)]
+pub(crate) struct NormCorrection<'a> {
+    /// The activation, whose slope scales `δ`.
+    pub(crate) map: &'a Affine,
+    /// `slope · (x - mean) + offset`, from the dependence of the statistics on the input.
+    pub(crate) terms: &'a Affine,
+    pub(crate) mean: &'a [f32],
+}
+
+/// `to = scale · δ + slope · (x - mean) + offset`, with `ADD` added to the value of `to`. `δ` is
+/// `delta`; with `MASK` it is zero where the activation was zero.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as `mean` and the maps have can be read from `x` and `delta`
+/// on, and written, with `ADD` also read, from `to` on. `to` may be `delta`.
+#[inline(always)]
+pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
+    simd: S,
+    correction: NormCorrection<'_>,
+    x: *const f32,
+    delta: *const f32,
+    to: *mut f32,
+    pixels: usize,
+) {
+    let NormCorrection { map, terms, mean } = correction;
+    let (channels, lanes) = (mean.len(), S::F32_LANES);
+    debug_assert!(
+        [&map.slope, &map.offset, &terms.slope, &terms.offset]
+            .iter()
+            .all(|values| values.len() == channels)
+    );
+    let whole = channels - channels % lanes;
+    let zero = simd.splat_f32s(0.0);
+    // Pixel by pixel: unlike in a block of the first-level cache, memory order matters here.
+    for pixel in 0..pixels {
+        let first = pixel * channels;
+        // SAFETY: a whole pixel.
+        unsafe {
+            for c in (0..whole).step_by(lanes) {
+                let at = |values: &[f32]| load::<S>(values.as_ptr().add(c));
+                let (scale, x) = (at(&map.slope), load::<S>(x.add(first + c)));
+                let mut delta = load::<S>(delta.add(first + c));
+                if MASK {
+                    let passive = fma(simd, x, scale, at(&map.offset));
+                    let passive = simd.less_than_or_equal_f32s(passive, zero);
+                    delta = simd.select_f32s(passive, zero, delta);
+                }
+                let distance = simd.sub_f32s(x, at(mean));
+                let value = fma(simd, distance, at(&terms.slope), at(&terms.offset));
+                let mut value = fma(simd, delta, scale, value);
+                let place = to.add(first + c);
+                if ADD {
+                    value = simd.add_f32s(value, load::<S>(place));
+                }
+                store::<S>(place, value);
+            }
+            for (c, mean) in mean.iter().enumerate().skip(whole) {
+                let (x, place) = (*x.add(first + c), to.add(first + c));
+                let passive = MASK && map.slope[c] * x + map.offset[c] <= 0.0;
+                let delta = if passive { 0.0 } else { *delta.add(first + c) };
+                let terms = terms.slope[c] * (x - mean) + terms.offset[c];
+                let value = map.slope[c] * delta + terms;
+                *place = if ADD { *place + value } else { value };
+            }
+        }
+    }
+}
+
+/// An approximate mean, and the sums of the deviations from it and of their squares, for each
+/// channel of a few pixels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deviations {
+    pub(crate) center: Vec<f32>,
+    pub(crate) sum: Vec<f32>,
+    pub(crate) squares: Vec<f32>,
+}
+
+impl Deviations {
+    pub(crate) fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        Self { center: zeros(), sum: zeros(), squares: zeros() }
+    }
+}
+
+/// Computes the deviations of these pixels.
+///
+/// # Safety
+/// `pixels` pixels of as many channels as `to` has can be read from `x` on.
+#[inline(always)]
+pub(crate) unsafe fn deviations<S: Simd>(
+    simd: S,
+    x: *const f32,
+    pixels: usize,
+    to: &mut Deviations,
+) {
+    let (channels, lanes) = (to.center.len(), S::F32_LANES);
+    let whole = channels - channels % lanes;
+    let share = 1.0 / pixels as f32;
+    for c in (0..whole).step_by(lanes) {
+        // SAFETY: channels of whole pixels.
+        unsafe {
+            let zero = simd.splat_f32s(0.0);
+            let mut sum = zero;
+            for pixel in 0..pixels {
+                sum = simd.add_f32s(sum, load::<S>(x.add(pixel * channels + c)));
+            }
+            let center = simd.mul_f32s(sum, simd.splat_f32s(share));
+            let mut sums = [zero; 2];
+            for pixel in 0..pixels {
+                let distance = simd.sub_f32s(load::<S>(x.add(pixel * channels + c)), center);
+                sums[0] = simd.add_f32s(sums[0], distance);
+                sums[1] = fma(simd, distance, distance, sums[1]);
+            }
+            store::<S>(to.center.as_mut_ptr().add(c), center);
+            store::<S>(to.sum.as_mut_ptr().add(c), sums[0]);
+            store::<S>(to.squares.as_mut_ptr().add(c), sums[1]);
+        }
+    }
+    for c in whole..channels {
+        // SAFETY: a channel of a whole pixel.
+        let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
+        let center = (0..pixels).map(value).sum::<f32>() * share;
+        to.center[c] = center;
+        to.sum[c] = (0..pixels).map(|pixel| value(pixel) - center).sum();
+        to.squares[c] = (0..pixels).map(|pixel| (value(pixel) - center).powi(2)).sum();
+    }
+}

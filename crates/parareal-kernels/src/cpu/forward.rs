@@ -1,0 +1,158 @@
+//! The forward pass: `to = residual + convolution(activation(input))`.
+
+use pulp::{Simd, WithSimd};
+
+use super::chunks::{Chunk, block_pixels, map_chunks};
+use super::convolution::Convolution;
+use super::geometry::Geometry;
+use super::implicit_gemm::{Grid, OutputView, Prefetch, Window};
+use super::moments::Moments;
+use super::packed_weight::PackedWeight;
+use super::shared_slice::{SharedSlice, vec_written_by};
+use super::winograd::Scratch;
+use crate::simd::SimdLevel;
+
+impl Convolution<'_> {
+    /// Returns `residual + convolution`, `[batch, output height, output width, to]`, and if
+    /// `statistics` is set the mean and the variance of its channels: measured while the output is
+    /// in the cache, they are nearly free.
+    ///
+    /// # Panics
+    /// If the operands do not have the sizes that the geometry says.
+    pub(crate) fn forward(
+        &self,
+        level: SimdLevel,
+        residual: Option<&[f32]>,
+        statistics: bool,
+    ) -> (Vec<f32>, Option<[Vec<f64>; 2]>) {
+        self.check();
+        let len = self.geometry.output_len();
+        assert!(residual.is_none_or(|residual| residual.len() == len));
+        let kernel = level.run(PackForward { weight: self.weight, geometry: &self.geometry });
+        let convolution = *self;
+        let mut moments = Vec::new();
+        // SAFETY: the chunks write all output pixels, and read none before.
+        let output = unsafe {
+            vec_written_by(len, |to| {
+                moments = map_chunks(self.geometry.batch, |chunk| {
+                    let kernel = &kernel;
+                    level.run(Forward { convolution, kernel, residual, to, statistics, chunk })
+                });
+            })
+        };
+        let moments: Option<Vec<Moments>> = moments.into_iter().collect();
+        (output, moments.map(|moments| Moments::finish(&moments, self.geometry.to)))
+    }
+}
+
+struct PackForward<'a> {
+    weight: &'a [f32],
+    geometry: &'a Geometry,
+}
+
+impl WithSimd for PackForward<'_> {
+    type Output = PackedWeight;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> PackedWeight {
+        let Geometry { from, to, kernel, .. } = *self.geometry;
+        let places = kernel * kernel;
+        let place = |step: usize| {
+            let (place, channel) = (step / from, step % from);
+            [channel * places + place, from * places]
+        };
+        let winograd = self.geometry.uses_winograd();
+        PackedWeight::pack(simd, winograd, places, [from, to], self.weight, place)
+    }
+}
+
+struct Forward<'a> {
+    convolution: Convolution<'a>,
+    kernel: &'a PackedWeight,
+    residual: Option<&'a [f32]>,
+    to: SharedSlice<'a>,
+    statistics: bool,
+    chunk: Chunk,
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = Option<Moments>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Option<Moments> {
+        let mut moments = self.statistics.then(|| Moments::new(self.convolution.geometry.to));
+        match self.convolution.geometry.is_pointwise() {
+            true => self.pointwise(simd, &mut moments),
+            false => self.spatial(simd, &mut moments),
+        }
+        moments
+    }
+}
+
+impl Forward<'_> {
+    /// # Safety
+    /// `index` is within the output.
+    #[inline(always)]
+    unsafe fn residual(&self, index: usize) -> *const f32 {
+        // SAFETY: the residual is as long as the output.
+        self.residual.map_or(std::ptr::null(), |values| unsafe { values.as_ptr().add(index) })
+    }
+
+    /// Blocks of pixels, activated in the first-level cache.
+    #[inline(always)]
+    fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
+        let geometry = self.convolution.geometry;
+        let Geometry { from, to: channels, .. } = geometry;
+        let block = block_pixels(from);
+        let mut activated = vec![0.0; block * from];
+        let mut scratch = Scratch::default();
+        let end = self.chunk.end * geometry.input_pixels();
+        let mut pixel = self.chunk.start * geometry.input_pixels();
+        while pixel < end {
+            let pixels = block.min(end - pixel);
+            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            // SAFETY: these pixels belong to this chunk alone; the block has room for them.
+            unsafe {
+                let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
+                let grid = Grid { values, row: 0, channels: from };
+                let to = self.to.at(pixel * channels, pixels * channels);
+                let add = self.residual(pixel * channels);
+                let mut place = OutputView::dense(to, pixels, channels, add);
+                if pixel + pixels < end {
+                    let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
+                    place.prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
+                }
+                self.kernel.convolve(simd, grid, window, place, &mut scratch);
+                if let Some(moments) = moments {
+                    moments.accumulate(simd, to, pixels);
+                }
+            }
+            pixel += pixels;
+        }
+    }
+
+    /// Image by image, activated into a padded grid.
+    #[inline(always)]
+    fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
+        let geometry = self.convolution.geometry;
+        let mut grid = self.convolution.new_grid();
+        let mut scratch = Scratch::default();
+        let size = geometry.output_pixels() * geometry.to;
+        for image in self.chunk.start..self.chunk.end {
+            // SAFETY: the grid is made for this; these images belong to this chunk alone.
+            unsafe {
+                self.convolution.fill_grid(simd, image, &mut grid);
+                let row = self.convolution.grid_row();
+                let grid = Grid { values: &grid, row, channels: geometry.from };
+                let to = self.to.at(image * size, size);
+                let add = self.residual(image * size);
+                let window = self.convolution.window();
+                let place = OutputView::dense(to, window.columns, geometry.to, add);
+                self.kernel.convolve(simd, grid, window, place, &mut scratch);
+                if let Some(moments) = moments {
+                    moments.accumulate(simd, to, geometry.output_pixels());
+                }
+            }
+        }
+    }
+}

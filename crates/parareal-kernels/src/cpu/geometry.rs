@@ -1,0 +1,77 @@
+//! The sizes of a convolution.
+
+/// The sizes of a convolution of images stored as `[batch, height, width, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Images.
+    pub(crate) batch: usize,
+    /// Rows of the input.
+    pub(crate) height: usize,
+    /// Columns of the input.
+    pub(crate) width: usize,
+    /// Channels of the input.
+    pub(crate) from: usize,
+    /// Channels of the output.
+    pub(crate) to: usize,
+    /// Rows and columns of the kernel.
+    pub(crate) kernel: usize,
+    /// Rows and columns from one position of the kernel to the next.
+    pub(crate) stride: usize,
+    /// Rows and columns of zeros on each side.
+    pub(crate) padding: usize,
+}
+
+impl Geometry {
+    /// Rows and columns of the output.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, or the stride is zero.
+    pub(crate) fn output(&self) -> [usize; 2] {
+        [self.height, self.width]
+            .map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1)
+    }
+
+    /// Returns true if the fused passes support this convolution: the kernel fits into the padded
+    /// input, and no position of it covers padding alone.
+    pub(crate) fn is_supported(&self) -> bool {
+        let padded = self.height.min(self.width) + 2 * self.padding;
+        let sizes = [self.batch, self.height, self.width, self.from, self.to, self.stride];
+        !sizes.contains(&0) && (1..=padded).contains(&self.kernel) && self.padding < self.kernel
+    }
+
+    /// Returns true if each output pixel depends on the input pixel at its position only.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1
+    }
+
+    /// Pixels of an input image.
+    pub(crate) fn input_pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Pixels of an output image.
+    pub(crate) fn output_pixels(&self) -> usize {
+        let [height, width] = self.output();
+        height * width
+    }
+
+    /// Values of the whole input.
+    pub(crate) fn input_len(&self) -> usize {
+        self.batch * self.input_pixels() * self.from
+    }
+
+    /// Values of the whole output.
+    pub(crate) fn output_len(&self) -> usize {
+        self.batch * self.output_pixels() * self.to
+    }
+
+    /// Values of the kernel.
+    pub(crate) fn weight_len(&self) -> usize {
+        self.to * self.from * self.kernel * self.kernel
+    }
+
+    /// Input values that one output value depends on.
+    pub(crate) fn depth(&self) -> usize {
+        self.kernel * self.kernel * self.from
+    }
+}

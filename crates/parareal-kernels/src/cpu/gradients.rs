@@ -1,0 +1,23 @@
+//! Requests and results of the backward pass.
+
+/// Which gradients a backward pass computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GradientMask {
+    /// The gradients of the input and of the normalization.
+    pub(crate) input: bool,
+    /// The gradient of the kernel.
+    pub(crate) weight: bool,
+}
+
+/// The gradients that were requested.
+#[derive(Debug, Default)]
+pub(crate) struct Gradients {
+    /// `[batch, height, width, from]`.
+    pub(crate) input: Option<Vec<f32>>,
+    /// `[to, from, kernel, kernel]`.
+    pub(crate) weight: Option<Vec<f32>>,
+    /// `[from]`.
+    pub(crate) scale: Option<Vec<f32>>,
+    /// `[from]`.
+    pub(crate) shift: Option<Vec<f32>>,
+}

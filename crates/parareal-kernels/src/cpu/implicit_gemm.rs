@@ -1,0 +1,274 @@
+//! Convolutions as matrix products of tiles, without unfolding the image (implicit GEMM).
+//!
+//! An image in memory as rows of pixels, each with its channels, is already the left operand of a
+//! convolution: below one row of the kernel, the values that an output pixel depends on are one run of
+//! `kernel · channels` values. So nothing is rearranged; a tile reads one run for each row of the
+//! kernel.
+
+use pulp::Simd;
+
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
+};
+
+/// Values of the right operand that are used at once, so that they stay in the first-level cache
+/// beside the rows of the left one.
+const PANEL: usize = 4096;
+
+/// An image with its padding, or any other grid of pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    pub(crate) values: &'a [f32],
+    /// Values from one row of the image to the next.
+    pub(crate) row: usize,
+    /// Channels of a pixel.
+    pub(crate) channels: usize,
+}
+
+/// The positions of a kernel on a grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Output pixels.
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// Rows and columns of the kernel.
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: usize,
+}
+
+/// The layout of the pixels of an output.
+#[derive(Clone, Copy)]
+pub(crate) struct OutputView {
+    pub(crate) to: *mut f32,
+    /// Values from one row of pixels to the next.
+    pub(crate) row: usize,
+    /// Values from one pixel to the next.
+    pub(crate) pixel: usize,
+    /// The addend, in the layout of `to`; null for none.
+    pub(crate) add: *const f32,
+    /// Memory to prefetch.
+    pub(crate) prefetch: Prefetch,
+}
+
+/// Memory that is read after a product, the same number of values for each of its pixels, and is
+/// prefetched during it.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefetch {
+    pub(crate) from: [*const f32; 2],
+    pub(crate) pixel: usize,
+}
+
+impl Prefetch {
+    pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: 0 };
+
+    #[inline(always)]
+    fn issue(self, pixel: usize, pixels: usize) {
+        for from in self.from.into_iter().filter(|from| !from.is_null()) {
+            prefetch_lines(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
+        }
+    }
+}
+
+/// Prefetches values. It is a hint: nothing is read, so any address is allowed.
+#[inline(always)]
+fn prefetch_lines(from: *const f32, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..count).step_by(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 machine has the instruction, and it faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
+}
+
+impl Grid<'_> {
+    /// Returns true if all positions of the window are within the grid.
+    fn holds(&self, window: Window) -> bool {
+        let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;
+        let rows = seen(window.rows, window.kernel[0]) - 1;
+        let columns = seen(window.columns, window.kernel[1]);
+        rows * self.row + columns * self.channels <= self.values.len()
+    }
+}
+
+impl OutputView {
+    /// Contiguous pixels.
+    pub(crate) fn dense(to: *mut f32, columns: usize, channels: usize, add: *const f32) -> Self {
+        Self { to, row: columns * channels, pixel: channels, add, prefetch: Prefetch::NOTHING }
+    }
+}
+
+/// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column, from][width]`,
+/// the last panel padded with zeros.
+pub(crate) struct Panels {
+    pub(crate) values: Vec<f32>,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
+    pub(crate) width: usize,
+}
+
+impl Panels {
+    /// Packs a kernel: `column` at `step` is `weight[first + column · stride]`, with
+    /// `[first, stride] = place(step)`.
+    pub(crate) fn pack<S: Simd>(
+        depth: usize,
+        columns: usize,
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
+    ) -> Self {
+        let width = tile_width::<S>(columns);
+        let mut values = vec![0.0; columns.div_ceil(width) * depth * width];
+        for step in 0..depth {
+            let [first, stride] = place(step);
+            let mut column = weight[first..].iter().step_by(stride).take(columns);
+            for panel in values.chunks_exact_mut(depth * width) {
+                let line = &mut panel[step * width..][..width];
+                line.iter_mut().zip(&mut column).for_each(|(to, &value)| *to = value);
+            }
+        }
+        Self { values, depth, columns, width }
+    }
+}
+
+/// `to = add + grid * panels`: a convolution of one grid.
+///
+/// # Safety
+/// The grid can be read at all positions of the window; the output can be written for `rows · columns`
+/// pixels of `panels.columns` channels, and its addend (if not null) read.
+#[inline(always)]
+pub(crate) unsafe fn convolve<S: Simd>(
+    simd: S,
+    grid: Grid<'_>,
+    window: Window,
+    panels: &Panels,
+    place: OutputView,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        with_tile_shape!(S, panels.columns, convolve_tiled(simd, grid, window, panels, place))
+    }
+}
+
+#[inline(always)]
+unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    grid: Grid<'_>,
+    window: Window,
+    panels: &Panels,
+    place: OutputView,
+) {
+    let width = NV * S::F32_LANES;
+    debug_assert_eq!(width, panels.width);
+    debug_assert!(grid.holds(window), "{window:?}");
+    let [kernel_rows, kernel_columns] = window.kernel;
+    let run = kernel_columns * grid.channels;
+    for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
+        let first = panel * width;
+        let columns = width.min(panels.columns - first);
+        // All rows of the kernel at once where the panel stays in the first-level cache, otherwise row
+        // by row.
+        let whole = panels.depth * width <= PANEL;
+        let (passes, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
+        let longest = if whole { run } else { PANEL / width };
+        for kernel_row in 0..passes {
+            for begin in (0..run).step_by(longest) {
+                let depth = Depth { runs, steps: longest.min(run - begin) };
+                let first_value = (kernel_row * run + begin) * width;
+                let last = (runs - 1) * run + depth.steps;
+                let start = values[first_value..][..last * width].as_ptr();
+                let b = Columns { start, step: width, run: run * width };
+                let is_first = kernel_row == 0 && begin == 0;
+                for y in 0..window.rows {
+                    for x in (0..window.columns).step_by(MR) {
+                        let pixel = y * place.row + x * place.pixel + first;
+                        let rows = MR.min(window.columns - x);
+                        // SAFETY: the pixels from `x` on, as far as the window sees them.
+                        unsafe {
+                            let seen = (y * window.stride + kernel_row) * grid.row
+                                + x * window.stride * grid.channels
+                                + begin;
+                            let a = Rows {
+                                start: grid.values.as_ptr().add(seen),
+                                pitch: window.stride * grid.channels,
+                                step: 1,
+                                run: grid.row,
+                            };
+                            let to = place.to.add(pixel);
+                            let add = match is_first {
+                                false => to.cast_const(),
+                                true if place.add.is_null() => place.add,
+                                true => place.add.add(pixel),
+                            };
+                            let out = Output { to, pitch: place.pixel, add, rows, columns };
+                            microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                        }
+                        if is_first && panel == 0 {
+                            place.prefetch.issue(y * window.columns + x, rows);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the gradient of a kernel to `to`: `to[step][column]` of the padded layout
+/// `[kernel row, kernel column, from][to, padded]` gets the sum over output pixels of the input at
+/// this step times the gradient of this column.
+///
+/// # Safety
+/// The grid can be read at all positions of the window; `gradient` has `rows · columns` contiguous
+/// pixels of `padded` values each, a multiple of the tile's width; `to` has room.
+#[inline(always)]
+pub(crate) unsafe fn correlate<S: Simd>(
+    simd: S,
+    grid: Grid<'_>,
+    window: Window,
+    gradient: *const f32,
+    columns: usize,
+    padded: usize,
+    to: *mut f32,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        with_tile_shape!(S, columns, correlate_tiled(simd, grid, window, gradient, padded, to));
+    }
+}
+
+#[inline(always)]
+unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    grid: Grid<'_>,
+    window: Window,
+    gradient: *const f32,
+    padded: usize,
+    to: *mut f32,
+) {
+    let width = NV * S::F32_LANES;
+    debug_assert!(grid.holds(window), "{window:?}");
+    let run = window.kernel[1] * grid.channels;
+    let depth = Depth { runs: window.rows, steps: window.columns };
+    for kernel_row in 0..window.kernel[0] {
+        for step in (0..run).step_by(MR) {
+            let rows = MR.min(run - step);
+            for first in (0..padded).step_by(width) {
+                // SAFETY: the same places for all output rows, within what the window sees.
+                unsafe {
+                    let to = to.add((kernel_row * run + step) * padded + first);
+                    let out =
+                        Output { to, pitch: padded, add: to.cast_const(), rows, columns: width };
+                    let a = Rows {
+                        start: grid.values.as_ptr().add(kernel_row * grid.row + step),
+                        pitch: 1,
+                        step: window.stride * grid.channels,
+                        run: window.stride * grid.row,
+                    };
+                    let start = gradient.add(first);
+                    let b = Columns { start, step: padded, run: window.columns * padded };
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                }
+            }
+        }
+    }
+}

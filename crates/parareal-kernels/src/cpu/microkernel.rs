@@ -1,0 +1,187 @@
+//! The microkernel: the innermost loops of a matrix product, on a tile that stays in registers.
+//!
+//! A tile has `MR` rows and `NV` vectors of columns. Each step along the depth loads `NV` vectors
+//! and multiplies them by one value for each row:
+//!
+//! ```text
+//!            b: NV vectors
+//!           ┌──────────────┐
+//!   a ─ r0 →│ += a0 · b    │
+//!       r1 →│ += a1 · b    │   MR · NV accumulators, never in memory
+//!       ..  │      ..      │
+//!           └──────────────┘
+//! ```
+
+use std::any::TypeId;
+
+use pulp::Simd;
+
+/// `a · b + c`; where the machine has no instruction for it, rounded twice instead of emulated.
+#[inline(always)]
+pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>() {
+        return simd.add_f32s(simd.mul_f32s(a, b), c);
+    }
+    simd.mul_add_e_f32s(a, b, c)
+}
+
+/// Reads a vector.
+///
+/// # Safety
+/// A whole vector can be read from `from` on.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
+    // SAFETY: readable, as the caller promises; a vector is plain numbers.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes a vector.
+///
+/// # Safety
+/// A whole vector can be written from `to` on.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
+    // SAFETY: writable, as the caller promises.
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+}
+
+/// The left operand: one value of each row for each step along the depth. Strides are in values.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) start: *const f32,
+    /// From one row to the next.
+    pub(crate) pitch: usize,
+    /// From one step along the depth to the next.
+    pub(crate) step: usize,
+    /// From one run of steps to the next.
+    pub(crate) run: usize,
+}
+
+/// The right operand: vectors of columns for each step along the depth. Strides are in values.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) start: *const f32,
+    pub(crate) step: usize,
+    pub(crate) run: usize,
+}
+
+/// The depth of a product: `runs` runs of `steps` steps each.
+#[derive(Clone, Copy)]
+pub(crate) struct Depth {
+    pub(crate) runs: usize,
+    pub(crate) steps: usize,
+}
+
+/// The destination of a tile, and the tile that it is added to.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) to: *mut f32,
+    /// From one row to the next.
+    pub(crate) pitch: usize,
+    /// The addend, in rows like those of `to`; null for zero.
+    pub(crate) add: *const f32,
+    /// Rows to write, at most `MR`.
+    pub(crate) rows: usize,
+    /// Columns to write, at most those of the tile.
+    pub(crate) columns: usize,
+}
+
+/// Columns of the widest tile that [`microkernel`] supports.
+const WIDEST: usize = 64;
+
+/// `to = add + a b` for one tile. `b` has the tile's full width at each step.
+///
+/// # Safety
+/// There is at least one row to write. For all rows to write and all steps of all runs, `a` can be
+/// read, `b` at full width. `add` (if not null) can be read and `to` written for the rows and columns
+/// to write.
+#[inline(always)]
+pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    depth: Depth,
+    a: Rows,
+    b: Columns,
+    out: Output,
+) {
+    const { assert!(NV * S::F32_LANES <= WIDEST) };
+    debug_assert!((1..=MR).contains(&out.rows) && out.columns <= NV * S::F32_LANES);
+    let lanes = S::F32_LANES;
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [[zero; NV]; MR];
+    // Rows that are not written repeat the last one that is.
+    let mut row = [a.start; MR];
+    for (r, row) in row.iter_mut().enumerate() {
+        // SAFETY: a row to write.
+        *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
+    }
+    for run in 0..depth.runs {
+        for step in 0..depth.steps {
+            let (left, right) = (run * a.run + step * a.step, run * b.run + step * b.step);
+            let mut columns = [zero; NV];
+            for (v, column) in columns.iter_mut().enumerate() {
+                // SAFETY: `b` has full width at each step.
+                *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
+            }
+            for r in 0..MR {
+                // SAFETY: a row to write at a step of a run.
+                let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
+                for v in 0..NV {
+                    sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
+                }
+            }
+        }
+    }
+    if out.columns == NV * lanes {
+        for (r, sums) in sums.iter().enumerate() {
+            if r == out.rows {
+                break;
+            }
+            for (v, &sum) in sums.iter().enumerate() {
+                let place = r * out.pitch + v * lanes;
+                // SAFETY: a row to write at full width.
+                unsafe {
+                    let sum = match out.add.is_null() {
+                        true => sum,
+                        false => simd.add_f32s(sum, load::<S>(out.add.add(place))),
+                    };
+                    store::<S>(out.to.add(place), sum);
+                }
+            }
+        }
+        return;
+    }
+    for (r, sums) in sums.iter().enumerate().take(out.rows) {
+        let mut line = [0.0; WIDEST];
+        for (v, &sum) in sums.iter().enumerate() {
+            // SAFETY: `NV` vectors fit in the line: see `WIDEST`.
+            unsafe { store::<S>(line.as_mut_ptr().add(v * lanes), sum) };
+        }
+        for (column, &sum) in line.iter().enumerate().take(out.columns) {
+            let place = r * out.pitch + column;
+            // SAFETY: a row to write and column.
+            unsafe {
+                let add = if out.add.is_null() { 0.0 } else { *out.add.add(place) };
+                *out.to.add(place) = sum + add;
+            }
+        }
+    }
+}
+
+/// Calls a generic function with the tile shape for the instructions and the columns: as many
+/// accumulators as leave registers for the operands.
+macro_rules! with_tile_shape {
+    ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {
+            (true, true) => $function::<$simd, 16, 1>($($argument),*),
+            (true, false) => $function::<$simd, 8, 2>($($argument),*),
+            (false, true) => $function::<$simd, 8, 1>($($argument),*),
+            (false, false) => $function::<$simd, 4, 2>($($argument),*),
+        }
+    };
+}
+pub(crate) use with_tile_shape;
+
+/// Columns of the tiles that [`with_tile_shape`] chooses.
+pub(crate) fn tile_width<S: Simd>(columns: usize) -> usize {
+    if columns <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
+}

@@ -1,0 +1,19 @@
+//! Forward and backward passes over slices of 32-bit floats on the CPU, independent of Burn.
+
+mod backward;
+mod chunks;
+pub(crate) mod convolution;
+pub(crate) mod depthwise;
+mod elementwise;
+pub(crate) mod folded_norm;
+mod forward;
+pub(crate) mod geometry;
+pub(crate) mod gradients;
+mod implicit_gemm;
+mod microkernel;
+pub(crate) mod moments;
+mod norm_gradient;
+mod packed_weight;
+mod shared_slice;
+mod stride_phase;
+mod winograd;

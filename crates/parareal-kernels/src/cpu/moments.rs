@@ -1,0 +1,120 @@
+//! Mean and variance of each channel over a batch.
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::elementwise::{Deviations, deviations};
+use crate::simd::SimdLevel;
+
+/// Mean and biased variance of each channel, over all pixels.
+///
+/// Each block that fits into the first-level cache is read twice, for its approximate mean and for
+/// the deviations from it. Blocks are merged in double precision (Chan, Golub, LeVeque 1983), so a
+/// mean that is large compared to the standard deviation costs no digits.
+///
+/// # Panics
+/// If there are no channels, or the values are not whole pixels.
+pub(crate) fn mean_and_variance(
+    level: SimdLevel,
+    input: &[f32],
+    images: usize,
+    channels: usize,
+) -> [Vec<f64>; 2] {
+    assert!(input.len().is_multiple_of(channels * images.max(1)));
+    let size = input.len() / images.max(1);
+    let moments =
+        map_chunks(images, |chunk| level.run(MeasureMoments { input, size, channels, chunk }));
+    Moments::finish(&moments, channels)
+}
+
+/// Mean and sum of squared deviations from it, over `count` pixels.
+#[derive(Debug)]
+pub(crate) struct Moments {
+    count: f64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+    block: Deviations,
+}
+
+impl Moments {
+    pub(crate) fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        let block = Deviations::new(channels);
+        Self { count: 0.0, mean: zeros(), squares: zeros(), block }
+    }
+
+    /// Mean and biased variance over the pixels of all chunks.
+    pub(crate) fn finish(chunks: &[Self], channels: usize) -> [Vec<f64>; 2] {
+        let mut total = Self::new(channels);
+        for chunk in chunks {
+            let values = chunk.mean.iter().zip(&chunk.squares);
+            total.merge(chunk.count, values.map(|(&mean, &squares)| [mean, squares]));
+        }
+        let Self { count, mean, mut squares, .. } = total;
+        // Rounding can make the sum of a constant channel slightly negative.
+        let variance = |squares: f64| if squares < 0.0 { 0.0 } else { squares / count.max(1.0) };
+        squares.iter_mut().for_each(|squares| *squares = variance(*squares));
+        [mean, squares]
+    }
+
+    /// Adds whole pixels, block by block.
+    ///
+    /// # Safety
+    /// `pixels` pixels with the channels of these moments can be read from `x` on.
+    #[inline(always)]
+    pub(crate) unsafe fn accumulate<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
+        let channels = self.mean.len();
+        let mut block = std::mem::take(&mut self.block);
+        let size = block_pixels(channels);
+        for first in (0..pixels).step_by(size) {
+            let pixels = size.min(pixels - first);
+            // SAFETY: these pixels are among those that the caller has.
+            unsafe { deviations(simd, x.add(first * channels), pixels, &mut block) };
+            let count = pixels as f64;
+            let sums = block.sum.iter().zip(&block.squares);
+            let moments = block.center.iter().zip(sums).map(|(&center, (&sum, &squares))| {
+                let [center, sum, squares] = [center, sum, squares].map(f64::from);
+                [center + sum / count, squares - sum * sum / count]
+            });
+            self.merge(count, moments);
+        }
+        self.block = block;
+    }
+
+    /// Merges the moments of `count` other pixels, given as mean and squares of each channel.
+    fn merge(&mut self, count: f64, others: impl Iterator<Item = [f64; 2]>) {
+        if count == 0.0 {
+            return;
+        }
+        let whole = self.count + count;
+        let (share, weight) = (count / whole, self.count * count / whole);
+        let own = self.mean.iter_mut().zip(&mut self.squares);
+        for ((own_mean, own_squares), [mean, squares]) in own.zip(others) {
+            let distance = mean - *own_mean;
+            *own_mean += distance * share;
+            *own_squares += squares + distance * distance * weight;
+        }
+        self.count = whole;
+    }
+}
+
+struct MeasureMoments<'a> {
+    input: &'a [f32],
+    /// Values of an image.
+    size: usize,
+    channels: usize,
+    chunk: Chunk,
+}
+
+impl WithSimd for MeasureMoments<'_> {
+    type Output = Moments;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Moments {
+        let mut total = Moments::new(self.channels);
+        let values = &self.input[self.chunk.start * self.size..self.chunk.end * self.size];
+        // SAFETY: images of whole pixels.
+        unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
+        total
+    }
+}

@@ -1,0 +1,185 @@
+//! The second pass of a normalization's gradient: from `δ` and its sums to the gradient of the input.
+//!
+//! `δ` is as large as the input. Where computing it costs less than writing and reading it, the
+//! first pass only sums it and this one recomputes it, block by block in the first-level cache.
+
+use std::ptr::null;
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::convolution::Convolution;
+use crate::cpu::elementwise::{Affine, NormCorrection, Sums, input_gradient};
+use crate::cpu::folded_norm::SavedStatistics;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::gradients::Gradients;
+use crate::cpu::implicit_gemm::Prefetch;
+use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
+use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
+use crate::simd::SimdLevel;
+
+/// Output channels up to which `δ` is recomputed: an element costs as many multiplications, against
+/// twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
+const MOST_RECOMPUTED_CHANNELS: usize = 16;
+
+impl Geometry {
+    /// Returns true if `δ` is cheaper to compute twice than to store.
+    pub(crate) fn recomputes_delta(&self) -> bool {
+        self.is_pointwise() && self.to <= MOST_RECOMPUTED_CHANNELS && self.to < self.from
+    }
+}
+
+/// The source of `δ`.
+pub(crate) enum DeltaSource<'a> {
+    /// The first pass stored it, `[batch, height, width, from]`.
+    Stored(Vec<f32>),
+    /// It is recomputed from the gradient of the output.
+    Recomputed { gradient: &'a [f32], phases: &'a [StridePhase] },
+}
+
+impl Convolution<'_> {
+    /// Sets the gradients of scale, shift and input. With `sum` the last is added to it instead.
+    ///
+    /// # Panics
+    /// If `sum` is not as long as the input.
+    pub(crate) fn norm_gradient(
+        &self,
+        level: SimdLevel,
+        saved: SavedStatistics<'_>,
+        sums: &Sums,
+        source: DeltaSource<'_>,
+        sum: Option<&mut [f32]>,
+        gradients: &mut Gradients,
+    ) {
+        let Some(map) = self.activation else { return };
+        let len = self.geometry.input_len();
+        assert!(sum.as_ref().is_none_or(|sum| sum.len() == len));
+        let terms = self.correction(map, saved, sums, gradients);
+        let correction = NormCorrection { map, terms: &terms, mean: saved.mean };
+        let pass = |delta: DeltaBuffer<'_>, to: SharedSlice<'_>, add: bool| {
+            map_chunks(self.geometry.batch, |chunk| {
+                let convolution = *self;
+                level.run(NormGradient { convolution, correction, delta, to, add, chunk });
+            });
+        };
+        match (source, sum) {
+            (DeltaSource::Stored(mut delta), None) => {
+                pass(DeltaBuffer::InPlace, SharedSlice::new(&mut delta), false);
+                gradients.input = Some(delta);
+            }
+            (DeltaSource::Stored(delta), Some(sum)) => {
+                pass(DeltaBuffer::Separate(&delta), SharedSlice::new(sum), true);
+            }
+            (DeltaSource::Recomputed { gradient, phases }, None) => {
+                let delta = DeltaBuffer::Recomputed { gradient, phases };
+                // SAFETY: the chunks write all pixels, and read none.
+                gradients.input = Some(unsafe { vec_written_by(len, |to| pass(delta, to, false)) });
+            }
+            (DeltaSource::Recomputed { gradient, phases }, Some(sum)) => {
+                pass(DeltaBuffer::Recomputed { gradient, phases }, SharedSlice::new(sum), true);
+            }
+        }
+    }
+
+    /// Sets the gradients of scale and shift, and returns what the dependence of the statistics on the
+    /// input adds to its gradient.
+    fn correction(
+        &self,
+        map: &Affine,
+        saved: SavedStatistics<'_>,
+        sums: &Sums,
+        gradients: &mut Gradients,
+    ) -> Affine {
+        let Geometry { batch, from, .. } = self.geometry;
+        let count = (batch * self.geometry.input_pixels()) as f64;
+        let is_batch = if saved.is_batch { 1.0 } else { 0.0 };
+        let mut terms = Affine { slope: Vec::new(), offset: Vec::new() };
+        let mut by_scale = Vec::with_capacity(from);
+        for (c, &sum) in sums.gradient.iter().enumerate() {
+            let (mean_residual, inverse_std) = (saved.mean_residual[c], saved.inverse_std[c]);
+            let product = sums.product[c] - mean_residual * sum;
+            by_scale.push((inverse_std * product) as f32);
+            let scale = -is_batch * f64::from(map.slope[c]) / count;
+            let slope = scale * inverse_std * inverse_std * product;
+            terms.slope.push(slope as f32);
+            terms.offset.push((scale * sum - slope * mean_residual) as f32);
+        }
+        gradients.scale = Some(by_scale);
+        gradients.shift = Some(sums.gradient.iter().map(|&sum| sum as f32).collect());
+        terms
+    }
+}
+
+/// The memory from which the second pass reads `δ`.
+#[derive(Clone, Copy)]
+enum DeltaBuffer<'a> {
+    /// That of the gradient, which it overwrites.
+    InPlace,
+    Separate(&'a [f32]),
+    Recomputed {
+        gradient: &'a [f32],
+        phases: &'a [StridePhase],
+    },
+}
+
+struct NormGradient<'a> {
+    convolution: Convolution<'a>,
+    correction: NormCorrection<'a>,
+    delta: DeltaBuffer<'a>,
+    to: SharedSlice<'a>,
+    add: bool,
+    chunk: Chunk,
+}
+
+impl WithSimd for NormGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match (self.delta, self.add) {
+            (DeltaBuffer::Recomputed { .. }, false) => self.run::<S, true, false>(simd),
+            (DeltaBuffer::Recomputed { .. }, true) => self.run::<S, true, true>(simd),
+            (_, false) => self.run::<S, false, false>(simd),
+            (_, true) => self.run::<S, false, true>(simd),
+        }
+    }
+}
+
+impl NormGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const MASK: bool, const ADD: bool>(&self, simd: S) {
+        let Convolution { geometry, input, .. } = self.convolution;
+        let Geometry { from, to: channels, .. } = geometry;
+        let block = block_pixels(from);
+        let mut recomputed = vec![0.0; if MASK { block * from } else { 0 }];
+        let end = self.chunk.end * geometry.input_pixels();
+        let mut pixel = self.chunk.start * geometry.input_pixels();
+        while pixel < end {
+            let pixels = block.min(end - pixel);
+            let (first, len) = (pixel * from, pixels * from);
+            // SAFETY: these pixels belong to this chunk alone; the block has room for them.
+            unsafe {
+                let to = self.to.at(first, len);
+                let delta = match self.delta {
+                    DeltaBuffer::InPlace => to.cast_const(),
+                    DeltaBuffer::Separate(delta) => delta[first..][..len].as_ptr(),
+                    DeltaBuffer::Recomputed { gradient, phases } => {
+                        let gradient = &gradient[pixel * channels..][..pixels * channels];
+                        let to = recomputed.as_mut_ptr();
+                        let next = if pixel + pixels < end { first + len } else { first };
+                        let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
+                        let prefetch =
+                            Prefetch { from: [input[next..].as_ptr(), sum], pixel: from };
+                        input_gradient_pointwise(
+                            simd, phases, gradient, channels, to, from, prefetch,
+                        );
+                        to.cast_const()
+                    }
+                };
+                let x = input[first..][..len].as_ptr();
+                input_gradient::<S, MASK, ADD>(simd, self.correction, x, delta, to, pixels);
+            }
+            pixel += pixels;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The weight of a convolution, packed for the algorithm that applies it.
+
+use pulp::Simd;
+
+use crate::cpu::implicit_gemm::{Grid, OutputView, Panels, Window, convolve};
+use crate::cpu::winograd::{Scratch, TransformedKernel};
+
+pub(crate) enum PackedWeight {
+    /// For matrix products.
+    Direct(Panels),
+    /// For Winograd's algorithm.
+    Winograd(TransformedKernel),
+}
+
+impl PackedWeight {
+    /// Packs a kernel of this many positions and channels: `column` at `step`, that is
+    /// `[position, from]`, is `weight[first + column · stride]`, with
+    /// `[first, stride] = place(step)`.
+    #[inline(always)]
+    pub(crate) fn pack<S: Simd>(
+        simd: S,
+        winograd: bool,
+        places: usize,
+        [from, to]: [usize; 2],
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
+    ) -> Self {
+        match winograd {
+            true => Self::Winograd(TransformedKernel::pack(simd, from, to, weight, place)),
+            false => Self::Direct(Panels::pack::<S>(places * from, to, weight, place)),
+        }
+    }
+
+    /// `to = add + grid * kernel`.
+    ///
+    /// # Safety
+    /// The grid can be read at all positions of the window; the output can be written for
+    /// `rows · columns` pixels, and its addend (if not null) read. The window is the one that the
+    /// kernel was packed for.
+    #[inline(always)]
+    pub(crate) unsafe fn convolve<S: Simd>(
+        &self,
+        simd: S,
+        grid: Grid<'_>,
+        window: Window,
+        place: OutputView,
+        scratch: &mut Scratch,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match self {
+                Self::Direct(panels) => convolve(simd, grid, window, panels, place),
+                Self::Winograd(filter) => filter.convolve(simd, grid, window, place, scratch),
+            }
+        }
+    }
+}

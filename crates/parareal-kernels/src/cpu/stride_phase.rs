@@ -1,0 +1,104 @@
+//! The input gradient of a strided convolution as one convolution without a stride per phase of the
+//! stride, each with some positions of the flipped kernel.
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::geometry::Geometry;
+use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window};
+use crate::cpu::packed_weight::PackedWeight;
+use crate::cpu::winograd::Scratch;
+
+/// The input pixels of one phase of the stride: every `stride`-th of a row and of a column, from
+/// `first` on. They were multiplied by the same positions of the kernel.
+///
+/// Input row `u = stride · v + first` contributes to output row `i` through kernel row
+/// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
+/// `k_0 = (first + padding) mod stride`; taken in reverse, `i` increases by one from each to
+/// the next. So the gradient of these pixels is a convolution without a stride.
+pub(crate) struct StridePhase {
+    pub(crate) first: [usize; 2],
+    /// Start of the window of the first pixel in the padded gradient.
+    pub(crate) start: [usize; 2],
+    pub(crate) kernel: [usize; 2],
+    /// `None` if no output depends on these pixels.
+    pub(crate) packed: Option<PackedWeight>,
+}
+
+impl Geometry {
+    /// Rows and columns of zeros before the gradient of the output.
+    pub(crate) fn margin(&self) -> usize {
+        (self.kernel - 1) / self.stride
+    }
+
+    /// Rows and columns of the gradient with its padding.
+    pub(crate) fn framed(&self) -> [usize; 2] {
+        [self.height, self.width]
+            .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
+    }
+}
+
+/// Packs the kernel for the phases of its stride.
+pub(crate) struct PackPhases<'a> {
+    pub(crate) weight: &'a [f32],
+    pub(crate) geometry: &'a Geometry,
+}
+
+impl WithSimd for PackPhases<'_> {
+    type Output = Vec<StridePhase>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<StridePhase> {
+        let geometry = *self.geometry;
+        let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
+        let rows = stride.min(height);
+        let columns = stride.min(width);
+        let firsts = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
+        firsts
+            .map(|first| {
+                let lowest = first.map(|first| (first + padding) % stride);
+                let places = lowest.map(|lowest| kernel.saturating_sub(lowest).div_ceil(stride));
+                let start = [0, 1].map(|axis| {
+                    let base = (first[axis] + padding - lowest[axis]) / stride;
+                    (geometry.margin() + base + 1).saturating_sub(places[axis])
+                });
+                let place = |step: usize| {
+                    let (place, channel) = (step / to, step % to);
+                    let flipped = [place / places[1], place % places[1]];
+                    let [row, line] = [0, 1]
+                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
+                    [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
+                };
+                let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
+                let packed = (count > 0).then(|| {
+                    PackedWeight::pack(simd, winograd, count, [to, from], self.weight, place)
+                });
+                StridePhase { first, start, kernel: places, packed }
+            })
+            .collect()
+    }
+}
+
+/// `∂L/∂z` of a pointwise convolution.
+///
+/// # Safety
+/// `to` has room for the pixels of `gradient`, with `from` channels each.
+#[inline(always)]
+pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
+    simd: S,
+    phases: &[StridePhase],
+    gradient: &[f32],
+    channels: usize,
+    to: *mut f32,
+    from: usize,
+    prefetch: Prefetch,
+) {
+    let [StridePhase { packed: Some(packed), .. }] = phases else {
+        unreachable!("without a stride there is one phase, and outputs see it")
+    };
+    let columns = gradient.len() / channels;
+    let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
+    let grid = Grid { values: gradient, row: 0, channels };
+    let place = OutputView { prefetch, ..OutputView::dense(to, columns, from, std::ptr::null()) };
+    // SAFETY: as the caller promises.
+    unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
+}

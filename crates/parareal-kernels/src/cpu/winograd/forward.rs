@@ -1,0 +1,198 @@
+//! The forward convolution.
+
+use pulp::Simd;
+
+use super::block::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
+use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+};
+
+/// `G`, applied to three vectors.
+#[inline(always)]
+fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+    let half = simd.splat_f32s(0.5);
+    let [outer, inner] = [simd.add_f32s(a, c), b].map(|value| simd.mul_f32s(value, half));
+    [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
+}
+
+/// `Aᵀ`, applied to four vectors.
+#[inline(always)]
+fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
+    let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
+    [simd.add_f32s(a, sum), simd.add_f32s(difference, d)]
+}
+
+/// A transformed kernel: `[point][panel][from][width]`, the last panel of each point
+/// padded with zeros.
+pub(crate) struct TransformedKernel {
+    values: Vec<f32>,
+    from: usize,
+    to: usize,
+    width: usize,
+}
+
+impl TransformedKernel {
+    /// Packs a kernel: at `step`, that is `[kernel row, kernel column, from]`, its `column` is
+    /// `weight[first + column · stride]`, with `[first, stride] = place(step)`.
+    ///
+    /// # Panics
+    /// If `to` is not a whole number of vectors, or the weight does not have all of its columns.
+    #[inline(always)]
+    pub(crate) fn pack<S: Simd>(
+        simd: S,
+        from: usize,
+        to: usize,
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
+    ) -> Self {
+        assert!(to.is_multiple_of(S::F32_LANES), "{to} channels");
+        let width = tile_width::<S>(to);
+        let size = to.div_ceil(width) * from * width;
+        let mut values = vec![0.0; POINTS * size];
+        let mut lines = vec![0.0; 9 * to];
+        for channel in 0..from {
+            for (step, line) in lines.chunks_exact_mut(to).enumerate() {
+                let [first, stride] = place(step * from + channel);
+                let column = weight[first..][..(to - 1) * stride + 1].iter().step_by(stride);
+                line.iter_mut().zip(column).for_each(|(to, &value)| *to = value);
+            }
+            for column in (0..to).step_by(S::F32_LANES) {
+                let (panel, lane) = (column / width, column % width);
+                let first = (panel * from + channel) * width + lane;
+                let line = |step: usize| {
+                    let line = &lines[step * to + column..][..S::F32_LANES];
+                    // SAFETY: a slice of a vector's length.
+                    unsafe { load::<S>(line.as_ptr()) }
+                };
+                let rows: [_; 3] = std::array::from_fn(|row| {
+                    transform_kernel(simd, [line(3 * row), line(3 * row + 1), line(3 * row + 2)])
+                });
+                for j in 0..4 {
+                    let transformed = transform_kernel(simd, rows.map(|row| row[j]));
+                    for (i, value) in transformed.into_iter().enumerate() {
+                        let index = (4 * i + j) * size + first;
+                        let to = &mut values[index..][..S::F32_LANES];
+                        // SAFETY: a slice of a vector's length.
+                        unsafe { store::<S>(to.as_mut_ptr(), value) };
+                    }
+                }
+            }
+        }
+        Self { values, from, to, width }
+    }
+
+    /// `to = add + grid * kernel`.
+    ///
+    /// # Safety
+    /// The grid can be read at all positions of the window; the output can be written for its
+    /// `rows · columns` pixels with the channels that the kernel was packed for, and its addend (if
+    /// not null) read.
+    ///
+    /// # Panics
+    /// If the grid has other channels than the kernel, or the window is not of even size for a 3×3 kernel
+    /// without a stride.
+    #[inline(always)]
+    pub(crate) unsafe fn convolve<S: Simd>(
+        &self,
+        simd: S,
+        grid: Grid<'_>,
+        window: Window,
+        place: OutputView,
+        Scratch { inputs, outputs: products }: &mut Scratch,
+    ) {
+        window.assert_even();
+        assert_eq!(grid.channels, self.from);
+        for block in Block::all(window, self.from.max(self.to)) {
+            let inputs = scratch_slice(inputs, block.pitch(self.from));
+            let products = scratch_slice(products, block.pitch(self.to));
+            // SAFETY: the block's tiles are in the window.
+            unsafe {
+                transform_inputs(simd, grid, block, inputs);
+                with_tile_shape!(S, self.to, multiply(simd, self, block, inputs, products));
+                inverse_transform_outputs(simd, self.to, block, products, place);
+            }
+        }
+    }
+}
+
+/// Computes the products at all points.
+#[inline(always)]
+fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    filter: &TransformedKernel,
+    block: Block,
+    inputs: &[f32],
+    products: &mut [f32],
+) {
+    let &TransformedKernel { ref values, from, to, width } = filter;
+    assert_eq!(width, NV * S::F32_LANES);
+    let depth = Depth { runs: 1, steps: from };
+    let inputs = inputs.chunks_exact(block.pitch(from));
+    let products = products.chunks_exact_mut(block.pitch(to));
+    let points = values.chunks_exact(values.len() / POINTS).zip(inputs).zip(products);
+    for ((values, inputs), products) in points {
+        for (panel, values) in values.chunks_exact(from * width).enumerate() {
+            let (first, columns) = (panel * width, width.min(to - panel * width));
+            let b = Columns { start: values.as_ptr(), step: width, run: 0 };
+            for begin in (0..block.tiles()).step_by(MR) {
+                let rows = MR.min(block.tiles() - begin);
+                // SAFETY: `rows` tiles from `begin` on are in the block, so within its values at
+                // this point; the panel has full width for each input channel.
+                unsafe {
+                    let start = inputs.as_ptr().add(begin * from);
+                    let a = Rows { start, pitch: from, step: 1, run: 0 };
+                    let to_tile = products.as_mut_ptr().add(begin * to + first);
+                    let add = std::ptr::null();
+                    let out = Output { to: to_tile, pitch: to, add, rows, columns };
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                }
+            }
+        }
+    }
+}
+
+/// Writes `Aᵀ · A` of the tiles of the block.
+///
+/// # Safety
+/// The pixels of the block can be written where `place` says; its addend (if not null) can be
+/// read.
+#[inline(always)]
+unsafe fn inverse_transform_outputs<S: Simd>(
+    simd: S,
+    channels: usize,
+    block: Block,
+    products: &[f32],
+    place: OutputView,
+) {
+    let pitch = block.pitch(channels);
+    assert!(products.len() >= POINTS * pitch && channels.is_multiple_of(S::F32_LANES));
+    for tile_row in 0..block.rows {
+        for tile in 0..block.columns {
+            let pixel = 2 * (block.y + tile_row) * place.row + 2 * (block.x + tile) * place.pixel;
+            let first = (tile_row * block.columns + tile) * channels;
+            for channel in (0..channels).step_by(S::F32_LANES) {
+                // SAFETY: a tile at all points, within the products as asserted; its pixels can be
+                // written, as the caller promises.
+                unsafe {
+                    let from = products.as_ptr().add(first + channel);
+                    let column = |j: usize| {
+                        let value = |i: usize| load::<S>(from.add((4 * i + j) * pitch));
+                        inverse_transform_output(simd, [value(0), value(1), value(2), value(3)])
+                    };
+                    let columns = [column(0), column(1), column(2), column(3)];
+                    for y in 0..2 {
+                        let row = inverse_transform_output(simd, columns.map(|column| column[y]));
+                        for (x, mut value) in row.into_iter().enumerate() {
+                            let index = pixel + y * place.row + x * place.pixel + channel;
+                            if !place.add.is_null() {
+                                value = simd.add_f32s(value, load::<S>(place.add.add(index)));
+                            }
+                            store::<S>(place.to.add(index), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

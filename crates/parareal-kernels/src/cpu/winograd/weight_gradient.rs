@@ -1,0 +1,196 @@
+//! The weight gradient.
+
+use pulp::{Simd, WithSimd};
+
+use super::block::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
+use crate::cpu::implicit_gemm::{Grid, Window};
+use crate::cpu::microkernel::{
+    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+};
+
+/// `A`, applied to two vectors.
+#[inline(always)]
+fn transform_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
+    [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), b]
+}
+
+/// `Gᵀ`, applied to four vectors.
+#[inline(always)]
+fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
+    let half = simd.splat_f32s(0.5);
+    let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
+    let [sum, difference] = [sum, difference].map(|value| simd.mul_f32s(value, half));
+    [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
+}
+
+/// Values from one point to the next.
+fn pitch(from: usize, padded: usize) -> usize {
+    from * padded + POINT_PADDING
+}
+
+/// Values of the transformed gradient of a kernel.
+pub(crate) fn transformed_len(from: usize, padded: usize) -> usize {
+    POINTS * pitch(from, padded)
+}
+
+/// Adds the transformed gradient of a kernel to `sum`, `[point][from][to, padded]`. The values of the
+/// padding are meaningless.
+///
+/// # Safety
+/// The grid can be read at all positions of the window.
+///
+/// # Panics
+/// If the window is not of even size for a 3×3 kernel without a stride, the gradient does
+/// not have its pixels, channels are not whole vectors or `padded` is not a multiple of the tile width,
+/// or the sum does not have [`transformed_len`] values.
+#[inline(always)]
+pub(crate) unsafe fn correlate<S: Simd>(
+    simd: S,
+    grid: Grid<'_>,
+    window: Window,
+    gradient: Grid<'_>,
+    padded: usize,
+    sum: &mut [f32],
+    Scratch { inputs, outputs: gradients }: &mut Scratch,
+) {
+    window.assert_even();
+    assert_eq!(sum.len(), transformed_len(grid.channels, padded));
+    assert_eq!(gradient.row, window.columns * gradient.channels);
+    assert_eq!(gradient.values.len(), window.rows * gradient.row);
+    for block in Block::all(window, grid.channels.max(padded)) {
+        let inputs = scratch_slice(inputs, block.pitch(grid.channels));
+        let gradients = scratch_slice(gradients, block.pitch(padded));
+        transform_gradients(simd, gradient, padded, block, gradients);
+        // SAFETY: the block's tiles are in the window.
+        unsafe { transform_inputs(simd, grid, block, inputs) };
+        let (to, channels) = (gradient.channels, [grid.channels, padded]);
+        with_tile_shape!(S, to, accumulate(simd, channels, block, inputs, gradients, sum));
+    }
+}
+
+/// `A ∂y Aᵀ` of the block's tiles: `[point][tile, channel]`, with room for `padded` channels, of
+/// which those of the padding are not written.
+#[inline(always)]
+fn transform_gradients<S: Simd>(
+    simd: S,
+    gradient: Grid<'_>,
+    padded: usize,
+    block: Block,
+    to: &mut [f32],
+) {
+    let (channels, pitch) = (gradient.channels, block.pitch(padded));
+    assert!(channels.is_multiple_of(S::F32_LANES) && channels <= padded);
+    assert!(to.len() >= POINTS * pitch);
+    for tile_row in 0..block.rows {
+        let first = 2 * (block.y + tile_row) * gradient.row + 2 * block.x * channels;
+        assert!(first + gradient.row + 2 * block.columns * channels <= gradient.values.len());
+        for tile in 0..block.columns {
+            for channel in (0..channels).step_by(S::F32_LANES) {
+                // SAFETY: pixels of a tile of this row, and the tile at all points: within the
+                // gradient and `to`, as asserted.
+                unsafe {
+                    let from = gradient.values.as_ptr().add(first + 2 * tile * channels + channel);
+                    let tile = tile_row * block.columns + tile;
+                    let to = to.as_mut_ptr().add(tile * padded + channel);
+                    let column = |x: usize| {
+                        let pixel = |y: usize| load::<S>(from.add(y * gradient.row + x * channels));
+                        transform_gradient(simd, [pixel(0), pixel(1)])
+                    };
+                    let [left, right] = [column(0), column(1)];
+                    for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
+                        let transformed = transform_gradient(simd, [left, right]);
+                        for (j, value) in transformed.into_iter().enumerate() {
+                            store::<S>(to.add((4 * i + j) * pitch), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products at all points, summed over tiles.
+#[inline(always)]
+fn accumulate<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    [from, padded]: [usize; 2],
+    block: Block,
+    inputs: &[f32],
+    gradients: &[f32],
+    sum: &mut [f32],
+) {
+    let width = NV * S::F32_LANES;
+    assert!(padded.is_multiple_of(width));
+    let depth = Depth { runs: 1, steps: block.tiles() };
+    let inputs = inputs.chunks_exact(block.pitch(from));
+    let gradients = gradients.chunks_exact(block.pitch(padded));
+    let sums = sum.chunks_exact_mut(pitch(from, padded));
+    for ((inputs, gradients), sum) in inputs.zip(gradients).zip(sums) {
+        for step in (0..from).step_by(MR) {
+            let rows = MR.min(from - step);
+            for first in (0..padded).step_by(width) {
+                // SAFETY: `rows` input channels from `step` on, and output channels of a tile's
+                // width from `first` on, of all the block's tiles at this point.
+                unsafe {
+                    let start = inputs.as_ptr().add(step);
+                    let a = Rows { start, pitch: 1, step: from, run: 0 };
+                    let start = gradients.as_ptr().add(first);
+                    let b = Columns { start, step: padded, run: 0 };
+                    let to = sum.as_mut_ptr().add(step * padded + first);
+                    let add = to.cast_const();
+                    let out = Output { to, pitch: padded, add, rows, columns: width };
+                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                }
+            }
+        }
+    }
+}
+
+/// `Gᵀ · G`: the gradient of a kernel, `[to, from, 3, 3]`, of the chunks' sums.
+pub(crate) struct InverseTransformKernel<'a> {
+    pub(crate) partials: &'a [Vec<f32>],
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+impl WithSimd for InverseTransformKernel<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Self { partials, from, to } = self;
+        let padded = to.next_multiple_of(tile_width::<S>(to));
+        let pitch = pitch(from, padded);
+        let mut weight = vec![0.0; to * from * 9];
+        let mut lines = vec![0.0; 9 * to];
+        for channel in 0..from {
+            for column in (0..to).step_by(S::F32_LANES) {
+                let value = |point: usize| {
+                    let index = point * pitch + channel * padded + column;
+                    partials.iter().fold(simd.splat_f32s(0.0), |sum, partial| {
+                        let partial = &partial[index..][..S::F32_LANES];
+                        // SAFETY: a slice of a vector's length.
+                        simd.add_f32s(sum, unsafe { load::<S>(partial.as_ptr()) })
+                    })
+                };
+                let rows: [_; 4] = std::array::from_fn(|i| {
+                    inverse_transform_kernel(simd, std::array::from_fn(|j| value(4 * i + j)))
+                });
+                for x in 0..3 {
+                    let transformed = inverse_transform_kernel(simd, rows.map(|row| row[x]));
+                    for (y, value) in transformed.into_iter().enumerate() {
+                        let line = &mut lines[(3 * y + x) * to + column..][..S::F32_LANES];
+                        // SAFETY: a slice of a vector's length.
+                        unsafe { store::<S>(line.as_mut_ptr(), value) };
+                    }
+                }
+            }
+            for (place, line) in lines.chunks_exact(to).enumerate() {
+                for (column, &value) in line.iter().enumerate() {
+                    weight[(column * from + channel) * 9 + place] = value;
+                }
+            }
+        }
+        weight
+    }
+}

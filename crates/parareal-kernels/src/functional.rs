@@ -1,0 +1,125 @@
+//! The public operations, fused where the tensors allow it.
+
+use burn::tensor::Tensor;
+
+use crate::conv::{ConvOptions, PreactivationConv};
+use crate::fused_chain::{self, Residual};
+use crate::normalization::{ChannelStatistics, Normalization};
+use crate::{composed, flex, fused_depthwise};
+
+/// A residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
+///
+/// On Burn's CPU backend with 32-bit floats, two or three normalized layers are one operation; see
+/// [`preactivation_conv2d`].
+///
+/// # Shapes
+/// `[batch, height, width, channels]`, in and out.
+///
+/// Also returns the statistics of each normalization, in order.
+///
+/// # Panics
+/// If the shapes do not fit each other, as Burn's operations do.
+pub fn residual(
+    input: Tensor<4>,
+    layers: Vec<PreactivationConv>,
+) -> (Tensor<4>, Vec<ChannelStatistics>) {
+    if let 2..=3 = layers.len()
+        && let Some(done) = fused_chain::chain(&input, &layers, &Residual::Input)
+    {
+        return done;
+    }
+    let (mut state, mut all) = (input.clone(), Vec::new());
+    for PreactivationConv { normalization, weight, options } in layers {
+        match normalization {
+            Some(normalization) => {
+                let (output, statistics) =
+                    preactivation_conv2d(state, normalization, weight, options, None);
+                state = output;
+                all.push(statistics);
+            }
+            None => state = conv2d(state, weight, options),
+        }
+    }
+    (input + state, all)
+}
+
+/// `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
+///
+/// On Burn's CPU backend with 32-bit floats this is one operation: the normalized input exists only
+/// in the cache, and the backward pass recomputes it instead of storing it. Elsewhere it is composed
+/// of Burn's own operations.
+///
+/// # Shapes
+/// - `input`: `[batch, height, width, from]`
+/// - `weight`: `[to, from, kernel, kernel]`
+/// - `residual` and the result: `[batch, output height, output width, to]`
+///
+/// Also returns the statistics that it used.
+///
+/// # Panics
+/// If the shapes do not fit each other, as Burn's operations do.
+pub fn preactivation_conv2d(
+    input: Tensor<4>,
+    normalization: Normalization,
+    weight: Tensor<4>,
+    options: ConvOptions,
+    residual: Option<Tensor<4>>,
+) -> (Tensor<4>, ChannelStatistics) {
+    let added = residual.as_ref().map_or(Residual::None, Residual::Tensor);
+    let layer = PreactivationConv {
+        normalization: Some(normalization.clone()),
+        weight: weight.clone(),
+        options,
+    };
+    if let Some((output, mut statistics)) = fused_chain::chain(&input, &[layer], &added)
+        && let Some(statistics) = statistics.pop()
+    {
+        return (output, statistics);
+    }
+    let operands = composed::Operands { input, weight, residual, options };
+    composed::preactivation_conv2d(operands, normalization)
+}
+
+/// Convolution of a channels-last image, without a bias.
+///
+/// # Shapes
+/// - `input`: `[batch, height, width, from]`
+/// - `weight`: `[to, from, kernel, kernel]`
+/// - the result: `[batch, output height, output width, to]`
+///
+/// # Panics
+/// If the shapes do not fit each other, as Burn's operations do.
+pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
+    let layer = PreactivationConv { normalization: None, weight: weight.clone(), options };
+    match fused_chain::chain(&input, &[layer], &Residual::None) {
+        Some((output, _)) => output,
+        None => composed::conv2d(composed::Operands { input, weight, residual: None, options }),
+    }
+}
+
+/// `residual + conv2d(input, weight)` with one kernel per channel (depthwise), without a bias.
+///
+/// # Shapes
+/// - `input`: `[batch, height, width, channels]`
+/// - `weight`: `[channels, 1, kernel, kernel]`
+/// - `residual` and the result: `[batch, output height, output width, channels]`
+///
+/// # Panics
+/// If the shapes do not fit each other, as Burn's operations do.
+pub fn depthwise_conv2d(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    options: ConvOptions,
+    residual: Option<Tensor<4>>,
+) -> Tensor<4> {
+    match fused_depthwise::depthwise(&input, &weight, options, residual.as_ref()) {
+        Some(output) => output,
+        None => composed::depthwise(composed::Operands { input, weight, residual, options }),
+    }
+}
+
+/// Returns true if operations on this tensor can be fused: Burn's CPU backend, 32-bit floats, and the
+/// environment variable `PARAREAL_KERNELS` is not `composed`.
+pub fn is_fused(tensor: &Tensor<4>) -> bool {
+    flex::is_fused(tensor)
+}

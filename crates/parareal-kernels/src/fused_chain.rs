@@ -1,0 +1,306 @@
+//! Chains of convolutions as single nodes of Burn's automatic differentiation on its CPU backend.
+
+use burn::backend::Flex;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
+use burn::tensor::Tensor;
+use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
+
+use crate::conv::PreactivationConv;
+use crate::cpu::convolution::Convolution;
+use crate::cpu::folded_norm::FoldedNorm;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::gradients::GradientMask;
+use crate::cpu::moments::mean_and_variance;
+use crate::flex::{Operand, from_vec, slice, slice_mut, to_contiguous};
+use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
+use crate::simd::SimdLevel;
+
+/// The tensor that is added to the output of the last convolution.
+pub(crate) enum Residual<'a> {
+    None,
+    /// The input of the first convolution.
+    Input,
+    Tensor(&'a Tensor<4>),
+}
+
+/// Applies a chain of convolutions as one node, and returns its output with the statistics of each
+/// normalization. Returns `None` if backend, precision or shapes are not supported.
+pub(crate) fn chain(
+    input: &Tensor<4>,
+    layers: &[PreactivationConv],
+    residual: &Residual<'_>,
+) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
+    let level = SimdLevel::current();
+    let geometries = geometries(input, layers, residual)?;
+    // All operands first: nothing is computed if one of them is not supported.
+    let Operand { mut values, node } = Operand::new(input)?;
+    let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
+    let other = match residual {
+        Residual::Tensor(other) => Some(Operand::new(*other)?),
+        Residual::None | Residual::Input => None,
+    };
+
+    let mut nodes = vec![node];
+    let (mut convs, mut all) = (Vec::<SavedConv>::with_capacity(layers.len()), Vec::new());
+    let mut measured = None;
+    for (index, (Operands { weight, affine, given }, geometry)) in
+        operands.into_iter().zip(geometries).enumerate()
+    {
+        let is_last = index + 1 == layers.len();
+        nodes.push(weight.node);
+        let norm = affine.zip(layers[index].normalization.as_ref()).map(
+            |([scale, shift], Normalization { statistics, epsilon, .. })| {
+                let exact = given.or_else(|| measured.take()).unwrap_or_else(|| {
+                    let (images, channels) = (geometry.batch, geometry.from);
+                    mean_and_variance(level, slice(&values), images, channels)
+                });
+                all.push(statistics.given().cloned().unwrap_or_else(|| rounded(&exact)));
+                let is_batch = matches!(statistics, NormStatistics::Batch(_));
+                let (scales, shifts) = (scale.slice(), shift.slice());
+                let norm = FoldedNorm::new(scales, shifts, &exact, *epsilon, is_batch);
+                nodes.extend([scale.node, shift.node]);
+                norm
+            },
+        );
+        let conv = SavedConv { geometry, input: values, weight: weight.values, norm };
+        let add = match residual {
+            Residual::Input if is_last => convs.first().map(|first| slice(&first.input)),
+            Residual::Tensor(_) if is_last => other.as_ref().map(Operand::slice),
+            _ => None,
+        };
+        // The statistics of the next normalization, while its input is in the cache.
+        let next = layers.get(index + 1).and_then(|next| next.normalization.as_ref());
+        let measure =
+            next.is_some_and(|next| matches!(next.statistics, NormStatistics::Batch(None)));
+        let (output, found) = conv.convolution().forward(level, add, measure);
+        measured = found;
+        let [rows, columns] = geometry.output();
+        values = from_vec(output, [geometry.batch, rows, columns, geometry.to]);
+        convs.push(conv);
+    }
+    nodes.extend(other.map(|other| other.node));
+    let state = State { convs, adds_input: matches!(residual, Residual::Input) };
+    Some((record_chain(nodes, state, values), all))
+}
+
+/// The operands of one convolution.
+struct Operands {
+    weight: Operand,
+    /// Scale and shift.
+    affine: Option<[Operand; 2]>,
+    /// Mean and variance, if they are given.
+    given: Option<[Vec<f64>; 2]>,
+}
+
+impl Operands {
+    fn new(layer: &PreactivationConv) -> Option<Self> {
+        let (mut affine, mut given) = (None, None);
+        if let Some(Normalization { scale, shift, statistics, .. }) = &layer.normalization {
+            affine = Some([Operand::new(scale)?, Operand::new(shift)?]);
+            if let Some(ChannelStatistics { mean, variance }) = statistics.given() {
+                given = Some([to_f64(mean)?, to_f64(variance)?]);
+            }
+        }
+        Some(Self { weight: Operand::new(&layer.weight)?, affine, given })
+    }
+}
+
+/// The sizes of all convolutions, if they fit each other and are supported.
+fn geometries(
+    input: &Tensor<4>,
+    layers: &[PreactivationConv],
+    residual: &Residual<'_>,
+) -> Option<Vec<Geometry>> {
+    let mut shape = input.dims();
+    let mut geometries = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let [batch, height, width, from] = shape;
+        let [to, channels, kernel, columns] = layer.weight.dims();
+        let (stride, padding) = (layer.options.stride, layer.options.padding);
+        let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
+        let fits = layer.normalization.as_ref().is_none_or(|normalization| {
+            let sizes = [normalization.scale.dims(), normalization.shift.dims()];
+            let fits = |given: &ChannelStatistics| {
+                [given.mean.dims(), given.variance.dims()] == [[from]; 2]
+            };
+            sizes == [[from]; 2] && normalization.statistics.given().is_none_or(fits)
+        });
+        if channels != from || kernel != columns || !geometry.is_supported() || !fits {
+            return None;
+        }
+        let [rows, columns] = geometry.output();
+        shape = [batch, rows, columns, to];
+        geometries.push(geometry);
+    }
+    let fits = match residual {
+        Residual::None => true,
+        // The input gradient of the first convolution is added to the gradient of the output, which
+        // the others no longer need by then.
+        Residual::Input => {
+            let normalized = |layer: &PreactivationConv| layer.normalization.is_some();
+            shape == input.dims() && layers.len() > 1 && layers.iter().all(normalized)
+        }
+        Residual::Tensor(other) => shape == other.dims(),
+    };
+    fits.then_some(geometries)
+}
+
+/// The values of a given statistic in double precision.
+fn to_f64(statistic: &Tensor<1>) -> Option<Vec<f64>> {
+    let operand = Operand::new(statistic)?;
+    Some(operand.slice().iter().copied().map(f64::from).collect())
+}
+
+/// Statistics in single precision.
+fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
+    let [mean, variance] = exact.each_ref().map(|values| {
+        let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        let channels = rounded.len();
+        Tensor::from_primitive::<Flex>(from_vec(rounded, [channels]))
+    });
+    ChannelStatistics { mean, variance }
+}
+
+/// What the backward pass needs.
+#[derive(Clone, Debug)]
+struct State {
+    convs: Vec<SavedConv>,
+    adds_input: bool,
+}
+
+/// One convolution of the chain, saved for the backward pass.
+#[derive(Clone, Debug)]
+struct SavedConv {
+    geometry: Geometry,
+    input: FlexTensor,
+    weight: FlexTensor,
+    norm: Option<FoldedNorm>,
+}
+
+impl SavedConv {
+    fn convolution(&self) -> Convolution<'_> {
+        Convolution {
+            geometry: self.geometry,
+            input: slice(&self.input),
+            activation: self.norm.as_ref().map(|norm| &norm.map),
+            weight: slice(&self.weight),
+        }
+    }
+
+    /// The gradient of the kernel alone, from that of the output.
+    fn weight_gradient(&self, level: SimdLevel, gradient: &FlexTensor) -> Option<FlexTensor> {
+        let saved = self.norm.as_ref().map(FoldedNorm::saved_statistics);
+        let mask = GradientMask { input: false, weight: true };
+        let found = self.convolution().backward(level, slice(gradient), saved, mask, None);
+        let Geometry { from, to, kernel, .. } = self.geometry;
+        found.weight.map(|values| from_vec(values, [to, from, kernel, kernel]))
+    }
+
+    /// The number of parents of the node for this convolution: kernel, scale and shift.
+    fn parents(&self) -> usize {
+        if self.norm.is_some() { 3 } else { 1 }
+    }
+
+    /// The indices of kernel, scale and shift among the parents.
+    fn parents_from(&self, begin: usize) -> [Option<usize>; 3] {
+        let normalized = self.norm.is_some();
+        [Some(begin), normalized.then_some(begin + 1), normalized.then_some(begin + 2)]
+    }
+}
+
+/// Adds the chain to the graph of its operands, if they have one.
+fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTensor) -> Tensor<4> {
+    match parents.len() {
+        2 => record_parents::<2>(parents, state, output),
+        4 => record_parents::<4>(parents, state, output),
+        5 => record_parents::<5>(parents, state, output),
+        7 => record_parents::<7>(parents, state, output),
+        10 => record_parents::<10>(parents, state, output),
+        count => unreachable!("one convolution, or two or three with normalizations: not {count}"),
+    }
+}
+
+fn record_parents<const N: usize>(
+    parents: Vec<Option<NodeGuard>>,
+    state: State,
+    output: FlexTensor,
+) -> Tensor<4> {
+    let parents: [_; N] = parents.try_into().expect("the caller has counted them");
+    record(ChainBackward, parents, state, output)
+}
+
+#[derive(Debug)]
+struct ChainBackward;
+
+impl<const N: usize> Backward<Flex, N> for ChainBackward {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let level = SimdLevel::current();
+        let id = |index: usize| -> Option<NodeId> {
+            ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
+        };
+        let State { convs, adds_input } = &ops.state;
+        let mut gradient = to_contiguous(grads.consume::<Flex>(&ops.node));
+        // Index of the first parent of a convolution, from that of the last one down.
+        let mut begin = 1 + convs.iter().map(SavedConv::parents).sum::<usize>();
+        if let Some(other) = id(begin) {
+            grads.register::<Flex>(other, gradient.clone());
+        }
+        // The gradient along the chain; `None` before the last convolution is differentiated.
+        let mut along: Option<Vec<f32>> = None;
+        for (index, conv) in convs.iter().enumerate().rev() {
+            begin -= conv.parents();
+            let [weight, scale, shift] = conv.parents_from(begin).map(|index| index.and_then(id));
+            let goes_on = (0..begin).any(|index| id(index).is_some());
+            // Nothing within this backward pass reads the gradient of a leaf.
+            let parent = ops.parents.get(begin).and_then(Option::as_ref);
+            let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
+            let deferred = weight.filter(|_| is_leaf && is_deferring());
+            let mask = GradientMask {
+                input: goes_on || scale.is_some() || shift.is_some(),
+                weight: weight.is_some() && deferred.is_none(),
+            };
+            let Geometry { batch, from, to, kernel, .. } = conv.geometry;
+            let mut after = along.take().map(|values| {
+                let [rows, columns] = conv.geometry.output();
+                from_vec(values, [batch, rows, columns, to])
+            });
+            if let Some(id) = deferred {
+                let (conv, after) = (conv.clone(), after.as_ref().unwrap_or(&gradient).clone());
+                defer(id, move || conv.weight_gradient(level, &after));
+            }
+            let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
+            let convolution = conv.convolution();
+            let found = match after.take() {
+                // The gradient of the skip is added in the memory that it is in.
+                Some(after) if index == 0 && *adds_input && mask.input => {
+                    let sum = Some(slice_mut(&mut gradient));
+                    convolution.backward(level, slice(&after), saved, mask, sum)
+                }
+                Some(after) => convolution.backward(level, slice(&after), saved, mask, None),
+                None => convolution.backward(level, slice(&gradient), saved, mask, None),
+            };
+            if let (Some(id), Some(values)) = (weight, found.weight) {
+                grads.register::<Flex>(id, from_vec(values, [to, from, kernel, kernel]));
+            }
+            for (id, values) in [(scale, found.scale), (shift, found.shift)] {
+                if let (Some(id), Some(values)) = (id, values) {
+                    grads.register::<Flex>(id, from_vec(values, [from]));
+                }
+            }
+            along = found.input;
+            if !goes_on {
+                return;
+            }
+        }
+        if let Some(id) = id(0) {
+            let Geometry { batch, height, width, from, .. } = convs[0].geometry;
+            let input = along.map(|values| from_vec(values, [batch, height, width, from]));
+            grads.register::<Flex>(id, input.unwrap_or(gradient));
+        }
+    }
+}

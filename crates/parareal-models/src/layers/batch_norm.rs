@@ -1,0 +1,140 @@
+use burn::module::{Flag, Module, Param, RunningState};
+use burn::tensor::Tensor;
+use parareal::net::Init;
+use parareal_kernels::{
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv,
+    preactivation_conv2d,
+};
+
+use super::conv2d::Conv2d;
+
+/// Momentum of the running statistics: the weight of the statistics of a new batch.
+const MOMENTUM: f64 = 0.1;
+/// Added to the variance.
+const EPSILON: f64 = 1e-5;
+
+/// Batch normalization with PyTorch's conventions: the running variance is updated with the unbiased
+/// estimate, the normalization uses the biased one.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// Scale, `[channels]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift, `[channels]`.
+    pub bias: Param<Tensor<1>>,
+    /// Mean for evaluation, `[channels]`.
+    pub running_mean: RunningState<Tensor<1>>,
+    /// Variance for evaluation, `[channels]`.
+    pub running_var: RunningState<Tensor<1>>,
+    training: Param<Flag>,
+}
+
+impl BatchNorm {
+    /// A normalization with scale one and shift zero.
+    pub fn new(channels: usize, init: &Init) -> Self {
+        Self {
+            weight: init.constant([channels], 1.0),
+            bias: init.constant([channels], 0.0),
+            running_mean: init.running([channels], 0.0),
+            running_var: init.running([channels], 1.0),
+            training: Param::from_bool(true),
+        }
+    }
+
+    /// Normalization, ReLU and a linear layer applied to each pixel.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to `[batch, height, width, to]`, by a weight of
+    /// `[to, channels]`.
+    pub fn relu_linear(&self, input: Tensor<4>, weight: Tensor<2>) -> Tensor<4> {
+        let [batch, height, width, channels] = input.dims();
+        let to = weight.dims()[0];
+        let weight = weight.reshape([to, channels, 1, 1]);
+        let normalization = self.normalization(self.statistics());
+        let pointwise = ConvOptions { stride: 1, padding: 0 };
+        let (output, statistics) =
+            preactivation_conv2d(input, normalization, weight, pointwise, None);
+        self.update_running_statistics(&statistics, batch * height * width);
+        output
+    }
+
+    /// Normalization, ReLU and a convolution as one operation. Also returns the statistics, for a
+    /// second convolution of the same input ([`Self::relu_conv2d_with`]).
+    ///
+    /// # Shapes
+    /// As for [`Conv2d::forward`]; the residual has the output's.
+    pub fn relu_conv2d(
+        &self,
+        input: Tensor<4>,
+        conv: &Conv2d,
+        residual: Option<Tensor<4>>,
+    ) -> (Tensor<4>, NormStatistics) {
+        let [batch, height, width, _] = input.dims();
+        let (output, statistics) = self.relu_conv2d_with(input, conv, self.statistics(), residual);
+        self.update_running_statistics(&statistics, batch * height * width);
+        let statistics = match self.training.is_enabled() {
+            true => NormStatistics::Batch(Some(statistics)),
+            false => NormStatistics::Running(statistics),
+        };
+        (output, statistics)
+    }
+
+    /// Normalization, ReLU and a convolution as part of a residual unit. The caller passes the
+    /// statistics that the unit returns to [`Self::update_running_statistics`].
+    pub fn preactivation_conv(&self, conv: &Conv2d) -> PreactivationConv {
+        let normalization = Some(self.normalization(self.statistics()));
+        PreactivationConv { normalization, weight: conv.weight.val(), options: conv.options() }
+    }
+
+    /// The statistics of the batch in training mode, otherwise the running ones.
+    fn statistics(&self) -> NormStatistics {
+        if self.training.is_enabled() {
+            return NormStatistics::Batch(None);
+        }
+        let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+        NormStatistics::Running(ChannelStatistics { mean, variance })
+    }
+
+    fn normalization(&self, statistics: NormStatistics) -> Normalization {
+        let (scale, shift) = (self.weight.val(), self.bias.val());
+        Normalization { scale, shift, statistics, epsilon: EPSILON }
+    }
+
+    /// [`Self::relu_conv2d`] with given statistics. It updates no running statistics.
+    pub fn relu_conv2d_with(
+        &self,
+        input: Tensor<4>,
+        conv: &Conv2d,
+        statistics: NormStatistics,
+        residual: Option<Tensor<4>>,
+    ) -> (Tensor<4>, ChannelStatistics) {
+        let normalization = self.normalization(statistics);
+        preactivation_conv2d(input, normalization, conv.weight.val(), conv.options(), residual)
+    }
+
+    /// Updates the running statistics with those of a batch of `pixels` pixels, in training mode.
+    pub fn update_running_statistics(&self, batch: &ChannelStatistics, pixels: usize) {
+        // An empty batch has no statistics.
+        if pixels == 0 || !self.training.is_enabled() {
+            return;
+        }
+        let samples = pixels as f64;
+        // As PyTorch: n / (n - 1) of the biased variance (a single value has none to correct).
+        let unbiased = samples / (samples - 1.0).max(1.0);
+        update(&self.running_mean, batch.mean.clone());
+        update(&self.running_var, batch.variance.clone().mul_scalar(unbiased));
+    }
+
+    /// The number of channels.
+    pub fn channels(&self) -> usize {
+        self.weight.shape()[0]
+    }
+}
+
+/// Moves a running statistic towards the new one.
+fn update(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
+    let old = state.value().inner().mul_scalar(1.0 - MOMENTUM);
+    state.update((old + new.mul_scalar(MOMENTUM)).autodiff());
+    // Burn keeps an update per thread until the next one: synchronize now, so that a
+    // reader on another thread sees it.
+    state.value_sync();
+}

@@ -1,0 +1,48 @@
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use parareal::net::Init;
+use parareal_kernels::{ConvOptions, conv2d};
+
+/// Convolution with a square kernel and no bias, padded to keep the size at stride 1.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[channels_out, channels_in, kernel, kernel]`.
+    pub weight: Param<Tensor<4>>,
+    stride: usize,
+}
+
+impl Conv2d {
+    /// He initialization: normal with variance `2 / (kernel² · channels_out)` (fan-out).
+    pub fn new(from: usize, to: usize, kernel: usize, stride: usize, init: &Init) -> Self {
+        let deviation = (2.0 / (kernel * kernel * to) as f64).sqrt();
+        let weight = init.normal("weight", [to, from, kernel, kernel], deviation);
+        Self { weight, stride }
+    }
+
+    /// Applies the convolution.
+    ///
+    /// # Shapes
+    /// `[batch, h, w, channels_in]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels_out]`.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        conv2d(input, self.weight.val(), self.options())
+    }
+
+    pub(super) fn options(&self) -> ConvOptions {
+        ConvOptions { stride: self.stride, padding: self.weight.shape()[2] / 2 }
+    }
+
+    /// Input channels.
+    pub fn channels_in(&self) -> usize {
+        self.weight.shape()[1]
+    }
+
+    /// Output channels.
+    pub fn channels_out(&self) -> usize {
+        self.weight.shape()[0]
+    }
+
+    /// Height or width of the output for that of the input.
+    pub fn output_size(&self, size: usize) -> usize {
+        size.div_ceil(self.stride)
+    }
+}

@@ -1,0 +1,37 @@
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use parareal::net::Init;
+use parareal_kernels::{ConvOptions, depthwise_conv2d};
+
+/// 3×3 depthwise convolution (one kernel per channel) without a bias, padded to keep the size at
+/// stride 1.
+#[derive(Module, Debug)]
+pub struct DepthwiseConv2d {
+    /// `[channels, 1, 3, 3]`.
+    pub weight: Param<Tensor<4>>,
+    stride: usize,
+}
+
+impl DepthwiseConv2d {
+    /// He initialization: normal with variance `2 / 9`, as each output depends on nine inputs and
+    /// each input affects nine outputs.
+    pub fn new(channels: usize, stride: usize, init: &Init) -> Self {
+        let weight = init.normal("weight", [channels, 1, 3, 3], (2.0f64 / 9.0).sqrt());
+        Self { weight, stride }
+    }
+
+    /// Applies the convolution and adds the residual.
+    ///
+    /// # Shapes
+    /// `[batch, h, w, channels]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels]`, the shape of the
+    /// residual.
+    pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
+        let options = ConvOptions { stride: self.stride, padding: 1 };
+        depthwise_conv2d(input, self.weight.val(), options, residual)
+    }
+
+    /// Height or width of the output for that of the input.
+    pub fn output_size(&self, size: usize) -> usize {
+        size.div_ceil(self.stride)
+    }
+}

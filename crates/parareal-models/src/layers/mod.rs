@@ -1,0 +1,7 @@
+mod batch_norm;
+mod conv2d;
+mod depthwise_conv2d;
+
+pub use batch_norm::BatchNorm;
+pub use conv2d::Conv2d;
+pub use depthwise_conv2d::DepthwiseConv2d;

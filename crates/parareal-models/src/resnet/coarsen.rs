@@ -1,0 +1,110 @@
+use parareal::net::{Coarsen, Init, Interface};
+
+use super::coarse::{Coarse, CoarseChoice, CoarseKind};
+use super::image::Image;
+use super::network::{IMAGE_SIZE, ResNet};
+use super::preprocessing::Preprocessing;
+use super::unit::UnitKind;
+
+impl Coarsen for ResNet {
+    type Coarse = Coarse;
+
+    fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Preprocessing {
+        let image = self.image_at(interface.position);
+        let poolings = (IMAGE_SIZE / image.size).ilog2() as usize;
+        Preprocessing::interface(self.in_channels, image.channels, poolings, init)
+    }
+
+    fn coarse(&self, interface: &Interface, init: &Init) -> Coarse {
+        let choice = self.coarse_choice(interface);
+        Coarse::new(choice.kind, self.coarse_shapes(interface, choice.units), init)
+    }
+}
+
+impl ResNet {
+    /// The coarse network `F_j` at this interface.
+    ///
+    /// The paper takes `N_c = ⌈12/N⌉` units and asks that `F_j` be cheaper than `g_{j+1}`.
+    /// [`CoarseKind::Auto`] compares multiply-adds: the paper's units where they are cheaper,
+    /// otherwise bottleneck units, at most a quarter as many as `g_{j+1}` has. There is at least one
+    /// unit for each halving of the image.
+    pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
+        let paper = 12usize.div_ceil(interface.subnetworks);
+        let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
+        let fine_units = interface.next - interface.position;
+        let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
+        let choose = |kind: UnitKind, units: usize| {
+            let units = self.coarse_units.unwrap_or(units).max(halvings.max(1));
+            let shapes = self.coarse_shapes(interface, units);
+            let multiply_adds = shapes.map(|(from, to)| kind.multiply_adds(from, to)).sum();
+            CoarseChoice { kind, units, multiply_adds, replaces }
+        };
+        match self.coarse_kind {
+            CoarseKind::Units(kind) => choose(kind, paper),
+            CoarseKind::Auto => match choose(UnitKind::Basic, paper) {
+                basic if basic.multiply_adds < replaces => basic,
+                _ => choose(UnitKind::Bottleneck, paper.min(fine_units / 4)),
+            },
+        }
+    }
+
+    /// Input and output of each unit of `F_j`. The first units halve the image, as often as the
+    /// interface requires.
+    pub(super) fn coarse_shapes(
+        &self,
+        interface: &Interface,
+        units: usize,
+    ) -> impl Iterator<Item = (Image, Image)> {
+        let net = self.clone();
+        let (first, last) = (net.stage_at(interface.position), net.stage_at(interface.next));
+        let image = move |unit: usize| net.stage_image((first + unit).min(last));
+        (0..units).map(move |unit| (image(unit), image(unit + 1)))
+    }
+
+    /// Multiply-adds of one unit of the fine network for one image.
+    pub fn unit_cost(&self, unit: usize) -> u64 {
+        UnitKind::Bottleneck.multiply_adds(self.image_at(unit), self.image_at(unit + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal::net::Cuts;
+
+    use super::*;
+
+    #[test]
+    fn multiply_adds_of_units_are_the_papers() {
+        let net = ResNet::new(1001).unwrap();
+        let coarse = |kind: UnitKind| kind.multiply_adds(net.stage_image(0), net.stage_image(0));
+        assert_eq!(coarse(UnitKind::Basic) as f64 / 1e6, 75.497472);
+        assert_eq!((coarse(UnitKind::Bottleneck) as f64 / 1e5).round(), 45.0);
+        assert_eq!(coarse(UnitKind::Depthwise) as f64 / 1e6, 9.568256);
+        let total: u64 = (0..333).map(|unit| net.unit_cost(unit)).sum();
+        assert_eq!((total as f64 / 1e7).round(), 149.0);
+    }
+
+    #[test]
+    fn auto_takes_the_papers_units_where_they_are_cheaper() {
+        let choices = |depth, n: usize| -> Vec<_> {
+            let net = ResNet::new(depth).unwrap();
+            let cuts = net.default_cuts(n).unwrap();
+            cuts.interfaces().map(|i| net.coarse_choice(&i)).map(|c| (c.kind, c.units)).collect()
+        };
+        // 111 units against 4 basic ones that cost as much as 68.
+        assert_eq!(choices(1001, 3), [(UnitKind::Basic, 4); 2]);
+        assert_eq!(choices(1001, 6), [(UnitKind::Basic, 2); 5]);
+        // 6 units: a quarter, but at least one.
+        assert_eq!(choices(110, 6), [(UnitKind::Bottleneck, 1); 5]);
+        assert_eq!(choices(110, 3), [(UnitKind::Bottleneck, 3); 2]);
+        assert_eq!(choices(11, 3), [(UnitKind::Bottleneck, 1); 2]);
+    }
+
+    #[test]
+    fn a_jump_over_two_halvings_has_two_units() {
+        let net = ResNet::new(11).unwrap();
+        let cuts = Cuts::new(3, vec![1]).unwrap();
+        let interface = cuts.interfaces().next().unwrap();
+        assert_eq!(net.coarse_choice(&interface).units, 2);
+    }
+}

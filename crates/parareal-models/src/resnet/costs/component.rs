@@ -1,0 +1,54 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resnet::image::Image;
+use crate::resnet::network::ResNet;
+use crate::resnet::unit::UnitKind;
+
+/// A component of a parareal ResNet, up to its place: equal components cost the same wherever they
+/// are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "part", rename_all = "lowercase")]
+pub enum Component {
+    /// `C_j`.
+    Preprocessing {
+        /// The output.
+        to: Image,
+    },
+    /// A unit of the fine network, which is a bottleneck unit, or of an `F_j`.
+    Unit {
+        /// The kind of the unit.
+        kind: UnitKind,
+        /// The input.
+        from: Image,
+        /// The output.
+        to: Image,
+    },
+    /// `h` and the loss.
+    Postprocessing {
+        /// The input.
+        from: Image,
+    },
+}
+
+impl Component {
+    /// A unit of the fine network, from 0.
+    pub(super) fn fine_unit(net: &ResNet, index: usize) -> Self {
+        let (from, to) = (net.image_at(index), net.image_at(index + 1));
+        Self::Unit { kind: UnitKind::Bottleneck, from, to }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = |image: &Image| format!("{}×{1}×{1}", image.channels, image.size);
+        match self {
+            Self::Preprocessing { to } => write!(f, "preprocessing to {}", image(to)),
+            Self::Unit { kind, from, to } => {
+                write!(f, "{kind} unit {} to {}", image(from), image(to))
+            }
+            Self::Postprocessing { from } => write!(f, "postprocessing of {}", image(from)),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use parareal::net::ShapeError;
+use serde::{Deserialize, Serialize};
+
+/// The shape of a square image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Image {
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Pixels along a side.
+    pub size: usize,
+}
+
+impl Image {
+    /// The number of pixels.
+    pub(super) fn pixels(self) -> usize {
+        self.size * self.size
+    }
+
+    /// The number of values.
+    pub(super) fn values(self) -> usize {
+        self.channels * self.pixels()
+    }
+}
+
+/// Returns height and width of a shape `[height, width, channels]`.
+///
+/// # Errors
+/// If the shape is not that of an image with this many channels.
+pub(super) fn height_and_width(shape: &[usize], channels: usize) -> Result<[usize; 2], ShapeError> {
+    match *shape {
+        [height, width, found] if found == channels => Ok([height, width]),
+        _ => Err(ShapeError {
+            expected: format!("an image of {channels} channels"),
+            found: shape.to_vec(),
+        }),
+    }
+}

@@ -1,0 +1,224 @@
+use burn::tensor::Tensor;
+use parareal::net::{Cuts, FeedForward, Init, NetError};
+use thiserror::Error;
+
+use super::coarse::CoarseKind;
+use super::head::Head;
+use super::image::Image;
+use super::preprocessing::Preprocessing;
+use super::unit::{ResidualUnit, UnitKind};
+
+/// Pixels along a side of the input images.
+pub(super) const IMAGE_SIZE: usize = 32;
+/// Channels after the first convolution.
+const WIDTH: usize = 16;
+
+/// A network that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResNetError {
+    /// A depth that is not 9n+2.
+    #[error("there is no ResNet of depth {depth}: the depth is 9n+2, so try {below} or {above}")]
+    Depth {
+        /// The depth asked for.
+        depth: usize,
+        /// The next possible depth below (or the least one).
+        below: usize,
+        /// The next possible depth above.
+        above: usize,
+    },
+}
+
+/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and the
+/// `C_j` and `F_j` of its interfaces when it is cut.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use parareal::net::{Init, PararealNetwork};
+/// use parareal_models::resnet::ResNet;
+///
+/// let net = ResNet::new(20)?.with_classes(10);
+/// let init = Init::new(1, &Device::flex());
+/// let parareal = PararealNetwork::build(&net, &net.default_cuts(3)?, &init)?;
+/// let scores = parareal.valid().forward(Tensor::zeros([2, 3, 32, 32], &Device::flex()));
+/// assert_eq!(scores.dims(), [2, 10]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ResNet {
+    stage_units: usize,
+    pub(super) width: usize,
+    pub(super) in_channels: usize,
+    classes: usize,
+    pub(super) coarse_kind: CoarseKind,
+    pub(super) coarse_units: Option<usize>,
+}
+
+impl ResNet {
+    /// A network of this depth for color images of ten classes.
+    ///
+    /// # Errors
+    /// If the depth is not 9n+2 with n ≥ 1.
+    pub fn new(depth: usize) -> Result<Self, ResNetError> {
+        if depth < 11 || !(depth - 2).is_multiple_of(9) {
+            let below = (depth.max(11) - 2) / 9 * 9 + 2;
+            let above = if depth < 11 { 20 } else { below + 9 };
+            return Err(ResNetError::Depth { depth, below, above });
+        }
+        Ok(Self {
+            stage_units: (depth - 2) / 9,
+            width: WIDTH,
+            in_channels: 3,
+            classes: 10,
+            coarse_kind: CoarseKind::Auto,
+            coarse_units: None,
+        })
+    }
+
+    /// Sets the number of channels of the images.
+    pub fn with_in_channels(mut self, in_channels: usize) -> Self {
+        self.in_channels = in_channels;
+        self
+    }
+
+    /// Sets the number of classes.
+    pub fn with_classes(mut self, classes: usize) -> Self {
+        self.classes = classes;
+        self
+    }
+
+    /// Sets the number of channels after the first convolution, 16 in the paper. The widths of all
+    /// other layers follow. Tests use narrow networks.
+    pub fn with_width(mut self, width: usize) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// Sets the kind of coarse units: a [`UnitKind`], or [`CoarseKind::Auto`].
+    pub fn with_coarse_kind(mut self, kind: impl Into<CoarseKind>) -> Self {
+        self.coarse_kind = kind.into();
+        self
+    }
+
+    /// Sets the number of units of every `F_j` (more are used where the image is halved more often).
+    /// `None` is the rule of [`coarse_choice`](Self::coarse_choice).
+    pub fn with_coarse_units(mut self, units: Option<usize>) -> Self {
+        self.coarse_units = units;
+        self
+    }
+
+    /// The depth, 9n+2.
+    pub fn depth(&self) -> usize {
+        9 * self.stage_units + 2
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The kind of coarse units that was asked for.
+    pub fn coarse_kind(&self) -> CoarseKind {
+        self.coarse_kind
+    }
+
+    /// The number of units of each `F_j` that was asked for.
+    pub fn coarse_units(&self) -> Option<usize> {
+        self.coarse_units
+    }
+
+    /// The paper's cuts, if `subnetworks` is a multiple of three: a third of the subnetworks in each
+    /// stage. Otherwise all units are divided. As even as possible, larger subnetworks first.
+    ///
+    /// # Errors
+    /// If there are no subnetworks or fewer units than subnetworks.
+    pub fn default_cuts(&self, subnetworks: usize) -> Result<Cuts, NetError> {
+        if subnetworks == 0 || !subnetworks.is_multiple_of(3) || subnetworks > self.units() {
+            return Cuts::even(self.units(), subnetworks);
+        }
+        let stage = Cuts::even(self.stage_units, subnetworks / 3)?;
+        let positions = (0..3)
+            .flat_map(|s| {
+                let start = s * self.stage_units;
+                let own = stage.positions().iter().map(move |cut| start + cut);
+                std::iter::once(start).chain(own)
+            })
+            .skip(1)
+            .collect();
+        Cuts::new(self.units(), positions)
+    }
+
+    /// The stage, from 0, whose shape the tensor at a position has (after the first unit).
+    pub(super) fn stage_at(&self, position: usize) -> usize {
+        position.saturating_sub(1) / self.stage_units
+    }
+
+    pub(super) fn stage_image(&self, stage: usize) -> Image {
+        Image { channels: (4 * self.width) << stage, size: IMAGE_SIZE >> stage }
+    }
+
+    pub(super) fn image_at(&self, position: usize) -> Image {
+        match position {
+            0 => Image { channels: self.width, size: IMAGE_SIZE },
+            _ => self.stage_image(self.stage_at(position)),
+        }
+    }
+}
+
+impl FeedForward for ResNet {
+    type Input = Tensor<4>;
+    type State = Tensor<4>;
+    type Output = Tensor<2>;
+    type Preprocessing = Preprocessing;
+    type Unit = ResidualUnit;
+    type Postprocessing = Head;
+
+    fn units(&self) -> usize {
+        3 * self.stage_units
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.in_channels, IMAGE_SIZE, IMAGE_SIZE]
+    }
+
+    fn state_shape(&self, position: usize) -> Vec<usize> {
+        let Image { channels, size } = self.image_at(position);
+        vec![size, size, channels]
+    }
+
+    fn preprocessing(&self, init: &Init) -> Preprocessing {
+        Preprocessing::first(self.in_channels, self.width, init)
+    }
+
+    fn unit(&self, index: usize, init: &Init) -> ResidualUnit {
+        UnitKind::Bottleneck.build(self.image_at(index), self.image_at(index + 1), init)
+    }
+
+    fn postprocessing(&self, init: &Init) -> Head {
+        Head::new(self.image_at(self.units()).channels, self.classes, init)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depths_are_9n_plus_2() {
+        assert_eq!(ResNet::new(1001).unwrap().units(), 333);
+        let error = |depth| ResNet::new(depth).unwrap_err();
+        assert_eq!(error(100), ResNetError::Depth { depth: 100, below: 92, above: 101 });
+        assert_eq!(error(2), ResNetError::Depth { depth: 2, below: 11, above: 20 });
+    }
+
+    #[test]
+    fn default_cuts_are_the_papers() {
+        let net = ResNet::new(1001).unwrap();
+        let cuts = |n| net.default_cuts(n).unwrap().positions().to_vec();
+        assert_eq!(cuts(1), [0; 0]);
+        assert_eq!(cuts(3), [111, 222]);
+        assert_eq!(cuts(6), [56, 111, 167, 222, 278]);
+        assert_eq!(cuts(2), [167]);
+        assert_eq!(net.default_cuts(333).unwrap().subnetworks(), 333);
+        assert!(net.default_cuts(336).is_err());
+    }
+}

@@ -1,0 +1,55 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use parareal::net::{Init, Map, ShapeError};
+
+use super::conv_shape::ConvShape;
+use super::definition::UnitDefinition;
+use super::skip::{add_identity, conv_and_projection, projection};
+use crate::layers::{BatchNorm, Conv2d};
+use crate::resnet::image::{Image, height_and_width};
+
+/// The paper's coarse unit: two 3×3 convolutions, the first with the stride.
+#[derive(Module, Debug)]
+pub struct BasicUnit {
+    norm1: BatchNorm,
+    conv1: Conv2d,
+    norm2: BatchNorm,
+    conv2: Conv2d,
+    projection: Option<Conv2d>,
+}
+
+impl UnitDefinition for BasicUnit {
+    const NAME: &'static str = "basic";
+
+    fn new(from: Image, to: Image, init: &Init) -> Self {
+        let stride = from.size / to.size;
+        Self {
+            norm1: BatchNorm::new(from.channels, &init.scope("norm1")),
+            conv1: Conv2d::new(from.channels, to.channels, 3, stride, &init.scope("conv1")),
+            norm2: BatchNorm::new(to.channels, &init.scope("norm2")),
+            conv2: Conv2d::new(to.channels, to.channels, 3, 1, &init.scope("conv2")),
+            projection: projection(from, to, init),
+        }
+    }
+
+    fn convolutions(from: Image, to: Image) -> Vec<ConvShape> {
+        vec![ConvShape::preactivation(3, from, to), ConvShape::preactivation(3, to, to)]
+    }
+}
+
+impl Map<Tensor<4>, Tensor<4>> for BasicUnit {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let Self { norm1, conv1, norm2, conv2, projection } = self;
+        let Some(projection) = projection else {
+            return add_identity(input, &[(norm1, conv1), (norm2, conv2)]);
+        };
+        let (state, skip) = conv_and_projection(input, norm1, conv1, projection);
+        norm2.relu_conv2d(state, conv2, Some(skip)).0
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+        let [height, width] = height_and_width(input, self.norm1.channels())?;
+        let [height, width] = [height, width].map(|size| self.conv1.output_size(size));
+        Ok(vec![height, width, self.conv2.channels_out()])
+    }
+}

@@ -1,0 +1,47 @@
+use crate::resnet::image::Image;
+
+/// One convolution of a residual unit, from which its costs follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvShape {
+    input: Image,
+    output: Image,
+    /// Rows and columns of the kernel.
+    kernel: usize,
+    /// Whether batch normalization comes before it.
+    is_normalized: bool,
+    /// Whether each channel has a kernel of its own.
+    is_depthwise: bool,
+}
+
+impl ConvShape {
+    /// A convolution after batch normalization and ReLU.
+    pub(super) fn preactivation(kernel: usize, input: Image, output: Image) -> Self {
+        Self { input, output, kernel, is_normalized: true, is_depthwise: false }
+    }
+
+    /// A 3×3 depthwise convolution of its input as it is.
+    pub(super) fn depthwise(input: Image, output: Image) -> Self {
+        Self { input, output, kernel: 3, is_normalized: false, is_depthwise: true }
+    }
+
+    /// Multiply-adds for one image.
+    pub(crate) fn multiply_adds(self) -> usize {
+        self.kernel_values() * self.output.pixels()
+    }
+
+    /// Parameters, with those of the normalization.
+    pub(crate) fn parameters(self) -> usize {
+        let normalization = if self.is_normalized { 2 * self.input.channels } else { 0 };
+        self.kernel_values() + normalization
+    }
+
+    /// Values that one image leaves for the backward pass: the input.
+    pub(crate) fn stored(self) -> usize {
+        self.input.values()
+    }
+
+    fn kernel_values(self) -> usize {
+        let channels_in = if self.is_depthwise { 1 } else { self.input.channels };
+        self.kernel * self.kernel * channels_in * self.output.channels
+    }
+}

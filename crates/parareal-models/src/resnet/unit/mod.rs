@@ -1,0 +1,162 @@
+//! Pre-activation residual units.
+//!
+//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Map`] for a module. The
+//! table of kinds below makes it known; names, settings, forward pass and costs follow from it.
+
+mod basic;
+mod bottleneck;
+mod conv_shape;
+mod definition;
+mod depthwise;
+mod skip;
+mod unknown;
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use parareal::net::{Init, Map, ShapeError};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::image::Image;
+use conv_shape::ConvShape;
+use definition::UnitDefinition;
+
+pub use basic::BasicUnit;
+pub use bottleneck::BottleneckUnit;
+pub use depthwise::DepthwiseUnit;
+pub use unknown::UnknownUnit;
+
+/// Defines [`UnitKind`] and [`ResidualUnit`] from the table of kinds.
+macro_rules! unit_kinds {
+    ($($(#[$doc:meta])* $kind:ident($module:ident),)+) => {
+        /// A kind of residual unit.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum UnitKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl UnitKind {
+            /// All kinds.
+            pub const ALL: [Self; [$($module::NAME),+].len()] = [$(Self::$kind),+];
+
+            /// The name in settings, files and messages.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $module::NAME,)+
+                }
+            }
+
+            /// A unit of this kind that leads from one image to another. Its stride is the ratio of
+            /// their sizes.
+            pub fn build(self, from: Image, to: Image, init: &Init) -> ResidualUnit {
+                match self {
+                    $(Self::$kind => ResidualUnit::$kind($module::new(from, to, init)),)+
+                }
+            }
+
+            /// The convolutions without the projection of the skip.
+            fn convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
+                match self {
+                    $(Self::$kind => $module::convolutions(from, to),)+
+                }
+            }
+        }
+
+        /// A pre-activation residual unit: convolutions, each after batch normalization and ReLU,
+        /// and a skip, which is the identity or, where the shape changes, a 1×1 convolution of the
+        /// activated input.
+        #[derive(Module, Debug)]
+        #[non_exhaustive]
+        pub enum ResidualUnit {
+            $($(#[$doc])* $kind($module),)+
+        }
+
+        impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
+            fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+                match self {
+                    $(Self::$kind(unit) => unit.forward(input),)+
+                }
+            }
+
+            fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+                match self {
+                    $(Self::$kind(unit) => unit.output_shape(input),)+
+                }
+            }
+        }
+    };
+}
+
+unit_kinds! {
+    /// Two 3×3 convolutions.
+    Basic(BasicUnit),
+    /// 1×1, 3×3 and 1×1 convolutions.
+    Bottleneck(BottleneckUnit),
+    /// A 1×1 and a 3×3 depthwise convolution, twice.
+    Depthwise(DepthwiseUnit),
+}
+
+/// Parameters and memory of a unit, in numbers of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnitSize {
+    /// Parameters.
+    pub(super) parameters: usize,
+    /// Values that one image leaves for the backward pass.
+    pub(super) stored: usize,
+}
+
+impl UnitKind {
+    /// Multiply-adds of a unit's convolutions for one image.
+    pub(super) fn multiply_adds(self, from: Image, to: Image) -> u64 {
+        let convolutions = self.convolutions(from, to);
+        let convolutions: usize = convolutions.iter().map(|conv| conv.multiply_adds()).sum();
+        (convolutions + projection_values(from, to) * to.pixels()) as u64
+    }
+
+    /// Parameters and memory of a unit.
+    pub(super) fn size(self, from: Image, to: Image) -> UnitSize {
+        let convolutions = self.convolutions(from, to);
+        let parameters: usize = convolutions.iter().map(|conv| conv.parameters()).sum();
+        UnitSize {
+            parameters: parameters + projection_values(from, to),
+            stored: convolutions.iter().map(|conv| conv.stored()).sum(),
+        }
+    }
+}
+
+/// Values of the kernel of a unit's projection, if it has one.
+fn projection_values(from: Image, to: Image) -> usize {
+    if from == to { 0 } else { from.channels * to.channels }
+}
+
+impl FromStr for UnitKind {
+    type Err = UnknownUnit;
+
+    fn from_str(name: &str) -> Result<Self, UnknownUnit> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        let expected = || Self::ALL.map(Self::name).to_vec();
+        found.ok_or_else(|| UnknownUnit { name: name.into(), expected: expected() })
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for UnitKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnitKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

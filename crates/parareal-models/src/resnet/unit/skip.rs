@@ -1,0 +1,40 @@
+//! The skip of a residual unit: the identity, or a projection where the shape changes.
+
+use burn::tensor::Tensor;
+use parareal::net::Init;
+use parareal_kernels::residual;
+
+use crate::layers::{BatchNorm, Conv2d};
+use crate::resnet::image::Image;
+
+/// The 1×1 convolution of the activated input where the shape changes.
+pub(super) fn projection(from: Image, to: Image, init: &Init) -> Option<Conv2d> {
+    let stride = from.size / to.size;
+    let project = || Conv2d::new(from.channels, to.channels, 1, stride, &init.scope("projection"));
+    (from != to).then(project)
+}
+
+/// Applies convolutions, each after batch normalization and ReLU, and adds the input, as one
+/// operation.
+pub(super) fn add_identity(input: Tensor<4>, convs: &[(&BatchNorm, &Conv2d)]) -> Tensor<4> {
+    let [batch, height, width, _] = input.dims();
+    let preactivation = convs.iter().map(|(norm, conv)| norm.preactivation_conv(conv));
+    let (output, statistics) = residual(input, preactivation.collect());
+    for ((norm, _), statistics) in convs.iter().zip(&statistics) {
+        norm.update_running_statistics(statistics, batch * height * width);
+    }
+    output
+}
+
+/// Applies the first convolution of a unit and, to the same activated input, the projection.
+/// Returns the state after the convolution and the skip.
+pub(super) fn conv_and_projection(
+    input: Tensor<4>,
+    norm: &BatchNorm,
+    conv: &Conv2d,
+    projection: &Conv2d,
+) -> (Tensor<4>, Tensor<4>) {
+    let (state, statistics) = norm.relu_conv2d(input.clone(), conv, None);
+    let skip = norm.relu_conv2d_with(input, projection, statistics, None).0;
+    (state, skip)
+}

@@ -1,0 +1,24 @@
+use std::error::Error;
+use std::fmt;
+
+/// A name that no kind of unit has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownUnit {
+    /// The name.
+    pub name: String,
+    /// The names of all kinds.
+    pub expected: Vec<&'static str>,
+}
+
+impl fmt::Display for UnknownUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a kind of unit", self.name)?;
+        match self.expected.as_slice() {
+            [] => Ok(()),
+            [only] => write!(f, ": {only}"),
+            [others @ .., last] => write!(f, ": {} or {last}", others.join(", ")),
+        }
+    }
+}
+
+impl Error for UnknownUnit {}
