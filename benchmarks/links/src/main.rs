@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{Circle, CrossEntropy, Executor, Placement, Ranks, World, pool};
+use parareal::exec::{Communicator, CrossEntropy, Executor, Placement, Ranks, World, pool};
 use parareal::net::{Cuts, FeedForward, Init};
 use parareal::plan::{CostModel, Link, Sample, Setting, Stopwatch};
 use parareal_kernels::Sgd;
@@ -46,7 +46,7 @@ const WAYS: [Way; 3] = [
 
 struct Bench<'a> {
     world: &'a World,
-    all: &'a Circle,
+    all: &'a Communicator,
     net: ResNet,
     batch: usize,
     rounds: usize,
@@ -176,13 +176,13 @@ fn main() -> Result<()> {
     let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Bottleneck);
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
 
-    let world = World::join()?;
-    let all = world.circle(Some(0))?.ok_or("there is no circle of all ranks")?;
+    let world = World::init()?;
+    let all = world.split(Some(0))?.ok_or("there is no communicator of all ranks")?;
     if world.size() < 2 {
         return Err("start at least two ranks: mpirun -n 2 ..".into());
     }
     let bench = Bench { world: &world, all: &all, net, batch, rounds, optimizer };
     bench.run(nominal)?;
-    world.finish()?;
+    world.finalize()?;
     Ok(())
 }

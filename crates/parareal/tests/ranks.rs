@@ -261,7 +261,7 @@ fn a_panic_in_a_rank_ends_all_and_names_it() {
         assert_eq!(lines, [expected], "{}", ended.errors);
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let mut net = DenseNet::residual(dimensions());
     net.panics = Some(5);
     let cuts = Cuts::even(10, 3).unwrap();
@@ -281,7 +281,7 @@ fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
         assert!(ended.errors.contains(expected), "{}", ended.errors);
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let mut net = DenseNet::residual(dimensions());
     net.panics = Some(4);
     let cuts = Cuts::even(10, 4).unwrap();
@@ -303,7 +303,7 @@ fn a_batch_of_another_size_is_found_out() {
         }
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 2).unwrap();
     let mut ranks = on_ranks(&world, &net, &cuts, 1, DType::F32, (1, 1));

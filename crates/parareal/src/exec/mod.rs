@@ -71,7 +71,7 @@ pub use loss::{CrossEntropy, Loss, TargetError};
 #[cfg(feature = "mpi")]
 pub use mpi::{Ranks, Seat};
 #[cfg(feature = "mpi")]
-pub use parareal_mpi::{Circle, MpiError, Traffic, World};
+pub use parareal_mpi::{Communicator, MpiError, Traffic, World};
 pub use sequential::Sequential;
 pub use threads::{Placement, Threads};
 pub use times::SubnetworkTime;

@@ -1,4 +1,4 @@
-use parareal_mpi::Circle;
+use parareal_mpi::Communicator;
 
 use super::LinkFault;
 use crate::exec::control::ThreadControl;
@@ -11,7 +11,7 @@ pub(super) struct RankControl {
     /// Which worker of its rank this is, from 0.
     pub(super) worker: usize,
     /// The ranks of the chain.
-    pub(super) chain: Circle,
+    pub(super) chain: Communicator,
     pub(super) fault: LinkFault,
 }
 
@@ -23,7 +23,7 @@ impl RankControl {
         fold: impl Fn(f64, f64) -> f64,
     ) -> Result<(), Disconnected> {
         if self.worker == 0 && self.chain.size() > 1 {
-            let all = self.chain.gather_equal(bytes(values)).and_then(|pending| pending.wait());
+            let all = self.chain.all_gather_equal(bytes(values)).and_then(|pending| pending.wait());
             let all = numbers(&all.map_err(|error| self.fault.note(error))?);
             for (index, value) in values.iter_mut().enumerate() {
                 let mut given = all.iter().skip(index).step_by(all.len() / self.chain.size());

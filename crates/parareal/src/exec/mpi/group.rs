@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parareal_mpi::{Circle, Pending};
+use parareal_mpi::{Communicator, Request};
 
 use super::LinkFault;
 use crate::exec::Disconnected;
@@ -9,18 +9,18 @@ use crate::exec::replicas::{Group, Numbers};
 
 /// [`Group`] between ranks: an all-reduce that moves on while its workers compute.
 pub(super) struct RankGroup {
-    circle: Circle,
+    circle: Communicator,
     under_way: VecDeque<Sum>,
     fault: LinkFault,
 }
 
 enum Sum {
-    Singles(Pending<Vec<f32>>),
-    Doubles(Pending<Vec<f64>>),
+    Singles(Request<Vec<f32>>),
+    Doubles(Request<Vec<f64>>),
 }
 
 impl RankGroup {
-    pub(super) fn new(circle: Circle, fault: LinkFault) -> Self {
+    pub(super) fn new(circle: Communicator, fault: LinkFault) -> Self {
         Self { circle, under_way: VecDeque::new(), fault }
     }
 }
@@ -28,8 +28,8 @@ impl RankGroup {
 impl Group for RankGroup {
     fn begin(&mut self, terms: Numbers) -> Result<(), Disconnected> {
         let begun = match terms {
-            Numbers::Singles(terms) => self.circle.sum_singles(terms).map(Sum::Singles),
-            Numbers::Doubles(terms) => self.circle.sum_doubles(terms).map(Sum::Doubles),
+            Numbers::Singles(terms) => self.circle.sum_f32(terms).map(Sum::Singles),
+            Numbers::Doubles(terms) => self.circle.sum_f64(terms).map(Sum::Doubles),
         };
         self.under_way.push_back(begun.map_err(|error| self.fault.note(error))?);
         Ok(())

@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, TensorData};
-use parareal_mpi::{Circle, Pending};
+use parareal_mpi::{Communicator, Request};
 
 use super::LinkFault;
 use crate::exec::link::ChannelLink;
@@ -12,7 +12,7 @@ const UPSTREAM: i32 = 2;
 
 /// One side of an interface between two ranks.
 pub(super) struct RankLink {
-    circle: Circle,
+    circle: Communicator,
     peer: usize,
     /// Tags of what goes out and of what comes in.
     tags: (i32, i32),
@@ -23,16 +23,16 @@ pub(super) struct RankLink {
     wire: DType,
     device: Device,
     /// The samples of the next tensor, and the receive that is posted for it.
-    expected: Option<(usize, Pending<Vec<u8>>)>,
+    expected: Option<(usize, Request<Vec<u8>>)>,
     /// Sends whose memory is not free yet.
-    leaving: Vec<Pending<()>>,
+    leaving: Vec<Request<()>>,
     fault: LinkFault,
 }
 
 /// What both ends of an interface, and all interfaces of a rank, have in common.
 #[derive(Clone)]
 pub(super) struct Wiring {
-    pub(super) circle: Circle,
+    pub(super) circle: Communicator,
     pub(super) dtype: DType,
     pub(super) wire: DType,
     pub(super) device: Device,
@@ -87,7 +87,7 @@ impl<T: Value> Link<T> for RankLink {
     fn send(&mut self, tensor: T) -> Result<(), Disconnected> {
         let mut leaving = Vec::new();
         for mut pending in self.leaving.drain(..) {
-            if pending.try_take().map_err(|error| self.fault.note(error))?.is_none() {
+            if pending.test().map_err(|error| self.fault.note(error))?.is_none() {
                 leaving.push(pending);
             }
         }
@@ -108,7 +108,7 @@ impl<T: Value> Link<T> for RankLink {
     fn try_receive(&mut self) -> Result<Option<T>, Disconnected> {
         let (samples, pending) = self.expected.as_mut().ok_or(Disconnected)?;
         let samples = *samples;
-        let taken = pending.try_take().map_err(|error| self.fault.note(error))?;
+        let taken = pending.test().map_err(|error| self.fault.note(error))?;
         Ok(taken.map(|bytes| {
             self.expected = None;
             self.tensor(samples, bytes)

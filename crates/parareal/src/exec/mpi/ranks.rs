@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, TensorData};
-use parareal_mpi::{Circle, MpiError, World};
+use parareal_mpi::{Communicator, MpiError, World};
 
 use super::control::RankControl;
 use super::group::RankGroup;
@@ -43,7 +43,7 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     /// The workers of all ranks.
     workers: usize,
     /// All ranks.
-    all: Circle,
+    all: Communicator,
     /// The type of the network's tensors.
     dtype: DType,
     /// For each subnetwork that is held here the names and shapes of its parameters and buffers.
@@ -58,8 +58,8 @@ fn ranks(error: MpiError) -> ExecError {
 }
 
 /// Tells all ranks whether this one has failed, and returns the first that has.
-fn first_failed(all: &Circle, has_failed: bool) -> Result<Option<usize>, ExecError> {
-    let told = all.gather(vec![u8::from(has_failed)]).map_err(ranks)?;
+fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, ExecError> {
+    let told = all.all_gather(vec![u8::from(has_failed)]).map_err(ranks)?;
     Ok(told.iter().position(|failed| *failed == [1]))
 }
 
@@ -98,8 +98,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
 
         // All ranks split the world in the same order.
         let circle =
-            |color: Option<usize>| world.circle(color.map(|color| color as u32)).map_err(ranks);
-        let member = "who gives a color is in a circle";
+            |color: Option<usize>| world.split(color.map(|color| color as u32)).map_err(ranks);
+        let member = "who gives a color is in a communicator";
         let all = circle(Some(0))?.expect(member);
         let chain = circle(Some(seat.replica))?.expect(member);
         let mut groups = Vec::new();
@@ -174,7 +174,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         }
         crew.order(|_| Some(Command::Ready))?;
         let workers = replicas * per_place.iter().sum::<usize>();
-        let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
+        let trainable = all.all_gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
         let cuts = cuts.clone();
         Ok(Self { crew, seat, cuts, workers, all, dtype, layout, is_trainable, fault })
@@ -230,7 +230,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     /// Why a step was given up, which is the same on all ranks.
     fn given_up(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
         let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.faults).collect();
-        let told = self.all.gather(encode_faults(&own)).map_err(ranks)?;
+        let told = self.all.all_gather(encode_faults(&own)).map_err(ranks)?;
         let faults = told.iter().flat_map(|bytes| decode_faults(bytes));
         let unknown = || ExecError::Ranks("a step was given up, and no rank says why".into());
         Ok(Fault::error(faults).unwrap_or_else(unknown))
@@ -242,7 +242,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         times: Vec<SubnetworkTime>,
         tensor: Option<TensorData>,
     ) -> Result<Vec<Report>, ExecError> {
-        let told = self.all.gather(Report { times, tensor }.encode()).map_err(ranks)?;
+        let told = self.all.all_gather(Report { times, tensor }.encode()).map_err(ranks)?;
         let reports: Option<Vec<_>> = told.iter().map(|bytes| Report::decode(bytes)).collect();
         reports.ok_or_else(|| {
             ExecError::Ranks("a rank tells something unknown: is it another version?".into())
