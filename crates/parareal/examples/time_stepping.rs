@@ -16,7 +16,7 @@ use std::error::Error;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, ShapeError,
 };
 use parareal_ode::{Grid, LinearImplicit, Matrix, Options, Parareal, Propagator, Scheme};
 
@@ -45,7 +45,7 @@ impl Linear {
     }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Linear {
+impl Layer<Tensor<2>, Tensor<2>> for Linear {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         input.matmul(self.weight.val())
     }

@@ -11,7 +11,7 @@ use parareal::exec::{
     CrossEntropy, ExecError, Executor, Loss, Placement, Sequential, Threads, Update,
 };
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, NetError, PararealNetwork,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, NetError, PararealNetwork,
     ShapeError,
 };
 
@@ -79,7 +79,7 @@ fn mapped(linear: Linear) -> Linear {
     Linear { weight: linear.weight.map(|weight| weight * 2.0), ..linear }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Unit {
+impl Layer<Tensor<2>, Tensor<2>> for Unit {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let input = match self.twist {
             Twist::Detached => input.detach(),

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Interface, Map, ShapeError};
+use parareal::net::{Init, Interface, Layer, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{ResNet, ResidualUnit};
@@ -105,7 +105,7 @@ pub struct Coarse {
     units: Vec<ResidualUnit>,
 }
 
-impl Map<Tensor<4>, Tensor<4>> for Coarse {
+impl Layer<Tensor<4>, Tensor<4>> for Coarse {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use super::unit::image;
 use crate::layers::{BatchNorm, Conv2d};
@@ -27,7 +27,7 @@ impl Preprocessing {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for Preprocessing {
+impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
     /// # Shapes
     /// `[batch, channels, height, width]`, as images are stored, to
     /// `[batch, height, width, channels]`.
@@ -83,7 +83,7 @@ impl Head {
     }
 }
 
-impl Map<Tensor<4>, Tensor<2>> for Head {
+impl Layer<Tensor<4>, Tensor<2>> for Head {
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         let [batch, height, width, _] = input.dims();
         // The mean of the pixels' scores is the score of the pixels' mean, and normalization, ReLU

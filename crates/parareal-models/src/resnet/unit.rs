@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 use parareal_kernels::residual;
 
 use crate::layers::{BatchNorm, Conv2d, DepthwiseConv2d};
@@ -114,7 +114,7 @@ fn projection(from: usize, to: usize, stride: usize, init: &Init) -> Option<Conv
     (from != to || stride != 1).then(|| Conv2d::new(from, to, 1, stride, &init.scope("projection")))
 }
 
-impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
+impl Layer<Tensor<4>, Tensor<4>> for ResidualUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         if let (Some(first), Some(second)) = (&self.depthwise1, &self.depthwise2) {
             return self.forward_depthwise(input, [first, second]);

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::fault::Fault;
 use super::trained::{Collector, Trained};
 use super::{Loss, TargetError, Update};
-use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 use crate::timeline::Activity;
 
 /// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
@@ -352,7 +352,7 @@ impl<N: Coarsen> Piece<N> {
 
 impl<S: Activation> Graph<S> {
     /// The graph, and the values that it has led to.
-    fn through<'a, U: Map<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> (Self, S) {
+    fn through<'a, U: Layer<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> (Self, S) {
         let start = start.leaf();
         let end = units.fold(start.clone(), |state, unit| unit.forward(state));
         (Self { start, end: end.clone().root() }, end.values())

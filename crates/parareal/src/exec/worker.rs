@@ -10,7 +10,7 @@ use super::piece::{Finished, Piece};
 use super::replicas::Sums;
 use super::trained::Part;
 use super::{Control, Disconnected, Link, Loss, Update, clip, device};
-use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Layer, NamedTensor, StateDict, SubnetworkOf, Value};
 
 /// What a worker is told to do; all workers are told the same.
 pub(super) enum Command<I, T> {

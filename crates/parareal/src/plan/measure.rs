@@ -5,7 +5,7 @@ use burn::tensor::{Device, Gradients};
 
 use super::Part;
 use crate::exec::{Loss, Trained, Update};
-use crate::net::{Activation, Coarsen, Map, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
 /// Times of the same thing, in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,7 +96,7 @@ pub struct Stopwatch {
 
 impl Stopwatch {
     /// Times a map of the input to a state: `C_j`. Its input needs no gradient.
-    pub fn entry<I: Value, S: Activation, M: Map<I, S>>(&self, module: M, input: &I) -> Timing {
+    pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
         let mut trained = Trained::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let output = trained.module().forward(input.clone().constant());
@@ -114,7 +114,7 @@ impl Stopwatch {
     }
 
     /// Times a chain of maps of states: the units of `g_j`, or an `F_j`.
-    pub fn chain<S: Activation, M: Map<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
+    pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
         let mut trained = Trained::new(modules, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
@@ -150,7 +150,7 @@ impl Stopwatch {
     where
         S: Activation,
         O: Activation,
-        M: Map<S, O>,
+        M: Layer<S, O>,
         L: Loss<O>,
     {
         let mut trained = Trained::new(module, &input.device(), &self.optimizer);
@@ -206,7 +206,7 @@ impl Stopwatch {
     }
 
     /// Segment by segment, each with a graph of its own, as [`crate::exec`] does it.
-    fn forward<S: Activation, M: Map<S, S>>(
+    fn forward<S: Activation, M: Layer<S, S>>(
         &self,
         modules: &[M],
         input: S,

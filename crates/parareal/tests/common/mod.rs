@@ -12,7 +12,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 pub use difference::relative_difference;
 use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, PararealNetwork, ShapeError,
 };
 use parareal_kernels::Sgd;
 
@@ -31,7 +31,7 @@ impl Dense {
     }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Dense {
+impl Layer<Tensor<2>, Tensor<2>> for Dense {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         assert!(!self.panics, "this unit panics");
         let product = input.clone().matmul(self.weight.val());
@@ -59,7 +59,7 @@ pub struct Chain {
     units: Vec<Dense>,
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Chain {
+impl Layer<Tensor<2>, Tensor<2>> for Chain {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }

@@ -1,79 +1,24 @@
+//! Reading and loading the tensors of a subnetwork by name.
+
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use super::{NetError, StateDict, Subnetwork};
-
-/// A parameter or buffer of a network, or a gradient, under the name that it has in the whole.
-///
-/// Units are numbered through the whole network, from 0: `units.17.conv1.weight` has this name
-/// however the network is cut. What interface `j` adds stands below `interfaces.j`:
-/// `interfaces.1.preprocessing` is `C_2`, `interfaces.1.coarse` is `F_1`.
-#[derive(Clone, Debug)]
-pub struct NamedTensor {
-    /// The dotted name.
-    pub name: String,
-    /// Shape, type and values.
-    pub data: TensorData,
-    /// Whether it is a parameter with a gradient, and not a buffer such as a running mean.
-    pub trainable: bool,
-}
-
-/// Turns names within a subnetwork into names within the network.
-#[derive(Clone, Copy)]
-pub(super) struct Naming {
-    pub(super) index: usize,
-    pub(super) first_unit: usize,
-}
-
-impl Naming {
-    pub(super) fn global(self, local: &str) -> String {
-        let (head, rest) = local.split_once('.').unwrap_or((local, ""));
-        let head = match head {
-            "units" => {
-                let (unit, rest) = rest.split_once('.').unwrap_or((rest, ""));
-                let unit = unit.parse::<usize>().map_or(0, |unit| self.first_unit + unit);
-                return join(&format!("units.{unit}"), rest);
-            }
-            "preprocessing" | "coarse" if self.index > 0 => {
-                format!("interfaces.{}.{head}", self.index)
-            }
-            _ => head.to_string(),
-        };
-        join(&head, rest)
-    }
-}
-
-fn join(head: &str, rest: &str) -> String {
-    if rest.is_empty() { head.to_string() } else { format!("{head}.{rest}") }
-}
-
-/// Where a walk through a module stands.
-struct Path {
-    naming: Naming,
-    names: Vec<String>,
-}
-
-impl Path {
-    fn new(naming: Naming) -> Self {
-        Self { naming, names: Vec::new() }
-    }
-
-    fn name(&self) -> String {
-        self.naming.global(&self.names.join("."))
-    }
-}
+use super::error::NetError;
+use super::named_tensor::{NamedTensor, Path};
+use super::state_dict::StateDict;
+use super::subnetwork::Subnetwork;
 
 macro_rules! follow_path {
     () => {
         fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.names.push(name.to_string());
+            self.path.enter(name);
         }
 
         fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.names.pop();
+            self.path.exit();
         }
     };
 }
@@ -94,7 +39,7 @@ impl ModuleVisitor for Reader<'_> {
         };
         if let Some(tensor) = tensor {
             self.tensors.push(NamedTensor {
-                name: self.path.name(),
+                name: self.path.global(),
                 data: tensor.into_data(),
                 trainable: param.is_require_grad(),
             });
@@ -112,7 +57,7 @@ impl ModuleMapper for Writer<'_> {
     follow_path!();
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.state.find(&self.path.name(), param.shape().as_slice()) {
+        match self.state.find(&self.path.global(), param.shape().as_slice()) {
             Ok(None) => param,
             Ok(Some(data)) => param.map(|old| {
                 let new = Tensor::from_data(data.clone(), (&old.device(), old.dtype()));
@@ -126,9 +71,9 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-/// Which parameter is which, here and in other processes.
+/// The identity of a parameter or buffer, in this process and in others.
 pub(crate) struct Identity {
-    /// Burn's id, which is another one in every process.
+    /// Burn's id, which differs between processes.
     pub(crate) id: u64,
     /// The name within the subnetwork.
     pub(crate) path: String,
@@ -145,7 +90,7 @@ impl ModuleVisitor for Identities {
     follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (path, name) = (self.path.names.join("."), self.path.name());
+        let (path, name) = (self.path.local(), self.path.global());
         self.found.push(Identity { id: param.id.val(), path, name });
     }
 }
@@ -221,7 +166,7 @@ impl ModuleVisitor for WithoutGradient<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if param.is_require_grad() && self.gradients.get::<D>(param.id).is_none() {
-            self.names.push(self.path.name());
+            self.names.push(self.path.global());
         }
     }
 }
@@ -251,22 +196,4 @@ where
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_whole_network() {
-        let first = Naming { index: 0, first_unit: 0 };
-        assert_eq!(first.global("preprocessing.conv.weight"), "preprocessing.conv.weight");
-        assert_eq!(first.global("units.2.norm"), "units.2.norm");
-        let third = Naming { index: 2, first_unit: 5 };
-        assert_eq!(third.global("preprocessing.weight"), "interfaces.2.preprocessing.weight");
-        assert_eq!(third.global("coarse.units.0.weight"), "interfaces.2.coarse.units.0.weight");
-        assert_eq!(third.global("units.1.weight"), "units.6.weight");
-        assert_eq!(third.global("units.1"), "units.6");
-        assert_eq!(third.global("postprocessing.bias"), "postprocessing.bias");
-    }
 }

@@ -1,9 +1,9 @@
 use burn::module::Module;
 
-use super::named::check_unshared;
-use super::subnetwork::{bridge, build_subnetworks, check_units};
+use super::build::{bridge, build_subnetworks, check_units};
+use super::subnetwork_tensors::check_unshared;
 use super::{
-    Activation, Coarsen, Cuts, Init, Map, NamedTensor, NetError, StateDict, Subnetwork,
+    Activation, Coarsen, Cuts, Init, Layer, NamedTensor, NetError, StateDict, Subnetwork,
     SubnetworkOf,
 };
 
