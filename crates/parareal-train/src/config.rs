@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use burn::optim::ModuleOptimizer;
 use parareal::exec::CrossEntropy;
+use parareal::exec::Layout;
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{Link, check_balance, even_spread};
+use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 
 use crate::check::check_threads;
 use crate::network::{Cutting, NetworkConfig};
-use crate::placed::{Asked, places};
 use crate::plan::{CostSource, Machine};
+use crate::resources::{Asked, rank_layout};
 use crate::team::Place;
 use crate::{
     CheckpointEvery, Decay, DeviceName, ExecutorKind, LearningRate, LinkType, Recipe, Settings,
@@ -174,22 +175,24 @@ impl Config {
     /// Cuts the network where the predicted step is shortest, by costs that are measured here.
     fn balance(&mut self, place: &Place) -> Result<(), TrainError> {
         let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.workers);
-        let (chain, busy) = match (self.executor, place.ranks) {
+        let (layout, busy) = match (self.executor, place.ranks) {
             (ExecutorKind::Mpi, Some(ranks)) => {
-                let each = place.most_on_machine * workers;
-                (places(ranks, self.replicas, subnetworks)? * workers, each)
+                let layout = rank_layout(subnetworks, ranks, workers, self.replicas)?;
+                (layout, place.most_on_machine * workers)
             }
-            _ => (workers, workers * self.replicas),
+            _ => {
+                let layout = Layout::threads(subnetworks, workers.min(subnetworks), self.replicas);
+                (layout.map_err(PlanError::from)?, workers * self.replicas)
+            }
         };
-        let held = even_spread(subnetworks, chain.min(subnetworks))?;
         check_threads(self.threads, place.cores)?;
-        check_balance(self.network.net.units(), &held)?;
+        check_balance(self.network.net.units(), &layout)?;
         let (device, threads) = (self.devices[0].clone(), self.threads);
         let batch = self.batch_size.div_ceil(self.replicas);
         let machine = Machine { device, batch, threads, workers: busy };
         let costs = CostSource::Measured.load(&self.network.net, &machine, false)?;
         let costs = costs.of(&self.network.net, subnetworks)?;
-        self.network.balance(&costs, &held, Link::FREE, true)
+        self.network.balance(&costs, &layout, Link::FREE, true)
     }
 
     /// Units for each state that is kept, where the rest is computed again: as many as there are

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
-use parareal::net::{Cuts, Init, PararealNetwork, StateDict};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Layout, Placement, Sequential, Threads};
+use parareal::net::{Init, PararealNetwork, StateDict};
 use parareal_models::resnet::ResNet;
 
 use crate::initial::Initial;
-use crate::placed::{default_workers, places};
+use crate::resources::{default_workers, rank_layout};
 use crate::{Config, DeviceName, Team, TrainError};
 
 /// How a step is run.
@@ -101,7 +101,8 @@ impl Config {
             let subnetworks = self.network.cuts.subnetworks();
             here.workers = default_workers(&self.devices, subnetworks);
             here.devices.truncate(here.workers);
-            here.threads = Placement::new(Vec::new(), here.workers).threads;
+            let layout = Layout::threads(subnetworks, here.workers, 1).map_err(ExecError::from)?;
+            here.threads = Placement::new(Vec::new(), layout).threads;
         }
         // One copy judges all images.
         here.replicas = 1;
@@ -143,12 +144,20 @@ impl Config {
 
         let Some(world) = team.world() else { return Err(TrainError::ranks("this is no rank")) };
         let (net, cuts) = self.network_for(channels, classes);
-        let placement = self.placement(self.own_devices(team))?;
+        let placement = self.placement(self.own_devices(team), self.rank_layout(team)?)?;
         let init = Init::new(self.seed, &Device::flex());
-        let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
-        let mut ranks =
-            Ranks::new(world, &net, cuts, &init, self.loss, &self.optimizer(), &placement, wire)?;
-        let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
+        let message_dtype = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let mut ranks = Ranks::new(
+            world,
+            &net,
+            cuts,
+            &init,
+            self.loss,
+            &self.optimizer(),
+            &placement,
+            message_dtype,
+        )?;
+        let names = (ranks.rank_layout().subnetworks.start..).zip(ranks.names()).collect();
         if let Some(from) = from {
             ranks.load(from.weights.clone())?;
         }
@@ -168,13 +177,17 @@ impl Config {
 
     /// The subnetworks that this process holds, and whether it is the one that writes them.
     pub(crate) fn held(&self, team: &Team) -> Result<(Range<usize>, bool), TrainError> {
-        let subnetworks = self.network.cuts.subnetworks();
         if self.executor != ExecutorKind::Mpi {
-            return Ok((0..subnetworks, true));
+            return Ok((0..self.network.cuts.subnetworks(), true));
         }
-        let places = places(team.size(), self.replicas, subnetworks)?;
-        let (replica, place) = (team.rank() / places, team.rank() % places);
-        Ok((Cuts::even(subnetworks, places)?.units_of(place), replica == 0))
+        let own = self.rank_layout(team)?.rank(team.rank());
+        Ok((own.subnetworks, own.replicas.start == 0))
+    }
+
+    /// The layout on the ranks of an MPI program.
+    fn rank_layout(&self, team: &Team) -> Result<Layout, TrainError> {
+        let subnetworks = self.network.cuts.subnetworks();
+        rank_layout(subnetworks, team.size(), self.workers, self.replicas)
     }
 
     /// The devices that this process computes on.
@@ -188,10 +201,10 @@ impl Config {
         }
     }
 
-    fn placement(&self, devices: &[DeviceName]) -> Result<Placement, TrainError> {
+    fn placement(&self, devices: &[DeviceName], layout: Layout) -> Result<Placement, TrainError> {
         let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let mut placement = Placement::new(devices, self.workers);
-        (placement.threads, placement.replicas) = (self.threads, self.replicas);
+        let mut placement = Placement::new(devices, layout);
+        placement.threads = self.threads;
         if let Some(units) = self.kept_units() {
             placement.recompute = true;
             placement.segment_units = units;
@@ -201,7 +214,9 @@ impl Config {
 
     /// Hands a network to the executor of this configuration in this process.
     fn executor(&self, network: PararealNetwork<ResNet>) -> Result<AnyExecutor, TrainError> {
-        let placement = self.placement(&self.devices)?;
+        let subnetworks = self.network.cuts.subnetworks();
+        let layout = Layout::threads(subnetworks, self.workers, self.replicas);
+        let placement = self.placement(&self.devices, layout.map_err(ExecError::from)?)?;
         let optimizer = self.optimizer();
         Ok(match self.executor {
             ExecutorKind::Threads | ExecutorKind::Mpi => {

@@ -1,7 +1,8 @@
 //! The network that the settings describe.
 
+use parareal::exec::Layout;
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{Held, Link, Setting, balance};
+use parareal::plan::{Link, Scenario, balance};
 use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary};
 
 use crate::config::given;
@@ -100,20 +101,20 @@ impl NetworkConfig {
         Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times })
     }
 
-    /// Cuts it where the predicted step is shortest, for devices that hold so many subnetworks each;
-    /// `defer` is whether gradients of the coarse network's weights wait.
+    /// Cuts the network where the predicted step of a layout is shortest; `defer` is whether gradients
+    /// of the coarse network's weights wait.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
     pub fn balance(
         &mut self,
         costs: &ResNetCosts,
-        held: &Held,
+        layout: &Layout,
         link: Link,
         defer: bool,
     ) -> Result<(), TrainError> {
-        self.cuts = balance(costs, held, link, defer)?.cuts;
-        self.coarse_times = Some(Setting::new(costs, &self.cuts, held.len())?.coarse_shares());
+        self.cuts = balance(costs, layout, link, defer)?.cuts;
+        self.coarse_times = Some(Scenario::new(costs, &self.cuts, layout.clone())?.coarse_shares());
         Ok(())
     }
 

@@ -118,7 +118,7 @@ fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let network = PararealNetwork::build(&Mlp, &cuts, &Init::new(1, &Device::flex()))?;
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
-    let placement = Placement::cpu(subnetworks);
+    let placement = Placement::cpu(subnetworks)?;
     let mut executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
 
     let (points, targets, _) = spirals(0.0);

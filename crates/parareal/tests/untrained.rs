@@ -6,7 +6,7 @@ mod common;
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use common::{CLASSES, FEATURES, assert_all_close, batch, init, sgd};
+use common::{CLASSES, FEATURES, assert_all_close, batch, init, layout, sgd};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Loss, Placement, Sequential, Threads, Update,
 };
@@ -192,9 +192,9 @@ fn executors_with<L: Loss<Tensor<2>>>(net: &Net, loss: L) -> Vec<(&'static str, 
     let device = Device::flex();
     let sequential = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
     let threads = |workers, recompute, replicas| -> Any<L> {
-        let mut placement = Placement::new(vec![device.clone()], workers);
+        let mut placement = Placement::new(vec![device.clone()], layout(&cuts, workers, replicas));
         (placement.segment_units, placement.threads) = (1, 1);
-        (placement.recompute, placement.replicas) = (recompute, replicas);
+        placement.recompute = recompute;
         Box::new(Threads::new(build(), loss.clone(), &sgd(), &placement).unwrap())
     };
     vec![

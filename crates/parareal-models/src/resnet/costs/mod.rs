@@ -8,7 +8,7 @@ mod table;
 use std::collections::HashMap;
 
 use parareal::net::{FeedForward, Interface};
-use parareal::plan::{CostModel, Part};
+use parareal::plan::{Cost, CostModel};
 
 pub use paper::{
     PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS,
@@ -31,7 +31,7 @@ pub struct ResNetCosts {
 /// Where times come from.
 #[derive(Clone, Debug)]
 enum Times {
-    Parts(HashMap<PartName, Part>),
+    Parts(HashMap<PartName, Cost>),
     Paper {
         row: PaperRow,
         /// What part of a backward pass of the coarse network gradients of weights are.
@@ -54,7 +54,7 @@ impl ResNetCosts {
         self.batch
     }
 
-    fn named(&self, name: &PartName) -> Part {
+    fn named(&self, name: &PartName) -> Cost {
         let times = match &self.times {
             Times::Parts(parts) => parts.get(name).copied().unwrap_or_default(),
             Times::Paper { row, .. } => match name {
@@ -66,7 +66,7 @@ impl ResNetCosts {
         let Size { weights, kept } = Size::of(name, &self.net);
         let bytes = size_of::<f32>() as f64;
         let kept = bytes * (kept * self.batch) as f64;
-        Part { weights: bytes * weights as f64, kept, ..times }
+        Cost { weights: bytes * weights as f64, kept, ..times }
     }
 }
 
@@ -75,30 +75,30 @@ impl CostModel for ResNetCosts {
         FeedForward::units(&self.net)
     }
 
-    fn preprocessing(&self, position: usize) -> Part {
+    fn preprocessing(&self, position: usize) -> Cost {
         self.named(&PartName::Preprocessing { to: self.net.image_at(position) })
     }
 
-    fn unit(&self, index: usize) -> Part {
+    fn unit(&self, index: usize) -> Cost {
         self.named(&PartName::of_unit(&self.net, index))
     }
 
-    fn coarse(&self, interface: &Interface) -> Part {
+    fn coarse(&self, interface: &Interface) -> Cost {
         let choice = self.net.coarse_choice(interface);
         let kind = choice.kind;
         let units = shapes(&self.net, interface, choice.units);
-        let sum: Part =
+        let sum: Cost =
             units.map(|(from, to)| self.named(&PartName::Unit { kind, from, to })).sum();
         match &self.times {
             Times::Parts(_) => sum,
             Times::Paper { row, weight_share } => {
-                let times = row.coarse().map_or_else(Part::default, |f| f.part(*weight_share));
-                Part { weights: sum.weights, kept: sum.kept, ..times }
+                let times = row.coarse().map_or_else(Cost::default, |f| f.part(*weight_share));
+                Cost { weights: sum.weights, kept: sum.kept, ..times }
             }
         }
     }
 
-    fn postprocessing(&self) -> Part {
+    fn postprocessing(&self) -> Cost {
         let from = self.net.image_at(FeedForward::units(&self.net));
         self.named(&PartName::Postprocessing { from })
     }

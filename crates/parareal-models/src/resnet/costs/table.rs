@@ -4,7 +4,7 @@ use std::fmt;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::CrossEntropy;
 use parareal::net::{FeedForward, Init};
-use parareal::plan::{Part, Stopwatch, Timing};
+use parareal::plan::{Cost, Stopwatch, Timing};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -177,13 +177,13 @@ impl CostTable {
 }
 
 impl PartCost {
-    fn part(&self) -> Part {
-        Part {
+    fn part(&self) -> Cost {
+        Cost {
             forward: self.forward_ms / 1e3,
             input_gradient: self.input_gradient_ms / 1e3,
             weight_gradient: self.weight_gradient_ms / 1e3,
             update: self.update_ms / 1e3,
-            ..Part::default()
+            ..Cost::default()
         }
     }
 }
@@ -261,7 +261,7 @@ impl Bench<'_> {
 }
 
 fn cost(name: PartName, timing: &Timing, count: usize) -> PartCost {
-    let part = timing.part(count);
+    let part = timing.cost(count);
     PartCost {
         name,
         forward_ms: 1e3 * part.forward,

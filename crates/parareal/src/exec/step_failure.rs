@@ -1,27 +1,27 @@
-//! Faults that end a training step before its update.
+//! Failures that end a training step before its update.
 
 use std::ops::Range;
 
-use super::ExecError;
+use super::error::ExecError;
 
-/// Why a worker gives up a step.
+/// A failure for which all workers abandon a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum StepFailure {
     /// The target does not fit the output.
     Target(String),
-    /// Units, from 0, that did not compute the same when they were recomputed.
+    /// Units, from 0, that computed something else when they were recomputed.
     NotRepeated(Range<usize>),
     /// Parameters that require a gradient and have none.
     WithoutGradient(Vec<String>),
 }
 
-impl Fault {
-    /// One error of all faults of a step, if there are some: the target's, then the first units that
-    /// cannot be recomputed, then all parameters without a gradient.
-    pub(super) fn error(faults: impl IntoIterator<Item = Self>) -> Option<ExecError> {
+impl StepFailure {
+    /// Combines the failures of a step into one error, if there are any: that of the target comes
+    /// first, then the first units that cannot be recomputed, then all parameters without a gradient.
+    pub(super) fn into_error(failures: impl IntoIterator<Item = Self>) -> Option<ExecError> {
         let (mut target, mut units, mut names) = (None, None, Vec::new());
-        for fault in faults {
-            match fault {
+        for failure in failures {
+            match failure {
                 Self::Target(message) => drop(target.get_or_insert(message)),
                 Self::NotRepeated(found) => {
                     let first = units.take().filter(|first: &Range<_>| first.start < found.start);

@@ -2,40 +2,33 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-/// Another worker is gone, so that this one cannot go on.
+/// Another worker has stopped, so that this one cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("another worker is gone")]
-pub struct Disconnected;
+#[error("another worker has stopped")]
+pub(super) struct Disconnected;
 
-/// A few scalars shared by all workers, beside the links: the loss, norms, the decision to stop.
+/// Collective operations on a few scalars over all workers of a replica: the loss, norms, the decision
+/// to abandon a step.
 ///
 /// All workers make the same calls in the same order.
-pub trait Control: Send {
-    /// Adds up each entry over all workers, in the order of the workers, so that the result does
-    /// not depend on which came first.
+pub(super) trait Collectives: Send {
+    /// Sums each entry over all workers, in the order of the workers, so that the result does not
+    /// depend on which one came first.
     ///
     /// # Errors
-    /// Where a worker is gone.
+    /// [`Disconnected`] if a worker has stopped.
     fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
 
-    /// The largest of each entry over all workers; not a number if any is.
+    /// Computes the maximum of each entry over all workers; NaN if any is NaN.
     ///
     /// # Errors
-    /// Where a worker is gone.
+    /// [`Disconnected`] if a worker has stopped.
     fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
-
-    /// Waits until all workers are here.
-    ///
-    /// # Errors
-    /// Where a worker is gone.
-    fn barrier(&mut self) -> Result<(), Disconnected> {
-        self.sum(&mut [])
-    }
 }
 
-/// [`Control`] between threads: a table of what each worker has contributed to the calls under
-/// way.
-pub(super) struct ThreadControl {
+/// [`Collectives`] between threads: a table of the contributions of each worker to the calls in
+/// progress.
+pub(super) struct ThreadCollectives {
     worker: usize,
     calls: u64,
     shared: Arc<Shared>,
@@ -47,29 +40,29 @@ struct Shared {
 }
 
 struct Table {
-    /// For each worker what it gave to the calls that others may still be waiting for.
+    /// For each worker its contributions to the calls that others may still be waiting for.
     given: Vec<Vec<(u64, Vec<f64>)>>,
-    /// For each worker the calls that it has finished.
+    /// For each worker the number of calls that it has finished.
     finished: Vec<u64>,
     gone: bool,
 }
 
-/// The controls of `workers` threads.
-pub(super) fn thread_controls(workers: usize) -> Vec<ThreadControl> {
+/// Creates the collectives of `workers` threads.
+pub(super) fn thread_collectives(workers: usize) -> Vec<ThreadCollectives> {
     let table = Table { given: vec![Vec::new(); workers], finished: vec![0; workers], gone: false };
     let shared = Arc::new(Shared { table: Mutex::new(table), changed: Condvar::new() });
     (0..workers)
-        .map(|worker| ThreadControl { worker, calls: 0, shared: Arc::clone(&shared) })
+        .map(|worker| ThreadCollectives { worker, calls: 0, shared: Arc::clone(&shared) })
         .collect()
 }
 
-impl ThreadControl {
+impl ThreadCollectives {
     fn lock(&self) -> MutexGuard<'_, Table> {
         // The table is consistent at every step, also where a holder of the lock panicked.
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Contributes to this call and folds what all workers contribute, waiting for them.
+    /// Contributes to this call, and waits for the contributions of all workers and folds them.
     fn exchange(
         &mut self,
         values: &mut [f64],
@@ -104,7 +97,7 @@ impl ThreadControl {
     }
 }
 
-impl Control for ThreadControl {
+impl Collectives for ThreadCollectives {
     fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
         self.exchange(values, |a, b| a + b)
     }
@@ -115,8 +108,8 @@ impl Control for ThreadControl {
     }
 }
 
-impl Drop for ThreadControl {
-    /// A worker that ends, for whatever reason, wakes those who wait for it.
+impl Drop for ThreadCollectives {
+    /// Wakes the workers that wait for this one.
     fn drop(&mut self) {
         self.lock().gone = true;
         self.shared.changed.notify_all();
@@ -127,13 +120,13 @@ impl Drop for ThreadControl {
 mod tests {
     use super::*;
 
-    fn on_threads<R: Send>(run: impl Fn(usize, ThreadControl) -> R + Sync) -> Vec<R> {
+    fn on_threads<R: Send>(run: impl Fn(usize, ThreadCollectives) -> R + Sync) -> Vec<R> {
         std::thread::scope(|scope| {
             let run = &run;
-            let threads: Vec<_> = thread_controls(3)
+            let threads: Vec<_> = thread_collectives(3)
                 .into_iter()
                 .enumerate()
-                .map(|(worker, control)| scope.spawn(move || run(worker, control)))
+                .map(|(worker, collectives)| scope.spawn(move || run(worker, collectives)))
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
@@ -141,14 +134,13 @@ mod tests {
 
     #[test]
     fn all_workers_see_the_same_results() {
-        let seen = on_threads(|worker, mut control| {
+        let seen = on_threads(|worker, mut collectives| {
             let mut seen = Vec::new();
             for round in 0..100 {
                 let own = [(worker * 100 + round) as f64, -(worker as f64)];
                 let (mut sum, mut max) = (own, own);
-                control.sum(&mut sum).unwrap();
-                control.max(&mut max).unwrap();
-                control.barrier().unwrap();
+                collectives.sum(&mut sum).unwrap();
+                collectives.max(&mut max).unwrap();
                 seen.push((sum, max));
             }
             seen
@@ -160,9 +152,9 @@ mod tests {
 
     #[test]
     fn not_a_number_is_not_lost_in_a_maximum() {
-        let seen = on_threads(|worker, mut control| {
+        let seen = on_threads(|worker, mut collectives| {
             let mut values = [if worker == 1 { f64::NAN } else { 1.0 }];
-            control.max(&mut values).unwrap();
+            collectives.max(&mut values).unwrap();
             values[0]
         });
         assert!(seen.iter().all(|value| value.is_nan()));
@@ -170,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_gone_holds_nobody_up() {
-        let seen = on_threads(|worker, mut control| match worker {
+        let seen = on_threads(|worker, mut collectives| match worker {
             1 => Ok(()),
-            _ => control.sum(&mut [1.0]),
+            _ => collectives.sum(&mut [1.0]),
         });
         assert_eq!(seen, [Err(Disconnected), Ok(()), Err(Disconnected)]);
     }

@@ -1,32 +1,33 @@
-//! Workers on threads of this process, and how they are told what to do.
+//! The worker threads of a process, and the channels for their commands and replies.
 
-use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
 use super::clock::Record;
+use super::collectives::Collectives;
+use super::error::ExecError;
+use super::link::Link;
+use super::loss::Loss;
+use super::thread_pool::{panic_message, thread_pool};
 use super::worker::{Command, ReplyOf, Worker};
-use super::{Control, ExecError, Link, Loss};
 use crate::net::Coarsen;
 use crate::timeline::{Span, Timeline};
 
-/// How long a crew waits for the word of the worker at fault when another one has given up.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that a pool waits for the report of the worker that failed after another one has stopped.
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The workers of this process, each a thread with a device and cores of its own, for as long as
 /// this value lives.
-pub(super) struct Crew<N: Coarsen, L: Loss<N::Output>> {
+pub(super) struct WorkerPool<N: Coarsen, L: Loss<N::Output>> {
     workers: Vec<Handle<N, L>>,
-    reply: Sender<(usize, Message<N>)>,
-    replies: Receiver<(usize, Message<N>)>,
+    reply: Sender<(usize, Outcome<N>)>,
+    replies: Receiver<(usize, Outcome<N>)>,
     failure: Option<ExecError>,
-    /// Whether workers may wait for another process. Then nobody here can wake them after a failure,
-    /// and nobody waits for them: the process is about to end.
+    /// Set if workers may wait for another process. Then they cannot be woken after a failure and are
+    /// not joined: the process is about to exit.
     spans_processes: bool,
 }
 
@@ -38,24 +39,24 @@ struct Handle<N: Coarsen, L: Loss<N::Output>> {
     subnetworks: Range<usize>,
 }
 
-enum Message<N: Coarsen> {
+enum Outcome<N: Coarsen> {
     Done(ReplyOf<N>),
-    /// It stops because another worker is gone.
+    /// The worker stops because another one has stopped.
     Abandoned,
-    /// It stops by its own fault.
+    /// The worker has failed, with this message.
     Failed(String),
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
-    /// A crew without workers, which may come to wait for other processes, or only for each other.
+impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
+    /// Creates a pool without workers. With `spans_processes` they may wait for other processes, and
+    /// otherwise only for each other.
     pub(super) fn new(spans_processes: bool) -> Self {
         let (reply, replies) = channel();
         Self { workers: Vec::new(), reply, replies, failure: None, spans_processes }
     }
 
-    /// Starts one more worker, which has this number among all. It is built on the thread that it
-    /// runs on.
-    pub(super) fn hire<K, C>(
+    /// Starts a worker with this number among all. It is built on the thread that it runs on.
+    pub(super) fn spawn<K, C>(
         &mut self,
         number: usize,
         subnetworks: Range<usize>,
@@ -64,53 +65,53 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
     ) -> Result<(), ExecError>
     where
         K: Link<N::State> + 'static,
-        C: Control + 'static,
+        C: Collectives + 'static,
     {
         let name = format!("parareal-{}", number + 1);
-        let pool = pool(&name, threads)?;
+        let pool = thread_pool(&name, threads)?;
         let (commands, inbox) = channel();
         let (index, reply) = (self.workers.len(), self.reply.clone());
-        // The worker lives inside its pool, so that every operation finds its own cores.
-        let life = move || pool.install(move || serve(build, index, &inbox, &reply));
+        // The worker runs inside its pool, so that every operation uses its own cores.
+        let run = move || pool.install(move || serve(build, index, &inbox, &reply));
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(life)
+            .spawn(run)
             .map_err(|error| ExecError::Spawn(error.to_string()))?;
         let (commands, thread) = (Some(commands), Some(thread));
         self.workers.push(Handle { commands, thread, number, subnetworks });
         Ok(())
     }
 
-    /// Gives each worker a command, or none, and gathers their replies, in their order.
-    pub(super) fn order(
+    /// Gives each worker a command, or none, and returns their replies in order.
+    pub(super) fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
         if let Some(failure) = &self.failure {
             return Err(ExecError::Stopped(Box::new(failure.clone())));
         }
-        let mut told = 0;
+        let mut commanded = 0;
         for (index, worker) in self.workers.iter().enumerate() {
             if let (Some(commands), Some(command)) = (&worker.commands, command(index)) {
-                // A worker that is gone has left a message that says so.
+                // A worker that has stopped has left an outcome.
                 let _ = commands.send(command);
-                told += 1;
+                commanded += 1;
             }
         }
         let mut replies: Vec<_> = self.workers.iter().map(|_| None).collect();
         let mut failed = None;
         let mut abandoned = false;
-        for _ in 0..told {
+        for _ in 0..commanded {
             let received = match abandoned && self.spans_processes {
-                // Who is at fault speaks soon, or is in another process.
-                true => self.replies.recv_timeout(LAST_WORDS).ok(),
+                // The worker that failed reports soon, or is in another process.
+                true => self.replies.recv_timeout(FAILURE_TIMEOUT).ok(),
                 false => self.replies.recv().ok(),
             };
-            let Some((index, message)) = received else { break };
-            match message {
-                Message::Done(reply) => replies[index] = Some(reply),
-                Message::Abandoned => abandoned = true,
-                Message::Failed(message) => {
+            let Some((index, outcome)) = received else { break };
+            match outcome {
+                Outcome::Done(reply) => replies[index] = Some(reply),
+                Outcome::Abandoned => abandoned = true,
+                Outcome::Failed(message) => {
                     failed.get_or_insert((index, message));
                     if self.spans_processes {
                         break;
@@ -119,13 +120,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
             }
         }
         let replies: Vec<_> = replies.into_iter().flatten().collect();
-        match replies.len() == told {
+        match replies.len() == commanded {
             true => Ok(replies),
             false => Err(self.fail(failed)),
         }
     }
 
-    /// What the workers did when, from the beginning of the step on; all processes have so many.
+    /// Returns the activities of the workers, in seconds since `begun`. All processes together have
+    /// `devices` workers.
     pub(super) fn timeline(
         &self,
         replies: &[ReplyOf<N>],
@@ -135,20 +137,20 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
         let mut spans = Vec::new();
         for (reply, worker) in replies.iter().zip(&self.workers) {
             let (device, first) = (worker.number, worker.subnetworks.start);
-            let own = reply.records.iter().map(|&Record { piece, activity, begin, end }| {
+            let own = reply.records.iter().map(|&Record { subnetwork, activity, begin, end }| {
                 let [begin, end] =
                     [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
-                Span { device, subnetwork: first + piece, activity, begin, end }
+                Span { device, subnetwork: first + subnetwork, activity, begin, end }
             });
             spans.extend(own);
         }
         Timeline { devices, spans }
     }
 
-    /// Ends all workers after one has failed.
+    /// Stops all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop(true);
-        let (index, message) = failed.unwrap_or((0, "it ended without a word".into()));
+        let (index, message) = failed.unwrap_or((0, "it stopped without a message".into()));
         let Handle { number, subnetworks, .. } = &self.workers[index];
         let failure = ExecError::Worker {
             worker: number + 1,
@@ -173,61 +175,40 @@ impl<N: Coarsen, L: Loss<N::Output>> Crew<N, L> {
     }
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Drop for Crew<N, L> {
+impl<N: Coarsen, L: Loss<N::Output>> Drop for WorkerPool<N, L> {
     fn drop(&mut self) {
         self.stop(false);
     }
 }
 
-/// The life of a worker's thread: one command after the other, until there are no more or it
-/// cannot go on. Its links and its control end with it, which ends the waiting of the others.
-fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Control>(
+/// Runs a worker on its thread: executes commands until there are no more or it cannot go on. Its
+/// links and its collectives are dropped with it, which wakes the workers that wait for it.
+fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Collectives>(
     build: impl FnOnce() -> Worker<N, L, K, C>,
     index: usize,
     inbox: &Receiver<Command<N::Input, L::Target>>,
-    replies: &Sender<(usize, Message<N>)>,
+    replies: &Sender<(usize, Outcome<N>)>,
 ) {
-    // After a panic the worker is dropped and never looked at again.
+    // After a panic the worker is dropped and never used again.
     let mut worker = match catch_unwind(AssertUnwindSafe(build)) {
         Ok(worker) => worker,
         Err(panic) => {
-            let _ = replies.send((index, Message::Failed(panic_message(&*panic))));
+            let _ = replies.send((index, Outcome::Failed(panic_message(&*panic))));
             return;
         }
     };
     while let Ok(command) = inbox.recv() {
-        let message = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
-            Ok(Ok(reply)) => Message::Done(reply),
-            Ok(Err(_)) => Message::Abandoned,
-            Err(panic) => Message::Failed(panic_message(&*panic)),
+        let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
+            Ok(Ok(reply)) => Outcome::Done(reply),
+            Ok(Err(_)) => Outcome::Abandoned,
+            Err(panic) => Outcome::Failed(panic_message(&*panic)),
         };
-        let done = matches!(message, Message::Done(_));
+        let done = matches!(outcome, Outcome::Done(_));
         if !done {
             drop(worker);
-            let _ = replies.send((index, message));
+            let _ = replies.send((index, outcome));
             return;
         }
-        let _ = replies.send((index, message));
+        let _ = replies.send((index, outcome));
     }
-}
-
-/// What a panic says, as far as it is text.
-#[must_use]
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it panicked".into())
-}
-
-/// A pool of threads for one worker's operations.
-///
-/// # Errors
-/// Where the operating system gives no threads.
-pub fn pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
-    let name = name.to_string();
-    ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(move |thread| format!("{name}.{thread}"))
-        .build()
-        .map_err(|error| ExecError::Spawn(error.to_string()))
 }

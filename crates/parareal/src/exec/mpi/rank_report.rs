@@ -1,25 +1,25 @@
-//! What a rank tells the others behind a step, as bytes.
+//! The report of a rank to the others after a step, as bytes.
 
 use std::time::Duration;
 
 use burn::tensor::{DType, TensorData};
 
-use crate::exec::SubnetworkTime;
-use crate::exec::fault::Fault;
+use crate::exec::step_failure::StepFailure;
+use crate::exec::subnetwork_time::SubnetworkTime;
 
-/// The types that tensors are told in.
+/// The types in which tensors are sent.
 const TYPES: [DType; 2] = [DType::F32, DType::F64];
 /// More dimensions than any tensor has.
 const MOST_DIMENSIONS: u64 = 8;
 
-/// The times of a rank's subnetworks, and a tensor if it has one to tell of.
+/// The times of a rank's subnetworks, and a tensor if it has one.
 #[derive(Debug, PartialEq)]
-pub(super) struct Report {
+pub(super) struct RankReport {
     pub(super) times: Vec<SubnetworkTime>,
     pub(super) tensor: Option<TensorData>,
 }
 
-impl Report {
+impl RankReport {
     pub(super) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut number = |number: u64| bytes.extend(number.to_le_bytes());
@@ -31,7 +31,7 @@ impl Report {
             number(time.worker as u64);
         }
         if let Some(tensor) = self.tensor {
-            // What is in no type of the list is told as the first.
+            // A tensor of another type is converted to the first.
             let kind = TYPES.iter().position(|kind| *kind == tensor.dtype()).unwrap_or(0);
             let tensor = tensor.convert_dtype(TYPES[kind]);
             number(kind as u64);
@@ -42,7 +42,7 @@ impl Report {
         bytes
     }
 
-    /// `None` where these are not the bytes of a report.
+    /// Decodes a report; `None` if the bytes are not one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let mut number = || {
@@ -74,30 +74,30 @@ impl Report {
 }
 
 /// Faults as text, a line for each name or message.
-pub(super) fn encode_faults(faults: &[Fault]) -> Vec<u8> {
-    let lines = faults.iter().flat_map(|fault| match fault {
-        Fault::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
-        Fault::NotRepeated(units) => vec![format!("units {} {}", units.start, units.end)],
-        Fault::WithoutGradient(names) => {
+pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
+    let lines = failures.iter().flat_map(|failure| match failure {
+        StepFailure::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
+        StepFailure::NotRepeated(units) => vec![format!("units {} {}", units.start, units.end)],
+        StepFailure::WithoutGradient(names) => {
             names.iter().map(|name| format!("gradient {name}")).collect()
         }
     });
     lines.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
-/// Reads the output of [`encode_faults`]; other lines are ignored.
-pub(super) fn decode_faults(bytes: &[u8]) -> Vec<Fault> {
+/// Reads the output of [`encode_failures`]; other lines are ignored.
+pub(super) fn decode_failures(bytes: &[u8]) -> Vec<StepFailure> {
     let text = String::from_utf8_lossy(bytes);
-    let fault = |line: &str| match line.split_once(' ')? {
-        ("target", message) => Some(Fault::Target(message.to_string())),
+    let failure = |line: &str| match line.split_once(' ')? {
+        ("target", message) => Some(StepFailure::Target(message.to_string())),
         ("units", range) => {
             let (start, end) = range.split_once(' ')?;
-            Some(Fault::NotRepeated(start.parse().ok()?..end.parse().ok()?))
+            Some(StepFailure::NotRepeated(start.parse().ok()?..end.parse().ok()?))
         }
-        ("gradient", name) => Some(Fault::WithoutGradient(vec![name.to_string()])),
+        ("gradient", name) => Some(StepFailure::WithoutGradient(vec![name.to_string()])),
         _ => None,
     };
-    text.lines().filter_map(fault).collect()
+    text.lines().filter_map(failure).collect()
 }
 
 #[cfg(test)]
@@ -106,14 +106,14 @@ mod tests {
 
     #[test]
     fn faults_come_back_and_other_bytes_are_none() {
-        let faults = [
-            Fault::Target("expected 1 class, found 2".into()),
-            Fault::NotRepeated(3..7),
-            Fault::WithoutGradient(vec!["units.3.weight".into()]),
-            Fault::WithoutGradient(vec!["units.4.weight".into()]),
+        let failures = [
+            StepFailure::Target("expected 1 class, found 2".into()),
+            StepFailure::NotRepeated(3..7),
+            StepFailure::WithoutGradient(vec!["units.3.weight".into()]),
+            StepFailure::WithoutGradient(vec!["units.4.weight".into()]),
         ];
-        assert_eq!(decode_faults(&encode_faults(&faults)), faults);
-        assert_eq!(decode_faults(b"\xff\nunits 3\nother 1"), []);
+        assert_eq!(decode_failures(&encode_failures(&failures)), failures);
+        assert_eq!(decode_failures(b"\xff\nunits 3\nother 1"), []);
     }
 
     #[test]
@@ -129,11 +129,11 @@ mod tests {
             Some(TensorData::new(vec![1.0f32, -2.0], [1, 2])),
             Some(TensorData::new(vec![0.5f64; 6], [2, 3, 1])),
         ] {
-            let report = || Report { times: vec![time; 2], tensor: tensor.clone() };
+            let report = || RankReport { times: vec![time; 2], tensor: tensor.clone() };
             let bytes = report().encode();
-            assert_eq!(Report::decode(&bytes), Some(report()));
+            assert_eq!(RankReport::decode(&bytes), Some(report()));
             for cut in 0..bytes.len() {
-                let found = Report::decode(&bytes[..cut]);
+                let found = RankReport::decode(&bytes[..cut]);
                 // Times alone are a report as well.
                 assert!(found.is_none_or(|found| found.tensor.is_none() && cut == 72));
             }

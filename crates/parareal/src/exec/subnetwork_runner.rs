@@ -1,42 +1,43 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::{Gradients, Tensor};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Gradients, Tensor};
 use parareal_kernels::{Deferred, defer_weights};
 
 use super::clock::Clock;
-use super::fault::Fault;
-use super::trained::{Collector, Trained};
-use super::{Loss, TargetError, Update};
+use super::loss::{Loss, TargetError};
+use super::step_failure::StepFailure;
+use super::trained_module::{Collector, TrainedModule};
+use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 use crate::timeline::Activity;
 
-/// One subnetwork as its worker runs it: the equations of a step, each on a graph of its own.
+/// A subnetwork in training: the equations of a step, each on a graph of its own.
 ///
-/// The methods are called in the order in which they stand here.
-pub(super) struct Piece<N: Coarsen> {
-    pub(super) trained: Trained<SubnetworkOf<N>>,
-    /// Its place within its worker, from 0.
-    place: usize,
+/// The methods are called in the order of their definition.
+pub(super) struct SubnetworkRunner<N: Coarsen> {
+    pub(super) trained: TrainedModule<SubnetworkOf<N>>,
+    /// Its index within its worker.
+    index: usize,
     segments: Segments,
     tape: Option<Tape<N>>,
-    /// Set where the loss does not reach `F_{j-1}`'s input, and so no subnetwork before this one.
+    /// Set if the loss does not depend on `F_{j-1}`'s input, and so on no subnetwork before this one.
     is_cut_off: bool,
-    /// Units, from 0 through the whole network, that did not compute the same twice.
+    /// Units of the network that computed something else when they were recomputed.
     not_repeated: Option<Range<usize>>,
 }
 
-/// How a piece is cut into graphs of their own.
+/// The segments of a subnetwork, each with a graph of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segments {
-    /// Units of a segment, at least one.
+    /// Units of a segment, at least 1.
     pub(super) units: usize,
-    /// Keeps where a segment starts and computes the rest once more in the backward pass.
+    /// Keeps only the state that a segment starts from and recomputes the rest in the backward pass.
     pub(super) recompute: bool,
 }
 
-/// What the forward pass keeps for the backward pass.
+/// The values that the forward pass keeps for the backward pass.
 struct Tape<N: Coarsen> {
     /// The input, a leaf where its gradient is asked for.
     input: N::Input,
@@ -86,11 +87,30 @@ enum Kept<S: Activation> {
     Start(S),
 }
 
-impl<N: Coarsen> Piece<N> {
-    pub(super) fn new(trained: Trained<SubnetworkOf<N>>, place: usize, segments: Segments) -> Self {
+impl<N: Coarsen> SubnetworkRunner<N> {
+    /// Creates the runners of all subnetworks of a worker on its device. It is called on the thread
+    /// of the worker.
+    pub(super) fn all(
+        modules: Vec<SubnetworkOf<N>>,
+        device: &Device,
+        optimizer: &ModuleOptimizer,
+        segments: Segments,
+    ) -> Vec<Self> {
+        let modules = modules.into_iter().enumerate();
+        let new = |(index, module)| {
+            Self::new(TrainedModule::new(module, device, optimizer), index, segments)
+        };
+        modules.map(new).collect()
+    }
+
+    pub(super) fn new(
+        trained: TrainedModule<SubnetworkOf<N>>,
+        index: usize,
+        segments: Segments,
+    ) -> Self {
         let segments = Segments { units: segments.units.max(1), ..segments };
         let (is_cut_off, not_repeated) = (false, None);
-        Self { trained, place, segments, tape: None, is_cut_off, not_repeated }
+        Self { trained, index, segments, tape: None, is_cut_off, not_repeated }
     }
 
     fn module(&self) -> &SubnetworkOf<N> {
@@ -98,13 +118,18 @@ impl<N: Coarsen> Piece<N> {
     }
 
     fn tape(&mut self) -> &mut Tape<N> {
-        self.tape.as_mut().expect("the steps of a piece are taken in order")
+        self.tape.as_mut().expect("the methods of a step are called in order")
     }
 
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
     /// where it is asked for.
-    pub(super) fn start(&mut self, clock: &mut Clock, input: N::Input, input_gradient: bool) {
-        clock.enter(self.place, Activity::FineForward);
+    pub(super) fn forward_preprocessing(
+        &mut self,
+        clock: &mut Clock,
+        input: N::Input,
+        input_gradient: bool,
+    ) {
+        clock.enter(self.index, Activity::FineForward);
         let input = if input_gradient { input.leaf() } else { input.constant() };
         let x = self.module().preprocessing.forward(input.clone());
         self.tape = Some(Tape {
@@ -122,8 +147,8 @@ impl<N: Coarsen> Piece<N> {
         clock.leave();
     }
 
-    /// The next segment of `y_j = g_j(x_j)`; false where there is none left.
-    pub(super) fn advance(&mut self, clock: &mut Clock) -> bool {
+    /// Runs the next segment of `y_j = g_j(x_j)`. Returns false if there is none left.
+    pub(super) fn forward_segment(&mut self, clock: &mut Clock) -> bool {
         let Segments { units, recompute } = self.segments;
         let count = self.module().units.len();
         let tape = self.tape();
@@ -131,7 +156,7 @@ impl<N: Coarsen> Piece<N> {
         if first == count {
             return false;
         }
-        clock.enter(self.place, Activity::FineForward);
+        clock.enter(self.index, Activity::FineForward);
         let tape = self.tape();
         let units = first..first.saturating_add(units).min(count);
         let start = tape.reached.take().expect("the chain comes after fine work");
@@ -158,14 +183,19 @@ impl<N: Coarsen> Piece<N> {
         true
     }
 
-    /// `U_j` from `U_{j-1}`, which the first subnetwork does not have.
-    pub(super) fn correct(&mut self, clock: &mut Clock, upstream: Option<N::State>) -> N::State {
+    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`, which the first subnetwork does
+    /// not have.
+    pub(super) fn forward_coarse(
+        &mut self,
+        clock: &mut Clock,
+        upstream: Option<N::State>,
+    ) -> N::State {
         let y = self.tape().reached.take().expect("the chain comes once");
         let Some(upstream) = upstream else { return y };
-        clock.enter(self.place, Activity::ChainForward);
+        clock.enter(self.index, Activity::ChainForward);
         let x = self.tape().x.clone().values();
         let start = upstream.minus(x).leaf();
-        let coarse = self.module().coarse.as_ref().expect("all but the first piece have an F");
+        let coarse = self.module().coarse.as_ref().expect("all but the first subnetwork have an F");
         let end = coarse.forward(start.clone());
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.root() });
@@ -173,12 +203,12 @@ impl<N: Coarsen> Piece<N> {
         corrected
     }
 
-    /// The last subnetwork's output and loss, with the gradients of `h` and `ρ_N`. The loss counts
-    /// for `share`, and so do all gradients.
+    /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`.
+    /// The loss, and with it all gradients, is multiplied by `share`.
     ///
     /// # Errors
-    /// Where the target does not fit the output.
-    pub(super) fn finish<L: Loss<N::Output>>(
+    /// If the target does not fit the output.
+    pub(super) fn forward_head<L: Loss<N::Output>>(
         &mut self,
         clock: &mut Clock,
         corrected: N::State,
@@ -186,9 +216,9 @@ impl<N: Coarsen> Piece<N> {
         target: L::Target,
         share: f64,
     ) -> Result<Finished<N>, TargetError> {
-        clock.enter(self.place, Activity::Head);
+        clock.enter(self.index, Activity::Head);
         let corrected = corrected.leaf();
-        let h = self.module().postprocessing.as_ref().expect("the last piece holds h");
+        let h = self.module().postprocessing.as_ref().expect("the last subnetwork holds h");
         let output = h.forward(corrected.clone());
         if let Err(error) = loss.check(&output, &target) {
             clock.leave();
@@ -208,8 +238,8 @@ impl<N: Coarsen> Piece<N> {
     }
 
     /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
-    /// has not. With `defer` gradients of weights are left for [`Self::settle`] where that can be.
-    pub(super) fn correct_backward(
+    /// has not. With `defer` gradients of weights are left for [`Self::backward_coarse_weights`] where that can be.
+    pub(super) fn backward_coarse(
         &mut self,
         clock: &mut Clock,
         rho: Option<N::State>,
@@ -222,7 +252,7 @@ impl<N: Coarsen> Piece<N> {
             self.is_cut_off = true;
             return None;
         };
-        clock.enter(self.place, Activity::ChainBackward);
+        clock.enter(self.index, Activity::ChainBackward);
         let ((mut gradients, sent), deferred) = match defer {
             true => defer_weights(|| coarse.pull_back(rho)),
             false => (coarse.pull_back(rho), Deferred::default()),
@@ -244,23 +274,24 @@ impl<N: Coarsen> Piece<N> {
     }
 
     /// Gradients of `F_{j-1}`'s weights that were left.
-    pub(super) fn settle(&mut self, clock: &mut Clock) {
+    pub(super) fn backward_coarse_weights(&mut self, clock: &mut Clock) {
         let deferred = std::mem::take(&mut self.tape().deferred);
         if deferred.is_empty() {
             return;
         }
-        clock.enter(self.place, Activity::ChainWeights);
+        clock.enter(self.index, Activity::ChainWeights);
         self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
         clock.leave();
     }
 
-    /// One segment of `g_j'(x_j)ᵀ ρ_j`, the last first; false where there is none left.
-    pub(super) fn retreat(&mut self, clock: &mut Clock) -> bool {
+    /// Differentiates one segment of `g_j'(x_j)ᵀ ρ_j`, the last first. Returns false if there is none
+    /// left.
+    pub(super) fn backward_segment(&mut self, clock: &mut Clock) -> bool {
         let tape = self.tape();
         let Some(segment) = tape.segments.pop() else { return false };
         let Some(cotangent) = tape.cotangent.take() else { return true };
         let first_end = tape.end.take();
-        clock.enter(self.place, Activity::FineBackward);
+        clock.enter(self.index, Activity::FineBackward);
         let FineSegment { units, kept } = segment;
         let (graph, copies) = match kept {
             Kept::Graph(graph) => (graph, None),
@@ -291,13 +322,13 @@ impl<N: Coarsen> Piece<N> {
     }
 
     /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
-    pub(super) fn end(&mut self, clock: &mut Clock) -> Option<N::Input> {
+    pub(super) fn backward_preprocessing(&mut self, clock: &mut Clock) -> Option<N::Input> {
         let Tape { cotangent, sent, x, input, .. } =
-            self.tape.take().expect("the steps of a piece are taken in order");
+            self.tape.take().expect("the methods of a step are called in order");
         if cotangent.is_none() && sent.is_none() {
             return None;
         }
-        clock.enter(self.place, Activity::FineBackward);
+        clock.enter(self.index, Activity::FineBackward);
         let cotangent = match (cotangent, sent) {
             (Some(cotangent), Some(sent)) => Some(cotangent.minus(sent)),
             (None, Some(sent)) => Some(zeros(&sent).minus(sent)),
@@ -313,14 +344,14 @@ impl<N: Coarsen> Piece<N> {
         input
     }
 
-    /// Drops what a step that was abandoned has left.
-    pub(super) fn abandon(&mut self) {
+    /// Discards the state of an abandoned step.
+    pub(super) fn discard_step(&mut self) {
         self.tape = None;
         self.trained.gradients = GradientsParams::new();
     }
 
     /// Returns true if this step cannot be finished with an update.
-    pub(super) fn is_faulty(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.is_cut_off || self.not_repeated.is_some() || !self.trained.has_all_gradients()
     }
 
@@ -330,21 +361,21 @@ impl<N: Coarsen> Piece<N> {
         if self.is_cut_off { self.module().index() } else { 0 }
     }
 
-    /// Fault of the backward pass, where the loss does not reach the first `unreached`
+    /// Returns the failure of the backward pass, where the loss does not reach the first `unreached`
     /// subnetworks.
-    pub(super) fn fault(&self, unreached: usize) -> Option<Fault> {
+    pub(super) fn failure(&self, unreached: usize) -> Option<StepFailure> {
         if let Some(units) = &self.not_repeated {
-            return Some(Fault::NotRepeated(units.clone()));
+            return Some(StepFailure::NotRepeated(units.clone()));
         }
         let names = match self.module().index() < unreached {
             true => self.trained.trainable_names(),
             false => self.trained.names_without_gradient(),
         };
-        (!names.is_empty()).then_some(Fault::WithoutGradient(names))
+        (!names.is_empty()).then_some(StepFailure::WithoutGradient(names))
     }
 
     pub(super) fn update(&mut self, clock: &mut Clock, update: Update) {
-        clock.enter(self.place, Activity::Update);
+        clock.enter(self.index, Activity::Update);
         self.trained.update(update);
         clock.leave();
     }

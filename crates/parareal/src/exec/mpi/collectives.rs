@@ -1,37 +1,37 @@
 use parareal_mpi::Communicator;
 
-use super::LinkFault;
-use crate::exec::control::ThreadControl;
-use crate::exec::{Control, Disconnected};
+use super::first_error::FirstError;
+use crate::exec::collectives::{Collectives, Disconnected, ThreadCollectives};
 
-/// [`Control`] between the workers of a chain that stands on several ranks: the workers of a rank
-/// agree among themselves, and the first of them with the other ranks.
-pub(super) struct RankControl {
-    pub(super) local: ThreadControl,
-    /// Which worker of its rank this is, from 0.
+/// [`Collectives`] between the workers of a replica on several ranks: the workers of a rank reduce
+/// among themselves, then the first of them reduces with the other ranks.
+pub(super) struct RankCollectives {
+    pub(super) local: ThreadCollectives,
+    /// The index of the worker within its rank.
     pub(super) worker: usize,
-    /// The ranks of the chain.
-    pub(super) chain: Communicator,
-    pub(super) fault: LinkFault,
+    /// The ranks of the replica.
+    pub(super) replica: Communicator,
+    pub(super) first_error: FirstError,
 }
 
-impl RankControl {
-    /// Folds what the ranks of the chain have, in their order.
+impl RankCollectives {
+    /// Folds the values of the ranks of the replica, in their order.
     fn between_ranks(
         &mut self,
         values: &mut [f64],
         fold: impl Fn(f64, f64) -> f64,
     ) -> Result<(), Disconnected> {
-        if self.worker == 0 && self.chain.size() > 1 {
-            let all = self.chain.all_gather_equal(bytes(values)).and_then(|pending| pending.wait());
-            let all = numbers(&all.map_err(|error| self.fault.note(error))?);
+        if self.worker == 0 && self.replica.size() > 1 {
+            let all =
+                self.replica.all_gather_equal(bytes(values)).and_then(|request| request.wait());
+            let all = numbers(&all.map_err(|error| self.first_error.note(error))?);
             for (index, value) in values.iter_mut().enumerate() {
-                let mut given = all.iter().skip(index).step_by(all.len() / self.chain.size());
-                let first = *given.next().expect("a chain has ranks");
+                let mut given = all.iter().skip(index).step_by(all.len() / self.replica.size());
+                let first = *given.next().expect("a replica has ranks");
                 *value = given.fold(first, |folded, &value| fold(folded, value));
             }
         }
-        // The others take what the first one has.
+        // The others take the values of the first one.
         if self.worker > 0 {
             values.fill(0.0);
         }
@@ -39,7 +39,7 @@ impl RankControl {
     }
 }
 
-impl Control for RankControl {
+impl Collectives for RankCollectives {
     fn sum(&mut self, values: &mut [f64]) -> Result<(), Disconnected> {
         self.local.sum(values)?;
         self.between_ranks(values, |a, b| a + b)

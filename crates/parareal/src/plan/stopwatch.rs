@@ -3,8 +3,8 @@ use std::time::Instant;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
-use super::Part;
-use crate::exec::{Loss, Trained, Update};
+use super::cost::Cost;
+use crate::exec::{Loss, TrainedModule, Update};
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
 /// Times of the same thing, in seconds.
@@ -54,15 +54,15 @@ pub struct Timing {
 
 impl Timing {
     /// The medians, in equal shares for `count` modules.
-    pub fn part(&self, count: usize) -> Part {
+    pub fn cost(&self, count: usize) -> Cost {
         let share = |sample: &Sample| sample.median() / count as f64;
         let input_gradient = share(&self.input_gradient).min(share(&self.backward));
-        Part {
+        Cost {
             forward: share(&self.forward),
             input_gradient,
             weight_gradient: share(&self.backward) - input_gradient,
             update: share(&self.update),
-            ..Part::default()
+            ..Cost::default()
         }
     }
 }
@@ -97,7 +97,7 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Times a map of the input to a state: `C_j`. Its input needs no gradient.
     pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
-        let mut trained = Trained::new(module, &input.device(), &self.optimizer);
+        let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let output = trained.module().forward(input.clone().constant());
             let values = output.clone().values();
@@ -116,7 +116,7 @@ impl Stopwatch {
     /// Times a chain of maps of states: the units of `g_j`, or an `F_j`.
     pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
-        let mut trained = Trained::new(modules, &input.device(), &self.optimizer);
+        let mut trained = TrainedModule::new(modules, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let (graphs, end) = self.forward(trained.module(), input.clone());
             clock.lap(&mut timing.forward);
@@ -153,7 +153,7 @@ impl Stopwatch {
         M: Layer<S, O>,
         L: Loss<O>,
     {
-        let mut trained = Trained::new(module, &input.device(), &self.optimizer);
+        let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
             let start = input.clone().leaf();
             let output = trained.module().forward(start.clone());

@@ -1,4 +1,6 @@
-//! How many workers there are, and how many threads each has.
+//! Numbers of workers and threads, from what was asked for and what this machine has.
+
+use parareal::exec::{ExecError, Layout, LayoutError};
 
 use crate::team::Place;
 use crate::{DeviceName, ExecutorKind, TrainError};
@@ -61,7 +63,9 @@ impl Asked<'_> {
             ExecutorKind::Mpi => {
                 // Elsewhere than among ranks a configuration is looked at and not run.
                 if let Some(ranks) = place.ranks {
-                    most = subnetworks.div_ceil(places(ranks, replicas, subnetworks)?);
+                    // With as many workers as subnetworks each holds one.
+                    let layout = rank_layout(subnetworks, ranks, subnetworks, replicas)?;
+                    most = layout.max_workers_per_rank();
                     devices_used = Some(place.most_on_machine);
                 }
                 workers.unwrap_or_else(|| place.least_cores.clamp(1, most))
@@ -95,30 +99,33 @@ impl Asked<'_> {
     }
 }
 
-/// The ranks of each copy of the chain.
-pub(crate) fn places(
-    ranks: usize,
-    replicas: usize,
+/// The layout on the ranks of an MPI program, with at most `workers` workers in each.
+pub(crate) fn rank_layout(
     subnetworks: usize,
-) -> Result<usize, TrainError> {
-    if !ranks.is_multiple_of(replicas) {
-        let expected =
-            format!("{ranks} ranks cannot be shared among them: start a multiple of that");
-        return Err(TrainError::setting("replicas", replicas, expected));
-    }
-    let places = ranks / replicas;
-    if places > subnetworks {
-        let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
-        let more = match ranks == copies * subnetworks {
-            true => format!(", or --replicas {copies}"),
-            false => String::new(),
-        };
-        let expected = format!(
-            "{ranks} ranks are more than one for each: start at most {most}, or set --subnetworks{more}"
-        );
-        return Err(TrainError::setting("subnetworks", subnetworks, expected));
-    }
-    Ok(places)
+    ranks: usize,
+    workers: usize,
+    replicas: usize,
+) -> Result<Layout, TrainError> {
+    Layout::ranks(subnetworks, ranks, workers, replicas).map_err(|error| match error {
+        LayoutError::UnequalReplicas { ranks, replicas } => {
+            let expected =
+                format!("{ranks} ranks cannot be shared among them: start a multiple of that");
+            TrainError::setting("replicas", replicas, expected)
+        }
+        LayoutError::TooManyRanks { ranks, replicas, subnetworks } => {
+            let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
+            let more = match ranks == copies * subnetworks {
+                true => format!(", or {copies} replicas"),
+                false => String::new(),
+            };
+            let expected = format!(
+                "{ranks} ranks are more than one for each: start at most {most}, or set more \
+                 subnetworks{more}"
+            );
+            TrainError::setting("subnetworks", subnetworks, expected)
+        }
+        error => ExecError::from(error).into(),
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +169,7 @@ mod tests {
         let (mpi, alone) = (ExecutorKind::Mpi, Place::alone());
         for (found, expected) in [
             (refuse(mpi, 1, 1, &place(4, 1)), "4 ranks are more than one for each"),
-            (refuse(mpi, 1, 1, &place(6, 1)), "or --replicas 2"),
+            (refuse(mpi, 1, 1, &place(6, 1)), "or 2 replicas"),
             (refuse(mpi, 1, 2, &place(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
             (refuse(mpi, 3, 1, &place(2, 1)), "only 2 can be used: one for each rank"),
             (refuse(mpi, 1, 0, &place(2, 1)), "replicas is 0"),

@@ -1,61 +1,22 @@
 //! A module that is trained, with all that is kept beside it.
 
-use std::ops::Range;
-
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
 use parareal_kernels::WeightGradients;
 
-use super::shared::{Parameters, accumulate, tie};
-use super::{ExecError, Update, average, clip, optimizer};
-use crate::net::{
-    Cuts, NamedTensor, StateDict, Subnetwork, named_gradients, names_without_gradient,
-};
+use super::error::ExecError;
+use super::shared_parameters::{Parameters, accumulate, tie};
+use super::state_kind::StateKind;
+use super::update::Update;
+use super::{gradient_clipping, moving_average, optimizer};
+use crate::net::{NamedTensor, StateDict, Subnetwork, named_gradients, names_without_gradient};
 
 const UPDATED: &str = "an update that panics ends its executor";
 
-/// What an executor reads and writes by names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Every parameter and buffer.
-    Weights,
-    /// What the optimizer remembers.
-    Optimizer,
-    /// The moving average of the weights, if there is one.
-    Average,
-}
-
-impl Part {
-    /// Checks that some subnetworks, whose names and shapes are given, can take the tensors, before
-    /// anything is replaced.
-    ///
-    /// # Errors
-    /// Where they are of another network, do not fit, or an optimizer's number has a type that
-    /// cannot be read.
-    pub(super) fn check<'a>(
-        self,
-        state: &StateDict,
-        cuts: &Cuts,
-        held: &Range<usize>,
-        layout: impl IntoIterator<Item = &'a (String, Vec<usize>)>,
-    ) -> Result<(), ExecError> {
-        let layout = layout.into_iter();
-        let layout = layout.map(|(name, shape)| (name.as_str(), shape.as_slice()));
-        match self {
-            Self::Optimizer => {
-                state.check_cuts(cuts)?;
-                optimizer::check(state.tensors(), layout.map(|(name, _)| name))
-            }
-            Self::Average if state.tensors().is_empty() => Ok(state.check_cuts(cuts)?),
-            Self::Weights | Self::Average => Ok(state.check(cuts, held, layout)?),
-        }
-    }
-}
-
 /// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
 /// the module's past.
-pub(crate) struct Trained<M> {
+pub(crate) struct TrainedModule<M> {
     /// `None` only while it is updated, in place where nobody else holds its tensors.
     module: Option<M>,
     optimizer: ModuleOptimizer,
@@ -66,7 +27,7 @@ pub(crate) struct Trained<M> {
     average: Option<M>,
 }
 
-impl<M: Module> Trained<M> {
+impl<M: Module> TrainedModule<M> {
     /// Takes over a module for training on `device`, in training mode.
     ///
     /// The module may come from a device without automatic differentiation, be in evaluation mode,
@@ -109,7 +70,7 @@ impl<M: Module> Trained<M> {
     }
 
     /// The module to judge by, in evaluation mode.
-    pub(super) fn judged(&self) -> M {
+    pub(super) fn evaluation_module(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module().valid())
     }
 
@@ -129,7 +90,7 @@ impl<M: Module> Trained<M> {
         let module = if self.parameters.is_shared { tie(module) } else { module };
         if let Some(decay) = update.average_decay {
             self.average = Some(match self.average.take() {
-                Some(average) => average::follow(average, &module, decay),
+                Some(average) => moving_average::follow(average, &module, decay),
                 None => module.valid(),
             });
         }
@@ -138,13 +99,13 @@ impl<M: Module> Trained<M> {
 
     /// The square of the norm of the gradients collected since the last update, on their device.
     pub(super) fn squared_norm(&self) -> Option<Tensor<1>> {
-        clip::squared_norm(self.module(), &self.gradients)
+        gradient_clipping::squared_norm(self.module(), &self.gradients)
     }
 
     /// Multiplies these gradients.
     pub(super) fn scale_gradients(&mut self, factor: f64) {
         let Self { module, gradients, .. } = self;
-        clip::scale(module.as_ref().expect(UPDATED), gradients, factor);
+        gradient_clipping::scale(module.as_ref().expect(UPDATED), gradients, factor);
     }
 
     /// The module with the gradients collected since the last update.
@@ -170,7 +131,7 @@ impl<M: Module> Trained<M> {
     }
 }
 
-impl<C: Module, U: Module, F: Module, H: Module> Trained<Subnetwork<C, U, F, H>>
+impl<C: Module, U: Module, F: Module, H: Module> TrainedModule<Subnetwork<C, U, F, H>>
 where
     Subnetwork<C, U, F, H>: Module,
 {
@@ -191,26 +152,26 @@ where
     }
 
     /// A part of it, by names.
-    pub(super) fn read(&self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        match part {
-            Part::Weights => Ok(self.module().named_tensors()),
-            Part::Optimizer => optimizer::read(&self.optimizer, self.module()),
-            Part::Average => {
+    pub(super) fn read(&self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
+        match kind {
+            StateKind::Weights => Ok(self.module().named_tensors()),
+            StateKind::Optimizer => optimizer::read(&self.optimizer, self.module()),
+            StateKind::Average => {
                 Ok(self.average.as_ref().map(Subnetwork::named_tensors).unwrap_or_default())
             }
         }
     }
 
     /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
-    pub(super) fn write(&mut self, part: Part, state: &StateDict) -> Result<(), ExecError> {
-        match part {
-            Part::Weights => self.replace(self.module().clone().load(state)?),
-            Part::Optimizer => {
+    pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
+        match kind {
+            StateKind::Weights => self.replace(self.module().clone().load(state)?),
+            StateKind::Optimizer => {
                 let tensors = state.tensors();
                 self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
             }
-            Part::Average if state.tensors().is_empty() => self.average = None,
-            Part::Average => self.average = Some(self.module().valid().load(state)?),
+            StateKind::Average if state.tensors().is_empty() => self.average = None,
+            StateKind::Average => self.average = Some(self.module().valid().load(state)?),
         }
         Ok(())
     }
