@@ -19,7 +19,7 @@ import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
-FIXTURE = Path(__file__).parent.parent / "crates/parareal/tests/fixtures/ode.json"
+FIXTURE = Path(__file__).parent.parent / "crates/parareal-ode/tests/fixtures/ode.json"
 
 
 class Linear:

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, TensorData};
 use clap::Args;
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
 use parareal::net::NamedTensor;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ impl Agree {
         let network = Network { depth: self.depth, subnetworks, coarse_unit };
         let (cpu, loss) = (Device::flex(), CrossEntropy::default());
         let mut expected = Sequential::new(network.build()?, loss, &optimizer(), &cpu, 1)?;
-        let placement = Placement::new(vec![device.clone()], 1);
+        let placement = Placement::new(vec![device.clone()], Layout::threads(subnetworks, 1, 1)?);
         let mut found = Threads::new(network.build()?, loss, &optimizer(), &placement)?;
 
         let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;

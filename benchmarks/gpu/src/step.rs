@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads, Update};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads, Update};
 use parareal::plan::Sample;
 use parareal::timeline::Timeline;
 use serde_json::json;
@@ -56,7 +56,8 @@ impl Step {
     pub(crate) fn run(self) -> Result<()> {
         let begun = Instant::now();
         let device = self.device.device.clone();
-        let placement = Placement::new(vec![device.clone()], self.workers);
+        let layout = Layout::threads(self.network.subnetworks, self.workers, 1)?;
+        let placement = Placement::new(vec![device.clone()], layout);
         let network = self.network.build()?;
         let mut executor =
             Threads::new(network, CrossEntropy::default(), &optimizer(), &placement)?;

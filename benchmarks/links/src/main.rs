@@ -14,9 +14,11 @@ use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{Circle, CrossEntropy, Executor, Placement, Ranks, World, pool};
+use parareal::exec::{
+    Communicator, CrossEntropy, Executor, Layout, Placement, Ranks, World, thread_pool,
+};
 use parareal::net::{Cuts, FeedForward, Init};
-use parareal::plan::{CostModel, Link, Sample, Setting, Stopwatch};
+use parareal::plan::{CostModel, Link, Sample, Scenario, Stopwatch};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_models::resnet::{CostTable, ResNet, ResNetCosts, UnitKind};
@@ -46,7 +48,7 @@ const WAYS: [Way; 3] = [
 
 struct Bench<'a> {
     world: &'a World,
-    all: &'a Circle,
+    all: &'a Communicator,
     net: ResNet,
     batch: usize,
     rounds: usize,
@@ -61,7 +63,7 @@ impl Bench<'_> {
         let stopwatch = Stopwatch { optimizer, segment_units: 4, repetitions: 5, warm_up: 1 };
         let (net, kinds) = (&self.net, self.net.coarse_kind().unit_kinds());
         let device = Device::flex();
-        let table = pool("links-costs", 1)?
+        let table = thread_pool("links-costs", 1)?
             .install(|| CostTable::measure(net, &kinds, images, &stopwatch, &device, "cpu", 1));
         Ok(table.costs(net)?)
     }
@@ -74,11 +76,11 @@ impl Bench<'_> {
         replicas: usize,
         link: Link,
     ) -> Result<f64> {
-        let setting = Setting::new(costs, cuts, cuts.subnetworks())?;
-        let mut setting = Setting { link, replicas, ..setting };
+        let layout = Layout::threads(cuts.subnetworks(), cuts.subnetworks(), replicas)?;
+        let mut scenario = Scenario { link, ..Scenario::new(costs, cuts, layout)? };
         let share = way.wire.size() as f64 / DType::F32.size() as f64;
-        setting.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.output_bytes *= share);
-        Ok(setting.predict()?.makespan())
+        scenario.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.output_bytes *= share);
+        Ok(scenario.predict()?.makespan())
     }
 
     /// Steps on the clock.
@@ -89,8 +91,9 @@ impl Bench<'_> {
         let labels: Vec<i64> = (0..self.batch).map(|index| (index % CLASSES) as i64).collect();
         let labels = TensorData::new(labels, [self.batch]);
         let labels = Tensor::<1, Int>::from_data(labels, &device);
-        let mut placement = Placement::new(vec![device.clone()], 1);
-        (placement.threads, placement.replicas) = (1, replicas);
+        let layout = Layout::ranks(cuts.subnetworks(), self.world.size(), 1, replicas)?;
+        let mut placement = Placement::new(vec![device.clone()], layout);
+        placement.threads = 1;
         let (loss, init) = (CrossEntropy::default(), Init::new(1, &device));
         let wire = Some(way.wire);
         let Self { world, net, optimizer, .. } = self;
@@ -176,13 +179,13 @@ fn main() -> Result<()> {
     let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
 
-    let world = World::join()?;
-    let all = world.circle(Some(0))?.ok_or("there is no circle of all ranks")?;
+    let world = World::init()?;
+    let all = world.split(Some(0))?.ok_or("there is no communicator of all ranks")?;
     if world.size() < 2 {
         return Err("start at least two ranks: mpirun -n 2 ..".into());
     }
     let bench = Bench { world: &world, all: &all, net, batch, rounds, optimizer };
     bench.run(nominal)?;
-    world.finish()?;
+    world.finalize()?;
     Ok(())
 }

@@ -2,20 +2,20 @@
 
 use std::time::Instant;
 
-use parareal::exec::{Circle, MpiError};
+use parareal::exec::{Communicator, MpiError};
 use parareal::plan::{Link, Sample};
 
 /// Tag of what goes between the first two ranks.
 const TAG: i32 = 7;
 
 /// Waits for all ranks.
-pub(crate) fn meet(all: &Circle) -> Result<(), MpiError> {
-    all.sum_singles(vec![0.0])?.wait().map(drop)
+pub(crate) fn meet(all: &Communicator) -> Result<(), MpiError> {
+    all.sum_f32(vec![0.0])?.wait().map(drop)
 }
 
 /// The link between the first two ranks, the same on all: latency from messages of one byte,
 /// bandwidth from messages of `bytes`, each half of a way there and back.
-pub(crate) fn link(all: &Circle, bytes: usize) -> Result<Link, MpiError> {
+pub(crate) fn link(all: &Communicator, bytes: usize) -> Result<Link, MpiError> {
     let latency = there_and_back(all, 1)? / 2.0;
     let whole = there_and_back(all, bytes)? / 2.0;
     let bandwidth = bytes as f64 / (whole - latency).max(f64::MIN_POSITIVE);
@@ -27,7 +27,7 @@ pub(crate) fn link(all: &Circle, bytes: usize) -> Result<Link, MpiError> {
 }
 
 /// The median time of a message to the second rank and one back, in seconds.
-fn there_and_back(all: &Circle, bytes: usize) -> Result<f64, MpiError> {
+fn there_and_back(all: &Communicator, bytes: usize) -> Result<f64, MpiError> {
     let mut sample = Sample::default();
     for round in 0..10 {
         meet(all)?;

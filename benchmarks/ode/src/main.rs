@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use parareal::ode::{
+use parareal_ode::{
     AnyPropagator, Grid, Method, Options, Parareal, Problem, Scheme, Solution, model_speedup,
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
 use parareal::net::{Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet};
@@ -38,7 +38,8 @@ impl Network {
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
-        let mut placement = Placement::new(vec![device.clone()], settings.workers);
+        let layout = Layout::threads(cuts.subnetworks(), settings.workers, 1)?;
+        let mut placement = Placement::new(vec![device.clone()], layout);
         placement.threads = settings.threads / settings.workers;
         if let Some(units) = settings.keep {
             placement.recompute = true;

@@ -1,7 +1,7 @@
 //! What parts cost at another batch than the one that was measured.
 
 use parareal::net::Interface;
-use parareal::plan::{CostModel, Part};
+use parareal::plan::{Cost, CostModel};
 use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
 
 /// Costs of the paper's network for some images.
@@ -29,9 +29,9 @@ impl AtBatch<'_> {
         }
     }
 
-    fn scaled(&self, part: Part) -> Part {
+    fn scaled(&self, part: Cost) -> Cost {
         let time = self.factor();
-        Part {
+        Cost {
             forward: time * part.forward,
             input_gradient: time * part.input_gradient,
             weight_gradient: time * part.weight_gradient,
@@ -46,19 +46,19 @@ impl CostModel for AtBatch<'_> {
         self.costs.units()
     }
 
-    fn preprocessing(&self, position: usize) -> Part {
+    fn preprocessing(&self, position: usize) -> Cost {
         self.scaled(self.costs.preprocessing(position))
     }
 
-    fn unit(&self, index: usize) -> Part {
+    fn unit(&self, index: usize) -> Cost {
         self.scaled(self.costs.unit(index))
     }
 
-    fn coarse(&self, interface: &Interface) -> Part {
+    fn coarse(&self, interface: &Interface) -> Cost {
         self.scaled(self.costs.coarse(interface))
     }
 
-    fn postprocessing(&self) -> Part {
+    fn postprocessing(&self) -> Cost {
         self.scaled(self.costs.postprocessing())
     }
 

@@ -1,6 +1,7 @@
 //! What ranks send in one training step.
 
-use parareal::plan::{CostModel, PlanError, Setting};
+use parareal::exec::Layout;
+use parareal::plan::{CostModel, PlanError, Scenario};
 use parareal_models::resnet::ResNet;
 
 use crate::machine::ring;
@@ -35,8 +36,9 @@ impl Traffic {
     /// `y_j` and, but for the first, all `x_j`, and gives the gradient of each back.
     pub(crate) fn of(net: &ResNet, subnetworks: usize) -> Result<Self, PlanError> {
         let (costs, cuts) = (costs(net, subnetworks), net.default_cuts(subnetworks)?);
-        let setting = Setting::new(&costs, &cuts, subnetworks)?;
-        let interface = |index: usize| setting.subnetworks[index].output_bytes;
+        let layout = Layout::threads(subnetworks, subnetworks, 1)?;
+        let scenario = Scenario::new(&costs, &cuts, layout)?;
+        let interface = |index: usize| scenario.subnetworks[index].output_bytes;
         let last = subnetworks - 1;
         let chain = (0..subnetworks).map(|index| {
             let forward = if index < last { interface(index) } else { 0.0 };
@@ -45,7 +47,7 @@ impl Traffic {
         });
         let interfaces: f64 = (0..last).map(interface).sum();
         let center = 2.0 * interfaces + interface(last);
-        let own = setting.subnetworks.iter().map(|subnetwork| subnetwork.total().weights);
+        let own = scenario.subnetworks.iter().map(|subnetwork| subnetwork.total().weights);
         let largest = own.fold(0.0, f64::max);
         let units: f64 = (0..costs.units()).map(|unit| costs.unit(unit).weights).sum();
         let original = units + costs.preprocessing(0).weights + costs.postprocessing().weights;

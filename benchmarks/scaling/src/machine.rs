@@ -57,7 +57,7 @@ impl Machine {
 
 /// Seconds to add up `bytes` over a ring: `2 (R - 1)` messages of an `R`-th each, one after the
 /// other (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
-/// workstations", 2009). [`parareal::plan::Setting`] counts the same.
+/// workstations", 2009). [`parareal::plan::Scenario`] counts the same.
 pub(crate) fn ring(replicas: usize, bytes: f64, link: Link) -> f64 {
     match replicas {
         0 | 1 => 0.0,

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use parareal::exec::Layout;
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{CostModel, Link, Part, PlanError, Prediction, Setting, balance};
+use parareal::plan::{Cost, CostModel, Link, PlanError, Prediction, Scenario, balance};
 use parareal_models::resnet::{PAPER_BATCH, ResNet};
 
 use crate::batch::AtBatch;
@@ -208,7 +209,7 @@ impl<'a> Planner<'a> {
             let mut cuts = Vec::new();
             for gpus in [1, usize::MAX] {
                 let link = self.machine.slowest(gpus);
-                cuts.push(balance(&own, &vec![1; pieces], link, true)?.cuts);
+                cuts.push(balance(&own, &Layout::threads(pieces, pieces, 1)?, link, true)?.cuts);
             }
             self.subnetworks.insert(pieces, cuts);
         }
@@ -217,8 +218,8 @@ impl<'a> Planner<'a> {
         let mut best: Option<Prediction> = None;
         for cuts in &self.subnetworks[&pieces] {
             for segment_units in LOTS {
-                let setting = chain(&costs, cuts, self.machine, replicas)?;
-                let found = Setting { segment_units, ..setting }.predict()?;
+                let scenario = chain(&costs, cuts, self.machine, replicas)?;
+                let found = Scenario { segment_units, ..scenario }.predict()?;
                 if best.as_ref().is_none_or(|best| found.makespan() < best.makespan()) {
                     best = Some(found);
                 }
@@ -236,33 +237,34 @@ impl<'a> Planner<'a> {
 /// in the lots that suit best.
 fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64, PlanError> {
     let cuts = Cuts::even(costs.units(), 1)?;
-    let setting = Setting { replicas, link, ..Setting::new(costs, &cuts, 1)? };
+    let layout = Layout::threads(1, 1, replicas)?;
+    let scenario = Scenario { link, ..Scenario::new(costs, &cuts, layout)? };
     let mut best = f64::INFINITY;
     for segment_units in LOTS {
-        let setting = Setting { segment_units, ..setting.clone() };
-        best = best.min(setting.predict()?.makespan());
+        let scenario = Scenario { segment_units, ..scenario.clone() };
+        best = best.min(scenario.predict()?.makespan());
     }
     Ok(best)
 }
 
 /// A chain on each of the replicas' rows of GPUs.
 ///
-/// A setting knows one link. It gets the slowest; over a faster one go fewer bytes, which take
+/// A scenario has one link. It gets the slowest; over a faster one go fewer bytes, which take
 /// as long as all of them would.
 fn chain(
     costs: &dyn CostModel,
     cuts: &Cuts,
     machine: &Machine,
     replicas: usize,
-) -> Result<Setting, PlanError> {
+) -> Result<Scenario, PlanError> {
     let pieces = cuts.subnetworks();
-    let mut setting = Setting::new(costs, cuts, pieces)?;
-    (setting.link, setting.replicas) = (machine.slowest(pieces * replicas), replicas);
-    for (index, subnetwork) in setting.subnetworks.iter_mut().enumerate() {
+    let mut scenario = Scenario::new(costs, cuts, Layout::threads(pieces, pieces, replicas)?)?;
+    scenario.link = machine.slowest(pieces * replicas);
+    for (index, subnetwork) in scenario.subnetworks.iter_mut().enumerate() {
         let link = machine.behind(index, pieces, replicas);
-        subnetwork.output_bytes *= setting.link.bandwidth / link.bandwidth;
+        subnetwork.output_bytes *= scenario.link.bandwidth / link.bandwidth;
     }
-    Ok(setting)
+    Ok(scenario)
 }
 
 /// The stages of a pipeline.
@@ -270,7 +272,7 @@ fn stages(costs: &dyn CostModel, cuts: &Cuts, machine: &Machine, replicas: usize
     let count = cuts.subnetworks();
     let stage = |index: usize| {
         let units = cuts.units_of(index);
-        let mut part: Part = units.clone().map(|unit| costs.unit(unit)).sum();
+        let mut part: Cost = units.clone().map(|unit| costs.unit(unit)).sum();
         if index == 0 {
             part += costs.preprocessing(0);
         }
@@ -304,20 +306,20 @@ mod tests {
             self.0
         }
 
-        fn preprocessing(&self, _: usize) -> Part {
-            Part::default()
+        fn preprocessing(&self, _: usize) -> Cost {
+            Cost::default()
         }
 
-        fn unit(&self, _: usize) -> Part {
-            Part { forward: 1.0, input_gradient: 2.0, weights: 100.0, ..Part::default() }
+        fn unit(&self, _: usize) -> Cost {
+            Cost { forward: 1.0, input_gradient: 2.0, weights: 100.0, ..Cost::default() }
         }
 
-        fn coarse(&self, _: &Interface) -> Part {
-            Part::default()
+        fn coarse(&self, _: &Interface) -> Cost {
+            Cost::default()
         }
 
-        fn postprocessing(&self) -> Part {
-            Part::default()
+        fn postprocessing(&self) -> Cost {
+            Cost::default()
         }
 
         fn interface_bytes(&self, _: usize) -> f64 {

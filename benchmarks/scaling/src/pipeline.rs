@@ -3,7 +3,7 @@
 //! NeurIPS 2019). With one micro-batch it is plain model parallelism.
 
 use parareal::net::Cuts;
-use parareal::plan::{CostModel, Part};
+use parareal::plan::{Cost, CostModel};
 
 /// What one stage does for one micro-batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +72,7 @@ pub(crate) fn averaged(pass: LastPass, lots: usize, seconds: f64) -> f64 {
 /// Cuts for which the slowest stage is as fast as can be.
 pub(crate) fn stage_cuts(costs: &dyn CostModel, stages: usize) -> Cuts {
     let units = costs.units();
-    let time = |part: Part| part.forward + part.backward();
+    let time = |part: Cost| part.forward + part.backward();
     let unit: Vec<f64> = (0..units).map(|index| time(costs.unit(index))).collect();
     let [first, last] = [costs.preprocessing(0), costs.postprocessing()].map(time);
     // Greedily, with no stage over the limit but where units must be left for those to come.
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn the_slowest_stage_is_as_fast_as_can_be() {
         let costs = costs(&net(), 1);
-        let time = |part: Part| part.forward + part.backward();
+        let time = |part: Cost| part.forward + part.backward();
         let ends = [costs.preprocessing(0), costs.postprocessing()].map(time);
         let unit: Vec<f64> = (0..costs.units()).map(|index| time(costs.unit(index))).collect();
         for stages in [1, 2, 7, 8, 64, 333] {

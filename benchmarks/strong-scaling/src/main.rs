@@ -9,7 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Placement, StepReport, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, StepReport, Threads};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
@@ -39,10 +39,12 @@ impl Setting {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
-        let mut placement = Placement::new(vec![device], workers);
+        let layout = match workers {
+            2 => Layout::from_counts(&[cuts.subnetworks() - ON_LAST, ON_LAST], 1)?,
+            _ => Layout::threads(cuts.subnetworks(), workers, 1)?,
+        };
+        let mut placement = Placement::new(vec![device], layout);
         placement.threads = threads;
-        let first = cuts.subnetworks() - ON_LAST;
-        placement.subnetworks = (workers == 2).then(|| vec![first, ON_LAST]);
         let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let name = format!(
             "N = {}, {} of {}",

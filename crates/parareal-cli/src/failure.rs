@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use parareal::ode::OdeError;
 use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
+use parareal_ode::OdeError;
 use parareal_report::ReportError;
 use parareal_train::{SharedError, TrainError};
 use parareal_vision::VisionError;

@@ -7,7 +7,7 @@ mod common;
 
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, init, sgd};
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
 use parareal::net::PararealNetwork;
 use parareal_models::resnet::ResNet;
 
@@ -41,7 +41,7 @@ fn agree_when_spread_over(devices: [Device; 2]) {
     let cpu = Device::flex();
     let mut sequential =
         Sequential::new(build(), CrossEntropy::default(), &sgd(), &cpu, 1).unwrap();
-    let placement = Placement::new(devices.to_vec(), 2);
+    let placement = Placement::new(devices.to_vec(), Layout::threads(3, 2, 1).unwrap());
     let mut threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
 
     let images = init(2, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();

@@ -5,7 +5,7 @@ mod common;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, assert_executors_agree, executors, init};
-use parareal::exec::{Executor, Part, Update};
+use parareal::exec::{Executor, StateKind, Update};
 use parareal::net::{Cuts, NamedTensor, StateDict};
 use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
 
@@ -96,7 +96,7 @@ fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
         let (images, _) = batch(9, 3, DType::F64);
         let judged = executor.infer(images.clone()).unwrap().into_data();
         let average = StateDict::from_named(cuts.clone(), found.clone());
-        let own = executor.state_dict(Part::Weights).unwrap();
+        let own = executor.state_dict(StateKind::Weights).unwrap();
         executor.load(average.clone()).unwrap();
         assert!(executor.average().unwrap().is_empty());
         assert_close(

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use common::{assert_all_close, assert_close, init, sgd};
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
 use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork, StateDict};
 use parareal_models::resnet::{CoarseKind, ResNet};
 use safetensors::{Dtype, SafeTensors};
@@ -140,7 +140,8 @@ fn check_all(dtype: DType, tolerance: f64) {
         let mut sequential =
             Sequential::new(network, CrossEntropy::default(), &sgd(), &device, 1).unwrap();
         fixture.check(&mut sequential, dtype, tolerance, &format!("{name}, sequential"));
-        let placement = Placement::new(vec![device], fixture.cuts.subnetworks());
+        let count = fixture.cuts.subnetworks();
+        let placement = Placement::new(vec![device], Layout::threads(count, count, 1).unwrap());
         let network = fixture.network(dtype);
         let mut threads =
             Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();

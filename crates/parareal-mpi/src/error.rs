@@ -1,47 +1,48 @@
 use thiserror::Error;
 
-/// Why ranks cannot go on together. Every message is one line.
+/// An error of the communication between ranks. Every message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MpiError {
-    /// MPI was started before in this process, or cannot be started.
+    /// MPI cannot be initialized, or was initialized before in this process.
     #[error("MPI cannot be started: {0}")]
     Start(String),
-    /// A call of MPI failed.
+    /// An MPI call failed.
     #[error("{call} failed: {message}")]
     Call {
-        /// What was called.
+        /// The function.
         call: &'static str,
-        /// What MPI says.
+        /// The message of MPI.
         message: String,
     },
-    /// A message of another size than was expected.
+    /// A message of another length than expected.
     #[error(
-        "rank {from} of its circle sent {found} bytes where {expected} were expected: the ranks \
+        "rank {from} of its communicator sent {found} bytes where {expected} were expected: the ranks \
          do not run the same network on the same batch"
     )]
-    Size {
-        /// Who sent it, within the circle, from 0.
+    MessageSize {
+        /// Its sender, by its rank in the communicator.
         from: usize,
-        /// Its bytes.
+        /// Its length in bytes.
         found: usize,
-        /// The bytes that had to come.
+        /// The expected length in bytes.
         expected: usize,
     },
-    /// A rank that is not there.
-    #[error("there is no rank {rank} in a circle of {size}")]
-    NoMember {
-        /// Which was asked for.
+    /// A rank that the communicator does not have.
+    #[error("there is no rank {rank} in a communicator of {size}")]
+    InvalidRank {
+        /// The rank.
         rank: usize,
-        /// How many there are.
+        /// The size of the communicator.
         size: usize,
     },
-    /// More than MPI counts.
+    /// More elements than MPI can count.
     #[error("{count} elements at once are more than MPI takes (2147483647): use smaller batches")]
     TooLong {
         /// The number of elements.
         count: usize,
     },
-    /// The thread that talks to MPI is gone.
-    #[error("the thread that talks to MPI is gone")]
-    Gone,
+    /// The thread that calls MPI has stopped.
+    #[error("the thread that calls MPI has stopped")]
+    ThreadStopped,
 }

@@ -1,24 +1,29 @@
 //! Messages between the ranks of a program that `mpirun` or `srun` has started.
 //!
-//! MPI is called from one thread of each rank, the *post* (`MPI_THREAD_FUNNELED`; it is the thread
-//! that initializes MPI): other threads hand it what is to be sent, received or added up, and wait
-//! for an answer or do not. So nothing that is under way needs the thread that asked for it: MPI
-//! moves large messages only while somebody calls it, and the post always does.
+//! MPI is called from one thread of each rank, the *progress thread* (`MPI_THREAD_FUNNELED`; it is the
+//! thread that initializes MPI). Other threads give it operations to start, and wait for their
+//! [`Request`]s or not. So an operation makes progress while the thread that started it computes: MPI
+//! moves large messages only while it is called, and the progress thread calls it all the time.
 //!
-//! `World::join` makes the process a rank. A `Circle` is a communicator; its members make the
-//! same calls in the same order, whatever threads make them.
+//! [`World::init`] makes the process a rank. The members of a [`Communicator`] make the same collective
+//! calls in the same order, on whichever threads.
 //!
-//! Everything unsafe stands in `wire.rs` and `flight.rs`. Errors of MPI come back as `MpiError`; a
-//! rank that cannot go on calls `World::abort`, which ends all of them.
+//! All unsafe code is in the module `raw`. Errors of MPI come back as [`MpiError`]; a rank that cannot
+//! go on calls [`World::abort`], which ends all ranks.
 //!
 //! Without the feature `mpi` the crate is empty.
 #![cfg(feature = "mpi")]
 
+mod communicator;
 mod error;
-mod flight;
-mod post;
-mod wire;
+mod progress_handle;
+mod progress_thread;
+mod raw;
+mod request;
 mod world;
 
+pub use communicator::Communicator;
 pub use error::MpiError;
-pub use world::{Circle, Pending, Traffic, World};
+pub use progress_handle::Traffic;
+pub use request::Request;
+pub use world::World;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parareal_mpi::{Circle, MpiError, World};
+use parareal_mpi::{Communicator, MpiError, World};
 
 /// Set in a process that is a rank.
 const RANK: &str = "PARAREAL_TEST_RANK";
@@ -37,12 +37,12 @@ fn start(ranks: usize, name: &str) -> Option<Output> {
 }
 
 /// Runs `body` in each of so many ranks.
-fn on_ranks(ranks: usize, name: &str, body: impl FnOnce(&World, &Circle)) {
+fn on_ranks(ranks: usize, name: &str, body: impl FnOnce(&World, &Communicator)) {
     if std::env::var_os(RANK).is_some() {
-        let world = World::join().unwrap();
-        let all = world.circle(Some(0)).unwrap().unwrap();
+        let world = World::init().unwrap();
+        let all = world.split(Some(0)).unwrap().unwrap();
         body(&world, &all);
-        world.finish().unwrap();
+        world.finalize().unwrap();
         return;
     }
     let Some(output) = start(ranks, name) else { return };
@@ -52,8 +52,8 @@ fn on_ranks(ranks: usize, name: &str, body: impl FnOnce(&World, &Circle)) {
     assert_eq!(text.matches("ok. 1 passed").count(), ranks, "{text}");
 }
 
-fn meet(all: &Circle) {
-    all.sum_singles(vec![1.0]).unwrap().wait().unwrap();
+fn meet(all: &Communicator) {
+    all.sum_f32(vec![1.0]).unwrap().wait().unwrap();
 }
 
 fn pattern(rank: usize, length: usize) -> Vec<u8> {
@@ -70,9 +70,9 @@ fn all_operations_of_all_lengths() {
             let coming = all.receive(before, 3, length).unwrap();
             let leaving = all.send(next, 3, pattern(rank, length)).unwrap();
             let told = all.broadcast(1, pattern(rank, length)).unwrap();
-            let singles = all.sum_singles(vec![rank as f32; length / 4]).unwrap();
-            let doubles = all.sum_doubles(vec![0.5; length / 8]).unwrap();
-            let gathered = all.gather_equal(pattern(rank, length)).unwrap();
+            let singles = all.sum_f32(vec![rank as f32; length / 4]).unwrap();
+            let doubles = all.sum_f64(vec![0.5; length / 8]).unwrap();
+            let gathered = all.all_gather_equal(pattern(rank, length)).unwrap();
             assert_eq!(coming.wait().unwrap(), pattern(before, length));
             leaving.wait().unwrap();
             assert_eq!(told.wait().unwrap(), pattern(1, length));
@@ -81,11 +81,11 @@ fn all_operations_of_all_lengths() {
             let expected: Vec<_> = (0..size).map(|rank| pattern(rank, length)).collect();
             assert_eq!(gathered.wait().unwrap(), expected.concat());
             // And of another length from each.
-            let gathered = all.gather(pattern(rank, length / (rank + 1))).unwrap();
+            let gathered = all.all_gather(pattern(rank, length / (rank + 1))).unwrap();
             let expected = (0..size).map(|rank| pattern(rank, length / (rank + 1)));
             assert_eq!(gathered, expected.collect::<Vec<_>>());
         }
-        assert!(world.circle((rank > 0).then_some(4)).unwrap().is_none_or(|two| two.size() == 2));
+        assert!(world.split((rank > 0).then_some(4)).unwrap().is_none_or(|two| two.size() == 2));
     });
 }
 
@@ -98,7 +98,7 @@ fn a_message_of_another_length_is_an_error_and_writes_no_further() {
                 all.send(1, 5, vec![7_u8; sent]).unwrap().wait().unwrap();
             } else {
                 let error = all.receive(0, 5, expected).unwrap().wait().unwrap_err();
-                assert_eq!(error, MpiError::Size { from: 0, found: sent, expected });
+                assert_eq!(error, MpiError::MessageSize { from: 0, found: sent, expected });
             }
             meet(all);
         }
@@ -170,7 +170,7 @@ fn a_receive_can_be_taken_back_at_any_time() {
                 let mut second = all.receive(0, tag, length).unwrap();
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_millis(30) {
-                    if let Some(got) = second.try_take().unwrap() {
+                    if let Some(got) = second.test().unwrap() {
                         assert_eq!(got, pattern(0, length));
                         break;
                     }
@@ -187,7 +187,7 @@ fn ranks_that_are_not_there_are_refused() {
     on_ranks(2, "ranks_that_are_not_there_are_refused", |_, all| {
         // The last two are what MPI takes for any rank and for none, if it is asked.
         for rank in [2, usize::MAX, -1_i32 as u32 as usize, -2_i32 as u32 as usize] {
-            let expected = MpiError::NoMember { rank, size: 2 };
+            let expected = MpiError::InvalidRank { rank, size: 2 };
             let receive = all.receive(rank, 1, 8).unwrap().wait().unwrap_err();
             let send = all.send(rank, 1, vec![0_u8; 8]).unwrap().wait().unwrap_err();
             let broadcast = all.broadcast(rank, vec![0; 8]).unwrap().wait().unwrap_err();
@@ -204,10 +204,10 @@ fn ranks_that_are_not_there_are_refused() {
 fn a_rank_that_panics_ends_all_with_operations_under_way() {
     let name = "a_rank_that_panics_ends_all_with_operations_under_way";
     if std::env::var_os(RANK).is_some() {
-        let world = World::join().unwrap();
-        let all = world.circle(Some(0)).unwrap().unwrap();
+        let world = World::init().unwrap();
+        let all = world.split(Some(0)).unwrap().unwrap();
         let coming = all.receive((all.rank() + 1) % 2, 1, LONG).unwrap();
-        let sum = all.sum_singles(vec![0.0; if all.rank() == 0 { 1000 } else { 1 }]);
+        let sum = all.sum_f32(vec![0.0; if all.rank() == 0 { 1000 } else { 1 }]);
         assert!(all.rank() == 0, "this rank fails");
         let _ = sum.unwrap().wait();
         let _ = coming.wait();

@@ -229,7 +229,7 @@ impl TrainError {
             | Self::File { .. }
             | Self::Picture { .. } => false,
             Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input, .. } => *bad_input,
-            Self::Executor(error) => matches!(error, ExecError::Workers { .. }),
+            Self::Executor(error) => matches!(error, ExecError::Layout(_) | ExecError::NoDevice),
             _ => true,
         }
     }

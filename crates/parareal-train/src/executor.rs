@@ -4,10 +4,10 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use parareal::exec::{Executor, Loss, Placement, Sequential, Threads};
+use parareal::exec::{ExecError, Executor, Layout, Loss, Placement, Sequential, Threads};
 use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
-use crate::placement::{default_workers, places};
+use crate::placement::{default_workers, rank_layout};
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
 /// Kind of executor.
@@ -89,9 +89,11 @@ impl RunConfig {
         let network = model.build(self.seed)?.load(weights)?;
         let mut here = self.clone();
         if self.executor == ExecutorKind::Mpi {
-            here.workers = default_workers(&self.devices, model.cuts.subnetworks());
+            let subnetworks = model.cuts.subnetworks();
+            here.workers = default_workers(&self.devices, subnetworks);
             here.devices.truncate(here.workers);
-            here.threads = Placement::new(Vec::new(), here.workers).threads;
+            let layout = Layout::threads(subnetworks, here.workers, 1).map_err(ExecError::from)?;
+            here.threads = Placement::new(Vec::new(), layout).threads;
         }
         // One replica evaluates all samples.
         here.replicas = 1;
@@ -143,12 +145,21 @@ impl RunConfig {
 
         let Some(world) = group.world() else { return Err(TrainError::ranks("this is no rank")) };
         let Model { network, cuts, loss, optimizer } = model;
-        let placement = self.placement(self.own_devices(group), cuts)?;
+        let layout = self.rank_layout(group, cuts.subnetworks())?;
+        let placement = self.placement(self.own_devices(group), layout, cuts)?;
         let init = Init::new(self.seed, &Device::flex());
-        let wire = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
-        let mut ranks =
-            Ranks::new(world, network, cuts, &init, loss.clone(), optimizer, &placement, wire)?;
-        let names = (ranks.seat().subnetworks.start..).zip(ranks.names()).collect();
+        let message_dtype = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let mut ranks = Ranks::new(
+            world,
+            network,
+            cuts,
+            &init,
+            loss.clone(),
+            optimizer,
+            &placement,
+            message_dtype,
+        )?;
+        let names = (ranks.rank_layout().subnetworks.start..).zip(ranks.names()).collect();
         if let Some(weights) = initial {
             ranks.load(weights.clone())?;
         }
@@ -177,9 +188,13 @@ impl RunConfig {
         if self.executor != ExecutorKind::Mpi {
             return Ok((0..subnetworks, true));
         }
-        let places = places(group.size(), self.replicas, subnetworks)?;
-        let (replica, place) = (group.rank() / places, group.rank() % places);
-        Ok((Cuts::even(subnetworks, places)?.units_of(place), replica == 0))
+        let own = self.rank_layout(group, subnetworks)?.rank(group.rank());
+        Ok((own.subnetworks, own.replicas.start == 0))
+    }
+
+    /// Returns the layout of subnetworks on the ranks of a group.
+    fn rank_layout(&self, group: &ProcessGroup, subnetworks: usize) -> Result<Layout, TrainError> {
+        rank_layout(subnetworks, group.size(), self.workers, self.replicas)
     }
 
     /// Looks for the devices that this process computes on.
@@ -212,10 +227,15 @@ impl RunConfig {
         })
     }
 
-    fn placement(&self, devices: &[DeviceName], cuts: &Cuts) -> Result<Placement, TrainError> {
+    fn placement(
+        &self,
+        devices: &[DeviceName],
+        layout: Layout,
+        cuts: &Cuts,
+    ) -> Result<Placement, TrainError> {
         let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let mut placement = Placement::new(devices, self.workers);
-        (placement.threads, placement.replicas) = (self.threads, self.replicas);
+        let mut placement = Placement::new(devices, layout);
+        placement.threads = self.threads;
         if let Some(units) = self.kept_units(cuts) {
             placement.recompute = true;
             placement.segment_units = units;
@@ -234,7 +254,9 @@ impl RunConfig {
         L: Loss<N::Output>,
     {
         let Model { cuts, loss, optimizer, .. } = model;
-        let placement = self.placement(&self.devices, cuts)?;
+        let layout = Layout::threads(cuts.subnetworks(), self.workers, self.replicas);
+        let layout = layout.map_err(ExecError::from)?;
+        let placement = self.placement(&self.devices, layout, cuts)?;
         Ok(match self.executor {
             ExecutorKind::Threads | ExecutorKind::Mpi => {
                 Box::new(Threads::new(network, loss.clone(), optimizer, &placement)?)

@@ -49,7 +49,7 @@ pub use feasibility::check_threads;
 pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
 pub use picture::TimelineFile;
-pub use placement::{WorkerRequest, places};
+pub use placement::{WorkerRequest, rank_layout};
 pub use prefetch::{Prefetched, prefetch};
 pub use process_group::{ProcessGroup, Resources, SharedError};
 pub use run::{InitialWeights, Observer, Resume, Run, RunFolder, Start};

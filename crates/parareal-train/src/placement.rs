@@ -1,5 +1,7 @@
 //! Numbers of workers and of their threads.
 
+use parareal::exec::{ExecError, Layout, LayoutError};
+
 use crate::process_group::Resources;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
@@ -58,7 +60,9 @@ impl WorkerRequest<'_> {
             ExecutorKind::Mpi => {
                 // Elsewhere than among ranks a configuration is looked at and not run.
                 if let Some(ranks) = resources.ranks {
-                    most = subnetworks.div_ceil(places(ranks, replicas, subnetworks)?);
+                    // With as many workers as subnetworks each holds one.
+                    let layout = rank_layout(subnetworks, ranks, subnetworks, replicas)?;
+                    most = layout.max_workers_per_rank();
                     devices_used = Some(resources.most_on_machine);
                 }
                 workers.unwrap_or_else(|| resources.least_cores.clamp(1, most))
@@ -92,29 +96,35 @@ impl WorkerRequest<'_> {
     }
 }
 
-/// Returns the number of ranks of each copy of the chain.
+/// Returns the layout on the ranks of an MPI program, with at most `workers` workers in each.
 ///
 /// # Errors
-/// Where the ranks cannot share the subnetworks.
-pub fn places(ranks: usize, replicas: usize, subnetworks: usize) -> Result<usize, TrainError> {
-    if !ranks.is_multiple_of(replicas) {
-        let expected =
-            format!("{ranks} ranks cannot be shared among them: start a multiple of that");
-        return Err(TrainError::setting("replicas", replicas, expected));
-    }
-    let places = ranks / replicas;
-    if places > subnetworks {
-        let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
-        let more = match ranks == copies * subnetworks {
-            true => format!(", or set `replicas` to {copies}"),
-            false => String::new(),
-        };
-        let expected = format!(
-            "{ranks} ranks are more than one for each: start at most {most}, or set `subnetworks`{more}"
-        );
-        return Err(TrainError::setting("subnetworks", subnetworks, expected));
-    }
-    Ok(places)
+/// [`TrainError::Setting`] where the ranks cannot share the subnetworks.
+pub fn rank_layout(
+    subnetworks: usize,
+    ranks: usize,
+    workers: usize,
+    replicas: usize,
+) -> Result<Layout, TrainError> {
+    Layout::ranks(subnetworks, ranks, workers, replicas).map_err(|error| match error {
+        LayoutError::UnequalReplicas { ranks, replicas } => {
+            let expected =
+                format!("{ranks} ranks cannot be shared among them: start a multiple of that");
+            TrainError::setting("replicas", replicas, expected)
+        }
+        LayoutError::TooManyRanks { ranks, replicas, subnetworks } => {
+            let (most, copies) = (subnetworks * replicas, ranks / subnetworks);
+            let more = match ranks == copies * subnetworks {
+                true => format!(", or set `replicas` to {copies}"),
+                false => String::new(),
+            };
+            let expected = format!(
+                "{ranks} ranks are more than one for each: start at most {most}, or set more{more}"
+            );
+            TrainError::setting("subnetworks", subnetworks, expected)
+        }
+        error => ExecError::from(error).into(),
+    })
 }
 
 #[cfg(test)]

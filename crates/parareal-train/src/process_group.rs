@@ -22,7 +22,7 @@ pub struct ProcessGroup {
 
 struct Inner {
     #[cfg(feature = "mpi")]
-    ranks: Option<(parareal::exec::World, parareal::exec::Circle)>,
+    ranks: Option<(parareal::exec::World, parareal::exec::Communicator)>,
     resources: Resources,
 }
 
@@ -102,12 +102,13 @@ impl ProcessGroup {
     pub fn join() -> Result<Self, TrainError> {
         use parareal::exec::World;
 
-        let world = World::join().map_err(failed)?;
-        let all = world.circle(Some(0)).map_err(failed)?.expect("all are in it");
-        let (on_machine, beside) = world.on_machine();
+        let world = World::init().map_err(failed)?;
+        let all = world.split(Some(0)).map_err(failed)?.expect("all are in it");
+        let (on_machine, beside) = (world.machine().rank(), world.machine().size());
         // Launchers may bind each rank to cores of its own: those that may use the same share them.
         let own = Cores::of_this_process();
-        let all_masks = world.machine().gather(own.mask.clone().into_bytes()).map_err(failed)?;
+        let all_masks =
+            world.machine().all_gather(own.mask.clone().into_bytes()).map_err(failed)?;
         let sharing = all_masks.iter().filter(|mask| **mask == own.mask.as_bytes()).count();
         let cores = (own.count / sharing.max(1)).max(1);
         let mut resources = Resources {
@@ -190,7 +191,7 @@ impl ProcessGroup {
     pub fn finish(&self) -> Result<(), TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((world, _)) = &self.inner.ranks {
-            world.finish().map_err(failed)?;
+            world.finalize().map_err(failed)?;
         }
         Ok(())
     }
@@ -208,7 +209,7 @@ impl ProcessGroup {
     fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
-            return all.gather(own).map_err(failed);
+            return all.all_gather(own).map_err(failed);
         }
         Ok(vec![own])
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parareal::exec::CrossEntropy;
+use parareal::exec::{CrossEntropy, Layout};
 use parareal::net::{Cuts, FeedForward, StateDict};
-use parareal::plan::{Link, check_balance, even_spread};
+use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 use parareal_train::task::ExecutorOf;
 use parareal_train::{
     Decay, ExecutorKind, LearningRate, LinkType, Model, ProcessGroup, Resources, RunConfig,
-    TrainError, WorkerRequest, check_threads, places,
+    TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
 use crate::images::ImageTask;
@@ -190,23 +190,26 @@ impl Config {
     /// Measures costs, and returns the network with the cuts that follow from them.
     fn measured_cuts(&self, resources: &Resources) -> Result<NetworkConfig, VisionError> {
         let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.run.workers);
-        let (chain, busy) = match (self.run.executor, resources.ranks) {
+        let replicas = self.run.replicas;
+        let (layout, busy) = match (self.run.executor, resources.ranks) {
             (ExecutorKind::Mpi, Some(ranks)) => {
-                let each = resources.most_on_machine * workers;
-                (places(ranks, self.run.replicas, subnetworks)? * workers, each)
+                let layout = rank_layout(subnetworks, ranks, workers, replicas)?;
+                (layout, resources.most_on_machine * workers)
             }
-            _ => (workers, workers * self.run.replicas),
+            _ => {
+                let layout = Layout::threads(subnetworks, workers.min(subnetworks), replicas);
+                (layout.map_err(PlanError::from)?, workers * replicas)
+            }
         };
-        let held = even_spread(subnetworks, chain.min(subnetworks))?;
         check_threads(self.run.threads, resources.cores)?;
-        check_balance(self.network.net.units(), &held)?;
+        check_balance(self.network.net.units(), &layout)?;
         let (device, threads) = (self.run.devices[0].clone(), self.run.threads);
         let batch = self.run.batch_size.div_ceil(self.run.replicas);
         let machine = Machine { device, batch, threads, workers: busy };
         let mut network = self.network.clone();
         let costs = CostSource::Measured.load(&network.net, &machine, false)?;
         let costs = costs.of(&network.net, subnetworks)?;
-        network.balance(&costs, &held, Link::FREE, true)?;
+        network.balance(&costs, &layout, Link::FREE, true)?;
         Ok(network)
     }
 

@@ -1,7 +1,8 @@
 //! The network that the settings describe.
 
+use parareal::exec::Layout;
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{Held, Link, Setting, balance};
+use parareal::plan::{Link, Scenario, balance};
 use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind};
 
 use crate::settings::{Complete, SettingValue};
@@ -93,20 +94,19 @@ impl NetworkConfig {
         }
     }
 
-    /// Cuts the network where the predicted step is shortest, for devices that hold these numbers of
-    /// subnetworks. With `defer`, weight gradients of the coarse network wait until the cotangent is sent.
+    /// Cuts the network where the predicted step of a layout is shortest. With `defer`, weight gradients of the coarse network wait until the cotangent is sent.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
     pub fn balance(
         &mut self,
         costs: &ResNetCosts,
-        held: &Held,
+        layout: &Layout,
         link: Link,
         defer: bool,
     ) -> Result<(), VisionError> {
-        self.cuts = balance(costs, held, link, defer)?.cuts;
-        self.coarse_times = Some(Setting::new(costs, &self.cuts, held.len())?.coarse_shares());
+        self.cuts = balance(costs, layout, link, defer)?.cuts;
+        self.coarse_times = Some(Scenario::new(costs, &self.cuts, layout.clone())?.coarse_shares());
         Ok(())
     }
 

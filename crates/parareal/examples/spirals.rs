@@ -14,7 +14,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, ShapeError,
 };
 
 const WIDTH: usize = 16;
@@ -23,20 +23,20 @@ const POINTS: usize = 400;
 
 /// `x W + b`, or as a residual unit `x + tanh(x W + b)`.
 #[derive(Module, Debug)]
-struct Layer {
+struct Dense {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
     residual: bool,
 }
 
-impl Layer {
+impl Dense {
     fn new(from: usize, to: usize, residual: bool, init: &Init) -> Self {
         let weight = init.normal("weight", [from, to], (1.0 / from as f64).sqrt());
         Self { weight, bias: init.constant([to], 0.0), residual }
     }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Layer {
+impl Layer<Tensor<2>, Tensor<2>> for Dense {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let linear = input.clone().matmul(self.weight.val()) + self.bias.val().unsqueeze();
         if self.residual { input + linear.tanh() } else { linear }
@@ -55,9 +55,9 @@ impl FeedForward for Mlp {
     type Input = Tensor<2>;
     type State = Tensor<2>;
     type Output = Tensor<2>;
-    type Preprocessing = Layer;
-    type Unit = Layer;
-    type Postprocessing = Layer;
+    type Preprocessing = Dense;
+    type Unit = Dense;
+    type Postprocessing = Dense;
 
     fn units(&self) -> usize {
         UNITS
@@ -71,29 +71,29 @@ impl FeedForward for Mlp {
         vec![WIDTH]
     }
 
-    fn preprocessing(&self, init: &Init) -> Layer {
-        Layer::new(2, WIDTH, false, init)
+    fn preprocessing(&self, init: &Init) -> Dense {
+        Dense::new(2, WIDTH, false, init)
     }
 
-    fn unit(&self, _index: usize, init: &Init) -> Layer {
-        Layer::new(WIDTH, WIDTH, true, init)
+    fn unit(&self, _index: usize, init: &Init) -> Dense {
+        Dense::new(WIDTH, WIDTH, true, init)
     }
 
-    fn postprocessing(&self, init: &Init) -> Layer {
-        Layer::new(WIDTH, 2, false, init)
+    fn postprocessing(&self, init: &Init) -> Dense {
+        Dense::new(WIDTH, 2, false, init)
     }
 }
 
 /// All that it takes to make it parareal: `C_j` is another map to the features, `F_j` one unit.
 impl Coarsen for Mlp {
-    type Coarse = Layer;
+    type Coarse = Dense;
 
-    fn interface_preprocessing(&self, _interface: &Interface, init: &Init) -> Layer {
-        Layer::new(2, WIDTH, false, init)
+    fn interface_preprocessing(&self, _interface: &Interface, init: &Init) -> Dense {
+        Dense::new(2, WIDTH, false, init)
     }
 
-    fn coarse(&self, _interface: &Interface, init: &Init) -> Layer {
-        Layer::new(WIDTH, WIDTH, true, init)
+    fn coarse(&self, _interface: &Interface, init: &Init) -> Dense {
+        Dense::new(WIDTH, WIDTH, true, init)
     }
 }
 
@@ -118,7 +118,7 @@ fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let network = PararealNetwork::build(&Mlp, &cuts, &Init::new(1, &Device::flex()))?;
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
-    let placement = Placement::cpu(subnetworks);
+    let placement = Placement::cpu(subnetworks)?;
     let mut executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
 
     let (points, targets, _) = spirals(0.0);

@@ -1,7 +1,7 @@
 //! A linear network is time stepping, and its parareal network is one iteration of parareal.
 //!
 //! A damped oscillator, `u' = Au`, is solved twice with the same numbers. Once as a differential
-//! equation, by one iteration of `parareal::ode`. Once as a network without activations: each unit
+//! equation, by one iteration of `parareal_ode`. Once as a network without activations: each unit
 //! is one step of backward Euler, `g_j` the steps of a slice, `F_j` one long step over the next slice
 //! (so `F_j` is not `g_{j+1}`), and `C_j` the product of `j - 1` long steps, which gives the coarse
 //! initial values. Evaluating the network once (2, 3a, 3b, 3c) is one parareal sweep.
@@ -16,9 +16,9 @@ use std::error::Error;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, ShapeError,
 };
-use parareal::ode::{Grid, LinearImplicit, Matrix, Options, Parareal, Propagator, Scheme};
+use parareal_ode::{Grid, LinearImplicit, Matrix, Options, Parareal, Propagator, Scheme};
 
 const SIZE: usize = 3;
 /// Units of the network: steps of the fine method over the whole interval.
@@ -45,7 +45,7 @@ impl Linear {
     }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Linear {
+impl Layer<Tensor<2>, Tensor<2>> for Linear {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         input.matmul(self.weight.val())
     }

@@ -94,7 +94,7 @@ fn gradients_of_the_equations_are_those_of_the_executors() {
 
 #[test]
 fn one_subnetwork_is_the_composition_of_its_parts() {
-    use parareal::net::Map;
+    use parareal::net::Layer;
 
     let init = double(1);
     let net = DenseNet::residual(DIMENSIONS.to_vec());

@@ -5,8 +5,12 @@ mod common;
 use std::time::Duration;
 
 use burn::tensor::{DType, Device, Tensor};
-use common::{DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, sgd};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Part, Placement, Threads, Update};
+use common::{
+    DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, layout, sgd,
+};
+use parareal::exec::{
+    CrossEntropy, ExecError, Executor, Layout, LayoutError, Placement, StateKind, Threads, Update,
+};
 use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 
 fn dimensions() -> Vec<usize> {
@@ -61,7 +65,7 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
         net.panics = Some(panicking_unit);
         let cuts = Cuts::even(10, 3).unwrap();
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-        let placement = Placement::new(vec![Device::flex()], 3);
+        let placement = Placement::new(vec![Device::flex()], layout(&cuts, 3, 1));
         let mut threads =
             Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
         let (input, labels) = batch(1, 5, DType::F32);
@@ -126,7 +130,7 @@ fn loaded_weights_are_those_that_are_used() {
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(2, DType::F32), 2);
     let (input, _) = batch(1, 5, DType::F32);
     let expected = source.infer(input.clone()).unwrap().into_data();
-    let weights = source.state_dict(Part::Weights).unwrap();
+    let weights = source.state_dict(StateKind::Weights).unwrap();
     let serial = Cuts::even(10, 1).unwrap();
     let (mut serial, _) = executors(&net, &serial, &init(1, DType::F32), 1);
     let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
@@ -134,7 +138,7 @@ fn loaded_weights_are_those_that_are_used() {
         executor.infer(input.clone()).unwrap();
         let before = executor.named_tensors().unwrap();
         executor.load(StateDict::new(cuts.clone(), [])).unwrap_err();
-        for part in [Part::Weights, Part::Optimizer, Part::Average] {
+        for part in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
             // What is of other cuts is nothing for any part, even if it is empty.
             let other = serial.state_dict(part).unwrap();
             let error = executor.write(part, other).unwrap_err();
@@ -142,7 +146,7 @@ fn loaded_weights_are_those_that_are_used() {
             assert_eq!(error, ExecError::Net(found));
         }
         assert_all_close(&executor.named_tensors().unwrap(), &before, 0.0, "weights");
-        executor.load(serial.state_dict(Part::Weights).unwrap().units_only()).unwrap();
+        executor.load(serial.state_dict(StateKind::Weights).unwrap().units_only()).unwrap();
         executor.load(weights.clone()).unwrap();
         let found = executor.infer(input.clone()).unwrap().into_data();
         common::assert_close(&found, &expected, 1e-6, "output");
@@ -179,12 +183,18 @@ fn impossible_numbers_of_workers_are_refused() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     for workers in [0, 4] {
-        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-        let placement = Placement::new(vec![Device::flex()], workers);
-        let refused =
-            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).map(|_| ());
-        assert_eq!(refused.unwrap_err(), ExecError::Workers { workers, subnetworks: 3 });
+        let expected = LayoutError::Workers { workers, subnetworks: 3 };
+        assert_eq!(Layout::threads(3, workers, 1), Err(expected));
     }
+    let refuse = |devices, layout| {
+        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+        let placement = Placement::new(devices, layout);
+        Threads::new(network, CrossEntropy::default(), &sgd(), &placement).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(refuse(Vec::new(), layout(&cuts, 2, 1)), ExecError::NoDevice);
+    let ranks = Layout::ranks(3, 2, 1, 1).unwrap();
+    let expected = LayoutError::OtherRanks { layout: 2, program: 1 };
+    assert_eq!(refuse(vec![Device::flex()], ranks), ExecError::Layout(expected));
 }
 
 #[test]
@@ -193,8 +203,7 @@ fn workers_hold_as_many_subnetworks_as_they_are_told() {
     let cuts = Cuts::even(10, 4).unwrap();
     let threads = |held: &[usize]| {
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
-        let mut placement = Placement::new(vec![Device::flex()], 2);
-        placement.subnetworks = Some(held.to_vec());
+        let placement = Placement::new(vec![Device::flex()], Layout::from_counts(held, 1).unwrap());
         Threads::new(network, CrossEntropy::default(), &sgd(), &placement)
     };
     let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
@@ -204,10 +213,10 @@ fn workers_hold_as_many_subnetworks_as_they_are_told() {
         let found = threads(&held).unwrap().gradients(input.clone(), labels.clone()).unwrap();
         assert_all_close(&found.gradients, &expected.gradients, 1e-10, "gradient");
     }
-    for held in [&[2, 1][..], &[4, 0], &[4], &[1, 1, 2]] {
+    for held in [&[2, 1][..], &[2, 3], &[1, 1, 1]] {
         let refused = threads(held).map(|_| ()).unwrap_err();
-        let (held, workers, subnetworks) = (held.to_vec(), 2, 4);
-        assert_eq!(refused, ExecError::Spread { held, workers, subnetworks });
+        let expected = LayoutError::OtherNetwork { layout: held.iter().sum(), network: 4 };
+        assert_eq!(refused, ExecError::Layout(expected));
     }
 }
 
@@ -258,8 +267,7 @@ fn batches_and_updates_that_make_no_sense_are_refused_with_no_parameter_changed(
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
     let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], 2);
-    placement.replicas = 2;
+    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
     let mut replicas = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
     let (input, labels) = batch(1, 5, DType::F32);
     let plain = Update::plain(0.1);

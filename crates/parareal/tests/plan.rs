@@ -1,7 +1,8 @@
 //! The predicted step: by hand, in closed form, and against all cuts that there are.
 
+use parareal::exec::{Layout, LayoutError};
 use parareal::net::{Cuts, Interface};
-use parareal::plan::{CostModel, Link, Part, PlanError, Schedule, Setting, balance};
+use parareal::plan::{Cost, CostModel, Link, PlanError, Scenario, Schedule, balance};
 use parareal::timeline::{Activity, Span};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,31 +10,31 @@ use rand_chacha::ChaCha8Rng;
 /// Costs in numbers that add up without rounding.
 #[derive(Clone)]
 struct Costs {
-    preprocessing: Vec<Part>,
-    units: Vec<Part>,
-    coarse: Vec<Part>,
-    postprocessing: Part,
+    preprocessing: Vec<Cost>,
+    units: Vec<Cost>,
+    coarse: Vec<Cost>,
+    postprocessing: Cost,
     bytes: Vec<f64>,
 }
 
-fn part(forward: f64, input_gradient: f64, weight_gradient: f64) -> Part {
-    Part { forward, input_gradient, weight_gradient, ..Part::default() }
+fn part(forward: f64, input_gradient: f64, weight_gradient: f64) -> Cost {
+    Cost { forward, input_gradient, weight_gradient, ..Cost::default() }
 }
 
 impl Costs {
-    fn uniform(units: usize, unit: Part, coarse: Part) -> Self {
+    fn uniform(units: usize, unit: Cost, coarse: Cost) -> Self {
         Self {
-            preprocessing: vec![Part::default(); units],
+            preprocessing: vec![Cost::default(); units],
             units: vec![unit; units],
             coarse: vec![coarse; units],
-            postprocessing: Part::default(),
+            postprocessing: Cost::default(),
             bytes: vec![0.0; units + 1],
         }
     }
 
     fn random(units: usize, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut part = |scale: f64| Part {
+        let mut part = |scale: f64| Cost {
             forward: scale * random.random_range(0.5..1.5),
             input_gradient: scale * random.random_range(0.5..1.5),
             weight_gradient: scale * random.random_range(0.5..1.5),
@@ -54,22 +55,22 @@ impl CostModel for Costs {
         self.units.len()
     }
 
-    fn preprocessing(&self, position: usize) -> Part {
+    fn preprocessing(&self, position: usize) -> Cost {
         self.preprocessing[position]
     }
 
-    fn unit(&self, index: usize) -> Part {
+    fn unit(&self, index: usize) -> Cost {
         self.units[index]
     }
 
-    fn coarse(&self, interface: &Interface) -> Part {
+    fn coarse(&self, interface: &Interface) -> Cost {
         // By where it leads from and to.
         let mut part = self.coarse[interface.position];
         part.forward += 0.05 * (interface.next - interface.position) as f64 * part.input_gradient;
         part
     }
 
-    fn postprocessing(&self) -> Part {
+    fn postprocessing(&self) -> Cost {
         self.postprocessing
     }
 
@@ -78,13 +79,23 @@ impl CostModel for Costs {
     }
 }
 
-fn cut(costs: &Costs, positions: &[usize], devices: usize) -> Setting {
+fn cut(costs: &Costs, positions: &[usize], devices: usize) -> Scenario {
     let cuts = Cuts::new(costs.units.len(), positions.to_vec()).unwrap();
-    Setting::new(costs, &cuts, devices).unwrap()
+    Scenario::new(costs, &cuts, even(&cuts, devices)).unwrap()
 }
 
-fn makespan(setting: &Setting) -> f64 {
-    setting.predict().unwrap().makespan()
+/// Subnetworks spread evenly over devices.
+fn even(cuts: &Cuts, devices: usize) -> Layout {
+    Layout::threads(cuts.subnetworks(), devices, 1).unwrap()
+}
+
+/// Devices that hold this many subnetworks each.
+fn counts(counts: &[usize]) -> Layout {
+    Layout::from_counts(counts, 1).unwrap()
+}
+
+fn makespan(scenario: &Scenario) -> f64 {
+    scenario.predict().unwrap().makespan()
 }
 
 fn assert_close(a: f64, b: f64, what: &str) {
@@ -93,12 +104,12 @@ fn assert_close(a: f64, b: f64, what: &str) {
 
 #[test]
 fn without_a_chain_devices_gain_their_number() {
-    let costs = Costs::uniform(24, part(1.0, 1.0, 1.0), Part::default());
+    let costs = Costs::uniform(24, part(1.0, 1.0, 1.0), Cost::default());
     let serial = makespan(&cut(&costs, &[], 1));
     assert_eq!(serial, 72.0);
     for devices in [2, 3, 4, 6, 8, 12, 24] {
         let cuts = Cuts::even(24, devices).unwrap();
-        let step = makespan(&Setting::new(&costs, &cuts, devices).unwrap());
+        let step = makespan(&Scenario::new(&costs, &cuts, even(&cuts, devices)).unwrap());
         assert_eq!(serial / step, devices as f64);
     }
 }
@@ -107,28 +118,28 @@ fn without_a_chain_devices_gain_their_number() {
 fn with_all_cost_in_the_chain_nothing_is_gained() {
     let costs = Costs {
         coarse: vec![part(2.0, 3.0, 0.0); 12],
-        ..Costs::uniform(12, part(0.0, 0.0, 0.0), Part::default())
+        ..Costs::uniform(12, part(0.0, 0.0, 0.0), Cost::default())
     };
     for (devices, held) in [(2, 2), (4, 1), (4, 3)] {
         let cuts = Cuts::even(12, devices * held).unwrap();
-        let alone = makespan(&Setting::new(&costs, &cuts, 1).unwrap());
-        let spread = makespan(&Setting::new(&costs, &cuts, devices).unwrap());
+        let alone = makespan(&Scenario::new(&costs, &cuts, even(&cuts, 1)).unwrap());
+        let spread = makespan(&Scenario::new(&costs, &cuts, even(&cuts, devices)).unwrap());
         assert_close(alone, spread, "all in the chain");
     }
 }
 
 /// Three subnetworks of 2, 3 and 2 units on three devices, by hand.
-fn three() -> Setting {
+fn three() -> Scenario {
     let costs = Costs {
         preprocessing: vec![part(1.0, 0.0, 1.0); 7],
         postprocessing: part(1.0, 1.0, 1.0),
-        ..Costs::uniform(7, part(2.0, 2.0, 2.0), Part::default())
+        ..Costs::uniform(7, part(2.0, 2.0, 2.0), Cost::default())
     };
-    let mut setting = cut(&costs, &[2, 5], 3);
-    for subnetwork in &mut setting.subnetworks[1..] {
+    let mut scenario = cut(&costs, &[2, 5], 3);
+    for subnetwork in &mut scenario.subnetworks[1..] {
         subnetwork.coarse = Some(part(1.0, 2.0, 3.0));
     }
-    setting
+    scenario
 }
 
 #[test]
@@ -136,8 +147,8 @@ fn three_devices_by_hand() {
     // Forward: y_1 at 5, y_2 at 7, y_3 at 5; U_2 at 7 + 1, U_3 at 8 + 1. h until 12. Backward: ρ_2
     // at 14, ρ_1 at 16. Device 3: weights until 17, g_3 until 25, C_3 until 26. Device 2: ρ_1 until
     // 16, weights until 19, g_2 until 31, C_2 until 32. Device 1: g_1 from 16 until 24, C_1 25.
-    let setting = three();
-    let prediction = setting.predict().unwrap();
+    let scenario = three();
+    let prediction = scenario.predict().unwrap();
     assert_eq!(prediction.makespan(), 32.0);
     let end = |device: usize| {
         let own = prediction.timeline.spans.iter().filter(|span| span.device == device);
@@ -171,25 +182,25 @@ fn three_devices_by_hand() {
     assert_eq!(prediction.critical_time(Activity::is_coarse), 1.0 + 1.0 + 2.0 + 2.0 + 3.0);
 
     // Without waiting weights ρ_2 is there at 17 and ρ_1 at 22: device 2 is done at 35.
-    let at_once = Setting { schedule: Schedule::Overlap { defer: false }, ..setting.clone() };
+    let at_once = Scenario { schedule: Schedule::Overlap { defer: false }, ..scenario.clone() };
     assert_eq!(makespan(&at_once), 35.0);
     // Nothing overlaps the chain: C 1, g 6, F 2, h 3, F 10, g 12, C 1.
-    let paper = Setting { schedule: Schedule::Virtual, ..setting.clone() };
+    let paper = Scenario { schedule: Schedule::Virtual, ..scenario.clone() };
     assert_eq!(makespan(&paper), 35.0);
     // All on one device: forward 3 + 14 + 2, h 3, backward 10 + 28 + 3.
-    assert_eq!(makespan(&Setting { held: vec![3], ..setting }), 63.0);
+    assert_eq!(makespan(&Scenario { layout: counts(&[3]), ..scenario }), 63.0);
 }
 
 #[test]
 fn links_delay_the_chain_and_nothing_else() {
-    let mut setting = three();
-    for subnetwork in &mut setting.subnetworks {
+    let mut scenario = three();
+    for subnetwork in &mut scenario.subnetworks {
         subnetwork.output_bytes = 8.0;
     }
-    setting.link = Link { latency: 0.5, bandwidth: 16.0 };
+    scenario.link = Link { latency: 0.5, bandwidth: 16.0 };
     // A second for each tensor: U_2 leaves at 8, U_3 is there at 10; h until 13, ρ_2 leaves at 15,
     // arrives at 16; then as before.
-    let prediction = setting.predict().unwrap();
+    let prediction = scenario.predict().unwrap();
     assert_eq!(prediction.makespan(), 34.0);
     let transfers: Vec<_> = prediction
         .timeline
@@ -205,35 +216,35 @@ fn links_delay_the_chain_and_nothing_else() {
 #[test]
 fn replicas_average_their_gradients_while_others_are_computed() {
     let mut costs =
-        Costs::uniform(4, Part { weights: 8.0, ..part(1.0, 1.0, 1.0) }, part(0.0, 0.0, 0.0));
+        Costs::uniform(4, Cost { weights: 8.0, ..part(1.0, 1.0, 1.0) }, part(0.0, 0.0, 0.0));
     costs.units.iter_mut().for_each(|unit| unit.update = 0.5);
-    let mut setting = cut(&costs, &[], 1);
-    setting.segment_units = 1;
-    setting.replicas = 2;
+    let mut scenario = cut(&costs, &[], 1);
+    scenario.segment_units = 1;
+    scenario.layout = Layout::threads(1, 1, 2).unwrap();
     // Two messages of half of eight bytes: a second for each unit.
-    setting.link = Link { latency: 0.0, bandwidth: 8.0 };
+    scenario.link = Link { latency: 0.0, bandwidth: 8.0 };
     // Forward until 4; gradients are out at 6, 8, 10, 12, averaged by 7, 9, 11, 13; update 2.
-    assert_eq!(makespan(&setting), 15.0);
+    assert_eq!(makespan(&scenario), 15.0);
     // Slower than the gradients come: the first leaves at 6, each takes 4.
-    setting.link.bandwidth = 2.0;
-    assert_eq!(makespan(&setting), 6.0 + 16.0 + 2.0);
-    setting.replicas = 1;
-    assert_eq!(makespan(&setting), 14.0);
+    scenario.link.bandwidth = 2.0;
+    assert_eq!(makespan(&scenario), 6.0 + 16.0 + 2.0);
+    scenario.layout = Layout::threads(1, 1, 1).unwrap();
+    assert_eq!(makespan(&scenario), 14.0);
 }
 
 #[test]
 fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
     for seed in 0..20 {
         let costs = Costs::random(18, seed);
-        let mut setting = cut(&costs, &[2, 5, 9, 11, 14], 1 + seed as usize % 6);
-        setting.link = Link { latency: 0.1, bandwidth: 10.0 };
-        setting.segment_units = 2;
-        let prediction = setting.predict().unwrap();
+        let mut scenario = cut(&costs, &[2, 5, 9, 11, 14], 1 + seed as usize % 6);
+        scenario.link = Link { latency: 0.1, bandwidth: 10.0 };
+        scenario.segment_units = 2;
+        let prediction = scenario.predict().unwrap();
         let works = |device: usize| {
             let spans = prediction.timeline.spans.iter();
             spans.filter(move |span| span.device == device && span.activity.is_work())
         };
-        for device in 0..setting.held.len() {
+        for device in 0..scenario.layout.workers() {
             let own: Vec<&Span> = works(device).collect();
             assert!(own.windows(2).all(|pair| pair[0].end <= pair[1].begin + 1e-9));
             let idle: f64 =
@@ -246,8 +257,9 @@ fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
         assert!(path.windows(2).all(|pair| pair[0].end == pair[1].begin));
         assert_eq!(path[path.len() - 1].end, prediction.makespan());
         // All the work is done, whatever the devices.
-        let all: f64 = (0..setting.held.len()).map(|device| prediction.timeline.work(device)).sum();
-        let alone = Setting { held: vec![6], link: Link::FREE, ..setting };
+        let all: f64 =
+            (0..scenario.layout.workers()).map(|device| prediction.timeline.work(device)).sum();
+        let alone = Scenario { layout: counts(&[6]), link: Link::FREE, ..scenario };
         assert_close(all, makespan(&alone), "work");
     }
 }
@@ -282,28 +294,29 @@ fn balanced_cuts_are_the_best_of_all() {
         let devices = 1 + seed as usize % 6;
         let link = Link { latency: 0.1, bandwidth: 5.0 };
         let defer = seed % 2 == 0;
-        let settings = all_cuts(11, devices).into_iter().map(|positions| {
+        let scenarios = all_cuts(11, devices).into_iter().map(|positions| {
             let schedule = Schedule::Overlap { defer };
-            let setting = cut(&costs, &positions, devices);
-            makespan(&Setting { link, schedule, ..setting })
+            let scenario = cut(&costs, &positions, devices);
+            makespan(&Scenario { link, schedule, ..scenario })
         });
-        let best = settings.fold(f64::INFINITY, f64::min);
-        let balanced = balance(&costs, &vec![1; devices], link, defer).unwrap();
+        let best = scenarios.fold(f64::INFINITY, f64::min);
+        let balanced = balance(&costs, &counts(&vec![1; devices]), link, defer).unwrap();
         assert_close(balanced.step, best, &format!("seed {seed}, {devices} devices"));
-        let setting = Setting::new(&costs, &balanced.cuts, devices).unwrap();
+        let scenario =
+            Scenario::new(&costs, &balanced.cuts, even(&balanced.cuts, devices)).unwrap();
         let schedule = Schedule::Overlap { defer };
-        assert_close(makespan(&Setting { link, schedule, ..setting }), best, "its prediction");
+        assert_close(makespan(&Scenario { link, schedule, ..scenario }), best, "its prediction");
     }
 }
 
 #[test]
 fn cuts_of_what_costs_nothing_are_found() {
-    let costs = Costs::uniform(9, Part::default(), Part::default());
-    let balanced = balance(&costs, &vec![1, 2, 1], Link::FREE, true).unwrap();
+    let costs = Costs::uniform(9, Cost::default(), Cost::default());
+    let balanced = balance(&costs, &counts(&[1, 2, 1]), Link::FREE, true).unwrap();
     assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
     // As many pieces as units leave no choice.
     let costs = Costs::random(7, 1);
-    let balanced = balance(&costs, &vec![1; 7], Link::FREE, true).unwrap();
+    let balanced = balance(&costs, &counts(&[1; 7]), Link::FREE, true).unwrap();
     assert_eq!(balanced.cuts, Cuts::even(7, 7).unwrap());
 }
 
@@ -314,11 +327,11 @@ fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
         let held =
             [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]][seed as usize % 4].clone();
         let link = Link { latency: 0.05, bandwidth: 20.0 };
-        let balanced = balance(&costs, &held, link, true).unwrap();
+        let balanced = balance(&costs, &counts(&held), link, true).unwrap();
         let even = Cuts::even(30, held.iter().sum()).unwrap();
         let [found, even] = [&balanced.cuts, &even].map(|cuts| {
-            let setting = Setting::new(&costs, cuts, 1).unwrap();
-            makespan(&Setting { held: held.clone(), link, ..setting })
+            let scenario = Scenario::new(&costs, cuts, counts(&held)).unwrap();
+            makespan(&Scenario { link, ..scenario })
         });
         assert_close(balanced.step, found, "prediction");
         assert!(found <= even);
@@ -327,27 +340,28 @@ fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
 
 #[test]
 fn what_cannot_be_planned_is_refused() {
-    let costs = Costs::uniform(6, part(1.0, 1.0, 1.0), Part::default());
+    let costs = Costs::uniform(6, part(1.0, 1.0, 1.0), Cost::default());
     let cuts = Cuts::even(6, 3).unwrap();
-    assert!(matches!(Setting::new(&costs, &cuts, 4), Err(PlanError::Spread { .. })));
-    assert!(matches!(Setting::new(&costs, &cuts, 0), Err(PlanError::Spread { .. })));
+    let fewer = LayoutError::OtherNetwork { layout: 2, network: 3 };
+    assert_eq!(Scenario::new(&costs, &cuts, counts(&[1, 1])), Err(PlanError::Layout(fewer)));
     let other = Cuts::even(5, 3).unwrap();
-    assert_eq!(Setting::new(&costs, &other, 1), Err(PlanError::Units { costs: 6, cuts: 5 }));
-    let mut setting = Setting::new(&costs, &cuts, 3).unwrap();
-    setting.subnetworks[1].preprocessing.forward = f64::NAN;
-    assert!(matches!(setting.predict(), Err(PlanError::Cost(_))));
-    assert!(balance(&costs, &vec![4, 3], Link::FREE, true).is_err());
-    assert!(balance(&costs, &vec![], Link::FREE, true).is_err());
-    assert!(balance(&costs, &vec![2, 0, 1], Link::FREE, true).is_err());
-    let long = Costs::uniform(2001, part(1.0, 1.0, 1.0), Part::default());
-    let refused = balance(&long, &vec![1, 1], Link::FREE, true);
+    assert_eq!(
+        Scenario::new(&costs, &other, even(&other, 1)),
+        Err(PlanError::Units { costs: 6, cuts: 5 })
+    );
+    let mut scenario = Scenario::new(&costs, &cuts, even(&cuts, 3)).unwrap();
+    scenario.subnetworks[1].preprocessing.forward = f64::NAN;
+    assert!(matches!(scenario.predict(), Err(PlanError::Cost(_))));
+    assert!(balance(&costs, &counts(&[4, 3]), Link::FREE, true).is_err());
+    let long = Costs::uniform(2001, part(1.0, 1.0, 1.0), Cost::default());
+    let refused = balance(&long, &counts(&[1, 1]), Link::FREE, true);
     assert_eq!(refused, Err(PlanError::TooLong { units: 2001, most: 2000 }));
 }
 
 #[test]
 fn memory_is_weights_thrice_and_what_is_kept() {
     let costs = Costs::random(6, 1);
-    let setting = cut(&costs, &[2, 4], 2);
+    let scenario = cut(&costs, &[2, 4], 2);
     // C, and F but for the first: each part 3 · 10 + 100.
-    assert_eq!(setting.memory(), [130.0 * (2 + 4 + 1) as f64, 130.0 * (1 + 1 + 2 + 1) as f64]);
+    assert_eq!(scenario.memory(), [130.0 * (2 + 4 + 1) as f64, 130.0 * (1 + 1 + 2 + 1) as f64]);
 }

@@ -13,7 +13,8 @@ use common::{
     Dense, DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd,
 };
 use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Loss, Part, Placement, Ranks, Seat, Update, World,
+    CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
+    Update, World,
 };
 use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 
@@ -29,16 +30,17 @@ fn on_ranks(
     dtype: DType,
     (workers, replicas): (usize, usize),
 ) -> Ranks<DenseNet, CrossEntropy> {
-    let mut placement = Placement::new(vec![Device::flex()], workers);
-    (placement.replicas, placement.threads, placement.segment_units) = (replicas, 1, 2);
+    let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], layout);
+    (placement.threads, placement.segment_units) = (1, 2);
     let (loss, init) = (CrossEntropy::default(), init(seed, dtype));
     Ranks::new(world, net, cuts, &init, loss, &sgd(), &placement, None).unwrap()
 }
 
 /// The names of what a rank holds.
-fn held(net: &DenseNet, cuts: &Cuts, seat: &Seat) -> HashSet<String> {
+fn held(net: &DenseNet, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
     let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
-    let own = &network.subnetworks()[seat.subnetworks.clone()];
+    let own = &network.subnetworks()[rank.subnetworks.clone()];
     own.iter().flat_map(|piece| piece.named_tensors()).map(|tensor| tensor.name).collect()
 }
 
@@ -59,7 +61,7 @@ fn ranks_and_sequential_agree() {
                 let cuts = Cuts::even(10, subnetworks).unwrap();
                 let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
                 let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (workers, replicas));
-                let held = held(&net, &cuts, ranks.seat());
+                let held = held(&net, &cuts, ranks.rank_layout());
                 let held = |name: &str| {
                     // A name of the optimizer's has the parameter's before its last dot.
                     held.contains(name)
@@ -88,9 +90,9 @@ fn states_go_from_one_executor_to_another() {
             (report.loss, report.gradient_norm.unwrap())
         };
         step(&mut sequential, 0);
-        ranks.load(sequential.state_dict(Part::Weights).unwrap()).unwrap();
-        ranks.load_optimizer_state(sequential.state_dict(Part::Optimizer).unwrap()).unwrap();
-        ranks.load_average(sequential.state_dict(Part::Average).unwrap()).unwrap();
+        ranks.load(sequential.state_dict(StateKind::Weights).unwrap()).unwrap();
+        ranks.load_optimizer_state(sequential.state_dict(StateKind::Optimizer).unwrap()).unwrap();
+        ranks.load_average(sequential.state_dict(StateKind::Average).unwrap()).unwrap();
         let (expected, found) = (step(&mut sequential, 1), step(&mut ranks, 1));
         assert!((expected.0 - found.0).abs() < 1e-12 && (expected.1 - found.1).abs() < 1e-12);
         let own = ranks.average().unwrap();
@@ -100,7 +102,7 @@ fn states_go_from_one_executor_to_another() {
         assert_all_close(&own, &expected, 1e-12, "average");
 
         // Where one rank misses something, none replaces anything.
-        let mut half = sequential.state_dict(Part::Weights).unwrap().into_tensors();
+        let mut half = sequential.state_dict(StateKind::Weights).unwrap().into_tensors();
         half.remove("postprocessing.weight");
         let error = ranks.load(StateDict::new(cuts.clone(), half)).unwrap_err().to_string();
         let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
@@ -131,7 +133,8 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
 fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
     mpi::on_ranks(&[3], "all_ranks_learn_that_some_cannot_build_their_subnetworks", |world| {
         let cuts = Cuts::even(10, 3).unwrap();
-        let (init, placement) = (init(1, DType::F32), Placement::new(vec![Device::flex()], 1));
+        let layout = Layout::ranks(3, 3, 1, 1).unwrap();
+        let (init, placement) = (init(1, DType::F32), Placement::new(vec![Device::flex()], layout));
         let build = |net: &DenseNet| {
             let loss = CrossEntropy::default();
             Ranks::new(world, net, &cuts, &init, loss, &sgd(), &placement, None)
@@ -191,8 +194,8 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
 
         // What no rank has a gradient for, those of the others included.
-        let mut placement = Placement::new(vec![Device::flex()], 1);
-        placement.replicas = replicas;
+        let layout = Layout::ranks(2, world.size(), 1, replicas).unwrap();
+        let placement = Placement::new(vec![Device::flex()], layout);
         let init = init(1, DType::F32);
         let mut blind: Ranks<DenseNet, Blind> =
             Ranks::new(world, &net, &cuts, &init, Blind, &sgd(), &placement, None).unwrap();
@@ -224,14 +227,15 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         let before = w.traffic();
         ranks.train_step(input, labels, 0.1).unwrap();
         let after = w.traffic();
-        let seat = ranks.seat().clone();
+        let (position, positions) =
+            (ranks.rank_layout().position, ranks.layout().ranks_per_replica());
         let tensor = 8 / replicas * 6 * size_of::<f32>();
-        let neighbours = usize::from(seat.place > 0) + usize::from(seat.place + 1 < seat.places);
+        let neighbours = usize::from(position > 0) + usize::from(position + 1 < positions);
         assert_eq!((after.sent - before.sent) as usize, neighbours * tensor);
         let held: usize =
             ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
-        // The loss, targets and gradients at fault; before that the last place's targets.
-        let scalars = if seat.place + 1 == seat.places { 8 + 24 } else { 24 };
+        // The loss, targets and gradients at fault; before that the targets of the last rank.
+        let scalars = if position + 1 == positions { 8 + 24 } else { 24 };
         let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);
     });
@@ -261,7 +265,7 @@ fn a_panic_in_a_rank_ends_all_and_names_it() {
         assert_eq!(lines, [expected], "{}", ended.errors);
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let mut net = DenseNet::residual(dimensions());
     net.panics = Some(5);
     let cuts = Cuts::even(10, 3).unwrap();
@@ -281,7 +285,7 @@ fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
         assert!(ended.errors.contains(expected), "{}", ended.errors);
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let mut net = DenseNet::residual(dimensions());
     net.panics = Some(4);
     let cuts = Cuts::even(10, 4).unwrap();
@@ -303,7 +307,7 @@ fn a_batch_of_another_size_is_found_out() {
         }
         return;
     }
-    let world = World::join().unwrap();
+    let world = World::init().unwrap();
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 2).unwrap();
     let mut ranks = on_ranks(&world, &net, &cuts, 1, DType::F32, (1, 1));

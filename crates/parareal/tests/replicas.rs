@@ -3,7 +3,7 @@
 mod common;
 
 use burn::tensor::{DType, Device, Tensor};
-use common::{DenseNet, assert_executors_agree, batch, executors, init, sgd};
+use common::{DenseNet, assert_executors_agree, batch, executors, init, layout, sgd};
 use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
 use parareal::net::{Cuts, PararealNetwork};
 
@@ -20,8 +20,8 @@ fn replicated(
 ) -> Threads<DenseNet, CrossEntropy> {
     let net = DenseNet::residual(dimensions());
     let network = PararealNetwork::build(&net, cuts, &init(seed, dtype)).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], workers);
-    (placement.replicas, placement.threads, placement.segment_units) = (replicas, 1, 2);
+    let mut placement = Placement::new(vec![Device::flex()], layout(cuts, workers, replicas));
+    (placement.threads, placement.segment_units) = (1, 2);
     Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
 }
 
@@ -114,8 +114,7 @@ fn a_panic_in_one_replica_ends_all() {
     net.panics = Some(5);
     let cuts = Cuts::even(10, 2).unwrap();
     let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], 2);
-    placement.replicas = 2;
+    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
     let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
     let (input, labels) = batch(1, 5, DType::F32);
     let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use common::{DenseNet, batch, init};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Part, Placement, Sequential, Threads};
+use common::{DenseNet, batch, init, layout};
+use parareal::exec::{
+    CrossEntropy, ExecError, Executor, Placement, Sequential, StateKind, Threads,
+};
 use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
 use parareal_kernels::Sgd;
 
@@ -28,7 +30,7 @@ fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> AnyExecut
                 .unwrap(),
         ),
         _ => {
-            let mut placement = Placement::new(vec![Device::flex()], workers);
+            let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, workers, 1));
             placement.threads = 1;
             Box::new(Threads::new(network, CrossEntropy::default(), optimizer, &placement).unwrap())
         }
@@ -51,9 +53,9 @@ fn what_is_carried_over_goes_on_bit_for_bit() {
         for [before, behind] in [[0, 0], [2, 2], [1, 3]] {
             let mut whole = executor(1, &optimizer, before);
             steps(&mut whole, 0, 3);
-            let weights = whole.state_dict(Part::Weights).unwrap();
+            let weights = whole.state_dict(StateKind::Weights).unwrap();
             let state = whole.optimizer_state().unwrap();
-            let memory = whole.state_dict(Part::Optimizer).unwrap();
+            let memory = whole.state_dict(StateKind::Optimizer).unwrap();
             // Every reader of safetensors knows these types.
             let types = [DType::F32, DType::F64, DType::I64];
             assert!(state.iter().all(|tensor| types.contains(&tensor.data.dtype())));
@@ -128,7 +130,7 @@ fn without_it_the_optimizers_start_anew() {
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.optimizer_state().unwrap().is_empty());
     steps(&mut whole, 0, 3);
-    let weights = whole.state_dict(Part::Weights).unwrap();
+    let weights = whole.state_dict(StateKind::Weights).unwrap();
     steps(&mut whole, 3, 4);
     let mut resumed = executor(1, &sgd, 2);
     resumed.load(weights).unwrap();

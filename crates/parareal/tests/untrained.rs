@@ -6,12 +6,12 @@ mod common;
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use common::{CLASSES, FEATURES, assert_all_close, batch, init, sgd};
+use common::{CLASSES, FEATURES, assert_all_close, batch, init, layout, sgd};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Loss, Placement, Sequential, Threads, Update,
 };
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, NetError, PararealNetwork,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, NetError, PararealNetwork,
     ShapeError,
 };
 
@@ -79,7 +79,7 @@ fn mapped(linear: Linear) -> Linear {
     Linear { weight: linear.weight.map(|weight| weight * 2.0), ..linear }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Unit {
+impl Layer<Tensor<2>, Tensor<2>> for Unit {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let input = match self.twist {
             Twist::Detached => input.detach(),
@@ -192,9 +192,9 @@ fn executors_with<L: Loss<Tensor<2>>>(net: &Net, loss: L) -> Vec<(&'static str, 
     let device = Device::flex();
     let sequential = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
     let threads = |workers, recompute, replicas| -> Any<L> {
-        let mut placement = Placement::new(vec![device.clone()], workers);
+        let mut placement = Placement::new(vec![device.clone()], layout(&cuts, workers, replicas));
         (placement.segment_units, placement.threads) = (1, 1);
-        (placement.recompute, placement.replicas) = (recompute, replicas);
+        placement.recompute = recompute;
         Box::new(Threads::new(build(), loss.clone(), &sgd(), &placement).unwrap())
     };
     vec![

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use parareal::ode::{Complex, Method};
+use parareal_ode::{Complex, Method};
 
 /// Flags of `ode`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ mod plot;
 mod show;
 mod watch;
 
-use parareal::ode::{
+use parareal_ode::{
     AnyPropagator, Complex, Contraction, Ending as Reason, Grid, Method, OdeError, Options,
     Parareal, Problem, Record, State, model_speedup, rounding_floor,
 };

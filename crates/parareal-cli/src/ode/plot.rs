@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use parareal::ode::Problem;
+use parareal_ode::Problem;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

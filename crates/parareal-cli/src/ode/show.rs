@@ -1,6 +1,6 @@
 //! What came of it, as JSON and as text.
 
-use parareal::ode::Ending;
+use parareal_ode::Ending;
 use serde_json::{Value, json};
 
 use super::Study;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use parareal::ode::Record;
+use parareal_ode::Record;
 
 use crate::output::{SILENCE, live, note};
 

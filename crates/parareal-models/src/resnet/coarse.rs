@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::image::Image;
@@ -114,7 +114,7 @@ impl Coarse {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for Coarse {
+impl Layer<Tensor<4>, Tensor<4>> for Coarse {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }

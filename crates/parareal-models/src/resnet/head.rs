@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use super::image::height_and_width;
 use crate::layers::BatchNorm;
@@ -36,7 +36,7 @@ impl Head {
     }
 }
 
-impl Map<Tensor<4>, Tensor<2>> for Head {
+impl Layer<Tensor<4>, Tensor<2>> for Head {
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         let [batch, height, width, _] = input.dims();
         // The mean of the pixels' scores is the score of the pixels' mean, and normalization, ReLU

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use crate::layers::Conv2d;
 
@@ -26,7 +26,7 @@ impl Preprocessing {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for Preprocessing {
+impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
     /// # Shapes
     /// `[batch, channels, height, width]`, as images are stored, to
     /// `[batch, height, width, channels]`.

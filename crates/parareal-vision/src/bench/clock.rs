@@ -2,9 +2,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use burn::optim::ModuleOptimizer;
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
 use parareal::net::{FeedForward, Init, PararealNetwork};
-use parareal::plan::{Sample, Schedule, Setting, even_spread};
+use parareal::plan::{PlanError, Sample, Scenario, Schedule};
 use parareal::timeline::Timeline;
 use parareal_kernels::Sgd;
 use parareal_models::resnet::CostTable;
@@ -53,7 +53,7 @@ impl Bench {
     ) -> Result<Clock, VisionError> {
         let (net, cuts) = (&network.net, &network.cuts);
         let workers = self.machine.workers.min(cuts.subnetworks());
-        let held = even_spread(cuts.subnetworks(), workers)?;
+        let layout = Layout::threads(cuts.subnetworks(), workers, 1).map_err(PlanError::from)?;
         let machine = Machine { workers, ..self.machine.clone() };
         let table = match tables.entry(workers) {
             Entry::Occupied(known) => known.into_mut(),
@@ -62,18 +62,17 @@ impl Bench {
                 unknown.insert(machine.measure(net, &kinds, self.repetitions)?)
             }
         };
-        let mut setting = Setting::new(&table.costs(net)?, cuts, workers)?;
+        let mut scenario = Scenario::new(&table.costs(net)?, cuts, layout.clone())?;
         // Only the fused operations of the CPU let gradients of weights wait.
-        setting.schedule = Schedule::Overlap { defer: machine.device.is_cpu() };
+        scenario.schedule = Schedule::Overlap { defer: machine.device.is_cpu() };
 
         let device = machine.find()?;
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer: ModuleOptimizer =
             Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
-        let mut placement = Placement::new(vec![device], workers);
+        let mut placement = Placement::new(vec![device], layout);
         placement.threads = machine.threads;
-        placement.subnetworks = Some(held.clone());
         let loss = CrossEntropy::default();
         let mut executor = Threads::new(module, loss, &optimizer, &placement)?;
         let (mut sample, mut measured) = (Sample::default(), Timeline::default());
@@ -88,8 +87,8 @@ impl Bench {
         }
         Ok(Clock {
             workers,
-            held,
-            predicted_ms: 1e3 * setting.predict()?.makespan(),
+            held: placement.layout.counts(),
+            predicted_ms: 1e3 * scenario.predict()?.makespan(),
             measured_ms: 1e3 * sample.median(),
             spread_ms: 1e3 * sample.spread(),
             measured,

@@ -1,9 +1,11 @@
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, pool};
+use parareal::exec::{CrossEntropy, Layout, thread_pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
-use parareal::plan::{Link, Part, Schedule, Setting, Subnet, SubnetworkTiming, Timing};
+use parareal::plan::{
+    Cost, Link, PlanError, Scenario, Schedule, SubnetworkCosts, SubnetworkTiming, Timing,
+};
 use parareal_models::resnet::{
     CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet, UnitKind,
 };
@@ -24,7 +26,7 @@ pub struct Milliseconds {
 }
 
 impl Milliseconds {
-    fn of(part: &Part) -> Self {
+    fn of(part: &Cost) -> Self {
         Self { forward: 1e3 * part.forward, backward: 1e3 * part.backward() }
     }
 
@@ -162,8 +164,9 @@ impl Bench {
         let serial = base.map_or(virtual_clock.total_ms, |base| base.virtual_clock.total_ms);
         virtual_clock.speedup = serial.sum() / virtual_clock.total_ms.sum();
 
-        let (setting, count) = (self.setting(network, &timings), timings.len());
-        let step_ms = 1e3 * setting.predict()?.makespan();
+        let count = timings.len();
+        let layout = Layout::threads(count, count, 1).map_err(PlanError::from)?;
+        let step_ms = 1e3 * self.scenario(network, &timings, layout).predict()?.makespan();
         let serial = base.map_or(step_ms, |base| base.predicted.step_ms);
         let predicted = Predicted { devices: count, step_ms, speedup: serial / step_ms };
 
@@ -212,7 +215,7 @@ impl Bench {
         let batch = Batch::new(&net.input_shape(), self.classes, &self.machine, &device);
         let stopwatch = Machine::stopwatch(self.repetitions);
         let init = Init::new(1, &device);
-        let pool = pool("parareal-bench", self.machine.threads)?;
+        let pool = thread_pool("parareal-bench", self.machine.threads)?;
         (0..cuts.subnetworks())
             .map(|index| {
                 let piece = build_subnetwork(net, cuts, index, &init)?;
@@ -230,24 +233,28 @@ impl Bench {
     }
 
     /// The step that these times predict, a device for each subnetwork.
-    fn setting(&self, network: &NetworkConfig, timings: &[SubnetworkTiming]) -> Setting {
+    fn scenario(
+        &self,
+        network: &NetworkConfig,
+        timings: &[SubnetworkTiming],
+        layout: Layout,
+    ) -> Scenario {
         let subnetworks = timings.iter().enumerate().map(|(index, timing)| {
             let units = network.cuts.units_of(index);
-            let one = timing.fine.part(units.len());
-            Subnet {
-                preprocessing: timing.preprocessing.part(1),
+            let one = timing.fine.cost(units.len());
+            SubnetworkCosts {
+                preprocessing: timing.preprocessing.cost(1),
                 units: vec![one; units.len()],
-                coarse: timing.coarse.as_ref().map(|coarse| coarse.part(1)),
-                postprocessing: timing.postprocessing.as_ref().map(|h| h.part(1)),
+                coarse: timing.coarse.as_ref().map(|coarse| coarse.cost(1)),
+                postprocessing: timing.postprocessing.as_ref().map(|h| h.cost(1)),
                 // Links cost nothing here.
                 output_bytes: 0.0,
             }
         });
-        Setting {
+        Scenario {
             subnetworks: subnetworks.collect(),
-            held: vec![1; timings.len()],
+            layout,
             link: Link::FREE,
-            replicas: 1,
             schedule: Schedule::Overlap { defer: self.machine.device.is_cpu() },
             segment_units: 4,
         }
@@ -257,9 +264,9 @@ impl Bench {
 fn virtual_times(timings: &[SubnetworkTiming]) -> Virtual {
     let mut all = Virtual::default();
     for timing in timings {
-        let [preprocessing, fine] = [&timing.preprocessing, &timing.fine].map(|part| part.part(1));
-        let coarse = timing.coarse.as_ref().map(|coarse| coarse.part(1));
-        let head = timing.postprocessing.as_ref().map(|h| h.part(1));
+        let [preprocessing, fine] = [&timing.preprocessing, &timing.fine].map(|part| part.cost(1));
+        let coarse = timing.coarse.as_ref().map(|coarse| coarse.cost(1));
+        let head = timing.postprocessing.as_ref().map(|h| h.cost(1));
         let update = preprocessing.update
             + fine.update
             + coarse.iter().chain(&head).map(|part| part.update).sum::<f64>();

@@ -3,8 +3,9 @@
 mod source;
 mod suggest;
 
+use parareal::exec::Layout;
 use parareal::net::FeedForward;
-use parareal::plan::{Held, Link, Prediction, Schedule, Setting, check_balance, even_spread};
+use parareal::plan::{Link, PlanError, Prediction, Scenario, Schedule, check_balance};
 use parareal::timeline::Activity;
 
 pub(crate) use source::in_range;
@@ -58,13 +59,14 @@ impl PlanSettings {
                             goes with even ones";
             return Err(VisionError::setting("cuts", "balanced", expected));
         }
-        Ok(check_balance(network.net.units(), &self.held(network)?)?)
+        Ok(check_balance(network.net.units(), &self.layout(network)?)?)
     }
 
-    /// Subnetworks of each device. More devices than subnetworks have nothing to do.
-    fn held(&self, network: &NetworkConfig) -> Result<Held, VisionError> {
+    /// Returns the layout of a network on the devices. Devices beyond the number of subnetworks are not used.
+    fn layout(&self, network: &NetworkConfig) -> Result<Layout, VisionError> {
         let count = network.cuts.subnetworks();
-        Ok(even_spread(count, self.devices.unwrap_or(count).min(count))?)
+        let devices = self.devices.unwrap_or(count).min(count);
+        Ok(Layout::threads(count, devices, self.replicas).map_err(PlanError::from)?)
     }
 }
 
@@ -151,15 +153,17 @@ pub fn plan(
 ) -> Result<Planned, VisionError> {
     settings.check(&network)?;
     let PlanSettings { link, replicas, schedule, .. } = *settings;
-    let held = settings.held(&network)?;
+    let layout = settings.layout(&network)?;
     let model = costs.of(&network.net, network.cuts.subnetworks())?;
     if let (Cutting::Balanced, Schedule::Overlap { defer }) = (network.cutting, schedule) {
-        network.balance(&model, &held, link, defer)?;
+        network.balance(&model, &layout, link, defer)?;
     }
-    let setting = Setting::new(&model, &network.cuts, held.len())?;
-    network.coarse_times = Some(setting.coarse_shares());
-    let prediction = Setting { link, replicas, schedule, ..setting }.predict()?;
+    let held = layout.counts();
+    let scenario = Scenario::new(&model, &network.cuts, layout)?;
+    network.coarse_times = Some(scenario.coarse_shares());
+    let prediction = Scenario { link, schedule, ..scenario }.predict()?;
     let whole = network.net.default_cuts(1)?;
-    let serial = Setting::new(&costs.of(&network.net, 1)?, &whole, 1)?.predict()?.makespan();
+    let alone = Layout::threads(1, 1, 1).map_err(PlanError::from)?;
+    let serial = Scenario::new(&costs.of(&network.net, 1)?, &whole, alone)?.predict()?.makespan();
     Ok(Planned { network, held, prediction, serial, replicas })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use parareal::exec::pool;
+use parareal::exec::thread_pool;
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_kernels::Sgd;
@@ -157,7 +157,7 @@ impl Machine {
         let (device, name) = (self.find()?, self.device.to_string());
         let stopwatch = Self::stopwatch(repetitions);
         let pools = (0..self.workers.max(1))
-            .map(|worker| pool(&format!("parareal-bench-{worker}"), self.threads))
+            .map(|worker| thread_pool(&format!("parareal-bench-{worker}"), self.threads))
             .collect::<Result<Vec<_>, _>>()?;
         let measure =
             || CostTable::measure(net, kinds, self.batch, &stopwatch, &device, &name, self.threads);

@@ -8,11 +8,11 @@ use burn::tensor::Device;
 use super::device::is_cpu;
 use crate::timeline::Activity;
 
-/// One activity of a worker for one of its pieces.
+/// One activity of a worker for one of its subnetworks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// The piece, from 0 within its worker.
-    pub(super) piece: usize,
+    /// The subnetwork, from 0 within its worker.
+    pub(super) subnetwork: usize,
     pub(super) activity: Activity,
     pub(super) begin: Instant,
     pub(super) end: Instant,
@@ -34,7 +34,7 @@ pub(super) struct Clock {
 }
 
 struct Open {
-    piece: usize,
+    subnetwork: usize,
     activity: Activity,
     begin: Instant,
     /// The stamp on the device's queue.
@@ -60,10 +60,10 @@ impl Clock {
     }
 
     /// Begins an activity.
-    pub(super) fn enter(&mut self, piece: usize, activity: Activity) {
+    pub(super) fn enter(&mut self, subnetwork: usize, activity: Activity) {
         if let Some(open) = &self.open
             && open.stamp.is_some()
-            && (open.piece, open.activity) == (piece, activity)
+            && (open.subnetwork, open.activity) == (subnetwork, activity)
         {
             return;
         }
@@ -73,7 +73,7 @@ impl Clock {
             // A device that refuses is measured by the host's clock.
             false => Dispatch::profile_start(self.device.as_dispatch()).ok().flatten(),
         };
-        self.open = Some(Open { piece, activity, begin: Instant::now(), stamp });
+        self.open = Some(Open { subnetwork, activity, begin: Instant::now(), stamp });
     }
 
     /// Ends the activity that was begun last.
@@ -86,13 +86,13 @@ impl Clock {
 
     /// Ends the activity before the worker waits for another one.
     pub(super) fn pause(&mut self) {
-        let Some(Open { piece, activity, begin, stamp }) = self.open.take() else { return };
+        let Some(Open { subnetwork, activity, begin, stamp }) = self.open.take() else { return };
         let measured = stamp.and_then(|stamp| {
             // Burn may hold operations back to fuse them: they belong to this activity.
             let options = ProfileOptions::default().flush();
             Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
         });
-        let record = Record { piece, activity, begin, end: Instant::now() };
+        let record = Record { subnetwork, activity, begin, end: Instant::now() };
         self.closed.push(Closed { record, measured });
     }
 
@@ -141,18 +141,19 @@ mod tests {
     fn activities_on_the_cpu_are_recorded_one_by_one_in_their_order() {
         let mut clock = Clock::new(Device::flex());
         clock.start();
-        for (piece, activity) in [
+        for (subnetwork, activity) in [
             (0, Activity::FineForward),
             (0, Activity::FineForward),
             (1, Activity::FineForward),
             (1, Activity::Head),
         ] {
-            clock.enter(piece, activity);
+            clock.enter(subnetwork, activity);
             clock.leave();
         }
         clock.enter(1, Activity::Update);
         let records = clock.finish();
-        let seen: Vec<_> = records.iter().map(|record| (record.piece, record.activity)).collect();
+        let seen: Vec<_> =
+            records.iter().map(|record| (record.subnetwork, record.activity)).collect();
         assert_eq!(
             seen,
             [

@@ -1,12 +1,14 @@
 use thiserror::Error;
 
+use super::layout::LayoutError;
 use crate::net::NetError;
 
-/// Why a step, or an executor, failed.
+/// A failed step or executor.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum ExecError {
-    /// A worker panicked or could not go on. All workers have ended; the executor is of no
-    /// further use.
+    /// A worker panicked or could not go on. All workers have stopped, and the executor cannot be
+    /// used any more.
     #[error("worker {worker} (subnetworks {first} to {last}) failed: {message}")]
     Worker {
         /// The worker, from 1.
@@ -15,7 +17,7 @@ pub enum ExecError {
         first: usize,
         /// Its last subnetwork.
         last: usize,
-        /// What it said.
+        /// Its panic message, or the reason.
         message: String,
     },
     /// The executor was used after a worker had failed.
@@ -60,7 +62,7 @@ pub enum ExecError {
     /// A batch without samples.
     #[error("the batch is empty: at least 1 sample is expected")]
     EmptyBatch,
-    /// Another number of targets than of samples.
+    /// A batch with another number of targets than of samples.
     #[error(
         "the batch has {samples} samples and {targets} targets: one target for each is expected"
     )]
@@ -70,51 +72,37 @@ pub enum ExecError {
         /// The samples of the target.
         targets: usize,
     },
-    /// A number that an update cannot be made with.
+    /// An invalid number in an [`Update`](super::Update).
     #[error("the {what} is {value}: {expected} is expected")]
     Update {
-        /// Which number.
+        /// The quantity.
         what: &'static str,
         /// Its value.
         value: f64,
         /// Values that are accepted.
         expected: &'static str,
     },
-    /// More workers than subnetworks, or none.
-    #[error("{workers} workers for {subnetworks} subnetworks: at least 1 and at most one for each")]
-    Workers {
-        /// The number of workers asked for.
-        workers: usize,
-        /// The number of subnetworks.
-        subnetworks: usize,
-    },
-    /// A spread of the subnetworks over the workers that does not add up.
-    #[error(
-        "{held:?} subnetworks for each of {workers} workers: {subnetworks} are to be held, at least 1 by each"
-    )]
-    Spread {
-        /// The subnetworks that each worker was to hold.
-        held: Vec<usize>,
-        /// The number of workers.
-        workers: usize,
-        /// The number of subnetworks.
-        subnetworks: usize,
-    },
-    /// Fewer samples than replicas to share them.
+    /// An impossible layout, or one for another network or program.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A placement without devices.
+    #[error("the placement has no device: at least 1 is needed")]
+    NoDevice,
+    /// A batch with fewer samples than replicas.
     #[error("a batch of {samples} samples for {replicas} replicas: at least 1 for each")]
     Batch {
         /// The samples of the batch.
         samples: usize,
-        /// The copies of the chain.
+        /// The number of replicas.
         replicas: usize,
     },
-    /// Ranks that cannot work together, or not any more.
+    /// A failure of the communication between ranks, or of another rank.
     #[error("{0}")]
     Ranks(String),
-    /// What an optimizer remembers cannot be read or written.
+    /// State of an optimizer that cannot be read or written.
     #[error("the state of the optimizer: {0}")]
     Optimizer(String),
-    /// The operating system gave no thread.
+    /// The operating system could not start a thread.
     #[error("cannot start the threads of a worker: {0}")]
     Spawn(String),
     /// Weights that do not fit the network.

@@ -1,51 +1,12 @@
 use std::time::Duration;
 
-use super::{ExecError, Loss, Part, SubnetworkTime};
+use super::error::ExecError;
+use super::loss::Loss;
+use super::state_kind::StateKind;
+use super::subnetwork_time::SubnetworkTime;
+use super::update::Update;
 use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, Value};
 use crate::timeline::Timeline;
-
-/// How a step changes the parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Update {
-    /// What the optimizers' steps are multiplied with.
-    pub learning_rate: f64,
-    /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
-    /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
-    pub clip_norm: Option<f64>,
-    /// Lets an exponential moving average of all parameters and running statistics follow them,
-    /// `a ← d a + (1 - d) θ` with this `d` from 0 to 1. It starts where the first step that asks
-    /// for it ends, and [`Executor::infer`] goes by it.
-    pub average_decay: Option<f64>,
-}
-
-impl Update {
-    /// An update with this learning rate and nothing else.
-    #[must_use]
-    pub fn plain(learning_rate: f64) -> Self {
-        Self { learning_rate, clip_norm: None, average_decay: None }
-    }
-
-    /// Checks that every number is one that parameters can be updated with.
-    ///
-    /// # Errors
-    /// [`ExecError::Update`] with the first one that is not.
-    pub fn check(&self) -> Result<(), ExecError> {
-        let refuse = |what, value, expected| Err(ExecError::Update { what, value, expected });
-        let rate = self.learning_rate;
-        if !rate.is_finite() || rate < 0.0 {
-            return refuse("learning rate", rate, "a finite number of at least 0");
-        }
-        match (self.clip_norm, self.average_decay) {
-            (Some(norm), _) if norm.is_nan() || norm <= 0.0 => {
-                refuse("norm to clip gradients to", norm, "a positive number")
-            }
-            (_, Some(decay)) if !(0.0..=1.0).contains(&decay) => {
-                refuse("decay of the moving average", decay, "a number from 0 to 1")
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Checks that a batch has samples, and a target for each.
 pub(super) fn check_batch(input: &impl Value, target: &impl Value) -> Result<(), ExecError> {
@@ -147,17 +108,17 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     ///
     /// # Errors
     /// A worker's failure.
-    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError>;
+    fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError>;
 
     /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part. Where the parameters
     /// are written as well, they come first: the other parts start anew with them.
     ///
     /// # Errors
     /// With nothing replaced: [`ExecError::Net`] where the tensors belong to a network of other units
-    /// or other cuts, or one is missing, has another shape or is unknown; of [`Part::Optimizer`]
+    /// or other cuts, or one is missing, has another shape or is unknown; of [`StateKind::Optimizer`]
     /// missing and unknown names are ignored instead, but [`ExecError::Optimizer`] is returned where a
     /// number has a type that [`Self::read`] never gives. Otherwise a worker's failure.
-    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError>;
+    fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
 
     /// Cuts of the network.
     fn cuts(&self) -> &Cuts;
@@ -166,9 +127,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     ///
     /// # Errors
     /// A worker's failure.
-    fn state_dict(&mut self, part: Part) -> Result<StateDict, ExecError> {
+    fn state_dict(&mut self, kind: StateKind) -> Result<StateDict, ExecError> {
         let cuts = self.cuts().clone();
-        Ok(StateDict::from_named(cuts, self.read(part)?))
+        Ok(StateDict::from_named(cuts, self.read(kind)?))
     }
 
     /// Every parameter and buffer, by name.
@@ -176,7 +137,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// A worker's failure.
     fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Weights)
+        self.read(StateKind::Weights)
     }
 
     /// Replaces every parameter and buffer; the state of the optimizers starts anew, and so does a
@@ -185,7 +146,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// As [`Self::write`].
     fn load(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(Part::Weights, state)
+        self.write(StateKind::Weights, state)
     }
 
     /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
@@ -194,7 +155,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// A worker's failure.
     fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Optimizer)
+        self.read(StateKind::Optimizer)
     }
 
     /// Lets the optimizers remember what [`Self::optimizer_state`] gave, here or elsewhere, and
@@ -204,7 +165,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// As [`Self::write`].
     fn load_optimizer_state(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(Part::Optimizer, state)
+        self.write(StateKind::Optimizer, state)
     }
 
     /// The moving average of every parameter and buffer, by name; nothing where no step asked for
@@ -213,7 +174,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// A worker's failure.
     fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(Part::Average)
+        self.read(StateKind::Average)
     }
 
     /// Replaces the moving average by what [`Self::average`] gave, here or elsewhere; nothing ends
@@ -222,6 +183,6 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// # Errors
     /// As [`Self::write`].
     fn load_average(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(Part::Average, state)
+        self.write(StateKind::Average, state)
     }
 }

@@ -1,33 +1,33 @@
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
-use super::Disconnected;
+use super::collectives::Disconnected;
 
 /// One side of an interface between two workers: in a training step one tensor goes each way,
 /// `U_j` downstream in the forward pass and `ρ_j` upstream in the backward pass.
-pub trait Link<T>: Send {
-    /// Is told how many samples the next tensor from the other side will have, before it can come:
-    /// a link that has to make room for it can do so now. Said again, it is another tensor, and
-    /// one that did not come will not.
+pub(super) trait Link<T>: Send {
+    /// Announces the number of samples of the next tensor from the other side before it can arrive, so
+    /// that the link can allocate memory for it. A later call replaces an earlier one whose tensor
+    /// did not arrive.
     fn expect(&mut self, samples: usize) {
         let _ = samples;
     }
 
-    /// Hands a tensor to the other side without waiting for it to be taken.
+    /// Sends a tensor to the other side without waiting for it to be received.
     ///
     /// # Errors
-    /// Where the other side is gone.
+    /// [`Disconnected`] if the other side has stopped.
     fn send(&mut self, tensor: T) -> Result<(), Disconnected>;
 
     /// Waits for a tensor from the other side.
     ///
     /// # Errors
-    /// Where the other side is gone.
+    /// [`Disconnected`] if the other side has stopped.
     fn receive(&mut self) -> Result<T, Disconnected>;
 
-    /// Takes a tensor from the other side if there is one.
+    /// Receives a tensor from the other side if it has arrived.
     ///
     /// # Errors
-    /// Where the other side is gone.
+    /// [`Disconnected`] if the other side has stopped.
     fn try_receive(&mut self) -> Result<Option<T>, Disconnected>;
 }
 
@@ -37,7 +37,7 @@ pub(super) struct ChannelLink<T> {
     receiver: Receiver<T>,
 }
 
-/// The two ends of a new link: the upstream worker's, then the downstream worker's.
+/// Creates a link and returns its two ends: the upstream worker's and the downstream worker's.
 pub(super) fn channel_link<T>() -> (ChannelLink<T>, ChannelLink<T>) {
     let (down_sender, down_receiver) = channel();
     let (up_sender, up_receiver) = channel();

@@ -32,49 +32,57 @@
 //! [`Threads`] runs the program above on threads. With the feature `mpi`, `Ranks` runs it on the
 //! processes of an MPI program.
 //!
-//! With *replicas* there are several copies of the chain, each with a part of the batch. The workers
-//! that hold the same subnetworks add up their gradients, segment by segment while the backward
-//! pass goes on, and average their running statistics, so that all copies stay the same to the last
-//! bit. Batch normalization takes its statistics over the part of the batch that a replica sees: so
+//! With *replicas* there are several copies of the network, each with a part of the batch. The workers
+//! that hold the same subnetworks all-reduce their gradients, segment by segment during the backward
+//! pass, and average their running statistics, so that all replicas stay the same to the last bit.
+//! A [`Layout`] says which rank, worker and replica holds which subnetworks. Batch normalization takes its statistics over the part of the batch that a replica sees: so
 //! a step with `R` replicas is the step of a serial program that accumulates gradients over `R`
 //! smaller batches, and not that of one large batch.
 
-mod average;
-mod clip;
+mod all_reduce;
+mod batch_split;
 mod clock;
-mod control;
-mod crew;
+mod collectives;
 mod device;
 mod error;
 mod executor;
-mod fault;
+mod gradient_clipping;
+mod layout;
 mod link;
 mod loss;
+mod moving_average;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod optimizer;
-mod piece;
-mod replicas;
+mod placement;
+mod reducer;
 mod sequential;
-mod shared;
+mod shared_parameters;
+mod state_kind;
+mod step_failure;
+mod subnetwork_runner;
+mod subnetwork_time;
+mod thread_pool;
 mod threads;
-mod times;
-mod trained;
+mod trained_module;
+mod update;
 mod worker;
+mod worker_pool;
 
-pub use control::{Control, Disconnected};
-pub use crew::{panic_message, pool};
 pub use error::ExecError;
-pub use executor::{Executor, GradientReport, StepReport, Update};
-pub use link::Link;
+pub use executor::{Executor, GradientReport, StepReport};
+pub use layout::{Layout, LayoutError, RankLayout};
 pub use loss::{CrossEntropy, Loss, TargetError};
 #[cfg(feature = "mpi")]
-pub use mpi::{Ranks, Seat};
+pub use mpi::Ranks;
 #[cfg(feature = "mpi")]
-pub use parareal_mpi::{Circle, MpiError, Traffic, World};
+pub use parareal_mpi::{Communicator, MpiError, Traffic, World};
+pub use placement::Placement;
 pub use sequential::Sequential;
-pub use threads::{Placement, Threads};
-pub use times::SubnetworkTime;
-pub use trained::Part;
+pub use state_kind::StateKind;
+pub use subnetwork_time::SubnetworkTime;
+pub use thread_pool::{panic_message, thread_pool};
+pub use threads::Threads;
+pub use update::Update;
 
-pub(crate) use trained::Trained;
+pub(crate) use trained_module::TrainedModule;

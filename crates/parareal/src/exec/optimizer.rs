@@ -12,7 +12,7 @@ use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Scalar, Tensor as Packed, Writer};
 
-use super::ExecError;
+use super::error::ExecError;
 use crate::net::{Identity, NamedTensor, Subnetwork};
 
 /// All that the optimizer of a subnetwork remembers.

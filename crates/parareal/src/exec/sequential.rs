@@ -5,11 +5,16 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use rayon::ThreadPool;
 
-use super::crew::pool;
 use super::device::{is_cpu, operation_threads, read};
+use super::error::ExecError;
 use super::executor::check_batch;
-use super::trained::{Part, Trained};
-use super::{ExecError, Executor, GradientReport, Loss, StepReport, Update, clip};
+use super::executor::{Executor, GradientReport, StepReport};
+use super::gradient_clipping;
+use super::loss::Loss;
+use super::state_kind::StateKind;
+use super::thread_pool::thread_pool;
+use super::trained_module::TrainedModule;
+use super::update::Update;
 use crate::net::{
     Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, SubnetworkOf, Value,
 };
@@ -21,7 +26,7 @@ use crate::timeline::Timeline;
 /// It evaluates the chain of neighbours, whose roundings are those of the other executors: in
 /// single precision another order of additions moves a few activations across the kink of a ReLU.
 pub struct Sequential<N: Coarsen, L> {
-    pieces: Vec<Trained<SubnetworkOf<N>>>,
+    subnetworks: Vec<TrainedModule<SubnetworkOf<N>>>,
     cuts: Cuts,
     validation: Option<PararealNetwork<N>>,
     loss: L,
@@ -50,28 +55,28 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     ) -> Result<Self, ExecError> {
         let cuts = network.cuts().clone();
         let subnetworks = network.into_subnetworks().into_iter();
-        let pool = pool("parareal-sequential", operation_threads(device, threads))?;
-        let pieces = pool.install(|| {
-            let trained = subnetworks.map(|module| Trained::new(module, device, optimizer));
+        let pool = thread_pool("parareal-sequential", operation_threads(device, threads))?;
+        let subnetworks = pool.install(|| {
+            let trained = subnetworks.map(|module| TrainedModule::new(module, device, optimizer));
             trained.collect()
         });
-        Ok(Self { pieces, cuts, validation: None, loss, device: device.clone(), pool })
+        Ok(Self { subnetworks, cuts, validation: None, loss, device: device.clone(), pool })
     }
 
-    /// The network, sharing its tensors with the pieces.
+    /// The network, sharing its tensors with the subnetworks.
     fn network(&self) -> PararealNetwork<N> {
-        self.gather(|piece| piece.module().clone())
+        self.gather(|subnetwork| subnetwork.module().clone())
     }
 
     fn gather(
         &self,
-        part: impl Fn(&Trained<SubnetworkOf<N>>) -> SubnetworkOf<N>,
+        part: impl Fn(&TrainedModule<SubnetworkOf<N>>) -> SubnetworkOf<N>,
     ) -> PararealNetwork<N> {
-        let subnetworks = self.pieces.iter().map(part).collect();
+        let subnetworks = self.subnetworks.iter().map(part).collect();
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
-    /// Forward and backward; the gradients stay with the pieces.
+    /// Forward and backward; the gradients stay with the subnetworks.
     fn differentiate(
         &mut self,
         input: N::Input,
@@ -81,7 +86,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         check_batch(&input, &target)?;
         let network = self.network();
         self.validation = None;
-        let Self { pieces, loss, device, pool, .. } = self;
+        let Self { subnetworks, loss, device, pool, .. } = self;
         pool.install(move || {
             let input = input.to_device(device);
             let input = if input_gradient { input.leaf() } else { input.constant() };
@@ -94,8 +99,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             if loss.is_tracked() {
                 let mut gradients = loss.backward();
                 input_gradient = input.take_gradient(&mut gradients);
-                for piece in pieces {
-                    piece.collect(|module, into| module.visit(into), &mut gradients);
+                for subnetwork in subnetworks {
+                    subnetwork.collect(|module, into| module.visit(into), &mut gradients);
                 }
             }
             // Read only now, when the device has got all of its work.
@@ -106,17 +111,18 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
 
     /// Checks that every parameter that requires a gradient has one.
     fn check_gradients(&mut self) -> Result<(), ExecError> {
-        if self.pieces.iter().all(Trained::has_all_gradients) {
+        if self.subnetworks.iter().all(TrainedModule::has_all_gradients) {
             return Ok(());
         }
-        let names = self.pieces.iter().flat_map(Trained::names_without_gradient).collect();
+        let names =
+            self.subnetworks.iter().flat_map(TrainedModule::names_without_gradient).collect();
         self.drop_gradients();
         Err(ExecError::NoGradient { names })
     }
 
     fn drop_gradients(&mut self) {
-        for piece in &mut self.pieces {
-            piece.gradients = GradientsParams::new();
+        for subnetwork in &mut self.subnetworks {
+            subnetwork.gradients = GradientsParams::new();
         }
     }
 }
@@ -130,7 +136,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     ) -> Result<StepReport<N::Output>, ExecError> {
         let begun = Instant::now();
         update.check()?;
-        if self.pieces.iter().all(|piece| piece.trainable() == 0) {
+        if self.subnetworks.iter().all(|subnetwork| subnetwork.trainable() == 0) {
             return Err(ExecError::NothingToTrain);
         }
         let Differentiated { loss, output, .. } = self.differentiate(input, target, false)?;
@@ -139,18 +145,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             return Err(ExecError::LossNotFinite { loss });
         }
         self.check_gradients()?;
-        let Self { pieces, pool, device, .. } = self;
+        let Self { subnetworks, pool, device, .. } = self;
         let gradient_norm = pool.install(|| {
             let gradient_norm = update.clip_norm.map(|limit| {
-                let [squares] = read([clip::total(pieces.iter().map(Trained::squared_norm))]);
+                let [squares] = read([gradient_clipping::total(
+                    subnetworks.iter().map(TrainedModule::squared_norm),
+                )]);
                 let norm = squares.sqrt();
-                let factor = clip::factor(norm, limit);
+                let factor = gradient_clipping::factor(norm, limit);
                 if factor < 1.0 {
-                    pieces.iter_mut().for_each(|piece| piece.scale_gradients(factor));
+                    subnetworks
+                        .iter_mut()
+                        .for_each(|subnetwork| subnetwork.scale_gradients(factor));
                 }
                 norm
             });
-            pieces.iter_mut().for_each(|piece| piece.update(update));
+            subnetworks.iter_mut().for_each(|subnetwork| subnetwork.update(update));
             if !is_cpu(device) {
                 // The step takes until it is executed; an error shows up where results are read.
                 let _ = device.sync();
@@ -169,7 +179,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
         let Differentiated { loss, output, input } = self.differentiate(input, target, true)?;
         self.check_gradients()?;
-        let gradients = self.pieces.iter_mut().flat_map(Trained::take_named_gradients).collect();
+        let gradients =
+            self.subnetworks.iter_mut().flat_map(TrainedModule::take_named_gradients).collect();
         Ok(GradientReport { loss, output, gradients, input })
     }
 
@@ -179,7 +190,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         }
         let network = match self.validation.take() {
             Some(network) => network,
-            None => self.gather(Trained::judged),
+            None => self.gather(TrainedModule::evaluation_module),
         };
         let network = self.validation.insert(network);
         let device = &self.device;
@@ -187,21 +198,21 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
     }
 
     /// A part of all subnetworks, by names.
-    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let parts = self.pieces.iter().map(|piece| piece.read(part));
+    fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
+        let parts = self.subnetworks.iter().map(|subnetwork| subnetwork.read(kind));
         Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// Other values for a part.
-    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
+    fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
         // Nothing is replaced where something is wrong. To load it into a copy would not do: it
         // would share its running statistics.
-        let tensors = self.read(Part::Weights)?.into_iter();
+        let tensors = self.read(StateKind::Weights)?.into_iter();
         let layout: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
-        part.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
+        kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
         self.validation = None;
-        self.pieces.iter_mut().try_for_each(|piece| piece.write(part, &state))
+        self.subnetworks.iter_mut().try_for_each(|subnetwork| subnetwork.write(kind, &state))
     }
 
     fn cuts(&self) -> &Cuts {

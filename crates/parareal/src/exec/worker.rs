@@ -5,33 +5,37 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
 use super::clock::{Clock, Record};
-use super::fault::Fault;
-use super::piece::{Finished, Piece};
-use super::replicas::Sums;
-use super::trained::Part;
-use super::{Control, Disconnected, Link, Loss, Update, clip, device};
-use crate::net::{Activation, Coarsen, Map, NamedTensor, StateDict, SubnetworkOf, Value};
+use super::collectives::{Collectives, Disconnected};
+use super::link::Link;
+use super::loss::Loss;
+use super::reducer::Reducer;
+use super::state_kind::StateKind;
+use super::step_failure::StepFailure;
+use super::subnetwork_runner::{Finished, SubnetworkRunner};
+use super::update::Update;
+use super::{device, gradient_clipping};
+use crate::net::{Activation, Coarsen, Layer, NamedTensor, StateDict, SubnetworkOf, Value};
 
-/// What a worker is told to do; all workers are told the same.
+/// A command to a worker; all workers get the same.
 pub(super) enum Command<I, T> {
-    /// Nothing; the reply says that the worker has been built.
+    /// Does nothing; the reply says that the worker has been built.
     Ready,
-    /// A training step; without an update the gradients are handed out instead of applied. The
-    /// samples count for `share` of those of all replicas.
+    /// Runs a training step. Without an update it returns the gradients instead of applying them.
+    /// The samples are a fraction `share` of those of all replicas.
     Step { input: I, target: T, share: f64, update: Option<Update> },
-    /// The output in evaluation mode.
+    /// Computes the output in evaluation mode.
     Infer { input: I },
-    /// A part of each subnetwork, by names.
-    Read { part: Part },
-    /// Other values for this part; where they are all those of the network, they were looked over.
-    Write { part: Part, state: Arc<StateDict> },
+    /// Reads state of each subnetwork by name.
+    Read { kind: StateKind },
+    /// Replaces state. It has been checked before.
+    Write { kind: StateKind, state: Arc<StateDict> },
 }
 
-/// What a worker did.
+/// The reply of a worker to a command.
 pub(super) struct Reply<I, O> {
-    /// The loss, as known to all.
+    /// The loss; all workers have the same.
     pub(super) loss: f64,
-    /// The norm of all gradients, as known to all.
+    /// The norm of all gradients; all workers have the same.
     pub(super) gradient_norm: Option<f64>,
     /// The network's output, from the last worker.
     pub(super) output: Option<O>,
@@ -41,10 +45,10 @@ pub(super) struct Reply<I, O> {
     pub(super) inputs: Vec<I>,
     /// Activities of this worker, in order.
     pub(super) records: Vec<Record>,
-    /// Set where all workers have given up the step, without an update.
-    pub(super) given_up: bool,
-    /// Why, as far as it is due to this worker's subnetworks.
-    pub(super) faults: Vec<Fault>,
+    /// Set if all workers have abandoned the step without an update.
+    pub(super) is_abandoned: bool,
+    /// The failures of this worker's subnetworks.
+    pub(super) failures: Vec<StepFailure>,
 }
 
 impl<I, O> Default for Reply<I, O> {
@@ -56,8 +60,8 @@ impl<I, O> Default for Reply<I, O> {
             tensors: Vec::new(),
             inputs: Vec::new(),
             records: Vec::new(),
-            given_up: false,
-            faults: Vec::new(),
+            is_abandoned: false,
+            failures: Vec::new(),
         }
     }
 }
@@ -66,17 +70,17 @@ impl<I, O> Default for Reply<I, O> {
 pub(super) type ReplyOf<N> =
     Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;
 
-/// One device with the consecutive subnetworks that it holds and the links to its neighbours.
+/// A worker: one device with its consecutive subnetworks and the links to its neighbors.
 pub(super) struct Worker<N: Coarsen, L, K, C> {
-    pub(super) pieces: Vec<Piece<N>>,
+    pub(super) subnetworks: Vec<SubnetworkRunner<N>>,
     pub(super) loss: L,
     pub(super) device: Device,
     pub(super) clock: Clock,
     pub(super) upstream: Option<K>,
     pub(super) downstream: Option<K>,
-    pub(super) control: C,
-    /// What is added up with the other replicas, where there are some.
-    pub(super) sums: Option<Sums>,
+    pub(super) collectives: C,
+    /// Reductions over the replicas, if there are several.
+    pub(super) reducer: Option<Reducer>,
     /// The subnetworks in evaluation mode, until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
@@ -86,7 +90,7 @@ where
     N: Coarsen,
     L: Loss<N::Output>,
     K: Link<N::State>,
-    C: Control,
+    C: Collectives,
 {
     pub(super) fn run(
         &mut self,
@@ -98,16 +102,17 @@ where
             }
             Command::Ready => Ok(Reply::default()),
             Command::Infer { input } => self.infer(input),
-            Command::Read { part } => {
-                let tensors = self.pieces.iter().map(|piece| piece.trained.read(part));
+            Command::Read { kind } => {
+                let tensors =
+                    self.subnetworks.iter().map(|subnetwork| subnetwork.trained.read(kind));
                 let tensors = tensors.collect::<Result<Vec<_>, _>>();
                 let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
-            Command::Write { part, state } => {
+            Command::Write { kind, state } => {
                 self.validation = None;
-                for piece in &mut self.pieces {
-                    let written = piece.trained.write(part, &state);
+                for subnetwork in &mut self.subnetworks {
+                    let written = subnetwork.trained.write(kind, &state);
                     written.expect("checked before it was sent, or the state of an optimizer");
                 }
                 Ok(Reply::default())
@@ -133,93 +138,94 @@ where
         let mut reply = Reply::default();
         let mut loss = None;
         let rho = match corrected {
-            Some(corrected) => match self.finish(corrected, target, share)? {
+            Some(corrected) => match self.forward_head(corrected, target, share)? {
                 Ok(finished) => {
                     reply.output = Some(finished.output);
                     loss = Some(finished.loss);
                     finished.rho
                 }
-                Err(fault) => {
-                    reply.faults.extend(fault);
+                Err(failure) => {
+                    reply.failures.extend(failure);
                     None
                 }
             },
             None => Some(self.receive_downstream()?),
         };
-        self.begin_statistics(share)?;
+        self.start_statistics(share)?;
         if self.downstream.is_none() {
-            self.begin_sum(self.pieces.len() - 1)?;
+            self.start_gradients(self.subnetworks.len() - 1)?;
         }
         reply.inputs = self.backward(rho)?;
         self.clock.pause();
-        self.end_sums()?;
+        self.finish_reductions()?;
 
         let clip_norm = update.and_then(|update| update.clip_norm);
-        let squares = clip_norm.and_then(|_| clip::total(self.squared_norms()));
-        // Read only now, when the device has got all of its work.
+        let squares = clip_norm.and_then(|_| gradient_clipping::total(self.squared_norms()));
+        // Read after all work has been submitted to the device.
         let [loss, squares] = device::read([loss, squares]);
-        let agreed = self.agree(loss, reply.faults.len(), squares)?;
-        reply.loss = agreed.loss;
-        // A target that does not fit, a loss that is not finite or a fault of the backward pass ends
-        // the step for all workers before any of them updates.
-        reply.given_up = agreed.targets > 0.0;
+        let totals = self.reduce_totals(loss, reply.failures.len(), squares)?;
+        reply.loss = totals.loss;
+        // An invalid target, a loss that is not finite or a failure of the backward pass ends the step
+        // for all workers before any of them updates.
+        reply.is_abandoned = totals.targets > 0.0;
         let is_finite = update.is_none() || reply.loss.is_finite();
-        if !reply.given_up && is_finite && agreed.faults > 0.0 {
-            reply.faults = self.faults()?;
-            reply.given_up = self.count(reply.faults.len())? > 0;
+        if !reply.is_abandoned && is_finite && totals.failures > 0.0 {
+            reply.failures = self.failures()?;
+            reply.is_abandoned = self.count(reply.failures.len())? > 0;
         }
-        if reply.given_up || !is_finite {
-            self.forget();
+        if reply.is_abandoned || !is_finite {
+            self.discard_step();
             return Ok(reply);
         }
         match update {
             Some(update) => {
                 if let Some(limit) = clip_norm {
-                    reply.gradient_norm = Some(self.clip(agreed.squares, limit));
+                    reply.gradient_norm = Some(self.clip(totals.squares, limit));
                 }
-                let Self { pieces, clock, .. } = self;
-                pieces.iter_mut().for_each(|piece| piece.update(clock, update));
+                let Self { subnetworks, clock, .. } = self;
+                subnetworks.iter_mut().for_each(|subnetwork| subnetwork.update(clock, update));
             }
             None => {
-                let pieces = self.pieces.iter_mut();
-                reply.tensors =
-                    pieces.flat_map(|piece| piece.trained.take_named_gradients()).collect();
+                let subnetworks = self.subnetworks.iter_mut();
+                reply.tensors = subnetworks
+                    .flat_map(|subnetwork| subnetwork.trained.take_named_gradients())
+                    .collect();
             }
         }
         reply.records = self.clock.finish();
         Ok(reply)
     }
 
-    /// The output and the loss of the last worker, or the fault of its target: `None` where only
-    /// that of another replica does not fit. Then no replica differentiates, so that all of them
-    /// have the same gradients to add up.
-    fn finish(
+    /// Computes the output and the loss on the last worker. The error is the failure of its target, or
+    /// `None` if only that of another replica is invalid: then no replica differentiates, so that all
+    /// have the same gradients to reduce.
+    fn forward_head(
         &mut self,
         corrected: N::State,
         target: L::Target,
         share: f64,
-    ) -> Result<Result<Finished<N>, Option<Fault>>, Disconnected> {
-        let Self { pieces, clock, loss, .. } = self;
-        let last = pieces.last_mut().expect("a worker holds a piece");
-        let finished = last.finish(clock, corrected, loss, target, share);
-        let fault = finished.as_ref().err().map(|error| Fault::Target(error.to_string()));
-        let mut faults = [f64::from(u8::from(fault.is_some()))];
-        if let Some(sums) = &mut self.sums {
+    ) -> Result<Result<Finished<N>, Option<StepFailure>>, Disconnected> {
+        let Self { subnetworks, clock, loss, .. } = self;
+        let last = subnetworks.last_mut().expect("a worker holds a subnetwork");
+        let finished = last.forward_head(clock, corrected, loss, target, share);
+        let failure = finished.as_ref().err().map(|error| StepFailure::Target(error.to_string()));
+        let mut failures = [f64::from(u8::from(failure.is_some()))];
+        if let Some(reducer) = &mut self.reducer {
             self.clock.pause();
-            sums.scalars(&mut faults)?;
+            reducer.sum(&mut failures)?;
         }
         match finished {
-            Ok(finished) if faults[0] == 0.0 => Ok(Ok(finished)),
+            Ok(finished) if failures[0] == 0.0 => Ok(Ok(finished)),
             _ => {
-                let last = self.pieces.last_mut().expect("a worker holds a piece");
+                let last = self.subnetworks.last_mut().expect("a worker holds a subnetwork");
                 last.trained.gradients = GradientsParams::new();
-                Ok(Err(fault))
+                Ok(Err(failure))
             }
         }
     }
 
-    /// Fine work and the chain, the chain first whenever it can go on. Gives `U_N` on the last
-    /// worker; on the others it is on its way downstream.
+    /// Runs the forward pass: fine work and the chain, the chain first whenever it can go on. Returns
+    /// `U_N` on the last worker; the others send their result downstream.
     fn forward(
         &mut self,
         input: N::Input,
@@ -227,20 +233,24 @@ where
     ) -> Result<Option<N::State>, Disconnected> {
         let input = input.to_device(&self.device);
         let mut chain = Chain { next: 0, value: None };
-        for fine in 0..self.pieces.len() {
-            self.pieces[fine].start(&mut self.clock, input.clone(), input_gradient);
-            while self.pieces[fine].advance(&mut self.clock) {
-                self.follow_chain(&mut chain, fine, false)?;
+        for fine in 0..self.subnetworks.len() {
+            self.subnetworks[fine].forward_preprocessing(
+                &mut self.clock,
+                input.clone(),
+                input_gradient,
+            );
+            while self.subnetworks[fine].forward_segment(&mut self.clock) {
+                self.advance_chain(&mut chain, fine, false)?;
             }
-            self.follow_chain(&mut chain, fine + 1, false)?;
+            self.advance_chain(&mut chain, fine + 1, false)?;
         }
-        self.follow_chain(&mut chain, self.pieces.len(), true)?;
+        self.advance_chain(&mut chain, self.subnetworks.len(), true)?;
         Ok(chain.value)
     }
 
-    /// Takes the chain through the pieces before `ready`, whose `y_j` are known, as far as it has
-    /// come; where `wait` is set, to the end.
-    fn follow_chain(
+    /// Advances the chain through the subnetworks before `ready`, whose `y_j` are known, if its input
+    /// has arrived. With `wait` it waits for the input.
+    fn advance_chain(
         &mut self,
         chain: &mut Chain<N::State>,
         ready: usize,
@@ -261,10 +271,11 @@ where
                 let Some(received) = received else { return Ok(()) };
                 chain.value = Some(received.to_device(&self.device));
             }
-            let corrected = self.pieces[chain.next].correct(&mut self.clock, chain.value.take());
+            let corrected =
+                self.subnetworks[chain.next].forward_coarse(&mut self.clock, chain.value.take());
             chain.next += 1;
             match &mut self.downstream {
-                Some(link) if chain.next == self.pieces.len() => {
+                Some(link) if chain.next == self.subnetworks.len() => {
                     self.clock.pause();
                     link.send(corrected)?;
                 }
@@ -274,106 +285,113 @@ where
         Ok(())
     }
 
-    /// The chain backward, its cotangent sent upstream before anything that nobody waits for: then
-    /// what gradients of the chain's weights are left, and the fine work.
+    /// Runs the backward pass: the chain first, whose cotangent is sent upstream at once, then the
+    /// remaining gradients of the coarse networks' weights, then the fine work.
     fn backward(&mut self, mut rho: Option<N::State>) -> Result<Vec<N::Input>, Disconnected> {
-        // What waits costs a little more, and pays where somebody waits for the cotangent.
+        // Deferring costs a little, and pays off if another worker waits for the cotangent.
         let defer = self.upstream.is_some();
-        for piece in self.pieces.iter_mut().rev() {
-            rho = piece.correct_backward(&mut self.clock, rho, defer);
+        for subnetwork in self.subnetworks.iter_mut().rev() {
+            rho = subnetwork.backward_coarse(&mut self.clock, rho, defer);
         }
         if let Some(link) = &mut self.upstream {
             self.clock.pause();
-            link.send(rho.unwrap_or_else(|| self.pieces[0].zero_cotangent()))?;
+            link.send(rho.unwrap_or_else(|| self.subnetworks[0].zero_cotangent()))?;
         }
-        for piece in (0..self.pieces.len()).rev() {
-            self.pieces[piece].settle(&mut self.clock);
-            self.begin_sum(piece)?;
+        for subnetwork in (0..self.subnetworks.len()).rev() {
+            self.subnetworks[subnetwork].backward_coarse_weights(&mut self.clock);
+            self.start_gradients(subnetwork)?;
         }
         let mut inputs = Vec::new();
-        for piece in 0..self.pieces.len() {
-            while self.pieces[piece].retreat(&mut self.clock) {
-                self.begin_sum(piece)?;
+        for subnetwork in 0..self.subnetworks.len() {
+            while self.subnetworks[subnetwork].backward_segment(&mut self.clock) {
+                self.start_gradients(subnetwork)?;
             }
-            inputs.extend(self.pieces[piece].end(&mut self.clock));
-            self.begin_sum(piece)?;
+            inputs.extend(self.subnetworks[subnetwork].backward_preprocessing(&mut self.clock));
+            self.start_gradients(subnetwork)?;
         }
         Ok(inputs)
     }
 
-    /// Begins to add up with the other replicas what gradients of a piece are there, while the
+    /// Begins to add up with the other replicas what gradients of a subnetwork are there, while the
     /// others are computed.
-    fn begin_sum(&mut self, piece: usize) -> Result<(), Disconnected> {
-        let Some(sums) = &mut self.sums else { return Ok(()) };
+    fn start_gradients(&mut self, subnetwork: usize) -> Result<(), Disconnected> {
+        let Some(reducer) = &mut self.reducer else { return Ok(()) };
         self.clock.pause();
-        let (module, gradients) = self.pieces[piece].trained.parts();
-        sums.begin_gradients(piece, module, gradients)
+        let (module, gradients) = self.subnetworks[subnetwork].trained.parts();
+        reducer.start_gradients(subnetwork, module, gradients)
     }
 
-    /// Begins to average the running statistics, which the forward pass has changed.
-    fn begin_statistics(&mut self, share: f64) -> Result<(), Disconnected> {
-        let Some(sums) = &mut self.sums else { return Ok(()) };
+    /// Starts to average the running statistics, which the forward pass has changed.
+    fn start_statistics(&mut self, share: f64) -> Result<(), Disconnected> {
+        let Some(reducer) = &mut self.reducer else { return Ok(()) };
         self.clock.pause();
-        for (index, piece) in self.pieces.iter().enumerate() {
-            sums.begin_statistics(index, piece.trained.module(), share)?;
+        for (index, subnetwork) in self.subnetworks.iter().enumerate() {
+            reducer.start_statistics(index, subnetwork.trained.module(), share)?;
         }
         Ok(())
     }
 
-    /// Waits for all that was begun to be added up.
-    fn end_sums(&mut self) -> Result<(), Disconnected> {
-        let Self { sums, pieces, .. } = self;
-        if let Some(sums) = sums {
-            while sums.end_next(|piece| pieces[piece].trained.parts())? {}
+    /// Waits for all reductions.
+    fn finish_reductions(&mut self) -> Result<(), Disconnected> {
+        let Self { reducer, subnetworks, .. } = self;
+        if let Some(reducer) = reducer {
+            while reducer.finish_next(|subnetwork| subnetworks[subnetwork].trained.parts())? {}
         }
         Ok(())
     }
 
     /// Adds up over all workers what decides on the update; only the last worker of each replica has
     /// a loss.
-    fn agree(&mut self, loss: f64, targets: usize, squares: f64) -> Result<Agreed, Disconnected> {
-        let faults = self.pieces.iter().filter(|piece| piece.is_faulty()).count();
-        let mut shared = [loss, targets as f64, faults as f64];
-        if let Some(sums) = &mut self.sums {
-            sums.scalars(&mut shared)?;
+    fn reduce_totals(
+        &mut self,
+        loss: f64,
+        targets: usize,
+        squares: f64,
+    ) -> Result<StepTotals, Disconnected> {
+        let failures = self.subnetworks.iter().filter(|subnetwork| subnetwork.has_failed()).count();
+        let mut shared = [loss, targets as f64, failures as f64];
+        if let Some(reducer) = &mut self.reducer {
+            reducer.sum(&mut shared)?;
         }
-        let [loss, targets, faults] = shared;
-        let mut shared = [loss, targets, faults, squares];
-        self.control.sum(&mut shared)?;
-        let [loss, targets, faults, squares] = shared;
-        Ok(Agreed { loss, targets, faults, squares })
+        let [loss, targets, failures] = shared;
+        let mut shared = [loss, targets, failures, squares];
+        self.collectives.sum(&mut shared)?;
+        let [loss, targets, failures, squares] = shared;
+        Ok(StepTotals { loss, targets, failures, squares })
     }
 
     /// Faults of the backward pass of this worker's subnetworks.
-    fn faults(&mut self) -> Result<Vec<Fault>, Disconnected> {
-        let unreached = self.pieces.iter().map(Piece::unreached).max().unwrap_or(0);
+    fn failures(&mut self) -> Result<Vec<StepFailure>, Disconnected> {
+        let unreached = self.subnetworks.iter().map(SubnetworkRunner::unreached).max().unwrap_or(0);
         let mut unreached = [unreached as f64];
-        self.control.max(&mut unreached)?;
-        let fault = |piece: &Piece<N>| piece.fault(unreached[0] as usize);
-        Ok(self.pieces.iter().filter_map(fault).collect())
+        self.collectives.max(&mut unreached)?;
+        let failure = |subnetwork: &SubnetworkRunner<N>| subnetwork.failure(unreached[0] as usize);
+        Ok(self.subnetworks.iter().filter_map(failure).collect())
     }
 
     /// The sum of a count over all workers.
     fn count(&mut self, own: usize) -> Result<usize, Disconnected> {
         let mut count = [own as f64];
-        if let Some(sums) = &mut self.sums {
-            sums.scalars(&mut count)?;
+        if let Some(reducer) = &mut self.reducer {
+            reducer.sum(&mut count)?;
         }
-        self.control.sum(&mut count)?;
+        self.collectives.sum(&mut count)?;
         Ok(count[0] as usize)
     }
 
     fn squared_norms(&self) -> impl Iterator<Item = Option<Tensor<1>>> {
-        self.pieces.iter().map(|piece| piece.trained.squared_norm())
+        self.subnetworks.iter().map(|subnetwork| subnetwork.trained.squared_norm())
     }
 
     /// Scales the gradients down to a norm, given the sum of the squares of all workers' ones, and
     /// gives the norm that they had.
     fn clip(&mut self, squares: f64, limit: f64) -> f64 {
         let norm = squares.sqrt();
-        let factor = clip::factor(norm, limit);
+        let factor = gradient_clipping::factor(norm, limit);
         if factor < 1.0 {
-            self.pieces.iter_mut().for_each(|piece| piece.trained.scale_gradients(factor));
+            self.subnetworks
+                .iter_mut()
+                .for_each(|subnetwork| subnetwork.trained.scale_gradients(factor));
         }
         norm
     }
@@ -384,10 +402,10 @@ where
         Ok(link.receive()?.to_device(&self.device))
     }
 
-    /// Drops what an abandoned step has left.
-    fn forget(&mut self) {
-        for piece in &mut self.pieces {
-            piece.abandon();
+    /// Discards the state of an abandoned step.
+    fn discard_step(&mut self) {
+        for subnetwork in &mut self.subnetworks {
+            subnetwork.discard_step();
         }
     }
 
@@ -397,7 +415,10 @@ where
         }
         let input = input.to_device(&self.device);
         let modules = self.validation.get_or_insert_with(|| {
-            self.pieces.iter().map(|piece| piece.trained.judged()).collect()
+            self.subnetworks
+                .iter()
+                .map(|subnetwork| subnetwork.trained.evaluation_module())
+                .collect()
         });
         let fine: VecDeque<_> = modules
             .iter()
@@ -429,17 +450,17 @@ where
 }
 
 /// Sums over all workers.
-struct Agreed {
+struct StepTotals {
     loss: f64,
-    /// Targets that do not fit.
+    /// The number of invalid targets.
     targets: f64,
-    /// Pieces with a fault in their backward pass.
-    faults: f64,
-    /// The squared norm of the gradients, where it is asked for.
+    /// Pieces with a failure in their backward pass.
+    failures: f64,
+    /// The squared norm of the gradients, if it is needed.
     squares: f64,
 }
 
-/// How far the chain has come within a worker: `U` before the piece `next`.
+/// The progress of the chain within a worker: `U` before the subnetwork `next`.
 struct Chain<S> {
     next: usize,
     value: Option<S>,

@@ -2,8 +2,8 @@ use burn::module::{Module, ModuleDisplay};
 
 use super::{Activation, Init, Interface, ShapeError, Value};
 
-/// A Burn module that maps one tensor to another.
-pub trait Map<A, B>: Module + ModuleDisplay + 'static {
+/// A layer: a Burn module that maps one tensor, or other value, to another.
+pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// Applies the module to a batch.
     fn forward(&self, input: A) -> B;
 
@@ -27,11 +27,11 @@ pub trait FeedForward: Clone + Send + 'static {
     /// The space `Y` of outputs.
     type Output: Activation;
     /// The type of `C`, and of every `C_j` (an enum or a configurable struct where they differ).
-    type Preprocessing: Map<Self::Input, Self::State>;
+    type Preprocessing: Layer<Self::Input, Self::State>;
     /// The type of the units.
-    type Unit: Map<Self::State, Self::State>;
+    type Unit: Layer<Self::State, Self::State>;
     /// The type of `h`.
-    type Postprocessing: Map<Self::State, Self::Output>;
+    type Postprocessing: Layer<Self::State, Self::Output>;
 
     /// The number of units.
     fn units(&self) -> usize;
@@ -55,7 +55,7 @@ pub trait FeedForward: Clone + Send + 'static {
 /// How to bridge an interface: the modules that a cut adds to the network.
 pub trait Coarsen: FeedForward {
     /// The type of the `F_j`.
-    type Coarse: Map<Self::State, Self::State>;
+    type Coarse: Layer<Self::State, Self::State>;
 
     /// Builds `C_{j+1}: X → X_j` for interface `j`; it stands in for everything before the cut.
     fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Self::Preprocessing;

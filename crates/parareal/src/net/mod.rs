@@ -17,26 +17,29 @@
 //! `U_j - x_{j+1} = r̃_j`.
 
 mod bitwise;
+mod build;
 mod cuts;
 mod error;
 mod feed_forward;
 mod init;
-mod named;
-mod parareal;
+mod named_tensor;
+mod parareal_network;
 mod state_dict;
 mod subnetwork;
+mod subnetwork_tensors;
 mod value;
 
+pub use build::build_subnetwork;
 pub use cuts::{Cuts, Interface};
 pub use error::{NetError, ShapeError};
-pub use feed_forward::{Coarsen, FeedForward, Map};
+pub use feed_forward::{Coarsen, FeedForward, Layer};
 pub use init::Init;
-pub use named::NamedTensor;
-pub use parareal::PararealNetwork;
+pub use named_tensor::NamedTensor;
+pub use parareal_network::PararealNetwork;
 pub use state_dict::StateDict;
-pub use subnetwork::{Subnetwork, SubnetworkOf, build_subnetwork};
+pub use subnetwork::{Subnetwork, SubnetworkOf};
 pub use value::{Activation, Value};
 
-pub(crate) use named::{Identity, named_gradients, names_without_gradient};
 #[cfg(feature = "mpi")]
-pub(crate) use subnetwork::build_subnetworks;
+pub(crate) use build::build_subnetworks;
+pub(crate) use subnetwork_tensors::{Identity, named_gradients, names_without_gradient};

@@ -91,11 +91,11 @@ impl StateDict {
         &self,
         cuts: &Cuts,
         held: &Range<usize>,
-        layout: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
     ) -> Result<(), NetError> {
         self.check_cuts(cuts)?;
         let mut known = HashSet::new();
-        for (name, shape) in layout {
+        for (name, shape) in tensors {
             known.insert(name);
             self.find(name, shape)?;
         }

@@ -1,10 +1,9 @@
-use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::module::Module;
 
-use super::named::{Identity, Naming, check_unshared};
-use super::{Coarsen, Cuts, FeedForward, Init, Map, NetError};
+use super::feed_forward::{Coarsen, FeedForward};
+use super::named_tensor::Naming;
 
 /// One piece of a parareal network, all that its device holds: `C_j`, the units of `g_j`, and,
 /// as the network is executed as a chain of neighbours, `F_{j-1}` (all but the first) and `h`
@@ -31,142 +30,19 @@ pub type SubnetworkOf<N> = Subnetwork<
     <N as FeedForward>::Postprocessing,
 >;
 
-/// Builds the subnetwork with this index (from 0) and nothing of the others.
-///
-/// # Errors
-/// Where the cuts are for another network, there is no such subnetwork, or the modules' shapes do
-/// not fit together.
-pub fn build_subnetwork<N: Coarsen>(
-    network: &N,
-    cuts: &Cuts,
-    index: usize,
-    init: &Init,
-) -> Result<SubnetworkOf<N>, NetError> {
-    check_units(network, cuts)?;
-    if index >= cuts.subnetworks() {
-        return Err(NetError::NoSuchSubnetwork { index, subnetworks: cuts.subnetworks() });
-    }
-    let preprocessing = (index == 0).then(|| network.preprocessing(&init.scope("preprocessing")));
-    let scope = init.scope("units");
-    let units = cuts.units_of(index).map(|unit| network.unit(unit, &scope.scope(unit))).collect();
-    let postprocessing = (index + 1 == cuts.subnetworks())
-        .then(|| network.postprocessing(&init.scope("postprocessing")));
-    bridge(network, cuts, index, preprocessing, units, postprocessing, init)
-}
-
-/// Builds some of the subnetworks.
-///
-/// # Errors
-/// As [`build_subnetwork`], or where one of them shares a parameter with another subnetwork of the
-/// network, built or not.
-pub(crate) fn build_subnetworks<N: Coarsen>(
-    network: &N,
-    cuts: &Cuts,
-    indices: Range<usize>,
-    init: &Init,
-) -> Result<Vec<SubnetworkOf<N>>, NetError> {
-    let build = |index| build_subnetwork(network, cuts, index, init);
-    let built = indices.clone().map(build).collect::<Result<Vec<_>, _>>()?;
-    check_unshared(&built)?;
-    let others = (0..indices.start).chain(indices.end..cuts.subnetworks());
-    if others.clone().next().is_none() {
-        return Ok(built);
-    }
-    // A parameter that has the same id when it is built again belongs to the specification. Only
-    // such a one can be in a subnetwork that another process builds.
-    let mut kept = HashMap::new();
-    for subnetwork in &built {
-        let again = build(subnetwork.index())?.identities();
-        let pairs = subnetwork.identities().into_iter().zip(again);
-        let same = pairs.filter(|(first, again)| first.id == again.id);
-        kept.extend(same.map(|(first, _)| (first.id, first.name)));
-    }
-    if kept.is_empty() {
-        return Ok(built);
-    }
-    for index in others {
-        for Identity { id, name, .. } in build(index)?.identities() {
-            if let Some(own) = kept.get(&id) {
-                return Err(NetError::SharedParameter { first: own.clone(), second: name });
-            }
-        }
-    }
-    Ok(built)
-}
-
-/// Puts a subnetwork together from its parts of the serial network, and builds what cutting adds.
-pub(super) fn bridge<N: Coarsen>(
-    network: &N,
-    cuts: &Cuts,
-    index: usize,
-    preprocessing: Option<N::Preprocessing>,
-    units: Vec<N::Unit>,
-    postprocessing: Option<N::Postprocessing>,
-    init: &Init,
-) -> Result<SubnetworkOf<N>, NetError> {
-    let scope = init.scope("interfaces").scope(index);
-    let interface = (index > 0).then(|| cuts.interface(index));
-    let preprocessing = match (preprocessing, &interface) {
-        (None, Some(interface)) => {
-            network.interface_preprocessing(interface, &scope.scope("preprocessing"))
-        }
-        (Some(given), _) => given,
-        (None, None) => network.preprocessing(&init.scope("preprocessing")),
-    };
-    let coarse = interface.map(|interface| network.coarse(&interface, &scope.scope("coarse")));
-    let subnetwork = Subnetwork {
-        preprocessing,
-        units,
-        coarse,
-        postprocessing,
-        index,
-        first_unit: cuts.units_of(index).start,
-    };
-    check_shapes(network, &subnetwork)?;
-    Ok(subnetwork)
-}
-
-/// Infers every shape of a subnetwork and compares it with what the network declares.
-fn check_shapes<N: Coarsen>(network: &N, piece: &SubnetworkOf<N>) -> Result<(), NetError> {
-    let naming = piece.naming();
-    let refused =
-        |local: String| move |source| NetError::Refused { module: naming.global(&local), source };
-    let units = piece.unit_range();
-    let shape = |position| network.state_shape(position);
-
-    let expected = shape(units.start);
-    let found = piece
-        .preprocessing
-        .output_shape(&network.input_shape())
-        .map_err(refused("preprocessing".into()))?;
-    if found != expected {
-        return Err(match piece.index {
-            0 => NetError::Preprocessing { expected, found },
-            interface => NetError::InterfacePreprocessing { interface, expected, found },
-        });
-    }
-    for (local, unit) in piece.units.iter().enumerate() {
-        let index = units.start + local;
-        let found = unit.output_shape(&shape(index)).map_err(refused(format!("units.{local}")))?;
-        let expected = shape(index + 1);
-        if found != expected {
-            return Err(NetError::Unit { unit: index, expected, found });
-        }
-    }
-    if let Some(coarse) = &piece.coarse {
-        let found = coarse.output_shape(&shape(units.start)).map_err(refused("coarse".into()))?;
-        let expected = shape(units.end);
-        if found != expected {
-            return Err(NetError::Coarse { interface: piece.index, expected, found });
-        }
-    }
-    if let Some(postprocessing) = &piece.postprocessing {
-        postprocessing.output_shape(&shape(units.end)).map_err(refused("postprocessing".into()))?;
-    }
-    Ok(())
-}
-
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
+    /// Assembles subnetwork `index`, from 0, whose first unit is `first_unit` of the network.
+    pub(super) fn new(
+        preprocessing: C,
+        units: Vec<U>,
+        coarse: Option<F>,
+        postprocessing: Option<H>,
+        index: usize,
+        first_unit: usize,
+    ) -> Self {
+        Self { preprocessing, units, coarse, postprocessing, index, first_unit }
+    }
+
     /// Which subnetwork this is, from 0: the paper's `j - 1`.
     pub fn index(&self) -> usize {
         self.index
@@ -179,15 +55,5 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
 
     pub(super) fn naming(&self) -> Naming {
         Naming { index: self.index, first_unit: self.first_unit }
-    }
-}
-
-pub(super) fn check_units<N: FeedForward>(network: &N, cuts: &Cuts) -> Result<(), NetError> {
-    match network.units() {
-        0 => Err(NetError::NoUnits),
-        found if found != cuts.units() => {
-            Err(NetError::OtherNetwork { expected: cuts.units(), found })
-        }
-        _ => Ok(()),
     }
 }

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 
-use super::setting::Held;
-use super::{CostModel, Link, PlanError};
+use super::cost::CostModel;
+use super::error::PlanError;
+use super::scenario::Link;
+use crate::exec::Layout;
 use crate::net::{Cuts, Interface};
 
-/// More units are not cut by their costs: those of all blocks that there can be take their square.
+/// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
 const MOST_UNITS: usize = 2000;
 
 /// Cuts with the smallest predicted step.
@@ -16,8 +18,7 @@ pub struct Balanced {
     pub step: f64,
 }
 
-/// Finds the cuts with the smallest predicted step for devices that hold so many subnetworks each,
-/// by an exact search.
+/// Finds the cuts with the smallest predicted step for a layout by an exact search.
 ///
 /// The subnetworks of one device follow each other in the forward pass of the chain without
 /// waiting, so for the step they are one block: the sum of their fine work, and the sum of their
@@ -42,21 +43,22 @@ pub struct Balanced {
 /// `defer` is whether gradients of the coarse network's weights wait; see [`super::Schedule`].
 ///
 /// # Errors
-/// Where there are fewer units than subnetworks, too many of them, or a device without any.
+/// [`PlanError::Cuts`] if there are fewer units than subnetworks, [`PlanError::TooLong`] if there are
+/// too many.
 pub fn balance(
     costs: &dyn CostModel,
-    held: &Held,
+    layout: &Layout,
     link: Link,
     defer: bool,
 ) -> Result<Balanced, PlanError> {
-    let (units, subnetworks) = (costs.units(), held.iter().sum::<usize>());
-    check_balance(units, held)?;
-    let search = Search::new(costs, held, link, defer);
+    let (units, subnetworks, held) = (costs.units(), layout.subnetworks(), layout.counts());
+    check_balance(units, layout)?;
+    let search = Search::new(costs, &held, link, defer);
     let found = search.best();
     let (step, begins) = (found.step(search.head), found.begins);
     let ends = begins[1..].iter().copied().chain([units]);
     let mut positions = Vec::with_capacity(subnetworks - 1);
-    for ((&begin, end), &held) in begins.iter().zip(ends).zip(held) {
+    for ((&begin, end), &held) in begins.iter().zip(ends).zip(&held) {
         positions.extend(inner_cuts(begin, end, held));
         positions.push(end);
     }
@@ -64,17 +66,13 @@ pub fn balance(
     Ok(Balanced { cuts: Cuts::new(units, positions)?, step })
 }
 
-/// Refuses a number of units, or of subnetworks on each device, that [`balance`] has no cuts for. It
-/// takes no costs, so that nothing has to be measured first.
+/// Checks whether [`balance`] can cut a network of `units` units for a layout. It needs no costs, so
+/// nothing has to be measured first.
 ///
 /// # Errors
 /// Those of [`balance`].
-pub fn check_balance(units: usize, held: &Held) -> Result<(), PlanError> {
-    let subnetworks = held.iter().sum();
-    Cuts::even(units, subnetworks)?;
-    if held.contains(&0) {
-        return Err(PlanError::Spread { held: held.clone(), subnetworks });
-    }
+pub fn check_balance(units: usize, layout: &Layout) -> Result<(), PlanError> {
+    Cuts::even(units, layout.subnetworks())?;
     if units > MOST_UNITS {
         return Err(PlanError::TooLong { units, most: MOST_UNITS });
     }

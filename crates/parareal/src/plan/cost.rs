@@ -5,7 +5,7 @@ use crate::net::Interface;
 
 /// What a module costs in one training step. Times are in seconds, memory in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Part {
+pub struct Cost {
     /// The forward pass.
     pub forward: f64,
     /// The backward pass as far as the gradient of the input needs it.
@@ -20,7 +20,7 @@ pub struct Part {
     pub kept: f64,
 }
 
-impl Part {
+impl Cost {
     /// The whole backward pass.
     pub fn backward(&self) -> f64 {
         self.input_gradient + self.weight_gradient
@@ -33,7 +33,7 @@ impl Part {
     }
 }
 
-impl Add for Part {
+impl Add for Cost {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -48,13 +48,13 @@ impl Add for Part {
     }
 }
 
-impl AddAssign for Part {
+impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
 }
 
-impl Sum for Part {
+impl Sum for Cost {
     fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
         parts.fold(Self::default(), Self::add)
     }
@@ -66,16 +66,16 @@ pub trait CostModel {
     fn units(&self) -> usize;
 
     /// `C`, or for a position above 0 the `C_j` that leads there.
-    fn preprocessing(&self, position: usize) -> Part;
+    fn preprocessing(&self, position: usize) -> Cost;
 
     /// One unit, from 0.
-    fn unit(&self, index: usize) -> Part;
+    fn unit(&self, index: usize) -> Cost;
 
     /// `F_j` at an interface.
-    fn coarse(&self, interface: &Interface) -> Part;
+    fn coarse(&self, interface: &Interface) -> Cost;
 
     /// `h` and the loss.
-    fn postprocessing(&self) -> Part;
+    fn postprocessing(&self) -> Cost;
 
     /// What crosses an interface at this position, one way, in bytes.
     fn interface_bytes(&self, position: usize) -> f64;

@@ -1,9 +1,9 @@
-//! What a training step will take: costs of its parts, a model of the program that
-//! [`crate::exec`] runs, and the cuts that make it shortest.
+//! Prediction of training steps: costs of the modules, a model of the program that [`crate::exec`]
+//! runs, and the cuts that make a step shortest.
 //!
-//! A network's [`CostModel`] says what each part costs; a [`Stopwatch`] measures it. A [`Setting`] puts
-//! the parts of a cut network on devices with links between them, and [`Setting::predict`] follows the
-//! program of a step through them: who waits for whom, how long, and which path decides. [`balance`]
+//! A network's [`CostModel`] has the [`Cost`] of each module; a [`Stopwatch`] measures it. A [`Scenario`]
+//! places a cut network on devices with links between them, and [`Scenario::predict`] simulates the
+//! program of a step: which device waits for which, how long, and the critical path. [`balance`]
 //! finds the cuts with the smallest predicted step.
 //!
 //! With one subnetwork on each of `N` devices, links without cost, and `f`, `b` for forward and
@@ -23,8 +23,9 @@
 //! # Example
 //! Sixty equal units, with coarse networks that cost as much as half a unit each:
 //! ```
+//! use parareal::exec::Layout;
 //! use parareal::net::{Cuts, Interface};
-//! use parareal::plan::{CostModel, Link, Part, PlanError, Setting, balance};
+//! use parareal::plan::{Cost, CostModel, Link, PlanError, Scenario, balance};
 //!
 //! struct Equal;
 //!
@@ -32,19 +33,19 @@
 //!     fn units(&self) -> usize {
 //!         60
 //!     }
-//!     fn preprocessing(&self, _position: usize) -> Part {
-//!         Part::default()
+//!     fn preprocessing(&self, _position: usize) -> Cost {
+//!         Cost::default()
 //!     }
-//!     fn unit(&self, _index: usize) -> Part {
+//!     fn unit(&self, _index: usize) -> Cost {
 //!         let (forward, input_gradient, weight_gradient) = (1.0, 1.0, 1.0);
-//!         Part { forward, input_gradient, weight_gradient, ..Part::default() }
+//!         Cost { forward, input_gradient, weight_gradient, ..Cost::default() }
 //!     }
-//!     fn coarse(&self, _interface: &Interface) -> Part {
+//!     fn coarse(&self, _interface: &Interface) -> Cost {
 //!         let (forward, input_gradient, weight_gradient) = (0.5, 0.5, 0.5);
-//!         Part { forward, input_gradient, weight_gradient, ..Part::default() }
+//!         Cost { forward, input_gradient, weight_gradient, ..Cost::default() }
 //!     }
-//!     fn postprocessing(&self) -> Part {
-//!         Part::default()
+//!     fn postprocessing(&self) -> Cost {
+//!         Cost::default()
 //!     }
 //!     fn interface_bytes(&self, _position: usize) -> f64 {
 //!         0.0
@@ -53,13 +54,14 @@
 //!
 //! // Forward until 20, 20.5 and 21 with the chain; ρ_2 leaves at 21.5, ρ_1 at 22. The second device
 //! // has gradients of weights to compute and 20 units to go back through.
-//! let even = Setting::new(&Equal, &Cuts::even(60, 3)?, 3)?.predict()?;
+//! let even = Scenario::new(&Equal, &Cuts::even(60, 3)?, Layout::threads(3, 3, 1)?)?.predict()?;
 //! assert_eq!(even.makespan(), 22.0 + 0.5 + 40.0);
 //! assert_eq!(even.timeline.waiting(0)[0], [20.0, 22.0]);
 //!
 //! // On twelve devices the first ones get their cotangent late, so they had better hold less.
-//! let even = Setting::new(&Equal, &Cuts::even(60, 12)?, 12)?.predict()?;
-//! let balanced = balance(&Equal, &vec![1; 12], Link::FREE, true)?;
+//! let layout = Layout::threads(12, 12, 1)?;
+//! let even = Scenario::new(&Equal, &Cuts::even(60, 12)?, layout.clone())?.predict()?;
+//! let balanced = balance(&Equal, &layout, Link::FREE, true)?;
 //! assert!(balanced.step < even.makespan());
 //! assert!(balanced.cuts.units_of(0).len() < balanced.cuts.units_of(11).len());
 //! # Ok::<(), PlanError>(())
@@ -67,13 +69,17 @@
 
 mod balance;
 mod cost;
-mod measure;
-mod predict;
-mod setting;
+mod error;
+mod overlap;
+mod prediction;
+mod scenario;
+mod stopwatch;
+mod tasks;
 mod virtual_clock;
 
 pub use balance::{Balanced, balance, check_balance};
-pub use cost::{CostModel, Part};
-pub use measure::{Sample, Stopwatch, SubnetworkTiming, Timing};
-pub use predict::Prediction;
-pub use setting::{Held, Link, PlanError, Schedule, Setting, Subnet, even_spread};
+pub use cost::{Cost, CostModel};
+pub use error::PlanError;
+pub use prediction::Prediction;
+pub use scenario::{Link, Scenario, Schedule, SubnetworkCosts};
+pub use stopwatch::{Sample, Stopwatch, SubnetworkTiming, Timing};

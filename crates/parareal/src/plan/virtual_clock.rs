@@ -1,39 +1,40 @@
-use super::predict::{Moment, Tasks};
-use super::{Part, Setting, Subnet};
+use super::cost::Cost;
+use super::scenario::{Scenario, SubnetworkCosts};
+use super::tasks::{Moment, Tasks};
 use crate::timeline::Activity;
 
 /// The paper's virtual wall clock: the phases of a step one after the other, each as long as its
 /// slowest device. `F_{j-1}` is shown on the device that holds subnetwork `j`.
-pub(super) fn run(setting: &Setting) -> Tasks {
-    let mut clock = Clock { setting, tasks: Tasks::default(), now: Moment::default() };
-    let count = setting.subnetworks.len();
-    let coarse = |index: usize| setting.subnetworks[index].coarse.unwrap_or_default();
-    let head = setting.subnetworks[count - 1].postprocessing.unwrap_or_default();
+pub(super) fn run(scenario: &Scenario) -> Tasks {
+    let mut clock = Clock { scenario, tasks: Tasks::default(), now: Moment::default() };
+    let count = scenario.subnetworks.len();
+    let coarse = |index: usize| scenario.subnetworks[index].coarse.unwrap_or_default();
+    let head = scenario.subnetworks[count - 1].postprocessing.unwrap_or_default();
     clock.phase(Activity::FineForward, |subnetwork| subnetwork.preprocessing.forward);
     clock.phase(Activity::FineForward, |subnetwork| subnetwork.fine().forward);
     (1..count).for_each(|j| clock.one(j, Activity::ChainForward, coarse(j).forward));
     clock.one(count - 1, Activity::Head, head.forward + head.backward());
     (1..count).rev().for_each(|j| clock.one(j, Activity::ChainBackward, coarse(j).backward()));
     clock.phase(Activity::FineBackward, |subnetwork| subnetwork.fine().backward());
-    clock.phase(Activity::FineBackward, |subnetwork| Part::backward(&subnetwork.preprocessing));
+    clock.phase(Activity::FineBackward, |subnetwork| Cost::backward(&subnetwork.preprocessing));
     clock.phase(Activity::Update, |subnetwork| subnetwork.total().update);
     clock.tasks
 }
 
 struct Clock<'a> {
-    setting: &'a Setting,
+    scenario: &'a Scenario,
     tasks: Tasks,
     now: Moment,
 }
 
 impl Clock<'_> {
     /// All devices at once, each with its subnetworks in turn.
-    fn phase(&mut self, activity: Activity, cost: impl Fn(&Subnet) -> f64) {
+    fn phase(&mut self, activity: Activity, cost: impl Fn(&SubnetworkCosts) -> f64) {
         let mut done = self.now;
-        for device in 0..self.setting.held.len() {
+        for device in 0..self.scenario.layout.workers() {
             let mut at = self.now;
-            for index in self.setting.held_by(device) {
-                let seconds = cost(&self.setting.subnetworks[index]);
+            for index in self.scenario.layout.subnetworks_of(device) {
+                let seconds = cost(&self.scenario.subnetworks[index]);
                 at = self.tasks.run(at, seconds, device, index, activity);
             }
             done = done.and(at);
@@ -43,9 +44,7 @@ impl Clock<'_> {
 
     /// One subnetwork alone.
     fn one(&mut self, index: usize, activity: Activity, seconds: f64) {
-        let devices = 0..self.setting.held.len();
-        let holder =
-            devices.into_iter().find(|&device| self.setting.held_by(device).contains(&index));
-        self.now = self.tasks.run(self.now, seconds, holder.unwrap_or(0), index, activity);
+        let device = self.scenario.layout.worker_of(index);
+        self.now = self.tasks.run(self.now, seconds, device, index, activity);
     }
 }

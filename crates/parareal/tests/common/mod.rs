@@ -10,9 +10,9 @@ use burn::module::{Module, Param};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 pub use difference::relative_difference;
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Map, NamedTensor, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, PararealNetwork, ShapeError,
 };
 use parareal_kernels::Sgd;
 
@@ -31,7 +31,7 @@ impl Dense {
     }
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Dense {
+impl Layer<Tensor<2>, Tensor<2>> for Dense {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         assert!(!self.panics, "this unit panics");
         let product = input.clone().matmul(self.weight.val());
@@ -59,7 +59,7 @@ pub struct Chain {
     units: Vec<Dense>,
 }
 
-impl Map<Tensor<2>, Tensor<2>> for Chain {
+impl Layer<Tensor<2>, Tensor<2>> for Chain {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }
@@ -186,12 +186,17 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     let build = || PararealNetwork::build(net, cuts, init).unwrap();
     let device = Device::flex();
     let sequential = Sequential::new(build(), CrossEntropy::default(), &sgd(), &device, 1).unwrap();
-    let mut placement = Placement::new(vec![device], workers);
+    let mut placement = Placement::new(vec![device], layout(cuts, workers, 1));
     placement.segment_units = 2;
     // Roundings depend on how sums are split: here on no machine's number of cores.
     placement.threads = 1;
     let threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
     (sequential, threads)
+}
+
+/// Subnetworks spread evenly over workers and replicas in this process.
+pub fn layout(cuts: &Cuts, workers: usize, replicas: usize) -> Layout {
+    Layout::threads(cuts.subnetworks(), workers, replicas).unwrap()
 }
 
 pub fn assert_close(a: &TensorData, b: &TensorData, tolerance: f64, what: &str) {
@@ -307,7 +312,8 @@ pub fn assert_recomputing_is_exact<N, F>(
 {
     let [mut kept, mut recomputed] = [false, true].map(|recompute| {
         let network = PararealNetwork::build(net, cuts, init).unwrap();
-        let mut placement = Placement::new(vec![Device::flex()], cuts.subnetworks().min(2));
+        let mut placement =
+            Placement::new(vec![Device::flex()], layout(cuts, cuts.subnetworks().min(2), 1));
         placement.threads = 1;
         placement.segment_units = segment_units;
         placement.recompute = recompute;

@@ -24,9 +24,9 @@ pub struct Ended {
 /// this name. Skips with a message where there is no `mpirun`.
 pub fn on_ranks(ranks: &[usize], name: &str, body: impl FnOnce(&World)) {
     if std::env::var_os(RANK).is_some() {
-        let world = World::join().unwrap();
+        let world = World::init().unwrap();
         body(&world);
-        world.finish().unwrap();
+        world.finalize().unwrap();
         return;
     }
     for &count in ranks {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use parareal::net::{FeedForward, Interface};
-use parareal::plan::{CostModel, Part};
+use parareal::plan::{Cost, CostModel};
 
 use super::component::Component;
 use super::paper::{PAPER_BATCH, PaperRow};
@@ -19,7 +19,7 @@ pub struct ResNetCosts {
 /// The source of times.
 #[derive(Clone, Debug)]
 enum Times {
-    Measured(HashMap<Component, Part>),
+    Measured(HashMap<Component, Cost>),
     Paper {
         row: PaperRow,
         /// The share of weight gradients in a backward pass of the coarse network.
@@ -38,7 +38,7 @@ impl ResNetCosts {
     }
 
     /// Measured times of components, for a batch of this many images.
-    pub(super) fn measured(net: &ResNet, batch: usize, times: HashMap<Component, Part>) -> Self {
+    pub(super) fn measured(net: &ResNet, batch: usize, times: HashMap<Component, Cost>) -> Self {
         Self { net: net.clone(), batch, times: Times::Measured(times) }
     }
 
@@ -47,7 +47,7 @@ impl ResNetCosts {
         self.batch
     }
 
-    fn component(&self, component: &Component) -> Part {
+    fn component(&self, component: &Component) -> Cost {
         let times = match &self.times {
             Times::Measured(times) => times.get(component).copied().unwrap_or_default(),
             Times::Paper { row, .. } => match component {
@@ -59,7 +59,7 @@ impl ResNetCosts {
         let Size { weights, stored } = Size::of(component, &self.net);
         let bytes = size_of::<f32>() as f64;
         let kept = bytes * (stored * self.batch) as f64;
-        Part { weights: bytes * weights as f64, kept, ..times }
+        Cost { weights: bytes * weights as f64, kept, ..times }
     }
 }
 
@@ -68,30 +68,30 @@ impl CostModel for ResNetCosts {
         FeedForward::units(&self.net)
     }
 
-    fn preprocessing(&self, position: usize) -> Part {
+    fn preprocessing(&self, position: usize) -> Cost {
         self.component(&Component::Preprocessing { to: self.net.image_at(position) })
     }
 
-    fn unit(&self, index: usize) -> Part {
+    fn unit(&self, index: usize) -> Cost {
         self.component(&Component::fine_unit(&self.net, index))
     }
 
-    fn coarse(&self, interface: &Interface) -> Part {
+    fn coarse(&self, interface: &Interface) -> Cost {
         let choice = self.net.coarse_choice(interface);
         let kind = choice.kind;
         let units = self.net.coarse_shapes(interface, choice.units);
-        let sum: Part =
+        let sum: Cost =
             units.map(|(from, to)| self.component(&Component::Unit { kind, from, to })).sum();
         match &self.times {
             Times::Measured(_) => sum,
             Times::Paper { row, weight_share } => {
-                let times = row.coarse().map_or_else(Part::default, |f| f.part(*weight_share));
-                Part { weights: sum.weights, kept: sum.kept, ..times }
+                let times = row.coarse().map_or_else(Cost::default, |f| f.part(*weight_share));
+                Cost { weights: sum.weights, kept: sum.kept, ..times }
             }
         }
     }
 
-    fn postprocessing(&self) -> Part {
+    fn postprocessing(&self) -> Cost {
         let from = self.net.image_at(FeedForward::units(&self.net));
         self.component(&Component::Postprocessing { from })
     }

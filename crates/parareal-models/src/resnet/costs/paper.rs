@@ -1,4 +1,4 @@
-use parareal::plan::Part;
+use parareal::plan::Cost;
 use serde::Serialize;
 
 /// Images of a step in the paper's measurements.
@@ -114,18 +114,19 @@ impl Passes {
     }
 
     /// The costs in seconds, with this share of the backward pass taken as weight gradients.
-    pub(super) fn part(self, weight_share: f64) -> Part {
+    pub(super) fn part(self, weight_share: f64) -> Cost {
         let [forward, backward] = [self.forward, self.backward].map(|time| time / 1e3);
         let weight_gradient = backward * weight_share;
         let input_gradient = backward - weight_gradient;
-        Part { forward, input_gradient, weight_gradient, ..Part::default() }
+        Cost { forward, input_gradient, weight_gradient, ..Cost::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use parareal::exec::Layout;
     use parareal::net::Cuts;
-    use parareal::plan::{Link, Schedule, Setting, balance};
+    use parareal::plan::{Link, Scenario, Schedule, balance};
 
     use super::*;
     use crate::resnet::{ResNet, ResNetCosts, UnitKind};
@@ -138,9 +139,15 @@ mod tests {
         ResNetCosts::paper(&net(), PaperRow::nearest(subnetworks), 0.5)
     }
 
+    /// One worker for each subnetwork.
+    fn one_each(subnetworks: usize) -> Layout {
+        Layout::threads(subnetworks, subnetworks, 1).unwrap()
+    }
+
     fn step(subnetworks: usize, cuts: &Cuts, schedule: Schedule) -> f64 {
-        let setting = Setting::new(&costs(subnetworks), cuts, cuts.subnetworks()).unwrap();
-        Setting { schedule, ..setting }.predict().unwrap().makespan()
+        let layout = one_each(cuts.subnetworks());
+        let scenario = Scenario::new(&costs(subnetworks), cuts, layout).unwrap();
+        Scenario { schedule, ..scenario }.predict().unwrap().makespan()
     }
 
     fn serial() -> f64 {
@@ -178,15 +185,15 @@ mod tests {
     fn overlap_cuts_and_waiting_weights_gain_what_the_paper_leaves() {
         for (subnetworks, least) in [(6, 4.95), (18, 9.7)] {
             let costs = costs(subnetworks);
-            let held = vec![1; subnetworks];
-            let balanced = balance(&costs, &held, Link::FREE, true).unwrap();
+            let layout = one_each(subnetworks);
+            let balanced = balance(&costs, &layout, Link::FREE, true).unwrap();
             let found = step(subnetworks, &balanced.cuts, Schedule::Overlap { defer: true });
             assert!((found - balanced.step).abs() < 1e-12);
             assert!(serial() / found >= least, "N = {subnetworks}: {}", serial() / found);
             // None of the three does it alone.
             let even = net().default_cuts(subnetworks).unwrap();
             assert!(step(subnetworks, &even, Schedule::Overlap { defer: true }) > found);
-            assert!(balance(&costs, &held, Link::FREE, false).unwrap().step > found);
+            assert!(balance(&costs, &layout, Link::FREE, false).unwrap().step > found);
         }
     }
 

@@ -34,8 +34,9 @@ impl Size {
 
 #[cfg(test)]
 mod tests {
+    use parareal::exec::Layout;
     use parareal::net::Cuts;
-    use parareal::plan::{CostModel, Setting};
+    use parareal::plan::{CostModel, Scenario};
 
     use crate::resnet::{PaperRow, ResNet, ResNetCosts, Summary, UnitKind};
 
@@ -46,9 +47,10 @@ mod tests {
             let cuts = Cuts::new(18, vec![2, 6, 9, 11]).unwrap();
             let expected = Summary::new(&net, &cuts).unwrap().parameters;
             let costs = ResNetCosts::paper(&net, PaperRow::nearest(5), 0.5);
-            let setting = Setting::new(&costs, &cuts, 1).unwrap();
+            let layout = Layout::threads(5, 1, 1).unwrap();
+            let scenario = Scenario::new(&costs, &cuts, layout).unwrap();
             let total: f64 =
-                setting.subnetworks.iter().map(|subnetwork| subnetwork.total().weights).sum();
+                scenario.subnetworks.iter().map(|subnetwork| subnetwork.total().weights).sum();
             assert_eq!(total, 4.0 * expected.total as f64, "{kind}");
             let units: f64 = (0..18).map(|unit| costs.unit(unit).weights).sum();
             assert_eq!(units, 4.0 * expected.per_subnetwork.iter().sum::<usize>() as f64);

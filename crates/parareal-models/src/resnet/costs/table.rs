@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::CrossEntropy;
 use parareal::net::{FeedForward, Init};
-use parareal::plan::{Part, Stopwatch, Timing};
+use parareal::plan::{Cost, Stopwatch, Timing};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -131,13 +131,13 @@ impl CostTable {
 }
 
 impl ComponentCost {
-    fn in_seconds(&self) -> Part {
-        Part {
+    fn in_seconds(&self) -> Cost {
+        Cost {
             forward: self.forward_ms / 1e3,
             input_gradient: self.input_gradient_ms / 1e3,
             weight_gradient: self.weight_gradient_ms / 1e3,
             update: self.update_ms / 1e3,
-            ..Part::default()
+            ..Cost::default()
         }
     }
 }
@@ -215,7 +215,7 @@ impl Bench<'_> {
 }
 
 fn cost(component: Component, timing: &Timing, count: usize) -> ComponentCost {
-    let part = timing.part(count);
+    let part = timing.cost(count);
     ComponentCost {
         component,
         forward_ms: 1e3 * part.forward,

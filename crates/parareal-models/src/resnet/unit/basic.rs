@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use super::conv_shape::ConvShape;
 use super::definition::UnitDefinition;
@@ -37,7 +37,7 @@ impl UnitDefinition for BasicUnit {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for BasicUnit {
+impl Layer<Tensor<4>, Tensor<4>> for BasicUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let Self { norm1, conv1, norm2, conv2, projection } = self;
         let Some(projection) = projection else {

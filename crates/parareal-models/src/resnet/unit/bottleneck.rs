@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use super::conv_shape::ConvShape;
 use super::definition::UnitDefinition;
@@ -52,7 +52,7 @@ impl UnitDefinition for BottleneckUnit {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for BottleneckUnit {
+impl Layer<Tensor<4>, Tensor<4>> for BottleneckUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let Self { norm1, conv1, norm2, conv2, norm3, conv3, projection } = self;
         let Some(projection) = projection else {

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 
 use super::conv_shape::ConvShape;
 use super::definition::UnitDefinition;
@@ -52,7 +52,7 @@ impl UnitDefinition for DepthwiseUnit {
     }
 }
 
-impl Map<Tensor<4>, Tensor<4>> for DepthwiseUnit {
+impl Layer<Tensor<4>, Tensor<4>> for DepthwiseUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let Self { norm1, conv1, norm2, conv2, depthwise1, depthwise2, projection } = self;
         let (state, skip) = match projection {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Map, ShapeError};
+use parareal::net::{Init, Layer, ShapeError};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -75,7 +75,7 @@ macro_rules! unit_kinds {
             $($(#[$doc])* $kind($module),)+
         }
 
-        impl Map<Tensor<4>, Tensor<4>> for ResidualUnit {
+        impl Layer<Tensor<4>, Tensor<4>> for ResidualUnit {
             fn forward(&self, input: Tensor<4>) -> Tensor<4> {
                 match self {
                     $(Self::$kind(unit) => unit.forward(input),)+

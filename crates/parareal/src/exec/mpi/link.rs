@@ -1,9 +1,9 @@
 use burn::tensor::{DType, Device, TensorData};
-use parareal_mpi::{Circle, Pending};
+use parareal_mpi::{Communicator, Request};
 
-use super::LinkFault;
-use crate::exec::link::ChannelLink;
-use crate::exec::{Disconnected, Link};
+use super::first_error::FirstError;
+use crate::exec::collectives::Disconnected;
+use crate::exec::link::{ChannelLink, Link};
 use crate::net::Value;
 
 /// Tags of the two directions.
@@ -12,50 +12,62 @@ const UPSTREAM: i32 = 2;
 
 /// One side of an interface between two ranks.
 pub(super) struct RankLink {
-    circle: Circle,
+    communicator: Communicator,
     peer: usize,
     /// Tags of what goes out and of what comes in.
     tags: (i32, i32),
     /// The shape of one sample at this interface.
     sample: Vec<usize>,
-    /// The type of the network's tensors, and as what they are sent.
+    /// The type of the network's tensors.
     dtype: DType,
-    wire: DType,
+    /// The type in which they are sent.
+    message_dtype: DType,
     device: Device,
-    /// The samples of the next tensor, and the receive that is posted for it.
-    expected: Option<(usize, Pending<Vec<u8>>)>,
-    /// Sends whose memory is not free yet.
-    leaving: Vec<Pending<()>>,
-    fault: LinkFault,
+    /// The number of samples of the next tensor, and the request that receives it.
+    expected: Option<(usize, Request<Vec<u8>>)>,
+    /// Sends that have not completed.
+    sends: Vec<Request<()>>,
+    first_error: FirstError,
 }
 
-/// What both ends of an interface, and all interfaces of a rank, have in common.
+/// The settings that all links of a rank share.
 #[derive(Clone)]
-pub(super) struct Wiring {
-    pub(super) circle: Circle,
+pub(super) struct RankLinkConfig {
+    pub(super) communicator: Communicator,
     pub(super) dtype: DType,
-    pub(super) wire: DType,
+    pub(super) message_dtype: DType,
     pub(super) device: Device,
-    pub(super) fault: LinkFault,
+    pub(super) first_error: FirstError,
 }
 
 impl RankLink {
-    /// The end of the rank before the interface.
-    pub(super) fn down(wiring: Wiring, sample: Vec<usize>) -> Self {
-        let peer = wiring.circle.rank() + 1;
-        Self::new(wiring, peer, (DOWNSTREAM, UPSTREAM), sample)
+    /// The end of the rank upstream of the interface.
+    pub(super) fn downstream(config: RankLinkConfig, sample: Vec<usize>) -> Self {
+        let peer = config.communicator.rank() + 1;
+        Self::new(config, peer, (DOWNSTREAM, UPSTREAM), sample)
     }
 
-    /// The end of the rank behind the interface.
-    pub(super) fn up(wiring: Wiring, sample: Vec<usize>) -> Self {
-        let peer = wiring.circle.rank() - 1;
-        Self::new(wiring, peer, (UPSTREAM, DOWNSTREAM), sample)
+    /// The end of the rank downstream of the interface.
+    pub(super) fn upstream(config: RankLinkConfig, sample: Vec<usize>) -> Self {
+        let peer = config.communicator.rank() - 1;
+        Self::new(config, peer, (UPSTREAM, DOWNSTREAM), sample)
     }
 
-    fn new(wiring: Wiring, peer: usize, tags: (i32, i32), sample: Vec<usize>) -> Self {
-        let Wiring { circle, dtype, wire, device, fault } = wiring;
-        let (expected, leaving) = (None, Vec::new());
-        Self { circle, peer, tags, sample, dtype, wire, device, expected, leaving, fault }
+    fn new(config: RankLinkConfig, peer: usize, tags: (i32, i32), sample: Vec<usize>) -> Self {
+        let RankLinkConfig { communicator, dtype, message_dtype, device, first_error } = config;
+        let (expected, sends) = (None, Vec::new());
+        Self {
+            communicator,
+            peer,
+            tags,
+            sample,
+            dtype,
+            message_dtype,
+            device,
+            expected,
+            sends,
+            first_error,
+        }
     }
 
     fn shape(&self, samples: usize) -> Vec<usize> {
@@ -63,52 +75,55 @@ impl RankLink {
     }
 
     fn tensor<T: Value>(&self, samples: usize, bytes: Vec<u8>) -> T {
-        // The link has made room for as many bytes as the interface's shape takes, and MPI has
-        // filled it to the last.
-        let data = TensorData::from_bytes_vec(bytes, self.shape(samples), self.wire);
+        // The request has as many bytes as the shape of the interface needs.
+        let data = TensorData::from_bytes_vec(bytes, self.shape(samples), self.message_dtype);
         T::from_data(data, &self.device, self.dtype)
     }
 }
 
 impl<T: Value> Link<T> for RankLink {
     fn expect(&mut self, samples: usize) {
-        // A receive that is posted already is taken back by this.
+        // Dropping an earlier request cancels it.
         self.expected = None;
-        let bytes = self.shape(samples).iter().product::<usize>() * self.wire.size();
-        self.expected = match self.circle.receive(self.peer, self.tags.1, bytes) {
-            Ok(pending) => Some((samples, pending)),
+        let bytes = self.shape(samples).iter().product::<usize>() * self.message_dtype.size();
+        self.expected = match self.communicator.receive(self.peer, self.tags.1, bytes) {
+            Ok(request) => Some((samples, request)),
             Err(error) => {
-                self.fault.note(error);
+                self.first_error.note(error);
                 None
             }
         };
     }
 
     fn send(&mut self, tensor: T) -> Result<(), Disconnected> {
-        let mut leaving = Vec::new();
-        for mut pending in self.leaving.drain(..) {
-            if pending.try_take().map_err(|error| self.fault.note(error))?.is_none() {
-                leaving.push(pending);
+        let mut sends = Vec::new();
+        for mut request in self.sends.drain(..) {
+            if request.test().map_err(|error| self.first_error.note(error))?.is_none() {
+                sends.push(request);
             }
         }
-        self.leaving = leaving;
+        self.sends = sends;
         let data = tensor.into_data();
-        let data = if data.dtype() == self.wire { data } else { data.convert_dtype(self.wire) };
-        let sent = self.circle.send(self.peer, self.tags.0, Message(data));
-        self.leaving.push(sent.map_err(|error| self.fault.note(error))?);
+        let data = if data.dtype() == self.message_dtype {
+            data
+        } else {
+            data.convert_dtype(self.message_dtype)
+        };
+        let sent = self.communicator.send(self.peer, self.tags.0, TensorBytes(data));
+        self.sends.push(sent.map_err(|error| self.first_error.note(error))?);
         Ok(())
     }
 
     fn receive(&mut self) -> Result<T, Disconnected> {
-        let (samples, pending) = self.expected.take().ok_or(Disconnected)?;
-        let bytes = pending.wait().map_err(|error| self.fault.note(error))?;
+        let (samples, request) = self.expected.take().ok_or(Disconnected)?;
+        let bytes = request.wait().map_err(|error| self.first_error.note(error))?;
         Ok(self.tensor(samples, bytes))
     }
 
     fn try_receive(&mut self) -> Result<Option<T>, Disconnected> {
-        let (samples, pending) = self.expected.as_mut().ok_or(Disconnected)?;
+        let (samples, request) = self.expected.as_mut().ok_or(Disconnected)?;
         let samples = *samples;
-        let taken = pending.try_take().map_err(|error| self.fault.note(error))?;
+        let taken = request.test().map_err(|error| self.first_error.note(error))?;
         Ok(taken.map(|bytes| {
             self.expected = None;
             self.tensor(samples, bytes)
@@ -117,9 +132,9 @@ impl<T: Value> Link<T> for RankLink {
 }
 
 /// The bytes of a tensor.
-struct Message(TensorData);
+struct TensorBytes(TensorData);
 
-impl AsRef<[u8]> for Message {
+impl AsRef<[u8]> for TensorBytes {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }

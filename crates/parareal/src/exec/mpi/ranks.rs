@@ -3,76 +3,83 @@ use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, TensorData};
-use parareal_mpi::{Circle, MpiError, World};
+use parareal_mpi::{Communicator, MpiError, World};
 
-use super::control::RankControl;
-use super::group::RankGroup;
-use super::link::{AnyLink, RankLink, Wiring};
-use super::report::{Report, decode_faults, encode_faults};
-use super::{LinkFault, Seat};
+use super::all_reduce::RankAllReduce;
+use super::collectives::RankCollectives;
+use super::first_error::FirstError;
+use super::link::{AnyLink, RankLink, RankLinkConfig};
+use super::rank_report::{RankReport, decode_failures, encode_failures};
+use crate::exec::batch_split::{join, samples_of, split};
 use crate::exec::clock::Clock;
-use crate::exec::control::thread_controls;
-use crate::exec::crew::Crew;
+use crate::exec::collectives::thread_collectives;
 use crate::exec::device::operation_threads;
-use crate::exec::executor::check_batch;
-use crate::exec::fault::Fault;
+use crate::exec::error::ExecError;
+use crate::exec::executor::{Executor, GradientReport, StepReport, check_batch};
+use crate::exec::layout::{Layout, RankLayout};
 use crate::exec::link::channel_link;
-use crate::exec::piece::Segments;
-use crate::exec::replicas::Sums;
-use crate::exec::threads::{join, part_of, parts, pieces};
-use crate::exec::trained::{Part, Trained};
+use crate::exec::loss::Loss;
+use crate::exec::placement::Placement;
+use crate::exec::reducer::Reducer;
+use crate::exec::state_kind::StateKind;
+use crate::exec::step_failure::StepFailure;
+use crate::exec::subnetwork_runner::{Segments, SubnetworkRunner};
+use crate::exec::subnetwork_time::SubnetworkTime;
+use crate::exec::trained_module::TrainedModule;
+use crate::exec::update::Update;
 use crate::exec::worker::{Command, ReplyOf, Worker};
-use crate::exec::{
-    ExecError, Executor, GradientReport, Loss, Placement, StepReport, SubnetworkTime, Update,
-};
+use crate::exec::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
 
 /// Trains a parareal network with its subnetworks on the ranks of an MPI program.
 ///
-/// Every rank makes the same calls in the same order, with the same batches. Losses, outputs and
-/// times come back the same on all of them; what is asked by name ([`Executor::named_tensors`],
-/// [`GradientReport::gradients`], ..) is that of the subnetworks that this rank holds, and
-/// [`Executor::load`] takes these and ignores all others. A step's timeline has what this rank did.
+/// All ranks make the same calls in the same order, with the same batches, and all of them get the same
+/// losses, outputs and times. Tensors by name ([`Executor::named_tensors`],
+/// [`GradientReport::gradients`], ..) are those of the subnetworks that this rank holds, and
+/// [`Executor::load`] loads these and ignores all others. The timeline of a step has the activities of
+/// this rank.
 ///
-/// An error of one rank leaves the others waiting: whoever gets one has to end all of them
-/// ([`World::abort`]). Where a loss is not finite, all ranks are told so.
+/// After an error of one rank the others may wait for it, so the program has to end all ranks
+/// ([`World::abort`]). A loss that is not finite is an error on all ranks.
 pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
-    crew: Crew<N, L>,
-    seat: Seat,
+    pool: WorkerPool<N, L>,
+    layout: Layout,
+    /// The share of this rank.
+    own: RankLayout,
     cuts: Cuts,
-    /// The workers of all ranks.
-    workers: usize,
     /// All ranks.
-    all: Circle,
+    all: Communicator,
     /// The type of the network's tensors.
     dtype: DType,
-    /// For each subnetwork that is held here the names and shapes of its parameters and buffers.
-    layout: Vec<Vec<(String, Vec<usize>)>>,
-    /// Set where any rank has a parameter that requires a gradient.
+    /// For each subnetwork of this rank the names and shapes of its parameters and buffers.
+    tensors: Vec<Vec<(String, Vec<usize>)>>,
+    /// Set if any rank has a parameter that requires a gradient.
     is_trainable: bool,
-    fault: LinkFault,
+    first_error: FirstError,
 }
 
 fn ranks(error: MpiError) -> ExecError {
     ExecError::Ranks(error.to_string())
 }
 
-/// Tells all ranks whether this one has failed, and returns the first that has.
-fn first_failed(all: &Circle, has_failed: bool) -> Result<Option<usize>, ExecError> {
-    let told = all.gather(vec![u8::from(has_failed)]).map_err(ranks)?;
-    Ok(told.iter().position(|failed| *failed == [1]))
+/// Exchanges between all ranks whether they have failed, and returns the first that has.
+fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, ExecError> {
+    let gathered = all.all_gather(vec![u8::from(has_failed)]).map_err(ranks)?;
+    Ok(gathered.iter().position(|failed| *failed == [1]))
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
-    /// Builds this rank's subnetworks and starts its workers: all ranks do so together.
-    /// `placement` has the device of this rank (its first one), the replicas, and the workers of a
-    /// rank, at most one for each of its subnetworks. With `wire` tensors are sent between ranks as
-    /// this type.
+    /// Builds this rank's subnetworks and starts its workers; all ranks call this together.
+    ///
+    /// `placement` has a layout for the ranks of `world` ([`Layout::ranks`]) and the device of this rank
+    /// (its first one). Between ranks tensors are sent as `message_dtype`, by default in the type of the
+    /// network.
     ///
     /// # Errors
-    /// Where the ranks do not suffice for the replicas, are more than the subnetworks, the modules
-    /// of the network do not fit together, two subnetworks share a parameter, or MPI fails. If only
-    /// some ranks cannot build their subnetworks, the others return [`ExecError::Ranks`].
+    /// [`ExecError::Layout`] if the layout is for another number of ranks or subnetworks;
+    /// [`ExecError::NoDevice`]; [`ExecError::Net`] if the modules of the network do not fit together or
+    /// two subnetworks share a parameter; [`ExecError::Ranks`] if MPI fails, or if other ranks cannot
+    /// build their subnetworks.
     #[expect(clippy::too_many_arguments, reason = "a network, how it learns, and where it stands")]
     pub fn new(
         world: &World,
@@ -82,123 +89,126 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         loss: L,
         optimizer: &ModuleOptimizer,
         placement: &Placement,
-        wire: Option<DType>,
+        message_dtype: Option<DType>,
     ) -> Result<Self, ExecError> {
-        let count = cuts.subnetworks();
-        let &Placement {
-            workers, ref devices, replicas, threads, segment_units, recompute, ..
-        } = placement;
-        let seat = Seat::of(world.rank(), world.size(), replicas, count)?;
-        let Some(device) = devices.first().filter(|_| workers > 0) else {
-            return Err(ExecError::Workers { workers, subnetworks: count });
-        };
-        let per_place = seat.workers(workers, count)?;
-        let own = per_place[seat.place];
-        let spread = Cuts::even(seat.subnetworks.len(), own)?;
+        let &Placement { ref layout, threads, segment_units, recompute, .. } = placement;
+        layout.check_ranks(world.size())?;
+        layout.check_network(cuts.subnetworks())?;
+        let device = placement.device_of(0, 1)?;
+        let layout = layout.clone();
+        let own = layout.rank(world.rank());
+        let (replica, has_replicas) = (own.replicas.start, layout.replicas() > 1);
 
         // All ranks split the world in the same order.
-        let circle =
-            |color: Option<usize>| world.circle(color.map(|color| color as u32)).map_err(ranks);
-        let member = "who gives a color is in a circle";
-        let all = circle(Some(0))?.expect(member);
-        let chain = circle(Some(seat.replica))?.expect(member);
-        let mut groups = Vec::new();
-        for worker in 0..per_place.iter().copied().max().unwrap_or(0) {
-            groups.push(circle((worker < own).then_some(seat.place))?);
+        let split =
+            |color: Option<usize>| world.split(color.map(|color| color as u32)).map_err(ranks);
+        let member = "a rank with a color is a member of a communicator";
+        let all = split(Some(0))?.expect(member);
+        let of_replica = split(Some(replica))?.expect(member);
+        // The same worker of each replica.
+        let mut of_workers = Vec::new();
+        for worker in 0..layout.max_workers_per_rank() {
+            of_workers.push(split((worker < own.workers.len()).then_some(own.position))?);
         }
 
-        let (dtype, fault) = (init.dtype(), LinkFault::default());
-        let wiring = Wiring {
-            circle: chain.clone(),
+        let (dtype, first_error) = (init.dtype(), FirstError::default());
+        let config = RankLinkConfig {
+            communicator: of_replica.clone(),
             dtype,
-            wire: wire.unwrap_or(dtype),
+            message_dtype: message_dtype.unwrap_or(dtype),
             device: device.clone(),
-            fault: fault.clone(),
+            first_error: first_error.clone(),
         };
-        let built = build_subnetworks(network, cuts, seat.subnetworks.clone(), init);
+        let built = build_subnetworks(network, cuts, own.subnetworks.clone(), init);
         let failed = first_failed(&all, built.is_err())?;
         let modules = built?;
         if let Some(rank) = failed {
             return Err(ExecError::Ranks(format!("rank {rank} cannot build its subnetworks")));
         }
-        let layout = modules.iter().map(|module| {
+        let tensors = modules.iter().map(|module| {
             let tensors = module.named_tensors().into_iter().map(|tensor| {
                 let shape = tensor.data.shape().as_slice().to_vec();
                 (tensor.name, shape)
             });
             tensors.collect()
         });
-        let layout = layout.collect();
+        let tensors = tensors.collect();
         let mut modules = modules.into_iter();
-        let (mut crew, mut upstream, mut trainable) = (Crew::new(true), None, 0);
-        if seat.place > 0 {
-            let sample = network.state_shape(cuts.units_of(seat.subnetworks.start - 1).end);
-            upstream = Some(AnyLink::Rank(Box::new(RankLink::up(wiring.clone(), sample))));
+        let (mut pool, mut upstream, mut trainable) = (WorkerPool::new(true), None, 0);
+        if own.position > 0 {
+            let sample = network.state_shape(cuts.units_of(own.subnetworks.start - 1).end);
+            upstream = Some(AnyLink::Rank(Box::new(RankLink::upstream(config.clone(), sample))));
         }
-        for (index, local) in thread_controls(own).into_iter().enumerate() {
-            let held = spread.units_of(index);
-            let held = seat.subnetworks.start + held.start..seat.subnetworks.start + held.end;
+        for (index, local) in thread_collectives(own.workers.len()).into_iter().enumerate() {
+            let held = layout.subnetworks_of(own.workers.start + index);
             let segments = Segments { units: segment_units, recompute };
             let own_modules: Vec<_> = modules.by_ref().take(held.len()).collect();
-            trainable += own_modules.iter().map(Trained::trainable_of).sum::<usize>();
-            let (down, next) = if index + 1 < own {
+            trainable += own_modules.iter().map(TrainedModule::trainable_of).sum::<usize>();
+            let (down, next) = if index + 1 < own.workers.len() {
                 let (down, next) = channel_link();
                 (Some(AnyLink::Channel(down)), Some(AnyLink::Channel(next)))
-            } else if seat.place + 1 < seat.places {
+            } else if own.position + 1 < layout.ranks_per_replica() {
                 let sample = network.state_shape(cuts.units_of(held.end - 1).end);
-                (Some(AnyLink::Rank(Box::new(RankLink::down(wiring.clone(), sample)))), None)
+                (Some(AnyLink::Rank(Box::new(RankLink::downstream(config.clone(), sample)))), None)
             } else {
                 (None, None)
             };
-            let group = groups[index].clone().expect(member);
-            let group = RankGroup::new(group, fault.clone());
-            let control =
-                RankControl { local, worker: index, chain: chain.clone(), fault: fault.clone() };
+            let of_worker = of_workers[index].clone().expect(member);
+            let all_reduce = RankAllReduce::new(of_worker, first_error.clone());
+            let collectives = RankCollectives {
+                local,
+                worker: index,
+                replica: of_replica.clone(),
+                first_error: first_error.clone(),
+            };
             let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
             let up = std::mem::replace(&mut upstream, next);
             let threads = operation_threads(&device, threads);
             let build = move || Worker {
-                pieces: pieces(own_modules, &device, &optimizer, segments),
+                subnetworks: SubnetworkRunner::all(own_modules, &device, &optimizer, segments),
                 loss,
                 clock: Clock::new(device.clone()),
                 device,
                 upstream: up,
                 downstream: down,
-                control,
-                sums: (replicas > 1).then(|| Sums::new(Box::new(group))),
+                collectives,
+                reducer: has_replicas.then(|| Reducer::new(Box::new(all_reduce))),
                 validation: None,
             };
-            let before: usize = per_place[..seat.place].iter().sum();
-            let number = seat.replica * per_place.iter().sum::<usize>() + before + index;
-            crew.hire(number, held, build, threads)?;
+            let number = layout.worker_number(replica, own.workers.start + index);
+            pool.spawn(number, held, build, threads)?;
         }
-        crew.order(|_| Some(Command::Ready))?;
-        let workers = replicas * per_place.iter().sum::<usize>();
-        let trainable = all.gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
+        pool.run(|_| Some(Command::Ready))?;
+        let trainable = all.all_gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
         let cuts = cuts.clone();
-        Ok(Self { crew, seat, cuts, workers, all, dtype, layout, is_trainable, fault })
+        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, first_error })
     }
 
-    /// The place of this rank.
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    /// The layout of all ranks.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
-    /// For each subnetwork of this rank the names of its parameters and buffers.
+    /// The share of this rank.
+    pub fn rank_layout(&self) -> &RankLayout {
+        &self.own
+    }
+
+    /// The names of the parameters and buffers of each subnetwork of this rank.
     pub fn names(&self) -> impl Iterator<Item = Vec<String>> {
         let names =
             |tensors: &Vec<(String, _)>| tensors.iter().map(|(name, _)| name.clone()).collect();
-        self.layout.iter().map(names)
+        self.tensors.iter().map(names)
     }
 
-    fn order(
+    fn run(
         &mut self,
         command: impl Fn() -> Command<N::Input, L::Target>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        let Self { crew, fault, .. } = self;
-        // What went wrong between ranks explains why a worker could not go on.
-        crew.order(|_| Some(command())).map_err(|error| match fault.take() {
+        let Self { pool, first_error, .. } = self;
+        // An error between ranks explains why a worker could not go on.
+        pool.run(|_| Some(command())).map_err(|error| match first_error.take() {
             Some(message) => ExecError::Ranks(message),
             None => error,
         })
@@ -212,45 +222,48 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
         check_batch(input, target)?;
         let samples = input.samples();
-        let part = parts(samples, self.seat.replicas)?[self.seat.replica].clone();
+        let replica = self.own.replicas.start;
+        let part = split(samples, self.layout.replicas())?[replica].clone();
         let share = part.len() as f64 / samples as f64;
-        let (input, target) = (part_of(input, &part), part_of(target, &part));
-        let replies = self.order(|| Command::Step {
+        let (input, target) = (samples_of(input, &part), samples_of(target, &part));
+        let replies = self.run(|| Command::Step {
             input: input.clone(),
             target: target.clone(),
             share,
             update,
         })?;
-        match replies.iter().any(|reply| reply.given_up) {
-            true => Err(self.given_up(replies)?),
+        match replies.iter().any(|reply| reply.is_abandoned) {
+            true => Err(self.abandoned(replies)?),
             false => Ok(replies),
         }
     }
 
-    /// Why a step was given up, which is the same on all ranks.
-    fn given_up(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
-        let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.faults).collect();
-        let told = self.all.gather(encode_faults(&own)).map_err(ranks)?;
-        let faults = told.iter().flat_map(|bytes| decode_faults(bytes));
-        let unknown = || ExecError::Ranks("a step was given up, and no rank says why".into());
-        Ok(Fault::error(faults).unwrap_or_else(unknown))
+    /// Returns the error for which a step was abandoned, the same on all ranks.
+    fn abandoned(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
+        let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.failures).collect();
+        let gathered = self.all.all_gather(encode_failures(&own)).map_err(ranks)?;
+        let failures = gathered.iter().flat_map(|bytes| decode_failures(bytes));
+        let unknown =
+            || ExecError::Ranks("a step was abandoned, and no rank reports a reason".into());
+        Ok(StepFailure::into_error(failures).unwrap_or_else(unknown))
     }
 
-    /// Tells all ranks of this one's times and tensor, and gives what they tell.
-    fn tell(
+    /// Exchanges times and tensors between all ranks.
+    fn exchange(
         &self,
         times: Vec<SubnetworkTime>,
         tensor: Option<TensorData>,
-    ) -> Result<Vec<Report>, ExecError> {
-        let told = self.all.gather(Report { times, tensor }.encode()).map_err(ranks)?;
-        let reports: Option<Vec<_>> = told.iter().map(|bytes| Report::decode(bytes)).collect();
+    ) -> Result<Vec<RankReport>, ExecError> {
+        let gathered = self.all.all_gather(RankReport { times, tensor }.encode()).map_err(ranks)?;
+        let reports: Option<Vec<_>> =
+            gathered.iter().map(|bytes| RankReport::decode(bytes)).collect();
         reports.ok_or_else(|| {
-            ExecError::Ranks("a rank tells something unknown: is it another version?".into())
+            ExecError::Ranks("a rank sent an unknown report: is it another version?".into())
         })
     }
 
-    /// The output of the whole batch, from the last rank of each replica.
-    fn output(&self, like: &N::Input, reports: &[Report]) -> Result<N::Output, ExecError> {
+    /// Joins the outputs, which the last rank of each replica reports.
+    fn output(&self, like: &N::Input, reports: &[RankReport]) -> Result<N::Output, ExecError> {
         let outputs = reports.iter().filter_map(|report| report.tensor.clone());
         let outputs = outputs.map(|data| N::Output::from_data(data, &like.device(), self.dtype));
         let output = join(outputs.collect::<Vec<_>>());
@@ -291,13 +304,13 @@ where
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
-        let timeline = self.crew.timeline(&replies, self.workers, begun);
+        let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
         let output = output_of::<N>(&mut replies);
-        let times = SubnetworkTime::of_step(&timeline, self.workers / self.seat.replicas);
-        let reports = self.tell(times, output)?;
+        let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
+        let reports = self.exchange(times, output)?;
         let output = self.output(&input, &reports)?;
         // Of the first replica.
-        let first = reports.into_iter().take(self.seat.places);
+        let first = reports.into_iter().take(self.layout.ranks_per_replica());
         let subnetworks = first.flat_map(|report| report.times).collect();
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
@@ -311,11 +324,11 @@ where
         let mut replies = self.step(&input, &target, None)?;
         let (loss, device) = (replies[0].loss, input.device());
         let output = output_of::<N>(&mut replies);
-        let output = self.output(&input, &self.tell(Vec::new(), output)?)?;
+        let output = self.output(&input, &self.exchange(Vec::new(), output)?)?;
         let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
         let own = own.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
-        let parts = self.tell(Vec::new(), own.map(Value::into_data))?;
-        let replicas = parts.chunks(self.seat.places).map(|chain| {
+        let parts = self.exchange(Vec::new(), own.map(Value::into_data))?;
+        let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
             let parts = chain.iter().filter_map(|report| report.tensor.clone());
             let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
             parts.reduce(N::Input::accumulate)
@@ -330,27 +343,27 @@ where
         if samples == 0 {
             return Err(ExecError::EmptyBatch);
         }
-        // Replicas for which there is no sample have nothing to do.
-        let parts = parts(samples, self.seat.replicas.min(samples))?;
+        // Replicas without a sample have nothing to do.
+        let parts = split(samples, self.layout.replicas().min(samples))?;
         let mut output = None;
-        if let Some(part) = parts.get(self.seat.replica) {
-            let part = part_of(&input, part);
-            let mut replies = self.order(|| Command::Infer { input: part.clone() })?;
+        if let Some(part) = parts.get(self.own.replicas.start) {
+            let part = samples_of(&input, part);
+            let mut replies = self.run(|| Command::Infer { input: part.clone() })?;
             output = output_of::<N>(&mut replies);
         }
-        self.output(&input, &self.tell(Vec::new(), output)?)
+        self.output(&input, &self.exchange(Vec::new(), output)?)
     }
 
-    /// A part of this rank's subnetworks, by names.
-    fn read(&mut self, part: Part) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.order(|| Command::Read { part })?;
+    /// Reads the state of this rank's subnetworks.
+    fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.run(|| Command::Read { kind })?;
         Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
     }
 
-    /// Other values for a part, looked over by all ranks before any of them takes them.
-    fn write(&mut self, part: Part, state: StateDict) -> Result<(), ExecError> {
-        let held = &self.seat.subnetworks;
-        let fits = part.check(&state, &self.cuts, held, self.layout.iter().flatten());
+    /// Replaces the state after all ranks have checked it.
+    fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
+        let held = &self.own.subnetworks;
+        let fits = kind.check(&state, &self.cuts, held, self.tensors.iter().flatten());
         let failed = first_failed(&self.all, fits.is_err())?;
         fits?;
         if let Some(rank) = failed {
@@ -358,7 +371,7 @@ where
             return Err(ExecError::Ranks(message));
         }
         let state = Arc::new(state);
-        self.order(|| Command::Write { part, state: Arc::clone(&state) })?;
+        self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
         Ok(())
     }
 

@@ -1,0 +1,163 @@
+use std::sync::mpsc::channel;
+
+use crate::error::MpiError;
+use crate::progress_handle::ProgressHandle;
+use crate::progress_thread::{Membership, Operation};
+use crate::raw::Buffers;
+use crate::request::Request;
+
+/// A communicator: ranks that exchange messages.
+///
+/// Collective operations ([`sum_f32`](Self::sum_f32), [`all_gather`](Self::all_gather), ..) are
+/// started by all members in the same order.
+#[derive(Clone)]
+pub struct Communicator {
+    membership: Membership,
+    progress: ProgressHandle,
+}
+
+impl Communicator {
+    pub(crate) fn new(membership: Membership, progress: ProgressHandle) -> Self {
+        Self { membership, progress }
+    }
+
+    /// The rank of this process within the communicator, from 0.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.membership.rank
+    }
+
+    /// The number of ranks.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.membership.size
+    }
+
+    /// Starts to send bytes to another member. The request completes when the memory is free again;
+    /// nobody needs to wait for it.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn send(
+        &self,
+        to: usize,
+        tag: i32,
+        data: impl AsRef<[u8]> + Send + 'static,
+    ) -> Result<Request<()>, MpiError> {
+        self.progress.count_sent(data.as_ref().len());
+        self.start(Operation::Send { to, tag, data: Box::new(data) }, drop)
+    }
+
+    /// Starts to receive exactly `bytes` bytes from another member. A message of another length is
+    /// an error of the request.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn receive(
+        &self,
+        from: usize,
+        tag: i32,
+        bytes: usize,
+    ) -> Result<Request<Vec<u8>>, MpiError> {
+        let operation = Operation::Receive { from, tag, bytes };
+        self.start(operation, |buffers| match buffers {
+            Buffers::Bytes(bytes) => bytes,
+            _ => unreachable!("a receive returns bytes"),
+        })
+    }
+
+    /// Starts to sum vectors of the same length element by element over all members.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn sum_f32(&self, terms: Vec<f32>) -> Result<Request<Vec<f32>>, MpiError> {
+        self.progress.count_reduced(size_of_val(&terms[..]));
+        self.start(Operation::SumF32(terms), |buffers| match buffers {
+            Buffers::F32(_, sums) => sums,
+            _ => unreachable!("a sum of f32 returns f32"),
+        })
+    }
+
+    /// Starts to sum vectors of the same length element by element over all members.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn sum_f64(&self, terms: Vec<f64>) -> Result<Request<Vec<f64>>, MpiError> {
+        self.progress.count_reduced(size_of_val(&terms[..]));
+        self.start(Operation::SumF64(terms), |buffers| match buffers {
+            Buffers::F64(_, sums) => sums,
+            _ => unreachable!("a sum of f64 returns f64"),
+        })
+    }
+
+    /// Starts to broadcast the root's bytes to all members. The others pass a buffer of the same
+    /// length, whose content does not matter.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn broadcast(&self, root: usize, buffer: Vec<u8>) -> Result<Request<Vec<u8>>, MpiError> {
+        self.start(Operation::Broadcast { root, buffer }, |buffers| match buffers {
+            Buffers::Bytes(bytes) => bytes,
+            _ => unreachable!("a broadcast returns bytes"),
+        })
+    }
+
+    /// Gathers the bytes of each member, of any length, on all members. Waits for the result.
+    ///
+    /// # Errors
+    /// If MPI fails.
+    pub fn all_gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, MpiError> {
+        let length = (own.len() as u64).to_le_bytes().to_vec();
+        let lengths = self.all_gather_equal(length)?.wait()?;
+        let lengths: Vec<usize> = lengths
+            .chunks_exact(8)
+            .map(|length| u64::from_le_bytes(length.try_into().expect("there are 8")) as usize)
+            .collect();
+        let all = self.all_gather_lengths(own, lengths.clone())?.wait()?;
+        let mut rest = &all[..];
+        Ok(lengths
+            .into_iter()
+            .map(|length| {
+                let (bytes, after) = rest.split_at(length);
+                rest = after;
+                bytes.to_vec()
+            })
+            .collect())
+    }
+
+    /// Starts to gather the bytes of each member, the same number from each, on all members. The
+    /// result is their concatenation.
+    ///
+    /// # Errors
+    /// [`MpiError::ThreadStopped`].
+    pub fn all_gather_equal(&self, own: Vec<u8>) -> Result<Request<Vec<u8>>, MpiError> {
+        let lengths = vec![own.len(); self.size()];
+        self.all_gather_lengths(own, lengths)
+    }
+
+    fn all_gather_lengths(
+        &self,
+        own: Vec<u8>,
+        lengths: Vec<usize>,
+    ) -> Result<Request<Vec<u8>>, MpiError> {
+        self.start(Operation::AllGather { own, lengths }, |buffers| match buffers {
+            Buffers::Gathered { all, .. } => all,
+            _ => unreachable!("an all-gather returns gathered bytes"),
+        })
+    }
+
+    fn start<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        take: fn(Buffers) -> T,
+    ) -> Result<Request<T>, MpiError> {
+        let (reply, result) = channel();
+        let is_receive = matches!(operation, Operation::Receive { .. });
+        let completion = Box::new(move |outcome: Result<Buffers, MpiError>| {
+            // The request may have been dropped.
+            let _ = reply.send(outcome.map(take));
+        });
+        let request = self.progress.start(self.membership.index, operation, completion)?;
+        Ok(Request::new(result, self.progress.clone(), is_receive.then_some(request)))
+    }
+}

@@ -1,0 +1,130 @@
+use thiserror::Error;
+
+/// An error in setting up or solving a problem.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum OdeError {
+    /// A state of size 0.
+    #[error("the state has size 0: at least one unknown is needed")]
+    EmptyState,
+    /// A state whose size does not match the propagator.
+    #[error("a state of size {found} for a propagator of {expected} unknowns")]
+    Size {
+        /// The size that the propagator expects.
+        expected: usize,
+        /// The size of the state.
+        found: usize,
+    },
+    /// No slice, or one whose length is not a positive number.
+    #[error("{0}")]
+    Grid(String),
+    /// The initial value, or an initial guess, is infinite or not a number.
+    #[error("the initial value is not finite")]
+    InitialValue,
+    /// A guess that does not have one state for each point between slices.
+    #[error("{found} states for a grid of {slices} slices: {expected} are expected", expected = slices + 1)]
+    States {
+        /// The number of slices.
+        slices: usize,
+        /// The number of states.
+        found: usize,
+    },
+    /// A tolerance below zero, infinite or not a number.
+    #[error("the {which} tolerance is {value}: a number from 0 on is expected")]
+    Tolerance {
+        /// Absolute or relative.
+        which: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A number of steps, threads or unknowns that is out of range.
+    #[error("{what} is {value}: {expected}")]
+    Value {
+        /// The quantity.
+        what: &'static str,
+        /// The number.
+        value: usize,
+        /// The accepted range.
+        expected: String,
+    },
+    /// A matrix with an entry outside, or one that is not finite.
+    #[error("the matrix of size {size}: {message}")]
+    Matrix {
+        /// Rows, and columns.
+        size: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// `I - γhA` has no inverse.
+    #[error("the implicit step of length {step} has no unique solution: the matrix is singular")]
+    Singular {
+        /// The length of the step.
+        step: f64,
+    },
+    /// Newton's method found no solution of an implicit step.
+    #[error(
+        "Newton's method found no solution in {iterations} iterations at t = {time}: take shorter steps"
+    )]
+    Newton {
+        /// The time at the end of the stage.
+        time: f64,
+        /// The iterations made.
+        iterations: usize,
+    },
+    /// A propagator that was created for another grid.
+    #[error("the propagator was not made for a slice of length {length}: make it with this grid")]
+    OtherGrid {
+        /// The length of the slice.
+        length: f64,
+    },
+    /// A propagator left the finite numbers, for instance an explicit one with too long a step.
+    #[error(
+        "the {propagator} propagator gives numbers that are not finite, or too large to square, in slice {slice} at iteration {iteration}: is its step too long to be stable?"
+    )]
+    NotFinite {
+        /// Fine or coarse.
+        propagator: &'static str,
+        /// The slice, from 1.
+        slice: usize,
+        /// The iteration; 0 is the first coarse sweep, or the serial solution.
+        iteration: usize,
+    },
+    /// The serial solution was cancelled.
+    #[error("stopped before the serial solution was there")]
+    Cancelled,
+    /// A name of no method or problem.
+    #[error("{0}")]
+    Name(String),
+    /// The operating system could not start threads.
+    #[error("cannot start {threads} threads: {message}")]
+    Threads {
+        /// The number of threads requested.
+        threads: usize,
+        /// The error of the system.
+        message: String,
+    },
+}
+
+impl OdeError {
+    /// Returns true for invalid input, false for a failure while running.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::Newton { .. } | Self::NotFinite { .. } | Self::Threads { .. } | Self::Cancelled
+        )
+    }
+}
+
+/// Checks that a number is within a range.
+pub(crate) fn in_range(
+    what: &'static str,
+    value: usize,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<usize, OdeError> {
+    match range.contains(&value) {
+        true => Ok(value),
+        false => {
+            let expected = format!("from {} to {} are possible", range.start(), range.end());
+            Err(OdeError::Value { what, value, expected })
+        }
+    }
+}

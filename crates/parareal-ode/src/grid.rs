@@ -1,0 +1,79 @@
+use crate::error::{OdeError, in_range};
+
+/// One piece `[start, start + length]` of the time interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slice {
+    /// Which one, from 0.
+    pub index: usize,
+    /// `T_j`.
+    pub start: f64,
+    /// `ΔT_j`.
+    pub length: f64,
+}
+
+/// The time interval, cut into slices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    slices: Vec<Slice>,
+    end: f64,
+}
+
+impl Grid {
+    /// The most slices of a grid.
+    pub const MOST: usize = 100_000;
+
+    /// `[0, interval]` in slices of equal length.
+    ///
+    /// # Errors
+    /// No slice or more than [`MOST`](Self::MOST), or an interval that is not a positive number.
+    pub fn uniform(interval: f64, slices: usize) -> Result<Self, OdeError> {
+        in_range("the number of slices", slices, 1..=Self::MOST)?;
+        // The same length to the last bit, so that factorizations are shared.
+        let length = interval / slices as f64;
+        Self::check(0, length)?;
+        let slice = |index| Slice { index, start: length * index as f64, length };
+        Ok(Self { slices: (0..slices).map(slice).collect(), end: interval })
+    }
+
+    /// Slices between points `T_0 < T_1 < .. < T_N`.
+    ///
+    /// # Errors
+    /// Fewer than two points, or points that do not increase or are not finite.
+    pub fn from_points(points: &[f64]) -> Result<Self, OdeError> {
+        in_range("the number of slices", points.len().saturating_sub(1), 1..=Self::MOST)?;
+        let slice = |(index, pair): (usize, &[f64])| {
+            let (start, length) = (pair[0], pair[1] - pair[0]);
+            Self::check(index, length).map(|()| Slice { index, start, length })
+        };
+        let slices = points.windows(2).enumerate().map(slice).collect::<Result<_, _>>()?;
+        Ok(Self { slices, end: points[points.len() - 1] })
+    }
+
+    fn check(index: usize, length: f64) -> Result<(), OdeError> {
+        match length > 0.0 && length.is_finite() {
+            true => Ok(()),
+            false => Err(OdeError::Grid(format!(
+                "slice {} has length {length}: a positive number is expected",
+                index + 1
+            ))),
+        }
+    }
+
+    /// The slices, in order; at least one.
+    pub fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    /// The points `T_0 .. T_N`.
+    pub fn points(&self) -> impl Iterator<Item = f64> {
+        self.slices.iter().map(|slice| slice.start).chain([self.end])
+    }
+
+    /// The lengths that occur, each once.
+    pub fn lengths(&self) -> Vec<f64> {
+        let mut lengths: Vec<f64> = self.slices.iter().map(|slice| slice.length).collect();
+        lengths.sort_by(f64::total_cmp);
+        lengths.dedup();
+        lengths
+    }
+}

@@ -1,0 +1,53 @@
+//! Parareal for differential equations `u' = f(t, u)`: the paper's Algorithm 1, in the form that
+//! converges.
+//!
+//! The time interval is cut into slices ([`Grid`]). A fine [`Propagator`] solves all of them in
+//! parallel, from states that do not match yet; a coarse one corrects the jumps between slices
+//! sequentially ([`Parareal`] has the equations). Ready propagators are [`Exact`],
+//! [`LinearImplicit`] (backward Euler, implicit midpoint), [`NonlinearImplicit`] and
+//! [`RungeKutta4`], for the matrix of a linear system ([`Matrix`], dense or sparse) or a
+//! user-defined [`System`]; states implement [`State`].
+//!
+//! [`residual_iterates`] is the algorithm as the paper writes it, which propagates jumps, with the two
+//! terms that are missing in print. [`Contraction`] has the bounds of Gander and Vandewalle (2007),
+//! [`model_speedup`] the speedup that they allow, [`Problem`] the built-in problems.
+//!
+//! A parareal network (crate `parareal`, which this one knows nothing of) is one iteration of this:
+//! its subnetworks are the fine propagators, `C_j` gives the initial states, `F_j` is the coarse
+//! propagator. The example `time_stepping` of that crate shows both side by side.
+
+mod bounds;
+mod error;
+mod explicit;
+mod exponential;
+mod grid;
+mod iteration;
+mod linear;
+mod matrix;
+mod method;
+mod newton;
+mod options;
+mod problems;
+mod propagator;
+mod record;
+mod residual;
+mod speedup;
+mod state;
+
+pub use bounds::{Contraction, rounding_floor};
+pub use error::OdeError;
+pub use explicit::RungeKutta4;
+pub use grid::{Grid, Slice};
+pub use iteration::Parareal;
+pub use linear::{Exact, LinearImplicit};
+pub use matrix::Matrix;
+pub use method::{Method, Scheme};
+pub use newton::NonlinearImplicit;
+pub use num_complex::Complex;
+pub use options::Options;
+pub use problems::{Defaults, Lorenz, LotkaVolterra, Problem};
+pub use propagator::{AnyPropagator, Differentiable, Propagator, System, Workspace};
+pub use record::{Ending, Iterate, Record, Solution};
+pub use residual::{ResidualForm, residual_iterates};
+pub use speedup::model_speedup;
+pub use state::State;

@@ -1,0 +1,132 @@
+use std::fmt;
+use std::str::FromStr;
+
+use num_complex::Complex;
+
+use crate::error::OdeError;
+use crate::propagator::{MOST_STEPS, check_steps};
+
+/// An implicit one-stage method: `v = u + γh f(t + γh, v)`, from which the step follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Backward Euler, `γ = 1`, order 1: the new state is `v`.
+    BackwardEuler,
+    /// Implicit midpoint, `γ = 1/2`, order 2: the new state is `2v - u`. For linear systems it is
+    /// the trapezoidal rule.
+    Midpoint,
+}
+
+impl Scheme {
+    /// `γ`.
+    pub(crate) fn weight(self) -> f64 {
+        match self {
+            Self::BackwardEuler => 1.0,
+            Self::Midpoint => 0.5,
+        }
+    }
+
+    /// Replaces `u` by the new state, given the stage.
+    pub(crate) fn finish(self, stage: &[f64], u: &mut [f64]) {
+        match self {
+            Self::BackwardEuler => u.copy_from_slice(stage),
+            Self::Midpoint => {
+                u.iter_mut().zip(stage).for_each(|(u, stage)| *u = 2.0 * stage - *u);
+            }
+        }
+    }
+}
+
+/// How to get through a slice: a ready method and its number of steps, `rk4:10`.
+///
+/// ```
+/// use parareal_ode::Method;
+///
+/// assert_eq!("rk4:10".parse(), Ok(Method::RungeKutta4 { steps: 10 }));
+/// assert_eq!("exact".parse(), Ok(Method::Exact));
+/// assert!("rk4:0".parse::<Method>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The exponential of a linear system.
+    Exact,
+    /// An implicit method.
+    Implicit {
+        /// Which one.
+        scheme: Scheme,
+        /// Steps per slice.
+        steps: usize,
+    },
+    /// The classical explicit method of order 4.
+    RungeKutta4 {
+        /// Steps per slice.
+        steps: usize,
+    },
+}
+
+impl Method {
+    /// What can be parsed.
+    pub const NAMES: &str =
+        "exact, backward-euler:STEPS, midpoint:STEPS or rk4:STEPS (steps per slice, 1 if left out)";
+
+    /// The steps that it takes in a slice.
+    pub fn steps(self) -> usize {
+        match self {
+            Self::Exact => 1,
+            Self::Implicit { steps, .. } | Self::RungeKutta4 { steps } => steps,
+        }
+    }
+
+    /// The factor by which the method multiplies the solution of `u' = λu` over a slice of length
+    /// `ΔT`, with `z = λΔT`: `R(z / m)^m` of its stability function `R`, or `e^z`.
+    pub fn amplification(self, z: Complex<f64>) -> Complex<f64> {
+        let one = Complex::new(1.0, 0.0);
+        let step = z / self.steps() as f64;
+        let once = match self {
+            Self::Exact => step.exp(),
+            Self::Implicit { scheme: Scheme::BackwardEuler, .. } => one / (one - step),
+            Self::Implicit { scheme: Scheme::Midpoint, .. } => {
+                (one + step / 2.0) / (one - step / 2.0)
+            }
+            Self::RungeKutta4 { .. } => {
+                let taylor = |sum, order: u32| one + step / f64::from(order) * sum;
+                [4, 3, 2, 1].into_iter().fold(one, taylor)
+            }
+        };
+        once.powu(self.steps() as u32)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Exact => return write!(f, "exact"),
+            Self::Implicit { scheme: Scheme::BackwardEuler, .. } => "backward-euler",
+            Self::Implicit { scheme: Scheme::Midpoint, .. } => "midpoint",
+            Self::RungeKutta4 { .. } => "rk4",
+        };
+        write!(f, "{name}:{}", self.steps())
+    }
+}
+
+impl FromStr for Method {
+    type Err = OdeError;
+
+    fn from_str(text: &str) -> Result<Self, OdeError> {
+        let unknown = || OdeError::Name(format!("expected {}", Self::NAMES));
+        let (name, steps) = match text.split_once(':') {
+            Some((name, steps)) => (name, Some(steps.parse().map_err(|_| unknown())?)),
+            None => (text, None),
+        };
+        let counted = check_steps(steps.unwrap_or(1));
+        let implicit = |scheme| counted.clone().map(|steps| Self::Implicit { scheme, steps });
+        match (name, steps) {
+            ("exact", None) => Ok(Self::Exact),
+            ("backward-euler", _) => implicit(Scheme::BackwardEuler),
+            ("midpoint", _) => implicit(Scheme::Midpoint),
+            ("rk4", _) => counted.map(|steps| Self::RungeKutta4 { steps }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+const _: () = assert!(MOST_STEPS <= u32::MAX as usize, "steps are an exponent of 32 bits");

@@ -1,0 +1,85 @@
+//! Algorithm 1 of the paper, for linear systems: the jumps are propagated, not the states.
+//!
+//! The paper prints, with `G` one step of backward Euler, `S_{j+1} = u_j(T_{j+1}) - U_{j+1}` and
+//! `u_j` the fine solution from `U_j`:
+//!
+//! | as printed | corrected |
+//! | --- | --- |
+//! | `(δ_{j+1} - δ_j) / ΔT_j = A δ_{j+1} + S_j` | `(δ_{j+1} - δ_j) / ΔT_j = A δ_{j+1} + S_j / ΔT_j` |
+//! | `U_{j+1} ← U_{j+1} + δ_{j+1}` | `U_{j+1} ← U_{j+1} + S_{j+1} + δ_{j+1}` |
+//! | `δ_{j+1} = G(δ_j + ΔT_j S_j)` | `δ_{j+1} = G(δ_j + S_j)` |
+//!
+//! The last line is the first one solved for `δ_{j+1}`. With `Δ_j = S_j + δ_j` the corrected form
+//! is `Δ_{j+1} = S_{j+1} + G Δ_j`, `U_{j+1} ← U_{j+1} + Δ_{j+1}`, which is (3b) of the network. The
+//! printed form never repairs the first jump: `δ_1 = G(0) = 0`, so `U_1` stays the coarse solution
+//! and the same correction is added to all others again and again.
+
+use crate::error::OdeError;
+use crate::grid::Grid;
+use crate::propagator::Propagator;
+use crate::state::State;
+
+/// Which form of Algorithm 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResidualForm {
+    /// The convergent one.
+    Corrected,
+    /// With the two terms missing; it does not converge.
+    AsPrinted,
+}
+
+/// Iterates `0..=iterations` of Algorithm 1, each `U_0 .. U_N`, in sequence and with every slice
+/// solved in every iteration: the algorithm to be read and compared with.
+///
+/// `coarse` must be linear. With [`ResidualForm::Corrected`] the iterates are those of
+/// [`Parareal`](crate::Parareal), to rounding.
+///
+/// # Errors
+/// An initial value of size 0, and errors of the propagators.
+pub fn residual_iterates<S: State, F: Propagator<S>, G: Propagator<S>>(
+    grid: &Grid,
+    fine: &F,
+    coarse: &G,
+    initial: &S,
+    iterations: usize,
+    form: ResidualForm,
+) -> Result<Vec<Vec<S>>, OdeError> {
+    if initial.size() == 0 {
+        return Err(OdeError::EmptyState);
+    }
+    let slices = grid.slices();
+    let (mut fine_work, mut coarse_work) = (fine.workspace(), coarse.workspace());
+    let mut u = vec![initial.clone(); slices.len() + 1];
+    for (j, &slice) in slices.iter().enumerate() {
+        let mut next = initial.clone();
+        coarse.propagate(slice, &u[j], &mut next, &mut coarse_work)?;
+        u[j + 1] = next;
+    }
+    let mut zero = initial.clone();
+    zero.add_scaled(-1.0, initial);
+    let mut iterates = vec![u.clone()];
+    for _ in 0..iterations {
+        // S_0 = 0 and S_{j+1} = u_j(T_{j+1}) - U_{j+1}.
+        let mut jumps = vec![zero.clone(); slices.len() + 1];
+        for (j, &slice) in slices.iter().enumerate() {
+            fine.propagate(slice, &u[j], &mut jumps[j + 1], &mut fine_work)?;
+            jumps[j + 1].add_scaled(-1.0, &u[j + 1]);
+        }
+        let mut delta = zero.clone();
+        for (j, &slice) in slices.iter().enumerate() {
+            let weight = match form {
+                ResidualForm::Corrected => 1.0,
+                ResidualForm::AsPrinted => slice.length,
+            };
+            let mut driven = delta.clone();
+            driven.add_scaled(weight, &jumps[j]);
+            coarse.propagate(slice, &driven, &mut delta, &mut coarse_work)?;
+            if form == ResidualForm::Corrected {
+                u[j + 1].add_scaled(1.0, &jumps[j + 1]);
+            }
+            u[j + 1].add_scaled(1.0, &delta);
+        }
+        iterates.push(u.clone());
+    }
+    Ok(iterates)
+}

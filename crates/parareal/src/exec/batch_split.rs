@@ -1,0 +1,35 @@
+//! Splitting a batch over replicas.
+
+use std::ops::Range;
+
+use super::error::ExecError;
+use super::layout::even_shares;
+use crate::net::Value;
+
+/// Splits the samples of a batch evenly over the replicas.
+///
+/// # Errors
+/// [`ExecError::Batch`] if there are fewer samples than replicas.
+pub(super) fn split(samples: usize, replicas: usize) -> Result<Vec<Range<usize>>, ExecError> {
+    if replicas == 0 || samples < replicas {
+        return Err(ExecError::Batch { samples, replicas });
+    }
+    Ok(even_shares(samples, replicas).collect())
+}
+
+/// Returns some samples of a value; the value itself if they are all of them.
+pub(super) fn samples_of<V: Value>(value: &V, part: &Range<usize>) -> V {
+    match *part == (0..value.samples()) {
+        true => value.clone(),
+        false => value.clone().part(part.clone()),
+    }
+}
+
+/// Concatenates the samples of replicas on the device of the first.
+pub(super) fn join<V: Value>(mut parts: Vec<V>) -> V {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let device = parts[0].device();
+    V::join(parts.into_iter().map(|part| part.to_device(&device)).collect())
+}

@@ -1,0 +1,459 @@
+//! The layout of a network: which rank, worker and replica holds which subnetworks.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// An impossible layout, or one that does not fit what it is used for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// No replica was asked for.
+    #[error("the number of replicas is 0: at least 1 is needed")]
+    NoReplicas,
+    /// There are no workers, or more than subnetworks.
+    #[error("{workers} workers for {subnetworks} subnetworks: at least 1 and at most one for each")]
+    Workers {
+        /// The number of workers of a replica.
+        workers: usize,
+        /// The number of subnetworks.
+        subnetworks: usize,
+    },
+    /// A worker would hold no subnetwork.
+    #[error("{counts:?} subnetworks for each worker: every worker holds at least 1")]
+    IdleWorker {
+        /// The number of subnetworks of each worker.
+        counts: Vec<usize>,
+    },
+    /// The ranks cannot be shared equally among the replicas.
+    #[error("{ranks} ranks cannot be shared equally among {replicas} replicas")]
+    UnequalReplicas {
+        /// The number of ranks.
+        ranks: usize,
+        /// The number of replicas.
+        replicas: usize,
+    },
+    /// A replica has more ranks than subnetworks.
+    #[error(
+        "{ranks} ranks for {replicas} replicas of {subnetworks} subnetworks: at most one rank for \
+         each subnetwork of a replica, which are {}",
+        subnetworks * replicas
+    )]
+    TooManyRanks {
+        /// The number of ranks.
+        ranks: usize,
+        /// The number of replicas.
+        replicas: usize,
+        /// The number of subnetworks of a replica.
+        subnetworks: usize,
+    },
+    /// The layout is for another number of subnetworks than the network has.
+    #[error("the layout is for {layout} subnetworks, the network has {network}")]
+    OtherNetwork {
+        /// The subnetworks of the layout.
+        layout: usize,
+        /// The subnetworks of the network.
+        network: usize,
+    },
+    /// The layout is for another number of processes, or has several replicas in one process where
+    /// each process holds a part of one.
+    #[error("the layout is for {layout} ranks, the program has {program}")]
+    OtherRanks {
+        /// The ranks of the layout.
+        layout: usize,
+        /// The ranks of the program.
+        program: usize,
+    },
+}
+
+/// Which rank, worker and replica holds which subnetworks.
+///
+/// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of
+/// a replica are spread over *workers* in order; each worker drives one device. The workers are
+/// threads of one process, which then has those of all replicas ([`threads`](Self::threads),
+/// [`from_counts`](Self::from_counts)), or they belong to the *ranks* of an MPI program, each of which
+/// has some consecutive workers of one replica ([`ranks`](Self::ranks)).
+///
+/// Everything is counted from 0. Subnetworks are spread evenly with the larger shares first, except in
+/// [`from_counts`](Self::from_counts).
+///
+/// ```
+/// use parareal::exec::Layout;
+///
+/// // 5 subnetworks in 2 replicas on 6 ranks of at most 2 workers.
+/// let layout = Layout::ranks(5, 6, 2, 2)?;
+/// assert_eq!((layout.workers(), layout.ranks_per_replica()), (5, 3));
+/// let fourth = layout.rank(4);
+/// assert_eq!((fourth.replicas, fourth.subnetworks, fourth.workers), (1..2, 2..4, 2..4));
+/// # Ok::<(), parareal::exec::LayoutError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    replicas: usize,
+    /// The subnetworks of each worker of a replica.
+    workers: Vec<Range<usize>>,
+    processes: Processes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Processes {
+    /// One process has all workers of all replicas.
+    Single,
+    /// The workers of each rank of a replica.
+    Ranks(Vec<Range<usize>>),
+}
+
+/// The share of one rank in a [`Layout`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RankLayout {
+    /// The replicas that it takes part in: one, except for a process that has all of them.
+    pub replicas: Range<usize>,
+    /// Its position among the ranks of its replica.
+    pub position: usize,
+    /// Its workers, among those of its replica.
+    pub workers: Range<usize>,
+    /// The subnetworks that it holds.
+    pub subnetworks: Range<usize>,
+}
+
+impl Layout {
+    /// Subnetworks spread evenly over the threads of one process: `workers` threads for each of
+    /// `replicas` replicas.
+    ///
+    /// # Errors
+    /// [`LayoutError::NoReplicas`]; [`LayoutError::Workers`] unless there are from 1 to
+    /// `subnetworks` workers.
+    pub fn threads(
+        subnetworks: usize,
+        workers: usize,
+        replicas: usize,
+    ) -> Result<Self, LayoutError> {
+        if workers == 0 || workers > subnetworks {
+            return Err(LayoutError::Workers { workers, subnetworks });
+        }
+        let counts: Vec<_> = even_shares(subnetworks, workers).map(|share| share.len()).collect();
+        Self::from_counts(&counts, replicas)
+    }
+
+    /// Threads of one process that hold `counts[w]` subnetworks each, in `replicas` replicas.
+    ///
+    /// Nothing overlaps the last worker's part of the chain, whereas the chain of earlier workers
+    /// overlaps fine work of later ones. So the fewer subnetworks the last worker holds, the less
+    /// the others wait.
+    ///
+    /// # Errors
+    /// [`LayoutError::NoReplicas`]; [`LayoutError::Workers`] without a worker;
+    /// [`LayoutError::IdleWorker`] if a count is 0.
+    pub fn from_counts(counts: &[usize], replicas: usize) -> Result<Self, LayoutError> {
+        if replicas == 0 {
+            return Err(LayoutError::NoReplicas);
+        }
+        if counts.is_empty() {
+            return Err(LayoutError::Workers { workers: 0, subnetworks: 0 });
+        }
+        if counts.contains(&0) {
+            return Err(LayoutError::IdleWorker { counts: counts.to_vec() });
+        }
+        Ok(Self { replicas, workers: consecutive(counts), processes: Processes::Single })
+    }
+
+    /// Subnetworks spread evenly over the ranks of each of `replicas` replicas, and those of a rank
+    /// over at most `workers` workers. Rank `r P + p` of `R P` has position `p` in replica `r`.
+    ///
+    /// # Errors
+    /// [`LayoutError::NoReplicas`]; [`LayoutError::UnequalReplicas`] if the ranks are not a multiple
+    /// of the replicas; [`LayoutError::TooManyRanks`] if a replica has more ranks than subnetworks;
+    /// [`LayoutError::Workers`] without ranks or workers.
+    pub fn ranks(
+        subnetworks: usize,
+        ranks: usize,
+        workers: usize,
+        replicas: usize,
+    ) -> Result<Self, LayoutError> {
+        if replicas == 0 {
+            return Err(LayoutError::NoReplicas);
+        }
+        if !ranks.is_multiple_of(replicas) {
+            return Err(LayoutError::UnequalReplicas { ranks, replicas });
+        }
+        let positions = ranks / replicas;
+        if positions > subnetworks {
+            return Err(LayoutError::TooManyRanks { ranks, replicas, subnetworks });
+        }
+        if positions == 0 || workers == 0 {
+            return Err(LayoutError::Workers { workers: positions * workers, subnetworks });
+        }
+        let (mut counts, mut workers_of_ranks) = (Vec::new(), Vec::new());
+        for held in even_shares(subnetworks, positions) {
+            let own = held.len().min(workers);
+            workers_of_ranks.push(own);
+            counts.extend(even_shares(held.len(), own).map(|share| share.len()));
+        }
+        let processes = match ranks {
+            1 => Processes::Single,
+            _ => Processes::Ranks(consecutive(&workers_of_ranks)),
+        };
+        Ok(Self { replicas, workers: consecutive(&counts), processes })
+    }
+
+    /// The number of replicas, at least 1.
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// The number of subnetworks of the network.
+    pub fn subnetworks(&self) -> usize {
+        self.workers[self.workers.len() - 1].end
+    }
+
+    /// The number of workers of a replica.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The number of workers of all replicas.
+    pub fn total_workers(&self) -> usize {
+        self.replicas * self.workers()
+    }
+
+    /// The largest number of workers that a rank has in one replica.
+    pub fn max_workers_per_rank(&self) -> usize {
+        match &self.processes {
+            Processes::Single => self.workers(),
+            Processes::Ranks(workers) => {
+                workers.iter().map(ExactSizeIterator::len).max().unwrap_or(1)
+            }
+        }
+    }
+
+    /// The number of ranks; 1 for the threads of one process.
+    pub fn total_ranks(&self) -> usize {
+        match &self.processes {
+            Processes::Single => 1,
+            Processes::Ranks(workers) => self.replicas * workers.len(),
+        }
+    }
+
+    /// The number of ranks that share a replica.
+    pub fn ranks_per_replica(&self) -> usize {
+        match &self.processes {
+            Processes::Single => 1,
+            Processes::Ranks(workers) => workers.len(),
+        }
+    }
+
+    /// The subnetworks of a worker of a replica.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn subnetworks_of(&self, worker: usize) -> Range<usize> {
+        self.workers[worker].clone()
+    }
+
+    /// The number of subnetworks of each worker of a replica.
+    pub fn counts(&self) -> Vec<usize> {
+        self.workers.iter().map(ExactSizeIterator::len).collect()
+    }
+
+    /// The worker of a replica that holds a subnetwork.
+    ///
+    /// # Panics
+    /// If there is no such subnetwork.
+    pub fn worker_of(&self, subnetwork: usize) -> usize {
+        let holds = |own: &Range<usize>| own.contains(&subnetwork);
+        self.workers.iter().position(holds).expect("a subnetwork of the layout")
+    }
+
+    /// The number of a worker among those of all replicas: replica by replica, in order.
+    pub fn worker_number(&self, replica: usize, worker: usize) -> usize {
+        replica * self.workers() + worker
+    }
+
+    /// The share of a rank.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    pub fn rank(&self, rank: usize) -> RankLayout {
+        assert!(rank < self.total_ranks(), "rank {rank} of {}", self.total_ranks());
+        match &self.processes {
+            Processes::Single => RankLayout {
+                replicas: 0..self.replicas,
+                position: 0,
+                workers: 0..self.workers(),
+                subnetworks: 0..self.subnetworks(),
+            },
+            Processes::Ranks(workers_of_ranks) => {
+                let (replica, position) =
+                    (rank / workers_of_ranks.len(), rank % workers_of_ranks.len());
+                let workers = workers_of_ranks[position].clone();
+                let subnetworks =
+                    self.workers[workers.start].start..self.workers[workers.end - 1].end;
+                RankLayout { replicas: replica..replica + 1, position, workers, subnetworks }
+            }
+        }
+    }
+
+    /// Checks that the layout is for a network of this many subnetworks.
+    ///
+    /// # Errors
+    /// [`LayoutError::OtherNetwork`].
+    pub(crate) fn check_network(&self, subnetworks: usize) -> Result<(), LayoutError> {
+        match self.subnetworks() == subnetworks {
+            true => Ok(()),
+            false => {
+                Err(LayoutError::OtherNetwork { layout: self.subnetworks(), network: subnetworks })
+            }
+        }
+    }
+
+    /// Checks that the layout is for this many ranks, each with workers of one replica.
+    ///
+    /// # Errors
+    /// [`LayoutError::OtherRanks`].
+    #[cfg(feature = "mpi")]
+    pub(super) fn check_ranks(&self, program: usize) -> Result<(), LayoutError> {
+        let is_single = self.processes == Processes::Single;
+        match self.total_ranks() == program && (!is_single || self.replicas == 1) {
+            true => Ok(()),
+            false => Err(LayoutError::OtherRanks { layout: self.total_ranks(), program }),
+        }
+    }
+
+    /// Checks that one process has all workers.
+    ///
+    /// # Errors
+    /// [`LayoutError::OtherRanks`].
+    pub(super) fn check_single_process(&self) -> Result<(), LayoutError> {
+        match self.processes {
+            Processes::Single => Ok(()),
+            Processes::Ranks(_) => {
+                Err(LayoutError::OtherRanks { layout: self.total_ranks(), program: 1 })
+            }
+        }
+    }
+}
+
+/// Splits `0..count` into at most `count` shares that differ by at most one, the larger ones first.
+pub(super) fn even_shares(count: usize, shares: usize) -> impl Iterator<Item = Range<usize>> {
+    let (size, larger) = (count / shares, count % shares);
+    let begin = move |share: usize| share * size + share.min(larger);
+    (0..shares).map(move |share| begin(share)..begin(share + 1))
+}
+
+/// Consecutive ranges of these lengths, from 0.
+fn consecutive(lengths: &[usize]) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let next = |&length: &usize| {
+        end += length;
+        end - length..end
+    };
+    lengths.iter().map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_subnetworks_evenly_with_the_larger_shares_first() {
+        let layout = Layout::threads(5, 3, 2).unwrap();
+        assert_eq!(layout.counts(), [2, 2, 1]);
+        let held: Vec<_> = (0..3).map(|worker| layout.subnetworks_of(worker)).collect();
+        assert_eq!(held, [0..2, 2..4, 4..5]);
+        assert_eq!(
+            (0..5).map(|index| layout.worker_of(index)).collect::<Vec<_>>(),
+            [0, 0, 1, 1, 2]
+        );
+        assert_eq!((layout.replicas(), layout.workers(), layout.total_workers()), (2, 3, 6));
+        assert_eq!(layout.worker_number(1, 2), 5);
+        assert_eq!((layout.total_ranks(), layout.ranks_per_replica()), (1, 1));
+        assert_eq!(layout.max_workers_per_rank(), 3);
+        let all = RankLayout { replicas: 0..2, position: 0, workers: 0..3, subnetworks: 0..5 };
+        assert_eq!(layout.rank(0), all);
+    }
+
+    #[test]
+    fn counts_may_be_uneven() {
+        let layout = Layout::from_counts(&[3, 1], 1).unwrap();
+        assert_eq!((layout.subnetworks(), layout.subnetworks_of(1)), (4, 3..4));
+        assert_eq!(layout.counts(), [3, 1]);
+        assert_eq!(Layout::from_counts(&[2, 2, 1], 2), Layout::threads(5, 3, 2));
+    }
+
+    #[test]
+    fn ranks_of_a_replica_are_consecutive() {
+        let layout = Layout::ranks(5, 6, 2, 2).unwrap();
+        let held: Vec<_> = (0..3).map(|rank| layout.rank(rank).subnetworks).collect();
+        assert_eq!(held, [0..2, 2..4, 4..5]);
+        let workers: Vec<_> = (3..6).map(|rank| layout.rank(rank).workers).collect();
+        assert_eq!(workers, [0..2, 2..4, 4..5]);
+        let fifth = layout.rank(4);
+        assert_eq!((fifth.replicas, fifth.position, fifth.subnetworks), (1..2, 1, 2..4));
+        assert_eq!((layout.total_ranks(), layout.ranks_per_replica()), (6, 3));
+        assert_eq!((layout.workers(), layout.max_workers_per_rank()), (5, 2));
+        // One worker for each rank holds all its subnetworks.
+        let layout = Layout::ranks(5, 6, 1, 2).unwrap();
+        assert_eq!((layout.counts(), layout.max_workers_per_rank()), (vec![2, 2, 1], 1));
+        // 7 subnetworks on 2 ranks of 3 workers: 4 and 3, of which the first rank shares 2, 1, 1.
+        let layout = Layout::ranks(7, 2, 3, 1).unwrap();
+        assert_eq!(layout.counts(), [2, 1, 1, 1, 1, 1]);
+        assert_eq!(layout.rank(1).subnetworks, 4..7);
+    }
+
+    #[test]
+    fn one_rank_is_one_process() {
+        assert_eq!(Layout::ranks(4, 1, 2, 1), Layout::threads(4, 2, 1));
+        // More workers than subnetworks of a rank stay away.
+        assert_eq!(Layout::ranks(4, 1, 9, 1), Layout::threads(4, 4, 1));
+    }
+
+    #[test]
+    fn every_subnetwork_of_every_replica_is_held_by_one_rank() {
+        for (subnetworks, ranks, workers, replicas) in
+            [(1, 1, 1, 1), (5, 4, 2, 2), (6, 6, 1, 3), (7, 3, 2, 1), (9, 4, 4, 4)]
+        {
+            let layout = Layout::ranks(subnetworks, ranks, workers, replicas).unwrap();
+            let mut held = Vec::new();
+            for rank in 0..ranks {
+                let own = layout.rank(rank);
+                held.extend(own.subnetworks.clone().map(|index| (own.replicas.start, index)));
+                let of_workers = own.workers.flat_map(|worker| layout.subnetworks_of(worker));
+                assert!(of_workers.eq(own.subnetworks));
+            }
+            let all = (0..replicas).flat_map(|r| (0..subnetworks).map(move |index| (r, index)));
+            assert!(held.into_iter().eq(all));
+        }
+    }
+
+    #[test]
+    fn impossible_layouts_are_refused_with_their_numbers() {
+        let workers = |workers, subnetworks| Err(LayoutError::Workers { workers, subnetworks });
+        assert_eq!(Layout::threads(3, 0, 1), workers(0, 3));
+        assert_eq!(Layout::threads(3, 4, 1), workers(4, 3));
+        assert_eq!(Layout::threads(3, 1, 0), Err(LayoutError::NoReplicas));
+        assert_eq!(Layout::from_counts(&[], 1), workers(0, 0));
+        let counts = vec![2, 0, 1];
+        assert_eq!(Layout::from_counts(&counts, 1), Err(LayoutError::IdleWorker { counts }));
+        let (ranks, replicas) = (3, 2);
+        let unequal = Err(LayoutError::UnequalReplicas { ranks, replicas });
+        assert_eq!(Layout::ranks(3, ranks, 1, replicas), unequal);
+        let too_many = LayoutError::TooManyRanks { ranks: 4, replicas: 1, subnetworks: 3 };
+        assert_eq!(Layout::ranks(3, 4, 1, 1), Err(too_many.clone()));
+        assert!(too_many.to_string().ends_with("which are 3"), "{too_many}");
+        assert_eq!(Layout::ranks(3, 2, 1, 0), Err(LayoutError::NoReplicas));
+        assert_eq!(Layout::ranks(3, 3, 0, 1), workers(0, 3));
+        assert_eq!(Layout::ranks(3, 0, 2, 1), workers(0, 3));
+    }
+
+    #[test]
+    fn layouts_are_compared_with_the_network_and_the_program() {
+        let layout = Layout::ranks(5, 6, 2, 2).unwrap();
+        assert_eq!(layout.check_network(5), Ok(()));
+        let other = LayoutError::OtherNetwork { layout: 5, network: 4 };
+        assert_eq!(layout.check_network(4), Err(other));
+        let other = LayoutError::OtherRanks { layout: 6, program: 1 };
+        assert_eq!(layout.check_single_process(), Err(other));
+        assert_eq!(Layout::threads(5, 2, 2).unwrap().check_single_process(), Ok(()));
+    }
+}

@@ -1,0 +1,43 @@
+use std::ops::Range;
+
+use super::error::ExecError;
+use super::optimizer;
+use crate::net::{Cuts, StateDict};
+
+/// The kind of state that an executor reads and writes by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// All parameters and buffers.
+    Weights,
+    /// The state of the optimizer, such as momentum.
+    Optimizer,
+    /// The moving average of the weights, if there is one.
+    Average,
+}
+
+impl StateKind {
+    /// Checks, before anything is replaced, that the subnetworks `held`, whose tensors have these names
+    /// and shapes, can load a state of this kind.
+    ///
+    /// # Errors
+    /// If the state belongs to another network, does not fit, or has an optimizer's number of a type
+    /// that cannot be read.
+    pub(super) fn check<'a>(
+        self,
+        state: &StateDict,
+        cuts: &Cuts,
+        held: &Range<usize>,
+        tensors: impl IntoIterator<Item = &'a (String, Vec<usize>)>,
+    ) -> Result<(), ExecError> {
+        let tensors = tensors.into_iter();
+        let tensors = tensors.map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        match self {
+            Self::Optimizer => {
+                state.check_cuts(cuts)?;
+                optimizer::check(state.tensors(), tensors.map(|(name, _)| name))
+            }
+            Self::Average if state.tensors().is_empty() => Ok(state.check_cuts(cuts)?),
+            Self::Weights | Self::Average => Ok(state.check(cuts, held, tensors)?),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Failures that end a training step before its update.
+
+use std::ops::Range;
+
+use super::error::ExecError;
+
+/// A failure for which all workers abandon a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StepFailure {
+    /// The target does not fit the output.
+    Target(String),
+    /// Units, from 0, that computed something else when they were recomputed.
+    NotRepeated(Range<usize>),
+    /// Parameters that require a gradient and have none.
+    WithoutGradient(Vec<String>),
+}
+
+impl StepFailure {
+    /// Combines the failures of a step into one error, if there are any: that of the target comes
+    /// first, then the first units that cannot be recomputed, then all parameters without a gradient.
+    pub(super) fn into_error(failures: impl IntoIterator<Item = Self>) -> Option<ExecError> {
+        let (mut target, mut units, mut names) = (None, None, Vec::new());
+        for failure in failures {
+            match failure {
+                Self::Target(message) => drop(target.get_or_insert(message)),
+                Self::NotRepeated(found) => {
+                    let first = units.take().filter(|first: &Range<_>| first.start < found.start);
+                    units = Some(first.unwrap_or(found));
+                }
+                // Replicas miss the same ones.
+                Self::WithoutGradient(found) => {
+                    let new = found.into_iter().filter(|name| !names.contains(name));
+                    names.extend(new.collect::<Vec<_>>());
+                }
+            }
+        }
+        match (target, units) {
+            (Some(message), _) => Some(ExecError::Target(message)),
+            (None, Some(units)) => {
+                Some(ExecError::NotDeterministic { first: units.start, last: units.end - 1 })
+            }
+            (None, None) if !names.is_empty() => Some(ExecError::NoGradient { names }),
+            (None, None) => None,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A module that is trained, with all that is kept beside it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Gradients, Tensor};
+use parareal_autodiff::WeightGradients;
+
+use super::error::ExecError;
+use super::shared_parameters::{Parameters, accumulate, tie};
+use super::state_kind::StateKind;
+use super::update::Update;
+use super::{gradient_clipping, moving_average, optimizer};
+use crate::net::{NamedTensor, StateDict, Subnetwork, named_gradients, names_without_gradient};
+
+const UPDATED: &str = "an update that panics ends its executor";
+
+/// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
+/// the module's past.
+pub(crate) struct TrainedModule<M> {
+    /// `None` only while it is updated, in place where nobody else holds its tensors.
+    module: Option<M>,
+    optimizer: ModuleOptimizer,
+    fresh: ModuleOptimizer,
+    pub(super) gradients: GradientsParams,
+    parameters: Parameters,
+    /// A moving average, in evaluation mode.
+    average: Option<M>,
+}
+
+impl<M: Module> TrainedModule<M> {
+    /// Takes over a module for training on `device`, in training mode.
+    ///
+    /// The module may come from a device without automatic differentiation, be in evaluation mode,
+    /// or share its tensors with clones: its parameters become leaves of their own that require
+    /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
+    /// running statistics become its own.
+    ///
+    /// Callers run this on the thread that trains: a GPU's tensors belong to the stream of the thread that
+    /// makes them, and every other thread waits for them whenever it uses them.
+    pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
+        let module = module.valid().train().fork(device);
+        let fresh = optimizer.clone();
+        Self {
+            parameters: Parameters::of(&module),
+            module: Some(module),
+            optimizer: fresh.clone(),
+            fresh,
+            gradients: GradientsParams::new(),
+            average: None,
+        }
+    }
+
+    /// The number of parameters (tensors) that require a gradient.
+    pub(super) fn trainable(&self) -> usize {
+        self.parameters.trainable
+    }
+
+    /// The number of parameters (tensors) of which [`Self::new`] would require a gradient.
+    pub(super) fn trainable_of(module: &M) -> usize {
+        Parameters::of(&module.valid().train()).trainable
+    }
+
+    /// Returns true if every parameter that requires a gradient has one.
+    pub(super) fn has_all_gradients(&self) -> bool {
+        self.gradients.len() == self.parameters.trainable
+    }
+
+    pub(crate) fn module(&self) -> &M {
+        self.module.as_ref().expect(UPDATED)
+    }
+
+    /// The module to judge by, in evaluation mode.
+    pub(super) fn evaluation_module(&self) -> M {
+        self.average.clone().unwrap_or_else(|| self.module().valid())
+    }
+
+    /// Another module in place of this one; the optimizer forgets, and the past is gone.
+    fn replace(&mut self, module: M) {
+        self.average = None;
+        self.module = Some(module);
+        self.optimizer = self.fresh.clone();
+        self.gradients = GradientsParams::new();
+    }
+
+    /// Applies the gradients collected since the last update.
+    pub(crate) fn update(&mut self, update: Update) {
+        let gradients = std::mem::take(&mut self.gradients);
+        let module = self.module.take().expect(UPDATED);
+        let module = self.optimizer.step(update.learning_rate, module, gradients);
+        let module = if self.parameters.is_shared { tie(module) } else { module };
+        if let Some(decay) = update.average_decay {
+            self.average = Some(match self.average.take() {
+                Some(average) => moving_average::follow(average, &module, decay),
+                None => module.valid(),
+            });
+        }
+        self.module = Some(module);
+    }
+
+    /// The square of the norm of the gradients collected since the last update, on their device.
+    pub(super) fn squared_norm(&self) -> Option<Tensor<1>> {
+        gradient_clipping::squared_norm(self.module(), &self.gradients)
+    }
+
+    /// Multiplies these gradients.
+    pub(super) fn scale_gradients(&mut self, factor: f64) {
+        let Self { module, gradients, .. } = self;
+        gradient_clipping::scale(module.as_ref().expect(UPDATED), gradients, factor);
+    }
+
+    /// The module with the gradients collected since the last update.
+    pub(super) fn parts(&mut self) -> (&M, &mut GradientsParams) {
+        let Self { module, gradients, .. } = self;
+        (module.as_ref().expect(UPDATED), gradients)
+    }
+
+    /// Moves the gradients of one part of the module out of what a backward pass left.
+    pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
+        let Self { module, gradients: into, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
+    }
+
+    /// Takes in gradients that have waited, of one part of the module.
+    pub(super) fn collect_late(
+        &mut self,
+        part: impl Fn(&M, &mut LateCollector),
+        mut from: WeightGradients,
+    ) {
+        let Self { module, gradients: into, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut LateCollector { from: &mut from, into });
+    }
+}
+
+impl<C: Module, U: Module, F: Module, H: Module> TrainedModule<Subnetwork<C, U, F, H>>
+where
+    Subnetwork<C, U, F, H>: Module,
+{
+    /// The gradients collected since the last update, by name, in place of an update.
+    pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
+        let gradients = std::mem::take(&mut self.gradients);
+        named_gradients(self.module(), &gradients)
+    }
+
+    /// The names of the parameters that require a gradient and have none.
+    pub(super) fn names_without_gradient(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &self.gradients)
+    }
+
+    /// The names of all parameters that require a gradient.
+    pub(super) fn trainable_names(&self) -> Vec<String> {
+        names_without_gradient(self.module(), &GradientsParams::new())
+    }
+
+    /// A part of it, by names.
+    pub(super) fn read(&self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
+        match kind {
+            StateKind::Weights => Ok(self.module().named_tensors()),
+            StateKind::Optimizer => optimizer::read(&self.optimizer, self.module()),
+            StateKind::Average => {
+                Ok(self.average.as_ref().map(Subnetwork::named_tensors).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
+    pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
+        match kind {
+            StateKind::Weights => self.replace(self.module().clone().load(state)?),
+            StateKind::Optimizer => {
+                let tensors = state.tensors();
+                self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;
+            }
+            StateKind::Average if state.tensors().is_empty() => self.average = None,
+            StateKind::Average => self.average = Some(self.module().valid().load(state)?),
+        }
+        Ok(())
+    }
+}
+
+/// Moves the gradients of the parameters that it visits.
+pub(crate) struct Collector<'a> {
+    from: &'a mut Gradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.from) {
+            accumulate(self.into, param.id, gradient);
+        }
+    }
+}
+
+/// As [`Collector`], of gradients that have waited.
+pub(super) struct LateCollector<'a> {
+    from: &'a mut WeightGradients,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for LateCollector<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.take(&param.val()) {
+            accumulate(self.into, param.id, gradient);
+        }
+    }
+}

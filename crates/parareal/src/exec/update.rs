@@ -1,0 +1,44 @@
+use super::error::ExecError;
+
+/// How a step changes the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// What the optimizers' steps are multiplied with.
+    pub learning_rate: f64,
+    /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
+    /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
+    pub clip_norm: Option<f64>,
+    /// Lets an exponential moving average of all parameters and running statistics follow them,
+    /// `a ← d a + (1 - d) θ` with this `d` from 0 to 1. It starts where the first step that asks
+    /// for it ends, and [`Executor::infer`](super::Executor::infer) uses it.
+    pub average_decay: Option<f64>,
+}
+
+impl Update {
+    /// An update with this learning rate and nothing else.
+    #[must_use]
+    pub fn plain(learning_rate: f64) -> Self {
+        Self { learning_rate, clip_norm: None, average_decay: None }
+    }
+
+    /// Checks that every number is one that parameters can be updated with.
+    ///
+    /// # Errors
+    /// [`ExecError::Update`] with the first one that is not.
+    pub fn check(&self) -> Result<(), ExecError> {
+        let refuse = |what, value, expected| Err(ExecError::Update { what, value, expected });
+        let rate = self.learning_rate;
+        if !rate.is_finite() || rate < 0.0 {
+            return refuse("learning rate", rate, "a finite number of at least 0");
+        }
+        match (self.clip_norm, self.average_decay) {
+            (Some(norm), _) if norm.is_nan() || norm <= 0.0 => {
+                refuse("norm to clip gradients to", norm, "a positive number")
+            }
+            (_, Some(decay)) if !(0.0..=1.0).contains(&decay) => {
+                refuse("decay of the moving average", decay, "a number from 0 to 1")
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+use burn::module::Module;
+
+use super::build::{bridge, build_subnetworks, check_units};
+use super::subnetwork_tensors::check_unshared;
+use super::{
+    Activation, Coarsen, Cuts, Init, Layer, NamedTensor, NetError, StateDict, Subnetwork,
+    SubnetworkOf,
+};
+
+/// A parareal network: the subnetworks of a feed-forward network and what bridges them.
+///
+/// With one subnetwork it is the feed-forward network itself.
+#[derive(Debug)]
+pub struct PararealNetwork<N: Coarsen> {
+    subnetworks: Vec<SubnetworkOf<N>>,
+    cuts: Cuts,
+}
+
+impl<N: Coarsen> Clone for PararealNetwork<N> {
+    fn clone(&self) -> Self {
+        Self { subnetworks: self.subnetworks.clone(), cuts: self.cuts.clone() }
+    }
+}
+
+impl<N: Coarsen> PararealNetwork<N> {
+    /// Builds all subnetworks.
+    ///
+    /// # Errors
+    /// Where the cuts are for another network, the modules' shapes do not fit together, or two
+    /// subnetworks share a parameter.
+    pub fn build(network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
+        check_units(network, cuts)?;
+        let subnetworks = build_subnetworks(network, cuts, 0..cuts.subnetworks(), init)?;
+        Ok(Self { subnetworks, cuts: cuts.clone() })
+    }
+
+    pub(crate) fn from_subnetworks(subnetworks: Vec<SubnetworkOf<N>>, cuts: Cuts) -> Self {
+        Self { subnetworks, cuts }
+    }
+
+    /// Cuts the network elsewhere: `C`, the units and `h` keep their weights, the modules at the
+    /// interfaces are built anew. This turns a trained serial network into a parareal one.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn recut(self, network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
+        check_units(network, cuts)?;
+        if self.cuts.units() != cuts.units() {
+            let (expected, found) = (self.cuts.units(), cuts.units());
+            return Err(NetError::OtherNetwork { expected, found });
+        }
+        let mut preprocessing = None;
+        let mut units = Vec::with_capacity(cuts.units());
+        let mut postprocessing = None;
+        for subnetwork in self.subnetworks {
+            preprocessing.get_or_insert(subnetwork.preprocessing);
+            units.extend(subnetwork.units);
+            postprocessing = subnetwork.postprocessing;
+        }
+        let mut units = units.into_iter();
+        let last = cuts.subnetworks() - 1;
+        let subnetworks = (0..=last)
+            .map(|index| {
+                let own = units.by_ref().take(cuts.units_of(index).len()).collect();
+                let postprocessing = (index == last).then(|| postprocessing.take()).flatten();
+                let preprocessing = preprocessing.take();
+                bridge(network, cuts, index, preprocessing, own, postprocessing, init)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        check_unshared(&subnetworks)?;
+        Ok(Self { subnetworks, cuts: cuts.clone() })
+    }
+
+    /// Where the network is cut.
+    pub fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// The subnetworks, in order.
+    pub fn subnetworks(&self) -> &[SubnetworkOf<N>] {
+        &self.subnetworks
+    }
+
+    /// The subnetworks, in order, for an executor to place.
+    pub fn into_subnetworks(self) -> Vec<SubnetworkOf<N>> {
+        self.subnetworks
+    }
+
+    /// The network for inference: outside automatic differentiation, with its running statistics.
+    pub fn valid(&self) -> Self {
+        let subnetworks = self.subnetworks.iter().map(Module::valid).collect();
+        Self { subnetworks, cuts: self.cuts.clone() }
+    }
+
+    /// Every parameter and buffer, under its name.
+    pub fn named_tensors(&self) -> Vec<NamedTensor> {
+        self.subnetworks.iter().flat_map(Subnetwork::named_tensors).collect()
+    }
+
+    /// Every parameter and buffer by name, with the cuts.
+    pub fn state_dict(&self) -> StateDict {
+        StateDict::from_named(self.cuts.clone(), self.named_tensors())
+    }
+
+    /// Replaces every parameter and buffer by the tensor of its name.
+    ///
+    /// # Errors
+    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// another shape or is unknown.
+    pub fn load(self, state: &StateDict) -> Result<Self, NetError> {
+        let tensors = self.named_tensors();
+        let layout = tensors.iter().map(|NamedTensor { name, data, .. }| {
+            let shape: &[usize] = data.shape().as_slice();
+            (name.as_str(), shape)
+        });
+        state.check(&self.cuts, &(0..self.cuts.subnetworks()), layout)?;
+        let load = |subnetwork: SubnetworkOf<N>| subnetwork.load(state);
+        let subnetworks = self.subnetworks.into_iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { subnetworks, cuts: self.cuts })
+    }
+
+    /// The number of parameters, buffers not counted.
+    pub fn parameters(&self) -> usize {
+        self.named_tensors()
+            .iter()
+            .filter(|tensor| tensor.trainable)
+            .map(|tensor| tensor.data.num_elements())
+            .sum()
+    }
+
+    /// `f̃(x)` as the paper writes it, equations (2) to (4).
+    pub fn forward(&self, input: N::Input) -> N::Output {
+        let (x, y): (Vec<_>, Vec<_>) =
+            self.subnetworks.iter().map(|piece| Self::fine(piece, input.clone())).unzip();
+        // (3a); the last residual is zero and left out.
+        let mut residuals = y.iter().zip(&x[1..]).map(|(y, x)| y.clone().minus(x.clone()));
+        // (3b)
+        let mut correction: Option<N::State> = residuals.next();
+        for piece in &self.subnetworks[1..] {
+            let propagated = correction.zip(piece.coarse.as_ref()).map(|(r, f)| f.forward(r));
+            correction = match (residuals.next(), propagated) {
+                (Some(residual), Some(propagated)) => Some(residual.plus(propagated)),
+                (residual, propagated) => residual.or(propagated),
+            };
+        }
+        // (3c), (4)
+        let last = y[y.len() - 1].clone();
+        self.finish(match correction {
+            Some(correction) => last.plus(correction),
+            None => last,
+        })
+    }
+
+    /// `f̃(x)` as a chain of neighbours: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
+    /// `f̃(x) = h(U_N)`.
+    pub fn forward_chain(&self, input: N::Input) -> N::Output {
+        let mut chain: Option<N::State> = None;
+        for piece in &self.subnetworks {
+            let (x, y) = Self::fine(piece, input.clone());
+            chain = Some(match chain.zip(piece.coarse.as_ref()) {
+                Some((u, coarse)) => y.plus(coarse.forward(u.minus(x))),
+                None => y,
+            });
+        }
+        self.finish(chain.expect("there is at least one subnetwork"))
+    }
+
+    /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
+    fn fine(piece: &SubnetworkOf<N>, input: N::Input) -> (N::State, N::State) {
+        let x = piece.preprocessing.forward(input);
+        let y = piece.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
+        (x, y)
+    }
+
+    fn finish(&self, state: N::State) -> N::Output {
+        let last = &self.subnetworks[self.subnetworks.len() - 1];
+        last.postprocessing.as_ref().expect("the last subnetwork holds h").forward(state)
+    }
+}

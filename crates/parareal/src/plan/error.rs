@@ -1,0 +1,35 @@
+use thiserror::Error;
+
+use crate::exec::LayoutError;
+use crate::net::NetError;
+
+/// A step that cannot be planned.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// An impossible layout, or one for another network.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The costs are those of another network.
+    #[error("the costs are of {costs} units, the cuts of {cuts}: take costs of the same network")]
+    Units {
+        /// The number of units that have costs.
+        costs: usize,
+        /// The number of units that are cut.
+        cuts: usize,
+    },
+    /// The network has too many units for balanced cuts.
+    #[error("balanced cuts are found for at most {most} units, and there are {units}: cut evenly")]
+    TooLong {
+        /// The number of units.
+        units: usize,
+        /// The maximum.
+        most: usize,
+    },
+    /// A cost that is negative or not finite.
+    #[error("a cost is {0}: times and sizes are finite and not negative")]
+    Cost(f64),
+    /// Impossible cuts.
+    #[error(transparent)]
+    Cuts(#[from] NetError),
+}

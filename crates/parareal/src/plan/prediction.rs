@@ -1,0 +1,47 @@
+use super::error::PlanError;
+use super::scenario::{Scenario, Schedule};
+use super::{overlap, virtual_clock};
+use crate::timeline::{Activity, Span, Timeline};
+
+/// The predicted course of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The activities of all devices.
+    pub timeline: Timeline,
+    /// The critical path: the spans that determine the duration of the step, in order. Each begins when
+    /// the one before it ends.
+    pub critical: Vec<Span>,
+    /// The memory that each device needs, in bytes.
+    pub memory: Vec<f64>,
+}
+
+impl Prediction {
+    /// The duration of the step in seconds.
+    pub fn makespan(&self) -> f64 {
+        self.timeline.end()
+    }
+
+    /// The time that activities of this kind have on the critical path, in seconds.
+    pub fn critical_time(&self, kind: impl Fn(Activity) -> bool) -> f64 {
+        self.critical.iter().filter(|span| kind(span.activity)).map(Span::duration).sum()
+    }
+}
+
+impl Scenario {
+    /// Predicts one training step.
+    ///
+    /// # Errors
+    /// [`PlanError::Layout`] for a layout of another number of subnetworks, [`PlanError::Cost`] for an
+    /// invalid cost.
+    pub fn predict(&self) -> Result<Prediction, PlanError> {
+        self.check()?;
+        let tasks = match self.schedule {
+            Schedule::Overlap { defer } => overlap::run(self, defer),
+            Schedule::Virtual => virtual_clock::run(self),
+        };
+        let critical = tasks.critical();
+        let spans = tasks.into_spans();
+        let timeline = Timeline { devices: self.layout.workers(), spans };
+        Ok(Prediction { timeline, critical, memory: self.memory() })
+    }
+}

@@ -1,0 +1,155 @@
+use super::cost::{Cost, CostModel};
+use super::error::PlanError;
+use crate::exec::Layout;
+use crate::net::Cuts;
+
+/// The latency and bandwidth of the connection between two devices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Latency in seconds.
+    pub latency: f64,
+    /// Bandwidth in bytes per second; may be infinite.
+    pub bandwidth: f64,
+}
+
+impl Link {
+    /// A link without cost.
+    pub const FREE: Self = Self { latency: 0.0, bandwidth: f64::INFINITY };
+
+    /// Returns the time, in seconds, to send a message of this many bytes.
+    pub fn time(&self, bytes: f64) -> f64 {
+        self.latency + bytes / self.bandwidth
+    }
+}
+
+/// The schedule of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// The program of [`crate::exec`]: the chain first, all else beside it; with `defer` gradients
+    /// of weights of the coarse network wait until the cotangent is on its way.
+    Overlap {
+        /// Whether gradients of the coarse networks' weights wait.
+        defer: bool,
+    },
+    /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the
+    /// other, then `h`, and backward the same in turn. Nothing overlaps the chain, and links cost
+    /// nothing.
+    Virtual,
+}
+
+/// The costs of one subnetwork.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubnetworkCosts {
+    /// `C_j`.
+    pub preprocessing: Cost,
+    /// The units of `g_j`.
+    pub units: Vec<Cost>,
+    /// `F_{j-1}`; `None` for the first subnetwork.
+    pub coarse: Option<Cost>,
+    /// `h` and the loss; `None` for all but the last subnetwork.
+    pub postprocessing: Option<Cost>,
+    /// The size of `U_j` in bytes.
+    pub output_bytes: f64,
+}
+
+impl SubnetworkCosts {
+    /// The sum of all costs.
+    pub fn total(&self) -> Cost {
+        let ends = self.coarse.iter().chain(&self.postprocessing).copied();
+        self.preprocessing + self.fine() + ends.sum()
+    }
+
+    /// The cost of `g_j`.
+    pub fn fine(&self) -> Cost {
+        self.units.iter().copied().sum()
+    }
+}
+
+/// A cut network on devices: everything that a prediction depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The subnetworks, in order.
+    pub subnetworks: Vec<SubnetworkCosts>,
+    /// The devices, one for each worker, and the subnetworks that each holds. A replica has a batch of
+    /// its own that costs as much; gradients are averaged over the replicas by a ring.
+    pub layout: Layout,
+    /// The link between neighboring devices, and between replicas.
+    pub link: Link,
+    /// The schedule of the step.
+    pub schedule: Schedule,
+    /// Units between two checks whether the chain can go on; see [`crate::exec::Placement::segment_units`].
+    pub segment_units: usize,
+}
+
+impl Scenario {
+    /// A network with these cuts and this layout, with links without cost and the program of
+    /// [`crate::exec`].
+    ///
+    /// # Errors
+    /// [`PlanError::Units`] for costs of another network, [`PlanError::Cost`] for an invalid cost,
+    /// [`PlanError::Layout`] for a layout of another number of subnetworks.
+    pub fn new(costs: &dyn CostModel, cuts: &Cuts, layout: Layout) -> Result<Self, PlanError> {
+        if costs.units() != cuts.units() {
+            return Err(PlanError::Units { costs: costs.units(), cuts: cuts.units() });
+        }
+        let count = cuts.subnetworks();
+        let subnetworks = (0..count)
+            .map(|index| {
+                let units = cuts.units_of(index);
+                SubnetworkCosts {
+                    preprocessing: costs.preprocessing(units.start),
+                    units: units.clone().map(|unit| costs.unit(unit)).collect(),
+                    coarse: (index > 0).then(|| costs.coarse(&cuts.interface(index))),
+                    postprocessing: (index + 1 == count).then(|| costs.postprocessing()),
+                    output_bytes: costs.interface_bytes(units.end),
+                }
+            })
+            .collect();
+        let this = Self {
+            subnetworks,
+            layout,
+            link: Link::FREE,
+            schedule: Schedule::Overlap { defer: true },
+            segment_units: 4,
+        };
+        this.check()?;
+        Ok(this)
+    }
+
+    /// Checks that the layout fits and that all costs are valid.
+    ///
+    /// # Errors
+    /// [`PlanError::Layout`] or [`PlanError::Cost`].
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        self.layout.check_network(self.subnetworks.len())?;
+        let totals = self.subnetworks.iter().flat_map(|subnetwork| {
+            let all = subnetwork.total();
+            let times = [all.forward, all.input_gradient, all.weight_gradient, all.update];
+            times.into_iter().chain([all.weights, all.kept, subnetwork.output_bytes])
+        });
+        match totals.into_iter().find(|cost| !cost.is_finite() || *cost < 0.0) {
+            Some(cost) => Err(PlanError::Cost(cost)),
+            None => Ok(()),
+        }
+    }
+
+    /// The time of each `F_j`, divided by that of `g_{j+1}`, which it approximates, forward and
+    /// backward together. A cut with a share of 1 or more does not shorten the step.
+    pub fn coarse_shares(&self) -> Vec<f64> {
+        let time = |part: Cost| part.forward + part.backward();
+        let cut = self.subnetworks.iter();
+        cut.filter_map(|subnetwork| Some((time(subnetwork.coarse?), time(subnetwork.fine()))))
+            .map(|(coarse, fine)| if coarse > 0.0 { coarse / fine } else { 0.0 })
+            .collect()
+    }
+
+    /// The memory that each device needs, in bytes.
+    pub fn memory(&self) -> Vec<f64> {
+        (0..self.layout.workers())
+            .map(|device| {
+                let own = &self.subnetworks[self.layout.subnetworks_of(device)];
+                own.iter().map(|subnetwork| subnetwork.total().memory()).sum()
+            })
+            .collect()
+    }
+}

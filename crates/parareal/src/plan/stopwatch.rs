@@ -1,0 +1,257 @@
+use std::time::Instant;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Gradients};
+
+use super::cost::Cost;
+use crate::exec::{Loss, TrainedModule, Update};
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
+
+/// Times of the same thing, in seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample(Vec<f64>);
+
+impl Sample {
+    /// Another time.
+    pub fn push(&mut self, seconds: f64) {
+        self.0.push(seconds);
+    }
+
+    /// The median; nothing takes no time.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// From the lower to the upper quartile.
+    pub fn spread(&self) -> f64 {
+        self.quantile(0.75) - self.quantile(0.25)
+    }
+
+    /// Between the two nearest values in proportion.
+    fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let place = share * sorted.len().saturating_sub(1) as f64;
+        let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+        let (below, part) = (place.floor(), place.fract());
+        let (low, high) = (at(below as usize), at(place.ceil() as usize));
+        low + part * (high - low)
+    }
+}
+
+/// A module timed alone, as a worker runs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// The forward pass.
+    pub forward: Sample,
+    /// The whole backward pass.
+    pub backward: Sample,
+    /// The backward pass without gradients of weights.
+    pub input_gradient: Sample,
+    /// The optimizer.
+    pub update: Sample,
+}
+
+impl Timing {
+    /// The medians, in equal shares for `count` modules.
+    pub fn cost(&self, count: usize) -> Cost {
+        let share = |sample: &Sample| sample.median() / count as f64;
+        let input_gradient = share(&self.input_gradient).min(share(&self.backward));
+        Cost {
+            forward: share(&self.forward),
+            input_gradient,
+            weight_gradient: share(&self.backward) - input_gradient,
+            update: share(&self.update),
+            ..Cost::default()
+        }
+    }
+}
+
+/// The parts of one subnetwork, each timed alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubnetworkTiming {
+    /// `C_j`.
+    pub preprocessing: Timing,
+    /// `g_j`.
+    pub fine: Timing,
+    /// `F_{j-1}`.
+    pub coarse: Option<Timing>,
+    /// `h` and the loss, forward and backward.
+    pub postprocessing: Option<Timing>,
+}
+
+/// How modules are timed: on the calling thread's pool, first a few times for nothing, so that
+/// caches and memory are warm.
+#[derive(Clone)]
+pub struct Stopwatch {
+    /// What updates the parameters. It runs with a learning rate of zero.
+    pub optimizer: ModuleOptimizer,
+    /// Units that share a graph; see [`crate::exec::Placement::segment_units`].
+    pub segment_units: usize,
+    /// How often everything is timed.
+    pub repetitions: usize,
+    /// How often it runs before that.
+    pub warm_up: usize,
+}
+
+impl Stopwatch {
+    /// Times a map of the input to a state: `C_j`. Its input needs no gradient.
+    pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
+        let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
+        self.repeat(&input.device(), |clock, timing| {
+            let output = trained.module().forward(input.clone().constant());
+            let values = output.clone().values();
+            let vjp = output.vjp();
+            clock.lap(&mut timing.forward);
+            if let Some(mut gradients) = S::pull_back(vjp, values) {
+                trained.collect(|module, into| module.visit(into), &mut gradients);
+            }
+            clock.lap(&mut timing.backward);
+            trained.update(Update::plain(0.0));
+            clock.lap(&mut timing.update);
+            timing.input_gradient.push(0.0);
+        })
+    }
+
+    /// Times a chain of maps of states: the units of `g_j`, or an `F_j`.
+    pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
+        let input = input.clone().values();
+        let mut trained = TrainedModule::new(modules, &input.device(), &self.optimizer);
+        self.repeat(&input.device(), |clock, timing| {
+            let (graphs, end) = self.forward(trained.module(), input.clone());
+            clock.lap(&mut timing.forward);
+            let mut segment = graphs.len();
+            pull_back(graphs, end.clone(), |mut gradients| {
+                segment -= 1;
+                let first = segment * self.segment();
+                let part = |modules: &Vec<M>| modules[first..].len().min(self.segment()) + first;
+                trained.collect(
+                    |modules, into| {
+                        modules[first..part(modules)].iter().for_each(|own| own.visit(into))
+                    },
+                    &mut gradients,
+                );
+            });
+            clock.lap(&mut timing.backward);
+            trained.update(Update::plain(0.0));
+            clock.lap(&mut timing.update);
+
+            // Clones share running statistics, which this does no harm.
+            let constant = trained.module().iter().map(|module| module.clone().no_grad());
+            let (graphs, end) = self.forward(&constant.collect::<Vec<_>>(), input.clone());
+            clock.lap(&mut Sample::default());
+            pull_back(graphs, end, drop);
+            clock.lap(&mut timing.input_gradient);
+        })
+    }
+
+    /// Times `h` and the loss.
+    pub fn exit<S, O, M, L>(&self, module: M, input: &S, loss: &L, target: &L::Target) -> Timing
+    where
+        S: Activation,
+        O: Activation,
+        M: Layer<S, O>,
+        L: Loss<O>,
+    {
+        let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
+        self.repeat(&input.device(), |clock, timing| {
+            let start = input.clone().leaf();
+            let output = trained.module().forward(start.clone());
+            let loss = loss.forward(output, target.clone());
+            clock.lap(&mut timing.forward);
+            let mut gradients = loss.backward();
+            let _ = start.take_gradient(&mut gradients);
+            trained.collect(|module, into| module.visit(into), &mut gradients);
+            clock.lap(&mut timing.backward);
+            trained.update(Update::plain(0.0));
+            clock.lap(&mut timing.update);
+            timing.input_gradient.push(0.0);
+        })
+    }
+
+    /// Times every part of a subnetwork by itself.
+    ///
+    /// `F_{j-1}` and `h` are given this subnetwork's own states, as no others are known here: the
+    /// shapes are the same, and no time depends on the values.
+    pub fn subnetwork<N: Coarsen, L: Loss<N::Output>>(
+        &self,
+        subnetwork: SubnetworkOf<N>,
+        input: &N::Input,
+        loss: &L,
+        target: &L::Target,
+    ) -> SubnetworkTiming {
+        let x = subnetwork.preprocessing.forward(input.clone().constant()).values();
+        let y = self.forward(&subnetwork.units, x.clone()).1;
+        SubnetworkTiming {
+            preprocessing: self.entry(subnetwork.preprocessing, input),
+            fine: self.chain(subnetwork.units, &x),
+            coarse: subnetwork.coarse.map(|coarse| self.chain(vec![coarse], &x)),
+            postprocessing: subnetwork.postprocessing.map(|h| self.exit(h, &y, loss, target)),
+        }
+    }
+
+    fn segment(&self) -> usize {
+        self.segment_units.max(1)
+    }
+
+    fn repeat(&self, device: &Device, mut once: impl FnMut(&mut Clock, &mut Timing)) -> Timing {
+        for _ in 0..self.warm_up {
+            once(&mut Clock::start(device), &mut Timing::default());
+        }
+        let mut timing = Timing::default();
+        for _ in 0..self.repetitions.max(1) {
+            once(&mut Clock::start(device), &mut timing);
+        }
+        timing
+    }
+
+    /// Segment by segment, each with a graph of its own, as [`crate::exec`] does it.
+    fn forward<S: Activation, M: Layer<S, S>>(
+        &self,
+        modules: &[M],
+        input: S,
+    ) -> (Vec<(S, S::Vjp)>, S) {
+        let (mut state, mut graphs) = (input, Vec::new());
+        for segment in modules.chunks(self.segment()) {
+            let start = state.leaf();
+            let end = segment.iter().fold(start.clone(), |state, module| module.forward(state));
+            state = end.clone().values();
+            graphs.push((start, end.vjp()));
+        }
+        (graphs, state)
+    }
+}
+
+/// Along a cotangent through all segments, the last first.
+fn pull_back<S: Activation>(
+    graphs: Vec<(S, S::Vjp)>,
+    mut cotangent: S,
+    mut collect: impl FnMut(Gradients),
+) {
+    for (start, vjp) in graphs.into_iter().rev() {
+        let Some(mut gradients) = S::pull_back(vjp, cotangent) else { return };
+        let Some(next) = start.take_gradient(&mut gradients) else { return };
+        cotangent = next;
+        collect(gradients);
+    }
+}
+
+/// Measures from lap to lap.
+struct Clock {
+    device: Device,
+    since: Instant,
+}
+
+impl Clock {
+    fn start(device: &Device) -> Self {
+        Self { device: device.clone(), since: Instant::now() }
+    }
+
+    /// The time since the last lap, all that was asked of the device done.
+    fn lap(&mut self, sample: &mut Sample) {
+        // A device that cannot be waited for has nothing to wait for.
+        let _ = self.device.sync();
+        sample.push(self.since.elapsed().as_secs_f64());
+        self.since = Instant::now();
+    }
+}
