@@ -14,8 +14,8 @@ use crate::record::{FlexTensor, placeholder, record};
 ///
 /// Pulling a cotangent back through a graph means multiplying it by the transposed Jacobian of the
 /// graph's output. Burn differentiates scalars only, so the result is that of differentiating
-/// `sum(output · cotangent)`. On Burn's CPU backend neither the product nor the sum is computed, and
-/// the values of the output are not kept.
+/// `sum(output · cotangent)`. On Burn's CPU backend neither the product nor the sum is computed,
+/// and the values of the output are not kept.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

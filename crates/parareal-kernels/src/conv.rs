@@ -18,7 +18,7 @@ pub struct ConvOptions {
 pub struct PreactivationConv {
     /// Normalization, followed by ReLU; `None` convolves the input as it is.
     pub normalization: Option<Normalization>,
-    /// `[to, from, kernel, kernel]`.
+    /// `[out_channels, in_channels, kernel, kernel]`.
     pub weight: Tensor<4>,
     /// Stride and padding.
     pub options: ConvOptions,

@@ -46,13 +46,13 @@ pub fn residual(
 /// `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
 /// On Burn's CPU backend with 32-bit floats this is one operation: the normalized input exists only
-/// in the cache, and the backward pass recomputes it instead of storing it. Elsewhere it is composed
-/// of Burn's own operations.
+/// in the cache, and the backward pass recomputes it instead of storing it. Elsewhere it is
+/// composed of Burn's own operations.
 ///
 /// # Shapes
-/// - `input`: `[batch, height, width, from]`
-/// - `weight`: `[to, from, kernel, kernel]`
-/// - `residual` and the result: `[batch, output height, output width, to]`
+/// - `input`: `[batch, height, width, in_channels]`
+/// - `weight`: `[out_channels, in_channels, kernel, kernel]`
+/// - `residual` and the result: `[batch, output height, output width, out_channels]`
 ///
 /// Also returns the statistics that it used.
 ///
@@ -83,9 +83,9 @@ pub fn preactivation_conv2d(
 /// Convolution of a channels-last image, without a bias.
 ///
 /// # Shapes
-/// - `input`: `[batch, height, width, from]`
-/// - `weight`: `[to, from, kernel, kernel]`
-/// - the result: `[batch, output height, output width, to]`
+/// - `input`: `[batch, height, width, in_channels]`
+/// - `weight`: `[out_channels, in_channels, kernel, kernel]`
+/// - the result: `[batch, output height, output width, out_channels]`
 ///
 /// # Panics
 /// If the shapes do not fit each other, as Burn's operations do.
@@ -118,8 +118,8 @@ pub fn depthwise_conv2d(
     }
 }
 
-/// Returns true if operations on this tensor can be fused: Burn's CPU backend, 32-bit floats, and the
-/// environment variable `PARAREAL_KERNELS` is not `composed`.
+/// Returns true if operations on this tensor can be fused: Burn's CPU backend, 32-bit floats, and
+/// the environment variable `PARAREAL_KERNELS` is not `composed`.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     flex::is_fused(tensor)
 }

@@ -54,7 +54,7 @@ pub(crate) fn chain(
         let norm = affine.zip(layers[index].normalization.as_ref()).map(
             |([scale, shift], Normalization { statistics, epsilon, .. })| {
                 let exact = given.or_else(|| measured.take()).unwrap_or_else(|| {
-                    let (images, channels) = (geometry.batch, geometry.from);
+                    let (images, channels) = (geometry.batch, geometry.in_channels);
                     mean_and_variance(level, slice(&values), images, channels)
                 });
                 all.push(statistics.given().cloned().unwrap_or_else(|| rounded(&exact)));
@@ -78,7 +78,7 @@ pub(crate) fn chain(
         let (output, found) = conv.convolution().forward(level, add, measure);
         measured = found;
         let [rows, columns] = geometry.output();
-        values = from_vec(output, [geometry.batch, rows, columns, geometry.to]);
+        values = from_vec(output, [geometry.batch, rows, columns, geometry.out_channels]);
         convs.push(conv);
     }
     nodes.extend(other.map(|other| other.node));
@@ -117,22 +117,23 @@ fn geometries(
     let mut shape = input.dims();
     let mut geometries = Vec::with_capacity(layers.len());
     for layer in layers {
-        let [batch, height, width, from] = shape;
-        let [to, channels, kernel, columns] = layer.weight.dims();
+        let [batch, height, width, in_channels] = shape;
+        let [out_channels, channels, kernel, columns] = layer.weight.dims();
         let (stride, padding) = (layer.options.stride, layer.options.padding);
-        let geometry = Geometry { batch, height, width, from, to, kernel, stride, padding };
+        let geometry =
+            Geometry { batch, height, width, in_channels, out_channels, kernel, stride, padding };
         let fits = layer.normalization.as_ref().is_none_or(|normalization| {
             let sizes = [normalization.scale.dims(), normalization.shift.dims()];
             let fits = |given: &ChannelStatistics| {
-                [given.mean.dims(), given.variance.dims()] == [[from]; 2]
+                [given.mean.dims(), given.variance.dims()] == [[in_channels]; 2]
             };
-            sizes == [[from]; 2] && normalization.statistics.given().is_none_or(fits)
+            sizes == [[in_channels]; 2] && normalization.statistics.given().is_none_or(fits)
         });
-        if channels != from || kernel != columns || !geometry.is_supported() || !fits {
+        if channels != in_channels || kernel != columns || !geometry.is_supported() || !fits {
             return None;
         }
         let [rows, columns] = geometry.output();
-        shape = [batch, rows, columns, to];
+        shape = [batch, rows, columns, out_channels];
         geometries.push(geometry);
     }
     let fits = match residual {
@@ -195,8 +196,8 @@ impl SavedConv {
         let saved = self.norm.as_ref().map(FoldedNorm::saved_statistics);
         let mask = GradientMask { input: false, weight: true };
         let found = self.convolution().backward(level, slice(gradient), saved, mask, None);
-        let Geometry { from, to, kernel, .. } = self.geometry;
-        found.weight.map(|values| from_vec(values, [to, from, kernel, kernel]))
+        let Geometry { in_channels, out_channels, kernel, .. } = self.geometry;
+        found.weight.map(|values| from_vec(values, [out_channels, in_channels, kernel, kernel]))
     }
 
     /// The number of parents of the node for this convolution: kernel, scale and shift.
@@ -264,10 +265,10 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
                 input: goes_on || scale.is_some() || shift.is_some(),
                 weight: weight.is_some() && deferred.is_none(),
             };
-            let Geometry { batch, from, to, kernel, .. } = conv.geometry;
+            let Geometry { batch, in_channels, out_channels, kernel, .. } = conv.geometry;
             let mut after = along.take().map(|values| {
                 let [rows, columns] = conv.geometry.output();
-                from_vec(values, [batch, rows, columns, to])
+                from_vec(values, [batch, rows, columns, out_channels])
             });
             if let Some(id) = deferred {
                 let (conv, after) = (conv.clone(), after.as_ref().unwrap_or(&gradient).clone());
@@ -285,11 +286,14 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
                 None => convolution.backward(level, slice(&gradient), saved, mask, None),
             };
             if let (Some(id), Some(values)) = (weight, found.weight) {
-                grads.register::<Flex>(id, from_vec(values, [to, from, kernel, kernel]));
+                grads.register::<Flex>(
+                    id,
+                    from_vec(values, [out_channels, in_channels, kernel, kernel]),
+                );
             }
             for (id, values) in [(scale, found.scale), (shift, found.shift)] {
                 if let (Some(id), Some(values)) = (id, values) {
-                    grads.register::<Flex>(id, from_vec(values, [from]));
+                    grads.register::<Flex>(id, from_vec(values, [in_channels]));
                 }
             }
             along = found.input;
@@ -298,8 +302,8 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             }
         }
         if let Some(id) = id(0) {
-            let Geometry { batch, height, width, from, .. } = convs[0].geometry;
-            let input = along.map(|values| from_vec(values, [batch, height, width, from]));
+            let Geometry { batch, height, width, in_channels, .. } = convs[0].geometry;
+            let input = along.map(|values| from_vec(values, [batch, height, width, in_channels]));
             grads.register::<Flex>(id, input.unwrap_or(gradient));
         }
     }

@@ -13,8 +13,8 @@
 //! product of contiguous memory (`cpu::implicit_gemm`), sums over pixels are sums of vectors, and
 //! forward pass, input gradient and weight gradient share one microkernel (`cpu::microkernel`). 3×3
 //! convolutions without a stride use Winograd's algorithm, with fewer multiplications
-//! (`cpu::winograd`): there an infinite input also reaches neighboring outputs that do not depend on
-//! it. [`Sgd`] updates parameters in one pass.
+//! (`cpu::winograd`): there an infinite input also reaches neighboring outputs that do not depend
+//! on it. [`Sgd`] updates parameters in one pass.
 //!
 //! Every function falls back to Burn's own operations if backend, precision or shapes are not
 //! supported, or the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set is

@@ -17,8 +17,8 @@ use crate::simd::SimdLevel;
 /// parameter ← parameter - learning_rate · v             with Nesterov: · (g + momentum · v)
 /// ```
 ///
-/// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and `v`
-/// are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
+/// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and
+/// `v` are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
 /// operations.
 ///
 /// ```

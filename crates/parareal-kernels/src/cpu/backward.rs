@@ -51,7 +51,7 @@ impl Convolution<'_> {
         assert_eq!(self.activation.is_some(), saved.is_some());
         if let Some(saved) = saved {
             let lengths = [saved.mean.len(), saved.mean_residual.len(), saved.inverse_std.len()];
-            assert_eq!(lengths, [geometry.from; 3]);
+            assert_eq!(lengths, [geometry.in_channels; 3]);
         }
         let phases = match mask.input {
             true => level.run(PackPhases { weight: self.weight, geometry: &geometry }),
@@ -78,7 +78,7 @@ impl Convolution<'_> {
             }
         }
         if let (true, Some(saved)) = (mask.input, saved) {
-            let mut sums = Sums::new(geometry.from);
+            let mut sums = Sums::new(geometry.in_channels);
             partials.iter().for_each(|partial| sums.add(&partial.sums));
             let source = match delta {
                 Some(delta) => DeltaSource::Stored(delta),
@@ -98,9 +98,9 @@ impl Convolution<'_> {
 
     /// Sums the partial weight gradients of all chunks, in the layout of the weight.
     fn sum_weight_gradients(&self, level: SimdLevel, partials: &[Vec<f32>]) -> Vec<f32> {
-        let Geometry { from, to, kernel, .. } = self.geometry;
+        let Geometry { in_channels, out_channels, kernel, .. } = self.geometry;
         if self.geometry.uses_winograd() {
-            return level.run(InverseTransformKernel { partials, from, to });
+            return level.run(InverseTransformKernel { partials, in_channels, out_channels });
         }
         let mut sum = vec![0.0; partials.first().map_or(0, Vec::len)];
         for partial in partials {
@@ -109,9 +109,9 @@ impl Convolution<'_> {
         let padded = sum.len() / self.geometry.depth();
         let mut weight = vec![0.0; self.geometry.weight_len()];
         for (step, line) in sum.chunks_exact(padded).enumerate() {
-            let (place, channel) = (step / from, step % from);
-            for (column, &value) in line.iter().enumerate().take(to) {
-                weight[(column * from + channel) * kernel * kernel + place] = value;
+            let (place, channel) = (step / in_channels, step % in_channels);
+            for (column, &value) in line.iter().enumerate().take(out_channels) {
+                weight[(column * in_channels + channel) * kernel * kernel + place] = value;
             }
         }
         weight
@@ -142,7 +142,8 @@ enum Delta<'a> {
 /// The contribution of one chunk to the gradients of parameters.
 struct PartialGradients {
     sums: Sums,
-    /// `[kernel row, kernel column, from][to, padded]`, or transformed for Winograd.
+    /// `[kernel row, kernel column, in_channels][out_channels, padded]`, or transformed for
+    /// Winograd.
     weight: Vec<f32>,
 }
 
@@ -152,14 +153,16 @@ impl WithSimd for Backward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> PartialGradients {
         let geometry = self.convolution.geometry;
-        let padded = geometry.to.next_multiple_of(tile_width::<S>(geometry.to));
+        let padded = geometry.out_channels.next_multiple_of(tile_width::<S>(geometry.out_channels));
         let weight = match self.weight {
-            true if geometry.uses_winograd() => winograd::transformed_len(geometry.from, padded),
+            true if geometry.uses_winograd() => {
+                winograd::transformed_len(geometry.in_channels, padded)
+            }
             true => geometry.depth() * padded,
             false => 0,
         };
         let mut done =
-            PartialGradients { sums: Sums::new(geometry.from), weight: vec![0.0; weight] };
+            PartialGradients { sums: Sums::new(geometry.in_channels), weight: vec![0.0; weight] };
         match geometry.is_pointwise() {
             true => self.pointwise(simd, padded, &mut done),
             false => self.spatial(simd, padded, &mut done),
@@ -172,24 +175,24 @@ impl Backward<'_> {
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
-        let Geometry { from, to: channels, .. } = geometry;
-        let block = block_pixels(from.max(channels));
-        let mut activated = vec![0.0; block * from];
+        let Geometry { in_channels, out_channels: channels, .. } = geometry;
+        let block = block_pixels(in_channels.max(channels));
+        let mut activated = vec![0.0; block * in_channels];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
         let recomputes = matches!(self.delta, Delta::Recomputed);
-        let mut delta = vec![0.0; if recomputes { block * from } else { 0 }];
+        let mut delta = vec![0.0; if recomputes { block * in_channels } else { 0 }];
         let end = self.chunk.end * geometry.input_pixels();
         let mut pixel = self.chunk.start * geometry.input_pixels();
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
-            let input = &input[pixel * from..][..pixels * from];
+            let input = &input[pixel * in_channels..][..pixels * in_channels];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
             // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
             unsafe {
                 if self.weight {
                     let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
-                    let grid = Grid { values, row: 0, channels: from };
+                    let grid = Grid { values, row: 0, channels: in_channels };
                     let gradient = widen(gradient, channels, padded, &mut filled);
                     let to = done.weight.as_mut_ptr();
                     correlate(simd, grid, window, gradient, channels, padded, to);
@@ -197,19 +200,19 @@ impl Backward<'_> {
                 let to = match self.delta {
                     Delta::NotRequested => None,
                     Delta::Recomputed => Some(delta.as_mut_ptr()),
-                    Delta::Stored(to) => Some(to.at(pixel * from, pixels * from)),
+                    Delta::Stored(to) => Some(to.at(pixel * in_channels, pixels * in_channels)),
                 };
                 if let Some(to) = to {
                     let is_last = pixel + pixels == end;
                     let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
-                    let prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
+                    let prefetch = Prefetch { from: [next, std::ptr::null()], pixel: in_channels };
                     input_gradient_pointwise(
                         simd,
                         self.phases,
                         gradient,
                         channels,
                         to,
-                        from,
+                        in_channels,
                         prefetch,
                     );
                     self.relu_backward(simd, input.as_ptr(), to, pixels, &mut done.sums);
@@ -222,9 +225,9 @@ impl Backward<'_> {
     #[inline(always)]
     fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
-        let Geometry { height, width, from, to: channels, stride, .. } = geometry;
+        let Geometry { height, width, in_channels, out_channels: channels, stride, .. } = geometry;
         let [rows, columns] = geometry.output();
-        let (input_size, size) = (geometry.input_pixels() * from, rows * columns * channels);
+        let (input_size, size) = (geometry.input_pixels() * in_channels, rows * columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
         let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
         // The gradient of the output, padded with zeros for the flipped kernel.
@@ -245,7 +248,7 @@ impl Backward<'_> {
                 if self.weight {
                     self.convolution.fill_grid(simd, image, &mut grid);
                     let row = self.convolution.grid_row();
-                    let grid = Grid { values: &grid, row, channels: from };
+                    let grid = Grid { values: &grid, row, channels: in_channels };
                     let (window, to) = (self.convolution.window(), &mut done.weight);
                     if geometry.uses_winograd() {
                         let gradient = Grid { values: gradient, row: columns * channels, channels };
@@ -267,13 +270,13 @@ impl Backward<'_> {
                             phase;
                         let rows = (height - y).div_ceil(stride);
                         let columns = (width - x).div_ceil(stride);
-                        let pixel = stride * from;
-                        let to = to.add((y * width + x) * from);
+                        let pixel = stride * in_channels;
+                        let to = to.add((y * width + x) * in_channels);
                         let add = std::ptr::null();
                         let prefetch = Prefetch::NOTHING;
                         let place = OutputView { to, row: width * pixel, pixel, add, prefetch };
                         let Some(packed) = packed else {
-                            clear(place, rows, columns, from);
+                            clear(place, rows, columns, in_channels);
                             continue;
                         };
                         let values = &framed[row * framed_row + column * channels..];

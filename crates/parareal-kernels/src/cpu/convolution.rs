@@ -10,11 +10,11 @@ use super::implicit_gemm::Window;
 #[derive(Clone, Copy)]
 pub(crate) struct Convolution<'a> {
     pub(crate) geometry: Geometry,
-    /// `[batch, height, width, from]`.
+    /// `[batch, height, width, in_channels]`.
     pub(crate) input: &'a [f32],
     /// Folded normalization and ReLU of each input channel, if any.
     pub(crate) activation: Option<&'a Affine>,
-    /// `[to, from, kernel, kernel]`.
+    /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: &'a [f32],
 }
 
@@ -25,8 +25,8 @@ impl Convolution<'_> {
         assert_eq!(self.input.len(), geometry.input_len());
         assert_eq!(self.weight.len(), geometry.weight_len());
         if let Some(activation) = self.activation {
-            assert_eq!(activation.slope.len(), geometry.from);
-            assert_eq!(activation.offset.len(), geometry.from);
+            assert_eq!(activation.slope.len(), geometry.in_channels);
+            assert_eq!(activation.offset.len(), geometry.in_channels);
         }
     }
 
@@ -42,10 +42,10 @@ impl Convolution<'_> {
         pixels: usize,
         block: &'b mut [f32],
     ) -> &'b [f32] {
-        let from = self.geometry.from;
-        let input = &self.input[pixel * from..][..pixels * from];
+        let in_channels = self.geometry.in_channels;
+        let input = &self.input[pixel * in_channels..][..pixels * in_channels];
         let Some(map) = self.activation else { return input };
-        let block = &mut block[..pixels * from];
+        let block = &mut block[..pixels * in_channels];
         // SAFETY: both have these pixels.
         unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
         block
@@ -57,12 +57,13 @@ impl Convolution<'_> {
     /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
     #[inline(always)]
     pub(crate) unsafe fn fill_grid<S: Simd>(&self, simd: S, image: usize, grid: &mut [f32]) {
-        let Geometry { height, width, from, padding, .. } = self.geometry;
+        let Geometry { height, width, in_channels, padding, .. } = self.geometry;
         let row = self.grid_row();
         for y in 0..height {
-            let begin = (image * height + y) * width * from;
-            let input = &self.input[begin..][..width * from];
-            let to = &mut grid[(y + padding) * row + padding * from..][..width * from];
+            let begin = (image * height + y) * width * in_channels;
+            let input = &self.input[begin..][..width * in_channels];
+            let to =
+                &mut grid[(y + padding) * row + padding * in_channels..][..width * in_channels];
             match self.activation {
                 // SAFETY: both are one row of pixels.
                 Some(map) => unsafe {
@@ -86,6 +87,6 @@ impl Convolution<'_> {
 
     /// Values from one row of the grid to the next.
     pub(crate) fn grid_row(&self) -> usize {
-        (self.geometry.width + 2 * self.geometry.padding) * self.geometry.from
+        (self.geometry.width + 2 * self.geometry.padding) * self.geometry.in_channels
     }
 }

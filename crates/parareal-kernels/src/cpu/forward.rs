@@ -13,9 +13,9 @@ use super::winograd::Scratch;
 use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
-    /// Returns `residual + convolution`, `[batch, output height, output width, to]`, and if
-    /// `statistics` is set the mean and the variance of its channels: measured while the output is
-    /// in the cache, they are nearly free.
+    /// Returns `residual + convolution`, `[batch, output height, output width, out_channels]`, and
+    /// if `statistics` is set the mean and the variance of its channels: measured while the output
+    /// is in the cache, they are nearly free.
     ///
     /// # Panics
     /// If the operands do not have the sizes that the geometry says.
@@ -41,7 +41,7 @@ impl Convolution<'_> {
             })
         };
         let moments: Option<Vec<Moments>> = moments.into_iter().collect();
-        (output, moments.map(|moments| Moments::finish(&moments, self.geometry.to)))
+        (output, moments.map(|moments| Moments::finish(&moments, self.geometry.out_channels)))
     }
 }
 
@@ -55,14 +55,14 @@ impl WithSimd for PackForward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> PackedWeight {
-        let Geometry { from, to, kernel, .. } = *self.geometry;
+        let Geometry { in_channels, out_channels, kernel, .. } = *self.geometry;
         let places = kernel * kernel;
         let place = |step: usize| {
-            let (place, channel) = (step / from, step % from);
-            [channel * places + place, from * places]
+            let (place, channel) = (step / in_channels, step % in_channels);
+            [channel * places + place, in_channels * places]
         };
         let winograd = self.geometry.uses_winograd();
-        PackedWeight::pack(simd, winograd, places, [from, to], self.weight, place)
+        PackedWeight::pack(simd, winograd, places, [in_channels, out_channels], self.weight, place)
     }
 }
 
@@ -80,7 +80,8 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Option<Moments> {
-        let mut moments = self.statistics.then(|| Moments::new(self.convolution.geometry.to));
+        let mut moments =
+            self.statistics.then(|| Moments::new(self.convolution.geometry.out_channels));
         match self.convolution.geometry.is_pointwise() {
             true => self.pointwise(simd, &mut moments),
             false => self.spatial(simd, &mut moments),
@@ -102,9 +103,9 @@ impl Forward<'_> {
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
-        let Geometry { from, to: channels, .. } = geometry;
-        let block = block_pixels(from);
-        let mut activated = vec![0.0; block * from];
+        let Geometry { in_channels, out_channels: channels, .. } = geometry;
+        let block = block_pixels(in_channels);
+        let mut activated = vec![0.0; block * in_channels];
         let mut scratch = Scratch::default();
         let end = self.chunk.end * geometry.input_pixels();
         let mut pixel = self.chunk.start * geometry.input_pixels();
@@ -114,13 +115,14 @@ impl Forward<'_> {
             // SAFETY: these pixels belong to this chunk alone; the block has room for them.
             unsafe {
                 let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
-                let grid = Grid { values, row: 0, channels: from };
+                let grid = Grid { values, row: 0, channels: in_channels };
                 let to = self.to.at(pixel * channels, pixels * channels);
                 let add = self.residual(pixel * channels);
                 let mut place = OutputView::dense(to, pixels, channels, add);
                 if pixel + pixels < end {
-                    let next = self.convolution.input[(pixel + pixels) * from..].as_ptr();
-                    place.prefetch = Prefetch { from: [next, std::ptr::null()], pixel: from };
+                    let next = self.convolution.input[(pixel + pixels) * in_channels..].as_ptr();
+                    place.prefetch =
+                        Prefetch { from: [next, std::ptr::null()], pixel: in_channels };
                 }
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
@@ -137,17 +139,17 @@ impl Forward<'_> {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
         let mut scratch = Scratch::default();
-        let size = geometry.output_pixels() * geometry.to;
+        let size = geometry.output_pixels() * geometry.out_channels;
         for image in self.chunk.start..self.chunk.end {
             // SAFETY: the grid is made for this; these images belong to this chunk alone.
             unsafe {
                 self.convolution.fill_grid(simd, image, &mut grid);
                 let row = self.convolution.grid_row();
-                let grid = Grid { values: &grid, row, channels: geometry.from };
+                let grid = Grid { values: &grid, row, channels: geometry.in_channels };
                 let to = self.to.at(image * size, size);
                 let add = self.residual(image * size);
                 let window = self.convolution.window();
-                let place = OutputView::dense(to, window.columns, geometry.to, add);
+                let place = OutputView::dense(to, window.columns, geometry.out_channels, add);
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
                     moments.accumulate(simd, to, geometry.output_pixels());

@@ -10,9 +10,9 @@ pub(crate) struct Geometry {
     /// Columns of the input.
     pub(crate) width: usize,
     /// Channels of the input.
-    pub(crate) from: usize,
+    pub(crate) in_channels: usize,
     /// Channels of the output.
-    pub(crate) to: usize,
+    pub(crate) out_channels: usize,
     /// Rows and columns of the kernel.
     pub(crate) kernel: usize,
     /// Rows and columns from one position of the kernel to the next.
@@ -35,7 +35,8 @@ impl Geometry {
     /// input, and no position of it covers padding alone.
     pub(crate) fn is_supported(&self) -> bool {
         let padded = self.height.min(self.width) + 2 * self.padding;
-        let sizes = [self.batch, self.height, self.width, self.from, self.to, self.stride];
+        let sizes =
+            [self.batch, self.height, self.width, self.in_channels, self.out_channels, self.stride];
         !sizes.contains(&0) && (1..=padded).contains(&self.kernel) && self.padding < self.kernel
     }
 
@@ -57,21 +58,21 @@ impl Geometry {
 
     /// Values of the whole input.
     pub(crate) fn input_len(&self) -> usize {
-        self.batch * self.input_pixels() * self.from
+        self.batch * self.input_pixels() * self.in_channels
     }
 
     /// Values of the whole output.
     pub(crate) fn output_len(&self) -> usize {
-        self.batch * self.output_pixels() * self.to
+        self.batch * self.output_pixels() * self.out_channels
     }
 
     /// Values of the kernel.
     pub(crate) fn weight_len(&self) -> usize {
-        self.to * self.from * self.kernel * self.kernel
+        self.out_channels * self.in_channels * self.kernel * self.kernel
     }
 
     /// Input values that one output value depends on.
     pub(crate) fn depth(&self) -> usize {
-        self.kernel * self.kernel * self.from
+        self.kernel * self.kernel * self.in_channels
     }
 }

@@ -12,12 +12,12 @@ pub(crate) struct GradientMask {
 /// The gradients that were requested.
 #[derive(Debug, Default)]
 pub(crate) struct Gradients {
-    /// `[batch, height, width, from]`.
+    /// `[batch, height, width, in_channels]`.
     pub(crate) input: Option<Vec<f32>>,
-    /// `[to, from, kernel, kernel]`.
+    /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: Option<Vec<f32>>,
-    /// `[from]`.
+    /// `[in_channels]`.
     pub(crate) scale: Option<Vec<f32>>,
-    /// `[from]`.
+    /// `[in_channels]`.
     pub(crate) shift: Option<Vec<f32>>,
 }

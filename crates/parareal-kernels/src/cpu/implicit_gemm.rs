@@ -1,9 +1,9 @@
 //! Convolutions as matrix products of tiles, without unfolding the image (implicit GEMM).
 //!
 //! An image in memory as rows of pixels, each with its channels, is already the left operand of a
-//! convolution: below one row of the kernel, the values that an output pixel depends on are one run of
-//! `kernel · channels` values. So nothing is rearranged; a tile reads one run for each row of the
-//! kernel.
+//! convolution: below one row of the kernel, the values that an output pixel depends on are one run
+//! of `kernel · channels` values. So nothing is rearranged; a tile reads one run for each row of
+//! the kernel.
 
 use pulp::Simd;
 
@@ -99,8 +99,8 @@ impl OutputView {
     }
 }
 
-/// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column, from][width]`,
-/// the last panel padded with zeros.
+/// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column,
+/// in_channels][width]`, the last panel padded with zeros.
 pub(crate) struct Panels {
     pub(crate) values: Vec<f32>,
     pub(crate) depth: usize,
@@ -134,8 +134,8 @@ impl Panels {
 /// `to = add + grid * panels`: a convolution of one grid.
 ///
 /// # Safety
-/// The grid can be read at all positions of the window; the output can be written for `rows · columns`
-/// pixels of `panels.columns` channels, and its addend (if not null) read.
+/// The grid can be read at all positions of the window; the output can be written for `rows ·
+/// columns` pixels of `panels.columns` channels, and its addend (if not null) read.
 #[inline(always)]
 pub(crate) unsafe fn convolve<S: Simd>(
     simd: S,
@@ -166,8 +166,8 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        // All rows of the kernel at once where the panel stays in the first-level cache, otherwise row
-        // by row.
+        // All rows of the kernel at once where the panel stays in the first-level cache, otherwise
+        // row by row.
         let whole = panels.depth * width <= PANEL;
         let (passes, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
         let longest = if whole { run } else { PANEL / width };
@@ -213,9 +213,9 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Adds the gradient of a kernel to `to`: `to[step][column]` of the padded layout
-/// `[kernel row, kernel column, from][to, padded]` gets the sum over output pixels of the input at
-/// this step times the gradient of this column.
+/// Adds the gradient of a kernel to `to`: `to[step][column]` of the padded layout `[kernel row,
+/// kernel column, in_channels][out_channels, padded]` gets the sum over output pixels of the input
+/// at this step times the gradient of this column.
 ///
 /// # Safety
 /// The grid can be read at all positions of the window; `gradient` has `rows · columns` contiguous

@@ -93,8 +93,8 @@ const WIDEST: usize = 64;
 ///
 /// # Safety
 /// There is at least one row to write. For all rows to write and all steps of all runs, `a` can be
-/// read, `b` at full width. `add` (if not null) can be read and `to` written for the rows and columns
-/// to write.
+/// read, `b` at full width. `add` (if not null) can be read and `to` written for the rows and
+/// columns to write.
 #[inline(always)]
 pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,

@@ -1,4 +1,5 @@
-//! The second pass of a normalization's gradient: from `δ` and its sums to the gradient of the input.
+//! The second pass of a normalization's gradient: from `δ` and its sums to the gradient of the
+//! input.
 //!
 //! `δ` is as large as the input. Where computing it costs less than writing and reading it, the
 //! first pass only sums it and this one recomputes it, block by block in the first-level cache.
@@ -25,13 +26,15 @@ const MOST_RECOMPUTED_CHANNELS: usize = 16;
 impl Geometry {
     /// Returns true if `δ` is cheaper to compute twice than to store.
     pub(crate) fn recomputes_delta(&self) -> bool {
-        self.is_pointwise() && self.to <= MOST_RECOMPUTED_CHANNELS && self.to < self.from
+        self.is_pointwise()
+            && self.out_channels <= MOST_RECOMPUTED_CHANNELS
+            && self.out_channels < self.in_channels
     }
 }
 
 /// The source of `δ`.
 pub(crate) enum DeltaSource<'a> {
-    /// The first pass stored it, `[batch, height, width, from]`.
+    /// The first pass stored it, `[batch, height, width, in_channels]`.
     Stored(Vec<f32>),
     /// It is recomputed from the gradient of the output.
     Recomputed { gradient: &'a [f32], phases: &'a [StridePhase] },
@@ -81,8 +84,8 @@ impl Convolution<'_> {
         }
     }
 
-    /// Sets the gradients of scale and shift, and returns what the dependence of the statistics on the
-    /// input adds to its gradient.
+    /// Sets the gradients of scale and shift, and returns what the dependence of the statistics on
+    /// the input adds to its gradient.
     fn correction(
         &self,
         map: &Affine,
@@ -90,11 +93,11 @@ impl Convolution<'_> {
         sums: &Sums,
         gradients: &mut Gradients,
     ) -> Affine {
-        let Geometry { batch, from, .. } = self.geometry;
+        let Geometry { batch, in_channels, .. } = self.geometry;
         let count = (batch * self.geometry.input_pixels()) as f64;
         let is_batch = if saved.is_batch { 1.0 } else { 0.0 };
         let mut terms = Affine { slope: Vec::new(), offset: Vec::new() };
-        let mut by_scale = Vec::with_capacity(from);
+        let mut by_scale = Vec::with_capacity(in_channels);
         for (c, &sum) in sums.gradient.iter().enumerate() {
             let (mean_residual, inverse_std) = (saved.mean_residual[c], saved.inverse_std[c]);
             let product = sums.product[c] - mean_residual * sum;
@@ -149,14 +152,14 @@ impl NormGradient<'_> {
     #[inline(always)]
     fn run<S: Simd, const MASK: bool, const ADD: bool>(&self, simd: S) {
         let Convolution { geometry, input, .. } = self.convolution;
-        let Geometry { from, to: channels, .. } = geometry;
-        let block = block_pixels(from);
-        let mut recomputed = vec![0.0; if MASK { block * from } else { 0 }];
+        let Geometry { in_channels, out_channels: channels, .. } = geometry;
+        let block = block_pixels(in_channels);
+        let mut recomputed = vec![0.0; if MASK { block * in_channels } else { 0 }];
         let end = self.chunk.end * geometry.input_pixels();
         let mut pixel = self.chunk.start * geometry.input_pixels();
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let (first, len) = (pixel * from, pixels * from);
+            let (first, len) = (pixel * in_channels, pixels * in_channels);
             // SAFETY: these pixels belong to this chunk alone; the block has room for them.
             unsafe {
                 let to = self.to.at(first, len);
@@ -169,9 +172,15 @@ impl NormGradient<'_> {
                         let next = if pixel + pixels < end { first + len } else { first };
                         let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
                         let prefetch =
-                            Prefetch { from: [input[next..].as_ptr(), sum], pixel: from };
+                            Prefetch { from: [input[next..].as_ptr(), sum], pixel: in_channels };
                         input_gradient_pointwise(
-                            simd, phases, gradient, channels, to, from, prefetch,
+                            simd,
+                            phases,
+                            gradient,
+                            channels,
+                            to,
+                            in_channels,
+                            prefetch,
                         );
                         to.cast_const()
                     }

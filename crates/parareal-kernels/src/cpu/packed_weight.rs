@@ -14,20 +14,28 @@ pub(crate) enum PackedWeight {
 
 impl PackedWeight {
     /// Packs a kernel of this many positions and channels: `column` at `step`, that is
-    /// `[position, from]`, is `weight[first + column · stride]`, with
+    /// `[position, in_channels]`, is `weight[first + column · stride]`, with
     /// `[first, stride] = place(step)`.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
         winograd: bool,
         places: usize,
-        [from, to]: [usize; 2],
+        [in_channels, out_channels]: [usize; 2],
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
         match winograd {
-            true => Self::Winograd(TransformedKernel::pack(simd, from, to, weight, place)),
-            false => Self::Direct(Panels::pack::<S>(places * from, to, weight, place)),
+            true => Self::Winograd(TransformedKernel::pack(
+                simd,
+                in_channels,
+                out_channels,
+                weight,
+                place,
+            )),
+            false => {
+                Self::Direct(Panels::pack::<S>(places * in_channels, out_channels, weight, place))
+            }
         }
     }
 

@@ -10,8 +10,8 @@ pub(crate) struct SharedSlice<'a> {
     lives: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: every access goes through `SharedSlice::at`, whose caller promises that no two threads touch
-// the same values.
+// SAFETY: every access goes through `SharedSlice::at`, whose caller promises that no two threads
+// touch the same values.
 unsafe impl Send for SharedSlice<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedSlice<'_> {}

@@ -49,7 +49,8 @@ impl WithSimd for PackPhases<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<StridePhase> {
         let geometry = *self.geometry;
-        let Geometry { height, width, from, to, kernel, stride, padding, .. } = geometry;
+        let Geometry { height, width, in_channels, out_channels, kernel, stride, padding, .. } =
+            geometry;
         let rows = stride.min(height);
         let columns = stride.min(width);
         let firsts = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
@@ -62,15 +63,22 @@ impl WithSimd for PackPhases<'_> {
                     (geometry.margin() + base + 1).saturating_sub(places[axis])
                 });
                 let place = |step: usize| {
-                    let (place, channel) = (step / to, step % to);
+                    let (place, channel) = (step / out_channels, step % out_channels);
                     let flipped = [place / places[1], place % places[1]];
                     let [row, line] = [0, 1]
                         .map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
-                    [channel * from * kernel * kernel + row * kernel + line, kernel * kernel]
+                    [channel * in_channels * kernel * kernel + row * kernel + line, kernel * kernel]
                 };
                 let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
                 let packed = (count > 0).then(|| {
-                    PackedWeight::pack(simd, winograd, count, [to, from], self.weight, place)
+                    PackedWeight::pack(
+                        simd,
+                        winograd,
+                        count,
+                        [out_channels, in_channels],
+                        self.weight,
+                        place,
+                    )
                 });
                 StridePhase { first, start, kernel: places, packed }
             })
@@ -81,7 +89,7 @@ impl WithSimd for PackPhases<'_> {
 /// `∂L/∂z` of a pointwise convolution.
 ///
 /// # Safety
-/// `to` has room for the pixels of `gradient`, with `from` channels each.
+/// `to` has room for the pixels of `gradient`, with `in_channels` channels each.
 #[inline(always)]
 pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     simd: S,
@@ -89,7 +97,7 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     gradient: &[f32],
     channels: usize,
     to: *mut f32,
-    from: usize,
+    in_channels: usize,
     prefetch: Prefetch,
 ) {
     let [StridePhase { packed: Some(packed), .. }] = phases else {
@@ -98,7 +106,8 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     let columns = gradient.len() / channels;
     let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
     let grid = Grid { values: gradient, row: 0, channels };
-    let place = OutputView { prefetch, ..OutputView::dense(to, columns, from, std::ptr::null()) };
+    let place =
+        OutputView { prefetch, ..OutputView::dense(to, columns, in_channels, std::ptr::null()) };
     // SAFETY: as the caller promises.
     unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
 }

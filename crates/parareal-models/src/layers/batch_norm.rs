@@ -13,8 +13,8 @@ const MOMENTUM: f64 = 0.1;
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
 
-/// Batch normalization with PyTorch's conventions: the running variance is updated with the unbiased
-/// estimate, the normalization uses the biased one.
+/// Batch normalization with PyTorch's conventions: the running variance is updated with the
+/// unbiased estimate, the normalization uses the biased one.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale, `[channels]`.

@@ -26,8 +26,8 @@ impl ResNet {
     ///
     /// The paper takes `N_c = ⌈12/N⌉` units and asks that `F_j` be cheaper than `g_{j+1}`.
     /// [`CoarseKind::Auto`] compares multiply-adds: the paper's units where they are cheaper,
-    /// otherwise bottleneck units, at most a quarter as many as `g_{j+1}` has. There is at least one
-    /// unit for each halving of the image.
+    /// otherwise bottleneck units, at most a quarter as many as `g_{j+1}` has. There is at least
+    /// one unit for each halving of the image.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
         let paper = 12usize.div_ceil(interface.subnetworks);
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);

@@ -99,8 +99,8 @@ impl ResNet {
         self
     }
 
-    /// Sets the number of units of every `F_j` (more are used where the image is halved more often).
-    /// `None` is the rule of [`coarse_choice`](Self::coarse_choice).
+    /// Sets the number of units of every `F_j` (more are used where the image is halved more
+    /// often). `None` is the rule of [`coarse_choice`](Self::coarse_choice).
     pub fn with_coarse_units(mut self, units: Option<usize>) -> Self {
         self.coarse_units = units;
         self
@@ -126,8 +126,8 @@ impl ResNet {
         self.coarse_units
     }
 
-    /// The paper's cuts, if `subnetworks` is a multiple of three: a third of the subnetworks in each
-    /// stage. Otherwise all units are divided. As even as possible, larger subnetworks first.
+    /// The paper's cuts, if `subnetworks` is a multiple of three: a third of the subnetworks in
+    /// each stage. Otherwise all units are divided. As even as possible, larger subnetworks first.
     ///
     /// # Errors
     /// If there are no subnetworks or fewer units than subnetworks.

@@ -8,8 +8,9 @@ use crate::cpu::microkernel::{load, store};
 /// Points of a tile: 4×4 input pixels.
 pub(super) const POINTS: usize = 16;
 
-/// Approximate number of values of a block of tiles at one point: inputs and products at all points take 128 KiB
-/// of the second-level cache. With 128 channels and more a block has 16 tiles, the rows of a product.
+/// Approximate number of values of a block of tiles at one point: inputs and products at all points
+/// take 128 KiB of the second-level cache. With 128 channels and more a block has 16 tiles, the
+/// rows of a product.
 const BLOCK_LEN: usize = 1024;
 
 /// Values between the points of a block, one cache line: without it all points of a tile would fall
@@ -103,8 +104,8 @@ pub(super) unsafe fn transform_inputs<S: Simd>(
             first + 3 * grid.row + (2 * block.columns + 2) * channels <= grid.values.len()
         );
         for channel in (0..channels).step_by(S::F32_LANES) {
-            // SAFETY: pixels that these tiles depend on, as the caller promises; the values of the tiles at
-            // all points are within `to`, as asserted.
+            // SAFETY: pixels that these tiles depend on, as the caller promises; the values of the
+            // tiles at all points are within `to`, as asserted.
             unsafe {
                 let from = grid.values.as_ptr().add(first + channel);
                 let to = to.as_mut_ptr().add(tile_row * block.columns * channels + channel);

@@ -23,45 +23,47 @@ fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S:
     [simd.add_f32s(a, sum), simd.add_f32s(difference, d)]
 }
 
-/// A transformed kernel: `[point][panel][from][width]`, the last panel of each point
+/// A transformed kernel: `[point][panel][in_channels][width]`, the last panel of each point
 /// padded with zeros.
 pub(crate) struct TransformedKernel {
     values: Vec<f32>,
-    from: usize,
-    to: usize,
+    in_channels: usize,
+    out_channels: usize,
     width: usize,
 }
 
 impl TransformedKernel {
-    /// Packs a kernel: at `step`, that is `[kernel row, kernel column, from]`, its `column` is
-    /// `weight[first + column · stride]`, with `[first, stride] = place(step)`.
+    /// Packs a kernel: at `step`, that is `[kernel row, kernel column, in_channels]`, its `column`
+    /// is `weight[first + column · stride]`, with `[first, stride] = place(step)`.
     ///
     /// # Panics
-    /// If `to` is not a whole number of vectors, or the weight does not have all of its columns.
+    /// If `out_channels` is not a whole number of vectors, or the weight does not have all of its
+    /// columns.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
-        from: usize,
-        to: usize,
+        in_channels: usize,
+        out_channels: usize,
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
-        assert!(to.is_multiple_of(S::F32_LANES), "{to} channels");
-        let width = tile_width::<S>(to);
-        let size = to.div_ceil(width) * from * width;
+        assert!(out_channels.is_multiple_of(S::F32_LANES), "{out_channels} channels");
+        let width = tile_width::<S>(out_channels);
+        let size = out_channels.div_ceil(width) * in_channels * width;
         let mut values = vec![0.0; POINTS * size];
-        let mut lines = vec![0.0; 9 * to];
-        for channel in 0..from {
-            for (step, line) in lines.chunks_exact_mut(to).enumerate() {
-                let [first, stride] = place(step * from + channel);
-                let column = weight[first..][..(to - 1) * stride + 1].iter().step_by(stride);
-                line.iter_mut().zip(column).for_each(|(to, &value)| *to = value);
+        let mut lines = vec![0.0; 9 * out_channels];
+        for channel in 0..in_channels {
+            for (step, line) in lines.chunks_exact_mut(out_channels).enumerate() {
+                let [first, stride] = place(step * in_channels + channel);
+                let column =
+                    weight[first..][..(out_channels - 1) * stride + 1].iter().step_by(stride);
+                line.iter_mut().zip(column).for_each(|(target, &value)| *target = value);
             }
-            for column in (0..to).step_by(S::F32_LANES) {
+            for column in (0..out_channels).step_by(S::F32_LANES) {
                 let (panel, lane) = (column / width, column % width);
-                let first = (panel * from + channel) * width + lane;
+                let first = (panel * in_channels + channel) * width + lane;
                 let line = |step: usize| {
-                    let line = &lines[step * to + column..][..S::F32_LANES];
+                    let line = &lines[step * out_channels + column..][..S::F32_LANES];
                     // SAFETY: a slice of a vector's length.
                     unsafe { load::<S>(line.as_ptr()) }
                 };
@@ -72,14 +74,14 @@ impl TransformedKernel {
                     let transformed = transform_kernel(simd, rows.map(|row| row[j]));
                     for (i, value) in transformed.into_iter().enumerate() {
                         let index = (4 * i + j) * size + first;
-                        let to = &mut values[index..][..S::F32_LANES];
+                        let target = &mut values[index..][..S::F32_LANES];
                         // SAFETY: a slice of a vector's length.
-                        unsafe { store::<S>(to.as_mut_ptr(), value) };
+                        unsafe { store::<S>(target.as_mut_ptr(), value) };
                     }
                 }
             }
         }
-        Self { values, from, to, width }
+        Self { values, in_channels, out_channels, width }
     }
 
     /// `to = add + grid * kernel`.
@@ -90,8 +92,8 @@ impl TransformedKernel {
     /// not null) read.
     ///
     /// # Panics
-    /// If the grid has other channels than the kernel, or the window is not of even size for a 3×3 kernel
-    /// without a stride.
+    /// If the grid has other channels than the kernel, or the window is not of even size for a 3×3
+    /// kernel without a stride.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
@@ -102,15 +104,19 @@ impl TransformedKernel {
         Scratch { inputs, outputs: products }: &mut Scratch,
     ) {
         window.assert_even();
-        assert_eq!(grid.channels, self.from);
-        for block in Block::all(window, self.from.max(self.to)) {
-            let inputs = scratch_slice(inputs, block.pitch(self.from));
-            let products = scratch_slice(products, block.pitch(self.to));
+        assert_eq!(grid.channels, self.in_channels);
+        for block in Block::all(window, self.in_channels.max(self.out_channels)) {
+            let inputs = scratch_slice(inputs, block.pitch(self.in_channels));
+            let products = scratch_slice(products, block.pitch(self.out_channels));
             // SAFETY: the block's tiles are in the window.
             unsafe {
                 transform_inputs(simd, grid, block, inputs);
-                with_tile_shape!(S, self.to, multiply(simd, self, block, inputs, products));
-                inverse_transform_outputs(simd, self.to, block, products, place);
+                with_tile_shape!(
+                    S,
+                    self.out_channels,
+                    multiply(simd, self, block, inputs, products)
+                );
+                inverse_transform_outputs(simd, self.out_channels, block, products, place);
             }
         }
     }
@@ -125,26 +131,26 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
     inputs: &[f32],
     products: &mut [f32],
 ) {
-    let &TransformedKernel { ref values, from, to, width } = filter;
+    let &TransformedKernel { ref values, in_channels, out_channels, width } = filter;
     assert_eq!(width, NV * S::F32_LANES);
-    let depth = Depth { runs: 1, steps: from };
-    let inputs = inputs.chunks_exact(block.pitch(from));
-    let products = products.chunks_exact_mut(block.pitch(to));
+    let depth = Depth { runs: 1, steps: in_channels };
+    let inputs = inputs.chunks_exact(block.pitch(in_channels));
+    let products = products.chunks_exact_mut(block.pitch(out_channels));
     let points = values.chunks_exact(values.len() / POINTS).zip(inputs).zip(products);
     for ((values, inputs), products) in points {
-        for (panel, values) in values.chunks_exact(from * width).enumerate() {
-            let (first, columns) = (panel * width, width.min(to - panel * width));
+        for (panel, values) in values.chunks_exact(in_channels * width).enumerate() {
+            let (first, columns) = (panel * width, width.min(out_channels - panel * width));
             let b = Columns { start: values.as_ptr(), step: width, run: 0 };
             for begin in (0..block.tiles()).step_by(MR) {
                 let rows = MR.min(block.tiles() - begin);
                 // SAFETY: `rows` tiles from `begin` on are in the block, so within its values at
                 // this point; the panel has full width for each input channel.
                 unsafe {
-                    let start = inputs.as_ptr().add(begin * from);
-                    let a = Rows { start, pitch: from, step: 1, run: 0 };
-                    let to_tile = products.as_mut_ptr().add(begin * to + first);
+                    let start = inputs.as_ptr().add(begin * in_channels);
+                    let a = Rows { start, pitch: in_channels, step: 1, run: 0 };
+                    let to_tile = products.as_mut_ptr().add(begin * out_channels + first);
                     let add = std::ptr::null();
-                    let out = Output { to: to_tile, pitch: to, add, rows, columns };
+                    let out = Output { to: to_tile, pitch: out_channels, add, rows, columns };
                     microkernel::<S, MR, NV>(simd, depth, a, b, out);
                 }
             }

@@ -41,6 +41,8 @@ impl Geometry {
         self.kernel == 3
             && self.stride == 1
             && self.output().into_iter().all(even)
-            && [self.from, self.to].iter().all(|channels| channels.is_multiple_of(CHANNELS))
+            && [self.in_channels, self.out_channels]
+                .iter()
+                .all(|channels| channels.is_multiple_of(CHANNELS))
     }
 }

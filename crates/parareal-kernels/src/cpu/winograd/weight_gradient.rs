@@ -24,25 +24,25 @@ fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S:
 }
 
 /// Values from one point to the next.
-fn pitch(from: usize, padded: usize) -> usize {
-    from * padded + POINT_PADDING
+fn pitch(in_channels: usize, padded: usize) -> usize {
+    in_channels * padded + POINT_PADDING
 }
 
 /// Values of the transformed gradient of a kernel.
-pub(crate) fn transformed_len(from: usize, padded: usize) -> usize {
-    POINTS * pitch(from, padded)
+pub(crate) fn transformed_len(in_channels: usize, padded: usize) -> usize {
+    POINTS * pitch(in_channels, padded)
 }
 
-/// Adds the transformed gradient of a kernel to `sum`, `[point][from][to, padded]`. The values of the
-/// padding are meaningless.
+/// Adds the transformed gradient of a kernel to `sum`, `[point][in_channels][out_channels,
+/// padded]`. The values of the padding are meaningless.
 ///
 /// # Safety
 /// The grid can be read at all positions of the window.
 ///
 /// # Panics
-/// If the window is not of even size for a 3×3 kernel without a stride, the gradient does
-/// not have its pixels, channels are not whole vectors or `padded` is not a multiple of the tile width,
-/// or the sum does not have [`transformed_len`] values.
+/// If the window is not of even size for a 3×3 kernel without a stride, the gradient does not have
+/// its pixels, channels are not whole vectors or `padded` is not a multiple of the tile width, or
+/// the sum does not have [`transformed_len`] values.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
@@ -63,8 +63,12 @@ pub(crate) unsafe fn correlate<S: Simd>(
         transform_gradients(simd, gradient, padded, block, gradients);
         // SAFETY: the block's tiles are in the window.
         unsafe { transform_inputs(simd, grid, block, inputs) };
-        let (to, channels) = (gradient.channels, [grid.channels, padded]);
-        with_tile_shape!(S, to, accumulate(simd, channels, block, inputs, gradients, sum));
+        let (out_channels, channels) = (gradient.channels, [grid.channels, padded]);
+        with_tile_shape!(
+            S,
+            out_channels,
+            accumulate(simd, channels, block, inputs, gradients, sum)
+        );
     }
 }
 
@@ -113,7 +117,7 @@ fn transform_gradients<S: Simd>(
 #[inline(always)]
 fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    [from, padded]: [usize; 2],
+    [in_channels, padded]: [usize; 2],
     block: Block,
     inputs: &[f32],
     gradients: &[f32],
@@ -122,18 +126,18 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     let width = NV * S::F32_LANES;
     assert!(padded.is_multiple_of(width));
     let depth = Depth { runs: 1, steps: block.tiles() };
-    let inputs = inputs.chunks_exact(block.pitch(from));
+    let inputs = inputs.chunks_exact(block.pitch(in_channels));
     let gradients = gradients.chunks_exact(block.pitch(padded));
-    let sums = sum.chunks_exact_mut(pitch(from, padded));
+    let sums = sum.chunks_exact_mut(pitch(in_channels, padded));
     for ((inputs, gradients), sum) in inputs.zip(gradients).zip(sums) {
-        for step in (0..from).step_by(MR) {
-            let rows = MR.min(from - step);
+        for step in (0..in_channels).step_by(MR) {
+            let rows = MR.min(in_channels - step);
             for first in (0..padded).step_by(width) {
                 // SAFETY: `rows` input channels from `step` on, and output channels of a tile's
                 // width from `first` on, of all the block's tiles at this point.
                 unsafe {
                     let start = inputs.as_ptr().add(step);
-                    let a = Rows { start, pitch: 1, step: from, run: 0 };
+                    let a = Rows { start, pitch: 1, step: in_channels, run: 0 };
                     let start = gradients.as_ptr().add(first);
                     let b = Columns { start, step: padded, run: 0 };
                     let to = sum.as_mut_ptr().add(step * padded + first);
@@ -146,11 +150,11 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// `Gᵀ · G`: the gradient of a kernel, `[to, from, 3, 3]`, of the chunks' sums.
+/// `Gᵀ · G`: the gradient of a kernel, `[out_channels, in_channels, 3, 3]`, of the chunks' sums.
 pub(crate) struct InverseTransformKernel<'a> {
     pub(crate) partials: &'a [Vec<f32>],
-    pub(crate) from: usize,
-    pub(crate) to: usize,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
 }
 
 impl WithSimd for InverseTransformKernel<'_> {
@@ -158,13 +162,13 @@ impl WithSimd for InverseTransformKernel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { partials, from, to } = self;
-        let padded = to.next_multiple_of(tile_width::<S>(to));
-        let pitch = pitch(from, padded);
-        let mut weight = vec![0.0; to * from * 9];
-        let mut lines = vec![0.0; 9 * to];
-        for channel in 0..from {
-            for column in (0..to).step_by(S::F32_LANES) {
+        let Self { partials, in_channels, out_channels } = self;
+        let padded = out_channels.next_multiple_of(tile_width::<S>(out_channels));
+        let pitch = pitch(in_channels, padded);
+        let mut weight = vec![0.0; out_channels * in_channels * 9];
+        let mut lines = vec![0.0; 9 * out_channels];
+        for channel in 0..in_channels {
+            for column in (0..out_channels).step_by(S::F32_LANES) {
                 let value = |point: usize| {
                     let index = point * pitch + channel * padded + column;
                     partials.iter().fold(simd.splat_f32s(0.0), |sum, partial| {
@@ -179,15 +183,16 @@ impl WithSimd for InverseTransformKernel<'_> {
                 for x in 0..3 {
                     let transformed = inverse_transform_kernel(simd, rows.map(|row| row[x]));
                     for (y, value) in transformed.into_iter().enumerate() {
-                        let line = &mut lines[(3 * y + x) * to + column..][..S::F32_LANES];
+                        let line =
+                            &mut lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
                         // SAFETY: a slice of a vector's length.
                         unsafe { store::<S>(line.as_mut_ptr(), value) };
                     }
                 }
             }
-            for (place, line) in lines.chunks_exact(to).enumerate() {
+            for (place, line) in lines.chunks_exact(out_channels).enumerate() {
                 for (column, &value) in line.iter().enumerate() {
-                    weight[(column * from + channel) * 9 + place] = value;
+                    weight[(column * in_channels + channel) * 9 + place] = value;
                 }
             }
         }

@@ -29,8 +29,8 @@ enum Times {
 
 impl ResNetCosts {
     /// The times of this row of the paper's Table 2, spread evenly over all units and over all
-    /// `F_j`. The paper does not divide a backward pass: `weight_share`, from 0 to 1, is the share of
-    /// weight gradients that is assumed for the coarse network. The paper has no time for the
+    /// `F_j`. The paper does not divide a backward pass: `weight_share`, from 0 to 1, is the share
+    /// of weight gradients that is assumed for the coarse network. The paper has no time for the
     /// optimizer, which counts as zero.
     pub fn paper(net: &ResNet, row: PaperRow, weight_share: f64) -> Self {
         let times = Times::Paper { row, weight_share };

@@ -1,7 +1,7 @@
 //! Pre-activation residual units.
 //!
-//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Map`] for a module. The
-//! table of kinds below makes it known; names, settings, forward pass and costs follow from it.
+//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Map`] for a module.
+//! The table of kinds below makes it known; names, settings, forward pass and costs follow from it.
 
 mod basic;
 mod bottleneck;
