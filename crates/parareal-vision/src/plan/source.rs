@@ -130,7 +130,7 @@ impl Machine {
     /// Refuses numbers that cannot be measured with.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for the first of them.
+    /// [`TrainError::Setting`](parareal_train::TrainError::Setting) for the first of them.
     pub fn check(&self) -> Result<(), VisionError> {
         let numbers =
             [("batch-size", self.batch), ("threads", self.threads), ("workers", self.workers)];

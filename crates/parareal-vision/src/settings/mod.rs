@@ -36,16 +36,13 @@ impl Settings {
     /// images, which need none, and for images of one's own, which have no usual place.
     #[must_use]
     pub fn default_data_dir(dataset: DatasetName) -> Option<PathBuf> {
-        match dataset {
-            DatasetName::Shapes | DatasetName::Folder => None,
-            _ => Some(DEFAULT_DATA_DIR.into()),
-        }
+        dataset.is_published().then(|| DEFAULT_DATA_DIR.into())
     }
 
     /// Sets the setting of a key to what a text says.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] where the text is not a value of the setting.
+    /// [`TrainError::Setting`](parareal_train::TrainError::Setting) where the text is not a value of the setting.
     ///
     /// # Panics
     /// Where there is no such key.
