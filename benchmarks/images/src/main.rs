@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use parareal_data::{Batches, Dataset};
+use parareal_data::{Batches, Dataset, DatasetName};
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_train::{Config, EpochRecord, Observer, Run, Settings, StepRecord, Team};
+use parareal_train::{Config, EpochRecord, Observer, Place, Run, Settings, StepRecord, Team};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -31,11 +31,13 @@ impl Observer for Rates {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    use DatasetName::{Cifar10, Mnist, Shapes, Svhn};
+
     allocator::retain();
     let data_dir = std::env::args().nth(1).map(PathBuf::from);
     let sets = match data_dir {
-        Some(_) => &["shapes", "mnist", "cifar10", "svhn"][..],
-        None => &["shapes"],
+        Some(_) => &[Shapes, Mnist, Cifar10, Svhn][..],
+        None => &[Shapes],
     };
     println!("ResNet-20, N = 2; times of a batch, medians");
     println!(
@@ -45,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for &set in sets {
         for batch in [16, 128] {
             let settings = Settings {
-                dataset: Some(set.into()),
+                dataset: Some(set),
                 data_dir: data_dir.clone(),
                 limit_train: Some(IMAGES),
                 limit_test: Some(0),
@@ -53,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 batch_size: Some(batch),
                 ..Settings::default()
             };
-            let config = Config::resolve(settings)?;
+            let config = Config::resolve(settings, &Place::alone())?;
             let prepare = prepare(&config)?;
             let folder = tempfile::tempdir()?;
             let mut rates = Rates(Vec::new());

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use parareal_data::one_line;
 use parareal_train::{
     Answer, Format, NetworkConfig, OutputFile, Prediction, Predictor, Recipe, TrainError, evaluate,
 };
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Eval, Export, Plan, Predict, Report};
 use crate::failure::Failure;
 use crate::output::{amount, count, note, percent, result};
-use crate::{Ending, images, plan as show};
+use crate::{Ending, advice, images, plan as show};
 
 pub(crate) fn eval(arguments: Eval) -> Result<Ending, Failure> {
     let Eval { run, checkpoint, flags, json } = arguments;
@@ -43,8 +42,8 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
     let (mut ending, mut values) = (Ending::Done, Vec::new());
     for path in &paths {
         // An image or folder that is of no use does not cost the answers of the others.
-        let mut refuse = |path: &Path, error: &dyn std::error::Error| {
-            let message = one_line(&error.to_string());
+        let mut refuse = |path: &Path, error: Failure| {
+            let message = advice::message(&error);
             note(&format!("error: {message}"));
             ending = Ending::BadInput;
             json!({ "path": path.to_string_lossy(), "error": message })
@@ -52,7 +51,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
         let images = match images::expand(path) {
             Ok(images) => images,
             Err(error) => {
-                values.push(refuse(path, &error));
+                values.push(refuse(path, error.into()));
                 continue;
             }
         };
@@ -63,7 +62,7 @@ pub(crate) fn predict(arguments: Predict) -> Result<Ending, Failure> {
                     values.push(value.expect("numbers and names are JSON"));
                 }
                 Ok(prediction) => result(&answers(&prediction))?,
-                Err(TrainError::Data(error)) => values.push(refuse(image, &error)),
+                Err(error @ TrainError::Data(_)) => values.push(refuse(image, error.into())),
                 Err(error) => return Err(error.into()),
             }
         }

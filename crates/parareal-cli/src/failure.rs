@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use parareal::ode::OdeError;
+use parareal_data::DataError;
 use parareal_data::fetch::FetchError;
-use parareal_data::{DataError, one_line};
 use parareal_report::ReportError;
 use parareal_train::TrainError;
 use thiserror::Error;
 
-use crate::advice::advice;
+use crate::images::FolderError;
 
 /// Every message is one line.
 #[derive(Debug, Error)]
@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Report(#[from] ReportError),
     #[error(transparent)]
     Ode(#[from] OdeError),
+    #[error(transparent)]
+    Images(#[from] FolderError),
     /// Flags that do not go together.
     #[error("{0}")]
     Flag(String),
@@ -39,15 +41,6 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
-    /// Returns the message with advice on flags and commands, on one line.
-    pub(crate) fn line(&self) -> String {
-        let message = match advice(self) {
-            Some(advice) => format!("{self}: {advice}"),
-            None => self.to_string(),
-        };
-        one_line(&message)
-    }
-
     /// Whether all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
         matches!(self, Self::Train(error) if error.is_agreed())
@@ -66,7 +59,7 @@ impl Failure {
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Ode(error) => error.is_bad_input(),
-            Self::Flag(_) => true,
+            Self::Images(_) | Self::Flag(_) => true,
             Self::Write { .. } | Self::Draw(_) => false,
         }
     }

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Ok(ending) => ending.into(),
         Err(error) => {
             if !error.is_told_elsewhere() {
-                output::note(&format!("error: {}", error.line()));
+                output::note(&format!("error: {}", advice::message(&error)));
             }
             if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
         }

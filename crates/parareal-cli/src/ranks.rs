@@ -6,9 +6,9 @@ use std::path::Path;
 use parareal::exec::panic_message;
 use parareal_train::{ExecutorKind, Sent, Settings, Team, TrainError};
 
-use crate::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
+use crate::{Ending, advice};
 
 /// Who works on the run that these settings, a file of them, or a run's folder describe.
 pub(crate) fn team(
@@ -39,7 +39,7 @@ pub(crate) fn together(
         Err(panic) if team.size() == 1 => resume_unwind(panic),
         Ok(Err(error)) if team.size() > 1 && !error.is_agreed() => {
             let code = if error.is_bad_input() { 2 } else { 1 };
-            abort(team, &error.line(), code)
+            abort(team, &advice::message(&error), code)
         }
         Err(panic) => abort(team, &panic_message(&*panic), 1),
         Ok(ended) => match team.finish() {

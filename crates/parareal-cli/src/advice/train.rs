@@ -1,5 +1,6 @@
 //! Advice for errors of training, evaluation and planning.
 
+use parareal_data::{DataError, FileFault};
 use parareal_train::TrainError;
 
 /// Returns what to do about an error, `None` where the error says it all.
@@ -14,6 +15,9 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
             "build it with `cargo build --release --features mpi`, where Open MPI or MPICH and libclang \
              are installed"
         }
+        TrainError::Data(DataError::File(error)) if error.fault == FileFault::Missing => {
+            "name another folder with --data-dir, or get the files by `parareal data fetch`"
+        }
         _ => return None,
     };
     Some(advice.into())
@@ -21,24 +25,23 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::failure::Failure;
-
     use super::*;
+    use crate::advice::message;
 
     #[test]
     fn advice_ends_the_line_of_the_error() {
         for (error, line) in [
             (
                 TrainError::FileExists { path: "page.html".into() },
-                "page.html exists: name a new file, or give --overwrite",
+                "page.html exists; name a new file, or give --overwrite",
             ),
             (
                 TrainError::OutputExists { path: "run".into() },
-                "run is not an empty folder: name a new one with --output",
+                "run is not an empty folder; name a new one with --output",
             ),
             (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
         ] {
-            assert_eq!(Failure::from(error).line(), line);
+            assert_eq!(message(&error.into()), line);
         }
     }
 }
