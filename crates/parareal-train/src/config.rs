@@ -151,13 +151,18 @@ impl Config {
     /// As [`Self::resolve`], on all of them, and where their settings differ.
     pub fn resolve_with(team: &Team, settings: Settings) -> Result<Self, TrainError> {
         team.compare(compared(&settings))?;
-        let mut config = team.agree(Self::resolve(settings, team.place()))?;
-        for path in [&mut config.load.data_dir, &mut config.init_from] {
+        let config = team.agree(Self::resolve(settings, team.place()))?;
+        Ok(config.with_absolute_paths())
+    }
+
+    /// Joins relative paths to the current folder.
+    pub(crate) fn with_absolute_paths(mut self) -> Self {
+        for path in [&mut self.load.data_dir, &mut self.init_from] {
             *path = path.take().map(|path| std::path::absolute(&path).unwrap_or(path));
         }
-        config.settings.data_dir = config.load.data_dir.clone();
-        config.settings.init_from = config.init_from.clone();
-        Ok(config)
+        self.settings.data_dir = self.load.data_dir.clone();
+        self.settings.init_from = self.init_from.clone();
+        self
     }
 
     /// Returns true if the cuts are to be balanced and were not found yet.

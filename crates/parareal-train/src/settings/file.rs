@@ -67,7 +67,7 @@ impl Settings {
             let (line, key) = (line_of(key.span().start), key.into_inner());
             let Some(definition) = Self::definitions().iter().find(|known| known.key == key) else {
                 let (path, nearest) = (path.to_path_buf(), nearest(&key, Self::KEYS));
-                return Err(TrainError::UnknownKey { path, key: key.into_owned(), nearest });
+                return Err(TrainError::UnknownKey { path, line, key: key.into_owned(), nearest });
             };
             let written = text.get(value.span()).unwrap_or_default();
             let value = Value::deserialize(value.into_deserializer());
@@ -220,7 +220,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");
         for (text, expected) in [
-            ("depth = 20\nepoch = 3\n", "unknown key `epoch`; the nearest known one is `epochs`"),
+            (
+                "depth = 20\nepoch = 3\n",
+                "line 2: unknown key `epoch`; the nearest known one is `epochs`",
+            ),
             (
                 "depth = 20\nepochs = \"many\"\n",
                 "wrong.toml: line 2: epochs is \"many\": a whole number is expected",

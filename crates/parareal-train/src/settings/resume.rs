@@ -32,7 +32,8 @@ impl Config {
             (kept.workers, kept.threads) = (None, None);
         }
         let config = Self::resolve_with(team, changes.or(kept))?;
-        let (now, then) = (config.settings(), Self::resolve(before, &Place::alone())?.settings());
+        let before = Self::resolve(before, &Place::alone())?.with_absolute_paths();
+        let (now, then) = (config.settings(), before.settings());
         for definition in Settings::definitions().iter().filter(|each| !each.may_change) {
             let (now, then) = (definition.toml(&now), definition.toml(&then));
             if now != then {
