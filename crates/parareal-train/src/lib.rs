@@ -1,12 +1,12 @@
 //! Training of parareal networks: configuration, loop, metrics and the folder of a run.
 //!
-//! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`]
-//! and refuses what cannot be, [`Run::prepare`] loads the images and makes the folder of the run,
-//! [`Run::train`] fills it: `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`]
-//! goes on with one, bit for bit. [`evaluate`] judges the weights in such a folder, [`export`]
-//! writes them as one file, a [`Predictor`] applies them to other images. [`plan`] and [`suggest`]
-//! predict a step, a [`Bench`] measures one. An [`Observer`] is told how it goes; nothing here writes to
-//! a terminal.
+//! [`Settings`] come from flags and files. [`Config::resolve`] completes them from a [`Recipe`] and
+//! refuses what cannot be, and [`Config::balance`] measures where to cut if that was asked for.
+//! [`Run::prepare`] loads the images and makes the folder of the run, [`Run::train`] fills it:
+//! `config.toml`, `metrics.jsonl` and `checkpoints/`. [`Run::resume`] goes on with one, bit for bit.
+//! [`evaluate`] judges the weights in such a folder, [`export`] writes them as one file, a [`Predictor`]
+//! applies them to other images. [`plan`] and [`suggest`] predict a step, a [`Bench`] measures one. An
+//! [`Observer`] is told how it goes; nothing here writes to a terminal.
 
 mod ahead;
 mod bench;
