@@ -3,7 +3,7 @@
     python references/load_in_pytorch.py RUN --data-dir DIR [--checkpoint best] [--limit-test K]
 
 RUN is the folder of a run on MNIST or CIFAR; it prints the number of images with a wrong answer,
-which is the one that `parareal eval --run RUN` prints.
+which is the one that `parareal eval RUN` prints.
 """
 
 import argparse

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use parareal_data::{Batches, Dataset};
+use parareal_data::{Batches, Dataset, DatasetName};
 use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_run::{EpochRecord, StepRecord};
 use parareal_train::{Observer, ProcessGroup, Resources};
@@ -33,11 +33,13 @@ impl Observer for Rates {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    use DatasetName::{Cifar10, Mnist, Shapes, Svhn};
+
     allocator::retain();
     let data_dir = std::env::args().nth(1).map(PathBuf::from);
     let sets = match data_dir {
-        Some(_) => &["shapes", "mnist", "cifar10", "svhn"][..],
-        None => &["shapes"],
+        Some(_) => &[Shapes, Mnist, Cifar10, Svhn][..],
+        None => &[Shapes],
     };
     println!("ResNet-20, N = 2; times of a batch, medians");
     println!(
@@ -47,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for &set in sets {
         for batch in [16, 128] {
             let settings = Settings {
-                dataset: Some(set.parse()?),
+                dataset: Some(set),
                 data_dir: data_dir.clone(),
                 limit_train: Some(IMAGES),
                 limit_test: Some(0),

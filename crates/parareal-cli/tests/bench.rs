@@ -137,7 +137,7 @@ fn where_there_is_nothing_to_cut_a_run_can_be_read() {
     let small = ["--batch-size", "4", "--limit-train", "8", "--limit-test", "4", "--epochs", "1"];
     let flags = ["--subnetworks", "1", "--cuts", "balanced", "--output", "run"];
     common::train(folder.path(), &[&small[..], &flags].concat());
-    let output = parareal(folder.path(), &["eval", "--run", "run"]);
+    let output = parareal(folder.path(), &["eval", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
 }
 

@@ -57,7 +57,7 @@ fn cifar_100_in_its_canonical_layout_trains() {
     let more = [&more[..], &["--limit-train", "300", "--batch-size", "8"]].concat();
     let outcome = train(folder.path(), &more);
     assert!(outcome["test_error"].as_f64().unwrap() < 0.1, "{outcome}");
-    let output = parareal(folder.path(), &["eval", "--run", "run", "--json"]);
+    let output = parareal(folder.path(), &["eval", "run", "--json"]);
     let judged = common::json(&output);
     assert_eq!(judged["test_error"], outcome["test_error"]);
     assert_eq!(judged["test_top5_error"], 0.0);
@@ -81,7 +81,7 @@ fn a_folder_for_each_class_trains() {
     assert!(outcome["test_error"].as_f64().unwrap() < 0.2, "{outcome}");
     assert_eq!(metrics(&folder.path().join("run"), "epoch").len(), 3);
     let image = "images/class 1/3.png";
-    let output = parareal(folder.path(), &["predict", "--run", "run", image, "--json"]);
+    let output = parareal(folder.path(), &["predict", "run", image, "--json"]);
     let answer = &common::json(&output)[0]["answers"][0];
     assert_eq!(answer["name"], "class 1", "{}", errors(&output));
 }

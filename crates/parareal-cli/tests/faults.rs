@@ -80,7 +80,7 @@ fn names_that_are_no_text_are_kept_or_refused() {
     let output = command(folder, &export).output().unwrap();
     assert_eq!(json(&output)["path"], "\u{fffd}");
     assert!(folder.join(OsStr::from_bytes(b"\xfd")).is_file());
-    let output = parareal(folder, &["eval", "--run", "a\nb"]);
+    let output = parareal(folder, &["eval", "a\nb"]);
     assert_ended(&output, 2, "a\\nb holds no run");
     assert_eq!(errors(&output).lines().count(), 1);
 }
@@ -189,7 +189,7 @@ fn files_of_a_run_that_were_changed_are_named() {
     let folder = folder.path();
     train(folder, &["--output", "run", "--epochs", "1"]);
     let run = folder.join("run");
-    let eval = |which| parareal(folder, &["eval", "--run", "run", "--checkpoint", which]);
+    let eval = |which| parareal(folder, &["eval", "run", "--checkpoint", which]);
     let change = |name: &str, text: &[u8]| {
         let path = run.join(name);
         let before = fs::read(&path).unwrap();
@@ -259,15 +259,13 @@ fn pictures_that_are_none_or_too_large_are_refused() {
     let whole = fs::read(folder.join("cut.png")).unwrap();
     fs::write(folder.join("cut.png"), &whole[..whole.len() / 2]).unwrap();
     fs::write(folder.join("text.png"), "no image").unwrap();
-    fs::create_dir(folder.join("folder.png")).unwrap();
     for (name, words) in [
         ("wide.png", "it has 20001 x 1 pixels, more than the limit of 20000 on a side"),
         ("cut.png", "the file is cut off: it ends before its IEND chunk"),
         ("text.png", "its first bytes are those of another kind of file"),
-        ("folder.png", "Is a directory"),
         ("none.png", "No such file"),
     ] {
-        let output = parareal(folder, &["predict", "--run", "run", name]);
+        let output = parareal(folder, &["predict", "run", name]);
         assert_ended(&output, 2, words);
         assert!(
             errors(&output).contains(&format!("{name}: it cannot be read as a PNG or JPEG image"))

@@ -49,7 +49,7 @@ fn assert_close(found: &Value, expected: &Value, tolerance: f64) {
 #[test]
 fn a_finished_run_is_evaluated_by_its_moving_average() {
     let (folder, _run) = copy_of("finished");
-    let evaluation = succeed(folder.path(), &["eval", "--run", "finished", "--json"]);
+    let evaluation = succeed(folder.path(), &["eval", "finished", "--json"]);
     assert_eq!(evaluation["step"], 12);
     assert_eq!(evaluation["images"], 50);
     // Other processors round differently.
@@ -86,7 +86,7 @@ fn a_checkpoint_predicts_starts_another_run_and_is_exported_and_reported() {
     let (folder, _run) = copy_of("finished");
     let image = folder.path().join("grey.png");
     image::RgbImage::from_pixel(32, 32, image::Rgb([128; 3])).save(&image).unwrap();
-    let predicted = succeed(folder.path(), &["predict", "--run", "finished", "grey.png", "--json"]);
+    let predicted = succeed(folder.path(), &["predict", "finished", "grey.png", "--json"]);
     assert_eq!(predicted[0]["answers"].as_array().unwrap().len(), 5);
     let exported =
         succeed(folder.path(), &["export", "finished", "--output", "w.safetensors", "--json"]);

@@ -59,7 +59,7 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
     fs::write(folder.join(".link"), "mine").unwrap();
     for name in ["link", "dangling"] {
         let refused = report(folder, name, &[]);
-        assert_refused(&refused, &format!("{name} exists: name a new file, or give --overwrite"));
+        assert_refused(&refused, &format!("{name} exists; name a new file, or give --overwrite"));
         assert_done(&report(folder, name, &["--overwrite"]));
         assert!(folder.join(name).is_symlink());
         assert_page(&fs::read(folder.join(name)).unwrap());
@@ -158,7 +158,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
     }
     for arguments in [&["ode", "--plot"][..], &["plan", "--timeline"], &["bench", "--timeline"]] {
         let output = parareal(folder, &[arguments, &["there.svg"]].concat());
-        assert_refused(&output, "there.svg exists: name a new file, or give --overwrite");
+        assert_refused(&output, "there.svg exists; name a new file, or give --overwrite");
     }
     assert_eq!(names(folder), ["there.svg"]);
     assert_done(&report(folder, "page.HTM", &[]));
@@ -186,7 +186,7 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
         assert_refused(&report(folder, output, &[]), words);
     }
     for (output, words) in [
-        ("file", "file is not an empty folder: name a new one with --output"),
+        ("file", "file is not an empty folder; name a new one with --output"),
         ("file/run", "cannot write file/run: file is not a folder"),
         ("link", "cannot write link: it is a link to nowhere, which does not exist"),
     ] {

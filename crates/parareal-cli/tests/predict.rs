@@ -31,7 +31,7 @@ const GREEN: (&str, [u8; 3]) = ("green", [40, 200, 40]);
 const BLUE: (&str, [u8; 3]) = ("blue", [40, 40, 220]);
 
 fn eval(folder: &Path, more: &[&str]) -> Value {
-    let output = parareal(folder, &[&["eval", "--run", "run", "--json"], more].concat());
+    let output = parareal(folder, &[&["eval", "run", "--json"], more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     json(&output)
 }
@@ -93,7 +93,7 @@ fn images_of_digits_are_prepared_as_in_training() {
             image::imageops::replace(&mut framed, image, padding.into(), padding.into());
             framed.save(folder.join(name)).unwrap();
         }
-        let arguments: Vec<&str> = ["predict", "--run", "run", "--json"]
+        let arguments: Vec<&str> = ["predict", "run", "--json"]
             .into_iter()
             .chain(names.iter().map(String::as_str))
             .collect();
@@ -111,7 +111,7 @@ fn images_of_digits_are_prepared_as_in_training() {
     assert_eq!(all[0], all[1]);
     let words =
         "its images have 3x32x32 values (channels, rows, columns), the network takes 1x32x32";
-    assert_refused(folder, &["eval", "--run", "run", "--dataset", "shapes"], words);
+    assert_refused(folder, &["eval", "run", "--dataset", "shapes"], words);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     let evaluation = eval(folder, &["--data-dir", "other"]);
     assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &2.into()));
     classes(&folder.join("unknown"), &[RED, BLUE, ("azure", [0, 200, 200])], 10);
-    let arguments = ["eval", "--run", "run", "--data-dir", "unknown"];
+    let arguments = ["eval", "run", "--data-dir", "unknown"];
     assert_refused(folder, &arguments, "there is no class \"azure\" among blue, green, red");
 
     let renamed = "the classes of the run in run are blue, green, red, those of the images are \
@@ -153,7 +153,7 @@ fn one_bad_image_does_not_cost_the_answers_of_the_others() {
     picture(&folder.join("a.png"), RED.1, 0);
     picture(&folder.join("c.png"), BLUE.1, 0);
     fs::write(folder.join("b.png"), "no image").unwrap();
-    let arguments = ["predict", "--run", "run", "a.png", "b.png", "c.png"];
+    let arguments = ["predict", "run", "a.png", "b.png", "c.png"];
     let output = parareal(folder, &arguments);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -171,6 +171,27 @@ fn one_bad_image_does_not_cost_the_answers_of_the_others() {
         assert_eq!(good["answers"].as_array().unwrap().len(), 5);
         assert_eq!(good.get("error"), None);
     }
+
+    // A folder stands for the images in it, by name, and an empty one costs no other answer either.
+    fs::create_dir_all(folder.join("own/deeper")).unwrap();
+    fs::create_dir(folder.join("empty")).unwrap();
+    for name in ["own/b.png", "own/a.png", "own/deeper/c.png"] {
+        picture(&folder.join(name), RED.1, 0);
+    }
+    fs::write(folder.join("own/notes.txt"), "no image").unwrap();
+    let output = parareal(folder, &["predict", "run", "c.png", "empty", "own"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let names: Vec<&str> = text.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(names, ["c.png", "own/a.png", "own/b.png"]);
+    assert_eq!(
+        errors(&output),
+        "error: empty: the folder holds no PNG or JPEG files (.png, .jpg, .jpeg)\n"
+    );
+    // Runs were named by a flag before.
+    let output = parareal(folder, &["predict", "--run", "run", "own", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(json(&output).as_array().unwrap().len(), 2);
 }
 
 /// Puts a value that is not a number in the place of the last one of the first file of weights, and
@@ -200,8 +221,8 @@ fn scores_that_are_not_finite_are_no_answer() {
     make_not_finite(&folder.join(&checkpoint));
     let words = format!("{checkpoint}: the network's scores are not finite");
     let words = words.as_str();
-    assert_refused(folder, &["predict", "--run", "run", "a.png"], words);
-    assert_refused(folder, &["eval", "--run", "run"], words);
+    assert_refused(folder, &["predict", "run", "a.png"], words);
+    assert_refused(folder, &["eval", "run"], words);
 }
 
 #[test]
@@ -222,7 +243,7 @@ fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
     let before = evaluation();
     assert_eq!(before.len(), 1);
     picture(&folder.join("own/day/99.png"), [170; 3], 9);
-    let output = parareal(folder, &["eval", "--run", "run"]);
+    let output = parareal(folder, &["eval", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let note = "note: the images are not those that the run was trained with";
     assert!(errors(&output).contains(note), "{}", errors(&output));

@@ -97,7 +97,7 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     picture.save(folder.join("b.jpeg")).unwrap();
     // The first bytes say what it is.
     fs::copy(folder.join("b.jpeg"), folder.join("c.png")).unwrap();
-    let predict = |more: &[&str]| parareal(folder, &[&["predict", "--run", "run"], more].concat());
+    let predict = |more: &[&str]| parareal(folder, &[&["predict", "run"], more].concat());
     let answered = common::json(&predict(&["a.png", "b.jpeg", "c.png", "--json"]));
     let answered = answered.as_array().unwrap();
     assert_eq!(answered.len(), 3);
@@ -127,7 +127,10 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     assert_eq!(tensors["postprocessing.linear.weight"]["shape"].to_string(), "[10,256]");
     let output = export();
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("exists"), "{}", errors(&output));
+    assert!(errors(&output).contains("give --overwrite"), "{}", errors(&output));
+    let again = ["export", "--run", "run", "--output", "w.safetensors", "--overwrite"];
+    assert_eq!(parareal(folder, &again).status.code(), Some(0));
+    assert!(fs::read(folder.join("w.safetensors")).unwrap() == bytes);
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn runs_are_put_beside_each_other_in_one_page() {
     let folder = folder.path();
     train(folder, &["--output", "a"]);
     train(folder, &["--output", "b", "--seed", "2"]);
-    let judged = parareal(folder, &["eval", "--run", "a"]);
+    let judged = parareal(folder, &["eval", "a"]);
     assert_eq!(judged.status.code(), Some(0), "{}", errors(&judged));
     let path = "a/evaluations/step-00000003.json";
     assert!(errors(&judged).contains(&format!("are in {path}")), "{}", errors(&judged));
@@ -148,7 +151,7 @@ fn runs_are_put_beside_each_other_in_one_page() {
     let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 50);
     // Other images than the run's own leave it alone.
-    let other = json(&parareal(folder, &["eval", "--run", "a", "--limit-test", "10", "--json"]));
+    let other = json(&parareal(folder, &["eval", "a", "--limit-test", "10", "--json"]));
     assert!(other["details"].is_null());
     let after = fs::read_to_string(folder.join(path)).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&after).unwrap(), details);
@@ -182,6 +185,8 @@ fn data_sets_are_checked_and_shown() {
     let sheet = image::open(folder.join("sheet.png")).unwrap();
     assert!(sheet.width() > 8 * 64 && sheet.height() > 10 * 64);
     assert_eq!(show().status.code(), Some(2));
+    let again = ["data", "show", "shapes", "--output", "sheet.png", "--overwrite"];
+    assert_eq!(parareal(folder, &again).status.code(), Some(0));
     for arguments in [&["data", "check", "mnist"][..], &["data", "check", "cats"]] {
         assert_eq!(parareal(folder, arguments).status.code(), Some(2));
     }

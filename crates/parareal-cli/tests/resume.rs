@@ -233,7 +233,7 @@ fn a_damaged_checkpoint_does_not_displace_new_ones() {
     let kept = fs::read(aside.join("subnetwork-01.weights.safetensors")).unwrap();
     assert!(kept == whole[..10]);
     // The best checkpoint is the one that was saved anew.
-    let eval = ["eval", "--run", "run", "--checkpoint", "best", "--json"];
+    let eval = ["eval", "run", "--checkpoint", "best", "--json"];
     assert_eq!(json(&parareal(folder, &eval))["step"], 20);
 }
 
@@ -325,8 +325,7 @@ fn checkpoints_are_judged_by_name() {
     let folder = folder.path();
     let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let eval =
-        |which: &str| parareal(folder, &["eval", "--run", "run", "--checkpoint", which, "--json"]);
+    let eval = |which: &str| parareal(folder, &["eval", "run", "--checkpoint", which, "--json"]);
     let epochs = metrics(&folder.join("run"), "epoch");
     let errors_of = epochs.iter().map(|epoch| epoch["test_error"].as_f64().unwrap());
     let best = errors_of.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();

@@ -57,13 +57,13 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     let config = |name| fs::read_to_string(path(name).join("config.toml")).unwrap();
     assert_eq!(config("a"), config("c"));
 
-    let output = parareal(folder.path(), &["eval", "--run", "a", "--json"]);
+    let output = parareal(folder.path(), &["eval", "a", "--json"]);
     let judged = json(&output);
     for key in ["test_loss", "test_error"] {
         assert_eq!(judged[key], threads[key]);
     }
     assert_eq!(judged["images"], 50);
-    let text = parareal(folder.path(), &["eval", "--run", "a", "--limit-test", "10"]);
+    let text = parareal(folder.path(), &["eval", "a", "--limit-test", "10"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
 }
 
@@ -118,7 +118,7 @@ fn the_last_two_weights_are_kept_and_damage_is_named() {
     }
     assert_eq!(checkpoints(&run), ["step-00000004", "step-00000006"]);
 
-    let judge = || parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10"]);
+    let judge = || parareal(folder.path(), &["eval", "run", "--limit-test", "10"]);
     assert_eq!(judge().status.code(), Some(0));
     let file = run.join("checkpoints/step-00000006/subnetwork-02.weights.safetensors");
     let bytes = fs::read(&file).unwrap();
@@ -256,6 +256,6 @@ fn an_interrupt_saves_the_weights() {
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
     let end = &metrics(&folder.path().join("run"), "interrupted")[0];
     assert_eq!(end["step"], metrics(&folder.path().join("run"), "step").len());
-    let judged = parareal(folder.path(), &["eval", "--run", "run", "--limit-test", "10", "--json"]);
+    let judged = parareal(folder.path(), &["eval", "run", "--limit-test", "10", "--json"]);
     assert_eq!(json(&judged)["step"], metrics(&folder.path().join("run"), "step").len());
 }

@@ -102,14 +102,14 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--subnetworks", "4"], "4 subnetworks"),
         (&["--subnetworks", "0"], "at least one"),
         (&["--dataset", "photos"], "shapes, mnist"),
-        (&["--dataset", "mnist"], "--data-dir"),
+        (&["--dataset", "mnist"], "get the files by `parareal data fetch`"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
         (&["--output", "full"], "not an empty folder"),
         (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
         (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
         (&["--config", "none.toml"], "none.toml"),
         (&["--device", "rocm:77"], "there are: cpu"),
-        (&["--device", "abacus"], "expected cpu"),
+        (&["--device", "abacus"], "cpu is expected"),
         (&["--device", "cpu", "--device", "cpu", "--workers", "1"], "only 1"),
         (&["--epochs", "0"], "epochs"),
         (&["--batch-size", "0"], "batch-size"),
@@ -126,7 +126,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         #[cfg(not(feature = "mpi"))]
         (
             &["--executor", "mpi"],
-            "executor is mpi: this program is built without MPI: build it with",
+            "executor is mpi: this program is built without MPI; build it with",
         ),
     ] {
         // Of a flag that is given twice clap would complain first.
@@ -144,7 +144,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
     for arguments in [&["train", "--nonsense"][..], &["train", "--epochs", "x"], &[], &["eval"]] {
         assert_eq!(parareal(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let eval = parareal(folder.path(), &["eval", "--run", "full"]);
+    let eval = parareal(folder.path(), &["eval", "full"]);
     assert_eq!(eval.status.code(), Some(2));
 }
 

@@ -104,7 +104,7 @@ fn a_moving_average_is_kept_in_checkpoints_and_judged() {
     assert!(average.keys().eq(plain.keys()));
     assert!(average != plain);
 
-    let judged = json(&parareal(folder, &["eval", "--run", "run", "--json"]));
+    let judged = json(&parareal(folder, &["eval", "run", "--json"]));
     let epoch = &common::metrics(&folder.join("run"), "epoch")[0];
     assert_eq!(judged["test_loss"], epoch["test_loss"]);
     let epoch = &common::metrics(&folder.join("plain"), "epoch")[0];

@@ -61,10 +61,10 @@ macro_rules! named {
 }
 
 named!(
-    ExecutorKind, "executor", "it is threads, sequential or mpi",
+    ExecutorKind, "executor", "threads, sequential or mpi is expected",
     "threads" => Self::Threads, "sequential" => Self::Sequential, "mpi" => Self::Mpi
 );
-named!(LinkType, "link-dtype", "it is f32 or bf16", "f32" => Self::F32, "bf16" => Self::Bf16);
+named!(LinkType, "link-dtype", "f32 or bf16 is expected", "f32" => Self::F32, "bf16" => Self::Bf16);
 
 impl RunConfig {
     /// Returns the number of steps of an epoch with this many training samples.

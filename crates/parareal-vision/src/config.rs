@@ -151,13 +151,18 @@ impl Config {
     /// As [`Self::resolve`], on all of them, and where their settings differ.
     pub fn resolve_with(group: &ProcessGroup, settings: Settings) -> Result<Self, VisionError> {
         group.compare(compared(&settings))?;
-        let mut config = group.agree(Self::resolve(settings, group.resources()))?;
-        for path in [&mut config.load.data_dir, &mut config.init_from] {
+        let config = group.agree(Self::resolve(settings, group.resources()))?;
+        Ok(config.with_absolute_paths())
+    }
+
+    /// Joins relative paths to the current folder.
+    pub(crate) fn with_absolute_paths(mut self) -> Self {
+        for path in [&mut self.load.data_dir, &mut self.init_from] {
             *path = path.take().map(|path| std::path::absolute(&path).unwrap_or(path));
         }
-        config.settings.data_dir = config.load.data_dir.clone();
-        config.settings.init_from = config.init_from.clone();
-        Ok(config)
+        self.settings.data_dir = self.load.data_dir.clone();
+        self.settings.init_from = self.init_from.clone();
+        self
     }
 
     /// Returns true if the cuts are to be balanced and were not found yet.
@@ -337,12 +342,9 @@ mod tests {
         let texts = [("cuts", "balanced"), ("subnetworks", "2")];
         let config = resolve(settings(&texts).unwrap()).unwrap();
         assert!(config.needs_balance() && config.check_balanced().is_err());
-        let balanced = config.balance(&ProcessGroup::alone()).unwrap();
-        assert!(!balanced.needs_balance() && balanced.check_balanced().is_ok());
-        let cuts = balanced.network.cuts.positions().to_vec();
-        assert_eq!(balanced.settings().cuts, Some(CutsSetting::Positions(cuts.clone())));
-        let again = resolve(balanced.settings()).unwrap();
-        assert_eq!(again.network.cuts.positions(), cuts);
+        assert_eq!(config.settings().cuts, Some(CutsSetting::Balanced));
+        let given = resolve(settings(&[("cuts", "4")]).unwrap());
+        assert!(!given.unwrap().needs_balance());
         let uncut = [("cuts", "balanced"), ("subnetworks", "1")];
         assert!(!resolve(settings(&uncut).unwrap()).unwrap().needs_balance());
     }

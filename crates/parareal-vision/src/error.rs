@@ -20,10 +20,12 @@ pub enum VisionError {
     #[error(transparent)]
     Train(#[from] TrainError),
     /// A key of a configuration file that means nothing.
-    #[error("{path}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
+    #[error("{path}: line {line}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
     UnknownKey {
         /// The file.
         path: PathBuf,
+        /// The line, from 1.
+        line: usize,
         /// The key.
         key: String,
         /// The known key most like it.

@@ -1,7 +1,7 @@
 //! Advice about data sets and their files.
 
-use parareal_data::DataError;
 use parareal_data::fetch::{DownloadFault, FetchError};
+use parareal_data::{DataError, FileFault};
 
 /// Advice for an error of loading images.
 pub(crate) fn of_data(error: &DataError) -> Option<String> {
@@ -10,6 +10,10 @@ pub(crate) fn of_data(error: &DataError) -> Option<String> {
             "give --data-dir DIR; `parareal data fetch {dataset} --data-dir DIR` gets the files"
         )),
         DataError::NoDataDir { .. } => Some("give --data-dir DIR".to_owned()),
+        DataError::File(error) if error.fault == FileFault::Missing => Some(
+            "name another folder with --data-dir, or get the files by `parareal data fetch`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

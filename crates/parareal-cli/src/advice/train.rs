@@ -20,9 +20,8 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message;
     use super::*;
-    use crate::failure::Failure;
+    use crate::advice::message;
 
     #[test]
     fn advice_ends_the_line_of_the_error() {
@@ -37,7 +36,7 @@ mod tests {
             ),
             (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
         ] {
-            assert_eq!(message(&Failure::from(error)), line);
+            assert_eq!(message(&error.into()), line);
         }
     }
 }

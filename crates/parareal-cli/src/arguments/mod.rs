@@ -59,7 +59,8 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let flag = text(ContextKind::InvalidArg)?.split(' ').next()?;
+    // The argument comes with the name of its value: `--depth <9n+2>`, `--nesterov[=<true|false>]`.
+    let flag = text(ContextKind::InvalidArg)?.split([' ', '[', '=']).next()?;
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
     let source = std::error::Error::source(error)?;
     let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {

@@ -8,10 +8,11 @@ use std::path::Path;
 use parareal_run::names;
 use parareal_text::{one_line, without_byte_order_mark};
 use parareal_train::folder::config_file;
-use serde::de::Error as _;
+use serde::de::{Error as _, IntoDeserializer};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::{Spanned, Value};
+use toml::Value;
+use toml::de::DeTable;
 
 use super::Settings;
 use crate::VisionError;
@@ -72,26 +73,30 @@ impl Settings {
             let before = text.get(..position).unwrap_or("");
             before.matches('\n').count() + 1
         };
-        let table: BTreeMap<Spanned<String>, Spanned<Value>> =
-            toml::from_str(text).map_err(|error| {
-                let line = error.span().map(|span| format!("line {}: ", line_of(span.start)));
-                let message = error.message().lines().collect::<Vec<_>>().join(", ");
-                wrong(line.unwrap_or_default() + &one_line(&message))
-            })?;
-        let mut entries: Vec<_> = table.into_iter().collect();
+        let table = DeTable::parse(text).map_err(|error| {
+            let line = error.span().map(|span| format!("line {}: ", line_of(span.start)));
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            wrong(line.unwrap_or_default() + &one_line(&message))
+        })?;
+        let mut entries: Vec<_> = table.into_inner().into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let mut settings = Self::default();
         for (key, value) in entries {
-            let (line, key, value) =
-                (line_of(key.span().start), key.into_inner(), value.into_inner());
+            let (line, key) = (line_of(key.span().start), key.into_inner());
             let Some(definition) = Self::definitions().iter().find(|known| known.key == key) else {
-                let nearest = nearest(&key, Self::KEYS);
-                return Err(VisionError::UnknownKey { path: path.to_path_buf(), key, nearest });
+                let (path, nearest) = (path.to_path_buf(), nearest(&key, Self::KEYS));
+                return Err(VisionError::UnknownKey { path, line, key: key.into_owned(), nearest });
             };
-            let read = (definition.access.set_toml)(&mut settings, &value);
-            let checked = read.and_then(|()| (definition.access.check)(&settings));
-            checked.map_err(|expected| {
-                wrong(format!("line {line}: {key} is {}: {expected}", shown(&value)))
+            let written = text.get(value.span()).unwrap_or_default();
+            let value = Value::deserialize(value.into_deserializer());
+            // Nothing but a number that is too large is TOML and no value.
+            let value = value.map_err(|_| format!("at most {} is expected", i64::MAX));
+            let read = value.and_then(|value| {
+                (definition.access.set_toml)(&mut settings, &value)?;
+                (definition.access.check)(&settings)
+            });
+            read.map_err(|expected| {
+                wrong(format!("line {line}: {key} is {}: {expected}", shown(written)))
             })?;
         }
         Ok(settings)
@@ -125,7 +130,7 @@ impl<'de> Deserialize<'de> for Settings {
         for definition in Self::definitions() {
             if let Some(value) = table.get(definition.key) {
                 (definition.access.set_toml)(&mut settings, value).map_err(|expected| {
-                    let (key, found) = (definition.key, shown(value));
+                    let (key, found) = (definition.key, shown(&value.to_string()));
                     D::Error::custom(format!("{key} is {found}: {expected}"))
                 })?;
             }
@@ -134,9 +139,9 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
-/// A value as a message quotes it, on one line and not too long.
-fn shown(value: &Value) -> String {
-    let text = one_line(&value.to_string());
+/// Returns a value as a message quotes it, on one line and not too long.
+fn shown(value: &str) -> String {
+    let text = one_line(value);
     match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text,
@@ -183,15 +188,80 @@ mod tests {
         assert_eq!(Settings::read(&path).unwrap().depth, Some(20));
     }
 
+    fn parse(text: &str) -> Settings {
+        Settings::parse(Path::new("config.toml"), text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn values_may_have_their_natural_forms() {
+        for (natural, usual) in [
+            ("device = \"cpu\"", "device = [\"cpu\"]"),
+            ("device = \"cpu, wgpu:0\"", "device = [\"cpu\", \"wgpu:0\"]"),
+            ("milestones = \"none\"", "milestones = []"),
+            ("milestones = \"80,120\"", "milestones = [80, 120]"),
+            ("milestones = 80", "milestones = [80]"),
+            ("cuts = [2]", "cuts = \"2\""),
+            ("cuts = 2", "cuts = \"2\""),
+            ("cuts = [2, 4]", "cuts = \"2,4\""),
+            ("recompute = true", "recompute = 0"),
+            ("learning-rate = 1", "learning-rate = 1.0"),
+            ("checkpoint-every = 500", "checkpoint-every = \"500\""),
+            ("dataset = \"MNIST\"", "dataset = \"mnist\""),
+        ] {
+            assert_eq!(parse(natural), parse(usual), "{natural}");
+            assert_eq!(parse(natural).to_toml().trim(), usual);
+        }
+        assert_eq!(parse("recompute = false").recompute, Some(crate::Recompute::Off));
+        assert_eq!(parse("recompute = 4").to_toml(), "recompute = 4\n");
+    }
+
+    /// The files of the versions before.
+    #[test]
+    fn a_complete_file_is_written_as_it_was_read() {
+        let text = include_str!("complete.toml");
+        assert_eq!(parse(text).to_toml(), text);
+        let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
+        assert_eq!(keys.collect::<Vec<_>>(), Settings::KEYS);
+        // Manifests hold the same as JSON.
+        let json = serde_json::to_string(&parse(text)).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), parse(text));
+        let old = r#"{"cuts":"3,6","milestones":[],"device":["cpu"],"recompute":0,"other":1}"#;
+        let old: Settings = serde_json::from_str(old).unwrap();
+        let new = "cuts = [3, 6]\nmilestones = \"none\"\ndevice = \"cpu\"\nrecompute = true";
+        assert_eq!(old, parse(new));
+        let error = serde_json::from_str::<Settings>(r#"{"depth":"x"}"#).unwrap_err();
+        assert!(error.to_string().starts_with("depth is \"x\": a whole number is expected"));
+    }
+
     #[test]
     fn mistakes_in_a_file_are_one_line_each() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");
         for (text, expected) in [
-            ("depth = 20\nepoch = 3\n", "unknown key `epoch`; the nearest known one is `epochs`"),
-            ("depth = 20\nepochs = \"many\"\n", "line 2"),
+            (
+                "depth = 20\nepoch = 3\n",
+                "line 2: unknown key `epoch`; the nearest known one is `epochs`",
+            ),
+            (
+                "depth = 20\nepochs = \"many\"\n",
+                "wrong.toml: line 2: epochs is \"many\": a whole number is expected",
+            ),
             ("depth = = 20\n", "line 1"),
-            ("seed = 1\nbatch-size = -3\n", "line 2"),
+            ("seed = 1\nbatch-size = -3\n", "line 2: batch-size is -3: a whole number is expected"),
+            ("momentum = 1.5\n", "line 1: momentum is 1.5: a number from 0 to below 1 is expected"),
+            ("depth = 20.5\n", "line 1: depth is 20.5: a whole number is expected"),
+            ("learning-rate = true\n", "learning-rate is true: a number is expected"),
+            ("augment = 1\n", "augment is 1: true or false is expected"),
+            ("cuts = [2, \"x\"]\n", "cuts is [2, \"x\"]: \"even\", \"balanced\", or"),
+            ("recompute = \"yes\"\n", "a whole number of units, or true or false, is expected"),
+            ("executor = 3\n", "executor is 3: threads, sequential or mpi is expected"),
+            ("device = []\n", "device is []: at least one is expected"),
+            ("device = [1]\n", "device is [1]: cpu is expected, or"),
+            ("data-dir = 3\n", "data-dir is 3: a path in quotes is expected"),
+            ("milestones = [3, 3]\n", "milestones is [3, 3]: epochs in rising order"),
+            ("cuts = { a = 1 }\n", "cuts is { a = 1 }: "),
+            ("seed = 99999999999999999999\n", "at most 9223372036854775807 is expected"),
+            (&format!("dataset = \"{}\"\n", "x".repeat(999)), "xxx..: shapes, mnist, "),
             ("\"a\\nb\" = 1\n", "unknown key `a\\nb`"),
             (&format!("seed = {}\n", "1".repeat(300_000)), "more than 262144 bytes"),
         ] {
@@ -201,6 +271,9 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(expected), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
+            for word in ["invalid type", "usize", "f64", "Option", "i128"] {
+                assert!(!message.contains(word), "{message}");
+            }
         }
         std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
         let message = Settings::read(&path).unwrap_err().to_string();

@@ -59,3 +59,95 @@ impl Settings {
         Self::definitions().iter().try_for_each(|definition| definition.check(self))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parareal_train::Resources;
+
+    use crate::Config;
+
+    /// Texts of values of a setting.
+    fn samples(key: &str) -> &'static [&'static str] {
+        match key {
+            "recipe" => &["quick", "paper"],
+            "dataset" => &["shapes", "mnist", "cifar10", "cifar100", "svhn", "folder"],
+            "data-dir" | "init-from" => &["data", "/a b/c"],
+            "augment" | "nesterov" => &["true", "false"],
+            "cuts" => &["even", "balanced", "2", "3,6"],
+            "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise"],
+            "schedule" => &["step", "cosine"],
+            "milestones" => &["none", "3", "80,120"],
+            "executor" => &["threads", "sequential", "mpi"],
+            "link-dtype" => &["f32", "bf16"],
+            "device" => &["cpu", "cpu,wgpu:0"],
+            "recompute" => &["0", "4", "false"],
+            "checkpoint-every" => &["epoch", "500", "10m"],
+            "validation" | "momentum" | "label-smoothing" | "ema-decay" => &["0.25"],
+            "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
+            _ => &["1", "29"],
+        }
+    }
+
+    #[test]
+    fn every_setting_is_written_as_it_is_read() {
+        for definition in Settings::definitions() {
+            for &text in samples(definition.key) {
+                let mut settings = Settings::default();
+                settings.set(definition.key, text).unwrap();
+                definition.check(&settings).unwrap();
+                assert_eq!(definition.text(&settings).as_deref(), Some(text), "{}", definition.key);
+                let mut again = Settings::default();
+                let value = definition.toml(&settings).unwrap();
+                (definition.access.set_toml)(&mut again, &value).unwrap();
+                assert_eq!(again, settings);
+                assert!(settings.to_toml().starts_with(&format!("{} = ", definition.key)));
+                assert_eq!(Settings::default().or(settings.clone()), settings);
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_that_are_shown_are_those_that_are_used() {
+        for recipe in [Recipe::Quick, Recipe::Paper] {
+            let given = Settings { recipe: Some(recipe), ..Settings::default() };
+            let settings = Config::resolve(given, &Resources::alone()).unwrap().settings();
+            for definition in Settings::definitions() {
+                if let Some(default) = definition.default_of(recipe) {
+                    let used = definition.text(&settings);
+                    assert_eq!(used.as_deref(), Some(default.as_str()), "{}", definition.key);
+                    let shown = definition.defaults().unwrap();
+                    assert!(
+                        definition.default_note.is_some() || shown.contains(&default),
+                        "{shown}"
+                    );
+                }
+            }
+        }
+        let mnist = Settings { dataset: Some(DatasetName::Mnist), ..Settings::default() };
+        let mnist = Config::resolve(mnist, &Resources::alone()).unwrap().settings();
+        assert_eq!(mnist.data_dir, Some(DEFAULT_DATA_DIR.into()));
+    }
+
+    #[test]
+    fn every_setting_has_help_that_names_no_flag() {
+        for definition in Settings::definitions() {
+            assert!(definition.help.starts_with(|first: char| first.is_uppercase()));
+            assert!(!definition.help.contains("--") && !definition.help.contains("[default"));
+        }
+        assert_eq!(Settings::KEYS.len(), Settings::definitions().len());
+    }
+
+    #[test]
+    fn wrong_texts_are_refused_with_what_is_expected() {
+        for definition in Settings::definitions() {
+            let key = definition.key;
+            if matches!(key, "data-dir" | "init-from") {
+                continue;
+            }
+            let message = Settings::default().set(key, "wrong:").unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{key} is `wrong:`: ")), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+}

@@ -34,8 +34,8 @@ impl Config {
             (kept.workers, kept.threads) = (None, None);
         }
         let config = Self::resolve_with(group, changes.or(kept))?;
-        let (now, then) =
-            (config.settings(), Self::resolve(before, &Resources::alone())?.settings());
+        let before = Self::resolve(before, &Resources::alone())?.with_absolute_paths();
+        let (now, then) = (config.settings(), before.settings());
         for definition in Settings::definitions().iter().filter(|each| !each.may_change) {
             let (now, then) = (definition.toml(&now), definition.toml(&then));
             if now != then {
