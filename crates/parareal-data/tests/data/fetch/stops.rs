@@ -1,0 +1,54 @@
+//! Stopping in the middle.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parareal_data::fetch::{FetchError, FetchEvent, FetchOptions};
+
+use super::{LEN, Place, contents, options};
+use parareal_testing::server::Answer;
+
+/// Stops when an event of some kind comes; gives how many bytes are kept.
+fn stop_at(place: &Place, options: FetchOptions, when: fn(&FetchEvent<'_>) -> bool) -> u64 {
+    let asked = AtomicBool::new(false);
+    let stop = || asked.load(Ordering::Relaxed);
+    let mut events = |event: FetchEvent<'_>| {
+        if when(&event) {
+            asked.store(true, Ordering::Relaxed);
+        }
+    };
+    let error = place.fetch_with(options, &stop, &mut events).unwrap_err();
+    let FetchError::Interrupted { kept, bytes, .. } = error else { panic!("{error}") };
+    assert_eq!(bytes, LEN as u64);
+    assert!(!error.is_bad_input() && !place.path().exists());
+    assert_eq!(kept, place.part().map_or(0, |part| part.len() as u64));
+    kept
+}
+
+#[test]
+fn stopped_while_bytes_come_it_keeps_them_and_goes_on_next_time() {
+    let place = Place::new(|_, request| Answer::good(request, &contents()));
+    let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Bytes { .. }));
+    assert!(kept > 0);
+    // All may have come at once.
+    let expected = if kept < LEN as u64 { vec![None, Some(kept as usize)] } else { vec![None] };
+    assert_eq!(place.assert_fetched(), expected);
+}
+
+#[test]
+fn stopped_while_nothing_comes_it_does_not_wait() {
+    // Where it waited, the stall would be the end, and not the stop.
+    let place = Place::new(|_, _| Answer::whole(&contents()).cut(10).then_stall());
+    let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Begun { .. }));
+    assert!(kept <= 10);
+    assert_eq!(place.server.froms(), [None]);
+}
+
+#[test]
+fn stopped_in_a_pause_it_does_not_wait() {
+    let place = Place::new(|_, _| Answer::status("503 Service Unavailable"));
+    let options = FetchOptions { pause: Duration::from_secs(3_600), ..options() };
+    assert_eq!(stop_at(&place, options, |event| matches!(event, FetchEvent::Again { .. })), 0);
+    assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1, "nothing but the lock");
+}
