@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{assert_rows_do_not_overlap, errors, json, parareal};
+use crate::common::{assert_rows_do_not_overlap, errors, json, parareal, train};
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -115,10 +115,20 @@ fn cuts_that_are_balanced_are_kept_by_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch-size", "4", "--limit-train", "12", "--limit-test", "0"];
     let flags = ["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"];
-    let outcome = crate::common::train(folder.path(), &[&small[..], &flags].concat());
+    // Six units: ten ways to cut them into three.
+    let network = ["train", "--depth", "20", "--subnetworks", "3", "--epochs", "1", "--json"];
+    let output = parareal(folder.path(), &[&network[..], &small, &flags].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let outcome = json(&output);
     assert_eq!(outcome["steps"], 3);
-    let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
-    assert!(config.contains("cuts = \"1,2\""), "{config}");
+    let cuts = || {
+        let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+        config.lines().find(|line| line.starts_with("cuts = ")).unwrap().to_string()
+    };
+    let chosen = cuts();
+    let positions = chosen.trim_start_matches("cuts = ").trim_matches('"').split(',');
+    let positions: Vec<usize> = positions.map(|cut| cut.parse().unwrap()).collect();
+    assert!(matches!(positions[..], [a, b] if 0 < a && a < b && b < 6), "{chosen}");
     let more = ["train", "--resume", "--output", "run", "--epochs", "2"];
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -127,6 +137,7 @@ fn cuts_that_are_balanced_are_kept_by_a_run() {
     let again = [&more[..5], &["3", "--cuts", "balanced"]].concat();
     let output = parareal(folder.path(), &again);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(cuts(), chosen);
 }
 
 #[test]
@@ -134,7 +145,7 @@ fn where_there_is_nothing_to_cut_a_run_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch-size", "4", "--limit-train", "8", "--limit-test", "4", "--epochs", "1"];
     let flags = ["--subnetworks", "1", "--cuts", "balanced", "--output", "run"];
-    crate::common::train(folder.path(), &[&small[..], &flags].concat());
+    train(folder.path(), &[&small[..], &flags].concat());
     let output = parareal(folder.path(), &["eval", "--run", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
 }

@@ -98,6 +98,27 @@ fn between_the_papers_rows_the_nearest_is_taken_and_said() {
 }
 
 #[test]
+fn balanced_cuts_are_the_best_of_all_and_better_than_even_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let step = |cuts: &str| {
+        let network = ["--depth", "20", "--subnetworks", "3", "--costs", "costs.json"];
+        let unit = ["--coarse-unit", "bottleneck", "--coarse-units", "4", "--cuts", cuts];
+        let plan = plan(folder.path(), &[&network[..], &unit].concat());
+        (plan["cuts"].to_string(), plan["predicted"]["step_ms"].as_f64().unwrap())
+    };
+    // Six units: ten ways to cut them into three.
+    let pairs = (1..6).flat_map(|first| (first + 1..6).map(move |second| (first, second)));
+    let steps: Vec<f64> =
+        pairs.map(|(first, second)| step(&format!("{first},{second}")).1).collect();
+    assert_eq!(steps.len(), 10);
+    let least = steps.iter().copied().fold(f64::INFINITY, f64::min);
+    let ((balanced, best), (_, even)) = (step("balanced"), step("even"));
+    assert!((best - least).abs() < 1e-9, "{balanced}: {best}, of {steps:?}");
+    assert!(even > best + 1.0, "even cuts: {even}, of {steps:?}");
+}
+
+#[test]
 fn fewer_devices_slower_links_and_copies_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());

@@ -1,9 +1,12 @@
 //! The executors compute the same step, and fail as one.
 
+use std::sync::Arc;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
-use burn::tensor::{DType, Device, Tensor};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Part, Placement, Threads, Update};
+use burn::tensor::{DType, Device, Int, Tensor};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Loss, Part, Placement, Threads, Update};
 use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 use parareal_testing::{
     DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, sgd,
@@ -76,27 +79,58 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
     }
 }
 
+/// A loss that takes its time to be dropped, and counts those that are left.
+#[derive(Clone)]
+struct SlowToDrop {
+    _counted: Arc<()>,
+}
+
+impl Loss<Tensor<2>> for SlowToDrop {
+    type Target = Tensor<1, Int>;
+
+    fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
+        CrossEntropy::default().forward(output, target)
+    }
+}
+
+impl Drop for SlowToDrop {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn no_thread_outlives_its_executor() {
-    // Only threads of this test carry such a long segment name; count them by name.
-    let alive = || {
-        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-        tasks
-            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
-            .filter(|name| name.starts_with("parareal-9"))
-            .count()
-    };
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 10).unwrap();
-    let (_, threads) = executors(&net, &cuts, &init(1, DType::F32), 10);
-    let during = alive();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let (left, placement) = (Arc::new(()), Placement::new(vec![Device::flex()], 10));
+    let loss = SlowToDrop { _counted: Arc::clone(&left) };
+    let threads = Threads::new(network, loss, &sgd(), &placement).unwrap();
+    // Each worker has a loss of its own, which it drops on its thread as the last thing it does.
+    assert_eq!(Arc::strong_count(&left), 1 + 10);
+    #[cfg(target_os = "linux")]
+    assert!(threads_of_worker_10() >= 2, "the worker's thread and that of its pool");
     drop(threads);
-    // A pool's threads end soon after it.
-    let ended = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        alive() == 0
-    });
-    assert!(ended, "{during} threads during, {} after", alive());
+    assert_eq!(Arc::strong_count(&left), 1, "workers are left");
+    // A pool does not wait for its threads, which end by themselves.
+    #[cfg(target_os = "linux")]
+    {
+        let begun = Instant::now();
+        while threads_of_worker_10() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "threads of a pool are left");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Counts the threads of tenth workers. No other test of this binary has so many workers.
+#[cfg(target_os = "linux")]
+fn threads_of_worker_10() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.trim_end().split('.').next() == Some("parareal-10")).count()
 }
 
 #[test]

@@ -297,6 +297,37 @@ fn balanced_cuts_are_the_best_of_all() {
 }
 
 #[test]
+fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
+    // Units of different costs. Costs are whole numbers, so that choices that take equally long are equal.
+    for (unit_costs, weights, devices) in [
+        ([3.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0, 4),
+        ([1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0, 4),
+        ([4.0, 4.0, 4.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.0], 0.0, 3),
+    ] {
+        let units = unit_costs.len();
+        let mut costs = Costs::uniform(units, Part::default(), part(1.0, 0.0, weights));
+        costs.units = unit_costs.map(|cost| part(cost, cost, cost)).to_vec();
+        let choices: Vec<(Vec<usize>, f64)> = all_cuts(units, devices)
+            .into_iter()
+            .map(|positions| {
+                let step = makespan(&cut(&costs, &positions, devices));
+                (positions, step)
+            })
+            .collect();
+        let least = choices.iter().map(|(_, step)| *step).fold(f64::INFINITY, f64::min);
+        let best: Vec<_> = choices.iter().filter(|(_, step)| *step == least).collect();
+        assert!(1 < best.len() && best.len() < choices.len(), "{unit_costs:?}: {best:?}");
+        let even = Cuts::even(units, devices).unwrap();
+        assert!(best.iter().all(|(positions, _)| positions != even.positions()), "{best:?}");
+
+        let balanced = balance(&costs, &vec![1; devices], Link::FREE, true).unwrap();
+        assert_eq!(balanced.step, least, "{unit_costs:?} on {devices} devices");
+        let found = balanced.cuts.positions();
+        assert!(best.iter().any(|(positions, _)| positions == found), "{found:?} in {best:?}");
+    }
+}
+
+#[test]
 fn cuts_of_what_costs_nothing_are_found() {
     let costs = Costs::uniform(9, Part::default(), Part::default());
     let balanced = balance(&costs, &vec![1, 2, 1], Link::FREE, true).unwrap();
