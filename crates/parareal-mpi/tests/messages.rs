@@ -30,7 +30,7 @@ fn pattern(rank: usize, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn all_operations_of_all_lengths() {
+fn all_operations_work_for_all_lengths() {
     on_ranks(3, test_name!(), |world, all| {
         let (rank, size) = (all.rank(), all.size());
         let [next, before] = [(rank + 1) % size, (rank + size - 1) % size];
@@ -90,7 +90,7 @@ impl Drop for Fading {
 }
 
 #[test]
-fn what_is_sent_is_kept_until_it_has_left() {
+fn a_buffer_is_kept_until_it_is_sent() {
     on_ranks(2, test_name!(), |_, all| {
         for round in 0..5 {
             if all.rank() == 0 {
@@ -117,7 +117,7 @@ fn what_is_sent_is_kept_until_it_has_left() {
 }
 
 #[test]
-fn a_receive_can_be_taken_back_at_any_time() {
+fn a_receive_can_be_cancelled_at_any_time() {
     on_ranks(2, test_name!(), |_, all| {
         for round in 0..60 {
             let length = if round % 2 == 0 { LONG } else { 64 };
@@ -151,7 +151,7 @@ fn a_receive_can_be_taken_back_at_any_time() {
 }
 
 #[test]
-fn ranks_that_are_not_there_are_refused() {
+fn ranks_that_do_not_exist_are_refused() {
     on_ranks(2, test_name!(), |_, all| {
         // The last two are what MPI takes for any rank and for none, if it is asked.
         for rank in [2, usize::MAX, -1_i32 as u32 as usize, -2_i32 as u32 as usize] {
@@ -169,7 +169,7 @@ fn ranks_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn a_rank_that_panics_ends_all_with_operations_under_way() {
+fn a_panic_of_one_rank_ends_all_ranks_during_operations() {
     if ranks::is_rank() {
         let world = World::join().unwrap();
         let all = world.circle(Some(0)).unwrap().unwrap();

@@ -78,7 +78,7 @@ fn ranks_and_sequential_agree() {
 
 /// What one rank holds can be read, carried over, and is missed where it is not there.
 #[test]
-fn states_go_from_one_executor_to_another() {
+fn state_moves_from_one_executor_to_another() {
     in_world(&[3], test_name!(), |world| {
         let net = DenseNet::residual(dimensions());
         let cuts = Cuts::even(10, 3).unwrap();
@@ -292,7 +292,7 @@ fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
 }
 
 #[test]
-fn a_batch_of_another_size_is_found_out() {
+fn batches_of_different_sizes_on_ranks_are_detected() {
     if !ranks::is_rank() {
         for _ in 0..2 {
             let ended = ranks::run_test(2, test_name!());

@@ -22,7 +22,7 @@ fn assert_times<'a>(values: impl IntoIterator<Item = &'a Value>) {
 }
 
 #[test]
-fn a_bench_tells_everything_and_plan_takes_its_costs() {
+fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
     let folder = tempfile::tempdir().unwrap();
     let output =
         bench(folder.path(), &["--subnetworks", "1,2,3", "--json", "--timeline", "step.svg"]);
@@ -111,7 +111,7 @@ fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
 }
 
 #[test]
-fn cuts_that_are_balanced_are_kept_by_a_run() {
+fn balanced_cuts_are_chosen_once_and_kept_when_a_run_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch-size", "4", "--limit-train", "12", "--limit-test", "0"];
     let flags = ["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"];
@@ -141,7 +141,7 @@ fn cuts_that_are_balanced_are_kept_by_a_run() {
 }
 
 #[test]
-fn where_there_is_nothing_to_cut_a_run_can_be_read() {
+fn a_run_with_one_subnetwork_and_balanced_cuts_can_be_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch-size", "4", "--limit-train", "8", "--limit-test", "4", "--epochs", "1"];
     let flags = ["--subnetworks", "1", "--cuts", "balanced", "--output", "run"];

@@ -61,7 +61,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
 }
 
 #[test]
-fn a_proxy_of_the_environment_is_asked() {
+fn the_proxy_of_the_environment_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let proxy = Server::new(|_, _| Answer::status("404 Not Found"));
     let mut command = command(folder.path(), &["svhn", "--from", "http://mirror.invalid/svhn"]);
@@ -73,7 +73,7 @@ fn a_proxy_of_the_environment_is_asked() {
 }
 
 #[test]
-fn what_fails_is_told_in_a_line_with_code_1() {
+fn failed_downloads_are_reported_in_one_line_with_code_1() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(|_, request| match &*request.path {
         "/gone/cifar-10-binary.tar.gz" => Answer::status("404 Not Found"),
@@ -122,7 +122,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
 }
 
 #[test]
-fn of_shapes_there_is_nothing_to_fetch() {
+fn shapes_need_no_download() {
     let folder = tempfile::tempdir().unwrap();
     let output = fetch(folder.path(), &["shapes"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -132,7 +132,7 @@ fn of_shapes_there_is_nothing_to_fetch() {
 
 #[cfg(unix)]
 #[test]
-fn interrupted_it_keeps_what_has_come() {
+fn an_interrupted_download_keeps_its_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let length = "Content-Length: 9912422\r\n";
     let server = Server::new(|_, _| Answer::new("200 OK", length, &[1; 1_000]).then_stall());

@@ -59,7 +59,7 @@ fn signal(child: &Child, signal: &str) {
 }
 
 #[test]
-fn names_that_are_no_text_are_kept_or_refused() {
+fn names_that_are_not_utf_8_are_kept_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let train: Vec<&[u8]> = std::iter::once("train").chain(TINY).map(str::as_bytes).collect();
@@ -85,7 +85,7 @@ fn names_that_are_no_text_are_kept_or_refused() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one() {
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
     let folder = tempfile::tempdir().unwrap();
     for command in ["plan --json", "--help", "data check shapes"] {
         let output = Command::new("sh")
@@ -104,7 +104,7 @@ fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one() {
 }
 
 #[test]
-fn a_run_that_another_process_works_on_is_left_alone() {
+fn a_run_in_use_by_another_process_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let child = started(folder.path());
     assert_ended(
@@ -163,7 +163,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
 }
 
 #[test]
-fn a_page_on_a_full_disk_does_not_cost_the_older_one() {
+fn a_full_disk_keeps_the_older_page() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);
@@ -230,7 +230,7 @@ fn mnist(folder: &Path, grey: u8) {
 }
 
 #[test]
-fn a_run_does_not_go_on_with_other_images() {
+fn a_run_is_not_resumed_with_other_images() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     mnist(&folder.join("a/mnist"), 1);
@@ -247,7 +247,7 @@ fn a_run_does_not_go_on_with_other_images() {
 }
 
 #[test]
-fn pictures_that_are_none_or_too_large_are_refused() {
+fn damaged_and_too_large_images_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);

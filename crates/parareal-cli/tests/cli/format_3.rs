@@ -56,7 +56,7 @@ fn a_finished_run_is_evaluated_by_its_moving_average() {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_as_the_old_program_did() {
+fn an_interrupted_run_resumes_as_with_the_old_version() {
     let (folder, run) = copy_of("interrupted");
     succeed(folder.path(), &["train", "--resume", "--output", "interrupted"]);
     let expected = fs::read_to_string(fixtures().join("continued.jsonl")).unwrap();

@@ -112,7 +112,7 @@ fn results_do_not_depend_on_threads() {
 }
 
 #[test]
-fn a_drawing_is_not_lost() {
+fn an_existing_drawing_is_replaced_only_on_request() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("there.svg"), "mine").unwrap();
     let arguments = ["ode", "--plot", "there.svg"];
@@ -160,7 +160,7 @@ fn wrong_use_is_refused_in_a_line() {
 }
 
 #[test]
-fn what_cannot_contract_ends_with_a_word() {
+fn a_diverging_coarse_propagator_is_reported() {
     // An explicit coarse step that is far too long for the heat equation.
     let output = ode(&["--problem", "heat", "--slices", "40", "--coarse", "rk4:1"]);
     assert_eq!(output.status.code(), Some(1));

@@ -88,7 +88,7 @@ fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
 }
 
 #[test]
-fn between_the_papers_rows_the_nearest_is_taken_and_said() {
+fn between_the_rows_of_the_papers_table_the_nearest_is_used_and_named() {
     let between = paper("4", &[]);
     assert!(between["assumptions"].to_string().contains("no row for N = 4: that of N = 3"));
     let folder = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn balanced_cuts_are_the_best_of_all_and_better_than_even_ones() {
 }
 
 #[test]
-fn fewer_devices_slower_links_and_copies_are_told_apart() {
+fn predictions_depend_on_devices_links_and_replicas() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
     let predicted = |more: &[&str]| {

@@ -144,7 +144,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
 }
 
 #[test]
-fn one_bad_image_does_not_cost_the_answers_of_the_others() {
+fn a_damaged_image_does_not_prevent_answers_for_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);
@@ -189,7 +189,7 @@ fn make_not_finite(checkpoint: &Path) {
 }
 
 #[test]
-fn scores_that_are_not_finite_are_no_answer() {
+fn scores_that_are_not_finite_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     picture(&folder.join("a.png"), RED.1, 0);

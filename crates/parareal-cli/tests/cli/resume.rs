@@ -45,7 +45,7 @@ fn resume(folder: &Path) -> std::process::Output {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
+fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let expected = whole(folder);
@@ -93,7 +93,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn a_run_goes_on_under_another_executor() {
+fn a_run_resumes_with_another_executor() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // Small steps, in which roundings stay roundings.
@@ -168,7 +168,7 @@ fn a_run_at_its_end_has_nothing_left_to_do() {
 }
 
 #[test]
-fn what_changes_when_a_run_goes_on_is_said() {
+fn changed_settings_are_reported_on_resume() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let start = ["--schedule", "cosine", "--threads", "1", "--epochs", "2", "--output", "run"];
@@ -284,7 +284,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
 }
 
 #[test]
-fn another_run_is_not_gone_on_with() {
+fn a_run_with_other_settings_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
@@ -318,7 +318,7 @@ fn another_run_is_not_gone_on_with() {
 }
 
 #[test]
-fn checkpoints_are_judged_by_name() {
+fn checkpoints_are_evaluated_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
@@ -343,7 +343,7 @@ fn checkpoints_are_judged_by_name() {
 /// Files that cannot grow, as on a full disk: the run ends with a line, and what was saved stays.
 #[cfg(unix)]
 #[test]
-fn where_the_disk_is_full_the_run_ends_and_earlier_checkpoints_stay() {
+fn a_full_disk_ends_the_run_and_keeps_earlier_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (_, expected) = whole(folder);

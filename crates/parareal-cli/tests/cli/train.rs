@@ -68,7 +68,7 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
 /// Subnetworks that share a worker wait for it while it runs another one, and a worker that is busy
 /// does not wait for anything.
 #[test]
-fn waiting_for_the_worker_is_told_apart() {
+fn waiting_for_the_worker_and_for_neighbors_is_reported_separately() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = train(folder.path(), &["--output", "run", "--workers", "1"]);
     let of = |value: &Value, key: &str| value[key].as_f64().unwrap();
@@ -99,7 +99,7 @@ fn waiting_for_the_worker_is_told_apart() {
 }
 
 #[test]
-fn the_last_two_weights_are_kept_and_damage_is_named() {
+fn the_last_two_checkpoints_are_kept_and_damage_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let more = ["--epochs", "3", "--output", "run", "--limit-test", "0", "--limit-train", "64"];
     let recipe = ["--batch-size", "32", "--learning-rate", "0.05", "--milestones", "1,2"];
@@ -188,7 +188,7 @@ fn an_evaluation_that_is_not_finite_ends_the_run_and_sets_its_checkpoint_aside()
 }
 
 #[test]
-fn sizes_that_are_seldom_meant_are_noted_or_refused() {
+fn unusual_sizes_are_noted_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let more = ["--epochs", "1", "--limit-train", "32", "--limit-test", "0", "--output", "run"];
     let large = ["train", "--depth", "11", "--batch-size", "1000"];

@@ -40,7 +40,7 @@ fn a_plan_says_why_a_coarse_unit_was_chosen() {
 
 /// Cuts whose coarse networks are as expensive as what they approximate make nothing faster.
 #[test]
-fn coarse_networks_that_are_not_cheaper_are_told() {
+fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();
     let plan = |more: &[&str]| {
         let output = parareal(folder.path(), &[&["plan"], more].concat());
@@ -147,7 +147,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_exit_with_code_0() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&["--version"][..], &["--help"], &["train", "--help"], &["plan", "--help"]] {
         let output = parareal(folder.path(), arguments);

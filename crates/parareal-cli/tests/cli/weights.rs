@@ -79,7 +79,7 @@ fn a_run_starts_from_the_weights_of_a_serial_one() {
 }
 
 #[test]
-fn a_moving_average_is_kept_in_checkpoints_and_judged() {
+fn a_moving_average_is_saved_in_checkpoints_and_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--ema-decay", "0.9", "--output", "run"]);

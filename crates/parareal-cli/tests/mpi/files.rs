@@ -52,7 +52,7 @@ fn images(folder: &Path, damaged: bool) {
 }
 
 #[test]
-fn a_file_that_is_damaged_for_one_rank_ends_all_or_is_done_without() {
+fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     images(&folder.join("whole images"), false);

@@ -82,7 +82,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
 }
 
 #[test]
-fn a_run_that_cannot_go_on_says_why_once() {
+fn a_run_that_cannot_be_resumed_says_why_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let started = ["train", "--executor", "mpi", "--output", "run"];

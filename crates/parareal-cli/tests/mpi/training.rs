@@ -163,7 +163,7 @@ fn what_ranks_send_is_counted_to_the_byte() {
 }
 
 #[test]
-fn a_run_goes_on_under_any_executor() {
+fn a_run_resumes_with_any_executor() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let settings = ["--milestones", "2", "--ema-decay", "0.9"];

@@ -190,7 +190,7 @@ fn a_class_may_be_called_train_and_have_folders() {
 }
 
 #[test]
-fn indexes_of_systems_and_folders_called_like_images_are_left_out() {
+fn system_files_and_folders_named_like_images_are_left_out() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     for file in
@@ -248,7 +248,7 @@ fn classes_are_numbered_as_another_set_has_them() {
 }
 
 #[test]
-fn what_is_no_folder_of_images_is_refused_in_one_line() {
+fn folders_without_images_by_class_are_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let message = |part: &str| {
         let message = load(folder.path()).unwrap_err().to_string();
@@ -270,7 +270,7 @@ fn what_is_no_folder_of_images_is_refused_in_one_line() {
 }
 
 #[test]
-fn images_are_turned_as_the_camera_says() {
+fn images_are_rotated_by_their_exif_orientation() {
     // Left half red, right half blue; the camera was held so that what is on the left is up.
     let folder = tempfile::tempdir().unwrap();
     let [plain, turned] = ["plain.jpg", "turned.jpg"].map(|name| folder.path().join(name));

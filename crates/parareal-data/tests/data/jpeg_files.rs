@@ -73,7 +73,7 @@ fn a_cut_jpeg_with_an_end_marker_is_refused() {
 }
 
 #[test]
-fn a_jpeg_that_states_a_huge_size_is_refused_before_it_is_walked_through() {
+fn a_jpeg_that_states_a_huge_size_is_refused_before_decoding() {
     let reader = Reader::new();
     for (kind, start_of_frame) in [("baseline.jpg", 0xc0), ("progressive.jpg", 0xc2)] {
         let mut altered = fixture(kind);

@@ -188,7 +188,7 @@ fn fused_and_composed_agree() {
 }
 
 #[test]
-fn shapes_that_cannot_be_fused_go_another_way() {
+fn shapes_that_cannot_be_fused_are_composed() {
     let device = Device::flex();
     let input = || Tensor::<4>::ones([2, 4, 4, 3], &device);
     // Padding alone in a corner of the kernel: composed, in single precision as well.
@@ -198,7 +198,7 @@ fn shapes_that_cannot_be_fused_go_another_way() {
 }
 
 #[test]
-fn images_that_lie_otherwise_in_memory_are_the_same() {
+fn the_memory_layout_of_images_does_not_change_results() {
     let device = Device::flex();
     let planes = Tensor::<4>::random([2, 3, 8, 8], Distribution::Default, &device);
     let pixels = planes.clone().permute([0, 2, 3, 1]);
@@ -210,7 +210,7 @@ fn images_that_lie_otherwise_in_memory_are_the_same() {
 }
 
 #[test]
-fn either_gradient_can_be_asked_for_alone() {
+fn either_gradient_can_be_computed_alone() {
     let device = Device::flex().autodiff();
     let stepping = Stepping { stride: 2, padding: 1 };
     let random = |shape| Tensor::<4>::random(shape, Distribution::Default, &device);
@@ -230,7 +230,7 @@ fn either_gradient_can_be_asked_for_alone() {
 }
 
 #[test]
-fn sums_are_split_alike_every_time_and_agree_for_any_number_of_threads() {
+fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
     // By tiles of products, and by Winograd's with a panel that is not full.
     for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
         let (batch, kernel, stride, padding) = (3, 3, 1, 1);

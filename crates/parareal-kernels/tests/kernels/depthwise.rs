@@ -14,7 +14,7 @@ fn leaf<const D: usize>(data: &TensorData, dtype: DType) -> Tensor<D> {
 }
 
 #[test]
-fn depthwise_convolutions_are_burns() {
+fn depthwise_convolutions_equal_burns() {
     let cases = [
         ([3, 8, 8, 64], 1, true),
         ([2, 7, 5, 16], 1, false),
@@ -115,7 +115,7 @@ fn gradients(wait: bool) -> Vec<TensorData> {
 }
 
 #[test]
-fn gradients_of_weights_are_the_same_when_they_wait() {
+fn deferred_weight_gradients_are_the_same() {
     let (now, later) = (gradients(false), gradients(true));
     for (index, (now, later)) in now.iter().zip(&later).enumerate() {
         // The sum of three terms is added up in another order.
@@ -126,7 +126,7 @@ fn gradients_of_weights_are_the_same_when_they_wait() {
 }
 
 #[test]
-fn what_waits_ends_with_its_scope() {
+fn deferred_weight_gradients_end_with_their_scope() {
     let panicked = std::panic::catch_unwind(|| defer_weights(|| panic!("in a backward pass")));
     assert!(panicked.is_err());
     assert_eq!(gradients(false).len(), 9);

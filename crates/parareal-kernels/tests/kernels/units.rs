@@ -112,7 +112,7 @@ fn fused_and_composed_agree() {
 }
 
 #[test]
-fn each_gradient_can_be_asked_for_alone() {
+fn each_gradient_can_be_computed_alone() {
     let unit = Unit { channels: [20, 12], kernels: &[1, 3, 1], of_batch: true };
     let all = unit.run(DType::F32, |_| true).gradients;
     for wanted in 0..all.len() {

@@ -40,7 +40,7 @@ fn threads_and_sequential_agree() {
 }
 
 #[test]
-fn units_computed_again_give_the_same_gradients_and_statistics() {
+fn recomputed_units_give_the_same_gradients_and_statistics() {
     let net = ResNet::new(29).unwrap().with_width(2);
     let cuts = net.default_cuts(2).unwrap();
     for units in [1, 3, 9] {
@@ -55,7 +55,7 @@ fn units_computed_again_give_the_same_gradients_and_statistics() {
 }
 
 #[test]
-fn uneven_cuts_and_jumps_over_two_halvings_agree() {
+fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
     let net = ResNet::new(20).unwrap().with_width(2);
     check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
     check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
@@ -71,7 +71,7 @@ fn follow(average: &mut [NamedTensor], now: &[NamedTensor], decay: f64) {
 }
 
 #[test]
-fn moving_averages_follow_parameters_and_statistics_and_are_what_is_judged() {
+fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference() {
     let net = ResNet::new(20).unwrap().with_width(2);
     let cuts = net.default_cuts(3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);

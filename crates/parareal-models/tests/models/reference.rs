@@ -146,11 +146,11 @@ fn check_all(dtype: DType, tolerance: f64) {
 }
 
 #[test]
-fn the_network_is_the_papers_in_double_precision() {
+fn the_network_matches_the_reference_in_double_precision() {
     check_all(DType::F64, 1e-10);
 }
 
 #[test]
-fn the_network_is_the_papers_in_single_precision() {
+fn the_network_matches_the_reference_in_single_precision() {
     check_all(DType::F32, 1e-4);
 }

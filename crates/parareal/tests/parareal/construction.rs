@@ -22,7 +22,7 @@ fn named<'a>(tensors: &'a [NamedTensor], prefix: &str) -> Vec<&'a NamedTensor> {
 }
 
 #[test]
-fn a_piece_is_built_alone_as_in_the_whole() {
+fn a_subnetwork_built_alone_equals_that_of_the_whole_network() {
     let net = DenseNet::residual(DIMENSIONS.to_vec());
     let cuts = Cuts::new(5, vec![2, 3]).unwrap();
     let whole = build(&[2, 3], 4);
@@ -89,7 +89,7 @@ fn a_trained_serial_network_keeps_its_weights_when_it_is_cut() {
 }
 
 #[test]
-fn loading_replaces_everything_or_says_what_is_wrong() {
+fn loading_replaces_all_weights_or_names_the_fault() {
     let (source, target) = (build(&[2], 1), build(&[2], 2));
     let state = source.state_dict();
     let (input, _) = batch(1, 4, DType::F64);
@@ -213,7 +213,7 @@ impl Coarsen for Misled {
 }
 
 #[test]
-fn an_interface_that_leads_elsewhere_is_named_with_both_shapes() {
+fn an_interface_of_the_wrong_shape_is_named_with_both_shapes() {
     let build = |preprocessing, coarse| {
         let inner = DenseNet::residual(DIMENSIONS.to_vec());
         let net = Misled { inner, preprocessing, coarse };

@@ -35,7 +35,7 @@ fn threads_and_sequential_agree() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_equal_finite_differences() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 4).unwrap();
     let (_, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
@@ -134,7 +134,7 @@ fn threads_of_worker_10() -> usize {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_updates_nobody() {
+fn a_loss_that_is_not_finite_updates_no_parameter() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
@@ -153,7 +153,7 @@ fn a_loss_that_is_not_finite_updates_nobody() {
 }
 
 #[test]
-fn loaded_weights_are_those_that_are_used() {
+fn loaded_weights_are_used() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut source, _) = executors(&net, &cuts, &init(1, DType::F32), 1);
@@ -198,7 +198,7 @@ fn times_of_subnetworks_fit_into_the_step() {
 }
 
 #[test]
-fn units_computed_again_give_the_same_gradients() {
+fn recomputed_units_give_the_same_gradients() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     for units in [1, 2, 3, usize::MAX] {
@@ -226,7 +226,7 @@ fn impossible_numbers_of_workers_are_refused() {
 }
 
 #[test]
-fn workers_hold_as_many_subnetworks_as_they_are_told() {
+fn workers_hold_the_given_numbers_of_subnetworks() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 4).unwrap();
     let threads = |held: &[usize]| {
@@ -291,7 +291,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
 }
 
 #[test]
-fn batches_and_updates_that_make_no_sense_are_refused_with_no_parameter_changed() {
+fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);

@@ -132,7 +132,7 @@ fn three() -> Setting {
 }
 
 #[test]
-fn three_devices_by_hand() {
+fn a_step_on_three_devices_takes_the_time_computed_by_hand() {
     // Forward: y_1 at 5, y_2 at 7, y_3 at 5; U_2 at 7 + 1, U_3 at 8 + 1. h until 12. Backward: ρ_2
     // at 14, ρ_1 at 16. Device 3: weights until 17, g_3 until 25, C_3 until 26. Device 2: ρ_1 until
     // 16, weights until 19, g_2 until 31, C_2 until 32. Device 1: g_1 from 16 until 24, C_1 25.
@@ -328,7 +328,7 @@ fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
 }
 
 #[test]
-fn cuts_of_what_costs_nothing_are_found() {
+fn balancing_works_without_costs_and_without_a_choice() {
     let costs = Costs::uniform(9, Part::default(), Part::default());
     let balanced = balance(&costs, &vec![1, 2, 1], Link::FREE, true).unwrap();
     assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
@@ -339,7 +339,7 @@ fn cuts_of_what_costs_nothing_are_found() {
 }
 
 #[test]
-fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
+fn the_step_that_balancing_predicts_is_that_of_the_program() {
     for seed in 0..20 {
         let costs = Costs::random(30, seed);
         let held =
@@ -357,7 +357,7 @@ fn what_balancing_predicts_for_blocks_is_what_the_program_takes() {
 }
 
 #[test]
-fn what_cannot_be_planned_is_refused() {
+fn impossible_plans_are_refused() {
     let costs = Costs::uniform(6, part(1.0, 1.0, 1.0), Part::default());
     let cuts = Cuts::even(6, 3).unwrap();
     assert!(matches!(Setting::new(&costs, &cuts, 4), Err(PlanError::Spread { .. })));
@@ -376,7 +376,7 @@ fn what_cannot_be_planned_is_refused() {
 }
 
 #[test]
-fn memory_is_weights_thrice_and_what_is_kept() {
+fn memory_is_three_times_the_weights_and_the_kept_states() {
     let costs = Costs::random(6, 1);
     let setting = cut(&costs, &[2, 4], 2);
     // C, and F but for the first: each part 3 · 10 + 100.

@@ -41,7 +41,7 @@ fn steps(executor: &mut AnyExecutor, from: u64, to: u64) {
 }
 
 #[test]
-fn what_is_carried_over_goes_on_bit_for_bit() {
+fn a_restored_state_continues_bit_for_bit() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, nesterov: false }.into();
     // Adam counts its steps: a number beside its tensors.
     let adam = AdamConfig::new().init();
@@ -121,7 +121,7 @@ fn as_unsigned(state: &StateDict) -> StateDict {
 }
 
 #[test]
-fn without_it_the_optimizers_start_anew() {
+fn without_its_state_the_optimizer_starts_anew() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.optimizer_state().unwrap().is_empty());

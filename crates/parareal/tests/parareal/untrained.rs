@@ -275,7 +275,7 @@ fn layers_from_a_device_without_gradients_or_in_evaluation_mode_are_trained() {
 }
 
 #[test]
-fn parameters_that_are_no_leaves_are_trained() {
+fn parameters_that_are_not_leaves_are_trained() {
     for (name, mut executor) in executors(&{
         let mut net = Net::with(3, Twist::Mapped);
         net.device = net.device.autodiff();
@@ -302,7 +302,7 @@ fn frozen_parameters_stay_and_the_others_are_trained() {
 }
 
 #[test]
-fn a_network_that_is_all_frozen_is_refused() {
+fn a_fully_frozen_network_is_refused() {
     let mut net = Net { twists: [Twist::Frozen; UNITS], ends: Twist::Frozen, ..Net::new() };
     net.coarse = Twist::Frozen;
     let error = refused(executors(&net));

@@ -9,7 +9,7 @@ use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
 #[test]
-fn a_file_comes_whole_and_is_not_fetched_again() {
+fn a_complete_file_is_not_fetched_again() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     assert_eq!(place.assert_fetched(), [None]);
     assert_eq!(place.server.requests()[0].path, "/a/thing.bin");
@@ -19,7 +19,7 @@ fn a_file_comes_whole_and_is_not_fetched_again() {
 }
 
 #[test]
-fn broken_off_in_the_middle_it_goes_on_there() {
+fn a_broken_download_continues_where_it_ended() {
     let place = Place::new(|number, request| match number {
         0 => Answer::whole(&contents()).cut(40_000),
         1 => Answer::good(request, &contents()).cut(20_000),
@@ -29,7 +29,7 @@ fn broken_off_in_the_middle_it_goes_on_there() {
 }
 
 #[test]
-fn broken_off_without_a_length_it_goes_on_there() {
+fn a_broken_download_without_a_length_continues_where_it_ended() {
     let place = Place::new(|number, request| match number {
         0 => Answer::new("200 OK", "", &contents()[..123]),
         _ => Answer::good(request, &contents()),
@@ -38,13 +38,13 @@ fn broken_off_without_a_length_it_goes_on_there() {
 }
 
 #[test]
-fn broken_off_many_times_it_goes_on_as_long_as_much_comes() {
+fn a_download_that_breaks_many_times_continues_while_bytes_come() {
     let place = Place::new(|_, request| Answer::good(request, &contents()).cut(5_000));
     assert_eq!(place.assert_fetched().len(), 20);
 }
 
 #[test]
-fn broken_off_too_often_the_part_is_kept_for_the_next_time() {
+fn a_download_that_breaks_too_often_keeps_its_bytes() {
     let place = Place::new(|number, request| match number {
         0 => Answer::good(request, &contents()).cut(30_000),
         1..3 => Answer::good(request, &contents()).cut(10),
@@ -56,7 +56,7 @@ fn broken_off_too_often_the_part_is_kept_for_the_next_time() {
 }
 
 #[test]
-fn a_whole_part_needs_no_request_and_a_longer_one_is_thrown_away() {
+fn a_complete_partial_file_needs_no_request_and_a_longer_one_is_deleted() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     place.leave_part(&contents());
     assert_eq!(place.assert_fetched(), []);
@@ -67,14 +67,14 @@ fn a_whole_part_needs_no_request_and_a_longer_one_is_thrown_away() {
 }
 
 #[test]
-fn a_server_that_cannot_go_on_sends_all_of_it_again() {
+fn a_server_without_ranges_sends_the_whole_file_again() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     place.leave_part(&contents()[..70_000]);
     assert_eq!(place.assert_fetched(), [Some(70_000)]);
 }
 
 #[test]
-fn another_part_than_was_asked_for_is_not_taken() {
+fn a_range_that_was_not_asked_for_is_refused() {
     for other in [
         |bytes: &[u8]| Answer::rest(60_000, 60_000, bytes),
         |bytes: &[u8]| Answer::rest(60_000, 70_000, bytes),
@@ -91,7 +91,7 @@ fn another_part_than_was_asked_for_is_not_taken() {
 }
 
 #[test]
-fn a_server_that_always_sends_another_part_is_given_up() {
+fn a_server_that_always_sends_another_range_is_given_up() {
     let place = Place::new(|_, request| match request.from {
         Some(_) => Answer::rest(0, 0, &contents()),
         None => Answer::whole(&contents()).cut(50_000),
@@ -101,7 +101,7 @@ fn a_server_that_always_sends_another_part_is_given_up() {
 }
 
 #[test]
-fn a_part_that_cannot_be_satisfied_is_fetched_anew() {
+fn an_unsatisfiable_range_is_fetched_from_the_start() {
     let place = Place::new(|_, request| match request.from {
         Some(_) => Answer::status("416 Range Not Satisfiable"),
         None => Answer::whole(&contents()),
@@ -111,7 +111,7 @@ fn a_part_that_cannot_be_satisfied_is_fetched_anew() {
 }
 
 #[test]
-fn wrong_bytes_are_thrown_away() {
+fn a_file_with_wrong_bytes_is_deleted() {
     let mut wrong = contents();
     wrong[LEN / 2] ^= 1;
     let place = Place::new(move |_, _| Answer::whole(&wrong));
@@ -121,7 +121,7 @@ fn wrong_bytes_are_thrown_away() {
 }
 
 #[test]
-fn a_part_of_another_file_is_thrown_away_and_all_of_it_fetched() {
+fn a_partial_file_of_another_file_is_replaced() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     place.leave_part(&[7; 1_000]);
     let anew = Mutex::new(0);
@@ -135,7 +135,7 @@ fn a_part_of_another_file_is_thrown_away_and_all_of_it_fetched() {
 }
 
 #[test]
-fn redirects_are_followed_but_not_for_ever() {
+fn redirects_are_followed_up_to_a_limit() {
     let place = Place::new(|_, request| match &*request.path {
         "/a/thing.bin" => Answer::redirect("/b/thing.bin"),
         "/b/thing.bin" => Answer::redirect("c"),
@@ -153,7 +153,7 @@ fn redirects_are_followed_but_not_for_ever() {
 }
 
 #[test]
-fn what_is_not_found_is_not_asked_for_again() {
+fn a_missing_file_is_not_requested_again() {
     for status in ["404 Not Found", "403 Forbidden", "401 Unauthorized", "204 No Content"] {
         let place = Place::new(move |_, _| Answer::status(status));
         let fault = place.assert_failed(0);
@@ -163,7 +163,7 @@ fn what_is_not_found_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_server_that_is_busy_is_asked_again() {
+fn a_busy_server_is_asked_again() {
     for status in ["503 Service Unavailable", "429 Too Many Requests", "500 Internal Server Error"]
     {
         let place = Place::new(move |number, request| match number {
@@ -179,7 +179,7 @@ fn a_server_that_is_busy_is_asked_again() {
 }
 
 #[test]
-fn stalled_in_the_middle_it_goes_on_there() {
+fn a_stalled_download_continues_where_it_ended() {
     let quick = || FetchOptions { stall_timeout: Duration::from_millis(50), ..options() };
     let place = Place::new(|number, request| match number {
         0 => Answer::whole(&contents()).cut(40_000).then_stall(),
@@ -203,7 +203,7 @@ fn stalled_in_the_middle_it_goes_on_there() {
 }
 
 #[test]
-fn another_size_is_refused_before_it_comes() {
+fn another_size_is_refused_before_the_download() {
     for len in [LEN + 1, LEN - 1, 0] {
         let mut other = contents();
         other.resize(len, 0);
@@ -221,7 +221,7 @@ fn another_size_is_refused_before_it_comes() {
 }
 
 #[test]
-fn more_than_the_file_is_not_taken() {
+fn bytes_after_the_end_are_refused() {
     // Without a length: what comes shows it, one byte beyond the end or for ever.
     for more in [1, 10 * LEN] {
         let place = Place::new(move |_, _| {
@@ -232,14 +232,14 @@ fn more_than_the_file_is_not_taken() {
 }
 
 #[test]
-fn something_else_than_http_is_not_understood() {
+fn an_answer_that_is_not_http_is_refused() {
     let place = Place::new(|_, _| Answer::raw(b"220 mail.example ESMTP\r\n\r\n"));
     let fault = place.assert_failed(0);
     assert!(matches!(fault, DownloadFault::Protocol { .. }), "{fault}");
 }
 
 #[test]
-fn an_address_of_https_is_never_asked_without_it() {
+fn an_https_address_is_never_requested_over_http() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     let mut file = place.file();
     file.addresses = vec![place.server.url("thing.bin").replace("http://", "https://")];
@@ -251,7 +251,7 @@ fn an_address_of_https_is_never_asked_without_it() {
 }
 
 #[test]
-fn without_a_server_it_is_tried_again_and_said() {
+fn an_unreachable_server_is_tried_again_and_reported() {
     let place = Place::new(|_, _| Answer::status("404 Not Found"));
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut file = place.file();
@@ -267,7 +267,7 @@ fn without_a_server_it_is_tried_again_and_said() {
 }
 
 #[test]
-fn where_one_address_does_not_give_it_the_next_one_goes_on() {
+fn the_next_address_continues_where_one_fails() {
     let place = Place::new(|number, request| match (number, &*request.path) {
         (0, "/a/thing.bin") => Answer::whole(&contents()).cut(30_000),
         (_, "/a/thing.bin") => Answer::status("404 Not Found"),

@@ -8,7 +8,7 @@ use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
 #[test]
-fn what_is_there_and_wrong_is_left_as_it_is() {
+fn an_existing_file_that_is_wrong_is_left_as_it_is() {
     for (other, found) in [
         (contents()[1..].to_vec(), "99999 bytes instead of 100000"),
         (vec![7; LEN], "MD5 sum"),
@@ -31,7 +31,7 @@ fn what_is_there_and_wrong_is_left_as_it_is() {
 }
 
 #[test]
-fn where_all_is_there_nothing_is_written() {
+fn nothing_is_written_where_all_files_exist() {
     let place = Place::new(|_, _| Answer::status("404 Not Found"));
     fs::write(place.path(), contents()).unwrap();
     assert_eq!(place.fetch().unwrap()[0].address, None);
@@ -55,7 +55,7 @@ fn a_second_fetch_at_the_same_time_is_refused() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn a_folder_that_cannot_be_created_is_named() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     fs::write(place.path(), contents()).unwrap();
     let folder = place.path().join("below");
@@ -69,7 +69,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_ends_it_in_one_line() {
+fn a_full_disk_is_reported_in_one_line() {
     let place = Place::new(|_, _| Answer::whole(&contents()));
     let part = place.folder.path().join("thing.bin.part");
     std::os::unix::fs::symlink("/dev/full", part).unwrap();

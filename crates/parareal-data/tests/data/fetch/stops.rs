@@ -27,7 +27,7 @@ fn stop_at(place: &Place, options: FetchOptions, when: fn(&FetchEvent<'_>) -> bo
 }
 
 #[test]
-fn stopped_while_bytes_come_it_keeps_them_and_goes_on_next_time() {
+fn a_stop_during_a_download_keeps_its_bytes() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Bytes { .. }));
     assert!(kept > 0);
@@ -37,7 +37,7 @@ fn stopped_while_bytes_come_it_keeps_them_and_goes_on_next_time() {
 }
 
 #[test]
-fn stopped_while_nothing_comes_it_does_not_wait() {
+fn a_stop_during_a_stall_does_not_wait() {
     // Where it waited, the stall would be the end, and not the stop.
     let place = Place::new(|_, _| Answer::whole(&contents()).cut(10).then_stall());
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Begun { .. }));
@@ -46,7 +46,7 @@ fn stopped_while_nothing_comes_it_does_not_wait() {
 }
 
 #[test]
-fn stopped_in_a_pause_it_does_not_wait() {
+fn a_stop_during_a_pause_does_not_wait() {
     let place = Place::new(|_, _| Answer::status("503 Service Unavailable"));
     let options = FetchOptions { pause: Duration::from_secs(3_600), ..options() };
     assert_eq!(stop_at(&place, options, |event| matches!(event, FetchEvent::Again { .. })), 0);

@@ -116,7 +116,7 @@ fn fine_labels_are_the_classes_of_cifar_100() {
 }
 
 #[test]
-fn names_of_classes_are_read_where_they_are() {
+fn class_names_are_read_if_present() {
     let text: String = (0..10).map(|class| format!("thing {class}\n")).collect();
     let loose = cifar10_folder().with("batches.meta.txt", text.as_bytes());
     let mut files = cifar10_files();
@@ -167,7 +167,7 @@ fn test_images_are_held_out_where_there_are_none() {
 }
 
 #[test]
-fn missing_files_are_named_with_what_would_do() {
+fn missing_files_are_named_with_the_accepted_forms() {
     let (fault, text) = Folder::new("cifar-10").fault(Cifar10, "cifar-10/data_batch_1.bin");
     assert_eq!(fault, FileFault::Missing);
     for part in ["data_batch_5.bin", "test_batch.bin", ".gz", "cifar-10-binary.tar.gz", "kriz"] {

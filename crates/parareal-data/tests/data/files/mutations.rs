@@ -100,7 +100,7 @@ fn survive(
 }
 
 #[test]
-fn mutated_idx_files() {
+fn mutated_idx_files_are_refused_or_read() {
     let folder = Folder::new("mnist");
     let images = |count: u8| {
         let header = [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28];
@@ -119,7 +119,7 @@ fn mutated_idx_files() {
 }
 
 #[test]
-fn mutated_records() {
+fn mutated_records_are_refused_or_read() {
     let files = cifar::cifar100_files();
     let folder = Folder::new("cifar-100");
     for (name, bytes) in &files {
@@ -135,7 +135,7 @@ fn mutated_records() {
 }
 
 #[test]
-fn mutated_archives() {
+fn mutated_archives_are_refused_or_read() {
     let archive = tar(&cifar::in_folder("cifar-10-batches-bin", &cifar::cifar10_files()));
     let folder = Folder::new("cifar-10");
     survive(&folder, Cifar10, "cifar-10-binary.tar.gz", 800, &archive, |bytes| bytes);
@@ -156,7 +156,7 @@ fn mutated_archives() {
 }
 
 #[test]
-fn mutated_matlab_files() {
+fn mutated_matlab_files_are_refused_or_read() {
     for mat in Mat::all() {
         let folder = svhn::folder(mat);
         let file = "train_32x32.mat";

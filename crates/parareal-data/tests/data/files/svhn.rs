@@ -22,7 +22,7 @@ fn fault(bytes: &[u8]) -> (FileFault, String) {
 }
 
 #[test]
-fn images_are_turned_and_ten_is_the_digit_zero() {
+fn images_are_transposed_and_label_ten_is_the_digit_zero() {
     for mat in Mat::all() {
         let dataset = folder(mat).load(Svhn).unwrap();
         let test = dataset.test.as_ref().unwrap();
@@ -57,7 +57,7 @@ fn labels_may_be_of_any_type_of_number() {
 }
 
 #[test]
-fn other_variables_and_compression_around_it_all_do_no_harm() {
+fn other_variables_and_outer_compression_are_accepted() {
     for mat in Mat::all() {
         let bytes = [
             mat.header(),
@@ -89,7 +89,7 @@ fn one_image_needs_no_fourth_dimension() {
 }
 
 #[test]
-fn limits_and_held_out_images() {
+fn limits_and_held_out_images_take_the_right_images() {
     let folder = folder(Mat::default());
     let dataset = folder.load_some(Svhn, Some(2), Some(1)).unwrap();
     assert_eq!((dataset.train.labels(), dataset.test.unwrap().labels()), (&[1, 0][..], &[4][..]));
@@ -182,7 +182,7 @@ fn other_dimensions_and_types_are_refused() {
 }
 
 #[test]
-fn foreign_files_are_told_by_their_header() {
+fn other_files_are_recognized_by_their_header() {
     let bytes = Mat::default().svhn(&[3, 2], 0);
     for (place, byte) in [(124, 7), (125, 9), (126, b'X'), (127, b'X')] {
         let mut bytes = bytes.clone();
@@ -197,7 +197,7 @@ fn foreign_files_are_told_by_their_header() {
 }
 
 #[test]
-fn promises_of_length_are_not_believed() {
+fn stated_lengths_are_checked() {
     for mat in Mat::all() {
         // Flags, dimensions, name and numbers, in turn, are said to be huge.
         let contents =
