@@ -1,17 +1,13 @@
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use parareal_run::{EpochRecord, StepRecord};
+use parareal_testing::{ranks, test_name};
 use parareal_train::{CheckpointEvery, ExecutorKind, Observer, ProcessGroup};
 use parareal_vision::{ClassificationRun, Config, Settings};
 
 use super::together;
 use crate::Ending;
-
-#[path = "../../parareal/tests/common/mpi.rs"]
-mod mpi;
 
 /// What a rank is to do, and where.
 const LIFE: &str = "PARAREAL_TEST_LIFE";
@@ -53,32 +49,27 @@ fn weights(run: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
-    let name = "ranks::tests::a_panic_of_one_rank_is_told_once_and_the_run_goes_on";
-    if mpi::is_rank() {
+    let name = test_name!();
+    if ranks::is_rank() {
         let variable = |name| std::env::var(name).unwrap();
         return live(&variable(LIFE), Path::new(&variable(FOLDER)));
     }
     let folder = tempfile::tempdir().unwrap();
     let start = |life: &str, output: &str| {
-        let mut command: Command = mpi::as_ranks(3, name)?;
+        let mut command = ranks::test_command(3, name);
         command.env(LIFE, life).env(FOLDER, folder.path().join(output));
-        Some(mpi::wait(command))
+        ranks::Running::start(&mut command).wait()
     };
-    let Some(whole) = start("whole", "whole") else { return };
-    assert!(whole.status.success(), "{}", whole.errors);
+    start("whole", "whole").assert_done();
     for rank in 0..3 {
-        let ended = start(&rank.to_string(), "run").unwrap();
-        assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
-        // The checkpoint before the panic is no older.
-        let saved = folder.path().join("run/checkpoints/step-00000003");
-        let time = fs::metadata(saved).unwrap().modified().unwrap().elapsed().unwrap();
-        assert!(time < Duration::from_secs(10), "{time:?}");
-        let lines: Vec<_> =
-            ended.errors.lines().filter(|line| line.starts_with("error: ")).collect();
+        let ended = start(&rank.to_string(), "run");
+        assert_eq!(ended.code, Some(1), "{}", ended.errors);
+        assert!(folder.path().join("run/checkpoints/step-00000003").is_dir());
+        let lines = ended.error_lines();
         let expected = format!("error: rank {rank}: nobody watches step 4\\nany more");
         assert_eq!(lines, [expected], "{}", ended.errors);
-        let ended = start("resume", "run").unwrap();
-        assert!(ended.status.success(), "{}", ended.errors);
+        let ended = start("resume", "run");
+        ended.assert_done();
         assert!(ended.output.contains("resumes after step 3"), "{}", ended.output);
         let [found, expected] = ["run", "whole"].map(|name| folder.path().join(name));
         assert!(weights(&found) == weights(&expected), "other weights");

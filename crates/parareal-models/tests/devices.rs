@@ -1,15 +1,11 @@
 //! Subnetworks spread over the CPU and a Vulkan device agree with one graph on the CPU.
-#![cfg(feature = "wgpu")]
-#![allow(clippy::print_stderr)]
-
-#[path = "../../parareal/tests/common/mod.rs"]
-mod common;
+#![allow(clippy::print_stderr, reason = "shows which device was tested")]
 
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
-use common::{assert_all_close, assert_close, init, sgd};
 use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
 use parareal::net::PararealNetwork;
 use parareal_models::resnet::ResNet;
+use parareal_testing::{assert_all_close, assert_close, init, missing, sgd};
 
 const TOLERANCE: f64 = 1e-3;
 
@@ -23,8 +19,7 @@ fn other_device() -> Option<Device> {
 #[test]
 fn subnetworks_on_two_kinds_of_devices_agree() {
     let Some(other) = other_device() else {
-        eprintln!("skipped: there is no Vulkan device (a software one: mesa-vulkan-drivers)");
-        return;
+        missing("a Vulkan device (Debian package mesa-vulkan-drivers has one in software)");
     };
     eprintln!("on the CPU and on {:?}", other.identity());
     let cpu = Device::flex();

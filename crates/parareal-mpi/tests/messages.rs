@@ -1,55 +1,24 @@
 //! What the boundary to MPI promises about memory, between real ranks: each test starts itself once
 //! more under `mpirun`. `.ci/sanitize` runs them under the address sanitizer.
-#![cfg(feature = "mpi")]
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parareal_mpi::{Communicator, MpiError, World};
+use parareal_testing::{ranks, test_name};
 
-/// Set in a process that is a rank.
-const RANK: &str = "PARAREAL_TEST_RANK";
 /// Too long to be sent before anybody waits for it.
 const LONG: usize = 3_000_000;
 
-/// Starts the test of this name as so many ranks; `None`, with a message, where there is no
-/// launcher. `MPIRUN` names another one than Open MPI's.
-fn start(ranks: usize, name: &str) -> Option<Output> {
-    let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
-    let mut command = Command::new(&launcher);
-    command
-        .args(["-n", &ranks.to_string()])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
-        .envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")])
-        .envs([("OMPI_MCA_rmaps_base_oversubscribe", "1"), (RANK, "1")])
-        .stdin(Stdio::null());
-    match command.output() {
-        Ok(output) => Some(output),
-        Err(error) => {
-            eprintln!("skipped: {launcher}: {error}");
-            None
-        }
-    }
-}
-
-/// Runs `body` in each of so many ranks.
-fn on_ranks(ranks: usize, name: &str, body: impl FnOnce(&World, &Communicator)) {
-    if std::env::var_os(RANK).is_some() {
+/// Runs `body` in each of `count` ranks, with all of them.
+fn on_ranks(count: usize, name: &str, body: impl FnOnce(&World, &Communicator)) {
+    ranks::on_ranks(&[count], name, || {
         let world = World::init().unwrap();
         let all = world.split(Some(0)).unwrap().unwrap();
         body(&world, &all);
         world.finalize().unwrap();
-        return;
-    }
-    let Some(output) = start(ranks, name) else { return };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
-    assert_eq!(text.matches("ok. 1 passed").count(), ranks, "{text}");
+    });
 }
 
 fn meet(all: &Communicator) {
@@ -61,8 +30,8 @@ fn pattern(rank: usize, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn all_operations_of_all_lengths() {
-    on_ranks(3, "all_operations_of_all_lengths", |world, all| {
+fn all_operations_work_for_all_lengths() {
+    on_ranks(3, test_name!(), |world, all| {
         let (rank, size) = (all.rank(), all.size());
         let [next, before] = [(rank + 1) % size, (rank + size - 1) % size];
         for length in [0, 1, 4095, 70_000, LONG] {
@@ -91,8 +60,7 @@ fn all_operations_of_all_lengths() {
 
 #[test]
 fn a_message_of_another_length_is_an_error_and_writes_no_further() {
-    let name = "a_message_of_another_length_is_an_error_and_writes_no_further";
-    on_ranks(2, name, |_, all| {
+    on_ranks(2, test_name!(), |_, all| {
         for (sent, expected) in [(10, 20), (20, 10), (LONG, 10), (LONG, LONG - 1), (0, 1)] {
             if all.rank() == 0 {
                 all.send(1, 5, vec![7_u8; sent]).unwrap().wait().unwrap();
@@ -122,8 +90,8 @@ impl Drop for Fading {
 }
 
 #[test]
-fn what_is_sent_is_kept_until_it_has_left() {
-    on_ranks(2, "what_is_sent_is_kept_until_it_has_left", |_, all| {
+fn a_buffer_is_kept_until_it_is_sent() {
+    on_ranks(2, test_name!(), |_, all| {
         for round in 0..5 {
             if all.rank() == 0 {
                 let gone = Arc::new(AtomicBool::new(false));
@@ -135,7 +103,7 @@ fn what_is_sent_is_kept_until_it_has_left() {
                 meet(all);
                 let begun = Instant::now();
                 while !gone.load(Ordering::SeqCst) {
-                    assert!(begun.elapsed() < Duration::from_secs(20), "it is kept for ever");
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it is kept for ever");
                     std::thread::yield_now();
                 }
             } else {
@@ -149,8 +117,8 @@ fn what_is_sent_is_kept_until_it_has_left() {
 }
 
 #[test]
-fn a_receive_can_be_taken_back_at_any_time() {
-    on_ranks(2, "a_receive_can_be_taken_back_at_any_time", |_, all| {
+fn a_receive_can_be_cancelled_at_any_time() {
+    on_ranks(2, test_name!(), |_, all| {
         for round in 0..60 {
             let length = if round % 2 == 0 { LONG } else { 64 };
             let tag = 100 + round;
@@ -183,8 +151,8 @@ fn a_receive_can_be_taken_back_at_any_time() {
 }
 
 #[test]
-fn ranks_that_are_not_there_are_refused() {
-    on_ranks(2, "ranks_that_are_not_there_are_refused", |_, all| {
+fn ranks_that_do_not_exist_are_refused() {
+    on_ranks(2, test_name!(), |_, all| {
         // The last two are what MPI takes for any rank and for none, if it is asked.
         for rank in [2, usize::MAX, -1_i32 as u32 as usize, -2_i32 as u32 as usize] {
             let expected = MpiError::InvalidRank { rank, size: 2 };
@@ -201,9 +169,8 @@ fn ranks_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn a_rank_that_panics_ends_all_with_operations_under_way() {
-    let name = "a_rank_that_panics_ends_all_with_operations_under_way";
-    if std::env::var_os(RANK).is_some() {
+fn a_panic_of_one_rank_ends_all_ranks_during_operations() {
+    if ranks::is_rank() {
         let world = World::init().unwrap();
         let all = world.split(Some(0)).unwrap().unwrap();
         let coming = all.receive((all.rank() + 1) % 2, 1, LONG).unwrap();
@@ -213,10 +180,7 @@ fn a_rank_that_panics_ends_all_with_operations_under_way() {
         let _ = coming.wait();
         return;
     }
-    let begun = Instant::now();
-    let Some(output) = start(2, name) else { return };
-    assert!(!output.status.success());
-    assert!(begun.elapsed() < Duration::from_secs(60), "the others wait for ever");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("this rank fails"), "{errors}");
+    let ended = ranks::run_test(2, test_name!());
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.errors.contains("this rank fails"), "{}", ended.errors);
 }

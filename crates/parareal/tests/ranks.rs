@@ -1,22 +1,26 @@
 //! The ranks of an MPI program compute the step of the sequential executor, and fail as one.
-#![cfg(feature = "mpi")]
-
-mod common;
-#[path = "common/mpi.rs"]
-mod mpi;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use burn::tensor::{DType, Device, Int, Tensor};
-use common::{
-    Dense, DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, sgd,
-};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
     Update, World,
 };
 use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
+use parareal_testing::{
+    Dense, DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, ranks,
+    sgd, test_name,
+};
+
+/// Runs `body` in the ranks of a program, for each number of them.
+fn in_world(counts: &[usize], name: &str, body: impl FnOnce(&World)) {
+    ranks::on_ranks(counts, name, || {
+        let world = World::init().unwrap();
+        body(&world);
+        world.finalize().unwrap();
+    });
+}
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -46,7 +50,7 @@ fn held(net: &DenseNet, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
 
 #[test]
 fn ranks_and_sequential_agree() {
-    mpi::on_ranks(&[1, 2, 3, 4, 6], "ranks_and_sequential_agree", |world| {
+    in_world(&[1, 2, 3, 4, 6], test_name!(), |world| {
         // Subnetworks, workers of a rank, replicas.
         let settings: &[_] = match world.size() {
             1 => &[(1, 1, 1), (4, 2, 1)],
@@ -76,8 +80,8 @@ fn ranks_and_sequential_agree() {
 
 /// What one rank holds can be read, carried over, and is missed where it is not there.
 #[test]
-fn states_go_from_one_executor_to_another() {
-    mpi::on_ranks(&[3], "states_go_from_one_executor_to_another", |world| {
+fn state_moves_from_one_executor_to_another() {
+    in_world(&[3], test_name!(), |world| {
         let net = DenseNet::residual(dimensions());
         let cuts = Cuts::even(10, 3).unwrap();
         let (mut sequential, _) = executors(&net, &cuts, &init(2, DType::F64), 1);
@@ -113,7 +117,7 @@ fn states_go_from_one_executor_to_another() {
 
 #[test]
 fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
-    mpi::on_ranks(&[2], "losses_that_are_not_finite_end_the_step_on_all_ranks", |world| {
+    in_world(&[2], test_name!(), |world| {
         let net = DenseNet::residual(dimensions());
         let cuts = Cuts::even(10, 2).unwrap();
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, 1));
@@ -131,7 +135,7 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
 
 #[test]
 fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
-    mpi::on_ranks(&[3], "all_ranks_learn_that_some_cannot_build_their_subnetworks", |world| {
+    in_world(&[3], test_name!(), |world| {
         let cuts = Cuts::even(10, 3).unwrap();
         let layout = Layout::ranks(3, 3, 1, 1).unwrap();
         let (init, placement) = (init(1, DType::F32), Placement::new(vec![Device::flex()], layout));
@@ -173,7 +177,7 @@ impl Loss<Tensor<2>> for Blind {
 
 #[test]
 fn faults_of_one_rank_are_the_same_error_on_all() {
-    mpi::on_ranks(&[2, 4], "faults_of_one_rank_are_the_same_error_on_all", |world| {
+    in_world(&[2, 4], test_name!(), |world| {
         let net = DenseNet::residual(dimensions());
         let cuts = Cuts::even(10, 2).unwrap();
         let replicas = world.size() / 2;
@@ -218,7 +222,7 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
 
 #[test]
 fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
-    mpi::on_ranks(&[3, 4], "each_rank_sends_its_interface_tensors_and_its_part_of_the_sums", |w| {
+    in_world(&[3, 4], test_name!(), |w| {
         let replicas = if w.size() == 4 { 2 } else { 1 };
         let net = DenseNet::residual(vec![6; 11]);
         let cuts = Cuts::even(10, w.size() / replicas).unwrap();
@@ -254,11 +258,9 @@ fn or_abort<T>(world: &World, result: Result<T, ExecError>) -> T {
 
 #[test]
 fn a_panic_in_a_rank_ends_all_and_names_it() {
-    let name = "a_panic_in_a_rank_ends_all_and_names_it";
-    if !mpi::is_rank() {
-        let Some(ended) = mpi::start(3, name) else { return };
-        assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
-        assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+    if !ranks::is_rank() {
+        let ended = ranks::run_test(3, test_name!());
+        assert_eq!(ended.code, Some(3), "{}", ended.errors);
         let lines: Vec<_> =
             ended.errors.lines().filter(|line| line.contains("error: rank")).collect();
         let expected = "error: rank 1: worker 2 (subnetworks 2 to 2) failed: this unit panics";
@@ -276,11 +278,9 @@ fn a_panic_in_a_rank_ends_all_and_names_it() {
 
 #[test]
 fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
-    let name = "a_panic_of_one_of_several_workers_of_a_rank_ends_all";
-    if !mpi::is_rank() {
-        let Some(ended) = mpi::start(2, name) else { return };
-        assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
-        assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+    if !ranks::is_rank() {
+        let ended = ranks::run_test(2, test_name!());
+        assert_eq!(ended.code, Some(3), "{}", ended.errors);
         let expected = "error: rank 0: worker 2 (subnetworks 2 to 2) failed: this unit panics";
         assert!(ended.errors.contains(expected), "{}", ended.errors);
         return;
@@ -296,13 +296,11 @@ fn a_panic_of_one_of_several_workers_of_a_rank_ends_all() {
 }
 
 #[test]
-fn a_batch_of_another_size_is_found_out() {
-    let name = "a_batch_of_another_size_is_found_out";
-    if !mpi::is_rank() {
+fn batches_of_different_sizes_on_ranks_are_detected() {
+    if !ranks::is_rank() {
         for _ in 0..2 {
-            let Some(ended) = mpi::start(2, name) else { return };
-            assert_eq!(ended.status.code(), Some(3), "{}", ended.errors);
-            assert!(ended.time < Duration::from_secs(10), "{:?}", ended.time);
+            let ended = ranks::run_test(2, test_name!());
+            assert_eq!(ended.code, Some(3), "{}", ended.errors);
             assert!(ended.errors.contains("error: rank"), "{}", ended.errors);
         }
         return;

@@ -71,9 +71,9 @@ fn ranks_that_cannot_work_together_say_why_once() {
             })
             .collect();
         let parts: Vec<Part<'_>> = lines.iter().map(|(ranks, line)| (*ranks, &line[..])).collect();
-        let Some(ended) = run(folder, &parts) else { return };
+        let ended = run(folder, &parts);
         assert_eq!(ended.code, Some(2), "{expected}: {}", ended.errors);
-        let refusals = ended.refusals();
+        let refusals = ended.error_lines();
         assert_eq!(refusals.len(), 1, "{expected}: {}", ended.errors);
         assert!(refusals[0].contains(expected), "{expected}: {}", ended.errors);
         assert!(ended.output.is_empty());
@@ -82,12 +82,12 @@ fn ranks_that_cannot_work_together_say_why_once() {
 }
 
 #[test]
-fn a_run_that_cannot_go_on_says_why_once() {
+fn a_run_that_cannot_be_resumed_says_why_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let started = ["train", "--executor", "mpi", "--output", "run"];
     let started = [&started[..], &TINY].concat();
-    let Some(ended) = run(folder, &[(2, &started[..])]) else { return };
+    let ended = run(folder, &[(2, &started[..])]);
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     for (flags, expected) in [
         (&["--seed", "2"][..], "seed is 2"),
@@ -96,9 +96,9 @@ fn a_run_that_cannot_go_on_says_why_once() {
     ] {
         let resumed = ["train", "--resume", "--executor", "mpi", "--output", "run"];
         let resumed = [&resumed[..], flags].concat();
-        let Some(ended) = run(folder, &[(2, &resumed[..])]) else { return };
+        let ended = run(folder, &[(2, &resumed[..])]);
         assert_eq!(ended.code, Some(2), "{expected}: {}", ended.errors);
-        let refusals = ended.refusals();
+        let refusals = ended.error_lines();
         assert_eq!(refusals.len(), 1, "{expected}: {}", ended.errors);
         assert!(refusals[0].contains(expected), "{expected}: {}", ended.errors);
         assert!(!refusals[0].contains("rank"), "{}", ended.errors);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use parareal_testing::real_images;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ fn any_number_of_ranks_trains_as_threads_do() {
         let name = format!("ranks-{ranks}");
         let more = ["--ema-decay", "0.9", "--clip-norm", "2", "--output", &name];
         let arguments = [&["train", "--executor", "mpi", "--json"], &TINY[..], &more].concat();
-        let Some(ended) = run(folder, &[(ranks, &arguments)]) else { return };
+        let ended = run(folder, &[(ranks, &arguments)]);
         ended.assert_done();
         // One of them speaks.
         let outcome: Value = serde_json::from_str(&ended.output).unwrap();
@@ -95,34 +96,22 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let ranks = ["--executor", "mpi", "--output", "ranks"];
     let arguments = [&["train"], &tiny[..], &more, &ranks].concat();
-    let Some(ended) = run(folder, &[(4, &arguments)]) else { return };
+    let ended = run(folder, &[(4, &arguments)]);
     ended.assert_done();
     assert_metrics(&folder.join("ranks"), &folder.join("threads"));
     assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
 }
 
-/// Where the real images are.
-fn data_dir() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    std::env::var_os("PARAREAL_DATA_DIR").map_or(beside, PathBuf::from)
-}
-
 #[test]
-fn mnist_comes_out_as_with_threads() {
-    let data = data_dir();
-    if !data.join("mnist").is_dir() {
-        #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-        {
-            eprintln!("skipped: set PARAREAL_DATA_DIR to a folder that holds mnist/");
-        }
-        return;
-    }
+#[ignore = "needs real images: set PARAREAL_DATA_DIR"]
+fn mnist_trains_as_with_threads() {
+    let data = real_images(&["mnist"]);
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mnist = ["--dataset", "mnist", "--data-dir", data.to_str().unwrap()];
     train(folder, &[&mnist[..], &["--output", "threads"]].concat());
     let ranks = ["train", "--executor", "mpi", "--output", "ranks"];
-    let Some(ended) = run(folder, &[(3, &[&ranks[..], &TINY, &mnist].concat())]) else { return };
+    let ended = run(folder, &[(3, &[&ranks[..], &TINY, &mnist].concat())]);
     ended.assert_done();
     assert_metrics(&folder.join("ranks"), &folder.join("threads"));
 }
@@ -143,7 +132,7 @@ fn what_ranks_send_is_counted_to_the_byte() {
     let interfaces = [64 * 32 * 32_u64, 128 * 16 * 16];
     for (link, bytes) in [("f32", 4), ("bf16", 2)] {
         let arguments = ["train", "--executor", "mpi", "--output", link, "--link-dtype", link];
-        let Some(ended) = run(folder, &[(3, &[&arguments[..], &TINY].concat())]) else { return };
+        let ended = run(folder, &[(3, &[&arguments[..], &TINY].concat())]);
         ended.assert_done();
         let end = metrics(&folder.join(link), "end").pop().unwrap();
         for (rank, sent) in end["traffic"].as_array().unwrap().iter().enumerate() {
@@ -163,7 +152,7 @@ fn what_ranks_send_is_counted_to_the_byte() {
 
     let arguments = ["train", "--executor", "mpi", "--output", "two", "--replicas", "2"];
     let more = ["--subnetworks", "1"];
-    let Some(ended) = run(folder, &[(2, &[&arguments[..], &TINY, &more].concat())]) else { return };
+    let ended = run(folder, &[(2, &[&arguments[..], &TINY, &more].concat())]);
     ended.assert_done();
     let end = metrics(&folder.join("two"), "end").pop().unwrap();
     for sent in end["traffic"].as_array().unwrap() {
@@ -174,7 +163,7 @@ fn what_ranks_send_is_counted_to_the_byte() {
 }
 
 #[test]
-fn a_run_goes_on_under_any_executor() {
+fn a_run_resumes_with_any_executor() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let settings = ["--milestones", "2", "--ema-decay", "0.9"];
@@ -183,11 +172,11 @@ fn a_run_goes_on_under_any_executor() {
     let resume = |epochs| ["train", "--resume", "--output", "run", "--epochs", epochs];
     for (ranks, epochs) in [(3, "2"), (2, "3")] {
         let arguments = [&resume(epochs)[..], &["--executor", "mpi"]].concat();
-        let Some(ended) = run(folder, &[(ranks, &arguments)]) else { return };
+        let ended = run(folder, &[(ranks, &arguments)]);
         ended.assert_done();
     }
     // What the folder says last holds.
-    let ended = run(folder, &[(3, &resume("4"))]).unwrap();
+    let ended = run(folder, &[(3, &resume("4"))]);
     ended.assert_done();
     assert!(ended.errors.contains("executor mpi: 3 ranks"), "{}", ended.errors);
     let output = parareal(folder, &[&resume("5")[..], &["--executor", "sequential"]].concat());

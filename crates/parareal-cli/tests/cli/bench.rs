@@ -1,0 +1,191 @@
+//! What is measured: its shape, its files, and wrong use. No time is judged.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use crate::common::{assert_rows_do_not_overlap, errors, json, parareal, train};
+use roxmltree::Document;
+use serde_json::Value;
+
+fn bench(folder: &Path, more: &[&str]) -> Output {
+    let tiny = ["bench", "--depth", "11", "--batch-size", "2", "--repetitions", "1"];
+    parareal(folder, &[&tiny[..], more].concat())
+}
+
+/// That all of these are numbers, and positive.
+#[track_caller]
+fn assert_times<'a>(values: impl IntoIterator<Item = &'a Value>) {
+    for value in values {
+        assert!(value.as_f64().is_some_and(|number| number > 0.0), "{value}");
+    }
+}
+
+#[test]
+fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        bench(folder.path(), &["--subnetworks", "1,2,3", "--json", "--timeline", "step.svg"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let benched = json(&output);
+    assert_eq!(benched["network"], "resnet-11");
+    assert_eq!(benched["batch_size"], 2);
+    let rows = benched["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    for (row, count) in rows.iter().zip(1..) {
+        assert_eq!(row["subnetworks"], count);
+        assert_eq!(row["cuts"].as_array().unwrap().len(), count - 1);
+        // Two halvings of the image ask for two units where there is one interface.
+        assert_eq!(row["coarse_units"], [0, 1, 1][count - 1]);
+        let own = &row["virtual"];
+        let passes = ["preprocessing_ms", "subnetworks_ms", "postprocessing_ms", "total_ms"];
+        for part in passes {
+            assert_times(["forward", "backward"].map(|pass| &own[part][pass]));
+        }
+        let coarse = ["forward", "backward"].map(|pass| own["coarse_ms"][pass].as_f64().unwrap());
+        assert!(coarse.iter().all(|&time| (time > 0.0) == (count > 1)), "{own}");
+        for pass in ["forward", "backward"] {
+            let parts = [passes[0], passes[1], passes[2], "coarse_ms"];
+            let sum: f64 = parts.iter().map(|part| own[part][pass].as_f64().unwrap()).sum();
+            assert!((sum - own["total_ms"][pass].as_f64().unwrap()).abs() < 1e-9);
+        }
+        let each = own["parts"].as_array().unwrap();
+        assert_eq!(each.len(), count);
+        assert!(each.iter().all(|part| part["spread_ms"]["forward"].is_number()));
+        for kind in ["predicted", "measured"] {
+            let of = &row[kind];
+            assert_times(["devices", "step_ms", "speedup"].map(|key| &of[key]));
+            let serial = rows[0][kind]["step_ms"].as_f64().unwrap();
+            let gain = serial / of["step_ms"].as_f64().unwrap();
+            assert!((gain - of["speedup"].as_f64().unwrap()).abs() < 1e-9);
+        }
+        assert_eq!(row["predicted"]["devices"], count);
+        assert_times(["predicted_ms", "measured_ms", "workers"].map(|key| &row["clock"][key]));
+        assert!(row.as_object().unwrap().contains_key("paper") && row["paper"].is_null());
+    }
+    let picture = fs::read_to_string(folder.path().join("step.svg")).unwrap();
+    Document::parse(&picture).unwrap();
+    assert!(picture.contains("N = 3") && picture.contains("measured"));
+
+    fs::write(folder.path().join("costs.json"), output.stdout).unwrap();
+    for kind in ["basic", "bottleneck", "depthwise", "auto"] {
+        let network = ["plan", "--depth", "20", "--subnetworks", "3", "--coarse-unit", kind];
+        let flags = ["--costs", "costs.json", "--cuts", "balanced", "--json"];
+        let planned = parareal(folder.path(), &[&network[..], &flags].concat());
+        assert_eq!(planned.status.code(), Some(0), "{}", errors(&planned));
+        assert_times([&json(&planned)["predicted"]["step_ms"]]);
+    }
+}
+
+#[test]
+fn a_measured_step_is_a_trace_without_overlaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--subnetworks", "3", "--workers", "2", "--timeline", "step.json"];
+    let output = bench(folder.path(), &flags);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let rows = assert_rows_do_not_overlap(&folder.path().join("step.json"));
+    assert_eq!(rows, ["device 1", "device 2"]);
+}
+
+/// The paper's times are of ResNet-1001: beside another network they would say nothing.
+#[test]
+fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(folder.path(), &["--subnetworks", "3", "--cuts", "balanced"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    for part in [
+        "resnet-11, batch 2",
+        "Each part timed alone",
+        "200 epochs of 50000 images",
+        "predicted",
+        "measured",
+        "The paper's times are left out: they are of ResNet-1001 with 100 classes",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for part in ["131.92/458.87", "2.60x", "27.6 %", "paper's  ", "  paper"] {
+        assert!(!text.contains(part), "{part}: {text}");
+    }
+    assert!(errors(&output).lines().all(|line| line.starts_with("measures ")));
+}
+
+#[test]
+fn balanced_cuts_are_chosen_once_and_kept_when_a_run_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--batch-size", "4", "--limit-train", "12", "--limit-test", "0"];
+    let flags = ["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"];
+    // Six units: ten ways to cut them into three.
+    let network = ["train", "--depth", "20", "--subnetworks", "3", "--epochs", "1", "--json"];
+    let output = parareal(folder.path(), &[&network[..], &small, &flags].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let outcome = json(&output);
+    assert_eq!(outcome["steps"], 3);
+    let cuts = || {
+        let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+        config.lines().find(|line| line.starts_with("cuts = ")).unwrap().to_string()
+    };
+    let chosen = cuts();
+    let positions = chosen.trim_start_matches("cuts = ").trim_matches('"').split(',');
+    let positions: Vec<usize> = positions.map(|cut| cut.parse().unwrap()).collect();
+    assert!(matches!(positions[..], [a, b] if 0 < a && a < b && b < 6), "{chosen}");
+    let more = ["train", "--resume", "--output", "run", "--epochs", "2"];
+    let output = parareal(folder.path(), &more);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(!errors(&output).contains("measures what"), "{}", errors(&output));
+    // Said again the cuts stay as they are, and are not measured once more.
+    let again = [&more[..5], &["3", "--cuts", "balanced"]].concat();
+    let output = parareal(folder.path(), &again);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(cuts(), chosen);
+}
+
+#[test]
+fn a_run_with_one_subnetwork_and_balanced_cuts_can_be_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--batch-size", "4", "--limit-train", "8", "--limit-test", "4", "--epochs", "1"];
+    let flags = ["--subnetworks", "1", "--cuts", "balanced", "--output", "run"];
+    train(folder.path(), &[&small[..], &flags].concat());
+    let output = parareal(folder.path(), &["eval", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+}
+
+#[test]
+fn wrong_use_is_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("there.svg"), "mine").unwrap();
+    for (arguments, expected) in [
+        (&["--subnetworks", "0"][..], "at least one"),
+        (&["--subnetworks", "99"], "99 subnetworks"),
+        (&["--subnetworks", "1,x"], "--subnetworks is `x`: a whole number"),
+        (&["--depth", "12"], "try 11 or 20"),
+        (&["--cuts", "1,2"], "even or balanced"),
+        (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
+        (&["--coarse-unit", "square"], "basic, bottleneck or depthwise"),
+        (&["--batch-size", "0"], "batch-size is 0"),
+        (&["--repetitions", "0"], "repetitions is 0"),
+        (&["--threads", "0"], "threads is 0"),
+        (&["--workers", "0"], "workers is 0"),
+        (&["--classes", "0"], "classes is 0"),
+        (&["--images", "0"], "images is 0"),
+        (&["--epochs", "0"], "epochs is 0"),
+        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--timeline", "step.txt"], "a name that ends in .json"),
+        (&["--timeline", "there.svg"], "there.svg exists"),
+        (&["--overwrite"], "--overwrite is for --timeline"),
+    ] {
+        let all: Vec<&str> = ["--depth", "11", "--subnetworks", "3"]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let own = ["--depth", "--subnetworks"].iter().any(|flag| arguments.contains(flag));
+        let all = if own { arguments.to_vec() } else { all };
+        let output = parareal(folder.path(), &[&["bench"], &all[..]].concat());
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(output.stdout.is_empty());
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("there.svg")).unwrap(), "mine");
+}

@@ -1,0 +1,72 @@
+//! Every data set trains: N = 3, one epoch, by the command.
+use std::fs;
+
+use parareal_testing::real_images;
+
+use crate::common::{errors, metrics, parareal, train};
+
+/// Three classes that any network can tell apart by their colour, one image after the other.
+const COLOURS: [[u8; 3]; 3] = [[230, 20, 20], [20, 230, 20], [20, 20, 230]];
+
+#[test]
+#[ignore = "needs real images: set PARAREAL_DATA_DIR"]
+fn a_network_trains_on_real_images() {
+    let data_dir = real_images(&["mnist", "cifar-10", "svhn"]);
+    let data_dir = data_dir.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for dataset in ["mnist", "cifar10", "svhn"] {
+        let more = ["--dataset", dataset, "--data-dir", data_dir, "--output", dataset];
+        let outcome = train(folder.path(), &more);
+        assert_eq!((&outcome["epochs"], &outcome["steps"]), (&1.into(), &3.into()));
+        assert!(outcome["test_error"].as_f64().unwrap() < 1.0);
+    }
+}
+
+#[test]
+fn cifar_100_in_its_canonical_layout_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("cifar-100/cifar-100-binary");
+    fs::create_dir_all(&layout).unwrap();
+    for (name, images) in [("train.bin", 300), ("test.bin", 60)] {
+        let records = (0..images).flat_map(|index| {
+            let colour = COLOURS[index % 3];
+            // The coarse label, then the fine one, which counts: 7, 49 or 91.
+            let labels = [(index % 20) as u8, 7 + 42 * (index % 3) as u8];
+            let shade = (index % 16) as u8;
+            let pixels = colour.into_iter().flat_map(move |value| [value + shade; 1024]);
+            labels.into_iter().chain(pixels)
+        });
+        fs::write(layout.join(name), records.collect::<Vec<_>>()).unwrap();
+    }
+    let more = ["--dataset", "cifar100", "--data-dir", ".", "--output", "run"];
+    let more = [&more[..], &["--limit-train", "300", "--batch-size", "8"]].concat();
+    let outcome = train(folder.path(), &more);
+    assert!(outcome["test_error"].as_f64().unwrap() < 0.1, "{outcome}");
+    let output = parareal(folder.path(), &["eval", "run", "--json"]);
+    let judged = crate::common::json(&output);
+    assert_eq!(judged["test_error"], outcome["test_error"]);
+    assert_eq!(judged["test_top5_error"], 0.0);
+}
+
+#[test]
+fn a_folder_for_each_class_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, colour) in COLOURS.into_iter().enumerate() {
+        let classes = folder.path().join(format!("images/class {class}"));
+        fs::create_dir_all(&classes).unwrap();
+        for index in 0..30 {
+            let shaded = image::Rgb(colour.map(|value| value + index % 16));
+            let picture = image::RgbImage::from_pixel(40 + u32::from(index), 30, shaded);
+            picture.save(classes.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    let more = ["--dataset", "folder", "--data-dir", "images", "--output", "run"];
+    let more = [&more[..], &["--epochs", "3", "--batch-size", "8"]].concat();
+    let outcome = train(folder.path(), &more);
+    assert!(outcome["test_error"].as_f64().unwrap() < 0.2, "{outcome}");
+    assert_eq!(metrics(&folder.path().join("run"), "epoch").len(), 3);
+    let image = "images/class 1/3.png";
+    let output = parareal(folder.path(), &["predict", "run", image, "--json"]);
+    let answer = &crate::common::json(&output)[0]["answers"][0];
+    assert_eq!(answer["name"], "class 1", "{}", errors(&output));
+}

@@ -1,0 +1,22 @@
+//! The `parareal` command: what it prints, writes and refuses.
+
+mod bench;
+#[path = "../common/mod.rs"]
+mod common;
+mod data_fetch;
+mod datasets;
+mod documentation;
+mod faults;
+mod file_systems;
+mod format_3;
+mod ode;
+mod outputs;
+mod plan;
+mod predict;
+mod recipe;
+mod resume;
+mod signals;
+mod terminal;
+mod train;
+mod usage;
+mod weights;

@@ -1,0 +1,424 @@
+//! Steps that are predicted: the paper's numbers, suggestions, timelines, and wrong use.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{assert_rows_do_not_overlap, errors, json, parareal};
+use roxmltree::Document;
+use serde_json::Value;
+
+const PAPER: [&str; 6] = ["--depth", "1001", "--coarse-unit", "basic", "--costs", "paper"];
+
+/// What `plan` with these flags prints as JSON.
+fn plan(folder: &Path, arguments: &[&str]) -> Value {
+    let output = parareal(folder, &[&["plan"], arguments, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    json(&output)
+}
+
+/// A step by the paper's costs.
+fn paper(subnetworks: &str, more: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [&PAPER[..], &["--subnetworks", subnetworks], more].concat();
+    plan(folder.path(), &arguments)["predicted"].clone()
+}
+
+fn speedup(predicted: &Value) -> f64 {
+    predicted["speedup"].as_f64().unwrap()
+}
+
+/// A table of costs that is quick to have: every part takes what its name lets one expect.
+fn costs(folder: &Path) {
+    let image = |stage: usize| serde_json::json!({ "channels": 64 << stage, "size": 32 >> stage });
+    let narrow = serde_json::json!({ "channels": 16, "size": 32 });
+    let part = |mut name: Value, milliseconds: f64| {
+        for key in ["forward_ms", "input_gradient_ms", "weight_gradient_ms"] {
+            name[key] = milliseconds.into();
+        }
+        name["update_ms"] = 0.0.into();
+        name["spread_ms"] = 0.0.into();
+        name
+    };
+    let mut parts = vec![part(serde_json::json!({ "part": "preprocessing", "to": narrow }), 0.1)];
+    for to in 0..3 {
+        let name = serde_json::json!({ "part": "preprocessing", "to": image(to) });
+        parts.push(part(name, 0.1));
+    }
+    for (kind, milliseconds) in [("basic", 8.0), ("bottleneck", 1.0), ("depthwise", 2.0)] {
+        let mut unit = |from: Value, to: Value| {
+            let name = serde_json::json!({ "part": "unit", "kind": kind, "from": from, "to": to });
+            parts.push(part(name, milliseconds));
+        };
+        if kind == "bottleneck" {
+            unit(narrow.clone(), image(0));
+        }
+        for from in 0..3 {
+            (from..3.min(from + 2)).for_each(|to| unit(image(from), image(to)));
+        }
+    }
+    let name = serde_json::json!({ "part": "postprocessing", "from": image(2) });
+    parts.push(part(name, 0.1));
+    let table = serde_json::json!({
+        "costs": { "batch": 8, "channels": 3, "classes": 10, "threads": 1, "device": "cpu",
+                   "parts": parts }
+    });
+    fs::write(folder.join("costs.json"), table.to_string()).unwrap();
+}
+
+#[test]
+fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
+    for (subnetworks, printed, least) in [("6", "4.10", 4.95), ("18", "5.95", 9.7)] {
+        let even = paper(subnetworks, &["--cuts", "even", "--schedule", "paper"]);
+        assert_eq!(format!("{:.2}", speedup(&even)), printed);
+        let balanced = paper(subnetworks, &["--device-count", subnetworks, "--cuts", "balanced"]);
+        assert!(speedup(&balanced) >= least, "{balanced}");
+        assert_eq!(balanced["devices"].to_string(), subnetworks);
+        let ratio = balanced["serial_ms"].as_f64().unwrap() / balanced["step_ms"].as_f64().unwrap();
+        assert!((ratio - speedup(&balanced)).abs() < 1e-9);
+        let assumed = balanced["assumptions"].to_string();
+        assert!(assumed.contains("50 % of the coarse network's backward pass"), "{assumed}");
+        // More that can wait gains more, and nothing that waits gains less.
+        let share =
+            |share| paper(subnetworks, &["--cuts", "balanced", "--coarse-weight-share", share]);
+        assert!(speedup(&share("0.7")) > speedup(&balanced));
+        assert!(speedup(&share("0")) < speedup(&balanced));
+        let at_once = paper(subnetworks, &["--cuts", "balanced", "--defer", "false"]);
+        assert_eq!(speedup(&at_once), speedup(&share("0")));
+    }
+}
+
+#[test]
+fn between_the_rows_of_the_papers_table_the_nearest_is_used_and_named() {
+    let between = paper("4", &[]);
+    assert!(between["assumptions"].to_string().contains("no row for N = 4: that of N = 3"));
+    let folder = tempfile::tempdir().unwrap();
+    let other = ["--depth", "164", "--coarse-unit", "basic", "--subnetworks", "3"];
+    let other = plan(folder.path(), &[&other[..], &["--costs", "paper"]].concat());
+    assert!(other["predicted"]["assumptions"].to_string().contains("Table 2 is of ResNet-1001"));
+}
+
+#[test]
+fn balanced_cuts_are_the_best_of_all_and_better_than_even_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let step = |cuts: &str| {
+        let network = ["--depth", "20", "--subnetworks", "3", "--costs", "costs.json"];
+        let unit = ["--coarse-unit", "bottleneck", "--coarse-units", "4", "--cuts", cuts];
+        let plan = plan(folder.path(), &[&network[..], &unit].concat());
+        (plan["cuts"].to_string(), plan["predicted"]["step_ms"].as_f64().unwrap())
+    };
+    // Six units: ten ways to cut them into three.
+    let pairs = (1..6).flat_map(|first| (first + 1..6).map(move |second| (first, second)));
+    let steps: Vec<f64> =
+        pairs.map(|(first, second)| step(&format!("{first},{second}")).1).collect();
+    assert_eq!(steps.len(), 10);
+    let least = steps.iter().copied().fold(f64::INFINITY, f64::min);
+    let ((balanced, best), (_, even)) = (step("balanced"), step("even"));
+    assert!((best - least).abs() < 1e-9, "{balanced}: {best}, of {steps:?}");
+    assert!(even > best + 1.0, "even cuts: {even}, of {steps:?}");
+}
+
+#[test]
+fn predictions_depend_on_devices_links_and_replicas() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let predicted = |more: &[&str]| {
+        let network = ["--depth", "56", "--subnetworks", "6", "--costs", "costs.json"];
+        plan(folder.path(), &[&network[..], more].concat())["predicted"].clone()
+    };
+    let step = |predicted: &Value| predicted["step_ms"].as_f64().unwrap();
+    let all = predicted(&[]);
+    assert_eq!(all["held"].to_string(), "[1,1,1,1,1,1]");
+    assert_eq!(all["utilization"].as_array().unwrap().len(), 6);
+    assert_eq!(all["memory_bytes"].as_array().unwrap().len(), 6);
+    let two = predicted(&["--device-count", "2", "--cuts", "balanced"]);
+    assert_eq!(two["held"].to_string(), "[3,3]");
+    assert_eq!(two["devices"], 2);
+    assert!(step(&two) > step(&all));
+    let slow = predicted(&["--link-gbps", "1", "--link-us", "50"]);
+    assert!(step(&slow) > step(&all));
+    let way = |predicted: &Value, kind: &str| predicted["critical_path_ms"][kind].as_f64().unwrap();
+    assert!(way(&slow, "link") > 0.0 && way(&all, "link") == 0.0);
+    let path: f64 = ["fine", "chain", "link"].iter().map(|kind| way(&slow, kind)).sum();
+    assert!((path - step(&slow)).abs() < 1e-9);
+    let copies = predicted(&["--link-gbps", "1", "--link-us", "50", "--replicas", "4"]);
+    assert!(step(&copies) > step(&slow) && speedup(&copies) > speedup(&slow));
+    // More devices than subnetworks have nothing to do.
+    let many = predicted(&["--device-count", "50"]);
+    assert_eq!((many["devices"].as_u64(), step(&many)), (Some(6), step(&all)));
+}
+
+#[test]
+fn coarse_networks_are_compared_by_time_where_costs_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let shares = |more: &[&str]| {
+        let planned = plan(folder.path(), more);
+        let costs = planned["coarse_costs"].as_array().unwrap();
+        assert!(costs.iter().all(|cost| cost["basis"] == "time"), "{planned}");
+        costs.iter().map(|cost| cost["share"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // Four units of 2 ms beside six of 1 ms.
+    let network = ["--depth", "56", "--subnetworks", "3", "--coarse-unit", "depthwise"];
+    let known = [&network[..], &["--costs", "costs.json"]].concat();
+    let found = shares(&known);
+    assert!(found.iter().all(|share| (share - 4.0 / 3.0).abs() < 1e-9), "{found:?}");
+    let text = String::from_utf8(parareal(folder.path(), &[&["plan"], &known[..]].concat()).stdout);
+    let text = text.unwrap();
+    assert!(
+        text.contains("(133 % at interface 1, 133 % at interface 2, in time): these cuts do not"),
+        "{text}"
+    );
+    // By multiply-adds basic units are as much as 17 of the network's, on the paper's device less.
+    let basic = ["--depth", "1001", "--coarse-unit", "basic", "--subnetworks", "24"];
+    let counted =
+        String::from_utf8(parareal(folder.path(), &[&["plan"], &basic[..]].concat()).stdout);
+    assert!(counted.unwrap().contains("warning: 21 of 23"));
+    let timed = shares(&[&basic[..], &["--costs", "paper"]].concat());
+    assert!(timed.len() == 23 && timed.iter().all(|share| *share < 0.2), "{timed:?}");
+}
+
+#[test]
+fn a_suggestion_fits_and_says_what_bounds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let suggest = |more: &[&str]| {
+        let network = ["--depth", "56", "--costs", "costs.json", "--suggest"];
+        plan(folder.path(), &[&network[..], more].concat())
+    };
+    let free = suggest(&["--device-count", "6"]);
+    let tried = free["predicted"]["tried"].as_array().unwrap();
+    let step = |value: &Value| value["step_ms"].as_f64().unwrap();
+    let least = tried.iter().map(step).fold(f64::INFINITY, f64::min);
+    assert_eq!(step(&free["predicted"]), least);
+    assert!(["fine work", "chain"].contains(&free["predicted"]["bound"].as_str().unwrap()));
+    // A coarse unit that costs as little as one of the network, and one of it, is the fastest.
+    assert_eq!(free["coarse_unit"], "bottleneck");
+    let by_rule = &free["predicted"]["by_the_papers_rule"];
+    assert!(step(by_rule) > least);
+    let count = by_rule["subnetworks"].as_u64().unwrap();
+    assert_eq!(by_rule["coarse_units"].as_u64(), Some(12u64.div_ceil(count)));
+    // What is asked for stays.
+    let basic = suggest(&["--device-count", "6", "--coarse-unit", "basic", "--coarse-units", "2"]);
+    assert_eq!(basic["coarse_unit"], "basic");
+    assert!(basic["coarse_units"].as_array().unwrap().iter().all(|units| units == 2));
+    assert!(step(&basic["predicted"]) > least);
+    assert!(basic["predicted"]["by_the_papers_rule"].is_null());
+    // The largest device of the best bounds the next one.
+    let memory = |plan: &Value| {
+        let all = plan["predicted"]["memory_bytes"].as_array().unwrap();
+        all.iter().map(|bytes| bytes.as_f64().unwrap()).fold(0.0, f64::max)
+    };
+    let limit = format!("{}", 0.999e-9 * memory(&free));
+    let bound = suggest(&["--device-count", "6", "--memory-gb", &limit]);
+    assert!(memory(&bound) < memory(&free) && step(&bound["predicted"]) > least);
+    assert_eq!(bound["predicted"]["bound"], "memory");
+    let none = ["plan", "--depth", "56", "--costs", "costs.json", "--suggest"];
+    let none = [&none[..], &["--device-count", "6", "--memory-gb", "1e-6"]].concat();
+    let output = parareal(folder.path(), &none);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("the least that a device has to hold"), "{}", errors(&output));
+    let text =
+        ["plan", "--depth", "56", "--costs", "costs.json", "--suggest", "--device-count", "3"];
+    let text = String::from_utf8(parareal(folder.path(), &text).stdout).unwrap();
+    for part in ["suggested", "with the paper's N_c", "bound by", "1 thread of cpu"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, more: &[&str]| {
+        let step = ["--subnetworks", "6", "--link-gbps", "100", "--timeline", file];
+        parareal(folder.path(), &[&["plan"], &PAPER[..], &step, more].concat())
+    };
+    for file in ["step.json", "step.svg"] {
+        let output = write(file, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let there = fs::read(folder.path().join(file)).unwrap();
+        let output = write(file, &[]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains(&format!("{file} exists")), "{}", errors(&output));
+        assert_eq!(fs::read(folder.path().join(file)).unwrap(), there);
+        assert_eq!(write(file, &["--overwrite"]).status.code(), Some(0));
+    }
+    let trace = fs::read_to_string(folder.path().join("step.json")).unwrap();
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    let mut ends = 0.0f64;
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in trace["traceEvents"].as_array().unwrap() {
+        assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+        match event["ph"].as_str().unwrap() {
+            "M" => assert!(event["args"].is_object(), "{event}"),
+            "X" => {
+                assert!(event["tid"].is_u64());
+                let [at, lasts] = ["ts", "dur"].map(|key| event[key].as_f64().unwrap());
+                assert!(at >= 0.0 && lasts > 0.0, "{event}");
+                ends = ends.max(at + lasts);
+                kinds.insert(event["cat"].as_str().unwrap().to_string());
+            }
+            other => panic!("{other}: {event}"),
+        }
+    }
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>().join(" "),
+        "coarse communication compute waiting"
+    );
+    let predicted = paper("6", &["--link-gbps", "100"]);
+    assert!(
+        (ends - 1e3 * predicted["step_ms"].as_f64().unwrap()).abs() <= 0.5,
+        "whole microseconds"
+    );
+
+    // The same step on an axis that is twice as long takes half of it.
+    let width = |file: &str| {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        let document = Document::parse(&text).unwrap();
+        let titled = document.descendants().filter(|node| node.has_tag_name("rect"));
+        let rects = titled.filter(|rect| rect.has_children());
+        let ends = rects.map(|rect| {
+            ["x", "width"].map(|key| rect.attribute(key).unwrap().parse::<f64>().unwrap())
+        });
+        ends.map(|[x, width]| x + width).fold(0.0, f64::max)
+    };
+    let axis = format!("{}", 2.0 * predicted["step_ms"].as_f64().unwrap());
+    assert_eq!(write("half.svg", &["--timeline-ms", &axis]).status.code(), Some(0));
+    let (whole, half, left) = (width("step.svg"), width("half.svg"), 76.0);
+    assert!(((whole - left) / (half - left) - 2.0).abs() < 0.01, "{whole} and {half}");
+    let text = fs::read_to_string(folder.path().join("step.svg")).unwrap();
+    for part in ["waiting", "transfer", "coarse, backward", "fine, forward", "device 6"] {
+        assert!(text.contains(part), "{part}");
+    }
+}
+
+/// Transfers and the averaging of gradients go on while a device works.
+#[test]
+fn nothing_overlaps_on_a_row_of_a_timeline() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let paper = ["--depth", "110", "--coarse-unit", "basic", "--costs", "paper"];
+    let table = ["--depth", "56", "--costs", "costs.json"];
+    for (number, (network, step)) in [
+        (&paper[..], &["--schedule", "paper"][..]),
+        (&paper, &["--link-gbps", "1", "--replicas", "2"]),
+        (&paper, &["--link-gbps", "0.1", "--link-us", "1000", "--replicas", "5"]),
+        (&table, &["--replicas", "3"]),
+        (&table, &["--link-gbps", "10", "--link-us", "3", "--replicas", "2", "--defer", "false"]),
+        (&table, &["--link-gbps", "1", "--replicas", "2", "--device-count", "2"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let cut = ["plan", "--subnetworks", "3", "--timeline"];
+        let [trace, picture] = ["json", "svg"].map(|ending| format!("{number}.{ending}"));
+        for file in [&trace, &picture] {
+            let output = parareal(folder.path(), &[&cut[..], &[file], network, step].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        }
+        let rows = assert_rows_do_not_overlap(&folder.path().join(trace));
+        let communicate = |kind: &str| rows.iter().any(|row| row.ends_with(kind));
+        assert_eq!(communicate(", transfer"), step.contains(&"--link-gbps"), "{step:?}");
+        let reduce = step.contains(&"--link-gbps") && step.contains(&"--replicas");
+        assert_eq!(communicate(", all-reduce"), reduce, "{step:?}");
+
+        let text = fs::read_to_string(folder.path().join(picture)).unwrap();
+        let document = Document::parse(&text).unwrap();
+        let spans: Vec<[f64; 4]> = document
+            .descendants()
+            .filter(|node| node.has_tag_name("rect") && node.has_children())
+            .map(|rect| ["x", "width", "y", "height"].map(|key| rect.attribute(key).unwrap()))
+            .map(|sides| sides.map(|side| side.parse::<f64>().unwrap()))
+            .collect();
+        assert!(spans.len() > 6, "{} spans", spans.len());
+        for (index, [x, width, y, height]) in spans.iter().enumerate() {
+            for [other_x, other_width, other_y, other_height] in &spans[..index] {
+                // A span has at least a quarter of a pixel, and numbers have two digits.
+                let apart = |a: f64, la: f64, b: f64, lb: f64, room: f64| {
+                    a + la <= b + room || b + lb <= a + room
+                };
+                assert!(
+                    apart(*x, *width, *other_x, *other_width, 0.27)
+                        || apart(*y, *height, *other_y, *other_height, 0.02),
+                    "{network:?} {step:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_use_is_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    costs(folder.path());
+    let text = fs::read_to_string(folder.path().join("costs.json")).unwrap();
+    let change = |name: &str, from: &str, to: &str| {
+        assert!(text.contains(from));
+        fs::write(folder.path().join(name), text.replacen(from, to, 1)).unwrap();
+    };
+    change("negative.json", "\"forward_ms\":1.0", "\"forward_ms\":-1.0");
+    change("empty.json", "\"batch\":8", "\"batch\":0");
+    change("lacking.json", "\"depthwise\"", "\"basic\"");
+    fs::write(folder.path().join("none.json"), "{}").unwrap();
+    let file = ["--costs", "costs.json"];
+    for (arguments, expected) in [
+        (&["--device-count", "0", "--costs", "costs.json"][..], "device-count is 0: from 1"),
+        (&["--device-count", "100000", "--costs", "costs.json"], "from 1 to 10000"),
+        (&["--device-count", "x"], "--device-count is `x`: a whole number"),
+        (&["--replicas", "0", "--costs", "costs.json"], "replicas is 0"),
+        (&["--costs", "nowhere.json"], "nowhere.json holds no costs: No such file"),
+        (&["--costs", "none.json"], "none.json holds no costs: missing field `costs`"),
+        (&["--costs", "empty.json"], "its batch has no images"),
+        (&["--costs", "negative.json"], "is not a time"),
+        (
+            &["--costs", "lacking.json", "--coarse-unit", "depthwise"],
+            "no costs of a depthwise unit",
+        ),
+        (&["--costs", "paper"], "set it to basic"),
+        (
+            &["--costs", "paper", "--coarse-unit", "basic", "--coarse-units", "3"],
+            "leave out `coarse-units`",
+        ),
+        (&["--costs", "costs.json", "--coarse-weight-share", "0.5"], "is for --costs paper"),
+        (&["--costs", "paper", "--coarse-weight-share", "1.5"], "a share from 0 to 1"),
+        (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "a share from 0 to 1"),
+        (&["--costs", "costs.json", "--batch-size", "8"], "is for --costs measured"),
+        (&["--batch-size", "0"], "batch-size is 0"),
+        // Before anything is measured.
+        (&["--batch-size", "10000000"], "batch-size is 10000000: from 1 to"),
+        (&["--device-count", "0"], "device-count is 0: from 1"),
+        (&["--device-count", "0", "--suggest"], "device-count is 0: from 1"),
+        (&["--replicas", "0"], "replicas is 0: from 1"),
+        (&["--schedule", "paper", "--cuts", "balanced"], "goes with even ones"),
+        (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
+        (&["--suggest", "--device-count", "2", "--depth", "6005"], "for at most 2000 units"),
+        (&["--schedule", "fast"], "it is overlap or paper"),
+        (&["--schedule", "paper", "--link-us", "5"], "--link-us is for --schedule overlap"),
+        (&["--schedule", "paper", "--replicas", "2"], "--replicas is for --schedule overlap"),
+        (&["--schedule", "paper", "--defer", "false"], "--defer is for --schedule overlap"),
+        (&[&file[..], &["--schedule", "paper", "--cuts", "balanced"]].concat(), "even ones"),
+        (&["--link-gbps", "0"], "link-gbps is 0: a number above 0"),
+        (&["--link-gbps", "-1"], "link-gbps is -1"),
+        (&["--link-us", "inf"], "link-us is inf"),
+        (&["--suggest"], "give --device-count"),
+        (&["--suggest", "--device-count", "2", "--subnetworks", "3"], "what --subnetworks says"),
+        (&["--suggest", "--device-count", "2", "--cuts", "1,2"], "what --cuts says"),
+        (&["--memory-gb", "3"], "--memory-gb is for --suggest"),
+        (&["--memory-gb", "NaN", "--suggest", "--device-count", "2"], "memory-gb is NaN"),
+        (&["--timeline", "step.png"], "a name that ends in .json"),
+        (&["--timeline", "step"], "a name that ends in .json"),
+        (&["--overwrite"], "--overwrite is for --timeline"),
+        (&["--timeline-ms", "5"], "--timeline-ms is for a picture"),
+        (&["--timeline-ms", "5", "--timeline", "step.json"], "--timeline-ms is for a picture"),
+        (&[&file[..], &["--timeline-ms", "1", "--timeline", "s.svg"]].concat(), "would not fit"),
+    ] {
+        let output = parareal(folder.path(), &[&["plan"], arguments].concat());
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    }
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 5, "nothing was written");
+}

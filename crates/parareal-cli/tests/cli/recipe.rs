@@ -1,0 +1,191 @@
+//! What the settings of a recipe do to a run.
+
+use std::fs;
+
+use crate::common::{TINY, errors, json, metrics, parareal, train};
+
+#[test]
+fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    #[rustfmt::skip]
+    let recipe = [
+        "--epochs", "2",
+        "--schedule", "cosine",
+        "--warmup-epochs", "0.5",
+        "--nesterov",
+        "--label-smoothing", "0.1",
+        "--clip-norm", "1.5",
+        "--ema-decay", "0.5",
+    ];
+    // Without its one epoch.
+    let at = TINY.iter().position(|&word| word == "--epochs").unwrap();
+    let kept = [&TINY[..at], &TINY[at + 2..]].concat();
+    for (name, more) in [("a", ["--workers", "3"]), ("b", ["--executor", "sequential"])] {
+        let arguments = [&["train"], &kept[..], &recipe, &more, &["--output", name]].concat();
+        let output = parareal(folder, &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    }
+    let [a, b] = ["a", "b"].map(|name| metrics(&folder.join(name), "step"));
+    assert_eq!(a.len(), 6);
+    // Warmed up over a step and a half, then half a cosine from there to the end.
+    let cosine =
+        |passed: f64| 0.05 * 0.5 * (1.0 + (std::f64::consts::PI * (passed - 0.5) / 1.5).cos());
+    let third = 1.0 / 3.0;
+    let rates = [0.05 * third / 0.5, 0.05, cosine(2.0 * third), cosine(1.0)];
+    for (step, rate) in a.iter().zip(rates) {
+        assert!((step["learning_rate"].as_f64().unwrap() - rate).abs() < 1e-12, "{step} {rate}");
+    }
+    for (a, b) in a.iter().zip(&b) {
+        for key in ["loss", "gradient_norm"] {
+            let [a, b] = [a, b].map(|step| step[key].as_f64().unwrap());
+            assert!((a - b).abs() < 1e-3 * b.abs(), "{key}: {a} {b}");
+        }
+    }
+    let [a, b] = ["a", "b"].map(|name| metrics(&folder.join(name), "epoch"));
+    for (a, b) in a.iter().zip(&b) {
+        let [a, b] = [a, b].map(|epoch| epoch["test_loss"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-3 * b.abs(), "{a} {b}");
+    }
+    let config = fs::read_to_string(folder.join("a/config.toml")).unwrap();
+    for line in ["nesterov = true", "schedule = \"cosine\"", "warmup-epochs = 0.5"] {
+        assert!(config.contains(line), "{config}");
+    }
+}
+
+#[test]
+fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Far too small a rate to get any better.
+    #[rustfmt::skip]
+    let output = parareal(folder, &[
+        "train", "--depth", "11", "--limit-train", "80", "--limit-test", "20",
+        "--batch-size", "16", "--learning-rate", "1e-9", "--epochs", "9",
+        "--validation", "0.2", "--patience", "2", "--output", "run",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let run = folder.join("run");
+    // 64 of the 80 are left.
+    let epochs = metrics(&run, "epoch");
+    assert_eq!(metrics(&run, "step").len(), 4 * epochs.len());
+    let errors_of: Vec<f64> =
+        epochs.iter().map(|epoch| epoch["validation_error"].as_f64().unwrap()).collect();
+    assert!(errors_of.iter().all(|error| (error * 16.0).fract() == 0.0), "{errors_of:?}");
+    let lowest = errors_of.iter().copied().fold(f64::INFINITY, f64::min);
+    let best = errors_of.iter().position(|&error| error == lowest).unwrap();
+    assert!(epochs.len() < 9 && epochs.len() == best + 3, "{errors_of:?}");
+    let chosen = fs::read_to_string(run.join("checkpoints/best.json")).unwrap();
+    assert!(chosen.contains(&format!("\"step\":{}", 4 * (best + 1))), "{chosen}");
+    assert_eq!(metrics(&run, "end").len(), 1);
+
+    // It is at its end: to go on changes nothing.
+    let output = parareal(folder, &["train", "--resume", "--output", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(metrics(&run, "epoch"), epochs);
+}
+
+#[test]
+fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--output", "run"]);
+    let picture = image::RgbImage::from_fn(50, 40, |x, y| image::Rgb([x as u8, y as u8, 200]));
+    picture.save(folder.join("a.png")).unwrap();
+    picture.save(folder.join("b.jpeg")).unwrap();
+    // The first bytes say what it is.
+    fs::copy(folder.join("b.jpeg"), folder.join("c.png")).unwrap();
+    let predict = |more: &[&str]| parareal(folder, &[&["predict", "run"], more].concat());
+    let answered = crate::common::json(&predict(&["a.png", "b.jpeg", "c.png", "--json"]));
+    let answered = answered.as_array().unwrap();
+    assert_eq!(answered.len(), 3);
+    assert_eq!(answered[1]["answers"], answered[2]["answers"]);
+    let likely = answered[0]["answers"].as_array().unwrap();
+    assert_eq!(likely.len(), 5);
+    let shares: Vec<f64> = likely.iter().map(|a| a["probability"].as_f64().unwrap()).collect();
+    assert!(shares.is_sorted_by(|a, b| a >= b) && shares.iter().sum::<f64>() <= 1.0 + 1e-9);
+    let text = predict(&["a.png"]);
+    assert!(String::from_utf8_lossy(&text.stdout).starts_with("a.png: "));
+    fs::write(folder.join("d.png"), "no image").unwrap();
+    for name in ["d.png", "e.png"] {
+        let output = predict(&[name]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = errors(&output);
+        assert!(message.contains(name) && message.lines().count() == 1, "{message}");
+    }
+
+    let export = || parareal(folder, &["export", "run", "--output", "w.safetensors", "--json"]);
+    let exported = crate::common::json(&export());
+    let bytes = fs::read(folder.join("w.safetensors")).unwrap();
+    assert_eq!(exported["bytes"], bytes.len());
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let tensors = header.as_object().unwrap();
+    assert_eq!(exported["tensors"], tensors.len());
+    assert_eq!(tensors["postprocessing.linear.weight"]["shape"].to_string(), "[10,256]");
+    let output = export();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("give --overwrite"), "{}", errors(&output));
+    let again = ["export", "--run", "run", "--output", "w.safetensors", "--overwrite"];
+    assert_eq!(parareal(folder, &again).status.code(), Some(0));
+    assert!(fs::read(folder.join("w.safetensors")).unwrap() == bytes);
+}
+
+#[test]
+fn runs_are_put_beside_each_other_in_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--output", "a"]);
+    train(folder, &["--output", "b", "--seed", "2"]);
+    let judged = parareal(folder, &["eval", "a"]);
+    assert_eq!(judged.status.code(), Some(0), "{}", errors(&judged));
+    let path = "a/evaluations/step-00000003.json";
+    assert!(errors(&judged).contains(&format!("are in {path}")), "{}", errors(&judged));
+    let text = String::from_utf8_lossy(&judged.stdout);
+    assert!(text.contains(", top-5 error "), "{text}");
+    let details = fs::read_to_string(folder.join(path)).unwrap();
+    let details: serde_json::Value = serde_json::from_str(&details).unwrap();
+    let confusion = details["confusion"].as_array().unwrap();
+    let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 50);
+    // Other images than the run's own leave it alone.
+    let other = json(&parareal(folder, &["eval", "a", "--limit-test", "10", "--json"]));
+    assert!(other["details"].is_null());
+    let after = fs::read_to_string(folder.join(path)).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&after).unwrap(), details);
+
+    let report = |more: &[&str]| {
+        parareal(folder, &[&["report", "a", "b", "--output", "page.html"], more].concat())
+    };
+    assert_eq!(report(&[]).status.code(), Some(0));
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
+    assert!(page.contains("confusion") && !page.contains("src=\"http"));
+    let again = report(&[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(errors(&again).contains("--overwrite"), "{}", errors(&again));
+    assert_eq!(report(&["--overwrite"]).status.code(), Some(0));
+    let none = parareal(folder, &["report", "c", "--output", "other.html"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(!folder.join("other.html").exists());
+}
+
+#[test]
+fn data_sets_are_checked_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let checked = crate::common::json(&parareal(folder, &["data", "check", "shapes", "--json"]));
+    assert_eq!(checked["class_names"].as_array().unwrap().len(), 10);
+    let text = parareal(folder, &["data", "check", "shapes"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("fingerprint"));
+    let show = || parareal(folder, &["data", "show", "shapes", "--output", "sheet.png"]);
+    assert_eq!(show().status.code(), Some(0));
+    let sheet = image::open(folder.join("sheet.png")).unwrap();
+    assert!(sheet.width() > 8 * 64 && sheet.height() > 10 * 64);
+    assert_eq!(show().status.code(), Some(2));
+    let again = ["data", "show", "shapes", "--output", "sheet.png", "--overwrite"];
+    assert_eq!(parareal(folder, &again).status.code(), Some(0));
+    for arguments in [&["data", "check", "mnist"][..], &["data", "check", "cats"]] {
+        assert_eq!(parareal(folder, arguments).status.code(), Some(2));
+    }
+}

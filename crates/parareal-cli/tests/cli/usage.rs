@@ -1,0 +1,157 @@
+//! Plans, and wrong use.
+
+use std::fs;
+
+use crate::common::{TINY, errors, json, parareal};
+
+#[test]
+fn the_papers_plan_has_the_papers_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["plan", "--depth", "1001", "--classes", "100", "--coarse-unit", "basic"];
+    let arguments = [&arguments[..], &["--subnetworks", "3", "--json"]].concat();
+    let plan = json(&parareal(folder.path(), &arguments));
+    let millions = |key: &str| plan["parameters"][key].as_f64().unwrap() / 1e6;
+    assert!((millions("original") - 10.351).abs() < 5e-4);
+    assert!((millions("coarse") - 5.6).abs() < 0.05);
+    assert!((millions("total") - 15.9).abs() < 0.05);
+    assert_eq!(plan["network"], "resnet-1001");
+    assert_eq!(plan["classes"], 100);
+    assert_eq!(plan["subnetworks"], 3);
+    assert_eq!(plan["coarse_unit"], "basic");
+    assert_eq!(plan["coarse_units"].to_string(), "[4,4]");
+    assert_eq!(plan["units"].to_string(), "[111,111,111]");
+    assert_eq!(plan["cuts"].to_string(), "[111,222]");
+    assert_eq!(plan["parameters"]["per_subnetwork"].as_array().unwrap().len(), 3);
+    assert!(millions("preprocessing") > 0.0 && millions("postprocessing") > 0.0);
+    assert_eq!(plan["coarse_choices"][0]["kind"], "basic");
+}
+
+#[test]
+fn a_plan_says_why_a_coarse_unit_was_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = parareal(folder.path(), &["plan", "--depth", "110", "--subnetworks", "3"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let reason = "interface 2 (subnetworks 2 and 3): 3 bottleneck units cost 29 % of the 56.6M \
+                  multiply-adds of the subnetwork that they approximate; basic units would cost 504 % \
+                  of that subnetwork";
+    assert!(text.contains(reason), "{text}");
+    assert!(!text.contains("warning"), "{text}");
+}
+
+/// Cuts whose coarse networks are as expensive as what they approximate make nothing faster.
+#[test]
+fn coarse_networks_that_are_not_cheaper_are_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |more: &[&str]| {
+        let output = parareal(folder.path(), &[&["plan"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let deep = ["--cuts", "4,5", "--coarse-unit", "depthwise"];
+    let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
+                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
+                   arithmetic bounds the device, these cuts do not shorten a training step; try \
+                   --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
+                   (--subnetworks)";
+    assert!(plan(&deep).contains(warning), "{}", plan(&deep));
+    let output = parareal(folder.path(), &[&["plan", "--json"], &deep[..]].concat());
+    let costs = &json(&output)["coarse_costs"];
+    assert_eq!(costs[1]["interface"], 2);
+    assert_eq!(costs[1]["basis"], "multiply-adds");
+    assert_eq!(costs[1]["is_cheaper"], false);
+    assert_eq!((100.0 * costs[1]["share"].as_f64().unwrap()).round(), 779.0);
+
+    let many = plan(&["--subnetworks", "6", "--coarse-units", "99"]);
+    assert!(many.contains("warning: 5 of 5 coarse networks are not cheaper"), "{many}");
+    assert!(many.contains("and 2 more, in multiply-adds"), "{many}");
+    let single = plan(&["--cuts", "3,5", "--coarse-unit", "bottleneck", "--coarse-units", "1"]);
+    assert!(single.contains("warning: 1 of 2 coarse networks is not cheaper"), "{single}");
+    for cheap in [&["--subnetworks", "1"][..], &["--subnetworks", "2"], &["--subnetworks", "3"]] {
+        assert!(!plan(cheap).contains("warning"), "{}", plan(cheap));
+    }
+
+    // A run begins with the same line.
+    let more = ["--cuts", "1,2", "--coarse-units", "9", "--limit-train", "32", "--limit-test", "0"];
+    let arguments = [&["train", "--depth", "11", "--epochs", "1"], &more[..]].concat();
+    let output = parareal(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let said = errors(&output);
+    let warnings = said.lines().filter(|line| line.starts_with("warning: 2 of 2 coarse networks"));
+    assert_eq!(warnings.count(), 1, "{said}");
+}
+
+#[test]
+fn wrong_use_is_refused_in_a_line_with_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("full")).unwrap();
+    fs::write(folder.path().join("full/file"), "").unwrap();
+    fs::write(folder.path().join("keys.toml"), "epochs = 1\nbatchsize = 8\n").unwrap();
+    for (arguments, expected) in [
+        (&["--depth", "12"][..], "try 11 or 20"),
+        (&["--depth", "abc"], "--depth is `abc`: a whole number"),
+        (&["--seed", "1.5"], "--seed is `1.5`"),
+        (&["--seed", "99999999999999999999"], "too large"),
+        (&["--learning-rate", "fast"], "--learning-rate is `fast`: a number"),
+        (&["--recompute", "x"], "--recompute is `x`: a whole number"),
+        (&["--recompute", "--executor", "sequential"], "recompute"),
+        (&["--cuts", "2,1"], "increase"),
+        (&["--cuts", "1,9"], "out of range"),
+        (&["--cuts", "1,b"], "even"),
+        (&["--subnetworks", "4"], "4 subnetworks"),
+        (&["--subnetworks", "0"], "at least one"),
+        (&["--dataset", "photos"], "shapes, mnist"),
+        (&["--dataset", "mnist"], "get the files by `parareal data fetch`"),
+        (&["--dataset", "mnist", "--data-dir", "none"], "none"),
+        (&["--output", "full"], "not an empty folder"),
+        (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
+        (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
+        (&["--config", "none.toml"], "none.toml"),
+        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--device", "abacus"], "cpu is expected"),
+        (&["--device", "cpu", "--device", "cpu", "--workers", "1"], "only 1"),
+        (&["--epochs", "0"], "epochs"),
+        (&["--batch-size", "0"], "batch-size"),
+        (&["--momentum", "-0.1"], "momentum"),
+        (&["--learning-rate", "inf"], "learning-rate"),
+        (&["--workers", "9"], "workers"),
+        (&["--threads", "1000000"], "from 1 to 1024"),
+        (&["--depth", "18446744073709551615"], "at most 100000"),
+        (&["--coarse-units", "100000000"], "at most 1000 "),
+        (&["--replicas", "0"], "replicas is 0"),
+        (&["--replicas", "2", "--executor", "sequential"], "the sequential executor has one copy"),
+        (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 images"),
+        (&["--link-dtype", "bf16"], "only the executor mpi sends tensors"),
+        #[cfg(not(feature = "mpi"))]
+        (
+            &["--executor", "mpi"],
+            "executor is mpi: this program is built without MPI; build it with",
+        ),
+    ] {
+        // Of a flag that is given twice clap would complain first.
+        let pairs = TINY.chunks(2).filter(|pair| !arguments.contains(&pair[0])).flatten();
+        let all: Vec<&str> =
+            std::iter::once(&"train").chain(pairs).chain(arguments).copied().collect();
+        let output = parareal(folder.path(), &all);
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(output.stdout.is_empty());
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    }
+    assert!(!folder.path().join("runs").exists());
+    for arguments in [&["train", "--nonsense"][..], &["train", "--epochs", "x"], &[], &["eval"]] {
+        assert_eq!(parareal(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let eval = parareal(folder.path(), &["eval", "full"]);
+    assert_eq!(eval.status.code(), Some(2));
+}
+
+#[test]
+fn help_and_version_exit_with_code_0() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--version"][..], &["--help"], &["train", "--help"], &["plan", "--help"]] {
+        let output = parareal(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}

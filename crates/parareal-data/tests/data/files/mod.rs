@@ -1,0 +1,7 @@
+//! Data sets in files that the tests write, whole and faulty.
+
+mod cifar;
+mod inspection;
+mod made;
+mod mutations;
+mod svhn;

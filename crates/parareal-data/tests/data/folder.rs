@@ -1,0 +1,293 @@
+//! Images of one's own, a folder for each class.
+
+use std::fs;
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, Preprocessing, inspect};
+
+/// A picture of one colour.
+fn picture(path: &Path, colour: [u8; 3], width: u32, height: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    RgbImage::from_pixel(width, height, Rgb(colour)).save(path).unwrap();
+}
+
+fn load(folder: &Path) -> Result<Dataset, DataError> {
+    let options = LoadOptions { data_dir: Some(folder.to_path_buf()), ..Default::default() };
+    Dataset::load(DatasetName::Folder, &options)
+}
+
+/// Fifteen red images of any proportions and five blue ones.
+fn red_and_blue(folder: &Path) {
+    for index in 0..15 {
+        let ending = ["png", "PNG", "jpg", "jpeg"][index % 4];
+        let file = folder.join(format!("red/{index:02}.{ending}"));
+        picture(&file, [250, 0, 0], 20 + index as u32, 40);
+    }
+    for index in 0..5 {
+        picture(&folder.join(format!("blue things/{index}.png")), [0, 0, 250], 32, 32);
+    }
+}
+
+/// The class of each image by what it shows, which has to be its label.
+fn check(set: &parareal_data::ImageSet) -> [usize; 2] {
+    assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 2));
+    let mut counts = [0, 0];
+    for index in 0..set.len() {
+        let image = set.image(index);
+        let (red, blue) = (image[500], image[2 * 1024 + 500]);
+        let label = set.label(index);
+        assert!(if label == 0 { blue > 240 && red < 10 } else { red > 240 && blue < 10 });
+        counts[usize::from(label)] += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_folder_is_a_class_and_a_tenth_is_held_out() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    fs::write(folder.path().join("red/notes.txt"), "x").unwrap();
+    fs::write(folder.path().join(".hidden"), "x").unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!(dataset.class_names, ["blue things", "red"]);
+    let test = dataset.test.as_ref().unwrap();
+    let [train, held_out] = [check(&dataset.train), check(test)];
+    assert_eq!((train[0] + held_out[0], train[1] + held_out[1], test.len()), (5, 15, 3));
+    assert_eq!(held_out, [1, 2]);
+    // Not sorted by classes: the first few of them are of both.
+    assert!(!dataset.train.labels().is_sorted());
+    assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);
+    assert!(
+        dataset.notes[1].contains("1 file not called .png, .jpg or .jpeg: red/notes.txt"),
+        "{:?}",
+        dataset.notes
+    );
+    assert_eq!(load(folder.path()).unwrap().fingerprint(), dataset.fingerprint());
+    // Green is zero everywhere, and its deviation divides all the same.
+    assert_eq!(dataset.normalization.deviation[1], 1.0);
+    let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
+    assert_eq!(counts.train.per_class, train);
+}
+
+#[test]
+fn folders_of_training_and_test_images_are_found() {
+    for name in ["test", "val", "valid", "validation", "Test"] {
+        let folder = tempfile::tempdir().unwrap();
+        red_and_blue(&folder.path().join("train"));
+        picture(&folder.path().join(name).join("red/0.png"), [250, 0, 0], 9, 9);
+        let dataset = load(folder.path()).unwrap();
+        assert_eq!(check(&dataset.train), [5, 15]);
+        assert_eq!(check(&dataset.test.unwrap()), [0, 1]);
+        assert!(dataset.notes.is_empty());
+        picture(&folder.path().join(name).join("green/0.png"), [0, 250, 0], 9, 9);
+        let message = load(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("class \"green\" is not among the training images"), "{message}");
+    }
+}
+
+#[test]
+fn a_test_folder_is_used_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("train"));
+    let test = folder.path().join("test");
+    fs::create_dir(&test).unwrap();
+    for expected in ["it has no PNG or JPEG files: sort", "it has 1 PNG or JPEG files, and none in"]
+    {
+        let message = load(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(expected) && message.contains("test: "), "{message}");
+        assert_eq!(message.lines().count(), 1);
+        picture(&test.join("0.png"), [250, 0, 0], 9, 9);
+    }
+    // Beside the classes, without `train`.
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    picture(&folder.path().join("test/red/0.png"), [250, 0, 0], 9, 9);
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+}
+
+#[test]
+fn training_images_without_classes_beside_test_images_are_refused() {
+    for test in ["test/0.png", "val/red/0.png"] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["train/0.png", "train/1.png", "train/2.png", test] {
+            picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+        }
+        let message = load(folder.path()).unwrap_err().to_string();
+        let expected = "sort the images of train into a folder for each class";
+        assert!(message.contains(expected) && message.lines().count() == 1, "{message}");
+    }
+}
+
+#[test]
+fn further_test_images_beside_the_classes_are_no_class() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    for file in ["test/red/0.png", "val/red/0.png", "val/blue things/0.png"] {
+        picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+    }
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+    let notes = dataset.notes.join("\n");
+    let expected = "1 folder of images beside the training and test images: val (2 images)";
+    assert!(notes.contains(expected), "{notes}");
+}
+
+#[test]
+fn classes_may_be_called_train_and_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["bus", "train", "valid"] {
+        for file in
+            [format!("{class}/0.png"), format!("{class}/1.png"), format!("test/{class}/0.png")]
+        {
+            picture(&folder.path().join(file), [1, 2, 3], 4, 4);
+        }
+    }
+    let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
+    assert_eq!(counts.class_names, ["bus", "train", "valid"]);
+    assert_eq!((counts.train.images, counts.test.unwrap().images), (6, 3));
+}
+
+#[test]
+fn what_is_left_out_is_named_with_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("train"));
+    for file in ["test/red/0.png", "valid/red/0.png", "valid/red/1.png", "spare/0.png", "0.png"] {
+        picture(&folder.path().join(file), [250, 0, 0], 9, 9);
+    }
+    for file in ["train/a.txt", "train/red/b.txt", "train/red/c.txt", "test/d.txt"] {
+        fs::write(folder.path().join(file), "x").unwrap();
+    }
+    // A stray image does not make a class of `train`: the test images have its classes.
+    picture(&folder.path().join("train/1.png"), [250, 0, 0], 9, 9);
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
+    let notes = dataset.notes.join("\n");
+    for expected in [
+        "left out: 4 files not called .png, .jpg or .jpeg: train/a.txt, train/red/b.txt, \
+         train/red/c.txt and 1 more",
+        "left out: 2 folders of images beside the training and test images: spare (1 image), \
+         valid (2 images)",
+        "left out: 1 image outside of the folder of a class: train/1.png",
+    ] {
+        assert!(notes.contains(expected), "{notes}");
+    }
+}
+
+#[test]
+fn a_class_may_be_called_train_and_have_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["bus", "car", "train"] {
+        for file in ["0.png", "1.png", "2024/0.png", "2024/may/0.png"] {
+            picture(&folder.path().join(class).join(file), [1, 2, 3], 4, 4);
+        }
+    }
+    let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
+    assert_eq!(counts.class_names, ["bus", "car", "train"]);
+    assert_eq!(counts.train.images + counts.test.unwrap().images, 12);
+}
+
+#[test]
+fn system_files_and_folders_named_like_images_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    for file in
+        ["@eaDir/0.png/thumb.jpg", "red/x.png/thumb.jpg", "red/@eaDir/1.jpg", "__MACOSX/red/0.png"]
+    {
+        picture(&folder.path().join(file), [1, 2, 3], 4, 4);
+    }
+    picture(&folder.path().join("red/.thumbnails/0.png"), [1, 2, 3], 4, 4);
+    let dataset = load(folder.path()).unwrap();
+    assert_eq!(dataset.class_names, ["blue things", "red"]);
+    check(&dataset.train);
+    assert_eq!(dataset.train.len() + dataset.test.unwrap().len(), 20);
+    let notes = dataset.notes.join("\n");
+    assert!(
+        notes.contains("left out: 4 folders of the system or with an image extension"),
+        "{notes}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_loops_end() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    picture(&elsewhere.path().join("0.png"), [250, 0, 0], 4, 4);
+    symlink(elsewhere.path(), folder.path().join("red/linked")).unwrap();
+    symlink(folder.path(), folder.path().join("red/loop")).unwrap();
+    symlink(".", folder.path().join("all")).unwrap();
+    let message = load(folder.path()).map(|dataset| dataset.notes.join("\n")).unwrap();
+    assert!(
+        message.contains("left out: 2 folders linked in a loop or too deep: all, red/loop"),
+        "{message}"
+    );
+    let dataset = load(folder.path()).unwrap();
+    let [train, test] = [check(&dataset.train), check(&dataset.test.unwrap())];
+    assert_eq!((train[0] + test[0], train[1] + test[1]), (5, 16));
+}
+
+#[test]
+fn classes_are_numbered_as_another_set_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    let dataset = load(folder.path()).unwrap();
+    let names = ["red", "green", "blue things"].map(String::from);
+    let renumbered = dataset.clone().with_classes(&names).unwrap();
+    assert_eq!((renumbered.train.classes(), renumbered.class_names.len()), (3, 3));
+    for (old, new) in dataset.train.labels().iter().zip(renumbered.train.labels()) {
+        assert_eq!(names[usize::from(*new)], dataset.class_names[usize::from(*old)]);
+    }
+    let error = dataset.with_classes(&names[..2]).unwrap_err();
+    assert!(matches!(&error, DataError::UnknownClass { class, .. } if class == "blue things"));
+    assert_eq!(error.to_string().lines().count(), 1);
+}
+
+#[test]
+fn folders_without_images_by_class_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |part: &str| {
+        let message = load(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(part) && message.lines().count() == 1, "{message}");
+    };
+    message("it has 0 folders with PNG or JPEG files");
+    picture(&folder.path().join("one/0.png"), [1, 2, 3], 4, 4);
+    message("it has 1 folder with");
+    picture(&folder.path().join("two/0.png"), [1, 2, 3], 4, 4);
+    message("it has 2 images of 2 classes: at least 4");
+    for file in ["one/1.png", "two/1.png"] {
+        picture(&folder.path().join(file), [1, 2, 3], 4, 4);
+    }
+    load(folder.path()).unwrap();
+    fs::write(folder.path().join("two/2.jpg"), "no picture\n").unwrap();
+    message("two/2.jpg: it cannot be read as a PNG or JPEG image");
+    let error = load(&folder.path().join("nowhere")).unwrap_err().to_string();
+    assert!(error.contains("nowhere: it cannot be read"), "{error}");
+}
+
+#[test]
+fn images_are_rotated_by_their_exif_orientation() {
+    // Left half red, right half blue; the camera was held so that what is on the left is up.
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, turned] = ["plain.jpg", "turned.jpg"].map(|name| folder.path().join(name));
+    let colours = |x, _| if x < 32 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) };
+    RgbImage::from_fn(64, 64, colours).save(&plain).unwrap();
+    let bytes = fs::read(&plain).unwrap();
+    // An Exif segment behind the first marker: orientation 6, to be turned by a quarter to the right.
+    let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    let segment = [&b"\xff\xe1"[..], &length, exif].concat();
+    fs::write(&turned, [&bytes[..2], &segment, &bytes[2..]].concat()).unwrap();
+    let color = Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
+    let [plain, turned] = [&plain, &turned].map(|path| color.read(path).unwrap());
+    let red = |image: &[u8], y: usize, x: usize| image[y * 32 + x] > 200;
+    assert!(red(&plain, 16, 4) && !red(&plain, 16, 28));
+    assert!(red(&turned, 4, 16) && !red(&turned, 28, 16));
+    // A grey one has the same brightness everywhere, whatever its colours.
+    let grey = Preprocessing { channels: 1, height: 8, width: 8, padding: 0 };
+    assert_eq!(grey.read(&folder.path().join("plain.jpg")).unwrap().len(), 64);
+}

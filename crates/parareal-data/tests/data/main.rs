@@ -1,0 +1,10 @@
+//! Data sets: reading, inspecting and fetching them.
+
+mod fetch;
+mod files;
+mod folder;
+mod image_files;
+mod jpeg_files;
+mod mnist_files;
+mod real_images;
+mod shapes;

@@ -1,0 +1,31 @@
+//! Values to test with.
+
+use burn::tensor::TensorData;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
+
+pub(crate) const EPSILON: f64 = 1e-5;
+
+/// The same values on every machine: a gradient that is a single number can happen to be next to
+/// nothing beside the terms that it sums, and then no precision is enough.
+pub(crate) struct Source(ChaCha8Rng);
+
+impl Source {
+    pub(crate) fn new() -> Self {
+        Self(ChaCha8Rng::seed_from_u64(1))
+    }
+
+    pub(crate) fn normal<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        mean: f32,
+        deviation: f32,
+    ) -> TensorData {
+        let mut value = || {
+            let standard: f32 = StandardNormal.sample(&mut self.0);
+            mean + deviation * standard
+        };
+        TensorData::new((0..shape.iter().product()).map(|_| value()).collect::<Vec<f32>>(), shape)
+    }
+}

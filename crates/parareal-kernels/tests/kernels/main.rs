@@ -1,0 +1,6 @@
+//! The fused operations against compositions of Burn's own.
+
+mod against_composed;
+mod common;
+mod depthwise;
+mod units;

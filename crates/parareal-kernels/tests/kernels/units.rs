@@ -1,0 +1,128 @@
+//! Residual units as one operation against Burn's own operations, composed in double precision.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use parareal_kernels::{
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, residual,
+};
+use parareal_testing::relative_difference;
+
+use crate::common::{EPSILON, Source};
+
+/// A residual unit of two or three convolutions that keeps its shape.
+#[derive(Clone, Copy, Debug)]
+struct Unit<'a> {
+    /// Outside and between the convolutions.
+    channels: [usize; 2],
+    kernels: &'a [usize],
+    batch_statistics: bool,
+}
+
+/// What a unit gives.
+struct Found {
+    output: TensorData,
+    /// Of the input, then of weight, scale and shift of each layer.
+    gradients: Vec<Option<TensorData>>,
+    statistics: Vec<TensorData>,
+}
+
+impl Unit<'_> {
+    /// Runs the unit, with gradients of the operands that `tracked` wants, counted as they are
+    /// found.
+    fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
+        let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
+        let device = Device::flex().autodiff();
+        let mut source = Source::new();
+        fn leaf<const D: usize>(
+            data: TensorData,
+            device: &Device,
+            dtype: DType,
+            tracked: bool,
+        ) -> Tensor<D> {
+            Tensor::from_data(data, (device, dtype)).set_require_grad(tracked)
+        }
+        let input = source.normal([3, 8, 8, from], 1.5, 2.0);
+        let cotangent = source.normal([3, 8, 8, from], 0.0, 1.0);
+        let mut leaves = Vec::new();
+        let mut convs = Vec::new();
+        for (index, &kernel) in kernels.iter().enumerate() {
+            let before = if index == 0 { from } else { narrow };
+            let after = if index + 1 == kernels.len() { from } else { narrow };
+            let wanted = [1, 2, 3].map(|operand| tracked(3 * index + operand));
+            let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);
+            let weight: Tensor<4> = leaf(weight, &device, dtype, wanted[0]);
+            let scale = source.normal([before], 1.0, 0.3);
+            let scale: Tensor<1> = leaf(scale, &device, dtype, wanted[1]);
+            let shift = source.normal([before], 0.1, 0.3);
+            let shift: Tensor<1> = leaf(shift, &device, dtype, wanted[2]);
+            let statistics = match batch_statistics {
+                true => NormStatistics::Batch(None),
+                false => {
+                    let [mean, variance] = [1.0, 1.5].map(|mean| {
+                        let data = source.normal([before], mean, 0.1);
+                        Tensor::from_data(data, (&Device::flex(), dtype))
+                    });
+                    NormStatistics::Running(ChannelStatistics { mean, variance })
+                }
+            };
+            leaves.push((weight.clone(), scale.clone(), shift.clone()));
+            let normalization = Some(Normalization { scale, shift, statistics, epsilon: EPSILON });
+            let options = ConvOptions { stride: 1, padding: kernel / 2 };
+            convs.push(PreactivationConv { normalization, weight, options });
+        }
+        let input: Tensor<4> = leaf(input, &device, dtype, tracked(0));
+        // Between other operations, as in a network: the gradient may then be changed in place.
+        let (output, statistics) = residual(input.clone() * 1.0, convs);
+        let cotangent = Tensor::<4>::from_data(cotangent, (&device, dtype));
+        let all = ((output.clone() * 1.0) * cotangent).sum().backward();
+        let mut gradients = vec![input.grad(&all).map(Tensor::into_data)];
+        for (weight, scale, shift) in leaves {
+            gradients.push(weight.grad(&all).map(Tensor::into_data));
+            gradients.push(scale.grad(&all).map(Tensor::into_data));
+            gradients.push(shift.grad(&all).map(Tensor::into_data));
+        }
+        let statistics = statistics.into_iter();
+        let statistics = statistics.flat_map(|found| [found.mean, found.variance]);
+        let statistics = statistics.map(Tensor::into_data).collect();
+        Found { output: output.into_data(), gradients, statistics }
+    }
+}
+
+#[test]
+fn fused_and_composed_agree() {
+    for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
+        for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3]] {
+            for batch_statistics in [true, false] {
+                let unit = Unit { channels, kernels, batch_statistics };
+                let expected = unit.run(DType::F64, |_| true);
+                let found = unit.run(DType::F32, |_| true);
+                let check = |found: &TensorData, expected: &TensorData, what: &str| {
+                    let difference = relative_difference(found, expected);
+                    assert!(difference <= 1e-5, "{what} differs by {difference:.1e} in {unit:?}");
+                };
+                check(&found.output, &expected.output, "output");
+                for (found, expected) in found.statistics.iter().zip(&expected.statistics) {
+                    check(found, expected, "a statistic");
+                }
+                let gradients = found.gradients.iter().zip(&expected.gradients).enumerate();
+                for (operand, (found, expected)) in gradients {
+                    let name = format!("the gradient of operand {operand}");
+                    check(found.as_ref().unwrap(), expected.as_ref().unwrap(), &name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_gradient_can_be_computed_alone() {
+    let unit = Unit { channels: [20, 12], kernels: &[1, 3, 1], batch_statistics: true };
+    let all = unit.run(DType::F32, |_| true).gradients;
+    for wanted in 0..all.len() {
+        let alone = unit.run(DType::F32, |operand| operand == wanted).gradients;
+        for (operand, gradient) in alone.iter().enumerate() {
+            assert_eq!(gradient.is_some(), operand == wanted);
+        }
+        let (alone, all) = (alone[wanted].as_ref().unwrap(), all[wanted].as_ref().unwrap());
+        alone.assert_eq(all, true);
+    }
+}

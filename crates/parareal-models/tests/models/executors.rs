@@ -1,0 +1,124 @@
+//! Both executors on small ResNets: images, batch normalization, halvings and all.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use parareal::exec::{Executor, StateKind, Update};
+use parareal::net::{Cuts, NamedTensor, StateDict};
+use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
+use parareal_testing::{assert_all_close, assert_close, assert_executors_agree, executors, init};
+
+fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
+    let images = init(seed, dtype).normal("images", [6, channels, 32, 32], 1.0).val().inner();
+    let labels: Vec<i64> = (0..6).map(|i| (3 * i + seed as i64) % 10).collect();
+    (images, Tensor::from_data(TensorData::new(labels, [6]), &Device::flex()))
+}
+
+fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
+    // Of a single channel, a 1×1 convolution is a multiple, and the normalization behind it takes
+    // it back: all but nothing is left of its weights' gradient, nothing in single precision.
+    for (dtype, channels) in [(DType::F32, 3), (DType::F64, 3), (DType::F64, 1)] {
+        let net = &net.clone().with_in_channels(channels);
+        let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
+        let batch = |step| batch(100 * seed + step, channels, dtype);
+        assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+    }
+}
+
+#[test]
+fn threads_and_sequential_agree() {
+    let settings = [
+        (1, CoarseKind::Auto, 1),
+        (2, UnitKind::Basic.into(), 2),
+        (3, UnitKind::Basic.into(), 3),
+        (4, UnitKind::Bottleneck.into(), 2),
+        (6, CoarseKind::Auto, 3),
+    ];
+    for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {
+        let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(kind);
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        check(&net, &cuts, workers, seed);
+    }
+}
+
+#[test]
+fn recomputed_units_give_the_same_gradients_and_statistics() {
+    let net = ResNet::new(29).unwrap().with_width(2);
+    let cuts = net.default_cuts(2).unwrap();
+    for units in [1, 3, 9] {
+        parareal_testing::assert_recomputing_is_exact(
+            &net,
+            &cuts,
+            &init(1, DType::F32),
+            units,
+            |step| batch(step, 3, DType::F32),
+        );
+    }
+}
+
+#[test]
+fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
+    let net = ResNet::new(20).unwrap().with_width(2);
+    check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
+    check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
+}
+
+/// `a + (1 - decay) (θ - a)`, value by value.
+fn follow(average: &mut [NamedTensor], now: &[NamedTensor], decay: f64) {
+    for (average, now) in average.iter_mut().zip(now) {
+        let pairs = average.data.iter::<f64>().zip(now.data.iter::<f64>());
+        let values: Vec<f64> = pairs.map(|(a, now)| decay * a + (1.0 - decay) * now).collect();
+        average.data = TensorData::new(values, average.data.shape().clone());
+    }
+}
+
+#[test]
+fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference() {
+    let net = ResNet::new(20).unwrap().with_width(2);
+    let cuts = net.default_cuts(3).unwrap();
+    let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
+    let mut averages = Vec::new();
+    for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
+        assert!(executor.average().unwrap().is_empty());
+        let mut expected = Vec::new();
+        for step in 0..4 {
+            let (images, labels) = batch(step, 3, DType::F64);
+            let update = Update { average_decay: Some(0.6), ..Update::plain(0.1) };
+            executor.train_step_with(images, labels, update).unwrap();
+            let now = executor.named_tensors().unwrap();
+            match step {
+                0 => expected = now,
+                _ => follow(&mut expected, &now, 0.6),
+            }
+        }
+        let found = executor.average().unwrap();
+        assert!(found.iter().any(|tensor| tensor.name.ends_with("running_var")));
+        assert_all_close(&found, &expected, 1e-12, "average");
+
+        // The network with these weights answers the same.
+        let (images, _) = batch(9, 3, DType::F64);
+        let judged = executor.infer(images.clone()).unwrap().into_data();
+        let average = StateDict::from_named(cuts.clone(), found.clone());
+        let own = executor.state_dict(StateKind::Weights).unwrap();
+        executor.load(average.clone()).unwrap();
+        assert!(executor.average().unwrap().is_empty());
+        assert_close(
+            &executor.infer(images.clone()).unwrap().into_data(),
+            &judged,
+            1e-12,
+            "as weights",
+        );
+        executor.load(own).unwrap();
+        assert_ne!(executor.infer(images.clone()).unwrap().into_data(), judged);
+        executor.load_average(average).unwrap();
+        assert_eq!(executor.infer(images).unwrap().into_data(), judged);
+        let again = executor.average().unwrap();
+        assert_all_close(&again, &found, 0.0, "carried over");
+        averages.push(found);
+
+        // Half an average is none.
+        let half = [("preprocessing.weight".to_string(), again[0].data.clone())];
+        let half = StateDict::new(cuts.clone(), half);
+        executor.load_average(half).unwrap_err();
+        assert_eq!(executor.average().unwrap().len(), again.len());
+    }
+    assert_all_close(&averages[0], &averages[1], 1e-10, "threads and sequential");
+}

@@ -1,0 +1,157 @@
+//! The network against an independent PyTorch implementation of the paper's equations
+//! (`references/parareal_resnet.py`): outputs, loss, all gradients and running statistics.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork, StateDict};
+use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_testing::{assert_all_close, assert_close, init, sgd};
+use safetensors::{Dtype, SafeTensors};
+
+struct Fixture {
+    net: ResNet,
+    cuts: Cuts,
+    tensors: HashMap<String, TensorData>,
+}
+
+impl Fixture {
+    fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let settings = header.metadata().clone().unwrap();
+        let number = |key: &str| settings[key].parse::<usize>().unwrap();
+        let net = ResNet::new(9 * number("n") + 2)
+            .unwrap()
+            .with_width(number("width"))
+            .with_in_channels(number("in_channels"))
+            .with_classes(number("classes"))
+            .with_coarse_kind(settings["coarse_unit"].parse::<CoarseKind>().unwrap())
+            .with_coarse_units(Some(number("coarse_units")));
+        let positions: Vec<usize> = settings["cuts"]
+            .split(',')
+            .filter(|cut| !cut.is_empty())
+            .map(|cut| cut.parse().unwrap())
+            .collect();
+        let cuts = Cuts::new(net.units(), positions).unwrap();
+        assert_eq!(cuts.subnetworks(), number("subnetworks"));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = tensors.iter().map(|(name, view)| {
+            let dtype = match view.dtype() {
+                Dtype::F32 => DType::F32,
+                Dtype::F64 => DType::F64,
+                Dtype::I64 => DType::I64,
+                other => panic!("{name} is {other:?}"),
+            };
+            let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape(), dtype);
+            // The reference numbers the units of a coarse network without a level of their own.
+            (name.replace(".coarse.", ".coarse.units."), data)
+        });
+        let tensors = tensors.collect();
+        Self { net, cuts, tensors }
+    }
+
+    /// The tensors whose names begin like this, without the beginning.
+    fn below(&self, prefix: &str) -> HashMap<String, TensorData> {
+        let own = |(name, data): (&String, &TensorData)| {
+            Some((name.strip_prefix(prefix)?.to_string(), data.clone()))
+        };
+        self.tensors.iter().filter_map(own).collect()
+    }
+
+    fn network(&self, dtype: DType) -> PararealNetwork<ResNet> {
+        let network = PararealNetwork::build(&self.net, &self.cuts, &init(1, dtype)).unwrap();
+        network.load(&StateDict::new(self.cuts.clone(), self.below("initial/"))).unwrap()
+    }
+
+    fn images(&self, dtype: DType) -> Tensor<4> {
+        Tensor::from_data(self.tensors["images"].clone(), (&Device::flex(), dtype))
+    }
+
+    fn labels(&self) -> Tensor<1, Int> {
+        Tensor::from_data(self.tensors["labels"].clone(), &Device::flex())
+    }
+
+    fn check(
+        &self,
+        executor: &mut dyn Executor<ResNet, CrossEntropy>,
+        dtype: DType,
+        tolerance: f64,
+        what: &str,
+    ) {
+        let close = |found: Tensor<4>, key: &str| {
+            assert_close(
+                &found.into_data(),
+                &self.tensors[key],
+                tolerance,
+                &format!("{what}: {key}"),
+            );
+        };
+        let close2 = |found: Tensor<2>, key: &str| {
+            assert_close(
+                &found.into_data(),
+                &self.tensors[key],
+                tolerance,
+                &format!("{what}: {key}"),
+            );
+        };
+        let report = executor.gradients(self.images(dtype), self.labels()).unwrap();
+        let loss = TensorData::new(vec![report.loss], [1]);
+        assert_close(&loss, &self.tensors["expected/loss"], tolerance, &format!("{what}: loss"));
+        close2(report.output, "expected/logits");
+        close(report.input.unwrap(), "expected/input_gradient");
+        let named = |tensors: HashMap<String, TensorData>| -> Vec<NamedTensor> {
+            let named = |(name, data)| NamedTensor { name, data, trainable: true };
+            tensors.into_iter().map(named).collect()
+        };
+        let gradients = named(self.below("gradient/"));
+        assert_all_close(&report.gradients, &gradients, tolerance, &format!("{what}: gradient"));
+        let state = executor.named_tensors().unwrap();
+        let buffers: Vec<_> = state.into_iter().filter(|tensor| !tensor.trainable).collect();
+        let expected = named(self.below("after/"));
+        assert_all_close(&buffers, &expected, tolerance, &format!("{what}: statistics"));
+        let output = executor.infer(self.images(dtype)).unwrap();
+        close2(output, "expected/evaluation_logits");
+    }
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort();
+    paths
+}
+
+fn check_all(dtype: DType, tolerance: f64) {
+    let paths = fixtures();
+    assert_eq!(paths.len(), 5);
+    for path in paths {
+        let fixture = Fixture::read(&path);
+        let name = path.file_stem().unwrap().to_string_lossy();
+        let device = Device::flex();
+        let network = fixture.network(dtype);
+        let mut sequential =
+            Sequential::new(network, CrossEntropy::default(), &sgd(), &device, 1).unwrap();
+        fixture.check(&mut sequential, dtype, tolerance, &format!("{name}, sequential"));
+        let count = fixture.cuts.subnetworks();
+        let placement = Placement::new(vec![device], Layout::threads(count, count, 1).unwrap());
+        let network = fixture.network(dtype);
+        let mut threads =
+            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+        fixture.check(&mut threads, dtype, tolerance, &format!("{name}, threads"));
+    }
+}
+
+#[test]
+fn the_network_matches_the_reference_in_double_precision() {
+    check_all(DType::F64, 1e-10);
+}
+
+#[test]
+fn the_network_matches_the_reference_in_single_precision() {
+    check_all(DType::F32, 1e-4);
+}

@@ -1,0 +1,190 @@
+//! Executors of the same network, compared.
+
+use std::collections::BTreeMap;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use parareal::net::{Coarsen, Cuts, Init, NamedTensor, PararealNetwork};
+use parareal_kernels::Sgd;
+
+use crate::tensors::assert_close;
+
+/// Returns the optimizer of the tests: SGD with a momentum of 0.9.
+#[must_use]
+pub fn sgd() -> ModuleOptimizer {
+    Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into()
+}
+
+/// Returns both executors of the same network; each of the `workers` has one thread.
+///
+/// # Panics
+/// Panics if the network cannot be built or placed.
+pub fn executors<N: Coarsen<Output = Tensor<2>>>(
+    net: &N,
+    cuts: &Cuts,
+    init: &Init,
+    workers: usize,
+) -> (Sequential<N, CrossEntropy>, Threads<N, CrossEntropy>) {
+    // Built twice: a cloned module would share its running statistics.
+    let build = || PararealNetwork::build(net, cuts, init).unwrap();
+    let device = Device::flex();
+    let sequential = Sequential::new(build(), CrossEntropy::default(), &sgd(), &device, 1).unwrap();
+    let mut placement = Placement::new(vec![device], layout(cuts, workers, 1));
+    placement.segment_units = 2;
+    // Roundings depend on how sums are split: here on no machine's number of cores.
+    placement.threads = 1;
+    let threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
+    (sequential, threads)
+}
+
+/// Returns the layout with subnetworks spread evenly over workers and replicas in this process.
+///
+/// # Panics
+/// Panics if there are more workers than subnetworks.
+#[must_use]
+pub fn layout(cuts: &Cuts, workers: usize, replicas: usize) -> Layout {
+    Layout::threads(cuts.subnetworks(), workers, replicas).unwrap()
+}
+
+/// Asserts that tensors of the same name are close; both sides must have the same names.
+///
+/// # Panics
+/// Panics if the names differ, there are none, or a relative difference exceeds `tolerance`.
+#[track_caller]
+pub fn assert_all_close(a: &[NamedTensor], b: &[NamedTensor], tolerance: f64, what: &str) {
+    let by_name = |tensors: &[NamedTensor]| -> BTreeMap<String, TensorData> {
+        tensors.iter().map(|tensor| (tensor.name.clone(), tensor.data.clone())).collect()
+    };
+    let (a, b) = (by_name(a), by_name(b));
+    assert!(a.keys().eq(b.keys()), "{what}: {:?} and {:?}", a.keys(), b.keys());
+    assert!(!a.is_empty(), "{what}: nothing to compare");
+    for (name, data) in &a {
+        assert_close(data, &b[name], tolerance, &format!("{what} of {name}"));
+    }
+}
+
+/// The learning rate of the steps that are compared.
+///
+/// The last bit of a value next to a ReLU's kink decides whether it passes, and one value that passes in
+/// only one of two networks exceeds the tolerance. In single precision the steps are therefore so small
+/// that the networks stay together; in double precision no value comes that close to a kink.
+fn rate(dtype: DType) -> f64 {
+    if dtype == DType::F32 { 1e-4 } else { 0.05 }
+}
+
+/// Asserts that two executors agree on one forward and backward pass, five optimizer steps and an
+/// evaluation, for the tensors whose names `held` accepts.
+///
+/// # Panics
+/// Panics if an executor fails or the results differ by more than 1e-4 in single and 1e-10 in double
+/// precision.
+pub fn assert_executors_agree_on<N, F>(
+    sequential: &mut Sequential<N, CrossEntropy>,
+    parallel: &mut dyn Executor<N, CrossEntropy>,
+    batch: F,
+    dtype: DType,
+    held: &dyn Fn(&str) -> bool,
+) where
+    N: Coarsen<Output = Tensor<2>>,
+    N::Input: IntoValues,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let tolerance = if dtype == DType::F32 { 1e-4 } else { 1e-10 };
+    let of_held = |mut tensors: Vec<NamedTensor>| {
+        tensors.retain(|tensor| held(&tensor.name));
+        tensors
+    };
+    let (input, labels) = batch(0);
+    let expected = sequential.gradients(input.clone(), labels.clone()).unwrap();
+    let found = parallel.gradients(input, labels).unwrap();
+    assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
+    assert_close(&found.output.into_data(), &expected.output.into_data(), tolerance, "output");
+    assert_all_close(&found.gradients, &of_held(expected.gradients), tolerance, "gradient");
+    let (found, expected) = (found.input.unwrap(), expected.input.unwrap());
+    assert_close(&found.values(), &expected.values(), tolerance, "input gradient");
+    let compare = |sequential: &mut Sequential<N, _>, parallel: &mut dyn Executor<N, _>, what| {
+        let (expected, found) = (sequential.named_tensors().unwrap(), parallel.named_tensors());
+        assert_all_close(&found.unwrap(), &of_held(expected), tolerance, what);
+    };
+    compare(sequential, parallel, "state after one pass");
+    for step in 1..=5 {
+        let (input, labels) = batch(step);
+        let expected = sequential.train_step(input.clone(), labels.clone(), rate(dtype)).unwrap();
+        let found = parallel.train_step(input, labels, rate(dtype)).unwrap();
+        assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
+    }
+    compare(sequential, parallel, "state after five steps");
+    let (expected, found) = (sequential.optimizer_state().unwrap(), parallel.optimizer_state());
+    assert_all_close(&found.unwrap(), &of_held(expected), tolerance, "optimizer after five steps");
+    let (input, _) = batch(6);
+    let expected = sequential.infer(input.clone()).unwrap().into_data();
+    let found = parallel.infer(input).unwrap().into_data();
+    assert_close(&found, &expected, tolerance, "evaluation");
+}
+
+/// Asserts what [`assert_executors_agree_on`] does, for all tensors.
+///
+/// # Panics
+/// Panics where [`assert_executors_agree_on`] does.
+pub fn assert_executors_agree<N, F>(
+    sequential: &mut Sequential<N, CrossEntropy>,
+    parallel: &mut dyn Executor<N, CrossEntropy>,
+    batch: F,
+    dtype: DType,
+) where
+    N: Coarsen<Output = Tensor<2>>,
+    N::Input: IntoValues,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    assert_executors_agree_on(sequential, parallel, batch, dtype, &|_| true);
+}
+
+/// Inputs whose gradient can be compared.
+pub trait IntoValues {
+    /// Returns the values of the gradient.
+    fn values(self) -> TensorData;
+}
+
+impl<const D: usize> IntoValues for Tensor<D> {
+    fn values(self) -> TensorData {
+        self.into_data()
+    }
+}
+
+/// Asserts that steps with and without `recompute` give the same losses, gradients, parameters and running
+/// statistics, to the last bit, over five steps.
+///
+/// # Panics
+/// Panics if an executor fails or a value differs.
+pub fn assert_recomputing_is_exact<N, F>(
+    net: &N,
+    cuts: &Cuts,
+    init: &Init,
+    segment_units: usize,
+    batch: F,
+) where
+    N: Coarsen<Output = Tensor<2>>,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let [mut kept, mut recomputed] = [false, true].map(|recompute| {
+        let network = PararealNetwork::build(net, cuts, init).unwrap();
+        let mut placement =
+            Placement::new(vec![Device::flex()], layout(cuts, cuts.subnetworks().min(2), 1));
+        placement.threads = 1;
+        placement.segment_units = segment_units;
+        placement.recompute = recompute;
+        Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
+    });
+    for step in 0..5 {
+        let (input, labels) = batch(step);
+        let expected = kept.gradients(input.clone(), labels.clone()).unwrap();
+        let found = recomputed.gradients(input.clone(), labels.clone()).unwrap();
+        assert_eq!(found.loss, expected.loss);
+        assert_all_close(&found.gradients, &expected.gradients, 0.0, "gradient");
+        kept.train_step(input.clone(), labels.clone(), 0.05).unwrap();
+        recomputed.train_step(input, labels, 0.05).unwrap();
+    }
+    let (found, expected) = (recomputed.named_tensors().unwrap(), kept.named_tensors().unwrap());
+    assert_all_close(&found, &expected, 0.0, "value");
+}

@@ -1,0 +1,45 @@
+//! Helpers that the tests of several crates share.
+//!
+//! This crate is a dev-dependency of the others and never a normal one. Only integration tests may use
+//! the networks: a library's unit tests are built with another copy of its types.
+
+mod data;
+#[cfg(feature = "networks")]
+mod dense;
+#[cfg(feature = "networks")]
+mod executors;
+pub mod ranks;
+pub mod server;
+#[cfg(feature = "tensors")]
+mod tensors;
+mod tools;
+
+pub use data::real_images;
+#[cfg(feature = "networks")]
+pub use dense::{CLASSES, Chain, Dense, DenseNet, FEATURES, batch, init};
+#[cfg(feature = "networks")]
+pub use executors::{
+    IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
+    assert_recomputing_is_exact, executors, layout, sgd,
+};
+#[cfg(feature = "tensors")]
+pub use tensors::{assert_close, relative_difference};
+pub use tools::{missing, tool};
+
+/// Returns the path of the enclosing test function as the test harness knows it, without the name of the
+/// crate: `module::test`.
+#[macro_export]
+macro_rules! test_name {
+    () => {{
+        fn marker() {}
+        $crate::__test_name(std::any::type_name_of_val(&marker))
+    }};
+}
+
+/// Strips the crate and the function of [`test_name!`] from a type's name.
+#[doc(hidden)]
+#[must_use]
+pub fn __test_name(marker: &'static str) -> &'static str {
+    let path = marker.split_once("::").map_or(marker, |(_, path)| path);
+    path.strip_suffix("::marker").unwrap_or(path)
+}

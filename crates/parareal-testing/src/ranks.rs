@@ -1,0 +1,186 @@
+//! Tests that run themselves once more as the ranks of an MPI program.
+//!
+//! ```ignore
+//! #[test]
+//! fn ranks_sum_their_numbers() {
+//!     ranks::on_ranks(&[2, 3], test_name!(), || {
+//!         let world = World::init().unwrap();
+//!         // ...
+//!         world.finalize().unwrap();
+//!     });
+//! }
+//! ```
+
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::tools::tool;
+
+/// Environment variable that is set in a process that is a rank.
+const RANK: &str = "PARAREAL_TEST_RANK";
+/// Time after which a program is taken to hang. None of the tests comes near it.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub output: String,
+    /// Its standard error.
+    pub errors: String,
+}
+
+impl Ended {
+    /// Returns the error messages of the program. Its launcher prints others.
+    #[must_use]
+    pub fn error_lines(&self) -> Vec<&str> {
+        self.errors.lines().filter(|line| line.starts_with("error: ")).collect()
+    }
+
+    /// Asserts that the program ended with code 0.
+    ///
+    /// # Panics
+    /// Panics with its standard error otherwise.
+    #[track_caller]
+    pub fn assert_done(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.errors);
+    }
+}
+
+/// Runs `body` in each rank of a program of `count` ranks, for each `count`. `name` is that of the test
+/// that calls this ([`test_name!`](crate::test_name)).
+///
+/// # Panics
+/// Panics if there is no launcher, or if the test does not pass in each rank.
+pub fn on_ranks(counts: &[usize], name: &str, body: impl FnOnce()) {
+    if is_rank() {
+        return body();
+    }
+    for &count in counts {
+        let Ended { code, output, errors } = run_test(count, name);
+        assert_eq!(code, Some(0), "{count} ranks:\n{output}\n{errors}");
+        // Ranks write at once, and "ok" is written by itself.
+        assert_eq!(output.matches(" 1 passed").count(), count, "{output}");
+    }
+}
+
+/// Runs the test of this name as `count` ranks.
+///
+/// # Panics
+/// Panics if there is no launcher, or if the ranks do not end.
+#[must_use]
+pub fn run_test(count: usize, name: &str) -> Ended {
+    Running::start(&mut test_command(count, name)).wait()
+}
+
+/// Returns the command that runs the test of this name as `count` ranks.
+///
+/// # Panics
+/// Panics if there is no launcher.
+#[must_use]
+pub fn test_command(count: usize, name: &str) -> Command {
+    let mut command = mpirun();
+    command
+        .args(["-n", &count.to_string()])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(RANK, "1");
+    command
+}
+
+/// Whether this process is a rank.
+#[must_use]
+pub fn is_rank() -> bool {
+    std::env::var_os(RANK).is_some()
+}
+
+/// Returns the launcher, which accepts more ranks than cores. The environment variable `MPIRUN` names
+/// another one than `mpirun`.
+///
+/// # Panics
+/// Panics if there is none.
+#[must_use]
+pub fn mpirun() -> Command {
+    let mut command = match std::env::var_os("MPIRUN") {
+        Some(launcher) => Command::new(launcher),
+        None => tool("mpirun", "openmpi-bin"),
+    };
+    command
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// A program whose output is read while it runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: JoinHandle<String>,
+    errors: JoinHandle<String>,
+    deadline: Instant,
+}
+
+impl Running {
+    /// Starts a program.
+    ///
+    /// # Panics
+    /// Panics if it cannot be started.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let output = std::thread::spawn(move || std::io::read_to_string(output).unwrap());
+        let errors = std::thread::spawn(move || std::io::read_to_string(errors).unwrap());
+        Self { child, output, errors, deadline: Instant::now() + DEADLINE }
+    }
+
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns whether the program ends within `limit`.
+    ///
+    /// # Panics
+    /// Panics if the program cannot be waited for.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// Waits for the end of the program.
+    ///
+    /// # Panics
+    /// Panics if the program hangs.
+    #[must_use]
+    pub fn wait(mut self) -> Ended {
+        while !self.ends_within(Duration::from_secs(1)) {
+            self.assert_alive();
+        }
+        let code = self.child.wait().unwrap().code();
+        let (output, errors) = (self.output.join().unwrap(), self.errors.join().unwrap());
+        Ended { code, output, errors }
+    }
+
+    /// Ends the program if it hangs.
+    ///
+    /// # Panics
+    /// Panics if it has run for longer than any test takes.
+    pub fn assert_alive(&mut self) {
+        if Instant::now() > self.deadline {
+            self.child.kill().unwrap();
+            panic!("the ranks hang");
+        }
+    }
+}

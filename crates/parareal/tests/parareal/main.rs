@@ -1,0 +1,9 @@
+//! Networks, executors and plans.
+
+mod consistency;
+mod construction;
+mod executors;
+mod plan;
+mod replicas;
+mod resume;
+mod untrained;

@@ -1,0 +1,125 @@
+//! Copies of the chain on parts of a batch compute the step of one chain on all of it.
+
+use burn::tensor::{DType, Device, Tensor};
+use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
+use parareal::net::{Cuts, PararealNetwork};
+use parareal_testing::{DenseNet, assert_executors_agree, batch, executors, init, layout, sgd};
+
+fn dimensions() -> Vec<usize> {
+    vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
+}
+
+fn replicated(
+    cuts: &Cuts,
+    seed: u64,
+    dtype: DType,
+    workers: usize,
+    replicas: usize,
+) -> Threads<DenseNet, CrossEntropy> {
+    let net = DenseNet::residual(dimensions());
+    let network = PararealNetwork::build(&net, cuts, &init(seed, dtype)).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], layout(cuts, workers, replicas));
+    (placement.threads, placement.segment_units) = (1, 2);
+    Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
+}
+
+#[test]
+fn replicas_compute_the_step_of_one_chain_on_the_joined_batch() {
+    let net = DenseNet::residual(dimensions());
+    for dtype in [DType::F32, DType::F64] {
+        for (subnetworks, workers, replicas) in [(1, 1, 2), (2, 2, 2), (3, 2, 3), (4, 4, 2)] {
+            let cuts = Cuts::even(10, subnetworks).unwrap();
+            let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
+            let mut threads = replicated(&cuts, 1, dtype, workers, replicas);
+            // 13 samples: the parts are not of the same size.
+            let batch = |step| batch(100 + step, 13, dtype);
+            assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_all_replicas_are_clipped_together() {
+    let net = DenseNet::residual(dimensions());
+    let cuts = Cuts::even(10, 3).unwrap();
+    let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
+    let mut threads = replicated(&cuts, 1, DType::F64, 2, 2);
+    for step in 0..3 {
+        let (input, labels) = batch(step, 9, DType::F64);
+        let update = Update { clip_norm: Some(0.1), ..Update::plain(0.1) };
+        let expected = sequential.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        let found = threads.train_step_with(input, labels, update).unwrap();
+        let (found, expected) = (found.gradient_norm.unwrap(), expected.gradient_norm.unwrap());
+        assert!(expected > 0.1 && (found - expected).abs() < 1e-12 * expected);
+    }
+}
+
+#[test]
+fn samples_go_to_as_many_replicas_as_there_are() {
+    let cuts = Cuts::even(10, 2).unwrap();
+    let mut threads = replicated(&cuts, 1, DType::F64, 2, 3);
+    let (input, labels) = batch(1, 2, DType::F64);
+    // To judge two samples takes two of the three; to train on them would leave one with nothing.
+    assert_eq!(threads.infer(input.clone()).unwrap().dims()[0], 2);
+    let error = threads.train_step(input, labels, 0.1).unwrap_err();
+    assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3 });
+    // Nothing is lost by that.
+    let (input, labels) = batch(1, 3, DType::F64);
+    threads.train_step(input, labels, 0.1).unwrap();
+}
+
+#[test]
+fn a_batch_that_cannot_be_trained_on_in_one_replica_updates_none() {
+    for (subnetworks, workers) in [(1, 1), (2, 2), (3, 2)] {
+        let cuts = Cuts::even(10, subnetworks).unwrap();
+        let mut threads = replicated(&cuts, 1, DType::F32, workers, 2);
+        let (input, labels) = batch(1, 6, DType::F32);
+        // Only the second replica sees these.
+        let wrong = Tensor::cat(
+            vec![labels.clone().narrow(0, 0, 5), Tensor::from_data([9], &Device::flex())],
+            0,
+        );
+        let nan = input.clone().narrow(0, 5, 1).mul_scalar(f32::NAN);
+        let nan = Tensor::cat(vec![input.clone().narrow(0, 0, 5), nan], 0);
+        let weights = |threads: &mut Threads<DenseNet, CrossEntropy>| {
+            let (weights, optimizer) = (threads.named_tensors(), threads.optimizer_state());
+            [weights.unwrap(), optimizer.unwrap()].concat()
+        };
+        threads.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+        let before = weights(&mut threads);
+        let update = Update { clip_norm: Some(0.1), ..Update::plain(0.1) };
+        let error = threads.train_step_with(input.clone(), wrong.clone(), update).unwrap_err();
+        let message = "expected class numbers from 0 to 3, found class 9 at sample 2".to_string();
+        assert_eq!(error, ExecError::Target(message));
+        let error = threads.train_step_with(nan, labels.clone(), update).unwrap_err();
+        assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()), "{error}");
+        let error = threads.gradients(input.clone(), wrong).unwrap_err();
+        assert!(matches!(error, ExecError::Target(_)), "{error}");
+        parareal_testing::assert_all_close(&weights(&mut threads), &before, 0.0, "state");
+        // The abandoned steps have no effect on the next one.
+        let mut fresh = replicated(&cuts, 1, DType::F32, workers, 2);
+        fresh.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+        let expected = fresh.train_step_with(input.clone(), labels.clone(), update).unwrap();
+        let found = threads.train_step_with(input, labels, update).unwrap();
+        assert_eq!(found.gradient_norm, expected.gradient_norm);
+        parareal_testing::assert_all_close(
+            &weights(&mut threads),
+            &weights(&mut fresh),
+            0.0,
+            "state",
+        );
+    }
+}
+
+#[test]
+fn a_panic_in_one_replica_ends_all() {
+    let mut net = DenseNet::residual(dimensions());
+    net.panics = Some(5);
+    let cuts = Cuts::even(10, 2).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
+    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let (input, labels) = batch(1, 5, DType::F32);
+    let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
+    assert!(message.contains("this unit panics"), "{message}");
+}
