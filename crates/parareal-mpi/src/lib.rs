@@ -2,14 +2,14 @@
 //!
 //! MPI is called from one thread of each rank, the *progress thread* (`MPI_THREAD_FUNNELED`; it is the
 //! thread that initializes MPI). Other threads give it operations to start, and wait for their
-//! [`Request`]s or not. So an operation makes progress while the thread that started it computes: MPI
+//! `Request`s or not. So an operation makes progress while the thread that started it computes: MPI
 //! moves large messages only while it is called, and the progress thread calls it all the time.
 //!
-//! [`World::init`] makes the process a rank. The members of a [`Communicator`] make the same collective
+//! `World::init` makes the process a rank. The members of a `Communicator` make the same collective
 //! calls in the same order, on whichever threads.
 //!
-//! All unsafe code is in the module `raw`. Errors of MPI come back as [`MpiError`]; a rank that cannot
-//! go on calls [`World::abort`], which ends all ranks.
+//! All unsafe code is in the module `raw`. Errors of MPI come back as `MpiError`; a rank that cannot
+//! go on calls `World::abort`, which ends all ranks.
 //!
 //! Without the feature `mpi` the crate is empty.
 #![cfg(feature = "mpi")]

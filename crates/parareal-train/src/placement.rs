@@ -119,7 +119,8 @@ pub fn rank_layout(
                 false => String::new(),
             };
             let expected = format!(
-                "{ranks} ranks are more than one for each: start at most {most}, or set more{more}"
+                "{ranks} ranks are more than one for each: start at most {most}, or set more \
+                 subnetworks{more}"
             );
             TrainError::setting("subnetworks", subnetworks, expected)
         }

@@ -1,4 +1,4 @@
-//! Parareal networks: a very deep feed-forward network cut into pieces that train in parallel.
+//! Parareal networks: a very deep feed-forward network cut into subnetworks that train in parallel.
 //!
 //! The crate knows nothing of images, files or the terminal. A network is any sequence of
 //! [Burn](https://docs.rs/burn) modules that map tensors to tensors; [`net`] turns it into a

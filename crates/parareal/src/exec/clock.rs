@@ -1,4 +1,4 @@
-//! Times of what a worker's device does.
+//! Times of the activities of a worker's device.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::device::is_cpu;
 use crate::timeline::Activity;
 
-/// One activity of a worker for one of its subnetworks.
+/// An activity of a worker for one of its subnetworks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     /// The subnetwork, from 0 within its worker.
@@ -18,12 +18,12 @@ pub(super) struct Record {
     pub(super) end: Instant,
 }
 
-/// Measures from when to when a worker's device is busy with which activity.
+/// Measures the begin and end of the activities of a worker's device.
 ///
 /// On the CPU, and on devices without a clock of their own, it reads the host's clock. Other devices
 /// stamp their queue of work at the beginning and the end of an activity, and [`Self::finish`] asks
 /// them for the times: so these are times of execution, not of submission. A stamp submits
-/// what Burn holds back to fuse it, so activities of the same kind that follow each other directly are
+/// the operations that Burn holds back for fusion, so consecutive activities of the same kind are
 /// measured as one there.
 pub(super) struct Clock {
     device: Device,
@@ -52,7 +52,7 @@ impl Clock {
         Self { device, epoch: Instant::now(), open: None, closed: Vec::new() }
     }
 
-    /// Starts a step; what an abandoned one has left is dropped.
+    /// Starts a step and discards the records of an abandoned one.
     pub(super) fn start(&mut self) {
         self.abandon();
         self.closed.clear();
@@ -70,7 +70,7 @@ impl Clock {
         self.pause();
         let stamp = match is_cpu(&self.device) {
             true => None,
-            // A device that refuses is measured by the host's clock.
+            // The host's clock is used if the device refuses.
             false => Dispatch::profile_start(self.device.as_dispatch()).ok().flatten(),
         };
         self.open = Some(Open { subnetwork, activity, begin: Instant::now(), stamp });
@@ -119,7 +119,7 @@ impl Clock {
         records.collect()
     }
 
-    /// Gives up the activity that was begun last.
+    /// Discards the activity that was begun last.
     fn abandon(&mut self) {
         if let Some(stamp) = self.open.take().and_then(|open| open.stamp) {
             Dispatch::profile_abandon(self.device.as_dispatch(), stamp);

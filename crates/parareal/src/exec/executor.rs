@@ -8,7 +8,7 @@ use super::update::Update;
 use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, Value};
 use crate::timeline::Timeline;
 
-/// Checks that a batch has samples, and a target for each.
+/// Checks that a batch has samples, and a target for each of them.
 pub(super) fn check_batch(input: &impl Value, target: &impl Value) -> Result<(), ExecError> {
     let (samples, targets) = (input.samples(), target.samples());
     match samples {
@@ -18,25 +18,25 @@ pub(super) fn check_batch(input: &impl Value, target: &impl Value) -> Result<(),
     }
 }
 
-/// What one training step came to.
+/// The result of a training step.
 #[derive(Clone, Debug)]
 pub struct StepReport<O> {
     /// The loss of the batch, before the update.
     pub loss: f64,
     /// The network's output for the batch.
     pub output: O,
-    /// The norm of the gradient of all parameters together, before it was clipped; `None` where
-    /// it was not asked for.
+    /// The norm of the gradient of all parameters together, before clipping; `None` without
+    /// [`Update::clip_norm`].
     pub gradient_norm: Option<f64>,
     /// The wall-clock time of the step.
     pub duration: Duration,
-    /// How each subnetwork spent it; empty where the executor does not run them one by one.
+    /// The time of each subnetwork; empty if the executor does not run them one by one.
     pub subnetworks: Vec<SubnetworkTime>,
-    /// What each worker did when; empty where the executor does not run them one by one.
+    /// The activities of each worker; empty if the executor does not run subnetworks one by one.
     pub timeline: Timeline,
 }
 
-/// What differentiation gave, without an update.
+/// The gradients of a batch, without an update.
 #[derive(Clone, Debug)]
 pub struct GradientReport<I, O> {
     /// The loss of the batch.
@@ -45,21 +45,21 @@ pub struct GradientReport<I, O> {
     pub output: O,
     /// The gradient of the loss with respect to every parameter, by name.
     pub gradients: Vec<NamedTensor>,
-    /// The gradient with respect to the input; `None` where it consists of integers.
+    /// The gradient with respect to the input; `None` if it consists of integers.
     pub input: Option<I>,
 }
 
-/// Something that trains a parareal network and applies it.
+/// An executor trains a parareal network and applies it.
 ///
 /// All executors compute the same numbers, up to rounding.
 pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
-    /// One training step: forward, backward, and an update with this learning rate.
+    /// Runs a training step: forward, backward, and an update with this learning rate.
     ///
     /// # Errors
     /// With all parameters as they were and the executor ready for another step:
     /// [`ExecError::LossNotFinite`]; [`ExecError::EmptyBatch`], [`ExecError::Batch`],
-    /// [`ExecError::Targets`] or [`ExecError::Target`] for a batch that cannot be trained on;
-    /// [`ExecError::Update`] for an update that cannot be made; [`ExecError::NoGradient`],
+    /// [`ExecError::Targets`] or [`ExecError::Target`] for an invalid batch;
+    /// [`ExecError::Update`] for an invalid update; [`ExecError::NoGradient`],
     /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
     /// left untrained or trained wrongly. Otherwise a worker's failure.
     ///
@@ -75,7 +75,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.train_step_with(input, target, Update::plain(learning_rate))
     }
 
-    /// One training step with any kind of update.
+    /// Runs a training step with any kind of update.
     ///
     /// # Errors
     /// As [`Self::train_step`].
@@ -86,8 +86,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         update: Update,
     ) -> Result<StepReport<N::Output>, ExecError>;
 
-    /// Forward and backward as in a training step, running statistics included, but instead of
-    /// an update the gradients themselves.
+    /// Runs forward and backward passes as in a training step, running statistics included, and returns
+    /// the gradients instead of updating.
     ///
     /// # Errors
     /// As [`Self::train_step`], except that a loss that is not finite is reported as it is, and a
@@ -98,32 +98,32 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError>;
 
-    /// The output in evaluation mode, of the moving average where there is one.
+    /// Computes the output in evaluation mode, with the moving average if there is one.
     ///
     /// # Errors
     /// [`ExecError::EmptyBatch`], or a worker's failure.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
-    /// A part of what it holds, by names.
+    /// Returns the state of this kind by name.
     ///
     /// # Errors
     /// A worker's failure.
     fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError>;
 
-    /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part. Where the parameters
-    /// are written as well, they come first: the other parts start anew with them.
+    /// Replaces the state of this kind by what [`Self::read`] of this or another executor returned.
+    /// Writing weights resets the other kinds, so weights are written first.
     ///
     /// # Errors
-    /// With nothing replaced: [`ExecError::Net`] where the tensors belong to a network of other units
+    /// With nothing replaced: [`ExecError::Net`] if the tensors belong to a network of other units
     /// or other cuts, or one is missing, has another shape or is unknown; of [`StateKind::Optimizer`]
-    /// missing and unknown names are ignored instead, but [`ExecError::Optimizer`] is returned where a
-    /// number has a type that [`Self::read`] never gives. Otherwise a worker's failure.
+    /// missing and unknown names are ignored instead, but [`ExecError::Optimizer`] is returned if a
+    /// number has a type that [`Self::read`] never returns. Otherwise a worker's failure.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
 
-    /// Cuts of the network.
+    /// The cuts of the network.
     fn cuts(&self) -> &Cuts;
 
-    /// A part of what it holds by names, with the cuts.
+    /// Returns the state of this kind by name, with the cuts.
     ///
     /// # Errors
     /// A worker's failure.
@@ -132,7 +132,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         Ok(StateDict::from_named(cuts, self.read(kind)?))
     }
 
-    /// Every parameter and buffer, by name.
+    /// Returns every parameter and buffer by name.
     ///
     /// # Errors
     /// A worker's failure.
@@ -140,8 +140,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.read(StateKind::Weights)
     }
 
-    /// Replaces every parameter and buffer; the state of the optimizers starts anew, and so does a
-    /// moving average.
+    /// Replaces every parameter and buffer, and resets the optimizers and the moving average.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -149,7 +148,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.write(StateKind::Weights, state)
     }
 
-    /// What the optimizers remember, as tensors named `PARAMETER.FIELD`; a number is a tensor
+    /// Returns the state of the optimizers as tensors named `PARAMETER.FIELD`; a number is a tensor
     /// without dimensions.
     ///
     /// # Errors
@@ -158,9 +157,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.read(StateKind::Optimizer)
     }
 
-    /// Lets the optimizers remember what [`Self::optimizer_state`] gave, here or elsewhere, and
-    /// nothing else: of a parameter without a tensor among them they remember nothing, and names that
-    /// belong to no parameter are ignored. Where the parameters are loaded as well, they come first.
+    /// Replaces the state of the optimizers by what [`Self::optimizer_state`] returned. A parameter
+    /// without a tensor among them has no state afterwards; names that belong to no parameter are
+    /// ignored. Weights are loaded first, because that resets the optimizers.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -168,7 +167,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.write(StateKind::Optimizer, state)
     }
 
-    /// The moving average of every parameter and buffer, by name; nothing where no step asked for
+    /// Returns the moving average of every parameter and buffer by name; nothing if no step asked for
     /// one ([`Update::average_decay`]).
     ///
     /// # Errors
@@ -177,8 +176,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
         self.read(StateKind::Average)
     }
 
-    /// Replaces the moving average by what [`Self::average`] gave, here or elsewhere; nothing ends
-    /// it. Where the parameters are loaded as well, they come first.
+    /// Replaces the moving average by what [`Self::average`] returned; an empty state removes it.
+    /// Weights are loaded first, because that resets the average.
     ///
     /// # Errors
     /// As [`Self::write`].

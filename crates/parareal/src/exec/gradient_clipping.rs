@@ -1,4 +1,4 @@
-//! The gradients of a module as one long vector.
+//! Gradient clipping by the norm over several modules.
 
 use std::collections::HashSet;
 
@@ -26,13 +26,13 @@ fn add(sum: Tensor<1>, term: Tensor<1>) -> Tensor<1> {
     sum + term.cast(dtype)
 }
 
-/// Multiplies all of it.
+/// Multiplies all gradients by a factor.
 pub(super) fn scale<M: Module>(module: &M, gradients: &mut GradientsParams, factor: f64) {
     module.visit(&mut Scale { gradients, seen: HashSet::new(), factor });
 }
 
-/// What a gradient of this norm is multiplied with, so that its norm is at most the limit; as
-/// PyTorch's `clip_grad_norm_`.
+/// Returns the factor that scales a gradient of this norm down to at most the limit, as PyTorch's
+/// `clip_grad_norm_` does.
 pub(super) fn factor(norm: f64, limit: f64) -> f64 {
     (limit / (norm + 1e-6)).min(1.0)
 }
@@ -49,7 +49,7 @@ impl ModuleVisitor for Sum<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
         {
-            // The squares of half-precision numbers overflow soon.
+            // The squares of half-precision numbers overflow early.
             let gradient = match gradient.dtype() {
                 DType::F16 | DType::BF16 => gradient.cast(DType::F32),
                 _ => gradient,

@@ -4,32 +4,32 @@ use thiserror::Error;
 
 use crate::net::{Activation, Value};
 
-/// A target that an output cannot be compared with.
+/// A target that does not fit the output.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, found {found}")]
 pub struct TargetError {
-    /// Targets that the loss takes, in words.
+    /// The targets that the loss accepts, in words.
     pub expected: String,
     /// The target that was found, in words.
     pub found: String,
 }
 
-/// What training makes small: a scalar function of the network's output and a target.
+/// A loss: a scalar function of the network's output and a target, which training minimizes.
 pub trait Loss<O: Activation>: Clone + Send + 'static {
-    /// What the output is compared with.
+    /// The type of the targets.
     type Target: Value;
 
-    /// Checks a target before it is compared with the output. As many samples as the output has are
-    /// given already; by default all else is taken as right.
+    /// Checks a target before it is compared with the output. It has as many samples as the output; the
+    /// default implementation accepts everything else.
     ///
     /// # Errors
-    /// [`TargetError`] where [`Self::forward`] cannot compare them.
+    /// [`TargetError`] if [`Self::forward`] cannot compare them.
     fn check(&self, output: &O, target: &Self::Target) -> Result<(), TargetError> {
         let _ = (output, target);
         Ok(())
     }
 
-    /// The loss of a batch, as a tensor of one element.
+    /// Computes the loss of a batch as a tensor of one element.
     fn forward(&self, output: O, target: Self::Target) -> Tensor<1>;
 }
 

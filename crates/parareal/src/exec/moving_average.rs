@@ -4,8 +4,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// Takes `average` one step towards `module`, of which it is a copy without gradients that holds
-/// tensors of its own: `a ← a + (1 - decay) (θ - a)`.
+/// Updates the moving average of a module, `a ← a + (1 - decay) (θ - a)`. `average` is a copy of the
+/// module without gradients and with tensors of its own.
 pub(super) fn follow<M: Module>(average: M, module: &M, decay: f64) -> M {
     let mut values = Values(GradientsParams::new());
     module.visit(&mut values);

@@ -1,6 +1,6 @@
-//! What optimizers remember, under the names of the parameters that it belongs to.
+//! The state of optimizers by the names of the parameters that it belongs to.
 //!
-//! Burn keys it by ids that are drawn anew in every process. Here `units.3.conv1.weight.velocity`
+//! Burn keys it by random ids, which differ between processes. Here `units.3.conv1.weight.velocity`
 //! is what an optimizer keeps as `velocity` for the parameter `units.3.conv1.weight`; a number,
 //! such as a count of steps, is a tensor without dimensions.
 
@@ -15,7 +15,7 @@ use burn_pack::{Reader, Scalar, Tensor as Packed, Writer};
 use super::error::ExecError;
 use crate::net::{Identity, NamedTensor, Subnetwork};
 
-/// All that the optimizer of a subnetwork remembers.
+/// Returns the state of the optimizer of a subnetwork.
 pub(super) fn read<C: Module, U: Module, F: Module, H: Module>(
     optimizer: &ModuleOptimizer,
     module: &Subnetwork<C, U, F, H>,
@@ -48,7 +48,7 @@ where
 /// Checks that [`write`] can read the numbers that belong to parameters.
 ///
 /// # Errors
-/// [`ExecError::Optimizer`] with the first one, by name, of a type that [`read`] never gives.
+/// [`ExecError::Optimizer`] with the first one, by name, of a type that [`read`] never returns.
 pub(super) fn check<'a>(
     tensors: &HashMap<String, TensorData>,
     parameters: impl IntoIterator<Item = &'a str>,
@@ -70,8 +70,8 @@ fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P
     dots.find_map(|dot| Some((find(&name[..dot])?, &name[dot + 1..])))
 }
 
-/// An optimizer like `fresh` that remembers what [`read`] gave. Of a parameter without a name
-/// among them it remembers nothing; other names are ignored.
+/// Returns an optimizer like `fresh` with the state that [`read`] returned. A parameter that is not
+/// among its names has no state; other names are ignored.
 pub(super) fn write<C: Module, U: Module, F: Module, H: Module>(
     fresh: ModuleOptimizer,
     module: &Subnetwork<C, U, F, H>,

@@ -28,7 +28,7 @@ impl Reducer {
         Self { all_reduce, in_progress: VecDeque::new() }
     }
 
-    /// Reoffsets each of a few scalars by its sum, at once.
+    /// Replaces each scalar by its sum, and waits for it.
     pub(super) fn sum(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
         self.all_reduce.start(Bucket::F64(terms.to_vec()))?;
         match *self.all_reduce.wait()? {

@@ -23,7 +23,7 @@ use crate::timeline::Timeline;
 /// The whole parareal network on one device, as one automatic differentiation graph. The
 /// reference for the other executors.
 ///
-/// It evaluates the chain of neighbours, whose roundings are those of the other executors: in
+/// It evaluates the chain of neighbors, whose roundings are those of the other executors: in
 /// single precision another order of additions moves a few activations across the kink of a ReLU.
 pub struct Sequential<N: Coarsen, L> {
     subnetworks: Vec<TrainedModule<SubnetworkOf<N>>>,
@@ -45,7 +45,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     /// Moves the network to `device`; `threads` cores share the work of each operation there.
     ///
     /// # Errors
-    /// Where the operating system gives no threads.
+    /// [`ExecError::Spawn`] if the operating system cannot start the threads.
     pub fn new(
         network: PararealNetwork<N>,
         loss: L,
@@ -103,7 +103,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
                     subnetwork.collect(|module, into| module.visit(into), &mut gradients);
                 }
             }
-            // Read only now, when the device has got all of its work.
+            // Read after all work has been submitted to the device.
             let loss = value.into_scalar::<f64>();
             Ok(Differentiated { loss, output: output.values(), input: input_gradient })
         })
@@ -197,16 +197,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         Ok(self.pool.install(move || network.forward_chain(input.to_device(device))))
     }
 
-    /// A part of all subnetworks, by names.
     fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
         let parts = self.subnetworks.iter().map(|subnetwork| subnetwork.read(kind));
         Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Other values for a part.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
-        // Nothing is replaced where something is wrong. To load it into a copy would not do: it
-        // would share its running statistics.
+        // Checked first, so that nothing is replaced after an error. Loading into a copy is not enough: it
+        // shares its running statistics.
         let tensors = self.read(StateKind::Weights)?.into_iter();
         let layout: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();

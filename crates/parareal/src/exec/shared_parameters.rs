@@ -1,7 +1,7 @@
 //! Parameters that occur several times in one module.
 //!
 //! Clones of a [`Param`] have the same id, and each is a tensor of its own. Training keeps them equal:
-//! their gradients are added up under the id, and an update of the first one is copied to the others.
+//! their gradients are summed under the id, and the updated value of the first one is copied to the others.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// Facts about the parameters of a module that training depends on.
+/// Facts about the parameters of a module on which training depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
     /// The number of different parameters that require a gradient.
     pub(super) trainable: usize,
-    /// Set where one of these occurs several times.
+    /// Set if one of these occurs several times.
     pub(super) is_shared: bool,
 }
 

@@ -27,8 +27,8 @@ impl SubnetworkTime {
         self.fine + self.coarse
     }
 
-    /// The times of the subnetworks in a timeline, in order; each replica has `workers` workers. Of
-    /// several replicas it gives the mean.
+    /// Returns the times of the subnetworks in a timeline, in order, averaged over the replicas of
+    /// `workers` workers each.
     pub(super) fn of_step(timeline: &Timeline, workers: usize) -> Vec<Self> {
         let mut times = BTreeMap::<_, Self>::new();
         let mut busy = vec![Duration::ZERO; timeline.devices];

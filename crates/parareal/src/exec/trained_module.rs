@@ -1,5 +1,3 @@
-//! A module that is trained, with all that is kept beside it.
-
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
@@ -14,16 +12,15 @@ use crate::net::{NamedTensor, StateDict, Subnetwork, named_gradients, names_with
 
 const UPDATED: &str = "an update that panics ends its executor";
 
-/// A module, its optimizer, the gradients on their way from one to the other, and what is kept of
-/// the module's past.
+/// A module in training with its optimizer, its gradients and its moving average.
 pub(crate) struct TrainedModule<M> {
-    /// `None` only while it is updated, in place where nobody else holds its tensors.
+    /// `None` only during an update, which is in place if nothing else holds the tensors.
     module: Option<M>,
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
     parameters: Parameters,
-    /// A moving average, in evaluation mode.
+    /// The moving average, in evaluation mode.
     average: Option<M>,
 }
 
@@ -32,11 +29,11 @@ impl<M: Module> TrainedModule<M> {
     ///
     /// The module may come from a device without automatic differentiation, be in evaluation mode,
     /// or share its tensors with clones: its parameters become leaves of their own that require
-    /// gradients, except for those that were frozen by [`Module::no_grad`] and its like, and its
+    /// gradients, except for those that were frozen, for instance by [`Module::no_grad`], and its
     /// running statistics become its own.
     ///
-    /// Callers run this on the thread that trains: a GPU's tensors belong to the stream of the thread that
-    /// makes them, and every other thread waits for them whenever it uses them.
+    /// It has to be called on the thread that trains: tensors on a GPU belong to the stream of the thread
+    /// that creates them, and every other thread waits for them whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();
@@ -55,7 +52,7 @@ impl<M: Module> TrainedModule<M> {
         self.parameters.trainable
     }
 
-    /// The number of parameters (tensors) of which [`Self::new`] would require a gradient.
+    /// The number of parameters (tensors) for which [`Self::new`] would require a gradient.
     pub(super) fn trainable_of(module: &M) -> usize {
         Parameters::of(&module.valid().train()).trainable
     }
@@ -69,12 +66,12 @@ impl<M: Module> TrainedModule<M> {
         self.module.as_ref().expect(UPDATED)
     }
 
-    /// The module to judge by, in evaluation mode.
+    /// Returns the module for evaluation, in evaluation mode: the moving average if there is one.
     pub(super) fn evaluation_module(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module().valid())
     }
 
-    /// Another module in place of this one; the optimizer forgets, and the past is gone.
+    /// Replaces the module and resets the optimizer, the gradients and the moving average.
     fn replace(&mut self, module: M) {
         self.average = None;
         self.module = Some(module);
@@ -97,30 +94,30 @@ impl<M: Module> TrainedModule<M> {
         self.module = Some(module);
     }
 
-    /// The square of the norm of the gradients collected since the last update, on their device.
+    /// Returns the squared norm of the gradients collected since the last update, on their device.
     pub(super) fn squared_norm(&self) -> Option<Tensor<1>> {
         gradient_clipping::squared_norm(self.module(), &self.gradients)
     }
 
-    /// Multiplies these gradients.
+    /// Multiplies these gradients by a factor.
     pub(super) fn scale_gradients(&mut self, factor: f64) {
         let Self { module, gradients, .. } = self;
         gradient_clipping::scale(module.as_ref().expect(UPDATED), gradients, factor);
     }
 
-    /// The module with the gradients collected since the last update.
+    /// Returns the module and the gradients collected since the last update.
     pub(super) fn parts(&mut self) -> (&M, &mut GradientsParams) {
         let Self { module, gradients, .. } = self;
         (module.as_ref().expect(UPDATED), gradients)
     }
 
-    /// Moves the gradients of one part of the module out of what a backward pass left.
+    /// Moves the gradients of a part of the module out of the result of a backward pass.
     pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
         let Self { module, gradients: into, .. } = self;
         part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
     }
 
-    /// Takes in gradients that have waited, of one part of the module.
+    /// Collects deferred gradients of a part of the module.
     pub(super) fn collect_late(
         &mut self,
         part: impl Fn(&M, &mut LateCollector),
@@ -135,7 +132,7 @@ impl<C: Module, U: Module, F: Module, H: Module> TrainedModule<Subnetwork<C, U, 
 where
     Subnetwork<C, U, F, H>: Module,
 {
-    /// The gradients collected since the last update, by name, in place of an update.
+    /// Takes the gradients collected since the last update, by name.
     pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
         let gradients = std::mem::take(&mut self.gradients);
         named_gradients(self.module(), &gradients)
@@ -151,7 +148,7 @@ where
         names_without_gradient(self.module(), &GradientsParams::new())
     }
 
-    /// A part of it, by names.
+    /// Returns the state of this kind by name.
     pub(super) fn read(&self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
         match kind {
             StateKind::Weights => Ok(self.module().named_tensors()),
@@ -162,7 +159,7 @@ where
         }
     }
 
-    /// Puts what [`Self::read`] gave, here or elsewhere, in the place of a part.
+    /// Replaces the state of this kind by what [`Self::read`] returned.
     pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
         match kind {
             StateKind::Weights => self.replace(self.module().clone().load(state)?),
@@ -191,7 +188,7 @@ impl ModuleVisitor for Collector<'_> {
     }
 }
 
-/// As [`Collector`], of gradients that have waited.
+/// Moves the deferred gradients of the parameters that it visits.
 pub(super) struct LateCollector<'a> {
     from: &'a mut WeightGradients,
     into: &'a mut GradientsParams,

@@ -41,7 +41,7 @@ pub(super) struct Reply<I, O> {
     pub(super) output: Option<O>,
     /// Gradients, or parameters and buffers.
     pub(super) tensors: Vec<NamedTensor>,
-    /// This worker's subnetworks' parts of the gradient with respect to the input.
+    /// The contribution of each subnetwork to the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
     /// Activities of this worker, in order.
     pub(super) records: Vec<Record>,
@@ -312,8 +312,8 @@ where
         Ok(inputs)
     }
 
-    /// Begins to add up with the other replicas what gradients of a subnetwork are there, while the
-    /// others are computed.
+    /// Starts to reduce the gradients that a subnetwork has so far over the replicas, while the others are
+    /// computed.
     fn start_gradients(&mut self, subnetwork: usize) -> Result<(), Disconnected> {
         let Some(reducer) = &mut self.reducer else { return Ok(()) };
         self.clock.pause();
@@ -340,8 +340,8 @@ where
         Ok(())
     }
 
-    /// Adds up over all workers what decides on the update; only the last worker of each replica has
-    /// a loss.
+    /// Sums over all workers the numbers that decide on the update. Only the last worker of each replica
+    /// has a loss.
     fn reduce_totals(
         &mut self,
         loss: f64,
@@ -360,7 +360,7 @@ where
         Ok(StepTotals { loss, targets, failures, squares })
     }
 
-    /// Faults of the backward pass of this worker's subnetworks.
+    /// Returns the failures of the backward pass of this worker's subnetworks.
     fn failures(&mut self) -> Result<Vec<StepFailure>, Disconnected> {
         let unreached = self.subnetworks.iter().map(SubnetworkRunner::unreached).max().unwrap_or(0);
         let mut unreached = [unreached as f64];
@@ -369,7 +369,7 @@ where
         Ok(self.subnetworks.iter().filter_map(failure).collect())
     }
 
-    /// The sum of a count over all workers.
+    /// Sums a count over all workers.
     fn count(&mut self, own: usize) -> Result<usize, Disconnected> {
         let mut count = [own as f64];
         if let Some(reducer) = &mut self.reducer {
@@ -383,8 +383,8 @@ where
         self.subnetworks.iter().map(|subnetwork| subnetwork.trained.squared_norm())
     }
 
-    /// Scales the gradients down to a norm, given the sum of the squares of all workers' ones, and
-    /// gives the norm that they had.
+    /// Clips the gradients to a norm, given the sum of their squares over all workers, and returns the norm
+    /// that they had.
     fn clip(&mut self, squares: f64, limit: f64) -> f64 {
         let norm = squares.sqrt();
         let factor = gradient_clipping::factor(norm, limit);
@@ -454,7 +454,7 @@ struct StepTotals {
     loss: f64,
     /// The number of invalid targets.
     targets: f64,
-    /// Pieces with a failure in their backward pass.
+    /// The number of subnetworks with a failure in their backward pass.
     failures: f64,
     /// The squared norm of the gradients, if it is needed.
     squares: f64,

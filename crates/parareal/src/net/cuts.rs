@@ -54,7 +54,7 @@ impl Cuts {
         Ok(Self { units, positions })
     }
 
-    /// Cuts into `subnetworks` pieces as even as possible, larger first.
+    /// Cuts into `subnetworks` subnetworks as evenly as possible, larger ones first.
     ///
     /// # Errors
     /// Where there are no units, no subnetworks, or fewer units than subnetworks.

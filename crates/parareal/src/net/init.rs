@@ -9,7 +9,7 @@ use rand_distr::{Distribution, Normal, Uniform};
 /// Where initial parameters come from: a seed, and the name of the parameter.
 ///
 /// The values of a parameter depend on nothing else: not on the device, on what was built before
-/// it, or on how the network is cut. So a rank that builds its piece alone gets the weights that
+/// it, or on how the network is cut. So a rank that builds its subnetworks alone gets the weights that
 /// the whole network would have there.
 ///
 /// ```

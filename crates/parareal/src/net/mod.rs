@@ -1,4 +1,4 @@
-//! The transformation: a feed-forward network, cut into pieces, becomes a parareal network.
+//! The transformation: a feed-forward network, cut into subnetworks, becomes a parareal network.
 //!
 //! A feed-forward network `f = h ∘ g ∘ C` is a preprocessing module `C`, a sequence of units `g`
 //! and a postprocessing module `h` ([`FeedForward`]). Cut between its units ([`Cuts`]) into
@@ -12,7 +12,7 @@
 //! ỹ = y_N + r̃_N,  f̃(x) = h(ỹ)                                      (3c), (4)
 //! ```
 //!
-//! which is the same as the chain of neighbours that [`crate::exec`] executes:
+//! which is the same as the chain of neighbors that [`crate::exec`] executes:
 //! `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`, because
 //! `U_j - x_{j+1} = r̃_j`.
 

@@ -131,13 +131,13 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// `f̃(x)` as the paper writes it, equations (2) to (4).
     pub fn forward(&self, input: N::Input) -> N::Output {
         let (x, y): (Vec<_>, Vec<_>) =
-            self.subnetworks.iter().map(|piece| Self::fine(piece, input.clone())).unzip();
+            self.subnetworks.iter().map(|subnetwork| Self::fine(subnetwork, input.clone())).unzip();
         // (3a); the last residual is zero and left out.
         let mut residuals = y.iter().zip(&x[1..]).map(|(y, x)| y.clone().minus(x.clone()));
         // (3b)
         let mut correction: Option<N::State> = residuals.next();
-        for piece in &self.subnetworks[1..] {
-            let propagated = correction.zip(piece.coarse.as_ref()).map(|(r, f)| f.forward(r));
+        for subnetwork in &self.subnetworks[1..] {
+            let propagated = correction.zip(subnetwork.coarse.as_ref()).map(|(r, f)| f.forward(r));
             correction = match (residuals.next(), propagated) {
                 (Some(residual), Some(propagated)) => Some(residual.plus(propagated)),
                 (residual, propagated) => residual.or(propagated),
@@ -151,13 +151,13 @@ impl<N: Coarsen> PararealNetwork<N> {
         })
     }
 
-    /// `f̃(x)` as a chain of neighbours: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
+    /// `f̃(x)` as a chain of neighbors: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
     /// `f̃(x) = h(U_N)`.
     pub fn forward_chain(&self, input: N::Input) -> N::Output {
         let mut chain: Option<N::State> = None;
-        for piece in &self.subnetworks {
-            let (x, y) = Self::fine(piece, input.clone());
-            chain = Some(match chain.zip(piece.coarse.as_ref()) {
+        for subnetwork in &self.subnetworks {
+            let (x, y) = Self::fine(subnetwork, input.clone());
+            chain = Some(match chain.zip(subnetwork.coarse.as_ref()) {
                 Some((u, coarse)) => y.plus(coarse.forward(u.minus(x))),
                 None => y,
             });
@@ -166,9 +166,9 @@ impl<N: Coarsen> PararealNetwork<N> {
     }
 
     /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
-    fn fine(piece: &SubnetworkOf<N>, input: N::Input) -> (N::State, N::State) {
-        let x = piece.preprocessing.forward(input);
-        let y = piece.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
+    fn fine(subnetwork: &SubnetworkOf<N>, input: N::Input) -> (N::State, N::State) {
+        let x = subnetwork.preprocessing.forward(input);
+        let y = subnetwork.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
         (x, y)
     }
 

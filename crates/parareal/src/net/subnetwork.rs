@@ -5,8 +5,8 @@ use burn::module::Module;
 use super::feed_forward::{Coarsen, FeedForward};
 use super::named_tensor::Naming;
 
-/// One piece of a parareal network, all that its device holds: `C_j`, the units of `g_j`, and,
-/// as the network is executed as a chain of neighbours, `F_{j-1}` (all but the first) and `h`
+/// A subnetwork of a parareal network with everything that its device holds: `C_j`, the units of `g_j`,
+/// and, because the network is executed as a chain of neighbors, `F_{j-1}` (all but the first) and `h`
 /// (the last).
 #[derive(Module, Debug)]
 pub struct Subnetwork<C: Module, U: Module, F: Module, H: Module> {
@@ -14,7 +14,7 @@ pub struct Subnetwork<C: Module, U: Module, F: Module, H: Module> {
     pub preprocessing: C,
     /// The units of `g_j`.
     pub units: Vec<U>,
-    /// `F_{j-1}`, from the interface before this subnetwork to the one behind it.
+    /// `F_{j-1}`, from the interface before this subnetwork to the one after it.
     pub coarse: Option<F>,
     /// `h`, held by the last subnetwork.
     pub postprocessing: Option<H>,
@@ -43,7 +43,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         Self { preprocessing, units, coarse, postprocessing, index, first_unit }
     }
 
-    /// Which subnetwork this is, from 0: the paper's `j - 1`.
+    /// The index of the subnetwork, from 0: the paper's `j - 1`.
     pub fn index(&self) -> usize {
         self.index
     }
