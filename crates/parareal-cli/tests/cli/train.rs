@@ -144,7 +144,7 @@ fn a_loss_that_is_not_finite_ends_the_run() {
     assert_eq!(output.status.code(), Some(1));
     let message = errors(&output);
     let last = message.lines().last().unwrap();
-    assert!(last.contains("step 2") && last.contains("--learning-rate"), "{message}");
+    assert!(last.contains("step 2") && last.contains("a smaller learning rate"), "{message}");
     let run = folder.path().join("runs/shapes-resnet11-n3-001");
     let [end] = &metrics(&run, "diverged")[..] else { panic!("one line tells of it") };
     assert_eq!(end["step"], 2);
