@@ -108,7 +108,7 @@ pub trait Task {
     /// A worker's failure.
     fn evaluate(
         &self,
-        executor: &mut ExecutorOf<Self>,
+        executor: &mut dyn Executor<Self::Network, Self::Loss>,
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError>;
 

@@ -162,7 +162,7 @@ impl<'a, T: Task> Training<'a, T> {
     ) -> Result<Option<EpochRecord>, TrainError> {
         let Run { task, group, output, .. } = self.run;
         let stop = || Ok(group.any([stop()])?[0]);
-        let Some(evaluated) = task.evaluate(&mut self.executor, &stop)? else { return Ok(None) };
+        let Some(evaluated) = task.evaluate(&mut *self.executor, &stop)? else { return Ok(None) };
         let Evaluated { test, validation, details } = evaluated;
         for (samples, score) in [("test", test), ("validation", validation)] {
             if let Some(score) = score

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use parareal_models::resnet::Summary;
-use parareal_train::checkpoint::CheckManifest;
 use parareal_train::checkpoint::Which;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
@@ -11,9 +10,9 @@ use parareal_train::{
     Start, Task, check_threads, export,
 };
 
-use crate::image_record::{self, ImageRecord};
-use crate::images::ImageTask;
-use crate::initial::initial_weights;
+use crate::image_record::{CHECK_MANIFEST, ImageRecord};
+use crate::image_task::ImageTask;
+use crate::initial_weights::initial_weights;
 use crate::{Config, Settings, VisionError};
 
 /// Folder of runs for which no other folder is named.
@@ -88,7 +87,7 @@ impl ClassificationRun {
         };
         let ((task, summary), held) = group.agree(loaded())?;
         compare(group, &task.record)?;
-        let newest = locked.newest(&held, CHECK)?;
+        let newest = locked.newest(&held, CHECK_MANIFEST)?;
         let (mut before_run, mut initial) = (None, None);
         match &newest.saved {
             Some(saved) => {
@@ -156,11 +155,8 @@ impl ClassificationRun {
 /// # Errors
 /// Those of [`export`].
 pub fn export_run(run: &Path, which: Which, output: &OutputFile) -> Result<Exported, VisionError> {
-    Ok(export(run, which, CHECK, output)?)
+    Ok(export(run, which, CHECK_MANIFEST, output)?)
 }
-
-/// Completes and checks manifests of such runs.
-pub(crate) const CHECK: CheckManifest<'static> = &image_record::check_manifest;
 
 fn configuration(config: &Config) -> Configuration {
     Configuration::new(&config.settings()).expect("strings, numbers and lists of them are TOML")

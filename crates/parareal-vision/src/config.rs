@@ -15,7 +15,7 @@ use parareal_train::{
     TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
-use crate::images::ImageTask;
+use crate::image_task::ImageTask;
 use crate::network::NetworkConfig;
 use crate::plan::{CostSource, Machine};
 use crate::settings::Complete;

@@ -2,21 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use parareal_data::{Batches, Dataset, ImageSet, Normalization};
+use parareal_data::Dataset;
 use parareal_train::checkpoint::Which;
-use parareal_train::task::{ExecutorOf, Stop};
-use parareal_train::{Resources, checkpoint, folder, prefetch};
+use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
-use crate::classification_run::CHECK;
-use crate::details::Details;
+use crate::evaluation_pass::evaluate_set;
+use crate::image_record::CHECK_MANIFEST;
 use crate::image_record::ImageRecord;
-use crate::images::{ImageTask, to_tensors};
-use crate::scores::{Scores, Summary};
 use crate::{Config, Settings, VisionError};
-
-/// Images of a batch.
-const BATCH: usize = 128;
 
 /// Result of evaluating the weights of a run on the test images.
 #[derive(Clone, Debug, Serialize)]
@@ -56,7 +50,7 @@ pub struct Evaluation {
 pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, VisionError> {
     let own = changes == Settings::default();
     let config = Config::resolve(changes.or(Settings::of_run(run)?), &Resources::alone())?;
-    let saved = checkpoint::open(run, which, CHECK)?;
+    let saved = checkpoint::open(run, which, CHECK_MANIFEST)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;
@@ -70,7 +64,7 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
     let test = dataset.test.as_ref().ok_or_else(no_images)?;
     let mut executor =
         config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
-    let found = evaluate_set(&mut executor, test, &dataset.normalization, &|| Ok(false))?;
+    let found = evaluate_set(&mut *executor, test, &dataset.normalization, &|| Ok(false))?;
     let (summary, details) = found.expect("nothing stops it");
     if !summary.finite {
         let path = checkpoint::path_of(run, position.step);
@@ -102,26 +96,4 @@ pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluatio
         }
     }
     Ok(evaluation)
-}
-
-/// Evaluates all images of a set; `None` if `stop` returned true.
-pub(crate) fn evaluate_set(
-    executor: &mut ExecutorOf<ImageTask>,
-    set: &ImageSet,
-    normalization: &Normalization,
-    stop: Stop<'_>,
-) -> Result<Option<(Summary, Details)>, VisionError> {
-    let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
-    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
-    prefetch(batches, |batches| {
-        for batch in batches {
-            if stop()? {
-                return Ok(None);
-            }
-            let scores = Scores::read(executor.infer(batch.input)?);
-            summary.add(&scores, &batch.labels);
-            details.add(&scores, &batch.labels);
-        }
-        Ok(Some((summary, details)))
-    })?
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use parareal_train::{Resources, TrainError};
 
-use crate::classification_run::CHECK;
+use crate::image_record::CHECK_MANIFEST;
 use crate::{Config, Settings, VisionError};
 
 /// Reads a configuration file and completes it.
@@ -23,5 +23,5 @@ pub fn settings(contents: &[u8]) -> Result<(), VisionError> {
 
 /// Reads a checkpoint ([`parareal_train::fuzzing::checkpoint`]).
 pub fn checkpoint(contents: &[u8]) -> Result<(), TrainError> {
-    parareal_train::fuzzing::checkpoint(contents, CHECK)
+    parareal_train::fuzzing::checkpoint(contents, CHECK_MANIFEST)
 }

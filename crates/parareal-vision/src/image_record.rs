@@ -5,7 +5,7 @@ use std::path::Path;
 use parareal_data::{DataError, Dataset, DatasetName, ImageSet, Normalization, Preprocessing};
 use parareal_run::Manifest;
 use parareal_train::TrainError;
-use parareal_train::checkpoint::Saved;
+use parareal_train::checkpoint::{CheckManifest, Saved};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -166,8 +166,10 @@ impl ImageRecord {
     }
 }
 
-/// Completes the manifest of an earlier version, and refuses one that no run has written.
-pub(crate) fn check_manifest(manifest: &mut Manifest) -> Result<(), String> {
+/// Completes and checks the manifests of runs that classify images.
+pub(crate) const CHECK_MANIFEST: CheckManifest<'static> = &check_manifest;
+
+fn check_manifest(manifest: &mut Manifest) -> Result<(), String> {
     let mut images = ImageRecord::from_table(&manifest.data)?;
     if manifest.format_version == 3 {
         let dataset = manifest.configuration.get("dataset").and_then(|name| name.as_str());

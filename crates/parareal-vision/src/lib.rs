@@ -11,28 +11,31 @@ mod bench;
 mod classification_run;
 mod coarse_cost;
 mod config;
+mod contact_sheet;
 mod details;
 mod error;
 mod evaluate;
+mod evaluation_pass;
 #[doc(hidden)]
 pub mod fuzzing;
+mod image_batch;
 mod image_record;
-mod images;
-mod initial;
+mod image_task;
+mod initial_weights;
 mod network;
 mod plan;
 mod predict;
 mod scores;
 mod settings;
-mod sheet;
 
 pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
 pub use classification_run::{ClassificationRun, export_run};
 pub use coarse_cost::{CoarseCost, CostBasis};
 pub use config::Config;
+pub use contact_sheet::contact_sheet;
 pub use error::VisionError;
 pub use evaluate::{Evaluation, evaluate};
-pub use images::ImageTask;
+pub use image_task::ImageTask;
 pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{
@@ -47,4 +50,3 @@ pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
     Settings,
 };
-pub use sheet::contact_sheet;

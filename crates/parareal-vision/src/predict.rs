@@ -8,9 +8,9 @@ use parareal_train::task::{Batch, ExecutorOf};
 use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
-use crate::classification_run::CHECK;
-use crate::image_record::ImageRecord;
-use crate::images::{ImageTask, to_tensors};
+use crate::image_batch::to_tensors;
+use crate::image_record::{CHECK_MANIFEST, ImageRecord};
+use crate::image_task::ImageTask;
 use crate::scores::Scores;
 use crate::{Config, Settings, VisionError};
 
@@ -54,7 +54,7 @@ impl Predictor {
     /// damaged.
     pub fn open(run: &Path, which: Which) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
-        let saved = checkpoint::open(run, which, CHECK)?;
+        let saved = checkpoint::open(run, which, CHECK_MANIFEST)?;
         let images = ImageRecord::of_saved(run, &saved)?;
         let (channels, classes) = (images.channels, images.class_names.len());
         let checkpoint = checkpoint::path_of(run, saved.position.step);

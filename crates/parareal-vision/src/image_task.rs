@@ -1,21 +1,18 @@
 //! Classification of images as a task of the trainer.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use parareal::exec::CrossEntropy;
+use burn::tensor::Tensor;
+use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::{Augmentation, Batches, Dataset, ImageSet};
 use parareal_models::resnet::ResNet;
-use parareal_train::task::{Batch, BatchesOf, Evaluated, ExecutorOf, Stop};
+use parareal_train::task::{BatchesOf, Evaluated, Stop};
 use parareal_train::{Model, Task, TrainError};
 use toml::Table;
 
-use crate::evaluate::evaluate_set;
+use crate::evaluation_pass::evaluate_set;
+use crate::image_batch::to_tensors;
 use crate::image_record::ImageRecord;
 use crate::scores::Scores;
 use crate::{Config, VisionError};
-
-/// A batch of images `[batch, channels, height, width]` with their classes `[batch]`, and the classes once
-/// more as numbers.
-pub(crate) type ImageBatch = Batch<Tensor<4>, Tensor<1, Int>, Vec<u8>>;
 
 /// Classification of the images of a data set by a ResNet.
 pub struct ImageTask {
@@ -82,7 +79,7 @@ impl Task for ImageTask {
 
     fn evaluate(
         &self,
-        executor: &mut ExecutorOf<Self>,
+        executor: &mut dyn Executor<ResNet, CrossEntropy>,
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError> {
         let (dataset, normalization) = (&self.dataset, &self.dataset.normalization);
@@ -109,15 +106,4 @@ impl Task for ImageTask {
     fn data(&self) -> Table {
         self.record.to_table()
     }
-}
-
-/// Converts a batch to tensors on the CPU.
-pub(crate) fn to_tensors(batch: parareal_data::Batch) -> ImageBatch {
-    let device = Device::flex();
-    let parareal_data::Batch { images, labels, shape } = batch;
-    let count = labels.len();
-    let numbers: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-    let input = Tensor::from_data(TensorData::new(images, shape), &device);
-    let target = Tensor::from_data(TensorData::new(numbers, [count]), &device);
-    Batch { input, target, labels }
 }

@@ -1,0 +1,37 @@
+//! One pass over the images of a set, which are not trained on.
+
+use parareal::exec::{CrossEntropy, Executor};
+use parareal_data::{Batches, ImageSet, Normalization};
+use parareal_models::resnet::ResNet;
+use parareal_train::prefetch;
+use parareal_train::task::Stop;
+
+use crate::VisionError;
+use crate::details::Details;
+use crate::image_batch::to_tensors;
+use crate::scores::{Scores, Summary};
+
+/// Images of a batch.
+const BATCH: usize = 128;
+
+/// Evaluates all images of a set; `None` if `stop` returned true.
+pub(crate) fn evaluate_set(
+    executor: &mut dyn Executor<ResNet, CrossEntropy>,
+    set: &ImageSet,
+    normalization: &Normalization,
+    stop: Stop<'_>,
+) -> Result<Option<(Summary, Details)>, VisionError> {
+    let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
+    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
+    prefetch(batches, |batches| {
+        for batch in batches {
+            if stop()? {
+                return Ok(None);
+            }
+            let scores = Scores::read(executor.infer(batch.input)?);
+            summary.add(&scores, &batch.labels);
+            details.add(&scores, &batch.labels);
+        }
+        Ok(Some((summary, details)))
+    })?
+}
