@@ -1,4 +1,4 @@
-//! Why a command did not come to its end.
+//! Failures of commands.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use parareal_train::{SharedError, TrainError};
 use parareal_vision::VisionError;
 use thiserror::Error;
 
-use crate::images::FolderError;
+use crate::commands::predict::images::FolderError;
 
-/// Every message is one line.
+/// Reasons why a command has failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -26,9 +26,12 @@ pub(crate) enum Failure {
     Report(#[from] ReportError),
     #[error(transparent)]
     Ode(#[from] OdeError),
-    /// Flags that do not go together.
+    /// A command line with wrong flags.
     #[error("{0}")]
     Flag(String),
+    /// A failure that all ranks know of, and that this one reports.
+    #[error("{}{failure}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
+    Agreed { rank: Option<usize>, failure: Box<Failure>, bad_input: bool },
     #[error("cannot draw: {0}")]
     Draw(String),
     #[error("cannot write {path}: {source}", path = path.display())]
@@ -50,7 +53,11 @@ impl From<DataError> for Failure {
 impl Failure {
     /// Returns true if all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
-        matches!(self, Self::Vision(error) if error.is_agreed())
+        match self {
+            Self::Vision(error) => error.is_agreed(),
+            Self::Agreed { .. } => true,
+            _ => false,
+        }
     }
 
     /// Returns true if another rank reports it.
@@ -65,8 +72,23 @@ impl Failure {
             Self::Fetch(error) => error.is_bad_input(),
             Self::Report(error) => error.is_bad_input(),
             Self::Ode(error) => error.is_bad_input(),
+            Self::Agreed { bad_input, .. } => *bad_input,
             Self::Flag(_) | Self::Images(_) => true,
             Self::Write { .. } | Self::Draw(_) => false,
         }
+    }
+}
+
+impl SharedError for Failure {
+    fn is_bad_input(&self) -> bool {
+        self.is_bad_input()
+    }
+
+    fn is_agreed(&self) -> bool {
+        self.is_agreed()
+    }
+
+    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self {
+        Self::Agreed { rank, failure: Box::new(self), bad_input }
     }
 }

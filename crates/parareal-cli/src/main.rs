@@ -1,24 +1,14 @@
-//! The `parareal` command: it reads arguments, shows what happens, and says by its exit code how
-//! it ended. All else is in the library `parareal-train`.
+//! The `parareal` command: arguments, terminal output, exit codes. Everything else is in the libraries.
 
 mod advice;
 mod arguments;
-mod bench;
 mod commands;
-mod data;
+mod ending;
 mod failure;
-mod fetch;
-mod images;
-mod inspection;
 mod interrupt;
-mod ode;
+mod network_text;
 mod output;
-mod plan;
-mod predict;
-mod progress;
 mod ranks;
-mod step;
-mod train;
 
 use std::process::ExitCode;
 
@@ -27,30 +17,12 @@ use clap::error::ErrorKind;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 use arguments::{Arguments, Command};
+use commands::{bench, data, eval, export, ode, plan, predict, report, train};
+use ending::Ending;
 
 /// Keeps freed blocks for the next step instead of handing them back to the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
-
-/// How a command ended.
-#[derive(Clone, Copy)]
-enum Ending {
-    Done,
-    Failed,
-    BadInput,
-    Interrupted,
-}
-
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        Self::from(match ending {
-            Ending::Done => 0,
-            Ending::Failed => 1,
-            Ending::BadInput => 2,
-            Ending::Interrupted => 130,
-        })
-    }
-}
 
 fn main() -> ExitCode {
     allocator::retain();
@@ -71,13 +43,13 @@ fn main() -> ExitCode {
     };
     let ending = match arguments.command {
         Command::Train(arguments) => train::run(arguments),
-        Command::Eval(arguments) => commands::eval(arguments),
-        Command::Predict(arguments) => commands::predict(arguments),
-        Command::Export(arguments) => commands::export(arguments),
-        Command::Report(arguments) => commands::report(&arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+        Command::Predict(arguments) => predict::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Data(command) => data::run(command),
         Command::Ode(arguments) => ode::run(arguments),
-        Command::Plan(arguments) => commands::plan(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match ending {

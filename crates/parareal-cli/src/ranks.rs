@@ -1,4 +1,4 @@
-//! The processes of one command under `mpirun`: how they begin, and how they end.
+//! The ranks of one command under `mpirun`: their start and their end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -8,11 +8,13 @@ use parareal_run::Traffic;
 use parareal_train::{ExecutorKind, ProcessGroup, TrainError};
 use parareal_vision::Settings;
 
+use crate::advice;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
-use crate::{Ending, advice};
 
-/// Who works on the run that these settings, a file of them, or a run's folder describe.
+/// Returns the processes that work on the run of these settings, of a file of settings, or of a run's
+/// folder.
 pub(crate) fn group(
     flags: &Settings,
     file: Option<&Path>,
@@ -31,7 +33,7 @@ pub(crate) fn group(
     }
 }
 
-/// Does something on all ranks. What went wrong on one of them is told with its number, and ends all.
+/// Runs a command on all ranks. A failure of one of them is reported with its number and ends all.
 pub(crate) fn together(
     group: &ProcessGroup,
     work: impl FnOnce() -> Result<Ending, Failure>,
@@ -53,17 +55,17 @@ pub(crate) fn together(
     }
 }
 
-/// Says what is wrong with a command line, once where all ranks have the same: `message` is its
-/// short form, `print` shows all of it.
+/// Reports what is wrong with a command line, once if all ranks have the same: `message` is its short
+/// form, `print` shows all of it.
 pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
     if !cfg!(feature = "mpi") || ProcessGroup::launched() == 1 {
         return print();
     }
     let Ok(group) = ProcessGroup::join() else { return print() };
     // Ranks whose command line is right wait for this one.
-    match group.agree::<(), _>(Err(TrainError::Usage { message: message.into() })) {
-        Err(TrainError::Agreed { rank: None, .. }) => print(),
-        Err(error @ TrainError::Agreed { .. }) => note(&format!("error: {error}")),
+    match group.agree::<(), _>(Err(Failure::Flag(message.into()))) {
+        Err(Failure::Agreed { rank: None, .. }) => print(),
+        Err(failure @ Failure::Agreed { .. }) => note(&format!("error: {failure}")),
         _ => {}
     }
     // The launcher ends all when one of them ends like this, so they wait for the one that speaks.
@@ -75,7 +77,7 @@ fn abort(group: &ProcessGroup, message: &str, code: i32) -> ! {
     group.abort(code)
 }
 
-/// What each rank has sent in a step, on average.
+/// Returns a table of the bytes that each rank has sent in a step, on average.
 pub(crate) fn traffic(sent: &[Traffic]) -> String {
     let mut rows =
         vec![["rank", "to neighbours a step", "given to all-reduces"].map(String::from).to_vec()];

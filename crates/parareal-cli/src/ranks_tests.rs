@@ -7,7 +7,7 @@ use parareal_train::{CheckpointEvery, ExecutorKind, Observer, ProcessGroup};
 use parareal_vision::{ClassificationRun, Config, Settings};
 
 use super::together;
-use crate::Ending;
+use crate::ending::Ending;
 
 /// What a rank is to do, and where.
 const LIFE: &str = "PARAREAL_TEST_LIFE";

@@ -15,12 +15,6 @@ use crate::process_group::SharedError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A command line that is not understood.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong with it.
-        message: String,
-    },
     /// A setting with a value that it cannot have.
     #[error("{name} is {found}: {expected}")]
     Setting {

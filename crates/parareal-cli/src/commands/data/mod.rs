@@ -1,16 +1,20 @@
 //! The data sets: fetching, checking and showing them.
 
+mod fetch;
+mod inspection_text;
+
 use std::path::{Path, PathBuf};
 
 use parareal_data::{Dataset, DatasetName, LoadOptions, inspect};
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{Settings, contact_sheet};
 
-use crate::Ending;
+use crate::ending::Ending;
+use fetch::fetch;
+use inspection_text::{as_json, as_text};
+
 use crate::arguments::{Data, ImageFiles};
 use crate::failure::Failure;
-use crate::fetch::fetch;
-use crate::inspection::{as_json, as_text};
 use crate::output::{note, result};
 
 pub(crate) fn run(command: Data) -> Result<Ending, Failure> {

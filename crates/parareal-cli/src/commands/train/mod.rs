@@ -1,4 +1,6 @@
-//! `parareal train`.
+//! `train`: trains a network, or resumes a run.
+
+mod progress;
 
 use std::path::PathBuf;
 
@@ -6,11 +8,13 @@ use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup};
 use parareal_vision::{ClassificationRun, Config, Settings};
 
+use progress::Progress;
+
 use crate::arguments::Train;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{amount, count, duration, note, percent, result, shell_word, table};
-use crate::progress::Progress;
-use crate::{Ending, interrupt, plan as show, ranks};
+use crate::{interrupt, network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
     let Train { config: file, flags, output, resume, json } = *arguments;
@@ -80,7 +84,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     note(&format!(
         "{}: {} of {} units, {} parameters ({} before cutting)",
         summary.network,
-        show::pieces(summary),
+        network_text::pieces(summary),
         units.join(" + "),
         amount(parameters.total),
         amount(parameters.original),
@@ -95,9 +99,9 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
         ));
     }
     if summary.subnetworks > 1 {
-        note(&show::coarse(&config.network));
+        note(&network_text::coarse(&config.network));
     }
-    if let Some(warning) = show::coarse_warning(&config.network) {
+    if let Some(warning) = network_text::coarse_warning(&config.network) {
         note(&warning);
     }
     let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();

@@ -8,10 +8,12 @@ use parareal_data::{DatasetName, Inspection, inspect};
 use serde_json::{Value, json};
 
 use crate::arguments::Fetch;
+use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::inspection::{as_json, as_text};
+use crate::interrupt;
 use crate::output::{SILENCE, amount, duration, live, note, result, shell_word};
-use crate::{Ending, interrupt};
+
+use super::inspection_text::{as_json, as_text};
 
 /// Downloads the missing files of a data set, then checks all of them as `data check` does.
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {

@@ -7,8 +7,8 @@ use parareal_vision::{
     PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Settings,
 };
 
-use crate::Ending;
 use crate::arguments;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{count, duration, live, note, percent, result, table};
 

@@ -5,10 +5,10 @@ use parareal_vision::{
     CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan, suggest,
 };
 
+use super::step_text::Step;
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
 use crate::output::note;
-use crate::step::Step;
 
 /// Images of a step whose costs are measured.
 const BATCH: usize = 16;

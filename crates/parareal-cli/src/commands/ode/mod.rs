@@ -11,9 +11,10 @@ use parareal_ode::{
 use parareal_train::{Format, OutputFile};
 
 use crate::arguments::Ode;
+use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::{note, result};
-use crate::{Ending, interrupt};
 use watch::Watch;
 
 /// Unknowns of all states together; about five times as many numbers are held.

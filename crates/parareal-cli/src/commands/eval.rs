@@ -1,0 +1,32 @@
+//! `eval`: evaluates saved weights of a run.
+
+use parareal_vision::evaluate;
+
+use crate::arguments::Eval;
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::output::{note, percent, result};
+
+pub(crate) fn run(arguments: Eval) -> Result<Ending, Failure> {
+    let Eval { run, checkpoint, flags, json } = arguments;
+    let evaluation = evaluate(&run.into_path(), checkpoint.parse()?, flags.settings)?;
+    evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
+    if json {
+        result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;
+    } else {
+        result(&format!(
+            "epoch {}, step {}: test loss {:.4}, test error {} ({} of {} images wrong), top-5 error {}",
+            evaluation.epoch,
+            evaluation.step,
+            evaluation.test_loss,
+            percent(evaluation.test_error),
+            evaluation.wrong,
+            evaluation.images,
+            percent(evaluation.test_top5_error),
+        ))?;
+    }
+    if let Some(path) = &evaluation.details {
+        note(&format!("the confusion matrix and the worst mistakes are in {}", path.display()));
+    }
+    Ok(Ending::Done)
+}

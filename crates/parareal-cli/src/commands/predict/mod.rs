@@ -1,0 +1,59 @@
+//! `predict`: classifies image files with the weights of a run.
+
+pub(crate) mod images;
+
+use std::path::Path;
+
+use parareal_vision::{Answer, Prediction, Predictor, VisionError};
+use serde_json::{Value, json};
+
+use crate::advice;
+use crate::arguments::Predict;
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::output::{note, percent, result};
+
+pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
+    let (run, paths) = arguments.run_and_images();
+    let mut predictor = Predictor::open(&run, arguments.checkpoint.parse()?)?;
+    let (mut ending, mut values) = (Ending::Done, Vec::new());
+    for path in &paths {
+        // An image or folder that is of no use does not cost the answers of the others.
+        let mut refuse = |path: &Path, failure: Failure| {
+            let message = advice::message(&failure);
+            note(&format!("error: {message}"));
+            ending = Ending::BadInput;
+            json!({ "path": path.to_string_lossy(), "error": message })
+        };
+        let images = match images::expand(path) {
+            Ok(images) => images,
+            Err(error) => {
+                values.push(refuse(path, error.into()));
+                continue;
+            }
+        };
+        for image in &images {
+            match predictor.predict(image) {
+                Ok(prediction) if arguments.json => {
+                    let value = serde_json::to_value(prediction);
+                    values.push(value.expect("numbers and names are JSON"));
+                }
+                Ok(prediction) => result(&answers(&prediction))?,
+                Err(error @ VisionError::Data(_)) => values.push(refuse(image, error.into())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    if arguments.json {
+        result(&Value::from(values).to_string())?;
+    }
+    Ok(ending)
+}
+
+/// The line that says what is in an image.
+fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
+    let answers = answers
+        .iter()
+        .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
+    format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,23 @@
+//! Endings of a command, and their exit codes.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending {
+    Done,
+    Failed,
+    BadInput,
+    Interrupted,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Done => 0,
+            Ending::Failed => 1,
+            Ending::BadInput => 2,
+            Ending::Interrupted => 130,
+        })
+    }
+}
