@@ -35,9 +35,9 @@
 //! With *replicas* there are several copies of the network, each with a part of the batch. The workers
 //! that hold the same subnetworks all-reduce their gradients, segment by segment during the backward
 //! pass, and average their running statistics, so that all replicas stay the same to the last bit.
-//! A [`Layout`] says which rank, worker and replica holds which subnetworks. Batch normalization takes its statistics over the part of the batch that a replica sees: so
-//! a step with `R` replicas is the step of a serial program that accumulates gradients over `R`
-//! smaller batches, and not that of one large batch.
+//! A [`Layout`] says which rank, worker and replica holds which subnetworks. Batch normalization takes
+//! its statistics over the samples that a replica sees: so a step with `R` replicas is the step of a
+//! serial program that accumulates gradients over `R` smaller batches, and not that of one large batch.
 
 mod all_reduce;
 mod batch_split;

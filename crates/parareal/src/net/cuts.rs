@@ -20,7 +20,7 @@ pub struct Cuts {
     positions: Vec<usize>,
 }
 
-/// One interface between two neighbouring subnetworks.
+/// One interface between two neighboring subnetworks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// The interface `j` as the paper counts, from 1: it lies between subnetworks `j` and `j + 1`.

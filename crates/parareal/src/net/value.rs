@@ -20,7 +20,7 @@ pub trait Value: Clone + Send + 'static {
     /// Where there are not so many.
     fn part(self, samples: Range<usize>) -> Self;
 
-    /// The samples of several values behind each other.
+    /// Concatenates the samples of several values.
     ///
     /// # Panics
     /// Where there is no value, or samples differ in shape.
