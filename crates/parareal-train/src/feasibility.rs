@@ -57,7 +57,7 @@ impl RunConfig {
         if smallest < self.replicas {
             let expected = format!(
                 "the last batch of an epoch has {smallest} of the {samples} training samples, which is \
-                 not one for each: set another batch size, or another number of samples"
+                 not one for each: set another `batch-size`, or another number of samples"
             );
             return Err(TrainError::setting("replicas", self.replicas, expected));
         }

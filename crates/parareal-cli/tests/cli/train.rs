@@ -181,7 +181,7 @@ fn an_evaluation_that_is_not_finite_ends_the_run_and_sets_its_checkpoint_aside()
     let folder = tempfile::tempdir().unwrap();
     let last = diverge(folder.path(), "1e30", &["--limit-test", "32"]);
     assert!(
-        last.contains("the scores of the test images are not finite after step 1 (loss "),
+        last.contains("the outputs for the test samples are not finite after step 1 (loss "),
         "{last}"
     );
     assert_eq!(checkpoints(&folder.path().join("run")), ["step-00000001.diverged"]);
@@ -194,7 +194,7 @@ fn unusual_sizes_are_noted_or_refused() {
     let large = ["train", "--depth", "11", "--batch-size", "1000"];
     let output = parareal(folder.path(), &[&large[..], &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let words = "note: batch-size 1000 is more than the 32 training images: an epoch is one step";
+    let words = "note: batch-size 1000 is more than the 32 training samples: an epoch is one step";
     assert!(errors(&output).contains(words), "{}", errors(&output));
 
     let cores = std::thread::available_parallelism().unwrap().get();

@@ -119,7 +119,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--coarse-units", "100000000"], "at most 1000 "),
         (&["--replicas", "0"], "replicas is 0"),
         (&["--replicas", "2", "--executor", "sequential"], "the sequential executor has one copy"),
-        (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 images"),
+        (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
         (&["--link-dtype", "bf16"], "only the executor mpi sends tensors"),
         #[cfg(not(feature = "mpi"))]
         (

@@ -55,7 +55,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
         ),
         (
             vec![(2, words(&["--replicas", "2", "--subnetworks", "1", "--batch-size", "19"]))],
-            "the last batch of an epoch has 1 of the 96 images",
+            "the last batch of an epoch has 1 of the 96 training samples",
         ),
     ] {
         let lines: Vec<(usize, Vec<&str>)> = parts

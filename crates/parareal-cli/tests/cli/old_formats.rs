@@ -1,4 +1,4 @@
-//! Runs whose checkpoints have format version 3 can still be used in every way.
+//! Runs whose checkpoints have an earlier format version can still be used in every way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use crate::common::{errors, json, metrics, parareal};
 use serde_json::Value;
 
 /// A copy of a fixture in a folder of its own.
-fn copy_of(name: &str) -> (tempfile::TempDir, PathBuf) {
+fn copy_of(format: u32, name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join(name);
-    copy(&fixtures().join(name), &run);
+    copy(&fixtures(format).join(name), &run);
     (folder, run)
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-3")
+fn fixtures(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"))
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -46,7 +46,7 @@ fn assert_close(found: &Value, expected: &Value, tolerance: f64) {
 
 #[test]
 fn a_finished_run_is_evaluated_by_its_moving_average() {
-    let (folder, _run) = copy_of("finished");
+    let (folder, _run) = copy_of(3, "finished");
     let evaluation = succeed(folder.path(), &["eval", "finished", "--json"]);
     assert_eq!(evaluation["step"], 12);
     assert_eq!(evaluation["images"], 50);
@@ -55,11 +55,12 @@ fn a_finished_run_is_evaluated_by_its_moving_average() {
     assert_close(&evaluation["wrong"], &Value::from(43), 0.03);
 }
 
-#[test]
-fn an_interrupted_run_resumes_as_with_the_old_version() {
-    let (folder, run) = copy_of("interrupted");
+/// Resumes a run that was interrupted after step 9 of 18, and compares with what the program of that format made
+/// of it.
+fn assert_resumes(format: u32) {
+    let (folder, run) = copy_of(format, "interrupted");
     succeed(folder.path(), &["train", "--resume", "--output", "interrupted"]);
-    let expected = fs::read_to_string(fixtures().join("continued.jsonl")).unwrap();
+    let expected = fs::read_to_string(fixtures(format).join("continued.jsonl")).unwrap();
     let expected: Vec<Value> =
         expected.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps = metrics(&run, "step");
@@ -80,8 +81,15 @@ fn an_interrupted_run_resumes_as_with_the_old_version() {
 }
 
 #[test]
+fn an_interrupted_run_resumes_as_with_the_program_of_its_format() {
+    for format in [3, 4] {
+        assert_resumes(format);
+    }
+}
+
+#[test]
 fn a_checkpoint_predicts_starts_another_run_and_is_exported_and_reported() {
-    let (folder, _run) = copy_of("finished");
+    let (folder, _run) = copy_of(3, "finished");
     let image = folder.path().join("grey.png");
     image::RgbImage::from_pixel(32, 32, image::Rgb([128; 3])).save(&image).unwrap();
     let predicted = succeed(folder.path(), &["predict", "finished", "grey.png", "--json"]);
