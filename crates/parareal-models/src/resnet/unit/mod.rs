@@ -1,6 +1,6 @@
 //! Pre-activation residual units.
 //!
-//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Map`] for a module.
+//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Layer`] for a module.
 //! The table of kinds below makes it known; names, settings, forward pass and costs follow from it.
 
 mod basic;
