@@ -18,6 +18,6 @@ pub mod names;
 mod usage;
 
 pub use evaluation::{EvaluationRecord, Mistake};
-pub use manifest::{Best, FORMAT_VERSION, FileEntry, Manifest, OLDEST_FORMAT, Position, StateKind};
+pub use manifest::{Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, OLDEST_FORMAT, Position};
 pub use metrics::{EndRecord, EpochRecord, Line, StepRecord, Tally, Traffic};
 pub use usage::{SubnetworkSeconds, SubnetworkUsage, Times, Usage, WorkerUsage};

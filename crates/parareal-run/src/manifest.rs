@@ -89,7 +89,7 @@ pub struct FileEntry {
     /// The subnetwork, from 1.
     pub subnetwork: usize,
     /// Kind of its tensors.
-    pub holds: StateKind,
+    pub holds: FileKind,
     /// Name of the file.
     pub name: String,
     /// Length of the file.
@@ -103,7 +103,7 @@ pub struct FileEntry {
 /// Kind of the tensors in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StateKind {
+pub enum FileKind {
     /// Parameters and buffers.
     Weights,
     /// State of the optimizer.
@@ -112,7 +112,7 @@ pub enum StateKind {
     Average,
 }
 
-impl StateKind {
+impl FileKind {
     /// Returns the name of the file with this state of a subnetwork, from 1.
     #[must_use]
     pub fn file_name(self, subnetwork: usize) -> String {

@@ -9,8 +9,6 @@ use parareal_run::{FORMAT_VERSION, OLDEST_FORMAT};
 use parareal_text::{OneLine, one_line};
 use thiserror::Error;
 
-use crate::process_group::SharedError;
-
 /// Reasons why a run cannot start or has failed. Every message is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -264,19 +262,5 @@ impl TrainError {
     pub fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers quote what they do not know as it is.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
-    }
-}
-
-impl SharedError for TrainError {
-    fn is_bad_input(&self) -> bool {
-        self.is_bad_input()
-    }
-
-    fn is_agreed(&self) -> bool {
-        matches!(self, Self::Agreed { .. } | Self::Elsewhere { .. })
-    }
-
-    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self {
-        Self::Agreed { rank, error: Box::new(self), bad_input }
     }
 }

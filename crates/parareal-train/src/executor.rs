@@ -1,34 +1,15 @@
-//! Executors: their kinds, and the one that a configuration asks for.
+//! The executor that a configuration asks for.
 
-use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
 use parareal::exec::{ExecError, Executor, Layout, Loss, Placement, Sequential, Threads};
 use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
+use crate::executor_kind::ExecutorKind;
+#[cfg(feature = "mpi")]
+use crate::executor_kind::LinkType;
 use crate::placement::{default_workers, rank_layout};
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
-
-/// Kind of executor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExecutorKind {
-    /// The subnetworks on parallel workers.
-    Threads,
-    /// One graph on one device.
-    Sequential,
-    /// The subnetworks on the ranks of an MPI program.
-    Mpi,
-}
-
-/// Element type of the tensors that ranks send each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkType {
-    /// As they are.
-    F32,
-    /// Rounded to bfloat16: half the bytes.
-    Bf16,
-}
 
 /// An executor, and what it holds.
 pub(crate) struct Started<N, L> {
@@ -36,35 +17,6 @@ pub(crate) struct Started<N, L> {
     /// For each subnetwork that is held here its number, from 0, and the names of its tensors.
     pub(crate) names: Vec<(usize, Vec<String>)>,
 }
-
-macro_rules! named {
-    ($type:ty, $setting:literal, $expected:literal, $($name:literal => $value:path),*) => {
-        impl FromStr for $type {
-            type Err = TrainError;
-
-            fn from_str(text: &str) -> Result<Self, TrainError> {
-                match text {
-                    $($name => Ok($value),)*
-                    _ => Err(TrainError::setting($setting, format!("`{text}`"), $expected)),
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $($value => $name,)*
-                })
-            }
-        }
-    };
-}
-
-named!(
-    ExecutorKind, "executor", "threads, sequential or mpi is expected",
-    "threads" => Self::Threads, "sequential" => Self::Sequential, "mpi" => Self::Mpi
-);
-named!(LinkType, "link-dtype", "f32 or bf16 is expected", "f32" => Self::F32, "bf16" => Self::Bf16);
 
 impl RunConfig {
     /// Returns the number of steps of an epoch with this many training samples.

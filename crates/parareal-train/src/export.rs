@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, CheckManifest, Which, tensors};
+use crate::checkpoint::{self, CheckManifest, CheckpointChoice, tensors};
 use crate::{OutputFile, TrainError, folder};
 
 /// What was written.
@@ -29,11 +29,11 @@ pub struct Exported {
 /// [`TrainError`] where there is no such checkpoint, it is damaged, or the file cannot be written.
 pub fn export(
     run: &Path,
-    which: Which,
+    choice: CheckpointChoice,
     check: CheckManifest<'_>,
     output: &OutputFile,
 ) -> Result<Exported, TrainError> {
-    let saved = checkpoint::open(run, which, check)?;
+    let saved = checkpoint::open(run, choice, check)?;
     let step = saved.position.step;
     let weights = saved.into_weights().into_tensors();
     let mut names: Vec<String> = weights.keys().cloned().collect();

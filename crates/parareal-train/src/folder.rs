@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use parareal_run::names::CONFIG;
 
-use crate::{Configuration, TrainError, output};
+use crate::{ConfigRecord, TrainError, output};
 
 /// The folder of a new run.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn check(folder: &Path) -> Result<(), TrainError> {
 /// Creates the folder and writes the configuration into it.
 pub(crate) fn create(
     output: &OutputFolder,
-    configuration: &Configuration,
+    configuration: &ConfigRecord,
 ) -> Result<PathBuf, TrainError> {
     let folder = match output {
         OutputFolder::Named(folder) => {
@@ -84,7 +84,7 @@ pub(crate) fn is_visible(folder: &Path) -> Result<(), TrainError> {
 }
 
 /// Writes the configuration; an older one is replaced atomically.
-pub(crate) fn write_config(folder: &Path, configuration: &Configuration) -> Result<(), TrainError> {
+pub(crate) fn write_config(folder: &Path, configuration: &ConfigRecord) -> Result<(), TrainError> {
     replace(&folder.join(CONFIG), configuration.text().as_bytes())
 }
 

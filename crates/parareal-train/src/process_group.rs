@@ -4,15 +4,15 @@
 //! may do, and whether any of them has failed.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 #[cfg(feature = "mpi")]
 use crate::cores::Cores;
+use crate::error::TrainError;
+use crate::shared_error::SharedError;
 
 /// The processes that work on a run. Clones are the same group.
 #[derive(Clone)]
@@ -47,24 +47,6 @@ impl Resources {
     pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { ranks: None, on_machine: 0, most_on_machine: 1, cores, least_cores: cores }
-    }
-}
-
-/// An error that the processes of a group can share.
-pub trait SharedError: Display + From<TrainError> + Sized {
-    /// Returns true if the input is wrong, and false if something failed while running.
-    fn is_bad_input(&self) -> bool;
-
-    /// Returns true if all processes of a group know of it, so that they can end together.
-    fn is_agreed(&self) -> bool;
-
-    /// Wraps an error that all processes know of and that this one reports, of the rank that has it, or of
-    /// all ranks with `None`. `bad_input` says the same of the errors of all of them.
-    fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self;
-
-    /// Creates an error that another process reports.
-    fn elsewhere(message: String, bad_input: bool) -> Self {
-        TrainError::Elsewhere { message, bad_input }.into()
     }
 }
 

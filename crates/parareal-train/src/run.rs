@@ -4,44 +4,23 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use parareal::net::StateDict;
-use parareal_run::{EpochRecord, StepRecord};
 
 use crate::checkpoint::{self, CheckManifest, Newest, Saved};
 use crate::finished::Finished;
 use crate::folder::{self, Lock, OutputFolder};
+use crate::observer::Observer;
+use crate::prepared::Prepared;
 use crate::training::Training;
-use crate::{Configuration, Outcome, ProcessGroup, RunConfig, Task, TrainError, resumed};
-
-/// Receives the progress of a run.
-pub trait Observer {
-    /// Called after every step.
-    fn on_step(&mut self, record: &StepRecord);
-
-    /// Called after every epoch and its evaluation.
-    fn on_epoch(&mut self, record: &EpochRecord);
-
-    /// Called with a note on what happened, although the run goes on.
-    fn on_note(&mut self, note: &str) {
-        let _ = note;
-    }
-}
+use crate::{ConfigRecord, Outcome, ProcessGroup, RunConfig, Task, TrainError, resumed};
 
 /// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
 pub struct Run<T: Task> {
-    pub(crate) group: ProcessGroup,
-    pub(crate) config: RunConfig,
-    pub(crate) configuration: Configuration,
-    pub(crate) task: T,
-    pub(crate) output: PathBuf,
+    prepared: Prepared<T>,
     /// The checkpoint to go on from.
     saved: Option<Saved>,
     /// The outcome, where nothing is left to do.
     finished: Option<Finished>,
-    /// Weights to start from, where these do not follow from the seed.
-    pub(crate) initial: Option<StateDict>,
     notes: Vec<String>,
-    /// Of the notes, those on checkpoints that could not be used.
-    pub(crate) skipped: Vec<String>,
     /// Held by the leading process for as long as the run is under way.
     _lock: Option<Lock>,
 }
@@ -75,7 +54,7 @@ impl InitialWeights {
 pub struct Resume {
     /// The run's checkpoints ([`RunFolder::newest`]).
     pub newest: Newest,
-    /// Configuration that the checkpoint was saved with; `None` without a checkpoint.
+    /// ConfigRecord that the checkpoint was saved with; `None` without a checkpoint.
     pub before: Option<RunConfig>,
     /// Set if `config.toml` is another one than before.
     pub is_changed: bool,
@@ -122,7 +101,7 @@ impl<T: Task> Run<T> {
     pub fn create(
         group: &ProcessGroup,
         config: RunConfig,
-        configuration: Configuration,
+        configuration: ConfigRecord,
         task: T,
         output: &OutputFolder,
         start: Start,
@@ -138,19 +117,9 @@ impl<T: Task> Run<T> {
         let Start { initial, mut notes } = start;
         let initial = initial.map(|initial| initial.take(&mut notes));
         notes.extend(config.remarks(group, task.samples()));
-        Ok(Self {
-            group: group.clone(),
-            config,
-            configuration,
-            task,
-            output,
-            saved: None,
-            finished: None,
-            initial,
-            notes,
-            skipped: Vec::new(),
-            _lock: lock,
-        })
+        let (group, skipped) = (group.clone(), Vec::new());
+        let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
+        Ok(Self { prepared, saved: None, finished: None, notes, _lock: lock })
     }
 
     /// Resumes the run in a folder from its newest checkpoint that is whole.
@@ -161,7 +130,7 @@ impl<T: Task> Run<T> {
     pub fn resume(
         folder: RunFolder,
         config: RunConfig,
-        configuration: Configuration,
+        configuration: ConfigRecord,
         task: T,
         resume: Resume,
     ) -> Result<Self, TrainError> {
@@ -206,37 +175,27 @@ impl<T: Task> Run<T> {
                 group.first(|| folder::write_config(&output, &configuration))?;
             }
         }
-        Ok(Self {
-            group,
-            config,
-            configuration,
-            task,
-            output,
-            saved,
-            finished,
-            initial: weights,
-            notes,
-            skipped,
-            _lock: lock,
-        })
+        let initial = weights;
+        let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
+        Ok(Self { prepared, saved, finished, notes, _lock: lock })
     }
 
     /// Returns the task.
     #[must_use]
     pub fn task(&self) -> &T {
-        &self.task
+        &self.prepared.task
     }
 
     /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &RunConfig {
-        &self.config
+        &self.prepared.config
     }
 
     /// Returns the folder of the run.
     #[must_use]
     pub fn output(&self) -> &Path {
-        &self.output
+        &self.prepared.output
     }
 
     /// Returns what should be known before it starts.
@@ -260,7 +219,7 @@ impl<T: Task> Run<T> {
     /// Returns the number of steps of an epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
-        self.config.steps_per_epoch(self.task.samples())
+        self.prepared.steps_per_epoch()
     }
 
     /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a
@@ -277,13 +236,13 @@ impl<T: Task> Run<T> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         if let Some(finished) = self.finished.take() {
-            return Ok(finished.outcome(&self.output, &self.config));
+            return Ok(finished.outcome(&self.prepared.output, &self.prepared.config));
         }
         let saved = self.saved.take();
-        let trained = Training::new(&self, saved).and_then(|it| it.run(observer, stop));
+        let trained = Training::new(&self.prepared, saved).and_then(|it| it.run(observer, stop));
         // All processes know what is not finite: they end together.
         trained.map_err(|error| match error.diverged_at() {
-            Some(_) => self.group.known_to_all(error),
+            Some(_) => self.prepared.group.known_to_all(error),
             None => error,
         })
     }

@@ -1,10 +1,10 @@
-//! Configuration of a run, whatever its network and data are.
+//! ConfigRecord of a run, whatever its network and data are.
 
 use std::time::Duration;
 
 use crate::{CheckpointEvery, DeviceName, ExecutorKind, LearningRate, LinkType};
 
-/// Configuration of a run: how long it trains, how a step updates the weights, what the step runs on, and
+/// ConfigRecord of a run: how long it trains, how a step updates the weights, what the step runs on, and
 /// which checkpoints are kept. The network, its loss, its optimizer and its data are not part of it.
 #[derive(Clone, Debug)]
 pub struct RunConfig {

@@ -14,15 +14,17 @@ use crate::finite::first_not_finite;
 use crate::log::Log;
 use crate::metrics::{Metrics, Past};
 use crate::notes::{Note, Notes};
+use crate::observer::Observer;
 use crate::prefetch::prefetch;
+use crate::prepared::Prepared;
 use crate::schedule::is_out_of_patience;
 use crate::task::{BatchOf, Evaluated, ExecutorOf};
 use crate::traffic::TrafficCounter;
-use crate::{Observer, Outcome, Run, Task, TrainError};
+use crate::{Outcome, Task, TrainError};
 
 /// A run under way.
 pub(crate) struct Training<'a, T: Task> {
-    run: &'a Run<T>,
+    run: &'a Prepared<T>,
     executor: ExecutorOf<T>,
     log: Log,
     store: Store,
@@ -40,8 +42,8 @@ pub(crate) struct Training<'a, T: Task> {
 
 impl<'a, T: Task> Training<'a, T> {
     /// Builds the executor, and puts the state of a checkpoint into it.
-    pub(crate) fn new(run: &'a Run<T>, saved: Option<Saved>) -> Result<Self, TrainError> {
-        let Run { group, config, output, task, .. } = run;
+    pub(crate) fn new(run: &'a Prepared<T>, saved: Option<Saved>) -> Result<Self, TrainError> {
+        let Prepared { group, config, output, task, .. } = run;
         let model = task.model();
         let Started { mut executor, mut names } =
             config.start(group, model, run.initial.as_ref())?;
@@ -160,7 +162,7 @@ impl<'a, T: Task> Training<'a, T> {
         epoch: usize,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<EpochRecord>, TrainError> {
-        let Run { task, group, output, .. } = self.run;
+        let Prepared { task, group, output, .. } = self.run;
         let stop = || Ok(group.any([stop()])?[0]);
         let Some(evaluated) = task.evaluate(&mut *self.executor, &stop)? else { return Ok(None) };
         let Evaluated { test, validation, details } = evaluated;
@@ -200,7 +202,7 @@ impl<'a, T: Task> Training<'a, T> {
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<bool, TrainError> {
-        let Run { config, task, group, .. } = self.run;
+        let Prepared { config, task, group, .. } = self.run;
         if self.position.epoch != epoch {
             let Position { step, .. } = self.position;
             self.position = Position { step, epoch, ..Position::default() };
@@ -234,7 +236,7 @@ impl<'a, T: Task> Training<'a, T> {
         batch: BatchOf<T>,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
-        let Run { config, task, group, .. } = self.run;
+        let Prepared { config, task, group, .. } = self.run;
         let samples = batch.samples();
         let (step, done) = (self.position.step + 1, self.position.epoch_steps);
         let learning_rate = config.learning_rate.of_step(epoch, done, self.run.steps_per_epoch());

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use parareal_models::resnet::Summary;
-use parareal_train::checkpoint::Which;
+use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
-    Configuration, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resume, Run, RunFolder,
+    ConfigRecord, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resume, Run, RunFolder,
     Start, Task, check_threads, export,
 };
 
@@ -154,12 +154,16 @@ impl ClassificationRun {
 ///
 /// # Errors
 /// Those of [`export`].
-pub fn export_run(run: &Path, which: Which, output: &OutputFile) -> Result<Exported, VisionError> {
-    Ok(export(run, which, CHECK_MANIFEST, output)?)
+pub fn export_run(
+    run: &Path,
+    choice: CheckpointChoice,
+    output: &OutputFile,
+) -> Result<Exported, VisionError> {
+    Ok(export(run, choice, CHECK_MANIFEST, output)?)
 }
 
-fn configuration(config: &Config) -> Configuration {
-    Configuration::new(&config.settings()).expect("strings, numbers and lists of them are TOML")
+fn configuration(config: &Config) -> ConfigRecord {
+    ConfigRecord::new(&config.settings()).expect("strings, numbers and lists of them are TOML")
 }
 
 /// Loads the images of a process, and checks what it has of its own.

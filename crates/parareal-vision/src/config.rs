@@ -3,23 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parareal::exec::{CrossEntropy, Layout};
+use parareal::exec::{CrossEntropy, Executor, Layout};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
-use parareal_train::task::ExecutorOf;
 use parareal_train::{
     Decay, ExecutorKind, LearningRate, LinkType, Model, ProcessGroup, Resources, RunConfig,
     TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
-use crate::image_task::ImageTask;
 use crate::network::NetworkConfig;
 use crate::plan::{CostSource, Machine};
 use crate::settings::Complete;
-use crate::{CutsSetting, DecayKind, Recipe, Recompute, Settings, VisionError};
+use crate::{CutsSetting, DecayKind, Recompute, Settings, VisionError};
 
 /// Everything that a run depends on, checked and without gaps.
 #[derive(Clone, Debug)]
@@ -59,7 +57,7 @@ impl Config {
     /// [`VisionError`] for the first setting with a value that it cannot have.
     pub fn resolve(settings: Settings, resources: &Resources) -> Result<Self, VisionError> {
         settings.check()?;
-        let recipe = Recipe::chosen(&settings);
+        let recipe = settings.chosen_recipe();
         let asked = settings.subnetworks;
         let mut s = settings.complete(recipe);
         let network = NetworkConfig::new(&s, asked)?;
@@ -252,7 +250,7 @@ impl Config {
         weights: &StateDict,
         channels: usize,
         classes: usize,
-    ) -> Result<ExecutorOf<ImageTask>, VisionError> {
+    ) -> Result<Box<dyn Executor<ResNet, CrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
         self.run.evaluator(&model, weights).map_err(|error| match error {
             TrainError::Network(error) => {
@@ -298,6 +296,7 @@ fn compared(settings: &Settings) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Recipe;
 
     fn resolve(settings: Settings) -> Result<Config, VisionError> {
         Config::resolve(settings, &Resources::alone())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use parareal_data::Dataset;
-use parareal_train::checkpoint::Which;
+use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub struct Evaluation {
     pub notes: Vec<String>,
 }
 
-/// Judges saved weights in the folder of a run by its test images. Which classes were taken for
+/// Judges saved weights in the folder of a run by its test images. CheckpointChoice classes were taken for
 /// which, and the most confident mistakes, go into `evaluations/step-NNNNNNNN.json` there, named after
 /// the checkpoint, unless other images than the run's own were asked for. Normalization and class
 /// numbers are always the run's. `changes` says where these images are now, or how many of them to
@@ -47,10 +47,14 @@ pub struct Evaluation {
 /// # Errors
 /// [`VisionError`] where the folder holds no run, its weights are damaged or give scores that are not
 /// finite, there are no images, or they have classes that the run does not have.
-pub fn evaluate(run: &Path, which: Which, changes: Settings) -> Result<Evaluation, VisionError> {
+pub fn evaluate(
+    run: &Path,
+    choice: CheckpointChoice,
+    changes: Settings,
+) -> Result<Evaluation, VisionError> {
     let own = changes == Settings::default();
     let config = Config::resolve(changes.or(Settings::of_run(run)?), &Resources::alone())?;
-    let saved = checkpoint::open(run, which, CHECK_MANIFEST)?;
+    let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
     let dataset = Dataset::load(config.dataset, &config.load)?;

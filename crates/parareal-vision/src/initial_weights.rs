@@ -1,7 +1,7 @@
 //! Weights of one run as the initial ones of another.
 
 use parareal::net::FeedForward;
-use parareal_train::checkpoint::Which;
+use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{InitialWeights, checkpoint};
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -20,7 +20,7 @@ pub(crate) fn initial_weights(
 ) -> Result<Option<InitialWeights>, VisionError> {
     let Some(run) = &config.init_from else { return Ok(None) };
     let before = NetworkConfig::of(&Settings::of_run(run)?)?;
-    let saved = checkpoint::open(run, Which::Latest, CHECK_MANIFEST)?;
+    let saved = checkpoint::open(run, CheckpointChoice::Latest, CHECK_MANIFEST)?;
     let saved_images = ImageRecord::of_saved(run, &saved)?;
     for (what, theirs, ours) in [
         ("layers", before.net.depth(), config.network.net.depth()),

@@ -25,6 +25,7 @@ mod initial_weights;
 mod network;
 mod plan;
 mod predict;
+mod resume;
 mod scores;
 mod settings;
 

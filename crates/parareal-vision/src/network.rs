@@ -44,7 +44,7 @@ pub enum Cutting {
 impl NetworkConfig {
     /// Returns the network of settings, with the defaults of their recipe.
     pub(crate) fn of(settings: &Settings) -> Result<Self, VisionError> {
-        Self::resolve(settings, Recipe::chosen(settings))
+        Self::resolve(settings, settings.chosen_recipe())
     }
 
     /// Completes and checks what concerns the network.

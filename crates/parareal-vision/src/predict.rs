@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::Batches;
-use parareal_train::checkpoint::Which;
-use parareal_train::task::{Batch, ExecutorOf};
+use parareal_models::resnet::ResNet;
+use parareal_train::checkpoint::CheckpointChoice;
+use parareal_train::task::Batch;
 use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
 use crate::image_batch::to_tensors;
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
-use crate::image_task::ImageTask;
 use crate::scores::Scores;
 use crate::{Config, Settings, VisionError};
 
@@ -19,7 +20,7 @@ const ANSWERS: usize = 5;
 
 /// A trained network that takes images from files.
 pub struct Predictor {
-    executor: ExecutorOf<ImageTask>,
+    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     images: ImageRecord,
     /// The folder of the checkpoint.
     checkpoint: PathBuf,
@@ -52,9 +53,9 @@ impl Predictor {
     /// # Errors
     /// [`VisionError`] where the folder holds no run, or there is no such checkpoint, or it is
     /// damaged.
-    pub fn open(run: &Path, which: Which) -> Result<Self, VisionError> {
+    pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
-        let saved = checkpoint::open(run, which, CHECK_MANIFEST)?;
+        let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
         let images = ImageRecord::of_saved(run, &saved)?;
         let (channels, classes) = (images.channels, images.class_names.len());
         let checkpoint = checkpoint::path_of(run, saved.position.step);

@@ -13,17 +13,18 @@ use burn::tensor::TensorData;
 use parareal::net::NamedTensor;
 use parareal_kernels::SimdLevel;
 use parareal_run::names::{BEST, MANIFEST, MANIFEST_SUM};
-use parareal_run::{Best, FORMAT_VERSION, FileEntry, Manifest, Position, StateKind, Times, names};
+use parareal_run::{Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, Position, Times, names};
 use parareal_text::in_hexadecimal;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::folder::{replace, write_synced};
 use crate::notes::Notes;
-use crate::{ProcessGroup, Run, Task, TrainError};
+use crate::prepared::Prepared;
+use crate::{ProcessGroup, Task, TrainError};
 use retention::{DIVERGED, clear, folder_of, list, rotate, set_one_aside, step_of, sync_folder};
 
-pub use read::{CheckManifest, Newest, Saved, Which, open};
+pub use read::{CheckManifest, CheckpointChoice, Newest, Saved, open};
 pub(crate) use read::{newest, read_with};
 pub use retention::path_of;
 pub(crate) use retention::{check_begun, set_aside};
@@ -59,8 +60,8 @@ pub(crate) struct State {
 impl Store {
     /// Creates the store of a run. This process writes the subnetworks in `names`: the number of each,
     /// from 0, and the names of its tensors.
-    pub(crate) fn new<T: Task>(run: &Run<T>, names: Vec<(usize, Vec<String>)>) -> Self {
-        let Run { output, configuration, config, task, group, .. } = run;
+    pub(crate) fn new<T: Task>(run: &Prepared<T>, names: Vec<(usize, Vec<String>)>) -> Self {
+        let Prepared { output, configuration, config, task, group, .. } = run;
         let cuts = &task.model().cuts;
         Self {
             folder: folder_of(output),
@@ -114,11 +115,11 @@ impl Store {
         let mut files = Vec::new();
         for ((index, names), beside) in self.names.iter().zip(&beside) {
             let mut parts = vec![
-                (StateKind::Weights, names, &weights),
-                (StateKind::Optimizer, beside, &optimizer),
+                (FileKind::Weights, names, &weights),
+                (FileKind::Optimizer, beside, &optimizer),
             ];
             if !average.is_empty() {
-                parts.push((StateKind::Average, names, &average));
+                parts.push((FileKind::Average, names, &average));
             }
             for (holds, names, held) in parts {
                 let (subnetwork, tensors) = (index + 1, names.len());

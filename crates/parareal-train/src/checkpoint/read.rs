@@ -12,7 +12,7 @@ use burn::tensor::TensorData;
 use parareal::net::{Cuts, StateDict};
 use parareal_run::names::{self, BEST, MANIFEST, MANIFEST_SUM};
 use parareal_run::{
-    Best, FORMAT_VERSION, FileEntry, Manifest, OLDEST_FORMAT, Position, StateKind, Times,
+    Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, OLDEST_FORMAT, Position, Times,
 };
 use parareal_text::without_byte_order_mark;
 use toml::Table;
@@ -29,7 +29,7 @@ const LONGEST_BEST: u64 = 1 << 10;
 pub struct Saved {
     /// Progress of the run.
     pub position: Position,
-    /// Configuration of the run.
+    /// ConfigRecord of the run.
     pub configuration: Table,
     /// Description of the run's data.
     pub data: Table,
@@ -56,7 +56,7 @@ impl Saved {
 
 /// Selects a checkpoint of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum CheckpointChoice {
     /// The last one.
     #[default]
     Latest,
@@ -66,7 +66,7 @@ pub enum Which {
     Step(usize),
 }
 
-impl FromStr for Which {
+impl FromStr for CheckpointChoice {
     type Err = TrainError;
 
     fn from_str(text: &str) -> Result<Self, TrainError> {
@@ -81,7 +81,7 @@ impl FromStr for Which {
     }
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for CheckpointChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Latest => f.write_str("latest"),
@@ -95,13 +95,17 @@ impl fmt::Display for Which {
 ///
 /// # Errors
 /// Where it is not there, or damaged.
-pub fn open(run: &Path, which: Which, check: CheckManifest<'_>) -> Result<Saved, TrainError> {
+pub fn open(
+    run: &Path,
+    choice: CheckpointChoice,
+    check: CheckManifest<'_>,
+) -> Result<Saved, TrainError> {
     let folder = folder_of(run);
     let steps = list(&folder)?;
-    let wanted = match which {
-        Which::Latest => steps.last().map(|(step, _)| *step),
-        Which::Best => best(&folder).map(|best| best.step),
-        Which::Step(step) => Some(step),
+    let wanted = match choice {
+        CheckpointChoice::Latest => steps.last().map(|(step, _)| *step),
+        CheckpointChoice::Best => best(&folder).map(|best| best.step),
+        CheckpointChoice::Step(step) => Some(step),
     };
     match steps.iter().find(|(step, _)| Some(*step) == wanted) {
         Some((_, path)) => read(path, None, check),
@@ -113,7 +117,7 @@ pub fn open(run: &Path, which: Which, check: CheckManifest<'_>) -> Result<Saved,
         None => {
             let there: Vec<String> = steps.iter().map(|(step, _)| step.to_string()).collect();
             let expected = format!("there is none; saved are the steps {}", there.join(", "));
-            Err(TrainError::setting("checkpoint", which, expected))
+            Err(TrainError::setting("checkpoint", choice, expected))
         }
     }
 }
@@ -223,9 +227,9 @@ pub(crate) fn read_with(
     };
     for entry in manifest.files.iter().filter(wanted) {
         let tensors = match entry.holds {
-            StateKind::Weights => &mut weights,
-            StateKind::Optimizer => &mut optimizer,
-            StateKind::Average => &mut average,
+            FileKind::Weights => &mut weights,
+            FileKind::Optimizer => &mut optimizer,
+            FileKind::Average => &mut average,
         };
         read_file(folder, entry, load, tensors)?;
     }

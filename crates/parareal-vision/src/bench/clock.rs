@@ -11,7 +11,7 @@ use parareal_models::resnet::CostTable;
 use serde::Serialize;
 
 use super::Bench;
-use super::row::Batch;
+use super::batch::Batch;
 use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;

@@ -1,5 +1,6 @@
 //! What a step takes, part by part and as a whole: the paper's Tables 2 and 3 for this machine.
 
+mod batch;
 mod clock;
 mod row;
 

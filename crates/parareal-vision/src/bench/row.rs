@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Layout, thread_pool};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{
@@ -11,7 +10,9 @@ use parareal_models::resnet::{
 };
 use serde::Serialize;
 
-use super::{Bench, Clock};
+use super::Bench;
+use super::batch::Batch;
+use super::clock::Clock;
 use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;
@@ -131,23 +132,6 @@ pub struct BenchRow {
     /// The paper's row of this `N`, where it has one and measured this network with these cuts. It is
     /// of batch 128 on a Titan RTX.
     pub paper: Option<PaperRow>,
-}
-
-/// A batch of noise.
-pub(super) struct Batch {
-    pub(super) images: Tensor<4>,
-    pub(super) labels: Tensor<1, Int>,
-}
-
-impl Batch {
-    pub(super) fn new(shape: &[usize], classes: usize, machine: &Machine, device: &Device) -> Self {
-        let count = machine.batch;
-        let noise = Distribution::Normal(0.0, 1.0);
-        let images = Tensor::random([count, shape[0], shape[1], shape[2]], noise, device);
-        let labels: Vec<i64> = (0..count).map(|image| (image % classes) as i64).collect();
-        let labels = Tensor::from_data(TensorData::new(labels, [count]), device);
-        Self { images, labels }
-    }
 }
 
 impl Bench {

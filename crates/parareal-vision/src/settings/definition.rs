@@ -2,15 +2,14 @@
 
 use std::ffi::OsString;
 
-use super::{Recipe, Settings};
+use super::recipe::Recipe;
 use crate::VisionError;
 
 /// Definition of a setting: everything that flags, configuration files and their messages need to know.
 ///
-/// [`Settings::definitions`] lists them all.
-#[derive(Clone, Copy)]
+/// `S` is the type with a field for each setting.
 #[non_exhaustive]
-pub struct Definition {
+pub struct Definition<S> {
     /// Key in configuration files, such as `learning-rate`.
     pub key: &'static str,
     /// Meaning in one or more sentences, without the default.
@@ -27,7 +26,7 @@ pub struct Definition {
     /// Whether it may differ between the ranks of a run: it depends on the machine.
     pub may_differ: bool,
     pub(super) default_note: Option<&'static str>,
-    pub(super) access: Access,
+    pub(super) access: Access<S>,
 }
 
 /// Groups of settings.
@@ -61,37 +60,36 @@ pub enum Input {
 }
 
 /// Functions that get at the value of one setting whatever its type.
-#[derive(Clone, Copy)]
-pub(super) struct Access {
+pub(super) struct Access<S> {
     /// Sets the setting to what texts say; an error says what is expected.
-    pub(super) set_texts: fn(&mut Settings, &[OsString]) -> Result<(), String>,
+    pub(super) set_texts: fn(&mut S, &[OsString]) -> Result<(), String>,
     /// Sets the setting to what a configuration file holds; an error says what is expected.
-    pub(super) set_toml: fn(&mut Settings, &toml::Value) -> Result<(), String>,
-    pub(super) to_toml: fn(&Settings) -> Option<toml::Value>,
-    pub(super) to_text: fn(&Settings) -> Option<String>,
+    pub(super) set_toml: fn(&mut S, &toml::Value) -> Result<(), String>,
+    pub(super) to_toml: fn(&S) -> Option<toml::Value>,
+    pub(super) to_text: fn(&S) -> Option<String>,
     /// Refuses a value that is not allowed, whatever the other settings are.
-    pub(super) check: fn(&Settings) -> Result<(), String>,
+    pub(super) check: fn(&S) -> Result<(), String>,
     pub(super) default: fn(Recipe) -> Option<String>,
 }
 
-impl Definition {
+impl<S> Definition<S> {
     /// Sets the setting to what texts of a command line say.
     ///
     /// # Errors
     /// What is expected instead, without the setting's name and its value.
-    pub fn set(&self, settings: &mut Settings, texts: &[OsString]) -> Result<(), String> {
+    pub fn set(&self, settings: &mut S, texts: &[OsString]) -> Result<(), String> {
         (self.access.set_texts)(settings, texts)
     }
 
     /// Returns the value of the setting as text, `None` where it is left open.
     #[must_use]
-    pub fn text(&self, settings: &Settings) -> Option<String> {
+    pub fn text(&self, settings: &S) -> Option<String> {
         (self.access.to_text)(settings)
     }
 
     /// Returns the value of the setting as TOML, `None` where it is left open.
     #[must_use]
-    pub fn toml(&self, settings: &Settings) -> Option<toml::Value> {
+    pub fn toml(&self, settings: &S) -> Option<toml::Value> {
         (self.access.to_toml)(settings)
     }
 
@@ -118,7 +116,7 @@ impl Definition {
     }
 
     /// Refuses a value that the setting cannot have, whatever the others are.
-    pub(crate) fn check(&self, settings: &Settings) -> Result<(), VisionError> {
+    pub(crate) fn check(&self, settings: &S) -> Result<(), VisionError> {
         (self.access.check)(settings).map_err(|expected| {
             VisionError::setting(self.key, self.text(settings).unwrap_or_default(), expected)
         })
@@ -151,7 +149,7 @@ impl<T> Details<T> {
     };
 }
 
-/// Makes [`Settings`], [`Complete`](super::Complete) and the list of definitions from a table. An entry is
+/// Makes `Settings`, `Complete` and the list of definitions from a table. An entry is
 ///
 /// ```text
 /// /// Help.
@@ -211,7 +209,7 @@ macro_rules! settings {
         }
 
         /// The definitions of all settings, in the order of a configuration file.
-        pub(super) static DEFINITIONS: &[Definition] = &[$({
+        pub(super) static DEFINITIONS: &[Definition<Settings>] = &[$({
             const DETAILS: Details<$type> = Details { $($detail: $value,)* ..Details::USUAL };
             Definition {
                 key: $key,
@@ -247,7 +245,7 @@ macro_rules! settings {
     };
 }
 
-/// The type of a setting in [`Complete`](super::Complete): optional where there is no default.
+/// The type of a setting in `Complete`: optional where there is no default.
 macro_rules! complete_type {
     ($type:ty) => { Option<$type> };
     ($type:ty, $($default:tt)+) => { $type };

@@ -10,8 +10,11 @@ use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType};
 use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
-use super::value::SettingValue;
-use super::{CutsSetting, DEFAULT_DATA_DIR, DecayKind, Recipe, Recompute};
+use super::recipe::Recipe;
+use super::value::{CutsSetting, DecayKind, Recompute, SettingValue};
+
+/// Folder of the data sets where no other one is named.
+pub const DEFAULT_DATA_DIR: &str = "data";
 
 /// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
 const MOST_LAYERS: usize = 100_000;

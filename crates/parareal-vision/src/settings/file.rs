@@ -1,4 +1,4 @@
-//! Configuration files.
+//! ConfigRecord files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Value;
 use toml::de::DeTable;
 
-use super::Settings;
+use super::definitions::Settings;
 use crate::VisionError;
 
 /// Longest configuration file that is read; one with all keys has a hundredth of it.

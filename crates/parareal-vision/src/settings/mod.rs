@@ -6,24 +6,23 @@ mod definition;
 mod definitions;
 mod file;
 mod recipe;
-mod resume;
 mod value;
 
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
 
-pub use definition::{Definition, Heading, Input};
+pub use definition::{Heading, Input};
 pub(crate) use definitions::Complete;
-pub use definitions::Settings;
+pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;
 pub use value::{CutsSetting, DecayKind, Recompute};
 
 use crate::VisionError;
 
-/// Folder of the data sets where no other one is named.
-pub const DEFAULT_DATA_DIR: &str = "data";
+/// Definition of a setting: everything that flags, configuration files and their messages need to know.
+pub type Definition = definition::Definition<Settings>;
 
 impl Settings {
     /// Returns the definitions of all settings, in the order of a configuration file.
@@ -52,6 +51,11 @@ impl Settings {
         definition
             .set(self, &[text.into()])
             .map_err(|expected| VisionError::setting(definition.key, format!("`{text}`"), expected))
+    }
+
+    /// Returns the recipe that these settings name, otherwise the one that fits them.
+    pub(crate) fn chosen_recipe(&self) -> Recipe {
+        self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth))
     }
 
     /// Refuses the first setting with a value that it cannot have, whatever the others are.

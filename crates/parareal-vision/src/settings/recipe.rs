@@ -6,8 +6,6 @@ use std::str::FromStr;
 use parareal_data::DatasetName;
 use parareal_train::TrainError;
 
-use super::Settings;
-
 /// A set of defaults for the settings that are left open. The defaults themselves stand in the settings'
 /// definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,17 +20,12 @@ pub enum Recipe {
 impl Recipe {
     /// Returns the paper's recipe for its data sets at its depth, otherwise the small one.
     #[must_use]
-    pub fn of(settings: &Settings) -> Self {
+    pub fn of(dataset: Option<DatasetName>, depth: Option<usize>) -> Self {
         use DatasetName::{Cifar10, Cifar100, Mnist, Svhn};
-        match (settings.dataset, settings.depth) {
+        match (dataset, depth) {
             (Some(Mnist | Cifar10 | Cifar100 | Svhn), Some(1001)) => Self::Paper,
             _ => Self::default(),
         }
-    }
-
-    /// Returns the recipe that settings name, otherwise the one that fits them.
-    pub(crate) fn chosen(settings: &Settings) -> Self {
-        settings.recipe.unwrap_or_else(|| Self::of(settings))
     }
 }
 

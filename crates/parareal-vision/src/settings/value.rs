@@ -11,7 +11,7 @@ use parareal_models::resnet::CoarseKind;
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType, TrainError};
 use toml::Value;
 
-use super::Recipe;
+use super::recipe::Recipe;
 
 /// The type of a setting's value.
 ///
@@ -379,7 +379,7 @@ impl Recompute {
         }
     }
 
-    /// Configuration files hold 0 for [`Self::Chosen`].
+    /// ConfigRecord files hold 0 for [`Self::Chosen`].
     fn of_units(units: usize) -> Self {
         if units == 0 { Self::Chosen } else { Self::Units(units) }
     }

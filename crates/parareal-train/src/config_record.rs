@@ -8,12 +8,12 @@ use toml::Table;
 /// A run only writes it down. Whoever starts a run decides what is in it, such that the same run can be
 /// started or resumed from it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Configuration {
+pub struct ConfigRecord {
     text: String,
     table: Table,
 }
 
-impl Configuration {
+impl ConfigRecord {
     /// Creates the configuration from settings that serialize to a TOML table.
     ///
     /// # Errors

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use parareal_train::{ExecutorKind, ProcessGroup, Resources};
 
-use super::{CutsSetting, Settings};
-use crate::{Config, VisionError};
+use crate::{Config, CutsSetting, Settings, VisionError};
 
 impl Config {
     /// Returns the configuration with which the run in a folder is resumed.

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use parareal::timeline::{Activity, Span, Timeline};
 
-use super::{communication, name};
+use super::lanes::{communication, name};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 76.0;

@@ -1,7 +1,7 @@
 use parareal::timeline::{Activity, Timeline};
 use serde_json::{Value, json};
 
-use super::{communication, name};
+use super::lanes::{communication, name};
 
 /// The only process of a trace. A thread of the same number would be shown as its main thread, so
 /// threads count from the next number.

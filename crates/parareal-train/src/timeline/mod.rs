@@ -1,0 +1,59 @@
+//! Timelines as files: traces for Perfetto, and pictures.
+
+mod lanes;
+mod svg;
+mod trace;
+
+use std::path::Path;
+
+use parareal::timeline::Timeline;
+
+use crate::{Format, OutputFile, TrainError};
+use svg::svg;
+use trace::chrome_trace;
+
+/// A file that shows a timeline, in one of its [`FORMATS`](Self::FORMATS).
+#[derive(Clone, Debug)]
+pub struct TimelineFile(OutputFile);
+
+impl TimelineFile {
+    /// The formats that a timeline can be shown in.
+    pub const FORMATS: [Format; 2] = [Format::Trace, Format::Svg];
+
+    /// Checks the file's name; its extension chooses the format.
+    ///
+    /// # Errors
+    /// Those of [`OutputFile::new`].
+    pub fn new(path: &Path, overwrite: bool) -> Result<Self, TrainError> {
+        OutputFile::new(path, &Self::FORMATS, overwrite).map(Self)
+    }
+
+    /// The name that was asked for.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Returns true if it is a picture, which has an axis.
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        self.0.format() == Format::Svg
+    }
+
+    /// Writes the whole file. A picture's axis goes as far as the step, or as `seconds`.
+    ///
+    /// # Errors
+    /// Those of [`OutputFile::write`].
+    pub fn write(
+        &self,
+        timeline: &Timeline,
+        title: &str,
+        seconds: Option<f64>,
+    ) -> Result<(), TrainError> {
+        let text = match self.is_picture() {
+            true => svg(timeline, title, seconds.unwrap_or_else(|| timeline.end())),
+            false => chrome_trace(timeline, title),
+        };
+        self.0.write(text.as_bytes())
+    }
+}
