@@ -35,5 +35,5 @@ impl Network {
 
 /// The paper's optimizer.
 pub(crate) fn optimizer() -> ModuleOptimizer {
-    Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into()
+    Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into()
 }

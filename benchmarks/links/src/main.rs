@@ -177,7 +177,7 @@ fn main() -> Result<()> {
     };
     let (rounds, batch, depth) = (argument(2, 9)?, argument(3, 32)?, argument(4, 56)?);
     let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
-    let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+    let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
 
     let world = World::init()?;
     let all = world.split(Some(0))?.ok_or("there is no communicator of all ranks")?;

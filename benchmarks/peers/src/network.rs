@@ -37,7 +37,7 @@ impl Network {
         let net = net.with_coarse_units(Some(settings.coarse_units));
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
         let layout = Layout::threads(cuts.subnetworks(), settings.workers, 1)?;
         let mut placement = Placement::new(vec![device.clone()], layout);
         placement.threads = settings.threads / settings.workers;

@@ -38,7 +38,7 @@ impl Setting {
     fn new(net: &ResNet, cuts: &Cuts, workers: usize, threads: usize) -> Result<Self> {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
+        let optimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
         let layout = match workers {
             2 => Layout::from_counts(&[cuts.subnetworks() - ON_LAST, ON_LAST], 1)?,
             _ => Layout::threads(cuts.subnetworks(), workers, 1)?,

@@ -17,6 +17,8 @@ use crate::simd::SimdLevel;
 /// parameter ← parameter - learning_rate · v             with Nesterov: · (g + momentum · v)
 /// ```
 ///
+/// The default is plain gradient descent, without momentum and weight decay.
+///
 /// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and
 /// `v` are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
 /// operations.
@@ -25,16 +27,16 @@ use crate::simd::SimdLevel;
 /// use burn::optim::ModuleOptimizer;
 /// use parareal_kernels::Sgd;
 ///
-/// let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+/// let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
 /// let optimizer: ModuleOptimizer = sgd.into();
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sgd {
     /// Momentum, in [0, 1).
     pub momentum: f64,
     /// Weight decay: the multiple of a parameter that is added to its gradient.
     pub weight_decay: f64,
-    /// Whether to use Nesterov momentum.
+    /// True for Nesterov momentum.
     pub nesterov: bool,
 }
 
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn without_momentum_nothing_is_remembered() {
-        let sgd = Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false };
+        let sgd = Sgd::default();
         let ones = || numbers([1.0; 5], DType::F32);
         let (parameter, state) = sgd.step(0.5, ones(), ones(), None);
         assert!(state.is_none());
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_parameter_that_others_hold_stays_as_it_was() {
-        let sgd = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false };
+        let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
         let held = numbers([1.0; 5], DType::F32);
         let (changed, _) = sgd.step(0.5, held.clone(), held.clone(), None);
         assert_eq!(doubles(held), [1.0; 37]);

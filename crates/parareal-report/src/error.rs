@@ -13,7 +13,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ReportError {
     /// No folder was given.
-    #[error("a report needs at least one run: name the folder that `parareal train` wrote")]
+    #[error("a report needs at least one run")]
     NoRuns,
     /// A folder was given twice.
     #[error("{} is given twice: name each run once", OneLine(path))]
@@ -22,10 +22,7 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// A folder that is no run's.
-    #[error(
-        "{} holds no run: there is no {missing} in it; name a folder that `parareal train` wrote",
-        OneLine(path)
-    )]
+    #[error("{} holds no run: there is no {missing} in it", OneLine(path))]
     NoRun {
         /// The folder.
         path: PathBuf,

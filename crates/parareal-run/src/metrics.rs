@@ -142,8 +142,9 @@ pub struct Tally {
 impl Tally {
     /// Adds a batch with this mean loss.
     pub fn add(&mut self, samples: usize, wrong: Option<usize>, mean_loss: f64) {
+        let before = if self.samples == 0 { Some(0) } else { self.wrong };
+        self.wrong = before.zip(wrong).map(|(before, wrong)| before + wrong);
         self.samples += samples;
-        self.wrong = wrong.map(|wrong| self.wrong.unwrap_or(0) + wrong);
         self.loss += mean_loss * samples as f64;
     }
 
@@ -207,6 +208,17 @@ mod tests {
     fn lines_of_other_versions_are_unknown() {
         let line = serde_json::from_str(r#"{"event":"weather","rain":true}"#).unwrap();
         assert_eq!(Line::Unknown, line);
+    }
+
+    #[test]
+    fn a_tally_counts_wrong_answers_where_all_batches_do() {
+        let mut tally = Tally::default();
+        tally.add(4, Some(1), 0.5);
+        tally.add(4, Some(3), 0.5);
+        assert_eq!(tally.error(), Some(0.5));
+        let mut uncounted = Tally { samples: 8, wrong: None, loss: 4.0 };
+        uncounted.add(4, Some(1), 0.5);
+        assert_eq!(uncounted.error(), None);
     }
 
     #[test]

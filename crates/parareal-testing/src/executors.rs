@@ -13,7 +13,7 @@ use crate::tensors::assert_close;
 /// Returns the optimizer of the tests: SGD with a momentum of 0.9.
 #[must_use]
 pub fn sgd() -> ModuleOptimizer {
-    Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into()
+    Sgd { momentum: 0.9, ..Sgd::default() }.into()
 }
 
 /// Returns both executors of the same network; each of the `workers` has one thread.

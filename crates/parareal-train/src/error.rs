@@ -23,6 +23,19 @@ pub enum TrainError {
         /// What it should be, and what to do.
         expected: String,
     },
+    /// A batch with fewer samples than there are replicas.
+    #[error(
+        "replicas is {replicas}: the last batch of an epoch has {smallest} of the {samples} training \
+         samples, which is not one for each"
+    )]
+    SmallBatch {
+        /// The number of replicas.
+        replicas: usize,
+        /// Samples of the smallest batch.
+        smallest: usize,
+        /// All training samples.
+        samples: usize,
+    },
     /// A device that is not there.
     #[error("there is no device `{name}`{hint}; there are: {present}")]
     NoDevice {
@@ -139,8 +152,13 @@ pub enum TrainError {
         loss: f64,
     },
     /// The task has no batches, or cannot evaluate the network.
-    #[error("{0}")]
-    Task(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{error}")]
+    Task {
+        /// The task's own error.
+        error: Box<dyn std::error::Error + Send + Sync>,
+        /// True if the input is wrong, and false if something failed while running.
+        bad_input: bool,
+    },
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
@@ -220,7 +238,9 @@ impl TrainError {
             | Self::EvaluationDiverged { .. }
             | Self::File { .. }
             | Self::Picture { .. } => false,
-            Self::Agreed { bad_input, .. } | Self::Elsewhere { bad_input, .. } => *bad_input,
+            Self::Agreed { bad_input, .. }
+            | Self::Elsewhere { bad_input, .. }
+            | Self::Task { bad_input, .. } => *bad_input,
             Self::Executor(error) => matches!(error, ExecError::Layout(_) | ExecError::NoDevice),
             _ => true,
         }

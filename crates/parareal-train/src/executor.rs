@@ -25,20 +25,19 @@ impl RunConfig {
         samples.div_ceil(self.batch_size)
     }
 
-    /// Creates an executor that evaluates a model with these weights in this process.
+    /// Creates an executor that evaluates the network of a model in this process.
     ///
     /// # Errors
-    /// Where the weights are of another network, a device is not there, or the system gives no threads.
+    /// Where a device is not there, or the system gives no threads.
     pub fn evaluator<N, L>(
         &self,
         model: &Model<N, L>,
-        weights: &StateDict,
+        network: PararealNetwork<N>,
     ) -> Result<Box<dyn Executor<N, L>>, TrainError>
     where
         N: Coarsen,
         L: Loss<N::Output>,
     {
-        let network = model.build(self.seed)?.load(weights)?;
         let mut here = self.clone();
         if self.executor == ExecutorKind::Mpi {
             let subnetworks = model.cuts.subnetworks();
@@ -168,8 +167,9 @@ impl RunConfig {
         }
     }
 
-    /// Returns the units for each state that is kept where the others are recomputed: if the configuration
-    /// leaves it open, as many as there are states in the longest subnetwork.
+    /// Returns the units for each state that is kept where the others are recomputed. Where the
+    /// configuration has `Some(0)`, it is the square root of the number of units in the longest subnetwork,
+    /// with which the states that are kept and those that are recomputed at a time are about as many.
     #[must_use]
     pub fn kept_units(&self, cuts: &Cuts) -> Option<usize> {
         let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();

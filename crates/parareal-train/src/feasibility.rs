@@ -23,6 +23,30 @@ pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
 }
 
 impl RunConfig {
+    /// Checks that these processes can train with this configuration on this many samples.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] with the first value that nothing can be trained with; the errors of
+    /// [`Self::check_group`] and [`Self::check_devices`].
+    pub fn check(&self, group: &ProcessGroup, samples: usize) -> Result<(), TrainError> {
+        let counts = [
+            ("epochs", self.epochs),
+            ("batch-size", self.batch_size),
+            ("replicas", self.replicas),
+            ("device", self.devices.len()),
+            ("workers", self.workers),
+            ("threads", self.threads),
+            ("keep-checkpoints", self.keep_checkpoints),
+            ("training samples", samples),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(TrainError::setting(name, 0, "at least 1 is expected"));
+        }
+        self.check_group(group)?;
+        self.check_devices(group)?;
+        self.check_replicas(samples)
+    }
+
     /// Checks that the processes were started for this configuration.
     ///
     /// # Errors
@@ -49,17 +73,13 @@ impl RunConfig {
     ///
     /// # Errors
     /// Where it has not.
-    pub fn check_replicas(&self, samples: usize) -> Result<(), TrainError> {
+    fn check_replicas(&self, samples: usize) -> Result<(), TrainError> {
         let smallest = match samples % self.batch_size {
             0 => self.batch_size,
             rest => rest,
         };
         if smallest < self.replicas {
-            let expected = format!(
-                "the last batch of an epoch has {smallest} of the {samples} training samples, which is \
-                 not one for each: set another `batch-size`, or another number of samples"
-            );
-            return Err(TrainError::setting("replicas", self.replicas, expected));
+            return Err(TrainError::SmallBatch { replicas: self.replicas, smallest, samples });
         }
         Ok(())
     }
@@ -86,5 +106,49 @@ impl RunConfig {
             ));
         }
         remarks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CheckpointEvery, Decay, LearningRate, LinkType};
+
+    #[test]
+    fn nothing_trains_without_samples_devices_or_a_batch() {
+        let config = RunConfig {
+            epochs: 1,
+            batch_size: 4,
+            learning_rate: LearningRate {
+                base: 0.1,
+                decay: Decay::Cosine,
+                warmup_epochs: 0.0,
+                epochs: 1,
+            },
+            clip_norm: None,
+            ema_decay: None,
+            seed: 0,
+            executor: ExecutorKind::Threads,
+            replicas: 2,
+            link_type: LinkType::F32,
+            devices: vec!["cpu".parse().unwrap()],
+            workers: 1,
+            threads: 1,
+            recompute: None,
+            patience: None,
+            checkpoint_every: CheckpointEvery::Epoch,
+            keep_checkpoints: 1,
+        };
+        let check = |config: &RunConfig, samples| {
+            let checked = config.check(&ProcessGroup::alone(), samples);
+            checked.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check(&config, 8), "");
+        assert_eq!(check(&config, 0), "training samples is 0: at least 1 is expected");
+        let without_batch = RunConfig { batch_size: 0, ..config.clone() };
+        assert_eq!(check(&without_batch, 8), "batch-size is 0: at least 1 is expected");
+        let without_device = RunConfig { devices: Vec::new(), ..config.clone() };
+        assert_eq!(check(&without_device, 8), "device is 0: at least 1 is expected");
+        assert!(check(&config, 9).contains("the last batch of an epoch has 1 of the 9"));
     }
 }

@@ -71,6 +71,19 @@ pub(crate) fn create(
     Ok(folder)
 }
 
+/// Refuses a folder whose name ranks cannot tell each other.
+pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
+    match output {
+        OutputFolder::Named(path) | OutputFolder::Numbered { parent: path, .. }
+            if path.to_str().is_none() =>
+        {
+            let message = "ranks need a name in UTF-8".into();
+            Err(TrainError::Output { path: path.clone(), message })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a folder that another rank has created and this one does not see.
 pub(crate) fn is_visible(folder: &Path) -> Result<(), TrainError> {
     let path = folder.join(CONFIG);

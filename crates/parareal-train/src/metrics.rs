@@ -56,12 +56,13 @@ impl Metrics {
         let mut past = Past::default();
         for (number, line) in text.lines().enumerate() {
             match serde_json::from_str(line) {
-                Ok(Line::Step(record)) => past.last_step = Some(record),
-                Ok(Line::Epoch(record)) => past.epochs.push(record),
-                Ok(Line::End(_) | Line::Interrupted { .. } | Line::Diverged { .. }) => {}
+                Ok(Line::Step(record)) if is_finite_step(&record) => past.last_step = Some(record),
+                Ok(Line::Epoch(record)) if is_finite_epoch(&record) => past.epochs.push(record),
+                Ok(Line::End(_)) => {}
                 unread => {
+                    // A checkpoint has neither a loss that is not finite before it, nor an early end.
                     let error = unread.err().map(|error| error.to_string());
-                    let error = error.unwrap_or_else(|| "unknown event".into());
+                    let error = error.unwrap_or_else(|| "no checkpoint comes after it".into());
                     let message = format!("line {} is not what was written: {error}", number + 1);
                     return Err(TrainError::weights(&path, message));
                 }
@@ -78,7 +79,9 @@ impl Metrics {
         file.take(LONGEST_END).read_to_string(&mut text).ok()?;
         let lines = text.strip_suffix('\n')?.split('\n').map(serde_json::from_str);
         match lines.collect::<Result<Vec<_>, _>>().ok()?.as_slice() {
-            [Line::Epoch(epoch), Line::End(end)] => Some((epoch.clone(), end.clone())),
+            [Line::Epoch(epoch), Line::End(end)] if is_finite_epoch(epoch) => {
+                Some((epoch.clone(), end.clone()))
+            }
             _ => None,
         }
     }
@@ -96,5 +99,53 @@ impl Metrics {
         self.file.write_all(&text).map_err(TrainError::file("write", &self.path))?;
         self.bytes += text.len() as u64;
         Ok(())
+    }
+}
+
+fn is_finite_step(record: &StepRecord) -> bool {
+    record.loss.is_finite() && record.learning_rate.is_finite()
+}
+
+fn is_finite_epoch(record: &EpochRecord) -> bool {
+    record.train_loss.is_finite() && record.seconds.is_finite()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: &str = r#"{"event":"epoch","epoch":1,"train_loss":0.5,"seconds":1.0}"#;
+
+    fn write(lines: &[&str]) -> (tempfile::TempDir, u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        std::fs::write(folder.path().join(names::METRICS), &text).unwrap();
+        (folder, text.len() as u64)
+    }
+
+    #[test]
+    fn no_checkpoint_comes_after_a_loss_that_is_not_finite_or_an_early_end() {
+        let (folder, bytes) = write(&[EPOCH]);
+        assert_eq!(Metrics::past(folder.path(), bytes).map(|past| past.epochs.len()).unwrap(), 1);
+        for line in [
+            r#"{"event":"epoch","epoch":2,"train_loss":null,"seconds":1.0}"#,
+            r#"{"event":"step","epoch":1,"step":1,"loss":null,"learning_rate":0.1,"images_per_second":1.0}"#,
+            r#"{"event":"interrupted","step":1}"#,
+            r#"{"event":"diverged","step":1,"message":"the loss is NaN"}"#,
+        ] {
+            let (folder, bytes) = write(&[EPOCH, line]);
+            let error = Metrics::past(folder.path(), bytes).err().unwrap().to_string();
+            assert!(error.contains("line 2 is not what was written: no checkpoint"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_has_ended_where_its_last_epoch_has_a_loss() {
+        let end = r#"{"event":"end","seconds":2.0}"#;
+        let (folder, _) = write(&[EPOCH, end]);
+        assert!(Metrics::end(folder.path(), 0).is_some());
+        let (folder, _) =
+            write(&[r#"{"event":"epoch","epoch":1,"train_loss":null,"seconds":1.0}"#, end]);
+        assert!(Metrics::end(folder.path(), 0).is_none());
     }
 }

@@ -22,6 +22,9 @@ pub struct WorkerRequest<'a> {
     pub replicas: usize,
 }
 
+/// More threads or copies than any machine can use are a mistake, and starting them takes its memory.
+const MOST_COUNT: usize = 1024;
+
 /// Returns the default number of workers: one for each device, on the CPU one for each core.
 pub(crate) fn default_workers(devices: &[DeviceName], subnetworks: usize) -> usize {
     spread_over(devices, Resources::alone().cores, 1, subnetworks)
@@ -42,6 +45,12 @@ impl WorkerRequest<'_> {
     /// [`TrainError::Setting`] for the first number that cannot be.
     pub fn resolve(&self, resources: &Resources) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
+        for (name, count) in [("replicas", replicas), ("threads", threads.unwrap_or(1))] {
+            if !(1..=MOST_COUNT).contains(&count) {
+                let expected = format!("a number from 1 to {MOST_COUNT} is expected");
+                return Err(TrainError::setting(name, count, expected));
+            }
+        }
         let mut most = subnetworks;
         let mut devices_used = None;
         let workers = match executor {
@@ -171,6 +180,8 @@ mod tests {
             (refuse(mpi, 1, 1, &resources(4, 1)), "4 ranks are more than one for each"),
             (refuse(mpi, 1, 1, &resources(6, 1)), "or set `replicas` to 2"),
             (refuse(mpi, 1, 2, &resources(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
+            (refuse(mpi, 1, 0, &resources(3, 1)), "replicas is 0: a number from 1"),
+            (refuse(ExecutorKind::Threads, 1, 0, &alone), "replicas is 0: a number from 1"),
             (refuse(mpi, 3, 1, &resources(2, 1)), "only 2 can be used: one for each rank"),
             (refuse(ExecutorKind::Sequential, 1, 2, &alone), "replicas is 2: the sequential"),
             (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is 2"),

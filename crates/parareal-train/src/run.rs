@@ -11,7 +11,9 @@ use crate::folder::{self, Lock, OutputFolder};
 use crate::observer::Observer;
 use crate::prepared::Prepared;
 use crate::training::Training;
-use crate::{ConfigRecord, Outcome, ProcessGroup, RunConfig, Task, TrainError, resumed};
+use crate::{
+    ConfigRecord, Outcome, ProcessGroup, RunConfig, Task, TrainError, check_threads, resumed,
+};
 
 /// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
 pub struct Run<T: Task> {
@@ -54,7 +56,7 @@ impl InitialWeights {
 pub struct Resume {
     /// The run's checkpoints ([`RunFolder::newest`]).
     pub newest: Newest,
-    /// ConfigRecord that the checkpoint was saved with; `None` without a checkpoint.
+    /// Configuration that the checkpoint was saved with. Without it, no note says what differs now.
     pub before: Option<RunConfig>,
     /// Set if `config.toml` is another one than before.
     pub is_changed: bool,
@@ -97,7 +99,8 @@ impl<T: Task> Run<T> {
     /// together.
     ///
     /// # Errors
-    /// [`TrainError`] where something is missing or in the way. Nothing was written then.
+    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), or something is missing
+    /// or in the way. Nothing was written then.
     pub fn create(
         group: &ProcessGroup,
         config: RunConfig,
@@ -106,6 +109,11 @@ impl<T: Task> Run<T> {
         output: &OutputFolder,
         start: Start,
     ) -> Result<Self, TrainError> {
+        group.agree(config.check(group, task.samples()))?;
+        group.agree(check_threads(config.threads, group.resources().cores))?;
+        if group.size() > 1 {
+            group.agree(folder::check_unicode(output))?;
+        }
         let mut lock = None;
         let create = || {
             let folder = folder::create(output, &configuration)?;
@@ -125,7 +133,7 @@ impl<T: Task> Run<T> {
     /// Resumes the run in a folder from its newest checkpoint that is whole.
     ///
     /// # Errors
-    /// [`TrainError`] where the run has trained for more epochs than it is to have, or a file cannot be
+    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the run has trained for more epochs than it is to have, or a file cannot be
     /// read or written.
     pub fn resume(
         folder: RunFolder,
@@ -137,6 +145,7 @@ impl<T: Task> Run<T> {
         let RunFolder { group, path: output, lock } = folder;
         let Resume { newest, before, is_changed, start } = resume;
         let Newest { saved, damaged } = newest;
+        group.agree(config.check(&group, task.samples()))?;
         if let Some(saved) = &saved
             && saved.position.epoch > config.epochs
         {
@@ -149,14 +158,14 @@ impl<T: Task> Run<T> {
         };
         let Start { initial, mut notes } = start;
         let mut weights = None;
-        match (&saved, &before) {
-            (Some(saved), Some(before)) => {
-                if finished.is_none() {
+        match &saved {
+            Some(saved) => {
+                if let (None, Some(before)) = (&finished, &before) {
                     let steps_per_epoch = config.steps_per_epoch(task.samples());
                     notes.extend(resumed::notes(saved, before, &config, steps_per_epoch));
                 }
             }
-            _ => {
+            None => {
                 group.first(|| checkpoint::check_begun(&output))?;
                 notes.push("nothing was saved yet: the run starts from its beginning".into());
                 weights = initial.map(|initial| initial.take(&mut notes));

@@ -1,10 +1,10 @@
-//! ConfigRecord of a run, whatever its network and data are.
+//! Configuration of a run, whatever its network and data are.
 
 use std::time::Duration;
 
 use crate::{CheckpointEvery, DeviceName, ExecutorKind, LearningRate, LinkType};
 
-/// ConfigRecord of a run: how long it trains, how a step updates the weights, what the step runs on, and
+/// Configuration of a run: how long it trains, how a step updates the weights, what the step runs on, and
 /// which checkpoints are kept. The network, its loss, its optimizer and its data are not part of it.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
@@ -33,7 +33,9 @@ pub struct RunConfig {
     pub workers: usize,
     /// Threads of each worker on the CPU.
     pub threads: usize,
-    /// Units for each state that is kept for the backward pass, where the others are recomputed.
+    /// Units for each state that is kept for the backward pass, where the others are recomputed; `Some(0)`
+    /// for the square root of the number of units in the longest subnetwork ([`Self::kept_units`]), and
+    /// `None` to keep all of them.
     pub recompute: Option<usize>,
     /// Epochs without a new best after which the run ends early.
     pub patience: Option<usize>,

@@ -6,8 +6,8 @@ use parareal_models::resnet::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
-    ConfigRecord, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resume, Run, RunFolder,
-    Start, Task, check_threads, export,
+    ConfigRecord, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resources, Resume, Run,
+    RunFolder, Start, export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -49,7 +49,6 @@ impl ClassificationRun {
         output: Option<PathBuf>,
     ) -> Result<Self, VisionError> {
         Self::check_output(group, output.as_deref())?;
-        group.agree(check_threads(config.run.threads, group.resources().cores))?;
         let loaded = || {
             let (task, summary) = load(group, &config)?;
             let initial = initial_weights(&config, &task.record)?;
@@ -93,15 +92,10 @@ impl ClassificationRun {
             Some(saved) => {
                 let saved_images = group.agree(ImageRecord::of_saved(folder, saved))?;
                 group.agree(saved_images.check_same(folder, &task.record))?;
-                let settings = Settings::of_table(&saved.configuration);
-                before_run = Some(
-                    group
-                        .agree(
-                            settings
-                                .and_then(|settings| Config::resolve(settings, group.resources())),
-                        )?
-                        .run,
-                );
+                // The ranks of then may have been others than those of now.
+                let saved_config = Settings::of_table(&saved.configuration)
+                    .and_then(|settings| Config::resolve(settings, &Resources::alone()));
+                before_run = Some(group.agree(saved_config)?.run);
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
@@ -174,7 +168,6 @@ fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), V
     let task = ImageTask::load(config)?;
     let train = &task.dataset.train;
     let summary = config.network.summary(train.channels(), train.classes())?;
-    config.run.check_replicas(task.samples())?;
     Ok((task, summary))
 }
 

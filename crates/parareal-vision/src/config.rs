@@ -252,13 +252,10 @@ impl Config {
         classes: usize,
     ) -> Result<Box<dyn Executor<ResNet, CrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
-        self.run.evaluator(&model, weights).map_err(|error| match error {
-            TrainError::Network(error) => {
-                let message = format!("the weights are of another network: {error}");
-                TrainError::weights(run, message).into()
-            }
-            error => error.into(),
-        })
+        let network = model.build(self.run.seed)?.load(weights).map_err(|error| {
+            TrainError::weights(run, format!("the weights are of another network: {error}"))
+        })?;
+        Ok(self.run.evaluator(&model, network)?)
     }
 
     /// Returns the beginning of the name of a run's folder.

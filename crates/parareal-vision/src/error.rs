@@ -142,7 +142,7 @@ impl From<VisionError> for TrainError {
     fn from(error: VisionError) -> Self {
         match error {
             VisionError::Train(error) => error,
-            error => Self::Task(Box::new(error)),
+            error => Self::Task { bad_input: error.is_bad_input(), error: Box::new(error) },
         }
     }
 }

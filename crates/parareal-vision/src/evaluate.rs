@@ -33,16 +33,17 @@ pub struct Evaluation {
     /// written.
     #[serde(serialize_with = "folder::optional_path_as_text")]
     pub details: Option<PathBuf>,
-    /// What a person should know: why the details were not saved, say.
+    /// Notes for a person, for instance why the details were not saved.
     #[serde(skip)]
     pub notes: Vec<String>,
 }
 
-/// Judges saved weights in the folder of a run by its test images. CheckpointChoice classes were taken for
-/// which, and the most confident mistakes, go into `evaluations/step-NNNNNNNN.json` there, named after
-/// the checkpoint, unless other images than the run's own were asked for. Normalization and class
-/// numbers are always the run's. `changes` says where these images are now, or how many of them to
-/// take, where that is not as it was.
+/// Evaluates saved weights in the folder of a run on its test images.
+///
+/// The confusion matrix and the most confident mistakes are saved as `evaluations/step-NNNNNNNN.json` there,
+/// named after the checkpoint, unless `changes` asks for other images than the run's own. Normalization and
+/// class numbers are always the run's. `changes` are settings that differ from those of the run: where its
+/// images are now, or how many of them to take.
 ///
 /// # Errors
 /// [`VisionError`] where the folder holds no run, its weights are damaged or give scores that are not
@@ -62,7 +63,7 @@ pub fn evaluate(
     let own = own && !changed;
     let dataset = images.adapt(dataset)?;
     let no_images = || {
-        let expected = "there are no test images to judge by: set it to at least 1";
+        let expected = "there are no test images to evaluate on: set it to at least 1";
         VisionError::setting("limit-test", "0", expected)
     };
     let test = dataset.test.as_ref().ok_or_else(no_images)?;

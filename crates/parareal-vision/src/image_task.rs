@@ -88,6 +88,10 @@ impl Task for ImageTask {
             let found = evaluate_set(executor, test, normalization, stop)?;
             let Some((summary, details)) = found else { return Ok(None) };
             evaluated.test = summary.score();
+            if evaluated.test.is_some_and(|score| !score.is_finite || !score.loss.is_finite()) {
+                // The run has diverged, whatever the validation images give.
+                return Ok(Some(evaluated));
+            }
             if let Some(error) = evaluated.test.and_then(|score| score.error) {
                 let save = move |run: &_, position| {
                     Ok(details.save(run, position, error, dataset).map(drop)?)

@@ -94,7 +94,8 @@ impl NetworkConfig {
         }
     }
 
-    /// Cuts the network where the predicted step of a layout is shortest. With `defer`, weight gradients of the coarse network wait until the cotangent is sent.
+    /// Cuts the network where the predicted step of a layout is shortest. With `defer`, weight gradients of
+    /// the coarse network wait until the cotangent is sent.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.

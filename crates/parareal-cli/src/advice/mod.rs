@@ -3,6 +3,7 @@
 //! The libraries know neither flags nor commands, so their errors state facts; the advice is added here.
 
 mod data;
+mod report;
 mod train;
 mod vision;
 
@@ -25,6 +26,8 @@ fn advice(failure: &Failure) -> Option<String> {
         Failure::Vision(error) => vision::of_vision(error),
         Failure::Fetch(FetchError::Data(error)) => data::of_data(error),
         Failure::Fetch(error) => data::of_fetch(error),
+        Failure::Report(error) => report::of_report(error),
+        Failure::Agreed { failure, .. } => advice(failure),
         _ => None,
     }
 }

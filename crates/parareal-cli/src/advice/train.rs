@@ -2,12 +2,18 @@
 
 use parareal_train::TrainError;
 
+use super::vision::of_vision;
+
 /// Returns what to do about an error; `None` where the error says it all.
 pub(crate) fn of_train(error: &TrainError) -> Option<String> {
     let advice = match error {
         TrainError::Agreed { error, .. } => return of_train(error),
+        TrainError::Task { error, .. } => return error.downcast_ref().and_then(of_vision),
         TrainError::OutputExists { .. } => "name a new one with --output",
         TrainError::FileExists { .. } => "name a new file, or give --overwrite",
+        TrainError::SmallBatch { .. } => {
+            "set another --batch-size, or take another number of images with --limit-train"
+        }
         TrainError::NotShared { .. } => "name one with --output",
         TrainError::WithoutMpi => {
             "build it with `cargo build --release --features mpi`, where Open MPI or MPICH and libclang \

@@ -162,6 +162,22 @@ fn what_ranks_send_is_counted_to_the_byte() {
     }
 }
 
+/// Workers and replicas of a checkpoint need not fit the ranks that go on from it.
+#[test]
+fn a_run_resumes_on_other_numbers_of_ranks_and_replicas() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let train = ["train", "--executor", "mpi", "--output", "run"];
+    let begin = [&train[..], &TINY, &["--workers", "3"]].concat();
+    run(folder, &[(1, &begin)]).assert_done();
+    let resume = ["train", "--resume", "--output", "run", "--epochs"];
+    run(folder, &[(3, &[&resume[..], &["2"]].concat())]).assert_done();
+    let ended = run(folder, &[(6, &[&resume[..], &["3", "--replicas", "2"]].concat())]);
+    ended.assert_done();
+    let note = "each batch is now split over 2 replicas, it was 1";
+    assert!(ended.errors.contains(note), "{}", ended.errors);
+}
+
 #[test]
 fn a_run_resumes_with_any_executor() {
     let folder = tempfile::tempdir().unwrap();

@@ -158,7 +158,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
         }
         for (column, &sum) in line.iter().enumerate().take(out.columns) {
             let place = r * out.pitch + column;
-            // SAFETY: a row to write and column.
+            // SAFETY: `r` and `column` are a row and a column of the output.
             unsafe {
                 let add = if out.add.is_null() { 0.0 } else { *out.add.add(place) };
                 *out.to.add(place) = sum + add;

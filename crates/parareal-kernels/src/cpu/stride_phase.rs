@@ -101,7 +101,7 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     prefetch: Prefetch,
 ) {
     let [StridePhase { packed: Some(packed), .. }] = phases else {
-        unreachable!("without a stride there is one phase, and outputs see it")
+        unreachable!("without a stride there is one phase, and outputs depend on it")
     };
     let columns = gradient.len() / channels;
     let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };

@@ -1,8 +1,14 @@
 //! Both executors on small ResNets: images, batch normalization, halvings and all.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::module::ParamGroup;
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{Executor, StateKind, Update};
-use parareal::net::{Cuts, NamedTensor, StateDict};
+use parareal::exec::{CrossEntropy, Executor, Sequential, StateKind, Update};
+use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
+use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
 use parareal_testing::{assert_all_close, assert_close, assert_executors_agree, executors, init};
 
@@ -59,6 +65,38 @@ fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
     let net = ResNet::new(20).unwrap().with_width(2);
     check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
     check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
+}
+
+/// Burn's optimizers find the group of a parameter by its path, which holds the variants of enums.
+#[test]
+fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
+    let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
+    let cuts = net.default_cuts(2).unwrap();
+    let sgd = |momentum| Sgd { momentum, ..Sgd::default() };
+    let optimizer = ModuleOptimizer::from(sgd(0.9));
+    let optimizer = optimizer.with_group(ParamGroup::from_predicate("Bottleneck"), sgd(0.5), None);
+    let executor = || {
+        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+        Sequential::new(network, CrossEntropy::default(), &optimizer, &Device::flex(), 1).unwrap()
+    };
+    let steps = |executor: &mut Sequential<ResNet, CrossEntropy>, steps: Range<u64>| {
+        for step in steps {
+            let (images, labels) = batch(step, 3, DType::F32);
+            executor.train_step(images, labels, 0.05).unwrap();
+        }
+    };
+    let (mut whole, mut restored) = (executor(), executor());
+    steps(&mut whole, 0..2);
+    restored.load(whole.state_dict(StateKind::Weights).unwrap()).unwrap();
+    restored.load_optimizer_state(whole.state_dict(StateKind::Optimizer).unwrap()).unwrap();
+    for executor in [&mut whole, &mut restored] {
+        steps(executor, 2..4);
+    }
+    let weights = |executor: &mut Sequential<_, _>| {
+        let tensors = executor.named_tensors().unwrap().into_iter();
+        tensors.map(|tensor| (tensor.name, tensor.data)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(weights(&mut restored), weights(&mut whole));
 }
 
 /// `a + (1 - decay) (θ - a)`, value by value.

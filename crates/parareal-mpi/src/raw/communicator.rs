@@ -113,8 +113,8 @@ impl RawCommunicator {
                 return 0;
             }
             // SAFETY: `start` points to `count` bytes on the heap that the request keeps and nobody
-            // else looks at until MPI has let go of them, and `root` is a rank of this communicator.
-            // That all members give as many bytes is what the members of a communicator owe each other.
+            // else accesses before MPI has completed it, and `root` is a rank of this communicator.
+            // That all members give as many bytes is trusted: see `raw`.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
@@ -157,7 +157,7 @@ impl RawCommunicator {
             // SAFETY: all four point to memory on the heap that the request keeps and nobody else
             // looks at; `into` has room for the sum of the counts, counts and offsets are as many as
             // the communicator has ranks, and `from` has as many bytes as this rank's count. That
-            // each member gives as many bytes as it is said to is what members owe each other.
+            // each member gives as many bytes as its count is trusted: see `raw`.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 let comm = self.raw;
@@ -197,8 +197,8 @@ impl RawCommunicator {
                 return 0;
             }
             // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
-            // which the request keeps and nobody else looks at until MPI has let go of them. That
-            // all members give as many elements is what the members of a communicator owe each other.
+            // which the request keeps and nobody else accesses before MPI has completed it. That
+            // all members give as many elements is trusted: see `raw`.
             unsafe {
                 let sum = ffi::RSMPI_SUM;
                 ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)

@@ -29,7 +29,7 @@ const LONGEST_BEST: u64 = 1 << 10;
 pub struct Saved {
     /// Progress of the run.
     pub position: Position,
-    /// ConfigRecord of the run.
+    /// Configuration of the run.
     pub configuration: Table,
     /// Description of the run's data.
     pub data: Table,

@@ -70,7 +70,7 @@ impl Bench {
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer: ModuleOptimizer =
-            Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+            Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
         let mut placement = Placement::new(vec![device], layout);
         placement.threads = machine.threads;
         let loss = CrossEntropy::default();

@@ -49,7 +49,7 @@ pub struct Benched {
     pub coarse_unit: String,
     /// One row for each number of subnetworks.
     pub rows: Vec<BenchRow>,
-    /// What `parareal plan --costs FILE` takes.
+    /// Measured costs, which a plan can be made with ([`CostSource::File`](crate::CostSource)).
     pub costs: CostTable,
 }
 

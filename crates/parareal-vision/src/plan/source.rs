@@ -30,7 +30,7 @@ pub enum CostSource {
     Measured,
     /// The paper's Table 2.
     Paper,
-    /// What `parareal bench --json` wrote.
+    /// A file with the cost table of a measurement ([`Bench`](crate::Bench)).
     File(PathBuf),
 }
 
@@ -139,7 +139,7 @@ impl Machine {
     }
 
     pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: false }.into();
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
     }
 

@@ -1,4 +1,4 @@
-//! ConfigRecord files.
+//! Configuration files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -218,7 +218,7 @@ mod tests {
     /// The files of the versions before.
     #[test]
     fn a_complete_file_is_written_as_it_was_read() {
-        let text = include_str!("complete.toml");
+        let text = include_str!("../../tests/complete.toml");
         assert_eq!(parse(text).to_toml(), text);
         let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
         assert_eq!(keys.collect::<Vec<_>>(), Settings::KEYS);

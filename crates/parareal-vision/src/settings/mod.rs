@@ -39,13 +39,8 @@ impl Settings {
     }
 
     /// Sets the setting of a key to what a text says.
-    ///
-    /// # Errors
-    /// [`TrainError::Setting`](parareal_train::TrainError::Setting) where the text is not a value of the setting.
-    ///
-    /// # Panics
-    /// Where there is no such key.
-    pub fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
+    #[cfg(test)]
+    pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
         let definition = Self::definitions().iter().find(|definition| definition.key == key);
         let definition = definition.unwrap_or_else(|| panic!("there is no setting `{key}`"));
         definition

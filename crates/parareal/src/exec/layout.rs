@@ -381,6 +381,23 @@ mod tests {
         assert_eq!(Layout::from_counts(&[2, 2, 1], 2), Layout::threads(5, 3, 2));
     }
 
+    #[cfg(feature = "mpi")]
+    #[test]
+    fn a_program_has_the_ranks_of_its_layout() {
+        assert_eq!(Layout::ranks(5, 6, 2, 2).unwrap().check_ranks(6), Ok(()));
+        assert_eq!(Layout::threads(3, 2, 1).unwrap().check_ranks(1), Ok(()));
+        for (layout, program) in [
+            (Layout::ranks(5, 6, 2, 2).unwrap(), 3),
+            (Layout::threads(3, 2, 1).unwrap(), 2),
+            // The replicas of one process are threads.
+            (Layout::threads(3, 2, 2).unwrap(), 1),
+        ] {
+            let layout_ranks = layout.total_ranks();
+            let error = LayoutError::OtherRanks { layout: layout_ranks, program };
+            assert_eq!(layout.check_ranks(program), Err(error));
+        }
+    }
+
     #[test]
     fn ranks_of_a_replica_are_consecutive() {
         let layout = Layout::ranks(5, 6, 2, 2).unwrap();

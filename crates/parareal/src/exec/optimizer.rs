@@ -88,9 +88,10 @@ where
     let (mut packed, mut scalars, mut paths) = (Vec::new(), Vec::new(), HashMap::new());
     for (name, data) in tensors {
         let owner = owner(name, |parameter| parameters.get(parameter));
-        let Some((Identity { id, path, .. }, field)) = owner else { continue };
+        let Some((Identity { id, burn_path, .. }, field)) = owner else { continue };
         let key = format!("{id}.{field}");
-        paths.insert(id.to_string(), path);
+        // By its path the optimizer finds the group that the parameter belongs to.
+        paths.insert(id.to_string(), burn_path);
         match data.shape().rank() {
             0 => scalars.push((key, scalar(name, data)?)),
             _ => {

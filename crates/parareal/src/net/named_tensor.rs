@@ -48,16 +48,20 @@ fn join(head: &str, rest: &str) -> String {
 /// The position of a visitor in a module.
 pub(super) struct Path {
     naming: Naming,
+    /// Names of the submodules, without the variants of enums.
     names: Vec<String>,
+    /// Names of the submodules as Burn's optimizers join them, with the variants of enums.
+    burn_names: Vec<String>,
 }
 
 impl Path {
     pub(super) fn new(naming: Naming) -> Self {
-        Self { naming, names: Vec::new() }
+        Self { naming, names: Vec::new(), burn_names: Vec::new() }
     }
 
     /// Enters a submodule of a container.
     pub(super) fn enter(&mut self, name: &str, container: &str) {
+        self.burn_names.push(name.to_string());
         if !is_enum(container) {
             self.names.push(name.to_string());
         }
@@ -65,19 +69,20 @@ impl Path {
 
     /// Leaves the submodule that was entered last, with the same container.
     pub(super) fn exit(&mut self, container: &str) {
+        self.burn_names.pop();
         if !is_enum(container) {
             self.names.pop();
         }
     }
 
-    /// The name within the subnetwork.
-    pub(super) fn local(&self) -> String {
-        self.names.join(".")
+    /// Returns the path within the subnetwork by which Burn's optimizers know a parameter.
+    pub(super) fn of_burn(&self) -> String {
+        self.burn_names.join(".")
     }
 
-    /// The name within the network.
+    /// Returns the name within the network.
     pub(super) fn global(&self) -> String {
-        self.naming.global(&self.local())
+        self.naming.global(&self.names.join("."))
     }
 }
 

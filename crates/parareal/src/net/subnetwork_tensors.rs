@@ -75,8 +75,9 @@ impl ModuleMapper for Writer<'_> {
 pub(crate) struct Identity {
     /// Burn's id, which differs between processes.
     pub(crate) id: u64,
-    /// The name within the subnetwork.
-    pub(crate) path: String,
+    /// The path within the subnetwork by which Burn's optimizers know it: that of `name`, and the variants
+    /// of enums.
+    pub(crate) burn_path: String,
     /// The name within the network.
     pub(crate) name: String,
 }
@@ -90,8 +91,8 @@ impl ModuleVisitor for Identities {
     follow_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (path, name) = (self.path.local(), self.path.global());
-        self.found.push(Identity { id: param.id.val(), path, name });
+        let (burn_path, name) = (self.path.of_burn(), self.path.global());
+        self.found.push(Identity { id: param.id.val(), burn_path, name });
     }
 }
 

@@ -44,7 +44,7 @@ fn steps(executor: &mut AnyExecutor, from: u64, to: u64) {
 
 #[test]
 fn a_restored_state_continues_bit_for_bit() {
-    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, nesterov: false }.into();
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, ..Sgd::default() }.into();
     // Adam counts its steps: a number beside its tensors.
     let adam = AdamConfig::new().init();
     for (optimizer, fields) in [(sgd, 1), (adam, 2)] {
@@ -124,7 +124,7 @@ fn as_unsigned(state: &StateDict) -> StateDict {
 
 #[test]
 fn without_its_state_the_optimizer_starts_anew() {
-    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false }.into();
+    let sgd: ModuleOptimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.optimizer_state().unwrap().is_empty());
     steps(&mut whole, 0, 3);
