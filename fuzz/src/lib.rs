@@ -19,11 +19,11 @@ pub struct Target {
 const LEAST: usize = 1 << 20;
 
 /// No byte that is compressed with deflate unpacks to more.
-const MOST_UNPACKED: usize = 1032;
+const MAX_UNPACKED: usize = 1032;
 
 /// The bytes of a file that may be compressed with gzip.
 fn unpacked(contents: &[u8]) -> usize {
-    let factor = if contents.starts_with(&[0x1f, 0x8b]) { MOST_UNPACKED } else { 1 };
+    let factor = if contents.starts_with(&[0x1f, 0x8b]) { MAX_UNPACKED } else { 1 };
     factor * contents.len()
 }
 
@@ -45,7 +45,7 @@ targets! {
     "cifar" parareal_data::fuzzing::cifar, |contents| LEAST + 4 * unpacked(contents);
     "archive" parareal_data::fuzzing::archive, |contents| LEAST + 8 * unpacked(contents);
     // Variables may be compressed.
-    "matlab" parareal_data::fuzzing::matlab, |contents| LEAST + 4 * MOST_UNPACKED * contents.len();
+    "matlab" parareal_data::fuzzing::matlab, |contents| LEAST + 4 * MAX_UNPACKED * contents.len();
     // Its limit is 1 MiB of pixels, of which decoders hold some copies, with coefficients and turned.
     "image" parareal_data::fuzzing::image, |contents| 16 * LEAST + 8 * contents.len();
     // Names and shapes become values of their own.

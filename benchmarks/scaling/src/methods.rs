@@ -16,7 +16,7 @@ use crate::pipeline::{Stage, averaged, gpipe, stage_cuts};
 /// Pieces that are tried.
 const PIECES: [usize; 13] = [2, 3, 4, 6, 8, 12, 16, 18, 24, 32, 48, 64, 128];
 /// A chain of more subnetworks is slower in all cases.
-const MOST_SUBNETWORKS: usize = 32;
+const MAX_SUBNETWORKS: usize = 32;
 /// Units whose gradients are averaged together.
 const LOTS: [usize; 4] = [4, 16, 64, 333];
 /// What more GPUs or pieces have to gain to be taken.
@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
         let link = self.machine.slowest(pieces * replicas);
         let whole = costs(&self.net, 1);
         Ok(match method {
-            Method::Parareal if pieces > MOST_SUBNETWORKS => Vec::new(),
+            Method::Parareal if pieces > MAX_SUBNETWORKS => Vec::new(),
             Method::Parareal if pieces > 1 => {
                 let step = self.parareal(ask, pieces, replicas)?.makespan();
                 vec![answer(1, step)]

@@ -36,7 +36,12 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
         row(["parareal network", &amount(parameters.total)]),
     ];
     let mut sections = vec![
-        format!("{}, {} classes, cut into {}", summary.network, summary.classes, pieces(summary)),
+        format!(
+            "{}, {} classes, cut into {}",
+            summary.network,
+            summary.classes,
+            subnetworks(summary)
+        ),
         table(&rows),
     ];
     if summary.subnetworks > 1 {
@@ -119,7 +124,7 @@ fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
     flags
 }
 
-pub(crate) fn pieces(summary: &Summary) -> String {
+pub(crate) fn subnetworks(summary: &Summary) -> String {
     count(summary.subnetworks, "subnetwork")
 }
 

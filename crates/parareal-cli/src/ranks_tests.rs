@@ -90,7 +90,7 @@ fn live(life: &str, folder: &Path) {
                 Some(folder.to_path_buf()),
             )?,
         };
-        if group.leads() {
+        if group.is_root() {
             #[allow(clippy::print_stdout, reason = "it is what the test reads")]
             {
                 println!("resumes after step {}", run.run().steps_done());

@@ -20,14 +20,14 @@ pub struct Grid {
 
 impl Grid {
     /// The most slices of a grid.
-    pub const MOST: usize = 100_000;
+    pub const MAX_SLICES: usize = 100_000;
 
     /// `[0, interval]` in slices of equal length.
     ///
     /// # Errors
-    /// No slice or more than [`MOST`](Self::MOST), or an interval that is not a positive number.
+    /// No slice or more than [`MAX_SLICES`](Self::MAX_SLICES), or an interval that is not a positive number.
     pub fn uniform(interval: f64, slices: usize) -> Result<Self, OdeError> {
-        in_range("the number of slices", slices, 1..=Self::MOST)?;
+        in_range("the number of slices", slices, 1..=Self::MAX_SLICES)?;
         // The same length to the last bit, so that factorizations are shared.
         let length = interval / slices as f64;
         Self::check(0, length)?;
@@ -40,7 +40,7 @@ impl Grid {
     /// # Errors
     /// Fewer than two points, or points that do not increase or are not finite.
     pub fn from_points(points: &[f64]) -> Result<Self, OdeError> {
-        in_range("the number of slices", points.len().saturating_sub(1), 1..=Self::MOST)?;
+        in_range("the number of slices", points.len().saturating_sub(1), 1..=Self::MAX_SLICES)?;
         let slice = |(index, pair): (usize, &[f64])| {
             let (start, length) = (pair[0], pair[1] - pair[0]);
             Self::check(index, length).map(|()| Slice { index, start, length })

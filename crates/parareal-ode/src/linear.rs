@@ -36,15 +36,15 @@ pub struct Exact {
 
 impl Exact {
     /// The most unknowns.
-    pub const MOST: usize = 2048;
+    pub const MAX_SIZE: usize = 2048;
 
     /// Prepares the propagator for the slices of a grid.
     ///
     /// # Errors
-    /// More than [`MOST`](Self::MOST) unknowns.
+    /// More than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
     pub fn new(matrix: &Matrix, grid: &Grid) -> Result<Self, OdeError> {
         let what = "the number of unknowns of the exact propagator, which holds a dense matrix,";
-        let size = in_range(what, matrix.size(), 1..=Self::MOST)?;
+        let size = in_range(what, matrix.size(), 1..=Self::MAX_SIZE)?;
         let dense = matrix.to_dense();
         let prepare = |length: f64| {
             let scaled = Mat::from_fn(size, size, |i, j| length * dense[(i, j)]);

@@ -13,7 +13,7 @@ use crate::error::{OdeError, in_range};
 use crate::propagator::System;
 
 /// The most rows of a dense matrix: two gigabytes.
-const MOST_DENSE: usize = 16_384;
+const MAX_DENSE: usize = 16_384;
 
 /// The matrix `A` of a linear system `u' = Au`.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Matrix {
     /// # Errors
     /// Size 0, another number of entries than `size²`, or an entry that is not finite.
     pub fn dense(size: usize, rows: &[f64]) -> Result<Self, OdeError> {
-        in_range("the size of a dense matrix", size, 1..=MOST_DENSE)?;
+        in_range("the size of a dense matrix", size, 1..=MAX_DENSE)?;
         let refuse = |message| Err(OdeError::Matrix { size, message });
         match rows.iter().position(|entry| !entry.is_finite()) {
             _ if rows.len() != size * size => refuse(format!("{} entries are given", rows.len())),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use num_complex::Complex;
 
 use crate::error::OdeError;
-use crate::propagator::{MOST_STEPS, check_steps};
+use crate::propagator::{MAX_STEPS, check_steps};
 
 /// An implicit one-stage method: `v = u + γh f(t + γh, v)`, from which the step follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,4 +129,4 @@ impl FromStr for Method {
     }
 }
 
-const _: () = assert!(MOST_STEPS <= u32::MAX as usize, "steps are an exponent of 32 bits");
+const _: () = assert!(MAX_STEPS <= u32::MAX as usize, "steps are an exponent of 32 bits");

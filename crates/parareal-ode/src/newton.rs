@@ -9,7 +9,7 @@ use crate::propagator::{Differentiable, Propagator, Workspace, check_size, check
 use crate::state::State;
 
 /// Iterations after which a step is given up.
-const MOST_ITERATIONS: usize = 50;
+const MAX_ITERATIONS: usize = 50;
 /// Newton's method ends after a correction that is this small relative to the stage: it converges
 /// quadratically, so what is left is below rounding.
 const CORRECTION: f64 = 1e-10;
@@ -24,15 +24,15 @@ pub struct NonlinearImplicit<Y> {
 
 impl<Y: Differentiable> NonlinearImplicit<Y> {
     /// The most unknowns: the Jacobian is dense.
-    pub const MOST: usize = 2048;
+    pub const MAX_SIZE: usize = 2048;
 
     /// The method for a system.
     ///
     /// # Errors
-    /// No step, too many of them, or more than [`MOST`](Self::MOST) unknowns.
+    /// No step, too many of them, or more than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
     pub fn new(system: Y, scheme: Scheme, steps: usize) -> Result<Self, OdeError> {
         check_steps(steps)?;
-        in_range("the number of unknowns of Newton's method", system.size(), 1..=Self::MOST)?;
+        in_range("the number of unknowns of Newton's method", system.size(), 1..=Self::MAX_SIZE)?;
         Ok(Self { system, scheme, steps })
     }
 
@@ -47,7 +47,7 @@ impl<Y: Differentiable> NonlinearImplicit<Y> {
     ) -> Result<(), OdeError> {
         let size = u.len();
         let mut iterations = 0;
-        while iterations < MOST_ITERATIONS {
+        while iterations < MAX_ITERATIONS {
             iterations += 1;
             self.system.derivative(t, stage, work.residual);
             self.system.jacobian(t, stage, work.jacobian);

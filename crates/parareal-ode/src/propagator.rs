@@ -117,10 +117,10 @@ impl Workspace {
 }
 
 /// The maximum number of steps of a propagator in one slice.
-pub(crate) const MOST_STEPS: usize = 10_000_000;
+pub(crate) const MAX_STEPS: usize = 10_000_000;
 
 pub(crate) fn check_steps(steps: usize) -> Result<usize, OdeError> {
-    in_range("the number of steps per slice", steps, 1..=MOST_STEPS)
+    in_range("the number of steps per slice", steps, 1..=MAX_STEPS)
 }
 
 pub(crate) fn check_size(expected: usize, found: usize) -> Result<(), OdeError> {

@@ -68,8 +68,8 @@ function gallery(run) {
   ];
 }
 
-/** Which weights were judged, by what, and how well. */
-function judged(run) {
+/** Which weights were evaluated, by what, and how well. */
+function evaluated(run) {
   const { epoch, step: behind, test_error: error, images, confusion } = run.evaluation;
   const { best } = run.summary;
   const of = run.epochs.find((other) => other.step === behind)?.epoch;
@@ -106,7 +106,7 @@ function drawEvaluation(section) {
           null,
           runMark(run),
           run.name,
-          html("small", null, judged(run)),
+          html("small", null, evaluated(run)),
         ),
         html(
           "div",

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use crate::ReportError;
+use crate::downsample::downsample;
 use crate::evaluation::Evaluation;
 use crate::metrics::Metrics;
-use crate::thin;
 
 /// A file with these contents is read as the metrics of a run, whose steps are thinned.
 pub fn metrics(contents: &[u8]) -> Result<(), ReportError> {
     let metrics = Metrics::parse(Path::new("metrics.jsonl"), contents)?;
-    thin::thin(&metrics.steps, 3);
+    downsample(&metrics.steps, 3);
     Ok(())
 }
 

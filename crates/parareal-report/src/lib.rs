@@ -18,6 +18,7 @@
 //! that the page stays below a few hundred kilobytes for each run. What comes from files goes into
 //! the page as data only; the page makes text of it, never markup.
 
+mod downsample;
 mod error;
 mod evaluation;
 #[doc(hidden)]
@@ -27,7 +28,6 @@ mod page;
 mod run;
 mod settings;
 mod summary;
-mod thin;
 
 use std::path::Path;
 

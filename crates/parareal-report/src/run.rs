@@ -6,11 +6,11 @@ use parareal_run::EndRecord;
 use serde::Serialize;
 
 use crate::ReportError;
+use crate::downsample::{MAX_POINTS, Steps, downsample};
 use crate::evaluation::Evaluation;
 use crate::metrics::{Epoch, Metrics};
 use crate::settings::{self, Images, Settings};
 use crate::summary::Summary;
-use crate::thin::{self, Steps};
 
 /// What the page knows of a run.
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ impl Run {
         let run = Self {
             name,
             path: folder.display().to_string(),
-            steps: thin::thin(&steps, thin::MOST),
+            steps: downsample(&steps, MAX_POINTS),
             summary: Summary::new(&epochs, planned, end.as_ref(), early_end),
             epochs,
             end,

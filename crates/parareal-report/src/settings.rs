@@ -52,7 +52,7 @@ pub(crate) struct Images {
     test: String,
 }
 
-/// The images of a run with these settings, which was judged by this many test images.
+/// The images of a run with these settings, evaluated on this many test images.
 pub(crate) fn images(settings: &Settings, test_images: Option<usize>) -> Images {
     let of = |keys: &[&str]| {
         let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));

@@ -71,14 +71,14 @@ impl Best {
     fn of(epochs: &[Epoch]) -> Option<Self> {
         let validated = epochs.iter().any(|epoch| epoch.validation_error.is_some());
         let by = if validated { "validation" } else { "test" };
-        let judged = |epoch: &Epoch| match validated {
+        let error_of = |epoch: &Epoch| match validated {
             true => epoch.validation_error,
             false => epoch.test_error,
         };
         // The first of several that are equally good.
         let best = epochs
             .iter()
-            .filter_map(|epoch| judged(epoch).map(|error| (error, epoch)))
+            .filter_map(|epoch| error_of(epoch).map(|error| (error, epoch)))
             .min_by(|(a, _), (b, _)| a.total_cmp(b));
         best.map(|(_, epoch)| Self {
             epoch: epoch.epoch,

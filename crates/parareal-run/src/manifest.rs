@@ -12,7 +12,7 @@ pub const FORMAT_VERSION: u32 = 5;
 pub const OLDEST_FORMAT: u32 = 3;
 
 /// More steps than this are a damaged file.
-const MOST_STEPS: usize = u32::MAX as usize;
+const MAX_STEPS: usize = u32::MAX as usize;
 
 /// Description of a checkpoint, `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ impl Manifest {
     pub fn check(&self) -> Result<(), &'static str> {
         let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
         let counts = [step, epoch, epoch_steps];
-        if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MOST_STEPS)) {
-            return Err("it tells of a step that no run takes");
+        if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MAX_STEPS)) {
+            return Err("its step does not exist in any run");
         }
         if !epoch_tally.is_possible()
             || epoch_tally.samples == 0
@@ -66,7 +66,7 @@ impl Manifest {
 }
 
 /// Progress of a run. The order of the samples and whatever else is random follow from seed, epoch and
-/// step, the learning rate from the epoch: there is no other state of chance or schedule.
+/// step, the learning rate from the epoch: a run has no other random state and no other state of the schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// The last step, from 1 through the whole run.

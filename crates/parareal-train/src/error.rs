@@ -48,7 +48,7 @@ pub enum TrainError {
     },
     /// An output folder that holds something.
     #[error("{path} is not an empty folder", path = OneLine(path))]
-    OutputExists {
+    OutputNotEmpty {
         /// The folder.
         path: PathBuf,
     },

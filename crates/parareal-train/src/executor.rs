@@ -7,7 +7,7 @@ use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
 use crate::executor_kind::ExecutorKind;
 #[cfg(feature = "mpi")]
-use crate::executor_kind::LinkType;
+use crate::executor_kind::LinkDtype;
 use crate::placement::{default_workers, rank_layout};
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
@@ -99,7 +99,7 @@ impl RunConfig {
         let layout = self.rank_layout(group, cuts.subnetworks())?;
         let placement = self.placement(self.own_devices(group), layout, cuts)?;
         let init = Init::new(self.seed, &Device::flex());
-        let message_dtype = (self.link_type == LinkType::Bf16).then_some(DType::BF16);
+        let message_dtype = (self.link_dtype == LinkDtype::Bf16).then_some(DType::BF16);
         let mut ranks = Ranks::new(
             world,
             network,

@@ -18,7 +18,7 @@ pub enum ExecutorKind {
 
 /// Element type of the tensors that ranks send each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkType {
+pub enum LinkDtype {
     /// As they are.
     F32,
     /// Rounded to bfloat16: half the bytes.
@@ -52,4 +52,4 @@ named!(
     ExecutorKind, "executor", "threads, sequential or mpi is expected",
     "threads" => Self::Threads, "sequential" => Self::Sequential, "mpi" => Self::Mpi
 );
-named!(LinkType, "link-dtype", "f32 or bf16 is expected", "f32" => Self::F32, "bf16" => Self::Bf16);
+named!(LinkDtype, "link-dtype", "f32 or bf16 is expected", "f32" => Self::F32, "bf16" => Self::Bf16);

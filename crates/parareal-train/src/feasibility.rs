@@ -3,7 +3,7 @@
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
 /// More threads of a worker for each core are a mistake: they wait for each other.
-const MOST_THREADS_PER_CORE: usize = 4;
+const MAX_THREADS_PER_CORE: usize = 4;
 
 /// Checks that a worker does not have many more threads than there are cores: its steps would take
 /// hundreds of times longer.
@@ -11,10 +11,10 @@ const MOST_THREADS_PER_CORE: usize = 4;
 /// # Errors
 /// Where it has.
 pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
-    let most = MOST_THREADS_PER_CORE * cores;
+    let most = MAX_THREADS_PER_CORE * cores;
     if threads > most {
         let expected = format!(
-            "each worker would have more than {MOST_THREADS_PER_CORE} threads for each of the {cores} \
+            "each worker would have more than {MAX_THREADS_PER_CORE} threads for each of the {cores} \
              cores here: set at most {most}"
         );
         return Err(TrainError::setting("threads", threads, expected));
@@ -112,7 +112,7 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CheckpointEvery, Decay, LearningRate, LinkType};
+    use crate::{CheckpointEvery, Decay, LearningRate, LinkDtype};
 
     #[test]
     fn nothing_trains_without_samples_devices_or_a_batch() {
@@ -130,7 +130,7 @@ mod tests {
             seed: 0,
             executor: ExecutorKind::Threads,
             replicas: 2,
-            link_type: LinkType::F32,
+            link_dtype: LinkDtype::F32,
             devices: vec!["cpu".parse().unwrap()],
             workers: 1,
             threads: 1,

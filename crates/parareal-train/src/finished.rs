@@ -25,7 +25,7 @@ impl Finished {
         position: Position,
     ) -> Result<Option<Self>, TrainError> {
         let bytes = position.metrics_bytes;
-        let Some((last, end)) = group.first(|| Ok::<_, TrainError>(Metrics::end(run, bytes)))?
+        let Some((last, end)) = group.on_root(|| Ok::<_, TrainError>(Metrics::end(run, bytes)))?
         else {
             return Ok(None);
         };

@@ -28,7 +28,7 @@ pub enum OutputFolder {
 /// Checks that a folder can be that of a new run, before any work is done for it.
 ///
 /// # Errors
-/// [`TrainError::OutputExists`] or [`TrainError::Output`] where it is not empty, or has a name that no folder
+/// [`TrainError::OutputNotEmpty`] or [`TrainError::Output`] where it is not empty, or has a name that no folder
 /// can have.
 pub fn check(folder: &Path) -> Result<(), TrainError> {
     let path = folder.to_path_buf();
@@ -39,7 +39,7 @@ pub fn check(folder: &Path) -> Result<(), TrainError> {
     };
     match is_empty {
         Ok(true) => Ok(()),
-        Ok(false) => Err(TrainError::OutputExists { path }),
+        Ok(false) => Err(TrainError::OutputNotEmpty { path }),
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_link(folder) {
             Ok(link) => {
                 let message = format!("it is a link to {}, which does not exist", link.display());

@@ -19,7 +19,7 @@ mod executor_kind;
 mod export;
 mod feasibility;
 mod finished;
-mod finite;
+mod finite_check;
 pub mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -47,7 +47,7 @@ mod training;
 pub use config_record::ConfigRecord;
 pub use device::DeviceName;
 pub use error::TrainError;
-pub use executor_kind::{ExecutorKind, LinkType};
+pub use executor_kind::{ExecutorKind, LinkDtype};
 pub use export::{Exported, export};
 pub use feasibility::check_threads;
 pub use observer::Observer;

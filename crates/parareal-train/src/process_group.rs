@@ -101,7 +101,7 @@ impl ProcessGroup {
             least_cores: cores,
         };
         let mut group = Self { inner: Arc::new(Inner { ranks: Some((world, all)), resources }) };
-        let told = group.collect::<_, TrainError>(Ok((beside, cores)))?;
+        let told = group.all_gather::<_, TrainError>(Ok((beside, cores)))?;
         resources.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
         resources.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
         Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").resources = resources;
@@ -117,7 +117,8 @@ impl ProcessGroup {
         Err(TrainError::WithoutMpi)
     }
 
-    /// How many processes a launcher has started together, as far as it tells by the environment.
+    /// Returns the number of processes that a launcher has started together, by the environment variables of
+    /// Open MPI, MPICH and Slurm; 1 without them.
     #[must_use]
     pub fn launched() -> usize {
         // Open MPI's, that of MPICH, and Slurm's own.
@@ -126,13 +127,13 @@ impl ProcessGroup {
         told.max().unwrap_or(1)
     }
 
-    /// Whether these are ranks of an MPI program, be it one.
+    /// Returns true if these are ranks of an MPI program, even if there is only one.
     #[must_use]
     pub fn is_ranks(&self) -> bool {
         self.inner.resources.ranks.is_some()
     }
 
-    /// Which of them this process is, from 0.
+    /// Returns the rank of this process, from 0.
     #[must_use]
     pub fn rank(&self) -> usize {
         #[cfg(feature = "mpi")]
@@ -142,15 +143,15 @@ impl ProcessGroup {
         0
     }
 
-    /// How many they are.
+    /// Returns the number of processes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.inner.resources.ranks.unwrap_or(1)
     }
 
-    /// Whether this process speaks for all, and writes what is written once.
+    /// Returns true for rank 0, which writes and reports what concerns all processes.
     #[must_use]
-    pub fn leads(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         self.rank() == 0
     }
 
@@ -187,7 +188,7 @@ impl ProcessGroup {
         std::process::exit(code)
     }
 
-    /// Hands the bytes of each to all, in the order of the ranks.
+    /// Gathers the bytes of all processes on each of them, in the order of the ranks.
     fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
@@ -210,13 +211,13 @@ impl ProcessGroup {
         self.gather(own)?.iter().map(read).collect()
     }
 
-    /// Gathers a value of each process, in the order of the ranks. Where one process has failed, all have:
-    /// the first rank with an error reports it ([`SharedError::agreed`]), and all others get
+    /// Gathers a value of each process on all of them, in the order of the ranks. Where one process has
+    /// failed, all have: the first rank with an error reports it ([`SharedError::agreed`]), and all others get
     /// [`SharedError::elsewhere`].
     ///
     /// # Errors
     /// As above, or a failure of MPI.
-    pub fn collect<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
+    pub fn all_gather<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
     where
         T: Serialize + DeserializeOwned,
         E: SharedError,
@@ -255,34 +256,34 @@ impl ProcessGroup {
     /// Returns the value of this process, unless any of them has failed.
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// As [`Self::all_gather`].
     pub fn agree<T, E: SharedError>(&self, own: Result<T, E>) -> Result<T, E> {
         let (own, done) = match own {
             Ok(own) => (Some(own), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        self.collect(done)?;
+        self.all_gather(done)?;
         Ok(own.expect("no process has failed"))
     }
 
-    /// Computes a value on the first process, for all.
+    /// Computes a value on rank 0 and broadcasts it.
     ///
     /// # Errors
-    /// As [`Self::collect`].
-    pub fn first<T, E>(&self, own: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    /// As [`Self::all_gather`].
+    pub fn on_root<T, E>(&self, own: impl FnOnce() -> Result<T, E>) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,
         E: SharedError,
     {
-        let own = if self.leads() { own().map(|own| vec![own]) } else { Ok(Vec::new()) };
-        let first = self.collect(own)?.into_iter().flatten().next();
+        let own = if self.is_root() { own().map(|own| vec![own]) } else { Ok(Vec::new()) };
+        let first = self.all_gather(own)?.into_iter().flatten().next();
         first.ok_or_else(|| TrainError::ranks("the first rank sends nothing").into())
     }
 
-    /// Marks an error that every process has found for itself, so that only the first one reports it.
+    /// Marks an error that every process has found for itself, so that only rank 0 reports it.
     #[must_use]
     pub fn known_to_all<E: SharedError>(&self, error: E) -> E {
-        match (self.size(), self.leads()) {
+        match (self.size(), self.is_root()) {
             (1, _) => error,
             (_, true) => {
                 let bad_input = error.is_bad_input();
@@ -292,7 +293,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Returns for each flag whether any process has set it.
+    /// Returns the flags that any process has set: an all-reduce with the logical or.
     ///
     /// # Errors
     /// A failure of MPI.
@@ -309,7 +310,7 @@ impl ProcessGroup {
     /// # Errors
     /// [`TrainError::RanksDiffer`] with the first value that is not the same.
     pub fn compare(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
-        let values = self.collect::<_, TrainError>(Ok(own))?;
+        let values = self.all_gather::<_, TrainError>(Ok(own))?;
         difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
     }
 }

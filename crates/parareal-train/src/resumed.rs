@@ -34,7 +34,7 @@ pub(crate) fn notes(
         ("executor", before.executor.to_string(), now.executor.to_string()),
         ("threads", before.threads.to_string(), now.threads.to_string()),
         ("device", devices(before), devices(now)),
-        ("link-dtype", before.link_type.to_string(), now.link_type.to_string()),
+        ("link-dtype", before.link_dtype.to_string(), now.link_dtype.to_string()),
         ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),
     ];
     let differing = rounding.into_iter().filter(|(_, then, now)| then != now);

@@ -77,7 +77,7 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::Busy`] where another process holds it.
     pub fn lock(group: &ProcessGroup, path: &Path) -> Result<Self, TrainError> {
-        let lock = group.agree(group.leads().then(|| Lock::take(path)).transpose())?;
+        let lock = group.agree(group.is_root().then(|| Lock::take(path)).transpose())?;
         Ok(Self { group: group.clone(), path: path.to_path_buf(), lock })
     }
 
@@ -120,7 +120,7 @@ impl<T: Task> Run<T> {
             lock = Some(Lock::take(&folder)?);
             Ok::<_, TrainError>(folder)
         };
-        let output: PathBuf = group.first(create)?;
+        let output: PathBuf = group.on_root(create)?;
         group.agree(folder::is_visible(&output))?;
         let Start { initial, mut notes } = start;
         let initial = initial.map(|initial| initial.take(&mut notes));
@@ -166,13 +166,13 @@ impl<T: Task> Run<T> {
                 }
             }
             None => {
-                group.first(|| checkpoint::check_begun(&output))?;
+                group.on_root(|| checkpoint::check_begun(&output))?;
                 notes.push("nothing was saved yet: the run starts from its beginning".into());
                 weights = initial.map(|initial| initial.take(&mut notes));
             }
         }
         let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
-        let aside = group.first(|| checkpoint::set_aside(&output, &steps))?;
+        let aside = group.on_root(|| checkpoint::set_aside(&output, &steps))?;
         let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
             format!("skipped a checkpoint: {error}; it is set aside as {name}")
         });
@@ -181,7 +181,7 @@ impl<T: Task> Run<T> {
         if finished.is_none() {
             notes.extend(config.remarks(&group, task.samples()));
             if is_changed {
-                group.first(|| folder::write_config(&output, &configuration))?;
+                group.on_root(|| folder::write_config(&output, &configuration))?;
             }
         }
         let initial = weights;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CheckpointEvery, DeviceName, ExecutorKind, LearningRate, LinkType};
+use crate::{CheckpointEvery, DeviceName, ExecutorKind, LearningRate, LinkDtype};
 
 /// Configuration of a run: how long it trains, how a step updates the weights, what the step runs on, and
 /// which checkpoints are kept. The network, its loss, its optimizer and its data are not part of it.
@@ -26,7 +26,7 @@ pub struct RunConfig {
     /// Copies of the chain of subnetworks, each of which takes a part of every batch.
     pub replicas: usize,
     /// Element type of the tensors that ranks send each other.
-    pub link_type: LinkType,
+    pub link_dtype: LinkDtype,
     /// Devices, in order; the ranks of a machine take them in turn.
     pub devices: Vec<DeviceName>,
     /// Workers that share the subnetworks of each replica, or those of a rank.

@@ -32,6 +32,6 @@ impl TrafficCounter {
 
     /// Returns the counts of all ranks, in their order; nothing for a single process.
     pub(crate) fn of_all(&self, group: &ProcessGroup) -> Result<Vec<Traffic>, TrainError> {
-        if group.is_ranks() { group.collect(Ok(self.counted)) } else { Ok(Vec::new()) }
+        if group.is_ranks() { group.all_gather(Ok(self.counted)) } else { Ok(Vec::new()) }
     }
 }

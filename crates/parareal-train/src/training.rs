@@ -10,7 +10,7 @@ use parareal_run::{
 
 use crate::checkpoint::{Saved, State, Store};
 use crate::executor::Started;
-use crate::finite::first_not_finite;
+use crate::finite_check::first_not_finite;
 use crate::log::Log;
 use crate::metrics::{Metrics, Past};
 use crate::notes::{Note, Notes};
@@ -65,7 +65,8 @@ impl<'a, T: Task> Training<'a, T> {
             }
         };
         let Past { epochs, last_step } = past;
-        let log = Log::open(group.leads(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
+        let log =
+            Log::open(group.is_root(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
         let begun = Instant::now();
         let saved = (position.step, begun);
         Ok(Self {
@@ -92,7 +93,7 @@ impl<'a, T: Task> Training<'a, T> {
         let ended = self.epochs(observer, stop);
         if let Err(error) = &ended
             && let Some(step) = error.diverged_at()
-            && self.run.group.leads()
+            && self.run.group.is_root()
         {
             // A failure here must not hide that the run has diverged.
             let aside = match error {
@@ -107,7 +108,7 @@ impl<'a, T: Task> Training<'a, T> {
             }
         }
         let interrupted = !ended?;
-        if self.run.group.leads() {
+        if self.run.group.is_root() {
             self.store.tidy(self.position, &mut self.notes)?;
             self.report_notes(observer);
         }
@@ -174,7 +175,7 @@ impl<'a, T: Task> Training<'a, T> {
                 return Err(TrainError::EvaluationDiverged { samples, step, loss });
             }
         }
-        if let (Some(save), true) = (details, group.leads())
+        if let (Some(save), true) = (details, group.is_root())
             && let Err(error) = save(output, self.position)
         {
             // The run does without them.
@@ -298,7 +299,7 @@ impl<'a, T: Task> Training<'a, T> {
     fn check_finite(&self, state: &State) -> Result<(), TrainError> {
         let State { weights, optimizer, average, .. } = state;
         let own = [weights, optimizer, average].into_iter().find_map(|it| first_not_finite(it));
-        let all = self.run.group.collect::<_, TrainError>(Ok(own))?;
+        let all = self.run.group.all_gather::<_, TrainError>(Ok(own))?;
         let Some(name) = all.into_iter().flatten().next() else { return Ok(()) };
         let Position { step, epoch, epoch_steps, .. } = self.position;
         let (rate, steps) = (&self.run.config.learning_rate, self.run.steps_per_epoch());
@@ -315,7 +316,7 @@ impl<'a, T: Task> Training<'a, T> {
     fn choose_best(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         let Some(error) = record.deciding_error() else { return Ok(()) };
         let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
-        if before.fold(f64::INFINITY, f64::min) > error && self.run.group.leads() {
+        if before.fold(f64::INFINITY, f64::min) > error && self.run.group.is_root() {
             let best = Best { step: self.position.step, error };
             self.store.set_best(best, &mut self.notes)?;
         }

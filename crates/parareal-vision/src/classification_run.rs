@@ -33,7 +33,7 @@ impl ClassificationRun {
     /// [`VisionError`] where the folder is not empty or has a name that no folder can have, in all processes
     /// of a group.
     pub fn check_output(group: &ProcessGroup, output: Option<&Path>) -> Result<(), VisionError> {
-        let own = output.filter(|_| group.leads()).map_or(Ok(()), folder::check);
+        let own = output.filter(|_| group.is_root()).map_or(Ok(()), folder::check);
         Ok(group.agree(own)?)
     }
 

@@ -10,7 +10,7 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 use parareal_train::{
-    Decay, ExecutorKind, LearningRate, LinkType, Model, ProcessGroup, Resources, RunConfig,
+    Decay, ExecutorKind, LearningRate, LinkDtype, Model, ProcessGroup, Resources, RunConfig,
     TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
@@ -74,7 +74,7 @@ impl Config {
         };
         let (workers, threads) = asked.resolve(resources)?;
         (s.workers, s.threads) = (Some(workers), Some(threads));
-        if s.link_dtype != LinkType::F32 && s.executor != ExecutorKind::Mpi {
+        if s.link_dtype != LinkDtype::F32 && s.executor != ExecutorKind::Mpi {
             let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
@@ -128,7 +128,7 @@ impl Config {
                 seed: s.seed,
                 executor: s.executor,
                 replicas: s.replicas,
-                link_type: s.link_dtype,
+                link_dtype: s.link_dtype,
                 devices: s.device.clone(),
                 workers,
                 threads,
@@ -179,7 +179,7 @@ impl Config {
         if !self.needs_balance() {
             return Ok(self);
         }
-        let (positions, coarse_times) = group.first(|| {
+        let (positions, coarse_times) = group.on_root(|| {
             let network = self.measured_cuts(group.resources())?;
             Ok::<_, VisionError>((network.cuts.positions().to_vec(), network.coarse_times))
         })?;

@@ -12,7 +12,7 @@ use toml::Table;
 use crate::{NetworkConfig, Settings, VisionError};
 
 /// More rows or columns of an image are a damaged file.
-const MOST_SIDE: usize = 1024;
+const MAX_SIDE: usize = 1024;
 
 /// The images that a run has seen, and what has to be done with others before it sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl ImageRecord {
 
     fn check(&self) -> Result<(), &'static str> {
         let Self { channels, height, width, padding, class_names, mean, deviation, .. } = self;
-        let sides = [height, width].into_iter().all(|side| (1..=MOST_SIDE).contains(side));
+        let sides = [height, width].into_iter().all(|side| (1..=MAX_SIDE).contains(side));
         let inside = [height, width].into_iter().all(|side| *padding < side.div_ceil(2));
         if !matches!(channels, 1 | 3)
             || !sides

@@ -46,7 +46,7 @@ pub use parareal_models::resnet::{
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
 };
-pub use predict::{Answer, Prediction, Predictor};
+pub use predict::{ClassProbability, Prediction, Predictor};
 pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
     Settings,

@@ -9,7 +9,7 @@ use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, Recipe, Settings, VisionError};
 
 /// More classes than any machine has the memory for are a mistake.
-const MOST_CLASSES: usize = 1_000_000;
+const MAX_CLASSES: usize = 1_000_000;
 
 /// A network without its data: depth, cuts and coarse units.
 #[derive(Clone, Debug)]
@@ -132,8 +132,8 @@ impl NetworkConfig {
         if classes == 0 || channels == 0 {
             return Err(VisionError::setting("classes", classes, "at least 1 is expected"));
         }
-        if classes > MOST_CLASSES {
-            let expected = format!("at most {MOST_CLASSES} are supported");
+        if classes > MAX_CLASSES {
+            let expected = format!("at most {MAX_CLASSES} are supported");
             return Err(VisionError::setting("classes", classes, expected));
         }
         let net = self.net.clone().with_in_channels(channels).with_classes(classes);

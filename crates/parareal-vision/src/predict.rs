@@ -33,12 +33,12 @@ pub struct Prediction {
     #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
     /// The five most likely classes, the most likely first.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<ClassProbability>,
 }
 
 /// A class, and how likely it is.
 #[derive(Clone, Debug, Serialize)]
-pub struct Answer {
+pub struct ClassProbability {
     /// The class, from 0.
     pub class: usize,
     /// What it is called.
@@ -76,11 +76,15 @@ impl Predictor {
         if !scores.are_finite() {
             return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });
         }
-        let mut answers: Vec<Answer> = scores
+        let mut answers: Vec<ClassProbability> = scores
             .probabilities()
             .zip(&self.images.class_names)
             .enumerate()
-            .map(|(class, (probability, name))| Answer { class, name: name.clone(), probability })
+            .map(|(class, (probability, name))| ClassProbability {
+                class,
+                name: name.clone(),
+                probability,
+            })
             .collect();
         answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         answers.truncate(ANSWERS);

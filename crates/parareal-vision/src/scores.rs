@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn of_no_images_there_is_no_mean() {
-        let judged = Summary::default();
+        let evaluated = Summary::default();
         assert_eq!(
-            (judged.first.mean_loss(), judged.first.error(), judged.top5_error()),
+            (evaluated.first.mean_loss(), evaluated.first.error(), evaluated.top5_error()),
             (None, None, None)
         );
     }
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn scores_that_are_not_finite_are_noticed() {
         for (score, finite) in [(1.0, true), (f32::NAN, false), (f32::NEG_INFINITY, false)] {
-            let mut judged = Summary::default();
-            judged.add(&Scores { values: vec![0.0, score], classes: 2 }, &[0]);
-            assert_eq!(judged.finite, finite);
+            let mut evaluated = Summary::default();
+            evaluated.add(&Scores { values: vec![0.0, score], classes: 2 }, &[0]);
+            assert_eq!(evaluated.finite, finite);
         }
     }
 

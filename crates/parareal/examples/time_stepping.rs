@@ -141,7 +141,7 @@ impl Coarsen for TimeStepping {
     }
 }
 
-/// What the network gives, cut into so many pieces.
+/// What the network gives, cut into so many subnetworks.
 pub fn network(slices: usize) -> Result<State, Box<dyn Error>> {
     let cuts = Cuts::even(STEPS, slices)?;
     let init = Init::new(1, &Device::flex()).with_dtype(DType::F64);
@@ -168,7 +168,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("the network, whole:                {serial:10.6?}");
     println!("the equation, fine steps:          {:10.6?}", differential_equation(1, 1)?);
     for slices in [3, 6] {
-        println!("{slices} pieces of the network:           {:10.6?}", network(slices)?);
+        println!("{slices} subnetworks:                      {:10.6?}", network(slices)?);
         let once = differential_equation(slices, 1)?;
         println!("{slices} slices, one parareal iteration:  {once:10.6?}");
     }

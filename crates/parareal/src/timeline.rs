@@ -1,6 +1,6 @@
-//! When which device does what in a training step, measured or predicted.
+//! Timelines of training steps: what each device does and when, measured or predicted.
 
-/// What a device, or a link, is busy with.
+/// An operation that a device or a link is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activity {
     /// `C_j` and `g_j`, forward.

@@ -45,7 +45,7 @@ fn on_ranks(
 fn held(net: &DenseNet, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
     let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
     let own = &network.subnetworks()[rank.subnetworks.clone()];
-    own.iter().flat_map(|piece| piece.named_tensors()).map(|tensor| tensor.name).collect()
+    own.iter().flat_map(|subnetwork| subnetwork.named_tensors()).map(|tensor| tensor.name).collect()
 }
 
 #[test]
@@ -234,8 +234,8 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         let (position, positions) =
             (ranks.rank_layout().position, ranks.layout().ranks_per_replica());
         let tensor = 8 / replicas * 6 * size_of::<f32>();
-        let neighbours = usize::from(position > 0) + usize::from(position + 1 < positions);
-        assert_eq!((after.sent - before.sent) as usize, neighbours * tensor);
+        let neighbors = usize::from(position > 0) + usize::from(position + 1 < positions);
+        assert_eq!((after.sent - before.sent) as usize, neighbors * tensor);
         let held: usize =
             ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
         // The loss, targets and gradients at fault; before that the targets of the last rank.

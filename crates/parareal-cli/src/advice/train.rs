@@ -9,7 +9,7 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
     let advice = match error {
         TrainError::Agreed { error, .. } => return of_train(error),
         TrainError::Task { error, .. } => return error.downcast_ref().and_then(of_vision),
-        TrainError::OutputExists { .. } => "name a new one with --output",
+        TrainError::OutputNotEmpty { .. } => "name a new one with --output",
         TrainError::FileExists { .. } => "name a new file, or give --overwrite",
         TrainError::SmallBatch { .. } => {
             "set another --batch-size, or take another number of images with --limit-train"
@@ -37,7 +37,7 @@ mod tests {
                 "page.html exists; name a new file, or give --overwrite",
             ),
             (
-                TrainError::OutputExists { path: "run".into() },
+                TrainError::OutputNotEmpty { path: "run".into() },
                 "run is not an empty folder; name a new one with --output",
             ),
             (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),

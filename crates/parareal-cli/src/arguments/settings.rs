@@ -89,10 +89,14 @@ impl Flag {
             FlagDefault::Note(note) => Some(note.into()),
             FlagDefault::Value(_) => None,
         };
-        let help = match note {
-            Some(note) => format!("{help} [default: {note}]"),
-            None => help.into(),
-        };
+        let mut help = String::from(help);
+        if let Some(note) = note {
+            help += &format!(" [default: {note}]");
+        }
+        let choices = definition.choices();
+        if !choices.is_empty() {
+            help += &format!(" [possible values: {}]", choices.join(", "));
+        }
         let parser = OsStringValueParser::new().try_map(move |text: OsString| {
             let texts = [text];
             definition.set(&mut Settings::default(), &texts)?;

@@ -43,9 +43,9 @@ fn cifar_100_in_its_canonical_layout_trains() {
     let outcome = train(folder.path(), &more);
     assert!(outcome["test_error"].as_f64().unwrap() < 0.1, "{outcome}");
     let output = parareal(folder.path(), &["eval", "run", "--json"]);
-    let judged = crate::common::json(&output);
-    assert_eq!(judged["test_error"], outcome["test_error"]);
-    assert_eq!(judged["test_top5_error"], 0.0);
+    let evaluated = crate::common::json(&output);
+    assert_eq!(evaluated["test_error"], outcome["test_error"]);
+    assert_eq!(evaluated["test_top5_error"], 0.0);
 }
 
 #[test]

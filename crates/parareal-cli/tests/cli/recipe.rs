@@ -137,11 +137,11 @@ fn runs_are_put_beside_each_other_in_one_page() {
     let folder = folder.path();
     train(folder, &["--output", "a"]);
     train(folder, &["--output", "b", "--seed", "2"]);
-    let judged = parareal(folder, &["eval", "a"]);
-    assert_eq!(judged.status.code(), Some(0), "{}", errors(&judged));
+    let evaluated = parareal(folder, &["eval", "a"]);
+    assert_eq!(evaluated.status.code(), Some(0), "{}", errors(&evaluated));
     let path = "a/evaluations/step-00000003.json";
-    assert!(errors(&judged).contains(&format!("are in {path}")), "{}", errors(&judged));
-    let text = String::from_utf8_lossy(&judged.stdout);
+    assert!(errors(&evaluated).contains(&format!("are in {path}")), "{}", errors(&evaluated));
+    let text = String::from_utf8_lossy(&evaluated.stdout);
     assert!(text.contains(", top-5 error "), "{text}");
     let details = fs::read_to_string(folder.join(path)).unwrap();
     let details: serde_json::Value = serde_json::from_str(&details).unwrap();

@@ -327,9 +327,9 @@ fn checkpoints_are_evaluated_by_name() {
     let epochs = metrics(&folder.join("run"), "epoch");
     let errors_of = epochs.iter().map(|epoch| epoch["test_error"].as_f64().unwrap());
     let best = errors_of.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    let judged = json(&eval("best"));
-    assert_eq!(judged["test_error"].as_f64(), Some(best.1));
-    assert_eq!(judged["epoch"], best.0 + 1);
+    let evaluated = json(&eval("best"));
+    assert_eq!(evaluated["test_error"].as_f64(), Some(best.1));
+    assert_eq!(evaluated["epoch"], best.0 + 1);
     assert_eq!(json(&eval("latest"))["step"], 12);
     assert_eq!(json(&eval("11"))["step"], 11);
     for (which, expected) in [("3", "saved are the steps"), ("newest", "latest, best")] {

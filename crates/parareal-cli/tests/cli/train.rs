@@ -1,4 +1,4 @@
-//! Training, its folder, and judging what it saved.
+//! Training, its folder, and evaluating what it saved.
 
 use std::fs;
 use std::path::Path;
@@ -56,11 +56,11 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     assert_eq!(config("a"), config("c"));
 
     let output = parareal(folder.path(), &["eval", "a", "--json"]);
-    let judged = json(&output);
+    let evaluated = json(&output);
     for key in ["test_loss", "test_error"] {
-        assert_eq!(judged[key], threads[key]);
+        assert_eq!(evaluated[key], threads[key]);
     }
-    assert_eq!(judged["images"], 50);
+    assert_eq!(evaluated["images"], 50);
     let text = parareal(folder.path(), &["eval", "a", "--limit-test", "10"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
 }
@@ -116,16 +116,16 @@ fn the_last_two_checkpoints_are_kept_and_damage_is_named() {
     }
     assert_eq!(checkpoints(&run), ["step-00000004", "step-00000006"]);
 
-    let judge = || parareal(folder.path(), &["eval", "run", "--limit-test", "10"]);
-    assert_eq!(judge().status.code(), Some(0));
+    let evaluate = || parareal(folder.path(), &["eval", "run", "--limit-test", "10"]);
+    assert_eq!(evaluate().status.code(), Some(0));
     let file = run.join("checkpoints/step-00000006/subnetwork-02.weights.safetensors");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 4]).unwrap();
-    assert_damage_named(&judge());
+    assert_damage_named(&evaluate());
     fs::write(&file, vec![0xff; bytes.len()]).unwrap();
-    assert_damage_named(&judge());
+    assert_damage_named(&evaluate());
     fs::remove_file(&file).unwrap();
-    assert_damage_named(&judge());
+    assert_damage_named(&evaluate());
 }
 
 fn assert_damage_named(output: &std::process::Output) {
@@ -254,6 +254,6 @@ fn an_interrupt_saves_the_weights() {
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
     let end = &metrics(&folder.path().join("run"), "interrupted")[0];
     assert_eq!(end["step"], metrics(&folder.path().join("run"), "step").len());
-    let judged = parareal(folder.path(), &["eval", "run", "--limit-test", "10", "--json"]);
-    assert_eq!(json(&judged)["step"], metrics(&folder.path().join("run"), "step").len());
+    let evaluated = parareal(folder.path(), &["eval", "run", "--limit-test", "10", "--json"]);
+    assert_eq!(json(&evaluated)["step"], metrics(&folder.path().join("run"), "step").len());
 }

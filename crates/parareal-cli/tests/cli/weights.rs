@@ -102,9 +102,9 @@ fn a_moving_average_is_saved_in_checkpoints_and_evaluated() {
     assert!(average.keys().eq(plain.keys()));
     assert!(average != plain);
 
-    let judged = json(&parareal(folder, &["eval", "run", "--json"]));
+    let evaluated = json(&parareal(folder, &["eval", "run", "--json"]));
     let epoch = &crate::common::metrics(&folder.join("run"), "epoch")[0];
-    assert_eq!(judged["test_loss"], epoch["test_loss"]);
+    assert_eq!(evaluated["test_loss"], epoch["test_loss"]);
     let epoch = &crate::common::metrics(&folder.join("plain"), "epoch")[0];
-    assert_ne!(judged["test_loss"], epoch["test_loss"]);
+    assert_ne!(evaluated["test_loss"], epoch["test_loss"]);
 }

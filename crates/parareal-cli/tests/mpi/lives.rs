@@ -50,7 +50,7 @@ struct Before {
 /// How a life ended.
 pub(crate) struct Death {
     pub(crate) ended: Ended,
-    /// The time until all processes were gone, which is shown and not judged.
+    /// The time until all processes were gone, which is shown and not asserted.
     pub(crate) time: Duration,
     /// Where the run was, as far as its folder tells.
     pub(crate) found: Moment,

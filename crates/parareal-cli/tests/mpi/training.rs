@@ -79,8 +79,8 @@ fn any_number_of_ranks_trains_as_threads_do() {
         assert_eq!(ended.errors.matches("epoch 1/1").count(), 1, "{}", ended.errors);
         assert_metrics(&folder.join(&name), &folder.join("threads"));
         assert_close(&exported(folder, &name), &expected, 1e-4);
-        let judged = json(&parareal(folder, &["eval", &name, "--json"]));
-        assert_eq!(judged["test_error"], outcome["test_error"]);
+        let evaluated = json(&parareal(folder, &["eval", &name, "--json"]));
+        assert_eq!(evaluated["test_error"], outcome["test_error"]);
     }
 }
 
@@ -199,7 +199,7 @@ fn a_run_resumes_with_any_executor() {
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert_metrics(&folder.join("run"), &folder.join("whole"));
     assert_close(&exported(folder, "run"), &exported(folder, "whole"), 1e-4);
-    let judged = json(&parareal(folder, &["eval", "run", "--json"]));
+    let evaluated = json(&parareal(folder, &["eval", "run", "--json"]));
     let expected = json(&parareal(folder, &["eval", "whole", "--json"]));
-    assert_eq!(judged["test_error"], expected["test_error"]);
+    assert_eq!(evaluated["test_error"], expected["test_error"]);
 }

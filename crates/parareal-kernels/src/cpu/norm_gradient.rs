@@ -21,13 +21,13 @@ use crate::simd::SimdLevel;
 
 /// Output channels up to which `δ` is recomputed: an element costs as many multiplications, against
 /// twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
-const MOST_RECOMPUTED_CHANNELS: usize = 16;
+const MAX_RECOMPUTED_CHANNELS: usize = 16;
 
 impl Geometry {
     /// Returns true if `δ` is cheaper to compute twice than to store.
     pub(crate) fn recomputes_delta(&self) -> bool {
         self.is_pointwise()
-            && self.out_channels <= MOST_RECOMPUTED_CHANNELS
+            && self.out_channels <= MAX_RECOMPUTED_CHANNELS
             && self.out_channels < self.in_channels
     }
 }

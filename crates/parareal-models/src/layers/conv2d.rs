@@ -6,13 +6,13 @@ use parareal_kernels::{ConvOptions, conv2d};
 /// Convolution with a square kernel and no bias, padded to keep the size at stride 1.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[channels_out, channels_in, kernel, kernel]`.
+    /// `[out_channels, in_channels, kernel, kernel]`.
     pub weight: Param<Tensor<4>>,
     stride: usize,
 }
 
 impl Conv2d {
-    /// He initialization: normal with variance `2 / (kernel² · channels_out)` (fan-out).
+    /// He initialization: normal with variance `2 / (kernel² · out_channels)` (fan-out).
     pub fn new(from: usize, to: usize, kernel: usize, stride: usize, init: &Init) -> Self {
         let deviation = (2.0 / (kernel * kernel * to) as f64).sqrt();
         let weight = init.normal("weight", [to, from, kernel, kernel], deviation);
@@ -22,7 +22,7 @@ impl Conv2d {
     /// Applies the convolution.
     ///
     /// # Shapes
-    /// `[batch, h, w, channels_in]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels_out]`.
+    /// `[batch, h, w, in_channels]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, out_channels]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         conv2d(input, self.weight.val(), self.options())
     }
@@ -32,12 +32,12 @@ impl Conv2d {
     }
 
     /// Input channels.
-    pub fn channels_in(&self) -> usize {
+    pub fn in_channels(&self) -> usize {
         self.weight.shape()[1]
     }
 
     /// Output channels.
-    pub fn channels_out(&self) -> usize {
+    pub fn out_channels(&self) -> usize {
         self.weight.shape()[0]
     }
 

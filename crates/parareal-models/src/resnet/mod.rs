@@ -24,4 +24,4 @@ pub use image::Image;
 pub use network::{ResNet, ResNetError};
 pub use preprocessing::Preprocessing;
 pub use summary::{ParameterCounts, Summary};
-pub use unit::{BasicUnit, BottleneckUnit, DepthwiseUnit, ResidualUnit, UnitKind, UnknownUnit};
+pub use unit::*;

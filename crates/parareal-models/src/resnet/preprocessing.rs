@@ -40,11 +40,11 @@ impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let size = |size| (0..self.poolings).fold(size, |size: usize, _| size.div_ceil(2));
         match *input {
-            [channels, height, width] if channels == self.conv.channels_in() => {
-                Ok(vec![size(height), size(width), self.conv.channels_out()])
+            [channels, height, width] if channels == self.conv.in_channels() => {
+                Ok(vec![size(height), size(width), self.conv.out_channels()])
             }
             _ => Err(ShapeError {
-                expected: format!("[{}, height, width]", self.conv.channels_in()),
+                expected: format!("[{}, height, width]", self.conv.in_channels()),
                 found: input.to_vec(),
             }),
         }

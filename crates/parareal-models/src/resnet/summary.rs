@@ -58,17 +58,17 @@ impl Summary {
             total: 0,
         };
         for index in 0..cuts.subnetworks() {
-            let piece = build_subnetwork(net, cuts, index, &init)?;
-            let preprocessing = trainable(&piece.preprocessing);
-            let units = trainable(&piece.units);
-            let postprocessing = trainable(&piece.postprocessing);
+            let subnetwork = build_subnetwork(net, cuts, index, &init)?;
+            let preprocessing = trainable(&subnetwork.preprocessing);
+            let units = trainable(&subnetwork.units);
+            let postprocessing = trainable(&subnetwork.postprocessing);
             counts.original += units + postprocessing;
             if index == 0 {
                 counts.original += preprocessing;
             }
             counts.preprocessing += preprocessing;
             counts.per_subnetwork.push(units);
-            counts.coarse += trainable(&piece.coarse);
+            counts.coarse += trainable(&subnetwork.coarse);
             counts.postprocessing += postprocessing;
         }
         counts.total = counts.preprocessing

@@ -133,21 +133,21 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
 
         // The network with these weights answers the same.
         let (images, _) = batch(9, 3, DType::F64);
-        let judged = executor.infer(images.clone()).unwrap().into_data();
+        let evaluated = executor.infer(images.clone()).unwrap().into_data();
         let average = StateDict::from_named(cuts.clone(), found.clone());
         let own = executor.state_dict(StateKind::Weights).unwrap();
         executor.load(average.clone()).unwrap();
         assert!(executor.average().unwrap().is_empty());
         assert_close(
             &executor.infer(images.clone()).unwrap().into_data(),
-            &judged,
+            &evaluated,
             1e-12,
             "as weights",
         );
         executor.load(own).unwrap();
-        assert_ne!(executor.infer(images.clone()).unwrap().into_data(), judged);
+        assert_ne!(executor.infer(images.clone()).unwrap().into_data(), evaluated);
         executor.load_average(average).unwrap();
-        assert_eq!(executor.infer(images).unwrap().into_data(), judged);
+        assert_eq!(executor.infer(images).unwrap().into_data(), evaluated);
         let again = executor.average().unwrap();
         assert_all_close(&again, &found, 0.0, "carried over");
         averages.push(found);

@@ -56,7 +56,7 @@ pub enum Problem {
     Lorenz,
 }
 
-/// What a problem is tried with where nothing else is asked for.
+/// Default settings of a problem.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Defaults {
     /// Length of the time interval.
@@ -75,7 +75,7 @@ impl Problem {
         ["dahlquist", "heat", "advection-diffusion", "lotka-volterra", "lorenz"];
 
     /// The most unknowns of a mesh.
-    pub const MOST: usize = 1_000_000;
+    pub const MAX_SIZE: usize = 1_000_000;
 
     /// [`Dahlquist`](Self::Dahlquist).
     ///
@@ -91,17 +91,17 @@ impl Problem {
     /// [`Heat`](Self::Heat).
     ///
     /// # Errors
-    /// No unknown, or more than [`MOST`](Self::MOST).
+    /// No unknown, or more than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn heat(size: usize) -> Result<Self, OdeError> {
-        Ok(Self::Heat { size: in_range("the number of unknowns", size, 1..=Self::MOST)? })
+        Ok(Self::Heat { size: in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)? })
     }
 
     /// [`AdvectionDiffusion`](Self::AdvectionDiffusion).
     ///
     /// # Errors
-    /// No unknown, or more than [`MOST`](Self::MOST).
+    /// No unknown, or more than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn advection_diffusion(size: usize) -> Result<Self, OdeError> {
-        let size = in_range("the number of unknowns", size, 1..=Self::MOST)?;
+        let size = in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)?;
         Ok(Self::AdvectionDiffusion { size })
     }
 

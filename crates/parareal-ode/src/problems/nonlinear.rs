@@ -55,7 +55,7 @@ impl Differentiable for Lorenz {
 /// A change by halving the steps that ends it, relative to the state.
 const CHANGE: f64 = 1e-10;
 /// Steps of one interval at most.
-const MOST_STEPS: usize = 1 << 20;
+const MAX_STEPS: usize = 1 << 20;
 
 /// The solution at increasing times. Each interval is solved with twice as many steps until that changes
 /// nothing.
@@ -73,7 +73,7 @@ pub(crate) fn reference(
         let pairs = coarse.iter().flatten().zip(fine.iter().flatten());
         let change = pairs.map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
         // Of order 4: the finer of both is 15 times closer.
-        if change <= 15.0 * CHANGE || steps_of_all >= MOST_STEPS as f64 || change.is_nan() {
+        if change <= 15.0 * CHANGE || steps_of_all >= MAX_STEPS as f64 || change.is_nan() {
             return fine;
         }
         coarse = fine;

@@ -86,10 +86,10 @@ impl Store {
         let name = names::checkpoint(position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
         let times = state.times.clone();
-        let cleared = if self.group.leads() { clear(&partial) } else { Ok(()) };
+        let cleared = if self.group.is_root() { clear(&partial) } else { Ok(()) };
         let written = self.group.agree(cleared).and_then(|()| {
-            let files = self.group.collect(self.write_shards(&partial, state))?;
-            self.group.agree(match self.group.leads() {
+            let files = self.group.all_gather(self.write_shards(&partial, state))?;
+            self.group.agree(match self.group.is_root() {
                 true => self.complete(&partial, position, times, files, notes).and_then(|()| {
                     self.place(&partial, &target, notes)?;
                     self.tidy(position, notes)
@@ -97,7 +97,7 @@ impl Store {
                 false => Ok(()),
             })
         });
-        if written.is_err() && self.group.leads() {
+        if written.is_err() && self.group.is_root() {
             // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
             let _ = fs::remove_dir_all(&partial);
         }

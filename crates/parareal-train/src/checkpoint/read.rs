@@ -147,7 +147,7 @@ pub(crate) fn newest(
     check: CheckManifest<'_>,
 ) -> Result<Newest, TrainError> {
     let folder = folder_of(run);
-    let steps: Vec<usize> = group.first(|| {
+    let steps: Vec<usize> = group.on_root(|| {
         Ok::<_, TrainError>(list(&folder)?.into_iter().map(|(step, _)| step).collect())
     })?;
     let mut damaged = Vec::new();

@@ -202,11 +202,11 @@ impl Bench {
         let pool = thread_pool("parareal-bench", self.machine.threads)?;
         (0..cuts.subnetworks())
             .map(|index| {
-                let piece = build_subnetwork(net, cuts, index, &init)?;
+                let subnetwork = build_subnetwork(net, cuts, index, &init)?;
                 let loss = CrossEntropy::default();
                 Ok(pool.install(|| {
                     stopwatch.subnetwork::<ResNet, CrossEntropy>(
-                        piece,
+                        subnetwork,
                         &batch.images,
                         &loss,
                         &batch.labels,

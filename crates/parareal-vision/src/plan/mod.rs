@@ -1,4 +1,4 @@
-//! What a step will take on devices that one has, or has not.
+//! Predictions of the duration of a training step, on devices that need not be there.
 
 mod source;
 mod suggest;
@@ -16,9 +16,9 @@ use crate::VisionError;
 use crate::network::{Cutting, NetworkConfig};
 
 /// More devices, or copies of all of them, are a mistake.
-const MOST: usize = 10_000;
+const MAX_COUNT: usize = 10_000;
 
-/// On what a network is planned.
+/// What a prediction assumes of the machine and of the step.
 #[derive(Clone, Debug)]
 pub struct PlanSettings {
     /// Devices; one for each subnetwork if nothing is said.
@@ -46,8 +46,8 @@ impl PlanSettings {
     pub fn check(&self, network: &NetworkConfig) -> Result<(), VisionError> {
         let devices = self.devices.unwrap_or(1);
         for (name, value) in [("device-count", devices), ("replicas", self.replicas)] {
-            if !(1..=MOST).contains(&value) {
-                let expected = format!("from 1 to {MOST} can be planned");
+            if !(1..=MAX_COUNT).contains(&value) {
+                let expected = format!("from 1 to {MAX_COUNT} can be planned");
                 return Err(VisionError::setting(name, value, expected));
             }
         }

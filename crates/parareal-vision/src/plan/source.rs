@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::VisionError;
 
 /// A file of costs takes some kilobytes.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// How often a kind of part is timed where nothing else is said.
 const REPETITIONS: usize = 5;
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<CostTable, VisionError> {
     let refused = |message: String| VisionError::Costs { path: path.to_path_buf(), message };
     let unread = |error: std::io::Error| refused(error.to_string());
     let bytes = std::fs::metadata(path).map_err(unread)?.len();
-    if bytes > MOST_BYTES {
+    if bytes > MAX_BYTES {
         return Err(refused(format!("it has {bytes} bytes")));
     }
     let text = std::fs::read(path).map_err(unread)?;

@@ -6,7 +6,7 @@ use crate::VisionError;
 use crate::network::{Cutting, NetworkConfig};
 
 /// More subnetworks than these are not tried.
-const MOST_SUBNETWORKS: usize = 64;
+const MAX_SUBNETWORKS: usize = 64;
 /// Up to this number of devices more subnetworks than devices are tried.
 const MANY: usize = 24;
 
@@ -43,7 +43,7 @@ pub fn suggest(
 ) -> Result<Suggestion, VisionError> {
     let devices = settings.devices.unwrap_or(1);
     let fits = |planned: &Planned| memory.is_none_or(|most| planned.memory() <= most);
-    let most = network.net.units().min(MOST_SUBNETWORKS).min(devices.max(MANY));
+    let most = network.net.units().min(MAX_SUBNETWORKS).min(devices.max(MANY));
     // A subnetwork more or less of many changes little.
     let counts = (1..=most).filter(|&n| n <= 12 || n % 3 == 0 || n == devices);
     let (mut tried, mut by_rule) = (Vec::new(), Vec::new());

@@ -70,6 +70,7 @@ pub(super) struct Access<S> {
     /// Refuses a value that is not allowed, whatever the other settings are.
     pub(super) check: fn(&S) -> Result<(), String>,
     pub(super) default: fn(Recipe) -> Option<String>,
+    pub(super) choices: fn() -> Vec<String>,
 }
 
 impl<S> Definition<S> {
@@ -79,6 +80,13 @@ impl<S> Definition<S> {
     /// What is expected instead, without the setting's name and its value.
     pub fn set(&self, settings: &mut S, texts: &[OsString]) -> Result<(), String> {
         (self.access.set_texts)(settings, texts)
+    }
+
+    /// Returns all values that the setting can have as text, where their names do not stand in the help;
+    /// otherwise nothing.
+    #[must_use]
+    pub fn choices(&self) -> Vec<String> {
+        (self.access.choices)()
     }
 
     /// Returns the value of the setting as text, `None` where it is left open.
@@ -235,6 +243,7 @@ macro_rules! settings {
                         Some(value) => (DETAILS.check)(value).and_then(|()| value.check()),
                         None => Ok(()),
                     },
+                    choices: <$type as SettingValue>::choices,
                     default: |recipe| {
                         let complete = Settings::default().complete(recipe);
                         Settings::from(complete).$field.as_ref().map(SettingValue::to_text)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::CoarseKind;
-use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType};
+use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype};
 
 use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
@@ -17,10 +17,10 @@ use super::value::{CutsSetting, DecayKind, Recompute, SettingValue};
 pub const DEFAULT_DATA_DIR: &str = "data";
 
 /// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
-const MOST_LAYERS: usize = 100_000;
-const MOST_COARSE_UNITS: usize = 1_000;
+const MAX_LAYERS: usize = 100_000;
+const MAX_COARSE_UNITS: usize = 1_000;
 /// More threads than any machine can use are a mistake, and starting them takes its memory.
-const MOST_THREADS: usize = 1024;
+const MAX_THREADS: usize = 1024;
 
 const QUICK_EPOCHS: usize = 6;
 
@@ -31,7 +31,7 @@ settings! {
         default_note: Some("paper for the paper's data sets at depth 1001, otherwise quick"),
     }
 
-    /// Images to learn: shapes (built in), mnist, cifar10, cifar100, svhn, or folder for your own
+    /// Images to learn; shapes are built in, and folder is for your own
     "dataset" dataset: DatasetName = [DatasetName::Shapes] {
         value_name: "NAME",
         heading: Heading::Data,
@@ -82,7 +82,7 @@ settings! {
     "depth" depth: usize = [20, paper: 1001] {
         value_name: "9n+2",
         heading: Heading::Network,
-        check: |layers| at_most(*layers, MOST_LAYERS),
+        check: |layers| at_most(*layers, MAX_LAYERS),
     }
 
     /// Subnetworks that the network is cut into
@@ -98,9 +98,9 @@ settings! {
         heading: Heading::Network,
     }
 
-    /// Units of the coarse networks: basic (the paper's), depthwise (the same receptive field for an eighth
-    /// of the work), bottleneck, or auto (basic where that is cheaper than the subnetwork it approximates,
-    /// otherwise bottleneck)
+    /// Units of the coarse networks; basic is the paper's, depthwise has the same receptive field for an eighth
+    /// of the work, and auto is basic where that is cheaper than the subnetwork it approximates, otherwise
+    /// bottleneck
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto] {
         value_name: "KIND",
         heading: Heading::Network,
@@ -114,7 +114,7 @@ settings! {
         check: |units| {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             expect(*units > 0, expected)?;
-            at_most(*units, MOST_COARSE_UNITS)
+            at_most(*units, MAX_COARSE_UNITS)
         },
     }
 
@@ -256,12 +256,12 @@ settings! {
     "replicas" replicas: usize = [1] {
         value_name: "R",
         heading: Heading::Machine,
-        check: |replicas| from_one_to(*replicas, MOST_THREADS),
+        check: |replicas| from_one_to(*replicas, MAX_THREADS),
         may_change: true,
     }
 
     /// Element type of the tensors that ranks send each other: f32, or bf16 for half the bytes, rounded
-    "link-dtype" link_dtype: LinkType = [LinkType::F32] {
+    "link-dtype" link_dtype: LinkDtype = [LinkDtype::F32] {
         value_name: "TYPE",
         heading: Heading::Machine,
         may_change: true,
@@ -294,7 +294,7 @@ settings! {
         value_name: "T",
         heading: Heading::Machine,
         default_note: Some("an equal share of the cores, which ranks of a machine share as well"),
-        check: |threads| from_one_to(*threads, MOST_THREADS),
+        check: |threads| from_one_to(*threads, MAX_THREADS),
         may_change: true,
         may_differ: true,
     }

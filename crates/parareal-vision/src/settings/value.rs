@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::CoarseKind;
-use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkType, TrainError};
+use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, TrainError};
 use toml::Value;
 
 use super::recipe::Recipe;
@@ -40,6 +40,11 @@ pub(crate) trait SettingValue: Sized {
     /// Reads a text that need not be UTF-8.
     fn from_os_text(text: &OsStr) -> Result<Self, String> {
         Self::from_text(text.to_str().ok_or("text in UTF-8 is expected")?)
+    }
+
+    /// Returns all values as text where new ones may be added to a list elsewhere; otherwise nothing.
+    fn choices() -> Vec<String> {
+        Vec::new()
     }
 
     /// Refuses values that a configuration file cannot hold.
@@ -161,10 +166,14 @@ impl SettingValue for PathBuf {
 }
 
 /// Implements [`SettingValue`] for types that have names; the function says what is expected, given the
-/// error of `FromStr`.
+/// error of `FromStr`, and `of` lists all values.
 macro_rules! named {
-    ($($type:ty: $expected:expr,)*) => {$(
+    ($($type:ty: $expected:expr $(, of $choices:expr)?;)*) => {$(
         impl SettingValue for $type {
+            $(fn choices() -> Vec<String> {
+                $choices.into_iter().map(|value| value.to_string()).collect()
+            })?
+
             fn from_text(text: &str) -> Result<Self, String> {
                 text.parse().map_err($expected)
             }
@@ -188,14 +197,14 @@ macro_rules! named {
 }
 
 named! {
-    Recipe: expected,
-    DecayKind: expected,
-    ExecutorKind: expected,
-    LinkType: expected,
-    CheckpointEvery: expected,
-    DeviceName: expected,
-    DatasetName: |_| one_of(&DatasetName::ALL.map(|name| name.to_string())),
-    CoarseKind: |error: <CoarseKind as FromStr>::Err| error.to_string(),
+    Recipe: expected;
+    DecayKind: expected;
+    ExecutorKind: expected;
+    LinkDtype: expected;
+    CheckpointEvery: expected;
+    DeviceName: expected;
+    DatasetName: |_| one_of(&Self::choices()), of DatasetName::ALL;
+    CoarseKind: |error: <CoarseKind as FromStr>::Err| error.to_string(), of CoarseKind::all();
 }
 
 /// What an error of a setting says is expected.
@@ -379,7 +388,7 @@ impl Recompute {
         }
     }
 
-    /// ConfigRecord files hold 0 for [`Self::Chosen`].
+    /// Configuration files hold 0 for [`Self::Chosen`].
     fn of_units(units: usize) -> Self {
         if units == 0 { Self::Chosen } else { Self::Units(units) }
     }

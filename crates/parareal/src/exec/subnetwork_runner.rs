@@ -183,8 +183,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         true
     }
 
-    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`, which the first subnetwork does
-    /// not have.
+    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`, the paper's equation (3b) in the
+    /// form of a chain. `upstream` is `None` for the first subnetwork, which returns `U_1 = y_1`.
     pub(super) fn forward_coarse(
         &mut self,
         clock: &mut Clock,

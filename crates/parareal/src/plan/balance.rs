@@ -7,7 +7,7 @@ use crate::exec::Layout;
 use crate::net::{Cuts, Interface};
 
 /// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
-const MOST_UNITS: usize = 2000;
+const MAX_UNITS: usize = 2000;
 
 /// Cuts with the smallest predicted step.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,8 +73,8 @@ pub fn balance(
 /// Those of [`balance`].
 pub fn check_balance(units: usize, layout: &Layout) -> Result<(), PlanError> {
     Cuts::even(units, layout.subnetworks())?;
-    if units > MOST_UNITS {
-        return Err(PlanError::TooLong { units, most: MOST_UNITS });
+    if units > MAX_UNITS {
+        return Err(PlanError::TooLong { units, most: MAX_UNITS });
     }
     Ok(())
 }

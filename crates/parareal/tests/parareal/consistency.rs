@@ -50,7 +50,7 @@ fn linear_networks_are_reproduced() {
 }
 
 #[test]
-fn the_equations_and_the_chain_of_neighbours_agree() {
+fn the_equations_and_the_chain_of_neighbors_agree() {
     for seed in 1..=3 {
         let init = double(seed);
         let net = DenseNet::residual(DIMENSIONS.to_vec());
@@ -98,11 +98,11 @@ fn one_subnetwork_is_the_composition_of_its_parts() {
     let net = DenseNet::residual(DIMENSIONS.to_vec());
     let network = PararealNetwork::build(&net, &Cuts::even(7, 1).unwrap(), &init).unwrap();
     let (input, _) = batch(1, 9, DType::F64);
-    let piece = &network.subnetworks()[0];
-    let mut state = piece.preprocessing.forward(input.clone());
-    for unit in &piece.units {
+    let subnetwork = &network.subnetworks()[0];
+    let mut state = subnetwork.preprocessing.forward(input.clone());
+    for unit in &subnetwork.units {
         state = unit.forward(state);
     }
-    let expected = piece.postprocessing.as_ref().unwrap().forward(state).into_data();
+    let expected = subnetwork.postprocessing.as_ref().unwrap().forward(state).into_data();
     assert_close(&network.forward(input).into_data(), &expected, 1e-15, "output");
 }

@@ -345,7 +345,7 @@ fn balancing_works_without_costs_and_without_a_choice() {
     let costs = Costs::uniform(9, Cost::default(), Cost::default());
     let balanced = balance(&costs, &counts(&[1, 2, 1]), Link::FREE, true).unwrap();
     assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
-    // As many pieces as units leave no choice.
+    // As many subnetworks as units leave no choice.
     let costs = Costs::random(7, 1);
     let balanced = balance(&costs, &counts(&[1; 7]), Link::FREE, true).unwrap();
     assert_eq!(balanced.cuts, Cuts::even(7, 7).unwrap());

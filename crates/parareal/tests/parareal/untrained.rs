@@ -324,7 +324,7 @@ fn parameters_without_a_gradient_are_refused_by_name() {
 
 #[test]
 fn a_unit_that_lets_no_gradient_through_leaves_all_before_it_without_one() {
-    // Unit 1 in a piece of its own, unit 4 behind another, and the head.
+    // Unit 1 in a subnetwork of its own, unit 4 behind another, and the head.
     for (net, expected) in [
         (Net::with(1, Twist::Detached), "preprocessing., units.0."),
         (Net::with(4, Twist::Detached), "units.3."),

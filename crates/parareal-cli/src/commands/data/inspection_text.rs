@@ -34,12 +34,12 @@ pub(crate) fn as_text(inspection: &Inspection) -> String {
         .files
         .iter()
         .map(|file| {
-            let judged = match &file.checksum {
+            let state = match &file.checksum {
                 Some(checksum) if checksum.matches() => "the canonical file",
                 Some(_) => "not the canonical file",
                 None => "no checksum of it was published",
             };
-            format!("{}: {}B, {judged}", file.path.display(), amount(file.bytes))
+            format!("{}: {}B, {state}", file.path.display(), amount(file.bytes))
         })
         .collect();
     lines.extend(inspection.notes.iter().map(|note| format!("note: {note}")));

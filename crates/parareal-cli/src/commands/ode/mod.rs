@@ -18,7 +18,7 @@ use crate::output::{note, result};
 use watch::Watch;
 
 /// Unknowns of all states together; about five times as many numbers are held.
-const MOST_UNKNOWNS: usize = 20_000_000;
+const MAX_UNKNOWNS: usize = 20_000_000;
 /// What takes less is run twice, and the faster run counts: the first one meets cold memory.
 const SHORT: f64 = 1.0;
 
@@ -81,9 +81,9 @@ impl Setup {
         let slices = arguments.slices.unwrap_or(defaults.slices);
         let grid = Grid::uniform(interval, slices)?;
         let size = problem.initial().len();
-        if size.saturating_mul(slices) > MOST_UNKNOWNS {
+        if size.saturating_mul(slices) > MAX_UNKNOWNS {
             return Err(Failure::Flag(format!(
-                "{size} unknowns in {slices} slices: at most {MOST_UNKNOWNS} together; take fewer \
+                "{size} unknowns in {slices} slices: at most {MAX_UNKNOWNS} together; take fewer \
                  of either"
             )));
         }

@@ -65,8 +65,8 @@ impl Step {
         let busy = planned.prediction.timeline.utilization();
         let mut first = 0;
         for (device, held) in planned.held.iter().enumerate() {
-            let pieces = first..first + held;
-            let units: usize = pieces.map(|j| planned.network.cuts.units_of(j).len()).sum();
+            let subnetworks = first..first + held;
+            let units: usize = subnetworks.map(|j| planned.network.cuts.units_of(j).len()).sum();
             first += held;
             rows.push(row([
                 &(device + 1).to_string(),

@@ -4,7 +4,7 @@ pub(crate) mod images;
 
 use std::path::Path;
 
-use parareal_vision::{Answer, Prediction, Predictor, VisionError};
+use parareal_vision::{ClassProbability, Prediction, Predictor, VisionError};
 use serde_json::{Value, json};
 
 use crate::advice;
@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
 
 /// The line that says what is in an image.
 fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
-    let answers = answers
-        .iter()
-        .map(|Answer { name, probability, .. }| format!("{name} {}", percent(*probability)));
+    let answers = answers.iter().map(|ClassProbability { name, probability, .. }| {
+        format!("{name} {}", percent(*probability))
+    });
     format!("{}: {}", path.display(), answers.collect::<Vec<_>>().join(", "))
 }

@@ -40,13 +40,13 @@ fn train(
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
             let config = Config::resolve_with(group, settings)?;
-            if group.leads() && config.needs_balance() {
+            if group.is_root() && config.needs_balance() {
                 note("measuring what the parts cost here, to balance the cuts");
             }
             ClassificationRun::create(group, config.balance(group)?, output)?
         }
     };
-    if !group.leads() {
+    if !group.is_root() {
         let outcome = run.train(&mut Silent, &stop)?;
         return Ok(ending(&outcome));
     }
@@ -84,7 +84,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     note(&format!(
         "{}: {} of {} units, {} parameters ({} before cutting)",
         summary.network,
-        network_text::pieces(summary),
+        network_text::subnetworks(summary),
         units.join(" + "),
         amount(parameters.total),
         amount(parameters.original),

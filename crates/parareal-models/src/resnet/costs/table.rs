@@ -19,7 +19,7 @@ use crate::resnet::unit::{ResidualUnit, UnitKind};
 /// Bytes that no last-level cache keeps for one core.
 const OUT_OF_CACHE: usize = 64 << 20;
 /// The most units that are timed together.
-const MOST_TIMED_TOGETHER: usize = 64;
+const MAX_TIMED_TOGETHER: usize = 64;
 
 /// The measured times of a component: medians, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct CostTable {
     pub batch: usize,
     /// Channels of an image.
     pub channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
     /// Threads of a worker.
     pub threads: usize,
@@ -191,7 +191,7 @@ impl Bench<'_> {
         }
         let stored = size_of::<f32>() * self.batch * Size::of(component, self.net).stored;
         let stage = FeedForward::units(self.net) / 3;
-        OUT_OF_CACHE.div_ceil(stored.max(1)).min(stage).min(MOST_TIMED_TOGETHER).max(segment)
+        OUT_OF_CACHE.div_ceil(stored.max(1)).min(stage).min(MAX_TIMED_TOGETHER).max(segment)
     }
 
     fn preprocessing(&self, to: Image) -> Preprocessing {

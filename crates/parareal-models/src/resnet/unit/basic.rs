@@ -50,6 +50,6 @@ impl Layer<Tensor<4>, Tensor<4>> for BasicUnit {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let [height, width] = height_and_width(input, self.norm1.channels())?;
         let [height, width] = [height, width].map(|size| self.conv1.output_size(size));
-        Ok(vec![height, width, self.conv2.channels_out()])
+        Ok(vec![height, width, self.conv2.out_channels()])
     }
 }

@@ -66,6 +66,6 @@ impl Layer<Tensor<4>, Tensor<4>> for BottleneckUnit {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let [height, width] = height_and_width(input, self.norm1.channels())?;
         let [height, width] = [height, width].map(|size| self.conv2.output_size(size));
-        Ok(vec![height, width, self.conv3.channels_out()])
+        Ok(vec![height, width, self.conv3.out_channels()])
     }
 }

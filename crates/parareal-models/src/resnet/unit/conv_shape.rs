@@ -41,7 +41,7 @@ impl ConvShape {
     }
 
     fn kernel_values(self) -> usize {
-        let channels_in = if self.is_depthwise { 1 } else { self.input.channels };
-        self.kernel * self.kernel * channels_in * self.output.channels
+        let in_channels = if self.is_depthwise { 1 } else { self.input.channels };
+        self.kernel * self.kernel * in_channels * self.output.channels
     }
 }

@@ -67,6 +67,6 @@ impl Layer<Tensor<4>, Tensor<4>> for DepthwiseUnit {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let [height, width] = height_and_width(input, self.norm1.channels())?;
         let [height, width] = [height, width].map(|size| self.depthwise1.output_size(size));
-        Ok(vec![height, width, self.conv2.channels_out()])
+        Ok(vec![height, width, self.conv2.out_channels()])
     }
 }

@@ -10,7 +10,7 @@ use crate::exec::subnetwork_time::SubnetworkTime;
 /// The types in which tensors are sent.
 const TYPES: [DType; 2] = [DType::F32, DType::F64];
 /// More dimensions than any tensor has.
-const MOST_DIMENSIONS: u64 = 8;
+const MAX_DIMENSIONS: u64 = 8;
 
 /// The times of a rank's subnetworks, and a tensor if it has one.
 #[derive(Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl RankReport {
             return rest.is_empty().then_some(Self { times, tensor: None });
         };
         let kind = *TYPES.get(usize::try_from(kind).ok()?)?;
-        let dimensions = number().filter(|&dimensions| dimensions <= MOST_DIMENSIONS)?;
+        let dimensions = number().filter(|&dimensions| dimensions <= MAX_DIMENSIONS)?;
         let shape: Option<Vec<usize>> =
             (0..dimensions).map(|_| usize::try_from(number()?).ok()).collect();
         let shape = shape?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::metrics::finite;
 
 /// Points kept for each series of a run.
-pub(crate) const MOST: usize = 2000;
+pub(crate) const MAX_POINTS: usize = 2000;
 
 /// The steps of a run, column by column.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ struct Curve {
 }
 
 /// Makes at most `most` points of the steps.
-pub(crate) fn thin(steps: &[StepRecord], most: usize) -> Steps {
+pub(crate) fn downsample(steps: &[StepRecord], most: usize) -> Steps {
     let per_point = steps.len().div_ceil(most).max(1);
     let last = |points: &[StepRecord]| points.last().map(|step| step.step);
     let gradients = steps.iter().any(|step| step.gradient_norm.is_some());
@@ -116,12 +116,12 @@ mod tests {
 
     #[test]
     fn short_series_stay_as_they_are() {
-        let thinned = thin(&steps(10), 10);
-        assert_eq!((thinned.total, thinned.per_point), (10, 1));
-        assert_eq!(thinned.step, (1..=10).collect::<Vec<_>>());
-        assert_eq!(thinned.loss.mean[6], Some(7.0));
-        assert!(thinned.loss.low.is_none() && thinned.gradient_norm.is_none());
-        assert!(thin(&[], 10).step.is_empty());
+        let sampled = downsample(&steps(10), 10);
+        assert_eq!((sampled.total, sampled.per_point), (10, 1));
+        assert_eq!(sampled.step, (1..=10).collect::<Vec<_>>());
+        assert_eq!(sampled.loss.mean[6], Some(7.0));
+        assert!(sampled.loss.low.is_none() && sampled.gradient_norm.is_none());
+        assert!(downsample(&[], 10).step.is_empty());
     }
 
     #[test]
@@ -129,21 +129,21 @@ mod tests {
         let mut many = steps(100_003);
         many[51_234].loss = 1e6;
         many[51_235].loss = f64::NAN;
-        let thinned = thin(&many, MOST);
-        assert_eq!((thinned.total, thinned.per_point), (100_003, 51));
-        assert!(thinned.step.len() <= MOST);
-        assert_eq!(thinned.step.last(), Some(&100_003));
-        let (low, high) = (thinned.loss.low.unwrap(), thinned.loss.high.unwrap());
+        let sampled = downsample(&many, MAX_POINTS);
+        assert_eq!((sampled.total, sampled.per_point), (100_003, 51));
+        assert!(sampled.step.len() <= MAX_POINTS);
+        assert_eq!(sampled.step.last(), Some(&100_003));
+        let (low, high) = (sampled.loss.low.unwrap(), sampled.loss.high.unwrap());
         assert_eq!((low[0], high[0]), (Some(1.0), Some(51.0)));
-        assert_eq!(thinned.loss.mean[0], Some(26.0));
+        assert_eq!(sampled.loss.mean[0], Some(26.0));
         assert_eq!(high.iter().flatten().copied().fold(0.0, f64::max), 1e6);
-        assert_eq!(thinned.learning_rate[0], Some(0.019608));
+        assert_eq!(sampled.learning_rate[0], Some(0.019608));
     }
 
     #[test]
     fn a_rate_is_work_divided_by_time() {
-        let thinned = thin(&steps(2), 1);
-        assert_eq!(thinned.images_per_second.mean, [Some(150.0)]);
+        let sampled = downsample(&steps(2), 1);
+        assert_eq!(sampled.images_per_second.mean, [Some(150.0)]);
         assert_eq!(mean_rate(&[0.0, 1.0]), None);
     }
 
@@ -152,9 +152,9 @@ mod tests {
         let mut both = steps(4);
         both[0].loss = f64::NAN;
         both[1].loss = f64::NAN;
-        let thinned = thin(&both, 2);
-        assert_eq!(thinned.loss.mean, [None, Some(3.5)]);
-        assert_eq!(thinned.loss.low.unwrap(), [None, Some(3.0)]);
+        let sampled = downsample(&both, 2);
+        assert_eq!(sampled.loss.mean, [None, Some(3.5)]);
+        assert_eq!(sampled.loss.low.unwrap(), [None, Some(3.0)]);
     }
 
     #[test]
