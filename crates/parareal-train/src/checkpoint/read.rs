@@ -18,6 +18,7 @@ use parareal_text::without_byte_order_mark;
 use toml::Table;
 
 use super::{MANIFEST_SUM_LEN, check_begun, folder_of, list, sha256, step_of, sum_of, tensors};
+use crate::folder::config_file;
 use crate::{ProcessGroup, TrainError};
 
 /// Longest manifest that is read: a thousand subnetworks take a tenth of it.
@@ -110,6 +111,7 @@ pub fn open(
     match steps.iter().find(|(step, _)| Some(*step) == wanted) {
         Some((_, path)) => read(path, None, check),
         None if steps.is_empty() => {
+            config_file(run)?;
             check_begun(run)?;
             let message = "nothing was saved in it".into();
             Err(TrainError::NoRun { path: run.to_path_buf(), message })
