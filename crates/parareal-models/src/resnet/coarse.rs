@@ -7,7 +7,7 @@ use parareal::net::{Init, Layer, ShapeError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::image::Image;
-use super::unit::{ResidualUnit, UnitKind, UnknownUnit};
+use super::unit::{ResidualUnit, UnitKind, UnitKindError};
 
 /// The choice of units for the coarse networks `F_j`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +54,12 @@ impl From<UnitKind> for CoarseKind {
 }
 
 impl FromStr for CoarseKind {
-    type Err = UnknownUnit;
+    type Err = UnitKindError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownUnit> {
+    fn from_str(name: &str) -> Result<Self, UnitKindError> {
         let found = Self::all().find(|kind| kind.name() == name);
         let expected = || Self::all().map(Self::name).collect();
-        found.ok_or_else(|| UnknownUnit { name: name.into(), expected: expected() })
+        found.ok_or_else(|| UnitKindError { name: name.into(), expected: expected() })
     }
 }
 

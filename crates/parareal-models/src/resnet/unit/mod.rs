@@ -8,8 +8,8 @@ mod bottleneck;
 mod conv_shape;
 mod definition;
 mod depthwise;
+mod error;
 mod skip;
-mod unknown;
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ use definition::UnitDefinition;
 pub use basic::BasicUnit;
 pub use bottleneck::BottleneckUnit;
 pub use depthwise::DepthwiseUnit;
-pub use unknown::UnknownUnit;
+pub use error::UnitKindError;
 
 /// Defines [`UnitKind`] and [`ResidualUnit`] from the table of kinds.
 macro_rules! unit_kinds {
@@ -134,12 +134,12 @@ fn projection_values(from: Image, to: Image) -> usize {
 }
 
 impl FromStr for UnitKind {
-    type Err = UnknownUnit;
+    type Err = UnitKindError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownUnit> {
+    fn from_str(name: &str) -> Result<Self, UnitKindError> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
         let expected = || Self::ALL.map(Self::name).to_vec();
-        found.ok_or_else(|| UnknownUnit { name: name.into(), expected: expected() })
+        found.ok_or_else(|| UnitKindError { name: name.into(), expected: expected() })
     }
 }
 

@@ -3,14 +3,14 @@ use std::fmt;
 
 /// A name that no kind of unit has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownUnit {
+pub struct UnitKindError {
     /// The name.
     pub name: String,
     /// The names of all kinds.
     pub expected: Vec<&'static str>,
 }
 
-impl fmt::Display for UnknownUnit {
+impl fmt::Display for UnitKindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is not a kind of unit", self.name)?;
         match self.expected.as_slice() {
@@ -21,4 +21,4 @@ impl fmt::Display for UnknownUnit {
     }
 }
 
-impl Error for UnknownUnit {}
+impl Error for UnitKindError {}
