@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parareal_text::OneLine;
 use thiserror::Error;
 
 /// Why there is no report.
@@ -50,7 +51,7 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// Whether something else was to be given, and not something failed while running.
+    /// Returns true if the input is wrong, and false if something failed while running.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         !matches!(self, Self::File { .. })
@@ -72,22 +73,6 @@ pub(crate) fn json_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).unwrap_or(&text).to_owned()
-}
-
-/// A path shown without control characters, so that a message stays on one line.
-struct OneLine<'a>(&'a Path);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string_lossy().chars() {
-            if character.is_control() {
-                write!(formatter, "{}", character.escape_default())?;
-            } else {
-                write!(formatter, "{character}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 struct Place(Option<usize>);

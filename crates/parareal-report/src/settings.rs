@@ -19,7 +19,7 @@ pub(crate) struct Row {
     key: String,
     /// Its value for each run; `None` where it is not set.
     values: Vec<Option<String>>,
-    /// Whether the runs differ in it.
+    /// True if the runs differ in it.
     differs: bool,
 }
 

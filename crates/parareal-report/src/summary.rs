@@ -9,7 +9,7 @@ use crate::metrics::{EarlyEnd, Epoch};
 /// One line of the table of results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Whether the run came to its end, or at least through all of its epochs.
+    /// True if the run came to its end, or at least through all of its epochs.
     finished: bool,
     /// Early end, where the metrics record one.
     early_end: Option<EarlyEnd>,

@@ -22,8 +22,9 @@ pub struct WorkerRequest<'a> {
     pub replicas: usize,
 }
 
-/// More threads or copies than any machine can use are a mistake, and starting them takes its memory.
-const MAX_COUNT: usize = 1024;
+/// Largest number of replicas, and of threads of a worker. More than any machine can use are a mistake, and
+/// starting them takes its memory.
+pub const MAX_THREADS: usize = 1024;
 
 /// Returns the default number of workers: one for each device, on the CPU one for each core.
 pub(crate) fn default_workers(devices: &[DeviceName], subnetworks: usize) -> usize {
@@ -46,8 +47,8 @@ impl WorkerRequest<'_> {
     pub fn resolve(&self, resources: &Resources) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
         for (name, count) in [("replicas", replicas), ("threads", threads.unwrap_or(1))] {
-            if !(1..=MAX_COUNT).contains(&count) {
-                let expected = format!("a number from 1 to {MAX_COUNT} is expected");
+            if !(1..=MAX_THREADS).contains(&count) {
+                let expected = format!("a number from 1 to {MAX_THREADS} is expected");
                 return Err(TrainError::setting(name, count, expected));
             }
         }

@@ -142,3 +142,11 @@ pub struct Score {
     /// False if an output was infinite or not a number.
     pub is_finite: bool,
 }
+
+impl Score {
+    /// Returns true if the loss or an output is infinite or not a number.
+    #[must_use]
+    pub fn has_diverged(&self) -> bool {
+        !(self.is_finite && self.loss.is_finite())
+    }
+}

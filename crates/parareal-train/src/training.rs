@@ -169,7 +169,7 @@ impl<'a, T: Task> Training<'a, T> {
         let Evaluated { test, validation, details } = evaluated;
         for (samples, score) in [("test", test), ("validation", validation)] {
             if let Some(score) = score
-                && !(score.is_finite && score.loss.is_finite())
+                && score.has_diverged()
             {
                 let (step, loss) = (self.position.step, score.loss);
                 return Err(TrainError::EvaluationDiverged { samples, step, loss });

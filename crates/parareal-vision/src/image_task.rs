@@ -88,7 +88,7 @@ impl Task for ImageTask {
             let found = evaluate_set(executor, test, normalization, stop)?;
             let Some((summary, details)) = found else { return Ok(None) };
             evaluated.test = summary.score();
-            if evaluated.test.is_some_and(|score| !score.is_finite || !score.loss.is_finite()) {
+            if evaluated.test.is_some_and(|score| score.has_diverged()) {
                 // The run has diverged, whatever the validation images give.
                 return Ok(Some(evaluated));
             }

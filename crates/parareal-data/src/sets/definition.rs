@@ -147,7 +147,7 @@ impl Classes {
         }
     }
 
-    /// Whether a class number has the same meaning wherever the set is loaded.
+    /// Returns true if a class number has the same meaning wherever the set is loaded.
     pub(crate) fn are_fixed(self) -> bool {
         !matches!(self, Self::Folders)
     }
@@ -166,10 +166,10 @@ impl Statistics {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    static PUBLICATION: Publication = Publication {
+    pub(crate) static PUBLICATION: Publication = Publication {
         citation: "nowhere",
         files: &[],
         addresses: &[],

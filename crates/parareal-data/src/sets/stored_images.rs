@@ -30,7 +30,7 @@ pub(crate) enum TestImages {
     Read(ImageSet),
     /// They exist and were not asked for.
     Unread,
-    /// There is no file of them.
+    /// No file holds them.
     Absent,
 }
 
@@ -129,18 +129,8 @@ mod tests {
     use crate::batches::augmentation::Augmentation;
     use crate::images::preprocessing::Preprocessing;
     use crate::name::DatasetName;
-    use crate::sets::definition::{Classes, Origin, Publication, Statistics};
-
-    static PUBLICATION: Publication = Publication {
-        citation: "nowhere",
-        files: &[],
-        addresses: &[],
-        folders: &["first", "second"],
-        recognized_by: &["a"],
-        accepted: "DIR/first/a",
-        training_images: 20,
-        test_images: 2,
-    };
+    use crate::sets::definition::tests::PUBLICATION;
+    use crate::sets::definition::{Classes, Origin, Statistics};
 
     static DEFINITION: Definition = Definition {
         name: DatasetName::Svhn,

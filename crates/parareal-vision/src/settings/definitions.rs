@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::CoarseKind;
-use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype};
+use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
@@ -19,8 +19,6 @@ pub const DEFAULT_DATA_DIR: &str = "data";
 /// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
 const MAX_LAYERS: usize = 100_000;
 const MAX_COARSE_UNITS: usize = 1_000;
-/// More threads than any machine can use are a mistake, and starting them takes its memory.
-const MAX_THREADS: usize = 1024;
 
 const QUICK_EPOCHS: usize = 6;
 

@@ -48,41 +48,39 @@ fn join(head: &str, rest: &str) -> String {
 /// The position of a visitor in a module.
 pub(super) struct Path {
     naming: Naming,
-    /// Names of the submodules, without the variants of enums.
-    names: Vec<String>,
-    /// Names of the submodules as Burn's optimizers join them, with the variants of enums.
-    burn_names: Vec<String>,
+    /// Each submodule on the way, and true for the variant of an enum.
+    submodules: Vec<(String, bool)>,
 }
 
 impl Path {
     pub(super) fn new(naming: Naming) -> Self {
-        Self { naming, names: Vec::new(), burn_names: Vec::new() }
+        Self { naming, submodules: Vec::new() }
     }
 
     /// Enters a submodule of a container.
     pub(super) fn enter(&mut self, name: &str, container: &str) {
-        self.burn_names.push(name.to_string());
-        if !is_enum(container) {
-            self.names.push(name.to_string());
-        }
+        self.submodules.push((name.to_string(), is_enum(container)));
     }
 
-    /// Leaves the submodule that was entered last, with the same container.
-    pub(super) fn exit(&mut self, container: &str) {
-        self.burn_names.pop();
-        if !is_enum(container) {
-            self.names.pop();
-        }
+    /// Leaves the submodule that was entered last.
+    pub(super) fn exit(&mut self) {
+        self.submodules.pop();
     }
 
     /// Returns the path within the subnetwork by which Burn's optimizers know a parameter.
     pub(super) fn of_burn(&self) -> String {
-        self.burn_names.join(".")
+        self.joined(|_| true)
     }
 
     /// Returns the name within the network.
     pub(super) fn global(&self) -> String {
-        self.naming.global(&self.names.join("."))
+        self.naming.global(&self.joined(|is_variant| !is_variant))
+    }
+
+    /// Joins the names of the submodules that are asked for, by whether they are variants of enums.
+    fn joined(&self, is_wanted: impl Fn(bool) -> bool) -> String {
+        let wanted = self.submodules.iter().filter(|(_, is_variant)| is_wanted(*is_variant));
+        wanted.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
     }
 }
 

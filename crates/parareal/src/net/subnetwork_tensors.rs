@@ -17,8 +17,8 @@ macro_rules! follow_path {
             self.path.enter(name, container);
         }
 
-        fn exit_module(&mut self, _name: &str, container: &str) {
-            self.path.exit(container);
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.exit();
         }
     };
 }
