@@ -54,7 +54,7 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    /// Whether the file is the canonical one.
+    /// Returns true if the file is the canonical one.
     pub fn matches(&self) -> bool {
         self.found == self.published
     }

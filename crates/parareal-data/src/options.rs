@@ -15,7 +15,7 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Whether test images are to be loaded.
+    /// Returns true if test images are to be loaded.
     pub(crate) fn wants_test(&self) -> bool {
         self.limit_test != Some(0)
     }

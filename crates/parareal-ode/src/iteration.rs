@@ -315,7 +315,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(!cancelled)
     }
 
-    /// Whether the jumps that were found are small enough.
+    /// Returns true if the jumps that were found are small enough.
     fn within_tolerance(&self) -> bool {
         let (absolute, relative) =
             (self.options.absolute_tolerance, self.options.relative_tolerance);

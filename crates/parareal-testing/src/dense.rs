@@ -65,7 +65,7 @@ impl Layer<Tensor<2>, Tensor<2>> for Chain {
 pub struct DenseNet {
     /// Features of the state at each position.
     pub dimensions: Vec<usize>,
-    /// Whether units add their input.
+    /// True if units add their input.
     pub residual: bool,
     /// With a root `Init`, `F_j` is a copy of `g_{j+1}`; otherwise one unit of its own.
     pub exact: Option<Init>,

@@ -91,7 +91,7 @@ pub fn test_command(count: usize, name: &str) -> Command {
     command
 }
 
-/// Whether this process is a rank.
+/// Returns true if this process is a rank.
 #[must_use]
 pub fn is_rank() -> bool {
     std::env::var_os(RANK).is_some()

@@ -19,7 +19,7 @@ pub struct Request {
 pub struct Answer {
     head: String,
     body: Vec<u8>,
-    /// Whether the connection stays open without further bytes after the body.
+    /// True if the connection stays open without further bytes after the body.
     stalls: bool,
 }
 

@@ -63,7 +63,7 @@ impl DeviceName {
         Self { family: "cpu", which: Which::Software }
     }
 
-    /// Whether this is the CPU itself.
+    /// Returns true if this is the CPU itself.
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.family == "cpu"

@@ -78,7 +78,7 @@ pub enum CheckpointEvery {
 }
 
 impl CheckpointEvery {
-    /// Whether the last one is long enough ago.
+    /// Returns true if the last one is long enough ago.
     pub(crate) fn is_due(self, steps: usize, time: Duration) -> bool {
         match self {
             Self::Epoch => false,

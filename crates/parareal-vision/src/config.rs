@@ -28,7 +28,7 @@ pub struct Config {
     pub load: LoadOptions,
     /// The share of the training images that is set aside to choose by.
     pub validation: f64,
-    /// Whether training images are changed at random as is usual for the data set.
+    /// True if training images are changed at random as is usual for the data set.
     pub augment: bool,
     /// The network and its cuts.
     pub network: NetworkConfig,

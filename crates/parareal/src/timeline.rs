@@ -37,12 +37,12 @@ impl Activity {
         Self::Update,
     ];
 
-    /// Whether a device works on it; the other kinds are communication.
+    /// Returns true if a device works on it; the other kinds are communication.
     pub fn is_work(self) -> bool {
         !matches!(self, Self::Transfer | Self::Reduce)
     }
 
-    /// Whether it belongs to the coarse network.
+    /// Returns true if it belongs to the coarse network.
     pub fn is_coarse(self) -> bool {
         matches!(self, Self::ChainForward | Self::ChainBackward | Self::ChainWeights)
     }

@@ -54,7 +54,7 @@ impl Flag {
     /// Returns the flag of the setting with this key, without a heading.
     ///
     /// # Panics
-    /// Where there is no such setting.
+    /// If no setting has this key.
     pub(crate) fn of(key: &str) -> Self {
         let definition = Settings::definitions().iter().find(|definition| definition.key == key);
         let definition = definition.expect("the keys of a selection are those of settings");

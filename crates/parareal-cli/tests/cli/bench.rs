@@ -1,4 +1,4 @@
-//! What is measured: its shape, its files, and wrong use. No time is asserted.
+//! Measurements: their shape, their files, and wrong use. No time is asserted.
 
 use std::fs;
 use std::path::Path;

@@ -21,7 +21,7 @@ fn read(file: &Path) -> BTreeMap<String, Vec<u8>> {
     tensors.iter().map(|(name, tensor)| (name.to_string(), tensor.data().to_vec())).collect()
 }
 
-/// Whether all values are the same but for what [`STILL`] does to a zero.
+/// Returns true if all values are the same but for what [`STILL`] does to a zero.
 fn are_close(a: &[u8], b: &[u8]) -> bool {
     let values = |bytes: &[u8]| -> Vec<f32> {
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()

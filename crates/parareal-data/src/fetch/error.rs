@@ -41,7 +41,7 @@ pub enum FetchError {
     NotCanonical {
         /// Its path.
         path: PathBuf,
-        /// How it differs from the canonical file.
+        /// The difference from the canonical file.
         found: String,
     },
     /// Another process downloads files into the folder.
@@ -60,7 +60,7 @@ pub enum FetchError {
         name: String,
         /// The last address that was tried.
         address: String,
-        /// What went wrong there.
+        /// The failure at that address.
         fault: DownloadFault,
         /// Number of bytes that were received and are kept.
         kept: u64,
@@ -90,7 +90,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether the request itself was wrong, rather than something failing while it was carried
+    /// Returns true if the request itself was wrong, rather than something failing while it was carried
     /// out.
     pub fn is_bad_input(&self) -> bool {
         match self {
@@ -191,7 +191,7 @@ pub enum DownloadFault {
 }
 
 impl DownloadFault {
-    /// Whether another try may succeed.
+    /// Returns true if another try may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

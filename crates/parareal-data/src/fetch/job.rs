@@ -32,7 +32,7 @@ pub struct FetchOptions {
     pub pause: Duration,
     /// Maximum number of redirects. HTTPS addresses may only redirect to HTTPS.
     pub redirects: u32,
-    /// Whether to use the proxy of the environment (`HTTPS_PROXY` and so on).
+    /// True to use the proxy of the environment (`HTTPS_PROXY` and so on).
     pub proxy: bool,
 }
 

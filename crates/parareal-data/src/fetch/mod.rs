@@ -118,7 +118,7 @@ pub fn fetch_files(
     fetched.collect()
 }
 
-/// Whether the file exists and is the canonical one.
+/// Returns true if the file exists and is the canonical one.
 fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, FetchError> {
     if is_free(path)? {
         return Ok(false);

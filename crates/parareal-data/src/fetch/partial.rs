@@ -74,7 +74,7 @@ impl PartialDownload {
     }
 }
 
-/// Whether the path is free: not even a dangling link has this name.
+/// Returns true if the path is free: not even a dangling link has this name.
 pub(super) fn is_free(path: &Path) -> Result<bool, FetchError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),

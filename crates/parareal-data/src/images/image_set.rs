@@ -56,7 +56,7 @@ impl ImageSet {
         self.labels.len()
     }
 
-    /// Whether the set holds no image.
+    /// Returns true if the set holds no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

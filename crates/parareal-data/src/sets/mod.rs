@@ -30,14 +30,14 @@ pub(crate) fn definition(name: DatasetName) -> &'static Definition {
 }
 
 impl DatasetName {
-    /// Whether class numbers have the same meaning wherever the set is loaded, so that labels can
+    /// Returns true if class numbers have the same meaning wherever the set is loaded, so that labels can
     /// be compared by number. Otherwise classes are compared by name.
     #[must_use]
     pub fn has_fixed_classes(self) -> bool {
         definition(self).classes.are_fixed()
     }
 
-    /// Whether the set is published as files, which [`fetch`](crate::fetch) can download.
+    /// Returns true if the set is published as files, which [`fetch`](crate::fetch) can download.
     #[must_use]
     pub fn is_published(self) -> bool {
         definition(self).publication().is_some()

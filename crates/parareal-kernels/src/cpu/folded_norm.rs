@@ -10,7 +10,7 @@ pub(crate) struct SavedStatistics<'a> {
     pub(crate) mean_residual: &'a [f64],
     /// One over the standard deviation.
     pub(crate) inverse_std: &'a [f64],
-    /// Whether they depend on the input, as statistics of the batch.
+    /// True if they depend on the input, as statistics of the batch.
     pub(crate) is_batch: bool,
 }
 

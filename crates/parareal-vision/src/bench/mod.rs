@@ -17,7 +17,7 @@ use crate::plan::{Costs, Machine, PlanSettings, in_range};
 use crate::settings::SettingValue;
 use crate::{CutsSetting, Recipe, Settings, VisionError};
 
-/// What is measured.
+/// Measurement of a network's components and of its training step.
 #[derive(Clone, Debug)]
 pub struct Bench {
     /// The network; the number of subnetworks does not count.

@@ -215,7 +215,7 @@ impl Costs {
         }
     }
 
-    /// Whether coarse networks of any number of units have costs.
+    /// Returns true if coarse networks of any number of units have costs.
     pub(super) fn know_any_number(&self) -> bool {
         matches!(self, Self::Table(_))
     }

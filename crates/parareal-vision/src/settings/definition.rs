@@ -20,10 +20,10 @@ pub struct Definition<S> {
     pub heading: Heading,
     /// How values are given on a command line.
     pub input: Input,
-    /// Whether it may have another value when a run is resumed: it says where and how the run is computed,
+    /// True if it may have another value when a run is resumed: it says where and how the run is computed,
     /// or for how long, and not what the run is.
     pub may_change: bool,
-    /// Whether it may differ between the ranks of a run: it depends on the machine.
+    /// True if it may differ between the ranks of a run: it depends on the machine.
     pub may_differ: bool,
     pub(super) default_note: Option<&'static str>,
     pub(super) access: Access<S>,

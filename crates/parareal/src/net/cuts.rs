@@ -91,7 +91,7 @@ impl Cuts {
     /// The units of the subnetwork with this index, counted from 0.
     ///
     /// # Panics
-    /// Where there is no such subnetwork.
+    /// If `index` is not that of a subnetwork.
     pub fn units_of(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.positions[index - 1] };
         let end = if index == self.positions.len() { self.units } else { self.positions[index] };

@@ -28,7 +28,7 @@ pub enum Schedule {
     /// The program of [`crate::exec`]: the chain first, all else beside it; with `defer` gradients
     /// of weights of the coarse network wait until the cotangent is on its way.
     Overlap {
-        /// Whether gradients of the coarse networks' weights wait.
+        /// True if gradients of the coarse networks' weights wait.
         defer: bool,
     },
     /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the

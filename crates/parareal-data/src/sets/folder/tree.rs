@@ -100,7 +100,7 @@ impl ImageTree {
     ///
     /// # Errors
     ///
-    /// [`DataError::Folder`] if there are none.
+    /// [`DataError::Folder`] without any.
     pub(crate) fn test_classes(
         test: &Path,
         left_out: &mut LeftOut,
@@ -129,7 +129,7 @@ struct Candidate {
     path: PathBuf,
     /// Names of the folders of images in it.
     classes: BTreeSet<String>,
-    /// Whether there are images directly in it.
+    /// True if there are images directly in it.
     has_loose: bool,
 }
 
@@ -144,7 +144,7 @@ impl Candidate {
         self.has_loose || !self.classes.is_empty()
     }
 
-    /// Whether its folders have the names of some or all of these classes.
+    /// Returns true if its folders have the names of some or all of these classes.
     fn is_split_of(&self, classes: &BTreeSet<String>) -> bool {
         !self.classes.is_empty() && self.classes.is_subset(classes)
     }

@@ -23,7 +23,7 @@ const TIPS: [[f32; 2]; 5] = [
 /// Half the square root of three.
 const HALF_ROOT_3: f32 = 0.866_025_4;
 
-/// Whether the point `(u, v)` belongs to the shape of a class.
+/// Returns true if the point `(u, v)` belongs to the shape of a class.
 pub(crate) fn covers(class: usize, u: f32, v: f32) -> bool {
     let (width, height) = (u.abs(), v.abs());
     let square = u * u + v * v;

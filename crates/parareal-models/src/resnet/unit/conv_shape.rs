@@ -7,9 +7,9 @@ pub(crate) struct ConvShape {
     output: Image,
     /// Rows and columns of the kernel.
     kernel: usize,
-    /// Whether batch normalization comes before it.
+    /// True if batch normalization comes before it.
     is_normalized: bool,
-    /// Whether each channel has a kernel of its own.
+    /// True if each channel has a kernel of its own.
     is_depthwise: bool,
 }
 
