@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::net::{Coarsen, FeedForward, Init, Interface, Layer, ShapeError};
+use parareal::net::{Coarsen, FeedForward, Init, Interface, Layer, SampleShape, ShapeError};
 
 /// A dense layer `x W`, or with `residual` and equal dimensions `x + tanh(x W)`.
 #[derive(Module, Debug)]
@@ -33,13 +33,11 @@ impl Layer<Tensor<2>, Tensor<2>> for Dense {
         }
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         let [from, to] = self.weight.shape().dims();
-        match input == [from] {
-            true => Ok(vec![to]),
-            false => {
-                Err(ShapeError { expected: format!("{from} features"), found: input.to_vec() })
-            }
+        match input.dims() == Some(&[from]) {
+            true => Ok([to].into()),
+            false => Err(ShapeError { expected: format!("{from} features"), found: input.clone() }),
         }
     }
 }
@@ -55,8 +53,8 @@ impl Layer<Tensor<2>, Tensor<2>> for Chain {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        self.units.iter().try_fold(input.to_vec(), |shape, unit| unit.output_shape(&shape))
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
+        self.units.iter().try_fold(input.clone(), |shape, unit| unit.output_shape(&shape))
     }
 }
 
@@ -106,12 +104,12 @@ impl FeedForward for DenseNet {
         self.dimensions.len() - 1
     }
 
-    fn input_shape(&self) -> Vec<usize> {
-        vec![FEATURES]
+    fn input_shape(&self) -> SampleShape {
+        [FEATURES].into()
     }
 
-    fn state_shape(&self, position: usize) -> Vec<usize> {
-        vec![self.dimensions[position]]
+    fn state_shape(&self, position: usize) -> SampleShape {
+        [self.dimensions[position]].into()
     }
 
     fn preprocessing(&self, init: &Init) -> Dense {

@@ -14,7 +14,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, SampleShape, ShapeError,
 };
 
 const WIDTH: usize = 16;
@@ -42,8 +42,8 @@ impl Layer<Tensor<2>, Tensor<2>> for Dense {
         if self.residual { input + linear.tanh() } else { linear }
     }
 
-    fn output_shape(&self, _input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        Ok(vec![self.bias.shape()[0]])
+    fn output_shape(&self, _input: &SampleShape) -> Result<SampleShape, ShapeError> {
+        Ok([self.bias.shape()[0]].into())
     }
 }
 
@@ -63,12 +63,12 @@ impl FeedForward for Mlp {
         UNITS
     }
 
-    fn input_shape(&self) -> Vec<usize> {
-        vec![2]
+    fn input_shape(&self) -> SampleShape {
+        [2].into()
     }
 
-    fn state_shape(&self, _position: usize) -> Vec<usize> {
-        vec![WIDTH]
+    fn state_shape(&self, _position: usize) -> SampleShape {
+        [WIDTH].into()
     }
 
     fn preprocessing(&self, init: &Init) -> Dense {

@@ -16,7 +16,7 @@ use std::error::Error;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, ShapeError,
+    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, SampleShape, ShapeError,
 };
 use parareal_ode::{Grid, LinearImplicit, Matrix, Options, Parareal, Propagator, Scheme};
 
@@ -50,8 +50,8 @@ impl Layer<Tensor<2>, Tensor<2>> for Linear {
         input.matmul(self.weight.val())
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        Ok(input.to_vec())
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
+        Ok(input.clone())
     }
 }
 
@@ -105,12 +105,12 @@ impl FeedForward for TimeStepping {
         STEPS
     }
 
-    fn input_shape(&self) -> Vec<usize> {
-        vec![SIZE]
+    fn input_shape(&self) -> SampleShape {
+        [SIZE].into()
     }
 
-    fn state_shape(&self, _position: usize) -> Vec<usize> {
-        vec![SIZE]
+    fn state_shape(&self, _position: usize) -> SampleShape {
+        [SIZE].into()
     }
 
     fn preprocessing(&self, _init: &Init) -> Linear {

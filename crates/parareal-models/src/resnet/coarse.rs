@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::image::Image;
@@ -119,8 +119,8 @@ impl Layer<Tensor<4>, Tensor<4>> for Coarse {
         self.units.iter().fold(input, |state, unit| unit.forward(state))
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-        self.units.iter().try_fold(input.to_vec(), |shape, unit| unit.output_shape(&shape))
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
+        self.units.iter().try_fold(input.clone(), |shape, unit| unit.output_shape(&shape))
     }
 }
 

@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use super::image::height_and_width;
 use crate::layers::BatchNorm;
@@ -47,8 +47,8 @@ impl Layer<Tensor<4>, Tensor<2>> for Head {
         scores.squeeze_dim::<2>(1) + self.linear.bias.val().unsqueeze()
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         height_and_width(input, self.norm.channels())?;
-        Ok(vec![self.linear.bias.shape()[0]])
+        Ok([self.linear.bias.shape()[0]].into())
     }
 }

@@ -1,4 +1,4 @@
-use parareal::net::ShapeError;
+use parareal::net::{SampleShape, ShapeError};
 use serde::{Deserialize, Serialize};
 
 /// The shape of a square image.
@@ -26,12 +26,15 @@ impl Image {
 ///
 /// # Errors
 /// If the shape is not that of an image with this many channels.
-pub(super) fn height_and_width(shape: &[usize], channels: usize) -> Result<[usize; 2], ShapeError> {
-    match *shape {
-        [height, width, found] if found == channels => Ok([height, width]),
+pub(super) fn height_and_width(
+    shape: &SampleShape,
+    channels: usize,
+) -> Result<[usize; 2], ShapeError> {
+    match shape.dims() {
+        Some(&[height, width, found]) if found == channels => Ok([height, width]),
         _ => Err(ShapeError {
             expected: format!("an image of {channels} channels"),
-            found: shape.to_vec(),
+            found: shape.clone(),
         }),
     }
 }

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use parareal::net::{Cuts, FeedForward, Init, NetError};
+use parareal::net::{Cuts, FeedForward, Init, NetError, SampleShape};
 use thiserror::Error;
 
 use super::coarse::CoarseKind;
@@ -176,13 +176,13 @@ impl FeedForward for ResNet {
         3 * self.stage_units
     }
 
-    fn input_shape(&self) -> Vec<usize> {
-        vec![self.in_channels, IMAGE_SIZE, IMAGE_SIZE]
+    fn input_shape(&self) -> SampleShape {
+        [self.in_channels, IMAGE_SIZE, IMAGE_SIZE].into()
     }
 
-    fn state_shape(&self, position: usize) -> Vec<usize> {
+    fn state_shape(&self, position: usize) -> SampleShape {
         let Image { channels, size } = self.image_at(position);
-        vec![size, size, channels]
+        [size, size, channels].into()
     }
 
     fn preprocessing(&self, init: &Init) -> Preprocessing {

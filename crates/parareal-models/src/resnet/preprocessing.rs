@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use crate::layers::Conv2d;
 
@@ -37,15 +37,15 @@ impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
         self.conv.forward(pooled.permute([0, 2, 3, 1]))
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         let size = |size| (0..self.poolings).fold(size, |size: usize, _| size.div_ceil(2));
-        match *input {
-            [channels, height, width] if channels == self.conv.in_channels() => {
-                Ok(vec![size(height), size(width), self.conv.out_channels()])
+        match input.dims() {
+            Some(&[channels, height, width]) if channels == self.conv.in_channels() => {
+                Ok([size(height), size(width), self.conv.out_channels()].into())
             }
             _ => Err(ShapeError {
                 expected: format!("[{}, height, width]", self.conv.in_channels()),
-                found: input.to_vec(),
+                found: input.clone(),
             }),
         }
     }

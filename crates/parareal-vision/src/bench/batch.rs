@@ -1,6 +1,7 @@
 //! A batch to time steps with.
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use parareal::net::SampleShape;
 
 use crate::plan::Machine;
 
@@ -11,10 +12,16 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(shape: &[usize], classes: usize, machine: &Machine, device: &Device) -> Self {
+    pub(super) fn new(
+        shape: &SampleShape,
+        classes: usize,
+        machine: &Machine,
+        device: &Device,
+    ) -> Self {
         let count = machine.batch;
         let noise = Distribution::Normal(0.0, 1.0);
-        let images = Tensor::random([count, shape[0], shape[1], shape[2]], noise, device);
+        let shape: Vec<usize> = shape.dims().into_iter().flatten().copied().collect();
+        let images = Tensor::random([vec![count], shape].concat(), noise, device);
         let labels: Vec<i64> = (0..count).map(|image| (image % classes) as i64).collect();
         let labels = Tensor::from_data(TensorData::new(labels, [count]), device);
         Self { images, labels }

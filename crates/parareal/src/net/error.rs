@@ -1,13 +1,15 @@
 use thiserror::Error;
 
+use super::SampleShape;
+
 /// A module cannot take a tensor of the given shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("expected {expected}, found a sample of shape {found:?}")]
+#[error("expected {expected}, found a sample of shape {found}")]
 pub struct ShapeError {
     /// What the module takes, in words.
     pub expected: String,
     /// The shape of one sample that was offered.
-    pub found: Vec<usize>,
+    pub found: SampleShape,
 }
 
 /// Why a network cannot be cut, built or loaded as asked.
@@ -63,48 +65,48 @@ pub enum NetError {
         subnetworks: usize,
     },
     /// `C_1` does not produce what the first unit is declared to take.
-    #[error("the preprocessing gives the shape {found:?}, the first unit takes {expected:?}")]
+    #[error("the preprocessing gives the shape {found}, the first unit takes {expected}")]
     Preprocessing {
         /// The declared shape `X_0`.
-        expected: Vec<usize>,
+        expected: SampleShape,
         /// The inferred output shape.
-        found: Vec<usize>,
+        found: SampleShape,
     },
     /// `C_{j+1}` does not produce what subnetwork `j + 1` takes.
     #[error(
-        "interface {interface}: C_{next} gives the shape {found:?}, subnetwork {next} takes {expected:?}",
+        "interface {interface}: C_{next} gives the shape {found}, subnetwork {next} takes {expected}",
         next = interface + 1
     )]
     InterfacePreprocessing {
         /// The interface `j`.
         interface: usize,
         /// The declared shape `X_j`.
-        expected: Vec<usize>,
+        expected: SampleShape,
         /// The inferred output shape of `C_{j+1}`.
-        found: Vec<usize>,
+        found: SampleShape,
     },
     /// `F_j` does not produce what subnetwork `j + 1` hands on.
     #[error(
-        "interface {interface}: F_{interface} gives the shape {found:?}, subnetwork {next} hands on {expected:?}",
+        "interface {interface}: F_{interface} gives the shape {found}, subnetwork {next} hands on {expected}",
         next = interface + 1
     )]
     Coarse {
         /// The interface `j`.
         interface: usize,
         /// The declared shape `X_{j+1}`.
-        expected: Vec<usize>,
+        expected: SampleShape,
         /// The inferred output shape of `F_j`.
-        found: Vec<usize>,
+        found: SampleShape,
     },
     /// A unit does not produce what the next one is declared to take.
-    #[error("unit {unit} gives the shape {found:?}, the network declares {expected:?} behind it")]
+    #[error("unit {unit} gives the shape {found}, the network declares {expected} behind it")]
     Unit {
         /// The unit, from 0.
         unit: usize,
         /// The declared shape behind the unit.
-        expected: Vec<usize>,
+        expected: SampleShape,
         /// The inferred output shape.
-        found: Vec<usize>,
+        found: SampleShape,
     },
     /// A module refuses the shape that it is given.
     #[error("{module}: {source}")]

@@ -1,8 +1,9 @@
 use burn::module::{Module, ModuleDisplay};
 
-use super::{Activation, Init, Interface, ShapeError, Value};
+use super::{Activation, Init, Interface, SampleShape, ShapeError, Value};
 
-/// A layer: a Burn module that maps one tensor, or other value, to another.
+/// A layer: a Burn module that maps one tensor, or other value, to another. [`layer`](super::layer)
+/// makes one of any Burn module and a function.
 pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// Applies the module to a batch.
     fn forward(&self, input: A) -> B;
@@ -11,7 +12,7 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     ///
     /// # Errors
     /// [`ShapeError`] where the module cannot take such an input.
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError>;
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError>;
 }
 
 /// The specification of a feed-forward network `f = h ∘ g ∘ C`, from which any part can be built
@@ -37,10 +38,10 @@ pub trait FeedForward: Clone + Send + 'static {
     fn units(&self) -> usize;
 
     /// The shape of one input sample.
-    fn input_shape(&self) -> Vec<usize>;
+    fn input_shape(&self) -> SampleShape;
 
     /// The shape of one sample at a position, `0..=units()`.
-    fn state_shape(&self, position: usize) -> Vec<usize>;
+    fn state_shape(&self, position: usize) -> SampleShape;
 
     /// Builds `C`.
     fn preprocessing(&self, init: &Init) -> Self::Preprocessing;

@@ -24,6 +24,7 @@ mod feed_forward;
 mod init;
 mod named_tensor;
 mod parareal_network;
+mod sample_shape;
 mod state_dict;
 mod subnetwork;
 mod subnetwork_tensors;
@@ -36,9 +37,10 @@ pub use feed_forward::{Coarsen, FeedForward, Layer};
 pub use init::Init;
 pub use named_tensor::NamedTensor;
 pub use parareal_network::PararealNetwork;
+pub use sample_shape::SampleShape;
 pub use state_dict::StateDict;
 pub use subnetwork::{Subnetwork, SubnetworkOf};
-pub use value::{Activation, Value};
+pub use value::{Activation, Value, WithContext};
 
 #[cfg(feature = "mpi")]
 pub(crate) use build::build_subnetworks;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use burn::tensor::{DType, Tensor};
 use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, NamedTensor, NetError, PararealNetwork, StateDict,
-    build_subnetwork,
+    Coarsen, Cuts, FeedForward, Init, Interface, NamedTensor, NetError, PararealNetwork,
+    SampleShape, StateDict, build_subnetwork,
 };
 use parareal_testing::{DenseNet, assert_all_close, assert_close, batch, init};
 
@@ -178,11 +178,11 @@ impl FeedForward for Misled {
         self.inner.units()
     }
 
-    fn input_shape(&self) -> Vec<usize> {
+    fn input_shape(&self) -> SampleShape {
         self.inner.input_shape()
     }
 
-    fn state_shape(&self, position: usize) -> Vec<usize> {
+    fn state_shape(&self, position: usize) -> SampleShape {
         self.inner.state_shape(position)
     }
 
@@ -222,11 +222,11 @@ fn an_interface_of_the_wrong_shape_is_named_with_both_shapes() {
     };
     assert_eq!(build(8, 3), Ok(()));
     let error = build(7, 3).unwrap_err();
-    let (expected, found) = (vec![8], vec![7]);
+    let (expected, found) = ([8].into(), [7].into());
     assert_eq!(error, NetError::InterfacePreprocessing { interface: 1, expected, found });
     assert_eq!(error.to_string(), "interface 1: C_2 gives the shape [7], subnetwork 2 takes [8]");
     let error = build(8, 4).unwrap_err();
-    assert_eq!(error, NetError::Coarse { interface: 1, expected: vec![3], found: vec![4] });
+    assert_eq!(error, NetError::Coarse { interface: 1, expected: [3].into(), found: [4].into() });
     assert_eq!(
         error.to_string(),
         "interface 1: F_1 gives the shape [4], subnetwork 2 hands on [3]"

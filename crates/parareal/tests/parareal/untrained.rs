@@ -9,7 +9,7 @@ use parareal::exec::{
 };
 use parareal::net::{
     Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, NetError, PararealNetwork,
-    ShapeError,
+    SampleShape, ShapeError,
 };
 use parareal_testing::{CLASSES, FEATURES, assert_all_close, batch, init, layout, sgd};
 
@@ -96,13 +96,11 @@ impl Layer<Tensor<2>, Tensor<2>> for Unit {
         }
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         let [from, to] = self.linear.weight.lazy_shape().dims();
-        match input == [from] {
-            true => Ok(vec![to]),
-            false => {
-                Err(ShapeError { expected: format!("{from} features"), found: input.to_vec() })
-            }
+        match input.dims() == Some(&[from]) {
+            true => Ok([to].into()),
+            false => Err(ShapeError { expected: format!("{from} features"), found: input.clone() }),
         }
     }
 }
@@ -144,12 +142,12 @@ impl FeedForward for Net {
         UNITS
     }
 
-    fn input_shape(&self) -> Vec<usize> {
-        vec![FEATURES]
+    fn input_shape(&self) -> SampleShape {
+        [FEATURES].into()
     }
 
-    fn state_shape(&self, _: usize) -> Vec<usize> {
-        vec![WIDTH]
+    fn state_shape(&self, _: usize) -> SampleShape {
+        [WIDTH].into()
     }
 
     fn preprocessing(&self, _: &Init) -> Unit {

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use super::conv_shape::ConvShape;
 use super::definition::UnitDefinition;
@@ -63,9 +63,9 @@ impl Layer<Tensor<4>, Tensor<4>> for BottleneckUnit {
         norm3.relu_conv2d(state, conv3, Some(skip)).0
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         let [height, width] = height_and_width(input, self.norm1.channels())?;
         let [height, width] = [height, width].map(|size| self.conv2.output_size(size));
-        Ok(vec![height, width, self.conv3.out_channels()])
+        Ok([height, width, self.conv3.out_channels()].into())
     }
 }

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use super::conv_shape::ConvShape;
 use super::definition::UnitDefinition;
@@ -64,9 +64,9 @@ impl Layer<Tensor<4>, Tensor<4>> for DepthwiseUnit {
         depthwise2.forward(state, Some(skip))
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
         let [height, width] = height_and_width(input, self.norm1.channels())?;
         let [height, width] = [height, width].map(|size| self.depthwise1.output_size(size));
-        Ok(vec![height, width, self.conv2.out_channels()])
+        Ok([height, width, self.conv2.out_channels()].into())
     }
 }

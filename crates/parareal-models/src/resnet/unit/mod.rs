@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use parareal::net::{Init, Layer, ShapeError};
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -82,7 +82,7 @@ macro_rules! unit_kinds {
                 }
             }
 
-            fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+            fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
                 match self {
                     $(Self::$kind(unit) => unit.output_shape(input),)+
                 }

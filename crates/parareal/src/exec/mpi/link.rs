@@ -4,7 +4,7 @@ use parareal_mpi::{Communicator, Request};
 use super::first_error::FirstError;
 use crate::exec::collectives::Disconnected;
 use crate::exec::link::{ChannelLink, Link};
-use crate::net::Value;
+use crate::net::{SampleShape, Value};
 
 /// Tags of the two directions.
 const DOWNSTREAM: i32 = 1;
@@ -17,7 +17,7 @@ pub(super) struct RankLink {
     /// Tags of what goes out and of what comes in.
     tags: (i32, i32),
     /// The shape of one sample at this interface.
-    sample: Vec<usize>,
+    sample: SampleShape,
     /// The type of the network's tensors.
     dtype: DType,
     /// The type in which they are sent.
@@ -42,18 +42,18 @@ pub(super) struct RankLinkConfig {
 
 impl RankLink {
     /// The end of the rank upstream of the interface.
-    pub(super) fn downstream(config: RankLinkConfig, sample: Vec<usize>) -> Self {
+    pub(super) fn downstream(config: RankLinkConfig, sample: SampleShape) -> Self {
         let peer = config.communicator.rank() + 1;
         Self::new(config, peer, (DOWNSTREAM, UPSTREAM), sample)
     }
 
     /// The end of the rank downstream of the interface.
-    pub(super) fn upstream(config: RankLinkConfig, sample: Vec<usize>) -> Self {
+    pub(super) fn upstream(config: RankLinkConfig, sample: SampleShape) -> Self {
         let peer = config.communicator.rank() - 1;
         Self::new(config, peer, (UPSTREAM, DOWNSTREAM), sample)
     }
 
-    fn new(config: RankLinkConfig, peer: usize, tags: (i32, i32), sample: Vec<usize>) -> Self {
+    fn new(config: RankLinkConfig, peer: usize, tags: (i32, i32), sample: SampleShape) -> Self {
         let RankLinkConfig { communicator, dtype, message_dtype, device, first_error } = config;
         let (expected, sends) = (None, Vec::new());
         Self {
@@ -70,14 +70,18 @@ impl RankLink {
         }
     }
 
-    fn shape(&self, samples: usize) -> Vec<usize> {
-        std::iter::once(samples).chain(self.sample.iter().copied()).collect()
-    }
-
-    fn tensor<T: Value>(&self, samples: usize, bytes: Vec<u8>) -> T {
-        // The request has as many bytes as the shape of the interface needs.
-        let data = TensorData::from_bytes_vec(bytes, self.shape(samples), self.message_dtype);
-        T::from_data(data, &self.device, self.dtype)
+    /// Splits a message into the tensors of the interface.
+    fn value<T: Value>(&self, samples: usize, bytes: &[u8]) -> T {
+        let mut rest = bytes;
+        let components = self.sample.components().iter().map(|dims| {
+            let shape: Vec<usize> = std::iter::once(samples).chain(dims.iter().copied()).collect();
+            // The request has as many bytes as the shapes of the interface need.
+            let size = shape.iter().product::<usize>() * self.message_dtype.size();
+            let (own, behind) = rest.split_at(size);
+            rest = behind;
+            TensorData::from_bytes_vec(own.to_vec(), shape, self.message_dtype)
+        });
+        T::from_data(components.collect(), &self.device, self.dtype)
     }
 }
 
@@ -85,7 +89,7 @@ impl<T: Value> Link<T> for RankLink {
     fn expect(&mut self, samples: usize) {
         // Dropping an earlier request cancels it.
         self.expected = None;
-        let bytes = self.shape(samples).iter().product::<usize>() * self.message_dtype.size();
+        let bytes = samples * self.sample.num_elements() * self.message_dtype.size();
         self.expected = match self.communicator.receive(self.peer, self.tags.1, bytes) {
             Ok(request) => Some((samples, request)),
             Err(error) => {
@@ -103,13 +107,8 @@ impl<T: Value> Link<T> for RankLink {
             }
         }
         self.sends = sends;
-        let data = tensor.into_data();
-        let data = if data.dtype() == self.message_dtype {
-            data
-        } else {
-            data.convert_dtype(self.message_dtype)
-        };
-        let sent = self.communicator.send(self.peer, self.tags.0, TensorBytes(data));
+        let message = Message::new(tensor.into_data(), self.message_dtype);
+        let sent = self.communicator.send(self.peer, self.tags.0, message);
         self.sends.push(sent.map_err(|error| self.first_error.note(error))?);
         Ok(())
     }
@@ -117,7 +116,7 @@ impl<T: Value> Link<T> for RankLink {
     fn receive(&mut self) -> Result<T, Disconnected> {
         let (samples, request) = self.expected.take().ok_or(Disconnected)?;
         let bytes = request.wait().map_err(|error| self.first_error.note(error))?;
-        Ok(self.tensor(samples, bytes))
+        Ok(self.value(samples, &bytes))
     }
 
     fn try_receive(&mut self) -> Result<Option<T>, Disconnected> {
@@ -126,17 +125,37 @@ impl<T: Value> Link<T> for RankLink {
         let taken = request.test().map_err(|error| self.first_error.note(error))?;
         Ok(taken.map(|bytes| {
             self.expected = None;
-            self.tensor(samples, bytes)
+            self.value(samples, &bytes)
         }))
     }
 }
 
-/// The bytes of a tensor.
-struct TensorBytes(TensorData);
+/// The bytes of all tensors of a value, one after the other.
+enum Message {
+    /// A single tensor, which is not copied.
+    Single(TensorData),
+    Several(Vec<u8>),
+}
 
-impl AsRef<[u8]> for TensorBytes {
+impl Message {
+    fn new(data: Vec<TensorData>, dtype: DType) -> Self {
+        let mut data: Vec<_> = data
+            .into_iter()
+            .map(|data| if data.dtype() == dtype { data } else { data.convert_dtype(dtype) })
+            .collect();
+        match data.len() {
+            1 => Self::Single(data.remove(0)),
+            _ => Self::Several(data.iter().flat_map(|data| data.as_bytes()).copied().collect()),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Message {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
+        match self {
+            Self::Single(data) => data.as_bytes(),
+            Self::Several(bytes) => bytes,
+        }
     }
 }
 

@@ -12,11 +12,11 @@ const TYPES: [DType; 2] = [DType::F32, DType::F64];
 /// More dimensions than any tensor has.
 const MAX_DIMENSIONS: u64 = 8;
 
-/// The times of a rank's subnetworks, and a tensor if it has one.
+/// The times of a rank's subnetworks, and the tensors of a value if it has one.
 #[derive(Debug, PartialEq)]
 pub(super) struct RankReport {
     pub(super) times: Vec<SubnetworkTime>,
-    pub(super) tensor: Option<TensorData>,
+    pub(super) tensors: Option<Vec<TensorData>>,
 }
 
 impl RankReport {
@@ -30,10 +30,11 @@ impl RankReport {
             number(time.queued.as_nanos() as u64);
             number(time.worker as u64);
         }
-        if let Some(tensor) = self.tensor {
+        for tensor in self.tensors.into_iter().flatten() {
             // A tensor of another type is converted to the first.
             let kind = TYPES.iter().position(|kind| *kind == tensor.dtype()).unwrap_or(0);
             let tensor = tensor.convert_dtype(TYPES[kind]);
+            let mut number = |number: u64| bytes.extend(number.to_le_bytes());
             number(kind as u64);
             number(tensor.rank() as u64);
             tensor.shape().as_slice().iter().for_each(|&size| number(size as u64));
@@ -44,32 +45,43 @@ impl RankReport {
 
     /// Decodes a report; `None` if the bytes are not one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let mut number = || {
-            let (number, behind) = rest.split_first_chunk()?;
-            rest = behind;
-            Some(u64::from_le_bytes(*number))
-        };
-        let count = number()?;
+        let mut bytes = Bytes(bytes);
+        let count = bytes.number()?;
         let mut times = Vec::new();
         for _ in 0..count {
             let [fine, coarse, queued] =
-                [number()?, number()?, number()?].map(Duration::from_nanos);
-            let worker = usize::try_from(number()?).ok()?;
+                [bytes.number()?, bytes.number()?, bytes.number()?].map(Duration::from_nanos);
+            let worker = usize::try_from(bytes.number()?).ok()?;
             times.push(SubnetworkTime { fine, coarse, queued, worker });
         }
-        let Some(kind) = number() else {
-            return rest.is_empty().then_some(Self { times, tensor: None });
-        };
-        let kind = *TYPES.get(usize::try_from(kind).ok()?)?;
-        let dimensions = number().filter(|&dimensions| dimensions <= MAX_DIMENSIONS)?;
+        let mut tensors = Vec::new();
+        while !bytes.0.is_empty() {
+            tensors.push(bytes.tensor()?);
+        }
+        Some(Self { times, tensors: (!tensors.is_empty()).then_some(tensors) })
+    }
+}
+
+/// The bytes of a report that are left.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*number))
+    }
+
+    fn tensor(&mut self) -> Option<TensorData> {
+        let kind = *TYPES.get(usize::try_from(self.number()?).ok()?)?;
+        let dimensions = self.number().filter(|&dimensions| dimensions <= MAX_DIMENSIONS)?;
         let shape: Option<Vec<usize>> =
-            (0..dimensions).map(|_| usize::try_from(number()?).ok()).collect();
+            (0..dimensions).map(|_| usize::try_from(self.number()?).ok()).collect();
         let shape = shape?;
         let elements = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
-        let fits = elements.checked_mul(kind.size()) == Some(rest.len());
-        let tensor = fits.then(|| TensorData::from_bytes_vec(rest.to_vec(), shape, kind));
-        tensor.map(|tensor| Self { times, tensor: Some(tensor) })
+        let (own, rest) = self.0.split_at_checked(elements.checked_mul(kind.size())?)?;
+        self.0 = rest;
+        Some(TensorData::from_bytes_vec(own.to_vec(), shape, kind))
     }
 }
 
@@ -124,18 +136,17 @@ mod tests {
             queued: Duration::from_millis(3),
             worker: 2,
         };
-        for tensor in [
-            None,
-            Some(TensorData::new(vec![1.0f32, -2.0], [1, 2])),
-            Some(TensorData::new(vec![0.5f64; 6], [2, 3, 1])),
-        ] {
-            let report = || RankReport { times: vec![time; 2], tensor: tensor.clone() };
+        let single = TensorData::new(vec![1.0f32, -2.0], [1, 2]);
+        let double = TensorData::new(vec![0.5f64; 6], [2, 3, 1]);
+        for tensors in [None, Some(vec![single.clone()]), Some(vec![double, single])] {
+            let report = || RankReport { times: vec![time; 2], tensors: tensors.clone() };
             let bytes = report().encode();
             assert_eq!(RankReport::decode(&bytes), Some(report()));
             for cut in 0..bytes.len() {
                 let found = RankReport::decode(&bytes[..cut]);
-                // Times alone are a report as well.
-                assert!(found.is_none_or(|found| found.tensor.is_none() && cut == 72));
+                // Times alone are a report as well, and so are fewer tensors.
+                let whole = |found: RankReport| found.encode().len() == cut;
+                assert!(found.is_none_or(whole), "{cut}");
             }
         }
     }

@@ -252,9 +252,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     fn exchange(
         &self,
         times: Vec<SubnetworkTime>,
-        tensor: Option<TensorData>,
+        tensors: Option<Vec<TensorData>>,
     ) -> Result<Vec<RankReport>, ExecError> {
-        let gathered = self.all.all_gather(RankReport { times, tensor }.encode()).map_err(ranks)?;
+        let gathered =
+            self.all.all_gather(RankReport { times, tensors }.encode()).map_err(ranks)?;
         let reports: Option<Vec<_>> =
             gathered.iter().map(|bytes| RankReport::decode(bytes)).collect();
         reports.ok_or_else(|| {
@@ -264,7 +265,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
 
     /// Joins the outputs, which the last rank of each replica reports.
     fn output(&self, like: &N::Input, reports: &[RankReport]) -> Result<N::Output, ExecError> {
-        let outputs = reports.iter().filter_map(|report| report.tensor.clone());
+        let outputs = reports.iter().filter_map(|report| report.tensors.clone());
         let outputs = outputs.map(|data| N::Output::from_data(data, &like.device(), self.dtype));
         let output = join(outputs.collect::<Vec<_>>());
         match output.samples() == like.samples() {
@@ -278,7 +279,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     }
 }
 
-fn output_of<N: Coarsen>(replies: &mut [ReplyOf<N>]) -> Option<TensorData> {
+fn output_of<N: Coarsen>(replies: &mut [ReplyOf<N>]) -> Option<Vec<TensorData>> {
     let output = replies.last_mut().and_then(|reply| reply.output.take());
     output.map(Value::into_data)
 }
@@ -329,7 +330,7 @@ where
         let own = own.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
         let parts = self.exchange(Vec::new(), own.map(Value::into_data))?;
         let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
-            let parts = chain.iter().filter_map(|report| report.tensor.clone());
+            let parts = chain.iter().filter_map(|report| report.tensors.clone());
             let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
             parts.reduce(N::Input::accumulate)
         });

@@ -1,0 +1,186 @@
+//! Single tensors.
+
+use std::ops::Range;
+
+use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
+
+use super::super::SampleShape;
+use super::super::bitwise::is_bitwise_equal;
+use super::{Activation, Value};
+
+/// The shape of one sample of a batch with these dimensions.
+fn sample_shape<const D: usize>(dims: [usize; D]) -> SampleShape {
+    dims.get(1..).unwrap_or_default().to_vec().into()
+}
+
+/// The only tensor of a value that is a single one.
+fn single(data: Vec<TensorData>) -> TensorData {
+    let [data] = <[TensorData; 1]>::try_from(data).expect("a tensor is made of one tensor's data");
+    data
+}
+
+impl<const D: usize> Value for Tensor<D> {
+    const COMPONENTS: Option<usize> = Some(1);
+
+    fn device(&self) -> Device {
+        Tensor::device(self)
+    }
+
+    fn samples(&self) -> usize {
+        self.dims()[0]
+    }
+
+    fn shape(&self) -> SampleShape {
+        sample_shape(self.dims())
+    }
+
+    fn part(self, samples: Range<usize>) -> Self {
+        self.narrow(0, samples.start, samples.len())
+    }
+
+    fn join(parts: Vec<Self>) -> Self {
+        Self::cat(parts, 0)
+    }
+
+    fn into_data(self) -> Vec<TensorData> {
+        vec![Tensor::into_data(self)]
+    }
+
+    fn from_data(data: Vec<TensorData>, device: &Device, dtype: DType) -> Self {
+        Tensor::from_data(single(data), (device, dtype))
+    }
+
+    fn to_dtype(self, dtype: DType) -> Self {
+        self.cast(dtype)
+    }
+
+    fn accumulate(self, other: Self) -> Self {
+        self + other
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Tensor::to_device(self, device)
+    }
+
+    fn leaf(self) -> Self {
+        self.inner().autodiff().require_grad()
+    }
+
+    fn constant(self) -> Self {
+        self.inner().autodiff()
+    }
+
+    fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
+        self.grad_remove(gradients)
+    }
+
+    fn zero(self) -> Self {
+        self.inner().zeros_like()
+    }
+}
+
+/// Implements [`Value`] for tensors that have no gradient.
+macro_rules! value_without_gradient {
+    ($kind:ident) => {
+        impl<const D: usize> Value for Tensor<D, $kind> {
+            const COMPONENTS: Option<usize> = Some(1);
+
+            fn device(&self) -> Device {
+                Tensor::device(self)
+            }
+
+            fn samples(&self) -> usize {
+                self.dims()[0]
+            }
+
+            fn shape(&self) -> SampleShape {
+                sample_shape(self.dims())
+            }
+
+            fn part(self, samples: Range<usize>) -> Self {
+                self.narrow(0, samples.start, samples.len())
+            }
+
+            fn join(parts: Vec<Self>) -> Self {
+                Self::cat(parts, 0)
+            }
+
+            fn into_data(self) -> Vec<TensorData> {
+                vec![Tensor::into_data(self)]
+            }
+
+            fn from_data(data: Vec<TensorData>, device: &Device, _: DType) -> Self {
+                Tensor::from_data(single(data), device)
+            }
+
+            fn to_dtype(self, _: DType) -> Self {
+                self
+            }
+
+            fn accumulate(self, _: Self) -> Self {
+                self
+            }
+
+            fn to_device(self, device: &Device) -> Self {
+                Tensor::to_device(self, device)
+            }
+
+            fn leaf(self) -> Self {
+                self
+            }
+
+            fn constant(self) -> Self {
+                self
+            }
+
+            fn take_gradient(&self, _: &mut Gradients) -> Option<Self> {
+                None
+            }
+
+            fn zero(self) -> Self {
+                self
+            }
+        }
+    };
+}
+
+value_without_gradient!(Int);
+value_without_gradient!(Bool);
+
+impl<const D: usize> Activation for Tensor<D> {
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
+
+    fn values(self) -> Self {
+        self.inner()
+    }
+
+    fn is_repeated_by(&self, other: &Self) -> bool {
+        const TOLERANCE: f64 = 1e-2;
+        is_bitwise_equal(self, other).unwrap_or_else(|| {
+            let square = |tensor: Self| tensor.powi_scalar(2).sum().into_scalar::<f64>();
+            let difference = square(self.clone() - other.clone());
+            // Values that are not a number show in the loss.
+            difference.is_nan() || difference <= TOLERANCE * TOLERANCE * square(self.clone())
+        })
+    }
+
+    fn inner_product(self, other: Self) -> Option<Tensor<1>> {
+        self.is_tracked().then(|| (self * other.autodiff()).sum())
+    }
+
+    type Vjp = parareal_autodiff::Vjp<D>;
+
+    fn vjp(self) -> Self::Vjp {
+        Self::Vjp::new(self)
+    }
+
+    fn pull_back(vjp: Self::Vjp, cotangent: Self) -> Option<Gradients> {
+        vjp.pull_back(cotangent)
+    }
+}
