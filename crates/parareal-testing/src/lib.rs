@@ -8,6 +8,8 @@ mod data;
 mod dense;
 #[cfg(feature = "networks")]
 mod executors;
+#[cfg(feature = "networks")]
+pub mod layers;
 pub mod ranks;
 pub mod server;
 #[cfg(feature = "tensors")]

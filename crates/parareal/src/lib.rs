@@ -11,5 +11,9 @@
 
 pub mod exec;
 pub mod net;
+mod panic_message;
 pub mod plan;
+pub mod prelude;
 pub mod timeline;
+
+pub use burn;

@@ -69,6 +69,7 @@ mod update;
 mod worker;
 mod worker_pool;
 
+pub use crate::panic_message::panic_message;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
@@ -81,7 +82,7 @@ pub use placement::Placement;
 pub use sequential::Sequential;
 pub use state_kind::StateKind;
 pub use subnetwork_time::SubnetworkTime;
-pub use thread_pool::{panic_message, thread_pool};
+pub use thread_pool::thread_pool;
 pub use threads::Threads;
 pub use update::Update;
 

@@ -11,9 +11,10 @@ use super::collectives::Collectives;
 use super::error::ExecError;
 use super::link::Link;
 use super::loss::Loss;
-use super::thread_pool::{panic_message, thread_pool};
+use super::thread_pool::thread_pool;
 use super::worker::{Command, ReplyOf, Worker};
 use crate::net::Coarsen;
+use crate::panic_message::panic_message;
 use crate::timeline::{Span, Timeline};
 
 /// The time that a pool waits for the report of the worker that failed after another one has stopped.

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use burn::module::Module;
+
 use super::cuts::Cuts;
 use super::error::NetError;
 use super::feed_forward::{Coarsen, FeedForward, Layer};
 use super::init::Init;
+use super::random_modules::{RandomModule, find_random};
 use super::subnetwork::{Subnetwork, SubnetworkOf};
 use super::subnetwork_tensors::{Identity, check_unshared};
 
@@ -25,11 +28,15 @@ pub fn build_subnetwork<N: Coarsen>(
     if index >= cuts.subnetworks() {
         return Err(NetError::NoSuchSubnetwork { index, subnetworks: cuts.subnetworks() });
     }
-    let preprocessing = (index == 0).then(|| network.preprocessing(&init.scope("preprocessing")));
+    let preprocessing = (index == 0)
+        .then(|| initialized(&init.scope("preprocessing"), |init| network.preprocessing(init)))
+        .transpose()?;
     let scope = init.scope("units");
-    let units = cuts.units_of(index).map(|unit| network.unit(unit, &scope.scope(unit))).collect();
+    let unit = |unit| initialized(&scope.scope(unit), |init| network.unit(unit, init));
+    let units = cuts.units_of(index).map(unit).collect::<Result<_, _>>()?;
     let postprocessing = (index + 1 == cuts.subnetworks())
-        .then(|| network.postprocessing(&init.scope("postprocessing")));
+        .then(|| initialized(&init.scope("postprocessing"), |init| network.postprocessing(init)))
+        .transpose()?;
     bridge(network, cuts, index, preprocessing, units, postprocessing, init)
 }
 
@@ -86,18 +93,40 @@ pub(super) fn bridge<N: Coarsen>(
     let scope = init.scope("interfaces").scope(index);
     let interface = (index > 0).then(|| cuts.interface(index));
     let preprocessing = match (preprocessing, &interface) {
-        (None, Some(interface)) => {
-            network.interface_preprocessing(interface, &scope.scope("preprocessing"))
-        }
+        (None, Some(interface)) => initialized(&scope.scope("preprocessing"), |init| {
+            network.interface_preprocessing(interface, init)
+        })?,
         (Some(given), _) => given,
-        (None, None) => network.preprocessing(&init.scope("preprocessing")),
+        (None, None) => {
+            initialized(&init.scope("preprocessing"), |init| network.preprocessing(init))?
+        }
     };
-    let coarse = interface.map(|interface| network.coarse(&interface, &scope.scope("coarse")));
+    let coarse = interface.map(|interface| {
+        initialized(&scope.scope("coarse"), |init| network.coarse(&interface, init))
+    });
+    let coarse = coarse.transpose()?;
     let first_unit = cuts.units_of(index).start;
     let subnetwork =
         Subnetwork::new(preprocessing, units, coarse, postprocessing, index, first_unit);
     check_shapes(network, &subnetwork)?;
     Ok(subnetwork)
+}
+
+/// Builds a module with the initial weights of a scope.
+///
+/// # Errors
+/// [`NetError::RandomLayer`].
+pub(super) fn initialized<M: Module>(
+    init: &Init,
+    build: impl FnOnce(&Init) -> M,
+) -> Result<M, NetError> {
+    let module = init.initialize(build(init));
+    match find_random(&module) {
+        Some(RandomModule { path, kind }) => {
+            Err(NetError::RandomLayer { name: init.name_of(path), kind })
+        }
+        None => Ok(module),
+    }
 }
 
 /// Infers every shape of a subnetwork and compares it with what the network declares.

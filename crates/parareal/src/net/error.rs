@@ -18,6 +18,11 @@ pub struct ShapeError {
 /// `j + 1`, with `j = 1..N-1`. Shapes are those of one sample, without the batch dimension.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NetError {
+    /// There is no sample to apply the network to.
+    #[error(
+        "the sample that the shapes are found with is empty: a batch of one sample is expected"
+    )]
+    NoSample,
     /// The network has no units to cut between.
     #[error("the network has no units: a parareal network needs at least one")]
     NoUnits,
@@ -115,6 +120,18 @@ pub enum NetError {
         module: String,
         /// What it expected and found.
         source: ShapeError,
+    },
+    /// A layer draws from the generator of the whole process in the forward pass, so that recomputation and
+    /// other executors would see other numbers.
+    #[error(
+        "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can draw again: \
+         take `parareal::nn::Dropout`, or switch it off"
+    )]
+    RandomLayer {
+        /// The name of the layer in the network.
+        name: String,
+        /// Its type.
+        kind: &'static str,
     },
     /// Two subnetworks hold the same parameter, and each would train a copy of its own.
     #[error(

@@ -24,19 +24,19 @@ use rand_distr::{Distribution, Normal, Uniform};
 pub struct Init {
     seed: u64,
     device: Device,
-    dtype: DType,
+    dtype: Option<DType>,
     scope: String,
 }
 
 impl Init {
     /// Parameters in 32-bit floats on `device`, ready to be trained.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { seed, device: device.clone().autodiff(), dtype: DType::F32, scope: String::new() }
+        Self { seed, device: device.clone().autodiff(), dtype: None, scope: String::new() }
     }
 
     /// The same parameters in another precision, say [`DType::F64`].
     pub fn with_dtype(mut self, dtype: DType) -> Self {
-        self.dtype = dtype;
+        self.dtype = Some(dtype);
         self
     }
 
@@ -58,7 +58,22 @@ impl Init {
 
     /// The precision of the parameters.
     pub fn dtype(&self) -> DType {
+        self.dtype.unwrap_or(DType::F32)
+    }
+
+    /// The precision that was asked for; `None` if modules are to keep theirs.
+    pub(super) fn wanted_dtype(&self) -> Option<DType> {
         self.dtype
+    }
+
+    /// A seed that depends on this seed and a parameter's name.
+    pub(super) fn seed_of(&self, name: impl Display) -> u64 {
+        let bytes = self.seed.to_le_bytes().into_iter().chain(self.name(name).into_bytes());
+        // The finalizer of SplitMix64 spreads the bits.
+        let mut hash = fnv1a(bytes);
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^ (hash >> 31)
     }
 
     /// The same seed below a longer name: `units`, `units.3`, `units.3.conv1`.
@@ -112,7 +127,7 @@ impl Init {
     }
 
     fn full<const D: usize>(&self, shape: [usize; D], value: f64) -> Tensor<D> {
-        Tensor::full(shape, value, (&self.device, self.dtype))
+        Tensor::full(shape, value, (&self.device, self.dtype()))
     }
 
     fn sample<const D: usize>(
@@ -123,11 +138,16 @@ impl Init {
     ) -> Param<Tensor<D>> {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&fnv1a(&self.name(name)).to_le_bytes());
+        key[8..16].copy_from_slice(&fnv1a(self.name(name).bytes()).to_le_bytes());
         let rng = ChaCha8Rng::from_seed(key);
         let values: Vec<f64> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
         let data = TensorData::new(values, shape);
-        Param::from_tensor(Tensor::from_data(data, (&self.device, self.dtype)))
+        Param::from_tensor(Tensor::from_data(data, (&self.device, self.dtype())))
+    }
+
+    /// The name of a submodule or parameter in the network; that of the scope if it is empty.
+    pub(super) fn name_of(&self, path: String) -> String {
+        if path.is_empty() { self.scope.clone() } else { self.name(path) }
     }
 
     fn name(&self, name: impl Display) -> String {
@@ -135,9 +155,9 @@ impl Init {
     }
 }
 
-/// The FNV-1a hash of a name: small, and the same on every machine and in every release.
-fn fnv1a(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// The FNV-1a hash of the bytes of a name: small, and the same on every machine and in every release.
+fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }

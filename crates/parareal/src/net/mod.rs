@@ -16,20 +16,26 @@
 //! `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`, because
 //! `U_j - x_{j+1} = r̃_j`.
 
+mod any_layer;
 mod bitwise;
 mod build;
 mod cuts;
 mod error;
 mod feed_forward;
 mod init;
+mod initialize;
 mod named_tensor;
 mod parareal_network;
+mod random_modules;
+mod receptive_field;
 mod sample_shape;
+mod sequential_network;
 mod state_dict;
 mod subnetwork;
 mod subnetwork_tensors;
 mod value;
 
+pub use any_layer::{AnyLayer, function, layer};
 pub use build::build_subnetwork;
 pub use cuts::{Cuts, Interface};
 pub use error::{NetError, ShapeError};
@@ -37,7 +43,9 @@ pub use feed_forward::{Coarsen, FeedForward, Layer};
 pub use init::Init;
 pub use named_tensor::NamedTensor;
 pub use parareal_network::PararealNetwork;
+pub use receptive_field::{ReceptiveField, units_to_cover};
 pub use sample_shape::SampleShape;
+pub use sequential_network::{Sequential, SequentialBuilder};
 pub use state_dict::StateDict;
 pub use subnetwork::{Subnetwork, SubnetworkOf};
 pub use value::{Activation, Value, WithContext};

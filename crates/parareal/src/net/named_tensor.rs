@@ -85,7 +85,7 @@ impl Path {
 }
 
 /// Returns true for the container type that Burn's derive reports for the variant of an enum.
-fn is_enum(container: &str) -> bool {
+pub(super) fn is_enum(container: &str) -> bool {
     container.starts_with("Enum:")
 }
 

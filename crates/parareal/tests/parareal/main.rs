@@ -3,6 +3,7 @@
 mod consistency;
 mod construction;
 mod executors;
+mod layers;
 mod plan;
 mod replicas;
 mod resume;

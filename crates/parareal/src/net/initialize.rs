@@ -1,0 +1,143 @@
+//! Initial weights of Burn's layers, by name.
+//!
+//! Burn's initializers draw from one generator of the whole process, when a parameter's value is first asked
+//! for. To make the values depend on seed and name alone, the generator is seeded anew before each parameter,
+//! under a lock.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Parameter};
+use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor};
+
+use super::Init;
+use super::named_tensor::is_enum;
+
+/// Integers of 31 bits.
+const NUMBERS: Distribution = Distribution::Uniform(0.0, 2_147_483_647.0);
+
+/// Held by whoever seeds Burn's generator and draws from it.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+impl Init {
+    /// Gives the parameters of a module that Burn has not drawn yet their initial values, and moves the module
+    /// to the device of [`Self::device`].
+    ///
+    /// Burn's layers draw their parameters when they are used for the first time. Here each is drawn as a
+    /// function of the seed, the scope, and the parameter's name within the module: the same name gives the same
+    /// values, on any device and whatever else is built, by this thread or another one. Values are drawn on the
+    /// CPU. With [`Self::with_dtype`], all floats are converted to that precision.
+    ///
+    /// All modules of a parareal network are initialized in this way when it is built, so only modules that are
+    /// used elsewhere need this method.
+    ///
+    /// Values that exist already are kept. So the contract does not cover what is drawn eagerly, such as
+    /// `Tensor::random` in the code that builds a module, and other threads must not draw from Burn's generator
+    /// on the CPU meanwhile. That generator continues afterwards as if nothing but one number had been drawn.
+    ///
+    /// ```
+    /// use parareal::burn::nn::LinearConfig;
+    /// use parareal::burn::tensor::Device;
+    /// use parareal::net::Init;
+    ///
+    /// let init = Init::new(7, &Device::flex());
+    /// let build = |name| init.scope(name).initialize(LinearConfig::new(4, 4).init(init.device()));
+    /// let values = |name| build(name).weight.val().into_data();
+    /// let first = values("first");
+    /// assert_ne!(values("second"), first);
+    /// assert_eq!(values("first"), first);
+    /// ```
+    #[must_use]
+    pub fn initialize<M: Module>(&self, module: M) -> M {
+        let mut undrawn = Undrawn(0);
+        module.visit(&mut undrawn);
+        if undrawn.0 == 0 && self.wanted_dtype().is_none() {
+            return module;
+        }
+        let _guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        let cpu = Device::flex();
+        let next = (undrawn.0 > 0).then(|| {
+            let numbers = Tensor::<1, Int>::random([2], NUMBERS, &cpu).into_data();
+            numbers.iter::<i64>().fold(0_u64, |seed, number| (seed << 31) | number.cast_unsigned())
+        });
+        let module = module.to_device(&cpu).map(&mut Draw { init: self, path: Vec::new() });
+        if let Some(next) = next {
+            cpu.seed(next);
+        }
+        module.to_device(self.device())
+    }
+}
+
+/// The number of parameters that have no value yet.
+struct Undrawn(usize);
+
+impl ModuleVisitor for Undrawn {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 += usize::from(!param.is_initialized());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.0 += usize::from(!param.is_initialized());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.0 += usize::from(!param.is_initialized());
+    }
+}
+
+/// Draws parameters.
+struct Draw<'a> {
+    init: &'a Init,
+    /// Names of the submodules on the way, without the variants of enums.
+    path: Vec<Option<String>>,
+}
+
+impl Draw<'_> {
+    /// Draws a parameter, unless it has a value already.
+    fn draw<T: Parameter>(&mut self, param: &Param<T>) {
+        if param.is_initialized() {
+            return;
+        }
+        let path = self.path.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".");
+        param.lazy_device().seed(self.init.seed_of(path));
+        let _ = param.val();
+    }
+}
+
+impl ModuleMapper for Draw<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.push((!is_enum(container)).then(|| name.to_string()));
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.draw(&param);
+        match self.init.wanted_dtype() {
+            Some(dtype) if param.val().dtype() != dtype => param.map(|tensor| cast(tensor, dtype)),
+            _ => param,
+        }
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        self.draw(&param);
+        param
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        self.draw(&param);
+        param
+    }
+}
+
+/// The same leaf in another precision.
+fn cast<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+    let is_autodiff = tensor.device().is_autodiff();
+    let requires_gradient = tensor.is_require_grad();
+    let values = tensor.inner().cast(dtype);
+    if is_autodiff { values.autodiff().set_require_grad(requires_gradient) } else { values }
+}

@@ -1,0 +1,371 @@
+//! Networks made of closures that build their layers.
+
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device};
+
+use super::any_layer::{AnyLayer, layer, zero_sample};
+use super::{
+    Activation, Coarsen, FeedForward, Init, Interface, Layer, NetError, ReceptiveField,
+    SampleShape, Value, units_to_cover,
+};
+
+type Build<A, B> = Arc<dyn Fn(&Init) -> AnyLayer<A, B> + Send + Sync>;
+type BuildUnit<S> = Arc<dyn Fn(usize, &Init) -> AnyLayer<S, S> + Send + Sync>;
+type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sync>;
+
+/// A feed-forward network of any layers: a stem `C`, units and a head `h`, each built by a closure.
+///
+/// A closure gets an [`Init`]: Burn's layers are built on its device ([`Init::device`]), and their initial
+/// weights follow from the seed and the name of the parameter. [`layer`] makes a layer of a module and a
+/// function.
+///
+/// ```
+/// use parareal::prelude::*;
+/// use parareal::burn::nn::{Linear, LinearConfig};
+///
+/// let sample = Tensor::<2>::zeros([1, 4], &Device::flex());
+/// let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+/// let network = Sequential::stem(sample, move |init| layer(linear(4, 16, init), Linear::forward))
+///     .units(12, move |_, init| {
+///         layer(linear(16, 16, init), |linear, x: Tensor<2>| x.clone() + linear.forward(x).tanh())
+///     })
+///     .head(move |init| layer(linear(16, 3, init), Linear::forward))?;
+///
+/// let init = Init::new(1, &Device::flex());
+/// let parareal = PararealNetwork::build(&network, &Cuts::even(12, 3)?, &init)?;
+/// assert_eq!(parareal.forward(Tensor::zeros([5, 4], &Device::flex())).dims(), [5, 3]);
+/// # Ok::<(), NetError>(())
+/// ```
+///
+/// # What a cut adds
+/// Without other instructions the network bridges an interface with layers like its own, with weights of
+/// their own:
+///
+/// - `C_{j+1}` is the stem, with those of the units before the cut after it that change the shape of the state.
+/// - `F_j` consists of some of the units that it approximates: all that change the shape, and of the others
+///   as many as make `N_c` units in all. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of
+///   units that `F_j` approximates, so that it is cheaper than they are
+///   ([`Self::with_coarse_units`] sets another number, [`Self::with_receptive_fields`] takes the paper's rule).
+///
+/// [`Self::with_interface_preprocessing`] and [`Self::with_coarse`] build other ones.
+///
+/// # Shapes
+/// The shape of the state after each unit is found by a dry run when the network is made: each layer is
+/// built once and applied to one sample, in evaluation mode, without gradients, on the CPU.
+/// [`AnyLayer::with_output_shape`] declares the shape of a layer's output instead.
+pub struct Sequential<I, S, O> {
+    /// One sample of the input.
+    sample: I,
+    stem: Build<I, S>,
+    units: Vec<BuildUnit<S>>,
+    head: Build<S, O>,
+    /// One sample of the state at each position.
+    states: Vec<S>,
+    interface_preprocessing: Option<BuildAt<I, S>>,
+    coarse: Option<BuildAt<S, S>>,
+    coarse_units: CoarseUnits,
+}
+
+/// The rule for `N_c`.
+#[derive(Clone)]
+enum CoarseUnits {
+    /// The paper's number, at most a quarter of the units.
+    Cheap,
+    Count(usize),
+    /// As many as cover what the subnetwork covers.
+    Covering {
+        axis: usize,
+        field: Arc<dyn Fn(usize) -> ReceptiveField + Send + Sync>,
+    },
+}
+
+/// The beginning of a [`Sequential`] network: its stem and some units.
+pub struct SequentialBuilder<I, S> {
+    sample: I,
+    stem: Build<I, S>,
+    units: Vec<BuildUnit<S>>,
+}
+
+impl<I: Value, S: Activation> Sequential<I, S, S> {
+    /// Begins a network with a batch of one sample, of which only shape and type count (and, for layers that
+    /// read indices, that they exist), and its stem `C`.
+    ///
+    /// If there are several samples, the first one is used.
+    pub fn stem(
+        sample: I,
+        build: impl Fn(&Init) -> AnyLayer<I, S> + Send + Sync + 'static,
+    ) -> SequentialBuilder<I, S> {
+        SequentialBuilder { sample, stem: Arc::new(build), units: Vec::new() }
+    }
+}
+
+impl<I: Value, S: Activation> SequentialBuilder<I, S> {
+    /// Appends a unit.
+    #[must_use]
+    pub fn unit(self, build: impl Fn(&Init) -> AnyLayer<S, S> + Send + Sync + 'static) -> Self {
+        self.units(1, move |_, init| build(init))
+    }
+
+    /// Appends units. The closure gets the index of the unit among these, from 0.
+    #[must_use]
+    pub fn units(
+        mut self,
+        count: usize,
+        build: impl Fn(usize, &Init) -> AnyLayer<S, S> + Send + Sync + 'static,
+    ) -> Self {
+        let (build, first) = (Arc::new(build), self.units.len());
+        let unit = |_| {
+            let build = Arc::clone(&build);
+            let unit: BuildUnit<S> = Arc::new(move |index, init| build(index - first, init));
+            unit
+        };
+        self.units.extend((0..count).map(unit));
+        self
+    }
+
+    /// Ends the network with its head `h`, and finds the shapes between its layers.
+    ///
+    /// # Errors
+    /// [`NetError::NoSample`] if the sample is empty, [`NetError::Refused`] if a layer cannot be applied to what
+    /// the layers before it return, [`NetError::RandomLayer`].
+    pub fn head<O: Activation>(
+        self,
+        build: impl Fn(&Init) -> AnyLayer<S, O> + Send + Sync + 'static,
+    ) -> Result<Sequential<I, S, O>, NetError> {
+        let Self { sample, stem, units, .. } = self;
+        if sample.samples() == 0 {
+            return Err(NetError::NoSample);
+        }
+        // On the CPU and outside automatic differentiation.
+        let sample = I::from_data(sample.part(0..1).into_data(), &Device::flex(), DType::F32);
+        let mut network = Sequential {
+            sample,
+            stem,
+            units,
+            head: Arc::new(build),
+            states: Vec::new(),
+            interface_preprocessing: None,
+            coarse: None,
+            coarse_units: CoarseUnits::Cheap,
+        };
+        network.find_states()?;
+        Ok(network)
+    }
+}
+
+impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
+    /// Builds `C_{j+1}` of every interface with a closure: it maps the input to the state at the position of the
+    /// cut ([`Interface::position`]).
+    #[must_use]
+    pub fn with_interface_preprocessing(
+        mut self,
+        build: impl Fn(&Interface, &Init) -> AnyLayer<I, S> + Send + Sync + 'static,
+    ) -> Self {
+        self.interface_preprocessing = Some(Arc::new(build));
+        self
+    }
+
+    /// Builds `F_j` of every interface with a closure: it maps the state at the position of the cut to that at
+    /// the next one ([`Interface::next`]).
+    #[must_use]
+    pub fn with_coarse(
+        mut self,
+        build: impl Fn(&Interface, &Init) -> AnyLayer<S, S> + Send + Sync + 'static,
+    ) -> Self {
+        self.coarse = Some(Arc::new(build));
+        self
+    }
+
+    /// Sets `N_c`, the number of units of each `F_j`. Units that change the shape of the state are always part
+    /// of it, and there are never more than the units that it approximates.
+    #[must_use]
+    pub fn with_coarse_units(mut self, count: usize) -> Self {
+        self.coarse_units = CoarseUnits::Count(count);
+        self
+    }
+
+    /// Chooses `N_c` by the paper's rule: the coarse network covers what the subnetwork covers
+    /// ([`units_to_cover`]). The closure declares the receptive field of each unit by its index, along an axis of
+    /// the state (of its first tensor, the batch dimension not counted): no more than the state has there is to be
+    /// covered.
+    #[must_use]
+    pub fn with_receptive_fields(
+        mut self,
+        axis: usize,
+        field: impl Fn(usize) -> ReceptiveField + Send + Sync + 'static,
+    ) -> Self {
+        self.coarse_units = CoarseUnits::Covering { axis, field: Arc::new(field) };
+        self
+    }
+
+    /// The units of which `F_j` has copies unless [`Self::with_coarse`] builds it, in order.
+    #[must_use]
+    pub fn coarse_units(&self, interface: &Interface) -> Vec<usize> {
+        let fine = interface.position..interface.next;
+        let wanted = match &self.coarse_units {
+            CoarseUnits::Cheap => {
+                12_usize.div_ceil(interface.subnetworks.max(1)).min(fine.len() / 4)
+            }
+            CoarseUnits::Count(count) => *count,
+            CoarseUnits::Covering { axis, field } => {
+                let shape = self.states[interface.position].shape();
+                let extent = shape.components().first().and_then(|dims| dims.get(*axis).copied());
+                let order = self.coarse_order(interface);
+                let unit = |unit: usize| field(order[unit.min(order.len() - 1)]);
+                units_to_cover(fine.clone().map(|unit| field(unit)), extent.unwrap_or(1), unit)
+            }
+        };
+        let order = self.coarse_order(interface);
+        let required = fine.filter(|&unit| self.changes_shape(unit)).count();
+        let mut units = order[..wanted.max(required).max(1).min(order.len())].to_vec();
+        units.sort_unstable();
+        units
+    }
+
+    /// The units that `F_j` approximates in the order in which it takes them: first those that change the
+    /// shape, then the others.
+    fn coarse_order(&self, interface: &Interface) -> Vec<usize> {
+        let (mut order, others): (Vec<_>, Vec<_>) =
+            (interface.position..interface.next).partition(|&unit| self.changes_shape(unit));
+        order.extend(others);
+        order
+    }
+
+    /// Returns true if the state after a unit has another shape than that before it.
+    fn changes_shape(&self, unit: usize) -> bool {
+        self.states[unit].shape() != self.states[unit + 1].shape()
+    }
+
+    /// Builds each layer once and applies it to one sample.
+    fn find_states(&mut self) -> Result<(), NetError> {
+        let init = Init::new(0, &Device::flex());
+        let stem = named(&init, "preprocessing", |init| (self.stem)(init))?;
+        let mut state = apply(stem, self.sample.clone(), "preprocessing")?;
+        self.states.push(state.clone());
+        for (index, build) in self.units.iter().enumerate() {
+            let name = format!("units.{index}");
+            state = apply(named(&init, &name, |init| build(index, init))?, state, &name)?;
+            self.states.push(state.clone());
+        }
+        let head = named(&init, "postprocessing", |init| (self.head)(init))?;
+        apply(head, state, "postprocessing").map(drop)
+    }
+
+    /// The layer with the state at a position as the sample of its dry run.
+    fn at<T: Value>(&self, layer: AnyLayer<S, T>, position: usize, init: &Init) -> AnyLayer<S, T> {
+        layer.with_example(self.states[position].clone().to_dtype(init.dtype()))
+    }
+
+    fn from_input(&self, layer: AnyLayer<I, S>, init: &Init) -> AnyLayer<I, S> {
+        layer.with_example(self.sample.clone().to_dtype(init.dtype()))
+    }
+
+    fn build_units(&self, units: &[usize], init: &Init) -> Vec<AnyLayer<S, S>> {
+        let unit = |(index, &unit): (usize, &usize)| (self.units[unit])(unit, &init.scope(index));
+        units.iter().enumerate().map(unit).collect()
+    }
+}
+
+/// Builds a layer with its initial weights.
+fn named<A: Value, B: Value>(
+    init: &Init,
+    name: &str,
+    build: impl FnOnce(&Init) -> AnyLayer<A, B>,
+) -> Result<AnyLayer<A, B>, NetError> {
+    super::build::initialized(&init.scope(name), build)
+}
+
+/// Applies a layer to one sample; or takes one of the declared shape.
+fn apply<A: Value, B: Value>(layer: AnyLayer<A, B>, input: A, name: &str) -> Result<B, NetError> {
+    if let Some(shape) = layer.declared_shape() {
+        return Ok(zero_sample(shape, DType::F32));
+    }
+    layer.dry_run(input).map_err(|source| NetError::Refused { module: name.into(), source })
+}
+
+/// Applies layers one after the other.
+fn fold<S: Value>(layers: &[AnyLayer<S, S>], state: S) -> S {
+    layers.iter().fold(state, |state, layer| layer.forward(state))
+}
+
+impl<I: Value, S: Activation, O: Activation> Clone for Sequential<I, S, O> {
+    fn clone(&self) -> Self {
+        Self {
+            sample: self.sample.clone(),
+            stem: Arc::clone(&self.stem),
+            units: self.units.clone(),
+            head: Arc::clone(&self.head),
+            states: self.states.clone(),
+            interface_preprocessing: self.interface_preprocessing.clone(),
+            coarse: self.coarse.clone(),
+            coarse_units: self.coarse_units.clone(),
+        }
+    }
+}
+
+impl<I: Value, S: Activation, O: Activation> FeedForward for Sequential<I, S, O> {
+    type Input = I;
+    type State = S;
+    type Output = O;
+    type Preprocessing = AnyLayer<I, S>;
+    type Unit = AnyLayer<S, S>;
+    type Postprocessing = AnyLayer<S, O>;
+
+    fn units(&self) -> usize {
+        self.units.len()
+    }
+
+    fn input_shape(&self) -> SampleShape {
+        self.sample.shape()
+    }
+
+    fn state_shape(&self, position: usize) -> SampleShape {
+        self.states[position].shape()
+    }
+
+    fn preprocessing(&self, init: &Init) -> AnyLayer<I, S> {
+        self.from_input((self.stem)(init), init)
+    }
+
+    fn unit(&self, index: usize, init: &Init) -> AnyLayer<S, S> {
+        self.at((self.units[index])(index, init), index, init)
+    }
+
+    fn postprocessing(&self, init: &Init) -> AnyLayer<S, O> {
+        self.at((self.head)(init), self.units.len(), init)
+    }
+}
+
+impl<I: Value, S: Activation, O: Activation> Coarsen for Sequential<I, S, O> {
+    type Coarse = AnyLayer<S, S>;
+
+    fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> AnyLayer<I, S> {
+        let built = match &self.interface_preprocessing {
+            Some(build) => build(interface, init),
+            None => {
+                let units: Vec<usize> =
+                    (0..interface.position).filter(|&unit| self.changes_shape(unit)).collect();
+                if units.is_empty() {
+                    (self.stem)(init)
+                } else {
+                    let stem = (self.stem)(&init.scope(0));
+                    let units = self.build_units(&units, &init.scope(1));
+                    layer((stem, units), |(stem, units), input| fold(units, stem.forward(input)))
+                }
+            }
+        };
+        self.from_input(built, init)
+    }
+
+    fn coarse(&self, interface: &Interface, init: &Init) -> AnyLayer<S, S> {
+        let built = match &self.coarse {
+            Some(build) => build(interface, init),
+            None => {
+                let units = self.build_units(&self.coarse_units(interface), init);
+                layer(units, |units, state| fold(units, state))
+            }
+        };
+        self.at(built, interface.position, init)
+    }
+}

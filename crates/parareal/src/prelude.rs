@@ -1,0 +1,10 @@
+//! What most programs need: `use parareal::prelude::*`.
+
+pub use burn::module::Module;
+pub use burn::tensor::{Bool, Device, Int, Tensor};
+
+pub use crate::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
+pub use crate::net::{
+    AnyLayer, Cuts, Init, Interface, Layer, NetError, PararealNetwork, Sequential, WithContext,
+    function, layer,
+};
