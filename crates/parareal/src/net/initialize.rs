@@ -141,3 +141,39 @@ fn cast<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
     let values = tensor.inner().cast(dtype);
     if is_autodiff { values.autodiff().set_require_grad(requires_gradient) } else { values }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    fn weights(linear: &Linear) -> TensorData {
+        linear.weight.val().into_data()
+    }
+
+    #[test]
+    fn weights_are_drawn_by_name_in_the_precision_that_is_wanted() {
+        let init = Init::new(3, &Device::flex());
+        let build = |init: &Init| init.initialize(LinearConfig::new(3, 3).init(init.device()));
+        let first = build(&init.scope("a"));
+        assert_ne!(weights(&build(&init.scope("b"))), weights(&first));
+        assert!(first.weight.val().is_require_grad());
+        let double = build(&init.with_dtype(DType::F64).scope("a"));
+        let values = double.weight.val();
+        assert_eq!(values.dtype(), DType::F64);
+        assert!(values.is_require_grad());
+        assert_eq!(values.into_data().convert::<f32>(), weights(&first));
+    }
+
+    #[test]
+    fn values_that_exist_are_kept() {
+        let init = Init::new(3, &Device::flex());
+        let linear = LinearConfig::new(3, 3).init(init.device());
+        let before = weights(&linear);
+        let id = linear.weight.id;
+        let linear = init.initialize(linear);
+        assert_eq!((weights(&linear), linear.weight.id), (before, id));
+    }
+}

@@ -2,8 +2,8 @@
 //! refused by every executor with the same error.
 
 use burn::module::{Initializer, Module, Param, RunningState};
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Loss, Placement, Sequential, Threads, Update,
 };
@@ -32,7 +32,7 @@ enum Twist {
     Detached,
     /// Its output does not depend on its input.
     Constant,
-    /// It has dropout.
+    /// It multiplies by random numbers.
     Random,
 }
 
@@ -41,7 +41,6 @@ enum Twist {
 struct Unit {
     linear: Linear,
     scale: Linear,
-    dropout: Dropout,
     calls: RunningState<Tensor<1>>,
     #[module(skip)]
     twist: Twist,
@@ -60,7 +59,6 @@ impl Unit {
         let unit = Self {
             linear: linear(from, to),
             scale: linear(to, to),
-            dropout: DropoutConfig::new(if twist == Twist::Random { 0.5 } else { 0.0 }).init(),
             calls: RunningState::new(Tensor::zeros([1], device)),
             twist,
         };
@@ -84,7 +82,10 @@ impl Layer<Tensor<2>, Tensor<2>> for Unit {
             _ => input,
         };
         let hidden = self.linear.forward(input.clone()).tanh();
-        let hidden = self.dropout.forward(hidden);
+        let hidden = match self.twist {
+            Twist::Random => hidden.clone() * hidden.random_like(Distribution::Uniform(0.5, 1.5)),
+            _ => hidden,
+        };
         let output = match self.twist {
             Twist::Unreached => hidden,
             _ => self.scale.forward(hidden),

@@ -3,6 +3,7 @@
 mod erased_layer;
 mod erased_module;
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -118,8 +119,8 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
             self.layer.valid().forward(input)
         };
         catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-            let message = panic_message(&*panic);
-            let expected = format!("an input that the layer accepts (it panicked: {message})");
+            let expected =
+                format!("an input that the layer accepts (it panicked: {})", line(&*panic));
             ShapeError { expected, found }
         })
     }
@@ -128,6 +129,11 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
     pub(crate) fn declared_shape(&self) -> Option<&SampleShape> {
         self.output_shape.as_ref()
     }
+}
+
+/// The text of a panic in one line.
+fn line(panic: &(dyn Any + Send)) -> String {
+    panic_message(panic).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// One sample of this shape whose elements are all zero.
@@ -155,7 +161,7 @@ impl<A: Value, B: Value> Layer<A, B> for AnyLayer<A, B> {
                 return Err(ShapeError { expected, found: input.clone() });
             }
             None => catch_unwind(|| zero_sample(input, DType::F32)).map_err(|panic| {
-                let expected = format!("another number of dimensions ({})", panic_message(&*panic));
+                let expected = format!("another number of dimensions ({})", line(&*panic));
                 ShapeError { expected, found: input.clone() }
             })?,
         };

@@ -122,3 +122,67 @@ impl<A: Activation, B: Activation> Activation for (A, B) {
         vjp.inner_product(cotangent).map(|product| product.backward())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Int;
+
+    use super::*;
+
+    type List = Vec<Tensor<2>>;
+
+    fn tensor(rows: [[f32; 2]; 2]) -> Tensor<2> {
+        Tensor::from_data(rows, &Device::flex())
+    }
+
+    fn numbers(value: impl Value) -> Vec<Vec<f64>> {
+        value.into_data().iter().map(|data| data.iter::<f64>().collect()).collect()
+    }
+
+    #[test]
+    fn values_of_several_tensors_come_back_from_their_data() {
+        let device = Device::flex();
+        let [a, b, c] = [1.0, 3.0, 5.0].map(|first| tensor([[first, 2.0], [first, 4.0]]));
+        let list = vec![a.clone(), b];
+        let before: (List, Tensor<2>) = (list.clone(), c.clone());
+        let data = before.clone().into_data();
+        let after = <(List, Tensor<2>)>::from_data(data, &device, DType::F32);
+        assert_eq!((after.0.len(), numbers(after)), (2, numbers(before)));
+        let before: (Tensor<2>, List) = (c, list);
+        let data = before.clone().into_data();
+        let after = <(Tensor<2>, List)>::from_data(data, &device, DType::F64);
+        assert_eq!(after.1[0].dtype(), DType::F64);
+        assert_eq!(numbers(after), numbers(before.clone()));
+        assert_eq!(before.shape().components(), [vec![2], vec![2], vec![2]]);
+        // Samples are selected and joined in all tensors.
+        let parts = [0..1, 1..2].map(|samples| before.clone().part(samples));
+        assert_eq!(parts[1].samples(), 1);
+        assert_eq!(numbers(<(Tensor<2>, List)>::join(parts.into())), numbers(before));
+    }
+
+    #[test]
+    fn products_and_gradients_are_those_of_all_tensors() {
+        let leaf = |first| tensor([[first, 2.0], [first, 4.0]]).leaf();
+        let x = (leaf(1.0), vec![leaf(3.0), leaf(5.0)]);
+        let (a, b) = (x.0.clone(), x.1.clone());
+        // The second tensor of the list does not take part.
+        let y =
+            (a.clone() * a, vec![b[0].clone().mul_scalar(3.0), tensor([[0.0; 2]; 2]).constant()]);
+        let ones = || tensor([[1.0; 2]; 2]);
+        let cotangent = (ones(), vec![ones(), ones()]);
+        let mut gradients = Activation::pull_back(y.vjp(), cotangent).unwrap();
+        let found = x.take_gradient(&mut gradients).unwrap();
+        let expected = vec![vec![2.0, 4.0, 2.0, 8.0], vec![3.0; 4], vec![0.0; 4]];
+        assert_eq!(numbers(found), expected);
+        assert!(x.take_gradient(&mut gradients).is_none());
+    }
+
+    #[test]
+    fn integers_beside_floats_have_no_gradient() {
+        let indices = Tensor::<1, Int>::from_data([4, 7], &Device::flex());
+        let x = (tensor([[1.0, 2.0], [3.0, 4.0]]), indices).leaf();
+        let mut gradients = x.0.clone().powi_scalar(2).sum().backward();
+        let gradient = x.take_gradient(&mut gradients).unwrap();
+        assert_eq!(numbers(gradient), [vec![2.0, 4.0, 6.0, 8.0], vec![4.0, 7.0]]);
+    }
+}
