@@ -59,11 +59,11 @@ impl Init {
             let numbers = Tensor::<1, Int>::random([2], NUMBERS, &cpu).into_data();
             numbers.iter::<i64>().fold(0_u64, |seed, number| (seed << 31) | number.cast_unsigned())
         });
-        let module = module.to_device(&cpu).map(&mut Draw { init: self, path: Vec::new() });
+        let module = module.fork(&cpu).map(&mut Draw { init: self, path: Vec::new() });
         if let Some(next) = next {
             cpu.seed(next);
         }
-        module.to_device(self.device())
+        module.fork(self.device())
     }
 }
 
