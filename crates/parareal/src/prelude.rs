@@ -1,5 +1,6 @@
 //! What most programs need: `use parareal::prelude::*`.
 
+pub use burn;
 pub use burn::module::Module;
 pub use burn::tensor::{Bool, Device, Int, Tensor};
 
