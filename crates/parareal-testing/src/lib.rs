@@ -8,6 +8,8 @@ mod data;
 mod dense;
 #[cfg(feature = "networks")]
 mod executors;
+#[cfg(feature = "networks")]
+mod layers;
 pub mod ranks;
 pub mod server;
 #[cfg(feature = "tensors")]
@@ -20,8 +22,10 @@ pub use dense::{CLASSES, Chain, Dense, DenseNet, FEATURES, batch, init};
 #[cfg(feature = "networks")]
 pub use executors::{
     IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
-    assert_recomputing_is_exact, executors, layout, sgd,
+    assert_recomputing_is_exact, executors, executors_with, layout, sgd,
 };
+#[cfg(feature = "networks")]
+pub use layers::{LayerNet, LayerUnit};
 #[cfg(feature = "tensors")]
 pub use tensors::{assert_close, relative_difference};
 pub use tools::{missing, tool};

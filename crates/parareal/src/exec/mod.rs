@@ -56,6 +56,7 @@ mod mpi;
 mod optimizer;
 mod placement;
 mod reducer;
+mod running_statistics;
 mod sequential;
 mod shared_parameters;
 mod state_kind;

@@ -91,6 +91,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let input = input.to_device(device);
             let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
+            subnetworks.iter_mut().for_each(TrainedModule::merge_statistics);
             let check = loss.check(&output, &target);
             check.map_err(|error| ExecError::Target(error.to_string()))?;
             let loss = loss.forward(output.clone(), target.to_device(device));

@@ -138,18 +138,25 @@ where
         let mut reply = Reply::default();
         let mut loss = None;
         let rho = match corrected {
-            Some(corrected) => match self.forward_head(corrected, target, share)? {
-                Ok(finished) => {
-                    reply.output = Some(finished.output);
-                    loss = Some(finished.loss);
-                    finished.rho
+            Some(corrected) => {
+                let finished = self.forward_head(corrected, target, share)?;
+                self.merge_statistics();
+                match finished {
+                    Ok(finished) => {
+                        reply.output = Some(finished.output);
+                        loss = Some(finished.loss);
+                        finished.rho
+                    }
+                    Err(failure) => {
+                        reply.failures.extend(failure);
+                        None
+                    }
                 }
-                Err(failure) => {
-                    reply.failures.extend(failure);
-                    None
-                }
-            },
-            None => Some(self.receive_downstream()?),
+            }
+            None => {
+                self.merge_statistics();
+                Some(self.receive_downstream()?)
+            }
         };
         self.start_statistics(share)?;
         if self.downstream.is_none() {
@@ -319,6 +326,12 @@ where
         self.clock.pause();
         let (module, gradients) = self.subnetworks[subnetwork].trained.parts();
         reducer.start_gradients(subnetwork, module, gradients)
+    }
+
+    /// Merges the updates of the running statistics in the forward pass.
+    fn merge_statistics(&mut self) {
+        self.clock.pause();
+        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.trained.merge_statistics());
     }
 
     /// Starts to average the running statistics, which the forward pass has changed.

@@ -6,4 +6,5 @@ mod executors;
 mod plan;
 mod replicas;
 mod resume;
+mod running_statistics;
 mod untrained;

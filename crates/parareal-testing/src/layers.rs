@@ -1,0 +1,107 @@
+//! A network of the layers of `burn::nn`.
+
+use burn::module::{Module, Param};
+use burn::nn::{BatchNorm, Linear};
+use burn::tensor::Tensor;
+use parareal::net::{Coarsen, FeedForward, Init, Interface, Layer, ShapeError};
+
+use crate::dense::{CLASSES, FEATURES};
+
+/// Features of the states of a [`LayerNet`].
+const WIDTH: usize = 6;
+
+/// A linear layer, batch normalization and `tanh`; between equal numbers of features it adds its input.
+#[derive(Module, Debug)]
+pub struct LayerUnit {
+    linear: Linear,
+    norm: BatchNorm,
+}
+
+impl LayerUnit {
+    fn new(from: usize, to: usize, init: &Init) -> Self {
+        let deviation = (1.0 / from as f64).sqrt();
+        // The gradient of a bias before a batch normalization is zero up to rounding.
+        let linear = Linear { weight: init.normal("weight", [from, to], deviation), bias: None };
+        // Burn's configuration creates tensors of the default type.
+        let norm = BatchNorm {
+            gamma: init.constant([to], 1.0),
+            beta: init.constant([to], 0.0),
+            training: Param::from_bool(true),
+            running_mean: init.running([to], 0.0),
+            running_var: init.running([to], 1.0),
+            momentum: 0.1,
+            epsilon: 1e-5,
+        };
+        Self { linear, norm }
+    }
+}
+
+impl Layer<Tensor<2>, Tensor<2>> for LayerUnit {
+    fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        let output = self.norm.forward(self.linear.forward(input.clone())).tanh();
+        if input.dims() == output.dims() { input + output } else { output }
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+        let [from, to] = self.linear.weight.shape().dims();
+        match input == [from] {
+            true => Ok(vec![to]),
+            false => {
+                Err(ShapeError { expected: format!("{from} features"), found: input.to_vec() })
+            }
+        }
+    }
+}
+
+/// A network whose modules have linear layers and batch normalization of `burn::nn`, the coarse networks
+/// and both ends included.
+#[derive(Clone, Debug)]
+pub struct LayerNet {
+    /// The number of units.
+    pub units: usize,
+}
+
+impl FeedForward for LayerNet {
+    type Input = Tensor<2>;
+    type State = Tensor<2>;
+    type Output = Tensor<2>;
+    type Preprocessing = LayerUnit;
+    type Unit = LayerUnit;
+    type Postprocessing = LayerUnit;
+
+    fn units(&self) -> usize {
+        self.units
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![FEATURES]
+    }
+
+    fn state_shape(&self, _: usize) -> Vec<usize> {
+        vec![WIDTH]
+    }
+
+    fn preprocessing(&self, init: &Init) -> LayerUnit {
+        LayerUnit::new(FEATURES, WIDTH, init)
+    }
+
+    fn unit(&self, _: usize, init: &Init) -> LayerUnit {
+        LayerUnit::new(WIDTH, WIDTH, init)
+    }
+
+    fn postprocessing(&self, init: &Init) -> LayerUnit {
+        LayerUnit::new(WIDTH, CLASSES, init)
+    }
+}
+
+impl Coarsen for LayerNet {
+    type Coarse = LayerUnit;
+
+    fn interface_preprocessing(&self, _: &Interface, init: &Init) -> LayerUnit {
+        LayerUnit::new(FEATURES, WIDTH, init)
+    }
+
+    fn coarse(&self, _: &Interface, init: &Init) -> LayerUnit {
+        LayerUnit::new(WIDTH, WIDTH, init)
+    }
+}
