@@ -4,21 +4,23 @@ use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::Tensor;
 use parareal::net::{Coarsen, FeedForward, Init, Interface, Layer, ShapeError};
+use parareal::nn::{Dropout, DropoutConfig};
 
 use crate::dense::{CLASSES, FEATURES};
 
 /// Features of the states of a [`LayerNet`].
 const WIDTH: usize = 6;
 
-/// A linear layer, batch normalization and `tanh`; between equal numbers of features it adds its input.
+/// A linear layer, batch normalization, `tanh` and dropout; between equal numbers of features it adds its input.
 #[derive(Module, Debug)]
 pub struct LayerUnit {
     linear: Linear,
     norm: BatchNorm,
+    dropout: Dropout,
 }
 
 impl LayerUnit {
-    fn new(from: usize, to: usize, init: &Init) -> Self {
+    fn new(from: usize, to: usize, dropout: f64, init: &Init) -> Self {
         let deviation = (1.0 / from as f64).sqrt();
         // The gradient of a bias before a batch normalization is zero up to rounding.
         let linear = Linear { weight: init.normal("weight", [from, to], deviation), bias: None };
@@ -32,13 +34,14 @@ impl LayerUnit {
             momentum: 0.1,
             epsilon: 1e-5,
         };
-        Self { linear, norm }
+        Self { linear, norm, dropout: DropoutConfig::new(dropout).init() }
     }
 }
 
 impl Layer<Tensor<2>, Tensor<2>> for LayerUnit {
     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let output = self.norm.forward(self.linear.forward(input.clone())).tanh();
+        let output = self.dropout.forward(output);
         if input.dims() == output.dims() { input + output } else { output }
     }
 
@@ -59,6 +62,8 @@ impl Layer<Tensor<2>, Tensor<2>> for LayerUnit {
 pub struct LayerNet {
     /// The number of units.
     pub units: usize,
+    /// The probability of dropout, which is that of this project.
+    pub dropout: f64,
 }
 
 impl FeedForward for LayerNet {
@@ -82,15 +87,15 @@ impl FeedForward for LayerNet {
     }
 
     fn preprocessing(&self, init: &Init) -> LayerUnit {
-        LayerUnit::new(FEATURES, WIDTH, init)
+        LayerUnit::new(FEATURES, WIDTH, self.dropout, init)
     }
 
     fn unit(&self, _: usize, init: &Init) -> LayerUnit {
-        LayerUnit::new(WIDTH, WIDTH, init)
+        LayerUnit::new(WIDTH, WIDTH, self.dropout, init)
     }
 
     fn postprocessing(&self, init: &Init) -> LayerUnit {
-        LayerUnit::new(WIDTH, CLASSES, init)
+        LayerUnit::new(WIDTH, CLASSES, self.dropout, init)
     }
 }
 
@@ -98,10 +103,10 @@ impl Coarsen for LayerNet {
     type Coarse = LayerUnit;
 
     fn interface_preprocessing(&self, _: &Interface, init: &Init) -> LayerUnit {
-        LayerUnit::new(FEATURES, WIDTH, init)
+        LayerUnit::new(FEATURES, WIDTH, self.dropout, init)
     }
 
     fn coarse(&self, _: &Interface, init: &Init) -> LayerUnit {
-        LayerUnit::new(WIDTH, WIDTH, init)
+        LayerUnit::new(WIDTH, WIDTH, self.dropout, init)
     }
 }

@@ -11,5 +11,7 @@
 
 pub mod exec;
 pub mod net;
+pub mod nn;
 pub mod plan;
+mod random;
 pub mod timeline;

@@ -46,8 +46,8 @@ pub enum ExecError {
     /// Units computed something else when they were recomputed in the backward pass, so their
     /// gradients would be wrong. No parameter was updated.
     #[error(
-        "{}, so gradients cannot be recomputed: train without `recompute`, or without random \
-         layers such as dropout",
+        "{}, so gradients cannot be recomputed: train without `recompute`, or with the random \
+         layers of `parareal::nn` instead of those of `burn::nn`",
         not_repeated(*first, *last)
     )]
     NotDeterministic {

@@ -120,6 +120,17 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// number has a type that [`Self::read`] never returns. Otherwise a worker's failure.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
 
+    /// The number of the next training step, from 0: the number of steps that an update has ended, or what
+    /// [`Self::set_step`] has made of it.
+    ///
+    /// Random layers of [`crate::nn`] draw by this number. A step that ends with an error does not count,
+    /// and [`Self::gradients`] draws like the next step without counting as one.
+    fn step(&self) -> u64;
+
+    /// Sets the number of the next training step, for a run that is resumed. With MPI all ranks set the
+    /// same number.
+    fn set_step(&mut self, step: u64);
+
     /// The cuts of the network.
     fn cuts(&self) -> &Cuts;
 

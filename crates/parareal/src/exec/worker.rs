@@ -15,6 +15,7 @@ use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
 use crate::net::{Activation, Coarsen, Layer, NamedTensor, StateDict, SubnetworkOf, Value};
+use crate::random::{self, StepKey};
 
 /// A command to a worker; all workers get the same.
 pub(super) enum Command<I, T> {
@@ -22,7 +23,7 @@ pub(super) enum Command<I, T> {
     Ready,
     /// Runs a training step. Without an update it returns the gradients instead of applying them.
     /// The samples are a fraction `share` of those of all replicas.
-    Step { input: I, target: T, share: f64, update: Option<Update> },
+    Step { number: u64, input: I, target: T, share: f64, update: Option<Update> },
     /// Computes the output in evaluation mode.
     Infer { input: I },
     /// Reads state of each subnetwork by name.
@@ -75,6 +76,8 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) subnetworks: Vec<SubnetworkRunner<N>>,
     pub(super) loss: L,
     pub(super) device: Device,
+    /// The replica that the worker belongs to, from 0.
+    pub(super) replica: usize,
     pub(super) clock: Clock,
     pub(super) upstream: Option<K>,
     pub(super) downstream: Option<K>,
@@ -97,8 +100,10 @@ where
         command: Command<N::Input, L::Target>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         match command {
-            Command::Step { input, target, share, update } => {
-                self.step(input, target, share, update)
+            Command::Step { number, input, target, share, update } => {
+                let (seed, replica) = (self.subnetworks[0].seed(), self.replica);
+                let key = StepKey { seed, step: number, replica };
+                random::in_step(key, || self.step(input, target, share, update))
             }
             Command::Ready => Ok(Reply::default()),
             Command::Infer { input } => self.infer(input),

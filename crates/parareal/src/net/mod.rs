@@ -26,6 +26,7 @@ mod named_tensor;
 mod parareal_network;
 mod state_dict;
 mod subnetwork;
+mod subnetwork_forward;
 mod subnetwork_tensors;
 mod value;
 
@@ -42,4 +43,5 @@ pub use value::{Activation, Value};
 
 #[cfg(feature = "mpi")]
 pub(crate) use build::build_subnetworks;
+pub(crate) use subnetwork_forward::forward_units;
 pub(crate) use subnetwork_tensors::{Identity, named_gradients, names_without_gradient};

@@ -4,6 +4,7 @@ mod consistency;
 mod construction;
 mod executors;
 mod plan;
+mod random_layers;
 mod replicas;
 mod resume;
 mod running_statistics;

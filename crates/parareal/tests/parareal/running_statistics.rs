@@ -10,7 +10,7 @@ use parareal_testing::{
 
 type Any = Box<dyn Executor<LayerNet, CrossEntropy>>;
 
-const NET: LayerNet = LayerNet { units: 5 };
+const NET: LayerNet = LayerNet { units: 5, dropout: 0.0 };
 
 fn cuts() -> Cuts {
     Cuts::even(5, 3).unwrap()

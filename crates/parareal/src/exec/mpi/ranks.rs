@@ -55,6 +55,8 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     tensors: Vec<Vec<(String, Vec<usize>)>>,
     /// Set if any rank has a parameter that requires a gradient.
     is_trainable: bool,
+    /// The number of training steps so far.
+    steps: u64,
     first_error: FirstError,
 }
 
@@ -169,6 +171,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
                 loss,
                 clock: Clock::new(device.clone()),
                 device,
+                replica,
                 upstream: up,
                 downstream: down,
                 collectives,
@@ -182,7 +185,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let trainable = all.all_gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
         let cuts = cuts.clone();
-        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, first_error })
+        let steps = 0;
+        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, steps, first_error })
     }
 
     /// The layout of all ranks.
@@ -214,7 +218,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         })
     }
 
-    fn step(
+    fn run_step(
         &mut self,
         input: &N::Input,
         target: &L::Target,
@@ -226,7 +230,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let part = split(samples, self.layout.replicas())?[replica].clone();
         let share = part.len() as f64 / samples as f64;
         let (input, target) = (samples_of(input, &part), samples_of(target, &part));
+        let number = self.steps;
         let replies = self.run(|| Command::Step {
+            number,
             input: input.clone(),
             target: target.clone(),
             share,
@@ -299,11 +305,12 @@ where
         if !self.is_trainable {
             return Err(ExecError::NothingToTrain);
         }
-        let mut replies = self.step(&input, &target, Some(update))?;
+        let mut replies = self.run_step(&input, &target, Some(update))?;
         let (loss, gradient_norm) = (replies[0].loss, replies[0].gradient_norm);
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
+        self.steps += 1;
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
         let output = output_of::<N>(&mut replies);
         let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
@@ -321,7 +328,7 @@ where
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let mut replies = self.step(&input, &target, None)?;
+        let mut replies = self.run_step(&input, &target, None)?;
         let (loss, device) = (replies[0].loss, input.device());
         let output = output_of::<N>(&mut replies);
         let output = self.output(&input, &self.exchange(Vec::new(), output)?)?;
@@ -373,6 +380,14 @@ where
         let state = Arc::new(state);
         self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
         Ok(())
+    }
+
+    fn step(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_step(&mut self, step: u64) {
+        self.steps = step;
     }
 
     fn cuts(&self) -> &Cuts {
