@@ -118,7 +118,7 @@ fn not_repeated(first: usize, last: usize) -> String {
 }
 
 /// The first few of many names, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     match names.len() - shown.len() {

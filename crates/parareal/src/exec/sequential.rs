@@ -218,6 +218,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         let layout: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
         kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
+        if kind == StateKind::Optimizer {
+            self.subnetworks.iter().try_for_each(|own| own.check_optimizer(&state))?;
+        }
         self.validation = None;
         self.subnetworks.iter_mut().try_for_each(|subnetwork| subnetwork.write(kind, &state))
     }

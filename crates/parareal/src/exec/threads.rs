@@ -217,6 +217,17 @@ where
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
         kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &self.tensors)?;
         let state = Arc::new(state);
+        if kind == StateKind::Optimizer {
+            // Replicas have the same optimizers.
+            let workers = self.layout.workers();
+            let replies = self.pool.run(|worker| {
+                let state = Arc::clone(&state);
+                (worker < workers).then_some(Command::CheckOptimizer { state })
+            })?;
+            if let Some(error) = replies.into_iter().find_map(|reply| reply.refused) {
+                return Err(error);
+            }
+        }
         self.pool.run(|_| Some(Command::Write { kind, state: Arc::clone(&state) }))?;
         Ok(())
     }

@@ -170,6 +170,14 @@ where
         }
     }
 
+    /// Checks that the optimizer takes this state.
+    ///
+    /// # Errors
+    /// [`ExecError::Optimizer`] with the names that it does not take.
+    pub(super) fn check_optimizer(&self, state: &StateDict) -> Result<(), ExecError> {
+        optimizer::write(self.fresh.clone(), self.module(), state.tensors()).map(|_| ())
+    }
+
     /// Replaces the state of this kind by what [`Self::read`] returned.
     pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
         match kind {

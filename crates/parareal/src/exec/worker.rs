@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::clock::{Clock, Record};
 use super::collectives::{Collectives, Disconnected};
+use super::error::ExecError;
 use super::link::Link;
 use super::loss::Loss;
 use super::reducer::Reducer;
@@ -28,6 +29,8 @@ pub(super) enum Command<I, T> {
     Infer { input: I },
     /// Reads state of each subnetwork by name.
     Read { kind: StateKind },
+    /// Checks that the optimizers take a state.
+    CheckOptimizer { state: Arc<StateDict> },
     /// Replaces state. It has been checked before.
     Write { kind: StateKind, state: Arc<StateDict> },
 }
@@ -50,6 +53,8 @@ pub(super) struct Reply<I, O> {
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
     pub(super) failures: Vec<StepFailure>,
+    /// The reason for which this worker's optimizers do not take a state.
+    pub(super) refused: Option<ExecError>,
 }
 
 impl<I, O> Default for Reply<I, O> {
@@ -63,6 +68,7 @@ impl<I, O> Default for Reply<I, O> {
             records: Vec::new(),
             is_abandoned: false,
             failures: Vec::new(),
+            refused: None,
         }
     }
 }
@@ -114,11 +120,16 @@ where
                 let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
+            Command::CheckOptimizer { state } => {
+                let mut subnetworks = self.subnetworks.iter();
+                let refused = subnetworks.find_map(|own| own.trained.check_optimizer(&state).err());
+                Ok(Reply { refused, ..Reply::default() })
+            }
             Command::Write { kind, state } => {
                 self.validation = None;
                 for subnetwork in &mut self.subnetworks {
                     let written = subnetwork.trained.write(kind, &state);
-                    written.expect("checked before it was sent, or the state of an optimizer");
+                    written.expect("checked before it was sent");
                 }
                 Ok(Reply::default())
             }

@@ -244,6 +244,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         }
     }
 
+    /// Checks that the optimizers of this rank take a state.
+    fn check_optimizers(&mut self, state: &Arc<StateDict>) -> Result<(), ExecError> {
+        let replies = self.run(|| Command::CheckOptimizer { state: Arc::clone(state) })?;
+        replies.into_iter().find_map(|reply| reply.refused).map_or(Ok(()), Err)
+    }
+
     /// Returns the error for which a step was abandoned, the same on all ranks.
     fn abandoned(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
         let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.failures).collect();
@@ -371,13 +377,20 @@ where
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
         let held = &self.own.subnetworks;
         let fits = kind.check(&state, &self.cuts, held, self.tensors.iter().flatten());
+        let state = Arc::new(state);
+        let fits = match kind {
+            StateKind::Optimizer => fits.and_then(|()| self.check_optimizers(&state)),
+            StateKind::Weights | StateKind::Average => fits,
+        };
         let failed = first_failed(&self.all, fits.is_err())?;
         fits?;
         if let Some(rank) = failed {
-            let message = format!("rank {rank} does not find its tensors among these");
+            let message = match kind {
+                StateKind::Optimizer => format!("rank {rank} cannot restore its optimizers"),
+                _ => format!("rank {rank} does not find its tensors among these"),
+            };
             return Err(ExecError::Ranks(message));
         }
-        let state = Arc::new(state);
         self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
         Ok(())
     }
