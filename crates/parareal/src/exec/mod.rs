@@ -73,7 +73,7 @@ mod worker_pool;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
-pub use loss::{CrossEntropy, Loss, TargetError};
+pub use loss::{ClosureLoss, CrossEntropy, Loss, MeanSquaredError, TargetError, loss_fn};
 #[cfg(feature = "mpi")]
 pub use mpi::Ranks;
 #[cfg(feature = "mpi")]

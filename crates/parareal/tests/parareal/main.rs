@@ -3,6 +3,7 @@
 mod consistency;
 mod construction;
 mod executors;
+mod losses;
 mod optimizers;
 mod plan;
 mod random_layers;
