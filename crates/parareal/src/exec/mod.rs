@@ -43,6 +43,7 @@ mod all_reduce;
 mod batch_split;
 mod clock;
 mod collectives;
+mod command;
 mod device;
 mod error;
 mod executor;

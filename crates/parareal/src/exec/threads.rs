@@ -7,6 +7,7 @@ use super::all_reduce::thread_all_reduce;
 use super::batch_split::{join, samples_of, split};
 use super::clock::Clock;
 use super::collectives::thread_collectives;
+use super::command::{Command, ReplyOf};
 use super::device::operation_threads;
 use super::error::ExecError;
 use super::executor::{Executor, GradientReport, StepReport, check_batch};
@@ -21,7 +22,7 @@ use super::subnetwork_runner::{Segments, SubnetworkRunner};
 use super::subnetwork_time::SubnetworkTime;
 use super::trained_module::TrainedModule;
 use super::update::Update;
-use super::worker::{Command, ReplyOf, Worker};
+use super::worker::Worker;
 use super::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
 

@@ -1,81 +1,20 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use super::clock::{Clock, Record};
+use super::clock::Clock;
 use super::collectives::{Collectives, Disconnected};
-use super::error::ExecError;
+use super::command::{Command, Reply, ReplyOf};
 use super::link::Link;
 use super::loss::Loss;
 use super::reducer::Reducer;
-use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
-use crate::net::{Activation, Coarsen, Layer, NamedTensor, StateDict, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
-
-/// A command to a worker; all workers get the same.
-pub(super) enum Command<I, T> {
-    /// Does nothing; the reply says that the worker has been built.
-    Ready,
-    /// Runs a training step. Without an update it returns the gradients instead of applying them.
-    /// The samples are a fraction `share` of those of all replicas.
-    Step { number: u64, input: I, target: T, share: f64, update: Option<Update> },
-    /// Computes the output in evaluation mode.
-    Infer { input: I },
-    /// Reads state of each subnetwork by name.
-    Read { kind: StateKind },
-    /// Checks that the optimizers take a state.
-    CheckOptimizer { state: Arc<StateDict> },
-    /// Replaces state. It has been checked before.
-    Write { kind: StateKind, state: Arc<StateDict> },
-}
-
-/// The reply of a worker to a command.
-pub(super) struct Reply<I, O> {
-    /// The loss; all workers have the same.
-    pub(super) loss: f64,
-    /// The norm of all gradients; all workers have the same.
-    pub(super) gradient_norm: Option<f64>,
-    /// The network's output, from the last worker.
-    pub(super) output: Option<O>,
-    /// Gradients, or parameters and buffers.
-    pub(super) tensors: Vec<NamedTensor>,
-    /// The contribution of each subnetwork to the gradient with respect to the input.
-    pub(super) inputs: Vec<I>,
-    /// Activities of this worker, in order.
-    pub(super) records: Vec<Record>,
-    /// Set if all workers have abandoned the step without an update.
-    pub(super) is_abandoned: bool,
-    /// The failures of this worker's subnetworks.
-    pub(super) failures: Vec<StepFailure>,
-    /// The reason for which this worker's optimizers do not take a state.
-    pub(super) refused: Option<ExecError>,
-}
-
-impl<I, O> Default for Reply<I, O> {
-    fn default() -> Self {
-        Self {
-            loss: 0.0,
-            gradient_norm: None,
-            output: None,
-            tensors: Vec::new(),
-            inputs: Vec::new(),
-            records: Vec::new(),
-            is_abandoned: false,
-            failures: Vec::new(),
-            refused: None,
-        }
-    }
-}
-
-/// The reply of a worker in the network `N`.
-pub(super) type ReplyOf<N> =
-    Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;
 
 /// A worker: one device with its consecutive subnetworks and the links to its neighbors.
 pub(super) struct Worker<N: Coarsen, L, K, C> {

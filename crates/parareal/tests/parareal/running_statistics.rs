@@ -101,7 +101,8 @@ fn statistics_are_up_to_date_right_after_a_step() {
             let (input, _) = batch(number, 8, DType::F64);
             let weight = values(&before, "interfaces.2.preprocessing.linear.weight");
             // Replicas have equal parts, and average their statistics.
-            let parts = if name == "replicas" { vec![0..4, 4..8] } else { vec![0..8] };
+            let size = if name == "replicas" { 4 } else { 8 };
+            let parts = (0..8).step_by(size).map(|start| start..start + size);
             let count = parts.len() as f64;
             let mut moved = [vec![0.0; 6], vec![0.0; 6]];
             for part in parts {

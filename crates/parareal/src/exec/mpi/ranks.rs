@@ -13,6 +13,7 @@ use super::rank_report::{RankReport, decode_failures, encode_failures};
 use crate::exec::batch_split::{join, samples_of, split};
 use crate::exec::clock::Clock;
 use crate::exec::collectives::thread_collectives;
+use crate::exec::command::{Command, ReplyOf};
 use crate::exec::device::operation_threads;
 use crate::exec::error::ExecError;
 use crate::exec::executor::{Executor, GradientReport, StepReport, check_batch};
@@ -27,7 +28,7 @@ use crate::exec::subnetwork_runner::{Segments, SubnetworkRunner};
 use crate::exec::subnetwork_time::SubnetworkTime;
 use crate::exec::trained_module::TrainedModule;
 use crate::exec::update::Update;
-use crate::exec::worker::{Command, ReplyOf, Worker};
+use crate::exec::worker::Worker;
 use crate::exec::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
 
