@@ -9,6 +9,8 @@ mod dense;
 #[cfg(feature = "networks")]
 mod executors;
 #[cfg(feature = "networks")]
+mod layer_net;
+#[cfg(feature = "networks")]
 pub mod layers;
 pub mod ranks;
 pub mod server;
@@ -22,8 +24,10 @@ pub use dense::{CLASSES, Chain, Dense, DenseNet, FEATURES, batch, init};
 #[cfg(feature = "networks")]
 pub use executors::{
     IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
-    assert_recomputing_is_exact, executors, layout, sgd,
+    assert_recomputing_is_exact, executors, executors_with, layout, sgd,
 };
+#[cfg(feature = "networks")]
+pub use layer_net::{LayerNet, LayerUnit};
 #[cfg(feature = "tensors")]
 pub use tensors::{assert_close, relative_difference};
 pub use tools::{missing, tool};

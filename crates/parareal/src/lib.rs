@@ -72,9 +72,11 @@
 
 pub mod exec;
 pub mod net;
+pub mod nn;
 mod panic_message;
 pub mod plan;
 pub mod prelude;
+mod random;
 pub mod timeline;
 
 pub use burn;

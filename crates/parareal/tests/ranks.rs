@@ -7,10 +7,10 @@ use parareal::exec::{
     CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
     Update, World,
 };
-use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
+use parareal::net::{Coarsen, Cuts, NetError, PararealNetwork, StateDict};
 use parareal_testing::{
-    Dense, DenseNet, assert_all_close, assert_executors_agree_on, batch, executors, init, ranks,
-    sgd, test_name,
+    Dense, DenseNet, LayerNet, assert_all_close, assert_executors_agree_on, batch, executors, init,
+    ranks, sgd, test_name,
 };
 
 /// Runs `body` in the ranks of a program, for each number of them.
@@ -26,14 +26,14 @@ fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
 }
 
-fn on_ranks(
+fn on_ranks<N: Coarsen<Output = Tensor<2>>>(
     world: &World,
-    net: &DenseNet,
+    net: &N,
     cuts: &Cuts,
     seed: u64,
     dtype: DType,
     (workers, replicas): (usize, usize),
-) -> Ranks<DenseNet, CrossEntropy> {
+) -> Ranks<N, CrossEntropy> {
     let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas).unwrap();
     let mut placement = Placement::new(vec![Device::flex()], layout);
     (placement.threads, placement.segment_units) = (1, 2);
@@ -42,7 +42,7 @@ fn on_ranks(
 }
 
 /// The names of what a rank holds.
-fn held(net: &DenseNet, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
+fn held<N: Coarsen>(net: &N, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
     let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
     let own = &network.subnetworks()[rank.subnetworks.clone()];
     own.iter().flat_map(|subnetwork| subnetwork.named_tensors()).map(|tensor| tensor.name).collect()
@@ -74,6 +74,34 @@ fn ranks_and_sequential_agree() {
                 let batch = |step| batch(100 + step, 13, dtype);
                 assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
             }
+        }
+    });
+}
+
+/// Batch normalization of Burn, whose statistics are merged late, and dropout.
+#[test]
+fn statistics_and_masks_are_those_of_the_sequential_executor() {
+    in_world(&[1, 2, 3], test_name!(), |world| {
+        let net = LayerNet { units: 5, dropout: 0.3 };
+        let cuts = Cuts::even(5, 3).unwrap();
+        for dtype in [DType::F32, DType::F64] {
+            let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
+            let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (1, 1));
+            let held = held(&net, &cuts, ranks.rank_layout());
+            let held = |name: &str| {
+                held.contains(name)
+                    || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
+            };
+            let batch = |step| batch(100 + step, 12, dtype);
+            assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+            // A resumed run draws by the number of its step.
+            let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
+            let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (1, 1));
+            assert_eq!(ranks.step(), 0);
+            sequential.set_step(40);
+            ranks.set_step(40);
+            assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+            assert_eq!((sequential.step(), ranks.step()), (45, 45));
         }
     });
 }
@@ -112,6 +140,24 @@ fn state_moves_from_one_executor_to_another() {
         let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
         assert!(error.contains(expected), "{error}");
         step(&mut ranks, 2);
+
+        // Nor where an optimizer cannot restore what is its own.
+        let before = ranks.optimizer_state().unwrap();
+        let mut other = sequential.state_dict(StateKind::Optimizer).unwrap().into_tensors();
+        let velocity = other.remove("postprocessing.weight.velocity").unwrap();
+        other.insert("postprocessing.weight.moment".into(), velocity);
+        let error = ranks.load_optimizer_state(StateDict::new(cuts.clone(), other)).unwrap_err();
+        if world.rank() == 2 {
+            assert!(matches!(error, ExecError::Optimizer(_)), "{error}");
+            let expected =
+                "`postprocessing.weight.__rank`, `postprocessing.weight.moment` cannot be";
+            assert!(error.to_string().contains(expected), "{error}");
+        } else {
+            let expected = "rank 2 cannot restore its optimizers".to_string();
+            assert_eq!(error, ExecError::Ranks(expected));
+        }
+        assert_all_close(&ranks.optimizer_state().unwrap(), &before, 0.0, "optimizer");
+        step(&mut ranks, 3);
     });
 }
 

@@ -46,8 +46,8 @@ pub enum ExecError {
     /// Units computed something else when they were recomputed in the backward pass, so their
     /// gradients would be wrong. No parameter was updated.
     #[error(
-        "{}, so gradients cannot be recomputed: train without `recompute`, or without random \
-         layers such as dropout",
+        "{}, so gradients cannot be recomputed: train without `recompute`, or with the random \
+         layers of `parareal::nn` instead of those of `burn::nn`",
         not_repeated(*first, *last)
     )]
     NotDeterministic {
@@ -118,7 +118,7 @@ fn not_repeated(first: usize, last: usize) -> String {
 }
 
 /// The first few of many names, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     match names.len() - shown.len() {

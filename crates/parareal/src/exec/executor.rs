@@ -115,10 +115,23 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     ///
     /// # Errors
     /// With nothing replaced: [`ExecError::Net`] if the tensors belong to a network of other units
-    /// or other cuts, or one is missing, has another shape or is unknown; of [`StateKind::Optimizer`]
-    /// missing and unknown names are ignored instead, but [`ExecError::Optimizer`] is returned if a
-    /// number has a type that [`Self::read`] never returns. Otherwise a worker's failure.
+    /// or other cuts, or one is missing, has another shape or is unknown. For [`StateKind::Optimizer`]
+    /// names may be missing, and [`ExecError::Optimizer`] is returned if one belongs to no parameter, if a
+    /// number has a type that [`Self::read`] never returns, or if the optimizers do not take everything
+    /// as it is, for instance because another kind of optimizer has written it. With MPI names of
+    /// subnetworks of other ranks are ignored. Otherwise a worker's failure.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
+
+    /// The number of the next training step, from 0: the number of steps that an update has ended, or what
+    /// [`Self::set_step`] has made of it.
+    ///
+    /// Random layers of [`crate::nn`] draw by this number. A step that ends with an error does not count,
+    /// and [`Self::gradients`] draws like the next step without counting as one.
+    fn step(&self) -> u64;
+
+    /// Sets the number of the next training step, for a run that is resumed. With MPI all ranks set the
+    /// same number.
+    fn set_step(&mut self, step: u64);
 
     /// The cuts of the network.
     fn cuts(&self) -> &Cuts;
@@ -158,8 +171,11 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     }
 
     /// Replaces the state of the optimizers by what [`Self::optimizer_state`] returned. A parameter
-    /// without a tensor among them has no state afterwards; names that belong to no parameter are
-    /// ignored. Weights are loaded first, because that resets the optimizers.
+    /// without a tensor among them has no state afterwards. Weights are loaded first, because that resets
+    /// the optimizers.
+    ///
+    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is
+    /// configured otherwise. The state of parameters of another type is refused where this would change it.
     ///
     /// # Errors
     /// As [`Self::write`].

@@ -43,6 +43,7 @@ mod all_reduce;
 mod batch_split;
 mod clock;
 mod collectives;
+mod command;
 mod device;
 mod error;
 mod executor;
@@ -56,6 +57,7 @@ mod mpi;
 mod optimizer;
 mod placement;
 mod reducer;
+mod running_statistics;
 mod sequential;
 mod shared_parameters;
 mod state_kind;
@@ -73,7 +75,7 @@ pub use crate::panic_message::panic_message;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
-pub use loss::{CrossEntropy, Loss, TargetError};
+pub use loss::{ClosureLoss, CrossEntropy, Loss, MeanSquaredError, TargetError, loss_fn};
 #[cfg(feature = "mpi")]
 pub use mpi::Ranks;
 #[cfg(feature = "mpi")]

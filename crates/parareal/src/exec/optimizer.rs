@@ -6,14 +6,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Scalar, Tensor as Packed, Writer};
 
-use super::error::ExecError;
-use crate::net::{Identity, NamedTensor, Subnetwork};
+use super::error::{ExecError, listed};
+use crate::net::{Cuts, Identity, NamedTensor, Subnetwork};
 
 /// Returns the state of the optimizer of a subnetwork.
 pub(super) fn read<C: Module, U: Module, F: Module, H: Module>(
@@ -45,20 +46,33 @@ where
     Ok(tensors)
 }
 
-/// Checks that [`write`] can read the numbers that belong to parameters.
+/// Checks that each tensor belongs to a parameter of the subnetworks `held` or to another subnetwork, and
+/// that [`write`] can read the numbers.
 ///
 /// # Errors
-/// [`ExecError::Optimizer`] with the first one, by name, of a type that [`read`] never returns.
+/// [`ExecError::Optimizer`] with the names that belong to no parameter, or with the first number, by name,
+/// of a type that [`read`] never returns.
 pub(super) fn check<'a>(
     tensors: &HashMap<String, TensorData>,
+    cuts: &Cuts,
+    held: &Range<usize>,
     parameters: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), ExecError> {
     let parameters: HashSet<&str> = parameters.into_iter().collect();
-    let owned = |name: &str| owner(name, |parameter| parameters.get(parameter)).is_some();
-    let mut numbers: Vec<_> = tensors
-        .iter()
-        .filter(|(name, data)| data.shape().rank() == 0 && owned(name.as_str()))
-        .collect();
+    let is_elsewhere = |name: &str| cuts.owner(name).is_some_and(|owner| !held.contains(&owner));
+    let (mut numbers, mut unknown) = (Vec::new(), Vec::new());
+    for (name, data) in tensors {
+        match owner(name, |parameter| parameters.get(parameter)) {
+            Some(_) if data.shape().rank() == 0 => numbers.push((name, data)),
+            Some(_) => {}
+            None if is_elsewhere(name) => {}
+            None => unknown.push(name.clone()),
+        }
+    }
+    if !unknown.is_empty() {
+        unknown.sort();
+        return Err(failed(format!("the network has no parameter for {}", listed(&unknown))));
+    }
     numbers.sort_by_key(|(name, _)| *name);
     numbers.into_iter().try_for_each(|(name, data)| scalar(name, data).map(|_| ()))
 }
@@ -71,7 +85,13 @@ fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P
 }
 
 /// Returns an optimizer like `fresh` with the state that [`read`] returned. A parameter that is not
-/// among its names has no state; other names are ignored.
+/// among its names has no state; names of other subnetworks are ignored.
+///
+/// Burn ignores what an optimizer does not know, and all state of a parameter for which something is
+/// missing. So the state is read back and compared.
+///
+/// # Errors
+/// [`ExecError::Optimizer`] with the names that the optimizer has not taken as they are.
 pub(super) fn write<C: Module, U: Module, F: Module, H: Module>(
     fresh: ModuleOptimizer,
     module: &Subnetwork<C, U, F, H>,
@@ -86,9 +106,11 @@ where
         .map(|parameter| (parameter.name.clone(), parameter))
         .collect();
     let (mut packed, mut scalars, mut paths) = (Vec::new(), Vec::new(), HashMap::new());
+    let mut given = Vec::new();
     for (name, data) in tensors {
         let owner = owner(name, |parameter| parameters.get(parameter));
         let Some((Identity { id, burn_path, .. }, field)) = owner else { continue };
+        given.push((name, data));
         let key = format!("{id}.{field}");
         // By its path the optimizer finds the group that the parameter belongs to.
         paths.insert(id.to_string(), burn_path);
@@ -108,7 +130,37 @@ where
         writer = writer.with_metadata(&key, path);
     }
     let bytes = writer.into_bytes().map_err(failed)?;
-    Ok(fresh.load_record(OptimizerRecord::from_bytes(bytes).map_err(failed)?))
+    let loaded = fresh.load_record(OptimizerRecord::from_bytes(bytes).map_err(failed)?);
+    let found = read(&loaded, module)?.into_iter().map(|tensor| (tensor.name, tensor.data));
+    let found: HashMap<String, TensorData> = found.collect();
+    let is_lost = |(name, data): &(&String, &TensorData)| {
+        found.get(*name).is_none_or(|found| !is_same(name, data, found))
+    };
+    let mut lost: Vec<_> =
+        given.into_iter().filter(is_lost).map(|(name, _)| name.clone()).collect();
+    if lost.is_empty() {
+        return Ok(loaded);
+    }
+    lost.sort();
+    Err(failed(format!(
+        "{} cannot be restored: the optimizer has to be the one that wrote them, for parameters of the \
+         same type",
+        listed(&lost)
+    )))
+}
+
+/// Compares what was given with what has been read back. Numbers of different integer types are compared
+/// by value.
+fn is_same(name: &str, given: &TensorData, found: &TensorData) -> bool {
+    if given.shape().rank() > 0 || given.dtype() == found.dtype() {
+        return given.dtype() == found.dtype() && given == found;
+    }
+    let integer = |data| match scalar(name, data) {
+        Ok(Scalar::Int(value)) => Some(i128::from(value)),
+        Ok(Scalar::UInt(value)) => Some(i128::from(value)),
+        _ => None,
+    };
+    integer(given).is_some() && integer(given) == integer(found)
 }
 
 /// A number as a tensor of a type that every reader of safetensors knows.

@@ -21,8 +21,9 @@ pub struct Placement {
     ///
     /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and
     /// `n` units keep `n / k` states, so about `√n` units are best. Gradients are the same to the
-    /// last bit. Units have to compute the same twice: where one does not, such as dropout, which draws
-    /// random numbers, the step ends with [`ExecError::NotDeterministic`]. On the CPU any difference is
+    /// last bit. Units have to compute the same twice. The random layers of [`crate::nn`] do;
+    /// those of Burn, such as `burn::nn::Dropout`, draw other numbers, and the step ends with
+    /// [`ExecError::NotDeterministic`]. On the CPU any difference is
     /// noticed; on other devices, whose sums may differ from run to run, only one of more than 1 % of the
     /// norm of the segment's last state. Random layers with a smaller effect go unnoticed there, and
     /// gradients are wrong by as much. Running statistics ([`burn::module::RunningState`]) take the

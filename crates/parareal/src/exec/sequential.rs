@@ -18,6 +18,7 @@ use super::update::Update;
 use crate::net::{
     Activation, Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, SubnetworkOf, Value,
 };
+use crate::random::{self, StepKey};
 use crate::timeline::Timeline;
 
 /// The whole parareal network on one device, as one automatic differentiation graph. The
@@ -32,6 +33,8 @@ pub struct Sequential<N: Coarsen, L> {
     loss: L,
     device: Device,
     pool: ThreadPool,
+    /// The number of training steps so far.
+    steps: u64,
 }
 
 /// Results of a forward and a backward pass, besides the gradients of the parameters.
@@ -60,7 +63,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let trained = subnetworks.map(|module| TrainedModule::new(module, device, optimizer));
             trained.collect()
         });
-        Ok(Self { subnetworks, cuts, validation: None, loss, device: device.clone(), pool })
+        let device = device.clone();
+        Ok(Self { subnetworks, cuts, validation: None, loss, device, pool, steps: 0 })
     }
 
     /// The network, sharing its tensors with the subnetworks.
@@ -86,11 +90,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         check_batch(&input, &target)?;
         let network = self.network();
         self.validation = None;
+        let seed = network.subnetworks()[0].seed();
+        let key = StepKey { seed, step: self.steps, replica: 0 };
         let Self { subnetworks, loss, device, pool, .. } = self;
-        pool.install(move || {
+        let differentiate = move || {
             let input = input.to_device(device);
             let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
+            subnetworks.iter_mut().for_each(TrainedModule::merge_statistics);
             let check = loss.check(&output, &target);
             check.map_err(|error| ExecError::Target(error.to_string()))?;
             let loss = loss.forward(output.clone(), target.to_device(device));
@@ -106,7 +113,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             // Read after all work has been submitted to the device.
             let loss = value.into_scalar::<f64>();
             Ok(Differentiated { loss, output: output.values(), input: input_gradient })
-        })
+        };
+        pool.install(|| random::in_step(key, differentiate))
     }
 
     /// Checks that every parameter that requires a gradient has one.
@@ -167,6 +175,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
             }
             gradient_norm
         });
+        self.steps += 1;
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
         let timeline = Timeline::default();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
@@ -209,8 +218,19 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         let layout: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
         kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
+        if kind == StateKind::Optimizer {
+            self.subnetworks.iter().try_for_each(|own| own.check_optimizer(&state))?;
+        }
         self.validation = None;
         self.subnetworks.iter_mut().try_for_each(|subnetwork| subnetwork.write(kind, &state))
+    }
+
+    fn step(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_step(&mut self, step: u64) {
+        self.steps = step;
     }
 
     fn cuts(&self) -> &Cuts {

@@ -21,7 +21,8 @@ impl StateKind {
     ///
     /// # Errors
     /// If the state belongs to another network, does not fit, or has an optimizer's number of a type
-    /// that cannot be read.
+    /// that cannot be read. Whether the optimizers take a state is known only where they are:
+    /// [`TrainedModule::check_optimizer`](super::trained_module::TrainedModule::check_optimizer).
     pub(super) fn check<'a>(
         self,
         state: &StateDict,
@@ -34,7 +35,7 @@ impl StateKind {
         match self {
             Self::Optimizer => {
                 state.check_cuts(cuts)?;
-                optimizer::check(state.tensors(), tensors.map(|(name, _)| name))
+                optimizer::check(state.tensors(), cuts, held, tensors.map(|(name, _)| name))
             }
             Self::Average if state.tensors().is_empty() => Ok(state.check_cuts(cuts)?),
             Self::Weights | Self::Average => Ok(state.check(cuts, held, tensors)?),

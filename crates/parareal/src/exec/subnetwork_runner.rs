@@ -10,7 +10,8 @@ use super::loss::{Loss, TargetError};
 use super::step_failure::StepFailure;
 use super::trained_module::{Collector, TrainedModule};
 use super::update::Update;
-use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
+use crate::random::{Section, in_section};
 use crate::timeline::Activity;
 
 /// A subnetwork in training: the equations of a step, each on a graph of its own.
@@ -113,6 +114,11 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         Self { trained, index, segments, tape: None, is_cut_off, not_repeated }
     }
 
+    /// The seed of the network.
+    pub(super) fn seed(&self) -> u64 {
+        self.module().seed()
+    }
+
     fn module(&self) -> &SubnetworkOf<N> {
         self.trained.module()
     }
@@ -131,7 +137,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     ) {
         clock.enter(self.index, Activity::FineForward);
         let input = if input_gradient { input.leaf() } else { input.constant() };
-        let x = self.module().preprocessing.forward(input.clone());
+        let x: N::State = self.module().forward_preprocessing(input.clone());
         self.tape = Some(Tape {
             input,
             reached: Some(x.clone().values()),
@@ -160,12 +166,12 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         let tape = self.tape();
         let units = first..first.saturating_add(units).min(count);
         let start = tape.reached.take().expect("the chain comes after fine work");
-        let fine = self.module().units[units.clone()].iter();
+        let fine = self.module().numbered_units(units.clone());
         let (kept, reached) = if recompute {
             // Without gradients to come nothing is recorded. Running statistics are shared with
             // the units that these are clones of, and take this pass.
-            let end = fine.fold(start.clone().constant(), |state, unit| {
-                unit.clone().no_grad().forward(state)
+            let end = fine.fold(start.clone().constant(), |state, (number, unit)| {
+                in_section(Section::Unit(number), || unit.clone().no_grad().forward(state))
             });
             (Kept::Start(start), end)
         } else {
@@ -195,8 +201,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         clock.enter(self.index, Activity::ChainForward);
         let x = self.tape().x.clone().values();
         let start = upstream.minus(x).leaf();
-        let coarse = self.module().coarse.as_ref().expect("all but the first subnetwork have an F");
-        let end = coarse.forward(start.clone());
+        let end = self.module().forward_coarse(start.clone());
+        let end = end.expect("all but the first subnetwork have an F");
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.vjp() });
         clock.leave();
@@ -218,8 +224,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     ) -> Result<Finished<N>, TargetError> {
         clock.enter(self.index, Activity::Head);
         let corrected = corrected.leaf();
-        let h = self.module().postprocessing.as_ref().expect("the last subnetwork holds h");
-        let output = h.forward(corrected.clone());
+        let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
+        let output = output.expect("the last subnetwork holds h");
         if let Err(error) = loss.check(&output, &target) {
             clock.leave();
             return Err(error);
@@ -300,9 +306,10 @@ impl<N: Coarsen> SubnetworkRunner<N> {
                 let fine = self.module().units[units.clone()].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
                 self.tape().end = Some(start.clone());
-                let (graph, end) = Graph::through(copies.iter(), start);
+                let first = self.module().unit_range().start;
+                let numbered = (first + units.start..).zip(&copies);
+                let (graph, end) = Graph::through(numbered, start);
                 if first_end.is_some_and(|first_end| !first_end.is_repeated_by(&end)) {
-                    let first = self.module().unit_range().start;
                     self.not_repeated = Some(first + units.start..first + units.end);
                 }
                 (graph, Some(copies))
@@ -383,9 +390,12 @@ impl<N: Coarsen> SubnetworkRunner<N> {
 
 impl<S: Activation> Graph<S> {
     /// The graph, and the values that it has led to.
-    fn through<'a, U: Layer<S, S>>(units: impl Iterator<Item = &'a U>, start: S) -> (Self, S) {
+    fn through<'a, U: Layer<S, S>>(
+        units: impl Iterator<Item = (usize, &'a U)>,
+        start: S,
+    ) -> (Self, S) {
         let start = start.leaf();
-        let end = units.fold(start.clone(), |state, unit| unit.forward(state));
+        let end = forward_units(units, start.clone());
         (Self { start, end: end.clone().vjp() }, end.values())
     }
 

@@ -7,6 +7,7 @@ use super::all_reduce::thread_all_reduce;
 use super::batch_split::{join, samples_of, split};
 use super::clock::Clock;
 use super::collectives::thread_collectives;
+use super::command::{Command, ReplyOf};
 use super::device::operation_threads;
 use super::error::ExecError;
 use super::executor::{Executor, GradientReport, StepReport, check_batch};
@@ -21,7 +22,7 @@ use super::subnetwork_runner::{Segments, SubnetworkRunner};
 use super::subnetwork_time::SubnetworkTime;
 use super::trained_module::TrainedModule;
 use super::update::Update;
-use super::worker::{Command, ReplyOf, Worker};
+use super::worker::Worker;
 use super::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
 
@@ -35,6 +36,8 @@ pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
     tensors: Vec<(String, Vec<usize>)>,
     /// The number of parameters (tensors) that require a gradient, in a replica.
     trainable: usize,
+    /// The number of training steps so far.
+    steps: u64,
 }
 
 /// The replies of all workers to a step.
@@ -68,7 +71,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let (pool, tensors) = (WorkerPool::new(false), tensors.collect());
         let (cuts, layout) = (network.cuts().clone(), layout.clone());
         let (workers, replicas) = (layout.workers(), layout.replicas());
-        let mut this = Self { pool, layout, cuts, tensors, trainable: 0 };
+        let mut this = Self { pool, layout, cuts, tensors, trainable: 0, steps: 0 };
 
         let mut all_reduces: Vec<_> =
             (0..workers).map(|_| thread_all_reduce(replicas).into_iter()).collect();
@@ -99,6 +102,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                     loss,
                     clock: Clock::new(device.clone()),
                     device,
+                    replica,
                     upstream: up,
                     downstream: down,
                     collectives,
@@ -113,7 +117,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
     }
 
     /// Runs a step on all workers and joins the outputs of the replicas.
-    fn step(
+    fn run_step(
         &mut self,
         input: &N::Input,
         target: &L::Target,
@@ -122,11 +126,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         check_batch(input, target)?;
         let (workers, samples) = (self.layout.workers(), input.samples());
         let parts = split(samples, self.layout.replicas())?;
+        let number = self.steps;
         let mut replies = self.pool.run(|worker| {
             let part = &parts[worker / workers];
             let share = part.len() as f64 / samples as f64;
             let (input, target) = (samples_of(input, part), samples_of(target, part));
-            Some(Command::Step { input, target, share, update })
+            Some(Command::Step { number, input, target, share, update })
         })?;
         let failures = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.failures));
         if let Some(error) = StepFailure::into_error(failures) {
@@ -160,10 +165,11 @@ where
         if self.trainable == 0 {
             return Err(ExecError::NothingToTrain);
         }
-        let StepReplies { replies, loss, output } = self.step(&input, &target, Some(update))?;
+        let StepReplies { replies, loss, output } = self.run_step(&input, &target, Some(update))?;
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
+        self.steps += 1;
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
         let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
@@ -176,7 +182,7 @@ where
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let StepReplies { mut replies, loss, output } = self.step(&input, &target, None)?;
+        let StepReplies { mut replies, loss, output } = self.run_step(&input, &target, None)?;
         let device = input.device();
         let inputs = replies.chunks_mut(self.layout.workers()).map(|replica| {
             let parts = replica.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
@@ -212,8 +218,27 @@ where
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
         kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &self.tensors)?;
         let state = Arc::new(state);
+        if kind == StateKind::Optimizer {
+            // Replicas have the same optimizers.
+            let workers = self.layout.workers();
+            let replies = self.pool.run(|worker| {
+                let state = Arc::clone(&state);
+                (worker < workers).then_some(Command::CheckOptimizer { state })
+            })?;
+            if let Some(error) = replies.into_iter().find_map(|reply| reply.refused) {
+                return Err(error);
+            }
+        }
         self.pool.run(|_| Some(Command::Write { kind, state: Arc::clone(&state) }))?;
         Ok(())
+    }
+
+    fn step(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_step(&mut self, step: u64) {
+        self.steps = step;
     }
 
     fn cuts(&self) -> &Cuts {

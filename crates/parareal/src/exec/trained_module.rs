@@ -4,6 +4,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::WeightGradients;
 
 use super::error::ExecError;
+use super::running_statistics::{self, Merging};
 use super::shared_parameters::{Parameters, accumulate, tie};
 use super::state_kind::StateKind;
 use super::update::Update;
@@ -20,6 +21,7 @@ pub(crate) struct TrainedModule<M> {
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
     parameters: Parameters,
+    merging: Merging,
     /// The moving average, in evaluation mode.
     average: Option<M>,
 }
@@ -39,6 +41,7 @@ impl<M: Module> TrainedModule<M> {
         let fresh = optimizer.clone();
         Self {
             parameters: Parameters::of(&module),
+            merging: Merging::of(&module),
             module: Some(module),
             optimizer: fresh.clone(),
             fresh,
@@ -71,9 +74,17 @@ impl<M: Module> TrainedModule<M> {
         self.average.clone().unwrap_or_else(|| self.module().valid())
     }
 
+    /// Makes the running statistics those after the last forward pass, for every thread and visitor.
+    /// It has to be called after each forward pass in training mode.
+    pub(super) fn merge_statistics(&mut self) {
+        let Self { module, merging, .. } = self;
+        merging.after_forward(module.as_ref().expect(UPDATED));
+    }
+
     /// Replaces the module and resets the optimizer, the gradients and the moving average.
     fn replace(&mut self, module: M) {
         self.average = None;
+        self.merging.after_load(&module);
         self.module = Some(module);
         self.optimizer = self.fresh.clone();
         self.gradients = GradientsParams::new();
@@ -159,10 +170,22 @@ where
         }
     }
 
+    /// Checks that the optimizer takes this state.
+    ///
+    /// # Errors
+    /// [`ExecError::Optimizer`] with the names that it does not take.
+    pub(super) fn check_optimizer(&self, state: &StateDict) -> Result<(), ExecError> {
+        optimizer::write(self.fresh.clone(), self.module(), state.tensors()).map(|_| ())
+    }
+
     /// Replaces the state of this kind by what [`Self::read`] returned.
     pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
         match kind {
-            StateKind::Weights => self.replace(self.module().clone().load(state)?),
+            StateKind::Weights => {
+                // A pass that has panicked may have left updates, which would overwrite what is loaded.
+                running_statistics::merge(self.module());
+                self.replace(self.module().clone().load(state)?);
+            }
             StateKind::Optimizer => {
                 let tensors = state.tensors();
                 self.optimizer = optimizer::write(self.fresh.clone(), self.module(), tensors)?;

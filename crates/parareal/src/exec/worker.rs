@@ -1,80 +1,28 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use super::clock::{Clock, Record};
+use super::clock::Clock;
 use super::collectives::{Collectives, Disconnected};
+use super::command::{Command, Reply, ReplyOf};
 use super::link::Link;
 use super::loss::Loss;
 use super::reducer::Reducer;
-use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
-use crate::net::{Activation, Coarsen, Layer, NamedTensor, StateDict, SubnetworkOf, Value};
-
-/// A command to a worker; all workers get the same.
-pub(super) enum Command<I, T> {
-    /// Does nothing; the reply says that the worker has been built.
-    Ready,
-    /// Runs a training step. Without an update it returns the gradients instead of applying them.
-    /// The samples are a fraction `share` of those of all replicas.
-    Step { input: I, target: T, share: f64, update: Option<Update> },
-    /// Computes the output in evaluation mode.
-    Infer { input: I },
-    /// Reads state of each subnetwork by name.
-    Read { kind: StateKind },
-    /// Replaces state. It has been checked before.
-    Write { kind: StateKind, state: Arc<StateDict> },
-}
-
-/// The reply of a worker to a command.
-pub(super) struct Reply<I, O> {
-    /// The loss; all workers have the same.
-    pub(super) loss: f64,
-    /// The norm of all gradients; all workers have the same.
-    pub(super) gradient_norm: Option<f64>,
-    /// The network's output, from the last worker.
-    pub(super) output: Option<O>,
-    /// Gradients, or parameters and buffers.
-    pub(super) tensors: Vec<NamedTensor>,
-    /// The contribution of each subnetwork to the gradient with respect to the input.
-    pub(super) inputs: Vec<I>,
-    /// Activities of this worker, in order.
-    pub(super) records: Vec<Record>,
-    /// Set if all workers have abandoned the step without an update.
-    pub(super) is_abandoned: bool,
-    /// The failures of this worker's subnetworks.
-    pub(super) failures: Vec<StepFailure>,
-}
-
-impl<I, O> Default for Reply<I, O> {
-    fn default() -> Self {
-        Self {
-            loss: 0.0,
-            gradient_norm: None,
-            output: None,
-            tensors: Vec::new(),
-            inputs: Vec::new(),
-            records: Vec::new(),
-            is_abandoned: false,
-            failures: Vec::new(),
-        }
-    }
-}
-
-/// The reply of a worker in the network `N`.
-pub(super) type ReplyOf<N> =
-    Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;
+use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
+use crate::random::{self, StepKey};
 
 /// A worker: one device with its consecutive subnetworks and the links to its neighbors.
 pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) subnetworks: Vec<SubnetworkRunner<N>>,
     pub(super) loss: L,
     pub(super) device: Device,
+    /// The replica that the worker belongs to, from 0.
+    pub(super) replica: usize,
     pub(super) clock: Clock,
     pub(super) upstream: Option<K>,
     pub(super) downstream: Option<K>,
@@ -97,8 +45,10 @@ where
         command: Command<N::Input, L::Target>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         match command {
-            Command::Step { input, target, share, update } => {
-                self.step(input, target, share, update)
+            Command::Step { number, input, target, share, update } => {
+                let (seed, replica) = (self.subnetworks[0].seed(), self.replica);
+                let key = StepKey { seed, step: number, replica };
+                random::in_step(key, || self.step(input, target, share, update))
             }
             Command::Ready => Ok(Reply::default()),
             Command::Infer { input } => self.infer(input),
@@ -109,11 +59,16 @@ where
                 let tensors = tensors.expect("a record that was just made can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
+            Command::CheckOptimizer { state } => {
+                let mut subnetworks = self.subnetworks.iter();
+                let refused = subnetworks.find_map(|own| own.trained.check_optimizer(&state).err());
+                Ok(Reply { refused, ..Reply::default() })
+            }
             Command::Write { kind, state } => {
                 self.validation = None;
                 for subnetwork in &mut self.subnetworks {
                     let written = subnetwork.trained.write(kind, &state);
-                    written.expect("checked before it was sent, or the state of an optimizer");
+                    written.expect("checked before it was sent");
                 }
                 Ok(Reply::default())
             }
@@ -138,18 +93,25 @@ where
         let mut reply = Reply::default();
         let mut loss = None;
         let rho = match corrected {
-            Some(corrected) => match self.forward_head(corrected, target, share)? {
-                Ok(finished) => {
-                    reply.output = Some(finished.output);
-                    loss = Some(finished.loss);
-                    finished.rho
+            Some(corrected) => {
+                let finished = self.forward_head(corrected, target, share)?;
+                self.merge_statistics();
+                match finished {
+                    Ok(finished) => {
+                        reply.output = Some(finished.output);
+                        loss = Some(finished.loss);
+                        finished.rho
+                    }
+                    Err(failure) => {
+                        reply.failures.extend(failure);
+                        None
+                    }
                 }
-                Err(failure) => {
-                    reply.failures.extend(failure);
-                    None
-                }
-            },
-            None => Some(self.receive_downstream()?),
+            }
+            None => {
+                self.merge_statistics();
+                Some(self.receive_downstream()?)
+            }
         };
         self.start_statistics(share)?;
         if self.downstream.is_none() {
@@ -319,6 +281,12 @@ where
         self.clock.pause();
         let (module, gradients) = self.subnetworks[subnetwork].trained.parts();
         reducer.start_gradients(subnetwork, module, gradients)
+    }
+
+    /// Merges the updates of the running statistics in the forward pass.
+    fn merge_statistics(&mut self) {
+        self.clock.pause();
+        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.trained.merge_statistics());
     }
 
     /// Starts to average the running statistics, which the forward pass has changed.

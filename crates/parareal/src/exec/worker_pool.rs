@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::clock::Record;
 use super::collectives::Collectives;
+use super::command::{Command, ReplyOf};
 use super::error::ExecError;
 use super::link::Link;
 use super::loss::Loss;
 use super::thread_pool::thread_pool;
-use super::worker::{Command, ReplyOf, Worker};
+use super::worker::Worker;
 use crate::net::Coarsen;
 use crate::panic_message::panic_message;
 use crate::timeline::{Span, Timeline};

@@ -106,8 +106,9 @@ pub(super) fn bridge<N: Coarsen>(
     });
     let coarse = coarse.transpose()?;
     let first_unit = cuts.units_of(index).start;
+    let seed = init.seed();
     let subnetwork =
-        Subnetwork::new(preprocessing, units, coarse, postprocessing, index, first_unit);
+        Subnetwork::new(preprocessing, units, coarse, postprocessing, index, first_unit, seed);
     check_shapes(network, &subnetwork)?;
     Ok(subnetwork)
 }

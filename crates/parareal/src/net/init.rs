@@ -40,6 +40,11 @@ impl Init {
         self
     }
 
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The device that parameters are created on. It tracks gradients, so modules that are
     /// initialized on it, such as those of `burn::nn`, are ready to be trained.
     ///

@@ -32,6 +32,7 @@ mod sample_shape;
 mod sequential_network;
 mod state_dict;
 mod subnetwork;
+mod subnetwork_forward;
 mod subnetwork_tensors;
 mod value;
 
@@ -52,4 +53,5 @@ pub use value::{Activation, Value, WithContext};
 
 #[cfg(feature = "mpi")]
 pub(crate) use build::build_subnetworks;
+pub(crate) use subnetwork_forward::forward_units;
 pub(crate) use subnetwork_tensors::{Identity, named_gradients, names_without_gradient};

@@ -1,10 +1,10 @@
 use burn::module::Module;
 
 use super::build::{bridge, build_subnetworks, check_units};
+use super::subnetwork_forward::forward_units;
 use super::subnetwork_tensors::check_unshared;
 use super::{
-    Activation, Coarsen, Cuts, Init, Layer, NamedTensor, NetError, StateDict, Subnetwork,
-    SubnetworkOf,
+    Activation, Coarsen, Cuts, Init, NamedTensor, NetError, StateDict, Subnetwork, SubnetworkOf,
 };
 
 /// A parareal network: the subnetworks of a feed-forward network and what bridges them.
@@ -137,7 +137,7 @@ impl<N: Coarsen> PararealNetwork<N> {
         // (3b)
         let mut correction: Option<N::State> = residuals.next();
         for subnetwork in &self.subnetworks[1..] {
-            let propagated = correction.zip(subnetwork.coarse.as_ref()).map(|(r, f)| f.forward(r));
+            let propagated = correction.and_then(|residual| subnetwork.forward_coarse(residual));
             correction = match (residuals.next(), propagated) {
                 (Some(residual), Some(propagated)) => Some(residual.plus(propagated)),
                 (residual, propagated) => residual.or(propagated),
@@ -157,8 +157,9 @@ impl<N: Coarsen> PararealNetwork<N> {
         let mut chain: Option<N::State> = None;
         for subnetwork in &self.subnetworks {
             let (x, y) = Self::fine(subnetwork, input.clone());
-            chain = Some(match chain.zip(subnetwork.coarse.as_ref()) {
-                Some((u, coarse)) => y.plus(coarse.forward(u.minus(x))),
+            let correction = chain.and_then(|u| subnetwork.forward_coarse(u.minus(x)));
+            chain = Some(match correction {
+                Some(correction) => y.plus(correction),
                 None => y,
             });
         }
@@ -167,13 +168,14 @@ impl<N: Coarsen> PararealNetwork<N> {
 
     /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
     fn fine(subnetwork: &SubnetworkOf<N>, input: N::Input) -> (N::State, N::State) {
-        let x = subnetwork.preprocessing.forward(input);
-        let y = subnetwork.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
+        let x: N::State = subnetwork.forward_preprocessing(input);
+        let units = subnetwork.numbered_units(0..subnetwork.units.len());
+        let y = forward_units(units, x.clone());
         (x, y)
     }
 
     fn finish(&self, state: N::State) -> N::Output {
         let last = &self.subnetworks[self.subnetworks.len() - 1];
-        last.postprocessing.as_ref().expect("the last subnetwork holds h").forward(state)
+        last.forward_postprocessing(state).expect("the last subnetwork holds h")
     }
 }

@@ -137,7 +137,7 @@ impl StateDict {
 
 impl Cuts {
     /// The subnetwork, from 0, that holds the tensor of this name; `None` where there is none.
-    fn owner(&self, name: &str) -> Option<usize> {
+    pub(crate) fn owner(&self, name: &str) -> Option<usize> {
         let mut parts = name.split('.');
         let number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();
         match parts.next()? {

@@ -20,6 +20,8 @@ pub struct Subnetwork<C: Module, U: Module, F: Module, H: Module> {
     pub postprocessing: Option<H>,
     index: usize,
     first_unit: usize,
+    /// The seed of the network, for random layers.
+    seed: u64,
 }
 
 /// The subnetworks of a network `N`.
@@ -31,7 +33,8 @@ pub type SubnetworkOf<N> = Subnetwork<
 >;
 
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
-    /// Assembles subnetwork `index`, from 0, whose first unit is `first_unit` of the network.
+    /// Assembles subnetwork `index`, from 0, whose first unit is `first_unit` of the network, for a seed of
+    /// its random layers.
     pub(super) fn new(
         preprocessing: C,
         units: Vec<U>,
@@ -39,8 +42,9 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         postprocessing: Option<H>,
         index: usize,
         first_unit: usize,
+        seed: u64,
     ) -> Self {
-        Self { preprocessing, units, coarse, postprocessing, index, first_unit }
+        Self { preprocessing, units, coarse, postprocessing, index, first_unit, seed }
     }
 
     /// The index of the subnetwork, from 0: the paper's `j - 1`.
@@ -51,6 +55,11 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
     /// The units of the whole network that this subnetwork holds.
     pub fn unit_range(&self) -> Range<usize> {
         self.first_unit..self.first_unit + self.units.len()
+    }
+
+    /// The seed of the [`Init`](super::Init) that the subnetwork was built with.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub(super) fn naming(&self) -> Naming {

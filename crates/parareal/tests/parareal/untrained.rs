@@ -378,7 +378,8 @@ fn random_units_are_refused_where_they_are_recomputed() {
     let error = refused(vec![recomputing]);
     assert_eq!(error, ExecError::NotDeterministic { first: 3, last: 3 });
     let message = "unit 3 does not compute the same twice, so gradients cannot be recomputed: train \
-                   without `recompute`, or without random layers such as dropout";
+                   without `recompute`, or with the random layers of `parareal::nn` instead of those \
+                   of `burn::nn`";
     assert_eq!(error.to_string(), message);
     let several = ExecError::NotDeterministic { first: 2, last: 3 }.to_string();
     assert!(several.starts_with("units 2 to 3 do not compute the same twice, so "), "{several}");

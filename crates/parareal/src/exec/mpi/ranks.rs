@@ -13,6 +13,7 @@ use super::rank_report::{RankReport, decode_failures, encode_failures};
 use crate::exec::batch_split::{join, samples_of, split};
 use crate::exec::clock::Clock;
 use crate::exec::collectives::thread_collectives;
+use crate::exec::command::{Command, ReplyOf};
 use crate::exec::device::operation_threads;
 use crate::exec::error::ExecError;
 use crate::exec::executor::{Executor, GradientReport, StepReport, check_batch};
@@ -27,7 +28,7 @@ use crate::exec::subnetwork_runner::{Segments, SubnetworkRunner};
 use crate::exec::subnetwork_time::SubnetworkTime;
 use crate::exec::trained_module::TrainedModule;
 use crate::exec::update::Update;
-use crate::exec::worker::{Command, ReplyOf, Worker};
+use crate::exec::worker::Worker;
 use crate::exec::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
 
@@ -55,6 +56,8 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     tensors: Vec<Vec<(String, Vec<usize>)>>,
     /// Set if any rank has a parameter that requires a gradient.
     is_trainable: bool,
+    /// The number of training steps so far.
+    steps: u64,
     first_error: FirstError,
 }
 
@@ -169,6 +172,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
                 loss,
                 clock: Clock::new(device.clone()),
                 device,
+                replica,
                 upstream: up,
                 downstream: down,
                 collectives,
@@ -182,7 +186,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let trainable = all.all_gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
         let is_trainable = trainable.concat().contains(&1);
         let cuts = cuts.clone();
-        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, first_error })
+        let steps = 0;
+        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, steps, first_error })
     }
 
     /// The layout of all ranks.
@@ -214,7 +219,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         })
     }
 
-    fn step(
+    fn run_step(
         &mut self,
         input: &N::Input,
         target: &L::Target,
@@ -226,7 +231,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let part = split(samples, self.layout.replicas())?[replica].clone();
         let share = part.len() as f64 / samples as f64;
         let (input, target) = (samples_of(input, &part), samples_of(target, &part));
+        let number = self.steps;
         let replies = self.run(|| Command::Step {
+            number,
             input: input.clone(),
             target: target.clone(),
             share,
@@ -236,6 +243,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             true => Err(self.abandoned(replies)?),
             false => Ok(replies),
         }
+    }
+
+    /// Checks that the optimizers of this rank take a state.
+    fn check_optimizers(&mut self, state: &Arc<StateDict>) -> Result<(), ExecError> {
+        let replies = self.run(|| Command::CheckOptimizer { state: Arc::clone(state) })?;
+        replies.into_iter().find_map(|reply| reply.refused).map_or(Ok(()), Err)
     }
 
     /// Returns the error for which a step was abandoned, the same on all ranks.
@@ -300,11 +313,12 @@ where
         if !self.is_trainable {
             return Err(ExecError::NothingToTrain);
         }
-        let mut replies = self.step(&input, &target, Some(update))?;
+        let mut replies = self.run_step(&input, &target, Some(update))?;
         let (loss, gradient_norm) = (replies[0].loss, replies[0].gradient_norm);
         if !loss.is_finite() {
             return Err(ExecError::LossNotFinite { loss });
         }
+        self.steps += 1;
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
         let output = output_of::<N>(&mut replies);
         let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
@@ -322,7 +336,7 @@ where
         input: N::Input,
         target: L::Target,
     ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let mut replies = self.step(&input, &target, None)?;
+        let mut replies = self.run_step(&input, &target, None)?;
         let (loss, device) = (replies[0].loss, input.device());
         let output = output_of::<N>(&mut replies);
         let output = self.output(&input, &self.exchange(Vec::new(), output)?)?;
@@ -365,15 +379,30 @@ where
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
         let held = &self.own.subnetworks;
         let fits = kind.check(&state, &self.cuts, held, self.tensors.iter().flatten());
+        let state = Arc::new(state);
+        let fits = match kind {
+            StateKind::Optimizer => fits.and_then(|()| self.check_optimizers(&state)),
+            StateKind::Weights | StateKind::Average => fits,
+        };
         let failed = first_failed(&self.all, fits.is_err())?;
         fits?;
         if let Some(rank) = failed {
-            let message = format!("rank {rank} does not find its tensors among these");
+            let message = match kind {
+                StateKind::Optimizer => format!("rank {rank} cannot restore its optimizers"),
+                _ => format!("rank {rank} does not find its tensors among these"),
+            };
             return Err(ExecError::Ranks(message));
         }
-        let state = Arc::new(state);
         self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
         Ok(())
+    }
+
+    fn step(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_step(&mut self, step: u64) {
+        self.steps = step;
     }
 
     fn cuts(&self) -> &Cuts {

@@ -1,37 +1,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
-use thiserror::Error;
 
-use crate::net::{Activation, Value};
-
-/// A target that does not fit the output.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("expected {expected}, found {found}")]
-pub struct TargetError {
-    /// The targets that the loss accepts, in words.
-    pub expected: String,
-    /// The target that was found, in words.
-    pub found: String,
-}
-
-/// A loss: a scalar function of the network's output and a target, which training minimizes.
-pub trait Loss<O: Activation>: Clone + Send + 'static {
-    /// The type of the targets.
-    type Target: Value;
-
-    /// Checks a target before it is compared with the output. It has as many samples as the output; the
-    /// default implementation accepts everything else.
-    ///
-    /// # Errors
-    /// [`TargetError`] if [`Self::forward`] cannot compare them.
-    fn check(&self, output: &O, target: &Self::Target) -> Result<(), TargetError> {
-        let _ = (output, target);
-        Ok(())
-    }
-
-    /// Computes the loss of a batch as a tensor of one element.
-    fn forward(&self, output: O, target: Self::Target) -> Tensor<1>;
-}
+use super::{Loss, TargetError};
 
 /// Cross entropy of class scores, averaged over the batch.
 ///

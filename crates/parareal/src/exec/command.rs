@@ -1,0 +1,69 @@
+//! The commands of an executor to its workers, and their replies.
+
+use std::sync::Arc;
+
+use super::clock::Record;
+use super::error::ExecError;
+use super::state_kind::StateKind;
+use super::step_failure::StepFailure;
+use super::update::Update;
+use crate::net::{NamedTensor, StateDict};
+
+/// A command to a worker; all workers get the same.
+pub(super) enum Command<I, T> {
+    /// Does nothing; the reply says that the worker has been built.
+    Ready,
+    /// Runs a training step. Without an update it returns the gradients instead of applying them.
+    /// The samples are a fraction `share` of those of all replicas.
+    Step { number: u64, input: I, target: T, share: f64, update: Option<Update> },
+    /// Computes the output in evaluation mode.
+    Infer { input: I },
+    /// Reads state of each subnetwork by name.
+    Read { kind: StateKind },
+    /// Checks that the optimizers take a state.
+    CheckOptimizer { state: Arc<StateDict> },
+    /// Replaces state. It has been checked before.
+    Write { kind: StateKind, state: Arc<StateDict> },
+}
+
+/// The reply of a worker to a command.
+pub(super) struct Reply<I, O> {
+    /// The loss; all workers have the same.
+    pub(super) loss: f64,
+    /// The norm of all gradients; all workers have the same.
+    pub(super) gradient_norm: Option<f64>,
+    /// The network's output, from the last worker.
+    pub(super) output: Option<O>,
+    /// Gradients, or parameters and buffers.
+    pub(super) tensors: Vec<NamedTensor>,
+    /// The contribution of each subnetwork to the gradient with respect to the input.
+    pub(super) inputs: Vec<I>,
+    /// Activities of this worker, in order.
+    pub(super) records: Vec<Record>,
+    /// Set if all workers have abandoned the step without an update.
+    pub(super) is_abandoned: bool,
+    /// The failures of this worker's subnetworks.
+    pub(super) failures: Vec<StepFailure>,
+    /// The reason for which this worker's optimizers do not take a state.
+    pub(super) refused: Option<ExecError>,
+}
+
+impl<I, O> Default for Reply<I, O> {
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            gradient_norm: None,
+            output: None,
+            tensors: Vec::new(),
+            inputs: Vec::new(),
+            records: Vec::new(),
+            is_abandoned: false,
+            failures: Vec::new(),
+            refused: None,
+        }
+    }
+}
+
+/// The reply of a worker in the network `N`.
+pub(super) type ReplyOf<N> =
+    Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;

@@ -1,0 +1,49 @@
+//! Losses: scalar functions of the network's output and a target.
+
+mod closure;
+mod cross_entropy;
+mod mean_squared_error;
+
+use burn::tensor::Tensor;
+use thiserror::Error;
+
+pub use closure::{ClosureLoss, loss_fn};
+pub use cross_entropy::CrossEntropy;
+pub use mean_squared_error::MeanSquaredError;
+
+use crate::net::{Activation, Value};
+
+/// A target that does not fit the output.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected {expected}, found {found}")]
+pub struct TargetError {
+    /// The targets that the loss accepts, in words.
+    pub expected: String,
+    /// The target that was found, in words.
+    pub found: String,
+}
+
+/// A loss: a scalar function of the network's output and a target, which training minimizes.
+///
+/// The loss of a batch is a mean over its samples: `(ℓ_1 + .. + ℓ_B) / B` for samples with the losses
+/// `ℓ_i`, each of which depends on the output and the target of its sample alone. With replicas each sees
+/// a part of the batch, and the loss of a part, weighted by its share of the samples, then adds up to the
+/// loss of the whole batch. Of a sum over the samples, or a mean over something else, replicas would
+/// compute another number than one chain.
+pub trait Loss<O: Activation>: Clone + Send + 'static {
+    /// The type of the targets.
+    type Target: Value;
+
+    /// Checks a target before it is compared with the output. It has as many samples as the output; the
+    /// default implementation accepts everything else.
+    ///
+    /// # Errors
+    /// [`TargetError`] if [`Self::forward`] cannot compare them.
+    fn check(&self, output: &O, target: &Self::Target) -> Result<(), TargetError> {
+        let _ = (output, target);
+        Ok(())
+    }
+
+    /// Computes the loss of a batch as a tensor of one element.
+    fn forward(&self, output: O, target: Self::Target) -> Tensor<1>;
+}

@@ -1,0 +1,174 @@
+//! Merging of the updates of running statistics.
+//!
+//! [`RunningState::update`](burn::module::RunningState::update) keeps an update under the id of the
+//! calling thread. The value that visitors see changes when that thread updates again, or when the module
+//! is converted ([`Module::valid`]). Until then named tensors, replicas and the moving average would be
+//! one step behind, and a later step on another thread would start from the older value. So updates are
+//! merged after each forward pass in training mode.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+
+/// Merges the updates that a module's running statistics hold back.
+pub(super) fn merge<M: Module>(module: &M) {
+    // The converted module is not needed. Converting synchronizes the statistics that it shares.
+    drop(module.valid());
+}
+
+/// Decides whether the running statistics of a module have to be merged after a forward pass.
+///
+/// Converting a module with thousands of parameters takes time. Layers that write their statistics at
+/// once do not need it, and nothing in a module's interface tells them from those that do. So the first
+/// forward pass decides. The module needs no merging if that pass has changed every buffer and merging
+/// has changed none. A buffer that the pass has left as it was says nothing, because its layer may update
+/// it later: then the module is merged after every pass, which is always right.
+pub(super) enum Merging {
+    /// Before the first forward pass, with the buffers as they are.
+    Undecided(HashMap<ParamId, TensorData>),
+    Needed,
+    NotNeeded,
+}
+
+impl Merging {
+    /// Starts with a module that holds no updates back.
+    pub(super) fn of<M: Module>(module: &M) -> Self {
+        let buffers = buffers(module);
+        if buffers.is_empty() { Self::NotNeeded } else { Self::Undecided(buffers) }
+    }
+
+    /// Merges the running statistics of the module after a forward pass, if needed.
+    pub(super) fn after_forward<M: Module>(&mut self, module: &M) {
+        match self {
+            Self::NotNeeded => {}
+            Self::Needed => merge(module),
+            Self::Undecided(before) => {
+                let passed = buffers(module);
+                merge(module);
+                let has_changed =
+                    |(id, data): (&ParamId, &TensorData)| before.get(id) != Some(data);
+                let is_needed = !passed.iter().all(has_changed) || buffers(module) != passed;
+                *self = if is_needed { Self::Needed } else { Self::NotNeeded };
+            }
+        }
+    }
+
+    /// Continues with the values that have been loaded into the module.
+    pub(super) fn after_load<M: Module>(&mut self, module: &M) {
+        if let Self::Undecided(before) = self {
+            *before = buffers(module);
+        }
+    }
+}
+
+/// The tensors that require no gradient.
+fn buffers<M: Module>(module: &M) -> HashMap<ParamId, TensorData> {
+    let mut buffers = Buffers(HashMap::new());
+    module.visit(&mut buffers);
+    buffers.0
+}
+
+struct Buffers(HashMap<ParamId, TensorData>);
+
+impl ModuleVisitor for Buffers {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.is_require_grad() {
+            self.0.insert(param.id, param.val().into_data());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::RunningState;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Counter {
+        value: RunningState<Tensor<1>>,
+        #[module(skip)]
+        is_late: bool,
+    }
+
+    impl Counter {
+        fn new(is_late: bool) -> Self {
+            let value = Tensor::zeros([1], &Device::flex().autodiff());
+            Self { value: RunningState::new(value), is_late }
+        }
+
+        fn add(&self, number: f32) {
+            self.value.update(self.value.value_sync() + number);
+            if !self.is_late {
+                self.value.value_sync();
+            }
+        }
+
+        fn seen(&self) -> f32 {
+            self.value.value().into_scalar()
+        }
+    }
+
+    #[test]
+    fn late_updates_are_merged_after_every_pass() {
+        let module = Counter::new(true);
+        let mut merging = Merging::of(&module);
+        for pass in 1..=3 {
+            // Each on a thread of its own, as the threads of a pool take turns.
+            std::thread::scope(|scope| drop(scope.spawn(|| module.add(1.0)).join()));
+            assert_eq!(module.seen(), pass as f32 - 1.0);
+            merging.after_forward(&module);
+            assert_eq!(module.seen(), pass as f32);
+            assert!(matches!(merging, Merging::Needed));
+        }
+    }
+
+    #[test]
+    fn modules_that_write_at_once_are_not_merged() {
+        let module = Counter::new(false);
+        let mut merging = Merging::of(&module);
+        module.add(1.0);
+        merging.after_forward(&module);
+        assert!(matches!(merging, Merging::NotNeeded));
+    }
+
+    #[test]
+    fn a_first_pass_without_an_update_decides_nothing_in_favor_of_speed() {
+        let modules = vec![Counter::new(false), Counter::new(true)];
+        let mut merging = Merging::of(&modules);
+        modules[0].add(1.0);
+        merging.after_forward(&modules);
+        modules[1].add(1.0);
+        merging.after_forward(&modules);
+        assert_eq!(modules[1].seen(), 1.0);
+        // An update by zero changes no bit, either.
+        let module = Counter::new(true);
+        let mut merging = Merging::of(&module);
+        module.add(0.0);
+        merging.after_forward(&module);
+        module.add(2.0);
+        merging.after_forward(&module);
+        assert_eq!(module.seen(), 2.0);
+    }
+
+    #[test]
+    fn loaded_values_do_not_count_as_changed() {
+        let module = Counter::new(true);
+        let mut merging = Merging::of(&module);
+        module.value.update(Tensor::ones([1], &Device::flex().autodiff()));
+        merge(&module);
+        merging.after_load(&module);
+        merging.after_forward(&module);
+        module.add(1.0);
+        merging.after_forward(&module);
+        assert_eq!(module.seen(), 2.0);
+    }
+
+    #[test]
+    fn a_module_without_buffers_needs_no_merging() {
+        let module: Vec<Counter> = Vec::new();
+        assert!(matches!(Merging::of(&module), Merging::NotNeeded));
+    }
+}

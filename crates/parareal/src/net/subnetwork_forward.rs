@@ -1,0 +1,52 @@
+//! Application of the modules of a subnetwork, each as a section of its own for random layers.
+
+use std::ops::Range;
+
+use burn::module::Module;
+
+use super::feed_forward::Layer;
+use super::subnetwork::Subnetwork;
+use crate::random::{Section, in_section};
+
+impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
+    /// `x_j = C_j(x)`.
+    pub(crate) fn forward_preprocessing<X, S>(&self, input: X) -> S
+    where
+        C: Layer<X, S>,
+    {
+        in_section(Section::Preprocessing(self.index()), || self.preprocessing.forward(input))
+    }
+
+    /// `F_{j-1}`; `None` on the first subnetwork.
+    pub(crate) fn forward_coarse<S>(&self, residual: S) -> Option<S>
+    where
+        F: Layer<S, S>,
+    {
+        let coarse = self.coarse.as_ref()?;
+        Some(in_section(Section::Coarse(self.index()), || coarse.forward(residual)))
+    }
+
+    /// `h`; `None` on all subnetworks but the last.
+    pub(crate) fn forward_postprocessing<S, Y>(&self, state: S) -> Option<Y>
+    where
+        H: Layer<S, Y>,
+    {
+        let h = self.postprocessing.as_ref()?;
+        Some(in_section(Section::Postprocessing, || h.forward(state)))
+    }
+
+    /// Some of the units, with their numbers in the whole network.
+    pub(crate) fn numbered_units(&self, local: Range<usize>) -> impl Iterator<Item = (usize, &U)> {
+        (self.unit_range().start + local.start..).zip(&self.units[local])
+    }
+}
+
+/// Applies units, given with their numbers in the whole network.
+pub(crate) fn forward_units<'a, S, U: Layer<S, S>>(
+    units: impl Iterator<Item = (usize, &'a U)>,
+    start: S,
+) -> S {
+    units.fold(start, |state, (number, unit)| {
+        in_section(Section::Unit(number), || unit.forward(state))
+    })
+}

@@ -1,0 +1,216 @@
+//! Random numbers that are a function of (seed, step, replica, section, call).
+//!
+//! A random layer such as [`Dropout`](crate::nn::Dropout) draws with [`rng`], which returns a new
+//! generator for each call. In an executor its numbers depend on
+//!
+//! - the seed of the [`Init`](crate::net::Init) that the network was built with,
+//! - the number of the training step ([`Executor::step`](crate::exec::Executor::step)),
+//! - the replica, from 0,
+//! - the [`Section`] of the network that is being applied, and
+//! - the number of calls of [`rng`] before this one in the same application of that section.
+//!
+//! So every executor draws the same numbers, a unit that is recomputed draws what it drew before, a
+//! resumed run continues as if it had not been interrupted, and where a network is cut makes no
+//! difference to its units. The executors state step and section on the thread that computes; a layer has
+//! to draw on the thread that it is applied on.
+//!
+//! Outside an executor the numbers depend on how often [`rng`] was called on the current thread.
+
+use std::cell::Cell;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// A training step of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StepKey {
+    /// The seed of the network.
+    pub(crate) seed: u64,
+    /// The number of the step, from 0.
+    pub(crate) step: u64,
+    /// The replica, from 0.
+    pub(crate) replica: usize,
+}
+
+/// A section of a network, which is applied as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// `C_j`, by the index of its subnetwork, from 0.
+    Preprocessing(usize),
+    /// A unit, by its number in the whole network, from 0.
+    Unit(usize),
+    /// `F_{j-1}`, by the index of its subnetwork, from 0.
+    Coarse(usize),
+    /// `h`.
+    Postprocessing,
+}
+
+impl Section {
+    /// The kind and the number. Kind 0 is free for [`Init`](crate::net::Init), whose keys end with zeros.
+    fn numbers(self) -> (u32, usize) {
+        match self {
+            Self::Preprocessing(index) => (1, index),
+            Self::Unit(index) => (2, index),
+            Self::Coarse(index) => (3, index),
+            Self::Postprocessing => (4, 0),
+        }
+    }
+}
+
+/// The kind of the part of a step outside every section, such as the loss.
+const OUTSIDE_SECTIONS: u32 = 5;
+/// The kind of what is applied outside an executor.
+const OUTSIDE_STEPS: u32 = 6;
+
+/// What the current thread computes.
+#[derive(Clone, Copy, Default)]
+struct Scope {
+    step: Option<StepKey>,
+    section: Option<Section>,
+    /// The calls of [`rng`] in this scope.
+    calls: u32,
+}
+
+thread_local! {
+    static SCOPE: Cell<Scope> = const { Cell::new(Scope { step: None, section: None, calls: 0 }) };
+    static CALLS_OUTSIDE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Restores the scope before, after a panic as well: the threads of a pool live on.
+struct Restore(Scope);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        SCOPE.set(self.0);
+    }
+}
+
+fn within<T>(scope: Scope, compute: impl FnOnce() -> T) -> T {
+    let _restore = Restore(SCOPE.replace(scope));
+    compute()
+}
+
+/// Runs a training step on this thread.
+pub(crate) fn in_step<T>(step: StepKey, compute: impl FnOnce() -> T) -> T {
+    within(Scope { step: Some(step), section: None, calls: 0 }, compute)
+}
+
+/// Applies a section of the network.
+///
+/// Within another section it belongs to that section, as does a network that is a unit of another one.
+pub(crate) fn in_section<T>(section: Section, compute: impl FnOnce() -> T) -> T {
+    let scope = SCOPE.get();
+    match scope {
+        Scope { step: Some(step), section: None, .. } => {
+            within(Scope { step: Some(step), section: Some(section), calls: 0 }, compute)
+        }
+        _ => compute(),
+    }
+}
+
+/// Returns the generator of the next random numbers; each call returns another one.
+pub(crate) fn rng() -> ChaCha8Rng {
+    let mut scope = SCOPE.get();
+    let Some(step) = scope.step else {
+        let calls = CALLS_OUTSIDE.get();
+        CALLS_OUTSIDE.set(calls.wrapping_add(1));
+        let step = StepKey { seed: 0, step: calls, replica: 0 };
+        return keyed(step, (OUTSIDE_STEPS, 0), 0);
+    };
+    let calls = scope.calls;
+    scope.calls = calls.wrapping_add(1);
+    SCOPE.set(scope);
+    let section = scope.section.map_or((OUTSIDE_SECTIONS, 0), Section::numbers);
+    keyed(step, section, calls)
+}
+
+fn keyed(step: StepKey, (kind, index): (u32, usize), calls: u32) -> ChaCha8Rng {
+    let number = |index| u32::try_from(index).expect("a network has fewer than 2^32 modules");
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&step.seed.to_le_bytes());
+    key[8..16].copy_from_slice(&step.step.to_le_bytes());
+    for (place, value) in [number(step.replica), kind, number(index), calls].iter().enumerate() {
+        key[16 + 4 * place..20 + 4 * place].copy_from_slice(&value.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rand_chacha::rand_core::Rng;
+
+    use super::*;
+
+    const STEP: StepKey = StepKey { seed: 1, step: 2, replica: 3 };
+
+    fn draw() -> u64 {
+        rng().next_u64()
+    }
+
+    fn first(step: StepKey, section: Section) -> u64 {
+        in_step(step, || in_section(section, draw))
+    }
+
+    #[test]
+    fn numbers_depend_on_each_part_of_the_key_and_on_nothing_else() {
+        let unit = Section::Unit(4);
+        let mut seen = HashSet::from([
+            first(STEP, unit),
+            first(StepKey { seed: 9, ..STEP }, unit),
+            first(StepKey { step: 9, ..STEP }, unit),
+            first(StepKey { replica: 9, ..STEP }, unit),
+            first(STEP, Section::Unit(9)),
+            first(STEP, Section::Preprocessing(4)),
+            first(STEP, Section::Coarse(4)),
+            first(STEP, Section::Postprocessing),
+            in_step(STEP, draw),
+            draw(),
+        ]);
+        in_step(STEP, || in_section(unit, || (draw(), seen.insert(draw()), seen.insert(draw()))));
+        assert_eq!(seen.len(), 12);
+        // On another thread, after other draws, and once more.
+        let again = std::thread::spawn(move || (draw(), first(STEP, unit))).join().unwrap().1;
+        assert_eq!(again, first(STEP, unit));
+    }
+
+    #[test]
+    fn each_application_of_a_section_starts_anew() {
+        let apply = || in_section(Section::Unit(0), || [draw(), draw()]);
+        let (outside, first, second, behind) = in_step(STEP, || (draw(), apply(), apply(), draw()));
+        assert_eq!(first, second);
+        assert!(first[0] != first[1] && outside != behind && outside != first[0]);
+    }
+
+    #[test]
+    fn a_section_within_a_section_belongs_to_it() {
+        let plain = in_step(STEP, || in_section(Section::Unit(1), || [draw(), draw()]));
+        let nested = in_step(STEP, || {
+            in_section(Section::Unit(1), || [in_section(Section::Unit(0), draw), draw()])
+        });
+        assert_eq!(nested, plain);
+    }
+
+    #[test]
+    fn outside_a_step_the_thread_counts() {
+        let draws =
+            || [draw(), in_section(Section::Unit(0), draw), in_section(Section::Unit(0), draw)];
+        let [first, second] = [0, 1].map(|_| std::thread::spawn(draws).join().unwrap());
+        assert_eq!(first, second);
+        assert_eq!(HashSet::from(first).len(), 3);
+    }
+
+    #[test]
+    fn a_panic_ends_the_step() {
+        std::thread::spawn(|| {
+            let before = draw();
+            let step = || in_step(STEP, || in_section(Section::Unit(0), || panic!("expected")));
+            std::panic::catch_unwind(step).unwrap_err();
+            assert!(SCOPE.get().step.is_none());
+            assert_ne!(draw(), before);
+        })
+        .join()
+        .unwrap();
+    }
+}

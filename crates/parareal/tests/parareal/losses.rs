@@ -1,0 +1,89 @@
+//! Losses are means over the samples, so replicas of uneven parts compute that of the whole batch.
+
+use burn::tensor::{DType, Device, Int, Tensor};
+use parareal::exec::{
+    CrossEntropy, ExecError, Executor, GradientReport, Loss, MeanSquaredError, Placement,
+    Sequential, Threads, loss_fn,
+};
+use parareal::net::{Cuts, PararealNetwork};
+use parareal_testing::{
+    CLASSES, DenseNet, assert_all_close, assert_close, batch, init, layout, sgd,
+};
+
+const SAMPLES: usize = 7;
+
+type Report = GradientReport<Tensor<2>, Tensor<2>>;
+
+/// The gradients of one chain, and those of replicas.
+fn gradients<L: Loss<Tensor<2>>>(loss: &L, target: &L::Target, replicas: usize) -> [Report; 2] {
+    let net = DenseNet::residual(vec![6, 6, 9, 9, 5, 7]);
+    let cuts = Cuts::even(5, 2).unwrap();
+    let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
+    let device = Device::flex();
+    let mut whole = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
+    let placement = Placement::new(vec![device], layout(&cuts, 2, replicas));
+    let mut parts = Threads::new(build(), loss.clone(), &sgd(), &placement).unwrap();
+    let (input, _) = batch(1, SAMPLES, DType::F64);
+    let expected = whole.gradients(input.clone(), target.clone()).unwrap();
+    [expected, parts.gradients(input, target.clone()).unwrap()]
+}
+
+fn assert_replicas_agree<L: Loss<Tensor<2>>>(loss: &L, target: &L::Target) {
+    for replicas in [1, 2, 3] {
+        let [expected, found] = gradients(loss, target, replicas);
+        assert!(expected.loss > 0.0);
+        assert!((found.loss - expected.loss).abs() <= 1e-12 * expected.loss);
+        assert_all_close(&found.gradients, &expected.gradients, 1e-12, "gradient");
+        let [found, expected] = [found, expected].map(|report| report.input.unwrap().into_data());
+        assert_close(&found, &expected, 1e-12, "input gradient");
+    }
+}
+
+fn values() -> Tensor<2> {
+    init(5, DType::F64).normal("target", [SAMPLES, CLASSES], 1.0).val().inner()
+}
+
+#[test]
+fn replicas_of_uneven_parts_compute_the_loss_of_the_whole_batch() {
+    let (_, labels) = batch(1, SAMPLES, DType::F64);
+    for label_smoothing in [0.0, 0.1] {
+        assert_replicas_agree(&CrossEntropy { label_smoothing }, &labels);
+    }
+    assert_replicas_agree(&MeanSquaredError, &values());
+    let absolute = loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).abs().mean());
+    assert_replicas_agree(&absolute, &values());
+}
+
+#[test]
+fn a_sum_over_the_samples_breaks_the_contract() {
+    let sum = loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).abs().sum());
+    let [expected, found] = gradients(&sum, &values(), 2);
+    assert!((found.loss - expected.loss).abs() > 0.1 * expected.loss);
+}
+
+#[test]
+fn targets_of_another_shape_end_the_step() {
+    let net = DenseNet::residual(vec![6, 6, 9]);
+    let cuts = Cuts::even(2, 2).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 1));
+    let mut threads = Threads::new(network, MeanSquaredError, &sgd(), &placement).unwrap();
+    let (input, _) = batch(1, 3, DType::F32);
+    let target = |features| Tensor::<2>::zeros([3, features], &Device::flex());
+    let error = threads.train_step(input.clone(), target(1), 0.1).unwrap_err();
+    let message = "expected targets of the shape [3, 4], found [3, 1]".to_string();
+    assert_eq!(error, ExecError::Target(message));
+    threads.train_step(input, target(CLASSES), 0.1).unwrap();
+}
+
+#[test]
+fn a_closure_that_computes_cross_entropy_trains_alike() {
+    let closure = loss_fn(|output: Tensor<2>, labels: Tensor<1, Int>| {
+        CrossEntropy::default().forward(output, labels)
+    });
+    let (_, labels) = batch(1, SAMPLES, DType::F64);
+    let [expected, _] = gradients(&CrossEntropy::default(), &labels, 1);
+    let [found, _] = gradients(&closure, &labels, 1);
+    assert_eq!(found.loss, expected.loss);
+    assert_all_close(&found.gradients, &expected.gradients, 0.0, "gradient");
+}
