@@ -26,10 +26,11 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     init: &Init,
     workers: usize,
 ) -> (Sequential<N, CrossEntropy>, Threads<N, CrossEntropy>) {
-    executors_with(net, cuts, init, workers, 1)
+    executors_with(net, cuts, init, workers, 1, &sgd())
 }
 
-/// Returns the executors of [`executors`], the sequential one with a pool of `threads` threads.
+/// Returns the executors of [`executors`] with any optimizer, the sequential one with a pool of `threads`
+/// threads.
 ///
 /// # Panics
 /// Panics if the network cannot be built or placed.
@@ -39,17 +40,18 @@ pub fn executors_with<N: Coarsen<Output = Tensor<2>>>(
     init: &Init,
     workers: usize,
     threads: usize,
+    optimizer: &ModuleOptimizer,
 ) -> (Sequential<N, CrossEntropy>, Threads<N, CrossEntropy>) {
     // Built twice: a cloned module would share its running statistics.
     let build = || PararealNetwork::build(net, cuts, init).unwrap();
     let device = Device::flex();
     let sequential =
-        Sequential::new(build(), CrossEntropy::default(), &sgd(), &device, threads).unwrap();
+        Sequential::new(build(), CrossEntropy::default(), optimizer, &device, threads).unwrap();
     let mut placement = Placement::new(vec![device], layout(cuts, workers, 1));
     placement.segment_units = 2;
     // Roundings depend on how sums are split: here on no machine's number of cores.
     placement.threads = 1;
-    let threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let threads = Threads::new(build(), CrossEntropy::default(), optimizer, &placement).unwrap();
     (sequential, threads)
 }
 

@@ -25,9 +25,16 @@ fn linear(from: usize, to: usize, init: &Init) -> Linear {
     LinearConfig::new(from, to).init(init.device())
 }
 
+fn conv_config(from: usize, to: usize) -> Conv1dConfig {
+    Conv1dConfig::new(from, to, 3).with_padding(PaddingConfig1d::Explicit(1, 1))
+}
+
 fn conv(from: usize, to: usize, init: &Init) -> Conv1d {
-    let same = PaddingConfig1d::Explicit(1, 1);
-    Conv1dConfig::new(from, to, 3).with_padding(same).init(init.device())
+    conv_config(from, to).init(init.device())
+}
+
+fn unbiased(from: usize, to: usize, init: &Init) -> Conv1d {
+    conv_config(from, to).with_bias(false).init(init.device())
 }
 
 /// A classifier of signals `[batch, 1, 8]`: convolutions, layer normalization and linear layers. The unit in
@@ -63,17 +70,18 @@ pub fn signal_network() -> Sequential<Tensor<3>, Tensor<3>, Tensor<2>> {
         .unwrap()
 }
 
-/// A classifier of signals `[batch, 1, 8]` with Burn's batch normalization in every unit.
+/// A classifier of signals `[batch, 1, 8]` with Burn's batch normalization in every unit. Its convolutions have no
+/// bias: the gradient of one before a batch normalization is zero up to rounding.
 ///
 /// # Panics
 /// Panics if the layers do not fit together.
 #[must_use]
 pub fn batch_norm_network() -> Sequential<Tensor<3>, Tensor<3>, Tensor<2>> {
     let sample = Tensor::zeros([1, 1, LENGTH], &Device::flex());
-    Sequential::stem(sample, |init| layer(conv(1, WIDTH, init), Conv1d::forward))
+    Sequential::stem(sample, |init| layer(unbiased(1, WIDTH, init), Conv1d::forward))
         .units(6, |_, init| {
             let norm: BatchNorm = BatchNormConfig::new(WIDTH).init(init.device());
-            layer((norm, conv(WIDTH, WIDTH, init)), |(norm, conv), x: Tensor<3>| {
+            layer((norm, unbiased(WIDTH, WIDTH, init)), |(norm, conv), x: Tensor<3>| {
                 x.clone() + conv.forward(relu(norm.forward(x)))
             })
         })

@@ -2,15 +2,20 @@
 
 use std::collections::HashSet;
 
+use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
     Update, World,
 };
-use parareal::net::{Coarsen, Cuts, NetError, PararealNetwork, StateDict};
+use parareal::net::{Coarsen, Cuts, FeedForward, Init, NetError, PararealNetwork, StateDict};
+use parareal_testing::layers::{
+    batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
+    u_network,
+};
 use parareal_testing::{
-    Dense, DenseNet, LayerNet, assert_all_close, assert_executors_agree_on, batch, executors, init,
-    ranks, sgd, test_name,
+    Dense, DenseNet, IntoValues, LayerNet, assert_all_close, assert_executors_agree_on, batch,
+    executors, executors_with, init, ranks, sgd, test_name,
 };
 
 /// Runs `body` in the ranks of a program, for each number of them.
@@ -34,11 +39,22 @@ fn on_ranks<N: Coarsen<Output = Tensor<2>>>(
     dtype: DType,
     (workers, replicas): (usize, usize),
 ) -> Ranks<N, CrossEntropy> {
+    on_ranks_with(world, net, cuts, &init(seed, dtype), (workers, replicas), &sgd())
+}
+
+fn on_ranks_with<N: Coarsen<Output = Tensor<2>>>(
+    world: &World,
+    net: &N,
+    cuts: &Cuts,
+    init: &Init,
+    (workers, replicas): (usize, usize),
+    optimizer: &ModuleOptimizer,
+) -> Ranks<N, CrossEntropy> {
     let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas).unwrap();
     let mut placement = Placement::new(vec![Device::flex()], layout);
     (placement.threads, placement.segment_units) = (1, 2);
-    let (loss, init) = (CrossEntropy::default(), init(seed, dtype));
-    Ranks::new(world, net, cuts, &init, loss, &sgd(), &placement, None).unwrap()
+    let loss = CrossEntropy::default();
+    Ranks::new(world, net, cuts, init, loss, optimizer, &placement, None).unwrap()
 }
 
 /// The names of what a rank holds.
@@ -75,6 +91,40 @@ fn ranks_and_sequential_agree() {
                 assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
             }
         }
+    });
+}
+
+/// Asserts that ranks compute the steps of AdamW of the sequential executor.
+fn assert_adam_agrees<N, F>(world: &World, net: &N, batch: F, dtype: DType)
+where
+    N: Coarsen<Output = Tensor<2>>,
+    N::Input: IntoValues,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let optimizer: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.01).init();
+    let (cuts, init) = (Cuts::even(net.units(), 3).unwrap(), init(1, dtype));
+    let (mut sequential, _) = executors_with(net, &cuts, &init, 1, 1, &optimizer);
+    let mut ranks = on_ranks_with(world, net, &cuts, &init, (1, 1), &optimizer);
+    let held = held(net, &cuts, ranks.rank_layout());
+    // The names of the optimizer's begin with those of parameters.
+    let is_held = |name: &str| {
+        name.match_indices('.').any(|(dot, _)| held.contains(&name[..dot])) || held.contains(name)
+    };
+    assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &is_held);
+}
+
+/// Convolutions and layer normalization, batch normalization, integers and masks, states of several tensors.
+#[test]
+fn networks_of_burns_layers_and_adam_agree() {
+    in_world(&[1, 2, 3], test_name!(), |world| {
+        for dtype in [DType::F32, DType::F64] {
+            let batch = |step| signals(step, 5, dtype);
+            assert_adam_agrees(world, &signal_network(), batch, dtype);
+            assert_adam_agrees(world, &batch_norm_network(), batch, dtype);
+            assert_adam_agrees(world, &u_network(), batch, dtype);
+            assert_adam_agrees(world, &memory_network(), batch, dtype);
+        }
+        assert_adam_agrees(world, &token_network(), |step| sentences(step, 5), DType::F32);
     });
 }
 

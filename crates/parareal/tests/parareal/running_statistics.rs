@@ -53,7 +53,7 @@ fn threads_and_sequential_agree() {
     for dtype in [DType::F32, DType::F64] {
         for workers in 1..=3 {
             let (mut sequential, mut threads) =
-                executors_with(&NET, &cuts(), &init(1, dtype), workers, 4);
+                executors_with(&NET, &cuts(), &init(1, dtype), workers, 4, &sgd());
             let batch = |step| batch(100 + step, 12, dtype);
             assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
         }
