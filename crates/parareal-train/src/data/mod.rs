@@ -1,0 +1,10 @@
+//! Sources of batches.
+
+mod dataset;
+mod from_fn;
+mod permutation;
+mod source;
+
+pub use dataset::TensorDataset;
+pub use from_fn::{FromFn, from_fn};
+pub use source::{BatchIndex, Pass, Source, SourceError};
