@@ -237,7 +237,9 @@ pub(crate) fn read_with(
     }
     // What is remembered of a parameter is as large as the parameter, or a number.
     for (name, data) in &optimizer {
-        let parameter = name.rsplit_once('.').and_then(|(name, _)| weights.get(name));
+        // Names of what is remembered may have dots as well: the longest name of a parameter counts.
+        let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
+        let parameter = dots.find_map(|dot| weights.get(&name[..dot]));
         let fits = |parameter: &TensorData| parameter.shape() == data.shape();
         if data.shape().rank() > 0 && !parameter.is_some_and(fits) {
             let message = format!("`{name}` fits no parameter: it is damaged");

@@ -9,39 +9,39 @@ use parareal_run::{EpochRecord, Line, StepRecord};
 use parareal_testing::{DenseNet, batch, sgd};
 use parareal_train::prelude::*;
 
-pub const SAMPLES: usize = 30;
+pub(crate) const SAMPLES: usize = 30;
 /// Five steps of an epoch, of which the last has six samples.
-pub const BATCH: usize = 6;
+pub(crate) const BATCH: usize = 6;
 
-pub type DenseTrainer = Trainer<DenseNet, CrossEntropy>;
-pub type Samples = TensorDataset<Tensor<2>, Tensor<1, Int>>;
+pub(crate) type DenseTrainer = Trainer<DenseNet, CrossEntropy>;
+pub(crate) type Samples = TensorDataset<Tensor<2>, Tensor<1, Int>>;
 
-pub fn network() -> DenseNet {
+pub(crate) fn network() -> DenseNet {
     DenseNet::residual(vec![8; 7])
 }
 
 /// Samples of a seed: points with the number of their largest coordinate as class.
-pub fn samples(seed: u64, count: usize) -> Samples {
+pub(crate) fn samples(seed: u64, count: usize) -> Samples {
     let (inputs, _) = batch(seed, count, DType::F32);
     let classes = inputs.clone().argmax(1).reshape([count]);
     TensorDataset::new(inputs, classes).unwrap()
 }
 
-pub fn adamw() -> ModuleOptimizer {
+pub(crate) fn adamw() -> ModuleOptimizer {
     AdamWConfig::new().with_weight_decay(0.01).init()
 }
 
-pub fn model(optimizer: ModuleOptimizer, cuts: &[usize]) -> Model<DenseNet, CrossEntropy> {
+pub(crate) fn model(optimizer: ModuleOptimizer, cuts: &[usize]) -> Model<DenseNet, CrossEntropy> {
     let cuts = Cuts::new(6, cuts.to_vec()).unwrap();
     Model::new(network(), cuts, CrossEntropy::default(), optimizer)
 }
 
 /// A trainer whose results do not depend on the cores of the machine.
-pub fn trainer(optimizer: ModuleOptimizer) -> DenseTrainer {
+pub(crate) fn trainer(optimizer: ModuleOptimizer) -> DenseTrainer {
     trainer_of(model(optimizer, &[2, 4]), samples(1, SAMPLES))
 }
 
-pub fn trainer_of(model: Model<DenseNet, CrossEntropy>, training: Samples) -> DenseTrainer {
+pub(crate) fn trainer_of(model: Model<DenseNet, CrossEntropy>, training: Samples) -> DenseTrainer {
     Trainer::new(model, training)
         .validation(samples(2, 20))
         .metric("accuracy", accuracy)
@@ -54,12 +54,12 @@ pub fn trainer_of(model: Model<DenseNet, CrossEntropy>, training: Samples) -> De
         .keep_checkpoints(100)
 }
 
-pub fn sgd_trainer() -> DenseTrainer {
+pub(crate) fn sgd_trainer() -> DenseTrainer {
     trainer(sgd())
 }
 
 /// Copies the folder of a run with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -69,7 +69,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// The files with tensors of all checkpoints of a run, by their paths within it.
-pub fn tensor_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn tensor_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for checkpoint in fs::read_dir(run.join("checkpoints")).unwrap() {
         let checkpoint = checkpoint.unwrap().path();
@@ -89,7 +89,7 @@ pub fn tensor_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// The lines of a run's metrics without times.
-pub fn lines(run: &Path) -> Vec<Line> {
+pub(crate) fn lines(run: &Path) -> Vec<Line> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| match serde_json::from_str(line).unwrap() {
         Line::Step(record) => Line::Step(StepRecord { samples_per_second: 0.0, ..record }),
@@ -100,7 +100,7 @@ pub fn lines(run: &Path) -> Vec<Line> {
     lines.collect()
 }
 
-pub fn epochs(run: &Path) -> Vec<EpochRecord> {
+pub(crate) fn epochs(run: &Path) -> Vec<EpochRecord> {
     let epochs = lines(run).into_iter().filter_map(|line| match line {
         Line::Epoch(record) => Some(record),
         _ => None,
@@ -109,7 +109,7 @@ pub fn epochs(run: &Path) -> Vec<EpochRecord> {
 }
 
 /// The step of the checkpoint that is recorded as the best, and the metric.
-pub fn best(run: &Path) -> Option<(u64, String)> {
+pub(crate) fn best(run: &Path) -> Option<(u64, String)> {
     let text = fs::read_to_string(run.join("checkpoints/best.json")).ok()?;
     let best: serde_json::Value = serde_json::from_str(&text).unwrap();
     Some((best["step"].as_u64().unwrap(), best["metric"].as_str().unwrap_or_default().into()))
@@ -117,7 +117,7 @@ pub fn best(run: &Path) -> Option<(u64, String)> {
 
 /// Asserts that two runs have left the same behind, to the last bit.
 #[track_caller]
-pub fn assert_same(run: &Path, other: &Path) {
+pub(crate) fn assert_same(run: &Path, other: &Path) {
     assert_eq!(lines(run), lines(other));
     let (files, others) = (tensor_files(run), tensor_files(other));
     let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {

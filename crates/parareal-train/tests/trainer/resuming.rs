@@ -16,13 +16,23 @@ use crate::common::{
     trainer, trainer_of,
 };
 
-/// A function that returns true from the given call on.
-fn after(calls: usize) -> impl Fn() -> bool {
-    let left = Cell::new(calls);
-    move || {
-        left.set(left.get().saturating_sub(1));
-        left.get() == 0
+/// Trains until a step is done, and stops the run.
+fn train_until(step: usize, trainer: &DenseTrainer, run: &Path) -> Outcome {
+    let done = Cell::new(0);
+    let outcome = trainer.train_with(run, &mut Counter(&done), &|| done.get() >= step).unwrap();
+    assert!(outcome.interrupted && outcome.steps == step);
+    outcome
+}
+
+/// Remembers the last step.
+struct Counter<'a>(&'a Cell<usize>);
+
+impl Observer for Counter<'_> {
+    fn on_step(&mut self, record: &StepRecord) {
+        self.0.set(record.step);
     }
+
+    fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
 /// Copies the folder of a run when it comes to a step, as a kill at that moment would leave it.
@@ -53,9 +63,7 @@ fn assert_resumes(make: &dyn Fn() -> DenseTrainer) {
     make().resume(&killed).unwrap();
     assert_same(&killed, &whole);
 
-    // A stop saves one more checkpoint, after which the times of others are counted.
-    let outcome = make().train_with(&stopped, &mut (), &after(8)).unwrap();
-    assert!(outcome.interrupted && outcome.steps == 8);
+    train_until(8, &make(), &stopped);
     assert!(format!("{:?}", lines(&stopped).last()).contains("Interrupted { step: 8 }"));
     let outcome = make().resume(&stopped).unwrap();
     assert!(!outcome.interrupted && outcome.epochs == 4);
@@ -110,7 +118,7 @@ fn decisions_of_a_resumed_run_are_those_of_an_undisturbed_one() {
     };
     let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
     assert_eq!(make().train(&whole).unwrap().epochs, 4);
-    make().train_with(&stopped, &mut (), &after(12)).unwrap();
+    train_until(12, &make(), &stopped);
     let outcome = make().resume(&stopped).unwrap();
     assert_eq!((outcome.epochs, outcome.out_of_patience), (4, true));
     assert_eq!(crate::common::best(&stopped), crate::common::best(&whole));
@@ -147,7 +155,7 @@ fn refused(run: &Path, trainer: &DenseTrainer) -> String {
 fn what_would_be_another_run_is_refused_by_name() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
-    sgd_trainer().setting("momentum", 0.9).train_with(&run, &mut (), &after(7)).unwrap();
+    train_until(7, &sgd_trainer().setting("momentum", 0.9), &run);
     let with_samples = |training| trainer_of(model(sgd(), &[2, 4]), training);
     let wider = {
         let cuts = Cuts::new(6, vec![2, 4]).unwrap();
