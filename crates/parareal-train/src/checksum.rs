@@ -40,20 +40,20 @@ mod tests {
         let column = |values: [f32; 2]| Tensor::<1>::from_data(values, &device).reshape([2, 1]);
         let row = |values: [f32; 2]| Tensor::<1>::from_data(values, &device).reshape([1, 2]);
         let target = |value: i64| Tensor::<1, Int>::from_data([value, value], &device);
-        let of = |batches: &[(Tensor<2>, Tensor<1, Int>)]| {
+        let of = |batches: &[&(Tensor<2>, Tensor<1, Int>)]| {
             let mut checksum = Checksum::default();
             batches.iter().for_each(|(input, target)| checksum.add(input, target));
             checksum.finish()
         };
-        let first = (column([1.0, 2.0]), target(1));
-        let second = (column([1.0, 3.0]), target(1));
-        assert_eq!(of(&[first.clone()]), of(&[first.clone()]));
+        let first = &(column([1.0, 2.0]), target(1));
+        let second = &(column([1.0, 3.0]), target(1));
+        assert_eq!(of(&[first]), of(&[&first.clone()]));
         let all = [
-            of(&[first.clone()]),
-            of(&[second.clone()]),
-            of(&[(row([1.0, 2.0]), target(1))]),
-            of(&[(column([1.0, 2.0]), target(2))]),
-            of(&[first.clone(), second.clone()]),
+            of(&[first]),
+            of(&[second]),
+            of(&[&(row([1.0, 2.0]), target(1))]),
+            of(&[&(column([1.0, 2.0]), target(2))]),
+            of(&[first, second]),
             of(&[second, first]),
         ];
         for (position, checksum) in all.iter().enumerate() {

@@ -61,7 +61,8 @@ pub enum CheckpointChoice {
     /// The last one.
     #[default]
     Latest,
-    /// The one with the smallest error of the validation samples, otherwise of the test samples.
+    /// The best one by the [`Objective`](crate::Objective) of the run, which by default is the smallest error of the
+    /// validation samples, otherwise of the test samples.
     Best,
     /// The one after this step.
     Step(usize),

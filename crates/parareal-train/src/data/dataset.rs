@@ -76,14 +76,24 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
     }
 }
 
-/// Returns the values alone on the CPU, outside every graph.
+/// Returns the values on the CPU, outside every graph.
 fn on_cpu<V: Value>(value: V) -> V {
-    if value.device() == Device::flex() {
-        return value;
+    match value.device() == Device::flex() {
+        true => without_graph(value),
+        false => on_device(value, &Device::flex()),
     }
+}
+
+/// Returns the values outside every graph, on their device.
+pub(crate) fn without_graph<V: Value>(value: V) -> V {
+    let device = value.device();
+    if device.is_autodiff() { on_device(value, &device.without_autodiff()) } else { value }
+}
+
+fn on_device<V: Value>(value: V, device: &Device) -> V {
     let data = value.into_data();
     let dtype = data.dtype();
-    V::from_data(data, &Device::flex(), dtype)
+    V::from_data(data, device, dtype)
 }
 
 impl<I: Value, T: Value> Source for TensorDataset<I, T> {

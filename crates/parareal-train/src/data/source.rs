@@ -86,7 +86,7 @@ mod tests {
         };
         assert_eq!(samples(5, 2), [0..2, 2..4, 4..5]);
         assert_eq!(samples(4, 2), [0..2, 2..4]);
-        assert_eq!(samples(3, 8), [0..3]);
+        assert_eq!(samples(5, 4), [0..4, 4..5]);
         assert!(samples(0, 8).is_empty());
     }
 }

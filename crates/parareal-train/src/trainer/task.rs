@@ -9,8 +9,8 @@ use toml::Table;
 
 use super::{Data, Trainer};
 use crate::checksum::Checksum;
-use crate::data::{BatchIndex, Pass};
-use crate::task::{Batch, BatchesOf, Evaluated, OutputOf, Score, Stop, TargetOf};
+use crate::data::{BatchIndex, Pass, without_graph};
+use crate::task::{Batch, BatchOf, BatchesOf, Evaluated, OutputOf, Score, Stop};
 use crate::{Model, RunConfig, Task, TrainError, prefetch};
 
 /// What a trainer trains in one run.
@@ -42,10 +42,10 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
     /// Where there is no such batch, or the network does not take it.
     pub(super) fn new(trainer: &'a Trainer<N, L>, config: &RunConfig) -> Result<Self, TrainError> {
         let mut data = Table::new();
-        let mut record = |source: &Data<N, L>, pass, keys: [&str; 2]| {
+        let mut record = |source: &Data<N, L>, pass: Pass, keys: [&str; 2]| {
             let samples = source.samples();
             data.insert(keys[0].into(), i64::try_from(samples).unwrap_or(i64::MAX).into());
-            let first = pass_batches(pass, samples, config.batch_size).next();
+            let first = pass.batches(samples, config.batch_size).next();
             let batch = first.map(|index| batch_of::<N, L>(source, &index)).transpose()?;
             let Some(Batch { input, target, .. }) = batch else { return Ok(()) };
             let (input, mut checksum) = (input.into_data(), Checksum::default());
@@ -104,7 +104,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Task for TrainerTask<'_, N, L> {
     ) -> Result<BatchesOf<'_, Self>, TrainError> {
         let source = &*self.trainer.training;
         let pass = Pass::Training { seed, epoch };
-        let indices = pass_batches(pass, source.samples(), batch_size).skip(skip);
+        let indices = pass.batches(source.samples(), batch_size).skip(skip);
         Ok(Box::new(indices.map(|index| batch_of::<N, L>(source, &index))))
     }
 
@@ -146,7 +146,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         stop: Stop<'_>,
     ) -> Result<Option<Means>, TrainError> {
         let (mut samples, mut sums) = (0, vec![0.0; 1 + self.metrics.len()]);
-        let indices = pass_batches(Pass::Evaluation, source.samples(), batch_size);
+        let indices = Pass::Evaluation.batches(source.samples(), batch_size);
         let batches = indices.map(|index| batch_of::<N, L>(source, &index));
         let complete = prefetch(batches, |batches| {
             for batch in batches {
@@ -191,15 +191,6 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 }
 
-/// Returns the batches of a pass.
-fn pass_batches(
-    pass: Pass,
-    samples: usize,
-    batch_size: usize,
-) -> impl Iterator<Item = BatchIndex> + Send {
-    pass.batches(samples, batch_size)
-}
-
 /// Returns a batch of a source.
 ///
 /// # Errors
@@ -207,7 +198,7 @@ fn pass_batches(
 fn batch_of<N: Coarsen, L: Loss<N::Output>>(
     source: &Data<N, L>,
     index: &BatchIndex,
-) -> Result<Batch<N::Input, TargetOfLoss<N, L>, ()>, TrainError> {
+) -> Result<BatchFor<N, L>, TrainError> {
     let failed = |error, bad_input| TrainError::Task { error, bad_input };
     let (input, target) = source.batch(index).map_err(|error| failed(error, false))?;
     let (inputs, targets, expected) = (input.samples(), target.samples(), index.samples.len());
@@ -219,8 +210,8 @@ fn batch_of<N: Coarsen, L: Loss<N::Output>>(
         );
         return Err(failed(message.into(), true));
     }
-    Ok(Batch { input, target, labels: () })
+    Ok(Batch { input: without_graph(input), target: without_graph(target), labels: () })
 }
 
-/// Target type of a loss.
-type TargetOfLoss<N, L> = TargetOf<TrainerTask<'static, N, L>>;
+/// Batch of a network and a loss.
+type BatchFor<N, L> = BatchOf<TrainerTask<'static, N, L>>;

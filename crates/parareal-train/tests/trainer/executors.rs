@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::optim::ModuleOptimizer;
 use parareal_testing::sgd;
 use parareal_train::prelude::*;
 use tempfile::tempdir;
@@ -19,9 +20,8 @@ fn numbers(run: &Path) -> Vec<f64> {
 #[test]
 fn all_executors_give_the_same_metrics_to_rounding() {
     let folder = tempdir().unwrap();
-    let optimizers: [(&str, fn() -> DenseTrainer); 2] =
-        [("sgd", || trainer(sgd())), ("adamw", || trainer(adamw()))];
-    for (optimizer, make) in optimizers {
+    for (optimizer, make) in [("sgd", sgd as fn() -> ModuleOptimizer), ("adamw", adamw)] {
+        let make = || trainer(make());
         let run = |name: &str, trainer: DenseTrainer| {
             let run = folder.path().join(format!("{optimizer}-{name}"));
             trainer.learning_rate(1e-3).clip_norm(1.0).moving_average(0.9).train(&run).unwrap();

@@ -59,6 +59,29 @@ fn evaluations_of_a_checkpoint_are_those_of_its_epoch() {
 }
 
 #[test]
+fn samples_may_come_from_a_device_that_tracks_gradients() {
+    let folder = tempdir().unwrap();
+    let losses = [false, true].map(|tracks| {
+        let batches = move |count| {
+            from_fn(count, move |index: &BatchIndex| {
+                let (inputs, targets) = samples(1, count).batch(index)?;
+                Ok((if tracks { inputs.autodiff() } else { inputs }, targets))
+            })
+        };
+        let (inputs, targets) = parareal_testing::batch(2, 20, burn::tensor::DType::F32);
+        let inputs = if tracks { inputs.autodiff() } else { inputs };
+        let kept = TensorDataset::new(inputs, targets).unwrap();
+        let trainer = Trainer::new(crate::common::model(sgd(), &[3]), batches(SAMPLES));
+        let run = folder.path().join(tracks.to_string());
+        let trainer = trainer.validation(batches(20)).epochs(1).threads(1);
+        let outcome = trainer.train(&run).unwrap();
+        let test = trainer.evaluate_on(&run, CheckpointChoice::Latest, &kept).unwrap();
+        (outcome.train_loss, outcome.validation_loss, test.loss)
+    });
+    assert_eq!(losses[0], losses[1]);
+}
+
+#[test]
 fn the_best_checkpoint_is_that_of_the_objective() {
     let folder = tempdir().unwrap();
     // Accuracies of the epochs: rising and falling, and not a number where they would be highest.
