@@ -5,7 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::optim::ModuleOptimizer;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig,
+    ModuleOptimizer, MuonConfig, RmsPropConfig, SgdConfig,
+};
 use parareal_run::{EpochRecord, StepRecord};
 use parareal_testing::sgd;
 use parareal_train::prelude::*;
@@ -201,4 +205,36 @@ fn a_folder_without_a_run_is_named() {
     assert!(message.contains("config.toml is not the configuration of a run: "), "{message}");
     let message = sgd_trainer().train(&nowhere).unwrap_err().to_string();
     assert!(message.ends_with("is not an empty folder"), "{message}");
+}
+
+#[test]
+fn runs_with_all_optimizers_of_burn_are_resumed_to_the_bit() {
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+    let optimizers: [(&str, ModuleOptimizer); 12] = [
+        ("adafactor", AdafactorConfig::new().init()),
+        ("adagrad", AdaGradConfig::new().init()),
+        ("adam", AdamConfig::new().init()),
+        ("amsgrad", AdamConfig::new().with_amsgrad(true).init()),
+        ("adamw", AdamWConfig::new().init()),
+        ("adan", AdanConfig::new().init()),
+        ("lamb", LambConfig::new().init()),
+        ("lion", LionConfig::new().init()),
+        ("muon", MuonConfig::new().init()),
+        ("rmsprop", RmsPropConfig::new().with_centered(true).init()),
+        ("sgd", SgdConfig::new().init()),
+        ("momentum", SgdConfig::new().with_momentum(Some(momentum)).init()),
+    ];
+    for (name, optimizer) in optimizers {
+        let folder = tempdir().unwrap();
+        let [whole, stopped] = ["whole", "stopped"].map(|run| folder.path().join(run));
+        let make = || {
+            let every = CheckpointEvery::Steps(3);
+            trainer(optimizer.clone()).learning_rate(1e-3).epochs(2).checkpoint_every(every)
+        };
+        make().train(&whole).unwrap();
+        train_until(8, &make(), &stopped);
+        let resumed = make().resume(&stopped).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(resumed.steps, 10, "{name}");
+        assert_same(&stopped, &whole);
+    }
 }
