@@ -72,6 +72,22 @@ function trainAndTestTable(quantity, format) {
     );
 }
 
+/** A chart of each further metric of the validation samples. */
+function metricCharts() {
+  const names = new Set(
+    runs.flatMap((run) => run.epochs.flatMap((epoch) => Object.keys(epoch.metrics ?? {}))),
+  );
+  return [...names].sort().map((name) => {
+    const value = (epoch) => epoch.metrics?.[name];
+    return {
+      title: name,
+      format: whole,
+      series: () => present(runs.map((run) => epochSeries(run, value, { label: "validation" }))),
+      table: () => epochTable([["validation", (_, epoch) => value(epoch)]], whole),
+    };
+  });
+}
+
 /** What lies behind smoothed lines. */
 function note(lines) {
   const behind = lines.some((line) => line.background);
@@ -101,6 +117,7 @@ function curveCharts() {
       fromZero: true,
       note,
     },
+    ...metricCharts(),
     {
       title: "Learning rate",
       format: whole,

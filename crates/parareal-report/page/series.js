@@ -60,16 +60,17 @@ function stepSeries(run, column, { label, smooth = true, stairs = false }) {
   };
 }
 
-/** A value of each epoch, placed at its end. */
+/** A value of each epoch, placed at its end: a field of it, or a function of it. */
 function epochSeries(run, field, { label, look = "solid", marks = true }) {
-  if (!run.epochs.some((epoch) => isNumber(epoch[field]))) return null;
+  const value = typeof field === "function" ? field : (epoch) => epoch[field];
+  if (!run.epochs.some((epoch) => isNumber(value(epoch)))) return null;
   return {
     run,
     label,
     look,
     marks,
     x: run.places.map((place) => place[view.unit]),
-    y: run.epochs.map((epoch) => epoch[field]),
+    y: run.epochs.map((epoch) => value(epoch) ?? null),
     place: (i) => `epoch ${run.epochs[i].epoch}`,
   };
 }

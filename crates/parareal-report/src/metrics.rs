@@ -1,5 +1,6 @@
 //! `metrics.jsonl`, read back: one object a line.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -24,6 +25,9 @@ pub(crate) struct Epoch {
     pub(crate) test_top5_error: Option<f64>,
     pub(crate) validation_loss: Option<f64>,
     pub(crate) validation_error: Option<f64>,
+    /// Further metrics of the validation samples by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metrics: BTreeMap<String, Option<f64>>,
     pub(crate) seconds: Option<f64>,
 }
 
@@ -39,6 +43,11 @@ impl Epoch {
             test_top5_error: record.test_top5_error,
             validation_loss: record.validation_loss,
             validation_error: record.validation_error,
+            metrics: record
+                .metrics
+                .into_iter()
+                .map(|(name, value)| (name, finite(value)))
+                .collect(),
             seconds: finite(record.seconds),
         }
     }
@@ -175,6 +184,17 @@ mod tests {
         assert!(end.usage.workers.is_empty());
         assert!(end.usage.subnetworks[0].waiting_for_worker.is_none());
         assert!(parse("{\"event\":\"end\",\"seconds\":1}\n").unwrap().end.is_some());
+    }
+
+    #[test]
+    fn metrics_are_kept_by_name_and_left_out_without_any() {
+        let text = EPOCH
+            .replace("\"seconds\"", "\"metrics\":{\"accuracy\":0.5,\"score\":null},\"seconds\"");
+        let epochs = parse(&text).unwrap().epochs;
+        let expected = [("accuracy".to_string(), Some(0.5)), ("score".to_string(), None)];
+        assert_eq!(epochs[0].metrics, expected.into());
+        let without = parse(EPOCH).unwrap().epochs;
+        assert!(!serde_json::to_string(&without[0]).unwrap().contains("metrics"));
     }
 
     #[test]

@@ -125,12 +125,15 @@ impl FileKind {
     }
 }
 
-/// The checkpoint with the smallest error so far, `best.json`: of the validation samples if there are some,
-/// otherwise of the test samples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The best checkpoint so far, `best.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Step of the checkpoint.
     pub step: usize,
-    /// Its error.
+    /// Number by which it was chosen. Without [`Self::metric`] it is the error of the validation samples if
+    /// there are some, otherwise of the test samples.
     pub error: f64,
+    /// Name of that number, where it is not the error: `loss`, or that of a metric of the validation samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
 }

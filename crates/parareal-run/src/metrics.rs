@@ -1,5 +1,7 @@
 //! Lines of `metrics.jsonl`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Usage;
@@ -84,6 +86,14 @@ pub struct EpochRecord {
     /// Share of wrong answers for the validation samples; left out without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_error: Option<f64>,
+    /// Further metrics of the validation samples by name; left out without any. A value that is not finite
+    /// is written as `null` and read as NaN.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "nan_from_null_values"
+    )]
+    pub metrics: BTreeMap<String, f64>,
     /// Duration of the epoch's training in seconds, evaluation excluded.
     #[serde(deserialize_with = "nan_from_null")]
     pub seconds: f64,
@@ -174,9 +184,29 @@ fn nan_from_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
     Option::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
 }
 
+fn nan_from_null_values<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, f64>, D::Error> {
+    let values = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_are_left_out_when_empty_and_may_be_nan() {
+        let text = serde_json::to_string(&EpochRecord::default()).unwrap();
+        assert!(!text.contains("metrics"), "{text}");
+        assert!(serde_json::from_str::<EpochRecord>(&text).unwrap().metrics.is_empty());
+        let metrics = BTreeMap::from([("a".to_string(), 0.1), ("b".to_string(), f64::NAN)]);
+        let text = serde_json::to_string(&EpochRecord { metrics, ..Default::default() }).unwrap();
+        assert!(text.contains(r#""metrics":{"a":0.1,"b":null}"#), "{text}");
+        let read = serde_json::from_str::<EpochRecord>(&text).unwrap().metrics;
+        assert_eq!(read["a"], 0.1);
+        assert!(read["b"].is_nan());
+    }
 
     #[test]
     fn a_loss_that_is_not_finite_is_null() {

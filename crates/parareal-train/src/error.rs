@@ -190,6 +190,44 @@ pub enum TrainError {
         /// The other rank.
         rank: usize,
     },
+    /// A setting with another value than that of the run that is to be resumed.
+    #[error(
+        "{} is {}: it is {} in {path}; resume the run with that value, or start a new one",
+        one_line(name),
+        one_line(now),
+        one_line(before),
+        path = OneLine(path)
+    )]
+    OtherRun {
+        /// The folder of the run.
+        path: PathBuf,
+        /// Name of the setting.
+        name: String,
+        /// Its value in the run.
+        before: String,
+        /// Its value now.
+        now: String,
+    },
+    /// Other data than that of the run that is to be resumed.
+    #[error(
+        "the {what} are not those that the run in {path} was started with: resume it with the same data, or \
+         start a new run",
+        path = OneLine(path)
+    )]
+    OtherData {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The samples that differ.
+        what: &'static str,
+    },
+    /// A `config.toml` that is damaged, or that another program wrote.
+    #[error("{path} is not the configuration of a run: {}", one_line(message), path = OneLine(path))]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A run that has trained for more epochs than it is to have.
     #[error("epochs is {epochs}: the run is in epoch {done} already: at least {done} is expected")]
     TooFewEpochs {
@@ -250,6 +288,16 @@ impl TrainError {
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
+    }
+
+    /// Creates the error of a setting with another value than in the run that is to be resumed.
+    pub(crate) fn other_run(folder: &Path, name: &str, before: String, now: String) -> Self {
+        Self::OtherRun { path: folder.to_path_buf(), name: name.into(), before, now }
+    }
+
+    /// Creates the error of a file that is not the configuration of a run.
+    pub(crate) fn configuration(path: &Path, message: &str) -> Self {
+        Self::Configuration { path: path.to_path_buf(), message: message.into() }
     }
 
     /// The step in or after which a run diverged, where it did.

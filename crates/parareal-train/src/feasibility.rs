@@ -42,6 +42,7 @@ impl RunConfig {
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(TrainError::setting(name, 0, "at least 1 is expected"));
         }
+        self.learning_rate.check()?;
         self.check_group(group)?;
         self.check_devices(group)?;
         self.check_replicas(samples)
@@ -112,19 +113,14 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CheckpointEvery, Decay, LearningRate, LinkDtype};
+    use crate::{CheckpointEvery, LinkDtype, Objective, Schedule};
 
     #[test]
     fn nothing_trains_without_samples_devices_or_a_batch() {
         let config = RunConfig {
             epochs: 1,
             batch_size: 4,
-            learning_rate: LearningRate {
-                base: 0.1,
-                decay: Decay::Cosine,
-                warmup_epochs: 0.0,
-                epochs: 1,
-            },
+            learning_rate: Schedule::cosine(0.1),
             clip_norm: None,
             ema_decay: None,
             seed: 0,
@@ -135,6 +131,7 @@ mod tests {
             workers: 1,
             threads: 1,
             recompute: None,
+            objective: Objective::error(),
             patience: None,
             checkpoint_every: CheckpointEvery::Epoch,
             keep_checkpoints: 1,

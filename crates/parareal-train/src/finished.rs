@@ -5,7 +5,6 @@ use std::path::Path;
 use parareal_run::{EndRecord, EpochRecord, Position};
 
 use crate::metrics::Metrics;
-use crate::schedule::is_out_of_patience;
 use crate::{Outcome, ProcessGroup, RunConfig, TrainError};
 
 /// A run with nothing left to do.
@@ -31,7 +30,8 @@ impl Finished {
         };
         let mut epochs = group.agree(Metrics::past(run, bytes))?.epochs;
         epochs.push(last);
-        let is_over = epochs.len() >= config.epochs || is_out_of_patience(&epochs, config.patience);
+        let is_over = epochs.len() >= config.epochs
+            || config.objective.is_out_of_patience(&epochs, config.patience);
         Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
     }
 

@@ -1,17 +1,173 @@
-//! Trainer for parareal networks of any kind.
+//! Trainer for parareal networks of any kind: it trains, saves, resumes and evaluates.
 //!
-//! A [`Task`] is what is trained: a [`Model`] (network, cuts, loss, optimizer) and its data. A [`RunConfig`]
-//! says for how long and on what. [`Run::create`] makes the folder of a new run, [`Run::resume`] goes on with
-//! one, bit for bit, and [`Run::train`] fills it: `config.toml`, `metrics.jsonl`, TensorBoard events and
-//! [`checkpoints`](checkpoint). The processes of a run are a [`ProcessGroup`]: one process, or the ranks of an
-//! MPI program. An [`Observer`] receives the progress; nothing here writes to a terminal.
+//! # A first run
 //!
-//! The crate knows nothing of images, of a particular network or of a particular loss.
+//! A [`Model`] is a network with its cuts, a loss and an optimizer. A [`Trainer`] trains it on samples in memory
+//! ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]).
+//!
+//! ```
+//! use burn::module::{Module, Param};
+//! use burn::optim::AdamWConfig;
+//! use burn::tensor::{Device, Int, Tensor};
+//! use parareal_train::prelude::*;
+//!
+//! /// `x W`, or as a residual unit `x + tanh(x W)`.
+//! #[derive(Module, Debug)]
+//! struct Dense {
+//!     weight: Param<Tensor<2>>,
+//!     residual: bool,
+//! }
+//!
+//! impl Dense {
+//!     fn new(from: usize, to: usize, residual: bool, init: &Init) -> Self {
+//!         Self { weight: init.normal("weight", [from, to], (1.0 / from as f64).sqrt()), residual }
+//!     }
+//! }
+//!
+//! impl Layer<Tensor<2>, Tensor<2>> for Dense {
+//!     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+//!         let product = input.clone().matmul(self.weight.val());
+//!         if self.residual { input + product.tanh() } else { product }
+//!     }
+//!
+//!     fn output_shape(&self, _input: &[usize]) -> Result<Vec<usize>, ShapeError> {
+//!         Ok(vec![self.weight.shape()[1]])
+//!     }
+//! }
+//!
+//! /// Two features become eight, pass through four residual units, and become the scores of two classes.
+//! #[derive(Clone)]
+//! struct Mlp;
+//!
+//! impl FeedForward for Mlp {
+//!     type Input = Tensor<2>;
+//!     type State = Tensor<2>;
+//!     type Output = Tensor<2>;
+//!     type Preprocessing = Dense;
+//!     type Unit = Dense;
+//!     type Postprocessing = Dense;
+//!
+//!     fn units(&self) -> usize { 4 }
+//!     fn input_shape(&self) -> Vec<usize> { vec![2] }
+//!     fn state_shape(&self, _position: usize) -> Vec<usize> { vec![8] }
+//!     fn preprocessing(&self, init: &Init) -> Dense { Dense::new(2, 8, false, init) }
+//!     fn unit(&self, _index: usize, init: &Init) -> Dense { Dense::new(8, 8, true, init) }
+//!     fn postprocessing(&self, init: &Init) -> Dense { Dense::new(8, 2, false, init) }
+//! }
+//!
+//! /// What makes it parareal: `C_j` is another map to the features, `F_j` a single unit.
+//! impl Coarsen for Mlp {
+//!     type Coarse = Dense;
+//!
+//!     fn interface_preprocessing(&self, _interface: &Interface, init: &Init) -> Dense {
+//!         Dense::new(2, 8, false, init)
+//!     }
+//!
+//!     fn coarse(&self, _interface: &Interface, init: &Init) -> Dense { Dense::new(8, 8, true, init) }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runs = tempfile::tempdir()?;
+//! # let folder = runs.path().join("mine");
+//! # let samples = |offset: f32| {
+//! #     let device = Device::flex();
+//! #     let points: Vec<[f32; 2]> =
+//! #         (0..64).map(|i| [(i as f32 + offset).sin(), (1.7 * (i as f32 + offset)).cos()]).collect();
+//! #     let classes: Vec<i64> = points.iter().map(|[x, y]| i64::from(x > y)).collect();
+//! #     let data = burn::tensor::TensorData::new(points.concat(), [64, 2]);
+//! #     (Tensor::<2>::from_data(data, &device), Tensor::<1, Int>::from_data(&classes[..], &device))
+//! # };
+//! // Points in a plane `[64, 2]`, and their classes `[64]`.
+//! let (inputs, targets) = samples(0.0);
+//! let (other_inputs, other_targets) = samples(0.5);
+//!
+//! let cuts = Cuts::even(4, 2)?;
+//! let model = Model::new(Mlp, cuts, CrossEntropy::default(), AdamWConfig::new().init());
+//! let trainer = Trainer::new(model, TensorDataset::new(inputs, targets)?)
+//!     .validation(TensorDataset::new(other_inputs, other_targets)?)
+//!     .metric("accuracy", accuracy)
+//!     .epochs(5)
+//!     .batch_size(16)
+//!     .learning_rate(Schedule::cosine(0.01));
+//! let outcome = trainer.train(&folder)?;
+//! assert_eq!((outcome.epochs, outcome.steps), (5, 20));
+//!
+//! let best = trainer.evaluate(&folder, CheckpointChoice::Best)?;
+//! println!("loss {}, accuracy {}", best.loss, best.metrics["accuracy"]);
+//! let network = trainer.load(&folder, CheckpointChoice::Best)?;
+//! let scores = network.forward(samples(0.25).0);
+//! # assert_eq!(scores.dims(), [64, 2]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Trainer`] lists all settings with their defaults. The loss is a mean over the samples of a batch: replicas and
+//! batches of different sizes are weighted accordingly. The optimizer is any of Burn's that is a `ModuleOptimizer`
+//! (Adam, AdamW, LAMB, RMSprop, SGD and others; [L-BFGS is not](Model::new)).
+//!
+//! # The folder of a run
+//!
+//! [`Trainer::train`] fills a new folder: `config.toml` (the settings), `metrics.jsonl` (one object for each step,
+//! each epoch and the end), event files for TensorBoard, and [`checkpoints`](checkpoint) with the weights, the state
+//! of the optimizer and the moving average. Checkpoints are saved after each epoch, and
+//! [more often on request](Trainer::checkpoint_every). The last ones and the best one are kept; the best one is
+//! that with the lowest validation loss, or as [`Trainer::best`] says.
+//!
+//! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the
+//! run, such as one that returns a flag which a signal handler has set. Nothing here writes to a terminal.
+//!
+//! # Resuming
+//!
+//! [`Trainer::resume`] goes on from the newest checkpoint, bit for bit as if the run had not been interrupted: the
+//! order of the samples follows from the seed and the epoch, the learning rate from the epoch and the step. The
+//! program builds the same trainer once more; it may have other epochs, patience, executor, workers, threads,
+//! devices and replicas. What would make it another run is refused by name: another seed, batch size, learning rate,
+//! cuts, parameters or samples. The trainer cannot look into an optimizer, a loss or a function: record their
+//! settings with [`Trainer::setting`], and they are compared as well.
+//!
+//! # Your own data
+//!
+//! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as long
+//! as the same [`BatchIndex`] always gives the same batch. Checkpoints record a checksum of the first batches, which
+//! is compared when a run is resumed.
+//!
+//! # Several devices, replicas and ranks
+//!
+//! [`Trainer::devices`] and [`Trainer::workers`] spread the subnetworks over devices and threads,
+//! [`Trainer::replicas`] splits each batch over copies of the network. On the ranks of an MPI program, all ranks make
+//! the same calls:
+//!
+//! ```no_run
+//! # use burn::tensor::{Int, Tensor};
+//! # use parareal_train::prelude::*;
+//! # fn run<N>(trainer: Trainer<N, CrossEntropy>) -> Result<(), TrainError>
+//! # where N: Coarsen<Output = Tensor<2>> {
+//! let group = ProcessGroup::join()?;
+//! let trainer = trainer.executor(ExecutorKind::Mpi).group(group.clone());
+//! trainer.train("runs/mine")?;
+//! group.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Only rank 0 writes shared files and computes metrics that decide on the run. The configuration and checksums of the
+//! batches are compared across ranks. An error that one rank alone has does not end the others: abort them
+//! ([`ProcessGroup::abort`]).
+//!
+//! # Tasks
+//!
+//! Below the trainer is the interface that the `parareal` command uses. A [`Task`] is what is trained: a model, its
+//! batches and its evaluation. A [`RunConfig`] says for how long and on what. [`Run::create`] makes the folder of a
+//! new run, [`Run::resume`] goes on with one, and [`Run::train`] fills it. The crate knows nothing of images, of a
+//! particular network or of a particular loss.
 
 pub mod checkpoint;
+mod checkpoint_every;
+mod checksum;
 mod config_record;
 #[cfg(feature = "mpi")]
 mod cores;
+mod data;
 mod device;
 mod error;
 mod executor;
@@ -23,14 +179,17 @@ mod finite_check;
 pub mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod learning_rate;
 mod log;
 mod metrics;
 mod notes;
+mod objective;
 mod observer;
 mod outcome;
 mod output;
 mod placement;
 mod prefetch;
+pub mod prelude;
 mod prepared;
 mod process_group;
 mod resumed;
@@ -42,14 +201,19 @@ pub mod task;
 mod tensorboard;
 mod timeline;
 mod traffic;
+mod trainer;
 mod training;
 
+pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;
+pub use data::{BatchIndex, FromFn, Pass, Source, SourceError, TensorDataset, from_fn};
 pub use device::DeviceName;
 pub use error::TrainError;
 pub use executor_kind::{ExecutorKind, LinkDtype};
 pub use export::{Exported, export};
 pub use feasibility::check_threads;
+pub use learning_rate::{Decay, LearningRate};
+pub use objective::Objective;
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
@@ -58,7 +222,8 @@ pub use prefetch::{Prefetched, prefetch};
 pub use process_group::{ProcessGroup, Resources};
 pub use run::{InitialWeights, Resume, Run, RunFolder, Start};
 pub use run_config::RunConfig;
-pub use schedule::{CheckpointEvery, Decay, LearningRate};
+pub use schedule::Schedule;
 pub use shared_error::SharedError;
 pub use task::{Model, Task};
 pub use timeline::TimelineFile;
+pub use trainer::{Evaluation, Trainer, accuracy};

@@ -15,3 +15,10 @@ pub trait Observer {
         let _ = note;
     }
 }
+
+/// Ignores the progress.
+impl Observer for () {
+    fn on_step(&mut self, _: &StepRecord) {}
+
+    fn on_epoch(&mut self, _: &EpochRecord) {}
+}

@@ -1,11 +1,11 @@
 //! Outcome of a run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use parareal_run::{EndRecord, EpochRecord, Traffic, Usage};
 use serde::Serialize;
 
-use crate::schedule::is_out_of_patience;
 use crate::{RunConfig, folder};
 
 /// Outcome of a run.
@@ -26,6 +26,12 @@ pub struct Outcome {
     pub test_loss: Option<f64>,
     /// The test error after the last complete epoch.
     pub test_error: Option<f64>,
+    /// The validation loss after the last complete epoch; left out without validation samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// The metrics of the validation samples after the last complete epoch; left out without any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
     /// The time of training, evaluations included, over all processes of the run.
     pub seconds: f64,
     /// The median time of an epoch's training, evaluation not counted.
@@ -65,13 +71,15 @@ impl Outcome {
             train_error: last.and_then(|epoch| epoch.train_error),
             test_loss: last.and_then(|epoch| epoch.test_loss),
             test_error: last.and_then(|epoch| epoch.test_error),
+            validation_loss: last.and_then(|epoch| epoch.validation_loss),
+            metrics: last.map(|epoch| epoch.metrics.clone()).unwrap_or_default(),
             seconds: end.seconds,
             seconds_per_epoch: median(epochs.iter().map(|epoch| epoch.seconds).collect()),
             notes: Vec::new(),
             waiting_for_data: end.waiting_for_data,
             usage: end.usage,
             traffic: end.traffic,
-            out_of_patience: is_out_of_patience(epochs, config.patience),
+            out_of_patience: config.objective.is_out_of_patience(epochs, config.patience),
             interrupted: false,
         }
     }

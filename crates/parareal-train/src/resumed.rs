@@ -15,9 +15,10 @@ pub(crate) fn notes(
     now: &RunConfig,
     steps_per_epoch: usize,
 ) -> Vec<String> {
-    let (old, new) = (&before.learning_rate, &now.learning_rate);
-    let mut notes: Vec<String> =
-        schedule_note(old, new, saved.position, steps_per_epoch).into_iter().collect();
+    let rules = before.learning_rate.rule().zip(now.learning_rate.rule());
+    let note =
+        rules.and_then(|(old, new)| schedule_note(old, new, saved.position, steps_per_epoch));
+    let mut notes: Vec<String> = note.into_iter().collect();
     if before.replicas != now.replicas {
         notes.push(format!(
             "each batch is now split over {} replicas, it was {}: batch normalization sees other \

@@ -103,12 +103,13 @@ impl<T: Task> Run<T> {
     /// or in the way. Nothing was written then.
     pub fn create(
         group: &ProcessGroup,
-        config: RunConfig,
+        mut config: RunConfig,
         configuration: ConfigRecord,
         task: T,
         output: &OutputFolder,
         start: Start,
     ) -> Result<Self, TrainError> {
+        config.learning_rate = config.learning_rate.spanning(config.epochs);
         group.agree(config.check(group, task.samples()))?;
         group.agree(check_threads(config.threads, group.resources().cores))?;
         if group.size() > 1 {
@@ -133,15 +134,16 @@ impl<T: Task> Run<T> {
     /// Resumes the run in a folder from its newest checkpoint that is whole.
     ///
     /// # Errors
-    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the run has trained for more epochs than it is to have, or a file cannot be
-    /// read or written.
+    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the run has trained for
+    /// more epochs than it is to have, or a file cannot be read or written.
     pub fn resume(
         folder: RunFolder,
-        config: RunConfig,
+        mut config: RunConfig,
         configuration: ConfigRecord,
         task: T,
         resume: Resume,
     ) -> Result<Self, TrainError> {
+        config.learning_rate = config.learning_rate.spanning(config.epochs);
         let RunFolder { group, path: output, lock } = folder;
         let Resume { newest, before, is_changed, start } = resume;
         let Newest { saved, damaged } = newest;
@@ -160,9 +162,10 @@ impl<T: Task> Run<T> {
         let mut weights = None;
         match &saved {
             Some(saved) => {
-                if let (None, Some(before)) = (&finished, &before) {
+                if let (None, Some(mut before)) = (&finished, before) {
+                    before.learning_rate = before.learning_rate.spanning(before.epochs);
                     let steps_per_epoch = config.steps_per_epoch(task.samples());
-                    notes.extend(resumed::notes(saved, before, &config, steps_per_epoch));
+                    notes.extend(resumed::notes(saved, &before, &config, steps_per_epoch));
                 }
             }
             None => {

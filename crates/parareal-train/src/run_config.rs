@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CheckpointEvery, DeviceName, ExecutorKind, LearningRate, LinkDtype};
+use crate::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, Objective, Schedule};
 
 /// Configuration of a run: how long it trains, how a step updates the weights, what the step runs on, and
 /// which checkpoints are kept. The network, its loss, its optimizer and its data are not part of it.
@@ -13,7 +13,7 @@ pub struct RunConfig {
     /// Samples of a step, over all replicas.
     pub batch_size: usize,
     /// Learning rate of each step.
-    pub learning_rate: LearningRate,
+    pub learning_rate: Schedule,
     /// Largest norm of the gradient of all parameters together; longer gradients are scaled down to it.
     pub clip_norm: Option<f64>,
     /// Decay of the moving average of the weights that evaluations use; `None` for no average. In the
@@ -37,6 +37,8 @@ pub struct RunConfig {
     /// for the square root of the number of units in the longest subnetwork ([`Self::kept_units`]), and
     /// `None` to keep all of them.
     pub recompute: Option<usize>,
+    /// Number by which epochs are compared, for the best checkpoint and for patience.
+    pub objective: Objective,
     /// Epochs without a new best after which the run ends early.
     pub patience: Option<usize>,
     /// When checkpoints are saved in addition to those at the end of each epoch.

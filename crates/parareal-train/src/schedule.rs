@@ -1,167 +1,388 @@
-//! What happens when: the learning rate of a step, and when checkpoints are saved.
+//! Where the learning rate of a step comes from.
 
 use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use parareal_run::EpochRecord;
+use burn::lr_scheduler::composed::ComposedLrSchedulerConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
+use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::lr_scheduler::step::StepLrSchedulerConfig;
+use burn::lr_scheduler::{LrScheduler, LrSchedulerConfig};
 
-use crate::TrainError;
+use crate::{Decay, LearningRate, TrainError};
 
-/// What becomes of the learning rate in the course of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LearningRate {
-    /// At its highest.
-    pub base: f64,
-    /// How it falls.
-    pub decay: Decay,
-    /// Epochs, or parts of one, in which it first rises to `base` in equal steps.
-    pub warmup_epochs: f64,
-    /// Epochs of the whole run.
-    pub epochs: usize,
+/// Learning rate of each step of a run.
+///
+/// It is made from
+/// - a number, for a constant rate;
+/// - [`Schedule::cosine`] or [`Schedule::step`], or a [`LearningRate`], which says the same in full;
+/// - the configuration of any scheduler of [`burn::lr_scheduler`], and [`Schedule::from_scheduler`] for a scheduler
+///   of your own with the same interface. A scheduler counts its own steps: the rate of step `k` is what a fresh copy
+///   returns when it is stepped for the `k`th time. What Burn's configurations initialize to, a
+///   [`ModuleLrScheduler`], may have other rates for groups of parameters and is therefore not accepted: a step has
+///   one rate for all parameters;
+/// - [`Schedule::from_fn`], a function of the epoch and the step.
+///
+/// The rate of a step depends on nothing else, so that a run that is resumed goes on as if it had not been
+/// interrupted.
+///
+/// ```
+/// use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
+/// use parareal_train::Schedule;
+///
+/// let constant: Schedule = 1e-3.into();
+/// let cosine = Schedule::cosine(1e-3).warmup(0.5);
+/// let milestones = Schedule::step(0.1, [80, 120]);
+/// let noam: Schedule = NoamLrSchedulerConfig::new(0.1).into();
+/// let halved = Schedule::from_fn(|epoch, _step, _steps_per_epoch| 0.1 * 0.5f64.powi(epoch as i32));
+/// ```
+#[derive(Clone)]
+pub struct Schedule {
+    kind: Kind,
+    /// Epochs of the warm-up, for all kinds but [`Kind::Rule`], which has its own.
+    warmup_epochs: f64,
 }
 
-/// How the learning rate falls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// Divided by ten after each of these epochs.
-    Step(Vec<usize>),
-    /// Half a period of a cosine, from the end of the warm-up to zero at the end of the run.
-    Cosine,
+type Rate = dyn Fn(usize, usize, usize) -> f64 + Send + Sync;
+
+#[derive(Clone)]
+enum Kind {
+    Rule(LearningRate),
+    /// A cosine that ends with the run, whose length is not known yet.
+    Cosine(f64),
+    Burn(Arc<Mutex<Replay>>),
+    /// A configuration that Burn refuses, and why.
+    Refused(String),
+    Function(Arc<Rate>),
 }
 
-impl LearningRate {
-    /// The rate of a step, where the epoch is counted from 1 and its steps from 0.
+impl Schedule {
+    /// Half a period of a cosine, from `rate` at the first step to zero at the end of the run.
     #[must_use]
-    pub fn of_step(&self, epoch: usize, step: usize, steps_per_epoch: usize) -> f64 {
-        let whole = (epoch - 1) as f64;
-        let steps = steps_per_epoch.max(1) as f64;
-        let passed = whole + step as f64 / steps;
-        if passed < self.warmup_epochs {
-            // The first step already moves, and the last of the warm-up is at most the base.
-            let risen = (passed + 1.0 / steps) / self.warmup_epochs;
-            return self.base * risen.min(1.0);
+    pub fn cosine(rate: f64) -> Self {
+        Kind::Cosine(rate).into()
+    }
+
+    /// A rate that is divided by ten after each of these epochs.
+    #[must_use]
+    pub fn step(rate: f64, milestones: impl IntoIterator<Item = usize>) -> Self {
+        let decay = Decay::Step(milestones.into_iter().collect());
+        LearningRate { base: rate, decay, warmup_epochs: 0.0, epochs: 1 }.into()
+    }
+
+    /// A function of the epoch, counted from 1, the step within the epoch, counted from 0, and the number of
+    /// steps of an epoch.
+    #[must_use]
+    pub fn from_fn(rate: impl Fn(usize, usize, usize) -> f64 + Send + Sync + 'static) -> Self {
+        Kind::Function(Arc::new(rate)).into()
+    }
+
+    /// A scheduler with the interface of Burn's, as it is before its first step.
+    #[must_use]
+    pub fn from_scheduler(scheduler: impl LrScheduler + 'static) -> Self {
+        Kind::Burn(Arc::new(Mutex::new(Replay::new(ModuleLrScheduler::new(scheduler))))).into()
+    }
+
+    /// Lets the rate rise in equal steps over the first epochs, or parts of one. A cosine begins afterwards; the
+    /// rates of every other schedule are scaled.
+    #[must_use]
+    pub fn warmup(mut self, epochs: f64) -> Self {
+        match &mut self.kind {
+            Kind::Rule(rule) => rule.warmup_epochs = epochs,
+            _ => self.warmup_epochs = epochs,
         }
-        match &self.decay {
-            Decay::Step(milestones) => {
-                let passed = milestones.iter().filter(|&&milestone| milestone < epoch).count();
-                self.base / 10f64.powi(i32::try_from(passed).unwrap_or(i32::MAX))
+        self
+    }
+
+    /// Gives a cosine that spans the run the number of its epochs.
+    pub(crate) fn spanning(self, epochs: usize) -> Self {
+        let Self { kind, warmup_epochs } = self;
+        match kind {
+            Kind::Cosine(base) => {
+                LearningRate { base, decay: Decay::Cosine, warmup_epochs, epochs }.into()
             }
-            Decay::Cosine => {
-                let falling = (self.epochs as f64 - self.warmup_epochs).max(f64::MIN_POSITIVE);
-                let share = ((passed - self.warmup_epochs) / falling).clamp(0.0, 1.0);
-                self.base * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
-            }
+            kind => Self { kind, warmup_epochs },
         }
     }
-}
 
-/// Returns true if a run with these epochs has no patience left: the best of them is as many epochs ago as
-/// it has patience for.
-pub(crate) fn is_out_of_patience(epochs: &[EpochRecord], patience: Option<usize>) -> bool {
-    let Some(patience) = patience else { return false };
-    let errors: Vec<f64> = epochs.iter().filter_map(EpochRecord::deciding_error).collect();
-    let lowest = errors.iter().copied().fold(f64::INFINITY, f64::min);
-    let best = errors.iter().position(|&error| error == lowest);
-    best.is_some_and(|best| errors.len() - 1 - best >= patience)
-}
-
-/// When a checkpoint is saved besides the end of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointEvery {
-    /// Not at all.
-    Epoch,
-    /// Behind so many steps.
-    Steps(usize),
-    /// Behind the first step after so many minutes.
-    Minutes(u64),
-}
-
-impl CheckpointEvery {
-    /// Returns true if the last one is long enough ago.
-    pub(crate) fn is_due(self, steps: usize, time: Duration) -> bool {
-        match self {
-            Self::Epoch => false,
-            Self::Steps(every) => steps >= every,
-            Self::Minutes(every) => time >= Duration::from_secs(every.saturating_mul(60)),
+    /// Returns the rule of a schedule that was made from a [`LearningRate`] or a number, or by
+    /// [`Self::step`]; `None` for others.
+    #[must_use]
+    pub fn rule(&self) -> Option<&LearningRate> {
+        match &self.kind {
+            Kind::Rule(rule) => Some(rule),
+            _ => None,
         }
     }
-}
 
-impl FromStr for CheckpointEvery {
-    type Err = TrainError;
-
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        let every = match text.strip_suffix('m') {
-            _ if text == "epoch" => Some(Self::Epoch),
-            Some(minutes) => minutes.parse().ok().filter(|&every| every > 0).map(Self::Minutes),
-            None => text.parse().ok().filter(|&every| every > 0).map(Self::Steps),
+    /// Checks the numbers that can be checked before the first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] with the first one that no run can have.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let (base, warmup) = match &self.kind {
+            Kind::Refused(message) => {
+                let expected = "another configuration of the scheduler is expected";
+                return Err(TrainError::setting("learning-rate", message, expected));
+            }
+            Kind::Rule(rule) => (rule.base, rule.warmup_epochs),
+            Kind::Cosine(base) => (*base, self.warmup_epochs),
+            Kind::Burn(_) | Kind::Function(_) => (0.0, self.warmup_epochs),
         };
-        every.ok_or_else(|| {
-            let expected = "steps are expected, say 500, or minutes, say 10m, or epoch";
-            TrainError::setting("checkpoint-every", format!("`{text}`"), expected)
-        })
+        for (name, value) in [("learning-rate", base), ("warmup-epochs", warmup)] {
+            if !(0.0..f64::INFINITY).contains(&value) {
+                let expected = "a finite number of at least 0 is expected";
+                return Err(TrainError::setting(name, format!("{value:?}"), expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the rate of a step, where the epoch is counted from 1 and its steps from 0.
+    ///
+    /// A cosine that spans the run has to know its length ([`Self::spanning`]).
+    pub(crate) fn of_step(&self, epoch: usize, step: usize, steps_per_epoch: usize) -> f64 {
+        let rate = match &self.kind {
+            Kind::Rule(rule) => return rule.of_step(epoch, step, steps_per_epoch),
+            Kind::Cosine(base) => *base,
+            Kind::Burn(replay) => {
+                let mut replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
+                replay.of_step((epoch - 1) * steps_per_epoch + step)
+            }
+            Kind::Refused(_) => f64::NAN,
+            Kind::Function(rate) => rate(epoch, step, steps_per_epoch),
+        };
+        let decay = Decay::Step(Vec::new());
+        let ramp = LearningRate { base: 1.0, decay, warmup_epochs: self.warmup_epochs, epochs: 1 };
+        rate * ramp.of_step(epoch, step, steps_per_epoch)
     }
 }
 
-impl fmt::Display for CheckpointEvery {
+/// The schedule in words, by which that of a run that is resumed is compared with what it was.
+impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Epoch => f.write_str("epoch"),
-            Self::Steps(steps) => write!(f, "{steps}"),
-            Self::Minutes(minutes) => write!(f, "{minutes}m"),
+        let mut warmup = self.warmup_epochs;
+        match &self.kind {
+            Kind::Rule(LearningRate { base, decay, warmup_epochs, .. }) => {
+                warmup = *warmup_epochs;
+                match decay {
+                    Decay::Cosine => write!(f, "cosine from {base:?}")?,
+                    Decay::Step(milestones) if milestones.is_empty() => write!(f, "{base:?}")?,
+                    Decay::Step(milestones) => {
+                        write!(f, "{base:?}, divided by 10 after epochs {milestones:?}")?;
+                    }
+                }
+            }
+            Kind::Cosine(base) => write!(f, "cosine from {base:?}")?,
+            Kind::Burn(replay) => {
+                let replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
+                write!(f, "scheduler of Burn, {:?} at first", replay.first())?;
+            }
+            Kind::Refused(message) => f.write_str(message)?,
+            Kind::Function(_) => f.write_str("function")?,
         }
+        if warmup > 0.0 { write!(f, ", warm-up of {warmup:?} epochs") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule({self})")
+    }
+}
+
+impl From<Kind> for Schedule {
+    fn from(kind: Kind) -> Self {
+        Self { kind, warmup_epochs: 0.0 }
+    }
+}
+
+impl From<LearningRate> for Schedule {
+    fn from(rule: LearningRate) -> Self {
+        Kind::Rule(rule).into()
+    }
+}
+
+/// A constant rate.
+impl From<f64> for Schedule {
+    fn from(rate: f64) -> Self {
+        Self::step(rate, [])
+    }
+}
+
+/// A configuration that Burn refuses is reported when the run is to start.
+impl From<LrSchedulerConfig> for Schedule {
+    fn from(config: LrSchedulerConfig) -> Self {
+        match ModuleLrSchedulerConfig::new(config).init() {
+            Ok(scheduler) => Kind::Burn(Arc::new(Mutex::new(Replay::new(scheduler)))).into(),
+            Err(message) => Kind::Refused(message).into(),
+        }
+    }
+}
+
+macro_rules! from_burn {
+    ($($config:ty),* $(,)?) => {
+        $(
+            /// A configuration that Burn refuses is reported when the run is to start.
+            impl From<$config> for Schedule {
+                fn from(config: $config) -> Self {
+                    LrSchedulerConfig::from(config).into()
+                }
+            }
+        )*
+    };
+}
+
+from_burn!(
+    ComposedLrSchedulerConfig,
+    CosineAnnealingLrSchedulerConfig,
+    ExponentialLrSchedulerConfig,
+    LinearLrSchedulerConfig,
+    NoamLrSchedulerConfig,
+    SequentialLrSchedulerConfig,
+    StepLrSchedulerConfig,
+);
+
+/// The rates of a scheduler that counts its own steps, by the number of the step.
+struct Replay {
+    /// The scheduler before its first step.
+    fresh: ModuleLrScheduler,
+    scheduler: ModuleLrScheduler,
+    /// Steps that it has taken.
+    steps: usize,
+    /// The rate of the last of them.
+    rate: f64,
+}
+
+impl Replay {
+    fn new(fresh: ModuleLrScheduler) -> Self {
+        Self { scheduler: fresh.clone(), fresh, steps: 0, rate: f64::NAN }
+    }
+
+    /// Returns the rate of the first step.
+    fn first(&self) -> f64 {
+        self.fresh.clone().step().base()
+    }
+
+    /// Returns the rate of a step, counted from 0. The one after the last costs one step of the scheduler, and
+    /// an earlier one all steps up to it.
+    fn of_step(&mut self, step: usize) -> f64 {
+        if step + 1 < self.steps {
+            *self = Self::new(self.fresh.clone());
+        }
+        while self.steps <= step {
+            self.rate = self.scheduler.step().base();
+            self.steps += 1;
+        }
+        self.rate
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use burn::lr_scheduler::LrSchedulerRecord;
+
     use super::*;
 
     #[test]
-    fn the_rate_falls_after_each_milestone() {
-        let decay = Decay::Step(vec![80, 120]);
-        let rate = LearningRate { base: 0.1, decay, warmup_epochs: 0.0, epochs: 200 };
-        let rates = [1, 80, 81, 120, 121, 200].map(|epoch| rate.of_step(epoch, 3, 10));
-        assert_eq!(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]);
-    }
-
-    #[test]
-    fn the_rate_rises_in_the_warm_up_and_falls_as_a_cosine() {
-        let rate = LearningRate { base: 0.8, decay: Decay::Cosine, warmup_epochs: 2.0, epochs: 6 };
-        let close = |epoch, step, expected: f64| {
-            let found = rate.of_step(epoch, step, 4);
-            assert!((found - expected).abs() < 1e-12, "{epoch} {step}: {found}");
+    fn a_cosine_ends_with_the_run() {
+        let rule = |epochs| {
+            let decay = Decay::Cosine;
+            LearningRate { base: 0.1, decay, warmup_epochs: 0.5, epochs }
         };
-        for (step, expected) in [0.1, 0.2, 0.3, 0.4].into_iter().enumerate() {
-            close(1, step, expected);
-            close(2, step, expected + 0.4);
-        }
-        close(3, 0, 0.8);
-        close(5, 0, 0.4);
-        close(6, 3, 0.4 * (1.0 + (15.0 / 16.0 * std::f64::consts::PI).cos()));
-        // Half an epoch of warm-up ends within the epoch.
-        let rate = LearningRate { warmup_epochs: 0.5, decay: Decay::Step(vec![]), ..rate };
-        assert_eq!([0, 1, 2, 3].map(|step| rate.of_step(1, step, 4)), [0.4, 0.8, 0.8, 0.8]);
+        let schedule = Schedule::cosine(0.1).warmup(0.5).spanning(3);
+        assert_eq!(schedule.rule(), Some(&rule(3)));
+        // A length that was given stays.
+        assert_eq!(Schedule::from(rule(2)).spanning(3).rule(), Some(&rule(2)));
     }
 
     #[test]
-    fn times_are_read_as_they_are_written() {
-        for text in ["epoch", "500", "10m"] {
-            assert_eq!(text.parse::<CheckpointEvery>().unwrap().to_string(), text);
-        }
-        for text in ["", "0", "0m", "m", "5s", "-1", "1.5"] {
-            assert!(text.parse::<CheckpointEvery>().is_err(), "{text}");
-        }
+    fn a_number_is_a_constant_rate() {
+        let schedule: Schedule = 0.25.into();
+        let rates = [(1, 0), (7, 3)].map(|(epoch, step)| schedule.of_step(epoch, step, 4));
+        assert_eq!((rates, schedule.to_string().as_str()), ([0.25, 0.25], "0.25"));
     }
 
     #[test]
-    fn a_checkpoint_is_due_after_steps_or_minutes() {
-        let second = Duration::from_secs(1);
-        assert!(!CheckpointEvery::Epoch.is_due(1_000, 1_000 * second));
-        assert!(!CheckpointEvery::Steps(3).is_due(2, 1_000 * second));
-        assert!(CheckpointEvery::Steps(3).is_due(3, second));
-        assert!(!CheckpointEvery::Minutes(1).is_due(1_000, 59 * second));
-        assert!(CheckpointEvery::Minutes(1).is_due(1, 60 * second));
+    fn a_function_sees_epoch_step_and_steps_per_epoch() {
+        let schedule = Schedule::from_fn(|epoch, step, per_epoch| {
+            (100 * epoch + 10 * step + per_epoch) as f64
+        });
+        assert_eq!(schedule.of_step(3, 2, 4), 324.0);
+        // Half of the first epoch, in two steps.
+        let warm = schedule.warmup(0.5);
+        let rates = [0, 1, 2].map(|step| warm.of_step(1, step, 4));
+        assert_eq!(rates, [52.0, 114.0, 124.0]);
+    }
+
+    #[test]
+    fn schedulers_of_burn_give_the_rates_of_fresh_ones_in_any_order() {
+        let config = CosineAnnealingLrSchedulerConfig::new(0.1, 10).with_min_lr(0.01);
+        let mut fresh = config.init().unwrap();
+        let expected: Vec<f64> = (0..12).map(|_| fresh.step().base()).collect();
+        let schedule = Schedule::from(config);
+        let rate = |step: usize| schedule.of_step(1 + step / 4, step % 4, 4);
+        let found: Vec<f64> = (0..12).map(rate).collect();
+        assert_eq!(found, expected);
+        for step in [5, 5, 4, 11, 0] {
+            assert_eq!(rate(step), expected[step], "{step}");
+        }
+    }
+
+    #[derive(Clone)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl LrScheduler for Counting {
+        fn step(&mut self) -> f64 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            0.5
+        }
+
+        fn to_record(&self) -> LrSchedulerRecord {
+            LrSchedulerRecord::new()
+        }
+
+        fn load_record(&mut self, _: LrSchedulerRecord) {}
+    }
+
+    #[test]
+    fn consecutive_steps_cost_one_step_of_the_scheduler_each() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let schedule = Schedule::from_scheduler(Counting(count.clone()));
+        for step in 0..1_000 {
+            // Asked for twice, as by a step and by a check after it.
+            schedule.of_step(1, step, 1_000);
+            schedule.of_step(1, step, 1_000);
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1_000);
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let message = |schedule: Schedule| schedule.check().unwrap_err().to_string();
+        assert!(Schedule::cosine(0.1).warmup(1.0).check().is_ok());
+        assert!(message((-0.5).into()).starts_with("learning-rate is -0.5: a finite number"));
+        assert!(message(Schedule::cosine(f64::NAN)).starts_with("learning-rate is NaN"));
+        let warmup = Schedule::from_fn(|_, _, _| 0.1).warmup(f64::INFINITY);
+        assert!(message(warmup).starts_with("warmup-epochs is inf"));
+        let refused = message(CosineAnnealingLrSchedulerConfig::new(2.0, 10).into());
+        assert!(refused.starts_with("learning-rate is ") && refused.lines().count() == 1);
+    }
+
+    #[test]
+    fn schedules_are_described_without_the_length_of_the_run() {
+        let open = Schedule::cosine(0.1).warmup(2.0);
+        assert_eq!(open.to_string(), "cosine from 0.1, warm-up of 2.0 epochs");
+        assert_eq!(open.clone().spanning(9).to_string(), open.to_string());
+        let step = Schedule::step(0.1, [80, 120]);
+        assert_eq!(step.to_string(), "0.1, divided by 10 after epochs [80, 120]");
+        let burn: Schedule = CosineAnnealingLrSchedulerConfig::new(0.5, 10).into();
+        assert_eq!(burn.to_string(), "scheduler of Burn, 0.5 at first");
     }
 }

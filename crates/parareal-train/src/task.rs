@@ -1,5 +1,6 @@
 //! What a run trains: a model and its data.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::optim::ModuleOptimizer;
@@ -24,6 +25,35 @@ pub struct Model<N, L> {
 }
 
 impl<N: Coarsen, L> Model<N, L> {
+    /// Puts a network together with its cuts, its loss and its optimizer: that of `parareal-kernels`
+    /// (`Sgd`), or any optimizer of Burn that updates a parameter by its gradient alone, such as
+    /// `AdamWConfig::new().init()`.
+    ///
+    /// The optimizers of `burn::optim` are of this kind, with the exception of L-BFGS: it computes the loss
+    /// several times in a step, and searches along the gradient of all parameters together, which lie in
+    /// several subnetworks. It is not a [`ModuleOptimizer`], so that the compiler refuses it:
+    ///
+    /// ```compile_fail,E0277
+    /// # use burn::optim::LBFGSConfig;
+    /// # use parareal::{exec::CrossEntropy, net::{Coarsen, Cuts}};
+    /// # use parareal_train::Model;
+    /// fn model<N: Coarsen>(network: N, cuts: Cuts) -> Model<N, CrossEntropy> {
+    ///     Model::new(network, cuts, CrossEntropy::default(), LBFGSConfig::new().init())
+    /// }
+    /// ```
+    ///
+    /// ```
+    /// # use burn::optim::AdamWConfig;
+    /// # use parareal::{exec::CrossEntropy, net::{Coarsen, Cuts}};
+    /// # use parareal_train::Model;
+    /// fn model<N: Coarsen>(network: N, cuts: Cuts) -> Model<N, CrossEntropy> {
+    ///     Model::new(network, cuts, CrossEntropy::default(), AdamWConfig::new().init())
+    /// }
+    /// ```
+    pub fn new(network: N, cuts: Cuts, loss: L, optimizer: impl Into<ModuleOptimizer>) -> Self {
+        Self { network, cuts, loss, optimizer: optimizer.into() }
+    }
+
     /// Builds the parareal network on the CPU with the initial weights that follow from a seed.
     ///
     /// # Errors
@@ -64,7 +94,7 @@ impl<I: Value, T, L> Batch<I, T, L> {
 /// Batch of a task.
 pub type BatchOf<T> = Batch<InputOf<T>, TargetOf<T>, <T as Task>::Labels>;
 /// Batches of a task, which another thread prepares.
-pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = BatchOf<T>> + Send + 'a>;
+pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = Result<BatchOf<T>, TrainError>> + Send + 'a>;
 
 /// Returns true if work is to be stopped. All processes of a run get the same answer.
 pub type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
@@ -87,7 +117,8 @@ pub trait Task {
     /// Number of training samples.
     fn samples(&self) -> usize;
 
-    /// Batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be smaller.
+    /// Batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be smaller. A
+    /// batch that is an error ends the run.
     ///
     /// # Errors
     /// Where there are no such batches.
@@ -126,6 +157,8 @@ pub struct Evaluated<'a> {
     pub test: Option<Score>,
     /// Result for the validation samples; `None` without any.
     pub validation: Option<Score>,
+    /// Further metrics of the validation samples by name.
+    pub metrics: BTreeMap<String, f64>,
     /// What there is to save beyond these numbers.
     pub details: Option<SaveDetails<'a>>,
 }

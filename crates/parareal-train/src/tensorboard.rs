@@ -63,6 +63,10 @@ impl Events {
             ("error/test", record.test_error),
             ("error/test_top5", record.test_top5_error),
         ];
+        let tags = record.metrics.iter().map(|(name, value)| (format!("metric/{name}"), *value));
+        let tags: Vec<(String, f64)> = tags.collect();
+        let metrics = tags.iter().map(|(tag, value)| (tag.as_str(), Some(*value)));
+        let scalars: Vec<_> = scalars.into_iter().chain(metrics).collect();
         self.scalars(step, &scalars)
     }
 
@@ -261,6 +265,19 @@ mod tests {
         });
         let steps: Vec<_> = steps.collect();
         assert_eq!(steps, [vec![(0, 3), (1, 7)], vec![(0, 3), (12, 7), (12, 5)]]);
+    }
+
+    #[test]
+    fn metrics_of_an_epoch_are_scalars_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = [("accuracy".to_string(), 0.5)].into();
+        let record = EpochRecord { train_loss: 1.0, metrics, ..EpochRecord::default() };
+        Events::create(folder.path(), None).unwrap().epoch(3, &record).unwrap();
+        let events = events(&files(folder.path())[0]);
+        let tag = b"metric/accuracy";
+        let (_, step, content) = events.last().unwrap();
+        assert_eq!(*step, 3);
+        assert!(content.windows(tag.len()).any(|found| found == tag));
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use parareal::exec::{ExecError, SubnetworkTime, Update};
 use parareal::net::StateDict;
-use parareal_run::{
-    Best, EndRecord, EpochRecord, Line, Position, StepRecord, SubnetworkSeconds, Times,
-};
+use parareal_run::{EndRecord, EpochRecord, Line, Position, StepRecord, SubnetworkSeconds, Times};
 
 use crate::checkpoint::{Saved, State, Store};
+use crate::checksum::Checksum;
 use crate::executor::Started;
 use crate::finite_check::first_not_finite;
 use crate::log::Log;
@@ -17,7 +16,6 @@ use crate::notes::{Note, Notes};
 use crate::observer::Observer;
 use crate::prefetch::prefetch;
 use crate::prepared::Prepared;
-use crate::schedule::is_out_of_patience;
 use crate::task::{BatchOf, Evaluated, ExecutorOf};
 use crate::traffic::TrafficCounter;
 use crate::{Outcome, Task, TrainError};
@@ -41,7 +39,8 @@ pub(crate) struct Training<'a, T: Task> {
 }
 
 impl<'a, T: Task> Training<'a, T> {
-    /// Builds the executor, and puts the state of a checkpoint into it.
+    /// Builds the executor, and puts the state of a checkpoint into it: weights, state of the optimizer, moving
+    /// average.
     pub(crate) fn new(run: &'a Prepared<T>, saved: Option<Saved>) -> Result<Self, TrainError> {
         let Prepared { group, config, output, task, .. } = run;
         let model = task.model();
@@ -60,6 +59,8 @@ impl<'a, T: Task> Training<'a, T> {
                 })?;
                 executor.load_optimizer_state(state(optimizer))?;
                 executor.load_average(state(average))?;
+                // Random layers draw by the number of the step.
+                executor.set_step(position.step as u64);
                 let bytes = position.metrics_bytes;
                 (Some(bytes), Metrics::past(output, bytes)?, position, times)
             }
@@ -146,10 +147,10 @@ impl<'a, T: Task> Training<'a, T> {
             }
             let Some(record) = self.evaluate(epoch, stop)? else { return Ok(false) };
             self.log.epoch(self.position.step, &record)?;
-            self.choose_best(&record)?;
+            self.epochs.push(record.clone());
+            self.choose_best()?;
             self.report_notes(observer);
             observer.on_epoch(&record);
-            self.epochs.push(record);
             if self.is_out_of_patience() {
                 break;
             }
@@ -166,7 +167,7 @@ impl<'a, T: Task> Training<'a, T> {
         let Prepared { task, group, output, .. } = self.run;
         let stop = || Ok(group.any([stop()])?[0]);
         let Some(evaluated) = task.evaluate(&mut *self.executor, &stop)? else { return Ok(None) };
-        let Evaluated { test, validation, details } = evaluated;
+        let Evaluated { test, validation, metrics, details } = evaluated;
         for (samples, score) in [("test", test), ("validation", validation)] {
             if let Some(score) = score
                 && score.has_diverged()
@@ -192,6 +193,7 @@ impl<'a, T: Task> Training<'a, T> {
             test_top5_error: test.and_then(|test| test.top5_error),
             validation_loss: validation.map(|validation| validation.loss),
             validation_error: validation.and_then(|validation| validation.error),
+            metrics,
             seconds,
         }))
     }
@@ -211,9 +213,15 @@ impl<'a, T: Task> Training<'a, T> {
         let (begun, before) = (Instant::now(), self.position.epoch_seconds);
         let done = self.position.epoch_steps;
         let batches = task.batches(config.batch_size, config.seed, epoch, done)?;
+        // All ranks prepare the same batches, and nothing else would show if they did not.
+        let mut checksum = (group.size() > 1).then(Checksum::default);
         prefetch(batches, |mut batches| {
             while let Some(batch) = batches.next() {
                 self.times.wait(batches.waited.as_secs_f64());
+                let batch = batch?;
+                if let Some(checksum) = &mut checksum {
+                    checksum.add(&batch.input, &batch.target);
+                }
                 self.step(epoch, batch, observer)?;
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
                 let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
@@ -226,6 +234,10 @@ impl<'a, T: Task> Training<'a, T> {
                 if due {
                     self.save(observer)?;
                 }
+            }
+            if let Some(checksum) = checksum {
+                let name = format!("the checksum of the batches of epoch {epoch}");
+                group.compare([(name, checksum.finish())].into())?;
             }
             Ok(true)
         })?
@@ -313,18 +325,16 @@ impl<'a, T: Task> Training<'a, T> {
     }
 
     /// Records the checkpoint of this step as the best, if it is.
-    fn choose_best(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
-        let Some(error) = record.deciding_error() else { return Ok(()) };
-        let before = self.epochs.iter().filter_map(EpochRecord::deciding_error);
-        if before.fold(f64::INFINITY, f64::min) > error && self.run.group.is_root() {
-            let best = Best { step: self.position.step, error };
-            self.store.set_best(best, &mut self.notes)?;
+    fn choose_best(&mut self) -> Result<(), TrainError> {
+        match self.run.config.objective.best(&self.epochs, self.position.step) {
+            Some(best) if self.run.group.is_root() => self.store.set_best(best, &mut self.notes),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn is_out_of_patience(&self) -> bool {
-        is_out_of_patience(&self.epochs, self.run.config.patience)
+        let config = &self.run.config;
+        config.objective.is_out_of_patience(&self.epochs, config.patience)
     }
 }
 

@@ -10,8 +10,8 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 use parareal_train::{
-    Decay, ExecutorKind, LearningRate, LinkDtype, Model, ProcessGroup, Resources, RunConfig,
-    TrainError, WorkerRequest, check_threads, rank_layout,
+    Decay, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup, Resources,
+    RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
 use crate::network::NetworkConfig;
@@ -122,7 +122,8 @@ impl Config {
                     decay,
                     warmup_epochs: s.warmup_epochs,
                     epochs: s.epochs,
-                },
+                }
+                .into(),
                 clip_norm: s.clip_norm,
                 ema_decay: s.ema_decay,
                 seed: s.seed,
@@ -133,6 +134,7 @@ impl Config {
                 workers,
                 threads,
                 recompute: s.recompute.and_then(Recompute::units),
+                objective: Objective::error(),
                 patience: s.patience,
                 checkpoint_every: s.checkpoint_every,
                 keep_checkpoints: s.keep_checkpoints,
@@ -327,7 +329,8 @@ mod tests {
         let (cifar, shapes) = (DatasetName::Cifar10, DatasetName::Shapes);
         let paper = resolve(cifar, Some(1001));
         assert_eq!((paper.run.epochs, paper.run.batch_size), (200, 128));
-        assert_eq!((paper.run.learning_rate.base, &paper.milestones[..]), (0.1, &[80, 120][..]));
+        let rate = paper.run.learning_rate.rule().unwrap().base;
+        assert_eq!((rate, &paper.milestones[..]), (0.1, &[80, 120][..]));
         for (dataset, depth) in [(cifar, Some(20)), (cifar, None), (shapes, Some(1001))] {
             assert_eq!(resolve(dataset, depth).run.epochs, 6);
         }

@@ -70,7 +70,7 @@ impl Task for ImageTask {
             Batches::training(train, normalization, self.augmentation, batch_size, seed, epoch)
                 .map_err(VisionError::from)?;
         batches.skip_batches(skip);
-        Ok(Box::new(batches.map(to_tensors)))
+        Ok(Box::new(batches.map(|batch| Ok(to_tensors(batch)))))
     }
 
     fn wrong(&self, output: Tensor<2>, labels: &Vec<u8>) -> Option<usize> {

@@ -61,7 +61,8 @@ pub enum CheckpointChoice {
     /// The last one.
     #[default]
     Latest,
-    /// The one with the smallest error of the validation samples, otherwise of the test samples.
+    /// The best one by the [`Objective`](crate::Objective) of the run, which by default is the smallest error of the
+    /// validation samples, otherwise of the test samples.
     Best,
     /// The one after this step.
     Step(usize),
@@ -235,10 +236,17 @@ pub(crate) fn read_with(
         };
         read_file(folder, entry, load, tensors)?;
     }
-    // What is remembered of a parameter is as large as the parameter, or a number.
+    // What is remembered of a parameter is a number, or has its shape, where means over a dimension (Adafactor) have
+    // length 1.
     for (name, data) in &optimizer {
-        let parameter = name.rsplit_once('.').and_then(|(name, _)| weights.get(name));
-        let fits = |parameter: &TensorData| parameter.shape() == data.shape();
+        // Names of what is remembered may have dots as well: the longest name of a parameter counts.
+        let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
+        let parameter = dots.find_map(|dot| weights.get(&name[..dot]));
+        let fits = |parameter: &TensorData| {
+            let (own, theirs) = (data.shape().as_slice(), parameter.shape().as_slice());
+            let mut lengths = own.iter().zip(theirs);
+            own.len() == theirs.len() && lengths.all(|(own, theirs)| own == theirs || *own == 1)
+        };
         if data.shape().rank() > 0 && !parameter.is_some_and(fits) {
             let message = format!("`{name}` fits no parameter: it is damaged");
             return Err(TrainError::weights(folder, message));

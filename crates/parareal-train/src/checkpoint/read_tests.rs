@@ -87,12 +87,20 @@ fn what_no_run_has_saved_is_refused() {
 
 #[test]
 fn what_is_remembered_fits_its_parameter() {
-    for (name, shape) in [("w.velocity", &[3, 2][..]), ("v.velocity", &[2, 3]), ("w", &[2, 3])] {
+    for (name, shape) in
+        [("w.velocity", &[3, 2][..]), ("w.velocity", &[3]), ("v.velocity", &[2, 3]), ("w", &[2, 3])]
+    {
         let weights = shard("w", &[2, 3]);
         let message = read_changed(&weights, &shard(name, shape), "{", "{").err().unwrap();
         assert!(
             message.contains(&format!("`{name}` fits no parameter: it is damaged")),
             "{message}"
         );
+    }
+    for (name, shape) in
+        [("w.velocity", &[2, 3][..]), ("w.row_mean", &[2, 1]), ("w.momentum.moment_2", &[2, 3])]
+    {
+        let weights = shard("w", &[2, 3]);
+        assert!(read_changed(&weights, &shard(name, shape), "{", "{").is_ok(), "{name}");
     }
 }

@@ -29,6 +29,10 @@ impl<const D: usize> Value for Vec<Tensor<D>> {
         self.into_iter().map(|tensor| tensor.part(samples.clone())).collect()
     }
 
+    fn select(self, indices: &[usize]) -> Self {
+        self.into_iter().map(|tensor| Value::select(tensor, indices)).collect()
+    }
+
     fn join(parts: Vec<Self>) -> Self {
         let count = parts.first().map_or(0, Vec::len);
         let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();

@@ -35,6 +35,12 @@ pub trait Value: Clone + Send + 'static {
     /// Where there are not so many.
     fn part(self, samples: Range<usize>) -> Self;
 
+    /// Returns the samples with these indices, in this order.
+    ///
+    /// # Panics
+    /// If there is no sample with one of the indices.
+    fn select(self, indices: &[usize]) -> Self;
+
     /// Concatenates the samples of several values.
     ///
     /// # Panics

@@ -30,6 +30,10 @@ impl<A: Value, B: Value> Value for (A, B) {
         (self.0.part(samples.clone()), self.1.part(samples))
     }
 
+    fn select(self, indices: &[usize]) -> Self {
+        (self.0.select(indices), self.1.select(indices))
+    }
+
     fn join(parts: Vec<Self>) -> Self {
         let (first, second) = parts.into_iter().unzip();
         (A::join(first), B::join(second))

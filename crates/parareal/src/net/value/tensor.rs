@@ -19,6 +19,18 @@ fn single(data: Vec<TensorData>) -> TensorData {
     data
 }
 
+/// The indices of samples as a tensor.
+///
+/// # Panics
+/// If one of them is not below `samples`.
+fn rows(indices: &[usize], samples: usize, device: &Device) -> Tensor<1, Int> {
+    let wrong = indices.iter().find(|&&index| index >= samples);
+    assert!(wrong.is_none(), "sample {wrong:?} of {samples}");
+    let indices: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
+    let count = indices.len();
+    Tensor::from_data(TensorData::new(indices, [count]), device)
+}
+
 impl<const D: usize> Value for Tensor<D> {
     const COMPONENTS: Option<usize> = Some(1);
 
@@ -36,6 +48,11 @@ impl<const D: usize> Value for Tensor<D> {
 
     fn part(self, samples: Range<usize>) -> Self {
         self.narrow(0, samples.start, samples.len())
+    }
+
+    fn select(self, indices: &[usize]) -> Self {
+        let rows = rows(indices, self.dims()[0], &Tensor::device(&self));
+        Tensor::select(self, 0, rows)
     }
 
     fn join(parts: Vec<Self>) -> Self {
@@ -99,6 +116,11 @@ macro_rules! value_without_gradient {
 
             fn part(self, samples: Range<usize>) -> Self {
                 self.narrow(0, samples.start, samples.len())
+            }
+
+            fn select(self, indices: &[usize]) -> Self {
+                let rows = rows(indices, self.dims()[0], &Tensor::device(&self));
+                Tensor::select(self, 0, rows)
             }
 
             fn join(parts: Vec<Self>) -> Self {
@@ -182,5 +204,28 @@ impl<const D: usize> Activation for Tensor<D> {
 
     fn pull_back(vjp: Self::Vjp, cotangent: Self) -> Option<Gradients> {
         vjp.pull_back(cotangent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_selected_by_index_in_any_order() {
+        let device = Device::flex();
+        let floats = Tensor::<2>::from_data([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], &device);
+        let found = Value::select(floats, &[2, 0, 2]).into_data();
+        found.assert_eq(&TensorData::from([[4.0f32, 5.0], [0.0, 1.0], [4.0, 5.0]]), true);
+        let integers = Tensor::<1, Int>::from_data([7, 8, 9], &device);
+        let found: Vec<i64> = Value::select(integers, &[1, 0]).into_data().iter().collect();
+        assert_eq!(found, [8, 7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "sample Some(3) of 3")]
+    fn a_sample_that_is_not_there_is_not_selected() {
+        let integers = Tensor::<1, Int>::from_data([7, 8, 9], &Device::flex());
+        let _ = Value::select(integers, &[0, 3]);
     }
 }

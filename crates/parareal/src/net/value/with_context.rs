@@ -73,6 +73,13 @@ impl<S: Value, K: Value> Value for WithContext<S, K> {
         }
     }
 
+    fn select(self, indices: &[usize]) -> Self {
+        Self {
+            state: self.state.select(indices),
+            context: self.context.map(|context| context.select(indices)),
+        }
+    }
+
     fn join(parts: Vec<Self>) -> Self {
         let (states, contexts): (_, Vec<_>) =
             parts.into_iter().map(|part| (part.state, part.context)).unzip();

@@ -1,0 +1,183 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{DType, Device, TensorData};
+use parareal::net::Value;
+
+use super::permutation::permutation;
+use super::source::{BatchIndex, Pass, Source, SourceError};
+use crate::TrainError;
+
+/// Samples in memory: inputs, and as many targets.
+///
+/// Each epoch takes the samples in another order, which depends on the seed and the epoch alone. Evaluations take
+/// them in the order in which they are.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use parareal_train::TensorDataset;
+///
+/// let device = Device::flex();
+/// let inputs = Tensor::<2>::from_data([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], &device);
+/// let targets = Tensor::<1, Int>::from_data([1, 1, 0], &device);
+/// let data = TensorDataset::new(inputs, targets)?;
+/// assert_eq!(data.len(), 3);
+/// # Ok::<(), parareal_train::TrainError>(())
+/// ```
+pub struct TensorDataset<I, T> {
+    samples: usize,
+    // Tensors are `Send` and not `Sync`.
+    values: Mutex<(I, T)>,
+    /// The order of the last epoch that was asked for.
+    order: Mutex<Option<Order>>,
+}
+
+struct Order {
+    seed: u64,
+    epoch: usize,
+    indices: Arc<[usize]>,
+}
+
+impl<I: Value, T: Value> TensorDataset<I, T> {
+    /// Takes inputs and targets, whose first dimension counts the samples, and keeps them on the CPU.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] if there are no samples, or not as many targets as inputs.
+    pub fn new(inputs: I, targets: T) -> Result<Self, TrainError> {
+        let (samples, count) = (inputs.samples(), targets.samples());
+        if samples == 0 {
+            return Err(TrainError::setting("inputs", "empty", "at least 1 sample is expected"));
+        }
+        if count != samples {
+            let expected = format!("there are {samples} inputs: as many targets are expected");
+            return Err(TrainError::setting("targets", count, expected));
+        }
+        let values = Mutex::new((on_cpu(inputs), on_cpu(targets)));
+        Ok(Self { samples, values, order: Mutex::new(None) })
+    }
+
+    /// Returns the number of samples, at least one.
+    #[allow(clippy::len_without_is_empty)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples
+    }
+
+    /// Returns the order of the samples in an epoch.
+    fn order(&self, seed: u64, epoch: usize) -> Arc<[usize]> {
+        let mut kept = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(order) if (order.seed, order.epoch) == (seed, epoch) => order.indices.clone(),
+            _ => {
+                let indices: Arc<[usize]> = permutation(self.samples, seed, epoch).into();
+                *kept = Some(Order { seed, epoch, indices: indices.clone() });
+                indices
+            }
+        }
+    }
+}
+
+/// Returns the values on the CPU, outside every graph.
+fn on_cpu<V: Value>(value: V) -> V {
+    match value.device() == Device::flex() {
+        true => without_graph(value),
+        false => on_device(value, &Device::flex()),
+    }
+}
+
+/// Returns the values outside every graph, on their device.
+pub(crate) fn without_graph<V: Value>(value: V) -> V {
+    let device = value.device();
+    if device.is_autodiff() { on_device(value, &device.without_autodiff()) } else { value }
+}
+
+fn on_device<V: Value>(value: V, device: &Device) -> V {
+    let data = value.into_data();
+    let dtype = data.iter().map(TensorData::dtype).find(DType::is_float).unwrap_or(DType::F32);
+    V::from_data(data, device, dtype)
+}
+
+impl<I: Value, T: Value> Source for TensorDataset<I, T> {
+    type Input = I;
+    type Target = T;
+
+    fn samples(&self) -> usize {
+        self.samples
+    }
+
+    fn batch(&self, index: &BatchIndex) -> Result<(I, T), SourceError> {
+        let places = index.samples.clone();
+        let (inputs, targets) = {
+            let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            values.clone()
+        };
+        if places.is_empty() || places.end > self.samples {
+            return Err(format!("there are no samples {places:?} of {}", self.samples).into());
+        }
+        Ok(match index.pass {
+            Pass::Training { seed, epoch } => {
+                let order = self.order(seed, epoch);
+                let indices = &order[places];
+                (inputs.select(indices), targets.select(indices))
+            }
+            Pass::Evaluation => (inputs.part(places.clone()), targets.part(places)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Int, Tensor, TensorData};
+
+    use super::*;
+
+    fn data(samples: usize) -> TensorDataset<Tensor<2>, Tensor<1, Int>> {
+        let device = Device::flex();
+        let numbers: Vec<i64> = (0..samples as i64).collect();
+        let targets = Tensor::from_data(TensorData::new(numbers, [samples]), &device);
+        let inputs: Tensor<1, Int> = targets.clone();
+        TensorDataset::new(inputs.float().reshape([samples, 1]), targets).unwrap()
+    }
+
+    fn pass_over(
+        data: &TensorDataset<Tensor<2>, Tensor<1, Int>>,
+        pass: Pass,
+        size: usize,
+    ) -> Vec<i64> {
+        let batches = pass.batches(data.len(), size).flat_map(|index| {
+            let (input, target) = data.batch(&index).unwrap();
+            assert_eq!(input.dims(), [index.samples.len(), 1]);
+            let (input, target) = (input.into_data(), target.into_data());
+            assert!(input.iter::<i64>().eq(target.iter::<i64>()));
+            target.iter::<i64>().collect::<Vec<_>>()
+        });
+        batches.collect()
+    }
+
+    #[test]
+    fn an_epoch_takes_each_sample_once_in_an_order_of_its_own() {
+        let data = data(11);
+        let epoch = |epoch, size| pass_over(&data, Pass::Training { seed: 3, epoch }, size);
+        let (first, second) = (epoch(1, 4), epoch(2, 4));
+        assert_ne!(first, second);
+        for mut order in [first.clone(), second] {
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..11));
+        }
+        // Asked for once more, in other batches.
+        assert_eq!(epoch(1, 11), first);
+        assert!(pass_over(&data, Pass::Evaluation, 4).into_iter().eq(0..11));
+    }
+
+    #[test]
+    fn empty_data_and_other_numbers_of_targets_are_refused() {
+        let device = Device::flex();
+        let numbers = |count| Tensor::<1, Int>::zeros([count], &device);
+        let refuse = |inputs, targets| {
+            let made = TensorDataset::new(numbers(inputs), numbers(targets));
+            made.err().unwrap().to_string()
+        };
+        assert_eq!(refuse(0, 0), "inputs is empty: at least 1 sample is expected");
+        let message = refuse(3, 2);
+        assert_eq!(message, "targets is 2: there are 3 inputs: as many targets are expected");
+    }
+}

@@ -1,0 +1,15 @@
+//! What a program that trains a network of its own needs, from this crate and from `parareal`.
+//!
+//! ```
+//! use parareal_train::prelude::*;
+//! ```
+
+pub use parareal::exec::{ClosureLoss, Loss, MeanSquaredError, loss_fn};
+pub use parareal::prelude::*;
+
+pub use crate::checkpoint::CheckpointChoice;
+pub use crate::{
+    BatchIndex, CheckpointEvery, DeviceName, Evaluation, ExecutorKind, LinkDtype, Model, Objective,
+    Observer, Outcome, Pass, ProcessGroup, Schedule, Source, TensorDataset, TrainError, Trainer,
+    accuracy, from_fn,
+};

@@ -1,0 +1,469 @@
+//! Trainer for any network.
+
+mod metric;
+mod settings;
+mod task;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+
+use parareal::exec::Loss;
+use parareal::net::{Coarsen, FeedForward, PararealNetwork};
+use serde::Serialize;
+
+use crate::checkpoint::{self, CheckManifest, CheckpointChoice, Saved};
+use crate::data::Source;
+use crate::folder::OutputFolder;
+use crate::{
+    CheckpointEvery, ConfigRecord, DeviceName, ExecutorKind, LinkDtype, Model, Objective, Observer,
+    Outcome, ProcessGroup, Resume, Run, RunConfig, RunFolder, Schedule, Start, Task, TrainError,
+};
+use metric::Metric;
+use settings::Settings;
+use task::{Means, TrainerTask};
+
+pub use metric::accuracy;
+
+/// Source of batches for a network and a loss.
+type Data<N, L> = dyn Source<
+        Input = <N as FeedForward>::Input,
+        Target = <L as Loss<<N as FeedForward>::Output>>::Target,
+    >;
+
+/// The checkpoints of a trainer have had all their fields from the beginning.
+const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
+
+/// Trainer for any network: trains, saves, resumes and evaluates a [`Model`].
+///
+/// Each setting has a default. A wrong one is reported by [`Self::train`] and the other methods that start
+/// something, not by the method that sets it.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`epochs`](Self::epochs), [`batch_size`](Self::batch_size) | 10, 32 |
+/// | [`learning_rate`](Self::learning_rate) | 0.001, constant |
+/// | [`validation`](Self::validation), [`metric`](Self::metric) | none |
+/// | [`best`](Self::best), [`patience`](Self::patience) | lowest validation loss, no limit |
+/// | [`clip_norm`](Self::clip_norm), [`moving_average`](Self::moving_average) | none |
+/// | [`seed`](Self::seed) | 0 |
+/// | [`checkpoint_every`](Self::checkpoint_every), [`keep_checkpoints`](Self::keep_checkpoints) | epoch, 2 |
+/// | [`executor`](Self::executor), [`devices`](Self::devices) | threads, the CPU |
+/// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
+/// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
+///
+/// See the [documentation of the crate](crate) for an example.
+pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
+    model: Model<N, L>,
+    training: Box<Data<N, L>>,
+    validation: Option<Box<Data<N, L>>>,
+    metrics: Vec<Metric<N::Output, L::Target>>,
+    settings: Settings,
+    group: ProcessGroup,
+}
+
+/// Result of evaluating a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// Epoch of the checkpoint, from 1.
+    pub epoch: usize,
+    /// Step of the checkpoint, from 1.
+    pub step: usize,
+    /// Number of samples.
+    pub samples: usize,
+    /// Mean loss over the samples.
+    pub loss: f64,
+    /// Mean of each metric over the samples.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
+    /// Creates a trainer of a model with its training samples.
+    pub fn new(
+        model: Model<N, L>,
+        training: impl Source<Input = N::Input, Target = L::Target> + 'static,
+    ) -> Self {
+        Self {
+            model,
+            training: Box::new(training),
+            validation: None,
+            metrics: Vec::new(),
+            settings: Settings::default(),
+            group: ProcessGroup::alone(),
+        }
+    }
+
+    /// Sets the samples that the network is evaluated on after each epoch.
+    #[must_use]
+    pub fn validation(
+        mut self,
+        validation: impl Source<Input = N::Input, Target = L::Target> + 'static,
+    ) -> Self {
+        self.validation = Some(Box::new(validation));
+        self
+    }
+
+    /// Adds a metric of the validation samples: a function of the output and the target of a batch which
+    /// returns a mean over its samples, such as [`accuracy`]. Means over all samples are weighted by the sizes of
+    /// the batches. A metric that is not a number is recorded as such; the run goes on.
+    #[must_use]
+    pub fn metric(
+        mut self,
+        name: impl Into<String>,
+        of_batch: impl Fn(N::Output, L::Target) -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        self.metrics.push(Metric { name: name.into(), of_batch: Box::new(of_batch) });
+        self
+    }
+
+    /// Sets the number by which epochs are compared, for the best checkpoint and for [`Self::patience`]: `loss`,
+    /// that of the validation samples, or the name of a [`metric`](Self::metric).
+    #[must_use]
+    pub fn best(mut self, objective: Objective) -> Self {
+        self.settings.best = objective;
+        self
+    }
+
+    /// Sets the number of passes over the training samples.
+    #[must_use]
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.settings.epochs = epochs;
+        self
+    }
+
+    /// Sets the number of samples of a step, over all replicas. The last batch of an epoch may be smaller.
+    #[must_use]
+    pub fn batch_size(mut self, samples: usize) -> Self {
+        self.settings.batch_size = samples;
+        self
+    }
+
+    /// Sets the learning rate of each step: a number, or a [`Schedule`].
+    #[must_use]
+    pub fn learning_rate(mut self, schedule: impl Into<Schedule>) -> Self {
+        self.settings.learning_rate = schedule.into();
+        self
+    }
+
+    /// Ends the run early after this many epochs without a new best ([`Self::best`]).
+    #[must_use]
+    pub fn patience(mut self, epochs: usize) -> Self {
+        self.settings.patience = Some(epochs);
+        self
+    }
+
+    /// Sets the largest norm of the gradient of all parameters together; longer gradients are scaled down to it.
+    #[must_use]
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.settings.clip_norm = Some(norm);
+        self
+    }
+
+    /// Keeps a moving average of the weights with this decay, which evaluations use and [`Self::load`] returns.
+    /// In the first steps the decay is smaller ([`RunConfig::ema_decay_of`]).
+    #[must_use]
+    pub fn moving_average(mut self, decay: f64) -> Self {
+        self.settings.moving_average = Some(decay);
+        self
+    }
+
+    /// Sets the seed of the initial weights and of the order of the samples.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// Sets when checkpoints are saved in addition to those at the end of each epoch.
+    #[must_use]
+    pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
+        self.settings.checkpoint_every = every;
+        self
+    }
+
+    /// Sets the number of checkpoints that are kept in addition to the best one, at least one.
+    #[must_use]
+    pub fn keep_checkpoints(mut self, count: usize) -> Self {
+        self.settings.keep_checkpoints = count;
+        self
+    }
+
+    /// Sets how a step is run.
+    #[must_use]
+    pub fn executor(mut self, executor: ExecutorKind) -> Self {
+        self.settings.executor = executor;
+        self
+    }
+
+    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.settings.workers = Some(workers);
+        self
+    }
+
+    /// Sets the number of threads of each worker on the CPU. Results depend on it to rounding.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.threads = Some(threads);
+        self
+    }
+
+    /// Sets the number of copies of the network, each of which takes a part of every batch.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        self.settings.replicas = replicas;
+        self
+    }
+
+    /// Sets the devices of the workers, in order.
+    #[must_use]
+    pub fn devices(mut self, devices: impl IntoIterator<Item = DeviceName>) -> Self {
+        self.settings.devices = devices.into_iter().collect();
+        self
+    }
+
+    /// Saves memory: one state is kept for `units` units, and the others are computed again in the backward pass.
+    /// With 0 it is the square root of the number of units in the longest subnetwork.
+    #[must_use]
+    pub fn recompute(mut self, units: usize) -> Self {
+        self.settings.recompute = Some(units);
+        self
+    }
+
+    /// Sets the element type of the tensors that ranks send each other.
+    #[must_use]
+    pub fn link_dtype(mut self, dtype: LinkDtype) -> Self {
+        self.settings.link_dtype = dtype;
+        self
+    }
+
+    /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which all make the
+    /// same calls. Those run with [`ExecutorKind::Mpi`].
+    #[must_use]
+    pub fn group(mut self, group: ProcessGroup) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// Adds an entry to `config.toml` that has to be the same when the run is resumed: what the trainer cannot
+    /// see, such as the settings of the optimizer.
+    #[must_use]
+    pub fn setting(mut self, key: impl Into<String>, value: impl Display) -> Self {
+        self.settings.own.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// Trains in a new or empty folder until the run ends.
+    ///
+    /// # Errors
+    /// As [`Self::train_with`].
+    pub fn train(&self, folder: impl AsRef<Path>) -> Result<Outcome, TrainError> {
+        self.train_with(folder, &mut (), &|| false)
+    }
+
+    /// Trains in a new or empty folder until the run ends or `stop` returns true, which is asked after each step.
+    /// When stopped, it saves a checkpoint, and [`Outcome::interrupted`] is set. `observer` receives the progress.
+    ///
+    /// # Errors
+    /// [`TrainError`] where a setting is wrong or does not fit the data or this machine, the network cannot be
+    /// built, the folder is not empty, or a file cannot be written; [`TrainError::Diverged`] and its like where
+    /// the loss, the weights or the evaluation are not finite; and errors of a worker or of the source of batches.
+    pub fn train_with(
+        &self,
+        folder: impl AsRef<Path>,
+        observer: &mut dyn Observer,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Outcome, TrainError> {
+        let (config, record, task) = self.prepare()?;
+        let output = OutputFolder::Named(folder.as_ref().to_path_buf());
+        let run = Run::create(&self.group, config, record, task, &output, Start::default())?;
+        run_to_end(run, observer, stop)
+    }
+
+    /// Resumes the run in a folder from its newest checkpoint until it ends. It goes on bit for bit as if it had
+    /// not been interrupted. A run that has ended is not changed, unless it is to have more epochs now.
+    ///
+    /// # Errors
+    /// As [`Self::resume_with`].
+    pub fn resume(&self, folder: impl AsRef<Path>) -> Result<Outcome, TrainError> {
+        self.resume_with(folder, &mut (), &|| false)
+    }
+
+    /// Resumes a run as [`Self::resume`] does, with an observer and a function that stops it, as
+    /// [`Self::train_with`].
+    ///
+    /// # Errors
+    /// Those of [`Self::train_with`]; [`TrainError::NoRun`] where there is no run in the folder;
+    /// [`TrainError::OtherRun`] where a setting that makes a run what it is (seed, batch size, cuts, learning rate,
+    /// clipping, moving average, objective, entries of [`Self::setting`]) is not that of the run;
+    /// [`TrainError::OtherData`] where the samples are not; [`TrainError::Weights`] where parameters have other
+    /// names or shapes, or all checkpoints are damaged; [`TrainError::TooFewEpochs`]; and [`TrainError::Busy`]
+    /// where another process trains there. Epochs, patience, executor, workers, threads, devices, replicas and
+    /// times of checkpoints may change.
+    pub fn resume_with(
+        &self,
+        folder: impl AsRef<Path>,
+        observer: &mut dyn Observer,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Outcome, TrainError> {
+        let (group, folder) = (&self.group, folder.as_ref());
+        let (text, before) = group.agree(settings::read(folder))?;
+        let (config, record, task) = self.prepare()?;
+        group.agree(settings::check_same(folder, &before, record.table()))?;
+        let locked = RunFolder::lock(group, folder)?;
+        let held = group.agree(config.held(group, self.model.cuts.subnetworks()))?.0;
+        let newest = locked.newest(&held, CHECK_MANIFEST)?;
+        let mut before = None;
+        if let Some(Saved { data, configuration, .. }) = &newest.saved {
+            group.agree(task.check_data(folder, data))?;
+            let schedule = self.settings.learning_rate.clone();
+            before = Some(settings::configuration_of(configuration, &config, schedule));
+        }
+        let is_changed = record.text() != text;
+        let resume = Resume { newest, before, is_changed, start: Start::default() };
+        run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
+    }
+
+    /// Evaluates a checkpoint of a run on the validation samples.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and where there are no validation samples.
+    pub fn evaluate(
+        &self,
+        folder: impl AsRef<Path>,
+        choice: CheckpointChoice,
+    ) -> Result<Evaluation, TrainError> {
+        match &self.validation {
+            Some(validation) => self.evaluate_source(folder.as_ref(), choice, &**validation),
+            None => {
+                let expected = "there are none to evaluate on: set them";
+                Err(TrainError::setting("validation samples", 0, expected))
+            }
+        }
+    }
+
+    /// Evaluates a checkpoint of a run on any samples, such as those of a test set.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and an error of the source.
+    pub fn evaluate_on(
+        &self,
+        folder: impl AsRef<Path>,
+        choice: CheckpointChoice,
+        samples: &(impl Source<Input = N::Input, Target = L::Target> + 'static),
+    ) -> Result<Evaluation, TrainError> {
+        self.evaluate_source(folder.as_ref(), choice, samples)
+    }
+
+    fn evaluate_source(
+        &self,
+        folder: &Path,
+        choice: CheckpointChoice,
+        samples: &Data<N, L>,
+    ) -> Result<Evaluation, TrainError> {
+        let config = self.config()?;
+        let saved = checkpoint::open(folder, choice, CHECK_MANIFEST)?;
+        let position = saved.position;
+        let mut executor = config.evaluator(&self.model, self.network(folder, saved)?)?;
+        let means = self.means(&mut *executor, samples, config.batch_size, &|| Ok(false))?;
+        let Means { samples, loss, metrics } = means.expect("nothing stops it");
+        Ok(Evaluation { epoch: position.epoch, step: position.step, samples, loss, metrics })
+    }
+
+    /// Reads the network of a checkpoint, with the moving average of its weights where there is one, for inference
+    /// on the CPU.
+    ///
+    /// # Errors
+    /// [`TrainError::NoRun`] or [`TrainError::Setting`] where there is no such checkpoint, and
+    /// [`TrainError::Weights`] where it is damaged or of another network.
+    pub fn load(
+        &self,
+        folder: impl AsRef<Path>,
+        choice: CheckpointChoice,
+    ) -> Result<PararealNetwork<N>, TrainError> {
+        let folder = folder.as_ref();
+        let saved = checkpoint::open(folder, choice, CHECK_MANIFEST)?;
+        Ok(self.network(folder, saved)?.valid())
+    }
+
+    /// Returns the network with the weights of a checkpoint.
+    fn network(&self, folder: &Path, saved: Saved) -> Result<PararealNetwork<N>, TrainError> {
+        let network = self.model.build(self.settings.seed)?;
+        network.load(&saved.into_weights()).map_err(|error| {
+            TrainError::weights(folder, format!("a checkpoint of another network: {error}"))
+        })
+    }
+
+    /// Returns the complete configuration, after a check of everything that does not depend on the data.
+    fn config(&self) -> Result<RunConfig, TrainError> {
+        let config = self.settings.resolve(&self.group, self.model.cuts.subnetworks())?;
+        config.check(&self.group, self.training.samples())?;
+        Metric::check_names(&self.metrics)?;
+        let refuse =
+            |name, found: String, expected| Err(TrainError::setting(name, found, expected));
+        let (objective, validation) = (&config.objective, &self.validation);
+        match objective.name() {
+            Some("loss") => {}
+            Some(name) if self.metrics.iter().any(|metric| metric.name == name) => {}
+            _ => {
+                let names = self.metrics.iter().map(|metric| metric.name.as_str());
+                let names: Vec<&str> = std::iter::once("loss").chain(names).collect();
+                let expected = format!("expected one of: {}", names.join(", "));
+                return refuse("best", objective.to_string(), expected);
+            }
+        }
+        match validation {
+            Some(validation) if validation.samples() == 0 => {
+                refuse("validation samples", "0".into(), "at least 1 is expected".into())
+            }
+            Some(_) => Ok(config),
+            None => {
+                let expected = "it needs validation samples".to_string();
+                if let Some(metric) = self.metrics.first() {
+                    return refuse("metric", metric.name.clone(), expected);
+                }
+                if let Some(patience) = config.patience {
+                    return refuse("patience", patience.to_string(), expected);
+                }
+                if *objective != Settings::default().best {
+                    return refuse("best", objective.to_string(), expected);
+                }
+                Ok(config)
+            }
+        }
+    }
+
+    /// Prepares a run, on all processes of the group together.
+    fn prepare(&self) -> Result<(RunConfig, ConfigRecord, TrainerTask<'_, N, L>), TrainError> {
+        let cuts = &self.model.cuts;
+        let prepared = self.config().and_then(|config| {
+            let task = TrainerTask::new(self, &config)?;
+            let record = self.settings.record(&config, cuts.units(), cuts.positions());
+            Ok((config, record, task))
+        });
+        let (config, record, task) = self.group.agree(prepared)?;
+        let mut entries = settings::shared_entries(record.table());
+        for (key, value) in task.data() {
+            entries.insert(key, value.to_string());
+        }
+        self.group.compare(entries)?;
+        Ok((config, record, task))
+    }
+}
+
+/// Trains a run to its end, and adds what is to be known of it to its outcome.
+fn run_to_end<T: Task>(
+    run: Run<T>,
+    observer: &mut dyn Observer,
+    stop: &dyn Fn() -> bool,
+) -> Result<Outcome, TrainError> {
+    let mut notes = run.notes().to_vec();
+    notes.iter().for_each(|note| observer.on_note(note));
+    let mut outcome = run.train(observer, stop)?;
+    outcome.notes.retain(|note| !notes.contains(note));
+    notes.append(&mut outcome.notes);
+    outcome.notes = notes;
+    Ok(outcome)
+}

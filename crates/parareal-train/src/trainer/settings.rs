@@ -1,0 +1,345 @@
+//! Settings of a trainer, complete and as a run records them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use crate::folder::config_file;
+use crate::{
+    CheckpointEvery, ConfigRecord, DeviceName, ExecutorKind, LinkDtype, Objective, ProcessGroup,
+    RunConfig, Schedule, TrainError, WorkerRequest,
+};
+
+/// Settings as they were given.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) epochs: usize,
+    pub(super) batch_size: usize,
+    pub(super) learning_rate: Schedule,
+    pub(super) clip_norm: Option<f64>,
+    pub(super) moving_average: Option<f64>,
+    pub(super) seed: u64,
+    pub(super) best: Objective,
+    pub(super) patience: Option<usize>,
+    pub(super) executor: ExecutorKind,
+    pub(super) workers: Option<usize>,
+    pub(super) threads: Option<usize>,
+    pub(super) replicas: usize,
+    pub(super) devices: Vec<DeviceName>,
+    pub(super) link_dtype: LinkDtype,
+    pub(super) recompute: Option<usize>,
+    pub(super) checkpoint_every: CheckpointEvery,
+    pub(super) keep_checkpoints: usize,
+    /// Entries that the trainer only records and compares.
+    pub(super) own: BTreeMap<String, String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 32,
+            learning_rate: 1e-3.into(),
+            clip_norm: None,
+            moving_average: None,
+            seed: 0,
+            best: Objective::lowest("loss"),
+            patience: None,
+            executor: ExecutorKind::Threads,
+            workers: None,
+            threads: None,
+            replicas: 1,
+            devices: vec![DeviceName::cpu()],
+            link_dtype: LinkDtype::F32,
+            recompute: None,
+            checkpoint_every: CheckpointEvery::Epoch,
+            keep_checkpoints: 2,
+            own: BTreeMap::new(),
+        }
+    }
+}
+
+/// What `config.toml` records.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Record {
+    units: usize,
+    cuts: Vec<usize>,
+    epochs: usize,
+    batch_size: usize,
+    learning_rate: String,
+    clip_norm: Option<f64>,
+    ema_decay: Option<f64>,
+    seed: Value,
+    best: String,
+    patience: Option<usize>,
+    executor: String,
+    workers: usize,
+    threads: usize,
+    replicas: usize,
+    device: Vec<String>,
+    link_dtype: String,
+    recompute: Option<usize>,
+    checkpoint_every: String,
+    keep_checkpoints: usize,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    settings: BTreeMap<String, String>,
+}
+
+/// Entries that make a run this run: it is not resumed with others.
+const FIXED: [&str; 9] = [
+    "seed",
+    "batch-size",
+    "units",
+    "cuts",
+    "learning-rate",
+    "clip-norm",
+    "ema-decay",
+    "best",
+    "settings",
+];
+
+impl Settings {
+    /// Completes the settings for the processes of a group.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] with the first value that cannot be.
+    pub(super) fn resolve(
+        &self,
+        group: &ProcessGroup,
+        subnetworks: usize,
+    ) -> Result<RunConfig, TrainError> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        if let Some(norm) = self.clip_norm.filter(|&norm| !positive(norm)) {
+            let expected = "a positive number is expected";
+            return Err(TrainError::setting("clip-norm", format!("{norm:?}"), expected));
+        }
+        if let Some(decay) = self.moving_average.filter(|decay| !(0.0..1.0).contains(decay)) {
+            let expected = "a decay from 0 to below 1 is expected";
+            return Err(TrainError::setting("moving-average", format!("{decay:?}"), expected));
+        }
+        let zero_interval = match self.checkpoint_every {
+            CheckpointEvery::Epoch => false,
+            CheckpointEvery::Steps(steps) => steps == 0,
+            CheckpointEvery::Minutes(minutes) => minutes == 0,
+        };
+        if zero_interval {
+            return Err(TrainError::setting("checkpoint-every", 0, "at least 1 is expected"));
+        }
+        if self.patience == Some(0) {
+            return Err(TrainError::setting("patience", 0, "at least 1 is expected"));
+        }
+        if self.devices.is_empty() {
+            return Err(TrainError::setting("device", 0, "at least 1 is expected"));
+        }
+        let request = WorkerRequest {
+            executor: self.executor,
+            subnetworks,
+            devices: &self.devices,
+            workers: self.workers,
+            threads: self.threads,
+            replicas: self.replicas,
+        };
+        let (workers, threads) = request.resolve(group.resources())?;
+        let settings = self.clone();
+        Ok(RunConfig {
+            epochs: settings.epochs,
+            batch_size: settings.batch_size,
+            learning_rate: settings.learning_rate.spanning(settings.epochs),
+            clip_norm: settings.clip_norm,
+            ema_decay: settings.moving_average,
+            seed: settings.seed,
+            executor: settings.executor,
+            replicas: settings.replicas,
+            link_dtype: settings.link_dtype,
+            devices: settings.devices,
+            workers,
+            threads,
+            recompute: settings.recompute,
+            objective: settings.best,
+            patience: settings.patience,
+            checkpoint_every: settings.checkpoint_every,
+            keep_checkpoints: settings.keep_checkpoints,
+        })
+    }
+
+    /// Returns the record of a complete configuration, with the units and cuts of the network.
+    pub(super) fn record(&self, config: &RunConfig, units: usize, cuts: &[usize]) -> ConfigRecord {
+        // TOML has signed integers only.
+        let seed = i64::try_from(config.seed).map(Value::from);
+        let record = Record {
+            units,
+            cuts: cuts.to_vec(),
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            learning_rate: config.learning_rate.to_string(),
+            clip_norm: config.clip_norm,
+            ema_decay: config.ema_decay,
+            seed: seed.unwrap_or_else(|_| config.seed.to_string().into()),
+            best: config.objective.to_string(),
+            patience: config.patience,
+            executor: config.executor.to_string(),
+            workers: config.workers,
+            threads: config.threads,
+            replicas: config.replicas,
+            device: config.devices.iter().map(ToString::to_string).collect(),
+            link_dtype: config.link_dtype.to_string(),
+            recompute: config.recompute,
+            checkpoint_every: config.checkpoint_every.to_string(),
+            keep_checkpoints: config.keep_checkpoints,
+            settings: self.own.clone(),
+        };
+        ConfigRecord::new(&record).expect("strings, numbers and lists of them are TOML")
+    }
+}
+
+/// Returns what the entries of a configuration are for all ranks of a run: what differs from rank to rank is left
+/// out.
+pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
+    let shared = table.iter().filter(|(key, _)| !["device", "threads"].contains(&key.as_str()));
+    shared.map(|(key, value)| (key.clone(), value.to_string())).collect()
+}
+
+/// Reads the configuration of the run in a folder.
+///
+/// # Errors
+/// [`TrainError::NoRun`] where there is none, and [`TrainError::Configuration`] where it is not one.
+pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
+    let path = config_file(folder)?;
+    let text = std::fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+    match text.parse() {
+        Ok(table) => Ok((text, table)),
+        Err(error) => Err(TrainError::configuration(&path, error.message())),
+    }
+}
+
+/// Refuses settings that would make it another run.
+///
+/// # Errors
+/// [`TrainError::OtherRun`] with the first of them.
+pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(), TrainError> {
+    let shown = |value: Option<&Value>| value.map_or("not set".to_string(), Value::to_string);
+    let compare = |name: &str, then: Option<&Value>, now: Option<&Value>| match then == now {
+        true => Ok(()),
+        false => Err(TrainError::other_run(folder, name, shown(then), shown(now))),
+    };
+    for key in FIXED {
+        let entries = [before.get(key), now.get(key)];
+        match entries.map(|entry| entry.and_then(Value::as_table)) {
+            [None, None] => compare(key, entries[0], entries[1])?,
+            tables => {
+                let keys = tables.into_iter().flatten().flat_map(Table::keys);
+                for key in keys {
+                    let [then, now] = tables.map(|table| table.and_then(|table| table.get(key)));
+                    compare(key, then, now)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns a configuration with what a checkpoint records of the one that it was saved with, as far as notes on a
+/// resumed run depend on it.
+pub(super) fn configuration_of(saved: &Table, now: &RunConfig, schedule: Schedule) -> RunConfig {
+    let mut before = now.clone();
+    let text = |key: &str| saved.get(key).and_then(Value::as_str);
+    let number = |key: &str| {
+        saved.get(key).and_then(Value::as_integer).and_then(|number| usize::try_from(number).ok())
+    };
+    let parsed = text("executor").and_then(|name| name.parse().ok());
+    before.executor = parsed.unwrap_or(now.executor);
+    let parsed = text("link-dtype").and_then(|name| name.parse().ok());
+    before.link_dtype = parsed.unwrap_or(now.link_dtype);
+    before.threads = number("threads").unwrap_or(now.threads);
+    before.replicas = number("replicas").unwrap_or(now.replicas);
+    before.epochs = number("epochs").unwrap_or(now.epochs);
+    let devices = saved.get("device").and_then(Value::as_array).map(|names| {
+        names.iter().filter_map(|name| name.as_str()?.parse().ok()).collect::<Vec<DeviceName>>()
+    });
+    before.devices = devices.unwrap_or_else(|| now.devices.clone());
+    before.learning_rate = schedule.spanning(before.epochs);
+    before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(settings: &Settings, cuts: &[usize]) -> Table {
+        let config = settings.resolve(&ProcessGroup::alone(), cuts.len() + 1).unwrap();
+        let record = settings.record(&config, 6, cuts);
+        assert_eq!(&record.text().parse::<Table>().unwrap(), record.table());
+        record.table().clone()
+    }
+
+    #[test]
+    fn settings_that_make_another_run_are_refused_by_name() {
+        let given = Settings { seed: u64::MAX, ..Settings::default() };
+        let before = table(&given, &[2, 4]);
+        let refuse = |settings: Settings, cuts: &[usize]| {
+            let now = table(&settings, cuts);
+            let checked = check_same(Path::new("there"), &before, &now);
+            checked.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let same = || given.clone();
+        assert_eq!(refuse(same(), &[2, 4]), "");
+        let machine = Settings {
+            epochs: 99,
+            executor: ExecutorKind::Sequential,
+            threads: Some(1),
+            keep_checkpoints: 7,
+            patience: Some(3),
+            checkpoint_every: CheckpointEvery::Steps(5),
+            ..same()
+        };
+        assert_eq!(refuse(machine, &[2, 4]), "");
+        let own = [("dropout".to_string(), "0.5".to_string())];
+        for (message, expected) in [
+            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1: it is"),
+            (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8: it is 32 in"),
+            (refuse(same(), &[3]), "cuts is [3]: it is [2, 4] in there"),
+            (
+                refuse(Settings { clip_norm: Some(1.0), ..same() }, &[2, 4]),
+                "clip-norm is 1.0: it is not set in",
+            ),
+            (
+                refuse(Settings { learning_rate: 0.5.into(), ..same() }, &[2, 4]),
+                "learning-rate is \"0.5\": it is \"0.001\"",
+            ),
+            (
+                refuse(Settings { own: own.into(), ..same() }, &[2, 4]),
+                "dropout is \"0.5\": it is not set in there",
+            ),
+        ] {
+            assert!(message.starts_with(expected), "{message}");
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        let refuse = |settings: Settings| {
+            settings.resolve(&ProcessGroup::alone(), 3).unwrap_err().to_string()
+        };
+        let given = Settings::default;
+        for (message, expected) in [
+            (refuse(Settings { clip_norm: Some(0.0), ..given() }), "clip-norm is 0.0: a positive"),
+            (refuse(Settings { clip_norm: Some(f64::NAN), ..given() }), "clip-norm is NaN"),
+            (refuse(Settings { moving_average: Some(1.0), ..given() }), "moving-average is 1.0"),
+            (refuse(Settings { patience: Some(0), ..given() }), "patience is 0"),
+            (refuse(Settings { workers: Some(4), ..given() }), "workers is 4: there are 3"),
+            (refuse(Settings { threads: Some(0), ..given() }), "threads is 0"),
+            (refuse(Settings { replicas: 0, ..given() }), "replicas is 0"),
+            (refuse(Settings { devices: Vec::new(), ..given() }), "device is 0"),
+            (
+                refuse(Settings { checkpoint_every: CheckpointEvery::Steps(0), ..given() }),
+                "checkpoint-every is 0",
+            ),
+        ] {
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}

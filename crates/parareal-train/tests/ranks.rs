@@ -1,0 +1,108 @@
+//! The trainer on the ranks of an MPI program.
+
+use std::fs;
+use std::path::PathBuf;
+
+use burn::optim::AdamWConfig;
+use burn::tensor::{DType, Int, Tensor};
+use parareal_testing::{DenseNet, batch, ranks, test_name};
+use parareal_train::prelude::*;
+
+type DenseTrainer = Trainer<DenseNet, CrossEntropy>;
+
+fn samples(seed: u64, count: usize) -> TensorDataset<Tensor<2>, Tensor<1, Int>> {
+    let (inputs, classes) = batch(seed, count, DType::F32);
+    TensorDataset::new(inputs, classes).unwrap()
+}
+
+fn trainer(
+    training: impl Source<Input = Tensor<2>, Target = Tensor<1, Int>> + 'static,
+) -> DenseTrainer {
+    let cuts = Cuts::new(6, vec![2, 4]).unwrap();
+    let optimizer = AdamWConfig::new().init();
+    let network = DenseNet::residual(vec![8; 7]);
+    Trainer::new(Model::new(network, cuts, CrossEntropy::default(), optimizer), training)
+        .validation(samples(2, 20))
+        .metric("accuracy", accuracy)
+        .epochs(2)
+        .batch_size(6)
+        .learning_rate(1e-3)
+        .moving_average(0.9)
+        .threads(1)
+}
+
+/// A new folder that all ranks name alike.
+fn folder(group: &ProcessGroup) -> PathBuf {
+    let new = || Ok::<_, TrainError>(tempfile::tempdir().unwrap().keep());
+    group.on_root(new).unwrap()
+}
+
+/// Removes a folder when all ranks are done with it.
+fn remove(group: &ProcessGroup, folder: &PathBuf) {
+    let removed = || Ok::<_, TrainError>(fs::remove_dir_all(folder).is_ok());
+    assert!(group.on_root(removed).unwrap());
+}
+
+#[test]
+fn ranks_train_save_resume_and_evaluate_as_one_process() {
+    ranks::on_ranks(&[1, 2, 3, 6], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let replicas = if group.size() == 6 { 2 } else { 1 };
+        let ranked = || {
+            let trainer = trainer(samples(1, 30)).replicas(replicas).group(group.clone());
+            trainer.executor(ExecutorKind::Mpi)
+        };
+        let folder = folder(&group);
+        let (alone, together) = (folder.join("alone"), folder.join("together"));
+        let expected = group
+            .on_root(|| {
+                let outcome = trainer(samples(1, 30)).epochs(3).workers(1).train(&alone)?;
+                Ok::<_, TrainError>((outcome.validation_loss.unwrap(), outcome.metrics))
+            })
+            .unwrap();
+        assert_eq!(ranked().train(&together).unwrap().steps, 10);
+        let outcome = ranked().epochs(3).resume(&together).unwrap();
+        assert_eq!((outcome.epochs, outcome.steps), (3, 15));
+        let loss = outcome.validation_loss.unwrap();
+        assert!((loss - expected.0).abs() < 1e-4, "{loss} {}", expected.0);
+        assert_eq!(outcome.metrics, expected.1);
+        let found = ranked().evaluate(&together, CheckpointChoice::Latest).unwrap();
+        assert!((found.loss - loss).abs() < 1e-5);
+        let error = ranked().seed(1).resume(&together).unwrap_err().to_string();
+        assert!(error.contains("seed is 1: it is 0 in"), "{error}");
+        remove(&group, &folder);
+        group.finish().unwrap();
+    });
+}
+
+#[test]
+fn ranks_with_other_data_or_settings_are_refused() {
+    ranks::on_ranks(&[3], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let last = group.rank() == 2;
+        let folder = folder(&group);
+        let refused = |trainer: DenseTrainer| {
+            let trainer = trainer.executor(ExecutorKind::Mpi).group(group.clone());
+            trainer.train(folder.join("run")).unwrap_err().to_string()
+        };
+        let error = refused(trainer(samples(if last { 3 } else { 1 }, 30)));
+        assert!(error.starts_with("first-batch is \"") && error.contains("on rank 2"), "{error}");
+        let error = refused(trainer(samples(1, 30)).seed(if last { 3 } else { 1 }));
+        assert!(error.contains("on rank 0 and") && error.contains("on rank 2"), "{error}");
+        let error = refused(trainer(samples(1, 30)).epochs(if last { 0 } else { 1 }));
+        assert!(error.contains("rank 2: epochs is 0"), "{error}");
+        // Nothing was written so far. Later batches are compared at the end of their epoch.
+        let data = samples(1, 30);
+        let drifting = from_fn(30, move |index: &BatchIndex| {
+            let mut index = index.clone();
+            if let (Pass::Training { epoch: 2, .. }, 3, true) = (index.pass, index.step, last) {
+                index.samples = 0..6;
+            }
+            data.batch(&index)
+        });
+        let error = refused(trainer(drifting));
+        assert!(error.starts_with("the checksum of the batches of epoch 2 is "), "{error}");
+        remove(&group, &folder);
+        group.finish().unwrap();
+    });
+}

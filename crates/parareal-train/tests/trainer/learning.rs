@@ -1,0 +1,179 @@
+//! Runs from their beginning to their end.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parareal_run::{EpochRecord, StepRecord};
+use parareal_testing::sgd;
+use parareal_train::prelude::*;
+use tempfile::tempdir;
+
+use crate::common::{SAMPLES, adamw, best, epochs, samples, sgd_trainer, trainer};
+
+#[test]
+fn training_improves_loss_and_metric_of_other_samples() {
+    let folder = tempdir().unwrap();
+    for (name, trainer) in [("sgd", sgd_trainer().learning_rate(0.05)), ("adamw", trainer(adamw()))]
+    {
+        let run = folder.path().join(name);
+        let outcome = trainer.epochs(12).train(&run).unwrap();
+        let epochs = epochs(&run);
+        assert_eq!((outcome.epochs, outcome.steps, epochs.len()), (12, 12 * 5, 12));
+        let (first, last) = (&epochs[0], &epochs[11]);
+        assert!(last.train_loss < 0.7 * first.train_loss, "{name}: {first:?} {last:?}");
+        assert!(last.validation_loss.unwrap() < 0.9 * first.validation_loss.unwrap());
+        assert!(last.metrics["accuracy"] > 0.6, "{name}: {last:?}");
+        assert_eq!(outcome.validation_loss, last.validation_loss);
+        assert_eq!(outcome.metrics, last.metrics);
+        assert!(!outcome.interrupted && !outcome.out_of_patience);
+    }
+}
+
+#[test]
+fn evaluations_of_a_checkpoint_are_those_of_its_epoch() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let trainer = sgd_trainer().moving_average(0.9);
+    trainer.train(&run).unwrap();
+    let epochs = epochs(&run);
+    for (choice, epoch) in [(CheckpointChoice::Step(10), 2), (CheckpointChoice::Latest, 4)] {
+        let found = trainer.evaluate(&run, choice).unwrap();
+        let expected = &epochs[epoch - 1];
+        assert_eq!((found.epoch, found.step, found.samples), (epoch, 5 * epoch, 20));
+        assert_eq!(Some(found.loss), expected.validation_loss);
+        assert_eq!(found.metrics, expected.metrics);
+    }
+    // Batches of other sizes have the same means.
+    let found = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap();
+    let others = sgd_trainer().batch_size(7).evaluate(&run, CheckpointChoice::Latest).unwrap();
+    assert!((found.loss - others.loss).abs() < 1e-6);
+    assert!((found.metrics["accuracy"] - others.metrics["accuracy"]).abs() < 1e-12);
+    let test = trainer.evaluate_on(&run, CheckpointChoice::Best, &samples(9, 11)).unwrap();
+    assert_eq!(test.samples, 11);
+    // The network that is loaded is the one that was evaluated.
+    let network = trainer.load(&run, CheckpointChoice::Latest).unwrap();
+    let (inputs, _) = parareal_testing::batch(2, 20, burn::tensor::DType::F32);
+    let classes = inputs.clone().argmax(1).reshape([20]);
+    let right = accuracy(network.forward(inputs), classes);
+    assert!((right - found.metrics["accuracy"]).abs() < 1e-12);
+}
+
+#[test]
+fn samples_may_come_from_a_device_that_tracks_gradients() {
+    let folder = tempdir().unwrap();
+    let losses = [false, true].map(|tracks| {
+        let batches = move |count| {
+            from_fn(count, move |index: &BatchIndex| {
+                let (inputs, targets) = samples(1, count).batch(index)?;
+                Ok((if tracks { inputs.autodiff() } else { inputs }, targets))
+            })
+        };
+        let (inputs, targets) = parareal_testing::batch(2, 20, burn::tensor::DType::F32);
+        let inputs = if tracks { inputs.autodiff() } else { inputs };
+        let kept = TensorDataset::new(inputs, targets).unwrap();
+        let trainer = Trainer::new(crate::common::model(sgd(), &[3]), batches(SAMPLES));
+        let run = folder.path().join(tracks.to_string());
+        let trainer = trainer.validation(batches(20)).epochs(1).threads(1);
+        let outcome = trainer.train(&run).unwrap();
+        let test = trainer.evaluate_on(&run, CheckpointChoice::Latest, &kept).unwrap();
+        (outcome.train_loss, outcome.validation_loss, test.loss)
+    });
+    assert_eq!(losses[0], losses[1]);
+}
+
+#[test]
+fn the_best_checkpoint_is_that_of_the_objective() {
+    let folder = tempdir().unwrap();
+    // Accuracies of the epochs: rising and falling, and not a number where they would be highest.
+    let scores = [0.2, f64::NAN, 0.6, 0.6, 0.1, 0.3];
+    let scored = |objective| {
+        let calls = AtomicUsize::new(0);
+        // Twenty validation samples are four batches.
+        let score = move |_, _| scores[calls.fetch_add(1, Ordering::Relaxed) / 4 % 6];
+        sgd_trainer().epochs(6).metric("score", score).best(objective)
+    };
+    for (name, objective, step) in
+        [("highest", Objective::highest("score"), 15), ("lowest", Objective::lowest("score"), 25)]
+    {
+        let run = folder.path().join(name);
+        scored(objective).keep_checkpoints(1).train(&run).unwrap();
+        assert_eq!(best(&run), Some((step, "score".into())));
+        let mut kept: Vec<String> = fs::read_dir(run.join("checkpoints"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("step-"))
+            .collect();
+        kept.sort();
+        assert_eq!(kept, [format!("step-{step:08}"), "step-00000030".into()]);
+        let loaded = sgd_trainer().evaluate(&run, CheckpointChoice::Best).unwrap();
+        assert_eq!(loaded.step as u64, step);
+    }
+    let run = folder.path().join("patience");
+    let outcome = scored(Objective::highest("score")).patience(2).train(&run).unwrap();
+    assert_eq!((outcome.epochs, outcome.out_of_patience), (5, true));
+    assert!(epochs(&run)[1].metrics["score"].is_nan());
+    // Nothing is left to do, unless there is more patience.
+    let resumed = sgd_trainer()
+        .epochs(6)
+        .metric("score", move |_, _| 0.0)
+        .best(Objective::highest("score"))
+        .patience(2)
+        .resume(&run)
+        .unwrap();
+    assert_eq!((resumed.epochs, resumed.out_of_patience), (5, true));
+}
+
+#[test]
+fn without_validation_there_are_no_metrics_and_no_best() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let model = crate::common::model(sgd(), &[3]);
+    let trainer = Trainer::new(model, samples(1, SAMPLES)).epochs(2).threads(1);
+    let outcome = trainer.train(&run).unwrap();
+    assert_eq!((outcome.epochs, outcome.validation_loss), (2, None));
+    assert!(outcome.metrics.is_empty() && best(&run).is_none());
+    let error = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string();
+    assert!(error.starts_with("validation samples is 0"), "{error}");
+    let error = trainer.load(&run, CheckpointChoice::Best).err().unwrap().to_string();
+    assert!(error.starts_with("checkpoint is best: there is none"), "{error}");
+}
+
+/// What an observer has seen.
+#[derive(Default)]
+struct Seen {
+    steps: Vec<usize>,
+    epochs: Vec<usize>,
+}
+
+impl Observer for Seen {
+    fn on_step(&mut self, record: &StepRecord) {
+        self.steps.push(record.step);
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        assert!(record.metrics.contains_key("accuracy"));
+        self.epochs.push(record.epoch);
+    }
+}
+
+#[test]
+fn an_observer_sees_each_step_and_each_epoch() {
+    let folder = tempdir().unwrap();
+    let mut seen = Seen::default();
+    sgd_trainer().train_with(folder.path().join("run"), &mut seen, &|| false).unwrap();
+    assert!(seen.steps.into_iter().eq(1..=20));
+    assert_eq!(seen.epochs, [1, 2, 3, 4]);
+}
+
+#[test]
+fn events_for_tensorboard_have_the_metrics() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    sgd_trainer().epochs(1).train(&run).unwrap();
+    let events = fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().path());
+    let events = events.filter(|path| path.to_string_lossy().contains("tfevents"));
+    let content: Vec<u8> = events.flat_map(|path| fs::read(path).unwrap()).collect();
+    for tag in ["metric/accuracy", "loss/validation"] {
+        assert!(content.windows(tag.len()).any(|found| found == tag.as_bytes()), "{tag}");
+    }
+}
