@@ -43,6 +43,7 @@ function stepSeries(run, column, { label, smooth = true, stairs = false }) {
   const curve = run.steps[column];
   if (!curve || step.length === 0) return null;
   const raw = Array.isArray(curve) ? { mean: curve } : curve;
+  if (!raw.mean.some(isNumber)) return null;
   const width = smooth ? smoothingSteps(run) : 1;
   const smooths = smooth && width > perPoint;
   const x = positions(run);

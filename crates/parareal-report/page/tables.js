@@ -22,9 +22,20 @@ function state({ summary }) {
 const bestBy = (run) =>
   run.summary.best?.by === "validation" ? "best validation error" : "best test error";
 
+/** The number that tells most of a run, and what it is: an error, or a loss where none is counted. */
+function result({ summary, epochs }) {
+  const last = epochs.at(-1);
+  if (isNumber(summary.test_error)) return [percent(summary.test_error), "test error"];
+  if (isNumber(summary.train_error) || !isNumber(last?.train_loss)) {
+    return [percent(summary.train_error), "training error"];
+  }
+  return isNumber(last.validation_loss)
+    ? [number(last.validation_loss, 4), "validation loss"]
+    : [number(last.train_loss, 4), "training loss"];
+}
+
 function card(run) {
   const { summary } = run;
-  const error = summary.test_error ?? summary.train_error;
   const fact = (value, what) => html("div", null, html("dd", null, value), html("dt", null, what));
   return html(
     "article",
@@ -37,7 +48,7 @@ function card(run) {
       subnetworks(run)
         ? fact(subnetworks(run), Number(subnetworks(run)) === 1 ? "network" : "subnetworks")
         : null,
-      fact(percent(error), isNumber(summary.test_error) ? "test error" : "training error"),
+      fact(...result(run)),
       fact(duration(summary.seconds_per_epoch), "an epoch"),
       fact(
         duration(summary.seconds),

@@ -25,7 +25,7 @@ use crate::TrainError;
 /// ```
 pub struct TensorDataset<I, T> {
     samples: usize,
-    // Tensors are `Send` and not `Sync`.
+    // A `Value` need not be `Sync`.
     values: Mutex<(I, T)>,
     /// The order of the last epoch that was asked for.
     order: Mutex<Option<Order>>,

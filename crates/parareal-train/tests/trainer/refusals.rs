@@ -128,6 +128,14 @@ fn a_target_that_does_not_fit_is_an_error() {
 }
 
 #[test]
+fn a_rate_that_is_not_a_number_is_an_error() {
+    let folder = tempdir().unwrap();
+    let schedule = Schedule::from_fn(|epoch, _, _| if epoch > 1 { f64::NAN } else { 1e-3 });
+    let error = sgd_trainer().learning_rate(schedule).train(folder.path().join("run")).unwrap_err();
+    assert!(error.to_string().starts_with("the learning rate is NaN: "), "{error}");
+}
+
+#[test]
 fn a_run_that_diverges_says_so() {
     let folder = tempdir().unwrap();
     let schedule = Schedule::from_fn(|epoch, _, _| if epoch > 1 { 1e30 } else { 1e-3 });
