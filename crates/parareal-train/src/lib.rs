@@ -2,68 +2,19 @@
 //!
 //! # A first run
 //!
-//! A [`Model`] is a network with its cuts, a loss and an optimizer. A [`Trainer`] trains it on samples in memory
-//! ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]).
+//! A [`Model`] is a network with its cuts, a loss and an optimizer. The network is made of layers of Burn
+//! ([`Sequential`](parareal::net::Sequential)), or of types of one's own
+//! ([`FeedForward`](parareal::net::FeedForward)). A [`Trainer`] trains it on samples in memory
+//! ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]). The [`prelude`] has what is needed,
+//! with `burn` and `parareal`: a program depends on this crate alone.
 //!
 //! ```
-//! use burn::module::{Module, Param};
+//! use burn::nn::{Linear, LinearConfig};
 //! use burn::optim::AdamWConfig;
-//! use burn::tensor::{Device, Int, Tensor};
 //! use parareal_train::prelude::*;
 //!
-//! /// `x W`, or as a residual unit `x + tanh(x W)`.
-//! #[derive(Module, Debug)]
-//! struct Dense {
-//!     weight: Param<Tensor<2>>,
-//!     residual: bool,
-//! }
-//!
-//! impl Dense {
-//!     fn new(from: usize, to: usize, residual: bool, init: &Init) -> Self {
-//!         Self { weight: init.normal("weight", [from, to], (1.0 / from as f64).sqrt()), residual }
-//!     }
-//! }
-//!
-//! impl Layer<Tensor<2>, Tensor<2>> for Dense {
-//!     fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-//!         let product = input.clone().matmul(self.weight.val());
-//!         if self.residual { input + product.tanh() } else { product }
-//!     }
-//!
-//!     fn output_shape(&self, _input: &[usize]) -> Result<Vec<usize>, ShapeError> {
-//!         Ok(vec![self.weight.shape()[1]])
-//!     }
-//! }
-//!
-//! /// Two features become eight, pass through four residual units, and become the scores of two classes.
-//! #[derive(Clone)]
-//! struct Mlp;
-//!
-//! impl FeedForward for Mlp {
-//!     type Input = Tensor<2>;
-//!     type State = Tensor<2>;
-//!     type Output = Tensor<2>;
-//!     type Preprocessing = Dense;
-//!     type Unit = Dense;
-//!     type Postprocessing = Dense;
-//!
-//!     fn units(&self) -> usize { 4 }
-//!     fn input_shape(&self) -> Vec<usize> { vec![2] }
-//!     fn state_shape(&self, _position: usize) -> Vec<usize> { vec![8] }
-//!     fn preprocessing(&self, init: &Init) -> Dense { Dense::new(2, 8, false, init) }
-//!     fn unit(&self, _index: usize, init: &Init) -> Dense { Dense::new(8, 8, true, init) }
-//!     fn postprocessing(&self, init: &Init) -> Dense { Dense::new(8, 2, false, init) }
-//! }
-//!
-//! /// What makes it parareal: `C_j` is another map to the features, `F_j` a single unit.
-//! impl Coarsen for Mlp {
-//!     type Coarse = Dense;
-//!
-//!     fn interface_preprocessing(&self, _interface: &Interface, init: &Init) -> Dense {
-//!         Dense::new(2, 8, false, init)
-//!     }
-//!
-//!     fn coarse(&self, _interface: &Interface, init: &Init) -> Dense { Dense::new(8, 8, true, init) }
+//! fn linear(from: usize, to: usize, init: &Init) -> Linear {
+//!     LinearConfig::new(from, to).init(init.device())
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -81,8 +32,14 @@
 //! let (inputs, targets) = samples(0.0);
 //! let (other_inputs, other_targets) = samples(0.5);
 //!
+//! // Two features become eight, pass through four residual units, and become the scores of two classes.
+//! let network = Sequential::stem(inputs.clone(), |init| layer(linear(2, 8, init), Linear::forward))
+//!     .units(4, |_, init| {
+//!         layer(linear(8, 8, init), |linear, x: Tensor<2>| x.clone() + linear.forward(x).tanh())
+//!     })
+//!     .head(|init| layer(linear(8, 2, init), Linear::forward))?;
 //! let cuts = Cuts::even(4, 2)?;
-//! let model = Model::new(Mlp, cuts, CrossEntropy::default(), AdamWConfig::new().init());
+//! let model = Model::new(network, cuts, CrossEntropy::default(), AdamWConfig::new().init());
 //! let trainer = Trainer::new(model, TensorDataset::new(inputs, targets)?)
 //!     .validation(TensorDataset::new(other_inputs, other_targets)?)
 //!     .metric("accuracy", accuracy)
@@ -100,6 +57,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Longer examples are in the folder `examples`: `signals` (convolutions and layer normalization; stopped and
+//! resumed), `regression` (mean squared error, coarse networks written by hand), and `sentences` (token embeddings,
+//! encoder layers with a mask, dropout).
 //!
 //! [`Trainer`] lists all settings with their defaults. The loss is a mean over the samples of a batch: replicas and
 //! batches of different sizes are weighted accordingly. The optimizer is any of Burn's that is a `ModuleOptimizer`
@@ -204,6 +165,8 @@ mod traffic;
 mod trainer;
 mod training;
 
+pub use parareal;
+
 pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;
 pub use data::{BatchIndex, FromFn, Pass, Source, SourceError, TensorDataset, from_fn};
@@ -227,3 +190,8 @@ pub use shared_error::SharedError;
 pub use task::{Model, Task};
 pub use timeline::TimelineFile;
 pub use trainer::{Evaluation, Trainer, accuracy};
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -4,6 +4,7 @@
 //! use parareal_train::prelude::*;
 //! ```
 
+pub use parareal;
 pub use parareal::exec::{ClosureLoss, Loss, MeanSquaredError, loss_fn};
 pub use parareal::prelude::*;
 

@@ -6,6 +6,6 @@ pub use burn::tensor::{Bool, Device, Int, Tensor};
 
 pub use crate::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
 pub use crate::net::{
-    AnyLayer, Cuts, Init, Interface, Layer, NetError, PararealNetwork, Sequential, WithContext,
-    function, layer,
+    AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,
+    SampleShape, Sequential, ShapeError, WithContext, function, layer,
 };

@@ -257,7 +257,7 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         layer.with_example(self.states[position].clone().to_dtype(init.dtype()))
     }
 
-    fn from_input(&self, layer: AnyLayer<I, S>, init: &Init) -> AnyLayer<I, S> {
+    fn at_input(&self, layer: AnyLayer<I, S>, init: &Init) -> AnyLayer<I, S> {
         layer.with_example(self.sample.clone().to_dtype(init.dtype()))
     }
 
@@ -325,7 +325,7 @@ impl<I: Value, S: Activation, O: Activation> FeedForward for Sequential<I, S, O>
     }
 
     fn preprocessing(&self, init: &Init) -> AnyLayer<I, S> {
-        self.from_input((self.stem)(init), init)
+        self.at_input((self.stem)(init), init)
     }
 
     fn unit(&self, index: usize, init: &Init) -> AnyLayer<S, S> {
@@ -355,7 +355,7 @@ impl<I: Value, S: Activation, O: Activation> Coarsen for Sequential<I, S, O> {
                 }
             }
         };
-        self.from_input(built, init)
+        self.at_input(built, init)
     }
 
     fn coarse(&self, interface: &Interface, init: &Init) -> AnyLayer<S, S> {
