@@ -166,6 +166,7 @@ mod trainer;
 mod training;
 
 pub use parareal;
+pub use parareal_kernels::Sgd;
 
 pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;

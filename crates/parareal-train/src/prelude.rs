@@ -11,6 +11,6 @@ pub use parareal::prelude::*;
 pub use crate::checkpoint::CheckpointChoice;
 pub use crate::{
     BatchIndex, CheckpointEvery, DeviceName, Evaluation, ExecutorKind, LinkDtype, Model, Objective,
-    Observer, Outcome, Pass, ProcessGroup, Schedule, Source, TensorDataset, TrainError, Trainer,
-    accuracy, from_fn,
+    Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, TensorDataset, TrainError,
+    Trainer, accuracy, from_fn,
 };

@@ -21,7 +21,10 @@ use crate::common::{
 };
 
 /// Trains until a step is done, and stops the run.
-fn train_until(step: usize, trainer: &DenseTrainer, run: &Path) -> Outcome {
+fn train_until<N>(step: usize, trainer: &Trainer<N, CrossEntropy>, run: &Path) -> Outcome
+where
+    N: Coarsen<Output = Tensor<2>>,
+{
     let done = Cell::new(0);
     let outcome = trainer.train_with(run, &mut Counter(&done), &|| done.get() >= step).unwrap();
     assert!(outcome.interrupted && outcome.steps == step);
@@ -57,7 +60,10 @@ impl Observer for CopyAt<'_> {
 }
 
 /// Asserts that a run which was stopped, and one that was killed, end as an undisturbed one.
-fn assert_resumes(make: &dyn Fn() -> DenseTrainer) {
+pub(crate) fn assert_resumes<N>(make: &dyn Fn() -> Trainer<N, CrossEntropy>)
+where
+    N: Coarsen<Output = Tensor<2>>,
+{
     let folder = tempdir().unwrap();
     let [whole, stopped, killed] = ["whole", "stopped", "killed"].map(|it| folder.path().join(it));
     // Checkpoints after steps 3, 5, 8, 10, .., and the run dies after step 14.
