@@ -55,7 +55,7 @@ fn pendulum(count: usize, shift: f64) -> Result<TensorDataset<Tensor<2>, Tensor<
     TensorDataset::new(tensor(before), tensor(after))
 }
 
-fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let sample = Tensor::<2>::zeros([1, 2], &Device::flex());
     let network =

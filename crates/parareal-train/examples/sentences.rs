@@ -77,7 +77,7 @@ fn sentences(
     TensorDataset::new(tokens, most)
 }
 
-fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let sample = Tensor::<2, Int>::ones([1, LENGTH], &Device::flex());
     let network = Sequential::stem(sample, |init| {
         let config = EmbeddingConfig::new((1 + WORDS + OTHERS) as usize, WIDTH);

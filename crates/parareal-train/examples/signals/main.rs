@@ -15,7 +15,7 @@ fn conv(from: usize, init: &Init) -> Conv1d {
     Conv1dConfig::new(from, 12, 5).with_padding(same).init(init.device())
 }
 
-fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let sample = Tensor::<3>::zeros([1, 1, data::LENGTH], &Device::flex());
     let network = Sequential::stem(sample, |init| layer(conv(1, init), Conv1d::forward))
         .units(12, |_, init| {
