@@ -8,7 +8,7 @@ use parareal::exec::{
     CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
     Update, World,
 };
-use parareal::net::{Coarsen, Cuts, FeedForward, Init, NetError, PararealNetwork, StateDict};
+use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, StateDict};
 use parareal_testing::layers::{
     batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
     u_network,

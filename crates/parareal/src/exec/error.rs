@@ -59,6 +59,14 @@ pub enum ExecError {
     /// The target does not fit the network's output. No parameter was updated.
     #[error("the target does not fit the output: {0}")]
     Target(String),
+    /// The loss of a batch is not a single number. No parameter was updated.
+    #[error(
+        "the loss has {elements} elements: a single number is expected, the mean over the samples of the batch"
+    )]
+    LossElements {
+        /// The elements of the tensor that the loss returned.
+        elements: usize,
+    },
     /// A batch without samples.
     #[error("the batch is empty: at least 1 sample is expected")]
     EmptyBatch,

@@ -10,8 +10,9 @@ use super::error::ExecError;
 use super::executor::check_batch;
 use super::executor::{Executor, GradientReport, StepReport};
 use super::gradient_clipping;
-use super::loss::Loss;
+use super::loss::{Loss, checked_loss};
 use super::state_kind::StateKind;
+use super::step_failure::StepFailure;
 use super::thread_pool::thread_pool;
 use super::trained_module::TrainedModule;
 use super::update::Update;
@@ -98,9 +99,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
             subnetworks.iter_mut().for_each(TrainedModule::merge_statistics);
-            let check = loss.check(&output, &target);
-            check.map_err(|error| ExecError::Target(error.to_string()))?;
-            let loss = loss.forward(output.clone(), target.to_device(device));
+            let loss = match checked_loss(loss, &output, target) {
+                Ok(loss) => loss,
+                Err(failure) => return Err(StepFailure::into_error([failure]).expect("a failure")),
+            };
             let value = loss.clone().inner();
             let mut input_gradient = None;
             if loss.is_tracked() {

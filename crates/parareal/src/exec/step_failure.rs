@@ -9,6 +9,11 @@ use super::error::ExecError;
 pub(super) enum StepFailure {
     /// The target does not fit the output.
     Target(String),
+    /// The loss is not a single number.
+    Loss {
+        /// Its elements.
+        elements: usize,
+    },
     /// Units, from 0, that computed something else when they were recomputed.
     NotRepeated(Range<usize>),
     /// Parameters that require a gradient and have none.
@@ -16,13 +21,18 @@ pub(super) enum StepFailure {
 }
 
 impl StepFailure {
-    /// Combines the failures of a step into one error, if there are any: that of the target comes
-    /// first, then the first units that cannot be recomputed, then all parameters without a gradient.
+    /// Combines the failures of a step into one error, if there are any: that of the target or of the loss
+    /// comes first, then the first units that cannot be recomputed, then all parameters without a gradient.
     pub(super) fn into_error(failures: impl IntoIterator<Item = Self>) -> Option<ExecError> {
-        let (mut target, mut units, mut names) = (None, None, Vec::new());
+        let (mut loss, mut units, mut names) = (None, None, Vec::new());
         for failure in failures {
             match failure {
-                Self::Target(message) => drop(target.get_or_insert(message)),
+                Self::Target(message) => {
+                    loss.get_or_insert(ExecError::Target(message));
+                }
+                Self::Loss { elements } => {
+                    loss.get_or_insert(ExecError::LossElements { elements });
+                }
                 Self::NotRepeated(found) => {
                     let first = units.take().filter(|first: &Range<_>| first.start < found.start);
                     units = Some(first.unwrap_or(found));
@@ -34,8 +44,8 @@ impl StepFailure {
                 }
             }
         }
-        match (target, units) {
-            (Some(message), _) => Some(ExecError::Target(message)),
+        match (loss, units) {
+            (Some(error), _) => Some(error),
             (None, Some(units)) => {
                 Some(ExecError::NotDeterministic { first: units.start, last: units.end - 1 })
             }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::{DeferredGradients, defer_weight_gradients};
 
 use super::clock::Clock;
-use super::loss::{Loss, TargetError};
+use super::loss::{Loss, checked_loss};
 use super::step_failure::StepFailure;
 use super::trained_module::{Collector, TrainedModule};
 use super::update::Update;
@@ -213,7 +213,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     /// The loss, and with it all gradients, is multiplied by `share`.
     ///
     /// # Errors
-    /// If the target does not fit the output.
+    /// If the target does not fit the output, or the loss is not a single number.
     pub(super) fn forward_head<L: Loss<N::Output>>(
         &mut self,
         clock: &mut Clock,
@@ -221,16 +221,18 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         loss: &L,
         target: L::Target,
         share: f64,
-    ) -> Result<Finished<N>, TargetError> {
+    ) -> Result<Finished<N>, StepFailure> {
         clock.enter(self.index, Activity::Head);
         let corrected = corrected.leaf();
         let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
         let output = output.expect("the last subnetwork holds h");
-        if let Err(error) = loss.check(&output, &target) {
-            clock.leave();
-            return Err(error);
-        }
-        let loss = loss.forward(output.clone(), target.to_device(&corrected.device()));
+        let loss = match checked_loss(loss, &output, target) {
+            Ok(loss) => loss,
+            Err(failure) => {
+                clock.leave();
+                return Err(failure);
+            }
+        };
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner();
         let mut rho = None;

@@ -170,7 +170,7 @@ where
         let Self { subnetworks, clock, loss, .. } = self;
         let last = subnetworks.last_mut().expect("a worker holds a subnetwork");
         let finished = last.forward_head(clock, corrected, loss, target, share);
-        let failure = finished.as_ref().err().map(|error| StepFailure::Target(error.to_string()));
+        let failure = finished.as_ref().err().cloned();
         let mut failures = [f64::from(u8::from(failure.is_some()))];
         if let Some(reducer) = &mut self.reducer {
             self.clock.pause();

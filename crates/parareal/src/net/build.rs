@@ -9,15 +9,15 @@ use super::cuts::Cuts;
 use super::error::NetError;
 use super::feed_forward::{Coarsen, FeedForward, Layer};
 use super::init::Init;
-use super::random_modules::{RandomModule, find_random};
+use super::random_modules::refuse_random;
 use super::subnetwork::{Subnetwork, SubnetworkOf};
 use super::subnetwork_tensors::{Identity, check_unshared};
 
 /// Builds the subnetwork with this index (from 0) and nothing of the others.
 ///
 /// # Errors
-/// Where the cuts are for another network, there is no such subnetwork, or the modules' shapes do
-/// not fit together.
+/// If the cuts are for another network, there is no such subnetwork, the modules' shapes do
+/// not fit together, or one of Burn's random layers is among them.
 pub fn build_subnetwork<N: Coarsen>(
     network: &N,
     cuts: &Cuts,
@@ -116,18 +116,14 @@ pub(super) fn bridge<N: Coarsen>(
 /// Builds a module with the initial weights of a scope.
 ///
 /// # Errors
-/// [`NetError::RandomLayer`].
+/// [`NetError::RandomLayer`], [`NetError::HiddenLayer`].
 pub(super) fn initialized<M: Module>(
     init: &Init,
     build: impl FnOnce(&Init) -> M,
 ) -> Result<M, NetError> {
     let module = init.initialize(build(init));
-    match find_random(&module) {
-        Some(RandomModule { path, kind }) => {
-            Err(NetError::RandomLayer { name: init.name_of(path), kind })
-        }
-        None => Ok(module),
-    }
+    refuse_random(&module, |path| init.name_of(path))?;
+    Ok(module)
 }
 
 /// Infers every shape of a subnetwork and compares it with what the network declares.

@@ -17,6 +17,7 @@ pub struct ShapeError {
 /// Interfaces are counted as in the paper: interface `j` lies between the subnetworks `j` and
 /// `j + 1`, with `j = 1..N-1`. Shapes are those of one sample, without the batch dimension.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum NetError {
     /// There is no sample to apply the network to.
     #[error(
@@ -104,7 +105,7 @@ pub enum NetError {
         found: SampleShape,
     },
     /// A unit does not produce what the next one is declared to take.
-    #[error("unit {unit} gives the shape {found}, the network declares {expected} behind it")]
+    #[error("unit {unit} gives the shape {found}, the network declares {expected} after it")]
     Unit {
         /// The unit, from 0.
         unit: usize,
@@ -124,10 +125,21 @@ pub enum NetError {
     /// A layer draws from the generator of the whole process in the forward pass, so that recomputation and
     /// other executors would see other numbers.
     #[error(
-        "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can draw again: \
-         take `parareal::nn::Dropout`, or switch it off"
+        "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can draw again: {}",
+        replacement(kind)
     )]
     RandomLayer {
+        /// The name of the layer in the network.
+        name: String,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// A layer that may draw such numbers, and the `Debug` output of its module does not show whether it does.
+    #[error(
+        "`{name}` is a {kind} of Burn, and the `Debug` output of the module around it does not show \
+         whether it draws random numbers: derive `Debug`"
+    )]
+    HiddenLayer {
         /// The name of the layer in the network.
         name: String,
         /// Its type.
@@ -186,6 +198,14 @@ pub enum NetError {
         /// The shape of what was to be loaded.
         found: Vec<usize>,
     },
+}
+
+/// Advice on what to do without a random layer of Burn.
+fn replacement(kind: &str) -> &'static str {
+    match kind {
+        "Dropout" => "take `parareal::nn::Dropout`, or set its probability to 0",
+        _ => "leave it out, or freeze it",
+    }
 }
 
 /// Positions of cuts, in words.

@@ -15,12 +15,12 @@ use super::named_tensor::is_enum;
 /// Integers of 31 bits.
 const NUMBERS: Distribution = Distribution::Uniform(0.0, 2_147_483_647.0);
 
-/// Held by whoever seeds Burn's generator and draws from it.
+/// Lock for seeding Burn's generator and drawing from it.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 impl Init {
-    /// Gives the parameters of a module that Burn has not drawn yet their initial values, and moves the module
-    /// to the device of [`Self::device`].
+    /// Gives the parameters of a module that Burn has not drawn yet their initial values. A module without such
+    /// parameters is returned as it is; another one is on [`Self::device`] afterwards.
     ///
     /// Burn's layers draw their parameters when they are used for the first time. Here each is drawn as a
     /// function of the seed, the scope, and the parameter's name within the module: the same name gives the same
@@ -48,23 +48,25 @@ impl Init {
     /// ```
     #[must_use]
     pub fn initialize<M: Module>(&self, module: M) -> M {
-        let mut undrawn = Undrawn(0);
-        module.visit(&mut undrawn);
-        if undrawn.0 == 0 && self.wanted_dtype().is_none() {
+        if !has_undrawn(&module) && self.wanted_dtype().is_none() {
             return module;
         }
         let _guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu = Device::flex();
-        let next = (undrawn.0 > 0).then(|| {
-            let numbers = Tensor::<1, Int>::random([2], NUMBERS, &cpu).into_data();
-            numbers.iter::<i64>().fold(0_u64, |seed, number| (seed << 31) | number.cast_unsigned())
-        });
-        let module = module.fork(&cpu).map(&mut Draw { init: self, path: Vec::new() });
-        if let Some(next) = next {
-            cpu.seed(next);
-        }
+        let numbers = Tensor::<1, Int>::random([2], NUMBERS, &cpu).into_data();
+        let next =
+            numbers.iter::<i64>().fold(0_u64, |seed, number| (seed << 31) | number.cast_unsigned());
+        let module = module.map(&mut Draw { init: self, path: Vec::new() });
+        cpu.seed(next);
         module.fork(self.device())
     }
+}
+
+/// Returns true if a parameter has no value yet.
+pub(super) fn has_undrawn(module: &impl Module) -> bool {
+    let mut undrawn = Undrawn(0);
+    module.visit(&mut undrawn);
+    undrawn.0 > 0
 }
 
 /// The number of parameters that have no value yet.
@@ -93,13 +95,23 @@ struct Draw<'a> {
 
 impl Draw<'_> {
     /// Draws a parameter, unless it has a value already.
-    fn draw<T: Parameter>(&mut self, param: &Param<T>) {
+    ///
+    /// A parameter that nothing else holds moves to the CPU first. One that clones share is drawn where it is
+    /// as soon as it is moved, so that generator is seeded as well.
+    fn draw<T: Parameter>(&mut self, param: Param<T>) -> Param<T>
+    where
+        Param<T>: Module,
+    {
         if param.is_initialized() {
-            return;
+            return param;
         }
         let path = self.path.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".");
-        param.lazy_device().seed(self.init.seed_of(path));
+        let (seed, cpu) = (self.init.seed_of(path), Device::flex());
+        param.lazy_device().seed(seed);
+        cpu.seed(seed);
+        let param = param.fork(&cpu);
         let _ = param.val();
+        param
     }
 }
 
@@ -113,7 +125,7 @@ impl ModuleMapper for Draw<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.draw(&param);
+        let param = self.draw(param);
         match self.init.wanted_dtype() {
             Some(dtype) if param.val().dtype() != dtype => param.map(|tensor| cast(tensor, dtype)),
             _ => param,
@@ -121,16 +133,14 @@ impl ModuleMapper for Draw<'_> {
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
-        self.draw(&param);
-        param
+        self.draw(param)
     }
 
     fn map_bool<const D: usize>(
         &mut self,
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
-        self.draw(&param);
-        param
+        self.draw(param)
     }
 }
 
@@ -170,10 +180,23 @@ mod tests {
     #[test]
     fn values_that_exist_are_kept() {
         let init = Init::new(3, &Device::flex());
-        let linear = LinearConfig::new(3, 3).init(init.device());
-        let before = weights(&linear);
-        let id = linear.weight.id;
-        let linear = init.initialize(linear);
+        let linear = init.initialize(LinearConfig::new(3, 3).init(init.device()));
+        let (before, id) = (weights(&linear), linear.weight.id);
+        let linear = Init::new(4, &Device::flex()).initialize(linear);
         assert_eq!((weights(&linear), linear.weight.id), (before, id));
+    }
+
+    #[test]
+    fn parameters_that_clones_share_are_drawn_by_name_as_well() {
+        let init = Init::new(3, &Device::flex());
+        let tied = || {
+            let linear = LinearConfig::new(3, 3).init(init.device());
+            let (first, second) = init.scope("a").initialize((linear.clone(), linear));
+            assert_eq!(weights(&first), weights(&second));
+            weights(&first)
+        };
+        assert_eq!(tied(), tied());
+        let alone = LinearConfig::new(3, 3).init(init.device());
+        assert_eq!(weights(&init.scope("a").scope("0").initialize(alone)), tied());
     }
 }

@@ -26,8 +26,8 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// Builds all subnetworks.
     ///
     /// # Errors
-    /// Where the cuts are for another network, the modules' shapes do not fit together, or two
-    /// subnetworks share a parameter.
+    /// If the cuts are for another network, the modules' shapes do not fit together, two
+    /// subnetworks share a parameter, or one of Burn's random layers is switched on.
     pub fn build(network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
         check_units(network, cuts)?;
         let subnetworks = build_subnetworks(network, cuts, 0..cuts.subnetworks(), init)?;

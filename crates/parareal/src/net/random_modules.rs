@@ -2,53 +2,94 @@
 
 use burn::module::{Flag, Module, ModuleVisitor, Param};
 
+use super::error::NetError;
 use super::named_tensor::is_enum;
 
-/// Layers of `burn::nn` that draw from the generator of the whole process in training mode, each with the
-/// field that is zero if it does not.
-const RANDOM: [(&str, &str); 2] = [("Dropout", "prob"), ("GaussianNoise", "std")];
-
-/// A layer that draws random numbers which neither recomputation nor another executor can draw again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RandomModule {
-    /// Its name within the module that was searched.
-    pub(super) path: String,
-    pub(super) kind: &'static str,
+/// A type of `burn::nn` that draws from the generator of the whole process in training mode.
+struct RandomKind {
+    /// The name of the type.
+    name: &'static str,
+    /// Returns true if a layer with these numbers draws; `None` if they are not those of this type.
+    draws: fn(&str) -> Option<bool>,
 }
 
-/// Finds the first of Burn's random layers in a module.
+const RANDOM: [RandomKind; 3] = [
+    RandomKind { name: "Dropout", draws: |fields| Some(number(fields, "prob")? != 0.0) },
+    RandomKind { name: "GaussianNoise", draws: |fields| Some(number(fields, "std")? != 0.0) },
+    RandomKind {
+        name: "RRelu",
+        draws: |fields| Some(number(fields, "lower")? != number(fields, "upper")?),
+    },
+];
+
+/// Reads the number of a field from the `Debug` output of a struct, up to its field `training`.
+fn number(fields: &str, name: &str) -> Option<f64> {
+    let fields = fields.split("training:").next()?;
+    let (_, behind) = fields.split_once(&format!("{name}: "))?;
+    behind.split([',', ' ', '}']).next()?.parse().ok()
+}
+
+/// Refuses a module that contains one of Burn's random layers, switched on. `name_of` returns the name in the
+/// network for a path within the module.
 ///
-/// Visitors see names and types of layers, but no plain numbers such as a dropout's probability; the `Debug`
-/// output of a module has those. Both list the layers in the same order. A module whose `Debug` output leaves
-/// out a layer hides it.
-pub(super) fn find_random(module: &impl Module) -> Option<RandomModule> {
+/// Visitors see the types of layers and whether they take part in training, but no plain numbers such as a
+/// probability. The `Debug` output of a module has those. Both list the layers in the same order.
+///
+/// # Errors
+/// [`NetError::RandomLayer`], or [`NetError::HiddenLayer`] if the `Debug` output leaves out a layer.
+pub(super) fn refuse_random(
+    module: &impl Module,
+    name_of: impl Fn(String) -> String,
+) -> Result<(), NetError> {
     let mut visitor = Layers { path: Vec::new(), found: Vec::new() };
     module.visit(&mut visitor);
     if visitor.found.is_empty() {
-        return None;
+        return Ok(());
     }
     let text = format!("{module:?}");
-    RANDOM.into_iter().find_map(|(kind, field)| {
-        let paths: Vec<_> = visitor.found.iter().filter(|(found, _)| *found == kind).collect();
-        let beginning = format!("{kind} {{ ");
-        let layers: Vec<&str> = text.split(beginning.as_str()).skip(1).collect();
-        let is_random = |layer: &&str| {
-            // The layers of this crate with the same name begin with another field.
-            let value = layer.strip_prefix(field)?.strip_prefix(": ")?;
-            let number = value.split([',', ' ', '}']).next()?.parse::<f64>().ok()?;
-            (number != 0.0).then_some(())
-        };
-        let index = layers.iter().position(|layer| is_random(layer).is_some())?;
-        let path = paths.get(index).map(|(_, path)| path.clone()).unwrap_or_default();
-        Some(RandomModule { path, kind })
-    })
+    for RandomKind { name: kind, draws } in RANDOM {
+        let visited = visitor.found.iter().filter(|layer| layer.kind == kind);
+        let mut shown = structs(&text, kind);
+        for Layer { path, is_enabled, .. } in visited {
+            match (is_enabled, shown.next()) {
+                (true, None) => {
+                    return Err(NetError::HiddenLayer { name: name_of(path.clone()), kind });
+                }
+                (true, Some(fields)) if draws(fields) == Some(true) => {
+                    return Err(NetError::RandomLayer { name: name_of(path.clone()), kind });
+                }
+                // The layers of this crate begin with another field. Nothing is drawn while a layer is frozen.
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Finds the random layers by the flag that each of them has.
+/// Returns what follows the beginning of each struct of this name in a `Debug` output.
+fn structs<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let beginning = format!("{name} {{");
+    let is_part_of_name =
+        |before: &str| before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+    let starts: Vec<usize> = text
+        .match_indices(&beginning)
+        .filter(|(start, _)| !is_part_of_name(&text[..*start]))
+        .map(|(start, _)| start + beginning.len())
+        .collect();
+    starts.into_iter().map(move |start| &text[start..])
+}
+
+/// The random layers of a module, found by the flag that each of them has.
 struct Layers {
     /// Names of the submodules on the way, and their containers.
     path: Vec<(String, String)>,
-    found: Vec<(&'static str, String)>,
+    found: Vec<Layer>,
+}
+
+struct Layer {
+    kind: &'static str,
+    path: String,
+    is_enabled: bool,
 }
 
 impl ModuleVisitor for Layers {
@@ -60,20 +101,22 @@ impl ModuleVisitor for Layers {
         self.path.pop();
     }
 
-    fn visit_flag(&mut self, _: &Param<Flag>) {
+    fn visit_flag(&mut self, flag: &Param<Flag>) {
         let Some(((_, container), outer)) = self.path.split_last() else { return };
-        let kind = container.strip_prefix("Struct:");
-        let Some((kind, _)) = RANDOM.into_iter().find(|(name, _)| kind == Some(*name)) else {
-            return;
-        };
+        let container = container.strip_prefix("Struct:");
+        let kind = RANDOM.iter().find(|kind| container == Some(kind.name));
+        let Some(RandomKind { name: kind, .. }) = kind else { return };
         let names = outer.iter().filter(|(_, container)| !is_enum(container));
         let path = names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
-        self.found.push((kind, path));
+        self.found.push(Layer { kind, path, is_enabled: flag.val().is_enabled() });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
+    use burn::nn::activation::{RRelu, RReluConfig};
     use burn::nn::{Dropout, DropoutConfig, GaussianNoiseConfig, Linear, LinearConfig};
     use burn::tensor::{Device, Tensor};
 
@@ -90,32 +133,94 @@ mod tests {
     struct Outer {
         first: Inner,
         others: Vec<Inner>,
+        last: Option<Inner>,
     }
 
-    fn outer(probabilities: [f64; 3]) -> Outer {
-        let inner = |prob| Inner {
+    fn inner(prob: f64) -> Inner {
+        Inner {
             linear: LinearConfig::new(2, 2).init(&Device::flex()),
             dropout: DropoutConfig::new(prob).init(),
-        };
-        let [first, second, third] = probabilities.map(inner);
-        Outer { first, others: vec![second, third] }
+        }
+    }
+
+    fn outer(probabilities: [f64; 4]) -> Outer {
+        let [first, second, third, last] = probabilities.map(inner);
+        Outer { first, others: vec![second, third], last: Some(last) }
+    }
+
+    fn refused(module: &impl Module) -> Option<NetError> {
+        refuse_random(module, |path| path).err()
+    }
+
+    fn random(name: &str, kind: &'static str) -> Option<NetError> {
+        Some(NetError::RandomLayer { name: name.into(), kind })
     }
 
     #[test]
     fn the_layer_that_draws_is_found_by_name() {
-        let found = |probabilities| find_random(&outer(probabilities)).map(|found| found.path);
-        assert_eq!(found([0.0; 3]), None);
-        assert_eq!(found([0.1, 0.2, 0.3]).unwrap(), "first.dropout");
-        assert_eq!(found([0.0, 0.0, 0.3]).unwrap(), "others.1.dropout");
+        assert_eq!(refused(&outer([0.0; 4])), None);
+        assert_eq!(refused(&outer([0.1, 0.2, 0.3, 0.0])), random("first.dropout", "Dropout"));
+        assert_eq!(refused(&outer([0.0, 0.0, 0.3, 0.0])), random("others.1.dropout", "Dropout"));
+        assert_eq!(refused(&outer([0.0, 0.0, 0.0, 0.3])), random("last.dropout", "Dropout"));
+        let ours = (crate::nn::DropoutConfig::new(0.5).init(), inner(0.0));
+        assert_eq!(refused(&ours), None);
+        let ours = (crate::nn::DropoutConfig::new(0.5).init(), inner(0.1));
+        assert_eq!(refused(&ours), random("1.dropout", "Dropout"));
     }
 
     #[test]
     fn layers_without_a_type_are_searched_as_well() {
         let identity = |_: &(usize, Outer), x: Tensor<2>| x;
-        let any: AnyLayer<_, Tensor<2>> = layer((0_usize, outer([0.0, 0.5, 0.0])), identity);
-        assert_eq!(find_random(&any).unwrap().path, "1.others.0.dropout");
-        let noise = GaussianNoiseConfig::new(0.1).init();
-        let found = find_random(&vec![noise]).unwrap();
-        assert_eq!((found.path.as_str(), found.kind), ("0", "GaussianNoise"));
+        let module = (0_usize, outer([0.0, 0.5, 0.0, 0.0]));
+        let any: AnyLayer<_, Tensor<2>> = layer(module, identity);
+        assert_eq!(refused(&any), random("1.others.0.dropout", "Dropout"));
+    }
+
+    #[test]
+    fn other_random_layers_are_found() {
+        let noise = |std| vec![GaussianNoiseConfig::new(std).init()];
+        assert_eq!(refused(&noise(0.1)), random("0", "GaussianNoise"));
+        assert_eq!(refused(&noise(0.0)), None);
+        let rrelu = |upper| -> (usize, RRelu) {
+            (0, RReluConfig::new().with_lower(0.125).with_upper(upper).init())
+        };
+        assert_eq!(refused(&rrelu(0.5)), random("1", "RRelu"));
+        assert_eq!(refused(&rrelu(0.125)), None);
+    }
+
+    #[test]
+    fn a_frozen_layer_draws_nothing() {
+        assert_eq!(refused(&outer([0.5; 4]).freeze()), None);
+        let partly = (inner(0.5).freeze(), inner(0.5));
+        assert_eq!(refused(&partly), random("1.dropout", "Dropout"));
+    }
+
+    #[test]
+    fn names_that_only_end_alike_are_other_types() {
+        #[derive(Module, Debug)]
+        struct TokenDropout {
+            prob: f64,
+            dropout: Dropout,
+        }
+
+        let module = TokenDropout { prob: 0.2, dropout: DropoutConfig::new(0.0).init() };
+        assert_eq!(refused(&module), None);
+    }
+
+    #[test]
+    fn a_layer_that_the_debug_output_hides_is_refused() {
+        #[derive(Module)]
+        struct Quiet {
+            dropout: Dropout,
+        }
+
+        impl fmt::Debug for Quiet {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("Quiet")
+            }
+        }
+
+        let hidden = NetError::HiddenLayer { name: "dropout".into(), kind: "Dropout" };
+        assert_eq!(refused(&Quiet { dropout: DropoutConfig::new(0.5).init() }), Some(hidden));
     }
 }

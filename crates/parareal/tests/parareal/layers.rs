@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -284,18 +285,18 @@ fn a_parameter_on_both_sides_of_a_cut_is_refused_by_name() {
 #[test]
 fn layers_are_modules_of_their_own() {
     let device = Device::flex().autodiff();
-    let any: AnyLayer<Tensor<2>, Tensor<2>> =
-        layer(linear(3, 2, &init(1, DType::F32)), Linear::forward);
-    use burn::module::Module;
+    let build = |seed| -> AnyLayer<Tensor<2>, Tensor<2>> {
+        let init = init(seed, DType::F32);
+        layer(init.initialize(linear(3, 2, &init)), Linear::forward)
+    };
+    let any = build(1);
     assert_eq!(any.num_params(), 8);
     assert!(any.to_string().contains("Linear"), "{any}");
     assert!(format!("{any:?}").contains("Linear"));
     let input = Tensor::<2>::ones([4, 3], &device);
     let before = any.forward(input.clone()).into_data();
     let record = any.clone().into_record();
-    let loaded: AnyLayer<Tensor<2>, Tensor<2>> =
-        layer(linear(3, 2, &init(2, DType::F32)), Linear::forward);
-    let loaded = loaded.load_record(record);
+    let loaded = build(2).load_record(record);
     assert_eq!(loaded.forward(input.clone()).into_data(), before);
     assert!(!any.valid().forward(input.clone().inner()).is_tracked());
     let sum = function(|x: Tensor<2>| x.sum_dim(1));

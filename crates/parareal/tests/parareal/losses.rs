@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, GradientReport, Loss, MeanSquaredError, Placement,
-    Sequential, Threads, loss_fn,
+    Sequential, StateKind, Threads, loss_fn,
 };
 use parareal::net::{Cuts, PararealNetwork};
 use parareal_testing::{
@@ -59,6 +59,32 @@ fn a_sum_over_the_samples_breaks_the_contract() {
     let sum = loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).abs().sum());
     let [expected, found] = gradients(&sum, &values(), 2);
     assert!((found.loss - expected.loss).abs() > 0.1 * expected.loss);
+}
+
+#[test]
+fn a_loss_of_several_numbers_ends_the_step() {
+    let net = DenseNet::residual(vec![6, 6, 9]);
+    let cuts = Cuts::even(2, 2).unwrap();
+    let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    // The mean over the samples was forgotten.
+    let loss = loss_fn(|output: Tensor<2>, target: Tensor<2>| {
+        (output - target).abs().mean_dim(1).squeeze_dim::<1>(1)
+    });
+    let device = Device::flex();
+    let sequential = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
+    let place = |replicas| Placement::new(vec![device.clone()], layout(&cuts, 2, replicas));
+    let threads = |replicas| Threads::new(build(), loss.clone(), &sgd(), &place(replicas)).unwrap();
+    let executors: [(Box<dyn Executor<_, _>>, usize); 3] =
+        [(Box::new(sequential), 6), (Box::new(threads(1)), 6), (Box::new(threads(2)), 3)];
+    for (mut executor, elements) in executors {
+        let (input, _) = batch(1, 6, DType::F32);
+        let target = Tensor::zeros([6, CLASSES], &device);
+        let before = executor.state_dict(StateKind::Weights).unwrap();
+        let error = executor.train_step(input, target, 0.1).unwrap_err();
+        assert_eq!(error, ExecError::LossElements { elements });
+        let after = executor.state_dict(StateKind::Weights).unwrap();
+        assert_eq!(after.tensors(), before.tensors());
+    }
 }
 
 #[test]

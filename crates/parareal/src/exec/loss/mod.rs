@@ -1,5 +1,6 @@
 //! Losses: scalar functions of the network's output and a target.
 
+mod checked;
 mod closure;
 mod cross_entropy;
 mod mean_squared_error;
@@ -7,6 +8,7 @@ mod mean_squared_error;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
+pub(super) use checked::checked_loss;
 pub use closure::{ClosureLoss, loss_fn};
 pub use cross_entropy::CrossEntropy;
 pub use mean_squared_error::MeanSquaredError;

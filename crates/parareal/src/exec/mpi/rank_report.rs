@@ -89,6 +89,7 @@ impl Bytes<'_> {
 pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
     let lines = failures.iter().flat_map(|failure| match failure {
         StepFailure::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
+        StepFailure::Loss { elements } => vec![format!("loss {elements}")],
         StepFailure::NotRepeated(units) => vec![format!("units {} {}", units.start, units.end)],
         StepFailure::WithoutGradient(names) => {
             names.iter().map(|name| format!("gradient {name}")).collect()
@@ -102,6 +103,7 @@ pub(super) fn decode_failures(bytes: &[u8]) -> Vec<StepFailure> {
     let text = String::from_utf8_lossy(bytes);
     let failure = |line: &str| match line.split_once(' ')? {
         ("target", message) => Some(StepFailure::Target(message.to_string())),
+        ("loss", elements) => Some(StepFailure::Loss { elements: elements.parse().ok()? }),
         ("units", range) => {
             let (start, end) = range.split_once(' ')?;
             Some(StepFailure::NotRepeated(start.parse().ok()?..end.parse().ok()?))
@@ -120,6 +122,7 @@ mod tests {
     fn faults_come_back_and_other_bytes_are_none() {
         let failures = [
             StepFailure::Target("expected 1 class, found 2".into()),
+            StepFailure::Loss { elements: 5 },
             StepFailure::NotRepeated(3..7),
             StepFailure::WithoutGradient(vec!["units.3.weight".into()]),
             StepFailure::WithoutGradient(vec!["units.4.weight".into()]),

@@ -13,7 +13,8 @@ use burn::module::{
 };
 use burn::tensor::{DType, Device, TensorData};
 
-use super::{Layer, SampleShape, ShapeError, Value};
+use super::initialize::has_undrawn;
+use super::{Init, Layer, SampleShape, ShapeError, Value};
 use crate::panic_message::panic_message;
 use erased_layer::{Applied, BoxedLayer};
 use erased_module::{Adapter, MAX_RANK, max_rank};
@@ -110,6 +111,10 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
     /// If it panics.
     pub(crate) fn dry_run(&self, input: A) -> Result<B, ShapeError> {
         let found = input.shape();
+        // Nothing may be drawn while another thread initializes a module.
+        if has_undrawn(self) {
+            let _ = Init::new(0, &Device::flex()).initialize(self.clone());
+        }
         let device = self.collect_devices(Vec::new()).into_iter().next().map(Device::inner);
         let run = || {
             let input = match &device {

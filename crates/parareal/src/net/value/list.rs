@@ -68,6 +68,10 @@ impl<const D: usize> Value for Vec<Tensor<D>> {
         self.into_iter().map(Value::constant).collect()
     }
 
+    fn detach(self) -> Self {
+        self.into_iter().map(Tensor::detach).collect()
+    }
+
     /// The gradient of each tensor: zero for those that have none, if any has one.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         let found: Vec<_> = self.iter().map(|tensor| tensor.take_gradient(gradients)).collect();

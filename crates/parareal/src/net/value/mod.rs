@@ -72,6 +72,9 @@ pub trait Value: Clone + Send + 'static {
     /// The value in a graph that does not ask for its gradient.
     fn constant(self) -> Self;
 
+    /// The same values, through which no gradient flows, on the same device.
+    fn detach(self) -> Self;
+
     /// Takes the gradient of this leaf out of `gradients`, if it has one.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self>;
 

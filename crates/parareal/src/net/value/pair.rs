@@ -78,6 +78,10 @@ impl<A: Value, B: Value> Value for (A, B) {
         (self.0.constant(), self.1.constant())
     }
 
+    fn detach(self) -> Self {
+        (self.0.detach(), self.1.detach())
+    }
+
     /// The gradients of both parts. A part without one, beside one that has it, has the gradient zero; if
     /// it consists of integers, it stands for itself.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {

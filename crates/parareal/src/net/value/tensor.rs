@@ -87,6 +87,10 @@ impl<const D: usize> Value for Tensor<D> {
         self.inner().autodiff()
     }
 
+    fn detach(self) -> Self {
+        Tensor::detach(self)
+    }
+
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         self.grad_remove(gradients)
     }
@@ -152,6 +156,10 @@ macro_rules! value_without_gradient {
             }
 
             fn constant(self) -> Self {
+                self
+            }
+
+            fn detach(self) -> Self {
                 self
             }
 

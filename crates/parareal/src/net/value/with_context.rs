@@ -7,11 +7,11 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use super::super::SampleShape;
 use super::{Activation, Value};
 
-/// A state with a context that units read and nobody differentiates: a mask, indices, a condition.
+/// A state with a context that units read and that is not differentiated: a mask, indices, a condition.
 ///
 /// Only the state crosses an interface. The context follows from the input, so each `C_j` computes it
-/// anew: it is part of the `x_j` that `C_j` returns, and units pass it on. Wherever a message from another
-/// subnetwork meets an own state, the own context counts.
+/// anew: it is part of the `x_j` that `C_j` returns, and units pass it on. A state that is received from another
+/// subnetwork takes the context of this subnetwork's `x_j`.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -25,27 +25,28 @@ use super::{Activation, Value};
 /// ```
 #[derive(Clone, Debug)]
 pub struct WithContext<S, K> {
-    /// What units change, and what crosses interfaces.
+    /// The part that units change and that crosses interfaces.
     pub state: S,
-    /// `None` in a message on its way.
+    /// `None` in a message between subnetworks.
     context: Option<K>,
 }
 
-impl<S, K: Clone> WithContext<S, K> {
-    /// A state with its context, as a `C_j` returns it.
+impl<S, K: Value> WithContext<S, K> {
+    /// Creates a state with its context, as a `C_j` returns it. No gradient flows through the context, even if it
+    /// consists of floats.
     pub fn new(state: S, context: K) -> Self {
-        Self { state, context: Some(context) }
+        Self { state, context: Some(context.detach()) }
     }
 
-    /// The context.
+    /// Returns the context.
     ///
     /// # Panics
-    /// If this is a message. Layers never see one.
+    /// If this is a message between subnetworks, which no layer is applied to.
     pub fn context(&self) -> K {
-        self.context.clone().expect("layers see states that have met those of their own C_j")
+        self.context.clone().expect("a layer is applied to a state with its context")
     }
 
-    /// The same context with another state, as a unit returns it.
+    /// Returns another state with the same context, as a unit does.
     pub fn with_state<T>(&self, state: T) -> WithContext<T, K> {
         WithContext { state, context: self.context.clone() }
     }
@@ -121,6 +122,10 @@ impl<S: Value, K: Value> Value for WithContext<S, K> {
         Self { state: self.state.constant(), context: self.context.map(Value::constant) }
     }
 
+    fn detach(self) -> Self {
+        Self { state: self.state.detach(), context: self.context }
+    }
+
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         let state = self.state.take_gradient(gradients)?;
         Some(self.with_state(state))
@@ -142,7 +147,7 @@ impl<S: Activation, K: Value> Activation for WithContext<S, K> {
     }
 
     fn values(self) -> Self {
-        Self { state: self.state.values(), context: self.context }
+        Self { state: self.state.values(), context: self.context.map(Value::detach) }
     }
 
     fn is_repeated_by(&self, other: &Self) -> bool {

@@ -1,0 +1,26 @@
+//! The loss of a batch, with what can be wrong with it.
+
+use burn::tensor::Tensor;
+
+use super::super::step_failure::StepFailure;
+use super::Loss;
+use crate::net::{Activation, Value};
+
+/// Computes the loss of a batch on the device of the output.
+///
+/// # Errors
+/// [`StepFailure::Target`] if the target does not fit the output, [`StepFailure::Loss`] if the loss is not a
+/// single number.
+pub(in crate::exec) fn checked_loss<O: Activation, L: Loss<O>>(
+    loss: &L,
+    output: &O,
+    target: L::Target,
+) -> Result<Tensor<1>, StepFailure> {
+    let check = loss.check(output, &target);
+    check.map_err(|error| StepFailure::Target(error.to_string()))?;
+    let value = loss.forward(output.clone(), target.to_device(&output.device()));
+    match value.dims() {
+        [1] => Ok(value),
+        [elements] => Err(StepFailure::Loss { elements }),
+    }
+}
