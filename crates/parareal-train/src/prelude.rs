@@ -5,7 +5,6 @@
 //! ```
 
 pub use parareal;
-pub use parareal::exec::{ClosureLoss, Loss, MeanSquaredError, loss_fn};
 pub use parareal::prelude::*;
 
 pub use crate::checkpoint::CheckpointChoice;

@@ -4,8 +4,12 @@ pub use burn;
 pub use burn::module::Module;
 pub use burn::tensor::{Bool, Device, Int, Tensor};
 
-pub use crate::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
+pub use crate::exec::{
+    ClosureLoss, CrossEntropy, Executor, Layout, Loss, MeanSquaredError, Placement, Threads,
+    loss_fn,
+};
 pub use crate::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,
-    SampleShape, Sequential, ShapeError, WithContext, function, layer,
+    SampleShape, Sequential, ShapeError, WithContext, layer, layer_fn,
 };
+pub use crate::nn::{Dropout, DropoutConfig};

@@ -1,7 +1,7 @@
 use thiserror::Error;
 
 use super::layout::LayoutError;
-use crate::net::NetError;
+use crate::net::{NetError, SampleShape};
 
 /// A failed step or executor.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -66,6 +66,16 @@ pub enum ExecError {
     LossElements {
         /// The elements of the tensor that the loss returned.
         elements: usize,
+    },
+    /// Samples of another shape than the network was built for, between ranks.
+    #[error(
+        "the samples have the shape {found}: ranks exchange states of samples of shape {expected}"
+    )]
+    SampleShape {
+        /// The shape of the network's input.
+        expected: SampleShape,
+        /// The shape of a sample of the batch.
+        found: SampleShape,
     },
     /// A batch without samples.
     #[error("the batch is empty: at least 1 sample is expected")]

@@ -8,6 +8,7 @@ use burn::tensor::{DType, Tensor};
 
 use super::all_reduce::{AllReduce, Bucket};
 use super::collectives::Disconnected;
+use super::running_statistics::visit_unfrozen;
 use super::shared_parameters::accumulate;
 
 /// Reduces tensors over the replicas, several at a time while the worker computes.
@@ -58,7 +59,8 @@ impl Reducer {
         share: f64,
     ) -> Result<(), Disconnected> {
         let mut pack = Pack { factor: share, ..Pack::default() };
-        module.visit(&mut pack);
+        // Frozen weights are equal in all replicas: averaged they would be rounded in every step.
+        visit_unfrozen(module, &mut pack);
         self.start(subnetwork, pack.bucket, pack.offsets, true)
     }
 

@@ -22,7 +22,7 @@ pub(super) fn merge<M: Module>(module: &M) {
 /// Converting a module with thousands of parameters takes time. Layers that write their statistics at
 /// once do not need it, and nothing in a module's interface tells them from those that do. So the first
 /// forward pass decides. The module needs no merging if that pass has changed every buffer and merging
-/// has changed none. A buffer that the pass has left as it was says nothing, because its layer may update
+/// has changed none. A buffer that the pass has left as it was decides nothing, because its layer may update
 /// it later: then the module is merged after every pass, which is always right.
 pub(super) enum Merging {
     /// Before the first forward pass, with the buffers as they are.
@@ -62,10 +62,15 @@ impl Merging {
     }
 }
 
-/// The tensors that require no gradient.
+/// Visits a module as if none of its parameters were frozen: then only buffers require no gradient.
+pub(super) fn visit_unfrozen<M: Module>(module: &M, visitor: &mut impl ModuleVisitor) {
+    module.clone().set_require_grad(true).visit(visitor);
+}
+
+/// The running statistics and other buffers.
 fn buffers<M: Module>(module: &M) -> HashMap<ParamId, TensorData> {
     let mut buffers = Buffers(HashMap::new());
-    module.visit(&mut buffers);
+    visit_unfrozen(module, &mut buffers);
     buffers.0
 }
 

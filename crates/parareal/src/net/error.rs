@@ -24,6 +24,16 @@ pub enum NetError {
         "the sample that the shapes are found with is empty: a batch of one sample is expected"
     )]
     NoSample,
+    /// Receptive fields were declared along an axis that a state does not have.
+    #[error(
+        "receptive fields along axis {axis}: there is a state of shape {shape} (axes from 0, without the batch)"
+    )]
+    NoAxis {
+        /// The axis.
+        axis: usize,
+        /// The shape of the state.
+        shape: SampleShape,
+    },
     /// The network has no units to cut between.
     #[error("the network has no units: a parareal network needs at least one")]
     NoUnits,

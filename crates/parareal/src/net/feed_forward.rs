@@ -8,7 +8,8 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// Applies the module to a batch.
     fn forward(&self, input: A) -> B;
 
-    /// The shape of one output sample, given that of one input sample; nothing is computed.
+    /// The shape of one output sample, given that of one input sample. No parameter and no running statistic
+    /// changes.
     ///
     /// # Errors
     /// [`ShapeError`] where the module cannot take such an input.

@@ -36,7 +36,7 @@ mod subnetwork_forward;
 mod subnetwork_tensors;
 mod value;
 
-pub use any_layer::{AnyLayer, function, layer};
+pub use any_layer::{AnyLayer, layer, layer_fn};
 pub use build::build_subnetwork;
 pub use cuts::{Cuts, Interface};
 pub use error::{NetError, ShapeError};
@@ -44,7 +44,7 @@ pub use feed_forward::{Coarsen, FeedForward, Layer};
 pub use init::Init;
 pub use named_tensor::NamedTensor;
 pub use parareal_network::PararealNetwork;
-pub use receptive_field::{ReceptiveField, units_to_cover};
+pub use receptive_field::{ReceptiveField, units_to_cover, units_within_cost};
 pub use sample_shape::SampleShape;
 pub use sequential_network::{Sequential, SequentialBuilder};
 pub use state_dict::StateDict;

@@ -119,13 +119,12 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: self.cuts })
     }
 
-    /// The number of parameters, buffers not counted.
+    /// The number of parameters that training would change, in training and in evaluation mode. Buffers and frozen
+    /// parameters are not counted.
     pub fn parameters(&self) -> usize {
-        self.named_tensors()
-            .iter()
-            .filter(|tensor| tensor.trainable)
-            .map(|tensor| tensor.data.num_elements())
-            .sum()
+        let training = self.subnetworks.iter().map(|subnetwork| subnetwork.valid().train());
+        let tensors = training.flat_map(|subnetwork| subnetwork.named_tensors());
+        tensors.filter(|tensor| tensor.trainable).map(|tensor| tensor.data.num_elements()).sum()
     }
 
     /// `f̃(x)` as the paper writes it, equations (2) to (4).

@@ -48,14 +48,15 @@ impl ReceptiveField {
 }
 
 /// Returns `N_c`, the number of units with which a coarse network `F_j` covers about as much of its input as
-/// the subnetwork that it approximates: the rule by which the paper chooses it.
+/// the subnetwork that it approximates. The paper argues in this way for `N = 3`, and takes `⌈12/N⌉` for any
+/// other `N`.
 ///
 /// `fine` are the units of `g_{j+1}`, `extent` is the size of the state at the interface along the same axis,
 /// beyond which nothing is to be covered, and `coarse(k)` is unit `k` of a coarse network. The result is the
 /// number, at least 1, whose receptive field is closest to that of the subnetwork or to the extent,
 /// whichever is less; the smaller of two that are equally close.
 ///
-/// The paper has 333 units and `N = 3`. At the first interface states are 32 wide, and coarse units have
+/// The paper has 333 units. Take `N = 3`. At the first interface states are 32 wide, and coarse units have
 /// two 3×3 convolutions, of which the first one of all has stride 2:
 ///
 /// ```
@@ -74,7 +75,7 @@ pub fn units_to_cover(
     extent: usize,
     coarse: impl Fn(usize) -> ReceptiveField,
 ) -> usize {
-    let target = ReceptiveField::of_sequence(fine).size.min(extent);
+    let target = covered_elements(fine, extent);
     let (mut covered, mut units) = (coarse(0), 1);
     let mut best = (covered.size.abs_diff(target), units);
     while covered.size < target {
@@ -87,6 +88,31 @@ pub fn units_to_cover(
         best = best.min((covered.size.abs_diff(target), units));
     }
     best.1
+}
+
+/// The elements of its input that a sequence of units covers, where there are `extent` of them.
+pub(super) fn covered_elements(
+    units: impl IntoIterator<Item = ReceptiveField>,
+    extent: usize,
+) -> usize {
+    ReceptiveField::of_sequence(units).size.min(extent)
+}
+
+/// Returns `N_c` by cost: the largest number of units, at least 1, that together cost at most `share` of what the
+/// subnetwork costs. Costs are times or multiply-adds, `fine` that of the subnetwork and `unit` that of one coarse
+/// unit.
+///
+/// ```
+/// use parareal::net::units_within_cost;
+///
+/// // A quarter of a subnetwork of 22 units, by units that cost as much as its own.
+/// assert_eq!(units_within_cost(22.0, 1.0, 0.25), 5);
+/// assert_eq!(units_within_cost(2.0, 1.0, 0.25), 1);
+/// ```
+#[must_use]
+pub fn units_within_cost(fine: f64, unit: f64, share: f64) -> usize {
+    // A cast to an integer rounds down, and takes what is no number as 0.
+    ((share * fine / unit) as usize).max(1)
 }
 
 #[cfg(test)]
@@ -111,6 +137,15 @@ mod tests {
         // But not more than there is: 17 is as far from 15 as 13, so the smaller number counts.
         assert_eq!(units_to_cover([CONV; 10], 15, |_| CONV.then(CONV)), 3);
         assert_eq!(units_to_cover([CONV; 10], 1, |_| CONV), 1);
+    }
+
+    #[test]
+    fn the_papers_number_for_three_subnetworks_follows_and_its_rule_for_others_does_not() {
+        let coarse = |first| {
+            move |unit| ReceptiveField::of_kernel(3, if unit == 0 { first } else { 1 }).then(CONV)
+        };
+        assert_eq!(units_to_cover([CONV; 111], 32, coarse(2)), 4);
+        assert_eq!(units_to_cover([CONV; 28], 32, coarse(1)), 8);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Networks made of closures that build their layers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 
 use super::any_layer::{AnyLayer, layer, zero_sample};
+use super::receptive_field::covered_elements;
 use super::{
     Activation, Coarsen, FeedForward, Init, Interface, Layer, NetError, ReceptiveField,
-    SampleShape, Value, units_to_cover,
+    SampleShape, ShapeError, Value, units_within_cost,
 };
 
 type Build<A, B> = Arc<dyn Fn(&Init) -> AnyLayer<A, B> + Send + Sync>;
@@ -45,15 +47,16 @@ type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sy
 /// - `C_{j+1}` is the stem, with those of the units before the cut after it that change the shape of the state.
 /// - `F_j` consists of some of the units that it approximates: all that change the shape, and of the others
 ///   as many as make `N_c` units in all. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of
-///   units that `F_j` approximates, so that it is cheaper than they are
-///   ([`Self::with_coarse_units`] sets another number, [`Self::with_receptive_fields`] takes the paper's rule).
+///   units that `F_j` approximates ([`units_within_cost`]), and at least one
+///   ([`Self::with_coarse_units`] sets another number, [`Self::with_receptive_fields`] goes by coverage).
 ///
 /// [`Self::with_interface_preprocessing`] and [`Self::with_coarse`] build other ones.
 ///
 /// # Shapes
 /// The shape of the state after each unit is found by a dry run when the network is made: each layer is
 /// built once and applied to one sample, in evaluation mode, without gradients, on the CPU.
-/// [`AnyLayer::with_output_shape`] declares the shape of a layer's output instead.
+/// [`AnyLayer::with_output_shape`] declares the shape of a layer's output instead. (A stem whose state is a
+/// [`WithContext`](super::WithContext) has to be applied, because the context follows from the sample.)
 pub struct Sequential<I, S, O> {
     /// One sample of the input.
     sample: I,
@@ -138,7 +141,11 @@ impl<I: Value, S: Activation> SequentialBuilder<I, S> {
             return Err(NetError::NoSample);
         }
         // On the CPU and outside automatic differentiation.
-        let sample = I::from_data(sample.part(0..1).into_data(), &Device::flex(), DType::F32);
+        let (sample, cpu) = (sample.part(0..1), Device::flex());
+        let sample = match sample.device().is_autodiff() {
+            true => I::from_data(sample.into_data(), &cpu, DType::F32),
+            false => sample.to_device(&cpu).to_dtype(DType::F32),
+        };
         let mut network = Sequential {
             sample,
             stem,
@@ -185,51 +192,59 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         self
     }
 
-    /// Chooses `N_c` by the paper's rule: the coarse network covers what the subnetwork covers
-    /// ([`units_to_cover`]). The closure declares the receptive field of each unit by its index, along an axis of
-    /// the state (of its first tensor, the batch dimension not counted): no more than the state has there is to be
-    /// covered.
-    #[must_use]
+    /// Chooses `N_c` so that the coarse network covers about as much of its input as the subnetwork, as the paper
+    /// argues ([`units_to_cover`]). The closure declares the receptive field of each unit by its index, along an
+    /// axis of the state (of its first tensor, the batch dimension not counted). No more than the state has there
+    /// is to be covered.
+    ///
+    /// # Errors
+    /// [`NetError::NoAxis`] if a state does not have this axis.
     pub fn with_receptive_fields(
         mut self,
         axis: usize,
         field: impl Fn(usize) -> ReceptiveField + Send + Sync + 'static,
-    ) -> Self {
+    ) -> Result<Self, NetError> {
+        let has_axis = |state: &&S| first_extent(&state.shape(), axis).is_some();
+        if let Some(state) = self.states.iter().find(|state| !has_axis(state)) {
+            return Err(NetError::NoAxis { axis, shape: state.shape() });
+        }
         self.coarse_units = CoarseUnits::Covering { axis, field: Arc::new(field) };
-        self
+        Ok(self)
     }
 
     /// The units of which `F_j` has copies unless [`Self::with_coarse`] builds it, in order.
     #[must_use]
     pub fn coarse_units(&self, interface: &Interface) -> Vec<usize> {
         let fine = interface.position..interface.next;
-        let wanted = match &self.coarse_units {
+        // First those that change the shape, which are always needed, then the others.
+        let (mut order, others): (Vec<_>, Vec<_>) =
+            fine.clone().partition(|&unit| self.changes_shape(unit));
+        let required = order.len().max(1);
+        order.extend(others);
+        let first = |count: usize| {
+            let mut units = order[..count.clamp(required, order.len())].to_vec();
+            units.sort_unstable();
+            units
+        };
+        match &self.coarse_units {
             CoarseUnits::Cheap => {
-                12_usize.div_ceil(interface.subnetworks.max(1)).min(fine.len() / 4)
+                let paper = 12_usize.div_ceil(interface.subnetworks.max(1));
+                first(units_within_cost(fine.len() as f64, 1.0, 0.25).min(paper))
             }
-            CoarseUnits::Count(count) => *count,
+            CoarseUnits::Count(count) => first(*count),
             CoarseUnits::Covering { axis, field } => {
                 let shape = self.states[interface.position].shape();
-                let extent = shape.components().first().and_then(|dims| dims.get(*axis).copied());
-                let order = self.coarse_order(interface);
-                let unit = |unit: usize| field(order[unit.min(order.len() - 1)]);
-                units_to_cover(fine.clone().map(|unit| field(unit)), extent.unwrap_or(1), unit)
+                let extent = first_extent(&shape, *axis).unwrap_or(1);
+                let target = covered_elements(fine.map(|unit| field(unit)), extent);
+                let distance = |units: &Vec<usize>| {
+                    let fields = units.iter().map(|&unit| field(unit));
+                    ReceptiveField::of_sequence(fields).size.abs_diff(target)
+                };
+                // The first of several that are equally close.
+                let choices = (required..=order.len()).map(first);
+                choices.min_by_key(distance).unwrap_or_else(|| first(required))
             }
-        };
-        let order = self.coarse_order(interface);
-        let required = fine.filter(|&unit| self.changes_shape(unit)).count();
-        let mut units = order[..wanted.max(required).max(1).min(order.len())].to_vec();
-        units.sort_unstable();
-        units
-    }
-
-    /// The units that `F_j` approximates in the order in which it takes them: first those that change the
-    /// shape, then the others.
-    fn coarse_order(&self, interface: &Interface) -> Vec<usize> {
-        let (mut order, others): (Vec<_>, Vec<_>) =
-            (interface.position..interface.next).partition(|&unit| self.changes_shape(unit));
-        order.extend(others);
-        order
+        }
     }
 
     /// Returns true if the state after a unit has another shape than that before it.
@@ -241,15 +256,30 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
     fn find_states(&mut self) -> Result<(), NetError> {
         let init = Init::new(0, &Device::flex());
         let stem = named(&init, "preprocessing", |init| (self.stem)(init))?;
-        let mut state = apply(stem, self.sample.clone(), "preprocessing")?;
+        let mut state = match stem.declared_shape() {
+            Some(shape) => zero_sample(shape, DType::F32).map_err(refused(STEM.into()))?,
+            None => stem.dry_run(self.sample.clone()).map_err(refused(STEM.into()))?,
+        };
+        let mut before = STEM.to_string();
         self.states.push(state.clone());
         for (index, build) in self.units.iter().enumerate() {
             let name = format!("units.{index}");
-            state = apply(named(&init, &name, |init| build(index, init))?, state, &name)?;
+            let unit = named(&init, &name, |init| build(index, init))?;
+            let refused = refused(format!("{name}, after {before}"));
+            state = match unit.declared_shape() {
+                Some(shape) => {
+                    zero_sample::<S>(shape, DType::F32).map_err(refused)?.with_context_of(&state)
+                }
+                None => unit.dry_run(state).map_err(refused)?,
+            };
             self.states.push(state.clone());
+            before = name;
         }
         let head = named(&init, "postprocessing", |init| (self.head)(init))?;
-        apply(head, state, "postprocessing").map(drop)
+        if head.declared_shape().is_none() {
+            head.dry_run(state).map_err(refused(format!("{HEAD}, after {before}")))?;
+        }
+        Ok(())
     }
 
     /// The layer with the state at a position as the sample of its dry run.
@@ -276,17 +306,36 @@ fn named<A: Value, B: Value>(
     super::build::initialized(&init.scope(name), build)
 }
 
-/// Applies a layer to one sample; or takes one of the declared shape.
-fn apply<A: Value, B: Value>(layer: AnyLayer<A, B>, input: A, name: &str) -> Result<B, NetError> {
-    if let Some(shape) = layer.declared_shape() {
-        return Ok(zero_sample(shape, DType::F32));
-    }
-    layer.dry_run(input).map_err(|source| NetError::Refused { module: name.into(), source })
+/// The names of both ends in messages, with those that their parameters have.
+const STEM: &str = "the stem (preprocessing)";
+const HEAD: &str = "the head (postprocessing)";
+
+/// Says which layer cannot be applied.
+fn refused(module: String) -> impl FnOnce(ShapeError) -> NetError {
+    |source| NetError::Refused { module, source }
+}
+
+/// The size of the first tensor of a sample along an axis.
+fn first_extent(shape: &SampleShape, axis: usize) -> Option<usize> {
+    shape.components().first()?.get(axis).copied()
+}
+
+/// Returns true if a layer declares its shape, so that it need not be possible to apply it to the sample.
+fn is_declared<S: Value>(layers: &[AnyLayer<S, S>]) -> bool {
+    layers.iter().any(|layer| layer.declared_shape().is_some())
 }
 
 /// Applies layers one after the other.
 fn fold<S: Value>(layers: &[AnyLayer<S, S>], state: S) -> S {
     layers.iter().fold(state, |state, layer| layer.forward(state))
+}
+
+impl<I: Value, S: Activation, O: Activation> fmt::Debug for Sequential<I, S, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = self.sample.shape().to_string();
+        let states: Vec<_> = self.states.iter().map(|state| state.shape().to_string()).collect();
+        f.debug_struct("Sequential").field("input", &shape).field("states", &states).finish()
+    }
 }
 
 impl<I: Value, S: Activation, O: Activation> Clone for Sequential<I, S, O> {
@@ -351,7 +400,12 @@ impl<I: Value, S: Activation, O: Activation> Coarsen for Sequential<I, S, O> {
                 } else {
                     let stem = (self.stem)(&init.scope(0));
                     let units = self.build_units(&units, &init.scope(1));
-                    layer((stem, units), |(stem, units), input| fold(units, stem.forward(input)))
+                    let is_declared = is_declared(&units) || stem.declared_shape().is_some();
+                    let all = layer((stem, units), |(stem, units), input| {
+                        fold(units, stem.forward(input))
+                    });
+                    let shape = self.state_shape(interface.position);
+                    if is_declared { all.with_output_shape(shape) } else { all }
                 }
             }
         };
@@ -363,7 +417,10 @@ impl<I: Value, S: Activation, O: Activation> Coarsen for Sequential<I, S, O> {
             Some(build) => build(interface, init),
             None => {
                 let units = self.build_units(&self.coarse_units(interface), init);
-                layer(units, |units, state| fold(units, state))
+                let is_declared = is_declared(&units);
+                let all = layer(units, |units, state| fold(units, state));
+                let shape = self.state_shape(interface.next);
+                if is_declared { all.with_output_shape(shape) } else { all }
             }
         };
         self.at(built, interface.position, init)

@@ -1,15 +1,16 @@
 //! Networks of Burn's layers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Loss, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, Loss};
 use parareal::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,
-    ReceptiveField, Sequential, function, layer,
+    ReceptiveField, Sequential, WithContext, layer, layer_fn,
 };
 use parareal_testing::layers::{
     batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
@@ -17,7 +18,7 @@ use parareal_testing::layers::{
 };
 use parareal_testing::{
     IntoValues, assert_executors_agree, assert_recomputing_is_exact, executors, executors_with,
-    init, layout, sgd,
+    init,
 };
 
 /// Asserts that threads with each number of workers compute the steps of the sequential executor.
@@ -137,14 +138,44 @@ fn weights_depend_on_seed_and_name_alone() {
     assert_ne!(build(1, 8)["units.3.1.weight"], serial["units.3.1.weight"]);
     // Two layers of the same type and shape are not the same.
     assert_ne!(serial["units.3.1.weight"], serial["units.2.1.weight"]);
-    // Threads have what the network has.
-    let cuts = Cuts::even(9, 3).unwrap();
-    let network = PararealNetwork::build(&signal_network(), &cuts, &init(7, DType::F32)).unwrap();
-    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 1));
-    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
-    for tensor in threads.named_tensors().unwrap() {
-        assert_eq!(tensor.data, parallel[2][&tensor.name], "{}", tensor.name);
+    // Executors have what the network has.
+    for (subnetworks, expected) in [(1, &parallel[0]), (2, &parallel[1]), (3, &parallel[2])] {
+        let cuts = Cuts::even(9, subnetworks).unwrap();
+        let (mut sequential, mut threads) =
+            executors(&signal_network(), &cuts, &init(7, DType::F32), subnetworks);
+        let found = [sequential.named_tensors().unwrap(), threads.named_tensors().unwrap()];
+        for tensor in found.concat() {
+            assert_eq!(tensor.data, expected[&tensor.name], "{}", tensor.name);
+        }
     }
+}
+
+/// Embeddings, attention, batch normalization, and one layer that a unit applies twice.
+#[test]
+fn weights_of_all_kinds_of_layers_depend_on_seed_and_name_alone() {
+    fn assert_repeated<N: Coarsen>(net: &N) {
+        let build = |subnetworks| {
+            let cuts = Cuts::even(net.units(), subnetworks).unwrap();
+            values(&PararealNetwork::build(net, &cuts, &init(7, DType::F32)).unwrap())
+        };
+        let serial = build(1);
+        for cut in [build(1), build(2), build(3)] {
+            for (name, value) in cut.iter().filter(|(name, _)| !name.starts_with("interfaces.")) {
+                assert_eq!(value, &serial[name], "{name}");
+            }
+        }
+    }
+    assert_repeated(&token_network());
+    assert_repeated(&batch_norm_network());
+    let tied = Sequential::stem(Tensor::zeros([1, 3], &Device::flex()), dense(3, 5))
+        .units(6, |_, init| {
+            let linear = linear(5, 5, init);
+            layer((linear.clone(), linear), |(first, second), x: Tensor<2>| {
+                second.forward(first.forward(x).tanh())
+            })
+        })
+        .head(dense(5, 2));
+    assert_repeated(&tied.unwrap());
 }
 
 #[test]
@@ -175,10 +206,13 @@ fn bridges_consist_of_layers_like_the_networks_own() {
     assert_eq!(two.coarse_units(&interfaces[0]), [3, 4]);
     assert_eq!(net.clone().with_coarse_units(99).coarse_units(&interfaces[1]), [6, 7, 8]);
     // Three convolutions of 3 cover 7; as many are needed.
-    let covering = net.with_receptive_fields(1, |_| ReceptiveField::of_kernel(3, 1));
+    let field = |_| ReceptiveField::of_kernel(3, 1);
+    let covering = net.clone().with_receptive_fields(1, field).unwrap();
     assert_eq!(covering.coarse_units(&interfaces[0]), [3, 4, 5]);
     // Of the 4 elements after the halving one unit covers 3.
     assert_eq!(covering.coarse_units(&interfaces[1]), [6]);
+    let error = net.with_receptive_fields(2, field).map(|_| ()).unwrap_err();
+    assert_eq!(error, NetError::NoAxis { axis: 2, shape: [6, 8].into() });
 }
 
 fn linear(from: usize, to: usize, init: &Init) -> Linear {
@@ -229,9 +263,10 @@ fn layers_that_do_not_fit_are_found_when_the_network_is_made() {
         .unit(dense(6, 5))
         .head(dense(5, 2));
     let message = unit.map(|_| ()).unwrap_err().to_string();
-    assert!(message.starts_with("units.2: expected an input"), "{message}");
+    assert!(message.starts_with("units.2, after units.1: expected an input"), "{message}");
     let head = Sequential::stem(sample(), dense(3, 5)).unit(dense(5, 4)).head(dense(5, 2));
-    assert!(head.map(|_| ()).unwrap_err().to_string().starts_with("postprocessing: "));
+    let message = head.map(|_| ()).unwrap_err().to_string();
+    assert!(message.starts_with("the head (postprocessing), after units.0: "), "{message}");
     let empty = Tensor::<2>::zeros([0, 3], &Device::flex());
     let empty = Sequential::stem(empty, dense(3, 5)).head(dense(5, 2));
     assert_eq!(empty.map(|_| ()).unwrap_err(), NetError::NoSample);
@@ -246,8 +281,100 @@ fn a_declared_shape_needs_no_dry_run() {
         .head(dense(7, 2))
         .unwrap();
     assert_eq!(net.state_shape(1), [7].into());
-    let cuts = Cuts::even(2, 1).unwrap();
-    assert!(PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).is_ok());
+    // Coarse networks and preprocessings of such units need none, either.
+    for cuts in [Cuts::even(2, 1).unwrap(), Cuts::even(2, 2).unwrap()] {
+        assert!(PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).is_ok());
+    }
+    let other_rank = Sequential::stem(Tensor::zeros([1, 3], &Device::flex()), dense(3, 5))
+        .unit(|init| dense(5, 5)(init).with_output_shape([5, 1]))
+        .head(dense(5, 2));
+    let message = other_rank.map(|_| ()).unwrap_err().to_string();
+    assert!(message.starts_with("units.0, after the stem"), "{message}");
+}
+
+#[test]
+fn the_context_goes_on_behind_a_declared_shape() {
+    let sample = Tensor::<2>::ones([1, 3], &Device::flex());
+    type State = WithContext<Tensor<2>, Tensor<2>>;
+    let multiply = |_: &Linear, x: State| x.with_state(x.state.clone() * x.context());
+    let net = Sequential::stem(sample, |init| {
+        layer(linear(3, 3, init), |linear, x: Tensor<2>| {
+            WithContext::new(linear.forward(x.clone()), x)
+        })
+    })
+    .unit(move |init| layer(linear(3, 3, init), multiply).with_output_shape([3]))
+    .unit(move |init| layer(linear(3, 3, init), multiply))
+    .head(|init| layer(linear(3, 2, init), |linear, x: State| linear.forward(x.state)));
+    assert!(net.is_ok());
+}
+
+/// A context that depends on parameters is a constant for all executors.
+#[test]
+fn no_gradient_flows_through_a_context() {
+    type State = WithContext<Tensor<2>, Tensor<2>>;
+    for dtype in [DType::F32, DType::F64] {
+        let net = Sequential::stem(Tensor::<2>::zeros([1, 3], &Device::flex()), |init| {
+            layer((linear(3, 4, init), linear(4, 4, init)), |(first, second), x: Tensor<2>| {
+                let context = first.forward(x);
+                WithContext::new(context.clone() + second.forward(context.clone()), context)
+            })
+        })
+        .units(6, |_, init| {
+            layer(linear(4, 4, init), |linear, x: State| {
+                let moved =
+                    x.state.clone() + (linear.forward(x.state.clone()) * x.context()).tanh();
+                x.with_state(moved)
+            })
+        })
+        .head(|init| {
+            layer(linear(4, parareal_testing::CLASSES, init), |linear, x: State| {
+                linear.forward(x.state)
+            })
+        })
+        .unwrap();
+        assert_agree(&net, &[1, 2, 3], dtype, |step| parareal_testing::batch(step, 7, dtype));
+    }
+}
+
+/// Both dry runs and the check of shapes apply layers in evaluation mode, outside every graph.
+#[test]
+fn dry_runs_are_evaluations() {
+    let probed = |linear: &Linear, x: Tensor<2>| {
+        let output = linear.forward(x);
+        assert_eq!(output.is_tracked(), output.device().is_autodiff());
+        EVALUATIONS.fetch_add(usize::from(!output.device().is_autodiff()), Ordering::Relaxed);
+        output
+    };
+    let net = Sequential::stem(Tensor::zeros([1, 3], &Device::flex()), dense(3, 5))
+        .units(2, move |_, init| layer(linear(5, 5, init), probed))
+        .head(dense(5, 2))
+        .unwrap();
+    assert_eq!(EVALUATIONS.load(Ordering::Relaxed), 2);
+    let cuts = Cuts::even(2, 2).unwrap();
+    PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    // Two units, and the one of which the coarse network is made.
+    assert_eq!(EVALUATIONS.load(Ordering::Relaxed), 5);
+    let normed = PararealNetwork::build(
+        &batch_norm_network(),
+        &Cuts::even(6, 3).unwrap(),
+        &init(1, DType::F32),
+    );
+    for tensor in normed.unwrap().named_tensors() {
+        if tensor.name.ends_with("running_mean") {
+            assert!(tensor.data.iter::<f32>().all(|mean| mean == 0.0), "{}", tensor.name);
+        }
+    }
+}
+
+static EVALUATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn parameters_are_counted_in_either_mode() {
+    let cuts = Cuts::even(6, 3).unwrap();
+    let network =
+        PararealNetwork::build(&batch_norm_network(), &cuts, &init(1, DType::F32)).unwrap();
+    assert!(network.parameters() > 0);
+    assert_eq!(network.valid().parameters(), network.parameters());
 }
 
 #[test]
@@ -299,7 +426,7 @@ fn layers_are_modules_of_their_own() {
     let loaded = build(2).load_record(record);
     assert_eq!(loaded.forward(input.clone()).into_data(), before);
     assert!(!any.valid().forward(input.clone().inner()).is_tracked());
-    let sum = function(|x: Tensor<2>| x.sum_dim(1));
+    let sum = layer_fn(|x: Tensor<2>| x.sum_dim(1));
     assert_eq!(sum.output_shape(&[3].into()).unwrap(), [1].into());
     assert_eq!(sum.num_params(), 0);
 }

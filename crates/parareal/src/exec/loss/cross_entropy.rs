@@ -18,6 +18,12 @@ impl Loss<Tensor<2>> for CrossEntropy {
     type Target = Tensor<1, Int>;
 
     fn check(&self, output: &Tensor<2>, target: &Self::Target) -> Result<(), TargetError> {
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(TargetError {
+                expected: "a label smoothing from 0 to below 1".into(),
+                found: self.label_smoothing.to_string(),
+            });
+        }
         let classes = output.dims()[1] as i64;
         let labels = target.clone().into_data();
         let wrong =

@@ -8,7 +8,7 @@ use crate::exec::step_failure::StepFailure;
 use crate::exec::subnetwork_time::SubnetworkTime;
 
 /// The types in which tensors are sent.
-const TYPES: [DType; 2] = [DType::F32, DType::F64];
+const TYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::I32];
 /// More dimensions than any tensor has.
 const MAX_DIMENSIONS: u64 = 8;
 

@@ -30,7 +30,9 @@ use crate::exec::trained_module::TrainedModule;
 use crate::exec::update::Update;
 use crate::exec::worker::Worker;
 use crate::exec::worker_pool::WorkerPool;
-use crate::net::{Coarsen, Cuts, Init, NamedTensor, StateDict, Value, build_subnetworks};
+use crate::net::{
+    Coarsen, Cuts, Init, NamedTensor, SampleShape, StateDict, Value, build_subnetworks,
+};
 
 /// Trains a parareal network with its subnetworks on the ranks of an MPI program.
 ///
@@ -48,6 +50,8 @@ pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     /// The share of this rank.
     own: RankLayout,
     cuts: Cuts,
+    /// The shape of the samples for which the interfaces are made.
+    input_shape: SampleShape,
     /// All ranks.
     all: Communicator,
     /// The type of the network's tensors.
@@ -187,7 +191,28 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let is_trainable = trainable.concat().contains(&1);
         let cuts = cuts.clone();
         let steps = 0;
-        Ok(Self { pool, layout, own, cuts, all, dtype, tensors, is_trainable, steps, first_error })
+        Ok(Self {
+            pool,
+            layout,
+            own,
+            cuts,
+            input_shape: network.input_shape(),
+            all,
+            dtype,
+            tensors,
+            is_trainable,
+            steps,
+            first_error,
+        })
+    }
+
+    /// Messages between ranks have the size that follows from the shape of the input.
+    fn check_shape(&self, input: &N::Input) -> Result<(), ExecError> {
+        let found = input.shape();
+        match found == self.input_shape {
+            true => Ok(()),
+            false => Err(ExecError::SampleShape { expected: self.input_shape.clone(), found }),
+        }
     }
 
     /// The layout of all ranks.
@@ -226,6 +251,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         update: Option<Update>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
         check_batch(input, target)?;
+        self.check_shape(input)?;
         let samples = input.samples();
         let replica = self.own.replicas.start;
         let part = split(samples, self.layout.replicas())?[replica].clone();
@@ -358,6 +384,7 @@ where
         if samples == 0 {
             return Err(ExecError::EmptyBatch);
         }
+        self.check_shape(&input)?;
         // Replicas without a sample have nothing to do.
         let parts = split(samples, self.layout.replicas().min(samples))?;
         let mut output = None;

@@ -32,7 +32,8 @@ pub struct AnyLayer<A, B> {
 }
 
 /// Makes a layer of a Burn module and a function that applies it: a method such as `Linear::forward`, or a
-/// closure. Several modules make one layer as a tuple.
+/// closure. Several modules make one layer as a tuple. Only what the module holds is trained, moved and saved:
+/// tensors that the function captures are constants.
 ///
 /// ```
 /// use parareal::burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -69,17 +70,17 @@ where
     AnyLayer { layer: Box::new(Applied { module, forward }), example: None, output_shape: None }
 }
 
-/// Makes a layer without parameters of a function.
+/// Makes a layer of a function, without parameters.
 ///
 /// ```
 /// use parareal::burn::tensor::Tensor;
-/// use parareal::net::{Layer, function};
+/// use parareal::net::{Layer, layer_fn};
 ///
-/// let mean = function(|x: Tensor<3>| x.mean_dim(2).squeeze_dim::<2>(2));
+/// let mean = layer_fn(|x: Tensor<3>| x.mean_dim(2).squeeze_dim::<2>(2));
 /// assert_eq!(mean.output_shape(&[8, 16].into())?, [8].into());
 /// # Ok::<(), parareal::net::ShapeError>(())
 /// ```
-pub fn function<A, B, F>(forward: F) -> AnyLayer<A, B>
+pub fn layer_fn<A, B, F>(forward: F) -> AnyLayer<A, B>
 where
     F: Fn(A) -> B + Clone + Send + 'static,
     A: Value,
@@ -141,13 +142,20 @@ fn line(panic: &(dyn Any + Send)) -> String {
     panic_message(panic).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// One sample of this shape whose elements are all zero.
-pub(crate) fn zero_sample<A: Value>(shape: &SampleShape, dtype: DType) -> A {
+/// Returns one sample of this shape whose elements are all zero.
+///
+/// # Errors
+/// If values of this type have another number of tensors or dimensions.
+pub(crate) fn zero_sample<A: Value>(shape: &SampleShape, dtype: DType) -> Result<A, ShapeError> {
     let zeros = shape.components().iter().map(|dims| {
         let dims: Vec<usize> = std::iter::once(1).chain(dims.iter().copied()).collect();
         TensorData::zeros::<f32, _>(dims)
     });
-    A::from_data(zeros.collect(), &Device::flex(), dtype)
+    let build = || A::from_data(zeros.collect(), &Device::flex(), dtype);
+    catch_unwind(AssertUnwindSafe(build)).map_err(|panic| {
+        let expected = format!("another number of dimensions ({})", line(&*panic));
+        ShapeError { expected, found: shape.clone() }
+    })
 }
 
 impl<A: Value, B: Value> Layer<A, B> for AnyLayer<A, B> {
@@ -165,10 +173,7 @@ impl<A: Value, B: Value> Layer<A, B> for AnyLayer<A, B> {
                 let expected = format!("a sample of shape {}", example.shape());
                 return Err(ShapeError { expected, found: input.clone() });
             }
-            None => catch_unwind(|| zero_sample(input, DType::F32)).map_err(|panic| {
-                let expected = format!("another number of dimensions ({})", line(&*panic));
-                ShapeError { expected, found: input.clone() }
-            })?,
+            None => zero_sample(input, DType::F32)?,
         };
         Ok(self.dry_run(sample)?.shape())
     }

@@ -12,15 +12,15 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use super::SampleShape;
 pub use with_context::WithContext;
 
-/// Something that a network takes in: a tensor of any rank, of floats, integers or booleans, a pair of
-/// values, or a list of tensors.
+/// A value that a network takes in: a tensor of any rank, of floats, integers or booleans, a pair of
+/// values, or a list of tensors. Pairs nest, so they hold any number of tensors of different ranks.
 ///
 /// The first dimension of each tensor counts the samples of the batch.
 pub trait Value: Clone + Send + 'static {
     /// The number of tensors that [`Self::into_data`] returns; `None` if it differs from value to value.
     const COMPONENTS: Option<usize>;
 
-    /// Where the value is.
+    /// The device of the value.
     fn device(&self) -> Device;
 
     /// The number of samples.
@@ -32,7 +32,7 @@ pub trait Value: Clone + Send + 'static {
     /// Some of the samples, in order.
     ///
     /// # Panics
-    /// Where there are not so many.
+    /// If there are fewer.
     fn part(self, samples: Range<usize>) -> Self;
 
     /// Returns the samples with these indices, in this order.
@@ -44,7 +44,7 @@ pub trait Value: Clone + Send + 'static {
     /// Concatenates the samples of several values.
     ///
     /// # Panics
-    /// Where there is no value, or samples differ in shape.
+    /// If there is no value, or samples differ in shape.
     fn join(parts: Vec<Self>) -> Self;
 
     /// Copies each tensor of the value to the host.
@@ -82,12 +82,13 @@ pub trait Value: Clone + Send + 'static {
     fn zero(self) -> Self;
 }
 
-/// What flows through the units and crosses an interface: a float tensor of any rank, or several of them.
+/// The state of a network, which flows through the units and crosses interfaces: a float tensor of any rank, or
+/// several of them.
 ///
 /// A state of several tensors is an element of the product of their spaces: sums and differences are
 /// taken tensor by tensor, and one message holds all of them when it crosses an interface. So a long skip
 /// connection or a memory travels along the chain as a component of the state: as a pair of states, or as a
-/// `Vec<Tensor<D>>` if their number differs from position to position. What is not differentiated, such
+/// `Vec<Tensor<D>>` if their number differs from position to position (a state has at most one such list). What is not differentiated, such
 /// as a mask, is no component: see [`WithContext`].
 pub trait Activation: Value {
     /// `self + other`.
@@ -98,6 +99,13 @@ pub trait Activation: Value {
 
     /// The values alone, outside every graph.
     fn values(self) -> Self;
+
+    /// The same values with the [context](WithContext) of another state, if states have one.
+    #[must_use]
+    fn with_context_of(self, other: &Self) -> Self {
+        let _ = other;
+        self
+    }
 
     /// Returns true if `other` can be this value computed once more: on the CPU where the values are
     /// equal bit for bit, on other devices, which may choose other kernels meanwhile, up to a

@@ -150,6 +150,10 @@ impl<S: Activation, K: Value> Activation for WithContext<S, K> {
         Self { state: self.state.values(), context: self.context.map(Value::detach) }
     }
 
+    fn with_context_of(self, other: &Self) -> Self {
+        Self { state: self.state.with_context_of(&other.state), context: other.context.clone() }
+    }
+
     fn is_repeated_by(&self, other: &Self) -> bool {
         self.state.is_repeated_by(&other.state)
     }
