@@ -128,6 +128,20 @@ fn networks_of_burns_layers_and_adam_agree() {
     });
 }
 
+#[test]
+fn samples_of_another_shape_are_refused() {
+    in_world(&[2], test_name!(), |world| {
+        let net = signal_network();
+        let cuts = Cuts::even(9, 2).unwrap();
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, 1));
+        let longer = Tensor::zeros([4, 1, 16], &Device::flex());
+        let (_, labels) = signals(1, 4, DType::F32);
+        let expected = ExecError::SampleShape { expected: [1, 8].into(), found: [1, 16].into() };
+        assert_eq!(ranks.train_step(longer.clone(), labels, 0.1).unwrap_err(), expected);
+        assert_eq!(ranks.infer(longer).unwrap_err(), expected);
+    });
+}
+
 /// Batch normalization of Burn, whose statistics are merged late, and dropout.
 #[test]
 fn statistics_and_masks_are_those_of_the_sequential_executor() {

@@ -62,6 +62,16 @@ fn a_sum_over_the_samples_breaks_the_contract() {
 }
 
 #[test]
+fn a_label_smoothing_out_of_range_ends_the_step() {
+    let (_, labels) = batch(1, 6, DType::F32);
+    let output = Tensor::zeros([6, CLASSES], &Device::flex());
+    for label_smoothing in [-0.1, 1.0, f64::NAN] {
+        let error = CrossEntropy { label_smoothing }.check(&output, &labels).unwrap_err();
+        assert_eq!(error.expected, "a label smoothing from 0 to below 1");
+    }
+}
+
+#[test]
 fn a_loss_of_several_numbers_ends_the_step() {
     let net = DenseNet::residual(vec![6, 6, 9]);
     let cuts = Cuts::even(2, 2).unwrap();

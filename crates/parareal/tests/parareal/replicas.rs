@@ -1,9 +1,13 @@
 //! Copies of the chain on parts of a batch compute the step of one chain on all of it.
 
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Tensor};
 use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
-use parareal::net::{Cuts, PararealNetwork};
-use parareal_testing::{DenseNet, assert_executors_agree, batch, executors, init, layout, sgd};
+use parareal::net::{Cuts, Init, PararealNetwork, Sequential, layer};
+use parareal_testing::{
+    CLASSES, DenseNet, FEATURES, assert_executors_agree, batch, executors, init, layout, sgd,
+};
 
 fn dimensions() -> Vec<usize> {
     vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]
@@ -122,4 +126,35 @@ fn a_panic_in_one_replica_ends_all() {
     let (input, labels) = batch(1, 5, DType::F32);
     let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
     assert!(message.contains("this unit panics"), "{message}");
+}
+
+/// An average of equal numbers is not always that number: 4/7 x + 3/7 x may be rounded.
+#[test]
+fn frozen_weights_stay_as_they_are_in_all_replicas() {
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let sample = Tensor::<2>::zeros([1, FEATURES], &Device::flex());
+    let net =
+        Sequential::stem(sample, move |init| layer(linear(FEATURES, 6, init), Linear::forward))
+            .units(4, move |index, init| {
+                let unit = linear(6, 6, init);
+                let unit = if index == 1 { unit.no_grad() } else { unit };
+                layer(unit, |unit, x: Tensor<2>| x.clone() + unit.forward(x).tanh())
+            })
+            .head(move |init| layer(linear(6, CLASSES, init), Linear::forward))
+            .unwrap();
+    let cuts = Cuts::even(4, 2).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+    let before = network.state_dict();
+    let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
+    placement.threads = 1;
+    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    for step in 0..5 {
+        let (input, labels) = batch(step, 7, DType::F32);
+        threads.train_step(input, labels, 0.05).unwrap();
+    }
+    for tensor in threads.named_tensors().unwrap() {
+        let is_frozen = tensor.name.starts_with("units.1.");
+        let is_same = tensor.data == before.tensors()[&tensor.name];
+        assert_eq!(is_same, is_frozen, "{}", tensor.name);
+    }
 }
