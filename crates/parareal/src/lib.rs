@@ -60,7 +60,7 @@
 //!   `Dropout` draws from a generator of the whole process and is refused by name.
 //! - **States of several tensors** cross an interface in one message ([`net::Activation`]); masks and
 //!   indices are computed anew on both sides ([`net::WithContext`]).
-//! - **Errors, not surprises.** A network whose layers do not fit, whose parameters would not be trained, or that
+//! - **Errors with a place.** A network whose layers do not fit, whose parameters would not be trained, or that
 //!   shares a parameter across a cut is refused with a message that names the place.
 //!
 //! # Features

@@ -62,7 +62,7 @@ const OUTSIDE_SECTIONS: u32 = 5;
 /// The kind of what is applied outside an executor.
 const OUTSIDE_STEPS: u32 = 6;
 
-/// What the current thread computes.
+/// The position of the current thread in a computation.
 #[derive(Clone, Copy, Default)]
 struct Scope {
     step: Option<StepKey>,

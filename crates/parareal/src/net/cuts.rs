@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::NetError;
 
-/// Where a network of a given number of units is cut into subnetworks.
+/// The positions at which a network of a given number of units is cut into subnetworks.
 ///
 /// A cut is a position: the number of units before it.
 ///
@@ -37,7 +37,7 @@ impl Cuts {
     /// Cuts a network of `units` units at `positions`; no position leaves it whole.
     ///
     /// # Errors
-    /// Where there are no units, or a cut is out of range or out of order.
+    /// If there are no units, or a cut is out of range or out of order.
     pub fn new(units: usize, positions: Vec<usize>) -> Result<Self, NetError> {
         if units == 0 {
             return Err(NetError::NoUnits);
@@ -57,7 +57,7 @@ impl Cuts {
     /// Cuts into `subnetworks` subnetworks as evenly as possible, larger ones first.
     ///
     /// # Errors
-    /// Where there are no units, no subnetworks, or fewer units than subnetworks.
+    /// If there are no units, no subnetworks, or fewer units than subnetworks.
     pub fn even(units: usize, subnetworks: usize) -> Result<Self, NetError> {
         if units == 0 {
             return Err(NetError::NoUnits);

@@ -21,6 +21,10 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
 ///
 /// `C` is the preprocessing, `g` the sequence of units, `h` the postprocessing. A *position*
 /// counts the units before it: position 0 lies behind `C`, position `units()` before `h`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a feed-forward network",
+    note = "`Sequential`'s `head` returns a `Result`: add `?`"
+)]
 pub trait FeedForward: Clone + Send + 'static {
     /// The space `X` of inputs.
     type Input: Value;
@@ -55,6 +59,10 @@ pub trait FeedForward: Clone + Send + 'static {
 }
 
 /// How to bridge an interface: the modules that a cut adds to the network.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a network that can be cut",
+    note = "`Sequential`'s `head` returns a `Result`: add `?`"
+)]
 pub trait Coarsen: FeedForward {
     /// The type of the `F_j`.
     type Coarse: Layer<Self::State, Self::State>;

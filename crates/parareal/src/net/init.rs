@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal, Uniform};
 
-/// Where initial parameters come from: a seed, and the name of the parameter.
+/// Source of initial parameters: a seed, and the name of the parameter.
 ///
 /// The values of a parameter depend on nothing else: not on the device, on what was built before
 /// it, or on how the network is cut. So a rank that builds its subnetworks alone gets the weights that
@@ -91,7 +91,7 @@ impl Init {
     /// A parameter of normally distributed entries with mean 0.
     ///
     /// # Panics
-    /// Where `deviation` is negative or not finite.
+    /// If `deviation` is negative or not finite.
     pub fn normal<const D: usize>(
         &self,
         name: &str,
@@ -105,7 +105,7 @@ impl Init {
     /// A parameter of entries distributed evenly in `[-bound, bound]`.
     ///
     /// # Panics
-    /// Where `bound` is negative or not finite.
+    /// If `bound` is negative or not finite.
     pub fn uniform<const D: usize>(
         &self,
         name: &str,

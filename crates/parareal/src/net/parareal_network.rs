@@ -71,7 +71,7 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
-    /// Where the network is cut.
+    /// The cuts of the network.
     pub fn cuts(&self) -> &Cuts {
         &self.cuts
     }
@@ -105,7 +105,7 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// Replaces every parameter and buffer by the tensor of its name.
     ///
     /// # Errors
-    /// Where the tensors belong to a network of other units or other cuts, or one is missing, has
+    /// If the tensors belong to a network of other units or other cuts, or one is missing, has
     /// another shape or is unknown.
     pub fn load(self, state: &StateDict) -> Result<Self, NetError> {
         let tensors = self.named_tensors();

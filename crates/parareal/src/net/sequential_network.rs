@@ -193,7 +193,7 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
     }
 
     /// Chooses `N_c` so that the coarse network covers about as much of its input as the subnetwork, as the paper
-    /// argues ([`units_to_cover`]). The closure declares the receptive field of each unit by its index, along an
+    /// argues ([`units_to_cover`](super::units_to_cover)). The closure declares the receptive field of each unit by its index, along an
     /// axis of the state (of its first tensor, the batch dimension not counted). No more than the state has there
     /// is to be covered.
     ///

@@ -69,7 +69,7 @@ impl StateDict {
     /// Checks that a network that is cut like this can load the tensors.
     ///
     /// # Errors
-    /// Where they belong to a network of other units or other cuts.
+    /// If they belong to a network of other units or other cuts.
     pub(crate) fn check_cuts(&self, cuts: &Cuts) -> Result<(), NetError> {
         let (expected, found) = (cuts.units(), self.cuts.units());
         if expected != found {
@@ -114,7 +114,7 @@ impl StateDict {
     /// interface is to stay as it is.
     ///
     /// # Errors
-    /// Where it is missing or has another shape.
+    /// If it is missing or has another shape.
     pub(crate) fn find(
         &self,
         name: &str,

@@ -116,7 +116,7 @@ where
     /// cuts have been checked.
     ///
     /// # Errors
-    /// Where a tensor is missing or has another shape.
+    /// If a tensor is missing or has another shape.
     pub(crate) fn load(self, state: &StateDict) -> Result<Self, NetError> {
         let mut writer = Writer { path: Path::new(self.naming()), state, error: None };
         let loaded = self.map(&mut writer);
