@@ -191,8 +191,8 @@ mod training;
 pub use parareal;
 pub use parareal_kernels::Sgd;
 pub use parareal_run::{
-    EpochRecord, Position, StepRecord, SubnetworkSeconds, SubnetworkUsage, Tally, Traffic, Usage,
-    WorkerUsage,
+    EpochRecord, FileEntry, FileKind, Manifest, Position, StepRecord, SubnetworkSeconds,
+    SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
 };
 pub use toml::Table;
 
