@@ -74,10 +74,7 @@ function trainAndTestTable(quantity, format) {
 
 /** A chart of each further metric of the validation samples. */
 function metricCharts() {
-  const names = new Set(
-    runs.flatMap((run) => run.epochs.flatMap((epoch) => Object.keys(epoch.metrics ?? {}))),
-  );
-  return [...names].sort().map((name) => {
+  return metricNames().map((name) => {
     const value = (epoch) => epoch.metrics?.[name];
     return {
       title: name,
@@ -127,7 +124,7 @@ function curveCharts() {
       small: true,
     },
     {
-      title: "Images per second",
+      title: `${SAMPLES} per second`,
       format: whole,
       series: ofSteps("images_per_second", { label: "throughput" }),
       table: () => epochTable([["mean", overEpoch("images_per_second")]], whole),

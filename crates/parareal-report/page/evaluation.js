@@ -69,7 +69,7 @@ function gallery(run) {
 }
 
 /** Which weights were evaluated, by what, and how well. */
-function evaluated(run) {
+function evaluationNote(run) {
   const { epoch, step: behind, test_error: error, images, confusion } = run.evaluation;
   const { best } = run.summary;
   const of = run.epochs.find((other) => other.step === behind)?.epoch;
@@ -106,7 +106,7 @@ function drawEvaluation(section) {
           null,
           runMark(run),
           run.name,
-          html("small", null, evaluated(run)),
+          html("small", null, evaluationNote(run)),
         ),
         html(
           "div",

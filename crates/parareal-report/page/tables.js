@@ -1,10 +1,5 @@
 // The cards at the top, the settings, and the results.
 
-function subnetworks(run) {
-  const row = report.settings.find(({ key }) => key === "subnetworks");
-  return row?.values[run.index] ?? null;
-}
-
 function state({ summary }) {
   if (summary.finished) return null;
   const end = summary.early_end;
@@ -19,8 +14,13 @@ function state({ summary }) {
   return `${how}: ${done}`;
 }
 
-const bestBy = (run) =>
-  run.summary.best?.by === "validation" ? "best validation error" : "best test error";
+/** By which number an epoch of a run is the best, in words. */
+function bestBy({ summary: { best } }) {
+  if (best.by === "validation") return "best validation error";
+  if (best.by === "test") return "best test error";
+  const direction = best.highest === null ? "best" : best.highest ? "highest" : "lowest";
+  return `${direction} ${best.metric === "loss" ? "validation loss" : best.metric}`;
+}
 
 /** The number that tells most of a run, and what it is: an error, or a loss where none is counted. */
 function result({ summary, epochs }) {
@@ -45,8 +45,8 @@ function card(run) {
     html(
       "dl",
       null,
-      subnetworks(run)
-        ? fact(subnetworks(run), Number(subnetworks(run)) === 1 ? "network" : "subnetworks")
+      isNumber(run.subnetworks)
+        ? fact(number(run.subnetworks, 12), run.subnetworks === 1 ? "network" : "subnetworks")
         : null,
       fact(...result(run)),
       fact(duration(summary.seconds_per_epoch), "an epoch"),
@@ -104,10 +104,14 @@ function drawSettings(section) {
   );
 }
 
-/** Whether a run has the least of a column among several runs on the same images. */
-function isLeast(run, of, images) {
+/** Whether two runs are known to have seen the same samples: `training`, `validation` or `test`. */
+const sameData = (run, other, samples) =>
+  run.images[samples] !== null && run.images[samples] === other.images[samples];
+
+/** Whether a run has the least of a column among several runs on the same data. */
+function isLeast(run, of, samples) {
   const values = runs
-    .filter((other) => other.images[images] === run.images[images])
+    .filter((other) => sameData(run, other, samples))
     .map(of)
     .filter(isNumber);
   return Math.max(...values) > Math.min(...values) && of(run) === Math.min(...values);
@@ -121,6 +125,13 @@ function drawResults(section) {
     ["Validation error", s("validation_error"), percent],
     ["Training error", s("train_error"), percent],
     ["Test loss", s("test_loss"), whole],
+    ["Validation loss", s("validation_loss"), whole],
+    [
+      "Training loss",
+      ({ summary }) => (isNumber(summary.train_error) ? null : summary.train_loss),
+      whole,
+    ],
+    ...metricNames().map((name) => [name, (run) => run.summary.metrics[name], whole]),
     [
       "Best epoch",
       (run) => run.summary.best?.epoch,
@@ -128,6 +139,7 @@ function drawResults(section) {
       (run) => {
         const { best } = run.summary;
         if (!best) return NONE;
+        if (best.by === "metric") return `${best.epoch}: ${whole(best.value)}`;
         return `${best.epoch}: ${percent(best.test_error ?? best.validation_error)}`;
       },
     ],
@@ -150,7 +162,7 @@ function drawResults(section) {
   if (runs.length > 1 && isNumber(runs[0].summary.seconds_per_epoch)) {
     const time = (run) => run.summary.seconds_per_epoch;
     const relative = (run) =>
-      isNumber(time(run)) && run.images.training === runs[0].images.training
+      isNumber(time(run)) && (run === runs[0] || sameData(run, runs[0], "training"))
         ? time(run) / time(runs[0])
         : null;
     columns.splice(columns.findIndex(([name]) => name === "Per epoch") + 1, 0, [
@@ -162,12 +174,13 @@ function drawResults(section) {
       },
     ]);
   }
-  // By which images runs have to be the same to be compared.
+  // By which samples runs have to be the same to be compared.
   const comparable = {
     "Test error": "test",
     "Top-5 error": "test",
     "Validation error": "validation",
     "Test loss": "test",
+    "Validation loss": "validation",
     "Per epoch": "training",
   };
   const rows = runs.map((run) => [
@@ -175,7 +188,7 @@ function drawResults(section) {
     ...columns.map(([name, of, format, show]) => ({
       text: show ? show(run) : format(of(run)),
       class:
-        name in comparable && isLeast(run, of, comparable[name]) ? "number best" : "number",
+        Object.hasOwn(comparable, name) && isLeast(run, of, comparable[name]) ? "number best" : "number",
     })),
   ]);
   section.append(
@@ -190,15 +203,22 @@ function drawResults(section) {
   );
   const notes = ["Errors and losses are those after the last epoch."];
   if (runs.some((run) => run.summary.best)) {
-    const words = new Set(runs.filter((run) => run.summary.best).map(bestBy));
+    const found = runs.filter((run) => run.summary.best);
+    const words = new Set(found.map(bestBy));
+    const byMetric = (run) => run.summary.best.by === "metric";
+    const beside = found.every(byMetric)
+      ? "that value"
+      : found.some(byMetric)
+        ? "its test error or that value"
+        : "its test error";
     notes.push(
-      `The best epoch is the first with the ${[...words].join(" or the ")}; beside it stands its test error.`,
+      `The best epoch is the first with the ${[...words].join(" or the ")}; beside it stands ${beside}.`,
     );
   }
   notes.push("Time per epoch is training alone, without evaluation.");
   if (columns.some(([name]) => name === "Relative"))
     notes.push(`Relative: time per epoch, divided by that of ${runs[0].name}.`);
   if (rows.flat().some((cell) => cell.class === "number best"))
-    notes.push("Bold: smallest value among runs on the same images.");
+    notes.push(`Bold: smallest value among runs on the same ${SAMPLES === "Images" ? "images" : "data"}.`);
   section.append(html("p", { class: "hint" }, notes.join(" ")));
 }

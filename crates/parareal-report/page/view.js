@@ -6,6 +6,17 @@ runs.forEach((run, index) => {
   run.index = index;
 });
 
+/** What the runs are trained on. */
+const SAMPLES = runs.every((run) => run.of_images) ? "Images" : "Samples";
+
+/** The names of further metrics of the validation samples. */
+function metricNames() {
+  const names = runs.flatMap((run) =>
+    run.epochs.flatMap((epoch) => Object.keys(epoch.metrics ?? {})),
+  );
+  return [...new Set(names)].sort();
+}
+
 const COLORS = 7;
 const runColor = (run) => `var(--run-${run.index % COLORS})`;
 

@@ -14,10 +14,12 @@
 //!
 //! The crate knows the files of a run and nothing of how they come about: `config.toml`,
 //! `metrics.jsonl` and, where there are some, the evaluations in `evaluations` (`evaluation.json` in runs
-//! of earlier versions). Long series are [thinned](render), so
+//! of earlier versions) and the records of the data and of the best step in `checkpoints`. Runs are compared
+//! only where they have seen the same data. Long series are [thinned](render), so
 //! that the page stays below a few hundred kilobytes for each run. What comes from files goes into
 //! the page as data only; the page makes text of it, never markup.
 
+mod checkpoints;
 mod downsample;
 mod error;
 mod evaluation;

@@ -103,4 +103,21 @@ mod tests {
             assert!(!script.contains("innerHTML") && !script.contains("insertAdjacentHTML"));
         }
     }
+
+    /// A function would call the variable of this name instead, which is no function.
+    #[test]
+    fn no_variable_hides_a_function_that_is_called() {
+        let scripts = format!("\n{}", SCRIPTS.join("\n"));
+        let functions: Vec<&str> = scripts.split("\nfunction ").skip(1).collect();
+        let names: Vec<&str> = functions.iter().filter_map(|it| it.split('(').next()).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for function in &functions {
+            let body = function.split_once("\n}").expect("a function ends").0;
+            for name in &names {
+                let hidden = body.contains(&format!("const {name} ="));
+                let called = body.contains(&format!(" {name}("));
+                assert!(!(hidden && called), "{name} in {body}");
+            }
+        }
+    }
 }

@@ -6,11 +6,12 @@ use parareal_run::EndRecord;
 use serde::Serialize;
 
 use crate::ReportError;
+use crate::checkpoints;
 use crate::downsample::{MAX_POINTS, Steps, downsample};
 use crate::evaluation::Evaluation;
 use crate::metrics::{Epoch, Metrics};
-use crate::settings::{self, Images, Settings};
-use crate::summary::Summary;
+use crate::settings::{self, Data, Settings};
+use crate::summary::{Best, Summary};
 
 /// What the page knows of a run.
 #[derive(Serialize)]
@@ -21,7 +22,11 @@ pub(crate) struct Run {
     epochs: Vec<Epoch>,
     end: Option<EndRecord>,
     evaluation: Option<Evaluation>,
-    images: Images,
+    images: Data,
+    /// True if the run classifies images.
+    of_images: bool,
+    /// Number of subnetworks, where the settings tell it.
+    subnetworks: Option<usize>,
     summary: Summary,
 }
 
@@ -34,14 +39,23 @@ impl Run {
         let last_step = steps.last().map(|step| step.step);
         let evaluation = Evaluation::read(folder, epoch_end, last_step)?;
         let planned = settings::epochs(&settings);
+        let recorded = checkpoints::best(folder);
+        let best = Best::of(&epochs, settings::objective(&settings), recorded.as_ref());
+        let of_images = settings::of_images(&settings);
+        let data = match of_images {
+            true => Data::of_images(&settings, evaluation.as_ref().map(Evaluation::images)),
+            false => Data::of_table(checkpoints::data(folder).as_ref()),
+        };
         let run = Self {
             name,
             path: folder.display().to_string(),
             steps: downsample(&steps, MAX_POINTS),
-            summary: Summary::new(&epochs, planned, end.as_ref(), early_end),
+            summary: Summary::new(&epochs, best, planned, end.as_ref(), early_end),
             epochs,
             end,
-            images: settings::images(&settings, evaluation.as_ref().map(Evaluation::images)),
+            images: data,
+            of_images,
+            subnetworks: settings::subnetworks(&settings),
             evaluation,
         };
         Ok((run, settings))

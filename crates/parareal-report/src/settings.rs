@@ -6,7 +6,7 @@ use std::path::Path;
 
 use parareal_run::names::CONFIG;
 use serde::Serialize;
-use toml::{Spanned, Value};
+use toml::{Spanned, Table, Value};
 
 use crate::ReportError;
 
@@ -44,28 +44,82 @@ pub(crate) fn epochs(settings: &Settings) -> Option<usize> {
     value.as_integer().and_then(|epochs| epochs.try_into().ok())
 }
 
-/// Groups of runs: those with the same text in a field have seen the same images.
-#[derive(Serialize)]
-pub(crate) struct Images {
-    training: String,
-    validation: String,
-    test: String,
+/// Returns the number of subnetworks: it is a setting, or follows from a list of cuts.
+pub(crate) fn subnetworks(settings: &Settings) -> Option<usize> {
+    let of = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    match of("subnetworks") {
+        Some(value) => value.as_integer().and_then(|count| count.try_into().ok()),
+        None => of("cuts").and_then(Value::as_array).map(|cuts| cuts.len() + 1),
+    }
 }
 
-/// The images of a run with these settings, evaluated on this many test images.
-pub(crate) fn images(settings: &Settings, test_images: Option<usize>) -> Images {
-    let of = |keys: &[&str]| {
-        let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
-        let mut values: Vec<_> = values.map(|(key, value)| format!("{key} = {value}")).collect();
-        values.sort();
-        values.join(", ")
-    };
-    let counted = test_images.map_or(String::new(), |images| format!(", {images} images"));
-    Images {
-        training: of(&["dataset", "data-dir", "limit-train", "validation"]),
-        validation: of(&["dataset", "data-dir", "limit-train", "validation", "seed"]),
-        test: of(&["dataset", "data-dir", "limit-test"]) + &counted,
+/// Returns true for the settings of a run that classifies images: they name a data set.
+pub(crate) fn of_images(settings: &Settings) -> bool {
+    settings.iter().any(|(key, _)| key == "dataset")
+}
+
+/// The number by which a run has compared its epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Objective<'a> {
+    /// `loss` or the name of a metric, of the validation samples.
+    pub(crate) name: &'a str,
+    /// True if the highest value is the best.
+    pub(crate) highest: bool,
+}
+
+/// Returns the objective of a run where its settings name one, as in `best = "highest accuracy"`.
+pub(crate) fn objective(settings: &Settings) -> Option<Objective<'_>> {
+    let (_, value) = settings.iter().find(|(key, _)| key == "best")?;
+    let (direction, name) = value.as_str()?.split_once(' ')?;
+    match direction {
+        "lowest" => Some(Objective { name, highest: false }),
+        "highest" => Some(Objective { name, highest: true }),
+        _ => None,
     }
+}
+
+/// Groups of runs: those with the same text in a field have seen the same data. Runs of unknown data are in no
+/// group.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Data {
+    training: Option<String>,
+    validation: Option<String>,
+    test: Option<String>,
+}
+
+impl Data {
+    /// The images of a run with these settings, evaluated on this many test images.
+    pub(crate) fn of_images(settings: &Settings, test_images: Option<usize>) -> Self {
+        let of = |keys: &[&str]| {
+            let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+            joined(values.map(|(key, value)| (key, value)))
+        };
+        let counted = test_images.map_or(String::new(), |images| format!(", {images} images"));
+        Self {
+            training: Some(of(&["dataset", "data-dir", "limit-train", "validation"])),
+            validation: Some(of(&["dataset", "data-dir", "limit-train", "validation", "seed"])),
+            test: Some(of(&["dataset", "data-dir", "limit-test"]) + &counted),
+        }
+    }
+
+    /// The samples that a checkpoint describes. A trainer of any network records their numbers and checksums of
+    /// the first batches. The checksums depend on the seed and the size of a batch: other batches of the same
+    /// samples are taken for other data.
+    pub(crate) fn of_table(table: Option<&Table>) -> Self {
+        let of = |validation: bool| {
+            let entries = table.into_iter().flatten();
+            let entries = entries.filter(|(key, _)| key.contains("validation") == validation);
+            let text = joined(entries);
+            (!text.is_empty()).then_some(text)
+        };
+        Self { training: of(false), validation: of(true), test: None }
+    }
+}
+
+fn joined<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
+    let mut entries: Vec<_> = entries.map(|(key, value)| format!("{key} = {value}")).collect();
+    entries.sort();
+    entries.join(", ")
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, ReportError> {
@@ -145,7 +199,7 @@ mod tests {
     #[test]
     fn runs_on_the_same_images_are_in_one_group() {
         let text = "dataset = \"mnist\"\nlimit-train = 96\nseed = 1\nvalidation = 0.1\n";
-        let base = images(&settings(text), Some(50));
+        let base = Data::of_images(&settings(text), Some(50));
         for (other, count, same) in [
             (text.replace("mnist", "svhn"), 50, [false; 3]),
             (text.replace("96", "64"), 50, [false, false, true]),
@@ -154,13 +208,43 @@ mod tests {
             (text.to_owned() + "depth = 20\n", 50, [true; 3]),
             (text.to_owned(), 49, [true, true, false]),
         ] {
-            let other = images(&settings(&other), Some(count));
+            let other = Data::of_images(&settings(&other), Some(count));
             let found = [
                 other.training == base.training,
                 other.validation == base.validation,
                 other.test == base.test,
             ];
             assert_eq!(found, same);
+        }
+    }
+
+    #[test]
+    fn runs_on_samples_with_the_same_checksum_are_in_one_group() {
+        let table = |text: &str| Some(text.parse::<Table>().unwrap());
+        let text = "training-samples = 30\nfirst-batch = \"ab\"\nvalidation-samples = 20\n\
+                    first-validation-batch = \"cd\"\n";
+        let base = Data::of_table(table(text).as_ref());
+        assert_eq!(base.training.as_deref(), Some("first-batch = \"ab\", training-samples = 30"));
+        let other = Data::of_table(table(&text.replace("ab", "ef")).as_ref());
+        assert!(other.training != base.training && other.validation == base.validation);
+        let other = Data::of_table(table(&text.replace("cd", "ef")).as_ref());
+        assert!(other.training == base.training && other.validation != base.validation);
+        let unknown = Data { training: None, validation: None, test: None };
+        assert_eq!(Data::of_table(None), unknown);
+        assert_eq!(Data::of_table(table("").as_ref()), unknown);
+    }
+
+    #[test]
+    fn subnetworks_and_objectives_are_read() {
+        let of = |text: &str| subnetworks(&settings(text));
+        assert_eq!(of("subnetworks = 3\ncuts = [1]\n"), Some(3));
+        assert_eq!(of("cuts = [2, 4]\n"), Some(3));
+        assert_eq!((of("cuts = []\n"), of("cuts = \"even\"\n"), of("")), (Some(1), None, None));
+        let text = "best = \"highest top 5\"\n";
+        let expected = Objective { name: "top 5", highest: true };
+        assert_eq!(objective(&settings(text)), Some(expected));
+        for text in ["", "best = 3\n", "best = \"loss\"\n", "best = \"any loss\"\n"] {
+            assert_eq!(objective(&settings(text)), None);
         }
     }
 

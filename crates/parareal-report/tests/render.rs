@@ -97,6 +97,8 @@ fn one_run_becomes_a_page() {
     assert_eq!(run["end"]["subnetworks"][0]["coarse"], 0.1);
     assert!(run["evaluation"].is_null());
     assert_eq!(data["settings"][1]["key"], "depth");
+    assert_eq!((&run["subnetworks"], &run["of_images"]), (&1.into(), &true.into()));
+    assert_eq!(run["summary"]["best"]["by"], "test");
 }
 
 #[test]
@@ -124,6 +126,70 @@ fn several_runs_are_compared() {
         assert!(page.contains(part), "{part}");
     }
     assert_eq!(page, render(&runs).unwrap(), "the same folders give the same page");
+}
+
+/// Writes the folder of a run as the trainer of any network does, on data with this checksum.
+fn trained(parent: &Path, name: &str, checksum: Option<&str>) -> PathBuf {
+    let folder = parent.join(name);
+    let checkpoint = folder.join("checkpoints/step-00000020");
+    fs::create_dir_all(&checkpoint).unwrap();
+    let config = "units = 6\ncuts = [2, 4]\nepochs = 2\nbest = \"highest accuracy\"\n";
+    fs::write(folder.join("config.toml"), config).unwrap();
+    let mut lines = String::new();
+    for epoch in 1..=2 {
+        for step in 10 * (epoch - 1) + 1..=10 * epoch {
+            lines += &format!(
+                "{{\"event\":\"step\",\"epoch\":{epoch},\"step\":{step},\"loss\":0.5,\
+                 \"learning_rate\":0.1,\"images_per_second\":200.0}}\n"
+            );
+        }
+        let value = 0.5 / epoch as f64;
+        lines += &format!(
+            "{{\"event\":\"epoch\",\"epoch\":{epoch},\"train_loss\":1.0,\"test_loss\":null,\
+             \"test_error\":null,\"test_top5_error\":null,\"validation_loss\":{value},\
+             \"metrics\":{{\"accuracy\":{value}}},\"seconds\":12.5}}\n"
+        );
+    }
+    fs::write(folder.join("metrics.jsonl"), lines).unwrap();
+    if let Some(checksum) = checksum {
+        let data = serde_json::json!({
+            "training-samples": 60, "first-batch": checksum,
+            "validation-samples": 20, "first-validation-batch": checksum,
+        });
+        let manifest = serde_json::json!({
+            "format_version": 5, "step": 20, "epoch": 2, "epoch_steps": 10,
+            "epoch_tally": {"images": 60, "loss": 30.0}, "epoch_seconds": 12.5,
+            "metrics_bytes": 10, "configuration": {}, "data": data, "files": [],
+        });
+        fs::write(checkpoint.join("manifest.json"), manifest.to_string()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn runs_of_any_network_are_compared_on_the_same_data_only() {
+    let parent = tempfile::tempdir().unwrap();
+    let made = |name: &str, checksum| trained(parent.path(), name, checksum);
+    let runs = [made("a", Some("ab")), made("b", Some("ab")), made("c", Some("cd"))];
+    let page = render(&[&runs[..], &[made("d", None)]].concat()).unwrap();
+    check_structure(&page);
+    let data = data(&page);
+    let run = &data["runs"][0];
+    assert_eq!((&run["subnetworks"], &run["of_images"]), (&3.into(), &false.into()));
+    let summary = &run["summary"];
+    assert_eq!(summary["validation_loss"], 0.25);
+    assert_eq!(summary["metrics"]["accuracy"], 0.25);
+    assert!(summary["train_error"].is_null());
+    let best = &summary["best"];
+    assert_eq!((&best["epoch"], &best["metric"]), (&1.into(), &"accuracy".into()));
+    assert_eq!((&best["value"], &best["highest"]), (&0.5.into(), &true.into()));
+    let group = |run: usize, samples: &str| data["runs"][run]["images"][samples].clone();
+    for samples in ["training", "validation"] {
+        assert!(group(0, samples).is_string());
+        assert_eq!(group(0, samples), group(1, samples));
+        assert_ne!(group(0, samples), group(2, samples));
+        assert!(group(3, samples).is_null() && group(0, "test").is_null());
+    }
 }
 
 #[test]

@@ -126,14 +126,71 @@ impl FileKind {
 }
 
 /// The best checkpoint so far, `best.json`.
+///
+/// The file has the number under `value` beside the name of a metric, and under `error` where it is the error.
+/// Files that have the number of a metric under `error` are read as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "BestFile", into = "BestFile")]
 pub struct Best {
     /// Step of the checkpoint.
     pub step: usize,
     /// Number by which it was chosen. Without [`Self::metric`] it is the error of the validation samples if
     /// there are some, otherwise of the test samples.
-    pub error: f64,
+    pub value: f64,
     /// Name of that number, where it is not the error: `loss`, or that of a metric of the validation samples.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+}
+
+/// Fields of `best.json`.
+#[derive(Serialize, Deserialize)]
+struct BestFile {
+    step: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metric: Option<String>,
+}
+
+impl From<Best> for BestFile {
+    fn from(best: Best) -> Self {
+        let (error, value) = match best.metric {
+            Some(_) => (None, Some(best.value)),
+            None => (Some(best.value), None),
+        };
+        Self { step: best.step, error, value, metric: best.metric }
+    }
+}
+
+impl TryFrom<BestFile> for Best {
+    type Error = &'static str;
+
+    fn try_from(file: BestFile) -> Result<Self, Self::Error> {
+        let value = file.value.or(file.error).ok_or("expected `error` or `value`")?;
+        Ok(Self { step: file.step, value, metric: file.metric })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_value_is_an_error_only_without_a_metric() {
+        let error = Best { step: 7, value: 0.25, metric: None };
+        let text = serde_json::to_string(&error).unwrap();
+        assert_eq!(text, r#"{"step":7,"error":0.25}"#);
+        assert_eq!(serde_json::from_str::<Best>(&text).unwrap(), error);
+        let loss = Best { metric: Some("loss".into()), ..error };
+        let text = serde_json::to_string(&loss).unwrap();
+        assert_eq!(text, r#"{"step":7,"value":0.25,"metric":"loss"}"#);
+        assert_eq!(serde_json::from_str::<Best>(&text).unwrap(), loss);
+        // As it was written before.
+        let before = r#"{"step":7,"error":0.25,"metric":"loss"}"#;
+        assert_eq!(serde_json::from_str::<Best>(before).unwrap(), loss);
+        for wrong in [r#"{"step":7}"#, r#"{"step":7,"metric":"loss"}"#, r#"{"error":0.25}"#] {
+            assert!(serde_json::from_str::<Best>(wrong).is_err(), "{wrong}");
+        }
+    }
 }

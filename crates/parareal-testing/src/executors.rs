@@ -91,13 +91,14 @@ fn rate(dtype: DType) -> f64 {
 }
 
 /// Asserts that two executors agree on one forward and backward pass, five optimizer steps and an
-/// evaluation, for the tensors whose names `held` accepts.
+/// evaluation, for the tensors whose names `held` accepts. The first one holds all tensors: it is the sequential
+/// executor, or one with the same replicas as the second.
 ///
 /// # Panics
 /// Panics if an executor fails or the results differ by more than 1e-4 in single and 1e-10 in double
 /// precision.
 pub fn assert_executors_agree_on<N, F>(
-    sequential: &mut Sequential<N, CrossEntropy>,
+    sequential: &mut dyn Executor<N, CrossEntropy>,
     parallel: &mut dyn Executor<N, CrossEntropy>,
     batch: F,
     dtype: DType,
@@ -124,7 +125,7 @@ pub fn assert_executors_agree_on<N, F>(
     if let (Some(found), Some(expected)) = (found, expected) {
         assert_close(&found, &expected, tolerance, "input gradient");
     }
-    let compare = |sequential: &mut Sequential<N, _>, parallel: &mut dyn Executor<N, _>, what| {
+    let compare = |sequential: &mut dyn Executor<N, _>, parallel: &mut dyn Executor<N, _>, what| {
         let (expected, found) = (sequential.named_tensors().unwrap(), parallel.named_tensors());
         assert_all_close(&found.unwrap(), &of_held(expected), tolerance, what);
     };

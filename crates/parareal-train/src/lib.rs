@@ -75,7 +75,30 @@
 //! that with the lowest validation loss, or as [`Trainer::best`] says.
 //!
 //! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the
-//! run, such as one that returns a flag which a signal handler has set. Nothing here writes to a terminal.
+//! run, such as one that returns a flag which a signal handler has set. Nothing here writes to a terminal: an
+//! observer may. This one prints a line for each epoch:
+//!
+//! ```
+//! use parareal_train::prelude::*;
+//!
+//! struct Progress;
+//!
+//! impl Observer for Progress {
+//!     fn on_epoch(&mut self, epoch: &EpochRecord) {
+//!         print!("epoch {}: loss {:.4}", epoch.epoch, epoch.train_loss);
+//!         for (name, value) in &epoch.metrics {
+//!             print!(", {name} {value:.4}");
+//!         }
+//!         println!(", {:.1} s", epoch.seconds);
+//!     }
+//! }
+//!
+//! # fn run<N: Coarsen<Output = Tensor<2>>>(trainer: &Trainer<N, CrossEntropy>) -> Result<(), TrainError> {
+//! trainer.train_with("runs/mine", &mut Progress, &|| false)?;
+//! # Ok(())
+//! # }
+//! # use burn::tensor::Tensor;
+//! ```
 //!
 //! # Resuming
 //!
@@ -167,6 +190,11 @@ mod training;
 
 pub use parareal;
 pub use parareal_kernels::Sgd;
+pub use parareal_run::{
+    EpochRecord, FileEntry, FileKind, Manifest, Position, StepRecord, SubnetworkSeconds,
+    SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
+};
+pub use toml::Table;
 
 pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;

@@ -94,7 +94,7 @@ impl Objective {
             Kind::Error => None,
             Kind::Named { name, .. } => Some(name.clone()),
         };
-        (self.best_of(&values)? == last).then(|| Best { step, error: values[last], metric })
+        (self.best_of(&values)? == last).then(|| Best { step, value: values[last], metric })
     }
 
     /// Returns true if a run with these epochs has no patience left: the best of them is as many epochs ago
@@ -145,7 +145,7 @@ mod tests {
             assert!(!is_best(&[2.0, 2.0]) && !is_best(&[1.0, 2.0]));
         }
         let best = Objective::highest("score").best(&epochs(&[2.0, 1.0]), 7).unwrap();
-        assert_eq!(best, Best { step: 7, error: -1.0, metric: Some("score".into()) });
+        assert_eq!(best, Best { step: 7, value: -1.0, metric: Some("score".into()) });
         assert!(Objective::highest("other").best(&epochs(&[2.0, 1.0]), 7).is_none());
         assert!(Objective::error().best(&epochs(&[2.0, 1.0]), 7).is_none());
     }

@@ -9,7 +9,7 @@ pub use parareal::prelude::*;
 
 pub use crate::checkpoint::CheckpointChoice;
 pub use crate::{
-    BatchIndex, CheckpointEvery, DeviceName, Evaluation, ExecutorKind, LinkDtype, Model, Objective,
-    Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, TensorDataset, TrainError,
-    Trainer, accuracy, from_fn,
+    BatchIndex, CheckpointEvery, DeviceName, EpochRecord, Evaluation, ExecutorKind, LinkDtype,
+    Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, StepRecord,
+    TensorDataset, TrainError, Trainer, accuracy, from_fn,
 };

@@ -20,11 +20,7 @@ pub(crate) fn notes(
         rules.and_then(|(old, new)| schedule_note(old, new, saved.position, steps_per_epoch));
     let mut notes: Vec<String> = note.into_iter().collect();
     if before.replicas != now.replicas {
-        notes.push(format!(
-            "each batch is now split over {} replicas, it was {}: batch normalization sees other \
-             parts of it, so the run takes another course",
-            now.replicas, before.replicas
-        ));
+        notes.push(replicas_note(before.replicas, now.replicas));
     }
     let devices = |config: &RunConfig| {
         let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
@@ -48,6 +44,15 @@ pub(crate) fn notes(
         ));
     }
     notes
+}
+
+/// The consequences of another number of replicas.
+fn replicas_note(before: usize, now: usize) -> String {
+    format!(
+        "each batch is now split over {now} replicas, it was {before}: each replica normalizes its \
+         own part of a batch and draws its own dropout masks, so a run with batch normalization or \
+         dropout takes another course; any other equals an uninterrupted run to rounding"
+    )
 }
 
 /// The learning rates before and after a change of the schedule; `None` where it is the same, or no
@@ -101,6 +106,17 @@ fn three_digits(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_replicas_matter_to_batch_normalization_and_dropout_only() {
+        let note = replicas_note(1, 2);
+        assert!(
+            note.starts_with("each batch is now split over 2 replicas, it was 1: each replica")
+        );
+        for part in ["batch normalization or dropout", "any other equals", "to rounding"] {
+            assert!(note.contains(part), "{note}");
+        }
+    }
 
     #[test]
     fn the_rates_around_a_change_are_told() {

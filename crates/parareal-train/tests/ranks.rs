@@ -1,12 +1,18 @@
 //! The trainer on the ranks of an MPI program.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
 use burn::optim::AdamWConfig;
 use burn::tensor::{DType, Int, Tensor};
+use parareal_testing::layers::{batch_norm_network, signals};
 use parareal_testing::{DenseNet, batch, ranks, test_name};
 use parareal_train::prelude::*;
+
+#[allow(dead_code, reason = "the tests of one process use the rest")]
+#[path = "trainer/common.rs"]
+mod common;
 
 type DenseTrainer = Trainer<DenseNet, CrossEntropy>;
 
@@ -70,6 +76,64 @@ fn ranks_train_save_resume_and_evaluate_as_one_process() {
         assert!((found.loss - loss).abs() < 1e-5);
         let error = ranked().seed(1).resume(&together).unwrap_err().to_string();
         assert!(error.contains("seed is 1: it is 0 in"), "{error}");
+        remove(&group, &folder);
+        group.finish().unwrap();
+    });
+}
+
+/// Remembers the last step of this rank.
+struct Counter<'a>(&'a Cell<usize>);
+
+impl Observer for Counter<'_> {
+    fn on_step(&mut self, record: &StepRecord) {
+        self.0.set(record.step);
+    }
+}
+
+#[test]
+fn a_resumed_run_with_batch_normalization_ends_with_the_same_bytes() {
+    ranks::on_ranks(&[2, 3, 6], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let replicas = if group.size() == 3 { 1 } else { 2 };
+        let make = || {
+            let network = batch_norm_network();
+            let cuts = Cuts::even(network.units(), 3).unwrap();
+            let loss = CrossEntropy::default();
+            let model = Model::new(network, cuts, loss, common::adamw());
+            let samples = |seed, count| {
+                let (inputs, targets) = signals(seed, count, DType::F32);
+                TensorDataset::new(inputs, targets).unwrap()
+            };
+            Trainer::new(model, samples(1, 30))
+                .validation(samples(2, 20))
+                .metric("accuracy", accuracy)
+                .epochs(3)
+                .batch_size(6)
+                .learning_rate(Schedule::cosine(0.01))
+                .moving_average(0.9)
+                .threads(1)
+                .checkpoint_every(CheckpointEvery::Steps(3))
+                .keep_checkpoints(100)
+                .executor(ExecutorKind::Mpi)
+                .replicas(replicas)
+                .group(group.clone())
+        };
+        let folder = folder(&group);
+        let (whole, stopped) = (folder.join("whole"), folder.join("stopped"));
+        assert_eq!(make().train(&whole).unwrap().steps, 15);
+        let step = Cell::new(0);
+        let stop = || step.get() >= 8;
+        let outcome = make().train_with(&stopped, &mut Counter(&step), &stop).unwrap();
+        assert!(outcome.interrupted && outcome.steps == 8, "{outcome:?}");
+        let outcome = make().resume(&stopped).unwrap();
+        assert!(!outcome.interrupted && outcome.steps == 15, "{outcome:?}");
+        let same = || {
+            // Weights, optimizer and average of three subnetworks, after steps 3, 5, 8, 10, 13 and 15.
+            assert_eq!(common::tensor_files(&whole).len(), 9 * 6);
+            common::assert_same(&stopped, &whole);
+            Ok::<_, TrainError>(())
+        };
+        group.on_root(same).unwrap();
         remove(&group, &folder);
         group.finish().unwrap();
     });

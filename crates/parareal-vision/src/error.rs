@@ -31,6 +31,16 @@ pub enum VisionError {
         /// The known key most like it.
         nearest: &'static str,
     },
+    /// The folder of a run that was not trained by the command, but by `parareal_train::Trainer`.
+    #[error(
+        "{path} holds the run of another program with a network of its own: that program resumes \
+         and evaluates it",
+        path = OneLine(path)
+    )]
+    OtherProgram {
+        /// The folder of the run.
+        path: PathBuf,
+    },
     /// A configuration file that cannot be understood.
     #[error("{path}: {message}", path = OneLine(path))]
     ConfigFile {

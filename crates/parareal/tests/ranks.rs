@@ -6,7 +6,7 @@ use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
     CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
-    Update, World,
+    Threads, Update, World,
 };
 use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, StateDict};
 use parareal_testing::layers::{
@@ -15,7 +15,7 @@ use parareal_testing::layers::{
 };
 use parareal_testing::{
     Dense, DenseNet, IntoValues, LayerNet, assert_all_close, assert_executors_agree_on, batch,
-    executors, executors_with, init, ranks, sgd, test_name,
+    executors, executors_with, init, layout, ranks, sgd, test_name,
 };
 
 /// Runs `body` in the ranks of a program, for each number of them.
@@ -166,6 +166,39 @@ fn statistics_and_masks_are_those_of_the_sequential_executor() {
             ranks.set_step(40);
             assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
             assert_eq!((sequential.step(), ranks.step()), (45, 45));
+        }
+    });
+}
+
+/// Asserts that two replicas on ranks compute what two replicas on threads do: each normalizes its own part of a
+/// batch and draws its own masks, so the sequential executor computes something else.
+fn assert_replicas_agree<N, F>(world: &World, net: &N, batch: F, dtype: DType)
+where
+    N: Coarsen<Output = Tensor<2>>,
+    N::Input: IntoValues,
+    F: Fn(u64) -> (N::Input, Tensor<1, Int>),
+{
+    let (cuts, init) = (Cuts::even(net.units(), 3).unwrap(), init(1, dtype));
+    let network = PararealNetwork::build(net, &cuts, &init).unwrap();
+    let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, 1, 2));
+    (placement.threads, placement.segment_units) = (1, 2);
+    let loss = CrossEntropy::default();
+    let mut threads = Threads::new(network, loss, &sgd(), &placement).unwrap();
+    let mut ranks = on_ranks(world, net, &cuts, 1, dtype, (1, 2));
+    let held = held(net, &cuts, ranks.rank_layout());
+    let held = |name: &str| {
+        held.contains(name) || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
+    };
+    assert_executors_agree_on(&mut threads, &mut ranks, batch, dtype, &held);
+}
+
+#[test]
+fn replicas_on_ranks_have_the_statistics_and_masks_of_replicas_on_threads() {
+    in_world(&[2, 6], test_name!(), |world| {
+        let net = LayerNet { units: 5, dropout: 0.3 };
+        for dtype in [DType::F32, DType::F64] {
+            assert_replicas_agree(world, &net, |step| batch(100 + step, 11, dtype), dtype);
+            assert_replicas_agree(world, &batch_norm_network(), |it| signals(it, 7, dtype), dtype);
         }
     });
 }

@@ -11,6 +11,7 @@ mod file_systems;
 mod ode;
 mod old_formats;
 mod outputs;
+mod own_networks;
 mod plan;
 mod predict;
 mod recipe;

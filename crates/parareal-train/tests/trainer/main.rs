@@ -2,6 +2,7 @@
 
 mod common;
 mod executors;
+mod killed;
 mod layers;
 mod learning;
 mod refusals;

@@ -23,13 +23,22 @@ const LONGEST_FILE: u64 = 1 << 18;
 /// Longest value that a message quotes, in characters.
 const LONGEST_VALUE: usize = 80;
 
+/// Key that the configuration of every `parareal_train::Trainer` has, as the first one, and no setting here.
+const TRAINER_KEY: &str = "units";
+
 impl Settings {
     /// Reads the configuration of the run in a folder.
     ///
     /// # Errors
-    /// Where there is no run, or its configuration cannot be understood.
+    /// [`VisionError::OtherProgram`] where a program of its own trained the run, and other errors where there is
+    /// no run, or its configuration cannot be understood.
     pub fn of_run(folder: &Path) -> Result<Self, VisionError> {
-        Self::read(&config_file(folder)?)
+        Self::read(&config_file(folder)?).map_err(|error| match error {
+            VisionError::UnknownKey { key, .. } if key == TRAINER_KEY => {
+                VisionError::OtherProgram { path: folder.to_path_buf() }
+            }
+            error => error,
+        })
     }
 
     /// Reads the configuration that a checkpoint records.
