@@ -196,7 +196,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank.
+    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank. The executor
+    /// [`Sequential`](ExecutorKind::Sequential) has one worker; more are refused.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.workers = Some(workers);
@@ -225,17 +226,19 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Saves memory: one state is kept for `units` units, and the others are computed again in the backward pass.
-    /// With 0 it is the square root of the number of units in the longest subnetwork.
+    /// With 0 it is the square root of the number of units in the longest subnetwork. Refused for the executor
+    /// [`Sequential`](ExecutorKind::Sequential), which keeps all states.
     #[must_use]
     pub fn recompute(mut self, units: usize) -> Self {
         self.settings.recompute = Some(units);
         self
     }
 
-    /// Sets the element type of the tensors that ranks send each other.
+    /// Sets the element type of the tensors that ranks send each other, [`LinkDtype::F32`] by default. Refused for
+    /// all executors but [`Mpi`](ExecutorKind::Mpi).
     #[must_use]
     pub fn link_dtype(mut self, dtype: LinkDtype) -> Self {
-        self.settings.link_dtype = dtype;
+        self.settings.link_dtype = Some(dtype);
         self
     }
 
@@ -247,8 +250,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Adds an entry to `config.toml` that has to be the same when the run is resumed: what the trainer cannot
-    /// see, such as the settings of the optimizer.
+    /// Adds an entry to the table `settings` of `config.toml` that has to be the same when the run is resumed: what
+    /// the trainer cannot see, such as the settings of the optimizer. Messages name it `settings.KEY`.
     #[must_use]
     pub fn setting(mut self, key: impl Into<String>, value: impl Display) -> Self {
         self.settings.own.insert(key.into(), value.to_string());

@@ -36,7 +36,21 @@ fn wrong_settings_are_refused_with_one_clear_line() {
         (sgd_trainer().threads(1_000), "threads is 1000"),
         (sgd_trainer().replicas(0), "replicas is 0"),
         (sgd_trainer().replicas(7), "replicas is 7: the last batch of an epoch has 6"),
-        (sgd_trainer().devices([]), "device is 0"),
+        (sgd_trainer().devices([]), "device is an empty list: at least one device is expected"),
+        (
+            sgd_trainer().epochs(usize::MAX),
+            "epochs is 18446744073709551615: at most 9223372036854775807",
+        ),
+        (sgd_trainer().batch_size(usize::MAX), "batch-size is 18446744073709551615: at most"),
+        (
+            sgd_trainer().executor(ExecutorKind::Sequential),
+            "workers is 2: the sequential executor has one worker",
+        ),
+        (
+            sgd_trainer().executor(ExecutorKind::Sequential).workers(1).recompute(1),
+            "recompute is 1: the sequential executor keeps all states",
+        ),
+        (sgd_trainer().link_dtype(LinkDtype::F32), "link-dtype is f32: the executor threads"),
         (sgd_trainer().clip_norm(-1.0), "clip-norm is -1.0: a positive number"),
         (sgd_trainer().moving_average(1.5), "moving-average is 1.5"),
         (sgd_trainer().learning_rate(-0.1), "learning-rate is -0.1"),

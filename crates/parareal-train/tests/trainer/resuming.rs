@@ -142,7 +142,8 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     // At its end nothing is left to do.
     assert_eq!(sgd_trainer().resume(&run).unwrap().steps, 20);
     let longer = || sgd_trainer().epochs(6);
-    let outcome = longer().executor(ExecutorKind::Sequential).threads(2).resume(&run).unwrap();
+    let outcome =
+        longer().executor(ExecutorKind::Sequential).workers(1).threads(2).resume(&run).unwrap();
     assert_eq!((outcome.epochs, outcome.steps), (6, 30));
     assert!(outcome.notes.iter().any(|note| note.contains("executor sequential, before threads")));
     assert_eq!(epochs(&run).len(), 6);
@@ -192,9 +193,9 @@ fn what_would_be_another_run_is_refused_by_name() {
         assert!(!expected.is_empty() || message.contains("of another network"), "{message}");
     }
     let message = refused(&run, &sgd_trainer().setting("momentum", 0.5));
-    assert!(message.starts_with("momentum is \"0.5\": it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is \"0.5\": it is \"0.9\" in"), "{message}");
     let message = refused(&run, &sgd_trainer());
-    assert!(message.starts_with("momentum is not set: it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is not set: it is \"0.9\" in"), "{message}");
     assert_eq!(sgd_trainer().setting("momentum", 0.9).resume(&run).unwrap().epochs, 4);
 }
 
