@@ -145,6 +145,12 @@ pub trait Task {
 
     /// Describes the data in checkpoints, by which a run that is resumed can tell its own data.
     fn data(&self) -> Table;
+
+    /// Returns true if checkpoints are to record a checksum of the last batch before them, as `last-batch` in the
+    /// description of the data. The default is false.
+    fn records_last_batch(&self) -> bool {
+        false
+    }
 }
 
 /// Saves the details of an evaluation in the folder of a run.
