@@ -52,6 +52,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`executor`](Self::executor), [`devices`](Self::devices) | threads, the CPU |
 /// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
+/// | [`link_dtype`](Self::link_dtype) | float32 |
 ///
 /// See the [documentation of the crate](crate) for an example.
 pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {

@@ -32,8 +32,7 @@ pub(super) struct Sums {
     samples: usize,
     /// The losses and the metrics, each weighted by the samples of its batch.
     values: Vec<f64>,
-    /// False if an output was infinite or not a number.
-    is_finite: bool,
+    outputs: Outputs,
     /// Checksum of the batches, where there are other ranks.
     batches: Option<Checksum>,
 }
@@ -43,8 +42,33 @@ pub(super) struct Means {
     pub(super) samples: usize,
     pub(super) loss: f64,
     pub(super) metrics: BTreeMap<String, f64>,
-    /// False if an output was infinite or not a number.
+    /// False if an output was not a number, or infinite with a loss that is not finite. Infinite outputs with a
+    /// finite loss are meant to be so: they exclude classes.
     pub(super) is_finite: bool,
+}
+
+/// Kinds of values that are not finite among the outputs of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Outputs {
+    /// True if one is infinite.
+    infinite: bool,
+    /// True if one is not a number.
+    nan: bool,
+}
+
+impl Outputs {
+    /// Adds the values of a tensor. Integers are finite.
+    fn add(&mut self, data: &TensorData) {
+        let mut add = |value: f64| {
+            self.infinite |= value.is_infinite();
+            self.nan |= value.is_nan();
+        };
+        match (data.dtype(), data.as_slice::<f32>()) {
+            (DType::F32, Ok(values)) => values.iter().for_each(|&value| add(value.into())),
+            (dtype, _) if dtype.is_float() => data.iter::<f64>().for_each(add),
+            _ => {}
+        }
+    }
 }
 
 /// Record of a set of samples in checkpoints.
@@ -222,7 +246,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         let mut sums = Sums {
             samples: 0,
             values: vec![0.0; 1 + self.metrics.len()],
-            is_finite: true,
+            outputs: Outputs::default(),
             batches: (self.group.size() > 1).then(Checksum::default),
         };
         let shape = self.model.network.input_shape();
@@ -239,7 +263,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
                 }
                 let count = batch.samples();
                 let output = executor.infer(batch.input)?;
-                sums.is_finite &= output.clone().into_data().iter().all(is_finite);
+                output.clone().into_data().iter().for_each(|data| sums.outputs.add(data));
                 let values = self.values(output, batch.target)?;
                 // A mean over samples: the last batch may be smaller.
                 let weighted = values.into_iter().map(|value| value * count as f64);
@@ -257,16 +281,17 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// # Errors
     /// [`TrainError::RanksData`] where ranks had other batches, and a failure of MPI.
     pub(super) fn means(&self, sums: Sums, name: &str) -> Result<Means, TrainError> {
-        let Sums { samples, values, is_finite, batches } = sums;
+        let Sums { samples, values, outputs, batches } = sums;
         if let Some(checksum) = batches {
             self.group.compare_data([(name.to_string(), checksum.finish())].into())?;
         }
         // As bits, because JSON has no NaN.
         let means = values.into_iter().map(|sum| (sum / samples.max(1) as f64).to_bits()).collect();
-        let (means, is_finite): (Vec<u64>, bool) =
-            self.group.on_root(|| Ok::<_, TrainError>((means, is_finite)))?;
+        let of_root = || Ok::<_, TrainError>((means, outputs.nan, outputs.infinite));
+        let (means, nan, infinite): (Vec<u64>, bool, bool) = self.group.on_root(of_root)?;
         let mut means = means.into_iter().map(f64::from_bits);
         let loss = means.next().unwrap_or(f64::NAN);
+        let is_finite = !nan && (loss.is_finite() || !infinite);
         let names = self.metrics.iter().map(|metric| metric.name.clone());
         Ok(Means { samples, loss, metrics: names.zip(means).collect(), is_finite })
     }
@@ -282,14 +307,6 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         let metrics = self.metrics.iter();
         let metrics = metrics.map(|metric| (metric.of_batch)(output.clone(), target.clone()));
         Ok(std::iter::once(loss).chain(metrics).collect())
-    }
-}
-
-/// Returns false if a float is infinite or not a number.
-fn is_finite(data: &TensorData) -> bool {
-    match (data.dtype(), data.as_slice::<f32>()) {
-        (DType::F32, Ok(values)) => values.iter().all(|value| value.is_finite()),
-        (dtype, _) => !dtype.is_float() || data.iter::<f64>().all(f64::is_finite),
     }
 }
 
@@ -383,10 +400,15 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_finite_and_floats_are_looked_at() {
-        assert!(is_finite(&TensorData::from([1.0_f32, f32::MAX])));
-        assert!(is_finite(&TensorData::from([u64::MAX])));
-        assert!(!is_finite(&TensorData::from([0.0_f32, f32::NAN])));
-        assert!(!is_finite(&TensorData::from([f64::INFINITY])));
+    fn infinite_outputs_are_told_from_those_that_are_not_a_number() {
+        let of = |data: TensorData| {
+            let mut outputs = Outputs::default();
+            outputs.add(&data);
+            (outputs.infinite, outputs.nan)
+        };
+        assert_eq!(of(TensorData::from([1.0_f32, f32::MAX])), (false, false));
+        assert_eq!(of(TensorData::from([u64::MAX])), (false, false));
+        assert_eq!(of(TensorData::from([0.0_f32, f32::NAN])), (false, true));
+        assert_eq!(of(TensorData::from([f64::NEG_INFINITY])), (true, false));
     }
 }

@@ -4,5 +4,7 @@ mod common;
 mod executors;
 mod layers;
 mod learning;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod refusals;
 mod resuming;
