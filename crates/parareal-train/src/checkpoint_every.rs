@@ -1,4 +1,4 @@
-//! When checkpoints are saved.
+//! Times of checkpoints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::TrainError;
 
-/// When a checkpoint is saved besides the end of an epoch.
+/// Times of checkpoints in addition to those at the ends of epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointEvery {
-    /// Not at all.
+    /// No additional checkpoints.
     Epoch,
-    /// After so many steps.
+    /// A checkpoint this number of steps after the last one.
     Steps(usize),
-    /// After the first step that ends so many minutes later.
+    /// A checkpoint after the first step that ends this number of minutes after the last one, or later.
     Minutes(u64),
 }
 
 impl CheckpointEvery {
-    /// Returns true if the last one is long enough ago.
+    /// Returns true if a checkpoint is due this many steps and this long after the last one.
     pub(crate) fn is_due(self, steps: usize, time: Duration) -> bool {
         match self {
             Self::Epoch => false,

@@ -6,7 +6,7 @@ use parareal_text::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over some batches: the shapes, types and bytes of their inputs and targets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Checksum(Sha256);
 
 impl Checksum {

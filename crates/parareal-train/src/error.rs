@@ -9,6 +9,8 @@ use parareal_run::{FORMAT_VERSION, OLDEST_FORMAT};
 use parareal_text::{OneLine, one_line};
 use thiserror::Error;
 
+use crate::{BatchIndex, SourceError};
+
 /// Reasons why a run cannot start or has failed. Every message is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -138,18 +140,44 @@ pub enum TrainError {
         /// Its learning rate.
         learning_rate: f64,
     },
-    /// An output for the test or validation samples that is infinite or not a number.
+    /// An output for the test or validation samples, or their loss, that is infinite or not a number.
     #[error(
-        "the outputs for the {samples} samples are not finite after step {step} (loss {loss}): the run \
-         has diverged; take a smaller learning rate, or larger batches"
+        "the {} for the {samples} samples {} not finite after step {step} (loss {loss}): the run has \
+         diverged; take a smaller learning rate, or larger batches",
+        if *is_output { "outputs" } else { "loss" },
+        if *is_output { "are" } else { "is" },
     )]
     EvaluationDiverged {
+        /// True if an output is not finite, false if only the loss is not.
+        is_output: bool,
         /// The samples: "test" or "validation".
         samples: &'static str,
         /// The step, from 1.
         step: usize,
         /// The loss.
         loss: f64,
+    },
+    /// A set of samples that is empty or missing.
+    #[error("there are no {samples} samples: at least 1 is expected")]
+    NoSamples {
+        /// The samples: "validation", or "evaluation".
+        samples: &'static str,
+    },
+    /// A source of batches has failed.
+    #[error("{index}: {}", one_line(&error.to_string()))]
+    Source {
+        /// The batch.
+        index: BatchIndex,
+        /// The source's own error.
+        error: SourceError,
+    },
+    /// A batch that the network or the loss does not take, or that is not the one asked for.
+    #[error("{index}: {}", one_line(message))]
+    Batch {
+        /// The batch.
+        index: BatchIndex,
+        /// What is wrong with it.
+        message: String,
     },
     /// The task has no batches, or cannot evaluate the network.
     #[error("{error}")]
@@ -188,6 +216,14 @@ pub enum TrainError {
         /// Value on the other rank.
         other: Option<String>,
         /// The other rank.
+        rank: usize,
+    },
+    /// Samples that are not the same on all ranks.
+    #[error("the {samples} differ between ranks 0 and {rank}: start all ranks with the same data")]
+    RanksData {
+        /// What differs, such as "training samples".
+        samples: String,
+        /// The first rank whose data is not that of rank 0.
         rank: usize,
     },
     /// A setting with another value than that of the run that is to be resumed.
@@ -275,6 +311,7 @@ impl TrainError {
             | Self::WeightsDiverged { .. }
             | Self::EvaluationDiverged { .. }
             | Self::File { .. }
+            | Self::Source { .. }
             | Self::Picture { .. } => false,
             Self::Agreed { bad_input, .. }
             | Self::Elsewhere { bad_input, .. }

@@ -102,18 +102,20 @@
 //!
 //! # Resuming
 //!
-//! [`Trainer::resume`] goes on from the newest checkpoint, bit for bit as if the run had not been interrupted: the
-//! order of the samples follows from the seed and the epoch, the learning rate from the epoch and the step. The
-//! program builds the same trainer once more; it may have other epochs, patience, executor, workers, threads,
-//! devices and replicas. What would make it another run is refused by name: another seed, batch size, learning rate,
-//! cuts, parameters or samples. The trainer cannot look into an optimizer, a loss or a function: record their
-//! settings with [`Trainer::setting`], and they are compared as well.
+//! [`Trainer::resume`] goes on from the newest checkpoint, bit for bit as if the run had not been interrupted
+//! ([with the same executor, threads and devices](Trainer::resume_with)): the order of the samples follows from the
+//! seed and the epoch, the learning rate from the epoch and the step. The program builds the same trainer once more;
+//! it may have other epochs, patience, executor, workers, threads, devices and replicas. What would make it another run
+//! is refused by name: another seed, batch size, learning rate, cuts, parameters or samples. The trainer cannot look
+//! into an optimizer, a loss or a function: record their settings with [`Trainer::setting`], and they are compared as
+//! well.
 //!
 //! # Your own data
 //!
 //! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as long
-//! as the same [`BatchIndex`] always gives the same batch. Checkpoints record a checksum of the first batches, which
-//! is compared when a run is resumed.
+//! as the same [`BatchIndex`] always gives the same batch. [`Pass::order`] shuffles its samples, and [`Pass::batches`]
+//! lists the batches that a run asks for. Checkpoints record checksums of the first batches and of the last one,
+//! which are compared when a run is resumed.
 //!
 //! # Several devices, replicas and ranks
 //!
@@ -135,7 +137,8 @@
 //! ```
 //!
 //! Only rank 0 writes shared files and computes metrics that decide on the run. The configuration and checksums of the
-//! batches are compared across ranks. An error that one rank alone has does not end the others: abort them
+//! batches are compared across ranks. The methods that train, resume and evaluate are collective; [`Trainer::load`]
+//! is not. An error that one rank alone has does not end the others: abort them
 //! ([`ProcessGroup::abort`]).
 //!
 //! # Tasks

@@ -57,7 +57,8 @@ impl WorkerRequest<'_> {
         let workers = match executor {
             ExecutorKind::Sequential if devices.len() > 1 => {
                 let expected = "the sequential executor runs on one device: name one";
-                return Err(TrainError::setting("device", devices.len(), expected));
+                let found = format!("given {} times", devices.len());
+                return Err(TrainError::setting("device", found, expected));
             }
             ExecutorKind::Sequential if replicas > 1 => {
                 let expected = "the sequential executor has one copy: set it to 1, or use threads";
@@ -185,7 +186,7 @@ mod tests {
             (refuse(ExecutorKind::Threads, 1, 0, &alone), "replicas is 0: a number from 1"),
             (refuse(mpi, 3, 1, &resources(2, 1)), "only 2 can be used: one for each rank"),
             (refuse(ExecutorKind::Sequential, 1, 2, &alone), "replicas is 2: the sequential"),
-            (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is 2"),
+            (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is given 2 times: the"),
         ] {
             assert!(found.contains(expected), "{found}");
         }

@@ -313,6 +313,20 @@ impl ProcessGroup {
         let values = self.all_gather::<_, TrainError>(Ok(own))?;
         difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
     }
+
+    /// Checks that all processes have the same data, by checksums. The keys say of what.
+    ///
+    /// # Errors
+    /// [`TrainError::RanksData`] with the first that is not the same.
+    pub(crate) fn compare_data(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
+        let values = self.all_gather::<_, TrainError>(Ok(own))?;
+        match difference(&values) {
+            Some(TrainError::RanksDiffer { name: samples, rank, .. }) => {
+                Err(self.known_to_all(TrainError::RanksData { samples, rank }))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(feature = "mpi")]

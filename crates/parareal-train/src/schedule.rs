@@ -1,4 +1,4 @@
-//! Where the learning rate of a step comes from.
+//! Learning rates of the steps of a run.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,6 +119,11 @@ impl Schedule {
         }
     }
 
+    /// Returns true if the schedule follows the number of epochs of the run.
+    pub(crate) fn spans_run(&self) -> bool {
+        matches!(self.kind, Kind::Cosine(_))
+    }
+
     /// Checks the numbers that can be checked before the first step.
     ///
     /// # Errors
@@ -167,10 +172,10 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut warmup = self.warmup_epochs;
         match &self.kind {
-            Kind::Rule(LearningRate { base, decay, warmup_epochs, .. }) => {
+            Kind::Rule(LearningRate { base, decay, warmup_epochs, epochs }) => {
                 warmup = *warmup_epochs;
                 match decay {
-                    Decay::Cosine => write!(f, "cosine from {base:?}")?,
+                    Decay::Cosine => write!(f, "cosine from {base:?} over {epochs} epochs")?,
                     Decay::Step(milestones) if milestones.is_empty() => write!(f, "{base:?}")?,
                     Decay::Step(milestones) => {
                         write!(f, "{base:?}, divided by 10 after epochs {milestones:?}")?;
@@ -376,10 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn schedules_are_described_without_the_length_of_the_run() {
+    fn only_schedules_with_a_length_of_their_own_are_described_with_it() {
         let open = Schedule::cosine(0.1).warmup(2.0);
         assert_eq!(open.to_string(), "cosine from 0.1, warm-up of 2.0 epochs");
-        assert_eq!(open.clone().spanning(9).to_string(), open.to_string());
+        let explicit = open.clone().spanning(9).to_string();
+        assert_eq!(explicit, "cosine from 0.1 over 9 epochs, warm-up of 2.0 epochs");
         let step = Schedule::step(0.1, [80, 120]);
         assert_eq!(step.to_string(), "0.1, divided by 10 after epochs [80, 120]");
         let burn: Schedule = CosineAnnealingLrSchedulerConfig::new(0.5, 10).into();

@@ -1,4 +1,4 @@
-//! What a run trains: a model and its data.
+//! Models and tasks of runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -99,7 +99,7 @@ pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = Result<BatchOf<T>, TrainErro
 /// Returns true if work is to be stopped. All processes of a run get the same answer.
 pub type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
 
-/// What a run trains: a model, its data, and how answers are evaluated.
+/// Model and data of a run, and how its answers are evaluated.
 ///
 /// Everything that is random is a function of seed, epoch and step, so that resumed runs and all executors
 /// see the same.
@@ -145,6 +145,12 @@ pub trait Task {
 
     /// Describes the data in checkpoints, by which a run that is resumed can tell its own data.
     fn data(&self) -> Table;
+
+    /// Returns true if checkpoints are to record a checksum of the last batch before them, as `last-batch` in the
+    /// description of the data. The default is false.
+    fn records_last_batch(&self) -> bool {
+        false
+    }
 }
 
 /// Saves the details of an evaluation in the folder of a run.

@@ -16,7 +16,7 @@ use crate::notes::{Note, Notes};
 use crate::observer::Observer;
 use crate::prefetch::prefetch;
 use crate::prepared::Prepared;
-use crate::task::{BatchOf, Evaluated, ExecutorOf};
+use crate::task::{BatchOf, Evaluated, ExecutorOf, InputOf, TargetOf};
 use crate::traffic::TrafficCounter;
 use crate::{Outcome, Task, TrainError};
 
@@ -31,6 +31,10 @@ pub(crate) struct Training<'a, T: Task> {
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
+    /// The last batch, where checkpoints record its checksum.
+    last_batch: Option<(InputOf<T>, TargetOf<T>)>,
+    /// Checksum of the batches of this epoch that this process has prepared, where there are other ranks.
+    batches: Option<Checksum>,
     /// The last checkpoint: its step, and when it was saved.
     saved: (usize, Instant),
     /// When this process began.
@@ -79,6 +83,8 @@ impl<'a, T: Task> Training<'a, T> {
             times,
             epochs,
             position,
+            last_batch: None,
+            batches: None,
             saved,
             begun,
             notes: Notes::default(),
@@ -172,8 +178,8 @@ impl<'a, T: Task> Training<'a, T> {
             if let Some(score) = score
                 && score.has_diverged()
             {
-                let (step, loss) = (self.position.step, score.loss);
-                return Err(TrainError::EvaluationDiverged { samples, step, loss });
+                let (step, loss, is_output) = (self.position.step, score.loss, !score.is_finite);
+                return Err(TrainError::EvaluationDiverged { is_output, samples, step, loss });
             }
         }
         if let (Some(save), true) = (details, group.is_root())
@@ -214,13 +220,16 @@ impl<'a, T: Task> Training<'a, T> {
         let done = self.position.epoch_steps;
         let batches = task.batches(config.batch_size, config.seed, epoch, done)?;
         // All ranks prepare the same batches, and nothing else would show if they did not.
-        let mut checksum = (group.size() > 1).then(Checksum::default);
+        self.batches = (group.size() > 1).then(Checksum::default);
         prefetch(batches, |mut batches| {
             while let Some(batch) = batches.next() {
                 self.times.wait(batches.waited.as_secs_f64());
                 let batch = batch?;
-                if let Some(checksum) = &mut checksum {
+                if let Some(checksum) = &mut self.batches {
                     checksum.add(&batch.input, &batch.target);
+                }
+                if task.records_last_batch() {
+                    self.last_batch = Some((batch.input.clone(), batch.target.clone()));
                 }
                 self.step(epoch, batch, observer)?;
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
@@ -234,10 +243,6 @@ impl<'a, T: Task> Training<'a, T> {
                 if due {
                     self.save(observer)?;
                 }
-            }
-            if let Some(checksum) = checksum {
-                let name = format!("the checksum of the batches of epoch {epoch}");
-                group.compare([(name, checksum.finish())].into())?;
             }
             Ok(true)
         })?
@@ -288,15 +293,25 @@ impl<'a, T: Task> Training<'a, T> {
         self.times.run + self.begun.elapsed().as_secs_f64()
     }
 
-    /// Saves a checkpoint, unless there is one of this step.
+    /// Saves a checkpoint, unless there is one of this step. Before that, ranks compare their batches.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
+            if let Some(checksum) = &self.batches {
+                let samples = format!("batches of epoch {}", self.position.epoch);
+                self.run.group.compare_data([(samples, checksum.clone().finish())].into())?;
+            }
+            let last_batch = self.last_batch.as_ref().map(|(input, target)| {
+                let mut checksum = Checksum::default();
+                checksum.add(input, target);
+                checksum.finish()
+            });
             self.position.metrics_bytes = self.log.sync()?;
             let state = State {
                 weights: self.executor.named_tensors()?,
                 optimizer: self.executor.optimizer_state()?,
                 average: self.executor.average()?,
                 times: self.times.until(self.seconds()),
+                last_batch,
             };
             self.check_finite(&state)?;
             self.store.save(self.position, state, &mut self.notes)?;

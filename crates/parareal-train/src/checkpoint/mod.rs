@@ -55,7 +55,12 @@ pub(crate) struct State {
     pub(crate) average: Vec<NamedTensor>,
     /// Times of the run so far.
     pub(crate) times: Times,
+    /// Checksum of the last batch, where it is to be recorded.
+    pub(crate) last_batch: Option<String>,
 }
+
+/// Key of the checksum of the last batch in the description of the data.
+pub(crate) const LAST_BATCH: &str = "last-batch";
 
 impl Store {
     /// Creates the store of a run. This process writes the subnetworks in `names`: the number of each,
@@ -86,14 +91,20 @@ impl Store {
         let name = names::checkpoint(position.step);
         let (target, partial) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
         let times = state.times.clone();
+        let mut data = self.data.clone();
+        if let Some(checksum) = &state.last_batch {
+            data.insert(LAST_BATCH.into(), checksum.clone().into());
+        }
         let cleared = if self.group.is_root() { clear(&partial) } else { Ok(()) };
         let written = self.group.agree(cleared).and_then(|()| {
             let files = self.group.all_gather(self.write_shards(&partial, state))?;
             self.group.agree(match self.group.is_root() {
-                true => self.complete(&partial, position, times, files, notes).and_then(|()| {
-                    self.place(&partial, &target, notes)?;
-                    self.tidy(position, notes)
-                }),
+                true => {
+                    self.complete(&partial, position, times, data, files, notes).and_then(|()| {
+                        self.place(&partial, &target, notes)?;
+                        self.tidy(position, notes)
+                    })
+                }
                 false => Ok(()),
             })
         });
@@ -141,6 +152,7 @@ impl Store {
         partial: &Path,
         position: Position,
         times: Times,
+        data: Table,
         files: Vec<Vec<FileEntry>>,
         notes: &mut Notes,
     ) -> Result<(), TrainError> {
@@ -152,7 +164,7 @@ impl Store {
             times,
             configuration: self.configuration.clone(),
             simd: Some(SimdLevel::current().name().into()),
-            data: self.data.clone(),
+            data,
             units: Some(self.units),
             cuts: Some(self.cuts.clone()),
             files,

@@ -1,11 +1,11 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::{DType, Device, TensorData};
 use parareal::net::Value;
 
-use super::permutation::permutation;
 use super::source::{BatchIndex, Pass, Source, SourceError};
 use crate::TrainError;
+use crate::checksum::Checksum;
 
 /// Samples in memory: inputs, and as many targets.
 ///
@@ -29,11 +29,11 @@ pub struct TensorDataset<I, T> {
     values: Mutex<(I, T)>,
     /// The order of the last epoch that was asked for.
     order: Mutex<Option<Order>>,
+    fingerprint: OnceLock<String>,
 }
 
 struct Order {
-    seed: u64,
-    epoch: usize,
+    pass: Pass,
     indices: Arc<[usize]>,
 }
 
@@ -52,7 +52,7 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
             return Err(TrainError::setting("targets", count, expected));
         }
         let values = Mutex::new((on_cpu(inputs), on_cpu(targets)));
-        Ok(Self { samples, values, order: Mutex::new(None) })
+        Ok(Self { samples, values, order: Mutex::new(None), fingerprint: OnceLock::new() })
     }
 
     /// Returns the number of samples, at least one.
@@ -62,14 +62,19 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
         self.samples
     }
 
+    /// Returns a copy of all inputs and targets, which shares their memory.
+    fn values(&self) -> (I, T) {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Returns the order of the samples in an epoch.
-    fn order(&self, seed: u64, epoch: usize) -> Arc<[usize]> {
+    fn order(&self, pass: Pass) -> Arc<[usize]> {
         let mut kept = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
-            Some(order) if (order.seed, order.epoch) == (seed, epoch) => order.indices.clone(),
+            Some(order) if order.pass == pass => order.indices.clone(),
             _ => {
-                let indices: Arc<[usize]> = permutation(self.samples, seed, epoch).into();
-                *kept = Some(Order { seed, epoch, indices: indices.clone() });
+                let indices: Arc<[usize]> = pass.order(self.samples).into();
+                *kept = Some(Order { pass, indices: indices.clone() });
                 indices
             }
         }
@@ -106,21 +111,29 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
 
     fn batch(&self, index: &BatchIndex) -> Result<(I, T), SourceError> {
         let places = index.samples.clone();
-        let (inputs, targets) = {
-            let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-            values.clone()
-        };
+        let (inputs, targets) = self.values();
         if places.is_empty() || places.end > self.samples {
             return Err(format!("there are no samples {places:?} of {}", self.samples).into());
         }
         Ok(match index.pass {
-            Pass::Training { seed, epoch } => {
-                let order = self.order(seed, epoch);
+            Pass::Training { .. } => {
+                let order = self.order(index.pass);
                 let indices = &order[places];
                 (inputs.select(indices), targets.select(indices))
             }
             Pass::Evaluation => (inputs.part(places.clone()), targets.part(places)),
         })
+    }
+
+    /// The SHA-256 of all inputs and targets, computed once.
+    fn fingerprint(&self) -> Option<String> {
+        let fingerprint = self.fingerprint.get_or_init(|| {
+            let (inputs, targets) = self.values();
+            let mut checksum = Checksum::default();
+            checksum.add(&inputs, &targets);
+            checksum.finish()
+        });
+        Some(fingerprint.clone())
     }
 }
 
@@ -166,6 +179,18 @@ mod tests {
         // Asked for once more, in other batches.
         assert_eq!(epoch(1, 11), first);
         assert!(pass_over(&data, Pass::Evaluation, 4).into_iter().eq(0..11));
+    }
+
+    #[test]
+    fn one_other_sample_changes_the_fingerprint() {
+        let fingerprint = |last: i64| {
+            let device = Device::flex();
+            let targets = Tensor::<1, Int>::from_data([0, 1, last], &device);
+            TensorDataset::new(Tensor::<2>::zeros([3, 2], &device), targets).unwrap().fingerprint()
+        };
+        assert!(fingerprint(2).is_some());
+        assert_eq!(fingerprint(2), fingerprint(2));
+        assert_ne!(fingerprint(2), fingerprint(3));
     }
 
     #[test]

@@ -11,6 +11,10 @@ pub struct FromFn<F> {
 /// Makes a source of `samples` samples from a function that computes a batch: its inputs and its targets, or an
 /// error.
 ///
+/// Samples are not shuffled. A function that takes them from a fixed set shuffles them with
+/// [`Pass::order`](crate::Pass::order), as in the example of [`Source`]. [`Pass::batches`](crate::Pass::batches) lists
+/// the batches that a run asks for, such as to test the function.
+///
 /// ```
 /// use burn::tensor::{Device, Tensor, TensorData};
 /// use parareal_train::{Pass, from_fn};

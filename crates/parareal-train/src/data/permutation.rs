@@ -1,4 +1,4 @@
-//! The order of the samples of an epoch.
+//! Order of the samples of an epoch.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -1,17 +1,76 @@
 use std::error::Error;
+use std::fmt;
 use std::ops::Range;
 
 use parareal::net::Value;
+
+use super::permutation::permutation;
 
 /// A source of batches: a function of the seed, the epoch and the step.
 ///
 /// The same [`BatchIndex`] always gives the same batch, whatever was asked for before. So a run that is resumed
 /// sees the batches of an uninterrupted one, and each rank of an MPI program prepares the batches of the others.
-/// A run checks this as far as it can: a checksum of its first batches is recorded in each checkpoint, and ranks
-/// compare checksums.
+/// A run checks this as far as it can: it asks for the first batches twice; each checkpoint records checksums of the
+/// first batches and of the last one before it, which are compared when the run is resumed; and ranks compare
+/// checksums of all batches, before each checkpoint and after each evaluation.
 ///
 /// [`TensorDataset`](crate::TensorDataset) is a source of samples in memory, [`from_fn`](crate::from_fn) makes
-/// one of a function.
+/// one of a function. A source that reads each sample from a file when it is asked for:
+///
+/// ```
+/// use std::{fs, path::PathBuf};
+///
+/// use burn::tensor::{Device, Int, Tensor, TensorData};
+/// use parareal_train::{BatchIndex, Pass, Source, SourceError};
+///
+/// /// Files of eight bytes each, and the classes of the samples in them.
+/// struct Files(Vec<(PathBuf, i64)>);
+///
+/// impl Source for Files {
+///     type Input = Tensor<2>;
+///     type Target = Tensor<1, Int>;
+///
+///     fn samples(&self) -> usize {
+///         self.0.len()
+///     }
+///
+///     fn batch(&self, index: &BatchIndex) -> Result<(Tensor<2>, Tensor<1, Int>), SourceError> {
+///         let (mut values, mut classes) = (Vec::new(), Vec::new());
+///         // Another order in each epoch, the order of the files in an evaluation.
+///         let order = index.pass.order(self.samples());
+///         for &sample in &order[index.samples.clone()] {
+///             let (path, class) = &self.0[sample];
+///             let bytes: [u8; 8] = fs::read(path)?.as_slice().try_into()?;
+///             values.extend(bytes.map(|byte| f32::from(byte) / 255.0));
+///             classes.push(*class);
+///         }
+///         let (device, count) = (Device::flex(), classes.len());
+///         let inputs = Tensor::from_data(TensorData::new(values, [count, 8]), &device);
+///         Ok((inputs, Tensor::from_data(TensorData::new(classes, [count]), &device)))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), SourceError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let mut files = Vec::new();
+/// # for class in 0..5 {
+/// #     let path = folder.path().join(class.to_string());
+/// #     fs::write(&path, [class as u8; 8])?;
+/// #     files.push((path, class));
+/// # }
+/// let data = Files(files);
+/// // Batches of two samples, as a run with this seed asks for them in its third epoch.
+/// let pass = Pass::Training { seed: 7, epoch: 3 };
+/// for index in pass.batches(data.samples(), 2) {
+///     let (inputs, classes) = data.batch(&index)?;
+///     assert_eq!(inputs.dims(), [index.samples.len(), 8]);
+/// #   let found: Vec<i64> = classes.into_data().iter::<i64>().collect();
+/// #   let order = pass.order(5);
+/// #   assert!(found.iter().map(|&class| class as usize).eq(order[index.samples].iter().copied()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub trait Source: Send + Sync {
     /// Type of a batch of inputs.
     type Input: Value;
@@ -24,17 +83,25 @@ pub trait Source: Send + Sync {
     /// Returns a batch of `index.samples.len()` samples: their inputs and targets, on any device. Executors take
     /// them from the CPU at no cost.
     ///
-    /// It is called on another thread, while earlier steps run.
+    /// Called on another thread, while earlier steps run. Only the first batches are asked for on the thread that
+    /// starts or resumes a run, before anything is written, and when a run is resumed also the last batch before
+    /// its checkpoint.
     ///
     /// # Errors
     /// Any error; it ends the run.
     fn batch(&self, index: &BatchIndex) -> Result<(Self::Input, Self::Target), SourceError>;
+
+    /// Returns a text that tells these samples from all others, such as a checksum of all of them; `None`, which is
+    /// the default, where that would cost too much. Checkpoints record it, and a run is not resumed with another one.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Error of a source.
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
-/// What a batch depends on.
+/// Place of a batch in a run, which determines the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchIndex {
@@ -44,6 +111,12 @@ pub struct BatchIndex {
     pub step: usize,
     /// Places of its samples in the order of the pass. The last batch may be shorter than the others.
     pub samples: Range<usize>,
+}
+
+impl fmt::Display for BatchIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch {} of {}", self.step, self.pass)
+    }
 }
 
 /// One pass over the samples of a source.
@@ -61,8 +134,37 @@ pub enum Pass {
 }
 
 impl Pass {
-    /// Returns the batches of a pass over so many samples.
-    pub(crate) fn batches(
+    /// Returns the indices of the samples in the order of the pass: for an epoch of training all indices below
+    /// `samples` in a random order that depends on the seed and the epoch alone, for an evaluation the indices in
+    /// increasing order. [`BatchIndex::samples`] is a range of positions in it.
+    ///
+    /// It takes time proportional to `samples`, about 10 ns for each.
+    ///
+    /// ```
+    /// use parareal_train::Pass;
+    ///
+    /// assert_eq!(Pass::Evaluation.order(3), [0, 1, 2]);
+    /// let mut order = Pass::Training { seed: 1, epoch: 2 }.order(100);
+    /// order.sort_unstable();
+    /// assert!(order.into_iter().eq(0..100));
+    /// ```
+    #[must_use]
+    pub fn order(self, samples: usize) -> Vec<usize> {
+        match self {
+            Self::Training { seed, epoch } => permutation(samples, seed, epoch),
+            Self::Evaluation => (0..samples).collect(),
+        }
+    }
+
+    /// Returns the places of all batches of a pass over this many samples, in order. A batch size of 0 counts as 1.
+    ///
+    /// ```
+    /// use parareal_train::Pass;
+    ///
+    /// let batches: Vec<_> = Pass::Evaluation.batches(5, 2).map(|index| index.samples).collect();
+    /// assert_eq!(batches, [0..2, 2..4, 4..5]);
+    /// ```
+    pub fn batches(
         self,
         samples: usize,
         batch_size: usize,
@@ -70,8 +172,17 @@ impl Pass {
         let size = batch_size.max(1);
         (0..samples.div_ceil(size)).map(move |step| {
             let first = step * size;
-            BatchIndex { pass: self, step, samples: first..samples.min(first + size) }
+            BatchIndex { pass: self, step, samples: first..samples.min(first.saturating_add(size)) }
         })
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Training { epoch, .. } => write!(f, "training epoch {epoch}"),
+            Self::Evaluation => f.write_str("an evaluation"),
+        }
     }
 }
 
@@ -88,5 +199,8 @@ mod tests {
         assert_eq!(samples(4, 2), [0..2, 2..4]);
         assert_eq!(samples(5, 4), [0..4, 4..5]);
         assert!(samples(0, 8).is_empty());
+        assert_eq!(samples(3, usize::MAX).first(), Some(&(0..3)));
+        let last = Pass::Evaluation.batches(usize::MAX, usize::MAX - 1).last().unwrap();
+        assert_eq!(last.samples, usize::MAX - 1..usize::MAX);
     }
 }

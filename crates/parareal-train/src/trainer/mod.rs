@@ -1,6 +1,7 @@
 //! Trainer for any network.
 
 mod metric;
+mod rates;
 mod settings;
 mod task;
 
@@ -51,6 +52,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`executor`](Self::executor), [`devices`](Self::devices) | threads, the CPU |
 /// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
+/// | [`link_dtype`](Self::link_dtype) | float32 |
 ///
 /// See the [documentation of the crate](crate) for an example.
 pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
@@ -168,7 +170,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the seed of the initial weights and of the order of the samples.
+    /// Sets the seed of the initial weights, of the order of the samples, and of random layers (dropout masks).
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
@@ -196,7 +198,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank.
+    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank. The executor
+    /// [`Sequential`](ExecutorKind::Sequential) has one worker; more are refused.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.workers = Some(workers);
@@ -225,30 +228,35 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Saves memory: one state is kept for `units` units, and the others are computed again in the backward pass.
-    /// With 0 it is the square root of the number of units in the longest subnetwork.
+    /// With 0 it is the square root of the number of units in the longest subnetwork. Refused for the executor
+    /// [`Sequential`](ExecutorKind::Sequential), which keeps all states.
     #[must_use]
     pub fn recompute(mut self, units: usize) -> Self {
         self.settings.recompute = Some(units);
         self
     }
 
-    /// Sets the element type of the tensors that ranks send each other.
+    /// Sets the element type of the tensors that ranks send each other, [`LinkDtype::F32`] by default. Refused for
+    /// all executors but [`Mpi`](ExecutorKind::Mpi).
     #[must_use]
     pub fn link_dtype(mut self, dtype: LinkDtype) -> Self {
-        self.settings.link_dtype = dtype;
+        self.settings.link_dtype = Some(dtype);
         self
     }
 
-    /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which all make the
-    /// same calls. Those run with [`ExecutorKind::Mpi`].
+    /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which run with
+    /// [`ExecutorKind::Mpi`].
+    ///
+    /// The methods that train, resume and evaluate are collective: all ranks call them, in the same order and with
+    /// the same arguments. [`Self::load`] is not.
     #[must_use]
     pub fn group(mut self, group: ProcessGroup) -> Self {
         self.group = group;
         self
     }
 
-    /// Adds an entry to `config.toml` that has to be the same when the run is resumed: what the trainer cannot
-    /// see, such as the settings of the optimizer.
+    /// Adds an entry to the table `settings` of `config.toml` that has to be the same when the run is resumed: what
+    /// the trainer cannot see, such as the settings of the optimizer. Messages name it `settings.KEY`.
     #[must_use]
     pub fn setting(mut self, key: impl Into<String>, value: impl Display) -> Self {
         self.settings.own.insert(key.into(), value.to_string());
@@ -263,27 +271,36 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self.train_with(folder, &mut (), &|| false)
     }
 
-    /// Trains in a new or empty folder until the run ends or `stop` returns true, which is asked after each step.
-    /// When stopped, it saves a checkpoint, and [`Outcome::interrupted`] is set. `observer` receives the progress.
+    /// Trains in a new or empty folder until the run ends or `stop` returns true. It is called after each step and
+    /// before each batch of an evaluation. When stopped, the run has a checkpoint of its last step, and
+    /// [`Outcome::interrupted`] is set. `observer` receives the progress.
+    ///
+    /// Before anything is written, the network and the loss are tried in evaluation mode on some samples of the first
+    /// batches.
     ///
     /// # Errors
     /// [`TrainError`] where a setting is wrong or does not fit the data or this machine, the network cannot be
-    /// built, the folder is not empty, or a file cannot be written; [`TrainError::Diverged`] and its like where
-    /// the loss, the weights or the evaluation are not finite; and errors of a worker or of the source of batches.
+    /// built, the folder is not empty, or a file cannot be written; [`TrainError::Source`] where the source of
+    /// batches fails, and [`TrainError::Batch`] where the network or the loss does not take a batch;
+    /// [`TrainError::RanksData`] where ranks have different samples; [`TrainError::Diverged`] and its like where
+    /// the loss, the weights or the evaluation are not finite; and errors of a worker.
     pub fn train_with(
         &self,
         folder: impl AsRef<Path>,
         observer: &mut dyn Observer,
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
+        let folder = folder.as_ref();
+        self.group.agree(check_name(folder))?;
         let (config, record, task) = self.prepare()?;
-        let output = OutputFolder::Named(folder.as_ref().to_path_buf());
+        let output = OutputFolder::Named(folder.to_path_buf());
         let run = Run::create(&self.group, config, record, task, &output, Start::default())?;
         run_to_end(run, observer, stop)
     }
 
-    /// Resumes the run in a folder from its newest checkpoint until it ends. It goes on bit for bit as if it had
-    /// not been interrupted. A run that has ended is not changed, unless it is to have more epochs now.
+    /// Resumes the run in a folder from its newest checkpoint until it ends, as if it had not been interrupted
+    /// ([`Self::resume_with`] says when that holds bit for bit). A run that has ended is not changed, unless it is to
+    /// have more epochs now.
     ///
     /// # Errors
     /// As [`Self::resume_with`].
@@ -294,14 +311,29 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// Resumes a run as [`Self::resume`] does, with an observer and a function that stops it, as
     /// [`Self::train_with`].
     ///
+    /// On the CPU the run ends bit for bit as an uninterrupted one if executor, workers, threads, devices, replicas,
+    /// recomputation, link type and the vector instructions of the machine are the same. Where one of them has
+    /// changed, it ends so to rounding, and a note says that; with other replicas, batch normalization takes its
+    /// statistics over other parts of the batches.
+    ///
+    /// | setting | when a run is resumed |
+    /// | --- | --- |
+    /// | seed, batch size, cuts, clipping, moving average, objective, entries of [`Self::setting`] | must be the same |
+    /// | learning rate | must give the same rates for all steps so far |
+    /// | training and validation samples | must be the same, as far as that is checked ([`Source`]) |
+    /// | epochs | may be more; a [`Schedule::cosine`] then spans all of them |
+    /// | patience, checkpoint times, number of checkpoints kept | may change |
+    /// | executor, workers, threads, devices, replicas, recomputation, link type | may change |
+    ///
+    /// An optimizer is compared by the fields of its state only: AdamW that is resumed with Adam, or with another
+    /// weight decay, is not noticed. Record what matters with [`Self::setting`].
+    ///
     /// # Errors
     /// Those of [`Self::train_with`]; [`TrainError::NoRun`] where there is no run in the folder;
-    /// [`TrainError::OtherRun`] where a setting that makes a run what it is (seed, batch size, cuts, learning rate,
-    /// clipping, moving average, objective, entries of [`Self::setting`]) is not that of the run;
+    /// [`TrainError::OtherRun`] where a setting that must be the same is not that of the run;
     /// [`TrainError::OtherData`] where the samples are not; [`TrainError::Weights`] where parameters have other
     /// names or shapes, or all checkpoints are damaged; [`TrainError::TooFewEpochs`]; and [`TrainError::Busy`]
-    /// where another process trains there. Epochs, patience, executor, workers, threads, devices, replicas and
-    /// times of checkpoints may change.
+    /// where another process trains there.
     pub fn resume_with(
         &self,
         folder: impl AsRef<Path>,
@@ -309,6 +341,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         let (group, folder) = (&self.group, folder.as_ref());
+        group.agree(check_name(folder))?;
         let (text, before) = group.agree(settings::read(folder))?;
         let (config, record, task) = self.prepare()?;
         group.agree(settings::check_same(folder, &before, record.table()))?;
@@ -316,20 +349,25 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         let held = group.agree(config.held(group, self.model.cuts.subnetworks()))?.0;
         let newest = locked.newest(&held, CHECK_MANIFEST)?;
         let mut before = None;
-        if let Some(Saved { data, configuration, .. }) = &newest.saved {
-            group.agree(task.check_data(folder, data))?;
+        if let Some(saved) = &newest.saved {
+            group.agree(task.check_data(folder, saved))?;
+            if !self.settings.learning_rate.spans_run() {
+                let steps_per_epoch = config.steps_per_epoch(task.samples());
+                let (schedule, position) = (&config.learning_rate, saved.position);
+                group.on_root(|| rates::check(folder, position, schedule, steps_per_epoch))?;
+            }
             let schedule = self.settings.learning_rate.clone();
-            before = Some(settings::configuration_of(configuration, &config, schedule));
+            before = Some(settings::configuration_of(&saved.configuration, &config, schedule));
         }
         let is_changed = record.text() != text;
         let resume = Resume { newest, before, is_changed, start: Start::default() };
         run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
     }
 
-    /// Evaluates a checkpoint of a run on the validation samples.
+    /// Evaluates a checkpoint of a run on the validation samples. All ranks of a group make this call together.
     ///
     /// # Errors
-    /// As [`Self::load`], and where there are no validation samples.
+    /// As [`Self::evaluate_on`].
     pub fn evaluate(
         &self,
         folder: impl AsRef<Path>,
@@ -337,17 +375,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     ) -> Result<Evaluation, TrainError> {
         match &self.validation {
             Some(validation) => self.evaluate_source(folder.as_ref(), choice, &**validation),
-            None => {
-                let expected = "there are none to evaluate on: set them";
-                Err(TrainError::setting("validation samples", 0, expected))
-            }
+            None => self.group.agree(Err(TrainError::NoSamples { samples: "validation" })),
         }
     }
 
-    /// Evaluates a checkpoint of a run on any samples, such as those of a test set.
+    /// Evaluates a checkpoint of a run on any samples, such as those of a test set. All ranks of a group make this
+    /// call together: each evaluates all samples, and all return the numbers of rank 0.
     ///
     /// # Errors
-    /// As [`Self::load`], and an error of the source.
+    /// As [`Self::load`]; [`TrainError::NoSamples`] where there are no samples; an error of the source; and
+    /// [`TrainError::RanksData`] where the ranks have different samples.
     pub fn evaluate_on(
         &self,
         folder: impl AsRef<Path>,
@@ -363,17 +400,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         choice: CheckpointChoice,
         samples: &Data<N, L>,
     ) -> Result<Evaluation, TrainError> {
-        let config = self.config()?;
-        let saved = checkpoint::open(folder, choice, CHECK_MANIFEST)?;
-        let position = saved.position;
-        let mut executor = config.evaluator(&self.model, self.network(folder, saved)?)?;
-        let means = self.means(&mut *executor, samples, config.batch_size, &|| Ok(false))?;
-        let Means { samples, loss, metrics } = means.expect("nothing stops it");
+        // Each rank evaluates on its own, and may fail on its own. Then all of them end.
+        let evaluated = self.config().and_then(|config| {
+            if samples.samples() == 0 {
+                return Err(TrainError::NoSamples { samples: "evaluation" });
+            }
+            let saved = checkpoint::open(folder, choice, CHECK_MANIFEST)?;
+            let position = saved.position;
+            let mut executor = config.evaluator(&self.model, self.network(folder, saved)?)?;
+            let sums = self.sums(&mut *executor, samples, config.batch_size, &|| Ok(false))?;
+            Ok((position, sums.expect("nothing stops it")))
+        });
+        let (position, sums) = self.group.agree(evaluated)?;
+        let Means { samples, loss, metrics, .. } = self.means(sums, "evaluation samples")?;
         Ok(Evaluation { epoch: position.epoch, step: position.step, samples, loss, metrics })
     }
 
     /// Reads the network of a checkpoint, with the moving average of its weights where there is one, for inference
-    /// on the CPU.
+    /// on the CPU. A rank may make this call alone.
     ///
     /// # Errors
     /// [`TrainError::NoRun`] or [`TrainError::Setting`] where there is no such checkpoint, and
@@ -416,7 +460,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
         match validation {
             Some(validation) if validation.samples() == 0 => {
-                refuse("validation samples", "0".into(), "at least 1 is expected".into())
+                Err(TrainError::NoSamples { samples: "validation" })
             }
             Some(_) => Ok(config),
             None => {
@@ -444,16 +488,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             Ok((config, record, task))
         });
         let (config, record, task) = self.group.agree(prepared)?;
-        let mut entries = settings::shared_entries(record.table());
-        for (key, value) in task.data() {
-            entries.insert(key, value.to_string());
-        }
-        self.group.compare(entries)?;
+        self.group.compare(settings::shared_entries(record.table()))?;
+        self.group.compare_data(task.fingerprints())?;
         Ok((config, record, task))
     }
 }
 
-/// Trains a run to its end, and adds what is to be known of it to its outcome.
+/// Refuses an empty name, which would be that of the current folder.
+fn check_name(folder: &Path) -> Result<(), TrainError> {
+    match folder.as_os_str().is_empty() {
+        true => {
+            let expected = "the path of a folder is expected";
+            Err(TrainError::setting("the name of the folder", "empty", expected))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Trains a run to its end, and adds the notes on its start to its outcome.
 fn run_to_end<T: Task>(
     run: Run<T>,
     observer: &mut dyn Observer,

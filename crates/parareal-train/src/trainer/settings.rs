@@ -12,7 +12,7 @@ use crate::{
     RunConfig, Schedule, TrainError, WorkerRequest,
 };
 
-/// Settings as they were given.
+/// Settings of a trainer before they are completed.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) epochs: usize,
@@ -28,7 +28,7 @@ pub(super) struct Settings {
     pub(super) threads: Option<usize>,
     pub(super) replicas: usize,
     pub(super) devices: Vec<DeviceName>,
-    pub(super) link_dtype: LinkDtype,
+    pub(super) link_dtype: Option<LinkDtype>,
     pub(super) recompute: Option<usize>,
     pub(super) checkpoint_every: CheckpointEvery,
     pub(super) keep_checkpoints: usize,
@@ -52,7 +52,7 @@ impl Default for Settings {
             threads: None,
             replicas: 1,
             devices: vec![DeviceName::cpu()],
-            link_dtype: LinkDtype::F32,
+            link_dtype: None,
             recompute: None,
             checkpoint_every: CheckpointEvery::Epoch,
             keep_checkpoints: 2,
@@ -61,7 +61,7 @@ impl Default for Settings {
     }
 }
 
-/// What `config.toml` records.
+/// Content of `config.toml`.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Record {
@@ -71,7 +71,7 @@ struct Record {
     batch_size: usize,
     learning_rate: String,
     clip_norm: Option<f64>,
-    ema_decay: Option<f64>,
+    moving_average: Option<f64>,
     seed: Value,
     best: String,
     patience: Option<usize>,
@@ -96,7 +96,7 @@ const FIXED: [&str; 9] = [
     "cuts",
     "learning-rate",
     "clip-norm",
-    "ema-decay",
+    "moving-average",
     "best",
     "settings",
 ];
@@ -132,8 +132,11 @@ impl Settings {
             return Err(TrainError::setting("patience", 0, "at least 1 is expected"));
         }
         if self.devices.is_empty() {
-            return Err(TrainError::setting("device", 0, "at least 1 is expected"));
+            let expected = "at least one device is expected";
+            return Err(TrainError::setting("device", "an empty list", expected));
         }
+        self.check_range()?;
+        self.check_effects()?;
         let request = WorkerRequest {
             executor: self.executor,
             subnetworks,
@@ -153,7 +156,7 @@ impl Settings {
             seed: settings.seed,
             executor: settings.executor,
             replicas: settings.replicas,
-            link_dtype: settings.link_dtype,
+            link_dtype: settings.link_dtype.unwrap_or(LinkDtype::F32),
             devices: settings.devices,
             workers,
             threads,
@@ -165,6 +168,46 @@ impl Settings {
         })
     }
 
+    /// Refuses numbers that `config.toml` cannot hold: TOML has 64-bit signed integers.
+    fn check_range(&self) -> Result<(), TrainError> {
+        let numbers = [
+            ("epochs", Some(self.epochs)),
+            ("batch-size", Some(self.batch_size)),
+            ("patience", self.patience),
+            ("recompute", self.recompute),
+            ("keep-checkpoints", Some(self.keep_checkpoints)),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number.filter(|&number| i64::try_from(number).is_err()) {
+                let expected = format!("at most {} is expected", i64::MAX);
+                return Err(TrainError::setting(name, number, expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses settings that have no effect with the executor.
+    fn check_effects(&self) -> Result<(), TrainError> {
+        let executor = self.executor;
+        if executor == ExecutorKind::Sequential {
+            if let Some(workers) = self.workers.filter(|&workers| workers > 1) {
+                let expected = "the sequential executor has one worker: leave it out";
+                return Err(TrainError::setting("workers", workers, expected));
+            }
+            if let Some(units) = self.recompute {
+                let expected = "the sequential executor keeps all states: leave it out";
+                return Err(TrainError::setting("recompute", units, expected));
+            }
+        }
+        match self.link_dtype {
+            Some(dtype) if executor != ExecutorKind::Mpi => {
+                let expected = format!("the executor {executor} has no ranks: leave it out");
+                Err(TrainError::setting("link-dtype", dtype, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the record of a complete configuration, with the units and cuts of the network.
     pub(super) fn record(&self, config: &RunConfig, units: usize, cuts: &[usize]) -> ConfigRecord {
         // TOML has signed integers only.
@@ -174,9 +217,9 @@ impl Settings {
             cuts: cuts.to_vec(),
             epochs: config.epochs,
             batch_size: config.batch_size,
-            learning_rate: config.learning_rate.to_string(),
+            learning_rate: self.learning_rate.to_string(),
             clip_norm: config.clip_norm,
-            ema_decay: config.ema_decay,
+            moving_average: config.ema_decay,
             seed: seed.unwrap_or_else(|_| config.seed.to_string().into()),
             best: config.objective.to_string(),
             patience: config.patience,
@@ -195,11 +238,17 @@ impl Settings {
     }
 }
 
-/// Returns what the entries of a configuration are for all ranks of a run: what differs from rank to rank is left
-/// out.
+/// Returns the entries of a configuration that have to be the same on all ranks of a run. Those of a table have its
+/// name as a prefix.
 pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
     let shared = table.iter().filter(|(key, _)| !["device", "threads"].contains(&key.as_str()));
-    shared.map(|(key, value)| (key.clone(), value.to_string())).collect()
+    let entries = shared.flat_map(|(key, value)| match value {
+        Value::Table(own) => {
+            own.iter().map(|(name, value)| (format!("{key}.{name}"), value.to_string())).collect()
+        }
+        value => vec![(key.clone(), value.to_string())],
+    });
+    entries.collect()
 }
 
 /// Reads the configuration of the run in a folder.
@@ -215,7 +264,8 @@ pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
     }
 }
 
-/// Refuses settings that would make it another run.
+/// Refuses settings that would make it another run. Entries of [`Trainer::setting`](super::Trainer::setting) are
+/// named `settings.KEY`.
 ///
 /// # Errors
 /// [`TrainError::OtherRun`] with the first of them.
@@ -231,9 +281,9 @@ pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(
             [None, None] => compare(key, entries[0], entries[1])?,
             tables => {
                 let keys = tables.into_iter().flatten().flat_map(Table::keys);
-                for key in keys {
-                    let [then, now] = tables.map(|table| table.and_then(|table| table.get(key)));
-                    compare(key, then, now)?;
+                for name in keys {
+                    let [then, now] = tables.map(|table| table.and_then(|table| table.get(name)));
+                    compare(&format!("{key}.{name}"), then, now)?;
                 }
             }
         }
@@ -296,7 +346,8 @@ mod tests {
             ..same()
         };
         assert_eq!(refuse(machine, &[2, 4]), "");
-        let own = [("dropout".to_string(), "0.5".to_string())];
+        // A name of one's own is not mistaken for that of the trainer.
+        let own = [("seed".to_string(), "8".to_string())];
         for (message, expected) in [
             (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1: it is"),
             (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8: it is 32 in"),
@@ -311,7 +362,11 @@ mod tests {
             ),
             (
                 refuse(Settings { own: own.into(), ..same() }, &[2, 4]),
-                "dropout is \"0.5\": it is not set in there",
+                "settings.seed is \"8\": it is not set in there",
+            ),
+            (
+                refuse(Settings { moving_average: Some(0.5), ..same() }, &[2, 4]),
+                "moving-average is 0.5: it is not set in",
             ),
         ] {
             assert!(message.starts_with(expected), "{message}");
@@ -325,6 +380,7 @@ mod tests {
             settings.resolve(&ProcessGroup::alone(), 3).unwrap_err().to_string()
         };
         let given = Settings::default;
+        let sequential = ExecutorKind::Sequential;
         for (message, expected) in [
             (refuse(Settings { clip_norm: Some(0.0), ..given() }), "clip-norm is 0.0: a positive"),
             (refuse(Settings { clip_norm: Some(f64::NAN), ..given() }), "clip-norm is NaN"),
@@ -333,7 +389,27 @@ mod tests {
             (refuse(Settings { workers: Some(4), ..given() }), "workers is 4: there are 3"),
             (refuse(Settings { threads: Some(0), ..given() }), "threads is 0"),
             (refuse(Settings { replicas: 0, ..given() }), "replicas is 0"),
-            (refuse(Settings { devices: Vec::new(), ..given() }), "device is 0"),
+            (refuse(Settings { devices: Vec::new(), ..given() }), "device is an empty list"),
+            (
+                refuse(Settings { epochs: usize::MAX, ..given() }),
+                "epochs is 18446744073709551615: at most 9223372036854775807 is expected",
+            ),
+            (refuse(Settings { batch_size: usize::MAX, ..given() }), "batch-size is 184467"),
+            (refuse(Settings { patience: Some(usize::MAX), ..given() }), "patience is 184467"),
+            (refuse(Settings { recompute: Some(usize::MAX), ..given() }), "recompute is 184467"),
+            (refuse(Settings { keep_checkpoints: usize::MAX, ..given() }), "keep-checkpoints is"),
+            (
+                refuse(Settings { link_dtype: Some(LinkDtype::F32), ..given() }),
+                "link-dtype is f32: the executor threads has no ranks",
+            ),
+            (
+                refuse(Settings { workers: Some(2), executor: sequential, ..given() }),
+                "workers is 2: the sequential executor has one worker",
+            ),
+            (
+                refuse(Settings { recompute: Some(0), executor: sequential, ..given() }),
+                "recompute is 0: the sequential executor keeps all states",
+            ),
             (
                 refuse(Settings { checkpoint_every: CheckpointEvery::Steps(0), ..given() }),
                 "checkpoint-every is 0",

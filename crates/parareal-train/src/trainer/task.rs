@@ -1,23 +1,40 @@
 //! The task of a trainer: its batches, and how it evaluates.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use parareal::exec::{ExecError, Executor, Loss};
-use parareal::net::{Coarsen, Value};
+use burn::tensor::{DType, TensorData};
+use parareal::exec::{ExecError, Executor, Loss, panic_message};
+use parareal::net::{Coarsen, PararealNetwork, SampleShape, Value};
 use toml::Table;
 
 use super::{Data, Trainer};
+use crate::checkpoint::{LAST_BATCH, Saved};
 use crate::checksum::Checksum;
 use crate::data::{BatchIndex, Pass, without_graph};
 use crate::task::{Batch, BatchOf, BatchesOf, Evaluated, OutputOf, Score, Stop};
 use crate::{Model, RunConfig, Task, TrainError, prefetch};
 
-/// What a trainer trains in one run.
+/// Samples of the first batches that the network and the loss are tried on before a run starts.
+const TRIED_SAMPLES: usize = 4;
+
+/// Model and data of a trainer in one run.
 pub(super) struct TrainerTask<'a, N: Coarsen, L: Loss<N::Output>> {
     trainer: &'a Trainer<N, L>,
     batch_size: usize,
+    seed: u64,
     data: Table,
+}
+
+/// Sums over the samples of a source, as one process has computed them.
+pub(super) struct Sums {
+    samples: usize,
+    /// The losses and the metrics, each weighted by the samples of its batch.
+    values: Vec<f64>,
+    outputs: Outputs,
+    /// Checksum of the batches, where there are other ranks.
+    batches: Option<Checksum>,
 }
 
 /// Means over the samples of a source.
@@ -25,59 +42,138 @@ pub(super) struct Means {
     pub(super) samples: usize,
     pub(super) loss: f64,
     pub(super) metrics: BTreeMap<String, f64>,
+    /// False if an output was not a number, or infinite with a loss that is not finite. Infinite outputs with a
+    /// finite loss are meant to be so: they exclude classes.
+    pub(super) is_finite: bool,
 }
 
-/// Keys of the record of the data in checkpoints, and the samples that they tell of.
-const RECORDED: [(&str, &str); 4] = [
-    ("training-samples", "training samples"),
-    ("first-batch", "training samples"),
-    ("validation-samples", "validation samples"),
-    ("first-validation-batch", "validation samples"),
-];
+/// Kinds of values that are not finite among the outputs of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Outputs {
+    /// True if one is infinite.
+    infinite: bool,
+    /// True if one is not a number.
+    nan: bool,
+}
+
+impl Outputs {
+    /// Adds the values of a tensor. Integers are finite.
+    fn add(&mut self, data: &TensorData) {
+        let mut add = |value: f64| {
+            self.infinite |= value.is_infinite();
+            self.nan |= value.is_nan();
+        };
+        match (data.dtype(), data.as_slice::<f32>()) {
+            (DType::F32, Ok(values)) => values.iter().for_each(|&value| add(value.into())),
+            (dtype, _) if dtype.is_float() => data.iter::<f64>().for_each(add),
+            _ => {}
+        }
+    }
+}
+
+/// Record of a set of samples in checkpoints.
+struct Recorded {
+    samples: &'static str,
+    /// Keys of the number of samples, of the checksum of the first batch, and of the fingerprint.
+    keys: [&'static str; 3],
+}
+
+const TRAINING: Recorded = Recorded {
+    samples: "training samples",
+    keys: ["training-samples", "first-batch", "training-fingerprint"],
+};
+const VALIDATION: Recorded = Recorded {
+    samples: "validation samples",
+    keys: ["validation-samples", "first-validation-batch", "validation-fingerprint"],
+};
+
+impl Recorded {
+    /// Returns true if two records of the data are of the same samples. Older checkpoints have no fingerprint, and
+    /// not every source has one.
+    fn is_same(&self, data: &Table, saved: &Table) -> bool {
+        let [samples, first, fingerprint] = self.keys.map(|key| (data.get(key), saved.get(key)));
+        let is_other = matches!(fingerprint, (Some(own), Some(saved)) if own != saved);
+        samples.0 == samples.1 && first.0 == first.1 && !is_other
+    }
+}
 
 impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
-    /// Reads the first batches, and checks them.
+    /// Reads the first batches, and checks them: rank 0 tries the network and the loss on some of their samples.
     ///
     /// # Errors
-    /// Where there is no such batch, or the network does not take it.
+    /// Where there is no such batch, the source returns another one when it is asked again, or the network or the
+    /// loss does not take it.
     pub(super) fn new(trainer: &'a Trainer<N, L>, config: &RunConfig) -> Result<Self, TrainError> {
+        let model = &trainer.model;
+        let network = match trainer.group.is_root() {
+            true => Some(model.build(config.seed)?.valid()),
+            false => None,
+        };
         let mut data = Table::new();
-        let mut record = |source: &Data<N, L>, pass: Pass, keys: [&str; 2]| {
+        let mut record = |source: &Data<N, L>, pass: Pass, keys: [&str; 3]| {
             let samples = source.samples();
             data.insert(keys[0].into(), i64::try_from(samples).unwrap_or(i64::MAX).into());
-            let first = pass.batches(samples, config.batch_size).next();
-            let batch = first.map(|index| batch_of::<N, L>(source, &index)).transpose()?;
-            let Some(Batch { input, target, .. }) = batch else { return Ok(()) };
-            let (found, expected) = (input.shape(), trainer.model.network.input_shape());
-            if found != expected {
-                let expected = format!("the network takes samples of shape {expected}");
-                let found = format!("of shape {found}");
-                return Err(TrainError::setting("inputs", found, expected));
+            let Some(index) = pass.batches(samples, config.batch_size).next() else {
+                return Ok(());
+            };
+            let shape = model.network.input_shape();
+            let [first, again] = [(); 2].map(|()| batch_of::<N, L>(source, &shape, &index));
+            let (first, again) = (first?, again?);
+            let checksum = checksum_of(&first);
+            if checksum_of(&again) != checksum {
+                let message = "the source returned another batch when it was asked again: it must return \
+                               the same batch for the same index";
+                return Err(TrainError::Batch { index, message: message.into() });
             }
-            let mut checksum = Checksum::default();
-            checksum.add_data(&input.into_data());
-            checksum.add_data(&target.into_data());
-            data.insert(keys[1].into(), checksum.finish().into());
+            if let Some(network) = &network {
+                try_out(model, network, first)
+                    .map_err(|message| TrainError::Batch { index, message })?;
+            }
+            data.insert(keys[1].into(), checksum.into());
+            if let Some(fingerprint) = source.fingerprint() {
+                data.insert(keys[2].into(), fingerprint.into());
+            }
             Ok(())
         };
         let first_epoch = Pass::Training { seed: config.seed, epoch: 1 };
-        let keys = RECORDED.map(|(key, _)| key);
-        record(&*trainer.training, first_epoch, [keys[0], keys[1]])?;
+        record(&*trainer.training, first_epoch, TRAINING.keys)?;
         if let Some(validation) = &trainer.validation {
-            record(&**validation, Pass::Evaluation, [keys[2], keys[3]])?;
+            record(&**validation, Pass::Evaluation, VALIDATION.keys)?;
         }
-        Ok(Self { trainer, batch_size: config.batch_size, data })
+        Ok(Self { trainer, batch_size: config.batch_size, seed: config.seed, data })
+    }
+
+    /// Returns a text for each set of samples that tells it from others, for comparison across ranks.
+    pub(super) fn fingerprints(&self) -> BTreeMap<String, String> {
+        let of = |recorded: Recorded| {
+            let values = recorded.keys.map(|key| self.data.get(key).map(ToString::to_string));
+            (recorded.samples.to_string(), values.map(Option::unwrap_or_default).join(" "))
+        };
+        [TRAINING, VALIDATION].map(of).into()
     }
 
     /// Refuses to go on with a run that was started with other data.
     ///
     /// # Errors
-    /// [`TrainError::OtherData`].
-    pub(super) fn check_data(&self, folder: &Path, saved: &Table) -> Result<(), TrainError> {
-        let differs = |(key, _): &&(&str, &str)| self.data.get(*key) != saved.get(*key);
-        match RECORDED.iter().find(differs) {
-            Some((_, what)) => Err(TrainError::OtherData { path: folder.to_path_buf(), what }),
-            None => Ok(()),
+    /// [`TrainError::OtherData`], and an error of the source.
+    pub(super) fn check_data(&self, folder: &Path, saved: &Saved) -> Result<(), TrainError> {
+        let other = |samples| TrainError::OtherData { path: folder.to_path_buf(), what: samples };
+        for recorded in [TRAINING, VALIDATION] {
+            if !recorded.is_same(&self.data, &saved.data) {
+                return Err(other(recorded.samples));
+            }
+        }
+        // Older checkpoints have no such entry.
+        let Some(last) = saved.data.get(LAST_BATCH) else { return Ok(()) };
+        let source = &*self.trainer.training;
+        let pass = Pass::Training { seed: self.seed, epoch: saved.position.epoch };
+        let mut batches = pass.batches(source.samples(), self.batch_size);
+        let step = saved.position.epoch_steps.checked_sub(1);
+        let Some(index) = step.and_then(|step| batches.nth(step)) else { return Ok(()) };
+        let shape = self.trainer.model.network.input_shape();
+        match checksum_of(&batch_of::<N, L>(source, &shape, &index)?) {
+            checksum if last.as_str() == Some(&checksum) => Ok(()),
+            _ => Err(other(TRAINING.samples)),
         }
     }
 }
@@ -105,7 +201,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Task for TrainerTask<'_, N, L> {
         let source = &*self.trainer.training;
         let pass = Pass::Training { seed, epoch };
         let indices = pass.batches(source.samples(), batch_size).skip(skip);
-        Ok(Box::new(indices.map(|index| batch_of::<N, L>(source, &index))))
+        let shape = self.trainer.model.network.input_shape();
+        Ok(Box::new(indices.map(move |index| batch_of::<N, L>(source, &shape, &index))))
     }
 
     fn wrong(&self, _output: OutputOf<Self>, _labels: &()) -> Option<usize> {
@@ -120,56 +217,83 @@ impl<N: Coarsen, L: Loss<N::Output>> Task for TrainerTask<'_, N, L> {
         let Some(validation) = &self.trainer.validation else {
             return Ok(Some(Evaluated::default()));
         };
-        let means = self.trainer.means(executor, &**validation, self.batch_size, stop)?;
-        let Some(Means { loss, metrics, .. }) = means else { return Ok(None) };
-        let score = Score { loss, error: None, top5_error: None, is_finite: true };
+        let sums = self.trainer.sums(executor, &**validation, self.batch_size, stop)?;
+        let Some(sums) = sums else { return Ok(None) };
+        let Means { loss, metrics, is_finite, .. } =
+            self.trainer.means(sums, VALIDATION.samples)?;
+        let score = Score { loss, error: None, top5_error: None, is_finite };
         Ok(Some(Evaluated { validation: Some(score), metrics, ..Evaluated::default() }))
     }
 
     fn data(&self) -> Table {
         self.data.clone()
     }
+
+    fn records_last_batch(&self) -> bool {
+        true
+    }
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// Evaluates all samples of a source in their order; `None` if `stop` returned true.
-    pub(super) fn means(
+    pub(super) fn sums(
         &self,
         executor: &mut dyn Executor<N, L>,
         source: &Data<N, L>,
         batch_size: usize,
         stop: Stop<'_>,
-    ) -> Result<Option<Means>, TrainError> {
-        let (mut samples, mut sums) = (0, vec![0.0; 1 + self.metrics.len()]);
+    ) -> Result<Option<Sums>, TrainError> {
+        let mut sums = Sums {
+            samples: 0,
+            values: vec![0.0; 1 + self.metrics.len()],
+            outputs: Outputs::default(),
+            batches: (self.group.size() > 1).then(Checksum::default),
+        };
+        let shape = self.model.network.input_shape();
         let indices = Pass::Evaluation.batches(source.samples(), batch_size);
-        let batches = indices.map(|index| batch_of::<N, L>(source, &index));
+        let batches = indices.map(|index| batch_of::<N, L>(source, &shape, &index));
         let complete = prefetch(batches, |batches| {
             for batch in batches {
                 if stop()? {
                     return Ok::<_, TrainError>(false);
                 }
                 let batch = batch?;
+                if let Some(checksum) = &mut sums.batches {
+                    checksum.add(&batch.input, &batch.target);
+                }
                 let count = batch.samples();
                 let output = executor.infer(batch.input)?;
+                output.clone().into_data().iter().for_each(|data| sums.outputs.add(data));
                 let values = self.values(output, batch.target)?;
                 // A mean over samples: the last batch may be smaller.
                 let weighted = values.into_iter().map(|value| value * count as f64);
-                sums.iter_mut().zip(weighted).for_each(|(sum, value)| *sum += value);
-                samples += count;
+                sums.values.iter_mut().zip(weighted).for_each(|(sum, value)| *sum += value);
+                sums.samples += count;
             }
             Ok(true)
         })??;
-        if !complete {
-            return Ok(None);
+        Ok(complete.then_some(sums))
+    }
+
+    /// Returns the means over some samples. All ranks take the numbers of the first one, because what a metric
+    /// computes decides on the run.
+    ///
+    /// # Errors
+    /// [`TrainError::RanksData`] where ranks had other batches, and a failure of MPI.
+    pub(super) fn means(&self, sums: Sums, name: &str) -> Result<Means, TrainError> {
+        let Sums { samples, values, outputs, batches } = sums;
+        if let Some(checksum) = batches {
+            self.group.compare_data([(name.to_string(), checksum.finish())].into())?;
         }
-        let means = sums.into_iter().map(|sum| (sum / samples.max(1) as f64).to_bits()).collect();
-        // What a metric computes decides on the run: all ranks take the numbers of the first one. As bits, because
-        // JSON has no NaN.
-        let means: Vec<u64> = self.group.on_root(|| Ok::<_, TrainError>(means))?;
+        // As bits, because JSON has no NaN.
+        let means = values.into_iter().map(|sum| (sum / samples.max(1) as f64).to_bits()).collect();
+        let of_root = || Ok::<_, TrainError>((means, outputs.nan, outputs.infinite));
+        let (means, nan, infinite): (Vec<u64>, bool, bool) = self.group.on_root(of_root)?;
         let mut means = means.into_iter().map(f64::from_bits);
         let loss = means.next().unwrap_or(f64::NAN);
+        let is_finite = !nan && (loss.is_finite() || !infinite);
         let names = self.metrics.iter().map(|metric| metric.name.clone());
-        Ok(Some(Means { samples, loss, metrics: names.zip(means).collect() }))
+        Ok(Means { samples, loss, metrics: names.zip(means).collect(), is_finite })
     }
 
     /// Computes the loss of a batch, and then each metric.
@@ -186,27 +310,105 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 }
 
-/// Returns a batch of a source.
+/// Computes the loss of some samples of a batch in evaluation mode.
 ///
 /// # Errors
-/// The source's own error, or where it returns another number of samples than it was asked for.
+/// What is wrong with the batch, the network or the loss, where it cannot be computed.
+fn try_out<N: Coarsen, L: Loss<N::Output>>(
+    model: &Model<N, L>,
+    network: &PararealNetwork<N>,
+    batch: BatchFor<N, L>,
+) -> Result<(), String> {
+    let samples = batch.samples().min(TRIED_SAMPLES);
+    let compute = || {
+        let input = batch.input.part(0..samples);
+        let output = network.forward_chain(input);
+        let target = batch.target.part(0..samples).to_device(&output.device());
+        let checked = model.loss.check(&output, &target);
+        checked.map_err(|error| ExecError::Target(error.to_string()).to_string())?;
+        match model.loss.forward(output, target).dims() {
+            [1] => Ok(()),
+            [elements] => Err(format!(
+                "the loss has {elements} elements: one element is expected, the mean over the samples"
+            )),
+        }
+    };
+    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
+        Err(format!("the network or the loss panicked: {}", panic_message(&*panic)))
+    })
+}
+
+/// Returns the checksum of a batch.
+fn checksum_of<I: Value, T: Value, L>(batch: &Batch<I, T, L>) -> String {
+    let mut checksum = Checksum::default();
+    checksum.add(&batch.input, &batch.target);
+    checksum.finish()
+}
+
+/// Returns a batch of a source for a network that takes samples of a shape.
+///
+/// # Errors
+/// The source's own error, or where it returns another number of samples than it was asked for, or samples of
+/// another shape.
 fn batch_of<N: Coarsen, L: Loss<N::Output>>(
     source: &Data<N, L>,
+    shape: &SampleShape,
     index: &BatchIndex,
 ) -> Result<BatchFor<N, L>, TrainError> {
-    let failed = |error, bad_input| TrainError::Task { error, bad_input };
-    let (input, target) = source.batch(index).map_err(|error| failed(error, false))?;
+    let failed = |error| TrainError::Source { index: index.clone(), error };
+    let wrong = |message| Err(TrainError::Batch { index: index.clone(), message });
+    let (input, target) = source.batch(index).map_err(failed)?;
     let (inputs, targets, expected) = (input.samples(), target.samples(), index.samples.len());
     if inputs != expected || targets != expected {
-        let message = format!(
-            "the source of batches returned {inputs} inputs and {targets} targets for batch {} of a \
-             pass: {expected} of each are expected",
-            index.step
-        );
-        return Err(failed(message.into(), true));
+        return wrong(format!(
+            "the source returned {inputs} inputs and {targets} targets: {expected} of each are expected"
+        ));
+    }
+    let found = input.shape();
+    if found != *shape {
+        return wrong(format!(
+            "the inputs have shape {found}: the network takes samples of shape {shape}"
+        ));
     }
     Ok(Batch { input: without_graph(input), target: without_graph(target), labels: () })
 }
 
 /// Batch of a network and a loss.
 type BatchFor<N, L> = BatchOf<TrainerTask<'static, N, L>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn records_without_a_fingerprint_are_compared_by_number_and_first_batch() {
+        let own = table("training-samples = 3\nfirst-batch = 'a'\ntraining-fingerprint = 'x'");
+        for (saved, expected) in [
+            ("training-samples = 3\nfirst-batch = 'a'\ntraining-fingerprint = 'x'", true),
+            ("training-samples = 3\nfirst-batch = 'a'\ntraining-fingerprint = 'y'", false),
+            ("training-samples = 3\nfirst-batch = 'a'", true),
+            ("training-samples = 3\nfirst-batch = 'b'", false),
+            ("training-samples = 4\nfirst-batch = 'a'", false),
+        ] {
+            assert_eq!(TRAINING.is_same(&own, &table(saved)), expected, "{saved}");
+            assert_eq!(TRAINING.is_same(&table(saved), &own), expected, "{saved}");
+        }
+    }
+
+    #[test]
+    fn infinite_outputs_are_told_from_those_that_are_not_a_number() {
+        let of = |data: TensorData| {
+            let mut outputs = Outputs::default();
+            outputs.add(&data);
+            (outputs.infinite, outputs.nan)
+        };
+        assert_eq!(of(TensorData::from([1.0_f32, f32::MAX])), (false, false));
+        assert_eq!(of(TensorData::from([u64::MAX])), (false, false));
+        assert_eq!(of(TensorData::from([0.0_f32, f32::NAN])), (false, true));
+        assert_eq!(of(TensorData::from([f64::NEG_INFINITY])), (true, false));
+    }
+}

@@ -27,7 +27,7 @@ fn all_executors_give_the_same_metrics_to_rounding() {
             trainer.learning_rate(1e-3).clip_norm(1.0).moving_average(0.9).train(&run).unwrap();
             numbers(&run)
         };
-        let expected = run("sequential", make().executor(ExecutorKind::Sequential));
+        let expected = run("sequential", make().executor(ExecutorKind::Sequential).workers(1));
         assert_eq!(expected.len(), 12);
         for (name, trainer) in [
             ("1-worker", make().workers(1)),

@@ -50,7 +50,10 @@ fn batch_normalization_with_adamw() {
     assert_resumes(&|| trainer(batch_norm_network(), thirty_signals).recompute(1));
     // A pool of several threads, any of which may run a step.
     assert_resumes(&|| {
-        trainer(batch_norm_network(), thirty_signals).executor(ExecutorKind::Sequential).threads(2)
+        trainer(batch_norm_network(), thirty_signals)
+            .executor(ExecutorKind::Sequential)
+            .workers(1)
+            .threads(2)
     });
 }
 
@@ -80,7 +83,7 @@ fn executors_agree_on_losses_and_statistics() {
         epochs.iter().flat_map(|it| [it.train_loss, it.validation_loss.unwrap()]).collect()
     };
     let make = || trainer(batch_norm_network(), thirty_signals).learning_rate(1e-3);
-    let expected = losses("sequential", &|| make().executor(ExecutorKind::Sequential));
+    let expected = losses("sequential", &|| make().executor(ExecutorKind::Sequential).workers(1));
     for workers in 1..=3 {
         let found = losses(&format!("threads-{workers}"), &|| make().workers(workers));
         for (found, expected) in found.iter().zip(&expected) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::nn::{Linear, LinearConfig};
 use parareal_run::{EpochRecord, StepRecord};
 use parareal_testing::sgd;
 use parareal_train::prelude::*;
@@ -133,7 +134,7 @@ fn without_validation_there_are_no_metrics_and_no_best() {
     assert_eq!((outcome.epochs, outcome.validation_loss), (2, None));
     assert!(outcome.metrics.is_empty() && best(&run).is_none());
     let error = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string();
-    assert!(error.starts_with("validation samples is 0"), "{error}");
+    assert_eq!(error, "there are no validation samples: at least 1 is expected");
     let error = trainer.load(&run, CheckpointChoice::Best).err().unwrap().to_string();
     assert!(error.starts_with("checkpoint is best: there is none"), "{error}");
 }
@@ -176,4 +177,34 @@ fn events_for_tensorboard_have_the_metrics() {
     for tag in ["metric/accuracy", "loss/validation"] {
         assert!(content.windows(tag.len()).any(|found| found == tag.as_bytes()), "{tag}");
     }
+}
+
+#[test]
+fn classes_that_are_excluded_by_infinite_scores_are_no_divergence() {
+    let folder = tempdir().unwrap();
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let data = |seed| {
+        let (inputs, _) = parareal_testing::batch(seed, 12, burn::tensor::DType::F32);
+        let classes = inputs.clone().narrow(1, 0, 2).argmax(1).reshape([12]);
+        (inputs, classes)
+    };
+    let [(inputs, classes), (others, other_classes)] = [1, 2].map(data);
+    let network =
+        Sequential::stem(inputs.clone(), move |init| layer(linear(3, 8, init), Linear::forward));
+    let network = network
+        .units(2, move |_, init| layer(linear(8, 8, init), Linear::forward))
+        .head(move |init| {
+            layer(linear(8, 2, init), |linear: &Linear, x: Tensor<2>| {
+                let scores = linear.forward(x);
+                let excluded =
+                    Tensor::full([scores.dims()[0], 1], f32::NEG_INFINITY, &scores.device());
+                Tensor::cat(vec![scores, excluded], 1)
+            })
+        })
+        .unwrap();
+    let model = Model::new(network, Cuts::even(2, 2).unwrap(), CrossEntropy::default(), adamw());
+    let trainer = Trainer::new(model, TensorDataset::new(inputs, classes).unwrap());
+    let trainer = trainer.validation(TensorDataset::new(others, other_classes).unwrap());
+    let outcome = trainer.epochs(2).threads(1).train(folder.path().join("run")).unwrap();
+    assert!(outcome.validation_loss.unwrap().is_finite());
 }

@@ -5,5 +5,7 @@ mod executors;
 mod killed;
 mod layers;
 mod learning;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod refusals;
 mod resuming;

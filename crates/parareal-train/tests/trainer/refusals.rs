@@ -1,11 +1,13 @@
 //! Settings and data that nothing can be trained with.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::tensor::{DType, Device, Int, Tensor};
-use parareal_testing::{batch, sgd};
+use parareal_testing::{CLASSES, batch, sgd};
 use parareal_train::prelude::*;
 use tempfile::tempdir;
 
-use crate::common::{DenseTrainer, SAMPLES, model, samples, sgd_trainer, trainer_of};
+use crate::common::{DenseTrainer, SAMPLES, model, network, samples, sgd_trainer, trainer_of};
 
 /// The one line with which a trainer refuses to start. Nothing is left in its folder.
 #[track_caller]
@@ -36,7 +38,21 @@ fn wrong_settings_are_refused_with_one_clear_line() {
         (sgd_trainer().threads(1_000), "threads is 1000"),
         (sgd_trainer().replicas(0), "replicas is 0"),
         (sgd_trainer().replicas(7), "replicas is 7: the last batch of an epoch has 6"),
-        (sgd_trainer().devices([]), "device is 0"),
+        (sgd_trainer().devices([]), "device is an empty list: at least one device is expected"),
+        (
+            sgd_trainer().epochs(usize::MAX),
+            "epochs is 18446744073709551615: at most 9223372036854775807",
+        ),
+        (sgd_trainer().batch_size(usize::MAX), "batch-size is 18446744073709551615: at most"),
+        (
+            sgd_trainer().executor(ExecutorKind::Sequential),
+            "workers is 2: the sequential executor has one worker",
+        ),
+        (
+            sgd_trainer().executor(ExecutorKind::Sequential).workers(1).recompute(1),
+            "recompute is 1: the sequential executor keeps all states",
+        ),
+        (sgd_trainer().link_dtype(LinkDtype::F32), "link-dtype is f32: the executor threads"),
         (sgd_trainer().clip_norm(-1.0), "clip-norm is -1.0: a positive number"),
         (sgd_trainer().moving_average(1.5), "moving-average is 1.5"),
         (sgd_trainer().learning_rate(-0.1), "learning-rate is -0.1"),
@@ -72,7 +88,10 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     let inputs = Tensor::<2>::zeros([4, 5], &device);
     let wide = TensorDataset::new(inputs, Tensor::<1, Int>::zeros([4], &device)).unwrap();
     let message = refused(&Trainer::new(model(sgd(), &[3]), wide));
-    assert_eq!(message, "inputs is of shape [5]: the network takes samples of shape [3]");
+    assert_eq!(
+        message,
+        "batch 0 of training epoch 1: the inputs have shape [5]: the network takes samples of shape [3]"
+    );
     let of = |samples: usize, returned: usize| {
         let source = from_fn(samples, move |_: &BatchIndex| Ok(batch(1, returned, DType::F32)));
         Trainer::new(model(sgd(), &[3]), source).threads(1)
@@ -80,18 +99,16 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     let message = refused(&of(0, 1));
     assert_eq!(message, "training samples is 0: at least 1 is expected");
     let message = refused(&of(8, 9));
-    assert!(
-        message.contains("returned 9 inputs and 9 targets for batch 0 of a pass: 8"),
-        "{message}"
-    );
+    let returned = "the source returned 9 inputs and 9 targets: 8 of each are expected";
+    assert_eq!(message, format!("batch 0 of training epoch 1: {returned}"));
     let message =
         refused(&of(8, 8).validation(from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)))));
-    assert_eq!(message, "validation samples is 0: at least 1 is expected");
+    assert_eq!(message, "there are no validation samples: at least 1 is expected");
     let failing = from_fn(8, |_: &BatchIndex| -> Result<(Tensor<2>, Tensor<1, Int>), _> {
         Err("the file is gone".into())
     });
     let message = refused(&Trainer::new(model(sgd(), &[3]), failing));
-    assert_eq!(message, "the file is gone");
+    assert_eq!(message, "batch 0 of training epoch 1: the file is gone");
 }
 
 #[test]
@@ -109,22 +126,131 @@ fn an_error_of_the_source_ends_the_run_and_it_can_be_resumed() {
         Trainer::new(model(sgd(), &[2, 4]), source).batch_size(6).epochs(2).threads(1)
     };
     let error = make(true).train(&run).unwrap_err().to_string();
-    assert_eq!(error, "the disk is on fire");
+    assert_eq!(error, "batch 2 of training epoch 2: the disk is on fire");
     assert_eq!(make(false).resume(&run).unwrap().steps, 10);
 }
 
 #[test]
-fn a_target_that_does_not_fit_is_an_error() {
-    let folder = tempdir().unwrap();
+fn a_target_that_does_not_fit_is_refused_before_anything_is_written() {
     let device = Device::flex();
     let (inputs, _) = batch(1, 8, DType::F32);
     let wrong =
         || TensorDataset::new(inputs.clone(), Tensor::<1, Int>::full([8], 9, &device)).unwrap();
-    let error = trainer_of(model(sgd(), &[3]), wrong()).train(folder.path().join("a")).unwrap_err();
-    assert!(error.to_string().contains("class 9 at sample 0"), "{error}");
-    let validated = sgd_trainer().validation(wrong());
-    let error = validated.train(folder.path().join("b")).unwrap_err();
-    assert!(error.to_string().contains("class 9 at sample 0"), "{error}");
+    let message = refused(&trainer_of(model(sgd(), &[3]), wrong()));
+    assert!(message.starts_with("batch 0 of training epoch 1: the target does"), "{message}");
+    assert!(message.contains("class 9 at sample 0"), "{message}");
+    let message = refused(&sgd_trainer().validation(wrong()));
+    assert!(message.starts_with("batch 0 of an evaluation: the target does"), "{message}");
+    assert!(message.contains("class 9 at sample 0"), "{message}");
+}
+
+/// Trains a network with a loss of one's own, whose targets are those of a regression, and returns the error.
+fn error_with_loss(
+    loss: impl Loss<Tensor<2>, Target = Tensor<2>>,
+    targets: f32,
+    validation: f32,
+) -> String {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let data = |seed, value| {
+        let (inputs, _) = batch(seed, 12, DType::F32);
+        let targets = Tensor::<2>::full([12, CLASSES], value, &Device::flex());
+        TensorDataset::new(inputs, targets).unwrap()
+    };
+    let cuts = Cuts::new(6, vec![3]).unwrap();
+    let model = Model::new(network(), cuts, loss, sgd());
+    let trainer = Trainer::new(model, data(1, targets)).validation(data(2, validation));
+    let error = trainer.epochs(1).threads(1).train(&run).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    // Only a run that has begun leaves something behind.
+    assert_eq!(run.exists(), !error.starts_with("batch 0 of training epoch 1"), "{error}");
+    error
+}
+
+#[test]
+fn a_loss_that_cannot_be_computed_is_refused_before_anything_is_written() {
+    let elements =
+        loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).mean_dim(1).reshape([-1]));
+    let message = error_with_loss(elements, 0.0, 0.0);
+    let expected = "batch 0 of training epoch 1: the loss has 4 elements: one element is expected";
+    assert!(message.starts_with(expected), "{message}");
+    let panicking = loss_fn(|_: Tensor<2>, _: Tensor<2>| -> Tensor<1> { panic!("no\nsuch loss") });
+    let message = error_with_loss(panicking, 0.0, 0.0);
+    let expected = "batch 0 of training epoch 1: the network or the loss panicked: no\\nsuch loss";
+    assert_eq!(message, expected);
+    let wide = TensorDataset::new(
+        batch(1, 8, DType::F64).0,
+        Tensor::<1, Int>::zeros([8], &Device::flex()),
+    );
+    let message = refused(&trainer_of(model(sgd(), &[3]), wide.unwrap()));
+    assert!(message.starts_with("batch 0 of training epoch 1: the network or"), "{message}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_not_mistaken_for_an_output() {
+    let message = error_with_loss(MeanSquaredError, 0.0, 1e30);
+    let expected =
+        "the loss for the validation samples is not finite after step 1 (loss inf): the run";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+/// A source that returns inputs of another shape for one batch.
+fn with_wide(pass: Pass, step: usize) -> impl Source<Input = Tensor<2>, Target = Tensor<1, Int>> {
+    from_fn(12, move |index: &BatchIndex| {
+        let is_same = match (index.pass, pass) {
+            (Pass::Training { epoch, .. }, Pass::Training { epoch: wide, .. }) => epoch == wide,
+            (Pass::Evaluation, Pass::Evaluation) => true,
+            _ => false,
+        };
+        let (inputs, targets) = batch(1, index.samples.len(), DType::F32);
+        let wide = is_same && index.step == step;
+        Ok((if wide { inputs.repeat_dim(1, 2) } else { inputs }, targets))
+    })
+}
+
+#[test]
+fn a_later_batch_of_another_shape_is_named() {
+    let folder = tempdir().unwrap();
+    let run = |name: &str| folder.path().join(name);
+    let reason = "the inputs have shape [6]: the network takes samples of shape [3]";
+    let second = Pass::Training { seed: 0, epoch: 2 };
+    let trainer = Trainer::new(model(sgd(), &[3]), with_wide(second, 1)).batch_size(4).threads(1);
+    let error = trainer.train(run("training")).unwrap_err().to_string();
+    assert_eq!(error, format!("batch 1 of training epoch 2: {reason}"));
+    let validated = sgd_trainer().validation(with_wide(Pass::Evaluation, 1));
+    let error = validated.train(run("validation")).unwrap_err().to_string();
+    assert_eq!(error, format!("batch 1 of an evaluation: {reason}"));
+    sgd_trainer().epochs(1).train(run("whole")).unwrap();
+    let wide = with_wide(Pass::Evaluation, 1);
+    let error = sgd_trainer().evaluate_on(run("whole"), CheckpointChoice::Latest, &wide);
+    assert_eq!(error.unwrap_err().to_string(), format!("batch 1 of an evaluation: {reason}"));
+}
+
+#[test]
+fn a_source_that_returns_another_batch_when_asked_again_is_refused() {
+    let calls = AtomicUsize::new(0);
+    let source = from_fn(12, move |index: &BatchIndex| {
+        let seed = calls.fetch_add(1, Ordering::Relaxed) as u64;
+        Ok(batch(seed, index.samples.len(), DType::F32))
+    });
+    let message = refused(&Trainer::new(model(sgd(), &[3]), source).threads(1));
+    let expected =
+        "batch 0 of training epoch 1: the source returned another batch when it was asked";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[test]
+fn an_evaluation_without_samples_and_a_folder_without_a_name_are_refused() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    sgd_trainer().epochs(1).train(&run).unwrap();
+    let empty = from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)));
+    let error = sgd_trainer().evaluate_on(&run, CheckpointChoice::Latest, &empty).unwrap_err();
+    assert_eq!(error.to_string(), "there are no evaluation samples: at least 1 is expected");
+    for error in [sgd_trainer().train(""), sgd_trainer().resume("")] {
+        let expected = "the name of the folder is empty: the path of a folder is expected";
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
 }
 
 #[test]

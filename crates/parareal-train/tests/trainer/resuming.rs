@@ -13,6 +13,7 @@ use burn::optim::{
 use parareal_run::{EpochRecord, StepRecord};
 use parareal_testing::sgd;
 use parareal_train::prelude::*;
+use parareal_train::{Decay, LearningRate};
 use tempfile::tempdir;
 
 use crate::common::{
@@ -142,7 +143,8 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     // At its end nothing is left to do.
     assert_eq!(sgd_trainer().resume(&run).unwrap().steps, 20);
     let longer = || sgd_trainer().epochs(6);
-    let outcome = longer().executor(ExecutorKind::Sequential).threads(2).resume(&run).unwrap();
+    let outcome =
+        longer().executor(ExecutorKind::Sequential).workers(1).threads(2).resume(&run).unwrap();
     assert_eq!((outcome.epochs, outcome.steps), (6, 30));
     assert!(outcome.notes.iter().any(|note| note.contains("executor sequential, before threads")));
     assert_eq!(epochs(&run).len(), 6);
@@ -192,10 +194,93 @@ fn what_would_be_another_run_is_refused_by_name() {
         assert!(!expected.is_empty() || message.contains("of another network"), "{message}");
     }
     let message = refused(&run, &sgd_trainer().setting("momentum", 0.5));
-    assert!(message.starts_with("momentum is \"0.5\": it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is \"0.5\": it is \"0.9\" in"), "{message}");
     let message = refused(&run, &sgd_trainer());
-    assert!(message.starts_with("momentum is not set: it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is not set: it is \"0.9\" in"), "{message}");
     assert_eq!(sgd_trainer().setting("momentum", 0.9).resume(&run).unwrap().epochs, 4);
+}
+
+#[test]
+fn a_schedule_that_gives_other_rates_is_refused_with_the_first_step() {
+    let folder = tempdir().unwrap();
+    let cosine = |steps, min| -> Schedule {
+        CosineAnnealingLrSchedulerConfig::new(0.05, steps).with_min_lr(min).into()
+    };
+    let by_epoch = |factor: f64| {
+        Schedule::from_fn(move |epoch, _, _| 0.01 * if epoch > 1 { factor } else { 1.0 })
+    };
+    let explicit = |epochs| -> Schedule {
+        LearningRate { base: 0.05, decay: Decay::Cosine, warmup_epochs: 0.0, epochs }.into()
+    };
+    for (name, first, other, expected) in [
+        ("burn", cosine(20, 0.0), cosine(40, 0.0), "learning-rate of step 2 is "),
+        (
+            "function",
+            by_epoch(0.5),
+            by_epoch(0.25),
+            "learning-rate of step 6 is 0.0025: it is 0.005 in",
+        ),
+        (
+            "explicit",
+            explicit(4),
+            explicit(8),
+            "learning-rate is \"cosine from 0.05 over 8 epochs\"",
+        ),
+    ] {
+        let run = folder.path().join(name);
+        let make = |schedule: &Schedule| sgd_trainer().learning_rate(schedule.clone());
+        train_until(8, &make(&first), &run);
+        let message = refused(&run, &make(&other));
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(make(&first).epochs(5).resume(&run).unwrap().steps, 25, "{name}");
+    }
+    // A cosine that spans the run follows its epochs.
+    let run = folder.path().join("spanning");
+    let make = || sgd_trainer().learning_rate(Schedule::cosine(0.05));
+    train_until(8, &make(), &run);
+    assert_eq!(make().epochs(5).resume(&run).unwrap().steps, 25);
+}
+
+#[test]
+fn samples_that_differ_after_the_first_batch_are_refused() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    train_until(7, &sgd_trainer(), &run);
+    // The first batches are the same.
+    let other = |seed: u64, count: usize, kept: usize| {
+        let order = Pass::Training { seed: 3, epoch: 1 }.order(count);
+        let order = if seed == 1 { order } else { (0..count).collect() };
+        let (inputs, _) = parareal_testing::batch(seed, count, burn::tensor::DType::F32);
+        let classes = inputs.clone().argmax(1).reshape([count]);
+        let last = order[kept];
+        let changed = inputs.clone().narrow(0, last, 1) + 1.0;
+        let inputs = inputs.slice_assign([last..last + 1, 0..3], changed);
+        TensorDataset::new(inputs, classes).unwrap()
+    };
+    let training = trainer_of(model(sgd(), &[2, 4]), other(1, SAMPLES, SAMPLES - 1));
+    let message = refused(&run, &training);
+    assert!(message.starts_with("the training samples are not those"), "{message}");
+    let message = refused(&run, &sgd_trainer().validation(other(2, 20, 19)));
+    assert!(message.starts_with("the validation samples are not those"), "{message}");
+    assert_eq!(sgd_trainer().resume(&run).unwrap().steps, 20);
+}
+
+#[test]
+fn a_source_whose_batches_are_no_function_of_their_places_is_refused() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    // The first batch is always the same, the others are not.
+    let make = |salt: u64| {
+        let source = from_fn(SAMPLES, move |index: &BatchIndex| {
+            let key = if index.step == 0 { 0 } else { salt + index.step as u64 };
+            Ok(parareal_testing::batch(key, index.samples.len(), burn::tensor::DType::F32))
+        });
+        Trainer::new(model(sgd(), &[2, 4]), source).batch_size(6).epochs(2).threads(1)
+    };
+    train_until(7, &make(10), &run);
+    let message = refused(&run, &make(20));
+    assert!(message.starts_with("the training samples are not those"), "{message}");
+    assert_eq!(make(10).resume(&run).unwrap().steps, 10);
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Data and errors that only some ranks of an MPI program have.
+
+use std::fs;
+use std::path::PathBuf;
+
+use parareal_testing::{ranks, sgd, test_name};
+use parareal_train::prelude::*;
+
+use crate::common::{DenseTrainer, SAMPLES, model, samples};
+
+/// Samples in memory, where `changed` chooses a batch whose samples are replaced by the first ones of the pass.
+fn drifting(
+    seed: u64,
+    count: usize,
+    changed: impl Fn(&BatchIndex) -> bool + Send + Sync + 'static,
+) -> impl Source<Input = Tensor<2>, Target = Tensor<1, Int>> {
+    let data = samples(seed, count);
+    from_fn(count, move |index: &BatchIndex| {
+        let mut index = index.clone();
+        if changed(&index) {
+            index.samples = 0..index.samples.len();
+        }
+        data.batch(&index)
+    })
+}
+
+fn checkpoints(run: &PathBuf) -> Vec<String> {
+    let entries = fs::read_dir(run.join("checkpoints")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
+    ranks::on_ranks(&[3], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let last = group.rank() == 2;
+        let new = || Ok::<_, TrainError>(tempfile::tempdir().unwrap().keep());
+        let folder: PathBuf = group.on_root(new).unwrap();
+        let ranked = |trainer: DenseTrainer| {
+            let trainer = trainer.executor(ExecutorKind::Mpi).group(group.clone());
+            trainer.epochs(1).batch_size(6).threads(1).keep_checkpoints(9)
+        };
+        let of = |training| ranked(Trainer::new(model(sgd(), &[2, 4]), training));
+        let error = of(samples(if last { 3 } else { 1 }, SAMPLES)).train(folder.join("first"));
+        let expected = "the training samples differ between ranks 0 and 2: start all ranks";
+        assert!(error.unwrap_err().to_string().starts_with(expected));
+
+        // The fourth batch differs. A checkpoint is saved after every second step.
+        let run = folder.join("training");
+        let training = drifting(1, SAMPLES, move |index| last && index.step == 3);
+        let trainer = ranked(Trainer::new(model(sgd(), &[2, 4]), training));
+        let error = trainer.checkpoint_every(CheckpointEvery::Steps(2)).train(&run).unwrap_err();
+        let expected = "the batches of epoch 1 differ between ranks 0 and 2: start all ranks";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(checkpoints(&run), ["step-00000002"]);
+
+        let validation = || drifting(2, 20, move |index| last && index.step == 2);
+        let trainer = of(samples(1, SAMPLES)).validation(validation());
+        let error = trainer.train(folder.join("validation")).unwrap_err().to_string();
+        let expected = "the validation samples differ between ranks 0 and 2: start all ranks";
+        assert!(error.starts_with(expected), "{error}");
+
+        let run = folder.join("whole");
+        let trainer = of(samples(1, SAMPLES));
+        trainer.train(&run).unwrap();
+        let evaluate = |source: &dyn Fn() -> DenseTrainer| {
+            source().evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string()
+        };
+        let error = evaluate(&|| of(samples(1, SAMPLES)).validation(validation()));
+        let expected = "the evaluation samples differ between ranks 0 and 2: start all ranks";
+        assert!(error.starts_with(expected), "{error}");
+        // One rank fails, and all end together.
+        let failing = || {
+            let data = samples(2, 20);
+            from_fn(20, move |index: &BatchIndex| match last && index.step == 1 {
+                true => Err("the file is gone".into()),
+                false => data.batch(index),
+            })
+        };
+        let error = evaluate(&|| of(samples(1, SAMPLES)).validation(failing()));
+        assert_eq!(error, "rank 2: batch 1 of an evaluation: the file is gone");
+        let empty = from_fn(0, |index: &BatchIndex| samples(2, 20).batch(index));
+        let error = of(samples(1, SAMPLES)).evaluate_on(&run, CheckpointChoice::Latest, &empty);
+        let expected = "there are no evaluation samples: at least 1 is expected";
+        assert_eq!(error.unwrap_err().to_string(), expected);
+
+        let removed = || Ok::<_, TrainError>(fs::remove_dir_all(&folder).is_ok());
+        assert!(group.on_root(removed).unwrap());
+        group.finish().unwrap();
+    });
+}
