@@ -76,25 +76,16 @@
 //!
 //! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the
 //! run, such as one that returns a flag which a signal handler has set. Nothing here writes to a terminal: an
-//! observer may. This one prints a line for each epoch:
+//! observer may. A closure receives each epoch, and a type of one's own also steps and notes:
 //!
 //! ```
 //! use parareal_train::prelude::*;
 //!
-//! struct Progress;
-//!
-//! impl Observer for Progress {
-//!     fn on_epoch(&mut self, epoch: &EpochRecord) {
-//!         print!("epoch {}: loss {:.4}", epoch.epoch, epoch.train_loss);
-//!         for (name, value) in &epoch.metrics {
-//!             print!(", {name} {value:.4}");
-//!         }
-//!         println!(", {:.1} s", epoch.seconds);
-//!     }
-//! }
-//!
 //! # fn run<N: Coarsen<Output = Tensor<2>>>(trainer: &Trainer<N, CrossEntropy>) -> Result<(), TrainError> {
-//! trainer.train_with("runs/mine", &mut Progress, &|| false)?;
+//! let mut print = |epoch: &EpochRecord| {
+//!     println!("epoch {}: loss {:.4}, {:.4?}", epoch.epoch, epoch.train_loss, epoch.metrics);
+//! };
+//! trainer.train_with("runs/mine", &mut print, &|| false)?;
 //! # Ok(())
 //! # }
 //! # use burn::tensor::Tensor;

@@ -2,8 +2,15 @@
 
 use parareal_run::{EpochRecord, StepRecord};
 
-/// Receives the progress of a run. Each method does nothing unless it is implemented. The documentation of the
-/// crate has [an example](crate#the-folder-of-a-run) that prints a line for each epoch.
+/// Receives the progress of a run. Each method does nothing unless it is implemented. A closure is an observer of
+/// epochs:
+///
+/// ```
+/// use parareal_train::{EpochRecord, Observer};
+///
+/// let mut print = |epoch: &EpochRecord| println!("epoch {}: loss {}", epoch.epoch, epoch.train_loss);
+/// print.on_epoch(&EpochRecord::default());
+/// ```
 pub trait Observer {
     /// Called after every step.
     fn on_step(&mut self, record: &StepRecord) {
@@ -23,3 +30,10 @@ pub trait Observer {
 
 /// Ignores the progress.
 impl Observer for () {}
+
+/// Is called after every epoch and its evaluation.
+impl<F: FnMut(&EpochRecord)> Observer for F {
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        self(record);
+    }
+}

@@ -10,6 +10,6 @@ pub use parareal::prelude::*;
 pub use crate::checkpoint::CheckpointChoice;
 pub use crate::{
     BatchIndex, CheckpointEvery, DeviceName, EpochRecord, Evaluation, ExecutorKind, LinkDtype,
-    Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, StepRecord,
-    TensorDataset, TrainError, Trainer, accuracy, from_fn,
+    Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, SourceError,
+    StepRecord, TensorDataset, TrainError, Trainer, accuracy, from_fn,
 };

@@ -1,7 +1,7 @@
 //! Data and errors that only some ranks of an MPI program have.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parareal_testing::{ranks, sgd, test_name};
 use parareal_train::prelude::*;
@@ -24,7 +24,7 @@ fn drifting(
     })
 }
 
-fn checkpoints(run: &PathBuf) -> Vec<String> {
+fn checkpoints(run: &Path) -> Vec<String> {
     let entries = fs::read_dir(run.join("checkpoints")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
