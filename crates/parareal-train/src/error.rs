@@ -85,7 +85,7 @@ pub enum TrainError {
     Weights {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         message: String,
     },
     /// A file that would be overwritten.
@@ -176,7 +176,7 @@ pub enum TrainError {
     Batch {
         /// The batch.
         index: BatchIndex,
-        /// What is wrong with it.
+        /// Description of the fault.
         message: String,
     },
     /// The task has no batches, or cannot evaluate the network.
@@ -221,7 +221,7 @@ pub enum TrainError {
     /// Samples that are not the same on all ranks.
     #[error("the {samples} differ between ranks 0 and {rank}: start all ranks with the same data")]
     RanksData {
-        /// What differs, such as "training samples".
+        /// The samples that differ, such as "training samples".
         samples: String,
         /// The first rank whose data is not that of rank 0.
         rank: usize,
@@ -261,7 +261,7 @@ pub enum TrainError {
     Configuration {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         message: String,
     },
     /// A run that has trained for more epochs than it is to have.

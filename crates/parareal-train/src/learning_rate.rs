@@ -5,7 +5,7 @@
 pub struct LearningRate {
     /// Highest rate.
     pub base: f64,
-    /// How it falls.
+    /// Rule by which it falls.
     pub decay: Decay,
     /// Epochs, or parts of one, in which it first rises to `base` in equal steps.
     pub warmup_epochs: f64,
@@ -13,7 +13,7 @@ pub struct LearningRate {
     pub epochs: usize,
 }
 
-/// How the learning rate falls.
+/// Rule by which the learning rate falls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decay {
     /// Divided by ten after each of these epochs.

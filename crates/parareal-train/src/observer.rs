@@ -31,7 +31,7 @@ pub trait Observer {
 /// Ignores the progress.
 impl Observer for () {}
 
-/// Is called after every epoch and its evaluation.
+/// Calls the closure after every epoch and its evaluation.
 impl<F: FnMut(&EpochRecord)> Observer for F {
     fn on_epoch(&mut self, record: &EpochRecord) {
         self(record);

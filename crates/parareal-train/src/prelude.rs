@@ -1,4 +1,4 @@
-//! What a program that trains a network of its own needs, from this crate and from `parareal`.
+//! Imports for a program that trains a network of its own, from this crate and from `parareal`.
 //!
 //! ```
 //! use parareal_train::prelude::*;

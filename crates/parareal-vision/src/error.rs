@@ -46,7 +46,7 @@ pub enum VisionError {
     ConfigFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         message: String,
     },
     /// Images that are not those that a run has seen so far.
@@ -103,7 +103,7 @@ pub enum VisionError {
     Costs {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         message: String,
     },
     /// An error that all processes of a run know of, and that this one reports.

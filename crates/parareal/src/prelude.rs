@@ -1,4 +1,4 @@
-//! What most programs need: `use parareal::prelude::*`.
+//! Imports for most programs: `use parareal::prelude::*`.
 
 pub use burn;
 pub use burn::module::Module;

@@ -1,6 +1,8 @@
 //! Settings of a trainer, complete and as a run records them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,6 +13,9 @@ use crate::{
     CheckpointEvery, ConfigRecord, DeviceName, ExecutorKind, LinkDtype, Objective, ProcessGroup,
     RunConfig, Schedule, TrainError, WorkerRequest,
 };
+
+/// Longest `config.toml` that is read.
+const LONGEST_FILE: u64 = 1 << 18;
 
 /// Settings of a trainer before they are completed.
 #[derive(Clone)]
@@ -257,7 +262,14 @@ pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
 /// [`TrainError::NoRun`] where there is none, and [`TrainError::Configuration`] where it is not one.
 pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
     let path = config_file(folder)?;
-    let text = std::fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+    let mut text = String::new();
+    let file = File::open(&path);
+    let read = file.and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text));
+    read.map_err(TrainError::file("read", &path))?;
+    if text.len() as u64 > LONGEST_FILE {
+        let message = format!("it has more than {LONGEST_FILE} bytes");
+        return Err(TrainError::configuration(&path, &message));
+    }
     match text.parse() {
         Ok(table) => Ok((text, table)),
         Err(error) => Err(TrainError::configuration(&path, error.message())),

@@ -101,7 +101,7 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
     /// Reads the first batches, and checks them: rank 0 tries the network and the loss on some of their samples.
     ///
     /// # Errors
-    /// Where there is no such batch, the source returns another one when it is asked again, or the network or the
+    /// If there is no such batch, the source returns another one when it is asked again, or the network or the
     /// loss does not take it.
     pub(super) fn new(trainer: &'a Trainer<N, L>, config: &RunConfig) -> Result<Self, TrainError> {
         let model = &trainer.model;
@@ -313,7 +313,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
 /// Computes the loss of some samples of a batch in evaluation mode.
 ///
 /// # Errors
-/// What is wrong with the batch, the network or the loss, where it cannot be computed.
+/// Fault of a batch, a network or a loss that cannot be computed.
 fn try_out<N: Coarsen, L: Loss<N::Output>>(
     model: &Model<N, L>,
     network: &PararealNetwork<N>,

@@ -139,7 +139,7 @@ fn without_validation_there_are_no_metrics_and_no_best() {
     assert!(error.starts_with("checkpoint is best: there is none"), "{error}");
 }
 
-/// What an observer has seen.
+/// Records that an observer has received.
 #[derive(Default)]
 struct Seen {
     steps: Vec<usize>,

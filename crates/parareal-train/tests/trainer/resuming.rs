@@ -291,6 +291,9 @@ fn a_folder_without_a_run_is_named() {
     assert!(message.contains("holds no run: there is no config.toml in it"), "{message}");
     assert!(!nowhere.exists());
     fs::create_dir(&nowhere).unwrap();
+    fs::write(nowhere.join("config.toml"), "#".repeat(300_000)).unwrap();
+    let message = sgd_trainer().resume(&nowhere).unwrap_err().to_string();
+    assert!(message.contains("it has more than 262144 bytes"), "{message}");
     fs::write(nowhere.join("config.toml"), "seed = \n").unwrap();
     let message = sgd_trainer().resume(&nowhere).unwrap_err().to_string();
     assert!(message.contains("config.toml is not the configuration of a run: "), "{message}");
