@@ -131,8 +131,12 @@ impl Schedule {
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         let (base, warmup) = match &self.kind {
             Kind::Refused(message) => {
-                let expected = "another configuration of the scheduler is expected";
-                return Err(TrainError::setting("learning-rate", message, expected));
+                let expected = message.trim_end_matches('.');
+                return Err(TrainError::setting(
+                    "learning-rate",
+                    "refused by its scheduler",
+                    expected,
+                ));
             }
             Kind::Rule(rule) => (rule.base, rule.warmup_epochs),
             Kind::Cosine(base) => (*base, self.warmup_epochs),

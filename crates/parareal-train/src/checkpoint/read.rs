@@ -61,8 +61,9 @@ pub enum CheckpointChoice {
     /// The last one.
     #[default]
     Latest,
-    /// The best one by the [`Objective`](crate::Objective) of the run, which by default is the smallest error of the
-    /// validation samples, otherwise of the test samples.
+    /// The best one by the [`Objective`](crate::Objective) of the run: by default the lowest validation loss for a
+    /// [`Trainer`](crate::Trainer), and for the command the smallest error of the validation samples, otherwise of
+    /// the test samples.
     Best,
     /// The one after this step.
     Step(usize),

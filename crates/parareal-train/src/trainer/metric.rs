@@ -1,8 +1,10 @@
 //! Metrics of the validation samples.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Int, Tensor};
+use parareal::exec::panic_message;
 
 use crate::TrainError;
 
@@ -19,6 +21,16 @@ pub(super) struct Metric<O, T> {
 }
 
 impl<O, T> Metric<O, T> {
+    /// Computes the metric of a batch.
+    ///
+    /// # Errors
+    /// The text of a panic.
+    pub(super) fn apply(&self, output: O, target: T) -> Result<f64, String> {
+        catch_unwind(AssertUnwindSafe(|| (self.of_batch)(output, target))).map_err(|panic| {
+            format!("the metric `{}` panicked: {}", self.name, panic_message(&*panic))
+        })
+    }
+
     /// Checks the names of some metrics.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use parareal::exec::{ExecError, Executor, Loss, panic_message};
 use parareal::net::{Coarsen, PararealNetwork, SampleShape, Value};
 use toml::Table;
 
+use super::metric::Metric;
 use super::{Data, Trainer};
 use crate::checkpoint::{LAST_BATCH, Saved};
 use crate::checksum::Checksum;
@@ -126,8 +127,11 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
                 return Err(TrainError::Batch { index, message: message.into() });
             }
             if let Some(network) = &network {
-                try_out(model, network, first)
-                    .map_err(|message| TrainError::Batch { index, message })?;
+                let tried = match pass {
+                    Pass::Evaluation => try_out(model, network, &trainer.metrics, first),
+                    Pass::Training { .. } => try_out(model, network, &[], first).and_then(finite),
+                };
+                tried.map_err(|message| TrainError::Batch { index, message })?;
             }
             data.insert(keys[1].into(), checksum.into());
             if let Some(fingerprint) = source.fingerprint() {
@@ -305,20 +309,23 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             .map_err(|error| ExecError::Target(error.to_string()))?;
         let loss = self.model.loss.forward(output.clone(), target.clone()).into_scalar::<f64>();
         let metrics = self.metrics.iter();
-        let metrics = metrics.map(|metric| (metric.of_batch)(output.clone(), target.clone()));
-        Ok(std::iter::once(loss).chain(metrics).collect())
+        let failed = |message: String| TrainError::Task { error: message.into(), bad_input: false };
+        let metrics =
+            metrics.map(|metric| metric.apply(output.clone(), target.clone()).map_err(failed));
+        std::iter::once(Ok(loss)).chain(metrics).collect()
     }
 }
 
-/// Computes the loss of some samples of a batch in evaluation mode.
+/// Computes the metrics of some samples of a batch in evaluation mode, and returns the loss.
 ///
 /// # Errors
-/// Fault of a batch, a network or a loss that cannot be computed.
+/// Fault of a batch, a network, a loss or a metric that cannot be computed.
 fn try_out<N: Coarsen, L: Loss<N::Output>>(
     model: &Model<N, L>,
     network: &PararealNetwork<N>,
+    metrics: &[Metric<N::Output, L::Target>],
     batch: BatchFor<N, L>,
-) -> Result<(), String> {
+) -> Result<f64, String> {
     let samples = batch.samples().min(TRIED_SAMPLES);
     let compute = || {
         let input = batch.input.part(0..samples);
@@ -326,16 +333,30 @@ fn try_out<N: Coarsen, L: Loss<N::Output>>(
         let target = batch.target.part(0..samples).to_device(&output.device());
         let checked = model.loss.check(&output, &target);
         checked.map_err(|error| ExecError::Target(error.to_string()).to_string())?;
-        match model.loss.forward(output, target).dims() {
-            [1] => Ok(()),
-            [elements] => Err(format!(
+        let loss = model.loss.forward(output.clone(), target.clone());
+        let [elements] = loss.dims();
+        if elements != 1 {
+            return Err(format!(
                 "the loss has {elements} elements: one element is expected, the mean over the samples"
-            )),
+            ));
         }
+        let apply = |metric: &Metric<_, _>| metric.apply(output.clone(), target.clone()).map(drop);
+        metrics.iter().try_for_each(apply)?;
+        Ok(loss.into_scalar::<f64>())
     };
     catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
         Err(format!("the network or the loss panicked: {}", panic_message(&*panic)))
     })
+}
+
+/// Refuses a loss from which nothing can be learned.
+fn finite(loss: f64) -> Result<f64, String> {
+    match loss.is_finite() {
+        true => Ok(loss),
+        false => Err(format!(
+            "the loss is {loss} before any training: samples or initial weights are not finite, or too large"
+        )),
+    }
 }
 
 /// Returns the checksum of a batch.

@@ -89,8 +89,11 @@ fn the_best_checkpoint_is_that_of_the_objective() {
     let scores = [0.2, f64::NAN, 0.6, 0.6, 0.1, 0.3];
     let scored = |objective| {
         let calls = AtomicUsize::new(0);
-        // Twenty validation samples are four batches.
-        let score = move |_, _| scores[calls.fetch_add(1, Ordering::Relaxed) / 4 % 6];
+        // Twenty validation samples are four batches. The first call tries the metric before the run.
+        let score = move |_, _| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            scores[call.saturating_sub(1) / 4 % 6]
+        };
         sgd_trainer().epochs(6).metric("score", score).best(objective)
     };
     for (name, objective, step) in

@@ -112,6 +112,17 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
 }
 
 #[test]
+fn what_cannot_be_computed_is_found_before_anything_is_written() {
+    let broken = sgd_trainer().metric("broken", |_, _| panic!("no metric"));
+    assert!(refused(&broken).contains("the metric `broken` panicked: no metric"));
+    let device = Device::flex();
+    let inputs = Tensor::<2>::full([4, 3], f32::NAN, &device);
+    let data = TensorDataset::new(inputs, Tensor::<1, Int>::zeros([4], &device)).unwrap();
+    let message = refused(&Trainer::new(model(sgd(), &[3]), data));
+    assert!(message.contains("the loss is NaN before any training"), "{message}");
+}
+
+#[test]
 fn an_error_of_the_source_ends_the_run_and_it_can_be_resumed() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");

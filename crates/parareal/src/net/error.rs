@@ -24,6 +24,15 @@ pub enum NetError {
         "the sample that the shapes are found with is empty: a batch of one sample is expected"
     )]
     NoSample,
+    /// A unit returns another context than it was given. Beyond the next cut units would not see it.
+    #[error(
+        "units.{unit} changes the context of the state: every `C_j` computes the context from the input, so \
+         units have to pass it on as it is"
+    )]
+    ChangedContext {
+        /// The unit, from 0.
+        unit: usize,
+    },
     /// Receptive fields were declared along an axis that a state does not have.
     #[error(
         "receptive fields along axis {axis}: there is a state of shape {shape} (axes from 0, without the batch)"

@@ -184,7 +184,7 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         self
     }
 
-    /// Sets `N_c`, the number of units of each `F_j`. Units that change the shape of the state are always part
+    /// Sets `N_c`, the number of units of each `F_j`, at least one. Units that change the shape of the state are always part
     /// of it, and there are never more than the units that it approximates.
     #[must_use]
     pub fn with_coarse_units(mut self, count: usize) -> Self {
@@ -270,7 +270,13 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
                 Some(shape) => {
                     zero_sample::<S>(shape, DType::F32).map_err(refused)?.with_context_of(&state)
                 }
-                None => unit.dry_run(state).map_err(refused)?,
+                None => {
+                    let next = unit.dry_run(state.clone()).map_err(refused)?;
+                    if !next.has_context_of(&state) {
+                        return Err(NetError::ChangedContext { unit: index });
+                    }
+                    next
+                }
             };
             self.states.push(state.clone());
             before = name;

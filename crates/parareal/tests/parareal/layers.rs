@@ -308,6 +308,24 @@ fn the_context_goes_on_behind_a_declared_shape() {
     assert!(net.is_ok());
 }
 
+#[test]
+fn a_unit_that_changes_the_context_is_refused() {
+    type State = WithContext<Tensor<2>, Tensor<2>>;
+    let net = Sequential::stem(Tensor::<2>::ones([1, 3], &Device::flex()), |init| {
+        layer(linear(3, 3, init), |linear, x: Tensor<2>| {
+            WithContext::new(linear.forward(x.clone()), x)
+        })
+    })
+    .units(3, |index, init| {
+        layer(linear(3, 3, init), move |linear, x: State| {
+            let factor = if index == 1 { 2.0 } else { 1.0 };
+            WithContext::new(linear.forward(x.state.clone()), x.context() * factor)
+        })
+    })
+    .head(|init| layer(linear(3, 2, init), |linear, x: State| linear.forward(x.state)));
+    assert_eq!(net.map(|_| ()).unwrap_err(), NetError::ChangedContext { unit: 1 });
+}
+
 /// A context that depends on parameters is a constant for all executors.
 #[test]
 fn no_gradient_flows_through_a_context() {

@@ -107,6 +107,12 @@ pub trait Activation: Value {
         self
     }
 
+    /// Returns true if the [context](WithContext) is that of another state, or states have none.
+    fn has_context_of(&self, other: &Self) -> bool {
+        let _ = other;
+        true
+    }
+
     /// Returns true if `other` can be this value computed once more: on the CPU where the values are
     /// equal bit for bit, on other devices, which may choose other kernels meanwhile, up to a
     /// relative difference of a hundredth.

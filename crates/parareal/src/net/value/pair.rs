@@ -116,6 +116,10 @@ impl<A: Activation, B: Activation> Activation for (A, B) {
         (self.0.with_context_of(&other.0), self.1.with_context_of(&other.1))
     }
 
+    fn has_context_of(&self, other: &Self) -> bool {
+        self.0.has_context_of(&other.0) && self.1.has_context_of(&other.1)
+    }
+
     fn is_repeated_by(&self, other: &Self) -> bool {
         self.0.is_repeated_by(&other.0) && self.1.is_repeated_by(&other.1)
     }

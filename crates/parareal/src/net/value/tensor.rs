@@ -102,7 +102,7 @@ impl<const D: usize> Value for Tensor<D> {
 
 /// Implements [`Value`] for tensors that have no gradient.
 macro_rules! value_without_gradient {
-    ($kind:ident) => {
+    ($kind:ident, $select:expr) => {
         impl<const D: usize> Value for Tensor<D, $kind> {
             const COMPONENTS: Option<usize> = Some(1);
 
@@ -124,7 +124,7 @@ macro_rules! value_without_gradient {
 
             fn select(self, indices: &[usize]) -> Self {
                 let rows = rows(indices, self.dims()[0], &Tensor::device(&self));
-                Tensor::select(self, 0, rows)
+                $select(self, rows)
             }
 
             fn join(parts: Vec<Self>) -> Self {
@@ -174,8 +174,9 @@ macro_rules! value_without_gradient {
     };
 }
 
-value_without_gradient!(Int);
-value_without_gradient!(Bool);
+value_without_gradient!(Int, |tensor, rows| Tensor::select(tensor, 0, rows));
+// On Burn's CPU backend the selected booleans would be of a type that operations refuse.
+value_without_gradient!(Bool, |tensor: Self, rows| Tensor::select(tensor.int(), 0, rows).bool());
 
 impl<const D: usize> Activation for Tensor<D> {
     fn plus(self, other: Self) -> Self {
@@ -225,6 +226,9 @@ mod tests {
         let floats = Tensor::<2>::from_data([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], &device);
         let found = Value::select(floats, &[2, 0, 2]).into_data();
         found.assert_eq(&TensorData::from([[4.0f32, 5.0], [0.0, 1.0], [4.0, 5.0]]), true);
+        let booleans = Tensor::<1, Bool>::from_data([true, false, false], &device);
+        let found = Value::select(booleans, &[0, 2]).bool_not().into_data();
+        assert_eq!(found.iter::<bool>().collect::<Vec<_>>(), [false, true]);
         let integers = Tensor::<1, Int>::from_data([7, 8, 9], &device);
         let found: Vec<i64> = Value::select(integers, &[1, 0]).into_data().iter().collect();
         assert_eq!(found, [8, 7]);

@@ -10,7 +10,7 @@ use super::{Activation, Value};
 /// A state with a context that units read and that is not differentiated: a mask, indices, a condition.
 ///
 /// Only the state crosses an interface. The context follows from the input, so each `C_j` computes it
-/// anew: it is part of the `x_j` that `C_j` returns, and units pass it on. A state that is received from another
+/// anew: it is part of the `x_j` that `C_j` returns, and units pass it on as it is. A state that is received from another
 /// subnetwork takes the context of this subnetwork's `x_j`.
 ///
 /// ```
@@ -152,6 +152,11 @@ impl<S: Activation, K: Value> Activation for WithContext<S, K> {
 
     fn with_context_of(self, other: &Self) -> Self {
         Self { state: self.state.with_context_of(&other.state), context: other.context.clone() }
+    }
+
+    fn has_context_of(&self, other: &Self) -> bool {
+        let data = |state: &Self| state.context.clone().map(Value::into_data);
+        data(self) == data(other) && self.state.has_context_of(&other.state)
     }
 
     fn is_repeated_by(&self, other: &Self) -> bool {
