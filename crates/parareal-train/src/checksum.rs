@@ -10,6 +10,13 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Checksum(Sha256);
 
 impl Checksum {
+    /// Returns the checksum of one batch in hexadecimal.
+    pub(crate) fn of(input: &impl Value, target: &impl Value) -> String {
+        let mut checksum = Self::default();
+        checksum.add(input, target);
+        checksum.finish()
+    }
+
     /// Adds a batch.
     pub(crate) fn add(&mut self, input: &impl Value, target: &impl Value) {
         self.add_data(&input.clone().into_data());

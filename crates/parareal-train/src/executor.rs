@@ -28,7 +28,7 @@ impl RunConfig {
     /// Creates an executor that evaluates the network of a model in this process.
     ///
     /// # Errors
-    /// Where a device is not there, or the system gives no threads.
+    /// If a device is missing, or the system cannot start the threads.
     pub fn evaluator<N, L>(
         &self,
         model: &Model<N, L>,

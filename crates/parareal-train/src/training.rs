@@ -300,11 +300,8 @@ impl<'a, T: Task> Training<'a, T> {
                 let samples = format!("batches of epoch {}", self.position.epoch);
                 self.run.group.compare_data([(samples, checksum.clone().finish())].into())?;
             }
-            let last_batch = self.last_batch.as_ref().map(|(input, target)| {
-                let mut checksum = Checksum::default();
-                checksum.add(input, target);
-                checksum.finish()
-            });
+            let last_batch = self.last_batch.as_ref();
+            let last_batch = last_batch.map(|(input, target)| Checksum::of(input, target));
             self.position.metrics_bytes = self.log.sync()?;
             let state = State {
                 weights: self.executor.named_tensors()?,

@@ -141,7 +141,7 @@ impl Coarsen for TimeStepping {
     }
 }
 
-/// What the network gives, cut into so many subnetworks.
+/// The output of the network, cut into this many subnetworks.
 pub fn network(slices: usize) -> Result<State, Box<dyn Error>> {
     let cuts = Cuts::even(STEPS, slices)?;
     let init = Init::new(1, &Device::flex()).with_dtype(DType::F64);

@@ -237,7 +237,7 @@ pub(crate) fn read_with(
         };
         read_file(folder, entry, load, tensors)?;
     }
-    // What is remembered of a parameter is a number, or has its shape, where means over a dimension (Adafactor) have
+    // The state of an optimizer for a parameter is a number, or has the parameter's shape, where means over a dimension (Adafactor) have
     // length 1.
     for (name, data) in &optimizer {
         // Names of what is remembered may have dots as well: the longest name of a parameter counts.

@@ -129,9 +129,7 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
     fn fingerprint(&self) -> Option<String> {
         let fingerprint = self.fingerprint.get_or_init(|| {
             let (inputs, targets) = self.values();
-            let mut checksum = Checksum::default();
-            checksum.add(&inputs, &targets);
-            checksum.finish()
+            Checksum::of(&inputs, &targets)
         });
         Some(fingerprint.clone())
     }

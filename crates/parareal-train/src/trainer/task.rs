@@ -361,9 +361,7 @@ fn finite(loss: f64) -> Result<f64, String> {
 
 /// Returns the checksum of a batch.
 fn checksum_of<I: Value, T: Value, L>(batch: &Batch<I, T, L>) -> String {
-    let mut checksum = Checksum::default();
-    checksum.add(&batch.input, &batch.target);
-    checksum.finish()
+    Checksum::of(&batch.input, &batch.target)
 }
 
 /// Returns a batch of a source for a network that takes samples of a shape.

@@ -18,7 +18,7 @@ use crate::network::{Cutting, NetworkConfig};
 /// More devices, or copies of all of them, are a mistake.
 const MAX_COUNT: usize = 10_000;
 
-/// What a prediction assumes of the machine and of the step.
+/// Assumptions of a prediction about the machine and the step.
 #[derive(Clone, Debug)]
 pub struct PlanSettings {
     /// Devices; one for each subnetwork if nothing is said.

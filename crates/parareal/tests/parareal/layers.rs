@@ -93,8 +93,7 @@ fn a_memory_beside_the_state_travels_along_the_chain() {
 #[test]
 fn integer_inputs_and_masks_reach_every_subnetwork() {
     assert_agree(&token_network(), &[1, 2, 3], DType::F32, |step| sentences(step, 5));
-    // What stands in place of the padding does not matter to the other tokens' embeddings, but that it is
-    // padding does.
+    // Other tokens in place of the padding change the output: the mask is used.
     let build = |cuts: &[usize]| {
         let cuts = Cuts::new(6, cuts.to_vec()).unwrap();
         PararealNetwork::build(&token_network(), &cuts, &init(1, DType::F32)).unwrap().valid()

@@ -31,36 +31,47 @@ fn rows(indices: &[usize], samples: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(indices, [count]), device)
 }
 
+/// The methods of [`Value`] that are the same for tensors of all kinds.
+macro_rules! value_of_one_tensor {
+    () => {
+        const COMPONENTS: Option<usize> = Some(1);
+
+        fn device(&self) -> Device {
+            Tensor::device(self)
+        }
+
+        fn samples(&self) -> usize {
+            self.dims()[0]
+        }
+
+        fn shape(&self) -> SampleShape {
+            sample_shape(self.dims())
+        }
+
+        fn part(self, samples: Range<usize>) -> Self {
+            self.narrow(0, samples.start, samples.len())
+        }
+
+        fn join(parts: Vec<Self>) -> Self {
+            Self::cat(parts, 0)
+        }
+
+        fn into_data(self) -> Vec<TensorData> {
+            vec![Tensor::into_data(self)]
+        }
+
+        fn to_device(self, device: &Device) -> Self {
+            Tensor::to_device(self, device)
+        }
+    };
+}
+
 impl<const D: usize> Value for Tensor<D> {
-    const COMPONENTS: Option<usize> = Some(1);
-
-    fn device(&self) -> Device {
-        Tensor::device(self)
-    }
-
-    fn samples(&self) -> usize {
-        self.dims()[0]
-    }
-
-    fn shape(&self) -> SampleShape {
-        sample_shape(self.dims())
-    }
-
-    fn part(self, samples: Range<usize>) -> Self {
-        self.narrow(0, samples.start, samples.len())
-    }
+    value_of_one_tensor!();
 
     fn select(self, indices: &[usize]) -> Self {
         let rows = rows(indices, self.dims()[0], &Tensor::device(&self));
         Tensor::select(self, 0, rows)
-    }
-
-    fn join(parts: Vec<Self>) -> Self {
-        Self::cat(parts, 0)
-    }
-
-    fn into_data(self) -> Vec<TensorData> {
-        vec![Tensor::into_data(self)]
     }
 
     fn from_data(data: Vec<TensorData>, device: &Device, dtype: DType) -> Self {
@@ -73,10 +84,6 @@ impl<const D: usize> Value for Tensor<D> {
 
     fn accumulate(self, other: Self) -> Self {
         self + other
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        Tensor::to_device(self, device)
     }
 
     fn leaf(self) -> Self {
@@ -104,35 +111,11 @@ impl<const D: usize> Value for Tensor<D> {
 macro_rules! value_without_gradient {
     ($kind:ident, $select:expr) => {
         impl<const D: usize> Value for Tensor<D, $kind> {
-            const COMPONENTS: Option<usize> = Some(1);
-
-            fn device(&self) -> Device {
-                Tensor::device(self)
-            }
-
-            fn samples(&self) -> usize {
-                self.dims()[0]
-            }
-
-            fn shape(&self) -> SampleShape {
-                sample_shape(self.dims())
-            }
-
-            fn part(self, samples: Range<usize>) -> Self {
-                self.narrow(0, samples.start, samples.len())
-            }
+            value_of_one_tensor!();
 
             fn select(self, indices: &[usize]) -> Self {
                 let rows = rows(indices, self.dims()[0], &Tensor::device(&self));
                 $select(self, rows)
-            }
-
-            fn join(parts: Vec<Self>) -> Self {
-                Self::cat(parts, 0)
-            }
-
-            fn into_data(self) -> Vec<TensorData> {
-                vec![Tensor::into_data(self)]
             }
 
             fn from_data(data: Vec<TensorData>, device: &Device, _: DType) -> Self {
@@ -145,10 +128,6 @@ macro_rules! value_without_gradient {
 
             fn accumulate(self, _: Self) -> Self {
                 self
-            }
-
-            fn to_device(self, device: &Device) -> Self {
-                Tensor::to_device(self, device)
             }
 
             fn leaf(self) -> Self {
