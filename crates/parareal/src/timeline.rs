@@ -13,6 +13,8 @@ pub enum Activity {
     ChainBackward,
     /// What else `F_{j-1}`'s backward pass consists of: gradients of weights that can wait.
     ChainWeights,
+    /// `g_j` once more, for the graphs that the forward pass did not keep.
+    Recompute,
     /// `g_j` and `C_j`, backward.
     FineBackward,
     /// A tensor on its way over an interface; the sender does not wait for it.
@@ -25,12 +27,13 @@ pub enum Activity {
 
 impl Activity {
     /// All kinds, in the order of a step.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FineForward,
         Self::ChainForward,
         Self::Head,
         Self::ChainBackward,
         Self::ChainWeights,
+        Self::Recompute,
         Self::FineBackward,
         Self::Transfer,
         Self::Reduce,

@@ -30,6 +30,7 @@ pub(super) fn name(activity: Activity) -> &'static str {
         Activity::Head => "h and loss",
         Activity::ChainBackward => "coarse, backward",
         Activity::ChainWeights => "coarse, gradients of weights",
+        Activity::Recompute => "fine, recomputed",
         Activity::FineBackward => "fine, backward",
         Activity::Transfer => "transfer",
         Activity::Reduce => "all-reduce",

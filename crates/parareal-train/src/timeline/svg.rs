@@ -91,6 +91,7 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
 fn color(activity: Activity) -> &'static str {
     match activity {
         Activity::FineForward => "#56b4e9",
+        Activity::Recompute => "#b3a2d9",
         Activity::FineBackward => "#0072b2",
         Activity::ChainForward | Activity::ChainBackward => "#d55e00",
         Activity::ChainWeights => "#f2b27f",
@@ -105,6 +106,7 @@ fn color(activity: Activity) -> &'static str {
 fn legend(out: &mut String, timeline: &Timeline) {
     let kinds = [
         (Activity::FineForward, "fine, forward"),
+        (Activity::Recompute, "recomputed"),
         (Activity::FineBackward, "backward"),
         (Activity::ChainForward, "coarse"),
         (Activity::ChainWeights, "coarse weights"),

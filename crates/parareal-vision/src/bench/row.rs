@@ -241,6 +241,7 @@ impl Bench {
             link: Link::FREE,
             schedule: Schedule::Overlap { defer: self.machine.device.is_cpu() },
             segment_units: 4,
+            recompute: false,
         }
     }
 }

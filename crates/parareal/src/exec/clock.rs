@@ -6,19 +6,66 @@ use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileT
 use burn::tensor::Device;
 
 use super::device::is_cpu;
-use crate::timeline::Activity;
+use super::program::Operation;
+use super::trace::{ExecutedInstruction, WorkerTrace};
+use crate::timeline::{Activity, Span};
+
+/// The times of a worker in one step.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// The activities of the device, in their order.
+    activities: Vec<Record>,
+    /// The start of the step.
+    begin: Option<Instant>,
+    /// The instructions by the host's clock, in their order.
+    instructions: Vec<Executed>,
+}
 
 /// An activity of a worker for one of its subnetworks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
-    /// The subnetwork, from 0 within its worker.
-    pub(super) subnetwork: usize,
-    pub(super) activity: Activity,
-    pub(super) begin: Instant,
-    pub(super) end: Instant,
+struct Record {
+    subnetwork: usize,
+    activity: Activity,
+    begin: Instant,
+    end: Instant,
 }
 
-/// Measures the begin and end of the activities of a worker's device.
+#[derive(Clone, Copy, Debug)]
+struct Executed {
+    instruction: usize,
+    arrival: Option<Instant>,
+    begin: Instant,
+    end: Instant,
+}
+
+impl Recorded {
+    /// The activities in seconds since `begun`, for the worker with this number among all.
+    pub(super) fn spans(&self, worker: usize, begun: Instant) -> impl Iterator<Item = Span> {
+        let seconds = move |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
+        self.activities.iter().map(move |&Record { subnetwork, activity, begin, end }| Span {
+            device: worker,
+            subnetwork,
+            activity,
+            begin: seconds(begin),
+            end: seconds(end),
+        })
+    }
+
+    /// The instructions with times since `begun`, for the worker with this number among all.
+    pub(super) fn trace(&self, worker: usize, begun: Instant) -> WorkerTrace {
+        let since = |at: Instant| at.saturating_duration_since(begun);
+        let executed = self.instructions.iter().map(|own| ExecutedInstruction {
+            instruction: own.instruction,
+            arrival: own.arrival.map(since),
+            begin: since(own.begin),
+            end: since(own.end),
+        });
+        let begin = self.begin.map(since).unwrap_or_default();
+        WorkerTrace { worker, begin, executed: executed.collect() }
+    }
+}
+
+/// Measures the begin and end of a worker's instructions, and of the activities of its device.
 ///
 /// On the CPU, and on devices without a clock of their own, it reads the host's clock. Other devices
 /// stamp their queue of work at the beginning and the end of an activity, and [`Self::finish`] asks
@@ -31,6 +78,7 @@ pub(super) struct Clock {
     epoch: Instant,
     open: Option<Open>,
     closed: Vec<Closed>,
+    instructions: Vec<Executed>,
 }
 
 struct Open {
@@ -49,18 +97,49 @@ struct Closed {
 
 impl Clock {
     pub(super) fn new(device: Device) -> Self {
-        Self { device, epoch: Instant::now(), open: None, closed: Vec::new() }
+        let (epoch, instructions) = (Instant::now(), Vec::new());
+        Self { device, epoch, open: None, closed: Vec::new(), instructions }
     }
 
     /// Starts a step and discards the records of an abandoned one.
     pub(super) fn start(&mut self) {
         self.abandon();
         self.closed.clear();
+        self.instructions.clear();
         self.epoch = Instant::now();
     }
 
+    /// Begins an instruction of the worker's program. `has_arrived` is set for a receive whose message is
+    /// there.
+    pub(super) fn begin(&mut self, instruction: usize, operation: &Operation, has_arrived: bool) {
+        match (operation.activity(), operation.subnetwork()) {
+            (Some(activity), Some(subnetwork)) => self.enter(subnetwork, activity),
+            _ => self.pause(),
+        }
+        let begin = Instant::now();
+        // Its arrival was noticed when the worker chose the instruction.
+        let chosen = self.instructions.last().map_or(self.epoch, |before| before.end);
+        let arrival = (operation.is_receive() && has_arrived).then_some(chosen);
+        self.instructions.push(Executed { instruction, arrival, begin, end: begin });
+    }
+
+    /// Records that the message that the current instruction waits for has arrived.
+    pub(super) fn arrived(&mut self) {
+        if let Some(current) = self.instructions.last_mut() {
+            current.arrival = Some(Instant::now());
+        }
+    }
+
+    /// Ends the current instruction.
+    pub(super) fn end(&mut self) {
+        self.leave();
+        if let Some(current) = self.instructions.last_mut() {
+            current.end = Instant::now();
+        }
+    }
+
     /// Begins an activity.
-    pub(super) fn enter(&mut self, subnetwork: usize, activity: Activity) {
+    fn enter(&mut self, subnetwork: usize, activity: Activity) {
         if let Some(open) = &self.open
             && open.stamp.is_some()
             && (open.subnetwork, open.activity) == (subnetwork, activity)
@@ -77,7 +156,7 @@ impl Clock {
     }
 
     /// Ends the activity that was begun last.
-    pub(super) fn leave(&mut self) {
+    fn leave(&mut self) {
         // With a stamp the activity stays open: the next one may be of the same kind.
         if self.open.as_ref().is_some_and(|open| open.stamp.is_none()) {
             self.pause();
@@ -85,7 +164,7 @@ impl Clock {
     }
 
     /// Ends the activity before the worker waits for another one.
-    pub(super) fn pause(&mut self) {
+    fn pause(&mut self) {
         let Some(Open { subnetwork, activity, begin, stamp }) = self.open.take() else { return };
         let measured = stamp.and_then(|stamp| {
             // Burn may hold operations back to fuse them: they belong to this activity.
@@ -97,7 +176,7 @@ impl Clock {
     }
 
     /// Waits until the device has done everything, and returns the times.
-    pub(super) fn finish(&mut self) -> Vec<Record> {
+    pub(super) fn finish(&mut self) -> Recorded {
         self.pause();
         let is_measured = self.closed.iter().all(|closed| closed.measured.is_some());
         if !is_cpu(&self.device) && !is_measured {
@@ -105,7 +184,7 @@ impl Clock {
             let _ = self.device.sync();
         }
         let epoch = self.epoch;
-        let records = std::mem::take(&mut self.closed).into_iter().map(|closed| {
+        let activities = std::mem::take(&mut self.closed).into_iter().map(|closed| {
             let ticks = closed.measured.map(ProfileDuration::resolve);
             match ticks.and_then(pollster::block_on) {
                 Some(ticks) => Record {
@@ -116,7 +195,8 @@ impl Clock {
                 None => closed.record,
             }
         });
-        records.collect()
+        let (begin, instructions) = (Some(epoch), std::mem::take(&mut self.instructions));
+        Recorded { activities: activities.collect(), begin, instructions }
     }
 
     /// Discards the activity that was begun last.
@@ -151,7 +231,7 @@ mod tests {
             clock.leave();
         }
         clock.enter(1, Activity::Update);
-        let records = clock.finish();
+        let records = clock.finish().activities;
         let seen: Vec<_> =
             records.iter().map(|record| (record.subnetwork, record.activity)).collect();
         assert_eq!(
@@ -167,7 +247,7 @@ mod tests {
         assert!(records.iter().all(|record| clock.epoch <= record.begin));
         assert!(records.iter().all(|record| record.begin <= record.end));
         assert!(records.windows(2).all(|pair| pair[0].end <= pair[1].begin));
-        assert!(clock.finish().is_empty(), "times are given once");
+        assert!(clock.finish().activities.is_empty(), "times are given once");
     }
 
     #[test]
@@ -177,6 +257,6 @@ mod tests {
         clock.leave();
         clock.enter(0, Activity::Head);
         clock.start();
-        assert!(clock.finish().is_empty());
+        assert!(clock.finish().activities.is_empty());
     }
 }

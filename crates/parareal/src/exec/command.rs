@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::clock::Record;
+use super::clock::Recorded;
 use super::error::ExecError;
 use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
@@ -38,8 +38,8 @@ pub(super) struct Reply<I, O> {
     pub(super) tensors: Vec<NamedTensor>,
     /// The contribution of each subnetwork to the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
-    /// Activities of this worker, in order.
-    pub(super) records: Vec<Record>,
+    /// The times of this worker.
+    pub(super) recorded: Recorded,
     /// Set if all workers have abandoned the step without an update.
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
@@ -56,7 +56,7 @@ impl<I, O> Default for Reply<I, O> {
             output: None,
             tensors: Vec::new(),
             inputs: Vec::new(),
-            records: Vec::new(),
+            recorded: Recorded::default(),
             is_abandoned: false,
             failures: Vec::new(),
             refused: None,

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use super::error::ExecError;
 use super::loss::Loss;
+use super::program::Program;
 use super::state_kind::StateKind;
 use super::subnetwork_time::SubnetworkTime;
+use super::trace::WorkerTrace;
 use super::update::Update;
 use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, Value};
 use crate::timeline::Timeline;
@@ -34,6 +36,9 @@ pub struct StepReport<O> {
     pub subnetworks: Vec<SubnetworkTime>,
     /// The activities of each worker; empty if the executor does not run subnetworks one by one.
     pub timeline: Timeline,
+    /// The instructions of its [`Program`] that each worker of this process has executed, in their order; empty
+    /// if the executor has no program.
+    pub trace: Vec<WorkerTrace>,
 }
 
 /// The gradients of a batch, without an update.
@@ -135,6 +140,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
 
     /// The cuts of the network.
     fn cuts(&self) -> &Cuts;
+
+    /// The program of a training step; `None` if the executor evaluates the whole network as one graph.
+    fn program(&self) -> Option<&Program>;
 
     /// Returns the state of this kind by name, with the cuts.
     ///

@@ -1,16 +1,10 @@
 //! One training step of a parareal network, on one device or on several at once.
 //!
-//! A *worker* drives one device and holds one or more consecutive subnetworks. With three workers
-//! of one subnetwork each, a step runs as follows; time goes to the right, `▒` is fine work (`C_j`
-//! and `g_j`), `█` is the coarse chain (`F_j`), arrows cross the interfaces:
-//!
-//! ```text
-//! 1  ▒x_1,y_1▒                             ρ_1 ▒g_1 C_1▒ update
-//!             ╲U_1                          ╱
-//! 2  ▒x_2,y_2▒ █U_2█                   █ρ_1█▒g_2 C_2▒ update
-//!                   ╲U_2               ╱
-//! 3  ▒x_3,y_3▒       █U_3█ h loss h █ρ_2█▒g_3 C_3▒ update
-//! ```
+//! A *worker* drives one device and holds one or more consecutive subnetworks. What it does is a
+//! [`Program`]: a list of instructions with the order that they must keep. With three workers of one
+//! subnetwork each, the program of a step is this; time goes to the right, and arrows mark the messages
+//! to the next and to the previous worker ([`Program::diagram`] explains the symbols):
+#![doc = include_str!("three_workers.txt")]
 //!
 //! Forward, `U_1 = y_1` and `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`. Backward, with
 //! `ρ_N = ∂L/∂U_N` from `h` and the loss:
@@ -29,8 +23,8 @@
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
 //!
 //! [`Sequential`] computes the same step as one graph on one device: it is the reference.
-//! [`Threads`] runs the program above on threads. With the feature `mpi`, `Ranks` runs it on the
-//! processes of an MPI program.
+//! [`Threads`] executes the program on threads. With the feature `mpi`, `Ranks` executes it on the
+//! processes of an MPI program. [`crate::plan`] simulates the same program with given durations.
 //!
 //! With *replicas* there are several copies of the network, each with a part of the batch. The workers
 //! that hold the same subnetworks all-reduce their gradients, segment by segment during the backward
@@ -56,6 +50,7 @@ mod moving_average;
 mod mpi;
 mod optimizer;
 mod placement;
+mod program;
 mod reducer;
 mod running_statistics;
 mod sequential;
@@ -66,6 +61,7 @@ mod subnetwork_runner;
 mod subnetwork_time;
 mod thread_pool;
 mod threads;
+mod trace;
 mod trained_module;
 mod update;
 mod worker;
@@ -81,11 +77,14 @@ pub use mpi::Ranks;
 #[cfg(feature = "mpi")]
 pub use parareal_mpi::{Communicator, MpiError, Traffic, World};
 pub use placement::Placement;
+pub use program::{Instruction, Operation, Program, ProgramOptions, WorkerProgram};
 pub use sequential::Sequential;
 pub use state_kind::StateKind;
 pub use subnetwork_time::SubnetworkTime;
 pub use thread_pool::thread_pool;
 pub use threads::Threads;
+pub use trace::{ExecutedInstruction, WorkerTrace};
 pub use update::Update;
 
+pub(crate) use program::{Barrier, Messages, Model, Moment, simulate};
 pub(crate) use trained_module::TrainedModule;

@@ -11,6 +11,7 @@ use super::executor::check_batch;
 use super::executor::{Executor, GradientReport, StepReport};
 use super::gradient_clipping;
 use super::loss::{Loss, checked_loss};
+use super::program::Program;
 use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
 use super::thread_pool::thread_pool;
@@ -179,8 +180,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         });
         self.steps += 1;
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
-        let timeline = Timeline::default();
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
+        let (timeline, trace) = (Timeline::default(), Vec::new());
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
     }
 
     fn gradients(
@@ -225,6 +226,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         }
         self.validation = None;
         self.subnetworks.iter_mut().try_for_each(|subnetwork| subnetwork.write(kind, &state))
+    }
+
+    fn program(&self) -> Option<&Program> {
+        None
     }
 
     fn step(&self) -> u64 {

@@ -5,37 +5,23 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::{DeferredGradients, defer_weight_gradients};
 
-use super::clock::Clock;
 use super::loss::{Loss, checked_loss};
 use super::step_failure::StepFailure;
 use super::trained_module::{Collector, TrainedModule};
 use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
 use crate::random::{Section, in_section};
-use crate::timeline::Activity;
 
 /// A subnetwork in training: the equations of a step, each on a graph of its own.
 ///
-/// The methods are called in the order of their definition.
+/// The methods are called in the order that the [program](super::program::Program) of its worker states.
 pub(super) struct SubnetworkRunner<N: Coarsen> {
     pub(super) trained: TrainedModule<SubnetworkOf<N>>,
-    /// Its index within its worker.
-    index: usize,
-    segments: Segments,
     tape: Option<Tape<N>>,
     /// Set if the loss does not depend on `F_{j-1}`'s input, and so on no subnetwork before this one.
     is_cut_off: bool,
     /// Units of the network that computed something else when they were recomputed.
     not_repeated: Option<Range<usize>>,
-}
-
-/// The segments of a subnetwork, each with a graph of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Segments {
-    /// Units of a segment, at least 1.
-    pub(super) units: usize,
-    /// Keeps only the state that a segment starts from and recomputes the rest in the backward pass.
-    pub(super) recompute: bool,
 }
 
 /// The values that the forward pass keeps for the backward pass.
@@ -44,7 +30,7 @@ struct Tape<N: Coarsen> {
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
-    segments: Vec<FineSegment<N::State>>,
+    segments: Vec<FineSegment<N>>,
     /// What the next segment starts from; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
     /// With recomputation: the end of the last segment that is left, from the first pass.
@@ -76,16 +62,19 @@ struct Graph<S: Activation> {
 }
 
 /// What is kept of a few units.
-struct FineSegment<S: Activation> {
+struct FineSegment<N: Coarsen> {
+    /// The units, numbered through the network.
     units: Range<usize>,
-    kept: Kept<S>,
+    kept: Kept<N>,
 }
 
-enum Kept<S: Activation> {
+enum Kept<N: Coarsen> {
     /// Everything that the backward pass needs.
-    Graph(Graph<S>),
+    Graph(Graph<N::State>),
     /// The values from which all of it can be computed again.
-    Start(S),
+    Start(N::State),
+    /// The graph that was computed again, with copies of the units.
+    Recomputed(Graph<N::State>, Vec<N::Unit>),
 }
 
 impl<N: Coarsen> SubnetworkRunner<N> {
@@ -95,23 +84,11 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         modules: Vec<SubnetworkOf<N>>,
         device: &Device,
         optimizer: &ModuleOptimizer,
-        segments: Segments,
     ) -> Vec<Self> {
-        let modules = modules.into_iter().enumerate();
-        let new = |(index, module)| {
-            Self::new(TrainedModule::new(module, device, optimizer), index, segments)
-        };
-        modules.map(new).collect()
-    }
-
-    pub(super) fn new(
-        trained: TrainedModule<SubnetworkOf<N>>,
-        index: usize,
-        segments: Segments,
-    ) -> Self {
-        let segments = Segments { units: segments.units.max(1), ..segments };
-        let (is_cut_off, not_repeated) = (false, None);
-        Self { trained, index, segments, tape: None, is_cut_off, not_repeated }
+        let trained =
+            modules.into_iter().map(|module| TrainedModule::new(module, device, optimizer));
+        let new = |trained| Self { trained, tape: None, is_cut_off: false, not_repeated: None };
+        trained.map(new).collect()
     }
 
     /// The seed of the network.
@@ -127,15 +104,20 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape.as_mut().expect("the methods of a step are called in order")
     }
 
+    /// The index of the subnetwork in the network, from 0.
+    pub(super) fn index(&self) -> usize {
+        self.module().index()
+    }
+
+    /// Some units of the network as an index into those of the subnetwork.
+    fn local(&self, units: &Range<usize>) -> Range<usize> {
+        let first = self.module().unit_range().start;
+        units.start - first..units.end - first
+    }
+
     /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
     /// where it is asked for.
-    pub(super) fn forward_preprocessing(
-        &mut self,
-        clock: &mut Clock,
-        input: N::Input,
-        input_gradient: bool,
-    ) {
-        clock.enter(self.index, Activity::FineForward);
+    pub(super) fn forward_preprocessing(&mut self, input: N::Input, input_gradient: bool) {
         let input = if input_gradient { input.leaf() } else { input.constant() };
         let x: N::State = self.module().forward_preprocessing(input.clone());
         self.tape = Some(Tape {
@@ -150,62 +132,48 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             deferred: DeferredGradients::default(),
         });
         (self.is_cut_off, self.not_repeated) = (false, None);
-        clock.leave();
     }
 
-    /// Runs the next segment of `y_j = g_j(x_j)`. Returns false if there is none left.
-    pub(super) fn forward_segment(&mut self, clock: &mut Clock) -> bool {
-        let Segments { units, recompute } = self.segments;
-        let count = self.module().units.len();
-        let tape = self.tape();
-        let first = tape.segments.last().map_or(0, |segment| segment.units.end);
-        if first == count {
-            return false;
-        }
-        clock.enter(self.index, Activity::FineForward);
-        let tape = self.tape();
-        let units = first..first.saturating_add(units).min(count);
-        let start = tape.reached.take().expect("the chain comes after fine work");
-        let fine = self.module().numbered_units(units.clone());
-        let (kept, reached) = if recompute {
+    /// Runs a segment of `y_j = g_j(x_j)`. Without `keeps_graph` only the state at its start is kept.
+    pub(super) fn forward_units(&mut self, units: &Range<usize>, keeps_graph: bool) {
+        let start = self.tape().reached.take().expect("the chain comes after fine work");
+        let fine = self.module().numbered_units(self.local(units));
+        let (kept, reached) = if keeps_graph {
+            let (graph, end) = Graph::through(fine, start);
+            (Kept::Graph(graph), end)
+        } else {
             // Without gradients to come nothing is recorded. Running statistics are shared with
             // the units that these are clones of, and take this pass.
             let end = fine.fold(start.clone().constant(), |state, (number, unit)| {
                 in_section(Section::Unit(number), || unit.clone().no_grad().forward(state))
             });
             (Kept::Start(start), end)
-        } else {
-            let (graph, end) = Graph::through(fine, start);
-            (Kept::Graph(graph), end)
         };
+        let is_last = units.end == self.module().unit_range().end;
         let tape = self.tape();
         let reached = reached.values();
-        if recompute && units.end == count {
+        if is_last && !keeps_graph {
             tape.end = Some(reached.clone());
         }
         tape.reached = Some(reached);
-        tape.segments.push(FineSegment { units, kept });
-        clock.leave();
-        true
+        tape.segments.push(FineSegment { units: units.clone(), kept });
+    }
+
+    /// Takes `y_j`, which the chain goes on from.
+    pub(super) fn take_y(&mut self) -> N::State {
+        self.tape().reached.take().expect("the chain comes once")
     }
 
     /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`, the paper's equation (3b) in the
-    /// form of a chain. `upstream` is `None` for the first subnetwork, which returns `U_1 = y_1`.
-    pub(super) fn forward_coarse(
-        &mut self,
-        clock: &mut Clock,
-        upstream: Option<N::State>,
-    ) -> N::State {
-        let y = self.tape().reached.take().expect("the chain comes once");
-        let Some(upstream) = upstream else { return y };
-        clock.enter(self.index, Activity::ChainForward);
+    /// form of a chain.
+    pub(super) fn forward_coarse(&mut self, upstream: N::State) -> N::State {
+        let y = self.take_y();
         let x = self.tape().x.clone().values();
         let start = upstream.minus(x).leaf();
         let end = self.module().forward_coarse(start.clone());
         let end = end.expect("all but the first subnetwork have an F");
         let corrected = y.plus(end.clone().values());
         self.tape().coarse = Some(Graph { start, end: end.vjp() });
-        clock.leave();
         corrected
     }
 
@@ -216,23 +184,15 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     /// If the target does not fit the output, or the loss is not a single number.
     pub(super) fn forward_head<L: Loss<N::Output>>(
         &mut self,
-        clock: &mut Clock,
         corrected: N::State,
         loss: &L,
         target: L::Target,
         share: f64,
     ) -> Result<Finished<N>, StepFailure> {
-        clock.enter(self.index, Activity::Head);
         let corrected = corrected.leaf();
         let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
         let output = output.expect("the last subnetwork holds h");
-        let loss = match checked_loss(loss, &output, target) {
-            Ok(loss) => loss,
-            Err(failure) => {
-                clock.leave();
-                return Err(failure);
-            }
-        };
+        let loss = checked_loss(loss, &output, target)?;
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner();
         let mut rho = None;
@@ -241,27 +201,24 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             rho = corrected.take_gradient(&mut gradients);
             self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
         }
-        clock.leave();
         Ok(Finished { loss: value, output: output.values(), rho })
     }
 
-    /// Takes `ρ_j` and gives `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork
-    /// has not. With `defer` gradients of weights are left for [`Self::backward_coarse_weights`] where that can be.
-    pub(super) fn backward_coarse(
-        &mut self,
-        clock: &mut Clock,
-        rho: Option<N::State>,
-        defer: bool,
-    ) -> Option<N::State> {
+    /// Takes `ρ_j`; `None` where the loss does not depend on `U_j`.
+    pub(super) fn set_cotangent(&mut self, rho: Option<N::State>) {
+        self.tape().cotangent = rho;
+    }
+
+    /// Computes `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork does not have. With
+    /// `defers_weights` gradients of weights are left for [`Self::backward_coarse_weights`] where that can be.
+    pub(super) fn backward_coarse(&mut self, defers_weights: bool) -> Option<N::State> {
         let tape = self.tape();
-        tape.cotangent.clone_from(&rho);
-        let coarse = tape.coarse.take()?;
+        let (rho, coarse) = (tape.cotangent.clone(), tape.coarse.take()?);
         let Some(rho) = rho else {
             self.is_cut_off = true;
             return None;
         };
-        clock.enter(self.index, Activity::ChainBackward);
-        let ((mut gradients, sent), deferred) = match defer {
+        let ((mut gradients, sent), deferred) = match defers_weights {
             true => defer_weight_gradients(|| coarse.pull_back(rho)),
             false => (coarse.pull_back(rho), DeferredGradients::default()),
         };
@@ -272,51 +229,59 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
-        clock.leave();
         sent
     }
 
-    /// A cotangent of `U_{j-1}` for neighbors that wait for one where the loss does not depend on it.
-    pub(super) fn zero_cotangent(&mut self) -> N::State {
-        zeros(&self.tape().x)
+    /// Returns `ρ_{j-1}`: zeros where the loss does not depend on `U_{j-1}`, because a neighbor waits for it.
+    pub(super) fn sent_cotangent(&mut self) -> N::State {
+        let tape = self.tape();
+        tape.sent.clone().unwrap_or_else(|| zeros(&tape.x))
     }
 
-    /// Gradients of `F_{j-1}`'s weights that were left.
-    pub(super) fn backward_coarse_weights(&mut self, clock: &mut Clock) {
+    /// Computes the gradients of `F_{j-1}`'s weights that were left.
+    pub(super) fn backward_coarse_weights(&mut self) {
         let deferred = std::mem::take(&mut self.tape().deferred);
-        if deferred.is_empty() {
+        if !deferred.is_empty() {
+            self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
+        }
+    }
+
+    /// Computes the graph of the last segment that is left once more, if it will be differentiated.
+    pub(super) fn recompute_units(&mut self) {
+        let tape = self.tape();
+        if tape.cotangent.is_none() {
             return;
         }
-        clock.enter(self.index, Activity::ChainWeights);
-        self.trained.collect_late(|module, into| module.coarse.visit(into), deferred.compute());
-        clock.leave();
-    }
-
-    /// Differentiates one segment of `g_j'(x_j)ᵀ ρ_j`, the last first. Returns false if there is none
-    /// left.
-    pub(super) fn backward_segment(&mut self, clock: &mut Clock) -> bool {
-        let tape = self.tape();
-        let Some(segment) = tape.segments.pop() else { return false };
-        let Some(cotangent) = tape.cotangent.take() else { return true };
         let first_end = tape.end.take();
-        clock.enter(self.index, Activity::FineBackward);
-        let FineSegment { units, kept } = segment;
-        let (graph, copies) = match kept {
-            Kept::Graph(graph) => (graph, None),
-            // Copies have running statistics of their own, which may change once more unseen.
+        let FineSegment { units, kept } = tape.segments.pop().expect("a segment is left");
+        let kept = match kept {
             Kept::Start(start) => {
-                let fine = self.module().units[units.clone()].iter();
+                // Copies have running statistics of their own, which may change once more unseen.
+                let fine = self.module().units[self.local(&units)].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
                 self.tape().end = Some(start.clone());
-                let first = self.module().unit_range().start;
-                let numbered = (first + units.start..).zip(&copies);
-                let (graph, end) = Graph::through(numbered, start);
+                let (graph, end) = Graph::through((units.start..).zip(&copies), start);
                 if first_end.is_some_and(|first_end| !first_end.is_repeated_by(&end)) {
-                    self.not_repeated = Some(first + units.start..first + units.end);
+                    self.not_repeated = Some(units.clone());
                 }
-                (graph, Some(copies))
+                Kept::Recomputed(graph, copies)
             }
+            graph => graph,
         };
+        self.tape().segments.push(FineSegment { units, kept });
+    }
+
+    /// Differentiates the last segment of `g_j'(x_j)ᵀ ρ_j` that is left.
+    pub(super) fn backward_units(&mut self) {
+        let tape = self.tape();
+        let FineSegment { units, kept } = tape.segments.pop().expect("a segment is left");
+        let Some(cotangent) = tape.cotangent.take() else { return };
+        let (graph, copies) = match kept {
+            Kept::Graph(graph) => (graph, None),
+            Kept::Recomputed(graph, copies) => (graph, Some(copies)),
+            Kept::Start(_) => unreachable!("a segment without a graph is recomputed first"),
+        };
+        let units = self.local(&units);
         let (gradients, cotangent) = graph.pull_back(cotangent);
         let part = |module: &SubnetworkOf<N>, into: &mut Collector| {
             let units = copies.as_deref().unwrap_or(&module.units[units.clone()]);
@@ -326,31 +291,23 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             self.trained.collect(part, &mut gradients);
         }
         self.tape().cotangent = cotangent;
-        clock.leave();
-        true
     }
 
     /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
-    pub(super) fn backward_preprocessing(&mut self, clock: &mut Clock) -> Option<N::Input> {
+    pub(super) fn backward_preprocessing(&mut self) -> Option<N::Input> {
         let Tape { cotangent, sent, x, input, .. } =
             self.tape.take().expect("the methods of a step are called in order");
-        if cotangent.is_none() && sent.is_none() {
-            return None;
-        }
-        clock.enter(self.index, Activity::FineBackward);
         let cotangent = match (cotangent, sent) {
             (Some(cotangent), Some(sent)) => Some(cotangent.minus(sent)),
             (None, Some(sent)) => Some(zeros(&sent).minus(sent)),
             (cotangent, None) => cotangent,
         };
         let gradients = cotangent.and_then(|cotangent| N::State::pull_back(x.vjp(), cotangent));
-        let input = gradients.and_then(|mut gradients| {
+        gradients.and_then(|mut gradients| {
             let input = input.take_gradient(&mut gradients);
             self.trained.collect(|module, into| module.preprocessing.visit(into), &mut gradients);
             input
-        });
-        clock.leave();
-        input
+        })
     }
 
     /// Discards the state of an abandoned step.
@@ -383,10 +340,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         (!names.is_empty()).then_some(StepFailure::WithoutGradient(names))
     }
 
-    pub(super) fn update(&mut self, clock: &mut Clock, update: Update) {
-        clock.enter(self.index, Activity::Update);
+    pub(super) fn update(&mut self, update: Update) {
         self.trained.update(update);
-        clock.leave();
     }
 }
 

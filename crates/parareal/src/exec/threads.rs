@@ -15,10 +15,11 @@ use super::layout::Layout;
 use super::link::channel_link;
 use super::loss::Loss;
 use super::placement::Placement;
+use super::program::{Program, ProgramOptions};
 use super::reducer::Reducer;
 use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
-use super::subnetwork_runner::{Segments, SubnetworkRunner};
+use super::subnetwork_runner::SubnetworkRunner;
 use super::subnetwork_time::SubnetworkTime;
 use super::trained_module::TrainedModule;
 use super::update::Update;
@@ -30,6 +31,7 @@ use crate::net::{Coarsen, Cuts, NamedTensor, PararealNetwork, StateDict, Value};
 /// device and cores of its own, for as long as this value lives.
 pub struct Threads<N: Coarsen, L: Loss<N::Output>> {
     pool: WorkerPool<N, L>,
+    program: Arc<Program>,
     layout: Layout,
     cuts: Cuts,
     /// Names and shapes of all parameters and buffers.
@@ -61,9 +63,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         placement: &Placement,
     ) -> Result<Self, ExecError> {
         let &Placement { ref layout, threads, segment_units, recompute, .. } = placement;
-        let segments = Segments { units: segment_units, recompute };
         layout.check_single_process()?;
-        layout.check_network(network.subnetworks().len())?;
+        let options = ProgramOptions { segment_units, recompute, ..ProgramOptions::default() };
+        let program = Arc::new(Program::new(layout, network.cuts(), options)?);
         let tensors = network.named_tensors().into_iter().map(|tensor| {
             let shape = tensor.data.shape().as_slice().to_vec();
             (tensor.name, shape)
@@ -71,7 +73,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
         let (pool, tensors) = (WorkerPool::new(false), tensors.collect());
         let (cuts, layout) = (network.cuts().clone(), layout.clone());
         let (workers, replicas) = (layout.workers(), layout.replicas());
-        let mut this = Self { pool, layout, cuts, tensors, trainable: 0, steps: 0 };
+        let (trainable, steps) = (0, 0);
+        let mut this =
+            Self { pool, program: Arc::clone(&program), layout, cuts, tensors, trainable, steps };
 
         let mut all_reduces: Vec<_> =
             (0..workers).map(|_| thread_all_reduce(replicas).into_iter()).collect();
@@ -97,8 +101,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Threads<N, L> {
                 let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
                 let up = std::mem::replace(&mut upstream, next);
                 let threads = operation_threads(&device, threads);
+                let program = Arc::clone(&program);
                 let build = move || Worker {
-                    subnetworks: SubnetworkRunner::all(modules, &device, &optimizer, segments),
+                    program,
+                    worker: index,
+                    subnetworks: SubnetworkRunner::all(modules, &device, &optimizer),
                     loss,
                     clock: Clock::new(device.clone()),
                     device,
@@ -173,8 +180,9 @@ where
         let gradient_norm = replies.first().and_then(|reply| reply.gradient_norm);
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
         let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
+        let trace = self.pool.trace(&replies, begun);
         let duration = begun.elapsed();
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
     }
 
     fn gradients(
@@ -231,6 +239,10 @@ where
         }
         self.pool.run(|_| Some(Command::Write { kind, state: Arc::clone(&state) }))?;
         Ok(())
+    }
+
+    fn program(&self) -> Option<&Program> {
+        Some(&self.program)
     }
 
     fn step(&self) -> u64 {

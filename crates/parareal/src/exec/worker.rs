@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -8,16 +9,22 @@ use super::collectives::{Collectives, Disconnected};
 use super::command::{Command, Reply, ReplyOf};
 use super::link::Link;
 use super::loss::Loss;
+use super::program::{Next, Operation, Program, Progress};
 use super::reducer::Reducer;
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
-use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
+use crate::net::{Activation, Coarsen, FeedForward, Layer, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
 
 /// A worker: one device with its consecutive subnetworks and the links to its neighbors.
+///
+/// It interprets its part of the [`Program`] of a step.
 pub(super) struct Worker<N: Coarsen, L, K, C> {
+    pub(super) program: Arc<Program>,
+    /// The index of the worker within its replica.
+    pub(super) worker: usize,
     pub(super) subnetworks: Vec<SubnetworkRunner<N>>,
     pub(super) loss: L,
     pub(super) device: Device,
@@ -75,7 +82,7 @@ where
         }
     }
 
-    /// The program of a training step.
+    /// Executes the program of a training step.
     fn step(
         &mut self,
         input: N::Input,
@@ -88,43 +95,205 @@ where
             link.expect(input.samples());
         }
         self.clock.start();
-        let corrected = self.forward(input, update.is_none())?;
-
-        let mut reply = Reply::default();
-        let mut loss = None;
-        let rho = match corrected {
-            Some(corrected) => {
-                let finished = self.forward_head(corrected, target, share)?;
-                self.merge_statistics();
-                match finished {
-                    Ok(finished) => {
-                        reply.output = Some(finished.output);
-                        loss = Some(finished.loss);
-                        finished.rho
-                    }
-                    Err(failure) => {
-                        reply.failures.extend(failure);
-                        None
-                    }
+        let input = input.to_device(&self.device);
+        let mut step = Step::new(input, target, share, update);
+        let program = Arc::clone(&self.program);
+        let program = program.worker(self.worker);
+        let mut progress = Progress::new(program);
+        while let Some(next) =
+            progress.next(program, |_, receive| self.has_arrived(&mut step, receive))?
+        {
+            let (Next::Run(index) | Next::Wait(index)) = next;
+            let operation = &program.instructions()[index].operation;
+            self.clock.begin(index, operation, matches!(next, Next::Run(_)));
+            self.execute(&mut step, operation)?;
+            self.clock.end();
+            progress.finish(index);
+            if step.is_over {
+                for subnetwork in &mut self.subnetworks {
+                    subnetwork.discard_step();
                 }
+                return Ok(step.reply);
             }
+        }
+        if update.is_none() {
+            let subnetworks = self.subnetworks.iter_mut();
+            step.reply.tensors = subnetworks
+                .flat_map(|subnetwork| subnetwork.trained.take_named_gradients())
+                .collect();
+        }
+        step.reply.recorded = self.clock.finish();
+        Ok(step.reply)
+    }
+
+    /// Looks whether the message that an operation receives has arrived, and takes it.
+    fn has_arrived(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        receive: &Operation,
+    ) -> Result<bool, Disconnected> {
+        if step.received.is_none() {
+            step.received = self.link(receive).try_receive()?;
+        }
+        Ok(step.received.is_some())
+    }
+
+    /// The link that an operation sends to or receives from.
+    fn link(&mut self, operation: &Operation) -> &mut K {
+        let link = match operation {
+            Operation::ReceiveState { .. } | Operation::SendCotangent { .. } => &mut self.upstream,
+            _ => &mut self.downstream,
+        };
+        link.as_mut().expect("only workers with a neighbor communicate with it")
+    }
+
+    /// Takes the message that an operation receives, and waits for it if it has not arrived.
+    fn receive(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        receive: &Operation,
+    ) -> Result<N::State, Disconnected> {
+        let received = match step.received.take() {
+            Some(received) => received,
             None => {
-                self.merge_statistics();
-                Some(self.receive_downstream()?)
+                let received = self.link(receive).receive()?;
+                self.clock.arrived();
+                received
             }
         };
-        self.start_statistics(share)?;
-        if self.downstream.is_none() {
-            self.start_gradients(self.subnetworks.len() - 1)?;
-        }
-        reply.inputs = self.backward(rho)?;
-        self.clock.pause();
-        self.finish_reductions()?;
+        Ok(received.to_device(&self.device))
+    }
 
+    /// The index of a subnetwork of the network among those of this worker.
+    fn local(&self, subnetwork: usize) -> usize {
+        subnetwork - self.subnetworks[0].index()
+    }
+
+    fn runner(&mut self, subnetwork: usize) -> &mut SubnetworkRunner<N> {
+        let local = self.local(subnetwork);
+        &mut self.subnetworks[local]
+    }
+
+    /// Executes one operation of the program.
+    fn execute(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        operation: &Operation,
+    ) -> Result<(), Disconnected> {
+        match *operation {
+            Operation::ForwardPreprocessing { subnetwork } => {
+                let input = step.input.clone();
+                self.runner(subnetwork).forward_preprocessing(input, step.update.is_none());
+            }
+            Operation::ForwardUnits { subnetwork, ref units, keeps_graph } => {
+                self.runner(subnetwork).forward_units(units, keeps_graph);
+            }
+            Operation::ReceiveState { .. } => {
+                step.chain = Some(self.receive(step, operation)?);
+            }
+            Operation::ForwardCoarse { subnetwork } => {
+                let upstream = self.take_chain(step, subnetwork - 1);
+                step.chain = Some(self.runner(subnetwork).forward_coarse(upstream));
+            }
+            Operation::SendState { subnetwork } => {
+                let corrected = self.take_chain(step, subnetwork);
+                self.link(operation).send(corrected)?;
+            }
+            Operation::Head { subnetwork } => {
+                let corrected = self.take_chain(step, subnetwork);
+                let rho = self.forward_head(step, subnetwork, corrected)?;
+                self.runner(subnetwork).set_cotangent(rho);
+            }
+            Operation::MergeStatistics { subnetwork } => {
+                self.runner(subnetwork).trained.merge_statistics();
+            }
+            Operation::ReduceStatistics { subnetwork } => {
+                let local = self.local(subnetwork);
+                if let Some(reducer) = &mut self.reducer {
+                    let module = self.subnetworks[local].trained.module();
+                    reducer.start_statistics(local, module, step.share)?;
+                }
+            }
+            Operation::ReceiveCotangent { subnetwork } => {
+                let rho = self.receive(step, operation)?;
+                self.runner(subnetwork).set_cotangent(Some(rho));
+            }
+            Operation::BackwardCoarse { subnetwork, defers_weights } => {
+                let rho = self.runner(subnetwork).backward_coarse(defers_weights);
+                if self.local(subnetwork) > 0 {
+                    self.runner(subnetwork - 1).set_cotangent(rho);
+                }
+            }
+            Operation::SendCotangent { subnetwork } => {
+                let rho = self.runner(subnetwork + 1).sent_cotangent();
+                self.link(operation).send(rho)?;
+            }
+            Operation::BackwardCoarseWeights { subnetwork } => {
+                self.runner(subnetwork).backward_coarse_weights();
+            }
+            Operation::ReduceGradients { subnetwork } => self.start_gradients(subnetwork)?,
+            Operation::RecomputeUnits { subnetwork, .. } => {
+                self.runner(subnetwork).recompute_units();
+            }
+            Operation::BackwardUnits { subnetwork, .. } => {
+                self.runner(subnetwork).backward_units();
+            }
+            Operation::BackwardPreprocessing { subnetwork } => {
+                step.reply.inputs.extend(self.runner(subnetwork).backward_preprocessing());
+            }
+            Operation::AwaitReductions => self.finish_reductions()?,
+            Operation::ReduceTotals => self.decide(step)?,
+            Operation::Update { subnetwork } => {
+                if let Some(update) = step.update {
+                    self.runner(subnetwork).update(update);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `U_j`, to which the chain has come: `y_1` where the network begins.
+    fn take_chain(&mut self, step: &mut StepOf<N, L>, subnetwork: usize) -> N::State {
+        step.chain.take().unwrap_or_else(|| self.runner(subnetwork).take_y())
+    }
+
+    /// Computes the output and the loss on the last worker, and returns `ρ_N`: `None` where the loss does
+    /// not depend on `U_N`, or if a target is invalid, that of another replica included. Then no replica
+    /// differentiates, so that all have the same gradients to reduce.
+    fn forward_head(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        subnetwork: usize,
+        corrected: N::State,
+    ) -> Result<Option<N::State>, Disconnected> {
+        let target = step.target.take().expect("a step has one head");
+        let local = self.local(subnetwork);
+        let runner = &mut self.subnetworks[local];
+        let finished = runner.forward_head(corrected, &self.loss, target, step.share);
+        let mut failures = [f64::from(u8::from(finished.is_err()))];
+        if let Some(reducer) = &mut self.reducer {
+            reducer.sum(&mut failures)?;
+        }
+        match finished {
+            Ok(Finished { loss, output, rho }) if failures[0] == 0.0 => {
+                (step.reply.output, step.loss) = (Some(output), Some(loss));
+                Ok(rho)
+            }
+            failed => {
+                step.reply.failures.extend(failed.err());
+                self.subnetworks[local].trained.gradients = GradientsParams::new();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Decides with all other workers whether the step ends with an update, and clips the gradients.
+    fn decide(&mut self, step: &mut StepOf<N, L>) -> Result<(), Disconnected> {
+        let Step { reply, update, .. } = step;
         let clip_norm = update.and_then(|update| update.clip_norm);
         let squares = clip_norm.and_then(|_| gradient_clipping::total(self.squared_norms()));
         // Read after all work has been submitted to the device.
-        let [loss, squares] = device::read([loss, squares]);
+        let [loss, squares] = device::read([step.loss.take(), squares]);
         let totals = self.reduce_totals(loss, reply.failures.len(), squares)?;
         reply.loss = totals.loss;
         // An invalid target, a loss that is not finite or a failure of the backward pass ends the step
@@ -135,168 +304,20 @@ where
             reply.failures = self.failures()?;
             reply.is_abandoned = self.count(reply.failures.len())? > 0;
         }
-        if reply.is_abandoned || !is_finite {
-            self.discard_step();
-            return Ok(reply);
-        }
-        match update {
-            Some(update) => {
-                if let Some(limit) = clip_norm {
-                    reply.gradient_norm = Some(self.clip(totals.squares, limit));
-                }
-                let Self { subnetworks, clock, .. } = self;
-                subnetworks.iter_mut().for_each(|subnetwork| subnetwork.update(clock, update));
-            }
-            None => {
-                let subnetworks = self.subnetworks.iter_mut();
-                reply.tensors = subnetworks
-                    .flat_map(|subnetwork| subnetwork.trained.take_named_gradients())
-                    .collect();
-            }
-        }
-        reply.records = self.clock.finish();
-        Ok(reply)
-    }
-
-    /// Computes the output and the loss on the last worker. The error is the failure of its target, or
-    /// `None` if only that of another replica is invalid: then no replica differentiates, so that all
-    /// have the same gradients to reduce.
-    fn forward_head(
-        &mut self,
-        corrected: N::State,
-        target: L::Target,
-        share: f64,
-    ) -> Result<Result<Finished<N>, Option<StepFailure>>, Disconnected> {
-        let Self { subnetworks, clock, loss, .. } = self;
-        let last = subnetworks.last_mut().expect("a worker holds a subnetwork");
-        let finished = last.forward_head(clock, corrected, loss, target, share);
-        let failure = finished.as_ref().err().cloned();
-        let mut failures = [f64::from(u8::from(failure.is_some()))];
-        if let Some(reducer) = &mut self.reducer {
-            self.clock.pause();
-            reducer.sum(&mut failures)?;
-        }
-        match finished {
-            Ok(finished) if failures[0] == 0.0 => Ok(Ok(finished)),
-            _ => {
-                let last = self.subnetworks.last_mut().expect("a worker holds a subnetwork");
-                last.trained.gradients = GradientsParams::new();
-                Ok(Err(failure))
-            }
-        }
-    }
-
-    /// Runs the forward pass: fine work and the chain, the chain first whenever it can go on. Returns
-    /// `U_N` on the last worker; the others send their result downstream.
-    fn forward(
-        &mut self,
-        input: N::Input,
-        input_gradient: bool,
-    ) -> Result<Option<N::State>, Disconnected> {
-        let input = input.to_device(&self.device);
-        let mut chain = Chain { next: 0, value: None };
-        for fine in 0..self.subnetworks.len() {
-            self.subnetworks[fine].forward_preprocessing(
-                &mut self.clock,
-                input.clone(),
-                input_gradient,
-            );
-            while self.subnetworks[fine].forward_segment(&mut self.clock) {
-                self.advance_chain(&mut chain, fine, false)?;
-            }
-            self.advance_chain(&mut chain, fine + 1, false)?;
-        }
-        self.advance_chain(&mut chain, self.subnetworks.len(), true)?;
-        Ok(chain.value)
-    }
-
-    /// Advances the chain through the subnetworks before `ready`, whose `y_j` are known, if its input
-    /// has arrived. With `wait` it waits for the input.
-    fn advance_chain(
-        &mut self,
-        chain: &mut Chain<N::State>,
-        ready: usize,
-        wait: bool,
-    ) -> Result<(), Disconnected> {
-        while chain.next < ready {
-            if chain.next == 0
-                && chain.value.is_none()
-                && let Some(link) = &mut self.upstream
-            {
-                let received = match wait {
-                    true => {
-                        self.clock.pause();
-                        Some(link.receive()?)
-                    }
-                    false => link.try_receive()?,
-                };
-                let Some(received) = received else { return Ok(()) };
-                chain.value = Some(received.to_device(&self.device));
-            }
-            let corrected =
-                self.subnetworks[chain.next].forward_coarse(&mut self.clock, chain.value.take());
-            chain.next += 1;
-            match &mut self.downstream {
-                Some(link) if chain.next == self.subnetworks.len() => {
-                    self.clock.pause();
-                    link.send(corrected)?;
-                }
-                _ => chain.value = Some(corrected),
-            }
+        step.is_over = reply.is_abandoned || !is_finite;
+        if let (Some(limit), false) = (clip_norm, step.is_over) {
+            reply.gradient_norm = Some(self.clip(totals.squares, limit));
         }
         Ok(())
-    }
-
-    /// Runs the backward pass: the chain first, whose cotangent is sent upstream at once, then the
-    /// remaining gradients of the coarse networks' weights, then the fine work.
-    fn backward(&mut self, mut rho: Option<N::State>) -> Result<Vec<N::Input>, Disconnected> {
-        // Deferring costs a little, and pays off if another worker waits for the cotangent.
-        let defer = self.upstream.is_some();
-        for subnetwork in self.subnetworks.iter_mut().rev() {
-            rho = subnetwork.backward_coarse(&mut self.clock, rho, defer);
-        }
-        if let Some(link) = &mut self.upstream {
-            self.clock.pause();
-            link.send(rho.unwrap_or_else(|| self.subnetworks[0].zero_cotangent()))?;
-        }
-        for subnetwork in (0..self.subnetworks.len()).rev() {
-            self.subnetworks[subnetwork].backward_coarse_weights(&mut self.clock);
-            self.start_gradients(subnetwork)?;
-        }
-        let mut inputs = Vec::new();
-        for subnetwork in 0..self.subnetworks.len() {
-            while self.subnetworks[subnetwork].backward_segment(&mut self.clock) {
-                self.start_gradients(subnetwork)?;
-            }
-            inputs.extend(self.subnetworks[subnetwork].backward_preprocessing(&mut self.clock));
-            self.start_gradients(subnetwork)?;
-        }
-        Ok(inputs)
     }
 
     /// Starts to reduce the gradients that a subnetwork has so far over the replicas, while the others are
     /// computed.
     fn start_gradients(&mut self, subnetwork: usize) -> Result<(), Disconnected> {
+        let local = self.local(subnetwork);
         let Some(reducer) = &mut self.reducer else { return Ok(()) };
-        self.clock.pause();
-        let (module, gradients) = self.subnetworks[subnetwork].trained.parts();
-        reducer.start_gradients(subnetwork, module, gradients)
-    }
-
-    /// Merges the updates of the running statistics in the forward pass.
-    fn merge_statistics(&mut self) {
-        self.clock.pause();
-        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.trained.merge_statistics());
-    }
-
-    /// Starts to average the running statistics, which the forward pass has changed.
-    fn start_statistics(&mut self, share: f64) -> Result<(), Disconnected> {
-        let Some(reducer) = &mut self.reducer else { return Ok(()) };
-        self.clock.pause();
-        for (index, subnetwork) in self.subnetworks.iter().enumerate() {
-            reducer.start_statistics(index, subnetwork.trained.module(), share)?;
-        }
-        Ok(())
+        let (module, gradients) = self.subnetworks[local].trained.parts();
+        reducer.start_gradients(local, module, gradients)
     }
 
     /// Waits for all reductions.
@@ -364,19 +385,6 @@ where
         norm
     }
 
-    fn receive_downstream(&mut self) -> Result<N::State, Disconnected> {
-        self.clock.pause();
-        let link = self.downstream.as_mut().expect("all but the last have one downstream");
-        Ok(link.receive()?.to_device(&self.device))
-    }
-
-    /// Discards the state of an abandoned step.
-    fn discard_step(&mut self) {
-        for subnetwork in &mut self.subnetworks {
-            subnetwork.discard_step();
-        }
-    }
-
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {
         if let Some(link) = &mut self.upstream {
             link.expect(input.samples());
@@ -428,8 +436,31 @@ struct StepTotals {
     squares: f64,
 }
 
-/// The progress of the chain within a worker: `U` before the subnetwork `next`.
-struct Chain<S> {
-    next: usize,
-    value: Option<S>,
+/// The state of a step between its operations.
+struct Step<N: Coarsen, T> {
+    input: N::Input,
+    /// The target, until the head takes it.
+    target: Option<T>,
+    /// The part of all replicas' samples that this one has.
+    share: f64,
+    update: Option<Update>,
+    /// A message that has arrived, until the operation that receives it is executed.
+    received: Option<N::State>,
+    /// `U_j`, to which the chain has come within the worker.
+    chain: Option<N::State>,
+    /// The loss, which its device may still have to compute.
+    loss: Option<Tensor<1>>,
+    /// Set if the step ends without an update.
+    is_over: bool,
+    reply: ReplyOf<N>,
+}
+
+type StepOf<N, L> = Step<N, <L as Loss<<N as FeedForward>::Output>>::Target>;
+
+impl<N: Coarsen, T> Step<N, T> {
+    fn new(input: N::Input, target: T, share: f64, update: Option<Update>) -> Self {
+        let (target, reply) = (Some(target), Reply::default());
+        let (received, chain, loss, is_over) = (None, None, None, false);
+        Self { input, target, share, update, received, chain, loss, is_over, reply }
+    }
 }

@@ -6,17 +6,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::clock::Record;
 use super::collectives::Collectives;
 use super::command::{Command, ReplyOf};
 use super::error::ExecError;
 use super::link::Link;
 use super::loss::Loss;
 use super::thread_pool::thread_pool;
+use super::trace::WorkerTrace;
 use super::worker::Worker;
 use crate::net::Coarsen;
 use crate::panic_message::panic_message;
-use crate::timeline::{Span, Timeline};
+use crate::timeline::Timeline;
 
 /// The time that a pool waits for the report of the worker that failed after another one has stopped.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -136,17 +136,15 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         devices: usize,
         begun: Instant,
     ) -> Timeline {
-        let mut spans = Vec::new();
-        for (reply, worker) in replies.iter().zip(&self.workers) {
-            let (device, first) = (worker.number, worker.subnetworks.start);
-            let own = reply.records.iter().map(|&Record { subnetwork, activity, begin, end }| {
-                let [begin, end] =
-                    [begin, end].map(|at| at.saturating_duration_since(begun).as_secs_f64());
-                Span { device, subnetwork: first + subnetwork, activity, begin, end }
-            });
-            spans.extend(own);
-        }
-        Timeline { devices, spans }
+        let own = replies.iter().zip(&self.workers);
+        let spans = own.flat_map(|(reply, worker)| reply.recorded.spans(worker.number, begun));
+        Timeline { devices, spans: spans.collect() }
+    }
+
+    /// Returns the instructions that the workers of this process have executed, with times since `begun`.
+    pub(super) fn trace(&self, replies: &[ReplyOf<N>], begun: Instant) -> Vec<WorkerTrace> {
+        let own = replies.iter().zip(&self.workers);
+        own.map(|(reply, worker)| reply.recorded.trace(worker.number, begun)).collect()
     }
 
     /// Stops all workers after one has failed.

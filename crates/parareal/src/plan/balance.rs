@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::cost::CostModel;
 use super::error::PlanError;
 use super::scenario::Link;
-use crate::exec::Layout;
+use crate::exec::{Layout, Operation, Program, ProgramOptions, WorkerProgram};
 use crate::net::{Cuts, Interface};
 
 /// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
@@ -20,25 +20,30 @@ pub struct Balanced {
 
 /// Finds the cuts with the smallest predicted step for a layout by an exact search.
 ///
-/// The subnetworks of one device follow each other in the forward pass of the chain without
-/// waiting, so for the step they are one block: the sum of their fine work, and the sum of their
-/// work in the chain. The search therefore places blocks, and cuts a block evenly, which changes
+/// A device that is free never waits while it has work, so for the step its subnetworks are one block:
+/// the sum of their fine work, and the sum of their work in the chain, over the instructions of the
+/// [`Program`]. The search therefore places blocks, and cuts a block evenly, which changes
 /// nothing but the costs of what bridges its interfaces. With `s` for the seconds of a link and
 /// `r_N = e_N + h`, the step is
 ///
 /// ```text
 /// e_w  = max(e_{w-1} + s, fine_w) + chain_w              forward, block after block
 /// r_{w-1} = r_w + chain'_w + s                           backward
-/// step = max over w of  r_w + chain'_w + rest_w
+/// step = max over w of (r_w + chain'_w + rest_w)  +  max over w of update_w
 /// ```
 ///
-/// so its two halves are the latest forward and the latest backward end, `F` and `B`. For limits on
+/// because no device updates before all have finished their backward pass. The two halves of the step are
+/// `F = e_N` and `B`, all after `r_N`. For limits on
 /// both, partial placements are built from the last block to the first. Of those with as many blocks
 /// and the same beginning, the ones are kept that are no worse than another in all that the blocks
-/// before them can see: the chain's time from here to the end, forward and backward, and `B`. What is
+/// before them can see: the chain's time from here to the end, forward and backward, the latest backward
+/// end, and the longest update. What is
 /// left to be placed, shared as well as it could be, is checked against both limits. The placement with
 /// the least `B` below a limit on `F` rules out all with a larger `F`; the range of `F` in which a
 /// better step can still lie is halved until there is none.
+///
+/// Tests prove that this equals the simulated step ([`Scenario::predict`](super::Scenario::predict)).
+/// Sums over replicas are not part of it.
 ///
 /// `defer` is whether gradients of the coarse network's weights wait; see [`super::Schedule`].
 ///
@@ -87,7 +92,7 @@ fn inner_cuts(begin: usize, end: usize, held: usize) -> impl Iterator<Item = usi
 }
 
 /// What the subnetworks of one device cost together, in seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Block {
     /// Forward, without the chain.
     fine: f64,
@@ -95,8 +100,10 @@ struct Block {
     chain: f64,
     /// The chain backward, before anything is sent.
     chain_backward: f64,
-    /// All else of the backward pass, and the update.
+    /// All else of the backward pass.
     rest: f64,
+    /// The optimizer.
+    update: f64,
 }
 
 /// The last blocks, placed.
@@ -108,8 +115,10 @@ struct Placed {
     forward: f64,
     /// From `r_N` to the arrival of `ρ` at the block before them.
     before: f64,
-    /// The latest end of these blocks, from `r_N` on.
+    /// The latest end of the backward pass of these blocks, from `r_N` on.
     backward: f64,
+    /// The longest update of these blocks.
+    update: f64,
     /// Where the first of them begins and ends, and which placement of the others it is.
     begin: usize,
     end: usize,
@@ -118,8 +127,8 @@ struct Placed {
 
 impl Placed {
     fn nothing(units: usize) -> Self {
-        let begin = units;
-        Self { after: 0.0, forward: 0.0, before: 0.0, backward: 0.0, begin, end: units, next: 0 }
+        let (after, forward, before, backward, update) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        Self { after, forward, before, backward, update, begin: units, end: units, next: 0 }
     }
 
     /// One more block in front of these; `link` is what a tensor takes to it.
@@ -129,6 +138,7 @@ impl Placed {
             forward: self.forward.max(self.after + block.fine + block.chain),
             before: self.before + block.chain_backward + link,
             backward: self.backward.max(self.before + block.chain_backward + block.rest),
+            update: self.update.max(block.update),
             begin,
             end: self.begin,
             next,
@@ -137,13 +147,17 @@ impl Placed {
 
     /// For all that comes before them. Both have kept the limit on `F`.
     fn is_no_better_than(&self, other: &Self) -> bool {
-        other.after <= self.after && other.before <= self.before && other.backward <= self.backward
+        other.after <= self.after
+            && other.before <= self.before
+            && other.backward <= self.backward
+            && other.update <= self.update
     }
 }
 
 /// All blocks, placed.
 struct Found {
     forward: f64,
+    /// All after `r_N`, the update included.
     backward: f64,
     /// Where each block begins.
     begins: Vec<usize>,
@@ -155,6 +169,37 @@ impl Found {
     }
 }
 
+/// The programs of workers that hold the same number of subnetworks, of one unit each.
+struct BlockPrograms([WorkerProgram; 4]);
+
+impl BlockPrograms {
+    fn new(held: usize, defer_weights: bool) -> Self {
+        let options = ProgramOptions { defer_weights, ..ProgramOptions::default() };
+        let program = |index: usize| {
+            let [is_first, is_last] = [index / 2 == 1, index % 2 == 1];
+            let mut counts = vec![held];
+            counts.splice(0..0, (!is_first).then_some(1));
+            counts.extend((!is_last).then_some(1));
+            let subnetworks = counts.iter().sum();
+            let layout = Layout::from_counts(&counts, 1).expect("every worker holds one");
+            let cuts = Cuts::even(subnetworks, subnetworks).expect("a unit each");
+            let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
+            program.worker(Self::first(is_first)).clone()
+        };
+        Self(std::array::from_fn(program))
+    }
+
+    /// The program of a worker with or without workers before and after it.
+    fn of(&self, is_first: bool, is_last: bool) -> &WorkerProgram {
+        &self.0[2 * usize::from(is_first) + usize::from(is_last)]
+    }
+
+    /// The number of the first subnetwork of such a worker.
+    fn first(is_first: bool) -> usize {
+        usize::from(!is_first)
+    }
+}
+
 struct Search<'a> {
     costs: &'a dyn CostModel,
     held: &'a [usize],
@@ -162,8 +207,8 @@ struct Search<'a> {
     units: usize,
     subnetworks: usize,
     head: f64,
-    /// Sums of the units before each position: forward, backward with update.
-    sums: Vec<[f64; 2]>,
+    /// Sums of the units before each position: forward, backward, update.
+    sums: Vec<[f64; 3]>,
     /// Seconds that a tensor takes at each position.
     link: Vec<f64>,
     /// Blocks by the number of their subnetworks, where they begin and where they end.
@@ -177,9 +222,10 @@ struct Search<'a> {
 struct Least {
     chain: f64,
     chain_backward: f64,
-    /// What it has to do besides its units, forward and backward.
+    /// What it has to do besides its units: forward, backward, update.
     fine: f64,
     rest: f64,
+    update: f64,
 }
 
 impl Least {
@@ -189,16 +235,17 @@ impl Least {
         self.chain_backward = self.chain_backward.min(other.chain_backward);
         self.fine = self.fine.min(other.fine);
         self.rest = self.rest.min(other.rest);
+        self.update = self.update.min(other.update);
     }
 }
 
 impl<'a> Search<'a> {
     fn new(costs: &'a dyn CostModel, held: &'a [usize], link: Link, defer: bool) -> Self {
         let units = costs.units();
-        let mut sums = vec![[0.0; 2]];
+        let mut sums = vec![[0.0; 3]];
         for index in 0..units {
-            let (unit, [forward, backward]) = (costs.unit(index), sums[index]);
-            sums.push([forward + unit.forward, backward + unit.backward() + unit.update]);
+            let (unit, [forward, backward, update]) = (costs.unit(index), sums[index]);
+            sums.push([forward + unit.forward, backward + unit.backward(), update + unit.update]);
         }
         let link = (0..=units).map(|at| link.time(costs.interface_bytes(at))).collect();
         let h = costs.postprocessing();
@@ -212,18 +259,20 @@ impl<'a> Search<'a> {
 
     fn tabulate(&mut self) {
         let units = self.units;
-        let nothing = Block { fine: 0.0, chain: 0.0, chain_backward: 0.0, rest: 0.0 };
         let most = f64::INFINITY;
-        let mut least =
-            vec![Least { chain: most, chain_backward: most, fine: most, rest: most }; units + 1];
+        let nothing =
+            Least { chain: most, chain_backward: most, fine: most, rest: most, update: most };
+        let mut least = vec![nothing; units + 1];
         let mut kinds = self.held.to_vec();
         kinds.sort_unstable();
         kinds.dedup();
         for held in kinds {
-            let mut table = vec![nothing; units * (units + 1)];
+            let programs = BlockPrograms::new(held, self.defer);
+            let mut table = vec![Block::default(); units * (units + 1)];
             for begin in 0..units {
                 for (end, least) in least.iter_mut().enumerate().skip(begin + held) {
-                    let block = self.block(begin, end, held);
+                    let program = programs.of(begin == 0, end == units);
+                    let block = self.block(program, begin, end, held);
                     table[begin * (units + 1) + end] = block;
                     if begin > 0 {
                         let work = self.work(begin, end);
@@ -232,6 +281,7 @@ impl<'a> Search<'a> {
                             chain_backward: block.chain_backward,
                             fine: block.fine - work[0],
                             rest: block.rest - work[1],
+                            update: block.update - work[2],
                         });
                     }
                 }
@@ -245,39 +295,66 @@ impl<'a> Search<'a> {
         self.least = least;
     }
 
-    /// The units from one position to another, forward, and backward with the update.
-    fn work(&self, begin: usize, end: usize) -> [f64; 2] {
-        [0, 1].map(|i| self.sums[end][i] - self.sums[begin][i])
+    /// The units from one position to another: forward, backward, update.
+    fn work(&self, begin: usize, end: usize) -> [f64; 3] {
+        std::array::from_fn(|i| self.sums[end][i] - self.sums[begin][i])
     }
 
-    /// The block of `held` subnetworks from one position to another.
-    fn block(&self, begin: usize, end: usize, held: usize) -> Block {
-        let [forward, backward] = self.work(begin, end);
-        let mut block = Block { fine: forward, chain: 0.0, chain_backward: 0.0, rest: backward };
-        // Nobody waits for the first block.
-        let defer = self.defer && begin > 0;
+    /// The block of `held` subnetworks from one position to another: the sums over the instructions of the
+    /// program of its worker.
+    fn block(&self, program: &WorkerProgram, begin: usize, end: usize, held: usize) -> Block {
         let starts = std::iter::once(begin).chain(inner_cuts(begin, end, held));
         let ends = inner_cuts(begin, end, held).chain([end]);
-        for (position, next) in starts.zip(ends) {
-            let first = self.costs.preprocessing(position);
-            block.fine += first.forward;
-            block.rest += first.backward() + first.update;
-            if position > 0 {
+        let subnetworks: Vec<_> = starts.zip(ends).collect();
+        let mut block = Block::default();
+        let mut is_sent = begin == 0;
+        let first = BlockPrograms::first(begin == 0);
+        for instruction in program.instructions() {
+            let operation = &instruction.operation;
+            if matches!(operation, Operation::SendCotangent { .. }) {
+                is_sent = true;
+            }
+            let Some(index) = operation.subnetwork().and_then(|index| index.checked_sub(first))
+            else {
+                continue;
+            };
+            let Some(&(position, next)) = subnetworks.get(index) else { continue };
+            let units = self.work(position, next);
+            let coarse = || {
                 // Which interface it is changes no cost: how many there are does.
                 let (index, subnetworks) = (1, self.subnetworks);
-                let interface = Interface { index, position, next, subnetworks };
-                let coarse = self.costs.coarse(&interface);
-                block.chain += coarse.forward;
-                block.chain_backward += coarse.input_gradient;
-                match defer {
-                    true => block.rest += coarse.weight_gradient,
-                    false => block.chain_backward += coarse.weight_gradient,
+                self.costs.coarse(&Interface { index, position, next, subnetworks })
+            };
+            let backward = if is_sent { &mut block.rest } else { &mut block.chain_backward };
+            match operation {
+                Operation::ForwardPreprocessing { .. } => {
+                    block.fine += self.costs.preprocessing(position).forward;
                 }
-                block.rest += coarse.update;
+                Operation::ForwardUnits { .. } => block.fine += units[0],
+                Operation::ForwardCoarse { .. } => block.chain += coarse().forward,
+                Operation::BackwardCoarse { defers_weights, .. } => {
+                    let coarse = coarse();
+                    *backward += match defers_weights {
+                        true => coarse.input_gradient,
+                        false => coarse.backward(),
+                    };
+                }
+                Operation::BackwardCoarseWeights { .. } => *backward += coarse().weight_gradient,
+                Operation::BackwardUnits { .. } => *backward += units[1],
+                Operation::BackwardPreprocessing { .. } => {
+                    *backward += self.costs.preprocessing(position).backward();
+                }
+                Operation::Update { .. } => {
+                    block.update += self.costs.preprocessing(position).update + units[2];
+                    if position > 0 {
+                        block.update += coarse().update;
+                    }
+                    if next == self.units {
+                        block.update += self.costs.postprocessing().update;
+                    }
+                }
+                _ => {}
             }
-        }
-        if end == self.units {
-            block.rest += self.costs.postprocessing().update;
         }
         block
     }
@@ -308,19 +385,19 @@ impl<'a> Search<'a> {
 
     /// Blocks with about the same work each.
     fn even(&self) -> Found {
-        let total = |position: usize| self.sums[position][0] + self.sums[position][1];
+        let total = |position: usize| self.sums[position].iter().sum::<f64>();
         let (mut placed, mut begins) = (Placed::nothing(self.units), Vec::new());
         for (device, &held) in self.held.iter().enumerate().rev() {
             let before = self.held[..device].iter().sum::<usize>();
             let share = total(placed.begin) * device as f64 / (device + 1) as f64;
-            let begin = self.sums.partition_point(|sums| sums[0] + sums[1] < share);
+            let begin = self.sums.partition_point(|sums| sums.iter().sum::<f64>() < share);
             let begin = if device == 0 { 0 } else { begin.clamp(before, placed.begin - held) };
             let block = self.blocks[&held][begin * (self.units + 1) + placed.begin];
             placed = placed.behind(begin, block, self.link[begin], 0);
             begins.push(begin);
         }
         begins.reverse();
-        Found { forward: placed.forward, backward: placed.backward, begins }
+        Found { forward: placed.forward, backward: placed.backward + placed.update, begins }
     }
 
     /// Of the placements whose `F` and `B` are below these limits one with the least `B`.
@@ -333,8 +410,9 @@ impl<'a> Search<'a> {
             layers.push(self.behind(device, &layers[layers.len() - 1], limits));
         }
         let complete = layers[layers.len() - 1][0].iter();
-        let mut at = complete.min_by(|a, b| a.backward.total_cmp(&b.backward))?;
-        let (forward, backward, mut begins) = (at.forward, at.backward, vec![at.begin]);
+        let backward = |placed: &Placed| placed.backward + placed.update;
+        let mut at = complete.min_by(|a, b| backward(a).total_cmp(&backward(b)))?;
+        let (forward, backward, mut begins) = (at.forward, backward(at), vec![at.begin]);
         for layer in layers[1..].iter().rev().skip(1) {
             at = &layer[at.end][at.next];
             begins.push(at.begin);
@@ -376,20 +454,22 @@ impl<'a> Search<'a> {
     /// their mean: all work that is left, and the chain's way to each of them.
     fn at_least(&self, placed: &Placed, device: usize) -> [f64; 2] {
         if device == 0 {
-            return [placed.forward, placed.backward];
+            return [placed.forward, placed.backward + placed.update];
         }
         let (blocks, least) = (device as f64, self.least[placed.begin]);
-        let [mut forward, mut backward] = self.sums[placed.begin];
+        let [mut forward, mut backward, mut update] = self.sums[placed.begin];
         if device > 1 {
             // 0 + 1 + .. of the chain's steps between them, and what all but the first do besides.
             let (between, others) = (blocks * (blocks - 1.0) / 2.0, blocks - 1.0);
             forward += others * (least.fine + least.chain) + between * least.chain;
             backward +=
                 others * (least.rest + least.chain_backward) + between * least.chain_backward;
+            update += others * least.update;
         }
         [
             placed.forward.max(placed.after + forward / blocks),
-            placed.backward.max(placed.before + backward / blocks),
+            placed.backward.max(placed.before + backward / blocks)
+                + placed.update.max(update / blocks),
         ]
     }
 }

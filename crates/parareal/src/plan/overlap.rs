@@ -1,154 +1,146 @@
+//! The program of a step with the durations of a scenario.
+
 use super::cost::Cost;
-use super::scenario::Scenario;
-use super::tasks::{Moment, Tasks};
+use super::error::PlanError;
+use super::scenario::{Scenario, SubnetworkCosts};
+use super::tasks::Tasks;
+use crate::exec::{Barrier, Messages, Model, Moment, Operation, Program, ProgramOptions, simulate};
 use crate::timeline::Activity;
 
-/// Runs the program of [`crate::exec`] with the durations of a scenario.
-pub(super) fn run(scenario: &Scenario, defer: bool) -> Tasks {
-    Program::new(scenario, defer).run()
+/// Simulates the program of [`crate::exec`] with the durations of a scenario.
+pub(super) fn run(scenario: &Scenario, defer_weights: bool) -> Result<Tasks, PlanError> {
+    let Scenario { segment_units, recompute, .. } = *scenario;
+    let options = ProgramOptions { segment_units, recompute, defer_weights };
+    let program = Program::new(&scenario.layout, &scenario.cuts()?, options)?;
+    let workers = program.workers().len();
+    let mut model = Predicted {
+        scenario,
+        units: scenario.subnetworks.iter().flat_map(|own| own.units.iter().copied()).collect(),
+        tasks: Tasks::default(),
+        messages: Messages::default(),
+        totals: Barrier::new(workers),
+        reduced: vec![Moment::default(); workers],
+        gradients: vec![0.0; scenario.subnetworks.len()],
+    };
+    simulate(&program, &mut model);
+    Ok(model.tasks)
 }
 
-/// The program of [`crate::exec`], device by device: the forward pass from upstream to downstream, then
-/// the backward pass in the opposite direction.
-struct Program<'a> {
+/// Devices that take as long as a scenario says.
+struct Predicted<'a> {
     scenario: &'a Scenario,
-    defer: bool,
+    /// The costs of all units.
+    units: Vec<Cost>,
     tasks: Tasks,
-    /// The moment that each device has reached.
-    at: Vec<Moment>,
+    messages: Messages,
+    totals: Barrier,
+    /// The moment at which each worker's sums over the replicas are done.
+    reduced: Vec<Moment>,
+    /// The bytes of the gradients of each subnetwork that have not been summed.
+    gradients: Vec<f64>,
 }
 
-impl<'a> Program<'a> {
-    fn new(scenario: &'a Scenario, defer: bool) -> Self {
-        let at = vec![Moment::default(); scenario.layout.workers()];
-        Self { scenario, defer, tasks: Tasks::default(), at }
-    }
-
-    fn run(mut self) -> Tasks {
-        let devices = self.scenario.layout.workers();
-        let mut arriving = None;
-        for device in 0..devices {
-            arriving = self.forward(device, arriving);
-        }
-        let mut rho = None;
-        for device in (0..devices).rev() {
-            rho = self.backward(device, rho);
-        }
-        self.tasks
-    }
-
-    fn work(&mut self, device: usize, subnetwork: usize, activity: Activity, seconds: f64) {
-        self.at[device] = self.tasks.run(self.at[device], seconds, device, subnetwork, activity);
-    }
-
-    /// Runs fine work and the chain. Returns when `U` arrives at the next device.
-    fn forward(&mut self, device: usize, arriving: Option<Moment>) -> Option<Moment> {
-        let (scenario, own) = (self.scenario, self.scenario.layout.subnetworks_of(device));
-        let mut next = own.start;
-        let last = own.end - 1;
-        for index in own.clone() {
-            let subnetwork = &scenario.subnetworks[index];
-            self.work(device, index, Activity::FineForward, subnetwork.preprocessing.forward);
-            for segment in subnetwork.units.chunks(scenario.segment_units.max(1)) {
-                let seconds = segment.iter().map(|unit| unit.forward).sum();
-                self.work(device, index, Activity::FineForward, seconds);
-                self.advance_chain(device, &mut next, index, arriving);
+impl Predicted<'_> {
+    /// The duration of an operation in seconds.
+    fn seconds(&self, operation: &Operation) -> f64 {
+        let Some(index) = operation.subnetwork() else { return 0.0 };
+        let own = &self.scenario.subnetworks[index];
+        let coarse = || own.coarse.unwrap_or_default();
+        match operation {
+            Operation::ForwardPreprocessing { .. } => own.preprocessing.forward,
+            Operation::ForwardUnits { units, .. } | Operation::RecomputeUnits { units, .. } => {
+                self.units[units.clone()].iter().map(|unit| unit.forward).sum()
             }
-            self.advance_chain(device, &mut next, index + 1, arriving);
-        }
-        if let Some(arriving) = arriving.filter(|_| next == own.start) {
-            self.at[device] = self.at[device].and(arriving);
-        }
-        self.advance_chain(device, &mut next, own.end, arriving);
-        match &scenario.subnetworks[last].postprocessing {
-            Some(h) => {
-                self.work(device, last, Activity::Head, h.forward + h.backward());
-                None
+            Operation::ForwardCoarse { .. } => coarse().forward,
+            Operation::Head { .. } => own.postprocessing.map_or(0.0, |h| h.forward + h.backward()),
+            Operation::BackwardCoarse { defers_weights: true, .. } => coarse().input_gradient,
+            Operation::BackwardCoarse { .. } => coarse().backward(),
+            Operation::BackwardCoarseWeights { .. } => coarse().weight_gradient,
+            Operation::BackwardUnits { units, .. } => {
+                self.units[units.clone()].iter().map(Cost::backward).sum()
             }
-            None => Some(self.send(device, last, last)),
+            Operation::BackwardPreprocessing { .. } => own.preprocessing.backward(),
+            Operation::Update { .. } => own.total().update,
+            _ => 0.0,
         }
     }
 
-    /// Advances the chain through the subnetworks before `ready`, if its input has arrived.
-    fn advance_chain(
-        &mut self,
-        device: usize,
-        next: &mut usize,
-        ready: usize,
-        arriving: Option<Moment>,
-    ) {
-        let first = self.scenario.layout.subnetworks_of(device).start;
-        while *next < ready {
-            let is_here = arriving.is_none_or(|moment| moment.time <= self.at[device].time);
-            if *next == first && !is_here {
-                return;
+    /// The bytes of the weights whose gradients an operation computes.
+    fn bytes(&self, operation: &Operation, own: &SubnetworkCosts) -> f64 {
+        let coarse = || own.coarse.map_or(0.0, |coarse| coarse.weights);
+        match operation {
+            Operation::Head { .. } => own.postprocessing.map_or(0.0, |h| h.weights),
+            Operation::BackwardCoarse { defers_weights: false, .. }
+            | Operation::BackwardCoarseWeights { .. } => coarse(),
+            Operation::BackwardUnits { units, .. } => {
+                self.units[units.clone()].iter().map(|unit| unit.weights).sum()
             }
-            if let Some(coarse) = self.scenario.subnetworks[*next].coarse {
-                self.work(device, *next, Activity::ChainForward, coarse.forward);
-            }
-            *next += 1;
+            Operation::BackwardPreprocessing { .. } => own.preprocessing.weights,
+            _ => 0.0,
         }
     }
 
-    /// Sends a tensor of the size of `U` of a subnetwork to a neighbor.
-    fn send(&mut self, device: usize, subnetwork: usize, like: usize) -> Moment {
-        let seconds = self.scenario.link.time(self.scenario.subnetworks[like].output_bytes);
-        self.tasks.run(self.at[device], seconds, device, subnetwork, Activity::Transfer)
-    }
-
-    /// Runs the chain backward, then everything else. Returns when `ρ` arrives at the previous device.
-    fn backward(&mut self, device: usize, rho: Option<Moment>) -> Option<Moment> {
-        let (scenario, own) = (self.scenario, self.scenario.layout.subnetworks_of(device));
-        if let Some(rho) = rho {
-            self.at[device] = self.at[device].and(rho);
+    /// Sums the gradients of a subnetwork over the replicas by a ring, after those before it:
+    /// `2 (R - 1)` messages of an `R`-th each.
+    fn reduce(&mut self, worker: usize, subnetwork: usize, at: Moment) {
+        let bytes = std::mem::take(&mut self.gradients[subnetwork]);
+        if bytes <= 0.0 {
+            return;
         }
-        // No device waits for the first one.
-        let defer = self.defer && device > 0;
-        let mut waiting = Vec::new();
-        for index in own.clone().rev() {
-            let Some(coarse) = scenario.subnetworks[index].coarse else { continue };
-            let seconds = if defer { coarse.input_gradient } else { coarse.backward() };
-            self.work(device, index, Activity::ChainBackward, seconds);
-            waiting.extend(defer.then_some((index, coarse.weight_gradient)));
-        }
-        let sent = (device > 0).then(|| self.send(device, own.start, own.start - 1));
-        let mut reduced = Moment::default();
-        for (index, seconds) in waiting {
-            self.work(device, index, Activity::ChainWeights, seconds);
-        }
-        for index in own.clone() {
-            let subnetwork = &scenario.subnetworks[index];
-            let mut weights = subnetwork.coarse.map_or(0.0, |coarse| coarse.weights);
-            weights += subnetwork.postprocessing.map_or(0.0, |h| h.weights);
-            for segment in subnetwork.units.chunks(scenario.segment_units.max(1)).rev() {
-                reduced = self.reduce(device, index, reduced, weights);
-                let seconds = segment.iter().map(Cost::backward).sum();
-                self.work(device, index, Activity::FineBackward, seconds);
-                weights = segment.iter().map(|unit| unit.weights).sum();
-            }
-            reduced = self.reduce(device, index, reduced, weights);
-            let first = subnetwork.preprocessing;
-            self.work(device, index, Activity::FineBackward, first.backward());
-            reduced = self.reduce(device, index, reduced, first.weights);
-        }
-        self.at[device] = self.at[device].and(reduced);
-        for index in own {
-            let seconds = scenario.subnetworks[index].total().update;
-            self.work(device, index, Activity::Update, seconds);
-        }
-        sent
-    }
-
-    /// Averages gradients over the replicas by a ring, one bucket after another: `2 (R - 1)` messages of
-    /// an `R`-th each.
-    fn reduce(&mut self, device: usize, subnetwork: usize, after: Moment, bytes: f64) -> Moment {
         let replicas = self.scenario.layout.replicas();
-        if replicas < 2 || bytes <= 0.0 {
-            return after;
+        let message = self.scenario.link.time(bytes / replicas as f64);
+        let seconds = 2.0 * (replicas - 1) as f64 * message;
+        let begin = self.reduced[worker].max(at);
+        self.reduced[worker] = self.tasks.run(begin, seconds, worker, subnetwork, Activity::Reduce);
+    }
+}
+
+impl Model for Predicted<'_> {
+    fn begin(&self, _worker: usize) -> Moment {
+        Moment::default()
+    }
+
+    fn arrival(&self, _worker: usize, _index: usize, operation: &Operation) -> Option<Moment> {
+        self.messages.arrival(operation)
+    }
+
+    fn execute(
+        &mut self,
+        worker: usize,
+        _index: usize,
+        operation: &Operation,
+        at: Moment,
+    ) -> Option<Moment> {
+        match *operation {
+            Operation::SendState { subnetwork } | Operation::SendCotangent { subnetwork } => {
+                // Both have the size of U_j; the sender goes on at once.
+                let bytes = self.scenario.subnetworks[subnetwork].output_bytes;
+                let seconds = self.scenario.link.time(bytes);
+                let sender = match operation {
+                    Operation::SendState { .. } => subnetwork,
+                    _ => subnetwork + 1,
+                };
+                let arrival = self.tasks.run(at, seconds, worker, sender, Activity::Transfer);
+                self.messages.send(operation, arrival);
+                Some(at)
+            }
+            Operation::ReduceGradients { subnetwork } => {
+                self.reduce(worker, subnetwork, at);
+                Some(at)
+            }
+            Operation::AwaitReductions => Some(at.max(self.reduced[worker])),
+            Operation::ReduceTotals => self.totals.arrive(worker, at),
+            _ => {
+                let (Some(activity), Some(subnetwork)) =
+                    (operation.activity(), operation.subnetwork())
+                else {
+                    return Some(at);
+                };
+                let own = &self.scenario.subnetworks[subnetwork];
+                self.gradients[subnetwork] += self.bytes(operation, own);
+                let seconds = self.seconds(operation);
+                Some(self.tasks.run(at, seconds, worker, subnetwork, activity))
+            }
         }
-        let seconds =
-            2.0 * (replicas - 1) as f64 * self.scenario.link.time(bytes / replicas as f64);
-        let begin = after.and(self.at[device]);
-        self.tasks.run(begin, seconds, device, subnetwork, Activity::Reduce)
     }
 }

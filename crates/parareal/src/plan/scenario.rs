@@ -77,8 +77,12 @@ pub struct Scenario {
     pub link: Link,
     /// The schedule of the step.
     pub schedule: Schedule,
-    /// Units between two checks whether the chain can go on; see [`crate::exec::Placement::segment_units`].
+    /// Units between two checks whether the chain can go on; see
+    /// [`ProgramOptions::segment_units`](crate::exec::ProgramOptions::segment_units).
     pub segment_units: usize,
+    /// Computes the units once more in the backward pass; see
+    /// [`ProgramOptions::recompute`](crate::exec::ProgramOptions::recompute).
+    pub recompute: bool,
 }
 
 impl Scenario {
@@ -111,9 +115,24 @@ impl Scenario {
             link: Link::FREE,
             schedule: Schedule::Overlap { defer: true },
             segment_units: 4,
+            recompute: false,
         };
         this.check()?;
         Ok(this)
+    }
+
+    /// The cuts of the network.
+    ///
+    /// # Errors
+    /// [`PlanError::Cuts`] if a subnetwork has no units.
+    pub(super) fn cuts(&self) -> Result<Cuts, PlanError> {
+        let ends = self.subnetworks.iter().scan(0, |end, own| {
+            *end += own.units.len();
+            Some(*end)
+        });
+        let mut positions: Vec<_> = ends.collect();
+        let units = positions.pop().unwrap_or(0);
+        Ok(Cuts::new(units, positions)?)
     }
 
     /// Checks that the layout fits and that all costs are valid.

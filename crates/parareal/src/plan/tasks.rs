@@ -1,3 +1,4 @@
+use crate::exec::Moment;
 use crate::timeline::{Activity, Span};
 
 /// The tasks of a step, each with the task that it waited for last.
@@ -7,20 +8,6 @@ pub(super) struct Tasks(Vec<Task>);
 struct Task {
     span: Span,
     cause: Option<usize>,
-}
-
-/// The end of a task.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Moment {
-    pub(super) time: f64,
-    pub(super) task: Option<usize>,
-}
-
-impl Moment {
-    /// The later of two moments.
-    pub(super) fn and(self, other: Self) -> Self {
-        if other.time > self.time { other } else { self }
-    }
 }
 
 impl Tasks {
@@ -38,8 +25,8 @@ impl Tasks {
         }
         let (begin, end) = (after.time, after.time + seconds);
         let span = Span { device, subnetwork, activity, begin, end };
-        self.0.push(Task { span, cause: after.task });
-        Moment { time: end, task: Some(self.0.len() - 1) }
+        self.0.push(Task { span, cause: after.cause });
+        Moment { time: end, cause: Some(self.0.len() - 1) }
     }
 
     /// Returns the activities of all tasks.

@@ -1,6 +1,7 @@
 use super::cost::Cost;
 use super::scenario::{Scenario, SubnetworkCosts};
-use super::tasks::{Moment, Tasks};
+use super::tasks::Tasks;
+use crate::exec::Moment;
 use crate::timeline::Activity;
 
 /// The paper's virtual wall clock: the phases of a step one after the other, each as long as its
@@ -37,7 +38,7 @@ impl Clock<'_> {
                 let seconds = cost(&self.scenario.subnetworks[index]);
                 at = self.tasks.run(at, seconds, device, index, activity);
             }
-            done = done.and(at);
+            done = done.max(at);
         }
         self.now = done;
     }

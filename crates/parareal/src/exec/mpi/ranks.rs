@@ -21,10 +21,11 @@ use crate::exec::layout::{Layout, RankLayout};
 use crate::exec::link::channel_link;
 use crate::exec::loss::Loss;
 use crate::exec::placement::Placement;
+use crate::exec::program::{Program, ProgramOptions};
 use crate::exec::reducer::Reducer;
 use crate::exec::state_kind::StateKind;
 use crate::exec::step_failure::StepFailure;
-use crate::exec::subnetwork_runner::{Segments, SubnetworkRunner};
+use crate::exec::subnetwork_runner::SubnetworkRunner;
 use crate::exec::subnetwork_time::SubnetworkTime;
 use crate::exec::trained_module::TrainedModule;
 use crate::exec::update::Update;
@@ -46,6 +47,7 @@ use crate::net::{
 /// ([`World::abort`]). A loss that is not finite is an error on all ranks.
 pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
     pool: WorkerPool<N, L>,
+    program: Arc<Program>,
     layout: Layout,
     /// The share of this rank.
     own: RankLayout,
@@ -100,7 +102,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     ) -> Result<Self, ExecError> {
         let &Placement { ref layout, threads, segment_units, recompute, .. } = placement;
         layout.check_ranks(world.size())?;
-        layout.check_network(cuts.subnetworks())?;
+        let options = ProgramOptions { segment_units, recompute, ..ProgramOptions::default() };
+        let program = Arc::new(Program::new(layout, cuts, options)?);
         let device = placement.device_of(0, 1)?;
         let layout = layout.clone();
         let own = layout.rank(world.rank());
@@ -148,7 +151,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         }
         for (index, local) in thread_collectives(own.workers.len()).into_iter().enumerate() {
             let held = layout.subnetworks_of(own.workers.start + index);
-            let segments = Segments { units: segment_units, recompute };
+            let program = Arc::clone(&program);
             let own_modules: Vec<_> = modules.by_ref().take(held.len()).collect();
             trainable += own_modules.iter().map(TrainedModule::trainable_of).sum::<usize>();
             let (down, next) = if index + 1 < own.workers.len() {
@@ -171,8 +174,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
             let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
             let up = std::mem::replace(&mut upstream, next);
             let threads = operation_threads(&device, threads);
+            let worker = own.workers.start + index;
             let build = move || Worker {
-                subnetworks: SubnetworkRunner::all(own_modules, &device, &optimizer, segments),
+                program,
+                worker,
+                subnetworks: SubnetworkRunner::all(own_modules, &device, &optimizer),
                 loss,
                 clock: Clock::new(device.clone()),
                 device,
@@ -183,7 +189,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
                 reducer: has_replicas.then(|| Reducer::new(Box::new(all_reduce))),
                 validation: None,
             };
-            let number = layout.worker_number(replica, own.workers.start + index);
+            let number = layout.worker_number(replica, worker);
             pool.spawn(number, held, build, threads)?;
         }
         pool.run(|_| Some(Command::Ready))?;
@@ -193,6 +199,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         let steps = 0;
         Ok(Self {
             pool,
+            program,
             layout,
             own,
             cuts,
@@ -346,6 +353,7 @@ where
         }
         self.steps += 1;
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
+        let trace = self.pool.trace(&replies, begun);
         let output = output_of::<N>(&mut replies);
         let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
         let reports = self.exchange(times, output)?;
@@ -354,7 +362,7 @@ where
         let first = reports.into_iter().take(self.layout.ranks_per_replica());
         let subnetworks = first.flat_map(|report| report.times).collect();
         let duration = begun.elapsed();
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
     }
 
     fn gradients(
@@ -422,6 +430,10 @@ where
         }
         self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
         Ok(())
+    }
+
+    fn program(&self) -> Option<&Program> {
+        Some(&self.program)
     }
 
     fn step(&self) -> u64 {

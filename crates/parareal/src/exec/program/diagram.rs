@@ -1,0 +1,136 @@
+use super::simulation::{Barrier, Messages, Model, Moment, simulate};
+use super::{Operation, Program};
+
+/// The width of a cell in characters.
+const CELL: usize = 5;
+
+impl Program {
+    /// A diagram of the step as text: a line for each worker, with time to the right, as if each operation took
+    /// as long as every other and messages took no time.
+    ///
+    /// | symbol | operation |
+    /// | --- | --- |
+    /// | `C2`, `g2` | `x_2 = C_2(x)`, a segment of `y_2 = g_2(x_2)` |
+    /// | `F1` | `U_2 = y_2 + F_1(U_1 - x_2)` |
+    /// | `h` | postprocessing and loss, forward and backward |
+    /// | `F1'` | `ρ_1 = F_1'(U_1 - x_2)ᵀ ρ_2` |
+    /// | `∇F1`, `∇g2`, `∇C2` | gradients of the weights of `F_1`; backward passes of a segment of `g_2`, and of `C_2` |
+    /// | `g2"` | a segment of `g_2` once more, for its graph |
+    /// | `upd` | the optimizer, for one subnetwork |
+    /// | `↓`, `↑` | a message leaves for the next or the previous worker |
+    #[must_use]
+    pub fn diagram(&self) -> String {
+        let workers = self.workers.len();
+        let mut model = Slots {
+            cells: vec![Vec::new(); workers],
+            messages: Messages::default(),
+            totals: Barrier::new(workers),
+        };
+        simulate(self, &mut model);
+        let lines = model.cells.iter().enumerate().map(|(worker, cells)| {
+            let cells: String = cells.iter().map(|cell| format!("{cell:CELL$}")).collect();
+            format!("{:>2}  {}\n", worker + 1, cells.trim_end())
+        });
+        lines.collect()
+    }
+}
+
+/// One slot of time for each operation that works.
+struct Slots {
+    /// The cells of each worker's line.
+    cells: Vec<Vec<String>>,
+    messages: Messages,
+    totals: Barrier,
+}
+
+impl Model for Slots {
+    fn begin(&self, _worker: usize) -> Moment {
+        Moment::default()
+    }
+
+    fn arrival(&self, _worker: usize, _index: usize, operation: &Operation) -> Option<Moment> {
+        self.messages.arrival(operation)
+    }
+
+    fn execute(
+        &mut self,
+        worker: usize,
+        _index: usize,
+        operation: &Operation,
+        at: Moment,
+    ) -> Option<Moment> {
+        self.messages.send(operation, at);
+        let cells = &mut self.cells[worker];
+        match (symbol(operation), operation) {
+            (Some(symbol), _) => {
+                cells.resize(at.time as usize, String::new());
+                cells.push(symbol);
+                Some(Moment { time: at.time + 1.0, cause: None })
+            }
+            (None, Operation::SendState { .. }) => {
+                cells.last_mut().into_iter().for_each(|cell| cell.push('↓'));
+                Some(at)
+            }
+            (None, Operation::SendCotangent { .. }) => {
+                cells.last_mut().into_iter().for_each(|cell| cell.push('↑'));
+                Some(at)
+            }
+            (None, Operation::ReduceTotals) => self.totals.arrive(worker, at),
+            (None, _) => Some(at),
+        }
+    }
+}
+
+/// The symbol of an operation that works.
+fn symbol(operation: &Operation) -> Option<String> {
+    let j = operation.subnetwork()? + 1;
+    Some(match operation {
+        Operation::ForwardPreprocessing { .. } => format!("C{j}"),
+        Operation::ForwardUnits { .. } => format!("g{j}"),
+        Operation::ForwardCoarse { .. } => format!("F{}", j - 1),
+        Operation::Head { .. } => "h".into(),
+        Operation::BackwardCoarse { .. } => format!("F{}'", j - 1),
+        Operation::BackwardCoarseWeights { .. } => format!("∇F{}", j - 1),
+        Operation::RecomputeUnits { .. } => format!("g{j}\""),
+        Operation::BackwardUnits { .. } => format!("∇g{j}"),
+        Operation::BackwardPreprocessing { .. } => format!("∇C{j}"),
+        Operation::Update { .. } => "upd".into(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProgramOptions;
+    use super::*;
+    use crate::exec::Layout;
+    use crate::net::Cuts;
+
+    fn diagram(counts: &[usize], cuts: &Cuts, options: ProgramOptions) -> String {
+        let layout = Layout::from_counts(counts, 1).unwrap();
+        Program::new(&layout, cuts, options).unwrap().diagram()
+    }
+
+    /// The diagram in the documentation of [`crate::exec`].
+    #[test]
+    fn the_diagram_of_the_documentation_is_that_of_the_program() {
+        let cuts = Cuts::even(12, 3).unwrap();
+        let printed = diagram(&[1, 1, 1], &cuts, ProgramOptions::default());
+        let documented = include_str!("../three_workers.txt");
+        let documented = documented.trim_start_matches("```text\n").trim_end_matches("```\n");
+        assert_eq!(documented, printed, "exec/three_workers.txt has to be:\n{printed}");
+    }
+
+    #[test]
+    fn the_chain_overtakes_the_fine_work_of_later_subnetworks() {
+        let options = ProgramOptions { segment_units: 1, ..ProgramOptions::default() };
+        // U_1 arrives while units of the third subnetwork are left.
+        let cuts = Cuts::new(6, vec![3, 4]).unwrap();
+        let printed = diagram(&[1, 2], &cuts, options);
+        let expected = "
+ 1  C1   g1   g1   g1↓                                ∇g1  ∇g1  ∇g1  ∇C1                 upd
+ 2  C2   g2   C3   g3   F1   g3   F2   h    F2'  F1'↑ ∇F2  ∇F1  ∇g2  ∇C2  ∇g3  ∇g3  ∇C3  upd  upd
+";
+        assert_eq!(format!("\n{printed}"), expected);
+    }
+}

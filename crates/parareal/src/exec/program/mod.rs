@@ -1,0 +1,237 @@
+//! The program of a training step as data.
+
+mod diagram;
+mod operation;
+mod progress;
+mod simulation;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use operation::Operation;
+pub(crate) use progress::{Next, Progress};
+pub(crate) use simulation::{Barrier, Messages, Model, Moment, simulate};
+
+use super::layout::{Layout, LayoutError};
+use crate::net::Cuts;
+
+/// The program of a training step: for each worker of a replica the instructions that it executes.
+///
+/// Executors interpret it, [`crate::plan`] simulates it, and the diagram in the documentation of
+/// [`crate::exec`] is printed from it ([`Self::diagram`]). Workers of different replicas have the same
+/// program.
+///
+/// # Order
+/// An instruction may run when those that it comes [`after`](Instruction::after) have been executed and,
+/// if it receives a message, the message has arrived. A worker that is free takes the first
+/// instruction in its list that may run; if there is none, it waits for the message of the first receive
+/// that is due. So the list states priorities, and only the arrival of a message decides on an order:
+/// the coarse chain overtakes the fine work of later subnetworks as soon as its input is there.
+///
+/// ```
+/// use parareal::exec::{Layout, Program, ProgramOptions};
+/// use parareal::net::Cuts;
+///
+/// let layout = Layout::threads(2, 2, 1)?;
+/// let options = ProgramOptions { segment_units: 2, ..ProgramOptions::default() };
+/// let program = Program::new(&layout, &Cuts::even(4, 2)?, options)?;
+/// assert_eq!(
+///     program.worker(0).to_string(),
+///     "x_1 = C_1(x)
+/// g_1, units 1..=2
+/// send U_1
+/// merge the running statistics of 1
+/// receive ρ_1
+/// backward g_1, units 1..=2
+/// backward C_1
+/// sum loss and failures over all workers
+/// update 1
+/// "
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    workers: Vec<WorkerProgram>,
+}
+
+/// The instructions of one worker, in the order of their priority.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerProgram {
+    instructions: Vec<Instruction>,
+}
+
+/// An operation, and the instructions of the same worker that come before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Instruction {
+    /// The operation.
+    pub operation: Operation,
+    /// The indices of the instructions that must have been executed before. Instructions that are
+    /// connected neither this way nor through others may overtake each other.
+    pub after: Vec<usize>,
+}
+
+/// Choices on which the program of a step depends besides the layout and the cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramOptions {
+    /// The number of units that share one graph, at least 1. After each segment a worker looks whether the
+    /// chain can go on.
+    pub segment_units: usize,
+    /// Keeps of each segment only the state at its start, and computes the rest once more in the backward
+    /// pass.
+    pub recompute: bool,
+    /// Leaves gradients of the coarse networks' weights until the cotangent has been sent. The first worker
+    /// defers nothing, because no worker waits for it.
+    pub defer_weights: bool,
+}
+
+impl Default for ProgramOptions {
+    fn default() -> Self {
+        Self { segment_units: 4, recompute: false, defer_weights: true }
+    }
+}
+
+impl Program {
+    /// Produces the program for a layout of a network with these cuts.
+    ///
+    /// # Errors
+    /// [`LayoutError::OtherNetwork`] if the layout is for another number of subnetworks.
+    pub fn new(layout: &Layout, cuts: &Cuts, options: ProgramOptions) -> Result<Self, LayoutError> {
+        layout.check_network(cuts.subnetworks())?;
+        let reduces = layout.replicas() > 1;
+        let workers = (0..layout.workers()).map(|worker| {
+            let own = layout.subnetworks_of(worker);
+            WorkerProgram::new(own, cuts, options, reduces)
+        });
+        Ok(Self { workers: workers.collect() })
+    }
+
+    /// The program of each worker of a replica.
+    pub fn workers(&self) -> &[WorkerProgram] {
+        &self.workers
+    }
+
+    /// The program of one worker of a replica.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn worker(&self, worker: usize) -> &WorkerProgram {
+        &self.workers[worker]
+    }
+}
+
+impl WorkerProgram {
+    /// The instructions, in the order of their priority.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.instructions
+    }
+
+    /// Produces the program of the worker that holds the subnetworks `own`.
+    fn new(own: Range<usize>, cuts: &Cuts, options: ProgramOptions, reduces: bool) -> Self {
+        let ProgramOptions { segment_units, recompute, defer_weights } = options;
+        let (is_first, is_last) = (own.start == 0, own.end == cuts.subnetworks());
+        let bottom = own.end - 1;
+        let mut program = Self::default();
+
+        // Fine work in its order, and the chain in its order; F_{j-1} also needs y_j.
+        let (mut fine, mut chain) = (None, None);
+        for subnetwork in own.clone() {
+            fine = program.push(Operation::ForwardPreprocessing { subnetwork }, [fine, None]);
+            for units in segments(cuts.units_of(subnetwork), segment_units) {
+                let keeps_graph = !recompute;
+                let forward = Operation::ForwardUnits { subnetwork, units, keeps_graph };
+                fine = program.push(forward, [fine, None]);
+            }
+            if subnetwork == own.start && !is_first {
+                let receive = Operation::ReceiveState { subnetwork: subnetwork - 1 };
+                chain = program.push(receive, [None; 2]);
+            }
+            if subnetwork > 0 {
+                chain = program.push(Operation::ForwardCoarse { subnetwork }, [chain, fine]);
+            }
+        }
+        let end = match is_last {
+            true => Operation::Head { subnetwork: bottom },
+            false => Operation::SendState { subnetwork: bottom },
+        };
+        program.push(end, [chain.or(fine), None]);
+
+        // From here on each instruction comes after the one before it.
+        let mut then = |operation| {
+            let before = program.instructions.len() - 1;
+            program.push(operation, [Some(before), None]);
+        };
+        let statistics =
+            || own.clone().map(|subnetwork| Operation::ReduceStatistics { subnetwork });
+        own.clone().for_each(|subnetwork| then(Operation::MergeStatistics { subnetwork }));
+        if !is_last {
+            // While the worker has nothing else to do.
+            statistics().filter(|_| reduces).for_each(&mut then);
+            then(Operation::ReceiveCotangent { subnetwork: bottom });
+        }
+        let defers_weights = defer_weights && !is_first;
+        let bridged = || own.clone().rev().filter(|&subnetwork| subnetwork > 0);
+        for subnetwork in bridged() {
+            then(Operation::BackwardCoarse { subnetwork, defers_weights });
+        }
+        if !is_first {
+            then(Operation::SendCotangent { subnetwork: own.start - 1 });
+        }
+        if is_last {
+            statistics().filter(|_| reduces).for_each(&mut then);
+        }
+        for subnetwork in own.clone().rev() {
+            let is_bridged = subnetwork > 0;
+            if is_bridged && defers_weights {
+                then(Operation::BackwardCoarseWeights { subnetwork });
+            }
+            if reduces && (is_bridged || is_last && subnetwork == bottom) {
+                then(Operation::ReduceGradients { subnetwork });
+            }
+        }
+        for subnetwork in own.clone() {
+            let segments = segments(cuts.units_of(subnetwork), segment_units);
+            for units in segments.collect::<Vec<_>>().into_iter().rev() {
+                if recompute {
+                    then(Operation::RecomputeUnits { subnetwork, units: units.clone() });
+                }
+                then(Operation::BackwardUnits { subnetwork, units });
+                if reduces {
+                    then(Operation::ReduceGradients { subnetwork });
+                }
+            }
+            then(Operation::BackwardPreprocessing { subnetwork });
+            if reduces {
+                then(Operation::ReduceGradients { subnetwork });
+            }
+        }
+        if reduces {
+            then(Operation::AwaitReductions);
+        }
+        then(Operation::ReduceTotals);
+        own.for_each(|subnetwork| then(Operation::Update { subnetwork }));
+        program
+    }
+
+    /// Adds an instruction, and returns its index.
+    fn push(&mut self, operation: Operation, after: [Option<usize>; 2]) -> Option<usize> {
+        let after = after.into_iter().flatten().collect();
+        self.instructions.push(Instruction { operation, after });
+        Some(self.instructions.len() - 1)
+    }
+}
+
+/// A line for each instruction.
+impl fmt::Display for WorkerProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.instructions.iter().try_for_each(|own| writeln!(f, "{}", own.operation))
+    }
+}
+
+/// Splits units into segments of this many, the last one of what is left.
+fn segments(units: Range<usize>, segment_units: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = units.end;
+    let size = segment_units.max(1);
+    units.step_by(size).map(move |start| start..start.saturating_add(size).min(end))
+}

@@ -1,0 +1,216 @@
+use std::fmt;
+use std::ops::Range;
+
+use crate::timeline::Activity;
+
+/// An operation of a worker in a training step.
+///
+/// Subnetworks and units are numbered through the whole network, from 0. In the formulas `j` counts
+/// from 1, as in the paper: it is `subnetwork + 1`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `x_j = C_j(x)`.
+    ForwardPreprocessing {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// A segment of `y_j = g_j(x_j)`.
+    ForwardUnits {
+        /// The subnetwork.
+        subnetwork: usize,
+        /// The units of the segment.
+        units: Range<usize>,
+        /// True if the graph is kept for the backward pass; otherwise only the state at its start is, and
+        /// [`RecomputeUnits`](Self::RecomputeUnits) computes the graph.
+        keeps_graph: bool,
+    },
+    /// Waits for `U_j` from the worker upstream, which holds the subnetwork.
+    ReceiveState {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, the paper's (3b) in the form of a chain.
+    ForwardCoarse {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Sends `U_j` downstream.
+    SendState {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// `h` and the loss, forward and backward, with `ρ_N`.
+    Head {
+        /// The last subnetwork.
+        subnetwork: usize,
+    },
+    /// Merges updates of running statistics that modules have postponed.
+    MergeStatistics {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Starts to average the running statistics over the replicas.
+    ReduceStatistics {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Waits for `ρ_j` from the worker downstream; this worker holds the subnetwork.
+    ReceiveCotangent {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`.
+    BackwardCoarse {
+        /// The subnetwork.
+        subnetwork: usize,
+        /// True if gradients of the weights of `F_{j-1}` are left for
+        /// [`BackwardCoarseWeights`](Self::BackwardCoarseWeights), where the layers allow it.
+        defers_weights: bool,
+    },
+    /// Sends `ρ_j` upstream, to the worker that holds the subnetwork.
+    SendCotangent {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// The gradients of the weights of `F_{j-1}` that were left.
+    BackwardCoarseWeights {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Starts to sum over the replicas all gradients of the subnetwork that have not been summed yet.
+    ReduceGradients {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Computes the graph of a segment once more.
+    RecomputeUnits {
+        /// The subnetwork.
+        subnetwork: usize,
+        /// The units of the segment.
+        units: Range<usize>,
+    },
+    /// Differentiates a segment of `g_j`.
+    BackwardUnits {
+        /// The subnetwork.
+        subnetwork: usize,
+        /// The units of the segment.
+        units: Range<usize>,
+    },
+    /// Differentiates `C_j` along `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}`.
+    BackwardPreprocessing {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+    /// Waits for everything that is summed over the replicas.
+    AwaitReductions,
+    /// Sums over all workers what decides on the update: the loss, the failures, the squared norm of the
+    /// gradients. No worker goes on before all are here.
+    ReduceTotals,
+    /// The optimizer.
+    Update {
+        /// The subnetwork.
+        subnetwork: usize,
+    },
+}
+
+impl Operation {
+    /// The kind of activity for a timeline; `None` for operations that only wait or communicate.
+    pub fn activity(&self) -> Option<Activity> {
+        match self {
+            Self::ForwardPreprocessing { .. } | Self::ForwardUnits { .. } => {
+                Some(Activity::FineForward)
+            }
+            Self::ForwardCoarse { .. } => Some(Activity::ChainForward),
+            Self::Head { .. } => Some(Activity::Head),
+            Self::BackwardCoarse { .. } => Some(Activity::ChainBackward),
+            Self::BackwardCoarseWeights { .. } => Some(Activity::ChainWeights),
+            Self::RecomputeUnits { .. } => Some(Activity::Recompute),
+            Self::BackwardUnits { .. } | Self::BackwardPreprocessing { .. } => {
+                Some(Activity::FineBackward)
+            }
+            Self::Update { .. } => Some(Activity::Update),
+            Self::ReceiveState { .. }
+            | Self::SendState { .. }
+            | Self::MergeStatistics { .. }
+            | Self::ReduceStatistics { .. }
+            | Self::ReceiveCotangent { .. }
+            | Self::SendCotangent { .. }
+            | Self::ReduceGradients { .. }
+            | Self::AwaitReductions
+            | Self::ReduceTotals => None,
+        }
+    }
+
+    /// Returns true if the operation waits for a message of another worker.
+    pub fn is_receive(&self) -> bool {
+        matches!(self, Self::ReceiveState { .. } | Self::ReceiveCotangent { .. })
+    }
+
+    /// The subnetwork that the operation is for.
+    pub fn subnetwork(&self) -> Option<usize> {
+        match *self {
+            Self::ForwardPreprocessing { subnetwork }
+            | Self::ForwardUnits { subnetwork, .. }
+            | Self::ReceiveState { subnetwork }
+            | Self::ForwardCoarse { subnetwork }
+            | Self::SendState { subnetwork }
+            | Self::Head { subnetwork }
+            | Self::MergeStatistics { subnetwork }
+            | Self::ReduceStatistics { subnetwork }
+            | Self::ReceiveCotangent { subnetwork }
+            | Self::BackwardCoarse { subnetwork, .. }
+            | Self::SendCotangent { subnetwork }
+            | Self::BackwardCoarseWeights { subnetwork }
+            | Self::ReduceGradients { subnetwork }
+            | Self::RecomputeUnits { subnetwork, .. }
+            | Self::BackwardUnits { subnetwork, .. }
+            | Self::BackwardPreprocessing { subnetwork }
+            | Self::Update { subnetwork } => Some(subnetwork),
+            Self::AwaitReductions | Self::ReduceTotals => None,
+        }
+    }
+}
+
+/// The operation in the notation of the paper: subnetworks and units are counted from 1.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let j = self.subnetwork().map_or(0, |subnetwork| subnetwork + 1);
+        let units = |units: &Range<usize>| format!("{}..={}", units.start + 1, units.end);
+        match self {
+            Self::ForwardPreprocessing { .. } => write!(f, "x_{j} = C_{j}(x)"),
+            Self::ForwardUnits { units: own, keeps_graph: true, .. } => {
+                write!(f, "g_{j}, units {}", units(own))
+            }
+            Self::ForwardUnits { units: own, .. } => {
+                write!(f, "g_{j}, units {}, without a graph", units(own))
+            }
+            Self::ReceiveState { .. } => write!(f, "receive U_{j}"),
+            Self::ForwardCoarse { .. } => {
+                let i = j - 1;
+                write!(f, "U_{j} = y_{j} + F_{i}(U_{i} - x_{j})")
+            }
+            Self::SendState { .. } => write!(f, "send U_{j}"),
+            Self::Head { .. } => write!(f, "h, loss, ρ_{j}"),
+            Self::MergeStatistics { .. } => write!(f, "merge the running statistics of {j}"),
+            Self::ReduceStatistics { .. } => write!(f, "average the running statistics of {j}"),
+            Self::ReceiveCotangent { .. } => write!(f, "receive ρ_{j}"),
+            Self::BackwardCoarse { .. } => {
+                let i = j - 1;
+                write!(f, "ρ_{i} = F_{i}'(U_{i} - x_{j})ᵀ ρ_{j}")
+            }
+            Self::SendCotangent { .. } => write!(f, "send ρ_{j}"),
+            Self::BackwardCoarseWeights { .. } => write!(f, "weights of F_{}", j - 1),
+            Self::ReduceGradients { .. } => write!(f, "sum gradients of {j}"),
+            Self::RecomputeUnits { units: own, .. } => {
+                write!(f, "g_{j} again, units {}", units(own))
+            }
+            Self::BackwardUnits { units: own, .. } => {
+                write!(f, "backward g_{j}, units {}", units(own))
+            }
+            Self::BackwardPreprocessing { .. } => write!(f, "backward C_{j}"),
+            Self::AwaitReductions => f.write_str("wait for the sums over replicas"),
+            Self::ReduceTotals => f.write_str("sum loss and failures over all workers"),
+            Self::Update { .. } => write!(f, "update {j}"),
+        }
+    }
+}
