@@ -34,7 +34,6 @@ struct Record {
 struct Executed {
     instruction: usize,
     arrival: Option<Instant>,
-    begin: Instant,
     end: Instant,
 }
 
@@ -57,7 +56,6 @@ impl Recorded {
         let executed = self.instructions.iter().map(|own| ExecutedInstruction {
             instruction: own.instruction,
             arrival: own.arrival.map(since),
-            begin: since(own.begin),
             end: since(own.end),
         });
         let begin = self.begin.map(since).unwrap_or_default();
@@ -116,11 +114,10 @@ impl Clock {
             (Some(activity), Some(subnetwork)) => self.enter(subnetwork, activity),
             _ => self.pause(),
         }
-        let begin = Instant::now();
-        // Its arrival was noticed when the worker chose the instruction.
+        // The worker turned to the instruction when the one before it had ended.
         let chosen = self.instructions.last().map_or(self.epoch, |before| before.end);
         let arrival = (operation.is_receive() && has_arrived).then_some(chosen);
-        self.instructions.push(Executed { instruction, arrival, begin, end: begin });
+        self.instructions.push(Executed { instruction, arrival, end: chosen });
     }
 
     /// Records that the message that the current instruction waits for has arrived.

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct WorkerTrace {
     /// The worker, numbered through all replicas: see [`Layout::worker_number`](super::Layout::worker_number).
     pub worker: usize,
-    /// The time at which the worker began.
+    /// The time at which the worker turned to the first instruction.
     pub begin: Duration,
     /// The instructions of its [`WorkerProgram`](super::WorkerProgram).
     pub executed: Vec<ExecutedInstruction>,
@@ -23,8 +23,6 @@ pub struct ExecutedInstruction {
     pub instruction: usize,
     /// For a receive: the time at which the worker noticed that the message had arrived.
     pub arrival: Option<Duration>,
-    /// The time at which the instruction began; for a receive, at which the worker began to wait.
-    pub begin: Duration,
-    /// The time at which it ended.
+    /// The time at which it ended and the worker turned to the next one.
     pub end: Duration,
 }
