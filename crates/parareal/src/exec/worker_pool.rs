@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parareal_text::panic_message;
+
 use super::clock::Record;
 use super::collectives::Collectives;
 use super::command::{Command, ReplyOf};
@@ -15,7 +17,6 @@ use super::loss::Loss;
 use super::thread_pool::thread_pool;
 use super::worker::Worker;
 use crate::net::Coarsen;
-use crate::panic_message::panic_message;
 use crate::timeline::{Span, Timeline};
 
 /// The time that a pool waits for the report of the worker that failed after another one has stopped.

@@ -77,7 +77,7 @@ pub struct Scenario {
     pub link: Link,
     /// The schedule of the step.
     pub schedule: Schedule,
-    /// Units between two checks whether the chain can go on; see [`crate::exec::Placement::segment_units`].
+    /// Units between two checks whether the chain can go on; see [`crate::exec::ExecutorBuilder::segment_units`].
     pub segment_units: usize,
 }
 
