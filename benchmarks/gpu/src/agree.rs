@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, TensorData};
 use clap::Args;
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind};
 use parareal::net::NamedTensor;
 use serde_json::{Value, json};
 
@@ -65,10 +65,9 @@ impl Agree {
     fn compare(&self, subnetworks: usize, device: &Device) -> Result<Value> {
         let coarse_unit = "basic".parse()?;
         let network = Network { depth: self.depth, subnetworks, coarse_unit };
-        let (cpu, loss) = (Device::flex(), CrossEntropy::default());
-        let mut expected = Sequential::new(network.build()?, loss, &optimizer(), &cpu, 1)?;
-        let placement = Placement::new(vec![device.clone()], Layout::threads(subnetworks, 1, 1)?);
-        let mut found = Threads::new(network.build()?, loss, &optimizer(), &placement)?;
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
+        let mut expected = builder.clone().sequential().threads(1).start(network.build()?)?;
+        let mut found = builder.devices([device.clone()]).workers(1).start(network.build()?)?;
 
         let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;
         let mut batches = batches.into_iter();
@@ -87,7 +86,7 @@ impl Agree {
             losses = worse(losses, (got - wanted).abs() / wanted.abs());
         }
         let (state, worst_state) =
-            differences(&found.named_tensors()?, &expected.named_tensors()?)?;
+            differences(&found.read(StateKind::Weights)?, &expected.read(StateKind::Weights)?)?;
         let worst = [output, gradients, losses, state].into_iter().fold(0.0, worse);
         Ok(json!({
             "subnetworks": subnetworks,

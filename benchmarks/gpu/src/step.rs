@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads, Update};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, Update};
 use parareal::plan::Sample;
 use parareal::timeline::Timeline;
 use serde_json::json;
@@ -56,11 +56,9 @@ impl Step {
     pub(crate) fn run(self) -> Result<()> {
         let begun = Instant::now();
         let device = self.device.device.clone();
-        let layout = Layout::threads(self.network.subnetworks, self.workers, 1)?;
-        let placement = Placement::new(vec![device.clone()], layout);
-        let network = self.network.build()?;
-        let mut executor =
-            Threads::new(network, CrossEntropy::default(), &optimizer(), &placement)?;
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
+        let builder = builder.devices([device.clone()]).workers(self.workers);
+        let mut executor = builder.start(self.network.build()?)?;
         let (inputs, targets) =
             images::batches(self.data_dir.clone(), self.batch_size, 1)?.remove(0);
 

@@ -14,14 +14,13 @@ use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{
-    Communicator, CrossEntropy, Executor, Layout, Placement, Ranks, World, thread_pool,
-};
+use parareal::exec::{Communicator, CrossEntropy, ExecutorBuilder, Layout, World};
 use parareal::net::{Cuts, FeedForward, Init};
 use parareal::plan::{CostModel, Link, Sample, Scenario, Stopwatch};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_models::resnet::{CostTable, ResNet, ResNetCosts, UnitKind};
+use rayon::ThreadPoolBuilder;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -63,7 +62,9 @@ impl Bench<'_> {
         let stopwatch = Stopwatch { optimizer, segment_units: 4, repetitions: 5, warm_up: 1 };
         let (net, kinds) = (&self.net, self.net.coarse_kind().unit_kinds());
         let device = Device::flex();
-        let table = thread_pool("links-costs", 1)?
+        let table = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()?
             .install(|| CostTable::measure(net, &kinds, images, &stopwatch, &device, "cpu", 1));
         Ok(table.costs(net)?)
     }
@@ -91,13 +92,12 @@ impl Bench<'_> {
         let labels: Vec<i64> = (0..self.batch).map(|index| (index % CLASSES) as i64).collect();
         let labels = TensorData::new(labels, [self.batch]);
         let labels = Tensor::<1, Int>::from_data(labels, &device);
-        let layout = Layout::ranks(cuts.subnetworks(), self.world.size(), 1, replicas)?;
-        let mut placement = Placement::new(vec![device.clone()], layout);
-        placement.threads = 1;
-        let (loss, init) = (CrossEntropy::default(), Init::new(1, &device));
-        let wire = Some(way.wire);
-        let Self { world, net, optimizer, .. } = self;
-        let mut ranks = Ranks::new(world, net, cuts, &init, loss, optimizer, &placement, wire)?;
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), self.optimizer.clone())
+            .replicas(replicas)
+            .threads(1)
+            .message_dtype(way.wire);
+        let init = Init::new(1, &device);
+        let mut ranks = builder.start_rank(self.world, &self.net, cuts, &init)?;
         let mut sample = Sample::default();
         for round in 0..=self.rounds {
             probe::meet(self.all)?;

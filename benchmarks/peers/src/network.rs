@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
+use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder};
 use parareal::net::{Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet};
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
 }
 
 pub(crate) struct Network {
-    executor: Threads<ResNet, CrossEntropy>,
+    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     images: Tensor<4>,
     labels: Tensor<1, Int>,
 }
@@ -37,15 +37,14 @@ impl Network {
         let net = net.with_coarse_units(Some(settings.coarse_units));
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
-        let layout = Layout::threads(cuts.subnetworks(), settings.workers, 1)?;
-        let mut placement = Placement::new(vec![device.clone()], layout);
-        placement.threads = settings.threads / settings.workers;
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
+        let mut builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer)
+            .workers(settings.workers)
+            .threads(settings.threads / settings.workers);
         if let Some(units) = settings.keep {
-            placement.recompute = true;
-            placement.segment_units = units;
+            builder = builder.recompute(units);
         }
-        let executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
+        let executor = builder.start(network)?;
 
         let noise = Distribution::Normal(0.0, 1.0);
         let images = Tensor::random([settings.batch, 3, 32, 32], noise, &device);

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, StepReport, Threads};
+use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, StepReport};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
@@ -27,10 +27,10 @@ struct Batch {
     labels: Tensor<1, Int>,
 }
 
-/// One network on one placement.
+/// One network on workers.
 struct Setting {
     name: String,
-    executor: Threads<ResNet, CrossEntropy>,
+    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     times: Vec<Duration>,
 }
 
@@ -38,13 +38,12 @@ impl Setting {
     fn new(net: &ResNet, cuts: &Cuts, workers: usize, threads: usize) -> Result<Self> {
         let device = Device::flex();
         let network = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
-        let layout = match workers {
-            2 => Layout::from_counts(&[cuts.subnetworks() - ON_LAST, ON_LAST], 1)?,
-            _ => Layout::threads(cuts.subnetworks(), workers, 1)?,
+        let optimizer = Sgd { momentum: 0.9, ..Sgd::default() };
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer).threads(threads);
+        let builder = match workers {
+            2 => builder.subnetworks_per_worker([cuts.subnetworks() - ON_LAST, ON_LAST]),
+            _ => builder.workers(workers),
         };
-        let mut placement = Placement::new(vec![device], layout);
-        placement.threads = threads;
         let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let name = format!(
             "N = {}, {} of {}",
@@ -52,7 +51,7 @@ impl Setting {
             plural(workers, "worker"),
             plural(threads, "thread")
         );
-        let executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
+        let executor = builder.start(network)?;
         Ok(Self { name, executor, times: Vec::new() })
     }
 

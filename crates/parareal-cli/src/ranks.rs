@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use parareal::exec::panic_message;
 use parareal_run::Traffic;
+use parareal_text::panic_message;
 use parareal_train::{ExecutorKind, ProcessGroup, TrainError};
 use parareal_vision::Settings;
 

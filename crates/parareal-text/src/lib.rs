@@ -1,7 +1,11 @@
 //! Text in messages and files: one line for each message, whatever names it quotes.
 
+mod panic_message;
+
 use std::fmt;
 use std::path::Path;
+
+pub use panic_message::panic_message;
 
 /// A text with its control characters escaped, so that a message stays on one line whatever file
 /// names it quotes.

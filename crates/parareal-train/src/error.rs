@@ -316,7 +316,13 @@ impl TrainError {
             Self::Agreed { bad_input, .. }
             | Self::Elsewhere { bad_input, .. }
             | Self::Task { bad_input, .. } => *bad_input,
-            Self::Executor(error) => matches!(error, ExecError::Layout(_) | ExecError::NoDevice),
+            Self::Executor(error) => matches!(
+                error,
+                ExecError::Layout(_)
+                    | ExecError::NoDevice
+                    | ExecError::NoEffect { .. }
+                    | ExecError::Setting { .. }
+            ),
             _ => true,
         }
     }

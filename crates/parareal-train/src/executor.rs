@@ -2,21 +2,15 @@
 
 use std::ops::Range;
 
-use parareal::exec::{ExecError, Executor, Layout, Loss, Placement, Sequential, Threads};
+use parareal::exec::{Executor, ExecutorBuilder, Layout, Loss};
 use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
 use crate::executor_kind::ExecutorKind;
 #[cfg(feature = "mpi")]
 use crate::executor_kind::LinkDtype;
 use crate::placement::{default_workers, rank_layout};
+use crate::process_group::Resources;
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
-
-/// An executor, and what it holds.
-pub(crate) struct Started<N, L> {
-    pub(crate) executor: Box<dyn Executor<N, L>>,
-    /// For each subnetwork that is held here its number, from 0, and the names of its tensors.
-    pub(crate) names: Vec<(usize, Vec<String>)>,
-}
 
 impl RunConfig {
     /// Returns the number of steps of an epoch with this many training samples.
@@ -38,17 +32,16 @@ impl RunConfig {
         N: Coarsen,
         L: Loss<N::Output>,
     {
-        let mut here = self.clone();
-        if self.executor == ExecutorKind::Mpi {
-            let subnetworks = model.cuts.subnetworks();
-            here.workers = default_workers(&self.devices, subnetworks);
-            here.devices.truncate(here.workers);
-            let layout = Layout::threads(subnetworks, here.workers, 1).map_err(ExecError::from)?;
-            here.threads = Placement::new(Vec::new(), layout).threads;
-        }
         // One replica evaluates all samples.
-        here.replicas = 1;
-        here.executor(model, network)
+        let mut here = Self { replicas: 1, ..self.clone() };
+        if self.executor == ExecutorKind::Mpi {
+            // One process has the cores of its machine and all subnetworks.
+            here.executor = ExecutorKind::Threads;
+            here.workers = default_workers(&self.devices, model.cuts.subnetworks());
+            here.threads = (Resources::alone().cores / here.workers).max(1);
+        }
+        here.devices.truncate(here.workers);
+        Ok(here.builder(model, &here.devices)?.start(network)?)
     }
 
     /// Creates the executor of this configuration, before its first step.
@@ -60,7 +53,7 @@ impl RunConfig {
         group: &ProcessGroup,
         model: &Model<N, L>,
         initial: Option<&StateDict>,
-    ) -> Result<Started<N, L>, TrainError>
+    ) -> Result<Box<dyn Executor<N, L>>, TrainError>
     where
         N: Coarsen,
         L: Loss<N::Output>,
@@ -72,11 +65,7 @@ impl RunConfig {
         if let Some(weights) = initial {
             network = network.load(weights)?;
         }
-        let names = network.subnetworks().iter().map(|subnetwork| {
-            subnetwork.named_tensors().into_iter().map(|tensor| tensor.name).collect()
-        });
-        let names = names.enumerate().collect();
-        Ok(Started { executor: self.executor(model, network)?, names })
+        Ok(self.builder(model, &self.devices)?.start(network)?)
     }
 
     #[cfg(feature = "mpi")]
@@ -85,36 +74,29 @@ impl RunConfig {
         group: &ProcessGroup,
         model: &Model<N, L>,
         initial: Option<&StateDict>,
-    ) -> Result<Started<N, L>, TrainError>
+    ) -> Result<Box<dyn Executor<N, L>>, TrainError>
     where
         N: Coarsen,
         L: Loss<N::Output>,
     {
         use burn::tensor::{DType, Device};
-        use parareal::exec::Ranks;
+        use parareal::exec::StateKind;
         use parareal::net::Init;
 
         let Some(world) = group.world() else { return Err(TrainError::ranks("this is no rank")) };
-        let Model { network, cuts, loss, optimizer } = model;
-        let layout = self.rank_layout(group, cuts.subnetworks())?;
-        let placement = self.placement(self.own_devices(group), layout, cuts)?;
-        let init = Init::new(self.seed, &Device::flex());
-        let message_dtype = (self.link_dtype == LinkDtype::Bf16).then_some(DType::BF16);
-        let mut ranks = Ranks::new(
-            world,
-            network,
-            cuts,
-            &init,
-            loss.clone(),
-            optimizer,
-            &placement,
-            message_dtype,
-        )?;
-        let names = (ranks.rank_layout().subnetworks.start..).zip(ranks.names()).collect();
-        if let Some(weights) = initial {
-            ranks.load(weights.clone())?;
+        let Model { network, cuts, .. } = model;
+        // Names the settings of the run where the ranks cannot share the subnetworks.
+        self.rank_layout(group, cuts.subnetworks())?;
+        let mut builder = self.builder(model, self.own_devices(group))?;
+        if self.link_dtype == LinkDtype::Bf16 {
+            builder = builder.message_dtype(DType::BF16);
         }
-        Ok(Started { executor: Box::new(ranks), names })
+        let init = Init::new(self.seed, &Device::flex());
+        let mut executor = builder.start_rank(world, network, cuts, &init)?;
+        if let Some(weights) = initial {
+            executor.write(StateKind::Weights, weights.clone())?;
+        }
+        Ok(executor)
     }
 
     #[cfg(not(feature = "mpi"))]
@@ -123,7 +105,7 @@ impl RunConfig {
         _: &ProcessGroup,
         _: &Model<N, L>,
         _: Option<&StateDict>,
-    ) -> Result<Started<N, L>, TrainError> {
+    ) -> Result<Box<dyn Executor<N, L>>, TrainError> {
         Err(TrainError::WithoutMpi)
     }
 
@@ -179,44 +161,32 @@ impl RunConfig {
         })
     }
 
-    fn placement(
-        &self,
-        devices: &[DeviceName],
-        layout: Layout,
-        cuts: &Cuts,
-    ) -> Result<Placement, TrainError> {
-        let devices = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let mut placement = Placement::new(devices, layout);
-        placement.threads = self.threads;
-        if let Some(units) = self.kept_units(cuts) {
-            placement.recompute = true;
-            placement.segment_units = units;
-        }
-        Ok(placement)
-    }
-
-    /// Hands a network to an executor in this process.
-    fn executor<N, L>(
+    /// Returns the settings of the executor on some devices.
+    ///
+    /// # Errors
+    /// [`TrainError::NoDevice`] for the first device that is not there.
+    fn builder<N, L>(
         &self,
         model: &Model<N, L>,
-        network: PararealNetwork<N>,
-    ) -> Result<Box<dyn Executor<N, L>>, TrainError>
+        devices: &[DeviceName],
+    ) -> Result<ExecutorBuilder<L>, TrainError>
     where
         N: Coarsen,
         L: Loss<N::Output>,
     {
+        let found = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
         let Model { cuts, loss, optimizer, .. } = model;
-        let layout = Layout::threads(cuts.subnetworks(), self.workers, self.replicas);
-        let layout = layout.map_err(ExecError::from)?;
-        let placement = self.placement(&self.devices, layout, cuts)?;
+        let mut builder = ExecutorBuilder::new(loss.clone(), optimizer.clone()).devices(found);
+        if devices.iter().any(DeviceName::is_cpu) {
+            builder = builder.threads(self.threads);
+        }
+        if let Some(units) = self.kept_units(cuts) {
+            builder = builder.recompute(units);
+        }
         Ok(match self.executor {
+            ExecutorKind::Sequential => builder.sequential(),
             ExecutorKind::Threads | ExecutorKind::Mpi => {
-                Box::new(Threads::new(network, loss.clone(), optimizer, &placement)?)
-            }
-            ExecutorKind::Sequential => {
-                let device = &placement.devices[0];
-                let loss = loss.clone();
-                Box::new(Sequential::new(network, loss, optimizer, device, self.threads)?)
+                builder.workers(self.workers).replicas(self.replicas)
             }
         })
     }

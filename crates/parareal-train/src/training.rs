@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use parareal::exec::{ExecError, SubnetworkTime, Update};
+use parareal::exec::{ExecError, StateKind, SubnetworkTime, Update};
 use parareal::net::StateDict;
 use parareal_run::{EndRecord, EpochRecord, Line, Position, StepRecord, SubnetworkSeconds, Times};
 
 use crate::checkpoint::{Saved, State, Store};
 use crate::checksum::Checksum;
-use crate::executor::Started;
 use crate::finite_check::first_not_finite;
 use crate::log::Log;
 use crate::metrics::{Metrics, Past};
@@ -48,8 +47,8 @@ impl<'a, T: Task> Training<'a, T> {
     pub(crate) fn new(run: &'a Prepared<T>, saved: Option<Saved>) -> Result<Self, TrainError> {
         let Prepared { group, config, output, task, .. } = run;
         let model = task.model();
-        let Started { mut executor, mut names } =
-            config.start(group, model, run.initial.as_ref())?;
+        let mut executor = config.start(group, model, run.initial.as_ref())?;
+        let mut names = executor.tensor_names();
         if !config.held(group, model.cuts.subnetworks())?.1 {
             names.clear();
         }
@@ -58,11 +57,11 @@ impl<'a, T: Task> Training<'a, T> {
             None => (None, Past::default(), Position::default(), Times::default()),
             Some(Saved { position, times, cuts, weights, optimizer, average, .. }) => {
                 let state = |tensors| StateDict::new(cuts.clone(), tensors);
-                executor.load(state(weights)).map_err(|error| {
+                executor.write(StateKind::Weights, state(weights)).map_err(|error| {
                     TrainError::weights(output, format!("a checkpoint of another network: {error}"))
                 })?;
-                executor.load_optimizer_state(state(optimizer))?;
-                executor.load_average(state(average))?;
+                executor.write(StateKind::Optimizer, state(optimizer))?;
+                executor.write(StateKind::Average, state(average))?;
                 // Random layers draw by the number of the step.
                 executor.set_step(position.step as u64);
                 let bytes = position.metrics_bytes;
@@ -304,9 +303,9 @@ impl<'a, T: Task> Training<'a, T> {
             let last_batch = last_batch.map(|(input, target)| Checksum::of(input, target));
             self.position.metrics_bytes = self.log.sync()?;
             let state = State {
-                weights: self.executor.named_tensors()?,
-                optimizer: self.executor.optimizer_state()?,
-                average: self.executor.average()?,
+                weights: self.executor.read(StateKind::Weights)?,
+                optimizer: self.executor.read(StateKind::Optimizer)?,
+                average: self.executor.read(StateKind::Average)?,
                 times: self.times.until(self.seconds()),
                 last_batch,
             };

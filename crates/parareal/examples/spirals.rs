@@ -12,7 +12,7 @@ use burn::module::{Module, Param};
 use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Placement, Threads};
+use parareal::exec::{CrossEntropy, ExecutorBuilder};
 use parareal::net::{
     Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, SampleShape, ShapeError,
 };
@@ -118,8 +118,8 @@ fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let network = PararealNetwork::build(&Mlp, &cuts, &Init::new(1, &Device::flex()))?;
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
-    let placement = Placement::cpu(subnetworks)?;
-    let mut executor = Threads::new(network, CrossEntropy::default(), &optimizer, &placement)?;
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer);
+    let mut executor = builder.start(network)?;
 
     let (points, targets, _) = spirals(0.0);
     for step in 0..600 {

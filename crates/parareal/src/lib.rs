@@ -38,8 +38,7 @@
 //! // Three subnetworks of four units each, on as many workers as there are cores.
 //! let parareal = PararealNetwork::build(&network, &Cuts::even(12, 3)?, &Init::new(1, &device))?;
 //! let optimizer = AdamWConfig::new().init();
-//! let placement = Placement::cpu(3)?;
-//! let mut executor = Threads::new(parareal, CrossEntropy::default(), &optimizer, &placement)?;
+//! let mut executor = ExecutorBuilder::new(CrossEntropy::default(), optimizer).start(parareal)?;
 //! let input = Tensor::from_data([[0.0, 1.0], [1.0, 0.0]], &device);
 //! let labels = Tensor::from_data([0, 2], &device);
 //! let first = executor.train_step(input.clone(), labels.clone(), 1e-2)?.loss;
@@ -67,13 +66,12 @@
 //!
 //! | feature | effect |
 //! | --- | --- |
-//! | `mpi` | subnetworks on the ranks of an MPI program (`exec::Ranks`) |
+//! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
 //! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
 
 pub mod exec;
 pub mod net;
 pub mod nn;
-mod panic_message;
 pub mod plan;
 pub mod prelude;
 mod random;

@@ -5,8 +5,7 @@ pub use burn::module::Module;
 pub use burn::tensor::{Bool, Device, Int, Tensor};
 
 pub use crate::exec::{
-    ClosureLoss, CrossEntropy, Executor, Layout, Loss, MeanSquaredError, Placement, Threads,
-    loss_fn,
+    ClosureLoss, CrossEntropy, Executor, ExecutorBuilder, Layout, Loss, MeanSquaredError, loss_fn,
 };
 pub use crate::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Int, Tensor};
-use parareal::exec::panic_message;
+use parareal_text::panic_message;
 
 use crate::TrainError;
 

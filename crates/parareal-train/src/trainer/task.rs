@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
-use parareal::exec::{ExecError, Executor, Loss, panic_message};
+use parareal::exec::{Executor, Loss, batch_loss};
 use parareal::net::{Coarsen, PararealNetwork, SampleShape, Value};
+use parareal_text::panic_message;
 use toml::Table;
 
 use super::metric::Metric;
@@ -303,11 +304,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// Computes the loss of a batch, and then each metric.
     fn values(&self, output: N::Output, target: L::Target) -> Result<Vec<f64>, TrainError> {
         let target = target.to_device(&output.device());
-        self.model
-            .loss
-            .check(&output, &target)
-            .map_err(|error| ExecError::Target(error.to_string()))?;
-        let loss = self.model.loss.forward(output.clone(), target.clone()).into_scalar::<f64>();
+        let loss = batch_loss(&self.model.loss, &output, target.clone())?.into_scalar::<f64>();
         let metrics = self.metrics.iter();
         let failed = |message: String| TrainError::Task { error: message.into(), bad_input: false };
         let metrics =
@@ -331,15 +328,8 @@ fn try_out<N: Coarsen, L: Loss<N::Output>>(
         let input = batch.input.part(0..samples);
         let output = network.forward_chain(input);
         let target = batch.target.part(0..samples).to_device(&output.device());
-        let checked = model.loss.check(&output, &target);
-        checked.map_err(|error| ExecError::Target(error.to_string()).to_string())?;
-        let loss = model.loss.forward(output.clone(), target.clone());
-        let [elements] = loss.dims();
-        if elements != 1 {
-            return Err(format!(
-                "the loss has {elements} elements: one element is expected, the mean over the samples"
-            ));
-        }
+        let loss = batch_loss(&model.loss, &output, target.clone());
+        let loss = loss.map_err(|error| error.to_string())?;
         let apply = |metric: &Metric<_, _>| metric.apply(output.clone(), target.clone()).map(drop);
         metrics.iter().try_for_each(apply)?;
         Ok(loss.into_scalar::<f64>())

@@ -183,7 +183,8 @@ fn a_loss_that_cannot_be_computed_is_refused_before_anything_is_written() {
     let elements =
         loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).mean_dim(1).reshape([-1]));
     let message = error_with_loss(elements, 0.0, 0.0);
-    let expected = "batch 0 of training epoch 1: the loss has 4 elements: one element is expected";
+    let expected =
+        "batch 0 of training epoch 1: the loss has 4 elements: a single number is expected";
     assert!(message.starts_with(expected), "{message}");
     let panicking = loss_fn(|_: Tensor<2>, _: Tensor<2>| -> Tensor<1> { panic!("no\nsuch loss") });
     let message = error_with_loss(panicking, 0.0, 0.0);

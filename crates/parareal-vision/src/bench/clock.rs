@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use burn::optim::ModuleOptimizer;
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Threads};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, Layout};
 use parareal::net::{FeedForward, Init, PararealNetwork};
 use parareal::plan::{PlanError, Sample, Scenario, Schedule};
 use parareal::timeline::Timeline;
@@ -69,12 +68,9 @@ impl Bench {
         let device = machine.find()?;
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let optimizer: ModuleOptimizer =
-            Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
-        let mut placement = Placement::new(vec![device], layout);
-        placement.threads = machine.threads;
-        let loss = CrossEntropy::default();
-        let mut executor = Threads::new(module, loss, &optimizer, &placement)?;
+        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer).workers(workers);
+        let mut executor = machine.on_device(builder, device).start(module)?;
         let (mut sample, mut measured) = (Sample::default(), Timeline::default());
         for repetition in 0..=self.repetitions {
             let (images, labels) = (batch.images.clone(), batch.labels.clone());
@@ -87,7 +83,7 @@ impl Bench {
         }
         Ok(Clock {
             workers,
-            held: placement.layout.counts(),
+            held: executor.layout().counts(),
             predicted_ms: 1e3 * scenario.predict()?.makespan(),
             measured_ms: 1e3 * sample.median(),
             spread_ms: 1e3 * sample.spread(),

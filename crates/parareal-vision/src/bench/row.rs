@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use parareal::exec::{CrossEntropy, Layout, thread_pool};
+use parareal::exec::{CrossEntropy, Layout};
 use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{
     Cost, Link, PlanError, Scenario, Schedule, SubnetworkCosts, SubnetworkTiming, Timing,
@@ -199,7 +199,7 @@ impl Bench {
         let batch = Batch::new(&net.input_shape(), self.classes, &self.machine, &device);
         let stopwatch = Machine::stopwatch(self.repetitions);
         let init = Init::new(1, &device);
-        let pool = thread_pool("parareal-bench", self.machine.threads)?;
+        let pool = self.machine.thread_pool(0)?;
         (0..cuts.subnetworks())
             .map(|index| {
                 let subnetwork = build_subnetwork(net, cuts, index, &init)?;

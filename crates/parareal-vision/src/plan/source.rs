@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use parareal::exec::thread_pool;
+use parareal::exec::{ExecError, ExecutorBuilder};
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_kernels::Sgd;
@@ -13,6 +13,7 @@ use parareal_models::resnet::{
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Deserialize;
 
 use crate::VisionError;
@@ -147,6 +148,24 @@ impl Machine {
         Ok(self.device.find()?)
     }
 
+    /// Returns the settings of an executor on the device, which has been found.
+    pub(crate) fn on_device<L>(
+        &self,
+        builder: ExecutorBuilder<L>,
+        device: Device,
+    ) -> ExecutorBuilder<L> {
+        let builder = builder.devices([device]);
+        if self.device.is_cpu() { builder.threads(self.threads) } else { builder }
+    }
+
+    /// Creates a pool with the threads of a worker, numbered from 0.
+    pub(crate) fn thread_pool(&self, worker: usize) -> Result<ThreadPool, VisionError> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(move |thread| format!("parareal-bench-{worker}.{thread}"));
+        Ok(pool.build().map_err(|error| ExecError::Spawn(error.to_string()))?)
+    }
+
     /// Measures the parts that coarse networks of these kinds need, and all others.
     pub(crate) fn measure(
         &self,
@@ -157,7 +176,7 @@ impl Machine {
         let (device, name) = (self.find()?, self.device.to_string());
         let stopwatch = Self::stopwatch(repetitions);
         let pools = (0..self.workers.max(1))
-            .map(|worker| thread_pool(&format!("parareal-bench-{worker}"), self.threads))
+            .map(|worker| self.thread_pool(worker))
             .collect::<Result<Vec<_>, _>>()?;
         let measure =
             || CostTable::measure(net, kinds, self.batch, &stopwatch, &device, &name, self.threads);

@@ -1,10 +1,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use thiserror::Error;
-
 /// Another worker has stopped, so that this one cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("another worker has stopped")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Disconnected;
 
 /// Collective operations on a few scalars over all workers of a replica: the loss, norms, the decision

@@ -100,12 +100,30 @@ pub enum ExecError {
         /// Values that are accepted.
         expected: &'static str,
     },
-    /// An impossible layout, or one for another network or program.
+    /// An impossible layout, or one for another network.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// A placement without devices.
-    #[error("the placement has no device: at least 1 is needed")]
+    /// An empty list of devices.
+    #[error("the executor has no device: at least 1 is needed")]
     NoDevice,
+    /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) that would be ignored.
+    #[error("the setting `{setting}` has no effect: {reason}")]
+    NoEffect {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The other setting or the property of the executor that makes it meaningless.
+        reason: &'static str,
+    },
+    /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) with a value that it cannot have.
+    #[error("the setting `{setting}` is {value}: expected {expected}")]
+    Setting {
+        /// The name of the setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// Values that are accepted.
+        expected: String,
+    },
     /// A batch with fewer samples than replicas.
     #[error("a batch of {samples} samples for {replicas} replicas: at least 1 for each")]
     Batch {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::error::ExecError;
+use super::layout::Layout;
 use super::loss::Loss;
 use super::program::Program;
 use super::state_kind::StateKind;
@@ -56,8 +57,8 @@ pub struct GradientReport<I, O> {
 
 /// An executor trains a parareal network and applies it.
 ///
-/// All executors compute the same numbers, up to rounding.
-pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
+/// An [`ExecutorBuilder`](super::ExecutorBuilder) starts one. All executors compute the same numbers, up to rounding.
+pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// Runs a training step: forward, backward, and an update with this learning rate.
     ///
     /// # Errors
@@ -109,7 +110,7 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// [`ExecError::EmptyBatch`], or a worker's failure.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
-    /// Returns the state of this kind by name.
+    /// Returns the state of this kind by name. With MPI it is the state of the subnetworks that this rank holds.
     ///
     /// # Errors
     /// A worker's failure.
@@ -144,6 +145,13 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     /// The program of a training step; `None` if the executor evaluates the whole network as one graph.
     fn program(&self) -> Option<&Program>;
 
+    /// The layout of the subnetworks on replicas and workers, and with MPI on all ranks.
+    fn layout(&self) -> &Layout;
+
+    /// The names of the parameters and buffers of each subnetwork that this process holds, in order, with the
+    /// number of the subnetwork from 0. With MPI other subnetworks are on other ranks.
+    fn tensor_names(&self) -> Vec<(usize, Vec<String>)>;
+
     /// Returns the state of this kind by name, with the cuts.
     ///
     /// # Errors
@@ -151,61 +159,5 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>> {
     fn state_dict(&mut self, kind: StateKind) -> Result<StateDict, ExecError> {
         let cuts = self.cuts().clone();
         Ok(StateDict::from_named(cuts, self.read(kind)?))
-    }
-
-    /// Returns every parameter and buffer by name.
-    ///
-    /// # Errors
-    /// A worker's failure.
-    fn named_tensors(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(StateKind::Weights)
-    }
-
-    /// Replaces every parameter and buffer, and resets the optimizers and the moving average.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    fn load(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(StateKind::Weights, state)
-    }
-
-    /// Returns the state of the optimizers as tensors named `PARAMETER.FIELD`; a number is a tensor
-    /// without dimensions.
-    ///
-    /// # Errors
-    /// A worker's failure.
-    fn optimizer_state(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(StateKind::Optimizer)
-    }
-
-    /// Replaces the state of the optimizers by what [`Self::optimizer_state`] returned. A parameter
-    /// without a tensor among them has no state afterwards. Weights are loaded first, because that resets
-    /// the optimizers.
-    ///
-    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is
-    /// configured otherwise. The state of parameters of another type is refused where this would change it.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    fn load_optimizer_state(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(StateKind::Optimizer, state)
-    }
-
-    /// Returns the moving average of every parameter and buffer by name; nothing if no step asked for
-    /// one ([`Update::average_decay`]).
-    ///
-    /// # Errors
-    /// A worker's failure.
-    fn average(&mut self) -> Result<Vec<NamedTensor>, ExecError> {
-        self.read(StateKind::Average)
-    }
-
-    /// Replaces the moving average by what [`Self::average`] returned; an empty state removes it.
-    /// Weights are loaded first, because that resets the average.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    fn load_average(&mut self, state: StateDict) -> Result<(), ExecError> {
-        self.write(StateKind::Average, state)
     }
 }

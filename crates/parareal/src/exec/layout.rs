@@ -55,15 +55,6 @@ pub enum LayoutError {
         /// The subnetworks of the network.
         network: usize,
     },
-    /// The layout is for another number of processes, or has several replicas in one process where
-    /// each process holds a part of one.
-    #[error("the layout is for {layout} ranks, the program has {program}")]
-    OtherRanks {
-        /// The ranks of the layout.
-        layout: usize,
-        /// The ranks of the program.
-        program: usize,
-    },
 }
 
 /// Which rank, worker and replica holds which subnetworks.
@@ -306,32 +297,6 @@ impl Layout {
             }
         }
     }
-
-    /// Checks that the layout is for this many ranks, each with workers of one replica.
-    ///
-    /// # Errors
-    /// [`LayoutError::OtherRanks`].
-    #[cfg(feature = "mpi")]
-    pub(super) fn check_ranks(&self, program: usize) -> Result<(), LayoutError> {
-        let is_single = self.processes == Processes::Single;
-        match self.total_ranks() == program && (!is_single || self.replicas == 1) {
-            true => Ok(()),
-            false => Err(LayoutError::OtherRanks { layout: self.total_ranks(), program }),
-        }
-    }
-
-    /// Checks that one process has all workers.
-    ///
-    /// # Errors
-    /// [`LayoutError::OtherRanks`].
-    pub(super) fn check_single_process(&self) -> Result<(), LayoutError> {
-        match self.processes {
-            Processes::Single => Ok(()),
-            Processes::Ranks(_) => {
-                Err(LayoutError::OtherRanks { layout: self.total_ranks(), program: 1 })
-            }
-        }
-    }
 }
 
 /// Splits `0..count` into at most `count` shares that differ by at most one, the larger ones first.
@@ -379,23 +344,6 @@ mod tests {
         assert_eq!((layout.subnetworks(), layout.subnetworks_of(1)), (4, 3..4));
         assert_eq!(layout.counts(), [3, 1]);
         assert_eq!(Layout::from_counts(&[2, 2, 1], 2), Layout::threads(5, 3, 2));
-    }
-
-    #[cfg(feature = "mpi")]
-    #[test]
-    fn a_program_has_the_ranks_of_its_layout() {
-        assert_eq!(Layout::ranks(5, 6, 2, 2).unwrap().check_ranks(6), Ok(()));
-        assert_eq!(Layout::threads(3, 2, 1).unwrap().check_ranks(1), Ok(()));
-        for (layout, program) in [
-            (Layout::ranks(5, 6, 2, 2).unwrap(), 3),
-            (Layout::threads(3, 2, 1).unwrap(), 2),
-            // The replicas of one process are threads.
-            (Layout::threads(3, 2, 2).unwrap(), 1),
-        ] {
-            let layout_ranks = layout.total_ranks();
-            let error = LayoutError::OtherRanks { layout: layout_ranks, program };
-            assert_eq!(layout.check_ranks(program), Err(error));
-        }
     }
 
     #[test]
@@ -464,13 +412,10 @@ mod tests {
     }
 
     #[test]
-    fn layouts_are_compared_with_the_network_and_the_program() {
+    fn layouts_are_compared_with_the_network() {
         let layout = Layout::ranks(5, 6, 2, 2).unwrap();
         assert_eq!(layout.check_network(5), Ok(()));
         let other = LayoutError::OtherNetwork { layout: 5, network: 4 };
         assert_eq!(layout.check_network(4), Err(other));
-        let other = LayoutError::OtherRanks { layout: 6, program: 1 };
-        assert_eq!(layout.check_single_process(), Err(other));
-        assert_eq!(Layout::threads(5, 2, 2).unwrap().check_single_process(), Ok(()));
     }
 }

@@ -22,9 +22,10 @@
 //! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
 //! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
 //!
-//! [`Sequential`] computes the same step as one graph on one device: it is the reference.
-//! [`Threads`] executes the program on threads. With the feature `mpi`, `Ranks` executes it on the
-//! processes of an MPI program. [`crate::plan`] simulates the same program with given durations.
+//! An [`ExecutorBuilder`] starts any [`Executor`]: parallel workers that execute the program, on threads
+//! of this process or, with the feature `mpi`, on the ranks of an MPI program; or the reference, which
+//! computes the same step as one graph on one device ([`ExecutorBuilder::sequential`]).
+//! [`crate::plan`] simulates the same program with given durations.
 //!
 //! With *replicas* there are several copies of the network, each with a part of the batch. The workers
 //! that hold the same subnetworks all-reduce their gradients, segment by segment during the backward
@@ -35,6 +36,7 @@
 
 mod all_reduce;
 mod batch_split;
+mod builder;
 mod clock;
 mod collectives;
 mod command;
@@ -49,7 +51,8 @@ mod moving_average;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod optimizer;
-mod placement;
+mod parallel;
+mod processes;
 mod program;
 mod reducer;
 mod running_statistics;
@@ -60,29 +63,24 @@ mod step_failure;
 mod subnetwork_runner;
 mod subnetwork_time;
 mod thread_pool;
-mod threads;
 mod trace;
 mod trained_module;
 mod update;
 mod worker;
 mod worker_pool;
 
-pub use crate::panic_message::panic_message;
+pub use builder::ExecutorBuilder;
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
-pub use loss::{ClosureLoss, CrossEntropy, Loss, MeanSquaredError, TargetError, loss_fn};
-#[cfg(feature = "mpi")]
-pub use mpi::Ranks;
+pub use loss::{
+    ClosureLoss, CrossEntropy, Loss, MeanSquaredError, TargetError, batch_loss, loss_fn,
+};
 #[cfg(feature = "mpi")]
 pub use parareal_mpi::{Communicator, MpiError, Traffic, World};
-pub use placement::Placement;
 pub use program::{Instruction, Operation, Program, ProgramOptions, WorkerProgram};
-pub use sequential::Sequential;
 pub use state_kind::StateKind;
 pub use subnetwork_time::SubnetworkTime;
-pub use thread_pool::thread_pool;
-pub use threads::Threads;
 pub use trace::{ExecutedInstruction, WorkerTrace};
 pub use update::Update;
 

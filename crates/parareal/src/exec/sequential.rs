@@ -10,10 +10,10 @@ use super::error::ExecError;
 use super::executor::check_batch;
 use super::executor::{Executor, GradientReport, StepReport};
 use super::gradient_clipping;
-use super::loss::{Loss, checked_loss};
+use super::layout::Layout;
+use super::loss::{Loss, batch_loss};
 use super::program::Program;
 use super::state_kind::StateKind;
-use super::step_failure::StepFailure;
 use super::thread_pool::thread_pool;
 use super::trained_module::TrainedModule;
 use super::update::Update;
@@ -28,9 +28,11 @@ use crate::timeline::Timeline;
 ///
 /// It evaluates the chain of neighbors, whose roundings are those of the other executors: in
 /// single precision another order of additions moves a few activations across the kink of a ReLU.
-pub struct Sequential<N: Coarsen, L> {
+pub(super) struct SequentialExecutor<N: Coarsen, L> {
     subnetworks: Vec<TrainedModule<SubnetworkOf<N>>>,
     cuts: Cuts,
+    /// One worker with all subnetworks.
+    layout: Layout,
     validation: Option<PararealNetwork<N>>,
     loss: L,
     device: Device,
@@ -46,12 +48,12 @@ struct Differentiated<N: Coarsen> {
     input: Option<N::Input>,
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
+impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
     /// Moves the network to `device`; `threads` cores share the work of each operation there.
     ///
     /// # Errors
     /// [`ExecError::Spawn`] if the operating system cannot start the threads.
-    pub fn new(
+    pub(super) fn new(
         network: PararealNetwork<N>,
         loss: L,
         optimizer: &ModuleOptimizer,
@@ -59,6 +61,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
         threads: usize,
     ) -> Result<Self, ExecError> {
         let cuts = network.cuts().clone();
+        let layout = Layout::threads(cuts.subnetworks(), 1, 1)?;
         let subnetworks = network.into_subnetworks().into_iter();
         let pool = thread_pool("parareal-sequential", operation_threads(device, threads))?;
         let subnetworks = pool.install(|| {
@@ -66,7 +69,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             trained.collect()
         });
         let device = device.clone();
-        Ok(Self { subnetworks, cuts, validation: None, loss, device, pool, steps: 0 })
+        Ok(Self { subnetworks, cuts, layout, validation: None, loss, device, pool, steps: 0 })
     }
 
     /// The network, sharing its tensors with the subnetworks.
@@ -100,10 +103,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
             let input = if input_gradient { input.leaf() } else { input.constant() };
             let output = network.forward_chain(input.clone());
             subnetworks.iter_mut().for_each(TrainedModule::merge_statistics);
-            let loss = match checked_loss(loss, &output, target) {
-                Ok(loss) => loss,
-                Err(failure) => return Err(StepFailure::into_error([failure]).expect("a failure")),
-            };
+            let loss = batch_loss(loss, &output, target)?;
             let value = loss.clone().inner();
             let mut input_gradient = None;
             if loss.is_tracked() {
@@ -138,7 +138,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Sequential<N, L> {
     }
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
+impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L> {
     fn train_step_with(
         &mut self,
         input: N::Input,
@@ -218,9 +218,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
         // Checked first, so that nothing is replaced after an error. Loading into a copy is not enough: it
         // shares its running statistics.
         let tensors = self.read(StateKind::Weights)?.into_iter();
-        let layout: Vec<_> =
+        let shapes: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();
-        kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &layout)?;
+        kind.check(&state, &self.cuts, &(0..self.cuts.subnetworks()), &shapes)?;
         if kind == StateKind::Optimizer {
             self.subnetworks.iter().try_for_each(|own| own.check_optimizer(&state))?;
         }
@@ -242,5 +242,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for Sequential<N, L> {
 
     fn cuts(&self) -> &Cuts {
         &self.cuts
+    }
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn tensor_names(&self) -> Vec<(usize, Vec<String>)> {
+        let names = |subnetwork: &TrainedModule<SubnetworkOf<N>>| {
+            let tensors = subnetwork.module().named_tensors().into_iter();
+            tensors.map(|tensor| tensor.name).collect()
+        };
+        self.subnetworks.iter().map(names).enumerate().collect()
     }
 }

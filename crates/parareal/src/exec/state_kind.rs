@@ -7,11 +7,17 @@ use crate::net::{Cuts, StateDict};
 /// The kind of state that an executor reads and writes by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKind {
-    /// All parameters and buffers.
+    /// Every parameter and buffer. Writing weights resets the optimizers and removes the moving average.
     Weights,
-    /// The state of the optimizer, such as momentum.
+    /// The state of the optimizers, such as momentum, as tensors named `PARAMETER.FIELD`. A number, such as a count
+    /// of steps, is a tensor without dimensions. A parameter without a tensor in a written state has no state
+    /// afterwards.
+    ///
+    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is
+    /// configured otherwise. The state of parameters of another type is refused where this would change it.
     Optimizer,
-    /// The moving average of the weights, if there is one.
+    /// The moving average of every parameter and buffer; nothing if no step asked for one
+    /// ([`Update::average_decay`](super::Update::average_decay)). Writing an empty state removes it.
     Average,
 }
 

@@ -4,14 +4,14 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::error::ExecError;
 
-/// Creates a pool of threads for the operations of one worker.
+/// Creates a pool of threads for the operations of one worker, at least one.
 ///
 /// # Errors
 /// [`ExecError::Spawn`] if the operating system cannot start the threads.
-pub fn thread_pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
+pub(super) fn thread_pool(name: &str, threads: usize) -> Result<ThreadPool, ExecError> {
     let name = name.to_string();
     ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
+        .num_threads(threads)
         .thread_name(move |thread| format!("{name}.{thread}"))
         .build()
         .map_err(|error| ExecError::Spawn(error.to_string()))

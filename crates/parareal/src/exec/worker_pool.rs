@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parareal_text::panic_message;
+
 use super::collectives::Collectives;
 use super::command::{Command, ReplyOf};
 use super::error::ExecError;
@@ -15,7 +17,6 @@ use super::thread_pool::thread_pool;
 use super::trace::WorkerTrace;
 use super::worker::Worker;
 use crate::net::Coarsen;
-use crate::panic_message::panic_message;
 use crate::timeline::Timeline;
 
 /// The time that a pool waits for the report of the worker that failed after another one has stopped.

@@ -42,7 +42,7 @@ impl DropoutConfig {
 /// - the number of random layers that this unit or module has applied before.
 ///
 /// So all executors drop the same elements. A unit that is recomputed
-/// ([`Placement::recompute`](crate::exec::Placement::recompute)) drops them again, and a resumed run drops
+/// ([`ExecutorBuilder::recompute`](crate::exec::ExecutorBuilder::recompute)) drops them again, and a resumed run drops
 /// those of the run that was interrupted. A unit has to apply the layer on the thread that it is called on.
 ///
 /// A layer that is applied outside an executor, on a device with automatic differentiation, takes its mask

@@ -1,9 +1,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::exec::{
-    ExecutedInstruction, Model, Moment, Operation, Program, WorkerTrace, simulate,
-};
+use crate::exec::{ExecutedInstruction, Model, Moment, Operation, Program, WorkerTrace, simulate};
 
 /// Replays the step that workers have recorded: simulates its program with the recorded durations
 /// and arrivals. Returns the order and the times that follow from them.

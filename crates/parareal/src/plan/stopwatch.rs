@@ -86,7 +86,7 @@ pub struct SubnetworkTiming {
 pub struct Stopwatch {
     /// What updates the parameters. It runs with a learning rate of zero.
     pub optimizer: ModuleOptimizer,
-    /// Units that share a graph; see [`crate::exec::Placement::segment_units`].
+    /// Units that share a graph; see [`crate::exec::ExecutorBuilder::segment_units`].
     pub segment_units: usize,
     /// How often everything is timed.
     pub repetitions: usize,

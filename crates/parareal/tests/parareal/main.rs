@@ -7,6 +7,7 @@ mod layers;
 mod losses;
 mod optimizers;
 mod plan;
+mod program;
 mod random_layers;
 mod replicas;
 mod resume;

@@ -2,9 +2,24 @@
 
 use burn::tensor::Tensor;
 
+use super::super::error::ExecError;
 use super::super::step_failure::StepFailure;
 use super::Loss;
 use crate::net::{Activation, Value};
+
+/// Computes the loss of a batch on the device of the output, with the checks of a training step.
+///
+/// # Errors
+/// [`ExecError::Target`] if the target does not fit the output, [`ExecError::LossElements`] if the loss is not a
+/// single number.
+pub fn batch_loss<O: Activation, L: Loss<O>>(
+    loss: &L,
+    output: &O,
+    target: L::Target,
+) -> Result<Tensor<1>, ExecError> {
+    let failed = |failure| StepFailure::into_error([failure]).expect("there is a failure");
+    checked_loss(loss, output, target).map_err(failed)
+}
 
 /// Computes the loss of a batch on the device of the output.
 ///

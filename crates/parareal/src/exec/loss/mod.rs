@@ -8,6 +8,7 @@ mod mean_squared_error;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
+pub use checked::batch_loss;
 pub(super) use checked::checked_loss;
 pub use closure::{ClosureLoss, loss_fn};
 pub use cross_entropy::CrossEntropy;

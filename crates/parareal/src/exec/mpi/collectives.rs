@@ -5,7 +5,7 @@ use crate::exec::collectives::{Collectives, Disconnected, ThreadCollectives};
 
 /// [`Collectives`] between the workers of a replica on several ranks: the workers of a rank reduce
 /// among themselves, then the first of them reduces with the other ranks.
-pub(super) struct RankCollectives {
+pub(in crate::exec) struct RankCollectives {
     pub(super) local: ThreadCollectives,
     /// The index of the worker within its rank.
     pub(super) worker: usize,

@@ -11,7 +11,7 @@ const DOWNSTREAM: i32 = 1;
 const UPSTREAM: i32 = 2;
 
 /// One side of an interface between two ranks.
-pub(super) struct RankLink {
+pub(in crate::exec) struct RankLink {
     communicator: Communicator,
     peer: usize,
     /// Tags of what goes out and of what comes in.
@@ -160,9 +160,15 @@ impl AsRef<[u8]> for Message {
 }
 
 /// A link within a rank, or between two.
-pub(super) enum AnyLink<T> {
+pub(in crate::exec) enum AnyLink<T> {
     Channel(ChannelLink<T>),
     Rank(Box<RankLink>),
+}
+
+impl<T> From<ChannelLink<T>> for AnyLink<T> {
+    fn from(link: ChannelLink<T>) -> Self {
+        Self::Channel(link)
+    }
 }
 
 impl<T: Value> Link<T> for AnyLink<T> {

@@ -1,4 +1,4 @@
-//! The program of [`Threads`](super::Threads) on the ranks of an MPI program.
+//! The ranks of an MPI program as the processes of a [`ParallelExecutor`](super::parallel::ParallelExecutor).
 //!
 //! Each rank has a share of a [`Layout`](super::Layout). It builds its own subnetworks and no others,
 //! and runs one or several workers on them, each a thread. Between two workers of a rank there is a
@@ -16,4 +16,4 @@ mod link;
 mod rank_report;
 mod ranks;
 
-pub use ranks::Ranks;
+pub(super) use ranks::{Ranks, agree, all_ranks};

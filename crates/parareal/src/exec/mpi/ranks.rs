@@ -1,8 +1,4 @@
-use std::sync::Arc;
-use std::time::Instant;
-
-use burn::optim::ModuleOptimizer;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Device, TensorData};
 use parareal_mpi::{Communicator, MpiError, World};
 
 use super::all_reduce::RankAllReduce;
@@ -10,65 +6,46 @@ use super::collectives::RankCollectives;
 use super::first_error::FirstError;
 use super::link::{AnyLink, RankLink, RankLinkConfig};
 use super::rank_report::{RankReport, decode_failures, encode_failures};
-use crate::exec::batch_split::{join, samples_of, split};
-use crate::exec::clock::Clock;
-use crate::exec::collectives::thread_collectives;
-use crate::exec::command::{Command, ReplyOf};
-use crate::exec::device::operation_threads;
+use crate::exec::all_reduce::AllReduce;
+use crate::exec::batch_split::join;
+use crate::exec::collectives::ThreadCollectives;
 use crate::exec::error::ExecError;
-use crate::exec::executor::{Executor, GradientReport, StepReport, check_batch};
 use crate::exec::layout::{Layout, RankLayout};
-use crate::exec::link::channel_link;
-use crate::exec::loss::Loss;
-use crate::exec::placement::Placement;
-use crate::exec::program::{Program, ProgramOptions};
-use crate::exec::reducer::Reducer;
-use crate::exec::state_kind::StateKind;
+use crate::exec::processes::{Processes, StepResults};
 use crate::exec::step_failure::StepFailure;
-use crate::exec::subnetwork_runner::SubnetworkRunner;
 use crate::exec::subnetwork_time::SubnetworkTime;
-use crate::exec::trained_module::TrainedModule;
-use crate::exec::update::Update;
-use crate::exec::worker::Worker;
-use crate::exec::worker_pool::WorkerPool;
-use crate::net::{
-    Coarsen, Cuts, Init, NamedTensor, SampleShape, StateDict, Value, build_subnetworks,
-};
+use crate::net::{Coarsen, Cuts, SampleShape, Value};
 
-/// Trains a parareal network with its subnetworks on the ranks of an MPI program.
-///
-/// All ranks make the same calls in the same order, with the same batches, and all of them get the same
-/// losses, outputs and times. Tensors by name ([`Executor::named_tensors`],
-/// [`GradientReport::gradients`], ..) are those of the subnetworks that this rank holds, and
-/// [`Executor::load`] loads these and ignores all others. The timeline of a step has the activities of
-/// this rank.
-///
-/// After an error of one rank the others may wait for it, so the program has to end all ranks
-/// ([`World::abort`]). A loss that is not finite is an error on all ranks.
-pub struct Ranks<N: Coarsen, L: Loss<N::Output>> {
-    pool: WorkerPool<N, L>,
-    program: Arc<Program>,
-    layout: Layout,
-    /// The share of this rank.
-    own: RankLayout,
-    cuts: Cuts,
-    /// The shape of the samples for which the interfaces are made.
-    input_shape: SampleShape,
+const MEMBER: &str = "a rank with a color is a member of a communicator";
+
+/// The ranks of an MPI program as the processes of an executor.
+pub(in crate::exec) struct Ranks {
+    /// The number of ranks that share a replica.
+    per_replica: usize,
     /// All ranks.
     all: Communicator,
+    /// The ranks of this replica.
+    replica: Communicator,
+    /// For each worker of this rank a communicator of the same worker of all replicas.
+    workers: Vec<Communicator>,
+    /// The shape of the samples for which the interfaces are made.
+    input_shape: SampleShape,
+    /// The shapes of the states from the rank upstream and to the rank downstream, if they exist.
+    interfaces: [Option<SampleShape>; 2],
     /// The type of the network's tensors.
     dtype: DType,
-    /// For each subnetwork of this rank the names and shapes of its parameters and buffers.
-    tensors: Vec<Vec<(String, Vec<usize>)>>,
-    /// Set if any rank has a parameter that requires a gradient.
-    is_trainable: bool,
-    /// The number of training steps so far.
-    steps: u64,
+    /// The type in which states are sent.
+    message_dtype: DType,
     first_error: FirstError,
 }
 
 fn ranks(error: MpiError) -> ExecError {
     ExecError::Ranks(error.to_string())
+}
+
+/// Returns the communicator of all ranks with the same color.
+fn split(world: &World, color: Option<usize>) -> Result<Option<Communicator>, ExecError> {
+    world.split(color.map(|color| color as u32)).map_err(ranks)
 }
 
 /// Exchanges between all ranks whether they have failed, and returns the first that has.
@@ -77,221 +54,78 @@ fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, E
     Ok(gathered.iter().position(|failed| *failed == [1]))
 }
 
-impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
-    /// Builds this rank's subnetworks and starts its workers; all ranks call this together.
-    ///
-    /// `placement` has a layout for the ranks of `world` ([`Layout::ranks`]) and the device of this rank
-    /// (its first one). Between ranks tensors are sent as `message_dtype`, by default in the type of the
-    /// network.
+/// Returns a communicator of all ranks. They call this together.
+///
+/// # Errors
+/// [`ExecError::Ranks`].
+pub(in crate::exec) fn all_ranks(world: &World) -> Result<Communicator, ExecError> {
+    Ok(split(world, Some(0))?.expect(MEMBER))
+}
+
+/// Returns the value of this rank unless any rank has failed. All ranks call this together.
+///
+/// # Errors
+/// The error of this rank, or [`ExecError::Ranks`] with the first rank that has one and what it `cannot` do.
+pub(in crate::exec) fn agree<T>(
+    all: &Communicator,
+    own: Result<T, ExecError>,
+    cannot: &str,
+) -> Result<T, ExecError> {
+    let failed = first_failed(all, own.is_err())?;
+    let own = own?;
+    match failed {
+        Some(rank) => Err(ExecError::Ranks(format!("rank {rank} cannot {cannot}"))),
+        None => Ok(own),
+    }
+}
+
+impl Ranks {
+    /// Splits all ranks into those that share a replica and those that hold the same subnetworks. They call this
+    /// together. `dtypes` are the type of the network's tensors and the type in which states are sent.
     ///
     /// # Errors
-    /// [`ExecError::Layout`] if the layout is for another number of ranks or subnetworks;
-    /// [`ExecError::NoDevice`]; [`ExecError::Net`] if the modules of the network do not fit together or
-    /// two subnetworks share a parameter; [`ExecError::Ranks`] if MPI fails, or if other ranks cannot
-    /// build their subnetworks.
-    #[expect(clippy::too_many_arguments, reason = "a network, how it learns, and where it stands")]
-    pub fn new(
+    /// [`ExecError::Ranks`].
+    pub(in crate::exec) fn new<N: Coarsen>(
         world: &World,
-        network: &N,
-        cuts: &Cuts,
-        init: &Init,
-        loss: L,
-        optimizer: &ModuleOptimizer,
-        placement: &Placement,
-        message_dtype: Option<DType>,
+        all: Communicator,
+        (layout, own): (&Layout, &RankLayout),
+        (network, cuts): (&N, &Cuts),
+        [dtype, message_dtype]: [DType; 2],
     ) -> Result<Self, ExecError> {
-        let &Placement { ref layout, threads, segment_units, recompute, .. } = placement;
-        layout.check_ranks(world.size())?;
-        let options = ProgramOptions { segment_units, recompute, ..ProgramOptions::default() };
-        let program = Arc::new(Program::new(layout, cuts, options)?);
-        let device = placement.device_of(0, 1)?;
-        let layout = layout.clone();
-        let own = layout.rank(world.rank());
-        let (replica, has_replicas) = (own.replicas.start, layout.replicas() > 1);
-
-        // All ranks split the world in the same order.
-        let split =
-            |color: Option<usize>| world.split(color.map(|color| color as u32)).map_err(ranks);
-        let member = "a rank with a color is a member of a communicator";
-        let all = split(Some(0))?.expect(member);
-        let of_replica = split(Some(replica))?.expect(member);
-        // The same worker of each replica.
-        let mut of_workers = Vec::new();
+        let replica = split(world, Some(own.replicas.start))?.expect(MEMBER);
+        let mut workers = Vec::new();
         for worker in 0..layout.max_workers_per_rank() {
-            of_workers.push(split((worker < own.workers.len()).then_some(own.position))?);
+            let color = (worker < own.workers.len()).then_some(own.position);
+            workers.extend(split(world, color)?);
         }
-
-        let (dtype, first_error) = (init.dtype(), FirstError::default());
-        let config = RankLinkConfig {
-            communicator: of_replica.clone(),
-            dtype,
-            message_dtype: message_dtype.unwrap_or(dtype),
-            device: device.clone(),
-            first_error: first_error.clone(),
-        };
-        let built = build_subnetworks(network, cuts, own.subnetworks.clone(), init);
-        let failed = first_failed(&all, built.is_err())?;
-        let modules = built?;
-        if let Some(rank) = failed {
-            return Err(ExecError::Ranks(format!("rank {rank} cannot build its subnetworks")));
-        }
-        let tensors = modules.iter().map(|module| {
-            let tensors = module.named_tensors().into_iter().map(|tensor| {
-                let shape = tensor.data.shape().as_slice().to_vec();
-                (tensor.name, shape)
-            });
-            tensors.collect()
-        });
-        let tensors = tensors.collect();
-        let mut modules = modules.into_iter();
-        let (mut pool, mut upstream, mut trainable) = (WorkerPool::new(true), None, 0);
-        if own.position > 0 {
-            let sample = network.state_shape(cuts.units_of(own.subnetworks.start - 1).end);
-            upstream = Some(AnyLink::Rank(Box::new(RankLink::upstream(config.clone(), sample))));
-        }
-        for (index, local) in thread_collectives(own.workers.len()).into_iter().enumerate() {
-            let held = layout.subnetworks_of(own.workers.start + index);
-            let program = Arc::clone(&program);
-            let own_modules: Vec<_> = modules.by_ref().take(held.len()).collect();
-            trainable += own_modules.iter().map(TrainedModule::trainable_of).sum::<usize>();
-            let (down, next) = if index + 1 < own.workers.len() {
-                let (down, next) = channel_link();
-                (Some(AnyLink::Channel(down)), Some(AnyLink::Channel(next)))
-            } else if own.position + 1 < layout.ranks_per_replica() {
-                let sample = network.state_shape(cuts.units_of(held.end - 1).end);
-                (Some(AnyLink::Rank(Box::new(RankLink::downstream(config.clone(), sample)))), None)
-            } else {
-                (None, None)
-            };
-            let of_worker = of_workers[index].clone().expect(member);
-            let all_reduce = RankAllReduce::new(of_worker, first_error.clone());
-            let collectives = RankCollectives {
-                local,
-                worker: index,
-                replica: of_replica.clone(),
-                first_error: first_error.clone(),
-            };
-            let (loss, device, optimizer) = (loss.clone(), device.clone(), optimizer.clone());
-            let up = std::mem::replace(&mut upstream, next);
-            let threads = operation_threads(&device, threads);
-            let worker = own.workers.start + index;
-            let build = move || Worker {
-                program,
-                worker,
-                subnetworks: SubnetworkRunner::all(own_modules, &device, &optimizer),
-                loss,
-                clock: Clock::new(device.clone()),
-                device,
-                replica,
-                upstream: up,
-                downstream: down,
-                collectives,
-                reducer: has_replicas.then(|| Reducer::new(Box::new(all_reduce))),
-                validation: None,
-            };
-            let number = layout.worker_number(replica, worker);
-            pool.spawn(number, held, build, threads)?;
-        }
-        pool.run(|_| Some(Command::Ready))?;
-        let trainable = all.all_gather(vec![u8::from(trainable > 0)]).map_err(ranks)?;
-        let is_trainable = trainable.concat().contains(&1);
-        let cuts = cuts.clone();
-        let steps = 0;
+        let state = |subnetwork: usize| network.state_shape(cuts.units_of(subnetwork).end);
+        let is_last = own.position + 1 == layout.ranks_per_replica();
+        let interfaces = [
+            (own.position > 0).then(|| state(own.subnetworks.start - 1)),
+            (!is_last).then(|| state(own.subnetworks.end - 1)),
+        ];
         Ok(Self {
-            pool,
-            program,
-            layout,
-            own,
-            cuts,
-            input_shape: network.input_shape(),
+            per_replica: layout.ranks_per_replica(),
             all,
+            replica,
+            workers,
+            input_shape: network.input_shape(),
+            interfaces,
             dtype,
-            tensors,
-            is_trainable,
-            steps,
-            first_error,
+            message_dtype,
+            first_error: FirstError::default(),
         })
     }
 
-    /// Messages between ranks have the size that follows from the shape of the input.
-    fn check_shape(&self, input: &N::Input) -> Result<(), ExecError> {
-        let found = input.shape();
-        match found == self.input_shape {
-            true => Ok(()),
-            false => Err(ExecError::SampleShape { expected: self.input_shape.clone(), found }),
+    /// The settings of a link to another rank of the replica.
+    fn link_config(&self, device: &Device) -> RankLinkConfig {
+        RankLinkConfig {
+            communicator: self.replica.clone(),
+            dtype: self.dtype,
+            message_dtype: self.message_dtype,
+            device: device.clone(),
+            first_error: self.first_error.clone(),
         }
-    }
-
-    /// The layout of all ranks.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// The share of this rank.
-    pub fn rank_layout(&self) -> &RankLayout {
-        &self.own
-    }
-
-    /// The names of the parameters and buffers of each subnetwork of this rank.
-    pub fn names(&self) -> impl Iterator<Item = Vec<String>> {
-        let names =
-            |tensors: &Vec<(String, _)>| tensors.iter().map(|(name, _)| name.clone()).collect();
-        self.tensors.iter().map(names)
-    }
-
-    fn run(
-        &mut self,
-        command: impl Fn() -> Command<N::Input, L::Target>,
-    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        let Self { pool, first_error, .. } = self;
-        // An error between ranks explains why a worker could not go on.
-        pool.run(|_| Some(command())).map_err(|error| match first_error.take() {
-            Some(message) => ExecError::Ranks(message),
-            None => error,
-        })
-    }
-
-    fn run_step(
-        &mut self,
-        input: &N::Input,
-        target: &L::Target,
-        update: Option<Update>,
-    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        check_batch(input, target)?;
-        self.check_shape(input)?;
-        let samples = input.samples();
-        let replica = self.own.replicas.start;
-        let part = split(samples, self.layout.replicas())?[replica].clone();
-        let share = part.len() as f64 / samples as f64;
-        let (input, target) = (samples_of(input, &part), samples_of(target, &part));
-        let number = self.steps;
-        let replies = self.run(|| Command::Step {
-            number,
-            input: input.clone(),
-            target: target.clone(),
-            share,
-            update,
-        })?;
-        match replies.iter().any(|reply| reply.is_abandoned) {
-            true => Err(self.abandoned(replies)?),
-            false => Ok(replies),
-        }
-    }
-
-    /// Checks that the optimizers of this rank take a state.
-    fn check_optimizers(&mut self, state: &Arc<StateDict>) -> Result<(), ExecError> {
-        let replies = self.run(|| Command::CheckOptimizer { state: Arc::clone(state) })?;
-        replies.into_iter().find_map(|reply| reply.refused).map_or(Ok(()), Err)
-    }
-
-    /// Returns the error for which a step was abandoned, the same on all ranks.
-    fn abandoned(&self, replies: Vec<ReplyOf<N>>) -> Result<ExecError, ExecError> {
-        let own: Vec<_> = replies.into_iter().flat_map(|reply| reply.failures).collect();
-        let gathered = self.all.all_gather(encode_failures(&own)).map_err(ranks)?;
-        let failures = gathered.iter().flat_map(|bytes| decode_failures(bytes));
-        let unknown =
-            || ExecError::Ranks("a step was abandoned, and no rank reports a reason".into());
-        Ok(StepFailure::into_error(failures).unwrap_or_else(unknown))
     }
 
     /// Exchanges times and tensors between all ranks.
@@ -310,141 +144,110 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
     }
 
     /// Joins the outputs, which the last rank of each replica reports.
-    fn output(&self, like: &N::Input, reports: &[RankReport]) -> Result<N::Output, ExecError> {
+    fn joined<I: Value, O: Value>(
+        &self,
+        input: &I,
+        reports: &[RankReport],
+    ) -> Result<O, ExecError> {
         let outputs = reports.iter().filter_map(|report| report.tensors.clone());
-        let outputs = outputs.map(|data| N::Output::from_data(data, &like.device(), self.dtype));
+        let outputs = outputs.map(|data| O::from_data(data, &input.device(), self.dtype));
         let output = join(outputs.collect::<Vec<_>>());
-        match output.samples() == like.samples() {
+        match output.samples() == input.samples() {
             true => Ok(output),
             false => Err(ExecError::Ranks(format!(
                 "the ranks computed {} outputs for {} samples",
                 output.samples(),
-                like.samples()
+                input.samples()
             ))),
         }
     }
 }
 
-fn output_of<N: Coarsen>(replies: &mut [ReplyOf<N>]) -> Option<Vec<TensorData>> {
-    let output = replies.last_mut().and_then(|reply| reply.output.take());
-    output.map(Value::into_data)
-}
+impl<N: Coarsen> Processes<N> for Ranks {
+    type Link = AnyLink<N::State>;
+    type Collectives = RankCollectives;
 
-impl<N, L> Executor<N, L> for Ranks<N, L>
-where
-    N: Coarsen,
-    L: Loss<N::Output>,
-{
-    fn train_step_with(
-        &mut self,
-        input: N::Input,
-        target: L::Target,
-        update: Update,
-    ) -> Result<StepReport<N::Output>, ExecError> {
-        let begun = Instant::now();
-        update.check()?;
-        if !self.is_trainable {
-            return Err(ExecError::NothingToTrain);
-        }
-        let mut replies = self.run_step(&input, &target, Some(update))?;
-        let (loss, gradient_norm) = (replies[0].loss, replies[0].gradient_norm);
-        if !loss.is_finite() {
-            return Err(ExecError::LossNotFinite { loss });
-        }
-        self.steps += 1;
-        let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
-        let trace = self.pool.trace(&replies, begun);
-        let output = output_of::<N>(&mut replies);
-        let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
-        let reports = self.exchange(times, output)?;
-        let output = self.output(&input, &reports)?;
-        // Of the first replica.
-        let first = reports.into_iter().take(self.layout.ranks_per_replica());
-        let subnetworks = first.flat_map(|report| report.times).collect();
-        let duration = begun.elapsed();
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
+    const SEVERAL: bool = true;
+
+    fn upstream(&self, device: &Device) -> Option<Self::Link> {
+        let sample = self.interfaces[0].clone()?;
+        Some(AnyLink::Rank(Box::new(RankLink::upstream(self.link_config(device), sample))))
     }
 
-    fn gradients(
-        &mut self,
-        input: N::Input,
-        target: L::Target,
-    ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
-        let mut replies = self.run_step(&input, &target, None)?;
-        let (loss, device) = (replies[0].loss, input.device());
-        let output = output_of::<N>(&mut replies);
-        let output = self.output(&input, &self.exchange(Vec::new(), output)?)?;
-        let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
-        let own = own.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
+    fn downstream(&self, device: &Device) -> Option<Self::Link> {
+        let sample = self.interfaces[1].clone()?;
+        Some(AnyLink::Rank(Box::new(RankLink::downstream(self.link_config(device), sample))))
+    }
+
+    fn collectives(&self, worker: usize, local: ThreadCollectives) -> Self::Collectives {
+        let (replica, first_error) = (self.replica.clone(), self.first_error.clone());
+        RankCollectives { local, worker, replica, first_error }
+    }
+
+    /// A rank has workers of one replica.
+    fn all_reduces(&self, worker: usize, _: usize) -> Vec<Box<dyn AllReduce>> {
+        let (communicator, first_error) = (self.workers[worker].clone(), self.first_error.clone());
+        vec![Box::new(RankAllReduce::new(communicator, first_error))]
+    }
+
+    /// Messages between ranks have the size that follows from the shape of the input.
+    fn check_input(&self, input: &N::Input) -> Result<(), ExecError> {
+        let found = input.shape();
+        match found == self.input_shape {
+            true => Ok(()),
+            false => Err(ExecError::SampleShape { expected: self.input_shape.clone(), found }),
+        }
+    }
+
+    fn cause(&self, error: ExecError) -> ExecError {
+        // An error between ranks explains why a worker could not go on.
+        self.first_error.take().map_or(error, ExecError::Ranks)
+    }
+
+    fn any(&self, own: bool) -> Result<bool, ExecError> {
+        let gathered = self.all.all_gather(vec![u8::from(own)]).map_err(ranks)?;
+        Ok(gathered.concat().contains(&1))
+    }
+
+    fn first_failed(&self, has_failed: bool) -> Result<Option<usize>, ExecError> {
+        first_failed(&self.all, has_failed)
+    }
+
+    fn failures(&self, own: Vec<StepFailure>) -> Result<Vec<StepFailure>, ExecError> {
+        let gathered = self.all.all_gather(encode_failures(&own)).map_err(ranks)?;
+        Ok(gathered.iter().flat_map(|bytes| decode_failures(bytes)).collect())
+    }
+
+    fn output(&self, own: Option<N::Output>, input: &N::Input) -> Result<N::Output, ExecError> {
+        self.joined(input, &self.exchange(Vec::new(), own.map(Value::into_data))?)
+    }
+
+    fn step(
+        &self,
+        own: StepResults<Option<N::Output>>,
+        input: &N::Input,
+    ) -> Result<StepResults<N::Output>, ExecError> {
+        let StepResults { output, subnetworks, timeline } = own;
+        let reports = self.exchange(subnetworks, output.map(Value::into_data))?;
+        let output = self.joined(input, &reports)?;
+        // Of the first replica.
+        let first = reports.into_iter().take(self.per_replica);
+        let subnetworks = first.flat_map(|report| report.times).collect();
+        Ok(StepResults { output, subnetworks, timeline })
+    }
+
+    fn input_gradient(
+        &self,
+        own: Option<N::Input>,
+        input: &N::Input,
+    ) -> Result<Option<N::Input>, ExecError> {
+        let device = input.device();
         let parts = self.exchange(Vec::new(), own.map(Value::into_data))?;
-        let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
+        let replicas = parts.chunks(self.per_replica).map(|chain| {
             let parts = chain.iter().filter_map(|report| report.tensors.clone());
             let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
             parts.reduce(N::Input::accumulate)
         });
-        let input = replicas.collect::<Option<Vec<_>>>().map(join);
-        let gradients = replies.into_iter().flat_map(|reply| reply.tensors).collect();
-        Ok(GradientReport { loss, output, gradients, input })
-    }
-
-    fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
-        let samples = input.samples();
-        if samples == 0 {
-            return Err(ExecError::EmptyBatch);
-        }
-        self.check_shape(&input)?;
-        // Replicas without a sample have nothing to do.
-        let parts = split(samples, self.layout.replicas().min(samples))?;
-        let mut output = None;
-        if let Some(part) = parts.get(self.own.replicas.start) {
-            let part = samples_of(&input, part);
-            let mut replies = self.run(|| Command::Infer { input: part.clone() })?;
-            output = output_of::<N>(&mut replies);
-        }
-        self.output(&input, &self.exchange(Vec::new(), output)?)
-    }
-
-    /// Reads the state of this rank's subnetworks.
-    fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
-        let replies = self.run(|| Command::Read { kind })?;
-        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
-    }
-
-    /// Replaces the state after all ranks have checked it.
-    fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
-        let held = &self.own.subnetworks;
-        let fits = kind.check(&state, &self.cuts, held, self.tensors.iter().flatten());
-        let state = Arc::new(state);
-        let fits = match kind {
-            StateKind::Optimizer => fits.and_then(|()| self.check_optimizers(&state)),
-            StateKind::Weights | StateKind::Average => fits,
-        };
-        let failed = first_failed(&self.all, fits.is_err())?;
-        fits?;
-        if let Some(rank) = failed {
-            let message = match kind {
-                StateKind::Optimizer => format!("rank {rank} cannot restore its optimizers"),
-                _ => format!("rank {rank} does not find its tensors among these"),
-            };
-            return Err(ExecError::Ranks(message));
-        }
-        self.run(|| Command::Write { kind, state: Arc::clone(&state) })?;
-        Ok(())
-    }
-
-    fn program(&self) -> Option<&Program> {
-        Some(&self.program)
-    }
-
-    fn step(&self) -> u64 {
-        self.steps
-    }
-
-    fn set_step(&mut self, step: u64) {
-        self.steps = step;
-    }
-
-    fn cuts(&self) -> &Cuts {
-        &self.cuts
+        Ok(replicas.collect::<Option<Vec<_>>>().map(join))
     }
 }

@@ -12,10 +12,10 @@ use burn::module::{
     ModuleVisitor,
 };
 use burn::tensor::{DType, Device, TensorData};
+use parareal_text::panic_message;
 
 use super::initialize::has_undrawn;
 use super::{Init, Layer, SampleShape, ShapeError, Value};
-use crate::panic_message::panic_message;
 use erased_layer::{Applied, BoxedLayer};
 use erased_module::{Adapter, MAX_RANK, max_rank};
 

@@ -1,0 +1,69 @@
+//! Recorded steps, compared with the program of their executor.
+
+use std::time::Duration;
+
+use parareal::exec::{Operation, Program, WorkerTrace};
+use parareal::plan::replay;
+
+/// Asserts that the workers of a trace have executed every instruction of their programs once, in an order that
+/// the programs allow, and that the simulation with the same durations and arrivals gives the same order and ends.
+///
+/// # Panics
+/// Panics if it is not so, or if the trace is empty.
+pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
+    assert!(!trace.is_empty(), "no worker has recorded anything");
+    for own in trace {
+        let instructions = program.worker(own.worker % program.workers().len()).instructions();
+        let mut done = vec![false; instructions.len()];
+        let mut reached = own.begin;
+        for executed in &own.executed {
+            let instruction = &instructions[executed.instruction];
+            let what = &instruction.operation;
+            assert!(!done[executed.instruction], "{what}: executed twice");
+            assert!(instruction.after.iter().all(|&before| done[before]), "{what}: too early");
+            assert!(executed.end >= reached, "{what}: ends before it begins");
+            assert_eq!(executed.arrival.is_some(), what.is_receive(), "{what}");
+            assert!(executed.arrival.is_none_or(|arrival| arrival <= executed.end), "{what}");
+            done[executed.instruction] = true;
+            reached = executed.end;
+        }
+        assert!(done.iter().all(|done| *done), "worker {}: not at its end", own.worker);
+    }
+    assert_eq!(replay(program, trace), trace);
+}
+
+/// Asserts that no message arrives before its sender has begun to send it. The trace has all workers.
+///
+/// # Panics
+/// Panics if one does, or a sender is missing.
+pub fn assert_messages_are_sent_first(program: &Program, trace: &[WorkerTrace]) {
+    let workers = program.workers().len();
+    let operation = |own: &WorkerTrace, index: usize| {
+        &program.worker(own.worker % workers).instructions()[index].operation
+    };
+    let mut messages = 0;
+    for receiver in trace {
+        for executed in receiver.executed.iter().filter(|executed| executed.arrival.is_some()) {
+            let (sender, sends) = match *operation(receiver, executed.instruction) {
+                Operation::ReceiveState { subnetwork } => {
+                    (receiver.worker - 1, Operation::SendState { subnetwork })
+                }
+                Operation::ReceiveCotangent { subnetwork } => {
+                    (receiver.worker + 1, Operation::SendCotangent { subnetwork })
+                }
+                ref other => panic!("{other} receives nothing"),
+            };
+            let sender = trace.iter().find(|own| own.worker == sender).expect("the sender");
+            let sent = sender.executed.iter().position(|own| {
+                *operation(sender, own.instruction) == sends
+            });
+            let sent: Duration = match sent.expect("the message is sent") {
+                0 => sender.begin,
+                at => sender.executed[at - 1].end,
+            };
+            assert!(executed.arrival.is_some_and(|arrival| sent <= arrival), "{sends}");
+            messages += 1;
+        }
+    }
+    assert_eq!(messages, 2 * (trace.len() - trace.len() / workers), "two for each interface");
+}

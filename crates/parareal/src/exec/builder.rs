@@ -1,0 +1,382 @@
+use std::fmt::Display;
+use std::thread::available_parallelism;
+
+use burn::optim::ModuleOptimizer;
+#[cfg(feature = "mpi")]
+use burn::tensor::DType;
+use burn::tensor::Device;
+#[cfg(feature = "mpi")]
+use parareal_mpi::World;
+
+use super::device::is_cpu;
+use super::error::ExecError;
+use super::executor::Executor;
+use super::layout::Layout;
+use super::loss::Loss;
+#[cfg(feature = "mpi")]
+use super::mpi::{Ranks, agree, all_ranks};
+use super::parallel::{ParallelExecutor, WorkerSettings};
+use super::processes::SingleProcess;
+use super::program::ProgramOptions;
+use super::sequential::SequentialExecutor;
+use crate::net::{Coarsen, PararealNetwork};
+#[cfg(feature = "mpi")]
+use crate::net::{Cuts, Init, build_subnetworks};
+
+/// The settings of an executor, and the start of one.
+///
+/// Unless set otherwise, an executor has parallel workers in this process:
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`devices`](Self::devices) | the CPU |
+/// | [`workers`](Self::workers) | on the CPU one for each core, otherwise one for each device, divided by the replicas; at most one for each subnetwork; on ranks 1 |
+/// | [`subnetworks_per_worker`](Self::subnetworks_per_worker) | an even spread, the larger shares first |
+/// | [`replicas`](Self::replicas) | 1 |
+/// | [`threads`](Self::threads) | an equal share of the cores of this process |
+/// | [`segment_units`](Self::segment_units) | 4 |
+/// | [`recompute`](Self::recompute) | none |
+/// | `message_dtype` | the type of the network |
+///
+/// A setting that has no effect on the executor is refused by [`ExecError::NoEffect`] before anything starts.
+///
+/// ```
+/// # use parareal::burn::nn::{Linear, LinearConfig};
+/// # use parareal::burn::optim::AdamWConfig;
+/// use parareal::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let device = Device::flex();
+/// # let linear = |from, to| move |init: &Init| {
+/// #     layer(LinearConfig::new(from, to).init(init.device()), Linear::forward)
+/// # };
+/// # let network = Sequential::stem(Tensor::<2>::zeros([1, 2], &device), linear(2, 8))
+/// #     .units(6, move |_, init| linear(8, 8)(init))
+/// #     .head(linear(8, 3))?;
+/// let network = PararealNetwork::build(&network, &Cuts::even(6, 3)?, &Init::new(1, &device))?;
+/// let builder = ExecutorBuilder::new(CrossEntropy::default(), AdamWConfig::new().init());
+/// let executor = builder.workers(2).threads(1).start(network)?;
+/// assert_eq!(executor.layout().counts(), [2, 1]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ExecutorBuilder<L> {
+    loss: L,
+    optimizer: ModuleOptimizer,
+    is_sequential: bool,
+    devices: Option<Vec<Device>>,
+    workers: Option<usize>,
+    subnetworks_per_worker: Option<Vec<usize>>,
+    replicas: Option<usize>,
+    threads: Option<usize>,
+    segment_units: Option<usize>,
+    recompute: Option<usize>,
+    #[cfg(feature = "mpi")]
+    message_dtype: Option<DType>,
+}
+
+impl<L> ExecutorBuilder<L> {
+    /// Settings of an executor that minimizes a loss with an optimizer, such as one of Burn's: each worker has
+    /// copies of both.
+    pub fn new(loss: L, optimizer: impl Into<ModuleOptimizer>) -> Self {
+        Self {
+            loss,
+            optimizer: optimizer.into(),
+            is_sequential: false,
+            devices: None,
+            workers: None,
+            subnetworks_per_worker: None,
+            replicas: None,
+            threads: None,
+            segment_units: None,
+            recompute: None,
+            #[cfg(feature = "mpi")]
+            message_dtype: None,
+        }
+    }
+
+    /// Evaluates the whole network as one graph on one device: the reference for parallel workers.
+    #[must_use]
+    pub fn sequential(self) -> Self {
+        Self { is_sequential: true, ..self }
+    }
+
+    /// Sets the devices of this process. Its workers are spread over them in order, so there are at most as many
+    /// devices as workers.
+    #[must_use]
+    pub fn devices(self, devices: impl IntoIterator<Item = Device>) -> Self {
+        Self { devices: Some(devices.into_iter().collect()), ..self }
+    }
+
+    /// Sets the number of workers of each replica, among which its subnetworks are shared evenly. On ranks it is the
+    /// largest number of workers of each rank: a rank that holds fewer subnetworks has one worker for each.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers: Some(workers), ..self }
+    }
+
+    /// Sets the number of subnetworks of each worker of a replica, and so the number of workers, instead of an even
+    /// spread. It cannot be combined with [`Self::workers`].
+    ///
+    /// Nothing overlaps the last worker's part of the chain, whereas the chain of earlier workers
+    /// overlaps fine work of later ones. So the fewer subnetworks the last worker holds, the less
+    /// the others wait.
+    #[must_use]
+    pub fn subnetworks_per_worker(self, counts: impl Into<Vec<usize>>) -> Self {
+        Self { subnetworks_per_worker: Some(counts.into()), ..self }
+    }
+
+    /// Sets the number of copies of the network, each of which takes a part of every batch. Each has workers of its
+    /// own. On ranks each replica has an equal number of ranks.
+    #[must_use]
+    pub fn replicas(self, replicas: usize) -> Self {
+        Self { replicas: Some(replicas), ..self }
+    }
+
+    /// Sets the number of threads that share each operation of one worker on the CPU. A worker on another device
+    /// has one thread, which submits the work.
+    ///
+    /// Sums are divided among the threads, so results depend on their number in the last bits.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads: Some(threads), ..self }
+    }
+
+    /// Sets the number of units that share one graph in the backward pass. Longer segments have less overhead,
+    /// shorter ones free memory earlier.
+    #[must_use]
+    pub fn segment_units(self, units: usize) -> Self {
+        Self { segment_units: Some(units), ..self }
+    }
+
+    /// Keeps for every segment of this many units only the state that it starts from, and computes the rest once
+    /// more in the backward pass: less memory for about a third more time. It cannot be combined with
+    /// [`Self::segment_units`].
+    ///
+    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and
+    /// `n` units keep `n / k` states, so about `√n` units are best. Gradients are the same to the
+    /// last bit. Units have to compute the same twice. The random layers of [`crate::nn`] do;
+    /// those of Burn, such as `burn::nn::Dropout`, draw other numbers, and the step ends with
+    /// [`ExecError::NotDeterministic`]. On the CPU any difference is
+    /// noticed; on other devices, whose sums may differ from run to run, only one of more than 1 % of the
+    /// norm of the segment's last state. Random layers with a smaller effect go unnoticed there, and
+    /// gradients are wrong by as much. Running statistics ([`burn::module::RunningState`]) take the
+    /// first pass and not the second.
+    #[must_use]
+    pub fn recompute(self, units: usize) -> Self {
+        Self { recompute: Some(units), ..self }
+    }
+
+    /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may be shorter
+    /// than the type of the network's tensors.
+    #[cfg(feature = "mpi")]
+    #[must_use]
+    pub fn message_dtype(self, dtype: DType) -> Self {
+        Self { message_dtype: Some(dtype), ..self }
+    }
+
+    /// Starts an executor in this process.
+    ///
+    /// # Errors
+    /// [`ExecError::NoEffect`], [`ExecError::Setting`] or [`ExecError::NoDevice`] for settings that it cannot
+    /// have; [`ExecError::Layout`] if the subnetworks cannot be shared; [`ExecError::Spawn`] if the operating
+    /// system cannot start the threads; [`ExecError::Worker`] if a subnetwork cannot be moved to its device.
+    pub fn start<N>(self, network: PararealNetwork<N>) -> Result<Box<dyn Executor<N, L>>, ExecError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        #[cfg(feature = "mpi")]
+        no_effect("message_dtype", self.message_dtype, "nothing is sent within one process")?;
+        if self.is_sequential {
+            return self.start_sequential(network);
+        }
+        let cuts = network.cuts().clone();
+        let layout = self.layout(cuts.subnetworks())?;
+        let settings = self.worker_settings(layout.total_workers(), layout.total_workers())?;
+        let own = layout.rank(0);
+        let modules = network.into_subnetworks();
+        let executor =
+            ParallelExecutor::start(SingleProcess, (layout, own), &modules, &cuts, &settings)?;
+        Ok(Box::new(executor))
+    }
+
+    /// Starts the executor's workers in this rank of an MPI program, and builds only the subnetworks that this rank
+    /// holds. All ranks call this together, with the same settings except for the devices.
+    ///
+    /// All ranks make the same calls of the executor in the same order, with the same batches, and all of them get
+    /// the same losses, outputs and times. Tensors by name ([`Executor::read`],
+    /// [`GradientReport::gradients`](super::GradientReport::gradients), ..) are those of the subnetworks that this
+    /// rank holds, and [`Executor::write`] reads these and ignores all others. The timeline of a step has the
+    /// activities of this rank.
+    ///
+    /// After an error of one rank the others may wait for it, so the program has to end all ranks
+    /// ([`World::abort`]). A loss that is not finite is an error on all ranks, and so are those of this function.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; [`ExecError::Net`] if the modules of the network do not fit together or
+    /// two subnetworks share a parameter; [`ExecError::Ranks`] if MPI fails, or if another rank has an error.
+    #[cfg(feature = "mpi")]
+    pub fn start_rank<N>(
+        self,
+        world: &World,
+        network: &N,
+        cuts: &Cuts,
+        init: &Init,
+    ) -> Result<Box<dyn Executor<N, L>>, ExecError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        let all = all_ranks(world)?;
+        let settings = self.rank_settings(world, cuts);
+        let (layout, settings) = agree(&all, settings, "start with its settings")?;
+        let own = layout.rank(world.rank());
+        let modules = build_subnetworks(network, cuts, own.subnetworks.clone(), init);
+        let modules = agree(&all, modules.map_err(ExecError::from), "build its subnetworks")?;
+        let dtypes = [init.dtype(), self.message_dtype.unwrap_or(init.dtype())];
+        let ranks = Ranks::new(world, all, (&layout, &own), (network, cuts), dtypes)?;
+        let executor = ParallelExecutor::start(ranks, (layout, own), &modules, cuts, &settings)?;
+        Ok(Box::new(executor))
+    }
+
+    fn start_sequential<N>(
+        self,
+        network: PararealNetwork<N>,
+    ) -> Result<Box<dyn Executor<N, L>>, ExecError>
+    where
+        N: Coarsen,
+        L: Loss<N::Output>,
+    {
+        let reason = "the sequential executor has one worker with the whole network";
+        no_effect("workers", self.workers, reason)?;
+        no_effect("subnetworks_per_worker", self.subnetworks_per_worker.as_ref(), reason)?;
+        no_effect("replicas", self.replicas, reason)?;
+        let reason = "the sequential executor evaluates the whole network as one graph";
+        no_effect("segment_units", self.segment_units, reason)?;
+        no_effect("recompute", self.recompute, reason)?;
+        let WorkerSettings { loss, optimizer, devices, threads, .. } =
+            self.worker_settings(1, 1)?;
+        let executor = SequentialExecutor::new(network, loss, &optimizer, &devices[0], threads)?;
+        Ok(Box::new(executor))
+    }
+
+    /// The layout of subnetworks on the workers of this process.
+    fn layout(&self, subnetworks: usize) -> Result<Layout, ExecError> {
+        let replicas = self.replicas.unwrap_or(1);
+        if let Some(counts) = &self.subnetworks_per_worker {
+            let reason = "`subnetworks_per_worker` sets the number of workers";
+            no_effect("workers", self.workers, reason)?;
+            let layout = Layout::from_counts(counts, replicas)?;
+            layout.check_network(subnetworks)?;
+            return Ok(layout);
+        }
+        let workers = self.workers.unwrap_or_else(|| {
+            let total = match &self.devices {
+                Some(devices) if !devices.iter().all(is_cpu) => devices.len(),
+                _ => cores(),
+            };
+            // No replicas are refused below.
+            (total / replicas.max(1)).clamp(1, subnetworks)
+        });
+        Ok(Layout::threads(subnetworks, workers, replicas)?)
+    }
+
+    /// The layout of subnetworks on the ranks of a program, and the settings of the workers of this rank.
+    #[cfg(feature = "mpi")]
+    fn rank_settings(
+        &self,
+        world: &World,
+        cuts: &Cuts,
+    ) -> Result<(Layout, WorkerSettings<L>), ExecError>
+    where
+        L: Clone,
+    {
+        let reason = "the workers of several ranks run subnetworks one by one";
+        no_effect("sequential", self.is_sequential.then_some(()), reason)?;
+        let reason = "ranks and their workers share subnetworks evenly";
+        no_effect("subnetworks_per_worker", self.subnetworks_per_worker.as_ref(), reason)?;
+        if let Some(dtype) = self.message_dtype
+            && !matches!(dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
+        {
+            let expected = "F16, BF16, F32 or F64";
+            return Err(setting("message_dtype", format!("{dtype:?}"), expected));
+        }
+        let (workers, replicas) = (self.workers.unwrap_or(1), self.replicas.unwrap_or(1));
+        let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas)?;
+        let own = layout.rank(world.rank()).workers.len();
+        let settings = self.worker_settings(own, layout.max_workers_per_rank())?;
+        Ok((layout, settings))
+    }
+
+    /// The settings of the workers of this process, of which there are `workers`. The cores are divided among
+    /// `sharing` workers.
+    fn worker_settings(
+        &self,
+        workers: usize,
+        sharing: usize,
+    ) -> Result<WorkerSettings<L>, ExecError>
+    where
+        L: Clone,
+    {
+        let devices = self.devices.clone().unwrap_or_else(|| vec![Device::flex()]);
+        if devices.is_empty() {
+            return Err(ExecError::NoDevice);
+        }
+        if devices.len() > workers {
+            let value = format!("a list of {}", devices.len());
+            let expected = format!("at most {workers}, one for each worker of this process");
+            return Err(setting("devices", value, expected));
+        }
+        if !devices.iter().any(is_cpu) {
+            no_effect("threads", self.threads, "no worker runs on the CPU")?;
+        }
+        if self.recompute.is_some() {
+            let reason = "`recompute` sets the units of a segment";
+            no_effect("segment_units", self.segment_units, reason)?;
+        }
+        let numbers = [
+            ("threads", self.threads),
+            ("segment_units", self.segment_units),
+            ("recompute", self.recompute),
+        ];
+        if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
+            return Err(setting(name, 0, "at least 1"));
+        }
+        let ProgramOptions { segment_units, .. } = ProgramOptions::default();
+        let program = ProgramOptions {
+            segment_units: self.recompute.or(self.segment_units).unwrap_or(segment_units),
+            recompute: self.recompute.is_some(),
+            ..ProgramOptions::default()
+        };
+        Ok(WorkerSettings {
+            loss: self.loss.clone(),
+            optimizer: self.optimizer.clone(),
+            devices,
+            threads: self.threads.unwrap_or_else(|| (cores() / sharing).max(1)),
+            program,
+        })
+    }
+}
+
+/// The number of cores that this process may use.
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// Refuses a setting that is set.
+fn no_effect<T>(
+    setting: &'static str,
+    value: Option<T>,
+    reason: &'static str,
+) -> Result<(), ExecError> {
+    match value {
+        Some(_) => Err(ExecError::NoEffect { setting, reason }),
+        None => Ok(()),
+    }
+}
+
+fn setting(setting: &'static str, value: impl Display, expected: impl Into<String>) -> ExecError {
+    ExecError::Setting { setting, value: value.to_string(), expected: expected.into() }
+}

@@ -1,0 +1,345 @@
+//! The executor whose subnetworks run on parallel workers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Device;
+
+use super::batch_split::{join, samples_of, split};
+use super::clock::Clock;
+use super::collectives::thread_collectives;
+use super::command::{Command, ReplyOf};
+use super::device::operation_threads;
+use super::error::ExecError;
+use super::executor::{Executor, GradientReport, StepReport, check_batch};
+use super::layout::{Layout, RankLayout};
+use super::link::channel_link;
+use super::loss::Loss;
+use super::processes::{Processes, StepResults};
+use super::program::{Program, ProgramOptions};
+use super::reducer::Reducer;
+use super::state_kind::StateKind;
+use super::step_failure::StepFailure;
+use super::subnetwork_runner::SubnetworkRunner;
+use super::subnetwork_time::SubnetworkTime;
+use super::trained_module::TrainedModule;
+use super::update::Update;
+use super::worker::Worker;
+use super::worker_pool::WorkerPool;
+use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, SubnetworkOf, Value};
+
+/// Trains a parareal network with its subnetworks on parallel workers, each a thread with a device and cores
+/// of its own, for as long as this value lives. They belong to one process or to the ranks of an MPI program.
+pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
+    pool: WorkerPool<N, L>,
+    processes: P,
+    layout: Layout,
+    program: Arc<Program>,
+    /// The share of this process.
+    own: RankLayout,
+    cuts: Cuts,
+    /// For each subnetwork of this process the names and shapes of its parameters and buffers.
+    tensors: Vec<TensorShapes>,
+    /// True if any parameter of the network requires a gradient.
+    is_trainable: bool,
+    /// The number of training steps so far.
+    steps: u64,
+}
+
+/// Names and shapes of tensors.
+type TensorShapes = Vec<(String, Vec<usize>)>;
+
+/// The settings that all workers of a process share.
+pub(super) struct WorkerSettings<L> {
+    pub(super) loss: L,
+    pub(super) optimizer: ModuleOptimizer,
+    /// Devices, over which the workers are spread in order.
+    pub(super) devices: Vec<Device>,
+    /// Threads that share each operation of a worker on the CPU.
+    pub(super) threads: usize,
+    pub(super) program: ProgramOptions,
+}
+
+impl<N, L, P> ParallelExecutor<N, L, P>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    P: Processes<N>,
+{
+    /// Starts the workers of a process and gives each its subnetworks. `modules` are the subnetworks in the share
+    /// `own` of the layout.
+    ///
+    /// # Errors
+    /// [`ExecError::Layout`] for a layout of another number of subnetworks; [`ExecError::Spawn`] if the system cannot start the threads; [`ExecError::Worker`] if a subnetwork
+    /// cannot be moved to its device; [`ExecError::Ranks`].
+    pub(super) fn start(
+        processes: P,
+        (layout, own): (Layout, RankLayout),
+        modules: &[SubnetworkOf<N>],
+        cuts: &Cuts,
+        settings: &WorkerSettings<L>,
+    ) -> Result<Self, ExecError> {
+        let tensors = modules.iter().map(|module| {
+            let tensors = module.named_tensors().into_iter();
+            tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect()
+        });
+        let tensors = tensors.collect();
+        let is_trainable = modules.iter().any(|module| TrainedModule::trainable_of(module) > 0);
+        let pool = WorkerPool::new(P::SEVERAL);
+        let program = Arc::new(Program::new(&layout, cuts, settings.program)?);
+        let mut this = Self {
+            pool,
+            processes,
+            layout,
+            program,
+            own,
+            cuts: cuts.clone(),
+            tensors,
+            is_trainable,
+            steps: 0,
+        };
+        this.spawn_workers(modules, settings)?;
+        this.pool.run(|_| Some(Command::Ready))?;
+        this.is_trainable = this.processes.any(is_trainable)?;
+        Ok(this)
+    }
+
+    /// Starts the workers, replica by replica.
+    fn spawn_workers(
+        &mut self,
+        modules: &[SubnetworkOf<N>],
+        settings: &WorkerSettings<L>,
+    ) -> Result<(), ExecError> {
+        let Self { pool, processes, layout, program, own, .. } = self;
+        let (workers, replicas) = (own.workers.len(), own.replicas.len());
+        let mut all_reduces: Vec<_> = (0..workers)
+            .map(|worker| processes.all_reduces(worker, replicas).into_iter())
+            .collect();
+        let devices = &settings.devices;
+        // Of the workers of this process, in order.
+        let device_of = |number: usize| &devices[number * devices.len() / (workers * replicas)];
+        for (chain, replica) in own.replicas.clone().enumerate() {
+            let mut upstream = processes.upstream(device_of(chain * workers));
+            for (index, local) in thread_collectives(workers).into_iter().enumerate() {
+                let worker = own.workers.start + index;
+                let held = layout.subnetworks_of(worker);
+                let device = device_of(chain * workers + index).clone();
+                let threads = operation_threads(&device, settings.threads);
+                let first = held.start - own.subnetworks.start;
+                let modules = modules[first..first + held.len()].to_vec();
+                let (downstream, next) = if index + 1 < workers {
+                    let (downstream, next) = channel_link();
+                    (Some(downstream.into()), Some(next.into()))
+                } else {
+                    (processes.downstream(&device), None)
+                };
+                let upstream = std::mem::replace(&mut upstream, next);
+                let (loss, optimizer) = (settings.loss.clone(), settings.optimizer.clone());
+                let collectives = processes.collectives(index, local);
+                let all_reduce = all_reduces[index].next().expect("there is one for each replica");
+                let has_replicas = layout.replicas() > 1;
+                let program = Arc::clone(program);
+                let build = move || Worker {
+                    program,
+                    worker,
+                    subnetworks: SubnetworkRunner::all(modules, &device, &optimizer),
+                    loss,
+                    clock: Clock::new(device.clone()),
+                    device,
+                    replica,
+                    upstream,
+                    downstream,
+                    collectives,
+                    reducer: has_replicas.then(|| Reducer::new(all_reduce)),
+                    validation: None,
+                };
+                pool.spawn(layout.worker_number(replica, worker), held, build, threads)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each worker of this process a command, or none, by its replica. Replicas are counted over all
+    /// processes.
+    fn run(
+        &mut self,
+        command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
+    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
+        let Self { pool, processes, own, .. } = self;
+        let replica = |worker: usize| own.replicas.start + worker / own.workers.len();
+        pool.run(|worker| command(replica(worker))).map_err(|error| processes.cause(error))
+    }
+
+    /// Gives each worker of this process's first replica a command. The workers of the others have the same state.
+    fn run_first_replica(
+        &mut self,
+        command: impl Fn() -> Command<N::Input, L::Target>,
+    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
+        let first = self.own.replicas.start;
+        self.run(|replica| (replica == first).then(&command))
+    }
+
+    /// Runs a step on all workers.
+    fn run_step(
+        &mut self,
+        input: &N::Input,
+        target: &L::Target,
+        update: Option<Update>,
+    ) -> Result<Vec<ReplyOf<N>>, ExecError> {
+        check_batch(input, target)?;
+        self.processes.check_input(input)?;
+        let (number, samples) = (self.steps, input.samples());
+        let parts = split(samples, self.layout.replicas())?;
+        let mut replies = self.run(|replica| {
+            let part = &parts[replica];
+            let share = part.len() as f64 / samples as f64;
+            let (input, target) = (samples_of(input, part), samples_of(target, part));
+            Some(Command::Step { number, input, target, share, update })
+        })?;
+        if replies.iter().all(|reply| !reply.is_abandoned) {
+            return Ok(replies);
+        }
+        let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.failures));
+        let failures = self.processes.failures(own.collect())?;
+        let unknown =
+            || ExecError::Ranks("a step was abandoned, and no rank reports a reason".into());
+        Err(StepFailure::into_error(failures).unwrap_or_else(unknown))
+    }
+
+    /// Joins the outputs of this process, which the last worker of each replica returns.
+    fn take_output(&self, replies: &mut [ReplyOf<N>]) -> Option<N::Output> {
+        let last =
+            replies.chunks_mut(self.own.workers.len()).filter_map(|replica| replica.last_mut());
+        let outputs: Vec<_> = last.filter_map(|reply| reply.output.take()).collect();
+        (!outputs.is_empty()).then(|| join(outputs))
+    }
+
+    /// Checks that the optimizers of this process take a state.
+    fn check_optimizers(&mut self, state: &Arc<StateDict>) -> Result<(), ExecError> {
+        let check = || Command::CheckOptimizer { state: Arc::clone(state) };
+        let replies = self.run_first_replica(check)?;
+        replies.into_iter().find_map(|reply| reply.refused).map_or(Ok(()), Err)
+    }
+}
+
+impl<N, L, P> Executor<N, L> for ParallelExecutor<N, L, P>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    P: Processes<N>,
+{
+    fn train_step_with(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        update: Update,
+    ) -> Result<StepReport<N::Output>, ExecError> {
+        let begun = Instant::now();
+        update.check()?;
+        if !self.is_trainable {
+            return Err(ExecError::NothingToTrain);
+        }
+        let mut replies = self.run_step(&input, &target, Some(update))?;
+        let (loss, gradient_norm) = (replies[0].loss, replies[0].gradient_norm);
+        if !loss.is_finite() {
+            return Err(ExecError::LossNotFinite { loss });
+        }
+        self.steps += 1;
+        let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
+        let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
+        let trace = self.pool.trace(&replies, begun);
+        let output = self.take_output(&mut replies);
+        let own = StepResults { output, subnetworks, timeline };
+        let StepResults { output, subnetworks, timeline } = self.processes.step(own, &input)?;
+        let duration = begun.elapsed();
+        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
+    }
+
+    fn gradients(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+    ) -> Result<GradientReport<N::Input, N::Output>, ExecError> {
+        let mut replies = self.run_step(&input, &target, None)?;
+        let (loss, device, workers) = (replies[0].loss, input.device(), self.own.workers.len());
+        let output = self.take_output(&mut replies);
+        let output = self.processes.output(output, &input)?;
+        let inputs = replies.chunks_mut(workers).map(|replica| {
+            let parts = replica.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
+            parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate)
+        });
+        let own = inputs.collect::<Option<Vec<_>>>().map(join);
+        let input = self.processes.input_gradient(own, &input)?;
+        let gradients = replies.into_iter().take(workers).flat_map(|reply| reply.tensors).collect();
+        Ok(GradientReport { loss, output, gradients, input })
+    }
+
+    fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError> {
+        let samples = input.samples();
+        if samples == 0 {
+            return Err(ExecError::EmptyBatch);
+        }
+        self.processes.check_input(&input)?;
+        // Replicas without a sample have nothing to do.
+        let parts = split(samples, self.layout.replicas().min(samples))?;
+        let mut replies = self.run(|replica| {
+            let part = parts.get(replica)?;
+            Some(Command::Infer { input: samples_of(&input, part) })
+        })?;
+        let output = self.take_output(&mut replies);
+        self.processes.output(output, &input)
+    }
+
+    fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
+        let replies = self.run_first_replica(|| Command::Read { kind })?;
+        Ok(replies.into_iter().flat_map(|reply| reply.tensors).collect())
+    }
+
+    /// Replaces the state after all processes have checked it.
+    fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
+        let tensors = self.tensors.iter().flatten();
+        let fits = kind.check(&state, &self.cuts, &self.own.subnetworks, tensors);
+        let state = Arc::new(state);
+        let fits = match kind {
+            StateKind::Optimizer => fits.and_then(|()| self.check_optimizers(&state)),
+            StateKind::Weights | StateKind::Average => fits,
+        };
+        let failed = self.processes.first_failed(fits.is_err())?;
+        fits?;
+        if let Some(rank) = failed {
+            let message = match kind {
+                StateKind::Optimizer => format!("rank {rank} cannot restore its optimizers"),
+                _ => format!("rank {rank} does not find its tensors among these"),
+            };
+            return Err(ExecError::Ranks(message));
+        }
+        self.run(|_| Some(Command::Write { kind, state: Arc::clone(&state) }))?;
+        Ok(())
+    }
+
+    fn step(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_step(&mut self, step: u64) {
+        self.steps = step;
+    }
+
+    fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    fn program(&self) -> Option<&Program> {
+        Some(&self.program)
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn tensor_names(&self) -> Vec<(usize, Vec<String>)> {
+        let names = |tensors: &TensorShapes| tensors.iter().map(|(name, _)| name.clone()).collect();
+        self.own.subnetworks.clone().zip(self.tensors.iter().map(names)).collect()
+    }
+}
