@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
-use super::cost::CostModel;
+use super::cost::{Cost, CostModel};
 use super::error::PlanError;
 use super::scenario::Link;
-use crate::exec::{Layout, Operation, Program, ProgramOptions, WorkerProgram};
+use crate::exec::{Layout, Operation, Program, ProgramOptions};
 use crate::net::{Cuts, Interface};
 
 /// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
@@ -169,34 +169,97 @@ impl Found {
     }
 }
 
-/// The programs of workers that hold the same number of subnetworks, of one unit each.
-struct BlockPrograms([WorkerProgram; 4]);
+/// The sums over the instructions of a worker for each of its subnetworks, in order.
+struct BlockProgram(Vec<Vec<(Seconds, Phase)>>);
 
-impl BlockPrograms {
-    fn new(held: usize, defer_weights: bool) -> Self {
+/// The seconds of an instruction, by the costs of its subnetwork.
+type Seconds = fn(&SubnetworkSums) -> f64;
+
+/// The costs of a subnetwork.
+struct SubnetworkSums {
+    preprocessing: Cost,
+    /// Of all units together; the whole backward pass is in `input_gradient`.
+    units: Cost,
+    coarse: Cost,
+    head: Cost,
+}
+
+/// The part of a [`Block`] that an instruction belongs to.
+#[derive(Clone, Copy)]
+enum Phase {
+    Fine,
+    Chain,
+    ChainBackward,
+    Rest,
+    Update,
+}
+
+impl Block {
+    fn of(&mut self, phase: Phase) -> &mut f64 {
+        match phase {
+            Phase::Fine => &mut self.fine,
+            Phase::Chain => &mut self.chain,
+            Phase::ChainBackward => &mut self.chain_backward,
+            Phase::Rest => &mut self.rest,
+            Phase::Update => &mut self.update,
+        }
+    }
+}
+
+impl BlockProgram {
+    /// Sorts the instructions of a worker that holds `held` subnetworks, with or without workers before and
+    /// after it.
+    fn new(held: usize, is_first: bool, is_last: bool, defer_weights: bool) -> Self {
+        let worker = usize::from(!is_first);
+        let mut counts = vec![held];
+        counts.splice(0..0, (!is_first).then_some(1));
+        counts.extend((!is_last).then_some(1));
+        let subnetworks = counts.iter().sum();
+        let layout = Layout::from_counts(&counts, 1).expect("every worker holds one");
+        let cuts = Cuts::even(subnetworks, subnetworks).expect("a unit each");
         let options = ProgramOptions { defer_weights, ..ProgramOptions::default() };
-        let program = |index: usize| {
-            let [is_first, is_last] = [index / 2 == 1, index % 2 == 1];
-            let mut counts = vec![held];
-            counts.splice(0..0, (!is_first).then_some(1));
-            counts.extend((!is_last).then_some(1));
-            let subnetworks = counts.iter().sum();
-            let layout = Layout::from_counts(&counts, 1).expect("every worker holds one");
-            let cuts = Cuts::even(subnetworks, subnetworks).expect("a unit each");
-            let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
-            program.worker(Self::first(is_first)).clone()
-        };
-        Self(std::array::from_fn(program))
-    }
+        let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
 
-    /// The program of a worker with or without workers before and after it.
-    fn of(&self, is_first: bool, is_last: bool) -> &WorkerProgram {
-        &self.0[2 * usize::from(is_first) + usize::from(is_last)]
-    }
-
-    /// The number of the first subnetwork of such a worker.
-    fn first(is_first: bool) -> usize {
-        usize::from(!is_first)
+        let own = layout.subnetworks_of(worker);
+        let mut terms: Vec<Vec<(Seconds, Phase)>> = vec![Vec::new(); held];
+        // No worker waits for the first one.
+        let mut backward = if is_first { Phase::Rest } else { Phase::ChainBackward };
+        for instruction in program.worker(worker).instructions() {
+            let (seconds, phase): (Seconds, _) = match instruction.operation {
+                Operation::ForwardPreprocessing { .. } => {
+                    (|own| own.preprocessing.forward, Phase::Fine)
+                }
+                Operation::ForwardUnits { .. } => (|own| own.units.forward, Phase::Fine),
+                Operation::ForwardCoarse { .. } => (|own| own.coarse.forward, Phase::Chain),
+                Operation::BackwardCoarse { defers_weights: true, .. } => {
+                    (|own| own.coarse.input_gradient, backward)
+                }
+                Operation::BackwardCoarse { .. } => (|own| own.coarse.backward(), backward),
+                Operation::SendCotangent { .. } => {
+                    backward = Phase::Rest;
+                    continue;
+                }
+                Operation::BackwardCoarseWeights { .. } => {
+                    (|own| own.coarse.weight_gradient, backward)
+                }
+                Operation::BackwardUnits { .. } => (|own| own.units.backward(), backward),
+                Operation::BackwardPreprocessing { .. } => {
+                    (|own| own.preprocessing.backward(), backward)
+                }
+                Operation::Update { .. } => {
+                    let update: Seconds = |own| {
+                        let own = [own.preprocessing, own.units, own.coarse, own.head];
+                        own.iter().map(|part| part.update).sum()
+                    };
+                    (update, Phase::Update)
+                }
+                // The head is the same for all cuts, and messages are links.
+                _ => continue,
+            };
+            let subnetwork = instruction.operation.subnetwork().expect("work of a subnetwork");
+            terms[subnetwork - own.start].push((seconds, phase));
+        }
+        Self(terms)
     }
 }
 
@@ -267,12 +330,14 @@ impl<'a> Search<'a> {
         kinds.sort_unstable();
         kinds.dedup();
         for held in kinds {
-            let programs = BlockPrograms::new(held, self.defer);
+            let kinds = [(false, false), (false, true), (true, false), (true, true)];
+            let programs =
+                kinds.map(|(first, last)| BlockProgram::new(held, first, last, self.defer));
             let mut table = vec![Block::default(); units * (units + 1)];
             for begin in 0..units {
                 for (end, least) in least.iter_mut().enumerate().skip(begin + held) {
-                    let program = programs.of(begin == 0, end == units);
-                    let block = self.block(program, begin, end, held);
+                    let kind = 2 * usize::from(begin == 0) + usize::from(end == units);
+                    let block = self.block(&programs[kind], begin, end, held);
                     table[begin * (units + 1) + end] = block;
                     if begin > 0 {
                         let work = self.work(begin, end);
@@ -302,58 +367,29 @@ impl<'a> Search<'a> {
 
     /// The block of `held` subnetworks from one position to another: the sums over the instructions of the
     /// program of its worker.
-    fn block(&self, program: &WorkerProgram, begin: usize, end: usize, held: usize) -> Block {
+    fn block(&self, program: &BlockProgram, begin: usize, end: usize, held: usize) -> Block {
+        let mut block = Block::default();
         let starts = std::iter::once(begin).chain(inner_cuts(begin, end, held));
         let ends = inner_cuts(begin, end, held).chain([end]);
-        let subnetworks: Vec<_> = starts.zip(ends).collect();
-        let mut block = Block::default();
-        let mut is_sent = begin == 0;
-        let first = BlockPrograms::first(begin == 0);
-        for instruction in program.instructions() {
-            let operation = &instruction.operation;
-            if matches!(operation, Operation::SendCotangent { .. }) {
-                is_sent = true;
-            }
-            let Some(index) = operation.subnetwork().and_then(|index| index.checked_sub(first))
-            else {
-                continue;
+        for ((position, next), terms) in starts.zip(ends).zip(&program.0) {
+            let [forward, backward, update] = self.work(position, next);
+            let units = Cost { forward, input_gradient: backward, update, ..Cost::default() };
+            // Which interface it is changes no cost: how many there are does.
+            let (index, subnetworks) = (1, self.subnetworks);
+            let coarse = (position > 0)
+                .then(|| self.costs.coarse(&Interface { index, position, next, subnetworks }));
+            let costs = SubnetworkSums {
+                preprocessing: self.costs.preprocessing(position),
+                units,
+                coarse: coarse.unwrap_or_default(),
+                head: if next == self.units {
+                    self.costs.postprocessing()
+                } else {
+                    Cost::default()
+                },
             };
-            let Some(&(position, next)) = subnetworks.get(index) else { continue };
-            let units = self.work(position, next);
-            let coarse = || {
-                // Which interface it is changes no cost: how many there are does.
-                let (index, subnetworks) = (1, self.subnetworks);
-                self.costs.coarse(&Interface { index, position, next, subnetworks })
-            };
-            let backward = if is_sent { &mut block.rest } else { &mut block.chain_backward };
-            match operation {
-                Operation::ForwardPreprocessing { .. } => {
-                    block.fine += self.costs.preprocessing(position).forward;
-                }
-                Operation::ForwardUnits { .. } => block.fine += units[0],
-                Operation::ForwardCoarse { .. } => block.chain += coarse().forward,
-                Operation::BackwardCoarse { defers_weights, .. } => {
-                    let coarse = coarse();
-                    *backward += match defers_weights {
-                        true => coarse.input_gradient,
-                        false => coarse.backward(),
-                    };
-                }
-                Operation::BackwardCoarseWeights { .. } => *backward += coarse().weight_gradient,
-                Operation::BackwardUnits { .. } => *backward += units[1],
-                Operation::BackwardPreprocessing { .. } => {
-                    *backward += self.costs.preprocessing(position).backward();
-                }
-                Operation::Update { .. } => {
-                    block.update += self.costs.preprocessing(position).update + units[2];
-                    if position > 0 {
-                        block.update += coarse().update;
-                    }
-                    if next == self.units {
-                        block.update += self.costs.postprocessing().update;
-                    }
-                }
-                _ => {}
+            for (seconds, phase) in terms {
+                *block.of(*phase) += seconds(&costs);
             }
         }
         block

@@ -74,10 +74,8 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
 /// The first worker is late, so the second one turns to fine work that its program lists after the chain.
 #[test]
 fn fine_work_overtakes_a_chain_that_has_not_arrived() {
-    let mut executor = start(
-        builder().subnetworks_per_worker([1, 3]).segment_units(1),
-        &[8, 9, 10],
-    );
+    let mut executor =
+        start(builder().subnetworks_per_worker([1, 3]).segment_units(1), &[8, 9, 10]);
     let is_overtaken = |trace: &Vec<WorkerTrace>| {
         let second = trace.iter().find(|own| own.worker == 1).unwrap();
         !second.executed.is_sorted_by_key(|executed| executed.instruction)
@@ -112,9 +110,8 @@ fn the_first_worker_defers_nothing() {
     };
     let count = |program: &Program, worker: usize| {
         let own = program.worker(worker).instructions().iter();
-        let late = |operation: &Operation| {
-            matches!(operation, Operation::BackwardCoarseWeights { .. })
-        };
+        let late =
+            |operation: &Operation| matches!(operation, Operation::BackwardCoarseWeights { .. });
         own.filter(|instruction| late(&instruction.operation)).count()
     };
     let deferring = program(true);
@@ -151,7 +148,8 @@ fn every_program_is_complete() {
             let program = Program::new(&layout, &cuts, options).unwrap();
             let all = || program.workers().iter().flat_map(|own| own.instructions());
             let units = |run: fn(&Operation) -> Option<std::ops::Range<usize>>| {
-                let mut units: Vec<_> = all().filter_map(|own| run(&own.operation)).flatten().collect();
+                let mut units: Vec<_> =
+                    all().filter_map(|own| run(&own.operation)).flatten().collect();
                 units.sort_unstable();
                 units
             };
@@ -190,9 +188,10 @@ fn every_program_is_complete() {
                 let last = own.instructions().iter().rposition(|own| {
                     matches!(own.operation, Operation::BackwardPreprocessing { .. })
                 });
-                let sum = own.instructions().iter().rposition(|own| {
-                    matches!(own.operation, Operation::ReduceGradients { .. })
-                });
+                let sum = own
+                    .instructions()
+                    .iter()
+                    .rposition(|own| matches!(own.operation, Operation::ReduceGradients { .. }));
                 assert_eq!(sum, (replicas > 1).then(|| last.unwrap() + 1));
             }
         }
