@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use parareal::exec::Layout;
+use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
-use parareal::plan::{Cost, CostModel, Link, PlanError, Prediction, Scenario, balance};
+use parareal::plan::{Cost, CostModel, Link, PlanError, Prediction, Scenario, Schedule, balance};
 use parareal_models::resnet::{PAPER_BATCH, ResNet};
 
 use crate::batch::AtBatch;
@@ -209,7 +209,15 @@ impl<'a> Planner<'a> {
             let mut cuts = Vec::new();
             for gpus in [1, usize::MAX] {
                 let link = self.machine.slowest(gpus);
-                cuts.push(balance(&own, &Layout::threads(pieces, pieces, 1)?, link, true)?.cuts);
+                cuts.push(
+                    balance(
+                        &own,
+                        &Layout::threads(pieces, pieces, 1)?,
+                        link,
+                        ProgramOptions::default(),
+                    )?
+                    .cuts,
+                );
             }
             self.subnetworks.insert(pieces, cuts);
         }
@@ -219,7 +227,7 @@ impl<'a> Planner<'a> {
         for cuts in &self.subnetworks[&pieces] {
             for segment_units in LOTS {
                 let scenario = chain(&costs, cuts, self.machine, replicas)?;
-                let found = Scenario { segment_units, ..scenario }.predict()?;
+                let found = Scenario { schedule: overlap(segment_units), ..scenario }.predict()?;
                 if best.as_ref().is_none_or(|best| found.makespan() < best.makespan()) {
                     best = Some(found);
                 }
@@ -233,6 +241,11 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// The program of a step whose segments have this many units.
+fn overlap(segment_units: usize) -> Schedule {
+    Schedule::Overlap(ProgramOptions { segment_units, ..ProgramOptions::default() })
+}
+
 /// A step of replicas of a whole network, their gradients averaged while the backward pass goes on,
 /// in the lots that suit best.
 fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64, PlanError> {
@@ -241,7 +254,7 @@ fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64,
     let scenario = Scenario { link, ..Scenario::new(costs, &cuts, layout)? };
     let mut best = f64::INFINITY;
     for segment_units in LOTS {
-        let scenario = Scenario { segment_units, ..scenario.clone() };
+        let scenario = Scenario { schedule: overlap(segment_units), ..scenario.clone() };
         best = best.min(scenario.predict()?.makespan());
     }
     Ok(best)

@@ -12,6 +12,18 @@ use crate::placement::{default_workers, rank_layout};
 use crate::process_group::Resources;
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
+/// Returns the units for each state that is kept where the others are recomputed. `Some(0)` gives the square root of
+/// the number of units in the longest subnetwork, with which the states that are kept and those that are
+/// recomputed at a time are about as many.
+#[must_use]
+pub fn kept_units(recompute: Option<usize>, cuts: &Cuts) -> Option<usize> {
+    let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
+    recompute.map(|units| match units {
+        0 => longest.unwrap_or(1).isqrt(),
+        units => units,
+    })
+}
+
 impl RunConfig {
     /// Returns the number of steps of an epoch with this many training samples.
     #[must_use]
@@ -149,16 +161,11 @@ impl RunConfig {
         }
     }
 
-    /// Returns the units for each state that is kept where the others are recomputed. Where the
-    /// configuration has `Some(0)`, it is the square root of the number of units in the longest subnetwork,
-    /// with which the states that are kept and those that are recomputed at a time are about as many.
+    /// Returns the units for each state that is kept where the others are recomputed: [`kept_units`] of this
+    /// configuration.
     #[must_use]
     pub fn kept_units(&self, cuts: &Cuts) -> Option<usize> {
-        let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
-        self.recompute.map(|units| match units {
-            0 => longest.unwrap_or(1).isqrt(),
-            units => units,
-        })
+        kept_units(self.recompute, cuts)
     }
 
     /// Returns the settings of the executor on some devices.

@@ -195,6 +195,7 @@ pub use config_record::ConfigRecord;
 pub use data::{BatchIndex, FromFn, Pass, Source, SourceError, TensorDataset, from_fn};
 pub use device::DeviceName;
 pub use error::TrainError;
+pub use executor::kept_units;
 pub use executor_kind::{ExecutorKind, LinkDtype};
 pub use export::{Exported, export};
 pub use feasibility::check_threads;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parareal::exec::{CrossEntropy, Executor, Layout};
+use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
@@ -214,7 +214,9 @@ impl Config {
         let mut network = self.network.clone();
         let costs = CostSource::Measured.load(&network.net, &machine, false)?;
         let costs = costs.of(&network.net, subnetworks)?;
-        network.balance(&costs, &layout, Link::FREE, true)?;
+        let options =
+            ProgramOptions { recompute: self.run.recompute.is_some(), ..machine.program() };
+        network.balance(&costs, &layout, Link::FREE, options)?;
         Ok(network)
     }
 

@@ -1,6 +1,6 @@
 //! The network that the settings describe.
 
-use parareal::exec::Layout;
+use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Link, Scenario, balance};
 use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind};
@@ -94,8 +94,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Cuts the network where the predicted step of a layout is shortest. With `defer`, weight gradients of
-    /// the coarse network wait until the cotangent is sent.
+    /// Cuts the network where the predicted step of a layout is shortest.
     ///
     /// # Errors
     /// Where there are more subnetworks than units.
@@ -104,9 +103,9 @@ impl NetworkConfig {
         costs: &ResNetCosts,
         layout: &Layout,
         link: Link,
-        defer: bool,
+        options: ProgramOptions,
     ) -> Result<(), VisionError> {
-        self.cuts = balance(costs, layout, link, defer)?.cuts;
+        self.cuts = balance(costs, layout, link, options)?.cuts;
         self.coarse_times = Some(Scenario::new(costs, &self.cuts, layout.clone())?.coarse_shares());
         Ok(())
     }

@@ -58,6 +58,10 @@ pub(crate) struct Step {
     /// `parareal train` does on the CPU, in single precision [default: true]
     #[arg(long, value_name = "true|false")]
     pub(crate) defer: Option<bool>,
+    /// Keep one state for K residual units and compute the rest again in the backward pass, as
+    /// `parareal train --recompute` does. Without K, the root of a subnetwork's units
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0")]
+    pub(crate) recompute: Option<usize>,
     /// Gigabits of a second between devices [default: links cost nothing]
     #[arg(long, value_name = "G", allow_negative_numbers = true)]
     pub(crate) link_gbps: Option<f64>,

@@ -62,8 +62,7 @@ impl Bench {
             }
         };
         let mut scenario = Scenario::new(&table.costs(net)?, cuts, layout.clone())?;
-        // Only the fused operations of the CPU let gradients of weights wait.
-        scenario.schedule = Schedule::Overlap { defer: machine.device.is_cpu() };
+        scenario.schedule = Schedule::Overlap(machine.program());
 
         let device = machine.find()?;
         let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);

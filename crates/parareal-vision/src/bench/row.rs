@@ -239,9 +239,7 @@ impl Bench {
             subnetworks: subnetworks.collect(),
             layout,
             link: Link::FREE,
-            schedule: Schedule::Overlap { defer: self.machine.device.is_cpu() },
-            segment_units: 4,
-            recompute: false,
+            schedule: Schedule::Overlap(self.machine.program()),
         }
     }
 }

@@ -3,10 +3,11 @@
 mod source;
 mod suggest;
 
-use parareal::exec::Layout;
+use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::FeedForward;
 use parareal::plan::{Link, PlanError, Prediction, Scenario, Schedule, check_balance};
 use parareal::timeline::Activity;
+use parareal_train::kept_units;
 
 pub(crate) use source::in_range;
 pub use source::{CostSource, Costs, Machine};
@@ -29,14 +30,17 @@ pub struct PlanSettings {
     pub replicas: usize,
     /// How the step is run.
     pub schedule: Schedule,
+    /// Units for each state that is kept where the others are recomputed; 0 for the square root of the units of the
+    /// longest subnetwork.
+    pub recompute: Option<usize>,
 }
 
 impl PlanSettings {
     /// So many devices with free links.
     #[must_use]
     pub fn here(devices: usize) -> Self {
-        let (devices, schedule) = (Some(devices), Schedule::Overlap { defer: true });
-        Self { devices, link: Link::FREE, replicas: 1, schedule }
+        let schedule = Schedule::Overlap(ProgramOptions::default());
+        Self { devices: Some(devices), link: Link::FREE, replicas: 1, schedule, recompute: None }
     }
 
     /// Refuses what cannot be planned for a network, before anything is measured for it.
@@ -152,11 +156,17 @@ pub fn plan(
     settings: &PlanSettings,
 ) -> Result<Planned, VisionError> {
     settings.check(&network)?;
-    let PlanSettings { link, replicas, schedule, .. } = *settings;
+    let PlanSettings { link, replicas, mut schedule, recompute, .. } = *settings;
     let layout = settings.layout(&network)?;
     let model = costs.of(&network.net, network.cuts.subnetworks())?;
-    if let (Cutting::Balanced, Schedule::Overlap { defer }) = (network.cutting, schedule) {
-        network.balance(&model, &layout, link, defer)?;
+    if let Schedule::Overlap(options) = &mut schedule {
+        options.recompute |= recompute.is_some();
+        if network.cutting == Cutting::Balanced {
+            network.balance(&model, &layout, link, *options)?;
+        }
+        if let Some(units) = kept_units(recompute, &network.cuts) {
+            options.segment_units = units;
+        }
     }
     let held = layout.counts();
     let scenario = Scenario::new(&model, &network.cuts, layout)?;

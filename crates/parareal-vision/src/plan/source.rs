@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use parareal::exec::{ExecError, ExecutorBuilder};
+use parareal::exec::{ExecError, ExecutorBuilder, ProgramOptions};
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_kernels::Sgd;
@@ -142,6 +142,11 @@ impl Machine {
     pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
+    }
+
+    /// The options of a step's program here: only the fused operations of the CPU let gradients of weights wait.
+    pub(crate) fn program(&self) -> ProgramOptions {
+        ProgramOptions { defer_weights: self.device.is_cpu(), ..ProgramOptions::default() }
     }
 
     pub(crate) fn find(&self) -> Result<Device, VisionError> {

@@ -45,7 +45,7 @@ pub struct Balanced {
 /// Tests prove that this equals the simulated step ([`Scenario::predict`](super::Scenario::predict)).
 /// Sums over replicas are not part of it.
 ///
-/// `defer` is whether gradients of the coarse network's weights wait; see [`super::Schedule`].
+/// Of the options of the program all count but the units of a segment, which change no sum.
 ///
 /// # Errors
 /// [`PlanError::Cuts`] if there are fewer units than subnetworks, [`PlanError::TooLong`] if there are
@@ -54,11 +54,11 @@ pub fn balance(
     costs: &dyn CostModel,
     layout: &Layout,
     link: Link,
-    defer: bool,
+    options: ProgramOptions,
 ) -> Result<Balanced, PlanError> {
     let (units, subnetworks, held) = (costs.units(), layout.subnetworks(), layout.counts());
     check_balance(units, layout)?;
-    let search = Search::new(costs, &held, link, defer);
+    let search = Search::new(costs, &held, link, options);
     let found = search.best();
     let (step, begins) = (found.step(search.head), found.begins);
     let ends = begins[1..].iter().copied().chain([units]);
@@ -209,7 +209,7 @@ impl Block {
 impl BlockProgram {
     /// Sorts the instructions of a worker that holds `held` subnetworks, with or without workers before and
     /// after it.
-    fn new(held: usize, is_first: bool, is_last: bool, defer_weights: bool) -> Self {
+    fn new(held: usize, is_first: bool, is_last: bool, options: ProgramOptions) -> Self {
         let worker = usize::from(!is_first);
         let mut counts = vec![held];
         counts.splice(0..0, (!is_first).then_some(1));
@@ -217,7 +217,6 @@ impl BlockProgram {
         let subnetworks = counts.iter().sum();
         let layout = Layout::from_counts(&counts, 1).expect("every worker holds one");
         let cuts = Cuts::even(subnetworks, subnetworks).expect("a unit each");
-        let options = ProgramOptions { defer_weights, ..ProgramOptions::default() };
         let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
 
         let own = layout.subnetworks_of(worker);
@@ -242,6 +241,7 @@ impl BlockProgram {
                 Operation::BackwardCoarseWeights { .. } => {
                     (|own| own.coarse.weight_gradient, backward)
                 }
+                Operation::RecomputeUnits { .. } => (|own| own.units.forward, backward),
                 Operation::BackwardUnits { .. } => (|own| own.units.backward(), backward),
                 Operation::BackwardPreprocessing { .. } => {
                     (|own| own.preprocessing.backward(), backward)
@@ -266,7 +266,7 @@ impl BlockProgram {
 struct Search<'a> {
     costs: &'a dyn CostModel,
     held: &'a [usize],
-    defer: bool,
+    options: ProgramOptions,
     units: usize,
     subnetworks: usize,
     head: f64,
@@ -303,7 +303,12 @@ impl Least {
 }
 
 impl<'a> Search<'a> {
-    fn new(costs: &'a dyn CostModel, held: &'a [usize], link: Link, defer: bool) -> Self {
+    fn new(
+        costs: &'a dyn CostModel,
+        held: &'a [usize],
+        link: Link,
+        options: ProgramOptions,
+    ) -> Self {
         let units = costs.units();
         let mut sums = vec![[0.0; 3]];
         for index in 0..units {
@@ -315,7 +320,7 @@ impl<'a> Search<'a> {
         let (head, subnetworks) = (h.forward + h.backward(), held.iter().sum());
         let (blocks, least) = (HashMap::new(), Vec::new());
         let mut this =
-            Self { costs, held, defer, units, subnetworks, head, sums, link, blocks, least };
+            Self { costs, held, options, units, subnetworks, head, sums, link, blocks, least };
         this.tabulate();
         this
     }
@@ -332,7 +337,7 @@ impl<'a> Search<'a> {
         for held in kinds {
             let kinds = [(false, false), (false, true), (true, false), (true, true)];
             let programs =
-                kinds.map(|(first, last)| BlockProgram::new(held, first, last, self.defer));
+                kinds.map(|(first, last)| BlockProgram::new(held, first, last, self.options));
             let mut table = vec![Block::default(); units * (units + 1)];
             for begin in 0..units {
                 for (end, least) in least.iter_mut().enumerate().skip(begin + held) {

@@ -1,10 +1,11 @@
-//! Prediction of training steps: costs of the modules, a model of the program that [`crate::exec`]
-//! runs, and the cuts that make a step shortest.
+//! Prediction of training steps: costs of the modules, a simulation of the program that [`crate::exec`]
+//! executes, and the cuts that make a step shortest.
 //!
 //! A network's [`CostModel`] has the [`Cost`] of each module; a [`Stopwatch`] measures it. A [`Scenario`]
 //! places a cut network on devices with links between them, and [`Scenario::predict`] simulates the
-//! program of a step: which device waits for which, how long, and the critical path. [`balance`]
-//! finds the cuts with the smallest predicted step.
+//! [`Program`](crate::exec::Program) of a step: which device waits for which, how long, and the critical
+//! path. [`balance`] finds the cuts with the smallest predicted step. [`replay`] simulates a recorded step with
+//! its own durations, and finds the recorded order and ends again.
 //!
 //! With one subnetwork on each of `N` devices, links without cost, and `f`, `b` for forward and
 //! backward times (`b(F) = i(F) + w(F)`: the gradient of the input, and those of the weights), the
@@ -14,16 +15,18 @@
 //! U_1 at  e_1 = f(C_1) + f(g_1)
 //! U_j at  e_j = max(e_{j-1}, f(C_j) + f(g_j)) + f(F_{j-1})
 //! ρ_N at  r_N = e_N + f(h) + b(h),       r_{j-1} = r_j + i(F_{j-1})
-//! done    max over j of  r_j + b(F_{j-1}) + b(g_j) + b(C_j)
+//! step    max over j of (r_j + b(F_{j-1}) + b(g_j) + b(C_j))  +  max over j of update_j
 //! ```
 //!
+//! No device updates its parameters before all have finished their backward pass, because a loss that is not finite
+//! and a missing gradient end the step for all.
 //! So low subnetworks get their cotangent last and should be small, and of the chain's backward
 //! pass only `i` is passed on from one to the next.
 //!
 //! # Example
 //! Sixty equal units, with coarse networks that cost as much as half a unit each:
 //! ```
-//! use parareal::exec::Layout;
+//! use parareal::exec::{Layout, ProgramOptions};
 //! use parareal::net::{Cuts, Interface};
 //! use parareal::plan::{Cost, CostModel, Link, PlanError, Scenario, balance};
 //!
@@ -61,7 +64,7 @@
 //! // On twelve devices the first ones get their cotangent late, so they had better hold less.
 //! let layout = Layout::threads(12, 12, 1)?;
 //! let even = Scenario::new(&Equal, &Cuts::even(60, 12)?, layout.clone())?.predict()?;
-//! let balanced = balance(&Equal, &layout, Link::FREE, true)?;
+//! let balanced = balance(&Equal, &layout, Link::FREE, ProgramOptions::default())?;
 //! assert!(balanced.step < even.makespan());
 //! assert!(balanced.cuts.units_of(0).len() < balanced.cuts.units_of(11).len());
 //! # Ok::<(), PlanError>(())

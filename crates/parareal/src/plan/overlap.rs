@@ -8,9 +8,7 @@ use crate::exec::{Barrier, Messages, Model, Moment, Operation, Program, ProgramO
 use crate::timeline::Activity;
 
 /// Simulates the program of [`crate::exec`] with the durations of a scenario.
-pub(super) fn run(scenario: &Scenario, defer_weights: bool) -> Result<Tasks, PlanError> {
-    let Scenario { segment_units, recompute, .. } = *scenario;
-    let options = ProgramOptions { segment_units, recompute, defer_weights };
+pub(super) fn run(scenario: &Scenario, options: ProgramOptions) -> Result<Tasks, PlanError> {
     let program = Program::new(&scenario.layout, &scenario.cuts()?, options)?;
     let workers = program.workers().len();
     let mut model = Predicted {

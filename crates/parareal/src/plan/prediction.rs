@@ -36,7 +36,7 @@ impl Scenario {
     pub fn predict(&self) -> Result<Prediction, PlanError> {
         self.check()?;
         let tasks = match self.schedule {
-            Schedule::Overlap { defer } => overlap::run(self, defer)?,
+            Schedule::Overlap(options) => overlap::run(self, options)?,
             Schedule::Virtual => virtual_clock::run(self),
         };
         let critical = tasks.critical();

@@ -1,6 +1,6 @@
 use super::cost::{Cost, CostModel};
 use super::error::PlanError;
-use crate::exec::Layout;
+use crate::exec::{Layout, ProgramOptions};
 use crate::net::Cuts;
 
 /// The latency and bandwidth of the connection between two devices.
@@ -25,12 +25,8 @@ impl Link {
 /// The schedule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// The program of [`crate::exec`]: the chain first, all else beside it; with `defer` gradients
-    /// of weights of the coarse network wait until the cotangent is on its way.
-    Overlap {
-        /// True if gradients of the coarse networks' weights wait.
-        defer: bool,
-    },
+    /// The [`Program`](crate::exec::Program) of [`crate::exec`]: the chain first, all else beside it.
+    Overlap(ProgramOptions),
     /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the
     /// other, then `h`, and backward the same in turn. Nothing overlaps the chain, and links cost
     /// nothing.
@@ -77,12 +73,6 @@ pub struct Scenario {
     pub link: Link,
     /// The schedule of the step.
     pub schedule: Schedule,
-    /// Units between two checks whether the chain can go on; see
-    /// [`ProgramOptions::segment_units`](crate::exec::ProgramOptions::segment_units).
-    pub segment_units: usize,
-    /// Computes the units once more in the backward pass; see
-    /// [`ProgramOptions::recompute`](crate::exec::ProgramOptions::recompute).
-    pub recompute: bool,
 }
 
 impl Scenario {
@@ -113,9 +103,7 @@ impl Scenario {
             subnetworks,
             layout,
             link: Link::FREE,
-            schedule: Schedule::Overlap { defer: true },
-            segment_units: 4,
-            recompute: false,
+            schedule: Schedule::Overlap(ProgramOptions::default()),
         };
         this.check()?;
         Ok(this)
@@ -163,12 +151,32 @@ impl Scenario {
     }
 
     /// The memory that each device needs, in bytes.
+    ///
+    /// With [`ProgramOptions::recompute`] the forward pass keeps one state for each segment, which is taken to be
+    /// as large as `U_j`, and the backward pass needs what the largest segment of the device keeps.
     pub fn memory(&self) -> Vec<f64> {
-        (0..self.layout.workers())
-            .map(|device| {
-                let own = &self.subnetworks[self.layout.subnetworks_of(device)];
-                own.iter().map(|subnetwork| subnetwork.total().memory()).sum()
-            })
-            .collect()
+        let device = |device| {
+            let own = &self.subnetworks[self.layout.subnetworks_of(device)];
+            let all: f64 = own.iter().map(|subnetwork| subnetwork.total().memory()).sum();
+            let segment_units = match self.schedule {
+                Schedule::Overlap(ProgramOptions { recompute: true, segment_units, .. }) => {
+                    segment_units
+                }
+                _ => return all,
+            };
+            let segments = || {
+                own.iter().flat_map(|own| {
+                    own.units.chunks(segment_units.max(1)).map(|segment| {
+                        let kept: f64 = segment.iter().map(|unit| unit.kept).sum();
+                        (own.output_bytes, kept)
+                    })
+                })
+            };
+            let states: f64 = segments().map(|(state, _)| state).sum();
+            let kept: f64 = segments().map(|(_, kept)| kept).sum();
+            let largest = segments().map(|(_, kept)| kept).fold(0.0, f64::max);
+            all - kept + states + largest
+        };
+        (0..self.layout.workers()).map(device).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The predicted step: by hand, in closed form, and against all cuts that there are.
 
-use parareal::exec::{Layout, LayoutError};
+use parareal::exec::{Layout, LayoutError, ProgramOptions};
 use parareal::net::{Cuts, Interface};
 use parareal::plan::{Cost, CostModel, Link, PlanError, Scenario, Schedule, balance};
 use parareal::timeline::{Activity, Span};
@@ -94,6 +94,10 @@ fn counts(counts: &[usize]) -> Layout {
     Layout::from_counts(counts, 1).unwrap()
 }
 
+fn options(defer_weights: bool) -> ProgramOptions {
+    ProgramOptions { defer_weights, ..ProgramOptions::default() }
+}
+
 fn makespan(scenario: &Scenario) -> f64 {
     scenario.predict().unwrap().makespan()
 }
@@ -182,7 +186,7 @@ fn a_step_on_three_devices_takes_the_time_computed_by_hand() {
     assert_eq!(prediction.critical_time(Activity::is_coarse), 1.0 + 1.0 + 2.0 + 2.0 + 3.0);
 
     // Without waiting weights ρ_2 is there at 17 and ρ_1 at 22: device 2 is done at 35.
-    let at_once = Scenario { schedule: Schedule::Overlap { defer: false }, ..scenario.clone() };
+    let at_once = Scenario { schedule: Schedule::Overlap(options(false)), ..scenario.clone() };
     assert_eq!(makespan(&at_once), 35.0);
     // Nothing overlaps the chain: C 1, g 6, F 2, h 3, F 10, g 12, C 1.
     let paper = Scenario { schedule: Schedule::Virtual, ..scenario.clone() };
@@ -219,7 +223,7 @@ fn replicas_average_their_gradients_while_others_are_computed() {
         Costs::uniform(4, Cost { weights: 8.0, ..part(1.0, 1.0, 1.0) }, part(0.0, 0.0, 0.0));
     costs.units.iter_mut().for_each(|unit| unit.update = 0.5);
     let mut scenario = cut(&costs, &[], 1);
-    scenario.segment_units = 1;
+    scenario.schedule = Schedule::Overlap(ProgramOptions { segment_units: 1, ..options(true) });
     scenario.layout = Layout::threads(1, 1, 2).unwrap();
     // Two messages of half of eight bytes: a second for each unit.
     scenario.link = Link { latency: 0.0, bandwidth: 8.0 };
@@ -238,7 +242,7 @@ fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
         let costs = Costs::random(18, seed);
         let mut scenario = cut(&costs, &[2, 5, 9, 11, 14], 1 + seed as usize % 6);
         scenario.link = Link { latency: 0.1, bandwidth: 10.0 };
-        scenario.segment_units = 2;
+        scenario.schedule = Schedule::Overlap(ProgramOptions { segment_units: 2, ..options(true) });
         let prediction = scenario.predict().unwrap();
         let works = |device: usize| {
             let spans = prediction.timeline.spans.iter();
@@ -293,18 +297,18 @@ fn balanced_cuts_are_the_best_of_all() {
         let costs = Costs::random(11, seed);
         let devices = 1 + seed as usize % 6;
         let link = Link { latency: 0.1, bandwidth: 5.0 };
-        let defer = seed % 2 == 0;
+        let program = ProgramOptions { recompute: seed % 3 == 0, ..options(seed % 2 == 0) };
         let scenarios = all_cuts(11, devices).into_iter().map(|positions| {
-            let schedule = Schedule::Overlap { defer };
+            let schedule = Schedule::Overlap(program);
             let scenario = cut(&costs, &positions, devices);
             makespan(&Scenario { link, schedule, ..scenario })
         });
         let best = scenarios.fold(f64::INFINITY, f64::min);
-        let balanced = balance(&costs, &counts(&vec![1; devices]), link, defer).unwrap();
+        let balanced = balance(&costs, &counts(&vec![1; devices]), link, program).unwrap();
         assert_close(balanced.step, best, &format!("seed {seed}, {devices} devices"));
         let scenario =
             Scenario::new(&costs, &balanced.cuts, even(&balanced.cuts, devices)).unwrap();
-        let schedule = Schedule::Overlap { defer };
+        let schedule = Schedule::Overlap(program);
         assert_close(makespan(&Scenario { link, schedule, ..scenario }), best, "its prediction");
     }
 }
@@ -333,7 +337,8 @@ fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
         let even = Cuts::even(units, devices).unwrap();
         assert!(best.iter().all(|(positions, _)| positions != even.positions()), "{best:?}");
 
-        let balanced = balance(&costs, &counts(&vec![1; devices]), Link::FREE, true).unwrap();
+        let balanced =
+            balance(&costs, &counts(&vec![1; devices]), Link::FREE, options(true)).unwrap();
         assert_eq!(balanced.step, least, "{unit_costs:?} on {devices} devices");
         let found = balanced.cuts.positions();
         assert!(best.iter().any(|(positions, _)| positions == found), "{found:?} in {best:?}");
@@ -343,11 +348,11 @@ fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
 #[test]
 fn balancing_works_without_costs_and_without_a_choice() {
     let costs = Costs::uniform(9, Cost::default(), Cost::default());
-    let balanced = balance(&costs, &counts(&[1, 2, 1]), Link::FREE, true).unwrap();
+    let balanced = balance(&costs, &counts(&[1, 2, 1]), Link::FREE, options(true)).unwrap();
     assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
     // As many subnetworks as units leave no choice.
     let costs = Costs::random(7, 1);
-    let balanced = balance(&costs, &counts(&[1; 7]), Link::FREE, true).unwrap();
+    let balanced = balance(&costs, &counts(&[1; 7]), Link::FREE, options(true)).unwrap();
     assert_eq!(balanced.cuts, Cuts::even(7, 7).unwrap());
 }
 
@@ -358,7 +363,7 @@ fn the_step_that_balancing_predicts_is_that_of_the_program() {
         let held =
             [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]][seed as usize % 4].clone();
         let link = Link { latency: 0.05, bandwidth: 20.0 };
-        let balanced = balance(&costs, &counts(&held), link, true).unwrap();
+        let balanced = balance(&costs, &counts(&held), link, options(true)).unwrap();
         let even = Cuts::even(30, held.iter().sum()).unwrap();
         let [found, even] = [&balanced.cuts, &even].map(|cuts| {
             let scenario = Scenario::new(&costs, cuts, counts(&held)).unwrap();
@@ -367,6 +372,40 @@ fn the_step_that_balancing_predicts_is_that_of_the_program() {
         assert_close(balanced.step, found, "prediction");
         assert!(found <= even);
     }
+}
+
+#[test]
+fn no_device_updates_before_all_have_finished_their_backward_pass() {
+    let mut costs = Costs::uniform(4, part(1.0, 1.0, 1.0), Cost::default());
+    costs.units[0].update = 5.0;
+    costs.units[3].update = 2.0;
+    // The first device is done with its only unit at 3, the second one with three units at 9.
+    let scenario = cut(&costs, &[1], 2);
+    let prediction = scenario.predict().unwrap();
+    let updates = prediction.timeline.spans.iter().filter(|own| own.activity == Activity::Update);
+    let updates: Vec<_> = updates.map(|own| (own.device, own.begin, own.end)).collect();
+    assert_eq!(updates, [(0, 9.0, 14.0), (1, 9.0, 11.0)]);
+    assert_eq!(prediction.makespan(), 14.0);
+}
+
+#[test]
+fn recomputed_units_take_another_forward_pass_and_keep_their_states_alone() {
+    let mut scenario = three();
+    let makespan_without = makespan(&scenario);
+    let recompute = ProgramOptions { recompute: true, segment_units: 2, ..options(true) };
+    scenario.schedule = Schedule::Overlap(recompute);
+    // Device 2 decides as before: its three units cost two seconds each once more.
+    assert_eq!(makespan(&scenario), makespan_without + 6.0);
+    let activities = scenario.predict().unwrap().timeline.spans;
+    let again = activities.iter().filter(|own| own.activity == Activity::Recompute);
+    assert_eq!(again.map(Span::duration).sum::<f64>(), 7.0 * 2.0);
+
+    let costs = Costs { bytes: vec![5.0; 8], ..Costs::random(7, 1) };
+    let mut scenario = cut(&costs, &[3], 1);
+    let memory = scenario.memory()[0];
+    scenario.schedule = Schedule::Overlap(recompute);
+    // Of 7 units with 100 bytes each a segment of two, and a state for each of four segments.
+    assert_eq!(scenario.memory(), [memory - 700.0 + 200.0 + 4.0 * 5.0]);
 }
 
 #[test]
@@ -383,9 +422,9 @@ fn impossible_plans_are_refused() {
     let mut scenario = Scenario::new(&costs, &cuts, even(&cuts, 3)).unwrap();
     scenario.subnetworks[1].preprocessing.forward = f64::NAN;
     assert!(matches!(scenario.predict(), Err(PlanError::Cost(_))));
-    assert!(balance(&costs, &counts(&[4, 3]), Link::FREE, true).is_err());
+    assert!(balance(&costs, &counts(&[4, 3]), Link::FREE, options(true)).is_err());
     let long = Costs::uniform(2001, part(1.0, 1.0, 1.0), Cost::default());
-    let refused = balance(&long, &counts(&[1, 1]), Link::FREE, true);
+    let refused = balance(&long, &counts(&[1, 1]), Link::FREE, options(true));
     assert_eq!(refused, Err(PlanError::TooLong { units: 2001, most: 2000 }));
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of a predicted step.
 
+use parareal::exec::ProgramOptions;
 use parareal_train::{DeviceName, TimelineFile, TrainError};
 use parareal_vision::{
     CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan, suggest,
@@ -86,7 +87,10 @@ impl Flags {
         positive("memory-gb", self.memory_gb)?;
         positive("timeline-ms", self.timeline_ms)?;
         let schedule = match self.schedule.as_deref() {
-            None | Some("overlap") => Schedule::Overlap { defer: self.defer.unwrap_or(true) },
+            None | Some("overlap") => {
+                let defer_weights = self.defer.unwrap_or(true);
+                Schedule::Overlap(ProgramOptions { defer_weights, ..ProgramOptions::default() })
+            }
             Some("paper") => Schedule::Virtual,
             Some(other) => {
                 let expected = "it is overlap or paper";
@@ -95,7 +99,8 @@ impl Flags {
         };
         let link = Link { latency: 1e-6 * latency, bandwidth };
         let replicas = self.replicas.unwrap_or(1);
-        Ok(PlanSettings { devices: self.device_count, link, replicas, schedule })
+        let (devices, recompute) = (self.device_count, self.recompute);
+        Ok(PlanSettings { devices, link, replicas, schedule, recompute })
     }
 
     /// Refuses flags that would do nothing beside others.
@@ -107,6 +112,7 @@ impl Flags {
                 ("--link-us", self.link_us.is_some()),
                 ("--replicas", self.replicas.is_some()),
                 ("--defer", self.defer.is_some()),
+                ("--recompute", self.recompute.is_some()),
                 ("--suggest", self.suggest),
             ] {
                 if given {

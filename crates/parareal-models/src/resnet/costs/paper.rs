@@ -124,7 +124,7 @@ impl Passes {
 
 #[cfg(test)]
 mod tests {
-    use parareal::exec::Layout;
+    use parareal::exec::{Layout, ProgramOptions};
     use parareal::net::Cuts;
     use parareal::plan::{Link, Scenario, Schedule, balance};
 
@@ -186,14 +186,16 @@ mod tests {
         for (subnetworks, least) in [(6, 4.95), (18, 9.7)] {
             let costs = costs(subnetworks);
             let layout = one_each(subnetworks);
-            let balanced = balance(&costs, &layout, Link::FREE, true).unwrap();
-            let found = step(subnetworks, &balanced.cuts, Schedule::Overlap { defer: true });
+            let options = ProgramOptions::default();
+            let balanced = balance(&costs, &layout, Link::FREE, options).unwrap();
+            let found = step(subnetworks, &balanced.cuts, Schedule::Overlap(options));
             assert!((found - balanced.step).abs() < 1e-12);
             assert!(serial() / found >= least, "N = {subnetworks}: {}", serial() / found);
             // None of the three does it alone.
             let even = net().default_cuts(subnetworks).unwrap();
-            assert!(step(subnetworks, &even, Schedule::Overlap { defer: true }) > found);
-            assert!(balance(&costs, &layout, Link::FREE, false).unwrap().step > found);
+            assert!(step(subnetworks, &even, Schedule::Overlap(options)) > found);
+            let at_once = ProgramOptions { defer_weights: false, ..options };
+            assert!(balance(&costs, &layout, Link::FREE, at_once).unwrap().step > found);
         }
     }
 
