@@ -15,3 +15,8 @@ pub use deferred::{
 };
 pub use record::{FlexTensor, record};
 pub use vjp::Vjp;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

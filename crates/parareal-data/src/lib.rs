@@ -60,3 +60,8 @@ pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect};
 pub use name::DatasetName;
 pub use options::LoadOptions;
 pub use sets::shapes;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

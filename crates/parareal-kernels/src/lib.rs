@@ -40,6 +40,15 @@
 //! assert_eq!(output.dims(), [2, 4, 4, 32]);
 //! assert_eq!(statistics.mean.dims(), [16]);
 //! ```
+//!
+//! # Features
+//!
+//! None is enabled by default.
+//!
+//! | feature | effect |
+//! | --- | --- |
+//! | `allocator` | the module `allocator`: mimalloc that keeps its memory, for binaries that train |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "allocator")]
 pub mod allocator;
@@ -59,3 +68,8 @@ pub use functional::{conv2d, depthwise_conv2d, is_fused, preactivation_conv2d, r
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

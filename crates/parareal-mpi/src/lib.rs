@@ -11,7 +11,12 @@
 //! All unsafe code is in the module `raw`. Errors of MPI come back as `MpiError`; a rank that cannot
 //! go on calls `World::abort`, which ends all ranks.
 //!
-//! Without the feature `mpi` the crate is empty.
+//! # Features
+//!
+//! | feature | effect |
+//! | --- | --- |
+//! | `mpi` (not enabled by default) | everything: without it the crate is empty and builds without MPI |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg(feature = "mpi")]
 
 mod communicator;
@@ -27,3 +32,8 @@ pub use error::MpiError;
 pub use progress_handle::Traffic;
 pub use request::Request;
 pub use world::World;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

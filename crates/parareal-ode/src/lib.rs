@@ -51,3 +51,8 @@ pub use record::{Ending, Iterate, Record, Solution};
 pub use residual::{ResidualForm, residual_iterates};
 pub use speedup::model_speedup;
 pub use state::State;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

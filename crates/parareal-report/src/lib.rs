@@ -68,3 +68,8 @@ pub fn render<P: AsRef<Path>>(runs: &[P]) -> Result<String, ReportError> {
     }
     Ok(page::fill(&Report { runs: read, settings: settings::compare(&tables) }))
 }
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

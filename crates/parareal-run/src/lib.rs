@@ -21,3 +21,8 @@ pub use evaluation::{EvaluationRecord, Mistake};
 pub use manifest::{Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, OLDEST_FORMAT, Position};
 pub use metrics::{EndRecord, EpochRecord, Line, StepRecord, Tally, Traffic};
 pub use usage::{SubnetworkSeconds, SubnetworkUsage, Times, Usage, WorkerUsage};
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

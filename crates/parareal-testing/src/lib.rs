@@ -49,3 +49,8 @@ pub fn __test_name(marker: &'static str) -> &'static str {
     let path = marker.split_once("::").map_or(marker, |(_, path)| path);
     path.strip_suffix("::marker").unwrap_or(path)
 }
+
+/// The code of the workspace's README, which no published crate contains.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

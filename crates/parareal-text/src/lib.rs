@@ -39,6 +39,11 @@ pub fn without_byte_order_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
 }
 
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

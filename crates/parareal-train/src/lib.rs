@@ -138,6 +138,16 @@
 //! batches and its evaluation. A [`RunConfig`] says for how long and on what. [`Run::create`] makes the folder of a
 //! new run, [`Run::resume`] goes on with one, and [`Run::train`] fills it. The crate knows nothing of images, of a
 //! particular network or of a particular loss.
+//!
+//! # Features
+//!
+//! None is enabled by default.
+//!
+//! | feature | effect |
+//! | --- | --- |
+//! | `mpi` | subnetworks on the ranks of an MPI program ([`ExecutorKind::Mpi`], [`ProcessGroup::join`]) |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checkpoint;
 mod checkpoint_every;
@@ -217,5 +227,5 @@ pub use trainer::{Evaluation, Trainer, accuracy};
 
 /// The code of the README.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -6,6 +6,16 @@
 //! [`evaluate`] evaluates the weights in such a folder, [`export_run`] writes them as one file, a
 //! [`Predictor`] applies them to other images. [`plan`] and [`suggest`] predict a step, a [`Bench`] measures
 //! one. Nothing here writes to a terminal.
+//!
+//! # Features
+//!
+//! None is enabled by default.
+//!
+//! | feature | effect |
+//! | --- | --- |
+//! | `mpi` | subnetworks on the ranks of an MPI program |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bench;
 mod classification_run;
@@ -51,3 +61,8 @@ pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
     Settings,
 };
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

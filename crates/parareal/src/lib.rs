@@ -64,10 +64,14 @@
 //!
 //! # Features
 //!
+//! None is enabled by default.
+//!
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
 //! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `tuned` | Burn's operation fusion and autotuning; enabled by the features of devices |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod exec;
 pub mod net;
@@ -78,3 +82,8 @@ mod random;
 pub mod timeline;
 
 pub use burn;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,4 +3,5 @@
 mod against_composed;
 mod common;
 mod depthwise;
+mod levels;
 mod units;

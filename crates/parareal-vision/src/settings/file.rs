@@ -227,7 +227,7 @@ mod tests {
     /// The files of the versions before.
     #[test]
     fn a_complete_file_is_written_as_it_was_read() {
-        let text = include_str!("../../tests/complete.toml");
+        let text = include_str!("complete.toml");
         assert_eq!(parse(text).to_toml(), text);
         let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
         assert_eq!(keys.collect::<Vec<_>>(), Settings::KEYS);

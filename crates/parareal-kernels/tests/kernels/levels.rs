@@ -1,0 +1,18 @@
+//! The level of vector instructions that the other tests of this binary run with.
+
+use parareal_kernels::SimdLevel;
+
+#[test]
+fn the_widest_level_is_used_unless_a_narrower_one_is_named() {
+    let available = SimdLevel::available();
+    assert_eq!(available.last(), Some(&SimdLevel::Portable));
+    // The target requires NEON.
+    #[cfg(target_arch = "aarch64")]
+    assert_eq!(available, [SimdLevel::Neon, SimdLevel::Portable]);
+    #[cfg(target_arch = "x86_64")]
+    assert!(!available.contains(&SimdLevel::Neon));
+
+    let wanted = std::env::var("PARAREAL_SIMD").unwrap_or_default();
+    let named = available.iter().find(|level| level.name() == wanted);
+    assert_eq!(SimdLevel::current(), *named.unwrap_or(&available[0]));
+}
