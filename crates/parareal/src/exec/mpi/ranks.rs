@@ -9,7 +9,7 @@ use super::all_reduce::RankAllReduce;
 use super::collectives::RankCollectives;
 use super::first_error::FirstError;
 use super::link::{AnyLink, RankLink, RankLinkConfig};
-use super::rank_report::{RankReport, decode_failures, encode_failures};
+use super::rank_report::{RankReport, decode_failures, encode_failures, wall_clock};
 use crate::exec::batch_split::{join, samples_of, split};
 use crate::exec::clock::Clock;
 use crate::exec::collectives::thread_collectives;
@@ -37,10 +37,13 @@ use crate::net::{
 /// Trains a parareal network with its subnetworks on the ranks of an MPI program.
 ///
 /// All ranks make the same calls in the same order, with the same batches, and all of them get the same
-/// losses, outputs and times. Tensors by name ([`Executor::named_tensors`],
+/// losses, outputs, times and timelines. Tensors by name ([`Executor::named_tensors`],
 /// [`GradientReport::gradients`], ..) are those of the subnetworks that this rank holds, and
-/// [`Executor::load`] loads these and ignores all others. The timeline of a step has the activities of
-/// this rank.
+/// [`Executor::load`] loads these and ignores all others.
+///
+/// The timeline of a step has the activities of the workers of all ranks, in seconds since the first rank
+/// began the step. Ranks report that time by their wall clocks. So the times of ranks on one machine are
+/// exact, and those of other machines are shifted by the difference between the clocks.
 ///
 /// After an error of one rank the others may wait for it, so the program has to end all ranks
 /// ([`World::abort`]). A loss that is not finite is an error on all ranks.
@@ -287,19 +290,23 @@ impl<N: Coarsen, L: Loss<N::Output>> Ranks<N, L> {
         Ok(StepFailure::into_error(failures).unwrap_or_else(unknown))
     }
 
-    /// Exchanges times and tensors between all ranks.
-    fn exchange(
-        &self,
-        times: Vec<SubnetworkTime>,
-        tensors: Option<Vec<TensorData>>,
-    ) -> Result<Vec<RankReport>, ExecError> {
-        let gathered =
-            self.all.all_gather(RankReport { times, tensors }.encode()).map_err(ranks)?;
-        let reports: Option<Vec<_>> =
-            gathered.iter().map(|bytes| RankReport::decode(bytes)).collect();
+    /// Exchanges reports between all ranks, and returns them in the order of the ranks.
+    fn exchange(&self, own: RankReport) -> Result<Vec<RankReport>, ExecError> {
+        let gathered = self.all.all_gather(own.encode()).map_err(ranks)?;
+        let decode =
+            |(rank, bytes): (usize, &Vec<u8>)| RankReport::decode(bytes, &self.layout, rank);
+        let reports: Option<Vec<_>> = gathered.iter().enumerate().map(decode).collect();
         reports.ok_or_else(|| {
             ExecError::Ranks("a rank sent an unknown report: is it another version?".into())
         })
+    }
+
+    /// Exchanges tensors between all ranks.
+    fn exchange_tensors(
+        &self,
+        tensors: Option<Vec<TensorData>>,
+    ) -> Result<Vec<RankReport>, ExecError> {
+        self.exchange(RankReport { tensors, ..RankReport::default() })
     }
 
     /// Joins the outputs, which the last rank of each replica reports.
@@ -334,7 +341,7 @@ where
         target: L::Target,
         update: Update,
     ) -> Result<StepReport<N::Output>, ExecError> {
-        let begun = Instant::now();
+        let (begun, begun_at) = (Instant::now(), wall_clock());
         update.check()?;
         if !self.is_trainable {
             return Err(ExecError::NothingToTrain);
@@ -345,14 +352,13 @@ where
             return Err(ExecError::LossNotFinite { loss });
         }
         self.steps += 1;
-        let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
-        let output = output_of::<N>(&mut replies);
-        let times = SubnetworkTime::of_step(&timeline, self.layout.workers());
-        let reports = self.exchange(times, output)?;
+        let devices = self.layout.total_workers();
+        let spans = self.pool.timeline(&replies, devices, begun).spans;
+        let tensors = output_of::<N>(&mut replies);
+        let reports = self.exchange(RankReport { begun: begun_at, spans, tensors })?;
         let output = self.output(&input, &reports)?;
-        // Of the first replica.
-        let first = reports.into_iter().take(self.layout.ranks_per_replica());
-        let subnetworks = first.flat_map(|report| report.times).collect();
+        let timeline = RankReport::timeline(&reports, devices);
+        let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline })
     }
@@ -365,10 +371,10 @@ where
         let mut replies = self.run_step(&input, &target, None)?;
         let (loss, device) = (replies[0].loss, input.device());
         let output = output_of::<N>(&mut replies);
-        let output = self.output(&input, &self.exchange(Vec::new(), output)?)?;
+        let output = self.output(&input, &self.exchange_tensors(output)?)?;
         let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
         let own = own.map(|part| part.to_device(&device)).reduce(N::Input::accumulate);
-        let parts = self.exchange(Vec::new(), own.map(Value::into_data))?;
+        let parts = self.exchange_tensors(own.map(Value::into_data))?;
         let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
             let parts = chain.iter().filter_map(|report| report.tensors.clone());
             let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
@@ -393,7 +399,7 @@ where
             let mut replies = self.run(|| Command::Infer { input: part.clone() })?;
             output = output_of::<N>(&mut replies);
         }
-        self.output(&input, &self.exchange(Vec::new(), output)?)
+        self.output(&input, &self.exchange_tensors(output)?)
     }
 
     /// Reads the state of this rank's subnetworks.
