@@ -325,9 +325,10 @@ impl<'a, T: Task> Training<'a, T> {
         let missing = recorder.missing();
         self.report_timeline(written, observer);
         if let Some(target) = missing {
-            let last = self.position.step;
-            let text =
-                format!("no timeline is written: step {target} did not come, the last is {last}");
+            let text = format!(
+                "no timeline is written: the run ended after step {}, before step {target}",
+                self.position.step
+            );
             self.notes.add(Note::TimelineNotWritten, text);
             self.report_notes(observer);
         }

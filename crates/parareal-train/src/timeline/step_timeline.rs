@@ -9,7 +9,8 @@ const TYPICAL: usize = 10;
 /// Request to write the timeline of one step of a run to a file.
 ///
 /// The extension chooses the format: `.json` for a trace that <https://ui.perfetto.dev> opens, `.svg` for a
-/// picture. The timeline has the activities of all workers, with MPI those of all ranks.
+/// picture. The timeline has the activities of all workers, with MPI those of all ranks. A device of the timeline is a
+/// worker, and those of the first replica come first.
 ///
 /// By default it is that of the tenth step that the process trains: the first steps fill caches and choose kernels,
 /// and are slower. If the process trains fewer, because the run ends or is stopped before, it is that of its last
