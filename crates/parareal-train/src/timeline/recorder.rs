@@ -59,8 +59,8 @@ impl TimelineRecorder {
         if step == self.target { self.write() } else { Ok(None) }
     }
 
-    /// Ends the recording with the run, and writes the last step unless the one that was asked for is written or
-    /// no other one may be. Returns the number of the step that was written.
+    /// Ends the recording with the run: writes the last step, unless the step to write has come or no other one may
+    /// take its place. Returns the number of the step that was written.
     ///
     /// # Errors
     /// Those of [`TimelineFile::write`].
@@ -68,7 +68,7 @@ impl TimelineRecorder {
         self.write()
     }
 
-    /// Returns the step that has not come, if a chosen one has not.
+    /// Returns the step to write if the recording has ended without a step.
     pub(crate) fn missing(&self) -> Option<usize> {
         (!self.is_over).then_some(self.target)
     }

@@ -232,9 +232,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Writes the timeline of one step to a file. It is not a setting of the run: each process writes one that has
-    /// such a request when it trains or resumes. Refused for the executor
-    /// [`Sequential`](ExecutorKind::Sequential), which has no timeline.
+    /// Writes the timeline of one step to a file, in each call that trains or resumes. The run does not record this
+    /// request. Refused for the executor [`Sequential`](ExecutorKind::Sequential), which has no timeline.
     #[must_use]
     pub fn timeline(mut self, timeline: StepTimeline) -> Self {
         self.timeline = Some(timeline);
