@@ -65,6 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 &ProcessGroup::alone(),
                 config,
                 Some(folder.path().join("run")),
+                None,
             )?;
             let outcome = run.train(&mut rates, &|| false)?;
             let step = 1e3 * batch as f64 / median(rates.0);

@@ -83,11 +83,12 @@ fn live(life: &str, folder: &Path) {
     let panics = life.parse() == Ok(group.rank());
     let ended = together(&group, || {
         let run = match life {
-            "resume" => ClassificationRun::resume(&group, folder, Settings::default())?,
+            "resume" => ClassificationRun::resume(&group, folder, Settings::default(), None)?,
             _ => ClassificationRun::create(
                 &group,
                 Config::resolve_with(&group, settings())?,
                 Some(folder.to_path_buf()),
+                None,
             )?,
         };
         if group.is_root() {

@@ -91,6 +91,8 @@
 //! # use burn::tensor::Tensor;
 //! ```
 //!
+//! [`Trainer::timeline`] writes the timeline of one step: what each worker did, and when it waited.
+//!
 //! # Resuming
 //!
 //! [`Trainer::resume`] goes on from the newest checkpoint, bit for bit as if the run had not been interrupted
@@ -222,7 +224,7 @@ pub use run_config::RunConfig;
 pub use schedule::Schedule;
 pub use shared_error::SharedError;
 pub use task::{Model, Task};
-pub use timeline::TimelineFile;
+pub use timeline::{StepTimeline, TimelineFile};
 pub use trainer::{Evaluation, Trainer, accuracy};
 
 /// The code of the README.

@@ -17,6 +17,8 @@ pub(crate) enum Note {
     CheckpointStays,
     /// The details of an evaluation cannot be written.
     EvaluationNotSaved,
+    /// The timeline of a step is not written.
+    TimelineNotWritten,
 }
 
 impl Notes {

@@ -1,5 +1,7 @@
 //! Progress of a run.
 
+use std::path::Path;
+
 use parareal_run::{EpochRecord, StepRecord};
 
 /// Receives the progress of a run. Each method does nothing unless it is implemented. A closure is an observer of
@@ -20,6 +22,11 @@ pub trait Observer {
     /// Called after every epoch and its evaluation.
     fn on_epoch(&mut self, record: &EpochRecord) {
         let _ = record;
+    }
+
+    /// Called when the timeline of a step is written to a file ([`StepTimeline`](crate::StepTimeline)).
+    fn on_timeline(&mut self, step: usize, path: &Path) {
+        let _ = (step, path);
     }
 
     /// Called with a note on a difference or a fault with which the run goes on.

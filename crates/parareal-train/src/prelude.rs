@@ -11,5 +11,5 @@ pub use crate::checkpoint::CheckpointChoice;
 pub use crate::{
     BatchIndex, CheckpointEvery, DeviceName, EpochRecord, Evaluation, ExecutorKind, LinkDtype,
     Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, SourceError,
-    StepRecord, TensorDataset, TrainError, Trainer, accuracy, from_fn,
+    StepRecord, StepTimeline, TensorDataset, TrainError, Trainer, accuracy, from_fn,
 };

@@ -10,9 +10,11 @@ use crate::finished::Finished;
 use crate::folder::{self, Lock, OutputFolder};
 use crate::observer::Observer;
 use crate::prepared::Prepared;
+use crate::timeline::TimelineRecorder;
 use crate::training::Training;
 use crate::{
-    ConfigRecord, Outcome, ProcessGroup, RunConfig, Task, TrainError, check_threads, resumed,
+    ConfigRecord, Outcome, ProcessGroup, RunConfig, StepTimeline, Task, TrainError, check_threads,
+    resumed,
 };
 
 /// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
@@ -22,6 +24,8 @@ pub struct Run<T: Task> {
     saved: Option<Saved>,
     /// The outcome, where nothing is left to do.
     finished: Option<Finished>,
+    /// The step whose timeline this process writes.
+    timeline: Option<TimelineRecorder>,
     notes: Vec<String>,
     /// Held by the leading process for as long as the run is under way.
     _lock: Option<Lock>,
@@ -34,6 +38,9 @@ pub struct Start {
     pub initial: Option<InitialWeights>,
     /// Notes on the task, which come before those on the run.
     pub notes: Vec<String>,
+    /// The step whose timeline is written. With ranks all have the same request, and the first one writes the
+    /// file.
+    pub timeline: Option<StepTimeline>,
 }
 
 /// Weights that a run starts from.
@@ -99,7 +106,8 @@ impl<T: Task> Run<T> {
     /// together.
     ///
     /// # Errors
-    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), or something is missing
+    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the timeline cannot be
+    /// written ([`StepTimeline::check`]) or is that of a step which the run does not have, or something is missing
     /// or in the way. Nothing was written then.
     pub fn create(
         group: &ProcessGroup,
@@ -112,6 +120,8 @@ impl<T: Task> Run<T> {
         config.learning_rate = config.learning_rate.spanning(config.epochs);
         group.agree(config.check(group, task.samples()))?;
         group.agree(check_threads(config.threads, group.resources().cores))?;
+        let Start { initial, mut notes, timeline } = start;
+        let timeline = recorder(timeline.as_ref(), group, &config, &task, 0)?;
         if group.size() > 1 {
             group.agree(folder::check_unicode(output))?;
         }
@@ -123,19 +133,19 @@ impl<T: Task> Run<T> {
         };
         let output: PathBuf = group.on_root(create)?;
         group.agree(folder::is_visible(&output))?;
-        let Start { initial, mut notes } = start;
         let initial = initial.map(|initial| initial.take(&mut notes));
         notes.extend(config.remarks(group, task.samples()));
         let (group, skipped) = (group.clone(), Vec::new());
         let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
-        Ok(Self { prepared, saved: None, finished: None, notes, _lock: lock })
+        Ok(Self { prepared, saved: None, finished: None, timeline, notes, _lock: lock })
     }
 
     /// Resumes the run in a folder from its newest checkpoint that is whole.
     ///
     /// # Errors
     /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the run has trained for
-    /// more epochs than it is to have, or a file cannot be read or written.
+    /// more epochs than it is to have, the timeline cannot be written ([`StepTimeline::check`]) or is that of a step
+    /// which is trained already or never, or a file cannot be read or written.
     pub fn resume(
         folder: RunFolder,
         mut config: RunConfig,
@@ -158,7 +168,11 @@ impl<T: Task> Run<T> {
             Some(saved) => Finished::find(&group, &config, &output, saved.position)?,
             None => None,
         };
-        let Start { initial, mut notes } = start;
+        let Start { initial, mut notes, timeline } = start;
+        let (done, is_requested) =
+            (saved.as_ref().map_or(0, |saved| saved.position.step), timeline.is_some());
+        let timeline = recorder(timeline.as_ref(), &group, &config, &task, done)?
+            .filter(|_| finished.is_none());
         let mut weights = None;
         match &saved {
             Some(saved) => {
@@ -187,9 +201,12 @@ impl<T: Task> Run<T> {
                 group.on_root(|| folder::write_config(&output, &configuration))?;
             }
         }
+        if is_requested && timeline.is_none() && group.is_root() {
+            notes.push("no timeline is written: the run has no step left".into());
+        }
         let initial = weights;
         let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
-        Ok(Self { prepared, saved, finished, notes, _lock: lock })
+        Ok(Self { prepared, saved, finished, timeline, notes, _lock: lock })
     }
 
     /// Returns the task.
@@ -250,12 +267,30 @@ impl<T: Task> Run<T> {
         if let Some(finished) = self.finished.take() {
             return Ok(finished.outcome(&self.prepared.output, &self.prepared.config));
         }
-        let saved = self.saved.take();
-        let trained = Training::new(&self.prepared, saved).and_then(|it| it.run(observer, stop));
+        let (saved, timeline) = (self.saved.take(), self.timeline.take());
+        let trained = Training::new(&self.prepared, saved, timeline)
+            .and_then(|training| training.run(observer, stop));
         // All processes know what is not finite: they end together.
         trained.map_err(|error| match error.diverged_at() {
             Some(_) => self.prepared.group.known_to_all(error),
             None => error,
         })
     }
+}
+
+/// Checks the request for a timeline, on all processes of a group together, and returns the recorder of the first
+/// one. There is none without a request, or if the run has no step left.
+fn recorder<T: Task>(
+    request: Option<&StepTimeline>,
+    group: &ProcessGroup,
+    config: &RunConfig,
+    task: &T,
+    done: usize,
+) -> Result<Option<TimelineRecorder>, TrainError> {
+    StepTimeline::check(request, group, config.executor)?;
+    let Some(request) = request else { return Ok(None) };
+    let steps = config.epochs.saturating_mul(config.steps_per_epoch(task.samples()));
+    let target = group.agree(request.target(done, steps))?.filter(|_| group.is_root());
+    let new = |target| TimelineRecorder::new(request, target, task, config, group);
+    group.agree(target.map(new).transpose())
 }

@@ -114,6 +114,14 @@ pub trait Task {
     /// The model.
     fn model(&self) -> &Model<Self::Network, Self::Loss>;
 
+    /// Returns the name of the network for the title of a picture. By default it is the number of its units.
+    fn network_name(&self) -> String {
+        match self.model().cuts.units() {
+            1 => "network of 1 unit".into(),
+            units => format!("network of {units} units"),
+        }
+    }
+
     /// Number of training samples.
     fn samples(&self) -> usize;
 

@@ -16,6 +16,7 @@ use crate::observer::Observer;
 use crate::prefetch::prefetch;
 use crate::prepared::Prepared;
 use crate::task::{BatchOf, Evaluated, ExecutorOf, InputOf, TargetOf};
+use crate::timeline::TimelineRecorder;
 use crate::traffic::TrafficCounter;
 use crate::{Outcome, Task, TrainError};
 
@@ -26,6 +27,8 @@ pub(crate) struct Training<'a, T: Task> {
     log: Log,
     store: Store,
     traffic: TrafficCounter,
+    /// The step whose timeline this process writes.
+    timeline: Option<TimelineRecorder>,
     /// Of these, `run` is the duration of the run before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
@@ -44,7 +47,11 @@ pub(crate) struct Training<'a, T: Task> {
 impl<'a, T: Task> Training<'a, T> {
     /// Builds the executor, and puts the state of a checkpoint into it: weights, state of the optimizer, moving
     /// average.
-    pub(crate) fn new(run: &'a Prepared<T>, saved: Option<Saved>) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        run: &'a Prepared<T>,
+        saved: Option<Saved>,
+        timeline: Option<TimelineRecorder>,
+    ) -> Result<Self, TrainError> {
         let Prepared { group, config, output, task, .. } = run;
         let model = task.model();
         let mut executor = config.start(group, model, run.initial.as_ref())?;
@@ -79,6 +86,7 @@ impl<'a, T: Task> Training<'a, T> {
             log,
             store,
             traffic: TrafficCounter::default(),
+            timeline,
             times,
             epochs,
             position,
@@ -97,6 +105,7 @@ impl<'a, T: Task> Training<'a, T> {
         stop: &dyn Fn() -> bool,
     ) -> Result<Outcome, TrainError> {
         let ended = self.epochs(observer, stop);
+        self.end_timeline(observer);
         if let Err(error) = &ended
             && let Some(step) = error.diverged_at()
             && self.run.group.is_root()
@@ -284,7 +293,44 @@ impl<'a, T: Task> Training<'a, T> {
         };
         self.log.step(&record)?;
         observer.on_step(&record);
+        if let Some(recorder) = &mut self.timeline {
+            let written = recorder.add(step, report.timeline);
+            self.report_timeline(written, observer);
+        }
         Ok(())
+    }
+
+    /// Reports the step whose timeline is written. The run goes on without the timeline if it cannot be written.
+    fn report_timeline(
+        &mut self,
+        written: Result<Option<usize>, TrainError>,
+        observer: &mut dyn Observer,
+    ) {
+        match (written, &self.timeline) {
+            (Ok(Some(step)), Some(recorder)) => observer.on_timeline(step, recorder.path()),
+            (Ok(_), _) => {}
+            (Err(error), _) => {
+                let text = format!("the timeline is not written: {error}");
+                self.notes.add(Note::TimelineNotWritten, text);
+                self.report_notes(observer);
+            }
+        }
+    }
+
+    /// Writes the timeline of the last step if the run has ended before the one to write.
+    fn end_timeline(&mut self, observer: &mut dyn Observer) {
+        let Some(recorder) = &mut self.timeline else { return };
+        let written = recorder.end();
+        let missing = recorder.missing();
+        self.report_timeline(written, observer);
+        if let Some(target) = missing {
+            let text = format!(
+                "no timeline is written: the run ended after step {}, before step {target}",
+                self.position.step
+            );
+            self.notes.add(Note::TimelineNotWritten, text);
+            self.report_notes(observer);
+        }
     }
 
     /// Duration of the run over all its processes so far.

@@ -7,7 +7,7 @@ use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
     ConfigRecord, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resources, Resume, Run,
-    RunFolder, Start, export,
+    RunFolder, Start, StepTimeline, export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -38,7 +38,8 @@ impl ClassificationRun {
     }
 
     /// Looks for the devices, loads the images, and creates the folder of the run: `output`, or a new one in
-    /// the folder `runs`. All processes of a group do so together.
+    /// the folder `runs`. All processes of a group do so together. `timeline` is the step whose timeline is
+    /// written.
     ///
     /// # Errors
     /// [`VisionError`] where something is missing or in the way, or the processes have different images.
@@ -47,8 +48,10 @@ impl ClassificationRun {
         group: &ProcessGroup,
         config: Config,
         output: Option<PathBuf>,
+        timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
         Self::check_output(group, output.as_deref())?;
+        StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let loaded = || {
             let (task, summary) = load(group, &config)?;
             let initial = initial_weights(&config, &task.record)?;
@@ -60,14 +63,15 @@ impl ClassificationRun {
             Some(folder) => OutputFolder::Named(folder),
             None => OutputFolder::Numbered { parent: RUNS.into(), name: config.name_of_run() },
         };
-        let start = Start { initial, notes: task.dataset.notes.clone() };
+        let start = Start { initial, notes: task.dataset.notes.clone(), timeline };
         let configuration = configuration(&config);
         let run = Run::create(group, config.run.clone(), configuration, task, &output, start)?;
         Ok(Self { run, config, summary })
     }
 
     /// Resumes the run in a folder from its newest checkpoint that is whole. `changes` are settings that are
-    /// to be otherwise from here on: devices, workers, the number of epochs.
+    /// to be otherwise from here on: devices, workers, the number of epochs. `timeline` is the step whose timeline
+    /// is written.
     ///
     /// # Errors
     /// [`VisionError`] where there is no run, another process works on it, it was started with other
@@ -76,9 +80,11 @@ impl ClassificationRun {
         group: &ProcessGroup,
         folder: &Path,
         changes: Settings,
+        timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
         let before = group.agree(Settings::of_run(folder))?;
         let config = Config::resume(group, before.clone(), changes, folder)?;
+        StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let locked = RunFolder::lock(group, folder)?;
         let loaded = || {
             let held = config.run.held(group, config.network.cuts.subnetworks())?.0;
@@ -99,7 +105,7 @@ impl ClassificationRun {
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
-        let start = Start { initial, notes: task.dataset.notes.clone() };
+        let start = Start { initial, notes: task.dataset.notes.clone(), timeline };
         let is_changed = config.settings() != before;
         let resume = Resume { newest, before: before_run, is_changed, start };
         let configuration = configuration(&config);

@@ -54,6 +54,10 @@ impl Task for ImageTask {
         &self.model
     }
 
+    fn network_name(&self) -> String {
+        format!("resnet-{}", self.model.network.depth())
+    }
+
     fn samples(&self) -> usize {
         self.dataset.train.len()
     }

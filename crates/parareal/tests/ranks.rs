@@ -1,6 +1,7 @@
 //! The ranks of an MPI program compute the step of the sequential executor, and fail as one.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor};
@@ -9,6 +10,7 @@ use parareal::exec::{
     Threads, Update, World,
 };
 use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, StateDict};
+use parareal::timeline::{Activity, Span, Timeline};
 use parareal_testing::layers::{
     batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
     u_network,
@@ -385,6 +387,75 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         let scalars = if position + 1 == positions { 8 + 24 } else { 24 };
         let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);
+    });
+}
+
+/// The time at which the last activity of this kind ends, of the workers `devices`.
+fn last_end(timeline: &Timeline, devices: &[usize], activity: Activity) -> f64 {
+    let spans = timeline.spans.iter().filter(|span| devices.contains(&span.device));
+    spans.filter(|span| span.activity == activity).map(|span| span.end).fold(0.0, f64::max)
+}
+
+#[test]
+fn the_timeline_of_a_step_has_the_workers_of_all_ranks_on_every_rank() {
+    in_world(&[2, 4], test_name!(), |world| {
+        let replicas = world.size() / 2;
+        let net = DenseNet::residual(dimensions());
+        let cuts = Cuts::even(10, 5).unwrap();
+        let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (2, replicas));
+        let layout = ranks.layout().clone();
+        assert_eq!((layout.workers(), layout.total_workers()), (4, 4 * replicas));
+        let (input, labels) = batch(1, 8, DType::F32);
+        ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
+        if world.rank() == 1 {
+            // The other ranks begin the next step before this one.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let report = ranks.train_step(input, labels, 0.1).unwrap();
+
+        let all = world.split(Some(0)).unwrap().unwrap();
+        let timeline = &report.timeline;
+        let told = all.all_gather(format!("{timeline:?}").into_bytes()).unwrap();
+        assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(timeline.devices, layout.total_workers());
+        for replica in 0..replicas {
+            let devices: Vec<usize> =
+                (0..4).map(|worker| layout.worker_number(replica, worker)).collect();
+            for subnetwork in 0..5 {
+                let device = devices[layout.worker_of(subnetwork)];
+                for activity in [Activity::FineForward, Activity::FineBackward, Activity::Update] {
+                    let is_it = |span: &&Span| {
+                        let own = (span.device, span.subnetwork, span.activity);
+                        own == (device, subnetwork, activity)
+                    };
+                    let found = timeline.spans.iter().find(is_it);
+                    assert!(found.is_some(), "{device}, {subnetwork}, {activity:?}");
+                }
+            }
+            // On the clocks of the ranks alone the late rank would update before the others are done.
+            let updates = timeline
+                .spans
+                .iter()
+                .filter(|span| devices.contains(&span.device) && span.activity == Activity::Update);
+            let update = updates.map(|span| span.begin).fold(f64::INFINITY, f64::min);
+            for activity in [Activity::Head, Activity::FineBackward] {
+                assert!(last_end(timeline, &devices, activity) <= update, "{activity:?}");
+            }
+            for &device in &devices {
+                let work: Vec<&Span> = timeline
+                    .spans
+                    .iter()
+                    .filter(|span| span.device == device && span.activity.is_work())
+                    .collect();
+                assert!(work.windows(2).all(|pair| pair[0].end <= pair[1].begin), "{device}");
+            }
+        }
+        // Times of subnetworks are those of the timeline, averaged over the replicas.
+        assert_eq!(report.subnetworks.len(), 5);
+        let busy: f64 = (0..timeline.devices).map(|device| timeline.work(device)).sum();
+        let told = report.subnetworks.iter().map(|time| time.fine + time.coarse);
+        let told = told.sum::<Duration>().as_secs_f64() * replicas as f64;
+        assert!((told - busy).abs() < 1e-6, "{told} and {busy}");
     });
 }
 

@@ -29,6 +29,18 @@ pub(crate) struct Train {
     /// --epochs and --milestones may be others than before
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
+    /// Write the timeline of one step as a trace for ui.perfetto.dev (.json) or as a picture (.svg): by default
+    /// of the tenth step that this process trains, because the first ones are slower, or of its last one if it
+    /// trains fewer
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) timeline: Option<PathBuf>,
+    /// Step of the run, counted from 1, whose timeline is written; none is written if the run is stopped before
+    /// it [default: the tenth that this process trains]
+    #[arg(long, value_name = "STEP", help_heading = "Output")]
+    pub(crate) timeline_step: Option<usize>,
+    /// Overwrite a file of --timeline that is there already
+    #[arg(long, help_heading = "Output")]
+    pub(crate) overwrite: bool,
     /// Print the outcome as one JSON value on standard output
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,

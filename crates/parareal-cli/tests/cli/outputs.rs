@@ -149,12 +149,18 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
         (&["ode", "--problem", "heat", "--plot"], "plot.png", ".svg (a picture)"),
         (&["plan", "--timeline"], "step.png", timeline),
         (&["bench", "--timeline"], "step", timeline),
+        (&["train", "--cuts", "balanced", "--timeline"], "step.txt", timeline),
     ] {
         let output = parareal(folder, &[arguments, &[name]].concat());
         let words = format!("cannot write {name}: expected a name that ends in {expected}");
         assert_refused(&output, &words);
     }
-    for arguments in [&["ode", "--plot"][..], &["plan", "--timeline"], &["bench", "--timeline"]] {
+    for arguments in [
+        &["ode", "--plot"][..],
+        &["plan", "--timeline"],
+        &["bench", "--timeline"],
+        &["train", "--cuts", "balanced", "--timeline"],
+    ] {
         let output = parareal(folder, &[arguments, &["there.svg"]].concat());
         assert_refused(&output, "there.svg exists; name a new file, or give --overwrite");
     }
@@ -197,6 +203,8 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
     ] {
         assert_refused(&report(folder, output, &["--overwrite"]), words);
     }
+    let train = parareal(folder, &["train", "--timeline", "none/step.svg", "--overwrite"]);
+    assert_refused(&train, "cannot write none/step.svg: there is no folder none");
     let resume = parareal(folder, &["train", "--resume", "--output", "file/run"]);
     assert_refused(&resume, "file/run holds no run: file is not a folder");
     assert_eq!(names(folder), before);

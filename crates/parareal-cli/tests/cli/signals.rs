@@ -13,10 +13,12 @@ use crate::common::{checkpoints, errors};
 /// comes first.
 fn started(folder: &Path, before: &str) -> Child {
     let arguments = ["train", "--depth", "11", "--output", "run", "--limit-test", "0"];
+    let timeline = ["--timeline", "step.svg"];
     let child = Command::new("sh")
         .current_dir(folder)
         .args(["-c", &format!("{before}\nexec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_parareal")])
         .args(arguments)
+        .args(timeline)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -53,6 +55,13 @@ fn assert_stopped(child: Child, folder: &Path) -> Output {
     assert!(message.contains("stopping after this step"), "{message}");
     assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
     assert_eq!(checkpoints(&folder.join("run")).len(), 1, "{message}");
+    // The tenth step, or the last one.
+    let (_, step) = message.split_once("stopped after step ").unwrap();
+    let step: usize = step.split_once(';').unwrap().0.parse().unwrap();
+    let written = format!("wrote the timeline of step {} to step.svg", step.min(10));
+    assert!(message.contains(&written), "{message}");
+    let picture = fs::read_to_string(folder.join("step.svg")).unwrap();
+    assert!(picture.contains(&format!(", step {}<", step.min(10))), "{message}");
     output
 }
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{TINY, checkpoints, errors, json, metrics, parareal, train};
+use crate::common::{
+    TINY, assert_rows_do_not_overlap, checkpoints, errors, json, metrics, parareal, train,
+};
 use serde_json::Value;
 
 fn assert_close(a: &Value, b: &Value, tolerance: f64) {
@@ -256,4 +258,46 @@ fn an_interrupt_saves_the_weights() {
     assert_eq!(end["step"], metrics(&folder.path().join("run"), "step").len());
     let evaluated = parareal(folder.path(), &["eval", "run", "--limit-test", "10", "--json"]);
     assert_eq!(json(&evaluated)["step"], metrics(&folder.path().join("run"), "step").len());
+}
+
+#[test]
+fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let more = ["--output", "run", "--workers", "3", "--timeline", "step.json"];
+    let output = parareal(folder, &[&["train"], &TINY[..], &more].concat());
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("wrote the timeline of step 3 to step.json").count(), 1, "{said}");
+    let rows = assert_rows_do_not_overlap(&folder.join("step.json"));
+    assert_eq!(rows, ["device 1", "device 2", "device 3"]);
+    let trace = fs::read_to_string(folder.join("step.json")).unwrap();
+    let title = "resnet-11, N = 3, executor threads, 3 workers, step 3";
+    assert!(trace.contains(&format!("\"{title}\"")), "{trace}");
+    let config = fs::read_to_string(folder.join("run/config.toml")).unwrap();
+    assert!(!config.contains("timeline"), "{config}");
+
+    let resume = ["train", "--resume", "--output", "run", "--epochs", "2", "--timeline"];
+    let resume = |more: &[&str]| parareal(folder, &[&resume[..], more].concat());
+    for (more, words) in [
+        (&["step.json"][..], "step.json exists; name a new file, or give --overwrite"),
+        (
+            &["step.svg", "--timeline-step", "3"],
+            "timeline-step is 3: a step from 4 to 6 is expected, 3 are trained",
+        ),
+    ] {
+        let refused = resume(more);
+        assert_eq!(refused.status.code(), Some(2));
+        assert_eq!(errors(&refused), format!("error: {words}\n"));
+    }
+    let resumed = resume(&["step.json", "--overwrite", "--timeline-step", "5"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", errors(&resumed));
+    let trace = fs::read_to_string(folder.join("step.json")).unwrap();
+    assert!(trace.contains("3 workers, step 5\""), "{trace}");
+    // The run has ended.
+    let resumed = resume(&["step.svg", "--json"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", errors(&resumed));
+    let note = "note: no timeline is written: the run has no step left";
+    assert!(errors(&resumed).contains(note), "{}", errors(&resumed));
+    assert!(!folder.join("step.svg").exists());
 }

@@ -121,6 +121,17 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--replicas", "2", "--executor", "sequential"], "the sequential executor has one copy"),
         (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
         (&["--link-dtype", "bf16"], "only the executor mpi sends tensors"),
+        (&["--overwrite"], "--overwrite is for --timeline, and there is none"),
+        (&["--timeline-step", "3"], "--timeline-step is for --timeline, and there is none"),
+        (&["--timeline", "step.svg", "--timeline-step", "x"], "--timeline-step is `x`"),
+        (
+            &["--timeline", "step.svg", "--timeline-step", "4"],
+            "timeline-step is 4: a step from 1 to 3 is expected",
+        ),
+        (
+            &["--timeline", "step.svg", "--executor", "sequential"],
+            "timeline is step.svg: the sequential executor has none",
+        ),
         #[cfg(not(feature = "mpi"))]
         (
             &["--executor", "mpi"],

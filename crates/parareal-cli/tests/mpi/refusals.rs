@@ -45,6 +45,19 @@ fn ranks_that_cannot_work_together_say_why_once() {
         (vec![(2, words(&["--nonsense"]))], "unexpected argument '--nonsense'"),
         (vec![(2, words(&["--momentum", "2"]))], "momentum is 2"),
         (vec![(2, words(&["--output", "full"]))], "rank 0: full is not an empty folder"),
+        (
+            vec![(2, words(&["--timeline", "step.png"]))],
+            "rank 0: cannot write step.png: expected a name that ends in .json",
+        ),
+        (
+            vec![(1, words(&["--timeline", "a.svg"])), (1, words(&["--timeline", "b.svg"]))],
+            "timeline is a.svg on rank 0 and b.svg on rank 1",
+        ),
+        (
+            vec![(2, words(&["--timeline", "a.svg", "--timeline-step", "9"]))],
+            "timeline-step is 9: a step from 1 to 3",
+        ),
+        (vec![(2, words(&["--overwrite"]))], "--overwrite is for --timeline, and there is none"),
         (vec![(4, words(&[]))], "start at most 3"),
         (vec![(3, words(&["--replicas", "2"]))], "3 ranks cannot be shared"),
         (vec![(2, words(&["--executor", "threads"]))], "2 processes were started together"),

@@ -8,7 +8,7 @@ use parareal_testing::real_images;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::common::{TINY, errors, json, metrics, parareal, train};
+use crate::common::{TINY, assert_rows_do_not_overlap, errors, json, metrics, parareal, train};
 use crate::launch::run;
 
 /// The weights of a run as `export` writes them.
@@ -100,6 +100,28 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
     ended.assert_done();
     assert_metrics(&folder.join("ranks"), &folder.join("threads"));
     assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
+}
+
+#[test]
+fn one_rank_writes_the_timeline_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let more = ["--executor", "mpi", "--output", "run", "--timeline", "step.json"];
+    let ended = run(folder, &[(3, &[&["train"], &TINY[..], &more].concat())]);
+    ended.assert_done();
+    let told = ended.errors.matches("wrote the timeline of step 3 to step.json").count();
+    assert_eq!(told, 1, "{}", ended.errors);
+    let rows = assert_rows_do_not_overlap(&folder.join("step.json"));
+    assert_eq!(rows, ["device 1", "device 2", "device 3"]);
+    let trace = fs::read_to_string(folder.join("step.json")).unwrap();
+    let title = "resnet-11, N = 3, executor mpi, 3 ranks of 1 worker, step 3";
+    assert!(trace.contains(title), "{trace}");
+
+    let resume = ["train", "--resume", "--output", "run", "--epochs", "2", "--timeline", "a.svg"];
+    let ended = run(folder, &[(3, &resume)]);
+    ended.assert_done();
+    let picture = fs::read_to_string(folder.join("a.svg")).unwrap();
+    assert!(picture.contains("3 ranks of 1 worker, step 6\""), "{picture}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Timelines as files: traces for Perfetto, and pictures.
 
 mod lanes;
+mod recorder;
+mod step_timeline;
 mod svg;
 mod trace;
 
@@ -11,6 +13,9 @@ use parareal::timeline::Timeline;
 use crate::{Format, OutputFile, TrainError};
 use svg::svg;
 use trace::chrome_trace;
+
+pub(crate) use recorder::TimelineRecorder;
+pub use step_timeline::StepTimeline;
 
 /// A file that shows a timeline, in one of its [`FORMATS`](Self::FORMATS).
 #[derive(Clone, Debug)]

@@ -9,6 +9,12 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 66.0;
 
+/// Font size of titles and of other text, where there is room.
+const TITLE: f64 = 15.0;
+const TEXT: f64 = 12.0;
+/// Width of a letter on average, as a share of the font size.
+const LETTER: f64 = 0.52;
+
 /// Height of a lane of communication, as a share of that of a device's work.
 const LANE: f64 = 0.24;
 
@@ -27,16 +33,20 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     let bottom = TOP + row * timeline.devices as f64;
     let height = bottom + 40.0;
     let end = seconds.max(f64::MIN_POSITIVE);
+    // The duration stands at the right end of the title's line.
+    let letters = title.chars().count().max(1) as f64;
+    let title_size = ((WIDTH - LEFT - RIGHT - 90.0) / (LETTER * letters)).min(TITLE);
+    let label_size = row.min(TEXT);
     let x = |time: f64| LEFT + time / end * (WIDTH - LEFT - RIGHT);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
-         font-family=\"sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"{0}\">\n\
+         font-family=\"sans-serif\" font-size=\"{TEXT}\" role=\"img\" aria-label=\"{0}\">\n\
          <defs><pattern id=\"idle\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
          patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#f4f4f4\"/>\
          <rect width=\"1.4\" height=\"6\" fill=\"#c9c9c9\"/></pattern></defs>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" fill=\"#1a1a1a\">{0}</text>\n\
-         <text x=\"{1}\" y=\"22\" font-size=\"15\" text-anchor=\"end\" fill=\"#1a1a1a\">{2:.1} \
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"{title_size:.1}\" fill=\"#1a1a1a\">{0}</text>\n\
+         <text x=\"{1}\" y=\"22\" font-size=\"{TITLE}\" text-anchor=\"end\" fill=\"#1a1a1a\">{2:.1} \
          ms</text>\n",
         escaped(title),
         WIDTH - RIGHT,
@@ -47,9 +57,10 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
         let y = TOP + row * device as f64;
         let _ = writeln!(
             out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#1a1a1a\">device {}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"{label_size:.1}\" text-anchor=\"end\" \
+             fill=\"#1a1a1a\">device {}</text>",
             LEFT - 8.0,
-            y + work / 2.0 + 4.0,
+            y + work / 2.0 + label_size / 3.0,
             device + 1
         );
         let rect = |from: f64, to: f64, y: f64, height: f64, fill: &str, text: &str| {
@@ -161,4 +172,56 @@ fn axis(out: &mut String, end: f64, y: f64, x: impl Fn(f64) -> f64) {
 fn escaped(text: &str) -> String {
     let text = text.replace(char::is_control, "\u{fffd}");
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of as many devices, each with one activity.
+    fn picture(devices: usize, title: &str) -> String {
+        let span = |device| Span {
+            device,
+            subnetwork: device,
+            activity: Activity::FineForward,
+            begin: 0.0,
+            end: 1.0,
+        };
+        svg(&Timeline { devices, spans: (0..devices).map(span).collect() }, title, 1.0)
+    }
+
+    /// The number that follows a text in each line that has it.
+    fn numbers(picture: &str, line: &str, before: &str) -> Vec<f64> {
+        let lines = picture.lines().filter(|found| found.contains(line));
+        let number = |line: &str| {
+            let (_, rest) = line.split_once(before).unwrap();
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        lines.map(number).collect()
+    }
+
+    #[test]
+    fn labels_of_many_devices_do_not_overlap() {
+        for devices in [1, 6, 12, 64, 300] {
+            let picture = picture(devices, "title");
+            let at = numbers(&picture, ">device ", " y=\"");
+            let size = numbers(&picture, ">device ", "font-size=\"");
+            assert_eq!(at.len(), devices);
+            assert!(size.iter().all(|&size| (8.0..=TEXT).contains(&size)), "{size:?}");
+            for (pair, size) in at.windows(2).zip(&size) {
+                assert!(pair[1] - pair[0] >= size - 0.1, "{devices}: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_titles_end_before_the_duration() {
+        for letters in [1, 60, 150, 400] {
+            let title = "x".repeat(letters);
+            let picture = picture(1, &title);
+            let size = numbers(&picture, &format!(">{title}<"), "font-size=\"")[0];
+            assert!(size <= TITLE && LEFT + LETTER * size * letters as f64 <= WIDTH - RIGHT - 85.0);
+        }
+        assert!(picture(1, "a <b> & \"c\"").contains("a &lt;b> &amp; &quot;c&quot;"));
+    }
 }

@@ -17,7 +17,8 @@ use crate::data::Source;
 use crate::folder::OutputFolder;
 use crate::{
     CheckpointEvery, ConfigRecord, DeviceName, ExecutorKind, LinkDtype, Model, Objective, Observer,
-    Outcome, ProcessGroup, Resume, Run, RunConfig, RunFolder, Schedule, Start, Task, TrainError,
+    Outcome, ProcessGroup, Resume, Run, RunConfig, RunFolder, Schedule, Start, StepTimeline, Task,
+    TrainError,
 };
 use metric::Metric;
 use settings::Settings;
@@ -53,6 +54,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
+/// | [`timeline`](Self::timeline) | none |
 ///
 /// See the [documentation of the crate](crate) for an example.
 pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
@@ -61,6 +63,7 @@ pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
     validation: Option<Box<Data<N, L>>>,
     metrics: Vec<Metric<N::Output, L::Target>>,
     settings: Settings,
+    timeline: Option<StepTimeline>,
     group: ProcessGroup,
 }
 
@@ -76,6 +79,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             validation: None,
             metrics: Vec::new(),
             settings: Settings::default(),
+            timeline: None,
             group: ProcessGroup::alone(),
         }
     }
@@ -228,6 +232,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
+    /// Writes the timeline of one step to a file, in each call that trains or resumes. The run does not record this
+    /// request. Refused for the executor [`Sequential`](ExecutorKind::Sequential), which has no timeline.
+    #[must_use]
+    pub fn timeline(mut self, timeline: StepTimeline) -> Self {
+        self.timeline = Some(timeline);
+        self
+    }
+
     /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which run with
     /// [`ExecutorKind::Mpi`].
     ///
@@ -264,7 +276,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     ///
     /// # Errors
     /// [`TrainError`] where a setting is wrong or does not fit the data or this machine, the network cannot be
-    /// built, the folder is not empty, or a file cannot be written; [`TrainError::Source`] where the source of
+    /// built, the folder is not empty, a file cannot be written, or the [`timeline`](Self::timeline) exists; [`TrainError::Source`] where the source of
     /// batches fails, and [`TrainError::Batch`] where the network or the loss does not take a batch;
     /// [`TrainError::RanksData`] where ranks have different samples; [`TrainError::Diverged`] and its like where
     /// the loss, the weights or the evaluation are not finite; and errors of a worker.
@@ -278,7 +290,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self.group.agree(check_name(folder))?;
         let (config, record, task) = self.prepare()?;
         let output = OutputFolder::Named(folder.to_path_buf());
-        let run = Run::create(&self.group, config, record, task, &output, Start::default())?;
+        let run = Run::create(&self.group, config, record, task, &output, self.start())?;
         run_to_end(run, observer, stop)
     }
 
@@ -344,8 +356,13 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             before = Some(settings::configuration_of(&saved.configuration, &config, schedule));
         }
         let is_changed = record.text() != text;
-        let resume = Resume { newest, before, is_changed, start: Start::default() };
+        let resume = Resume { newest, before, is_changed, start: self.start() };
         run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
+    }
+
+    /// What a run starts with.
+    fn start(&self) -> Start {
+        Start { timeline: self.timeline.clone(), ..Start::default() }
     }
 
     /// Returns the complete configuration, after a check of everything that does not depend on the data.

@@ -9,3 +9,4 @@ mod learning;
 mod ranks;
 mod refusals;
 mod resuming;
+mod timelines;

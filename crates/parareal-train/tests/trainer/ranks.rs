@@ -7,6 +7,7 @@ use parareal_testing::{ranks, sgd, test_name};
 use parareal_train::prelude::*;
 
 use crate::common::{DenseTrainer, SAMPLES, model, samples};
+use crate::timelines::{assert_works, trace};
 
 /// Samples in memory, where `changed` chooses a batch whose samples are replaced by the first ones of the pass.
 fn drifting(
@@ -86,6 +87,52 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         let error = of(samples(1, SAMPLES)).evaluate_on(&run, CheckpointChoice::Latest, &empty);
         let expected = "there are no evaluation samples: at least 1 is expected";
         assert_eq!(error.unwrap_err().to_string(), expected);
+
+        let removed = || Ok::<_, TrainError>(fs::remove_dir_all(&folder).is_ok());
+        assert!(group.on_root(removed).unwrap());
+        group.finish().unwrap();
+    });
+}
+
+#[test]
+fn a_timeline_has_the_workers_of_all_ranks_and_the_first_rank_writes_it() {
+    ranks::on_ranks(&[2, 4], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let new = || Ok::<_, TrainError>(tempfile::tempdir().unwrap().keep());
+        let folder: PathBuf = group.on_root(new).unwrap();
+        let (replicas, run) = (group.size() / 2, folder.join("run"));
+        let trainer = |timeline: Option<StepTimeline>| {
+            let trainer = Trainer::new(model(sgd(), &[2, 4]), samples(1, SAMPLES));
+            let trainer = trainer.executor(ExecutorKind::Mpi).group(group.clone());
+            let trainer = trainer.epochs(1).batch_size(6).threads(1).replicas(replicas);
+            match timeline {
+                Some(timeline) => trainer.timeline(timeline),
+                None => trainer,
+            }
+        };
+        let file = folder.join("step.json");
+        let timeline = || StepTimeline::new(&file).step(4);
+        let error = trainer((group.rank() != 1).then(timeline)).train(&run).unwrap_err();
+        let expected = format!("timeline is {} on rank 0 and not set on rank 1", file.display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        let none = StepTimeline::new(folder.join("none/step.json"));
+        let error = trainer(Some(none)).train(&run).unwrap_err().to_string();
+        assert!(error.starts_with("rank 0: cannot write"), "{error}");
+        assert!(error.ends_with(&format!("there is no folder {}", folder.join("none").display())));
+        assert!(!run.exists() && !file.exists());
+
+        trainer(Some(timeline())).train(&run).unwrap();
+        let (title, rows) = trace(&file);
+        let ranks = match replicas {
+            1 => "2 ranks of 1 worker",
+            _ => "4 ranks of 1 worker for 2 replicas",
+        };
+        assert_eq!(title, format!("network of 6 units, N = 3, executor mpi, {ranks}, step 4"));
+        for replica in 0..replicas {
+            for (worker, subnetworks) in [(1, &[1, 2][..]), (2, &[3])] {
+                assert_works(&rows[&format!("device {}", 2 * replica + worker)], subnetworks);
+            }
+        }
 
         let removed = || Ok::<_, TrainError>(fs::remove_dir_all(&folder).is_ok());
         assert!(group.on_root(removed).unwrap());

@@ -27,6 +27,7 @@ fn bare() -> DenseTrainer {
 
 #[test]
 fn wrong_settings_are_refused_with_one_clear_line() {
+    let timeline = |name: &str| sgd_trainer().timeline(StepTimeline::new(name));
     let metric = |name: &str| sgd_trainer().metric(name, |_, _| 0.0);
     for (trainer, expected) in [
         (sgd_trainer().epochs(0), "epochs is 0: at least 1 is expected"),
@@ -51,6 +52,21 @@ fn wrong_settings_are_refused_with_one_clear_line() {
         (
             sgd_trainer().executor(ExecutorKind::Sequential).workers(1).recompute(1),
             "recompute is 1: the sequential executor keeps all states",
+        ),
+        (
+            timeline("step.svg").executor(ExecutorKind::Sequential).workers(1),
+            "timeline is step.svg: the sequential executor has none: leave it out, or use threads",
+        ),
+        (timeline("step.png"), "cannot write step.png: expected a name that ends in .json"),
+        (timeline("step"), "cannot write step: expected a name that ends in .json"),
+        (timeline("none/step.svg"), "cannot write none/step.svg: there is no folder none"),
+        (
+            sgd_trainer().timeline(StepTimeline::new("step.svg").step(0)),
+            "timeline-step is 0: a step from 1 to 20 is expected",
+        ),
+        (
+            sgd_trainer().timeline(StepTimeline::new("step.svg").step(21)),
+            "timeline-step is 21: a step from 1 to 20 is expected",
         ),
         (sgd_trainer().link_dtype(LinkDtype::F32), "link-dtype is f32: the executor threads"),
         (sgd_trainer().clip_norm(-1.0), "clip-norm is -1.0: a positive number"),

@@ -206,10 +206,13 @@ impl<L> ExecutorBuilder<L> {
     /// holds. All ranks call this together, with the same settings except for the devices.
     ///
     /// All ranks make the same calls of the executor in the same order, with the same batches, and all of them get
-    /// the same losses, outputs and times. Tensors by name ([`Executor::read`],
+    /// the same losses, outputs, times and timelines. Tensors by name ([`Executor::read`],
     /// [`GradientReport::gradients`](super::GradientReport::gradients), ..) are those of the subnetworks that this
-    /// rank holds, and [`Executor::write`] reads these and ignores all others. The timeline of a step has the
-    /// activities of this rank.
+    /// rank holds, and [`Executor::write`] reads these and ignores all others.
+    ///
+    /// The timeline of a step has the activities of the workers of all ranks, in seconds since the first rank
+    /// began the step. Ranks report that time by their wall clocks. So the times of ranks on one machine are
+    /// exact, and those of other machines are shifted by the difference between the clocks.
     ///
     /// After an error of one rank the others may wait for it, so the program has to end all ranks
     /// ([`World::abort`]). A loss that is not finite is an error on all ranks, and so are those of this function.

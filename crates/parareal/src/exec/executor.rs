@@ -33,9 +33,12 @@ pub struct StepReport<O> {
     pub gradient_norm: Option<f64>,
     /// The wall-clock time of the step.
     pub duration: Duration,
-    /// The time of each subnetwork; empty if the executor does not run them one by one.
+    /// The time of each subnetwork, averaged over replicas; empty if the executor does not run them one by
+    /// one.
     pub subnetworks: Vec<SubnetworkTime>,
-    /// The activities of each worker; empty if the executor does not run subnetworks one by one.
+    /// The activities of all workers; empty if the executor does not run subnetworks one by one. A device of
+    /// the timeline is a worker. Those of the first replica come first, and with MPI those of all ranks are
+    /// included.
     pub timeline: Timeline,
     /// The instructions of its [`Program`] that each worker of this process has executed, in their order; empty
     /// if the executor has no program.

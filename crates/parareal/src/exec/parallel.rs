@@ -247,11 +247,11 @@ where
         }
         self.steps += 1;
         let timeline = self.pool.timeline(&replies, self.layout.total_workers(), begun);
-        let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
         let trace = self.pool.trace(&replies, begun);
         let output = self.take_output(&mut replies);
-        let own = StepResults { output, subnetworks, timeline };
-        let StepResults { output, subnetworks, timeline } = self.processes.step(own, &input)?;
+        let own = StepResults { output, timeline };
+        let StepResults { output, timeline } = self.processes.step(own, &input, begun)?;
+        let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
     }

@@ -1,5 +1,7 @@
 //! The processes that the workers of an executor run on.
 
+use std::time::Instant;
+
 use burn::tensor::Device;
 
 use super::all_reduce::{AllReduce, thread_all_reduce};
@@ -7,7 +9,6 @@ use super::collectives::{Collectives, ThreadCollectives};
 use super::error::ExecError;
 use super::link::{ChannelLink, Link};
 use super::step_failure::StepFailure;
-use super::subnetwork_time::SubnetworkTime;
 use crate::net::Coarsen;
 use crate::timeline::Timeline;
 
@@ -73,7 +74,8 @@ pub(super) trait Processes<N: Coarsen>: Send + 'static {
     /// [`ExecError::Ranks`].
     fn output(&self, own: Option<N::Output>, input: &N::Input) -> Result<N::Output, ExecError>;
 
-    /// Returns the output of all replicas, the activities and the times of a training step.
+    /// Returns the output and the activities of all replicas in a training step that this process has begun at
+    /// `begun`.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
@@ -81,6 +83,7 @@ pub(super) trait Processes<N: Coarsen>: Send + 'static {
         &self,
         own: StepResults<Option<N::Output>>,
         input: &N::Input,
+        begun: Instant,
     ) -> Result<StepResults<N::Output>, ExecError>;
 
     /// Returns the gradient with respect to the input, to which this process contributes, if it has one.
@@ -97,7 +100,6 @@ pub(super) trait Processes<N: Coarsen>: Send + 'static {
 /// Results of a training step, of one process or of all.
 pub(super) struct StepResults<O> {
     pub(super) output: O,
-    pub(super) subnetworks: Vec<SubnetworkTime>,
     pub(super) timeline: Timeline,
 }
 
@@ -155,10 +157,11 @@ impl<N: Coarsen> Processes<N> for SingleProcess {
         &self,
         own: StepResults<Option<N::Output>>,
         input: &N::Input,
+        _: Instant,
     ) -> Result<StepResults<N::Output>, ExecError> {
-        let StepResults { output, subnetworks, timeline } = own;
+        let StepResults { output, timeline } = own;
         let output = Processes::<N>::output(self, output, input)?;
-        Ok(StepResults { output, subnetworks, timeline })
+        Ok(StepResults { output, timeline })
     }
 
     fn input_gradient(

@@ -5,7 +5,7 @@ mod progress;
 use std::path::PathBuf;
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
-use parareal_train::{Observer, Outcome, ProcessGroup};
+use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
 use parareal_vision::{ClassificationRun, Config, Settings};
 
 use progress::Progress;
@@ -17,14 +17,38 @@ use crate::output::{amount, count, duration, note, percent, result, shell_word, 
 use crate::{interrupt, network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
-    let Train { config: file, flags, output, resume, json } = *arguments;
+    let timeline = timeline(&arguments);
+    let Train { config: file, flags, output, resume, json, .. } = *arguments;
     let (flags, resumed) = (flags.settings, output.clone().filter(|_| resume));
     let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
     ranks::together(&group, || {
         let file = file.as_deref().map(Settings::read).transpose();
         let settings = flags.or(group.agree(file)?.unwrap_or_default());
-        train(&group, settings, resumed, output, json)
+        let timeline = group.agree(timeline)?;
+        train(&group, settings, resumed, output, timeline, json)
     })
+}
+
+/// The step whose timeline is asked for.
+fn timeline(arguments: &Train) -> Result<Option<StepTimeline>, Failure> {
+    let Some(path) = &arguments.timeline else {
+        let flags = [
+            ("--timeline-step", arguments.timeline_step.is_some()),
+            ("--overwrite", arguments.overwrite),
+        ];
+        let flag = flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag));
+        return flag.map_or(Ok(None), |flag| {
+            Err(Failure::Flag(format!("{flag} is for --timeline, and there is none")))
+        });
+    };
+    let mut timeline = StepTimeline::new(path);
+    if let Some(step) = arguments.timeline_step {
+        timeline = timeline.step(step);
+    }
+    if arguments.overwrite {
+        timeline = timeline.overwrite();
+    }
+    Ok(Some(timeline))
 }
 
 fn train(
@@ -32,18 +56,20 @@ fn train(
     settings: Settings,
     resumed: Option<PathBuf>,
     output: Option<PathBuf>,
+    timeline: Option<StepTimeline>,
     json: bool,
 ) -> Result<Ending, Failure> {
     let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
     let run = match resumed {
-        Some(folder) => ClassificationRun::resume(group, &folder, settings)?,
+        Some(folder) => ClassificationRun::resume(group, &folder, settings, timeline)?,
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
             let config = Config::resolve_with(group, settings)?;
+            StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
             if group.is_root() && config.needs_balance() {
                 note("measuring what the parts cost here, to balance the cuts");
             }
-            ClassificationRun::create(group, config.balance(group)?, output)?
+            ClassificationRun::create(group, config.balance(group)?, output, timeline)?
         }
     };
     if !group.is_root() {

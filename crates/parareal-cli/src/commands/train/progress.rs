@@ -1,5 +1,6 @@
 //! Progress of a training run: live on a terminal, as lines elsewhere.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -45,6 +46,14 @@ impl Progress {
     pub(crate) fn end(&self) {
         if let Shown::Live(bar) = &self.shown {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Writes a line, above the live one.
+    fn say(&self, line: &str) {
+        match &self.shown {
+            Shown::Live(bar) => bar.suspend(|| note(line)),
+            Shown::Lines { .. } => note(line),
         }
     }
 
@@ -123,11 +132,11 @@ impl Observer for Progress {
         }
     }
 
+    fn on_timeline(&mut self, step: usize, path: &Path) {
+        self.say(&format!("wrote the timeline of step {step} to {}", path.display()));
+    }
+
     fn on_note(&mut self, remark: &str) {
-        let line = format!("note: {remark}");
-        match &self.shown {
-            Shown::Live(bar) => bar.suspend(|| note(&line)),
-            Shown::Lines { .. } => note(&line),
-        }
+        self.say(&format!("note: {remark}"));
     }
 }

@@ -1,34 +1,48 @@
 //! The report of a rank to the others after a step, as bytes.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use burn::tensor::{DType, TensorData};
 
+use crate::exec::layout::Layout;
 use crate::exec::step_failure::StepFailure;
-use crate::exec::subnetwork_time::SubnetworkTime;
+use crate::timeline::{Activity, Span, Timeline};
 
 /// The types in which tensors are sent.
 const TYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::I32];
 /// More dimensions than any tensor has.
 const MAX_DIMENSIONS: u64 = 8;
 
-/// The times of a rank's subnetworks, and the tensors of a value if it has one.
-#[derive(Debug, PartialEq)]
+/// The activities of a rank's workers in a step, and the tensors of a value if it has one.
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct RankReport {
-    pub(super) times: Vec<SubnetworkTime>,
+    /// The start of the step on the wall clock of the rank, since the Unix epoch.
+    pub(super) begun: Duration,
+    /// Activities, in seconds since `begun`.
+    pub(super) spans: Vec<Span>,
     pub(super) tensors: Option<Vec<TensorData>>,
 }
 
+/// Returns the wall-clock time, since the Unix epoch.
+pub(super) fn wall_clock() -> Duration {
+    // A clock before the epoch is not set.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 impl RankReport {
+    /// Encodes a report. Times are sent in whole nanoseconds, and the device of a span follows from its
+    /// subnetwork.
     pub(super) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut number = |number: u64| bytes.extend(number.to_le_bytes());
-        number(self.times.len() as u64);
-        for time in &self.times {
-            number(time.fine.as_nanos() as u64);
-            number(time.coarse.as_nanos() as u64);
-            number(time.queued.as_nanos() as u64);
-            number(time.worker as u64);
+        let nanoseconds = |seconds: f64| ((1e9 * seconds).round() as u64).to_le_bytes();
+        bytes.extend((self.begun.as_nanos() as u64).to_le_bytes());
+        bytes.extend((self.spans.len() as u64).to_le_bytes());
+        for span in &self.spans {
+            let activity = Activity::ALL.iter().position(|activity| *activity == span.activity);
+            bytes.push(activity.expect("all activities are listed") as u8);
+            bytes.extend((span.subnetwork as u32).to_le_bytes());
+            bytes.extend(nanoseconds(span.begin));
+            bytes.extend(nanoseconds(span.end));
         }
         for tensor in self.tensors.into_iter().flatten() {
             // A tensor of another type is converted to the first.
@@ -43,22 +57,45 @@ impl RankReport {
         bytes
     }
 
-    /// Decodes a report; `None` if the bytes are not one.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut bytes = Bytes(bytes);
+    /// Decodes the report of a rank; `None` if the bytes are not one.
+    pub(super) fn decode(bytes: &[u8], layout: &Layout, rank: usize) -> Option<Self> {
+        let (mut bytes, rank) = (Bytes(bytes), layout.rank(rank));
+        let begun = Duration::from_nanos(bytes.number()?);
         let count = bytes.number()?;
-        let mut times = Vec::new();
+        let mut spans = Vec::new();
         for _ in 0..count {
-            let [fine, coarse, queued] =
-                [bytes.number()?, bytes.number()?, bytes.number()?].map(Duration::from_nanos);
-            let worker = usize::try_from(bytes.number()?).ok()?;
-            times.push(SubnetworkTime { fine, coarse, queued, worker });
+            let [activity] = bytes.array()?;
+            let activity = *Activity::ALL.get(usize::from(activity))?;
+            let subnetwork = u32::from_le_bytes(bytes.array()?) as usize;
+            if !rank.subnetworks.contains(&subnetwork) {
+                return None;
+            }
+            let worker = layout.worker_of(subnetwork);
+            let device = layout.worker_number(rank.replicas.start, worker);
+            let times = [bytes.number()?, bytes.number()?];
+            let [begin, end] = times.map(|time| Duration::from_nanos(time).as_secs_f64());
+            if end < begin {
+                return None;
+            }
+            spans.push(Span { device, subnetwork, activity, begin, end });
         }
         let mut tensors = Vec::new();
         while !bytes.0.is_empty() {
             tensors.push(bytes.tensor()?);
         }
-        Some(Self { times, tensors: (!tensors.is_empty()).then_some(tensors) })
+        Some(Self { begun, spans, tensors: (!tensors.is_empty()).then_some(tensors) })
+    }
+
+    /// Joins the activities of all ranks, in seconds since the first of them began the step.
+    pub(super) fn timeline(reports: &[Self], devices: usize) -> Timeline {
+        let first = reports.iter().map(|report| report.begun).min().unwrap_or_default();
+        let spans = reports.iter().flat_map(|report| {
+            let late = (report.begun - first).as_secs_f64();
+            let shifted =
+                move |span: &Span| Span { begin: late + span.begin, end: late + span.end, ..*span };
+            report.spans.iter().map(shifted)
+        });
+        Timeline { devices, spans: spans.collect() }
     }
 }
 
@@ -66,10 +103,14 @@ impl RankReport {
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
-    fn number(&mut self) -> Option<u64> {
-        let (number, rest) = self.0.split_first_chunk()?;
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        Some(u64::from_le_bytes(*number))
+        Some(*array)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
     }
 
     fn tensor(&mut self) -> Option<TensorData> {
@@ -131,26 +172,89 @@ mod tests {
         assert_eq!(decode_failures(b"\xff\nunits 3\nother 1"), []);
     }
 
+    /// The second of three ranks of a replica, with two workers and three of nine subnetworks; in the second
+    /// replica its workers have numbers 8 and 9.
+    fn layout() -> Layout {
+        Layout::ranks(9, 6, 2, 2).unwrap()
+    }
+
+    const RANK: usize = 4;
+
+    fn report(tensors: Option<Vec<TensorData>>) -> RankReport {
+        let span = |device, subnetwork, activity, [begin, end]: [u64; 2]| {
+            let [begin, end] = [begin, end].map(|time| Duration::from_nanos(time).as_secs_f64());
+            Span { device, subnetwork, activity, begin, end }
+        };
+        let spans = vec![
+            span(8, 3, Activity::FineForward, [0, 7]),
+            span(8, 4, Activity::ChainForward, [7, 1_000_000_007]),
+            span(9, 5, Activity::Update, [123_456_789, 123_456_789]),
+        ];
+        RankReport { begun: Duration::new(1_700_000_000, 1), spans, tensors }
+    }
+
     #[test]
     fn reports_come_back_as_they_were_and_others_not_at_all() {
-        let time = SubnetworkTime {
-            fine: Duration::from_nanos(7),
-            coarse: Duration::from_secs(9),
-            queued: Duration::from_millis(3),
-            worker: 2,
-        };
         let single = TensorData::new(vec![1.0f32, -2.0], [1, 2]);
         let double = TensorData::new(vec![0.5f64; 6], [2, 3, 1]);
         for tensors in [None, Some(vec![single.clone()]), Some(vec![double, single])] {
-            let report = || RankReport { times: vec![time; 2], tensors: tensors.clone() };
-            let bytes = report().encode();
-            assert_eq!(RankReport::decode(&bytes), Some(report()));
+            let bytes = report(tensors.clone()).encode();
+            let decode = |bytes: &[u8]| RankReport::decode(bytes, &layout(), RANK);
+            assert_eq!(decode(&bytes), Some(report(tensors.clone())));
             for cut in 0..bytes.len() {
-                let found = RankReport::decode(&bytes[..cut]);
+                let found = decode(&bytes[..cut]);
                 // Times alone are a report as well, and so are fewer tensors.
                 let whole = |found: RankReport| found.encode().len() == cut;
                 assert!(found.is_none_or(whole), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn spans_of_other_ranks_and_impossible_ones_are_refused() {
+        let bytes = report(None).encode();
+        let decode = |bytes: &[u8]| RankReport::decode(bytes, &layout(), RANK);
+        // Begin of the report, number of spans; then activity, subnetwork, begin and end of the first span.
+        let (count, activity, subnetwork, begin) = (8, 16, 17, 21);
+        for (at, value) in [
+            (count, 4),
+            (count + 7, 0xff),
+            (activity, Activity::ALL.len() as u8),
+            (activity, 0xff),
+            (subnetwork, 2),
+            (subnetwork, 6),
+            (subnetwork + 3, 0xff),
+            (begin, 8),
+        ] {
+            let mut other = bytes.clone();
+            other[at] = value;
+            assert_eq!(decode(&other), None, "{at}: {value}");
+        }
+        assert_eq!(RankReport::decode(&bytes, &layout(), RANK - 1), None);
+        // In another replica the same subnetworks have other workers.
+        let first = RankReport::decode(&bytes, &layout(), 1).unwrap();
+        let devices: Vec<usize> = first.spans.iter().map(|span| span.device).collect();
+        assert_eq!(devices, [2, 2, 3]);
+    }
+
+    #[test]
+    fn a_timeline_begins_with_the_first_rank() {
+        let span = |device, subnetwork, begin, end| {
+            let activity = Activity::FineForward;
+            Span { device, subnetwork, activity, begin, end }
+        };
+        let report = |milliseconds: u64, span| {
+            let begun = Duration::from_millis(1_700_000_000_000 + milliseconds);
+            RankReport { begun, spans: vec![span], tensors: None }
+        };
+        let reports = [
+            report(500, span(0, 0, 0.25, 1.0)),
+            report(0, span(1, 1, 0.5, 0.75)),
+            RankReport { begun: Duration::from_secs(1_700_000_002), ..RankReport::default() },
+        ];
+        let timeline = RankReport::timeline(&reports, 3);
+        assert_eq!(timeline.devices, 3);
+        assert_eq!(timeline.spans, [span(0, 0, 0.75, 1.5), span(1, 1, 0.5, 0.75)]);
+        assert_eq!(RankReport::timeline(&[], 0), Timeline::default());
     }
 }

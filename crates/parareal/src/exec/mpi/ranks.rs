@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use burn::tensor::{DType, Device, TensorData};
 use parareal_mpi::{Communicator, MpiError, World};
 
@@ -5,7 +7,7 @@ use super::all_reduce::RankAllReduce;
 use super::collectives::RankCollectives;
 use super::first_error::FirstError;
 use super::link::{AnyLink, RankLink, RankLinkConfig};
-use super::rank_report::{RankReport, decode_failures, encode_failures};
+use super::rank_report::{RankReport, decode_failures, encode_failures, wall_clock};
 use crate::exec::all_reduce::AllReduce;
 use crate::exec::batch_split::join;
 use crate::exec::collectives::ThreadCollectives;
@@ -13,15 +15,13 @@ use crate::exec::error::ExecError;
 use crate::exec::layout::{Layout, RankLayout};
 use crate::exec::processes::{Processes, StepResults};
 use crate::exec::step_failure::StepFailure;
-use crate::exec::subnetwork_time::SubnetworkTime;
 use crate::net::{Coarsen, Cuts, SampleShape, Value};
 
 const MEMBER: &str = "a rank with a color is a member of a communicator";
 
 /// The ranks of an MPI program as the processes of an executor.
 pub(in crate::exec) struct Ranks {
-    /// The number of ranks that share a replica.
-    per_replica: usize,
+    layout: Layout,
     /// All ranks.
     all: Communicator,
     /// The ranks of this replica.
@@ -105,7 +105,7 @@ impl Ranks {
             (!is_last).then(|| state(own.subnetworks.end - 1)),
         ];
         Ok(Self {
-            per_replica: layout.ranks_per_replica(),
+            layout: layout.clone(),
             all,
             replica,
             workers,
@@ -128,19 +128,23 @@ impl Ranks {
         }
     }
 
-    /// Exchanges times and tensors between all ranks.
-    fn exchange(
-        &self,
-        times: Vec<SubnetworkTime>,
-        tensors: Option<Vec<TensorData>>,
-    ) -> Result<Vec<RankReport>, ExecError> {
-        let gathered =
-            self.all.all_gather(RankReport { times, tensors }.encode()).map_err(ranks)?;
-        let reports: Option<Vec<_>> =
-            gathered.iter().map(|bytes| RankReport::decode(bytes)).collect();
+    /// Exchanges reports between all ranks, and returns them in the order of the ranks.
+    fn exchange(&self, own: RankReport) -> Result<Vec<RankReport>, ExecError> {
+        let gathered = self.all.all_gather(own.encode()).map_err(ranks)?;
+        let decode =
+            |(rank, bytes): (usize, &Vec<u8>)| RankReport::decode(bytes, &self.layout, rank);
+        let reports: Option<Vec<_>> = gathered.iter().enumerate().map(decode).collect();
         reports.ok_or_else(|| {
             ExecError::Ranks("a rank sent an unknown report: is it another version?".into())
         })
+    }
+
+    /// Exchanges tensors between all ranks.
+    fn exchange_tensors(
+        &self,
+        tensors: Option<Vec<TensorData>>,
+    ) -> Result<Vec<RankReport>, ExecError> {
+        self.exchange(RankReport { tensors, ..RankReport::default() })
     }
 
     /// Joins the outputs, which the last rank of each replica reports.
@@ -219,21 +223,22 @@ impl<N: Coarsen> Processes<N> for Ranks {
     }
 
     fn output(&self, own: Option<N::Output>, input: &N::Input) -> Result<N::Output, ExecError> {
-        self.joined(input, &self.exchange(Vec::new(), own.map(Value::into_data))?)
+        self.joined(input, &self.exchange_tensors(own.map(Value::into_data))?)
     }
 
     fn step(
         &self,
         own: StepResults<Option<N::Output>>,
         input: &N::Input,
+        begun: Instant,
     ) -> Result<StepResults<N::Output>, ExecError> {
-        let StepResults { output, subnetworks, timeline } = own;
-        let reports = self.exchange(subnetworks, output.map(Value::into_data))?;
+        let StepResults { output, timeline } = own;
+        let begun = wall_clock().saturating_sub(begun.elapsed());
+        let tensors = output.map(Value::into_data);
+        let reports = self.exchange(RankReport { begun, spans: timeline.spans, tensors })?;
         let output = self.joined(input, &reports)?;
-        // Of the first replica.
-        let first = reports.into_iter().take(self.per_replica);
-        let subnetworks = first.flat_map(|report| report.times).collect();
-        Ok(StepResults { output, subnetworks, timeline })
+        let timeline = RankReport::timeline(&reports, timeline.devices);
+        Ok(StepResults { output, timeline })
     }
 
     fn input_gradient(
@@ -242,8 +247,8 @@ impl<N: Coarsen> Processes<N> for Ranks {
         input: &N::Input,
     ) -> Result<Option<N::Input>, ExecError> {
         let device = input.device();
-        let parts = self.exchange(Vec::new(), own.map(Value::into_data))?;
-        let replicas = parts.chunks(self.per_replica).map(|chain| {
+        let parts = self.exchange_tensors(own.map(Value::into_data))?;
+        let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
             let parts = chain.iter().filter_map(|report| report.tensors.clone());
             let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
             parts.reduce(N::Input::accumulate)

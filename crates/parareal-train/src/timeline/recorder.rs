@@ -1,0 +1,102 @@
+use std::path::Path;
+
+use parareal::timeline::Timeline;
+
+use super::{StepTimeline, TimelineFile};
+use crate::{ExecutorKind, ProcessGroup, RunConfig, Task, TrainError};
+
+/// Recorder of the step of a run whose timeline is written.
+pub(crate) struct TimelineRecorder {
+    file: TimelineFile,
+    /// Title without the number of the step.
+    title: String,
+    /// The step to write.
+    target: usize,
+    /// Set if no other step is written in its place.
+    is_exact: bool,
+    /// The last step, until the one to write comes.
+    last: Option<(usize, Timeline)>,
+    is_over: bool,
+}
+
+impl TimelineRecorder {
+    /// Creates the recorder of a step to come.
+    ///
+    /// # Errors
+    /// Those of [`TimelineFile::new`].
+    pub(crate) fn new<T: Task>(
+        request: &StepTimeline,
+        target: usize,
+        task: &T,
+        config: &RunConfig,
+        group: &ProcessGroup,
+    ) -> Result<Self, TrainError> {
+        let subnetworks = task.model().cuts.subnetworks();
+        let title =
+            format!("{}, N = {subnetworks}, {}", task.network_name(), placement(config, group));
+        let (file, is_exact) = (request.file()?, request.is_exact());
+        Ok(Self { file, title, target, is_exact, last: None, is_over: false })
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Adds a step, and writes it if it is the one. Returns the number of the step that was written.
+    ///
+    /// # Errors
+    /// Those of [`TimelineFile::write`].
+    pub(crate) fn add(
+        &mut self,
+        step: usize,
+        timeline: Timeline,
+    ) -> Result<Option<usize>, TrainError> {
+        if self.is_over || (self.is_exact && step != self.target) {
+            return Ok(None);
+        }
+        self.last = Some((step, timeline));
+        if step == self.target { self.write() } else { Ok(None) }
+    }
+
+    /// Ends the recording with the run: writes the last step, unless the step to write has come or no other one may
+    /// take its place. Returns the number of the step that was written.
+    ///
+    /// # Errors
+    /// Those of [`TimelineFile::write`].
+    pub(crate) fn end(&mut self) -> Result<Option<usize>, TrainError> {
+        self.write()
+    }
+
+    /// Returns the step to write if the recording has ended without a step.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        (!self.is_over).then_some(self.target)
+    }
+
+    fn write(&mut self) -> Result<Option<usize>, TrainError> {
+        let Some((step, timeline)) = self.last.take() else { return Ok(None) };
+        self.is_over = true;
+        let title = format!("{}, step {step}", self.title);
+        self.file.write(&timeline, &title, None)?;
+        Ok(Some(step))
+    }
+}
+
+/// Describes what a step runs on.
+fn placement(config: &RunConfig, group: &ProcessGroup) -> String {
+    let workers = count(config.workers, "worker");
+    let replicas = count(config.replicas, "replica");
+    let placed = match (config.executor, config.replicas) {
+        (ExecutorKind::Mpi, 1) => format!("{} of {workers}", count(group.size(), "rank")),
+        (ExecutorKind::Mpi, _) => {
+            format!("{} of {workers} for {replicas}", count(group.size(), "rank"))
+        }
+        (_, 1) => workers,
+        _ => format!("{replicas} of {workers}"),
+    };
+    format!("executor {}, {placed}", config.executor)
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

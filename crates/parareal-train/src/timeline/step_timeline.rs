@@ -1,0 +1,164 @@
+use std::path::{Path, PathBuf};
+
+use super::TimelineFile;
+use crate::{ExecutorKind, ProcessGroup, TrainError};
+
+/// The step that is chosen by default, among those that a process trains.
+const TYPICAL: usize = 10;
+
+/// Request to write the timeline of one step of a run to a file.
+///
+/// The extension chooses the format: `.json` for a trace that <https://ui.perfetto.dev> opens, `.svg` for a
+/// picture. The timeline has the activities of all workers, with MPI those of all ranks. A device of the timeline is a
+/// worker, and those of the first replica come first.
+///
+/// By default it is that of the tenth step that the process trains: the first steps fill caches and choose kernels,
+/// and are slower. If the process trains fewer, because the run ends or is stopped before, it is that of its last
+/// step. The title says which step is shown.
+///
+/// The request belongs to the process and not to the run: it is not in `config.toml`, and a run is resumed with or
+/// without one.
+///
+/// ```
+/// use parareal_train::StepTimeline;
+///
+/// let typical = StepTimeline::new("step.svg");
+/// let last_of_epoch = StepTimeline::new("step.json").step(100).overwrite();
+/// # drop((typical, last_of_epoch));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepTimeline {
+    path: PathBuf,
+    step: Option<usize>,
+    overwrite: bool,
+}
+
+impl StepTimeline {
+    /// Creates a request for a new file. Its folder has to exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), step: None, overwrite: false }
+    }
+
+    /// Chooses a step of the run, counted from 1, the steps before a checkpoint included. A run that ends or is
+    /// stopped before that step writes no timeline.
+    #[must_use]
+    pub fn step(mut self, step: usize) -> Self {
+        self.step = Some(step);
+        self
+    }
+
+    /// Replaces the file if it exists.
+    #[must_use]
+    pub fn overwrite(mut self) -> Self {
+        self.overwrite = true;
+        self
+    }
+
+    /// Returns the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that the timeline can be recorded and its file be written, before any work is done. All processes
+    /// of a group do so together, with a request or without one. [`Run::create`](crate::Run::create) and
+    /// [`Run::resume`](crate::Run::resume) do so as well.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] for the sequential executor, which has no timeline; those of [`TimelineFile::new`]
+    /// on the first process, which writes the file; [`TrainError::RanksDiffer`] if the requests of ranks differ.
+    pub fn check(
+        request: Option<&Self>,
+        group: &ProcessGroup,
+        executor: ExecutorKind,
+    ) -> Result<(), TrainError> {
+        let name = request.map(|request| request.path.display().to_string());
+        let step = request.and_then(|request| request.step).map(|step| step.to_string());
+        let entries = [("timeline", name), ("timeline-step", step)].into_iter();
+        let entries = entries.filter_map(|(key, value)| Some((key.to_string(), value?)));
+        group.compare(entries.collect())?;
+        let own = request.map_or(Ok(()), |request| {
+            if executor == ExecutorKind::Sequential {
+                let expected = "the sequential executor has none: leave it out, or use threads";
+                return Err(TrainError::setting("timeline", request.path.display(), expected));
+            }
+            match group.is_root() {
+                true => request.file().map(drop),
+                false => Ok(()),
+            }
+        });
+        group.agree(own)
+    }
+
+    /// Returns the file, after a check of its name.
+    pub(super) fn file(&self) -> Result<TimelineFile, TrainError> {
+        TimelineFile::new(&self.path, self.overwrite)
+    }
+
+    /// Returns the step to write, of a run of `steps` steps of which `done` are trained; `None` if no step is left.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] if the step that was chosen is not among those that are left.
+    pub(crate) fn target(&self, done: usize, steps: usize) -> Result<Option<usize>, TrainError> {
+        let left = done + 1..=steps.max(done);
+        match self.step {
+            None if left.is_empty() => Ok(None),
+            None => Ok(Some(done.saturating_add(TYPICAL).min(steps))),
+            Some(step) if left.contains(&step) => Ok(Some(step)),
+            Some(step) => {
+                let expected = match left.is_empty() {
+                    true => format!("the run has trained all of its {steps} steps"),
+                    false if done > 0 => {
+                        format!(
+                            "a step from {} to {steps} is expected, {done} are trained",
+                            done + 1
+                        )
+                    }
+                    false => format!("a step from 1 to {steps} is expected"),
+                };
+                Err(TrainError::setting("timeline-step", step, expected))
+            }
+        }
+    }
+
+    /// Returns true if only the step that was chosen is written, and no other one in its place.
+    pub(super) fn is_exact(&self) -> bool {
+        self.step.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tenth_step_of_a_process_is_typical_and_a_chosen_one_has_to_be_left() {
+        let target = |step: Option<usize>, done, steps| {
+            let request = StepTimeline { step, ..StepTimeline::new("step.svg") };
+            request.target(done, steps).map_err(|error| error.to_string())
+        };
+        for (done, steps, expected) in [
+            (0, 100, Some(10)),
+            (0, 10, Some(10)),
+            (0, 3, Some(3)),
+            (95, 100, Some(100)),
+            (30, 100, Some(40)),
+            (99, 100, Some(100)),
+            (100, 100, None),
+            (101, 100, None),
+            (0, usize::MAX, Some(10)),
+        ] {
+            assert_eq!(target(None, done, steps), Ok(expected), "{done} of {steps}");
+        }
+        assert_eq!(target(Some(1), 0, 3), Ok(Some(1)));
+        assert_eq!(target(Some(3), 2, 3), Ok(Some(3)));
+        for (step, done, steps, expected) in [
+            (0, 0, 3, "timeline-step is 0: a step from 1 to 3 is expected"),
+            (4, 0, 3, "timeline-step is 4: a step from 1 to 3 is expected"),
+            (2, 2, 3, "timeline-step is 2: a step from 3 to 3 is expected, 2 are trained"),
+            (3, 3, 3, "timeline-step is 3: the run has trained all of its 3 steps"),
+        ] {
+            assert_eq!(target(Some(step), done, steps), Err(expected.to_string()));
+        }
+    }
+}
