@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use burn::optim::GradientsParams;
@@ -15,7 +14,7 @@ use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
-use crate::net::{Activation, Coarsen, FeedForward, Layer, SubnetworkOf, Value};
+use crate::net::{Coarsen, FeedForward, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
 
 /// A worker: one device with its consecutive subnetworks and the links to its neighbors.
@@ -396,30 +395,24 @@ where
                 .map(|subnetwork| subnetwork.trained.evaluation_module())
                 .collect()
         });
-        let fine: VecDeque<_> = modules
-            .iter()
-            .map(|module| {
-                let x = module.preprocessing.forward(input.clone());
-                let y = module.units.iter().fold(x.clone(), |state, unit| unit.forward(state));
-                (x, y)
-            })
-            .collect();
+        // All fine work comes before the chain, which other workers wait for.
+        let fine: Vec<_> =
+            modules.iter().map(|module| module.forward_fine(input.clone())).collect();
         let mut chain = match &mut self.upstream {
             Some(link) => Some(link.receive()?.to_device(&self.device)),
             None => None,
         };
-        for (module, (x, y)) in modules.iter().zip(fine) {
-            chain = Some(match (chain, &module.coarse) {
-                (Some(upstream), Some(coarse)) => y.plus(coarse.forward(upstream.minus(x))),
-                _ => y,
-            });
+        for (module, fine) in modules.iter().zip(fine) {
+            chain = Some(module.forward_chain(chain, fine));
         }
+        let chain = chain.expect("a worker holds a subnetwork");
         let mut reply = Reply::default();
-        let last = modules.last().and_then(|module| module.postprocessing.as_ref());
-        match (&mut self.downstream, chain, last) {
-            (Some(link), Some(chain), _) => link.send(chain)?,
-            (None, Some(chain), Some(h)) => reply.output = Some(h.forward(chain)),
-            _ => {}
+        match &mut self.downstream {
+            Some(link) => link.send(chain)?,
+            None => {
+                let last = &modules[modules.len() - 1];
+                reply.output = last.forward_postprocessing(chain);
+            }
         }
         Ok(reply)
     }

@@ -1,7 +1,6 @@
 use burn::module::Module;
 
 use super::build::{bridge, build_subnetworks, check_units};
-use super::subnetwork_forward::forward_units;
 use super::subnetwork_tensors::check_unshared;
 use super::{
     Activation, Coarsen, Cuts, Init, NamedTensor, NetError, StateDict, Subnetwork, SubnetworkOf,
@@ -130,7 +129,7 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// `f̃(x)` as the paper writes it, equations (2) to (4).
     pub fn forward(&self, input: N::Input) -> N::Output {
         let (x, y): (Vec<_>, Vec<_>) =
-            self.subnetworks.iter().map(|subnetwork| Self::fine(subnetwork, input.clone())).unzip();
+            self.subnetworks.iter().map(|own| own.forward_fine(input.clone())).unzip();
         // (3a); the last residual is zero and left out.
         let mut residuals = y.iter().zip(&x[1..]).map(|(y, x)| y.clone().minus(x.clone()));
         // (3b)
@@ -155,22 +154,9 @@ impl<N: Coarsen> PararealNetwork<N> {
     pub fn forward_chain(&self, input: N::Input) -> N::Output {
         let mut chain: Option<N::State> = None;
         for subnetwork in &self.subnetworks {
-            let (x, y) = Self::fine(subnetwork, input.clone());
-            let correction = chain.and_then(|u| subnetwork.forward_coarse(u.minus(x)));
-            chain = Some(match correction {
-                Some(correction) => y.plus(correction),
-                None => y,
-            });
+            chain = Some(subnetwork.forward_chain(chain, subnetwork.forward_fine(input.clone())));
         }
         self.finish(chain.expect("there is at least one subnetwork"))
-    }
-
-    /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
-    fn fine(subnetwork: &SubnetworkOf<N>, input: N::Input) -> (N::State, N::State) {
-        let x: N::State = subnetwork.forward_preprocessing(input);
-        let units = subnetwork.numbered_units(0..subnetwork.units.len());
-        let y = forward_units(units, x.clone());
-        (x, y)
     }
 
     fn finish(&self, state: N::State) -> N::Output {

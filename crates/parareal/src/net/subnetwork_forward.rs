@@ -6,6 +6,7 @@ use burn::module::Module;
 
 use super::feed_forward::Layer;
 use super::subnetwork::Subnetwork;
+use super::value::Activation;
 use crate::random::{Section, in_section};
 
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
@@ -24,6 +25,28 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
     {
         let coarse = self.coarse.as_ref()?;
         Some(in_section(Section::Coarse(self.index()), || coarse.forward(residual)))
+    }
+
+    /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
+    pub(crate) fn forward_fine<X, S: Activation>(&self, input: X) -> (S, S)
+    where
+        C: Layer<X, S>,
+        U: Layer<S, S>,
+    {
+        let x: S = self.forward_preprocessing(input);
+        let y = forward_units(self.numbered_units(0..self.units.len()), x.clone());
+        (x, y)
+    }
+
+    /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, equation (3b) in the form of a chain; `U_1 = y_1` without `U_{j-1}`.
+    pub(crate) fn forward_chain<S: Activation>(&self, upstream: Option<S>, (x, y): (S, S)) -> S
+    where
+        F: Layer<S, S>,
+    {
+        match upstream.and_then(|upstream| self.forward_coarse(upstream.minus(x))) {
+            Some(correction) => y.plus(correction),
+            None => y,
+        }
     }
 
     /// `h`; `None` on all subnetworks but the last.
