@@ -2,7 +2,7 @@
 #![allow(clippy::print_stderr, reason = "shows which device was tested")]
 
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use parareal::exec::StateKind;
 use parareal::net::PararealNetwork;
 use parareal_models::resnet::ResNet;
 use parareal_testing::{assert_all_close, assert_close, init, missing, sgd};
@@ -32,15 +32,12 @@ fn subnetworks_on_two_kinds_of_devices_agree() {
 fn agree_when_spread_over(devices: [Device; 2]) {
     let net = ResNet::new(11).unwrap().with_width(4);
     let cuts = net.default_cuts(3).unwrap();
-    let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let cpu = Device::flex();
-    let mut sequential =
-        Sequential::new(build(), CrossEntropy::default(), &sgd(), &cpu, 1).unwrap();
-    let placement = Placement::new(devices.to_vec(), Layout::threads(3, 2, 1).unwrap());
-    let mut threads = Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let start = |builder| start(builder, &net, &cuts, &init(1, DType::F32));
+    let mut sequential = start(builder().sequential());
+    let mut threads = start(builder().workers(2).devices(devices.clone()));
 
     let images = init(2, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
-    let labels: Tensor<1, Int> = Tensor::from_data(TensorData::new(vec![1i64, 3, 5, 7], [4]), &cpu);
+    let labels: Tensor<1, Int> = Tensor::from_data([1i64, 3, 5, 7], &Device::flex());
 
     let expected = sequential.gradients(images.clone(), labels.clone()).unwrap();
     let found = threads.gradients(images.clone(), labels.clone()).unwrap();
@@ -57,7 +54,8 @@ fn agree_when_spread_over(devices: [Device; 2]) {
         let found = threads.train_step(images.clone(), labels.clone(), 0.01).unwrap().loss;
         assert_loss(found, expected);
     }
-    let (state, wanted) = (threads.named_tensors().unwrap(), sequential.named_tensors().unwrap());
+    let (state, wanted) =
+        (threads.read(StateKind::Weights).unwrap(), sequential.read(StateKind::Weights).unwrap());
     assert_all_close(&state, &wanted, TOLERANCE, "state after two steps");
     let wanted = sequential.infer(images.clone()).unwrap().into_data();
     let output = threads.infer(images).unwrap().into_data();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, Loss, StateKind};
 use parareal::net::{Coarsen, Cuts, Init, NamedTensor, PararealNetwork};
 use parareal_kernels::Sgd;
 
@@ -16,6 +16,30 @@ pub fn sgd() -> ModuleOptimizer {
     Sgd { momentum: 0.9, ..Sgd::default() }.into()
 }
 
+/// An executor as an [`ExecutorBuilder`] starts it.
+pub type AnyExecutor<N, L = CrossEntropy> = Box<dyn Executor<N, L>>;
+
+/// Returns settings with cross entropy, the optimizer [`sgd`], and one thread for each worker: roundings depend on
+/// how sums are divided, here on no machine's number of cores.
+#[must_use]
+pub fn builder() -> ExecutorBuilder<CrossEntropy> {
+    ExecutorBuilder::new(CrossEntropy::default(), sgd()).threads(1)
+}
+
+/// Builds a network and starts an executor with it.
+///
+/// # Panics
+/// Panics if the network cannot be built or the executor cannot be started.
+#[track_caller]
+pub fn start<N: Coarsen, L: Loss<N::Output>>(
+    builder: ExecutorBuilder<L>,
+    net: &N,
+    cuts: &Cuts,
+    init: &Init,
+) -> AnyExecutor<N, L> {
+    builder.start(PararealNetwork::build(net, cuts, init).unwrap()).unwrap()
+}
+
 /// Returns both executors of the same network; each of the `workers` has one thread.
 ///
 /// # Panics
@@ -25,7 +49,7 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     cuts: &Cuts,
     init: &Init,
     workers: usize,
-) -> (Sequential<N, CrossEntropy>, Threads<N, CrossEntropy>) {
+) -> (AnyExecutor<N>, AnyExecutor<N>) {
     executors_with(net, cuts, init, workers, 1, &sgd())
 }
 
@@ -41,27 +65,12 @@ pub fn executors_with<N: Coarsen<Output = Tensor<2>>>(
     workers: usize,
     threads: usize,
     optimizer: &ModuleOptimizer,
-) -> (Sequential<N, CrossEntropy>, Threads<N, CrossEntropy>) {
+) -> (AnyExecutor<N>, AnyExecutor<N>) {
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone());
+    let sequential = builder.clone().sequential().threads(threads);
+    let parallel = builder.workers(workers).threads(1).segment_units(2);
     // Built twice: a cloned module would share its running statistics.
-    let build = || PararealNetwork::build(net, cuts, init).unwrap();
-    let device = Device::flex();
-    let sequential =
-        Sequential::new(build(), CrossEntropy::default(), optimizer, &device, threads).unwrap();
-    let mut placement = Placement::new(vec![device], layout(cuts, workers, 1));
-    placement.segment_units = 2;
-    // Roundings depend on how sums are split: here on no machine's number of cores.
-    placement.threads = 1;
-    let threads = Threads::new(build(), CrossEntropy::default(), optimizer, &placement).unwrap();
-    (sequential, threads)
-}
-
-/// Returns the layout with subnetworks spread evenly over workers and replicas in this process.
-///
-/// # Panics
-/// Panics if there are more workers than subnetworks.
-#[must_use]
-pub fn layout(cuts: &Cuts, workers: usize, replicas: usize) -> Layout {
-    Layout::threads(cuts.subnetworks(), workers, replicas).unwrap()
+    (start(sequential, net, cuts, init), start(parallel, net, cuts, init))
 }
 
 /// Asserts that tensors of the same name are close; both sides must have the same names.
@@ -125,20 +134,24 @@ pub fn assert_executors_agree_on<N, F>(
     if let (Some(found), Some(expected)) = (found, expected) {
         assert_close(&found, &expected, tolerance, "input gradient");
     }
-    let compare = |sequential: &mut dyn Executor<N, _>, parallel: &mut dyn Executor<N, _>, what| {
-        let (expected, found) = (sequential.named_tensors().unwrap(), parallel.named_tensors());
-        assert_all_close(&found.unwrap(), &of_held(expected), tolerance, what);
+    let compare = |sequential: &mut dyn Executor<N, _>,
+                   parallel: &mut dyn Executor<N, _>,
+                   kinds: &[StateKind],
+                   what| {
+        for kind in kinds {
+            let (expected, found) = (sequential.read(*kind).unwrap(), parallel.read(*kind));
+            assert_all_close(&found.unwrap(), &of_held(expected), tolerance, what);
+        }
     };
-    compare(sequential, parallel, "state after one pass");
+    compare(sequential, parallel, &[StateKind::Weights], "state after one pass");
     for step in 1..=5 {
         let (input, labels) = batch(step);
         let expected = sequential.train_step(input.clone(), labels.clone(), rate(dtype)).unwrap();
         let found = parallel.train_step(input, labels, rate(dtype)).unwrap();
         assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss.abs().max(1e-6));
     }
-    compare(sequential, parallel, "state after five steps");
-    let (expected, found) = (sequential.optimizer_state().unwrap(), parallel.optimizer_state());
-    assert_all_close(&found.unwrap(), &of_held(expected), tolerance, "optimizer after five steps");
+    let kinds = [StateKind::Weights, StateKind::Optimizer];
+    compare(sequential, parallel, &kinds, "state after five steps");
     let (input, _) = batch(6);
     let expected = sequential.infer(input.clone()).unwrap().into_data();
     let found = parallel.infer(input).unwrap().into_data();
@@ -150,7 +163,7 @@ pub fn assert_executors_agree_on<N, F>(
 /// # Panics
 /// Panics where [`assert_executors_agree_on`] does.
 pub fn assert_executors_agree<N, F>(
-    sequential: &mut Sequential<N, CrossEntropy>,
+    sequential: &mut dyn Executor<N, CrossEntropy>,
     parallel: &mut dyn Executor<N, CrossEntropy>,
     batch: F,
     dtype: DType,
@@ -196,13 +209,12 @@ pub fn assert_recomputing_is_exact<N, F>(
     F: Fn(u64) -> (N::Input, Tensor<1, Int>),
 {
     let [mut kept, mut recomputed] = [false, true].map(|recompute| {
-        let network = PararealNetwork::build(net, cuts, init).unwrap();
-        let mut placement =
-            Placement::new(vec![Device::flex()], layout(cuts, cuts.subnetworks().min(2), 1));
-        placement.threads = 1;
-        placement.segment_units = segment_units;
-        placement.recompute = recompute;
-        Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
+        let builder = builder().workers(cuts.subnetworks().min(2));
+        let builder = match recompute {
+            true => builder.recompute(segment_units),
+            false => builder.segment_units(segment_units),
+        };
+        start(builder, net, cuts, init)
     });
     for step in 0..5 {
         let (input, labels) = batch(step);
@@ -213,6 +225,6 @@ pub fn assert_recomputing_is_exact<N, F>(
         kept.train_step(input.clone(), labels.clone(), 0.05).unwrap();
         recomputed.train_step(input, labels, 0.05).unwrap();
     }
-    let (found, expected) = (recomputed.named_tensors().unwrap(), kept.named_tensors().unwrap());
+    let [found, expected] = [recomputed, kept].map(|mut it| it.read(StateKind::Weights).unwrap());
     assert_all_close(&found, &expected, 0.0, "value");
 }

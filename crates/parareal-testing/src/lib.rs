@@ -23,8 +23,8 @@ pub use data::real_images;
 pub use dense::{CLASSES, Chain, Dense, DenseNet, FEATURES, batch, init};
 #[cfg(feature = "networks")]
 pub use executors::{
-    IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
-    assert_recomputing_is_exact, executors, executors_with, layout, sgd,
+    AnyExecutor, IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
+    assert_recomputing_is_exact, builder, executors, executors_with, sgd, start,
 };
 #[cfg(feature = "networks")]
 pub use layer_net::{LayerNet, LayerUnit};

@@ -6,8 +6,7 @@ use std::time::Duration;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Layout, Loss, Placement, RankLayout, Ranks, StateKind,
-    Threads, Update, World,
+    CrossEntropy, ExecError, ExecutorBuilder, Loss, RankLayout, StateKind, Update, World,
 };
 use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, StateDict};
 use parareal::timeline::{Activity, Span, Timeline};
@@ -16,8 +15,9 @@ use parareal_testing::layers::{
     u_network,
 };
 use parareal_testing::{
-    Dense, DenseNet, IntoValues, LayerNet, assert_all_close, assert_executors_agree_on, batch,
-    executors, executors_with, init, layout, ranks, sgd, test_name,
+    AnyExecutor, Dense, DenseNet, IntoValues, LayerNet, assert_all_close,
+    assert_executors_agree_on, batch, builder, executors, executors_with, init, ranks, sgd, start,
+    test_name,
 };
 
 /// Runs `body` in the ranks of a program, for each number of them.
@@ -40,7 +40,7 @@ fn on_ranks<N: Coarsen<Output = Tensor<2>>>(
     seed: u64,
     dtype: DType,
     (workers, replicas): (usize, usize),
-) -> Ranks<N, CrossEntropy> {
+) -> AnyExecutor<N> {
     on_ranks_with(world, net, cuts, &init(seed, dtype), (workers, replicas), &sgd())
 }
 
@@ -51,12 +51,10 @@ fn on_ranks_with<N: Coarsen<Output = Tensor<2>>>(
     init: &Init,
     (workers, replicas): (usize, usize),
     optimizer: &ModuleOptimizer,
-) -> Ranks<N, CrossEntropy> {
-    let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], layout);
-    (placement.threads, placement.segment_units) = (1, 2);
-    let loss = CrossEntropy::default();
-    Ranks::new(world, net, cuts, init, loss, optimizer, &placement, None).unwrap()
+) -> AnyExecutor<N> {
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone()).threads(1);
+    let builder = builder.workers(workers).replicas(replicas).segment_units(2);
+    builder.start_rank(world, net, cuts, init).unwrap()
 }
 
 /// The names of what a rank holds.
@@ -83,14 +81,14 @@ fn ranks_and_sequential_agree() {
                 let cuts = Cuts::even(10, subnetworks).unwrap();
                 let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
                 let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (workers, replicas));
-                let held = held(&net, &cuts, ranks.rank_layout());
+                let held = held(&net, &cuts, &ranks.layout().rank(world.rank()));
                 let held = |name: &str| {
                     // A name of the optimizer's has the parameter's before its last dot.
                     held.contains(name)
                         || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
                 };
                 let batch = |step| batch(100 + step, 13, dtype);
-                assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+                assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &held);
             }
         }
     });
@@ -107,12 +105,12 @@ where
     let (cuts, init) = (Cuts::even(net.units(), 3).unwrap(), init(1, dtype));
     let (mut sequential, _) = executors_with(net, &cuts, &init, 1, 1, &optimizer);
     let mut ranks = on_ranks_with(world, net, &cuts, &init, (1, 1), &optimizer);
-    let held = held(net, &cuts, ranks.rank_layout());
+    let held = held(net, &cuts, &ranks.layout().rank(world.rank()));
     // The names of the optimizer's begin with those of parameters.
     let is_held = |name: &str| {
         name.match_indices('.').any(|(dot, _)| held.contains(&name[..dot])) || held.contains(name)
     };
-    assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &is_held);
+    assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &is_held);
 }
 
 /// Convolutions and layer normalization, batch normalization, integers and masks, states of several tensors.
@@ -153,20 +151,20 @@ fn statistics_and_masks_are_those_of_the_sequential_executor() {
         for dtype in [DType::F32, DType::F64] {
             let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
             let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (1, 1));
-            let held = held(&net, &cuts, ranks.rank_layout());
+            let held = held(&net, &cuts, &ranks.layout().rank(world.rank()));
             let held = |name: &str| {
                 held.contains(name)
                     || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
             };
             let batch = |step| batch(100 + step, 12, dtype);
-            assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+            assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &held);
             // A resumed run draws by the number of its step.
             let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
             let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (1, 1));
             assert_eq!(ranks.step(), 0);
             sequential.set_step(40);
             ranks.set_step(40);
-            assert_executors_agree_on(&mut sequential, &mut ranks, batch, dtype, &held);
+            assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &held);
             assert_eq!((sequential.step(), ranks.step()), (45, 45));
         }
     });
@@ -181,17 +179,13 @@ where
     F: Fn(u64) -> (N::Input, Tensor<1, Int>),
 {
     let (cuts, init) = (Cuts::even(net.units(), 3).unwrap(), init(1, dtype));
-    let network = PararealNetwork::build(net, &cuts, &init).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, 1, 2));
-    (placement.threads, placement.segment_units) = (1, 2);
-    let loss = CrossEntropy::default();
-    let mut threads = Threads::new(network, loss, &sgd(), &placement).unwrap();
+    let mut threads = start(builder().workers(1).replicas(2).segment_units(2), net, &cuts, &init);
     let mut ranks = on_ranks(world, net, &cuts, 1, dtype, (1, 2));
-    let held = held(net, &cuts, ranks.rank_layout());
+    let held = held(net, &cuts, &ranks.layout().rank(world.rank()));
     let held = |name: &str| {
         held.contains(name) || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
     };
-    assert_executors_agree_on(&mut threads, &mut ranks, batch, dtype, &held);
+    assert_executors_agree_on(&mut *threads, &mut *ranks, batch, dtype, &held);
 }
 
 #[test]
@@ -215,19 +209,25 @@ fn state_moves_from_one_executor_to_another() {
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F64, (1, 1));
         let update =
             Update { clip_norm: Some(0.5), average_decay: Some(0.6), ..Update::plain(0.05) };
-        let step = |executor: &mut dyn Executor<DenseNet, CrossEntropy>, step| {
+        let step = |executor: &mut AnyExecutor<DenseNet>, step| {
             let (input, labels) = batch(step, 7, DType::F64);
             let report = executor.train_step_with(input, labels, update).unwrap();
             (report.loss, report.gradient_norm.unwrap())
         };
         step(&mut sequential, 0);
-        ranks.load(sequential.state_dict(StateKind::Weights).unwrap()).unwrap();
-        ranks.load_optimizer_state(sequential.state_dict(StateKind::Optimizer).unwrap()).unwrap();
-        ranks.load_average(sequential.state_dict(StateKind::Average).unwrap()).unwrap();
+        ranks
+            .write(StateKind::Weights, sequential.state_dict(StateKind::Weights).unwrap())
+            .unwrap();
+        ranks
+            .write(StateKind::Optimizer, sequential.state_dict(StateKind::Optimizer).unwrap())
+            .unwrap();
+        ranks
+            .write(StateKind::Average, sequential.state_dict(StateKind::Average).unwrap())
+            .unwrap();
         let (expected, found) = (step(&mut sequential, 1), step(&mut ranks, 1));
         assert!((expected.0 - found.0).abs() < 1e-12 && (expected.1 - found.1).abs() < 1e-12);
-        let own = ranks.average().unwrap();
-        let mut expected = sequential.average().unwrap();
+        let own = ranks.read(StateKind::Average).unwrap();
+        let mut expected = sequential.read(StateKind::Average).unwrap();
         let names: HashSet<_> = own.iter().map(|tensor| tensor.name.clone()).collect();
         expected.retain(|tensor| names.contains(&tensor.name));
         assert_all_close(&own, &expected, 1e-12, "average");
@@ -235,17 +235,21 @@ fn state_moves_from_one_executor_to_another() {
         // Where one rank misses something, none replaces anything.
         let mut half = sequential.state_dict(StateKind::Weights).unwrap().into_tensors();
         half.remove("postprocessing.weight");
-        let error = ranks.load(StateDict::new(cuts.clone(), half)).unwrap_err().to_string();
+        let error = ranks
+            .write(StateKind::Weights, StateDict::new(cuts.clone(), half))
+            .unwrap_err()
+            .to_string();
         let expected = if world.rank() == 2 { "postprocessing.weight" } else { "rank 2" };
         assert!(error.contains(expected), "{error}");
         step(&mut ranks, 2);
 
         // Nor where an optimizer cannot restore what is its own.
-        let before = ranks.optimizer_state().unwrap();
+        let before = ranks.read(StateKind::Optimizer).unwrap();
         let mut other = sequential.state_dict(StateKind::Optimizer).unwrap().into_tensors();
         let velocity = other.remove("postprocessing.weight.velocity").unwrap();
         other.insert("postprocessing.weight.moment".into(), velocity);
-        let error = ranks.load_optimizer_state(StateDict::new(cuts.clone(), other)).unwrap_err();
+        let error =
+            ranks.write(StateKind::Optimizer, StateDict::new(cuts.clone(), other)).unwrap_err();
         if world.rank() == 2 {
             assert!(matches!(error, ExecError::Optimizer(_)), "{error}");
             let expected =
@@ -255,7 +259,7 @@ fn state_moves_from_one_executor_to_another() {
             let expected = "rank 2 cannot restore its optimizers".to_string();
             assert_eq!(error, ExecError::Ranks(expected));
         }
-        assert_all_close(&ranks.optimizer_state().unwrap(), &before, 0.0, "optimizer");
+        assert_all_close(&ranks.read(StateKind::Optimizer).unwrap(), &before, 0.0, "optimizer");
         step(&mut ranks, 3);
     });
 }
@@ -266,12 +270,12 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
         let net = DenseNet::residual(dimensions());
         let cuts = Cuts::even(10, 2).unwrap();
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, 1));
-        let before = ranks.named_tensors().unwrap();
+        let before = ranks.read(StateKind::Weights).unwrap();
         let (input, labels) = batch(1, 5, DType::F32);
         let broken = input.clone() * f32::NAN;
         let error = ranks.train_step(broken, labels.clone(), 0.1).unwrap_err();
         assert!(matches!(error, ExecError::LossNotFinite { .. }), "{error}");
-        assert_all_close(&ranks.named_tensors().unwrap(), &before, 0.0, "state");
+        assert_all_close(&ranks.read(StateKind::Weights).unwrap(), &before, 0.0, "state");
         // A batch of another size goes on, although a receive of the lost step was posted.
         let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
         ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
@@ -282,12 +286,8 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
 fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
     in_world(&[3], test_name!(), |world| {
         let cuts = Cuts::even(10, 3).unwrap();
-        let layout = Layout::ranks(3, 3, 1, 1).unwrap();
-        let (init, placement) = (init(1, DType::F32), Placement::new(vec![Device::flex()], layout));
-        let build = |net: &DenseNet| {
-            let loss = CrossEntropy::default();
-            Ranks::new(world, net, &cuts, &init, loss, &sgd(), &placement, None)
-        };
+        let init = init(1, DType::F32);
+        let build = |net: &DenseNet| builder().start_rank(world, net, &cuts, &init);
         let mut net = DenseNet::residual(vec![6; 11]);
         // One parameter in the first and in the last subnetwork: rank 1 has nothing to do with it.
         net.shared = Some((Dense::new(6, 6, true, &init), vec![1, 8]));
@@ -328,7 +328,7 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         let replicas = world.size() / 2;
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, replicas));
         let (input, labels) = batch(1, 6, DType::F32);
-        let before = ranks.named_tensors().unwrap();
+        let before = ranks.read(StateKind::Weights).unwrap();
         // A class that the last rank of the last replica finds out.
         let wrong = Tensor::from_data([9], &Device::flex());
         let wrong = Tensor::cat(vec![labels.clone().narrow(0, 0, 5), wrong], 0);
@@ -339,15 +339,13 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         assert_eq!(error, ExecError::Target(message));
         let error = ranks.train_step(input.clone(), labels.clone(), f64::NAN).unwrap_err();
         assert!(matches!(error, ExecError::Update { .. }), "{error}");
-        assert_all_close(&ranks.named_tensors().unwrap(), &before, 0.0, "state");
+        assert_all_close(&ranks.read(StateKind::Weights).unwrap(), &before, 0.0, "state");
         ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
 
         // What no rank has a gradient for, those of the others included.
-        let layout = Layout::ranks(2, world.size(), 1, replicas).unwrap();
-        let placement = Placement::new(vec![Device::flex()], layout);
         let init = init(1, DType::F32);
-        let mut blind: Ranks<DenseNet, Blind> =
-            Ranks::new(world, &net, &cuts, &init, Blind, &sgd(), &placement, None).unwrap();
+        let blind = ExecutorBuilder::new(Blind, sgd()).replicas(replicas);
+        let mut blind = blind.start_rank(world, &net, &cuts, &init).unwrap();
         let error = blind.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
         let network = PararealNetwork::build(&net, &cuts, &init).unwrap();
         let mut names: Vec<_> =
@@ -358,9 +356,9 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         assert_eq!(found, names);
 
         let weights = PararealNetwork::build(&net, &Cuts::even(10, 5).unwrap(), &init).unwrap();
-        let error = ranks.load(weights.state_dict()).unwrap_err();
+        let error = ranks.write(StateKind::Weights, weights.state_dict()).unwrap_err();
         assert!(matches!(error, ExecError::Net(NetError::OtherCuts { .. })), "{error}");
-        ranks.load(weights.state_dict().units_only()).unwrap();
+        ranks.write(StateKind::Weights, weights.state_dict().units_only()).unwrap();
         ranks.train_step(input, labels, 0.1).unwrap();
     });
 }
@@ -376,13 +374,17 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
         let before = w.traffic();
         ranks.train_step(input, labels, 0.1).unwrap();
         let after = w.traffic();
-        let (position, positions) =
-            (ranks.rank_layout().position, ranks.layout().ranks_per_replica());
+        let layout = ranks.layout();
+        let (position, positions) = (layout.rank(w.rank()).position, layout.ranks_per_replica());
         let tensor = 8 / replicas * 6 * size_of::<f32>();
         let neighbors = usize::from(position > 0) + usize::from(position + 1 < positions);
         assert_eq!((after.sent - before.sent) as usize, neighbors * tensor);
-        let held: usize =
-            ranks.named_tensors().unwrap().iter().map(|held| held.data.as_bytes().len()).sum();
+        let held: usize = ranks
+            .read(StateKind::Weights)
+            .unwrap()
+            .iter()
+            .map(|held| held.data.as_bytes().len())
+            .sum();
         // The loss, targets and gradients at fault; before that the targets of the last rank.
         let scalars = if position + 1 == positions { 8 + 24 } else { 24 };
         let expected = if replicas > 1 { held + scalars } else { 0 };

@@ -6,11 +6,13 @@ use std::ops::Range;
 use burn::module::ParamGroup;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Sequential, StateKind, Update};
-use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind, Update};
+use parareal::net::{Cuts, NamedTensor, StateDict};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
-use parareal_testing::{assert_all_close, assert_close, assert_executors_agree, executors, init};
+use parareal_testing::{
+    AnyExecutor, assert_all_close, assert_close, assert_executors_agree, executors, init, start,
+};
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
     let images = init(seed, dtype).normal("images", [6, channels, 32, 32], 1.0).val().inner();
@@ -25,7 +27,7 @@ fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
         let net = &net.clone().with_in_channels(channels);
         let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
         let batch = |step| batch(100 * seed + step, channels, dtype);
-        assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+        assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
     }
 }
 
@@ -76,10 +78,10 @@ fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
     let optimizer = ModuleOptimizer::from(sgd(0.9));
     let optimizer = optimizer.with_group(ParamGroup::from_predicate("Bottleneck"), sgd(0.5), None);
     let executor = || {
-        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-        Sequential::new(network, CrossEntropy::default(), &optimizer, &Device::flex(), 1).unwrap()
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone());
+        start(builder.sequential().threads(1), &net, &cuts, &init(1, DType::F32))
     };
-    let steps = |executor: &mut Sequential<ResNet, CrossEntropy>, steps: Range<u64>| {
+    let steps = |executor: &mut AnyExecutor<ResNet>, steps: Range<u64>| {
         for step in steps {
             let (images, labels) = batch(step, 3, DType::F32);
             executor.train_step(images, labels, 0.05).unwrap();
@@ -87,13 +89,13 @@ fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
     };
     let (mut whole, mut restored) = (executor(), executor());
     steps(&mut whole, 0..2);
-    restored.load(whole.state_dict(StateKind::Weights).unwrap()).unwrap();
-    restored.load_optimizer_state(whole.state_dict(StateKind::Optimizer).unwrap()).unwrap();
+    restored.write(StateKind::Weights, whole.state_dict(StateKind::Weights).unwrap()).unwrap();
+    restored.write(StateKind::Optimizer, whole.state_dict(StateKind::Optimizer).unwrap()).unwrap();
     for executor in [&mut whole, &mut restored] {
         steps(executor, 2..4);
     }
-    let weights = |executor: &mut Sequential<_, _>| {
-        let tensors = executor.named_tensors().unwrap().into_iter();
+    let weights = |executor: &mut AnyExecutor<ResNet>| {
+        let tensors = executor.read(StateKind::Weights).unwrap().into_iter();
         tensors.map(|tensor| (tensor.name, tensor.data)).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(weights(&mut restored), weights(&mut whole));
@@ -114,20 +116,20 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
     let cuts = net.default_cuts(3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
     let mut averages = Vec::new();
-    for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
-        assert!(executor.average().unwrap().is_empty());
+    for executor in [&mut threads, &mut sequential] {
+        assert!(executor.read(StateKind::Average).unwrap().is_empty());
         let mut expected = Vec::new();
         for step in 0..4 {
             let (images, labels) = batch(step, 3, DType::F64);
             let update = Update { average_decay: Some(0.6), ..Update::plain(0.1) };
             executor.train_step_with(images, labels, update).unwrap();
-            let now = executor.named_tensors().unwrap();
+            let now = executor.read(StateKind::Weights).unwrap();
             match step {
                 0 => expected = now,
                 _ => follow(&mut expected, &now, 0.6),
             }
         }
-        let found = executor.average().unwrap();
+        let found = executor.read(StateKind::Average).unwrap();
         assert!(found.iter().any(|tensor| tensor.name.ends_with("running_var")));
         assert_all_close(&found, &expected, 1e-12, "average");
 
@@ -136,27 +138,27 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
         let evaluated = executor.infer(images.clone()).unwrap().into_data();
         let average = StateDict::from_named(cuts.clone(), found.clone());
         let own = executor.state_dict(StateKind::Weights).unwrap();
-        executor.load(average.clone()).unwrap();
-        assert!(executor.average().unwrap().is_empty());
+        executor.write(StateKind::Weights, average.clone()).unwrap();
+        assert!(executor.read(StateKind::Average).unwrap().is_empty());
         assert_close(
             &executor.infer(images.clone()).unwrap().into_data(),
             &evaluated,
             1e-12,
             "as weights",
         );
-        executor.load(own).unwrap();
+        executor.write(StateKind::Weights, own).unwrap();
         assert_ne!(executor.infer(images.clone()).unwrap().into_data(), evaluated);
-        executor.load_average(average).unwrap();
+        executor.write(StateKind::Average, average).unwrap();
         assert_eq!(executor.infer(images).unwrap().into_data(), evaluated);
-        let again = executor.average().unwrap();
+        let again = executor.read(StateKind::Average).unwrap();
         assert_all_close(&again, &found, 0.0, "carried over");
         averages.push(found);
 
         // Half an average is none.
         let half = [("preprocessing.weight".to_string(), again[0].data.clone())];
         let half = StateDict::new(cuts.clone(), half);
-        executor.load_average(half).unwrap_err();
-        assert_eq!(executor.average().unwrap().len(), again.len());
+        executor.write(StateKind::Average, half).unwrap_err();
+        assert_eq!(executor.read(StateKind::Average).unwrap().len(), again.len());
     }
     assert_all_close(&averages[0], &averages[1], 1e-10, "threads and sequential");
 }

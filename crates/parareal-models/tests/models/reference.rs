@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Layout, Placement, Sequential, Threads};
+use parareal::exec::{CrossEntropy, Executor, StateKind};
 use parareal::net::{Cuts, FeedForward, NamedTensor, PararealNetwork, StateDict};
 use parareal_models::resnet::{CoarseKind, ResNet};
-use parareal_testing::{assert_all_close, assert_close, init, sgd};
+use parareal_testing::{assert_all_close, assert_close, builder, init};
 use safetensors::{Dtype, SafeTensors};
 
 struct Fixture {
@@ -108,7 +108,7 @@ impl Fixture {
         };
         let gradients = named(self.below("gradient/"));
         assert_all_close(&report.gradients, &gradients, tolerance, &format!("{what}: gradient"));
-        let state = executor.named_tensors().unwrap();
+        let state = executor.read(StateKind::Weights).unwrap();
         let buffers: Vec<_> = state.into_iter().filter(|tensor| !tensor.trainable).collect();
         let expected = named(self.below("after/"));
         assert_all_close(&buffers, &expected, tolerance, &format!("{what}: statistics"));
@@ -132,17 +132,13 @@ fn check_all(dtype: DType, tolerance: f64) {
     for path in paths {
         let fixture = Fixture::read(&path);
         let name = path.file_stem().unwrap().to_string_lossy();
-        let device = Device::flex();
-        let network = fixture.network(dtype);
-        let mut sequential =
-            Sequential::new(network, CrossEntropy::default(), &sgd(), &device, 1).unwrap();
-        fixture.check(&mut sequential, dtype, tolerance, &format!("{name}, sequential"));
-        let count = fixture.cuts.subnetworks();
-        let placement = Placement::new(vec![device], Layout::threads(count, count, 1).unwrap());
-        let network = fixture.network(dtype);
-        let mut threads =
-            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
-        fixture.check(&mut threads, dtype, tolerance, &format!("{name}, threads"));
+        let workers = fixture.cuts.subnetworks();
+        for (kind, builder) in
+            [("sequential", builder().sequential()), ("threads", builder().workers(workers))]
+        {
+            let mut executor = builder.start(fixture.network(dtype)).unwrap();
+            fixture.check(&mut *executor, dtype, tolerance, &format!("{name}, {kind}"));
+        }
     }
 }
 

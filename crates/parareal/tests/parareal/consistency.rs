@@ -2,7 +2,7 @@
 //! ways to write the forward pass are one.
 
 use burn::tensor::DType;
-use parareal::exec::{CrossEntropy, Executor, Loss};
+use parareal::exec::{CrossEntropy, Loss};
 use parareal::net::{Cuts, Init, PararealNetwork};
 use parareal_testing::{DenseNet, assert_close, batch, init};
 

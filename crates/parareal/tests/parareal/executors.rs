@@ -7,12 +7,11 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Layout, LayoutError, Loss, Placement, StateKind, Threads,
-    Update,
+    CrossEntropy, ExecError, ExecutorBuilder, Layout, LayoutError, Loss, StateKind, Update,
 };
 use parareal::net::{Cuts, NetError, PararealNetwork, StateDict};
 use parareal_testing::{
-    DenseNet, assert_all_close, assert_executors_agree, batch, executors, init, layout, sgd,
+    DenseNet, assert_all_close, assert_executors_agree, batch, builder, executors, init, sgd, start,
 };
 
 fn dimensions() -> Vec<usize> {
@@ -30,7 +29,7 @@ fn threads_and_sequential_agree() {
                     let (mut sequential, mut threads) =
                         executors(&net, &cuts, &init(seed, dtype), workers);
                     let batch = |step| batch(100 * seed + step, 12, dtype);
-                    assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+                    assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
                 }
             }
         }
@@ -66,10 +65,7 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
         let mut net = DenseNet::residual(dimensions());
         net.panics = Some(panicking_unit);
         let cuts = Cuts::even(10, 3).unwrap();
-        let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-        let placement = Placement::new(vec![Device::flex()], layout(&cuts, 3, 1));
-        let mut threads =
-            Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+        let mut threads = start(builder().workers(3), &net, &cuts, &init(1, DType::F32));
         let (input, labels) = batch(1, 5, DType::F32);
         let error = threads.train_step(input.clone(), labels.clone(), 0.1).unwrap_err();
         let message = "this unit panics".to_string();
@@ -106,11 +102,10 @@ impl Drop for SlowToDrop {
 fn no_thread_outlives_its_executor() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 10).unwrap();
-    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let (left, placement) =
-        (Arc::new(()), Placement::new(vec![Device::flex()], layout(&cuts, 10, 1)));
+    let left = Arc::new(());
     let loss = SlowToDrop { _counted: Arc::clone(&left) };
-    let threads = Threads::new(network, loss, &sgd(), &placement).unwrap();
+    let builder = ExecutorBuilder::new(loss, sgd()).workers(10).threads(1);
+    let threads = start(builder, &net, &cuts, &init(1, DType::F32));
     // Each worker has a loss of its own, which it drops on its thread as the last thing it does.
     assert_eq!(Arc::strong_count(&left), 1 + 10);
     #[cfg(target_os = "linux")]
@@ -144,12 +139,11 @@ fn a_loss_that_is_not_finite_updates_no_parameter() {
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
     let (input, labels) = batch(1, 5, DType::F32);
     let broken = input.clone().mul_scalar(f32::NAN);
-    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
-    for executor in executors {
-        let before = executor.named_tensors().unwrap();
+    for executor in [&mut sequential, &mut threads] {
+        let before = executor.read(StateKind::Weights).unwrap();
         let error = executor.train_step(broken.clone(), labels.clone(), 0.1).unwrap_err();
         assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()));
-        let after = executor.named_tensors().unwrap();
+        let after = executor.read(StateKind::Weights).unwrap();
         parareal_testing::assert_all_close(&after, &before, 0.0, "weights");
         // And training goes on.
         assert!(executor.train_step(input.clone(), labels.clone(), 0.1).unwrap().loss.is_finite());
@@ -167,11 +161,10 @@ fn loaded_weights_are_used() {
     let weights = source.state_dict(StateKind::Weights).unwrap();
     let serial = Cuts::even(10, 1).unwrap();
     let (mut serial, _) = executors(&net, &serial, &init(1, DType::F32), 1);
-    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 2] = [&mut sequential, &mut threads];
-    for executor in executors {
+    for executor in [&mut sequential, &mut threads] {
         executor.infer(input.clone()).unwrap();
-        let before = executor.named_tensors().unwrap();
-        executor.load(StateDict::new(cuts.clone(), [])).unwrap_err();
+        let before = executor.read(StateKind::Weights).unwrap();
+        executor.write(StateKind::Weights, StateDict::new(cuts.clone(), [])).unwrap_err();
         for part in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
             // What is of other cuts is nothing for any part, even if it is empty.
             let other = serial.state_dict(part).unwrap();
@@ -179,9 +172,11 @@ fn loaded_weights_are_used() {
             let found = NetError::OtherCuts { expected: vec![4, 7], found: vec![] };
             assert_eq!(error, ExecError::Net(found));
         }
-        assert_all_close(&executor.named_tensors().unwrap(), &before, 0.0, "weights");
-        executor.load(serial.state_dict(StateKind::Weights).unwrap().units_only()).unwrap();
-        executor.load(weights.clone()).unwrap();
+        assert_all_close(&executor.read(StateKind::Weights).unwrap(), &before, 0.0, "weights");
+        executor
+            .write(StateKind::Weights, serial.state_dict(StateKind::Weights).unwrap().units_only())
+            .unwrap();
+        executor.write(StateKind::Weights, weights.clone()).unwrap();
         let found = executor.infer(input.clone()).unwrap().into_data();
         parareal_testing::assert_close(&found, &expected, 1e-6, "output");
     }
@@ -222,17 +217,11 @@ fn impossible_numbers_of_workers_are_refused() {
     let cuts = Cuts::even(10, 3).unwrap();
     for workers in [0, 4] {
         let expected = LayoutError::Workers { workers, subnetworks: 3 };
-        assert_eq!(Layout::threads(3, workers, 1), Err(expected));
-    }
-    let refuse = |devices, layout| {
+        assert_eq!(Layout::threads(3, workers, 1), Err(expected.clone()));
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-        let placement = Placement::new(devices, layout);
-        Threads::new(network, CrossEntropy::default(), &sgd(), &placement).map(|_| ()).unwrap_err()
-    };
-    assert_eq!(refuse(Vec::new(), layout(&cuts, 2, 1)), ExecError::NoDevice);
-    let ranks = Layout::ranks(3, 2, 1, 1).unwrap();
-    let expected = LayoutError::OtherRanks { layout: 2, program: 1 };
-    assert_eq!(refuse(vec![Device::flex()], ranks), ExecError::Layout(expected));
+        let refused = builder().workers(workers).start(network).map(|_| ()).unwrap_err();
+        assert_eq!(refused, ExecError::Layout(expected));
+    }
 }
 
 #[test]
@@ -241,8 +230,7 @@ fn workers_hold_the_given_numbers_of_subnetworks() {
     let cuts = Cuts::even(10, 4).unwrap();
     let threads = |held: &[usize]| {
         let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
-        let placement = Placement::new(vec![Device::flex()], Layout::from_counts(held, 1).unwrap());
-        Threads::new(network, CrossEntropy::default(), &sgd(), &placement)
+        builder().subnetworks_per_worker(held).start(network)
     };
     let (mut sequential, _) = executors(&net, &cuts, &init(1, DType::F64), 1);
     let (input, labels) = batch(1, 8, DType::F64);
@@ -271,16 +259,16 @@ fn a_long_gradient_is_clipped_over_all_workers() {
             .iter()
             .map(|gradient| gradient.data.iter::<f64>().map(|value| value * value).sum::<f64>());
         let norm = squares.sum::<f64>().sqrt();
-        let before = threads.named_tensors().unwrap();
+        let before = threads.read(StateKind::Weights).unwrap();
         // The first step of momentum is the gradient itself.
         let update = Update { clip_norm: Some(norm / 4.0), ..Update::plain(1.0) };
-        for executor in [&mut threads as &mut dyn Executor<_, _>, &mut sequential] {
+        for executor in [&mut threads, &mut sequential] {
             let (input, labels) = (input.clone(), labels.clone());
             let report = executor.train_step_with(input, labels, update).unwrap();
             assert!((report.gradient_norm.unwrap() / norm - 1.0).abs() < 1e-12);
         }
-        let after = threads.named_tensors().unwrap();
-        assert_all_close(&after, &sequential.named_tensors().unwrap(), 1e-12, "clipped");
+        let after = threads.read(StateKind::Weights).unwrap();
+        assert_all_close(&after, &sequential.read(StateKind::Weights).unwrap(), 1e-12, "clipped");
         let moved = before.iter().zip(&after).filter(|(before, _)| before.trainable);
         let squares = moved.flat_map(|(before, after)| {
             let pairs = before.data.iter::<f64>().zip(after.data.iter::<f64>());
@@ -294,8 +282,13 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         let (input, labels) = (input.clone(), labels.clone());
         threads.train_step_with(input.clone(), labels.clone(), update).unwrap();
         sequential.train_step(input, labels, 0.1).unwrap();
-        let found = threads.named_tensors().unwrap();
-        assert_all_close(&found, &sequential.named_tensors().unwrap(), 1e-12, "not clipped");
+        let found = threads.read(StateKind::Weights).unwrap();
+        assert_all_close(
+            &found,
+            &sequential.read(StateKind::Weights).unwrap(),
+            1e-12,
+            "not clipped",
+        );
     }
 }
 
@@ -304,9 +297,7 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
     let net = DenseNet::residual(dimensions());
     let cuts = Cuts::even(10, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 3);
-    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
-    let mut replicas = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let mut replicas = start(builder().workers(2).replicas(2), &net, &cuts, &init(1, DType::F32));
     let (input, labels) = batch(1, 5, DType::F32);
     let plain = Update::plain(0.1);
     let rate = |learning_rate| Update::plain(learning_rate);
@@ -353,10 +344,8 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
         (labels.clone(), decay(1.5), "the decay of the moving average is 1.5: a number"),
         (labels.clone(), decay(-0.5), "the decay of the moving average is -0.5: a number"),
     ];
-    let executors: [&mut dyn Executor<DenseNet, CrossEntropy>; 3] =
-        [&mut sequential, &mut threads, &mut replicas];
-    for executor in executors {
-        let before = executor.named_tensors().unwrap();
+    for executor in [&mut sequential, &mut threads, &mut replicas] {
+        let before = executor.read(StateKind::Weights).unwrap();
         for (labels, update, expected) in &faults {
             let refused = executor.train_step_with(input.clone(), labels.clone(), *update);
             let error = refused.map(|_| ()).unwrap_err().to_string();
@@ -372,10 +361,10 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
         assert_eq!(refused, ExecError::EmptyBatch);
         assert_eq!(executor.infer(none).map(|_| ()).unwrap_err(), ExecError::EmptyBatch);
         assert!(
-            executor.average().unwrap().is_empty()
-                && executor.optimizer_state().unwrap().is_empty()
+            executor.read(StateKind::Average).unwrap().is_empty()
+                && executor.read(StateKind::Optimizer).unwrap().is_empty()
         );
-        assert_all_close(&executor.named_tensors().unwrap(), &before, 0.0, "weights");
+        assert_all_close(&executor.read(StateKind::Weights).unwrap(), &before, 0.0, "weights");
         // And training goes on.
         let update = Update { clip_norm: Some(f64::INFINITY), ..plain };
         let report = executor.train_step_with(input.clone(), labels.clone(), update).unwrap();

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Loss};
+use parareal::exec::{CrossEntropy, Loss, StateKind};
 use parareal::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,
     ReceptiveField, Sequential, WithContext, layer, layer_fn,
@@ -32,7 +32,7 @@ where
         let cuts = Cuts::even(net.units(), count).unwrap();
         for workers in 1..=count.min(3) {
             let (mut sequential, mut threads) = executors(net, &cuts, &init(1, dtype), workers);
-            assert_executors_agree(&mut sequential, &mut threads, &batch, dtype);
+            assert_executors_agree(&mut *sequential, &mut *threads, &batch, dtype);
         }
     }
 }
@@ -57,7 +57,7 @@ fn adam_on_all_executors() {
                 let cuts = Cuts::even(net.units(), count).unwrap();
                 let (mut sequential, mut threads) =
                     executors_with(net, &cuts, &init(1, dtype), count, 2, &optimizer);
-                assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+                assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
             }
         }
     }
@@ -142,7 +142,10 @@ fn weights_depend_on_seed_and_name_alone() {
         let cuts = Cuts::even(9, subnetworks).unwrap();
         let (mut sequential, mut threads) =
             executors(&signal_network(), &cuts, &init(7, DType::F32), subnetworks);
-        let found = [sequential.named_tensors().unwrap(), threads.named_tensors().unwrap()];
+        let found = [
+            sequential.read(StateKind::Weights).unwrap(),
+            threads.read(StateKind::Weights).unwrap(),
+        ];
         for tensor in found.concat() {
             assert_eq!(tensor.data, expected[&tensor.name], "{}", tensor.name);
         }
@@ -454,7 +457,7 @@ fn running_statistics_of_burn_are_those_of_the_batches() {
     let cuts = Cuts::even(6, 3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
     let batch = |step| signals(step, 5, DType::F64);
-    assert_executors_agree(&mut sequential, &mut threads, batch, DType::F64);
+    assert_executors_agree(&mut *sequential, &mut *threads, batch, DType::F64);
 }
 
 #[test]

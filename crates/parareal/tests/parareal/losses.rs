@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
-    CrossEntropy, ExecError, Executor, GradientReport, Loss, MeanSquaredError, Placement,
-    Sequential, StateKind, Threads, loss_fn,
+    CrossEntropy, ExecError, ExecutorBuilder, GradientReport, Loss, MeanSquaredError, StateKind,
+    loss_fn,
 };
-use parareal::net::{Cuts, PararealNetwork};
+use parareal::net::Cuts;
 use parareal_testing::{
-    CLASSES, DenseNet, assert_all_close, assert_close, batch, init, layout, sgd,
+    CLASSES, DenseNet, assert_all_close, assert_close, batch, init, sgd, start,
 };
 
 const SAMPLES: usize = 7;
@@ -18,11 +18,10 @@ type Report = GradientReport<Tensor<2>, Tensor<2>>;
 fn gradients<L: Loss<Tensor<2>>>(loss: &L, target: &L::Target, replicas: usize) -> [Report; 2] {
     let net = DenseNet::residual(vec![6, 6, 9, 9, 5, 7]);
     let cuts = Cuts::even(5, 2).unwrap();
-    let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
-    let device = Device::flex();
-    let mut whole = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
-    let placement = Placement::new(vec![device], layout(&cuts, 2, replicas));
-    let mut parts = Threads::new(build(), loss.clone(), &sgd(), &placement).unwrap();
+    let builder = || ExecutorBuilder::new(loss.clone(), sgd()).threads(1);
+    let start = |builder| start(builder, &net, &cuts, &init(1, DType::F64));
+    let mut whole = start(builder().sequential());
+    let mut parts = start(builder().workers(2).replicas(replicas));
     let (input, _) = batch(1, SAMPLES, DType::F64);
     let expected = whole.gradients(input.clone(), target.clone()).unwrap();
     [expected, parts.gradients(input, target.clone()).unwrap()]
@@ -75,20 +74,16 @@ fn a_label_smoothing_out_of_range_ends_the_step() {
 fn a_loss_of_several_numbers_ends_the_step() {
     let net = DenseNet::residual(vec![6, 6, 9]);
     let cuts = Cuts::even(2, 2).unwrap();
-    let build = || PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
     // The mean over the samples was forgotten.
     let loss = loss_fn(|output: Tensor<2>, target: Tensor<2>| {
         (output - target).abs().mean_dim(1).squeeze_dim::<1>(1)
     });
-    let device = Device::flex();
-    let sequential = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
-    let place = |replicas| Placement::new(vec![device.clone()], layout(&cuts, 2, replicas));
-    let threads = |replicas| Threads::new(build(), loss.clone(), &sgd(), &place(replicas)).unwrap();
-    let executors: [(Box<dyn Executor<_, _>>, usize); 3] =
-        [(Box::new(sequential), 6), (Box::new(threads(1)), 6), (Box::new(threads(2)), 3)];
-    for (mut executor, elements) in executors {
+    let builder = || ExecutorBuilder::new(loss.clone(), sgd()).threads(1);
+    let threads = |replicas| builder().workers(2).replicas(replicas);
+    for (builder, elements) in [(builder().sequential(), 6), (threads(1), 6), (threads(2), 3)] {
+        let mut executor = start(builder, &net, &cuts, &init(1, DType::F32));
         let (input, _) = batch(1, 6, DType::F32);
-        let target = Tensor::zeros([6, CLASSES], &device);
+        let target = Tensor::zeros([6, CLASSES], &Device::flex());
         let before = executor.state_dict(StateKind::Weights).unwrap();
         let error = executor.train_step(input, target, 0.1).unwrap_err();
         assert_eq!(error, ExecError::LossElements { elements });
@@ -101,9 +96,8 @@ fn a_loss_of_several_numbers_ends_the_step() {
 fn targets_of_another_shape_end_the_step() {
     let net = DenseNet::residual(vec![6, 6, 9]);
     let cuts = Cuts::even(2, 2).unwrap();
-    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 1));
-    let mut threads = Threads::new(network, MeanSquaredError, &sgd(), &placement).unwrap();
+    let builder = ExecutorBuilder::new(MeanSquaredError, sgd()).workers(2);
+    let mut threads = start(builder, &net, &cuts, &init(1, DType::F32));
     let (input, _) = batch(1, 3, DType::F32);
     let target = |features| Tensor::<2>::zeros([3, features], &Device::flex());
     let error = threads.train_step(input.clone(), target(1), 0.1).unwrap_err();

@@ -1,5 +1,6 @@
 //! Networks, executors and plans.
 
+mod builder;
 mod consistency;
 mod construction;
 mod executors;

@@ -7,14 +7,12 @@ use burn::optim::{
     AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig,
     ModuleOptimizer, MuonConfig, RmsPropConfig, SgdConfig,
 };
-use burn::tensor::{DType, Device, TensorData};
-use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Placement, Sequential, StateKind, Threads,
-};
-use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
-use parareal_testing::{DenseNet, batch, init, layout, sgd};
+use burn::tensor::{DType, TensorData};
+use parareal::exec::{CrossEntropy, ExecError, ExecutorBuilder, StateKind};
+use parareal::net::{Cuts, NamedTensor, StateDict};
+use parareal_testing::{AnyExecutor, DenseNet, batch, init, sgd, start};
 
-type Any = Box<dyn Executor<DenseNet, CrossEntropy>>;
+type Any = AnyExecutor<DenseNet>;
 
 fn cuts() -> Cuts {
     Cuts::even(5, 3).unwrap()
@@ -23,14 +21,12 @@ fn cuts() -> Cuts {
 /// A new executor, as another process would build it; sequential without `workers`.
 fn executor(optimizer: &ModuleOptimizer, dtype: DType, workers: usize, replicas: usize) -> Any {
     let net = DenseNet::residual(vec![6, 6, 9, 9, 5, 7]);
-    let network = PararealNetwork::build(&net, &cuts(), &init(1, dtype)).unwrap();
-    let (loss, device) = (CrossEntropy::default(), Device::flex());
-    if workers == 0 {
-        return Box::new(Sequential::new(network, loss, optimizer, &device, 1).unwrap());
-    }
-    let mut placement = Placement::new(vec![device], layout(&cuts(), workers, replicas));
-    placement.threads = 1;
-    Box::new(Threads::new(network, loss, optimizer, &placement).unwrap())
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone()).threads(1);
+    let builder = match workers {
+        0 => builder.sequential(),
+        _ => builder.workers(workers).replicas(replicas),
+    };
+    start(builder, &net, &cuts(), &init(1, dtype))
 }
 
 fn all(dtype: DType, optimizer: &ModuleOptimizer) -> Vec<Any> {
@@ -79,7 +75,7 @@ fn every_optimizer_of_burn_continues_bit_for_bit() {
         {
             steps(&mut whole, dtype, 0..3);
             let kinds = [StateKind::Weights, StateKind::Optimizer];
-            assert!(!whole.optimizer_state().unwrap().is_empty(), "{name}");
+            assert!(!whole.read(StateKind::Optimizer).unwrap().is_empty(), "{name}");
             for kind in kinds {
                 resumed.write(kind, whole.state_dict(kind).unwrap()).unwrap();
             }
@@ -93,7 +89,7 @@ fn every_optimizer_of_burn_continues_bit_for_bit() {
 /// Asserts that the state is refused with this message, with nothing replaced.
 fn assert_refused(executor: &mut Any, given: StateDict, expected: &str) {
     let before = state(executor);
-    let error = executor.load_optimizer_state(given).unwrap_err();
+    let error = executor.write(StateKind::Optimizer, given).unwrap_err();
     assert_eq!(error, ExecError::Optimizer(expected.into()));
     assert_eq!(state(executor), before);
 }
@@ -107,7 +103,7 @@ fn state_of_another_optimizer_is_refused_by_name() {
     for mut executor in all(dtype, &sgd()) {
         steps(&mut executor, dtype, 0..2);
         let before = state(&mut executor);
-        let error = executor.load_optimizer_state(given.clone()).unwrap_err().to_string();
+        let error = executor.write(StateKind::Optimizer, given.clone()).unwrap_err().to_string();
         assert!(error.starts_with("the state of the optimizer: `"), "{error}");
         assert!(error.contains("`preprocessing.weight.momentum.moment_1`"), "{error}");
         let advice = "more cannot be restored: the optimizer has to be the one that wrote them";
@@ -122,7 +118,7 @@ fn what_is_missing_for_a_parameter_of_the_last_subnetwork_is_refused_with_nothin
     let (dtype, optimizer) = (DType::F32, AdamConfig::new().init());
     let mut source = executor(&optimizer, dtype, 0, 1);
     steps(&mut source, dtype, 0..1);
-    let mut tensors = by_name(source.optimizer_state().unwrap());
+    let mut tensors = by_name(source.read(StateKind::Optimizer).unwrap());
     let time = "postprocessing.weight.momentum.time";
     assert!(tensors.remove(time).is_some(), "{:?}", tensors.keys());
     for mut executor in all(dtype, &optimizer) {
@@ -140,7 +136,7 @@ fn names_that_belong_to_no_parameter_are_refused() {
     let (dtype, optimizer) = (DType::F32, AdamConfig::new().init());
     for mut executor in all(dtype, &optimizer) {
         steps(&mut executor, dtype, 0..2);
-        let tensors = by_name(executor.optimizer_state().unwrap());
+        let tensors = by_name(executor.read(StateKind::Optimizer).unwrap());
         for name in ["units.99.weight.time", "units.1.bias.time", "time", "units.1.weight"] {
             let number = (name.to_string(), TensorData::new(vec![1i64], [0usize; 0]));
             let given = StateDict::new(cuts(), tensors.clone().into_iter().chain([number]));
@@ -160,7 +156,7 @@ fn numbers_are_compared_by_value() {
         DType::I64 => (name.clone(), data.clone().convert_dtype(DType::U64)),
         _ => (name.clone(), data.clone()),
     });
-    executor.load_optimizer_state(StateDict::new(cuts(), unsigned)).unwrap();
+    executor.write(StateKind::Optimizer, StateDict::new(cuts(), unsigned)).unwrap();
     assert_eq!(state(&mut executor), before);
 }
 
@@ -173,9 +169,11 @@ fn state_that_would_be_rounded_is_refused() {
             all(dtype, &optimizer).into_iter().zip(all(dtype, &optimizer))
         {
             steps(&mut whole, dtype, 0..2);
-            resumed.load(whole.state_dict(StateKind::Weights).unwrap()).unwrap();
+            resumed
+                .write(StateKind::Weights, whole.state_dict(StateKind::Weights).unwrap())
+                .unwrap();
             let given = whole.state_dict(StateKind::Optimizer).unwrap();
-            let loaded = resumed.load_optimizer_state(given);
+            let loaded = resumed.write(StateKind::Optimizer, given);
             assert_eq!(loaded.is_ok(), is_kept, "{loaded:?}");
             if is_kept {
                 steps(&mut whole, dtype, 2..4);

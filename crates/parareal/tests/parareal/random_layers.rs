@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, StateKind, Threads};
-use parareal::net::{
-    Coarsen, Cuts, FeedForward, Init, Interface, Layer, PararealNetwork, SampleShape, ShapeError,
-};
+use parareal::exec::{CrossEntropy, Executor, StateKind};
+use parareal::net::{Coarsen, Cuts, FeedForward, Init, Interface, Layer, SampleShape, ShapeError};
 use parareal::nn::{Dropout, DropoutConfig};
 use parareal_testing::{
-    LayerNet, assert_all_close, assert_executors_agree, assert_recomputing_is_exact, batch,
-    executors, init, layout, sgd,
+    AnyExecutor, LayerNet, assert_all_close, assert_executors_agree, assert_recomputing_is_exact,
+    batch, builder, executors, init, start,
 };
 
 const NET: LayerNet = LayerNet { units: 5, dropout: 0.3 };
@@ -24,7 +22,7 @@ fn threads_and_sequential_agree() {
         for workers in 1..=3 {
             let (mut sequential, mut threads) = executors(&NET, &cuts, &init(1, dtype), workers);
             let batch = |step| batch(100 + step, 12, dtype);
-            assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+            assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
         }
     }
 }
@@ -130,20 +128,16 @@ impl Coarsen for Probes {
     }
 }
 
-type Any = Box<dyn Executor<Probes, CrossEntropy>>;
+type Any = AnyExecutor<Probes>;
 
 fn threads(net: &Probes, subnetworks: usize, workers: usize, replicas: usize, seed: u64) -> Any {
     let cuts = Cuts::even(6, subnetworks).unwrap();
-    let network = PararealNetwork::build(net, &cuts, &init(seed, DType::F32)).unwrap();
-    let placement = Placement::new(vec![Device::flex()], layout(&cuts, workers, replicas));
-    Box::new(Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap())
+    start(builder().workers(workers).replicas(replicas), net, &cuts, &init(seed, DType::F32))
 }
 
 fn sequential(net: &Probes, subnetworks: usize, seed: u64) -> Any {
     let cuts = Cuts::even(6, subnetworks).unwrap();
-    let network = PararealNetwork::build(net, &cuts, &init(seed, DType::F32)).unwrap();
-    let device = Device::flex();
-    Box::new(Sequential::new(network, CrossEntropy::default(), &sgd(), &device, 4).unwrap())
+    start(builder().sequential().threads(4), net, &cuts, &init(seed, DType::F32))
 }
 
 fn step(executor: &mut Any) {
@@ -258,11 +252,9 @@ fn a_resumed_run_continues_bit_for_bit() {
         let build = || executors(&NET, &cuts, &init(1, DType::F32), workers);
         let (sequential, threads) = build();
         let (resumed_sequential, resumed_threads) = build();
-        let pairs: [[Box<dyn Executor<LayerNet, CrossEntropy>>; 2]; 2] = [
-            [Box::new(sequential), Box::new(resumed_sequential)],
-            [Box::new(threads), Box::new(resumed_threads)],
-        ];
-        for [mut whole, mut resumed] in pairs {
+        for [mut whole, mut resumed] in
+            [[sequential, resumed_sequential], [threads, resumed_threads]]
+        {
             run(&mut *whole, 0..2);
             let kinds = [StateKind::Weights, StateKind::Optimizer];
             let states = kinds.map(|kind| (kind, whole.state_dict(kind).unwrap()));
@@ -274,9 +266,9 @@ fn a_resumed_run_continues_bit_for_bit() {
                 }
                 resumed.set_step(step);
                 run(&mut *resumed, 2..4);
-                resumed.named_tensors().unwrap()
+                resumed.read(StateKind::Weights).unwrap()
             };
-            let expected = whole.named_tensors().unwrap();
+            let expected = whole.read(StateKind::Weights).unwrap();
             assert_all_close(&resume(step), &expected, 0.0, "weights");
             let other = resume(0);
             assert!(other.iter().zip(&expected).any(|(other, own)| other.data != own.data));

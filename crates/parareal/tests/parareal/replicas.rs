@@ -3,10 +3,11 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Tensor};
-use parareal::exec::{CrossEntropy, ExecError, Executor, Placement, Threads, Update};
+use parareal::exec::{ExecError, StateKind, Update};
 use parareal::net::{Cuts, Init, PararealNetwork, Sequential, layer};
 use parareal_testing::{
-    CLASSES, DenseNet, FEATURES, assert_executors_agree, batch, executors, init, layout, sgd,
+    AnyExecutor, CLASSES, DenseNet, FEATURES, assert_executors_agree, batch, builder, executors,
+    init, start,
 };
 
 fn dimensions() -> Vec<usize> {
@@ -19,12 +20,10 @@ fn replicated(
     dtype: DType,
     workers: usize,
     replicas: usize,
-) -> Threads<DenseNet, CrossEntropy> {
+) -> AnyExecutor<DenseNet> {
     let net = DenseNet::residual(dimensions());
-    let network = PararealNetwork::build(&net, cuts, &init(seed, dtype)).unwrap();
-    let mut placement = Placement::new(vec![Device::flex()], layout(cuts, workers, replicas));
-    (placement.threads, placement.segment_units) = (1, 2);
-    Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap()
+    let builder = builder().workers(workers).replicas(replicas).segment_units(2);
+    start(builder, &net, cuts, &init(seed, dtype))
 }
 
 #[test]
@@ -37,7 +36,7 @@ fn replicas_compute_the_step_of_one_chain_on_the_joined_batch() {
             let mut threads = replicated(&cuts, 1, dtype, workers, replicas);
             // 13 samples: the parts are not of the same size.
             let batch = |step| batch(100 + step, 13, dtype);
-            assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+            assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
         }
     }
 }
@@ -85,8 +84,9 @@ fn a_batch_that_cannot_be_trained_on_in_one_replica_updates_none() {
         );
         let nan = input.clone().narrow(0, 5, 1).mul_scalar(f32::NAN);
         let nan = Tensor::cat(vec![input.clone().narrow(0, 0, 5), nan], 0);
-        let weights = |threads: &mut Threads<DenseNet, CrossEntropy>| {
-            let (weights, optimizer) = (threads.named_tensors(), threads.optimizer_state());
+        let weights = |threads: &mut AnyExecutor<DenseNet>| {
+            let (weights, optimizer) =
+                (threads.read(StateKind::Weights), threads.read(StateKind::Optimizer));
             [weights.unwrap(), optimizer.unwrap()].concat()
         };
         threads.train_step(input.clone(), labels.clone(), 0.1).unwrap();
@@ -120,9 +120,7 @@ fn a_panic_in_one_replica_ends_all() {
     let mut net = DenseNet::residual(dimensions());
     net.panics = Some(5);
     let cuts = Cuts::even(10, 2).unwrap();
-    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    let placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
-    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let mut threads = start(builder().workers(2).replicas(2), &net, &cuts, &init(1, DType::F32));
     let (input, labels) = batch(1, 5, DType::F32);
     let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
     assert!(message.contains("this unit panics"), "{message}");
@@ -145,14 +143,12 @@ fn frozen_weights_stay_as_they_are_in_all_replicas() {
     let cuts = Cuts::even(4, 2).unwrap();
     let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
     let before = network.state_dict();
-    let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, 2, 2));
-    placement.threads = 1;
-    let mut threads = Threads::new(network, CrossEntropy::default(), &sgd(), &placement).unwrap();
+    let mut threads = builder().workers(2).replicas(2).start(network).unwrap();
     for step in 0..5 {
         let (input, labels) = batch(step, 7, DType::F32);
         threads.train_step(input, labels, 0.05).unwrap();
     }
-    for tensor in threads.named_tensors().unwrap() {
+    for tensor in threads.read(StateKind::Weights).unwrap() {
         let is_frozen = tensor.name.starts_with("units.1.");
         let is_same = tensor.data == before.tensors()[&tensor.name];
         assert_eq!(is_same, is_frozen, "{}", tensor.name);

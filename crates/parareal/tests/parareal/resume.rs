@@ -3,39 +3,28 @@
 use std::collections::HashMap;
 
 use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Placement, Sequential, StateKind, Threads,
-};
-use parareal::net::{Cuts, NamedTensor, PararealNetwork, StateDict};
+use burn::tensor::{DType, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, ExecError, ExecutorBuilder, StateKind};
+use parareal::net::{Cuts, NamedTensor, StateDict};
 use parareal_kernels::Sgd;
-use parareal_testing::{DenseNet, batch, init, layout};
+use parareal_testing::{AnyExecutor, DenseNet, batch, init, start};
 
 fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
     tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
-type AnyExecutor = Box<dyn Executor<DenseNet, CrossEntropy>>;
+type Any = AnyExecutor<DenseNet>;
 
 /// A new executor, as another process would build it.
-fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> AnyExecutor {
+fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> Any {
     let net = DenseNet::residual(vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]);
     let cuts = Cuts::even(10, 3).unwrap();
-    let network = PararealNetwork::build(&net, &cuts, &init(seed, DType::F32)).unwrap();
-    match workers {
-        0 => Box::new(
-            Sequential::new(network, CrossEntropy::default(), optimizer, &Device::flex(), 1)
-                .unwrap(),
-        ),
-        _ => {
-            let mut placement = Placement::new(vec![Device::flex()], layout(&cuts, workers, 1));
-            placement.threads = 1;
-            Box::new(Threads::new(network, CrossEntropy::default(), optimizer, &placement).unwrap())
-        }
-    }
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone()).threads(1);
+    let builder = if workers == 0 { builder.sequential() } else { builder.workers(workers) };
+    start(builder, &net, &cuts, &init(seed, DType::F32))
 }
 
-fn steps(executor: &mut AnyExecutor, from: u64, to: u64) {
+fn steps(executor: &mut Any, from: u64, to: u64) {
     for step in from..to {
         let (input, labels): (Tensor<2>, _) = batch(step, 12, DType::F32);
         executor.train_step(input, labels, 0.01).unwrap();
@@ -52,7 +41,7 @@ fn a_restored_state_continues_bit_for_bit() {
             let mut whole = executor(1, &optimizer, before);
             steps(&mut whole, 0, 3);
             let weights = whole.state_dict(StateKind::Weights).unwrap();
-            let state = whole.optimizer_state().unwrap();
+            let state = whole.read(StateKind::Optimizer).unwrap();
             let memory = whole.state_dict(StateKind::Optimizer).unwrap();
             // Every reader of safetensors knows these types.
             let types = [DType::F32, DType::F64, DType::I64];
@@ -63,22 +52,21 @@ fn a_restored_state_continues_bit_for_bit() {
 
             for unsigned in [false, true] {
                 let mut resumed = executor(2, &optimizer, behind);
-                resumed.load(weights.clone()).unwrap();
+                resumed.write(StateKind::Weights, weights.clone()).unwrap();
                 resumed
-                    .load_optimizer_state(if unsigned {
-                        as_unsigned(&memory)
-                    } else {
-                        memory.clone()
-                    })
+                    .write(
+                        StateKind::Optimizer,
+                        if unsigned { as_unsigned(&memory) } else { memory.clone() },
+                    )
                     .unwrap();
                 steps(&mut resumed, 3, 6);
-                let expected = by_name(whole.named_tensors().unwrap());
-                let found = by_name(resumed.named_tensors().unwrap());
+                let expected = by_name(whole.read(StateKind::Weights).unwrap());
+                let found = by_name(resumed.read(StateKind::Weights).unwrap());
                 for (name, expected) in &expected {
                     assert_eq!(&found[name], expected, "{name}, {before} to {behind} workers");
                 }
-                let states =
-                    [&mut whole, &mut resumed].map(|e| by_name(e.optimizer_state().unwrap()));
+                let states = [&mut whole, &mut resumed]
+                    .map(|e| by_name(e.read(StateKind::Optimizer).unwrap()));
                 assert_eq!(states[0], states[1]);
             }
         }
@@ -92,17 +80,17 @@ fn optimizer_numbers_of_another_type_are_refused_with_nothing_replaced() {
         let mut executor = executor(1, &adam, workers);
         steps(&mut executor, 0, 2);
         let cuts = executor.cuts().clone();
-        let before = by_name(executor.optimizer_state().unwrap());
+        let before = by_name(executor.read(StateKind::Optimizer).unwrap());
         let number = before.iter().find(|(_, data)| data.shape().rank() == 0).unwrap().0.clone();
         let wrong = TensorData::new(vec![2.0f32], [0usize; 0]);
         let with = |name: &str| {
             let wrong = (name.to_string(), wrong.clone());
             StateDict::new(cuts.clone(), before.clone().into_iter().chain([wrong]))
         };
-        let error = executor.load_optimizer_state(with(&number)).unwrap_err();
+        let error = executor.write(StateKind::Optimizer, with(&number)).unwrap_err();
         let expected = format!("`{number}` is a number of type F32: I64, U64 or F64 is expected");
         assert_eq!(error, ExecError::Optimizer(expected));
-        assert_eq!(by_name(executor.optimizer_state().unwrap()), before);
+        assert_eq!(by_name(executor.read(StateKind::Optimizer).unwrap()), before);
         steps(&mut executor, 2, 3);
     }
 }
@@ -123,13 +111,13 @@ fn as_unsigned(state: &StateDict) -> StateDict {
 fn without_its_state_the_optimizer_starts_anew() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
     let mut whole = executor(1, &sgd, 2);
-    assert!(whole.optimizer_state().unwrap().is_empty());
+    assert!(whole.read(StateKind::Optimizer).unwrap().is_empty());
     steps(&mut whole, 0, 3);
     let weights = whole.state_dict(StateKind::Weights).unwrap();
     steps(&mut whole, 3, 4);
     let mut resumed = executor(1, &sgd, 2);
-    resumed.load(weights).unwrap();
+    resumed.write(StateKind::Weights, weights).unwrap();
     steps(&mut resumed, 3, 4);
-    let [a, b] = [whole, resumed].map(|mut e| by_name(e.named_tensors().unwrap()));
+    let [a, b] = [whole, resumed].map(|mut e| by_name(e.read(StateKind::Weights).unwrap()));
     assert!(a.iter().any(|(name, data)| &b[name] != data));
 }

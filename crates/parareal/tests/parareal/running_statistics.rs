@@ -1,14 +1,14 @@
 //! The running statistics of `burn::nn::BatchNorm`, which Burn updates late, are up to date after a step.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, Placement, Sequential, StateKind, Threads, Update};
-use parareal::net::{Cuts, NamedTensor, PararealNetwork};
+use burn::tensor::{DType, Tensor, TensorData};
+use parareal::exec::{StateKind, Update};
+use parareal::net::{Cuts, NamedTensor};
 use parareal_testing::{
-    LayerNet, assert_all_close, assert_close, assert_executors_agree, assert_recomputing_is_exact,
-    batch, executors_with, init, layout, sgd,
+    AnyExecutor, LayerNet, assert_all_close, assert_close, assert_executors_agree,
+    assert_recomputing_is_exact, batch, builder, executors_with, init, sgd, start,
 };
 
-type Any = Box<dyn Executor<LayerNet, CrossEntropy>>;
+type Any = AnyExecutor<LayerNet>;
 
 const NET: LayerNet = LayerNet { units: 5, dropout: 0.0 };
 
@@ -18,23 +18,16 @@ fn cuts() -> Cuts {
 
 /// Executors of the network: sequential, workers, recomputation, replicas.
 fn executors(seed: u64) -> Vec<(&'static str, Any)> {
-    let build = || PararealNetwork::build(&NET, &cuts(), &init(seed, DType::F64)).unwrap();
-    let device = Device::flex();
-    let sequential = Sequential::new(build(), CrossEntropy::default(), &sgd(), &device, 4).unwrap();
-    let threads = |workers, recompute, replicas| -> Any {
-        let layout = layout(&cuts(), workers, replicas);
-        let mut placement = Placement::new(vec![device.clone()], layout);
-        (placement.threads, placement.segment_units) = (2, 1);
-        placement.recompute = recompute;
-        Box::new(Threads::new(build(), CrossEntropy::default(), &sgd(), &placement).unwrap())
-    };
-    vec![
-        ("sequential", Box::new(sequential)),
-        ("one worker", threads(1, false, 1)),
-        ("three workers", threads(3, false, 1)),
-        ("recomputation", threads(2, true, 1)),
-        ("replicas", threads(2, false, 2)),
-    ]
+    let threads = |workers| builder().workers(workers).threads(2);
+    let builders = vec![
+        ("sequential", builder().sequential().threads(4)),
+        ("one worker", threads(1).segment_units(1)),
+        ("three workers", threads(3).segment_units(1)),
+        ("recomputation", threads(2).recompute(1)),
+        ("replicas", threads(2).segment_units(1).replicas(2)),
+    ];
+    let start = |builder| start(builder, &NET, &cuts(), &init(seed, DType::F64));
+    builders.into_iter().map(|(name, builder)| (name, start(builder))).collect()
 }
 
 fn step(executor: &mut Any, step: u64) {
@@ -55,7 +48,7 @@ fn threads_and_sequential_agree() {
             let (mut sequential, mut threads) =
                 executors_with(&NET, &cuts(), &init(1, dtype), workers, 4, &sgd());
             let batch = |step| batch(100 + step, 12, dtype);
-            assert_executors_agree(&mut sequential, &mut threads, batch, dtype);
+            assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
         }
     }
 }
@@ -97,7 +90,7 @@ fn statistics_are_up_to_date_right_after_a_step() {
         let mut expected = [vec![0.0; 6], vec![1.0; 6]];
         let mut average: Option<Vec<f64>> = None;
         for number in 0..3 {
-            let before = executor.named_tensors().unwrap();
+            let before = executor.read(StateKind::Weights).unwrap();
             let (input, _) = batch(number, 8, DType::F64);
             let weight = values(&before, "interfaces.2.preprocessing.linear.weight");
             // Replicas have equal parts, and average their statistics.
@@ -114,7 +107,7 @@ fn statistics_are_up_to_date_right_after_a_step() {
                 expected.iter_mut().zip(new).for_each(|(old, new)| *old = 0.9 * *old + 0.1 * new);
             }
             step(&mut executor, number);
-            let after = executor.named_tensors().unwrap();
+            let after = executor.read(StateKind::Weights).unwrap();
             for (what, expected) in ["running_mean", "running_var"].iter().zip(&expected) {
                 let found = values(&after, &format!("interfaces.2.preprocessing.norm.{what}"));
                 for (found, expected) in found.iter().zip(expected) {
@@ -128,7 +121,7 @@ fn statistics_are_up_to_date_right_after_a_step() {
                 Some(old) => old.iter().zip(mean).map(|(old, new)| (old + new) / 2.0).collect(),
                 None => mean.clone(),
             };
-            let found = executor.average().unwrap();
+            let found = executor.read(StateKind::Average).unwrap();
             let found = values(&found, "interfaces.2.preprocessing.norm.running_mean");
             for (found, expected) in found.iter().zip(&next) {
                 assert!((found - expected).abs() < 1e-12, "{name}, average after step {number}");
@@ -147,7 +140,8 @@ fn a_restored_state_continues_bit_for_bit() {
         for kind in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
             resumed.write(kind, whole.state_dict(kind).unwrap()).unwrap();
         }
-        let [loaded, expected] = [&mut resumed, &mut whole].map(|e| e.named_tensors().unwrap());
+        let [loaded, expected] =
+            [&mut resumed, &mut whole].map(|e| e.read(StateKind::Weights).unwrap());
         assert_all_close(&loaded, &expected, 0.0, name);
         for number in 2..4 {
             step(&mut whole, number);

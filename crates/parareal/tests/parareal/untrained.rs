@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use parareal::exec::{
-    CrossEntropy, ExecError, Executor, Loss, Placement, Sequential, Threads, Update,
-};
+use parareal::exec::{CrossEntropy, ExecError, ExecutorBuilder, Loss, StateKind, Update};
 use parareal::net::{
     Coarsen, Cuts, FeedForward, Init, Interface, Layer, NamedTensor, NetError, PararealNetwork,
     SampleShape, ShapeError,
 };
-use parareal_testing::{CLASSES, FEATURES, assert_all_close, batch, init, layout, sgd};
+use parareal_testing::{AnyExecutor, CLASSES, FEATURES, assert_all_close, batch, init, sgd, start};
 
 const WIDTH: usize = 6;
 const UNITS: usize = 5;
@@ -184,29 +182,24 @@ impl Coarsen for Net {
     }
 }
 
-type Any<L> = Box<dyn Executor<Net, L>>;
+type Any<L> = AnyExecutor<Net, L>;
 
 /// The network on every kind of executor: cut after units 2 and 3, with one worker or several, with
 /// recomputation, with replicas.
 fn executors_with<L: Loss<Tensor<2>>>(net: &Net, loss: L) -> Vec<(&'static str, Any<L>)> {
     let cuts = Cuts::new(UNITS, vec![2, 3]).unwrap();
-    let build = || PararealNetwork::build(net, &cuts, &init(1, DType::F32)).unwrap();
-    let device = Device::flex();
-    let sequential = Sequential::new(build(), loss.clone(), &sgd(), &device, 1).unwrap();
-    let threads = |workers, recompute, replicas| -> Any<L> {
-        let mut placement = Placement::new(vec![device.clone()], layout(&cuts, workers, replicas));
-        (placement.segment_units, placement.threads) = (1, 1);
-        placement.recompute = recompute;
-        Box::new(Threads::new(build(), loss.clone(), &sgd(), &placement).unwrap())
-    };
-    vec![
-        ("sequential", Box::new(sequential)),
-        ("one worker", threads(1, false, 1)),
-        ("two workers", threads(2, false, 1)),
-        ("three workers", threads(3, false, 1)),
-        ("recomputation", threads(3, true, 1)),
-        ("replicas", threads(2, false, 2)),
-    ]
+    let builder = ExecutorBuilder::new(loss, sgd()).threads(1);
+    let threads = |workers| builder.clone().workers(workers);
+    let builders = vec![
+        ("sequential", builder.clone().sequential()),
+        ("one worker", threads(1).segment_units(1)),
+        ("two workers", threads(2).segment_units(1)),
+        ("three workers", threads(3).segment_units(1)),
+        ("recomputation", threads(3).recompute(1)),
+        ("replicas", threads(2).segment_units(1).replicas(2)),
+    ];
+    let start = |builder| start(builder, net, &cuts, &init(1, DType::F32));
+    builders.into_iter().map(|(name, builder)| (name, start(builder))).collect()
 }
 
 fn executors(net: &Net) -> Vec<(&'static str, Any<CrossEntropy>)> {
@@ -234,10 +227,10 @@ where
 {
     let mut errors = Vec::new();
     for (name, mut executor) in executors {
-        let before = executor.named_tensors().unwrap();
+        let before = executor.read(StateKind::Weights).unwrap();
         let mut error = step(&mut executor).unwrap_err();
         assert_eq!(step(&mut executor).unwrap_err(), error, "{name}, once more");
-        assert!(moved(&before, &executor.named_tensors().unwrap()).is_empty(), "{name}");
+        assert!(moved(&before, &executor.read(StateKind::Weights).unwrap()).is_empty(), "{name}");
         executor.infer(batch(1, 4, DType::F32).0).unwrap();
         if let ExecError::NoGradient { names } = &mut error {
             names.sort();
@@ -262,10 +255,10 @@ fn layers_from_a_device_without_gradients_or_in_evaluation_mode_are_trained() {
         for ((name, mut executor), (_, mut expected)) in
             executors(&net).into_iter().zip(executors(&ready))
         {
-            let before = executor.named_tensors().unwrap();
+            let before = executor.read(StateKind::Weights).unwrap();
             step(&mut executor).unwrap();
             step(&mut expected).unwrap();
-            let after = executor.named_tensors().unwrap();
+            let after = executor.read(StateKind::Weights).unwrap();
             let weights = before.iter().filter(|tensor| tensor.name.ends_with("weight")).count();
             let moved = moved(&before, &after);
             assert_eq!(
@@ -273,7 +266,7 @@ fn layers_from_a_device_without_gradients_or_in_evaluation_mode_are_trained() {
                 weights,
                 "{what}, {name}"
             );
-            assert_all_close(&after, &expected.named_tensors().unwrap(), 0.0, what);
+            assert_all_close(&after, &expected.read(StateKind::Weights).unwrap(), 0.0, what);
         }
     }
 }
@@ -285,9 +278,9 @@ fn parameters_that_are_not_leaves_are_trained() {
         net.device = net.device.autodiff();
         net
     }) {
-        let before = executor.named_tensors().unwrap();
+        let before = executor.read(StateKind::Weights).unwrap();
         step(&mut executor).unwrap();
-        let moved = moved(&before, &executor.named_tensors().unwrap());
+        let moved = moved(&before, &executor.read(StateKind::Weights).unwrap());
         assert!(moved.contains(&"units.3.linear.weight".to_string()), "{name}: {moved:?}");
     }
 }
@@ -295,9 +288,9 @@ fn parameters_that_are_not_leaves_are_trained() {
 #[test]
 fn frozen_parameters_stay_and_the_others_are_trained() {
     for (name, mut executor) in executors(&Net::with(2, Twist::Frozen)) {
-        let before = executor.named_tensors().unwrap();
+        let before = executor.read(StateKind::Weights).unwrap();
         step(&mut executor).unwrap();
-        let moved = moved(&before, &executor.named_tensors().unwrap());
+        let moved = moved(&before, &executor.read(StateKind::Weights).unwrap());
         assert!(!moved.iter().any(|name| name.starts_with("units.2.")), "{name}: {moved:?}");
         for unit in [0, 1, 3, 4] {
             assert!(moved.contains(&format!("units.{unit}.linear.weight")), "{name}: {moved:?}");
@@ -433,7 +426,7 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
             assert!((a + b - sum).abs() <= 1e-5 * sum.abs().max(1e-3), "{name}: {a} + {b} = {sum}");
         }
         // And both occurrences follow it, clipped once and averaged alike.
-        let before = tied.named_tensors().unwrap();
+        let before = tied.read(StateKind::Weights).unwrap();
         let norm: f64 = sum
             .iter()
             .filter(|gradient| !gradient.name.starts_with("units.4."))
@@ -446,7 +439,7 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
         let (input, labels) = batch(1, 4, DType::F32);
         let report = tied.train_step_with(input, labels, update).unwrap();
         assert!((report.gradient_norm.unwrap() / norm - 1.0).abs() < 1e-5, "{name}");
-        let after = tied.named_tensors().unwrap();
+        let after = tied.read(StateKind::Weights).unwrap();
         let (old, new) = (gradient(&before, 4), gradient(&after, 4));
         assert_eq!(gradient(&after, 3), new, "{name}");
         for ((old, new), sum) in old.into_iter().zip(new).zip(gradient(&sum, 3)) {
@@ -456,7 +449,7 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
             );
         }
         step(&mut tied).unwrap();
-        let average = tied.average().unwrap();
+        let average = tied.read(StateKind::Average).unwrap();
         assert_eq!(gradient(&average, 3), gradient(&average, 4), "{name}");
     }
 }
