@@ -12,6 +12,8 @@ mod executors;
 mod layer_net;
 #[cfg(feature = "networks")]
 pub mod layers;
+#[cfg(feature = "networks")]
+mod program;
 pub mod ranks;
 pub mod server;
 #[cfg(feature = "tensors")]
@@ -28,6 +30,8 @@ pub use executors::{
 };
 #[cfg(feature = "networks")]
 pub use layer_net::{LayerNet, LayerUnit};
+#[cfg(feature = "networks")]
+pub use program::{assert_follows_program, assert_messages_are_sent_first};
 #[cfg(feature = "tensors")]
 pub use tensors::{assert_close, relative_difference};
 pub use tools::{missing, tool};

@@ -54,9 +54,8 @@ pub fn assert_messages_are_sent_first(program: &Program, trace: &[WorkerTrace]) 
                 ref other => panic!("{other} receives nothing"),
             };
             let sender = trace.iter().find(|own| own.worker == sender).expect("the sender");
-            let sent = sender.executed.iter().position(|own| {
-                *operation(sender, own.instruction) == sends
-            });
+            let sent =
+                sender.executed.iter().position(|own| *operation(sender, own.instruction) == sends);
             let sent: Duration = match sent.expect("the message is sent") {
                 0 => sender.begin,
                 at => sender.executed[at - 1].end,

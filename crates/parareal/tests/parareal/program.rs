@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::DType;
 use parareal::exec::{
     CrossEntropy, Executor, ExecutorBuilder, Layout, LayoutError, Operation, Program,
     ProgramOptions, WorkerTrace,
