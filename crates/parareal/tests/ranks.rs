@@ -16,8 +16,8 @@ use parareal_testing::layers::{
 };
 use parareal_testing::{
     AnyExecutor, Dense, DenseNet, IntoValues, LayerNet, assert_all_close,
-    assert_executors_agree_on, batch, builder, executors, executors_with, init, ranks, sgd, start,
-    test_name,
+    assert_executors_agree_on, assert_follows_program, batch, builder, executors, executors_with,
+    init, ranks, sgd, start, test_name,
 };
 
 /// Runs `body` in the ranks of a program, for each number of them.
@@ -462,6 +462,37 @@ fn the_timeline_of_a_step_has_the_workers_of_all_ranks_on_every_rank() {
 }
 
 /// What a program does with an error: it says it once, and ends all ranks.
+/// Every rank has the traces of its own workers.
+#[test]
+fn workers_of_ranks_follow_the_program_and_replayed_steps_end_as_recorded() {
+    in_world(&[2, 3, 4], test_name!(), |world| {
+        // Positions of the cuts, workers of a rank, replicas, recomputation.
+        let settings: &[_] = match world.size() {
+            2 => &[(&[7][..], 1, 1, false), (&[2, 4, 6, 8], 2, 1, true), (&[5], 2, 2, false)],
+            3 => &[(&[3, 6], 1, 1, false), (&[2, 4, 6, 8, 9], 1, 1, false)],
+            _ => &[(&[5][..], 1, 2, false), (&[2, 4, 6], 2, 2, true)],
+        };
+        let net = DenseNet::residual(vec![64; 11]);
+        for &(positions, workers, replicas, recompute) in settings {
+            let cuts = Cuts::new(10, positions.to_vec()).unwrap();
+            let builder = builder().workers(workers).replicas(replicas);
+            let builder = if recompute { builder.recompute(2) } else { builder.segment_units(1) };
+            let init = init(1, DType::F32);
+            let mut ranks = builder.start_rank(world, &net, &cuts, &init).unwrap();
+            let own = ranks.layout().rank(world.rank());
+            for step in 0..5 {
+                let (input, labels) = batch(step, 24, DType::F32);
+                let trace = ranks.train_step(input, labels, 1e-3).unwrap().trace;
+                let numbers = own.workers.clone();
+                let numbers = numbers
+                    .map(|own_worker| ranks.layout().worker_number(own.replicas.start, own_worker));
+                assert!(trace.iter().map(|worker| worker.worker).eq(numbers));
+                assert_follows_program(ranks.program().unwrap(), &trace);
+            }
+        }
+    });
+}
+
 fn or_abort<T>(world: &World, result: Result<T, ExecError>) -> T {
     result.unwrap_or_else(|error| {
         #[allow(clippy::print_stderr, reason = "it is what the test reads")]

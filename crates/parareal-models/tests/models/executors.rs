@@ -1,6 +1,6 @@
 //! Both executors on small ResNets: images, batch normalization, halvings and all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use burn::module::ParamGroup;
@@ -8,10 +8,12 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind, Update};
 use parareal::net::{Cuts, NamedTensor, StateDict};
+use parareal::timeline::Activity;
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
 use parareal_testing::{
-    AnyExecutor, assert_all_close, assert_close, assert_executors_agree, executors, init, start,
+    AnyExecutor, assert_all_close, assert_close, assert_executors_agree, assert_follows_program,
+    assert_messages_are_sent_first, builder, executors, init, start,
 };
 
 fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>) {
@@ -44,6 +46,31 @@ fn threads_and_sequential_agree() {
         let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(kind);
         let cuts = net.default_cuts(subnetworks).unwrap();
         check(&net, &cuts, workers, seed);
+    }
+}
+
+/// The fused operations leave gradients of weights until the cotangent has been sent.
+#[test]
+fn steps_with_deferred_gradients_follow_the_program() {
+    let net = ResNet::new(29).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
+    let cuts = net.default_cuts(6).unwrap();
+    for (workers, replicas, recompute) in [(3, 1, false), (2, 1, true), (2, 2, false)] {
+        let builder = builder().workers(workers).replicas(replicas);
+        let builder = if recompute { builder.recompute(1) } else { builder.segment_units(1) };
+        let mut executor = start(builder, &net, &cuts, &init(1, DType::F32));
+        for step in 0..3 {
+            let (images, labels) = batch(step, 3, DType::F32);
+            let report = executor.train_step(images, labels, 1e-3).unwrap();
+            let program = executor.program().unwrap();
+            assert_follows_program(program, &report.trace);
+            assert_messages_are_sent_first(program, &report.trace);
+            let spans = report.timeline.spans;
+            let deferred = spans.iter().filter(|own| own.activity == Activity::ChainWeights);
+            let deferred: HashSet<_> = deferred.map(|own| own.subnetwork).collect();
+            // Those of the first worker are not deferred.
+            let first = executor.layout().subnetworks_of(0).end;
+            assert_eq!(deferred, (first..6).collect());
+        }
     }
 }
 

@@ -43,7 +43,7 @@ struct Handle<N: Coarsen, L: Loss<N::Output>> {
 }
 
 enum Outcome<N: Coarsen> {
-    Done(ReplyOf<N>),
+    Done(Box<ReplyOf<N>>),
     /// The worker stops because another one has stopped.
     Abandoned,
     /// The worker has failed, with this message.
@@ -112,7 +112,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
             };
             let Some((index, outcome)) = received else { break };
             match outcome {
-                Outcome::Done(reply) => replies[index] = Some(reply),
+                Outcome::Done(reply) => replies[index] = Some(*reply),
                 Outcome::Abandoned => abandoned = true,
                 Outcome::Failed(message) => {
                     failed.get_or_insert((index, message));
@@ -200,7 +200,7 @@ fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Collectives>(
     };
     while let Ok(command) = inbox.recv() {
         let outcome = match catch_unwind(AssertUnwindSafe(|| worker.run(command))) {
-            Ok(Ok(reply)) => Outcome::Done(reply),
+            Ok(Ok(reply)) => Outcome::Done(Box::new(reply)),
             Ok(Err(_)) => Outcome::Abandoned,
             Err(panic) => Outcome::Failed(panic_message(&*panic)),
         };

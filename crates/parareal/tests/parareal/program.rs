@@ -8,10 +8,11 @@ use parareal::exec::{
     CrossEntropy, Executor, ExecutorBuilder, Layout, LayoutError, Operation, Program,
     ProgramOptions, WorkerTrace,
 };
-use parareal::net::{Cuts, PararealNetwork};
+use parareal::net::Cuts;
 use parareal::plan::replay;
 use parareal_testing::{
-    DenseNet, assert_follows_program, assert_messages_are_sent_first, batch, init, sgd,
+    AnyExecutor, DenseNet, assert_follows_program, assert_messages_are_sent_first, batch, builder,
+    init, start,
 };
 
 const UNITS: usize = 14;
@@ -21,17 +22,9 @@ fn wide() -> DenseNet {
     DenseNet::residual(vec![96; UNITS + 1])
 }
 
-fn builder() -> ExecutorBuilder<CrossEntropy> {
-    ExecutorBuilder::new(CrossEntropy::default(), sgd()).threads(1)
-}
-
-fn start(
-    builder: ExecutorBuilder<CrossEntropy>,
-    positions: &[usize],
-) -> Box<dyn Executor<DenseNet, CrossEntropy>> {
+fn start_cut(builder: ExecutorBuilder<CrossEntropy>, positions: &[usize]) -> AnyExecutor<DenseNet> {
     let cuts = Cuts::new(UNITS, positions.to_vec()).unwrap();
-    let network = PararealNetwork::build(&wide(), &cuts, &init(1, DType::F32)).unwrap();
-    builder.start(network).unwrap()
+    start(builder, &wide(), &cuts, &init(1, DType::F32))
 }
 
 /// Trains some steps, and checks the order and the times of each.
@@ -67,7 +60,7 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
             Some(units) => builder.recompute(units),
             None => builder.segment_units(1),
         };
-        steps(&mut *start(builder, positions));
+        steps(&mut *start_cut(builder, positions));
     }
 }
 
@@ -75,7 +68,7 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
 #[test]
 fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     let mut executor =
-        start(builder().subnetworks_per_worker([1, 3]).segment_units(1), &[8, 9, 10]);
+        start_cut(builder().subnetworks_per_worker([1, 3]).segment_units(1), &[8, 9, 10]);
     let is_overtaken = |trace: &Vec<WorkerTrace>| {
         let second = trace.iter().find(|own| own.worker == 1).unwrap();
         !second.executed.is_sorted_by_key(|executed| executed.instruction)
@@ -122,7 +115,7 @@ fn the_first_worker_defers_nothing() {
 
 #[test]
 fn the_sequential_executor_has_no_program() {
-    let mut executor = start(builder().sequential(), &[7]);
+    let mut executor = start_cut(builder().sequential(), &[7]);
     assert!(executor.program().is_none());
     let (input, labels) = batch(1, 5, DType::F32);
     assert_eq!(executor.train_step(input, labels, 1e-3).unwrap().trace, []);
