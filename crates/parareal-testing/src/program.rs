@@ -6,7 +6,7 @@ use parareal::exec::{Operation, Program, WorkerTrace};
 use parareal::plan::replay;
 
 /// Asserts that the workers of a trace have executed every instruction of their programs once, in an order that
-/// the programs allow, and that the simulation with the same durations and arrivals gives the same order and ends.
+/// the programs allow, and that the simulation with the same durations gives the same order, arrivals and ends.
 ///
 /// # Panics
 /// Panics if it is not so, or if the trace is empty.
@@ -30,6 +30,19 @@ pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
         assert!(done.iter().all(|done| *done), "worker {}: not at its end", own.worker);
     }
     assert_eq!(replay(program, trace), trace);
+
+    // No worker learns the totals before all workers have contributed.
+    let turned = |own: &WorkerTrace| {
+        let instructions = program.worker(own.worker % program.workers().len()).instructions();
+        let is_totals = |index: usize| instructions[index].operation == Operation::ReduceTotals;
+        let at = own.executed.iter().position(|own| is_totals(own.instruction)).expect("a sum");
+        [own.executed[at - 1].end, own.executed[at].end]
+    };
+    let all_there = trace.iter().map(|own| turned(own)[0]).max();
+    assert!(
+        trace.iter().all(|own| Some(turned(own)[1]) >= all_there),
+        "a worker goes on too early"
+    );
 }
 
 /// Asserts that no message arrives before its sender has begun to send it. The trace has all workers.

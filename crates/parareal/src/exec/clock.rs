@@ -6,7 +6,6 @@ use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileT
 use burn::tensor::Device;
 
 use super::device::is_cpu;
-use super::program::Operation;
 use super::trace::{ExecutedInstruction, WorkerTrace};
 use crate::timeline::{Activity, Span};
 
@@ -107,23 +106,29 @@ impl Clock {
         self.epoch = Instant::now();
     }
 
-    /// Begins an instruction of the worker's program. `has_arrived` is set for a receive whose message is
-    /// there.
-    pub(super) fn begin(&mut self, instruction: usize, operation: &Operation, has_arrived: bool) {
-        match (operation.activity(), operation.subnetwork()) {
-            (Some(activity), Some(subnetwork)) => self.enter(subnetwork, activity),
-            _ => self.pause(),
+    /// Begins an instruction of the worker's program, with its activity and subnetwork if it works.
+    pub(super) fn begin(&mut self, instruction: usize, work: Option<(Activity, usize)>) {
+        match work {
+            Some((activity, subnetwork)) => self.enter(subnetwork, activity),
+            None => self.pause(),
         }
         // The worker turned to the instruction when the one before it had ended.
         let chosen = self.instructions.last().map_or(self.epoch, |before| before.end);
-        let arrival = (operation.is_receive() && has_arrived).then_some(chosen);
+        let arrival = None;
         self.instructions.push(Executed { instruction, arrival, end: chosen });
     }
 
-    /// Records that the message that the current instruction waits for has arrived.
+    /// Records that the message that the current instruction waited for has arrived.
     pub(super) fn arrived(&mut self) {
         if let Some(current) = self.instructions.last_mut() {
             current.arrival = Some(Instant::now());
+        }
+    }
+
+    /// Records that the message of the current instruction had arrived when the worker chose it.
+    pub(super) fn had_arrived(&mut self) {
+        if let Some(current) = self.instructions.last_mut() {
+            current.arrival = Some(current.end);
         }
     }
 

@@ -11,6 +11,9 @@ pub enum LayoutError {
     /// No replica was asked for.
     #[error("the number of replicas is 0: at least 1 is needed")]
     NoReplicas,
+    /// A segment would have no units.
+    #[error("segments of 0 units: at least 1 is needed")]
+    EmptySegments,
     /// There are no workers, or more than subnetworks.
     #[error("{workers} workers for {subnetworks} subnetworks: at least 1 and at most one for each")]
     Workers {

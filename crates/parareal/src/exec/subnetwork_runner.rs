@@ -209,6 +209,22 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape().cotangent = rho;
     }
 
+    /// Discards the gradients of `h` and `ρ_N`: the step will be abandoned.
+    pub(super) fn discard_head(&mut self) {
+        self.trained.gradients = GradientsParams::new();
+        self.set_cotangent(None);
+    }
+
+    /// Returns true if gradients of weights have been left for [`Self::backward_coarse_weights`].
+    pub(super) fn has_deferred(&self) -> bool {
+        self.tape.as_ref().is_some_and(|tape| !tape.deferred.is_empty())
+    }
+
+    /// Returns true if a cotangent has come to the next operation of the backward pass.
+    pub(super) fn is_reached(&self) -> bool {
+        self.tape.as_ref().is_some_and(|tape| tape.cotangent.is_some() || tape.sent.is_some())
+    }
+
     /// Computes `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork does not have. With
     /// `defers_weights` gradients of weights are left for [`Self::backward_coarse_weights`] where that can be.
     pub(super) fn backward_coarse(&mut self, defers_weights: bool) -> Option<N::State> {

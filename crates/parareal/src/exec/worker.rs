@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
 use super::clock::Clock;
@@ -16,6 +15,7 @@ use super::update::Update;
 use super::{device, gradient_clipping};
 use crate::net::{Coarsen, FeedForward, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
+use crate::timeline::Activity;
 
 /// A worker: one device with its consecutive subnetworks and the links to its neighbors.
 ///
@@ -104,7 +104,7 @@ where
         {
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
-            self.clock.begin(index, operation, matches!(next, Next::Run(_)));
+            self.clock.begin(index, self.work(&step, operation));
             self.execute(&mut step, operation)?;
             self.clock.end();
             progress.finish(index);
@@ -123,6 +123,23 @@ where
         }
         step.reply.recorded = self.clock.finish();
         Ok(step.reply)
+    }
+
+    /// The activity and the subnetwork of an operation; `None` if it only communicates, or has nothing to do in
+    /// this step.
+    fn work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
+        let (activity, subnetwork) = (operation.activity()?, operation.subnetwork()?);
+        let runner = &self.subnetworks[self.local(subnetwork)];
+        let has_work = match operation {
+            Operation::BackwardCoarseWeights { .. } => runner.has_deferred(),
+            Operation::BackwardCoarse { .. }
+            | Operation::RecomputeUnits { .. }
+            | Operation::BackwardUnits { .. }
+            | Operation::BackwardPreprocessing { .. } => runner.is_reached(),
+            Operation::Update { .. } => step.update.is_some(),
+            _ => true,
+        };
+        has_work.then_some((activity, subnetwork))
     }
 
     /// Looks whether the message that an operation receives has arrived, and takes it.
@@ -153,7 +170,10 @@ where
         receive: &Operation,
     ) -> Result<N::State, Disconnected> {
         let received = match step.received.take() {
-            Some(received) => received,
+            Some(received) => {
+                self.clock.had_arrived();
+                received
+            }
             None => {
                 let received = self.link(receive).receive()?;
                 self.clock.arrived();
@@ -200,8 +220,18 @@ where
             }
             Operation::Head { subnetwork } => {
                 let corrected = self.take_chain(step, subnetwork);
-                let rho = self.forward_head(step, subnetwork, corrected)?;
-                self.runner(subnetwork).set_cotangent(rho);
+                self.forward_head(step, subnetwork, corrected);
+            }
+            Operation::ReduceTargetFailures { subnetwork } => {
+                let mut failures = [step.reply.failures.len() as f64];
+                if let Some(reducer) = &mut self.reducer {
+                    reducer.sum(&mut failures)?;
+                }
+                if failures[0] > 0.0 {
+                    // Then no replica differentiates, so that all have the same gradients to reduce.
+                    (step.reply.output, step.loss) = (None, None);
+                    self.runner(subnetwork).discard_head();
+                }
             }
             Operation::MergeStatistics { subnetwork } => {
                 self.runner(subnetwork).trained.merge_statistics();
@@ -256,32 +286,19 @@ where
         step.chain.take().unwrap_or_else(|| self.runner(subnetwork).take_y())
     }
 
-    /// Computes the output and the loss on the last worker, and returns `ρ_N`: `None` where the loss does
-    /// not depend on `U_N`, or if a target is invalid, that of another replica included. Then no replica
-    /// differentiates, so that all have the same gradients to reduce.
-    fn forward_head(
-        &mut self,
-        step: &mut StepOf<N, L>,
-        subnetwork: usize,
-        corrected: N::State,
-    ) -> Result<Option<N::State>, Disconnected> {
+    /// Computes the output, the loss and `ρ_N` on the last worker.
+    fn forward_head(&mut self, step: &mut StepOf<N, L>, subnetwork: usize, corrected: N::State) {
         let target = step.target.take().expect("a step has one head");
         let local = self.local(subnetwork);
         let runner = &mut self.subnetworks[local];
-        let finished = runner.forward_head(corrected, &self.loss, target, step.share);
-        let mut failures = [f64::from(u8::from(finished.is_err()))];
-        if let Some(reducer) = &mut self.reducer {
-            reducer.sum(&mut failures)?;
-        }
-        match finished {
-            Ok(Finished { loss, output, rho }) if failures[0] == 0.0 => {
+        match runner.forward_head(corrected, &self.loss, target, step.share) {
+            Ok(Finished { loss, output, rho }) => {
                 (step.reply.output, step.loss) = (Some(output), Some(loss));
-                Ok(rho)
+                runner.set_cotangent(rho);
             }
-            failed => {
-                step.reply.failures.extend(failed.err());
-                self.subnetworks[local].trained.gradients = GradientsParams::new();
-                Ok(None)
+            Err(failure) => {
+                step.reply.failures.push(failure);
+                runner.discard_head();
             }
         }
     }

@@ -2,9 +2,11 @@ use std::collections::HashMap;
 
 use super::cost::{Cost, CostModel};
 use super::error::PlanError;
+use super::operation_time::{SubnetworkCost, operation_time};
 use super::scenario::Link;
 use crate::exec::{Layout, Operation, Program, ProgramOptions};
 use crate::net::{Cuts, Interface};
+use crate::timeline::Activity;
 
 /// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
 const MAX_UNITS: usize = 2000;
@@ -91,7 +93,7 @@ fn inner_cuts(begin: usize, end: usize, held: usize) -> impl Iterator<Item = usi
     (1..held).map(move |j| begin + j * size + j.min(larger))
 }
 
-/// What the subnetworks of one device cost together, in seconds.
+/// The cost of the subnetworks of one device together, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     /// Forward, without the chain.
@@ -132,7 +134,7 @@ impl Placed {
     }
 
     /// One more block in front of these; `link` is what a tensor takes to it.
-    fn behind(&self, begin: usize, block: Block, link: f64, next: usize) -> Self {
+    fn prepend(&self, begin: usize, block: Block, link: f64, next: usize) -> Self {
         Self {
             after: self.after + block.chain + link,
             forward: self.forward.max(self.after + block.fine + block.chain),
@@ -169,20 +171,8 @@ impl Found {
     }
 }
 
-/// The sums over the instructions of a worker for each of its subnetworks, in order.
-struct BlockProgram(Vec<Vec<(Seconds, Phase)>>);
-
-/// The seconds of an instruction, by the costs of its subnetwork.
-type Seconds = fn(&SubnetworkSums) -> f64;
-
-/// The costs of a subnetwork.
-struct SubnetworkSums {
-    preprocessing: Cost,
-    /// Of all units together; the whole backward pass is in `input_gradient`.
-    units: Cost,
-    coarse: Cost,
-    head: Cost,
-}
+/// The operations of a worker for each of its subnetworks, in order.
+struct BlockProgram(Vec<Vec<(Operation, Phase)>>);
 
 /// The part of a [`Block`] that an instruction belongs to.
 #[derive(Clone, Copy)]
@@ -220,46 +210,32 @@ impl BlockProgram {
         let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
 
         let own = layout.subnetworks_of(worker);
-        let mut terms: Vec<Vec<(Seconds, Phase)>> = vec![Vec::new(); held];
+        let mut operations = vec![Vec::new(); held];
         // No worker waits for the first one.
         let mut backward = if is_first { Phase::Rest } else { Phase::ChainBackward };
         for instruction in program.worker(worker).instructions() {
-            let (seconds, phase): (Seconds, _) = match instruction.operation {
-                Operation::ForwardPreprocessing { .. } => {
-                    (|own| own.preprocessing.forward, Phase::Fine)
-                }
-                Operation::ForwardUnits { .. } => (|own| own.units.forward, Phase::Fine),
-                Operation::ForwardCoarse { .. } => (|own| own.coarse.forward, Phase::Chain),
-                Operation::BackwardCoarse { defers_weights: true, .. } => {
-                    (|own| own.coarse.input_gradient, backward)
-                }
-                Operation::BackwardCoarse { .. } => (|own| own.coarse.backward(), backward),
-                Operation::SendCotangent { .. } => {
-                    backward = Phase::Rest;
-                    continue;
-                }
-                Operation::BackwardCoarseWeights { .. } => {
-                    (|own| own.coarse.weight_gradient, backward)
-                }
-                Operation::RecomputeUnits { .. } => (|own| own.units.forward, backward),
-                Operation::BackwardUnits { .. } => (|own| own.units.backward(), backward),
-                Operation::BackwardPreprocessing { .. } => {
-                    (|own| own.preprocessing.backward(), backward)
-                }
-                Operation::Update { .. } => {
-                    let update: Seconds = |own| {
-                        let own = [own.preprocessing, own.units, own.coarse, own.head];
-                        own.iter().map(|part| part.update).sum()
-                    };
-                    (update, Phase::Update)
-                }
-                // The head is the same for all cuts, and messages are links.
-                _ => continue,
+            let operation = &instruction.operation;
+            if matches!(operation, Operation::SendCotangent { .. }) {
+                backward = Phase::Rest;
+            }
+            let (Some(activity), Some(subnetwork)) = (operation.activity(), operation.subnetwork())
+            else {
+                continue;
             };
-            let subnetwork = instruction.operation.subnetwork().expect("work of a subnetwork");
-            terms[subnetwork - own.start].push((seconds, phase));
+            let phase = match activity {
+                Activity::FineForward => Phase::Fine,
+                Activity::ChainForward => Phase::Chain,
+                Activity::ChainBackward
+                | Activity::ChainWeights
+                | Activity::Recompute
+                | Activity::FineBackward => backward,
+                Activity::Update => Phase::Update,
+                // The head is the same for all cuts, and no operation is an activity of a link.
+                Activity::Head | Activity::Transfer | Activity::Reduce => continue,
+            };
+            operations[subnetwork - own.start].push((operation.clone(), phase));
         }
-        Self(terms)
+        Self(operations)
     }
 }
 
@@ -285,7 +261,7 @@ struct Search<'a> {
 struct Least {
     chain: f64,
     chain_backward: f64,
-    /// What it has to do besides its units: forward, backward, update.
+    /// The rest besides the work of its units: forward, backward, update.
     fine: f64,
     rest: f64,
     update: f64,
@@ -376,14 +352,14 @@ impl<'a> Search<'a> {
         let mut block = Block::default();
         let starts = std::iter::once(begin).chain(inner_cuts(begin, end, held));
         let ends = inner_cuts(begin, end, held).chain([end]);
-        for ((position, next), terms) in starts.zip(ends).zip(&program.0) {
+        for ((position, next), operations) in starts.zip(ends).zip(&program.0) {
             let [forward, backward, update] = self.work(position, next);
             let units = Cost { forward, input_gradient: backward, update, ..Cost::default() };
             // Which interface it is changes no cost: how many there are does.
             let (index, subnetworks) = (1, self.subnetworks);
             let coarse = (position > 0)
                 .then(|| self.costs.coarse(&Interface { index, position, next, subnetworks }));
-            let costs = SubnetworkSums {
+            let costs = SubnetworkCost {
                 preprocessing: self.costs.preprocessing(position),
                 units,
                 coarse: coarse.unwrap_or_default(),
@@ -393,8 +369,8 @@ impl<'a> Search<'a> {
                     Cost::default()
                 },
             };
-            for (seconds, phase) in terms {
-                *block.of(*phase) += seconds(&costs);
+            for (operation, phase) in operations {
+                *block.of(*phase) += operation_time(operation, &costs);
             }
         }
         block
@@ -434,7 +410,7 @@ impl<'a> Search<'a> {
             let begin = self.sums.partition_point(|sums| sums.iter().sum::<f64>() < share);
             let begin = if device == 0 { 0 } else { begin.clamp(before, placed.begin - held) };
             let block = self.blocks[&held][begin * (self.units + 1) + placed.begin];
-            placed = placed.behind(begin, block, self.link[begin], 0);
+            placed = placed.prepend(begin, block, self.link[begin], 0);
             begins.push(begin);
         }
         begins.reverse();
@@ -448,7 +424,7 @@ impl<'a> Search<'a> {
         nothing[self.units].push(Placed::nothing(self.units));
         let mut layers = vec![nothing];
         for device in (0..self.held.len()).rev() {
-            layers.push(self.behind(device, &layers[layers.len() - 1], limits));
+            layers.push(self.extended(device, &layers[layers.len() - 1], limits));
         }
         let complete = layers[layers.len() - 1][0].iter();
         let backward = |placed: &Placed| placed.backward + placed.update;
@@ -462,21 +438,21 @@ impl<'a> Search<'a> {
     }
 
     /// All placements with a device's block in front of others that may end up within the limits.
-    fn behind(&self, device: usize, behind: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
+    fn extended(&self, device: usize, layer: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
         let (held, units) = (self.held[device], self.units);
         let before = self.held[..device].iter().sum::<usize>();
-        let mut layer = vec![Vec::new(); units + 1];
+        let mut extended = vec![Vec::new(); units + 1];
         let begins = if device == 0 { 0..1 } else { before..units };
         for begin in begins {
-            let here: &mut Vec<Placed> = &mut layer[begin];
-            for (end, behind) in behind.iter().enumerate().skip(begin + held) {
+            let here: &mut Vec<Placed> = &mut extended[begin];
+            for (end, others) in layer.iter().enumerate().skip(begin + held) {
                 let work = self.work(begin, end);
                 if (0..2).any(|i| work[i] >= limits[i]) {
                     break;
                 }
                 let block = self.blocks[&held][begin * (units + 1) + end];
-                for (next, placed) in behind.iter().enumerate() {
-                    let placed = placed.behind(begin, block, self.link[begin], next);
+                for (next, placed) in others.iter().enumerate() {
+                    let placed = placed.prepend(begin, block, self.link[begin], next);
                     let least = self.at_least(&placed, device);
                     let fits = (0..2).all(|i| least[i] < limits[i]);
                     if fits && !here.iter().any(|other| placed.is_no_better_than(other)) {
@@ -486,7 +462,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        layer
+        extended
     }
 
     /// What `F` and `B` will be at least, with `device` more blocks to come.

@@ -73,6 +73,7 @@
 mod balance;
 mod cost;
 mod error;
+mod operation_time;
 mod overlap;
 mod prediction;
 mod replay;
@@ -85,6 +86,6 @@ pub use balance::{Balanced, balance, check_balance};
 pub use cost::{Cost, CostModel};
 pub use error::PlanError;
 pub use prediction::Prediction;
-pub use replay::replay;
+pub use replay::{replay, replay_scaled};
 pub use scenario::{Link, Scenario, Schedule, SubnetworkCosts};
 pub use stopwatch::{Sample, Stopwatch, SubnetworkTiming, Timing};

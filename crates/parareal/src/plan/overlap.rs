@@ -2,9 +2,12 @@
 
 use super::cost::Cost;
 use super::error::PlanError;
-use super::scenario::{Scenario, SubnetworkCosts};
+use super::operation_time::{SubnetworkCost, gradient_bytes, operation_time};
+use super::scenario::Scenario;
 use super::tasks::Tasks;
-use crate::exec::{Barrier, Messages, Model, Moment, Operation, Program, ProgramOptions, simulate};
+use crate::exec::{
+    Barrier, Messages, Moment, Operation, Program, ProgramOptions, TimingModel, simulate,
+};
 use crate::timeline::Activity;
 
 /// Simulates the program of [`crate::exec`] with the durations of a scenario.
@@ -20,7 +23,8 @@ pub(super) fn run(scenario: &Scenario, options: ProgramOptions) -> Result<Tasks,
         reduced: vec![Moment::default(); workers],
         gradients: vec![0.0; scenario.subnetworks.len()],
     };
-    simulate(&program, &mut model);
+    let executed = simulate(&program, 1, &mut model);
+    debug_assert!(program.is_complete(&executed), "every message is sent");
     Ok(model.tasks)
 }
 
@@ -39,42 +43,23 @@ struct Predicted<'a> {
 }
 
 impl Predicted<'_> {
-    /// The duration of an operation in seconds.
-    fn seconds(&self, operation: &Operation) -> f64 {
-        let Some(index) = operation.subnetwork() else { return 0.0 };
-        let own = &self.scenario.subnetworks[index];
-        let coarse = || own.coarse.unwrap_or_default();
-        match operation {
-            Operation::ForwardPreprocessing { .. } => own.preprocessing.forward,
-            Operation::ForwardUnits { units, .. } | Operation::RecomputeUnits { units, .. } => {
-                self.units[units.clone()].iter().map(|unit| unit.forward).sum()
+    /// The costs on which an operation depends.
+    fn cost(&self, operation: &Operation, subnetwork: usize) -> SubnetworkCost {
+        let own = &self.scenario.subnetworks[subnetwork];
+        let units = match operation {
+            Operation::ForwardUnits { units, .. }
+            | Operation::RecomputeUnits { units, .. }
+            | Operation::BackwardUnits { units, .. } => {
+                self.units[units.clone()].iter().copied().sum()
             }
-            Operation::ForwardCoarse { .. } => coarse().forward,
-            Operation::Head { .. } => own.postprocessing.map_or(0.0, |h| h.forward + h.backward()),
-            Operation::BackwardCoarse { defers_weights: true, .. } => coarse().input_gradient,
-            Operation::BackwardCoarse { .. } => coarse().backward(),
-            Operation::BackwardCoarseWeights { .. } => coarse().weight_gradient,
-            Operation::BackwardUnits { units, .. } => {
-                self.units[units.clone()].iter().map(Cost::backward).sum()
-            }
-            Operation::BackwardPreprocessing { .. } => own.preprocessing.backward(),
-            Operation::Update { .. } => own.total().update,
-            _ => 0.0,
-        }
-    }
-
-    /// The bytes of the weights whose gradients an operation computes.
-    fn bytes(&self, operation: &Operation, own: &SubnetworkCosts) -> f64 {
-        let coarse = || own.coarse.map_or(0.0, |coarse| coarse.weights);
-        match operation {
-            Operation::Head { .. } => own.postprocessing.map_or(0.0, |h| h.weights),
-            Operation::BackwardCoarse { defers_weights: false, .. }
-            | Operation::BackwardCoarseWeights { .. } => coarse(),
-            Operation::BackwardUnits { units, .. } => {
-                self.units[units.clone()].iter().map(|unit| unit.weights).sum()
-            }
-            Operation::BackwardPreprocessing { .. } => own.preprocessing.weights,
-            _ => 0.0,
+            Operation::Update { .. } => own.fine(),
+            _ => Cost::default(),
+        };
+        SubnetworkCost {
+            preprocessing: own.preprocessing,
+            units,
+            coarse: own.coarse.unwrap_or_default(),
+            head: own.postprocessing.unwrap_or_default(),
         }
     }
 
@@ -93,7 +78,7 @@ impl Predicted<'_> {
     }
 }
 
-impl Model for Predicted<'_> {
+impl TimingModel for Predicted<'_> {
     fn begin(&self, _worker: usize) -> Moment {
         Moment::default()
     }
@@ -134,9 +119,9 @@ impl Model for Predicted<'_> {
                 else {
                     return Some(at);
                 };
-                let own = &self.scenario.subnetworks[subnetwork];
-                self.gradients[subnetwork] += self.bytes(operation, own);
-                let seconds = self.seconds(operation);
+                let own = self.cost(operation, subnetwork);
+                self.gradients[subnetwork] += gradient_bytes(operation, &own);
+                let seconds = operation_time(operation, &own);
                 Some(self.tasks.run(at, seconds, worker, subnetwork, activity))
             }
         }

@@ -98,6 +98,12 @@ fn options(defer_weights: bool) -> ProgramOptions {
     ProgramOptions { defer_weights, ..ProgramOptions::default() }
 }
 
+/// All choices that change the order or the time of a step.
+fn all_options() -> impl Iterator<Item = ProgramOptions> {
+    let choices = [(false, false), (false, true), (true, false), (true, true)];
+    choices.into_iter().map(|(recompute, defer)| ProgramOptions { recompute, ..options(defer) })
+}
+
 fn makespan(scenario: &Scenario) -> f64 {
     scenario.predict().unwrap().makespan()
 }
@@ -293,11 +299,11 @@ fn all_cuts(units: usize, subnetworks: usize) -> Vec<Vec<usize>> {
 
 #[test]
 fn balanced_cuts_are_the_best_of_all() {
-    for seed in 0..40 {
+    let devices = 1..=6;
+    let settings = devices.flat_map(|devices| all_options().map(move |program| (devices, program)));
+    for (seed, (devices, program)) in (0..).zip(settings) {
         let costs = Costs::random(11, seed);
-        let devices = 1 + seed as usize % 6;
         let link = Link { latency: 0.1, bandwidth: 5.0 };
-        let program = ProgramOptions { recompute: seed % 3 == 0, ..options(seed % 2 == 0) };
         let scenarios = all_cuts(11, devices).into_iter().map(|positions| {
             let schedule = Schedule::Overlap(program);
             let scenario = cut(&costs, &positions, devices);
@@ -358,16 +364,17 @@ fn balancing_works_without_costs_and_without_a_choice() {
 
 #[test]
 fn the_step_that_balancing_predicts_is_that_of_the_program() {
-    for seed in 0..20 {
+    let layouts = [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]];
+    let settings =
+        layouts.iter().flat_map(|held| all_options().map(move |program| (held, program)));
+    for (seed, (held, program)) in (0..).zip(settings) {
         let costs = Costs::random(30, seed);
-        let held =
-            [vec![3, 2, 1], vec![5, 1], vec![2, 2, 2, 2], vec![4]][seed as usize % 4].clone();
         let link = Link { latency: 0.05, bandwidth: 20.0 };
-        let balanced = balance(&costs, &counts(&held), link, options(true)).unwrap();
+        let balanced = balance(&costs, &counts(held), link, program).unwrap();
         let even = Cuts::even(30, held.iter().sum()).unwrap();
         let [found, even] = [&balanced.cuts, &even].map(|cuts| {
-            let scenario = Scenario::new(&costs, cuts, counts(&held)).unwrap();
-            makespan(&Scenario { link, ..scenario })
+            let scenario = Scenario::new(&costs, cuts, counts(held)).unwrap();
+            makespan(&Scenario { link, schedule: Schedule::Overlap(program), ..scenario })
         });
         assert_close(balanced.step, found, "prediction");
         assert!(found <= even);

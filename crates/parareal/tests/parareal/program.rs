@@ -1,18 +1,21 @@
 //! The program of a step: what workers executed is an order that it allows, and the one that follows from
 //! their durations and the arrivals of their messages.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use burn::tensor::DType;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{DType, Device, Tensor};
 use parareal::exec::{
     CrossEntropy, Executor, ExecutorBuilder, Layout, LayoutError, Operation, Program,
     ProgramOptions, WorkerTrace,
 };
-use parareal::net::Cuts;
-use parareal::plan::replay;
+use parareal::net::{Cuts, Init, Sequential, layer};
+use parareal::plan::replay_scaled;
 use parareal_testing::{
-    AnyExecutor, DenseNet, assert_follows_program, assert_messages_are_sent_first, batch, builder,
-    init, start,
+    AnyExecutor, CLASSES, DenseNet, FEATURES, assert_follows_program,
+    assert_messages_are_sent_first, batch, builder, init, start,
 };
 
 const UNITS: usize = 14;
@@ -64,35 +67,103 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
     }
 }
 
-/// The first worker is late, so the second one turns to fine work that its program lists after the chain.
+/// The first unit of the first worker waits for a unit of the third subnetwork, which the second worker can only come
+/// to if it does not wait for the chain.
 #[test]
 fn fine_work_overtakes_a_chain_that_has_not_arrived() {
-    let mut executor =
-        start_cut(builder().subnetworks_per_worker([1, 3]).segment_units(1), &[8, 9, 10]);
-    let is_overtaken = |trace: &Vec<WorkerTrace>| {
-        let second = trace.iter().find(|own| own.worker == 1).unwrap();
-        !second.executed.is_sorted_by_key(|executed| executed.instruction)
-    };
-    let traces = steps(&mut *executor);
-    assert!(traces.iter().any(is_overtaken), "{traces:?}");
+    let device = Device::flex();
+    // Set while the shapes of the network are found by a dry run.
+    let is_passed = Arc::new(AtomicBool::new(true));
+    let passed = Arc::clone(&is_passed);
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let network = Sequential::stem(Tensor::<2>::zeros([1, FEATURES], &device), move |init| {
+        layer(linear(FEATURES, 8, init), Linear::forward)
+    })
+    .units(8, move |index, init| {
+        let passed = Arc::clone(&passed);
+        layer(linear(8, 8, init), move |linear: &Linear, x: Tensor<2>| {
+            let begun = Instant::now();
+            while index == 0 && !passed.load(Ordering::SeqCst) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "the chain was waited for");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if index == 5 {
+                passed.store(true, Ordering::SeqCst);
+            }
+            x.clone() + linear.forward(x).tanh()
+        })
+    })
+    .head(move |init| layer(linear(8, CLASSES, init), Linear::forward))
+    .unwrap();
+    let cuts = Cuts::new(8, vec![2, 5]).unwrap();
+    let builder = builder().subnetworks_per_worker([1, 2]).segment_units(1);
+    let mut executor = start(builder, &network, &cuts, &init(1, DType::F32));
 
-    // Had its message been there from the beginning, it would have kept to the list.
+    let (input, labels) = batch(1, 12, DType::F32);
+    is_passed.store(false, Ordering::SeqCst);
+    let trace = executor.train_step(input, labels, 1e-3).unwrap().trace;
     let program = executor.program().unwrap();
-    let mut trace = traces.into_iter().find(is_overtaken).unwrap();
-    let recorded = trace.clone();
-    for executed in &mut trace[1].executed {
-        let operation = &program.worker(1).instructions()[executed.instruction].operation;
-        if matches!(operation, Operation::ReceiveState { .. }) {
-            executed.arrival = Some(Duration::ZERO);
+    assert_follows_program(program, &trace);
+    assert_messages_are_sent_first(program, &trace);
+    let place = |trace: &[WorkerTrace], find: &dyn Fn(&Operation) -> bool| {
+        let instructions = program.worker(1).instructions();
+        let is_it = |index: usize| find(&instructions[index].operation);
+        trace[1].executed.iter().position(|own| is_it(own.instruction)).unwrap()
+    };
+    let receive = |operation: &Operation| matches!(operation, Operation::ReceiveState { .. });
+    let unit_5 = |operation: &Operation| matches!(operation, Operation::ForwardUnits { units, .. } if *units == (5..6));
+    assert!(place(&trace, &unit_5) < place(&trace, &receive), "{trace:?}");
+
+    // With a first worker that takes no time, the message is there before the second one looks for it.
+    let early = replay_scaled(program, &trace, |worker, operation| match operation {
+        Operation::ForwardUnits { .. } | Operation::ForwardPreprocessing { .. } if worker == 0 => {
+            0.0
         }
-    }
-    let replayed = replay(program, &trace);
-    assert!(!is_overtaken(&replayed));
-    assert_ne!(replayed[1], recorded[1]);
-    assert_eq!(replayed[0], recorded[0], "its own durations have not changed");
+        _ => 1.0,
+    });
+    assert!(place(&early, &receive) < place(&early, &unit_5), "{early:?}");
 }
 
-/// Where operations can leave gradients of weights, what is left is computed after the cotangent is sent.
+/// The ends of a replay follow from its durations, through the messages, on all workers.
+#[test]
+fn a_delay_in_a_replay_passes_through_the_messages_to_all_workers() {
+    let mut executor = start_cut(builder().subnetworks_per_worker([1, 1, 1]).replicas(2), &[5, 10]);
+    let trace = steps(&mut *executor).pop().unwrap();
+    let program = executor.program().unwrap();
+    // A hundred times the last fine work of the first replica's first worker.
+    let is_late = |worker: usize, operation: &Operation| {
+        worker == 0 && matches!(operation, Operation::ForwardUnits { units, .. } if units.end == 5)
+    };
+    let late = replay_scaled(
+        program,
+        &trace,
+        |worker, operation| {
+            if is_late(worker, operation) { 100.0 } else { 1.0 }
+        },
+    );
+    let end = |trace: &[WorkerTrace], worker: usize, operation: &Operation| {
+        let own = &trace[worker];
+        let instructions = program.worker(worker % 3).instructions();
+        let is_it = |index: usize| instructions[index].operation == *operation;
+        own.executed.iter().find(|own| is_it(own.instruction)).unwrap().end
+    };
+    let send = Operation::SendState { subnetwork: 0 };
+    let delay = end(&late, 0, &send) - end(&trace, 0, &send);
+    assert!(delay > Duration::ZERO);
+    let receive = Operation::ReceiveState { subnetwork: 0 };
+    let arrival = |trace: &[WorkerTrace]| {
+        let instructions = program.worker(1).instructions();
+        let is_it = |index: usize| instructions[index].operation == receive;
+        trace[1].executed.iter().find(|own| is_it(own.instruction)).unwrap().arrival.unwrap()
+    };
+    assert_eq!(arrival(&late), arrival(&trace) + delay);
+    let totals = Operation::ReduceTotals;
+    let ends = [0, 1, 2, 3, 4, 5].map(|worker| end(&late, worker, &totals));
+    assert!(ends.iter().all(|&end_of| end_of > end(&late, 2, &Operation::Head { subnetwork: 2 })));
+    let head = Operation::Head { subnetwork: 2 };
+    assert_eq!(end(&late, 5, &head), end(&trace, 5, &head), "another replica");
+}
+
 #[test]
 fn the_first_worker_defers_nothing() {
     let cuts = Cuts::even(6, 4).unwrap();
@@ -126,6 +197,9 @@ fn a_program_is_for_a_layout_of_the_same_network() {
     let layout = Layout::threads(3, 2, 1).unwrap();
     let refused = Program::new(&layout, &Cuts::even(6, 2).unwrap(), ProgramOptions::default());
     assert_eq!(refused, Err(LayoutError::OtherNetwork { layout: 3, network: 2 }));
+    let empty = ProgramOptions { segment_units: 0, ..ProgramOptions::default() };
+    let refused = Program::new(&layout, &Cuts::even(6, 3).unwrap(), empty);
+    assert_eq!(refused, Err(LayoutError::EmptySegments));
 }
 
 /// All units are run forward and backward once, and every message is sent to the worker that receives it.
@@ -173,6 +247,12 @@ fn every_program_is_complete() {
                         }
                         Operation::SendCotangent { subnetwork } => {
                             assert!(has(worker - 1, Operation::ReceiveCotangent { subnetwork }));
+                        }
+                        Operation::ReceiveState { subnetwork } => {
+                            assert!(has(worker - 1, Operation::SendState { subnetwork }));
+                        }
+                        Operation::ReceiveCotangent { subnetwork } => {
+                            assert!(has(worker + 1, Operation::SendCotangent { subnetwork }));
                         }
                         _ => {}
                     }

@@ -1,4 +1,4 @@
-use super::simulation::{Barrier, Messages, Model, Moment, simulate};
+use super::simulation::{Barrier, Messages, Moment, TimingModel, simulate};
 use super::{Operation, Program};
 
 /// The width of a cell in characters.
@@ -26,7 +26,8 @@ impl Program {
             messages: Messages::default(),
             totals: Barrier::new(workers),
         };
-        simulate(self, &mut model);
+        let executed = simulate(self, 1, &mut model);
+        debug_assert!(self.is_complete(&executed), "every message is sent");
         let lines = model.cells.iter().enumerate().map(|(worker, cells)| {
             let cells: String = cells.iter().map(|cell| format!("{cell:CELL$}")).collect();
             format!("{:>2}  {}\n", worker + 1, cells.trim_end())
@@ -43,7 +44,7 @@ struct Slots {
     totals: Barrier,
 }
 
-impl Model for Slots {
+impl TimingModel for Slots {
     fn begin(&self, _worker: usize) -> Moment {
         Moment::default()
     }
@@ -95,7 +96,16 @@ fn symbol(operation: &Operation) -> Option<String> {
         Operation::BackwardUnits { .. } => format!("∇g{j}"),
         Operation::BackwardPreprocessing { .. } => format!("∇C{j}"),
         Operation::Update { .. } => "upd".into(),
-        _ => return None,
+        Operation::ReceiveState { .. }
+        | Operation::SendState { .. }
+        | Operation::ReduceTargetFailures { .. }
+        | Operation::MergeStatistics { .. }
+        | Operation::ReduceStatistics { .. }
+        | Operation::ReceiveCotangent { .. }
+        | Operation::SendCotangent { .. }
+        | Operation::ReduceGradients { .. }
+        | Operation::AwaitReductions
+        | Operation::ReduceTotals => return None,
     })
 }
 

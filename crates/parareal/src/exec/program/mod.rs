@@ -10,7 +10,7 @@ use std::ops::Range;
 
 pub use operation::Operation;
 pub(crate) use progress::{Next, Progress};
-pub(crate) use simulation::{Barrier, Messages, Model, Moment, simulate};
+pub(crate) use simulation::{Barrier, Messages, Moment, Simulated, TimingModel, simulate};
 
 use super::layout::{Layout, LayoutError};
 use crate::net::Cuts;
@@ -96,15 +96,25 @@ impl Program {
     /// Produces the program for a layout of a network with these cuts.
     ///
     /// # Errors
-    /// [`LayoutError::OtherNetwork`] if the layout is for another number of subnetworks.
+    /// [`LayoutError::OtherNetwork`] if the layout is for another number of subnetworks;
+    /// [`LayoutError::EmptySegments`].
     pub fn new(layout: &Layout, cuts: &Cuts, options: ProgramOptions) -> Result<Self, LayoutError> {
         layout.check_network(cuts.subnetworks())?;
+        if options.segment_units == 0 {
+            return Err(LayoutError::EmptySegments);
+        }
         let reduces = layout.replicas() > 1;
         let workers = (0..layout.workers()).map(|worker| {
             let own = layout.subnetworks_of(worker);
             WorkerProgram::new(own, cuts, options, reduces)
         });
         Ok(Self { workers: workers.collect() })
+    }
+
+    /// Returns true if a simulation of one replica has executed all instructions.
+    pub(crate) fn is_complete(&self, executed: &[Simulated]) -> bool {
+        let counts = self.workers.iter().map(|own| own.instructions.len());
+        executed.iter().map(Vec::len).eq(counts)
     }
 
     /// The program of each worker of a replica.
@@ -162,6 +172,9 @@ impl WorkerProgram {
             let before = program.instructions.len() - 1;
             program.push(operation, [Some(before), None]);
         };
+        if is_last && reduces {
+            then(Operation::ReduceTargetFailures { subnetwork: bottom });
+        }
         let statistics =
             || own.clone().map(|subnetwork| Operation::ReduceStatistics { subnetwork });
         own.clone().for_each(|subnetwork| then(Operation::MergeStatistics { subnetwork }));
@@ -232,6 +245,7 @@ impl fmt::Display for WorkerProgram {
 /// Splits units into segments of this many, the last one of what is left.
 fn segments(units: Range<usize>, segment_units: usize) -> impl Iterator<Item = Range<usize>> {
     let end = units.end;
-    let size = segment_units.max(1);
-    units.step_by(size).map(move |start| start..start.saturating_add(size).min(end))
+    units
+        .step_by(segment_units)
+        .map(move |start| start..start.saturating_add(segment_units).min(end))
 }

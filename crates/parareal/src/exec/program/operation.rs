@@ -8,6 +8,7 @@ use crate::timeline::Activity;
 /// Subnetworks and units are numbered through the whole network, from 0. In the formulas `j` counts
 /// from 1, as in the paper: it is `subnetwork + 1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Operation {
     /// `x_j = C_j(x)`.
     ForwardPreprocessing {
@@ -41,6 +42,12 @@ pub enum Operation {
     },
     /// `h` and the loss, forward and backward, with `ρ_N`.
     Head {
+        /// The last subnetwork.
+        subnetwork: usize,
+    },
+    /// Waits until all replicas know whether the targets of all of them fit. If one does not, none
+    /// differentiates.
+    ReduceTargetFailures {
         /// The last subnetwork.
         subnetwork: usize,
     },
@@ -131,6 +138,7 @@ impl Operation {
             Self::Update { .. } => Some(Activity::Update),
             Self::ReceiveState { .. }
             | Self::SendState { .. }
+            | Self::ReduceTargetFailures { .. }
             | Self::MergeStatistics { .. }
             | Self::ReduceStatistics { .. }
             | Self::ReceiveCotangent { .. }
@@ -155,6 +163,7 @@ impl Operation {
             | Self::ForwardCoarse { subnetwork }
             | Self::SendState { subnetwork }
             | Self::Head { subnetwork }
+            | Self::ReduceTargetFailures { subnetwork }
             | Self::MergeStatistics { subnetwork }
             | Self::ReduceStatistics { subnetwork }
             | Self::ReceiveCotangent { subnetwork }
@@ -191,6 +200,7 @@ impl fmt::Display for Operation {
             }
             Self::SendState { .. } => write!(f, "send U_{j}"),
             Self::Head { .. } => write!(f, "h, loss, ρ_{j}"),
+            Self::ReduceTargetFailures { .. } => f.write_str("compare targets with other replicas"),
             Self::MergeStatistics { .. } => write!(f, "merge the running statistics of {j}"),
             Self::ReduceStatistics { .. } => write!(f, "average the running statistics of {j}"),
             Self::ReceiveCotangent { .. } => write!(f, "receive ρ_{j}"),

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 
-use super::{Next, Operation, Program, Progress};
+use super::{Next, Operation, Program, Progress, WorkerProgram};
 
 /// A moment of a simulated step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Moment {
     pub(crate) time: f64,
-    /// What ended at this moment, in the numbering of the model.
+    /// The task that ended at this moment, in the numbering of the model.
     pub(crate) cause: Option<usize>,
 }
 
@@ -18,7 +18,7 @@ impl Moment {
 }
 
 /// The durations and arrivals of a simulated step.
-pub(crate) trait Model {
+pub(crate) trait TimingModel {
     /// The moment at which a worker begins.
     fn begin(&self, worker: usize) -> Moment;
 
@@ -40,21 +40,26 @@ pub(crate) trait Model {
 /// An instruction in the order of its execution, with the moment of its end.
 pub(crate) type Simulated = Vec<(usize, Moment)>;
 
-/// Executes a program with the durations and arrivals of a model. Returns the instructions of each
-/// worker in the order of their execution: fewer than the program has, if it waits for messages that
-/// nobody sends.
-pub(crate) fn simulate<M: Model>(program: &Program, model: &mut M) -> Vec<Simulated> {
-    let workers = program.workers().iter().enumerate().map(|(worker, own)| Worker {
-        at: model.begin(worker),
-        progress: Progress::new(own),
-        executed: Vec::with_capacity(own.instructions().len()),
+/// Executes the program of `replicas` replicas with the durations and arrivals of a model. Workers are numbered
+/// replica by replica. Returns the instructions of each worker in the order of their execution: fewer than the
+/// program has, if it waits for messages that nobody sends.
+pub(crate) fn simulate<M: TimingModel>(
+    program: &Program,
+    replicas: usize,
+    model: &mut M,
+) -> Vec<Simulated> {
+    let per_replica = program.workers().len();
+    let workers = (0..replicas * per_replica).map(|worker| {
+        let own = program.worker(worker % per_replica);
+        let (at, progress) = (model.begin(worker), Progress::new(own));
+        Worker { at, progress, executed: Vec::with_capacity(own.instructions().len()) }
     });
     let mut workers: Vec<_> = workers.collect();
     // A worker runs until it needs to know when a message arrives that has not been sent.
     loop {
         let mut has_advanced = false;
         for (number, worker) in workers.iter_mut().enumerate() {
-            while worker.advance(program, number, model) {
+            while worker.advance(program.worker(number % per_replica), number, model) {
                 has_advanced = true;
             }
         }
@@ -75,8 +80,12 @@ struct NotSent;
 
 impl Worker {
     /// Executes one instruction. Returns false if that is not possible yet.
-    fn advance<M: Model>(&mut self, program: &Program, number: usize, model: &mut M) -> bool {
-        let own = program.worker(number);
+    fn advance<M: TimingModel>(
+        &mut self,
+        own: &WorkerProgram,
+        number: usize,
+        model: &mut M,
+    ) -> bool {
         let now = self.at.time;
         let has_arrived = |index, operation: &Operation| {
             let arrival = model.arrival(number, index, operation);
@@ -98,7 +107,7 @@ impl Worker {
 }
 
 /// The messages of a simulated step, with the moments of their arrival.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Messages {
     /// `U_j` and `ρ_j`, by subnetwork.
     arrivals: HashMap<(Message, usize), Moment>,
@@ -111,9 +120,11 @@ enum Message {
 }
 
 impl Messages {
-    /// Records the arrival of the message that an operation sends.
+    /// Records the arrival of the message that an operation sends, if it sends one.
     pub(crate) fn send(&mut self, operation: &Operation, arrival: Moment) {
-        if let Some(message) = message(operation) {
+        if !operation.is_receive()
+            && let Some(message) = message(operation)
+        {
             self.arrivals.insert(message, arrival);
         }
     }
