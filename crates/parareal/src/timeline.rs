@@ -9,9 +9,9 @@ pub enum Activity {
     ChainForward,
     /// `h` and the loss, forward and backward.
     Head,
-    /// What `ρ_{j-1}` needs of `F_{j-1}`'s backward pass: nobody upstream goes on before it.
+    /// The part of `F_{j-1}`'s backward pass that `ρ_{j-1}` needs: nobody upstream goes on before it.
     ChainBackward,
-    /// What else `F_{j-1}`'s backward pass consists of: gradients of weights that can wait.
+    /// The rest of `F_{j-1}`'s backward pass: gradients of weights that can wait.
     ChainWeights,
     /// `g_j` once more, for the graphs that the forward pass did not keep.
     Recompute,
@@ -58,16 +58,16 @@ pub struct Span {
     pub device: usize,
     /// The subnetwork, from 0.
     pub subnetwork: usize,
-    /// What it does.
+    /// The kind of activity.
     pub activity: Activity,
-    /// Since when.
+    /// Its begin.
     pub begin: f64,
-    /// Until when.
+    /// Its end.
     pub end: f64,
 }
 
 impl Span {
-    /// How long it takes, in seconds.
+    /// Its duration in seconds.
     pub fn duration(&self) -> f64 {
         self.end - self.begin
     }
@@ -78,17 +78,17 @@ impl Span {
 pub struct Timeline {
     /// The number of devices.
     pub devices: usize,
-    /// What they do, each device's work in order.
+    /// Activities, each device's work in order.
     pub spans: Vec<Span>,
 }
 
 impl Timeline {
-    /// When the last device is done, in seconds: the makespan.
+    /// The end of the last activity in seconds: the makespan.
     pub fn end(&self) -> f64 {
         self.spans.iter().map(|span| span.end).fold(0.0, f64::max)
     }
 
-    /// How long a device works, in seconds.
+    /// The time that a device works, in seconds.
     pub fn work(&self, device: usize) -> f64 {
         self.work_of(device).map(Span::duration).sum()
     }
@@ -99,7 +99,7 @@ impl Timeline {
         (0..self.devices).map(|device| self.work(device) / end).collect()
     }
 
-    /// From when to when a device does nothing, until the last one is done.
+    /// The intervals in which a device does nothing, until the last one is done.
     pub fn waiting(&self, device: usize) -> Vec<[f64; 2]> {
         let mut work: Vec<_> = self.work_of(device).map(|span| [span.begin, span.end]).collect();
         work.sort_by(|a, b| a[0].total_cmp(&b[0]));

@@ -28,7 +28,7 @@ pub struct PlanSettings {
     pub link: Link,
     /// Copies of all of it, each with as many images as the costs are for.
     pub replicas: usize,
-    /// How the step is run.
+    /// Schedule of the step. Of an overlapping one [`recompute`](Self::recompute) sets the recomputation.
     pub schedule: Schedule,
     /// Units for each state that is kept where the others are recomputed; 0 for the square root of the units of the
     /// longest subnetwork.
@@ -54,6 +54,10 @@ impl PlanSettings {
                 let expected = format!("from 1 to {MAX_COUNT} can be planned");
                 return Err(VisionError::setting(name, value, expected));
             }
+        }
+        if self.schedule == Schedule::Virtual && self.recompute.is_some() {
+            let expected = "nothing is recomputed in the paper's schedule";
+            return Err(VisionError::setting("recompute", "set", expected));
         }
         if network.cutting != Cutting::Balanced {
             return Ok(());

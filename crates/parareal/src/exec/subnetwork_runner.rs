@@ -31,7 +31,7 @@ struct Tape<N: Coarsen> {
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
     segments: Vec<FineSegment<N>>,
-    /// What the next segment starts from; in the end `y_j`, until the chain has taken it.
+    /// The state from which the next segment starts; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
     /// With recomputation: the end of the last segment that is left, from the first pass.
     end: Option<N::State>,
@@ -61,7 +61,7 @@ struct Graph<S: Activation> {
     end: S::Vjp,
 }
 
-/// What is kept of a few units.
+/// A segment, with the values that are kept of it.
 struct FineSegment<N: Coarsen> {
     /// The units, numbered through the network.
     units: Range<usize>,

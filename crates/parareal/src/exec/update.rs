@@ -1,9 +1,9 @@
 use super::error::ExecError;
 
-/// How a step changes the parameters.
+/// The update of the parameters at the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// What the optimizers' steps are multiplied with.
+    /// The learning rate: a factor of the optimizers' steps.
     pub learning_rate: f64,
     /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
     /// scaled down to it, as PyTorch's `clip_grad_norm_` does.

@@ -14,7 +14,7 @@ const MAX_UNITS: usize = 2000;
 /// Cuts with the smallest predicted step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Balanced {
-    /// Where to cut.
+    /// The cuts.
     pub cuts: Cuts,
     /// The step that the formulas predict, in seconds.
     pub step: f64,
@@ -121,7 +121,7 @@ struct Placed {
     backward: f64,
     /// The longest update of these blocks.
     update: f64,
-    /// Where the first of them begins and ends, and which placement of the others it is.
+    /// The begin and the end of the first of them, and the index of the placement of the others.
     begin: usize,
     end: usize,
     next: usize,
@@ -161,7 +161,7 @@ struct Found {
     forward: f64,
     /// All after `r_N`, the update included.
     backward: f64,
-    /// Where each block begins.
+    /// The begin of each block.
     begins: Vec<usize>,
 }
 
@@ -465,7 +465,7 @@ impl<'a> Search<'a> {
         extended
     }
 
-    /// What `F` and `B` will be at least, with `device` more blocks to come.
+    /// Lower bounds of `F` and `B`, with `device` more blocks to come.
     ///
     /// Each of them ends no earlier than its own work allows, so the latest ends no earlier than
     /// their mean: all work that is left, and the chain's way to each of them.

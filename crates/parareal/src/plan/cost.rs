@@ -3,20 +3,20 @@ use std::ops::{Add, AddAssign};
 
 use crate::net::Interface;
 
-/// What a module costs in one training step. Times are in seconds, memory in bytes.
+/// The cost of a module in one training step. Times are in seconds, memory in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// The forward pass.
     pub forward: f64,
     /// The backward pass as far as the gradient of the input needs it.
     pub input_gradient: f64,
-    /// What gradients of weights take beside it.
+    /// The gradients of weights beside it.
     pub weight_gradient: f64,
     /// The optimizer.
     pub update: f64,
     /// Weights.
     pub weights: f64,
-    /// What the forward pass keeps for the backward pass.
+    /// Values that the forward pass keeps for the backward pass.
     pub kept: f64,
 }
 
@@ -26,7 +26,7 @@ impl Cost {
         self.input_gradient + self.weight_gradient
     }
 
-    /// What it occupies on its device while it is trained: weights, their gradients, the momentum,
+    /// The memory on its device while it is trained: weights, their gradients, the momentum,
     /// and what the forward pass keeps.
     pub fn memory(&self) -> f64 {
         3.0 * self.weights + self.kept
@@ -60,7 +60,7 @@ impl Sum for Cost {
     }
 }
 
-/// What the parts of a network cost, however it is cut.
+/// The costs of the modules of a network, for any cuts.
 pub trait CostModel {
     /// The number of units.
     fn units(&self) -> usize;
@@ -77,6 +77,6 @@ pub trait CostModel {
     /// `h` and the loss.
     fn postprocessing(&self) -> Cost;
 
-    /// What crosses an interface at this position, one way, in bytes.
+    /// The size of a state at this position, which crosses an interface each way, in bytes.
     fn interface_bytes(&self, position: usize) -> f64;
 }

@@ -114,11 +114,13 @@ fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     let unit_5 = |operation: &Operation| matches!(operation, Operation::ForwardUnits { units, .. } if *units == (5..6));
     assert!(place(&trace, &unit_5) < place(&trace, &receive), "{trace:?}");
 
-    // With a first worker that takes no time, the message is there before the second one looks for it.
+    // With a first worker that takes no time and a second one that begins with a long operation, the message is
+    // there before the second one looks for it.
     let early = replay_scaled(program, &trace, |worker, operation| match operation {
         Operation::ForwardUnits { .. } | Operation::ForwardPreprocessing { .. } if worker == 0 => {
             0.0
         }
+        Operation::ForwardPreprocessing { subnetwork: 1 } => 1e6,
         _ => 1.0,
     });
     assert!(place(&early, &receive) < place(&early, &unit_5), "{early:?}");
