@@ -14,7 +14,7 @@ use crate::timeline::{Activity, Span};
 pub(super) struct Recorded {
     /// The activities of the device, in their order.
     activities: Vec<Record>,
-    /// The start of the step.
+    /// The time at which the worker turned to its first instruction.
     begin: Option<Instant>,
     /// The instructions by the host's clock, in their order.
     instructions: Vec<Executed>,
@@ -73,6 +73,8 @@ pub(super) struct Clock {
     device: Device,
     /// The start of the step.
     epoch: Instant,
+    /// The time at which the worker turned to its first instruction.
+    begin: Instant,
     open: Option<Open>,
     closed: Vec<Closed>,
     instructions: Vec<Executed>,
@@ -95,7 +97,7 @@ struct Closed {
 impl Clock {
     pub(super) fn new(device: Device) -> Self {
         let (epoch, instructions) = (Instant::now(), Vec::new());
-        Self { device, epoch, open: None, closed: Vec::new(), instructions }
+        Self { device, epoch, begin: epoch, open: None, closed: Vec::new(), instructions }
     }
 
     /// Starts a step and discards the records of an abandoned one.
@@ -106,16 +108,20 @@ impl Clock {
         self.epoch = Instant::now();
     }
 
-    /// Begins an instruction of the worker's program, with its activity and subnetwork if it works.
+    /// Begins an instruction of the worker's program, with its activity and subnetwork if it works. It is called
+    /// right after the worker has chosen the instruction.
     pub(super) fn begin(&mut self, instruction: usize, work: Option<(Activity, usize)>) {
+        // The choice belongs to the instruction before: then a message that was there for it has arrived by now.
+        let chosen = Instant::now();
+        match self.instructions.last_mut() {
+            Some(before) => before.end = chosen,
+            None => self.begin = chosen,
+        }
         match work {
             Some((activity, subnetwork)) => self.enter(subnetwork, activity),
             None => self.pause(),
         }
-        // The worker turned to the instruction when the one before it had ended.
-        let chosen = self.instructions.last().map_or(self.epoch, |before| before.end);
-        let arrival = None;
-        self.instructions.push(Executed { instruction, arrival, end: chosen });
+        self.instructions.push(Executed { instruction, arrival: None, end: chosen });
     }
 
     /// Records that the message that the current instruction waited for has arrived.
@@ -197,8 +203,9 @@ impl Clock {
                 None => closed.record,
             }
         });
-        let (begin, instructions) = (Some(epoch), std::mem::take(&mut self.instructions));
-        Recorded { activities: activities.collect(), begin, instructions }
+        let activities = activities.collect();
+        let (begin, instructions) = (Some(self.begin), std::mem::take(&mut self.instructions));
+        Recorded { activities, begin, instructions }
     }
 
     /// Discards the activity that was begun last.

@@ -23,6 +23,6 @@ pub struct ExecutedInstruction {
     pub instruction: usize,
     /// For a receive: the time at which the worker noticed that the message had arrived.
     pub arrival: Option<Duration>,
-    /// The time at which it ended and the worker turned to the next one.
+    /// The time at which the worker turned to the next instruction; of the last one, at which it ended.
     pub end: Duration,
 }
