@@ -86,6 +86,11 @@ impl TimelineRecorder {
 fn placement(config: &RunConfig, group: &ProcessGroup) -> String {
     let workers = count(config.workers, "worker");
     let replicas = count(config.replicas, "replica");
+    // A rank that holds fewer subnetworks has fewer workers.
+    let workers = match (config.executor, config.workers) {
+        (ExecutorKind::Mpi, 2..) => format!("up to {workers}"),
+        _ => workers,
+    };
     let placed = match (config.executor, config.replicas) {
         (ExecutorKind::Mpi, 1) => format!("{} of {workers}", count(group.size(), "rank")),
         (ExecutorKind::Mpi, _) => {

@@ -16,9 +16,9 @@ use super::loss::Loss;
 #[cfg(feature = "mpi")]
 use super::mpi::{Ranks, agree, all_ranks};
 use super::parallel::{ParallelExecutor, WorkerSettings};
-use super::processes::SingleProcess;
 use super::program::ProgramOptions;
 use super::sequential::SequentialExecutor;
+use super::transport::SingleProcess;
 use crate::net::{Coarsen, PararealNetwork};
 #[cfg(feature = "mpi")]
 use crate::net::{Cuts, Init, build_subnetworks};
@@ -169,7 +169,7 @@ impl<L> ExecutorBuilder<L> {
     }
 
     /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may be shorter
-    /// than the type of the network's tensors.
+    /// than the type of the network's tensors. A replica on one rank sends none.
     #[cfg(feature = "mpi")]
     #[must_use]
     pub fn message_dtype(self, dtype: DType) -> Self {
@@ -194,7 +194,7 @@ impl<L> ExecutorBuilder<L> {
         }
         let cuts = network.cuts().clone();
         let layout = self.layout(cuts.subnetworks())?;
-        let settings = self.worker_settings(layout.total_workers(), layout.total_workers())?;
+        let settings = self.worker_settings(layout.total_workers())?;
         let own = layout.rank(0);
         let modules = network.into_subnetworks();
         let executor =
@@ -259,8 +259,7 @@ impl<L> ExecutorBuilder<L> {
         let reason = "the sequential executor evaluates the whole network as one graph";
         no_effect("segment_units", self.segment_units, reason)?;
         no_effect("recompute", self.recompute, reason)?;
-        let WorkerSettings { loss, optimizer, devices, threads, .. } =
-            self.worker_settings(1, 1)?;
+        let WorkerSettings { loss, optimizer, devices, threads, .. } = self.worker_settings(1)?;
         let executor = SequentialExecutor::new(network, loss, &optimizer, &devices[0], threads)?;
         Ok(Box::new(executor))
     }
@@ -308,18 +307,13 @@ impl<L> ExecutorBuilder<L> {
         }
         let (workers, replicas) = (self.workers.unwrap_or(1), self.replicas.unwrap_or(1));
         let layout = Layout::ranks(cuts.subnetworks(), world.size(), workers, replicas)?;
-        let own = layout.rank(world.rank()).workers.len();
-        let settings = self.worker_settings(own, layout.max_workers_per_rank())?;
+        // A rank that holds fewer subnetworks has fewer workers, which are on the first devices.
+        let settings = self.worker_settings(layout.max_workers_per_rank())?;
         Ok((layout, settings))
     }
 
-    /// The settings of the workers of this process, of which there are `workers`. The cores are divided among
-    /// `sharing` workers.
-    fn worker_settings(
-        &self,
-        workers: usize,
-        sharing: usize,
-    ) -> Result<WorkerSettings<L>, ExecError>
+    /// The settings of the workers of this process, of which there are at most `workers`. They share the cores.
+    fn worker_settings(&self, workers: usize) -> Result<WorkerSettings<L>, ExecError>
     where
         L: Clone,
     {
@@ -357,7 +351,7 @@ impl<L> ExecutorBuilder<L> {
             loss: self.loss.clone(),
             optimizer: self.optimizer.clone(),
             devices,
-            threads: self.threads.unwrap_or_else(|| (cores() / sharing).max(1)),
+            threads: self.threads.unwrap_or_else(|| (cores() / workers).max(1)),
             program,
         })
     }

@@ -11,7 +11,7 @@ use crate::timeline::{Activity, Span};
 
 /// The times of a worker in one step.
 #[derive(Debug, Default)]
-pub(super) struct Recorded {
+pub(super) struct StepTimes {
     /// The activities of the device, in their order.
     activities: Vec<Record>,
     /// The time at which the worker turned to its first instruction.
@@ -36,7 +36,7 @@ struct Executed {
     end: Instant,
 }
 
-impl Recorded {
+impl StepTimes {
     /// The activities in seconds since `begun`, for the worker with this number among all.
     pub(super) fn spans(&self, worker: usize, begun: Instant) -> impl Iterator<Item = Span> {
         let seconds = move |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
@@ -184,7 +184,7 @@ impl Clock {
     }
 
     /// Waits until the device has done everything, and returns the times.
-    pub(super) fn finish(&mut self) -> Recorded {
+    pub(super) fn finish(&mut self) -> StepTimes {
         self.pause();
         let is_measured = self.closed.iter().all(|closed| closed.measured.is_some());
         if !is_cpu(&self.device) && !is_measured {
@@ -205,7 +205,7 @@ impl Clock {
         });
         let activities = activities.collect();
         let (begin, instructions) = (Some(self.begin), std::mem::take(&mut self.instructions));
-        Recorded { activities, begin, instructions }
+        StepTimes { activities, begin, instructions }
     }
 
     /// Discards the activity that was begun last.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::clock::Recorded;
+use super::clock::StepTimes;
 use super::error::ExecError;
 use super::state_kind::StateKind;
 use super::step_failure::StepFailure;
@@ -39,7 +39,7 @@ pub(super) struct Reply<I, O> {
     /// The contribution of each subnetwork to the gradient with respect to the input.
     pub(super) inputs: Vec<I>,
     /// The times of this worker.
-    pub(super) recorded: Recorded,
+    pub(super) times: StepTimes,
     /// Set if all workers have abandoned the step without an update.
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
@@ -56,7 +56,7 @@ impl<I, O> Default for Reply<I, O> {
             output: None,
             tensors: Vec::new(),
             inputs: Vec::new(),
-            recorded: Recorded::default(),
+            times: StepTimes::default(),
             is_abandoned: false,
             failures: Vec::new(),
             refused: None,

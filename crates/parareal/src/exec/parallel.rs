@@ -16,7 +16,6 @@ use super::executor::{Executor, GradientReport, StepReport, check_batch};
 use super::layout::{Layout, RankLayout};
 use super::link::channel_link;
 use super::loss::Loss;
-use super::processes::{Processes, StepResults};
 use super::program::{Program, ProgramOptions};
 use super::reducer::Reducer;
 use super::state_kind::StateKind;
@@ -24,6 +23,7 @@ use super::step_failure::StepFailure;
 use super::subnetwork_runner::SubnetworkRunner;
 use super::subnetwork_time::SubnetworkTime;
 use super::trained_module::TrainedModule;
+use super::transport::{StepResults, Transport};
 use super::update::Update;
 use super::worker::Worker;
 use super::worker_pool::WorkerPool;
@@ -33,7 +33,7 @@ use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, SubnetworkOf, Value};
 /// of its own, for as long as this value lives. They belong to one process or to the ranks of an MPI program.
 pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     pool: WorkerPool<N, L>,
-    processes: P,
+    transport: P,
     layout: Layout,
     program: Arc<Program>,
     /// The share of this process.
@@ -65,7 +65,7 @@ impl<N, L, P> ParallelExecutor<N, L, P>
 where
     N: Coarsen,
     L: Loss<N::Output>,
-    P: Processes<N>,
+    P: Transport<N>,
 {
     /// Starts the workers of a process and gives each its subnetworks. `modules` are the subnetworks in the share
     /// `own` of the layout.
@@ -74,7 +74,7 @@ where
     /// [`ExecError::Layout`] for a layout of another number of subnetworks; [`ExecError::Spawn`] if the system cannot start the threads; [`ExecError::Worker`] if a subnetwork
     /// cannot be moved to its device; [`ExecError::Ranks`].
     pub(super) fn start(
-        processes: P,
+        transport: P,
         (layout, own): (Layout, RankLayout),
         modules: &[SubnetworkOf<N>],
         cuts: &Cuts,
@@ -90,7 +90,7 @@ where
         let program = Arc::new(Program::new(&layout, cuts, settings.program)?);
         let mut this = Self {
             pool,
-            processes,
+            transport,
             layout,
             program,
             own,
@@ -99,9 +99,15 @@ where
             is_trainable,
             steps: 0,
         };
-        this.spawn_workers(modules, settings)?;
-        this.pool.run(|_| Some(Command::Ready))?;
-        this.is_trainable = this.processes.any(is_trainable)?;
+        let started = this.spawn_workers(modules, settings);
+        let started = started.and_then(|()| this.pool.run(|_| Some(Command::Ready)));
+        // All processes learn of a failure, so that none waits for one that has ended.
+        let failed = this.transport.first_failed(started.is_err())?;
+        started?;
+        if let Some(rank) = failed {
+            return Err(ExecError::Ranks(format!("rank {rank} cannot start its workers")));
+        }
+        this.is_trainable = this.transport.any(is_trainable)?;
         Ok(this)
     }
 
@@ -111,16 +117,16 @@ where
         modules: &[SubnetworkOf<N>],
         settings: &WorkerSettings<L>,
     ) -> Result<(), ExecError> {
-        let Self { pool, processes, layout, program, own, .. } = self;
+        let Self { pool, transport, layout, program, own, .. } = self;
         let (workers, replicas) = (own.workers.len(), own.replicas.len());
         let mut all_reduces: Vec<_> = (0..workers)
-            .map(|worker| processes.all_reduces(worker, replicas).into_iter())
+            .map(|worker| transport.all_reduces(worker, replicas).into_iter())
             .collect();
         let devices = &settings.devices;
         // Of the workers of this process, in order.
         let device_of = |number: usize| &devices[number * devices.len() / (workers * replicas)];
         for (chain, replica) in own.replicas.clone().enumerate() {
-            let mut upstream = processes.upstream(device_of(chain * workers));
+            let mut upstream = transport.upstream(device_of(chain * workers));
             for (index, local) in thread_collectives(workers).into_iter().enumerate() {
                 let worker = own.workers.start + index;
                 let held = layout.subnetworks_of(worker);
@@ -132,11 +138,11 @@ where
                     let (downstream, next) = channel_link();
                     (Some(downstream.into()), Some(next.into()))
                 } else {
-                    (processes.downstream(&device), None)
+                    (transport.downstream(&device), None)
                 };
                 let upstream = std::mem::replace(&mut upstream, next);
                 let (loss, optimizer) = (settings.loss.clone(), settings.optimizer.clone());
-                let collectives = processes.collectives(index, local);
+                let collectives = transport.collectives(index, local);
                 let all_reduce = all_reduces[index].next().expect("there is one for each replica");
                 let has_replicas = layout.replicas() > 1;
                 let program = Arc::clone(program);
@@ -166,9 +172,9 @@ where
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
-        let Self { pool, processes, own, .. } = self;
+        let Self { pool, transport, own, .. } = self;
         let replica = |worker: usize| own.replicas.start + worker / own.workers.len();
-        pool.run(|worker| command(replica(worker))).map_err(|error| processes.cause(error))
+        pool.run(|worker| command(replica(worker))).map_err(|error| transport.cause(error))
     }
 
     /// Gives each worker of this process's first replica a command. The workers of the others have the same state.
@@ -188,7 +194,7 @@ where
         update: Option<Update>,
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
         check_batch(input, target)?;
-        self.processes.check_input(input)?;
+        self.transport.check_input(input)?;
         let (number, samples) = (self.steps, input.samples());
         let parts = split(samples, self.layout.replicas())?;
         let mut replies = self.run(|replica| {
@@ -201,7 +207,7 @@ where
             return Ok(replies);
         }
         let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.failures));
-        let failures = self.processes.failures(own.collect())?;
+        let failures = self.transport.failures(own.collect())?;
         let unknown =
             || ExecError::Ranks("a step was abandoned, and no rank reports a reason".into());
         Err(StepFailure::into_error(failures).unwrap_or_else(unknown))
@@ -227,7 +233,7 @@ impl<N, L, P> Executor<N, L> for ParallelExecutor<N, L, P>
 where
     N: Coarsen,
     L: Loss<N::Output>,
-    P: Processes<N>,
+    P: Transport<N>,
 {
     fn train_step_with(
         &mut self,
@@ -250,7 +256,7 @@ where
         let trace = self.pool.trace(&replies, begun);
         let output = self.take_output(&mut replies);
         let own = StepResults { output, timeline };
-        let StepResults { output, timeline } = self.processes.step(own, &input, begun)?;
+        let StepResults { output, timeline } = self.transport.step(own, &input, begun)?;
         let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
         let duration = begun.elapsed();
         Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
@@ -264,13 +270,13 @@ where
         let mut replies = self.run_step(&input, &target, None)?;
         let (loss, device, workers) = (replies[0].loss, input.device(), self.own.workers.len());
         let output = self.take_output(&mut replies);
-        let output = self.processes.output(output, &input)?;
+        let output = self.transport.output(output, &input)?;
         let inputs = replies.chunks_mut(workers).map(|replica| {
             let parts = replica.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
             parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate)
         });
         let own = inputs.collect::<Option<Vec<_>>>().map(join);
-        let input = self.processes.input_gradient(own, &input)?;
+        let input = self.transport.input_gradient(own, &input)?;
         let gradients = replies.into_iter().take(workers).flat_map(|reply| reply.tensors).collect();
         Ok(GradientReport { loss, output, gradients, input })
     }
@@ -280,7 +286,7 @@ where
         if samples == 0 {
             return Err(ExecError::EmptyBatch);
         }
-        self.processes.check_input(&input)?;
+        self.transport.check_input(&input)?;
         // Replicas without a sample have nothing to do.
         let parts = split(samples, self.layout.replicas().min(samples))?;
         let mut replies = self.run(|replica| {
@@ -288,7 +294,7 @@ where
             Some(Command::Infer { input: samples_of(&input, part) })
         })?;
         let output = self.take_output(&mut replies);
-        self.processes.output(output, &input)
+        self.transport.output(output, &input)
     }
 
     fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
@@ -305,7 +311,7 @@ where
             StateKind::Optimizer => fits.and_then(|()| self.check_optimizers(&state)),
             StateKind::Weights | StateKind::Average => fits,
         };
-        let failed = self.processes.first_failed(fits.is_err())?;
+        let failed = self.transport.first_failed(fits.is_err())?;
         fits?;
         if let Some(rank) = failed {
             let message = match kind {

@@ -121,7 +121,7 @@ where
                 .flat_map(|subnetwork| subnetwork.trained.take_named_gradients())
                 .collect();
         }
-        step.reply.recorded = self.clock.finish();
+        step.reply.times = self.clock.finish();
         Ok(step.reply)
     }
 

@@ -138,14 +138,14 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         begun: Instant,
     ) -> Timeline {
         let own = replies.iter().zip(&self.workers);
-        let spans = own.flat_map(|(reply, worker)| reply.recorded.spans(worker.number, begun));
+        let spans = own.flat_map(|(reply, worker)| reply.times.spans(worker.number, begun));
         Timeline { devices, spans: spans.collect() }
     }
 
     /// Returns the instructions that the workers of this process have executed, with times since `begun`.
     pub(super) fn trace(&self, replies: &[ReplyOf<N>], begun: Instant) -> Vec<WorkerTrace> {
         let own = replies.iter().zip(&self.workers);
-        own.map(|(reply, worker)| reply.recorded.trace(worker.number, begun)).collect()
+        own.map(|(reply, worker)| reply.times.trace(worker.number, begun)).collect()
     }
 
     /// Stops all workers after one has failed.

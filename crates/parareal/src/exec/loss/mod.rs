@@ -1,6 +1,6 @@
 //! Losses: scalar functions of the network's output and a target.
 
-mod checked;
+mod batch_loss;
 mod closure;
 mod cross_entropy;
 mod mean_squared_error;
@@ -8,8 +8,8 @@ mod mean_squared_error;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-pub use checked::batch_loss;
-pub(super) use checked::checked_loss;
+pub use batch_loss::batch_loss;
+pub(super) use batch_loss::checked_loss;
 pub use closure::{ClosureLoss, loss_fn};
 pub use cross_entropy::CrossEntropy;
 pub use mean_squared_error::MeanSquaredError;

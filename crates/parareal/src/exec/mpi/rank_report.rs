@@ -1,6 +1,6 @@
 //! The report of a rank to the others after a step, as bytes.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use burn::tensor::{DType, TensorData};
 
@@ -23,10 +23,17 @@ pub(super) struct RankReport {
     pub(super) tensors: Option<Vec<TensorData>>,
 }
 
-/// Returns the wall-clock time, since the Unix epoch.
-pub(super) fn wall_clock() -> Duration {
-    // A clock before the epoch is not set.
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+/// Reads the monotonic clock and the wall clock, as time since the Unix epoch, at the same moment.
+pub(super) fn clocks() -> (Instant, Duration) {
+    let read = |_| {
+        let before = Instant::now();
+        // A clock before the epoch is not set.
+        let wall_clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let between = before.elapsed();
+        (between, (before + between / 2, wall_clock.unwrap_or_default()))
+    };
+    // The process may be interrupted between two readings.
+    (0..10).map(read).min_by_key(|(between, _)| *between).expect("ten readings").1
 }
 
 impl RankReport {
@@ -42,7 +49,8 @@ impl RankReport {
             bytes.push(activity.expect("all activities are listed") as u8);
             bytes.extend((span.subnetwork as u32).to_le_bytes());
             bytes.extend(nanoseconds(span.begin));
-            bytes.extend(nanoseconds(span.end));
+            // The clock of a device may be less exact than its activities are long.
+            bytes.extend(nanoseconds(span.end.max(span.begin)));
         }
         for tensor in self.tensors.into_iter().flatten() {
             // A tensor of another type is converted to the first.
@@ -126,7 +134,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Faults as text, a line for each name or message.
+/// Encodes failures as text, a line for each name or message.
 pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
     let lines = failures.iter().flat_map(|failure| match failure {
         StepFailure::Target(message) => vec![format!("target {}", message.replace('\n', " "))],

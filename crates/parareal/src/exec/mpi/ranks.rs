@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, TensorData};
 use parareal_mpi::{Communicator, MpiError, World};
@@ -7,14 +7,14 @@ use super::all_reduce::RankAllReduce;
 use super::collectives::RankCollectives;
 use super::first_error::FirstError;
 use super::link::{AnyLink, RankLink, RankLinkConfig};
-use super::rank_report::{RankReport, decode_failures, encode_failures, wall_clock};
+use super::rank_report::{RankReport, clocks, decode_failures, encode_failures};
 use crate::exec::all_reduce::AllReduce;
 use crate::exec::batch_split::join;
 use crate::exec::collectives::ThreadCollectives;
 use crate::exec::error::ExecError;
 use crate::exec::layout::{Layout, RankLayout};
-use crate::exec::processes::{Processes, StepResults};
 use crate::exec::step_failure::StepFailure;
+use crate::exec::transport::{StepResults, Transport};
 use crate::net::{Coarsen, Cuts, SampleShape, Value};
 
 const MEMBER: &str = "a rank with a color is a member of a communicator";
@@ -37,6 +37,8 @@ pub(in crate::exec) struct Ranks {
     /// The type in which states are sent.
     message_dtype: DType,
     first_error: FirstError,
+    /// A moment on the monotonic clock and on the wall clock.
+    epoch: (Instant, Duration),
 }
 
 fn ranks(error: MpiError) -> ExecError {
@@ -114,6 +116,7 @@ impl Ranks {
             dtype,
             message_dtype,
             first_error: FirstError::default(),
+            epoch: clocks(),
         })
     }
 
@@ -167,7 +170,7 @@ impl Ranks {
     }
 }
 
-impl<N: Coarsen> Processes<N> for Ranks {
+impl<N: Coarsen> Transport<N> for Ranks {
     type Link = AnyLink<N::State>;
     type Collectives = RankCollectives;
 
@@ -233,7 +236,8 @@ impl<N: Coarsen> Processes<N> for Ranks {
         begun: Instant,
     ) -> Result<StepResults<N::Output>, ExecError> {
         let StepResults { output, timeline } = own;
-        let begun = wall_clock().saturating_sub(begun.elapsed());
+        let (instant, wall_clock) = self.epoch;
+        let begun = wall_clock + begun.saturating_duration_since(instant);
         let tensors = output.map(Value::into_data);
         let reports = self.exchange(RankReport { begun, spans: timeline.spans, tensors })?;
         let output = self.joined(input, &reports)?;

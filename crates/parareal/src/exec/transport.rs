@@ -1,4 +1,4 @@
-//! The processes that the workers of an executor run on.
+//! Communication between the processes that the workers of an executor run on.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use super::step_failure::StepFailure;
 use crate::net::Coarsen;
 use crate::timeline::Timeline;
 
-/// The processes that share the workers of an executor: what connects workers of different processes, and how
-/// their results become those of all.
+/// Communication between the processes that share the workers of an executor: links and collectives between
+/// workers of different processes, and the exchange of their results.
 ///
 /// All processes make the same calls in the same order.
-pub(super) trait Processes<N: Coarsen>: Send + 'static {
+pub(super) trait Transport<N: Coarsen>: Send + 'static {
     /// An interface between two workers, of one process or of two.
     type Link: Link<N::State> + From<ChannelLink<N::State>> + 'static;
     /// Collective operations over the workers of a replica.
@@ -106,7 +106,7 @@ pub(super) struct StepResults<O> {
 /// A single process that has all workers of all replicas.
 pub(super) struct SingleProcess;
 
-impl<N: Coarsen> Processes<N> for SingleProcess {
+impl<N: Coarsen> Transport<N> for SingleProcess {
     type Link = ChannelLink<N::State>;
     type Collectives = ThreadCollectives;
 
@@ -160,7 +160,7 @@ impl<N: Coarsen> Processes<N> for SingleProcess {
         _: Instant,
     ) -> Result<StepResults<N::Output>, ExecError> {
         let StepResults { output, timeline } = own;
-        let output = Processes::<N>::output(self, output, input)?;
+        let output = Transport::<N>::output(self, output, input)?;
         Ok(StepResults { output, timeline })
     }
 
