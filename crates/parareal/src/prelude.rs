@@ -5,7 +5,8 @@ pub use burn::module::Module;
 pub use burn::tensor::{Bool, Device, Int, Tensor};
 
 pub use crate::exec::{
-    ClosureLoss, CrossEntropy, Executor, ExecutorBuilder, Layout, Loss, MeanSquaredError, loss_fn,
+    ClosureLoss, CrossEntropy, Executor, ExecutorBuilder, Layout, Loss, MeanSquaredError,
+    StateKind, Update, loss_fn,
 };
 pub use crate::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,

@@ -60,9 +60,9 @@ pub struct Span {
     pub subnetwork: usize,
     /// The kind of activity.
     pub activity: Activity,
-    /// Its begin.
+    /// Its start, in seconds.
     pub begin: f64,
-    /// Its end.
+    /// Its end, in seconds.
     pub end: f64,
 }
 

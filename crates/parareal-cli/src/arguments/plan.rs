@@ -58,8 +58,9 @@ pub(crate) struct Step {
     /// `parareal train` does on the CPU, in single precision [default: true]
     #[arg(long, value_name = "true|false")]
     pub(crate) defer: Option<bool>,
-    /// Keep one state for K residual units and compute the rest again in the backward pass, as
-    /// `parareal train --recompute` does. Without K, the root of a subnetwork's units
+    /// Keep one state for every K residual units and compute the rest again in the backward pass, as
+    /// `parareal train --recompute` does. Without K, the square root of the number of units of the longest
+    /// subnetwork
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0")]
     pub(crate) recompute: Option<usize>,
     /// Gigabits of a second between devices [default: links cost nothing]

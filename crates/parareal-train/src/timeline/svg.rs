@@ -138,7 +138,7 @@ fn legend(out: &mut String, timeline: &Timeline) {
              <text x=\"{:.0}\" y=\"46\" fill=\"#1a1a1a\">{text}</text>",
             x + 19.0
         );
-        x += 36.0 + 5.9 * text.len() as f64;
+        x += 36.0 + 6.3 * text.len() as f64;
     }
 }
 

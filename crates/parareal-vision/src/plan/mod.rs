@@ -87,8 +87,10 @@ pub struct Planned {
     pub held: Vec<usize>,
     /// The step.
     pub prediction: Prediction,
-    /// The step of the whole network on one device, in seconds.
+    /// The step of the whole network on one device, in seconds; recomputed as well where the step is.
     pub serial: f64,
+    /// Units for each state that is kept, where the others are recomputed.
+    pub kept_units: Option<usize>,
     /// Copies of all of it.
     pub replicas: usize,
 }
@@ -176,8 +178,13 @@ pub fn plan(
     let scenario = Scenario::new(&model, &network.cuts, layout)?;
     network.coarse_times = Some(scenario.coarse_shares());
     let prediction = Scenario { link, schedule, ..scenario }.predict()?;
+    let kept_units = kept_units(recompute, &network.cuts);
     let whole = network.net.default_cuts(1)?;
     let alone = Layout::threads(1, 1, 1).map_err(PlanError::from)?;
-    let serial = Scenario::new(&costs.of(&network.net, 1)?, &whole, alone)?.predict()?.makespan();
-    Ok(Planned { network, held, prediction, serial, replicas })
+    let mut serial = Scenario::new(&costs.of(&network.net, 1)?, &whole, alone)?;
+    if let Schedule::Overlap(options) = &mut serial.schedule {
+        options.recompute = recompute.is_some();
+    }
+    let serial = serial.predict()?.makespan();
+    Ok(Planned { network, held, prediction, serial, replicas, kept_units })
 }

@@ -65,9 +65,10 @@ pub fn suggest(
     }
     let Some(best) = fastest(tried.iter().filter(|planned| fits(planned))) else {
         let expected = format!(
-            "the least that a device has to hold is {:.2} GB: take more devices, or costs of fewer \
+            "the least that a device has to hold is {:.2} GB: take more devices, {}or costs of fewer \
              images a step",
-            least / 1e9
+            least / 1e9,
+            if settings.recompute.is_none() { "`recompute`, " } else { "" }
         );
         return Err(VisionError::setting("memory-gb", memory.unwrap_or_default() / 1e9, expected));
     };

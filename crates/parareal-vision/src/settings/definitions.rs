@@ -297,8 +297,9 @@ settings! {
         may_differ: true,
     }
 
-    /// Less memory for about a third more time: one state is kept for K residual units, and the rest is
-    /// computed again in the backward pass. Without K, the root of a subnetwork's units
+    /// Less memory for about a third more time: one state is kept for every K residual units, and the rest is
+    /// computed again in the backward pass. Without K, the square root of the number of units of the longest
+    /// subnetwork
     "recompute" recompute: Recompute {
         value_name: "K",
         heading: Heading::Machine,

@@ -36,7 +36,7 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// | [`threads`](Self::threads) | an equal share of the cores of this process |
 /// | [`segment_units`](Self::segment_units) | 4 |
 /// | [`recompute`](Self::recompute) | none |
-/// | `message_dtype` | the type of the network |
+/// | `message_dtype` (feature `mpi`) | the type of the network; replicas on one rank send no states |
 ///
 /// A setting that has no effect on the executor is refused by [`ExecError::NoEffect`] before anything starts.
 ///
@@ -55,8 +55,11 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// #     .head(linear(8, 3))?;
 /// let network = PararealNetwork::build(&network, &Cuts::even(6, 3)?, &Init::new(1, &device))?;
 /// let builder = ExecutorBuilder::new(CrossEntropy::default(), AdamWConfig::new().init());
-/// let executor = builder.workers(2).threads(1).start(network)?;
+/// let mut executor = builder.workers(2).threads(1).start(network)?;
 /// assert_eq!(executor.layout().counts(), [2, 1]);
+/// let input = Tensor::from_data([[0.0, 1.0], [1.0, 0.0]], &device);
+/// let report = executor.train_step(input, Tensor::from_data([0, 2], &device), 1e-2)?;
+/// assert!(report.loss > 0.0 && report.timeline.devices == 2);
 /// # Ok(())
 /// # }
 /// ```

@@ -1,10 +1,18 @@
 //! One training step of a parareal network, on one device or on several at once.
 //!
+//! Subnetwork `j` of `N` has the preprocessing `C_j`, which leads from the input `x` to its state `x_j`, and the units
+//! `g_j`, with `y_j = g_j(x_j)`. The coarse network `F_{j-1}` corrects `y_j` to `U_j`, from the `U_{j-1}` of the
+//! subnetwork before it, and `h` computes the output from `U_N`. `ρ_j` is the gradient of the loss with respect to
+//! `U_j`, the *cotangent*.
+//!
 //! A *worker* drives one device and holds one or more consecutive subnetworks. What it does is a
 //! [`Program`]: a list of instructions with the order that they must keep. With three workers of one
 //! subnetwork each, the program of a step is this; time goes to the right, and arrows mark the messages
 //! to the next and to the previous worker ([`Program::diagram`] explains the symbols):
 #![doc = include_str!("three_workers.txt")]
+//! `C2` and `g2` compute `x_2` and `y_2`, `F1` corrects `y_2` to `U_2`, `h` is the head with the loss, `F1'` passes the
+//! cotangent on, `∇F1` are gradients of weights, `∇g2` and `∇C2` backward passes, and `upd` is the update. All cells are
+//! drawn equally wide, and messages take no time here.
 //!
 //! Forward, `U_1 = y_1` and `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`. Backward, with
 //! `ρ_N = ∂L/∂U_N` from `h` and the loss:

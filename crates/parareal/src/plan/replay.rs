@@ -10,13 +10,17 @@ use crate::exec::{
 /// order and the times that follow from them.
 ///
 /// The simulation is the one with which [`Scenario::predict`](super::Scenario::predict) predicts a step, and
-/// its rule for the next instruction is the one that workers follow. Only durations are taken from the trace: of
-/// instructions, and of messages from the beginning of the send to the arrival. From these follow the
-/// arrivals, the order, the moment at which all workers have reached the sum of the totals, and all ends. They
-/// equal the recorded ones, to the nanosecond.
+/// its rule for the next instruction is the one that workers follow. Two things are taken from the trace: the
+/// duration of each instruction, and the latency of each message, from the beginning of its send to its arrival. The
+/// simulation computes everything else: when messages arrive, in which order a worker executes its instructions,
+/// when all workers have reached the sum of the totals, and when each instruction ends. The results equal the
+/// recorded ones, to the nanosecond.
 ///
 /// Waiting for other replicas, and for workers of other processes, of which the trace says nothing, counts
 /// as a duration.
+///
+/// # Panics
+/// If the trace has a worker or an instruction that the program does not have.
 ///
 /// ```
 /// # use parareal::burn::nn::{Linear, LinearConfig};
@@ -47,8 +51,11 @@ pub fn replay(program: &Program, trace: &[WorkerTrace]) -> Vec<WorkerTrace> {
 
 /// Replays a recorded step with durations multiplied by `factor`, a function of the worker, numbered through all
 /// replicas, and the operation. It answers what the step would have been with, say, coarse networks
-/// of half their time. The durations of messages, and the time after all workers have reached the sum of the
-/// totals, stay as they were.
+/// of half their time. The latencies of messages stay as they were. Durations are rounded to nanoseconds; a
+/// negative factor gives times that run backwards, and is of no use.
+///
+/// # Panics
+/// As [`replay`].
 pub fn replay_scaled(
     program: &Program,
     trace: &[WorkerTrace],

@@ -22,6 +22,7 @@ impl Step {
             "speedup": planned.speedup(),
             "serial_ms": 1e3 * planned.serial,
             "replicas": planned.replicas,
+            "recompute": planned.kept_units,
             "held": planned.held,
             "utilization": planned.prediction.timeline.utilization(),
             "memory_bytes": planned.prediction.memory,
@@ -54,6 +55,12 @@ impl Step {
              by {}",
             bound.as_str()
         ));
+        if let Some(units) = planned.kept_units {
+            lines.push(format!(
+                "  one state is kept for every {}, and the rest is computed again, on one device as well",
+                count(units, "unit")
+            ));
+        }
         if planned.replicas > 1 {
             lines.push(
                 "  each replica takes a whole batch: the speedup is in images a second".into(),

@@ -17,7 +17,7 @@ impl Program {
     /// | `∇F1`, `∇g2`, `∇C2` | gradients of the weights of `F_1`; backward passes of a segment of `g_2`, and of `C_2` |
     /// | `g2"` | a segment of `g_2` once more, for its graph |
     /// | `upd` | the optimizer, for one subnetwork |
-    /// | `↓`, `↑` | a message leaves for the next or the previous worker |
+    /// | `↓`, `↑` | after the operation a message leaves for the next or the previous worker |
     #[must_use]
     pub fn diagram(&self) -> String {
         let workers = self.workers.len();

@@ -40,12 +40,12 @@ use crate::net::Cuts;
 ///     "x_1 = C_1(x)
 /// g_1, units 1..=2
 /// send U_1
-/// merge the running statistics of 1
+/// merge running statistics of subnetwork 1
 /// receive ρ_1
 /// backward g_1, units 1..=2
 /// backward C_1
 /// sum loss and failures over all workers
-/// update 1
+/// update subnetwork 1
 /// "
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -201,16 +201,20 @@ impl fmt::Display for Operation {
             Self::SendState { .. } => write!(f, "send U_{j}"),
             Self::Head { .. } => write!(f, "h, loss, ρ_{j}"),
             Self::ReduceTargetFailures { .. } => f.write_str("compare targets with other replicas"),
-            Self::MergeStatistics { .. } => write!(f, "merge the running statistics of {j}"),
-            Self::ReduceStatistics { .. } => write!(f, "average the running statistics of {j}"),
+            Self::MergeStatistics { .. } => write!(f, "merge running statistics of subnetwork {j}"),
+            Self::ReduceStatistics { .. } => {
+                write!(f, "average running statistics of subnetwork {j}")
+            }
             Self::ReceiveCotangent { .. } => write!(f, "receive ρ_{j}"),
             Self::BackwardCoarse { .. } => {
                 let i = j - 1;
                 write!(f, "ρ_{i} = F_{i}'(U_{i} - x_{j})ᵀ ρ_{j}")
             }
             Self::SendCotangent { .. } => write!(f, "send ρ_{j}"),
-            Self::BackwardCoarseWeights { .. } => write!(f, "weights of F_{}", j - 1),
-            Self::ReduceGradients { .. } => write!(f, "sum gradients of {j}"),
+            Self::BackwardCoarseWeights { .. } => {
+                write!(f, "gradients of the weights of F_{}", j - 1)
+            }
+            Self::ReduceGradients { .. } => write!(f, "sum gradients of subnetwork {j}"),
             Self::RecomputeUnits { units: own, .. } => {
                 write!(f, "g_{j} again, units {}", units(own))
             }
@@ -220,7 +224,7 @@ impl fmt::Display for Operation {
             Self::BackwardPreprocessing { .. } => write!(f, "backward C_{j}"),
             Self::AwaitReductions => f.write_str("wait for the sums over replicas"),
             Self::ReduceTotals => f.write_str("sum loss and failures over all workers"),
-            Self::Update { .. } => write!(f, "update {j}"),
+            Self::Update { .. } => write!(f, "update subnetwork {j}"),
         }
     }
 }
