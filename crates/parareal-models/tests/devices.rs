@@ -1,11 +1,10 @@
 //! Subnetworks spread over the CPU and a Vulkan device agree with one graph on the CPU.
 #![allow(clippy::print_stderr, reason = "shows which device was tested")]
 
-use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
 use parareal::exec::StateKind;
-use parareal::net::PararealNetwork;
 use parareal_models::resnet::ResNet;
-use parareal_testing::{assert_all_close, assert_close, init, missing, sgd};
+use parareal_testing::{assert_all_close, assert_close, builder, init, missing, start};
 
 const TOLERANCE: f64 = 1e-3;
 
