@@ -30,7 +30,8 @@ struct Tape<N: Coarsen> {
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
-    segments: Vec<FineSegment<N>>,
+    /// The values that are kept of each segment that is not differentiated yet.
+    segments: Vec<Kept<N>>,
     /// The state from which the next segment starts; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
     /// With recomputation: the end of the last segment that is left, from the first pass.
@@ -61,13 +62,7 @@ struct Graph<S: Activation> {
     end: S::Vjp,
 }
 
-/// A segment, with the values that are kept of it.
-struct FineSegment<N: Coarsen> {
-    /// The units, numbered through the network.
-    units: Range<usize>,
-    kept: Kept<N>,
-}
-
+/// The values that are kept of a segment.
 enum Kept<N: Coarsen> {
     /// Everything that the backward pass needs.
     Graph(Graph<N::State>),
@@ -156,7 +151,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             tape.end = Some(reached.clone());
         }
         tape.reached = Some(reached);
-        tape.segments.push(FineSegment { units: units.clone(), kept });
+        tape.segments.push(kept);
     }
 
     /// Takes `y_j`, which the chain goes on from.
@@ -263,17 +258,16 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     }
 
     /// Computes the graph of the last segment that is left once more, if it will be differentiated.
-    pub(super) fn recompute_units(&mut self) {
+    pub(super) fn recompute_units(&mut self, units: &Range<usize>) {
         let tape = self.tape();
         if tape.cotangent.is_none() {
             return;
         }
         let first_end = tape.end.take();
-        let FineSegment { units, kept } = tape.segments.pop().expect("a segment is left");
-        let kept = match kept {
+        let kept = match tape.segments.pop().expect("a segment is left") {
             Kept::Start(start) => {
                 // Copies have running statistics of their own, which may change once more unseen.
-                let fine = self.module().units[self.local(&units)].iter();
+                let fine = self.module().units[self.local(units)].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
                 self.tape().end = Some(start.clone());
                 let (graph, end) = Graph::through((units.start..).zip(&copies), start);
@@ -284,20 +278,20 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             }
             graph => graph,
         };
-        self.tape().segments.push(FineSegment { units, kept });
+        self.tape().segments.push(kept);
     }
 
     /// Differentiates the last segment of `g_j'(x_j)ᵀ ρ_j` that is left.
-    pub(super) fn backward_units(&mut self) {
+    pub(super) fn backward_units(&mut self, units: &Range<usize>) {
         let tape = self.tape();
-        let FineSegment { units, kept } = tape.segments.pop().expect("a segment is left");
+        let kept = tape.segments.pop().expect("a segment is left");
         let Some(cotangent) = tape.cotangent.take() else { return };
         let (graph, copies) = match kept {
             Kept::Graph(graph) => (graph, None),
             Kept::Recomputed(graph, copies) => (graph, Some(copies)),
             Kept::Start(_) => unreachable!("a segment without a graph is recomputed first"),
         };
-        let units = self.local(&units);
+        let units = self.local(units);
         let (gradients, cotangent) = graph.pull_back(cotangent);
         let part = |module: &SubnetworkOf<N>, into: &mut Collector| {
             let units = copies.as_deref().unwrap_or(&module.units[units.clone()]);

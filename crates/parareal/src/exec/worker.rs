@@ -261,11 +261,11 @@ where
                 self.runner(subnetwork).backward_coarse_weights();
             }
             Operation::ReduceGradients { subnetwork } => self.start_gradients(subnetwork)?,
-            Operation::RecomputeUnits { subnetwork, .. } => {
-                self.runner(subnetwork).recompute_units();
+            Operation::RecomputeUnits { subnetwork, ref units } => {
+                self.runner(subnetwork).recompute_units(units);
             }
-            Operation::BackwardUnits { subnetwork, .. } => {
-                self.runner(subnetwork).backward_units();
+            Operation::BackwardUnits { subnetwork, ref units } => {
+                self.runner(subnetwork).backward_units(units);
             }
             Operation::BackwardPreprocessing { subnetwork } => {
                 step.reply.inputs.extend(self.runner(subnetwork).backward_preprocessing());

@@ -5,9 +5,7 @@ use super::error::PlanError;
 use super::operation_time::{SubnetworkCost, gradient_bytes, operation_time};
 use super::scenario::Scenario;
 use super::tasks::Tasks;
-use crate::exec::{
-    Barrier, Messages, Moment, Operation, Program, ProgramOptions, TimingModel, simulate,
-};
+use crate::exec::{Message, Moment, Operation, Program, ProgramOptions, Simulation, TimingModel};
 use crate::timeline::Activity;
 
 /// Simulates the program of [`crate::exec`] with the durations of a scenario.
@@ -18,12 +16,10 @@ pub(super) fn run(scenario: &Scenario, options: ProgramOptions) -> Result<Tasks,
         scenario,
         units: scenario.subnetworks.iter().flat_map(|own| own.units.iter().copied()).collect(),
         tasks: Tasks::default(),
-        messages: Messages::default(),
-        totals: Barrier::new(workers),
         reduced: vec![Moment::default(); workers],
         gradients: vec![0.0; scenario.subnetworks.len()],
     };
-    let executed = simulate(&program, 1, &mut model);
+    let executed = Simulation::new(&program, 1).run(&mut model);
     debug_assert!(program.is_complete(&executed), "every message is sent");
     Ok(model.tasks)
 }
@@ -34,8 +30,6 @@ struct Predicted<'a> {
     /// The costs of all units.
     units: Vec<Cost>,
     tasks: Tasks,
-    messages: Messages,
-    totals: Barrier,
     /// The moment at which each worker's sums over the replicas are done.
     reduced: Vec<Moment>,
     /// The bytes of the gradients of each subnetwork that have not been summed.
@@ -79,12 +73,14 @@ impl Predicted<'_> {
 }
 
 impl TimingModel for Predicted<'_> {
-    fn begin(&self, _worker: usize) -> Moment {
-        Moment::default()
-    }
-
-    fn arrival(&self, _worker: usize, _index: usize, operation: &Operation) -> Option<Moment> {
-        self.messages.arrival(operation)
+    fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
+        // Both have the size of U_j, and ρ_j is sent by the next subnetwork.
+        let (index, sender) = match message {
+            Message::State(index) => (index, index),
+            Message::Cotangent(index) => (index, index + 1),
+        };
+        let seconds = self.scenario.link.time(self.scenario.subnetworks[index].output_bytes);
+        self.tasks.run(at, seconds, worker, sender, Activity::Transfer)
     }
 
     fn execute(
@@ -95,24 +91,11 @@ impl TimingModel for Predicted<'_> {
         at: Moment,
     ) -> Option<Moment> {
         match *operation {
-            Operation::SendState { subnetwork } | Operation::SendCotangent { subnetwork } => {
-                // Both have the size of U_j; the sender goes on at once.
-                let bytes = self.scenario.subnetworks[subnetwork].output_bytes;
-                let seconds = self.scenario.link.time(bytes);
-                let sender = match operation {
-                    Operation::SendState { .. } => subnetwork,
-                    _ => subnetwork + 1,
-                };
-                let arrival = self.tasks.run(at, seconds, worker, sender, Activity::Transfer);
-                self.messages.send(operation, arrival);
-                Some(at)
-            }
             Operation::ReduceGradients { subnetwork } => {
                 self.reduce(worker, subnetwork, at);
                 Some(at)
             }
             Operation::AwaitReductions => Some(at.max(self.reduced[worker])),
-            Operation::ReduceTotals => self.totals.arrive(worker, at),
             _ => {
                 let (Some(activity), Some(subnetwork)) =
                     (operation.activity(), operation.subnetwork())

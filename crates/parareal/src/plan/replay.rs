@@ -2,8 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::exec::{
-    Barrier, ExecutedInstruction, Messages, Moment, Operation, Program, TimingModel, WorkerTrace,
-    simulate,
+    ExecutedInstruction, Message, Moment, Operation, Program, Simulation, TimingModel, WorkerTrace,
 };
 
 /// Replays the step that workers have recorded: simulates its program with the recorded durations, and returns the
@@ -63,23 +62,23 @@ pub fn replay_scaled(
 ) -> Vec<WorkerTrace> {
     let per_replica = program.workers().len();
     let replicas = trace.iter().map(|own| own.worker / per_replica + 1).max().unwrap_or(0);
-    let mut model = Recorded::new(program, replicas, trace);
+    let mut simulation = Simulation::new(program, replicas);
+    let mut model = Recorded::new(program, replicas, trace, &mut simulation);
     for (worker, own) in model.workers.iter_mut().enumerate() {
         let instructions = program.worker(worker % per_replica).instructions();
-        for (&index, seconds) in own.iter_mut().flat_map(|own| &mut own.durations) {
-            *seconds = (*seconds * factor(worker, &instructions[index].operation)).round();
+        for (&index, duration) in own.iter_mut().flat_map(|own| &mut own.durations) {
+            *duration = (*duration * factor(worker, &instructions[index].operation)).round();
         }
     }
-    let executed = simulate(program, replicas, &mut model);
+    let executed = simulation.run(&mut model);
     let traces = executed.into_iter().zip(model.workers).enumerate();
     let traces = traces.filter_map(|(worker, (executed, own))| {
-        let own = own?;
-        let executed = executed.into_iter().map(|(instruction, end)| ExecutedInstruction {
-            instruction,
-            arrival: own.arrivals.get(&instruction).copied().map(duration),
-            end: duration(end.time),
+        let executed = executed.into_iter().map(|own| ExecutedInstruction {
+            instruction: own.index,
+            arrival: own.arrival.map(duration),
+            end: duration(own.end),
         });
-        Some(WorkerTrace { worker, begin: own.begin, executed: executed.collect() })
+        Some(WorkerTrace { worker, begin: duration(own?.begin), executed: executed.collect() })
     });
     traces.collect()
 }
@@ -89,121 +88,111 @@ struct Recorded {
     per_replica: usize,
     /// `None` for the workers of another process.
     workers: Vec<Option<RecordedWorker>>,
-    /// The messages of each replica.
-    messages: Vec<Messages>,
-    totals: Barrier,
+    /// The time from the beginning of the send to the arrival, by replica.
+    latencies: HashMap<(usize, Message), f64>,
 }
 
 #[derive(Clone)]
 struct RecordedWorker {
-    begin: Duration,
-    /// For each instruction its duration; for a receive, from the arrival of its message.
+    begin: Moment,
+    /// For each instruction its duration, after everything that it waits for.
     durations: HashMap<usize, f64>,
-    /// For each receive the time from the beginning of the send; the time of the arrival if the sender is in
-    /// another process.
-    messages: HashMap<usize, f64>,
-    /// The arrivals of the replay.
-    arrivals: HashMap<usize, f64>,
 }
 
 impl Recorded {
-    fn new(program: &Program, replicas: usize, trace: &[WorkerTrace]) -> Self {
+    /// Takes durations and latencies from a trace. Workers of which it says nothing are left out of the simulation,
+    /// except for their messages.
+    fn new(
+        program: &Program,
+        replicas: usize,
+        trace: &[WorkerTrace],
+        simulation: &mut Simulation<'_>,
+    ) -> Self {
         let per_replica = program.workers().len();
-        let mut workers = vec![None; replicas * per_replica];
-        // When workers turned to an instruction: to sends, and to the sum of the totals.
-        let mut sent = vec![Messages::default(); replicas];
-        let mut all_there = 0.0_f64;
+        let operation = |own: &WorkerTrace, executed: &ExecutedInstruction| {
+            &program.worker(own.worker % per_replica).instructions()[executed.instruction].operation
+        };
+        // The moments at which workers turned to their sends, and to the sum of the totals.
+        let mut sent = HashMap::new();
+        let mut all_there = Moment::default();
         for own in trace {
-            let instructions = program.worker(own.worker % per_replica).instructions();
-            let mut reached = nanoseconds(own.begin);
+            let mut reached = moment(own.begin);
             for executed in &own.executed {
-                let operation = &instructions[executed.instruction].operation;
+                let operation = operation(own, executed);
                 if *operation == Operation::ReduceTotals {
                     all_there = all_there.max(reached);
                 }
-                let turned = Moment { time: reached, cause: None };
-                sent[own.worker / per_replica].send(operation, turned);
-                reached = nanoseconds(executed.end);
+                if let Some(message) = operation.sent_message() {
+                    sent.insert((own.worker / per_replica, message), reached.time);
+                }
+                reached = moment(executed.end);
             }
         }
+        let mut workers = vec![None; replicas * per_replica];
+        let mut latencies = HashMap::new();
         for own in trace {
-            let instructions = program.worker(own.worker % per_replica).instructions();
-            let mut reached = nanoseconds(own.begin);
-            let (mut durations, mut messages) = (HashMap::new(), HashMap::new());
-            for &ExecutedInstruction { instruction, arrival, end } in &own.executed {
-                let operation = &instructions[instruction].operation;
+            let begin = moment(own.begin);
+            let (mut reached, mut durations) = (begin, HashMap::new());
+            for executed in &own.executed {
+                let operation = operation(own, executed);
                 let mut from = reached;
-                if let Some(arrival) = arrival.map(nanoseconds) {
+                if let (Some(message), Some(arrival)) = (operation.message(), executed.arrival) {
+                    let (replica, arrival) = (own.worker / per_replica, moment(arrival));
                     from = from.max(arrival);
-                    let sent = sent[own.worker / per_replica].arrival(operation);
-                    messages.insert(instruction, arrival - sent.map_or(0.0, |sent| sent.time));
+                    match sent.get(&(replica, message)) {
+                        Some(sent) => {
+                            latencies.insert((replica, message), arrival.time - sent);
+                        }
+                        None => simulation.add_message(replica, message, arrival),
+                    }
                 }
                 if *operation == Operation::ReduceTotals {
                     from = all_there;
                 }
-                let end = nanoseconds(end);
-                durations.insert(instruction, end - from);
+                let end = moment(executed.end);
+                durations.insert(executed.instruction, end.time - from.time);
                 reached = end;
             }
-            let (begin, arrivals) = (own.begin, HashMap::new());
-            workers[own.worker] = Some(RecordedWorker { begin, durations, messages, arrivals });
+            workers[own.worker] = Some(RecordedWorker { begin, durations });
         }
-        let known = workers.iter().flatten().count();
-        let messages = vec![Messages::default(); replicas];
-        Self { per_replica, workers, messages, totals: Barrier::new(known) }
-    }
-
-    /// The index of a worker among those of which the trace says something.
-    fn known(&self, worker: usize) -> usize {
-        self.workers[..worker].iter().flatten().count()
+        let absent = workers.iter().enumerate().filter(|(_, own)| own.is_none());
+        absent.for_each(|(worker, _)| simulation.leave_out(worker));
+        Self { per_replica, workers, latencies }
     }
 }
 
-fn nanoseconds(duration: Duration) -> f64 {
-    duration.as_nanos() as f64
+fn moment(duration: Duration) -> Moment {
+    Moment { time: duration.as_nanos() as f64, cause: None }
 }
 
-fn duration(nanoseconds: f64) -> Duration {
-    Duration::from_nanos(nanoseconds as u64)
+fn duration(moment: Moment) -> Duration {
+    Duration::from_nanos(moment.time as u64)
+}
+
+/// The moment this many nanoseconds later.
+fn later(at: Moment, nanoseconds: f64) -> Moment {
+    Moment { time: at.time + nanoseconds, ..at }
 }
 
 impl TimingModel for Recorded {
     fn begin(&self, worker: usize) -> Moment {
-        let begin = self.workers[worker].as_ref().map_or(Duration::ZERO, |own| own.begin);
-        Moment { time: nanoseconds(begin), cause: None }
+        self.workers[worker].as_ref().map_or(Moment::default(), |own| own.begin)
     }
 
-    fn arrival(&self, worker: usize, index: usize, operation: &Operation) -> Option<Moment> {
-        let replica = worker / self.per_replica;
-        let time = *self.workers[worker].as_ref()?.messages.get(&index)?;
-        let sender = match operation {
-            Operation::ReceiveState { .. } => worker - 1,
-            _ => worker + 1,
-        };
-        let sent = match &self.workers[sender] {
-            Some(_) => self.messages[replica].arrival(operation)?.time,
-            None => 0.0,
-        };
-        Some(Moment { time: sent + time, cause: None })
+    /// A message to another process has no recorded latency, and no worker here waits for it.
+    fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
+        let latency = self.latencies.get(&(worker / self.per_replica, message));
+        later(at, latency.copied().unwrap_or(0.0))
     }
 
     fn execute(
         &mut self,
         worker: usize,
         index: usize,
-        operation: &Operation,
+        _operation: &Operation,
         at: Moment,
     ) -> Option<Moment> {
-        let duration = *self.workers[worker].as_ref()?.durations.get(&index)?;
-        let begin = match operation {
-            Operation::ReduceTotals => self.totals.arrive(self.known(worker), at)?,
-            _ => at,
-        };
-        self.messages[worker / self.per_replica].send(operation, at);
-        if operation.is_receive() {
-            let arrival = self.arrival(worker, index, operation)?.time;
-            self.workers[worker].as_mut()?.arrivals.insert(index, arrival);
-        }
-        Some(Moment { time: begin.time + duration, cause: None })
+        let own = self.workers[worker].as_ref()?;
+        Some(later(at, *own.durations.get(&index)?))
     }
 }

@@ -1,5 +1,5 @@
-use super::simulation::{Barrier, Messages, Moment, TimingModel, simulate};
-use super::{Operation, Program};
+use super::simulation::{Moment, Simulation, TimingModel};
+use super::{Message, Operation, Program};
 
 /// The width of a cell in characters.
 const CELL: usize = 5;
@@ -21,12 +21,8 @@ impl Program {
     #[must_use]
     pub fn diagram(&self) -> String {
         let workers = self.workers.len();
-        let mut model = Slots {
-            cells: vec![Vec::new(); workers],
-            messages: Messages::default(),
-            totals: Barrier::new(workers),
-        };
-        let executed = simulate(self, 1, &mut model);
+        let mut model = Slots { cells: vec![Vec::new(); workers] };
+        let executed = Simulation::new(self, 1).run(&mut model);
         debug_assert!(self.is_complete(&executed), "every message is sent");
         let lines = model.cells.iter().enumerate().map(|(worker, cells)| {
             let cells: String = cells.iter().map(|cell| format!("{cell:CELL$}")).collect();
@@ -40,17 +36,16 @@ impl Program {
 struct Slots {
     /// The cells of each worker's line.
     cells: Vec<Vec<String>>,
-    messages: Messages,
-    totals: Barrier,
 }
 
 impl TimingModel for Slots {
-    fn begin(&self, _worker: usize) -> Moment {
-        Moment::default()
-    }
-
-    fn arrival(&self, _worker: usize, _index: usize, operation: &Operation) -> Option<Moment> {
-        self.messages.arrival(operation)
+    fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
+        let arrow = match message {
+            Message::State(_) => '↓',
+            Message::Cotangent(_) => '↑',
+        };
+        self.cells[worker].last_mut().into_iter().for_each(|cell| cell.push(arrow));
+        at
     }
 
     fn execute(
@@ -60,25 +55,11 @@ impl TimingModel for Slots {
         operation: &Operation,
         at: Moment,
     ) -> Option<Moment> {
-        self.messages.send(operation, at);
+        let Some(symbol) = symbol(operation) else { return Some(at) };
         let cells = &mut self.cells[worker];
-        match (symbol(operation), operation) {
-            (Some(symbol), _) => {
-                cells.resize(at.time as usize, String::new());
-                cells.push(symbol);
-                Some(Moment { time: at.time + 1.0, cause: None })
-            }
-            (None, Operation::SendState { .. }) => {
-                cells.last_mut().into_iter().for_each(|cell| cell.push('↓'));
-                Some(at)
-            }
-            (None, Operation::SendCotangent { .. }) => {
-                cells.last_mut().into_iter().for_each(|cell| cell.push('↑'));
-                Some(at)
-            }
-            (None, Operation::ReduceTotals) => self.totals.arrive(worker, at),
-            (None, _) => Some(at),
-        }
+        cells.resize(at.time as usize, String::new());
+        cells.push(symbol);
+        Some(Moment { time: at.time + 1.0, cause: None })
     }
 }
 

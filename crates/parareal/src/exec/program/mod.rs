@@ -8,9 +8,10 @@ mod simulation;
 use std::fmt;
 use std::ops::Range;
 
+pub(crate) use operation::Message;
 pub use operation::Operation;
 pub(crate) use progress::{Next, Progress};
-pub(crate) use simulation::{Barrier, Messages, Moment, Simulated, TimingModel, simulate};
+pub(crate) use simulation::{Moment, SimulatedInstruction, Simulation, TimingModel};
 
 use super::layout::{Layout, LayoutError};
 use crate::net::Cuts;
@@ -112,7 +113,7 @@ impl Program {
     }
 
     /// Returns true if a simulation of one replica has executed all instructions.
-    pub(crate) fn is_complete(&self, executed: &[Simulated]) -> bool {
+    pub(crate) fn is_complete(&self, executed: &[Vec<SimulatedInstruction>]) -> bool {
         let counts = self.workers.iter().map(|own| own.instructions.len());
         executed.iter().map(Vec::len).eq(counts)
     }

@@ -154,6 +154,24 @@ impl Operation {
         matches!(self, Self::ReceiveState { .. } | Self::ReceiveCotangent { .. })
     }
 
+    /// The message that the operation sends or receives.
+    pub(crate) fn message(&self) -> Option<Message> {
+        match *self {
+            Self::SendState { subnetwork } | Self::ReceiveState { subnetwork } => {
+                Some(Message::State(subnetwork))
+            }
+            Self::SendCotangent { subnetwork } | Self::ReceiveCotangent { subnetwork } => {
+                Some(Message::Cotangent(subnetwork))
+            }
+            _ => None,
+        }
+    }
+
+    /// The message that the operation sends.
+    pub(crate) fn sent_message(&self) -> Option<Message> {
+        self.message().filter(|_| !self.is_receive())
+    }
+
     /// The subnetwork that the operation is for.
     pub fn subnetwork(&self) -> Option<usize> {
         match *self {
@@ -178,6 +196,15 @@ impl Operation {
             Self::AwaitReductions | Self::ReduceTotals => None,
         }
     }
+}
+
+/// A message between two workers of a replica, with the subnetwork that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Message {
+    /// `U_j`.
+    State(usize),
+    /// `ρ_j`.
+    Cotangent(usize),
 }
 
 /// The operation in the notation of the paper: subnetworks and units are counted from 1.

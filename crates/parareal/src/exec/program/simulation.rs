@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use super::operation::Message;
 use super::{Next, Operation, Program, Progress, WorkerProgram};
 
 /// A moment of a simulated step.
@@ -17,17 +18,20 @@ impl Moment {
     }
 }
 
-/// The durations and arrivals of a simulated step.
+/// The durations of a simulated step. Workers are numbered replica by replica.
 pub(crate) trait TimingModel {
     /// The moment at which a worker begins.
-    fn begin(&self, worker: usize) -> Moment;
+    fn begin(&self, worker: usize) -> Moment {
+        let _ = worker;
+        Moment::default()
+    }
 
-    /// The arrival of the message that a receive waits for; `None` if it has not been sent yet.
-    fn arrival(&self, worker: usize, index: usize, operation: &Operation) -> Option<Moment>;
+    /// The arrival of the message that a worker begins to send at `at`.
+    fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment;
 
-    /// Executes an instruction on a worker that is free, and for a receive whose message has arrived, at
-    /// `at`. Returns the moment at which the worker is free again; `None` as long as other workers have
-    /// to get further first.
+    /// Executes an instruction on a worker at `at`: the worker is free, and the message or the other workers
+    /// that the operation waits for are there. Returns the moment at which the worker is free again; `None` if
+    /// the model does not know the instruction, and the worker stops.
     fn execute(
         &mut self,
         worker: usize,
@@ -37,132 +41,113 @@ pub(crate) trait TimingModel {
     ) -> Option<Moment>;
 }
 
-/// An instruction in the order of its execution, with the moment of its end.
-pub(crate) type Simulated = Vec<(usize, Moment)>;
+/// An instruction that was executed in a simulation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SimulatedInstruction {
+    /// Its index in the program of the worker.
+    pub(crate) index: usize,
+    /// For a receive: the arrival of its message.
+    pub(crate) arrival: Option<Moment>,
+    pub(crate) end: Moment,
+}
 
-/// Executes the program of `replicas` replicas with the durations and arrivals of a model. Workers are numbered
-/// replica by replica. Returns the instructions of each worker in the order of their execution: fewer than the
-/// program has, if it waits for messages that nobody sends.
-pub(crate) fn simulate<M: TimingModel>(
-    program: &Program,
-    replicas: usize,
-    model: &mut M,
-) -> Vec<Simulated> {
-    let per_replica = program.workers().len();
-    let workers = (0..replicas * per_replica).map(|worker| {
-        let own = program.worker(worker % per_replica);
-        let (at, progress) = (model.begin(worker), Progress::new(own));
-        Worker { at, progress, executed: Vec::with_capacity(own.instructions().len()) }
-    });
-    let mut workers: Vec<_> = workers.collect();
-    // A worker runs until it needs to know when a message arrives that has not been sent.
-    loop {
-        let mut has_advanced = false;
-        for (number, worker) in workers.iter_mut().enumerate() {
-            while worker.advance(program.worker(number % per_replica), number, model) {
-                has_advanced = true;
+/// The simulation of a step of a program: its messages, and the sum of the totals, which no worker leaves before
+/// all have reached it.
+pub(crate) struct Simulation<'a> {
+    program: &'a Program,
+    /// The arrivals of messages by replica.
+    arrivals: HashMap<(usize, Message), Moment>,
+    /// The moments at which workers reach the sum of the totals.
+    totals: Vec<Option<Moment>>,
+}
+
+impl<'a> Simulation<'a> {
+    /// Creates a simulation of this many replicas.
+    pub(crate) fn new(program: &'a Program, replicas: usize) -> Self {
+        let totals = vec![None; replicas * program.workers().len()];
+        Self { program, arrivals: HashMap::new(), totals }
+    }
+
+    /// Leaves out a worker, for which nobody waits then.
+    pub(crate) fn leave_out(&mut self, worker: usize) {
+        self.totals[worker] = Some(Moment::default());
+    }
+
+    /// Adds a message that a worker who is left out sends.
+    pub(crate) fn add_message(&mut self, replica: usize, message: Message, arrival: Moment) {
+        self.arrivals.insert((replica, message), arrival);
+    }
+
+    /// Executes the program with the durations of a model. Returns the instructions of each worker in the order of
+    /// their execution: fewer than the program has, if it waits for messages that nobody sends.
+    pub(crate) fn run<M: TimingModel>(mut self, model: &mut M) -> Vec<Vec<SimulatedInstruction>> {
+        let per_replica = self.program.workers().len();
+        let workers = (0..self.totals.len()).map(|number| {
+            let program = self.program.worker(number % per_replica);
+            let executed = Vec::with_capacity(program.instructions().len());
+            let (at, progress) = (model.begin(number), Progress::new(program));
+            Worker { number, replica: number / per_replica, program, at, progress, executed }
+        });
+        let mut workers: Vec<_> = workers.collect();
+        // A worker runs until it needs to know when a message arrives that has not been sent.
+        loop {
+            let mut has_advanced = false;
+            for worker in &mut workers {
+                while self.advance(worker, model).is_some() {
+                    has_advanced = true;
+                }
+            }
+            if !has_advanced {
+                return workers.into_iter().map(|worker| worker.executed).collect();
             }
         }
-        if !has_advanced {
-            return workers.into_iter().map(|worker| worker.executed).collect();
+    }
+
+    /// Executes one instruction of a worker. Returns `None` if that is not possible yet.
+    fn advance<M: TimingModel>(&mut self, worker: &mut Worker<'_>, model: &mut M) -> Option<()> {
+        let &mut Worker { number, replica, program, at: now, .. } = worker;
+        let arrival = |operation: &Operation| {
+            let message = operation.message().expect("a receive has a message");
+            self.arrivals.get(&(replica, message)).copied()
+        };
+        let has_arrived = |_, operation: &Operation| {
+            arrival(operation).map(|arrival| arrival.time <= now.time).ok_or(NotSent)
+        };
+        let next = worker.progress.next(program, has_arrived).ok()??;
+        let (Next::Run(index) | Next::Wait(index)) = next;
+        let operation = &program.instructions()[index].operation;
+        let arrival = operation.is_receive().then(|| arrival(operation)).flatten();
+        let mut at = arrival.map_or(now, |arrival| now.max(arrival));
+        if *operation == Operation::ReduceTotals {
+            at = self.reach_totals(number, now)?;
         }
+        let end = model.execute(number, index, operation, at)?;
+        if let Some(message) = operation.sent_message() {
+            let arrival = model.send(number, message, at);
+            self.arrivals.insert((replica, message), arrival);
+        }
+        worker.at = end;
+        worker.executed.push(SimulatedInstruction { index, arrival, end });
+        worker.progress.finish(index);
+        Some(())
+    }
+
+    /// Lets a worker reach the sum of the totals. Returns the moment at which all are there; `None` while one is
+    /// missing.
+    fn reach_totals(&mut self, worker: usize, at: Moment) -> Option<Moment> {
+        self.totals[worker] = Some(at);
+        self.totals.iter().try_fold(at, |latest, reached| Some(latest.max((*reached)?)))
     }
 }
 
-struct Worker {
+struct Worker<'a> {
+    number: usize,
+    replica: usize,
+    program: &'a WorkerProgram,
     at: Moment,
     progress: Progress,
-    executed: Simulated,
+    executed: Vec<SimulatedInstruction>,
 }
 
 /// A message that has not been sent yet.
 struct NotSent;
-
-impl Worker {
-    /// Executes one instruction. Returns false if that is not possible yet.
-    fn advance<M: TimingModel>(
-        &mut self,
-        own: &WorkerProgram,
-        number: usize,
-        model: &mut M,
-    ) -> bool {
-        let now = self.at.time;
-        let has_arrived = |index, operation: &Operation| {
-            let arrival = model.arrival(number, index, operation);
-            arrival.map(|arrival| arrival.time <= now).ok_or(NotSent)
-        };
-        let next = self.progress.next(own, has_arrived);
-        let Ok(Some(Next::Run(index) | Next::Wait(index))) = next else { return false };
-        let operation = &own.instructions()[index].operation;
-        let mut at = self.at;
-        if operation.is_receive() {
-            at = at.max(model.arrival(number, index, operation).expect("known for its choice"));
-        }
-        let Some(end) = model.execute(number, index, operation, at) else { return false };
-        self.at = end;
-        self.executed.push((index, end));
-        self.progress.finish(index);
-        true
-    }
-}
-
-/// The messages of a simulated step, with the moments of their arrival.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Messages {
-    /// `U_j` and `ρ_j`, by subnetwork.
-    arrivals: HashMap<(Message, usize), Moment>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Message {
-    State,
-    Cotangent,
-}
-
-impl Messages {
-    /// Records the arrival of the message that an operation sends, if it sends one.
-    pub(crate) fn send(&mut self, operation: &Operation, arrival: Moment) {
-        if !operation.is_receive()
-            && let Some(message) = message(operation)
-        {
-            self.arrivals.insert(message, arrival);
-        }
-    }
-
-    /// The arrival of the message that an operation receives, if it has been sent.
-    pub(crate) fn arrival(&self, operation: &Operation) -> Option<Moment> {
-        self.arrivals.get(&message(operation)?).copied()
-    }
-}
-
-fn message(operation: &Operation) -> Option<(Message, usize)> {
-    match *operation {
-        Operation::SendState { subnetwork } | Operation::ReceiveState { subnetwork } => {
-            Some((Message::State, subnetwork))
-        }
-        Operation::SendCotangent { subnetwork } | Operation::ReceiveCotangent { subnetwork } => {
-            Some((Message::Cotangent, subnetwork))
-        }
-        _ => None,
-    }
-}
-
-/// The moments at which workers reach an operation that none of them leaves before all are there.
-#[derive(Debug)]
-pub(crate) struct Barrier(Vec<Option<Moment>>);
-
-impl Barrier {
-    pub(crate) fn new(workers: usize) -> Self {
-        Self(vec![None; workers])
-    }
-
-    /// Lets a worker arrive. Returns the moment at which all are there; `None` while one is missing.
-    pub(crate) fn arrive(&mut self, worker: usize, at: Moment) -> Option<Moment> {
-        self.0[worker] = Some(at);
-        let mut latest = at;
-        for arrived in &self.0 {
-            latest = latest.max((*arrived)?);
-        }
-        Some(latest)
-    }
-}
