@@ -51,6 +51,11 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
+    /// A flag that is for `--timeline`, which is not given.
+    pub(crate) fn without_timeline(flag: &str) -> Self {
+        Self::Flag(format!("{flag} is for --timeline, and there is none"))
+    }
+
     /// Returns true if all ranks know of it.
     pub(crate) fn is_agreed(&self) -> bool {
         match self {

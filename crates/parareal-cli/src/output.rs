@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use os_display::Quotable;
+pub(crate) use parareal_text::count;
 
 use crate::failure::Failure;
 
@@ -76,11 +77,6 @@ pub(crate) fn amount(number: impl TryInto<u64>) -> String {
         10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
         _ => format!("{:.3}M", number as f64 / 1e6),
     }
-}
-
-/// So many things, with the right ending.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A time for people.

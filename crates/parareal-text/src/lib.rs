@@ -27,6 +27,12 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// A number of things, `thing` with the ending of its number.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Bytes as lowercase hexadecimal digits, two for each byte.
 #[must_use]
 pub fn in_hexadecimal(bytes: &[u8]) -> String {
@@ -47,6 +53,11 @@ struct Readme;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_has_no_ending() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "rank")), ["0 ranks", "1 rank", "2 ranks"]);
+    }
 
     #[test]
     fn only_a_mark_at_the_start_is_taken_away() {

@@ -121,7 +121,7 @@ impl RunConfig {
         Err(TrainError::WithoutMpi)
     }
 
-    /// Returns the subnetworks that this process holds, from 0, and true if it is the one that writes them.
+    /// Returns the subnetworks that this process holds, from 0.
     ///
     /// # Errors
     /// Where the ranks cannot share the subnetworks.
@@ -129,12 +129,11 @@ impl RunConfig {
         &self,
         group: &ProcessGroup,
         subnetworks: usize,
-    ) -> Result<(Range<usize>, bool), TrainError> {
+    ) -> Result<Range<usize>, TrainError> {
         if self.executor != ExecutorKind::Mpi {
-            return Ok((0..subnetworks, true));
+            return Ok(0..subnetworks);
         }
-        let own = self.rank_layout(group, subnetworks)?.rank(group.rank());
-        Ok((own.subnetworks, own.replicas.start == 0))
+        Ok(self.rank_layout(group, subnetworks)?.rank(group.rank()).subnetworks)
     }
 
     /// Returns the layout of subnetworks on the ranks of a group.

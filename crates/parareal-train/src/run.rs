@@ -279,7 +279,7 @@ impl<T: Task> Run<T> {
 }
 
 /// Checks the request for a timeline, on all processes of a group together, and returns the recorder of the first
-/// one. There is none without a request, or if the run has no step left.
+/// process; `None` on the others, without a request, and if the run has no step left.
 fn recorder<T: Task>(
     request: Option<&StepTimeline>,
     group: &ProcessGroup,

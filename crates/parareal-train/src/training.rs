@@ -56,7 +56,8 @@ impl<'a, T: Task> Training<'a, T> {
         let model = task.model();
         let mut executor = config.start(group, model, run.initial.as_ref())?;
         let mut names = executor.tensor_names();
-        if !config.held(group, model.cuts.subnetworks())?.1 {
+        // Replicas have the same weights, and the first one writes them.
+        if executor.layout().rank(group.rank()).replicas.start > 0 {
             names.clear();
         }
         let store = Store::new(run, names);

@@ -87,7 +87,7 @@ impl ClassificationRun {
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let locked = RunFolder::lock(group, folder)?;
         let loaded = || {
-            let held = config.run.held(group, config.network.cuts.subnetworks())?.0;
+            let held = config.run.held(group, config.network.cuts.subnetworks())?;
             Ok::<_, VisionError>((load(group, &config)?, held))
         };
         let ((task, summary), held) = group.agree(loaded())?;

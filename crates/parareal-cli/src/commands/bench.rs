@@ -23,8 +23,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
         _ => return Err(Failure::Flag("--device is given more than once: name one".into())),
     };
     if flags.overwrite && flags.timeline.is_none() {
-        let message = "--overwrite is for --timeline, and there is none";
-        return Err(Failure::Flag(message.into()));
+        return Err(Failure::without_timeline("--overwrite"));
     }
     let timeline = flags.timeline.as_deref();
     let timeline = timeline.map(|path| TimelineFile::new(path, flags.overwrite));

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use parareal::timeline::Timeline;
+use parareal_text::count;
 
 use super::{StepTimeline, TimelineFile};
 use crate::{ExecutorKind, ProcessGroup, RunConfig, Task, TrainError};
@@ -56,33 +57,29 @@ impl TimelineRecorder {
             return Ok(None);
         }
         self.last = Some((step, timeline));
-        if step == self.target { self.write() } else { Ok(None) }
+        if step == self.target { self.end() } else { Ok(None) }
     }
 
-    /// Ends the recording with the run: writes the last step, unless the step to write has come or no other one may
-    /// take its place. Returns the number of the step that was written.
+    /// Ends the recording: writes the last step that was added, if there is one that has not been written. Returns its
+    /// number.
     ///
     /// # Errors
     /// Those of [`TimelineFile::write`].
     pub(crate) fn end(&mut self) -> Result<Option<usize>, TrainError> {
-        self.write()
-    }
-
-    /// Returns the step to write if the recording has ended without a step.
-    pub(crate) fn missing(&self) -> Option<usize> {
-        (!self.is_over).then_some(self.target)
-    }
-
-    fn write(&mut self) -> Result<Option<usize>, TrainError> {
         let Some((step, timeline)) = self.last.take() else { return Ok(None) };
         self.is_over = true;
         let title = format!("{}, step {step}", self.title);
         self.file.write(&timeline, &title, None)?;
         Ok(Some(step))
     }
+
+    /// Returns the step to write if the recording has ended without a step.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        (!self.is_over).then_some(self.target)
+    }
 }
 
-/// Describes what a step runs on.
+/// Describes the processes and workers that a step runs on.
 fn placement(config: &RunConfig, group: &ProcessGroup) -> String {
     let workers = count(config.workers, "worker");
     let replicas = count(config.replicas, "replica");
@@ -100,8 +97,4 @@ fn placement(config: &RunConfig, group: &ProcessGroup) -> String {
         _ => format!("{replicas} of {workers}"),
     };
     format!("executor {}, {placed}", config.executor)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -276,8 +276,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     ///
     /// # Errors
     /// [`TrainError`] where a setting is wrong or does not fit the data or this machine, the network cannot be
-    /// built, the folder is not empty, a file cannot be written, or the [`timeline`](Self::timeline) exists; [`TrainError::Source`] where the source of
-    /// batches fails, and [`TrainError::Batch`] where the network or the loss does not take a batch;
+    /// built, the folder is not empty, a file cannot be written, or the [`timeline`](Self::timeline) exists;
+    /// [`TrainError::Source`] where the source of batches fails, and [`TrainError::Batch`] where the network or the loss does not take a batch;
     /// [`TrainError::RanksData`] where ranks have different samples; [`TrainError::Diverged`] and its like where
     /// the loss, the weights or the evaluation are not finite; and errors of a worker.
     pub fn train_with(
@@ -342,7 +342,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         let (config, record, task) = self.prepare()?;
         group.agree(settings::check_same(folder, &before, record.table()))?;
         let locked = RunFolder::lock(group, folder)?;
-        let held = group.agree(config.held(group, self.model.cuts.subnetworks()))?.0;
+        let held = group.agree(config.held(group, self.model.cuts.subnetworks()))?;
         let newest = locked.newest(&held, CHECK_MANIFEST)?;
         let mut before = None;
         if let Some(saved) = &newest.saved {
@@ -360,7 +360,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
     }
 
-    /// What a run starts with.
+    /// The options with which a run starts.
     fn start(&self) -> Start {
         Start { timeline: self.timeline.clone(), ..Start::default() }
     }

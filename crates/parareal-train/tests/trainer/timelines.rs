@@ -44,7 +44,7 @@ pub(crate) fn assert_works(row: &[(u64, String)], subnetworks: &[u64]) {
     assert!(row.iter().all(|(subnetwork, _)| subnetworks.contains(subnetwork)), "{row:?}");
 }
 
-/// What a run says of its timeline, and the step that it has come to.
+/// The reports of a run on its timeline, and the last step that it trained.
 #[derive(Default)]
 struct Told {
     step: Cell<usize>,

@@ -71,8 +71,8 @@ where
     /// `own` of the layout.
     ///
     /// # Errors
-    /// [`ExecError::Layout`] for a layout of another number of subnetworks; [`ExecError::Spawn`] if the system cannot start the threads; [`ExecError::Worker`] if a subnetwork
-    /// cannot be moved to its device; [`ExecError::Ranks`].
+    /// [`ExecError::Layout`] for a layout of another number of subnetworks; [`ExecError::Spawn`] if the system cannot
+    /// start the threads; [`ExecError::Worker`] if a subnetwork cannot be moved to its device; [`ExecError::Ranks`].
     pub(super) fn start(
         transport: P,
         (layout, own): (Layout, RankLayout),

@@ -243,6 +243,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
     fn cuts(&self) -> &Cuts {
         &self.cuts
     }
+
     fn layout(&self) -> &Layout {
         &self.layout
     }

@@ -134,7 +134,7 @@ impl Flags {
             return refuse("--memory-gb", "is for --suggest, which has to fit into it");
         }
         if self.overwrite && self.timeline.is_none() {
-            return refuse("--overwrite", "is for --timeline, and there is none");
+            return Err(Failure::without_timeline("--overwrite"));
         }
         if self.timeline_ms.is_some() && !timeline.is_some_and(TimelineFile::is_picture) {
             return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");

@@ -37,9 +37,7 @@ fn timeline(arguments: &Train) -> Result<Option<StepTimeline>, Failure> {
             ("--overwrite", arguments.overwrite),
         ];
         let flag = flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag));
-        return flag.map_or(Ok(None), |flag| {
-            Err(Failure::Flag(format!("{flag} is for --timeline, and there is none")))
-        });
+        return flag.map_or(Ok(None), |flag| Err(Failure::without_timeline(flag)));
     };
     let mut timeline = StepTimeline::new(path);
     if let Some(step) = arguments.timeline_step {
