@@ -52,11 +52,14 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     let [to, from, kernel, _] = weight.dims();
     let output = if kernel == 1 && padding == 0 {
         // A matrix product: Burn's gradient of it is several times faster than that of a
-        // convolution, the more so where there is a stride.
+        // convolution, the more so where there is a stride. One product for each image: the gradient
+        // of the weight is then a sum over products of images, which fill a GPU, and not one product
+        // of few rows and columns over all pixels, for which CubeCL launches two to eight blocks
+        // (`benchmarks/gpu`).
         let input = subsample(input, stride);
         let [batch, height, width, _] = input.dims();
-        let pixels = input.reshape([batch * height * width, from]);
-        let weight = weight.reshape([to, from]).transpose();
+        let pixels = input.reshape([batch, height * width, from]);
+        let weight = weight.reshape([1, to, from]).transpose();
         pixels.matmul(weight).reshape([batch, height, width, to])
     } else {
         let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
@@ -78,6 +81,21 @@ pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
         Some(residual) => residual + output,
         None => output,
     }
+}
+
+/// Means of blocks of 2×2 pixels.
+pub(crate) fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = input.dims();
+    let blocks = input.reshape([batch, height / 2, 2, width / 2, 2, channels]);
+    blocks.mean_dim(4).mean_dim(2).reshape([batch, height / 2, width / 2, channels])
+}
+
+/// The input with each pixel repeated in a block of 2×2, added to the residual.
+pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = input.dims();
+    let blocks = input.reshape([batch, height, 1, width, 1, channels]);
+    let blocks = blocks.expand([batch, height, 2, width, 2, channels]);
+    residual + blocks.reshape([batch, 2 * height, 2 * width, channels])
 }
 
 /// Every `stride`-th pixel of every `stride`-th row, the first of each kept.

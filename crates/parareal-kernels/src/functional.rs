@@ -5,11 +5,11 @@ use burn::tensor::Tensor;
 use crate::conv::{ConvOptions, PreactivationConv};
 use crate::fused_chain::{self, Residual};
 use crate::normalization::{ChannelStatistics, Normalization};
-use crate::{composed, flex, fused_depthwise};
+use crate::{composed, flex, fused_depthwise, fused_resample};
 
 /// A residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
-/// On Burn's CPU backend with 32-bit floats, two or three normalized layers are one operation; see
+/// On Burn's CPU backend with 32-bit floats, two to four normalized layers are one operation; see
 /// [`preactivation_conv2d`].
 ///
 /// # Shapes
@@ -23,7 +23,7 @@ pub fn residual(
     input: Tensor<4>,
     layers: Vec<PreactivationConv>,
 ) -> (Tensor<4>, Vec<ChannelStatistics>) {
-    if let 2..=3 = layers.len()
+    if let 2..=4 = layers.len()
         && let Some(done) = fused_chain::chain(&input, &layers, &Residual::Input)
     {
         return done;
@@ -115,6 +115,36 @@ pub fn depthwise_conv2d(
     match fused_depthwise::depthwise(&input, &weight, options, residual.as_ref()) {
         Some(output) => output,
         None => composed::depthwise(composed::Operands { input, weight, residual, options }),
+    }
+}
+
+/// Average pooling over blocks of 2×2 pixels.
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, height/2, width/2, channels]`.
+///
+/// # Panics
+/// If height or width is odd.
+pub fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
+    match fused_resample::average_pool(&input) {
+        Some(output) => output,
+        None => composed::average_pool2d(input),
+    }
+}
+
+/// `residual + input` interpolated to twice its height and width: each pixel is repeated in a block
+/// of 2×2 (nearest neighbor).
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`, the shape of the
+/// residual.
+///
+/// # Panics
+/// If the residual has another shape.
+pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+    match fused_resample::add_upsampled(&input, &residual) {
+        Some(output) => output,
+        None => composed::upsample2d(input, residual),
     }
 }
 

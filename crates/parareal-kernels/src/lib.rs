@@ -59,12 +59,15 @@ mod flex;
 mod functional;
 mod fused_chain;
 mod fused_depthwise;
+mod fused_resample;
 mod normalization;
 mod sgd;
 mod simd;
 
 pub use conv::{ConvOptions, PreactivationConv};
-pub use functional::{conv2d, depthwise_conv2d, is_fused, preactivation_conv2d, residual};
+pub use functional::{
+    average_pool2d, conv2d, depthwise_conv2d, is_fused, preactivation_conv2d, residual, upsample2d,
+};
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;

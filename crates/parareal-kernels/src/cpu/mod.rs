@@ -14,6 +14,7 @@ mod microkernel;
 pub(crate) mod moments;
 mod norm_gradient;
 mod packed_weight;
+pub(crate) mod resample;
 mod shared_slice;
 mod stride_phase;
 mod winograd;

@@ -4,4 +4,5 @@ mod against_composed;
 mod common;
 mod depthwise;
 mod levels;
+mod resample;
 mod units;

@@ -1,0 +1,83 @@
+//! Halving and doubling of channels-last images: sums over blocks of 2×2 pixels, and the transposed
+//! operation, which repeats each pixel in its block.
+//!
+//! With blocks `B(p)` of the fine image for each pixel `p` of the coarse one,
+//!
+//! ```text
+//! restrict(fine)[p]    = factor · Σ over q in B(p) of  fine[q]
+//! prolong(coarse)[q]   = residual[q] + factor · coarse[p],  q in B(p)
+//! ```
+//!
+//! Average pooling is the first with a factor of 1/4, nearest-neighbor interpolation the second with
+//! a factor of 1, and each is the other's gradient with the same factor.
+
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+/// The sizes of a coarse image whose pixels are blocks of 2×2 pixels of a fine one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resample {
+    /// Rows of the coarse image.
+    pub(crate) height: usize,
+    /// Columns of the coarse image.
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+impl Resample {
+    fn coarse_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Sums over blocks, times `factor`.
+    pub(crate) fn restrict(&self, fine: &[f32], factor: f32) -> Vec<f32> {
+        let line = self.width * self.channels;
+        let mut coarse = vec![0.0; fine.len() / 4];
+        let images = coarse.par_chunks_mut(self.coarse_len());
+        images.zip(fine.par_chunks(4 * self.coarse_len())).for_each(|(coarse, fine)| {
+            // A row of the coarse image and its two rows of the fine one.
+            for (row, pair) in coarse.chunks_exact_mut(line).zip(fine.chunks_exact(4 * line)) {
+                let (upper, lower) = pair.split_at(2 * line);
+                let blocks = |row| <[f32]>::chunks_exact(row, 2 * self.channels);
+                let pixels = row.chunks_exact_mut(self.channels);
+                for ((to, upper), lower) in pixels.zip(blocks(upper)).zip(blocks(lower)) {
+                    let (upper_left, upper_right) = upper.split_at(self.channels);
+                    let (lower_left, lower_right) = lower.split_at(self.channels);
+                    let left = upper_left.iter().zip(lower_left);
+                    let right = upper_right.iter().zip(lower_right);
+                    for ((to, (a, b)), (c, d)) in to.iter_mut().zip(left).zip(right) {
+                        *to = factor * ((a + c) + (b + d));
+                    }
+                }
+            }
+        });
+        coarse
+    }
+
+    /// Each pixel in its block, times `factor`, added to the residual if there is one.
+    pub(crate) fn prolong(
+        &self,
+        coarse: &[f32],
+        factor: f32,
+        residual: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let line = self.width * self.channels;
+        let mut fine = residual.map_or_else(|| vec![0.0; 4 * coarse.len()], <[f32]>::to_vec);
+        let images = fine.par_chunks_mut(4 * self.coarse_len());
+        images.zip(coarse.par_chunks(self.coarse_len())).for_each(|(fine, coarse)| {
+            for (pair, row) in fine.chunks_exact_mut(4 * line).zip(coarse.chunks_exact(line)) {
+                for to in pair.chunks_exact_mut(2 * line) {
+                    let blocks = to.chunks_exact_mut(2 * self.channels);
+                    for (block, from) in blocks.zip(row.chunks_exact(self.channels)) {
+                        for pixel in block.chunks_exact_mut(self.channels) {
+                            for (to, from) in pixel.iter_mut().zip(from) {
+                                *to += factor * from;
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        fine
+    }
+}
