@@ -11,6 +11,7 @@ It needs PyTorch and nothing else.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -95,8 +96,9 @@ def halvings_between(before, after):
 # ---- The operators -----------------------------------------------------------------------------
 
 
-def convolution(before, after, kernel, stride=1):
-    return nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
+def convolution(before, after, kernel, stride=1, groups=1):
+    padding = kernel // 2
+    return nn.Conv2d(before, after, kernel, stride=stride, padding=padding, groups=groups, bias=False)
 
 
 def normalization(channels):
@@ -157,7 +159,142 @@ class BasicUnit(nn.Module):
         return skip + y
 
 
-COARSE_UNITS = {"basic": BasicUnit, "bottleneck": BottleneckUnit}
+class DepthwiseUnit(nn.Module):
+    """A 1x1 and a 3x3 depthwise convolution (the first with the stride), twice, plus skip."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        channels, stride = after.channels, unit_stride(before, after)
+        self.norm1 = normalization(before.channels)
+        self.conv1 = convolution(before.channels, channels, 1)
+        self.depthwise1 = convolution(channels, channels, 3, stride, groups=channels)
+        self.norm2 = normalization(channels)
+        self.conv2 = convolution(channels, channels, 1)
+        self.depthwise2 = convolution(channels, channels, 3, groups=channels)
+        self.projection = projection(before, after)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(x))
+        y = self.depthwise1(self.conv1(o))
+        y = self.depthwise2(self.conv2(functional.relu(self.norm2(y))))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + y
+
+
+class CoarsenedUnit(nn.Module):
+    """The basic unit at half the resolution: average pooling, two 3x3, nearest-neighbour interpolation.
+
+    The skip has the full resolution. Where the image is halved it is a projection of the pooled
+    and activated image, which is of the output's size already.
+    """
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.norm1 = normalization(before.channels)
+        self.conv1 = convolution(before.channels, after.channels, 3, unit_stride(before, after))
+        self.norm2 = normalization(after.channels)
+        self.conv2 = convolution(after.channels, after.channels, 3)
+        self.projection = None if before == after else convolution(before.channels, after.channels, 1)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(functional.avg_pool2d(x, 2)))
+        y = self.conv1(o)
+        y = self.conv2(functional.relu(self.norm2(y)))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + functional.interpolate(y, scale_factor=2, mode="nearest")
+
+
+class NarrowUnit(nn.Module):
+    """1x1 to a part of the channels, two 3x3 (the first with the stride), 1x1 back, plus skip."""
+
+    def __init__(self, divisor, before, after):
+        super().__init__()
+        narrow = max(after.channels // divisor, 1)
+        self.norm1 = normalization(before.channels)
+        self.conv1 = convolution(before.channels, narrow, 1)
+        self.norm2 = normalization(narrow)
+        self.conv2 = convolution(narrow, narrow, 3, unit_stride(before, after))
+        self.norm3 = normalization(narrow)
+        self.conv3 = convolution(narrow, narrow, 3)
+        self.norm4 = normalization(narrow)
+        self.conv4 = convolution(narrow, after.channels, 1)
+        self.projection = projection(before, after)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(x))
+        y = self.conv1(o)
+        y = self.conv2(functional.relu(self.norm2(y)))
+        y = self.conv3(functional.relu(self.norm3(y)))
+        y = self.conv4(functional.relu(self.norm4(y)))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + y
+
+
+class BalancedGroupConvolution(nn.Module):
+    """A group convolution, plus a convolution of the mean of the groups (arXiv 2310.12461)."""
+
+    def __init__(self, before, after, groups, stride):
+        super().__init__()
+        self.groups = groups
+        self.stride = stride
+        shape = (after, before // groups, 3, 3)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.mean_weight = nn.Parameter(torch.empty(shape))
+        for weight in (self.weight, self.mean_weight):
+            nn.init.normal_(weight, std=0.1)
+
+    def forward(self, x):
+        own = functional.conv2d(x, self.weight, stride=self.stride, padding=1, groups=self.groups)
+        means = torch.stack(x.chunk(self.groups, dim=1)).mean(dim=0)
+        return own + functional.conv2d(means, self.mean_weight, stride=self.stride, padding=1)
+
+
+class GroupedUnit(nn.Module):
+    """Two balanced group convolutions (the first with the stride), plus skip."""
+
+    def __init__(self, before, after):
+        super().__init__()
+
+        def groups(*channels):
+            return max(g for g in range(1, 9) if all(c % g == 0 for c in channels))
+
+        stride = unit_stride(before, after)
+        first = groups(before.channels, after.channels)
+        self.norm1 = normalization(before.channels)
+        self.conv1 = BalancedGroupConvolution(before.channels, after.channels, first, stride)
+        self.norm2 = normalization(after.channels)
+        self.conv2 = BalancedGroupConvolution(after.channels, after.channels, groups(after.channels), 1)
+        self.projection = projection(before, after)
+
+    def forward(self, x):
+        o = functional.relu(self.norm1(x))
+        y = self.conv2(functional.relu(self.norm2(self.conv1(o))))
+        skip = x if self.projection is None else self.projection(o)
+        return skip + y
+
+
+class SkipUnit(nn.Module):
+    """The skip alone."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.projection = projection(before, after)
+        self.norm1 = None if self.projection is None else normalization(before.channels)
+
+    def forward(self, x):
+        return x if self.projection is None else self.projection(functional.relu(self.norm1(x)))
+
+
+COARSE_UNITS = {
+    "basic": BasicUnit,
+    "bottleneck": BottleneckUnit,
+    "depthwise": DepthwiseUnit,
+    "coarsened": CoarsenedUnit,
+    "half": partial(NarrowUnit, 2),
+    "quarter": partial(NarrowUnit, 4),
+    "grouped": GroupedUnit,
+    "none": SkipUnit,
+}
 
 
 class FirstPreprocessing(nn.Module):

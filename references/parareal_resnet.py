@@ -44,6 +44,16 @@ CASES = {
         5,
         Spec(width=2, n=1, subnetworks=2, cuts=(1,), coarse_units=2, in_channels=1),
     ),
+    # Every other kind: a unit that halves the image and one that does not.
+    **{
+        kind: (
+            seed,
+            Spec(width=2, n=2, subnetworks=2, cuts=(4,), coarse_unit=kind, coarse_units=2, in_channels=1),
+        )
+        for seed, kind in enumerate(
+            ["depthwise", "coarsened", "half", "quarter", "grouped", "none"], start=31
+        )
+    },
 }
 
 

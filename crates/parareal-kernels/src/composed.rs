@@ -20,10 +20,19 @@ pub(crate) fn preactivation_conv2d(
     operands: Operands,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
+    let (input, statistics) = norm_relu(operands.input, normalization);
+    (conv2d(Operands { input, ..operands }), statistics)
+}
+
+/// Normalization and ReLU.
+pub(crate) fn norm_relu(
+    input: Tensor<4>,
+    normalization: Normalization,
+) -> (Tensor<4>, ChannelStatistics) {
     let Normalization { scale, shift, statistics, epsilon } = normalization;
-    let shape = operands.input.dims();
+    let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
-    let pixels = operands.input.reshape([-1, shape[3] as i32]);
+    let pixels = input.reshape([-1, shape[3] as i32]);
     let (normalized, statistics) = match statistics {
         // Given or not, they have to be computed within the graph.
         NormStatistics::Batch(_) => {
@@ -37,8 +46,7 @@ pub(crate) fn preactivation_conv2d(
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
-    let output = conv2d(Operands { input: relu(normalized).reshape(shape), ..operands });
-    (output, statistics)
+    (relu(normalized).reshape(shape), statistics)
 }
 
 /// The constant as an operand beside `other`: outside every graph, on the same kind of device.

@@ -118,6 +118,19 @@ pub fn depthwise_conv2d(
     }
 }
 
+/// `relu(normalize(input))`, composed of Burn's operations everywhere.
+///
+/// # Shapes
+/// `[batch, height, width, channels]`, in and out.
+///
+/// Also returns the statistics that it used.
+///
+/// # Panics
+/// If the shapes do not fit each other, as Burn's operations do.
+pub fn norm_relu(input: Tensor<4>, normalization: Normalization) -> (Tensor<4>, ChannelStatistics) {
+    composed::norm_relu(input, normalization)
+}
+
 /// Average pooling over blocks of 2×2 pixels.
 ///
 /// # Shapes

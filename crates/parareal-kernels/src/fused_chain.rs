@@ -220,7 +220,8 @@ fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTenso
         5 => record_parents::<5>(parents, state, output),
         7 => record_parents::<7>(parents, state, output),
         10 => record_parents::<10>(parents, state, output),
-        count => unreachable!("one convolution, or two or three with normalizations: not {count}"),
+        13 => record_parents::<13>(parents, state, output),
+        count => unreachable!("one convolution, or two to four with normalizations: not {count}"),
     }
 }
 

@@ -14,7 +14,7 @@
 mod layers;
 pub mod resnet;
 
-pub use layers::{BatchNorm, Conv2d, DepthwiseConv2d};
+pub use layers::{BalancedGroupConv2d, BatchNorm, Conv2d, DepthwiseConv2d};
 
 /// The code of the README.
 #[cfg(doctest)]

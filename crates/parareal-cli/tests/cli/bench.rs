@@ -68,7 +68,18 @@ fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
     assert!(picture.contains("N = 3") && picture.contains("measured"));
 
     fs::write(folder.path().join("costs.json"), output.stdout).unwrap();
-    for kind in ["basic", "bottleneck", "depthwise", "auto"] {
+    let kinds = [
+        "basic",
+        "bottleneck",
+        "depthwise",
+        "coarsened",
+        "half",
+        "quarter",
+        "grouped",
+        "none",
+        "auto",
+    ];
+    for kind in kinds {
         let network = ["plan", "--depth", "20", "--subnetworks", "3", "--coarse-unit", kind];
         let flags = ["--costs", "costs.json", "--cuts", "balanced", "--json"];
         let planned = parareal(folder.path(), &[&network[..], &flags].concat());
@@ -161,7 +172,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--depth", "12"], "try 11 or 20"),
         (&["--cuts", "1,2"], "even or balanced"),
         (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
-        (&["--coarse-unit", "square"], "basic, bottleneck or depthwise"),
+        (&["--coarse-unit", "square"], "basic, bottleneck, depthwise"),
         (&["--batch-size", "0"], "batch-size is 0"),
         (&["--repetitions", "0"], "repetitions is 0"),
         (&["--threads", "0"], "threads is 0"),

@@ -8,7 +8,7 @@ use parareal_testing::relative_difference;
 
 use crate::common::{EPSILON, Source};
 
-/// A residual unit of two or three convolutions that keeps its shape.
+/// A residual unit of two to four convolutions that keeps its shape.
 #[derive(Clone, Copy, Debug)]
 struct Unit<'a> {
     /// Outside and between the convolutions.
@@ -90,7 +90,7 @@ impl Unit<'_> {
 #[test]
 fn fused_and_composed_agree() {
     for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
-        for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3]] {
+        for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3], &[1, 3, 3, 1]] {
             for batch_statistics in [true, false] {
                 let unit = Unit { channels, kernels, batch_statistics };
                 let expected = unit.run(DType::F64, |_| true);

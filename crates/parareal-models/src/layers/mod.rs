@@ -1,7 +1,9 @@
+mod balanced_group_conv2d;
 mod batch_norm;
 mod conv2d;
 mod depthwise_conv2d;
 
+pub use balanced_group_conv2d::BalancedGroupConv2d;
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use depthwise_conv2d::DepthwiseConv2d;

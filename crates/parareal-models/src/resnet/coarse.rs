@@ -131,14 +131,26 @@ mod tests {
     #[test]
     fn names_of_choices_are_read_and_written() {
         let names: Vec<_> = CoarseKind::all().map(CoarseKind::name).collect();
-        assert_eq!(names, ["auto", "basic", "bottleneck", "depthwise"]);
+        let expected = [
+            "auto",
+            "basic",
+            "bottleneck",
+            "depthwise",
+            "coarsened",
+            "half",
+            "quarter",
+            "grouped",
+            "none",
+        ];
+        assert_eq!(names, expected);
         for kind in CoarseKind::all() {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(serde_json::from_str::<CoarseKind>(&json).unwrap(), kind);
         }
         let error = "wide".parse::<CoarseKind>().unwrap_err();
-        let expected = "`wide` is not a kind of unit: auto, basic, bottleneck or depthwise";
+        let expected = "`wide` is not a kind of unit: auto, basic, bottleneck, depthwise, coarsened, half, \
+                        quarter, grouped or none";
         assert_eq!(error.to_string(), expected);
         assert!("auto".parse::<UnitKind>().is_err());
     }

@@ -34,7 +34,11 @@ impl ResNet {
         let fine_units = interface.next - interface.position;
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
         let choose = |kind: UnitKind, units: usize| {
-            let units = self.coarse_units.unwrap_or(units).max(halvings.max(1));
+            let units = match kind {
+                // More of them would be the same map.
+                UnitKind::None => halvings.max(1),
+                _ => self.coarse_units.unwrap_or(units).max(halvings.max(1)),
+            };
             let shapes = self.coarse_shapes(interface, units);
             let multiply_adds = shapes.map(|(from, to)| kind.multiply_adds(from, to)).sum();
             CoarseChoice { kind, units, multiply_adds, replaces }

@@ -41,6 +41,12 @@ fn threads_and_sequential_agree() {
         (3, UnitKind::Basic.into(), 3),
         (4, UnitKind::Bottleneck.into(), 2),
         (6, CoarseKind::Auto, 3),
+        (3, UnitKind::Depthwise.into(), 3),
+        (3, UnitKind::Coarsened.into(), 2),
+        (3, UnitKind::Half.into(), 3),
+        (3, UnitKind::Quarter.into(), 2),
+        (3, UnitKind::Grouped.into(), 3),
+        (6, UnitKind::None.into(), 3),
     ];
     for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {
         let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(kind);

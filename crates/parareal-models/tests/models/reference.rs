@@ -128,7 +128,7 @@ fn fixtures() -> Vec<PathBuf> {
 
 fn check_all(dtype: DType, tolerance: f64) {
     let paths = fixtures();
-    assert_eq!(paths.len(), 5);
+    assert_eq!(paths.len(), 11);
     for path in paths {
         let fixture = Fixture::read(&path);
         let name = path.file_stem().unwrap().to_string_lossy();

@@ -96,9 +96,9 @@ settings! {
         heading: Heading::Network,
     }
 
-    /// Units of the coarse networks; basic is the paper's, depthwise has the same receptive field for an eighth
-    /// of the work, and auto is basic where that is cheaper than the subnetwork it approximates, otherwise
-    /// bottleneck
+    /// Units of the coarse networks: the paper's (basic), or one of its cheaper relatives, which coarse-units.md
+    /// in the documentation compares; none is the skip alone, and auto is basic where that is cheaper than the
+    /// subnetwork it approximates, otherwise bottleneck
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto] {
         value_name: "KIND",
         heading: Heading::Network,

@@ -74,7 +74,7 @@ mod tests {
             "data-dir" | "init-from" => &["data", "/a b/c"],
             "augment" | "nesterov" => &["true", "false"],
             "cuts" => &["even", "balanced", "2", "3,6"],
-            "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise"],
+            "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],
             "schedule" => &["step", "cosine"],
             "milestones" => &["none", "3", "80,120"],
             "executor" => &["threads", "sequential", "mpi"],

@@ -9,19 +9,26 @@ pub(crate) struct ConvShape {
     kernel: usize,
     /// True if batch normalization comes before it.
     is_normalized: bool,
-    /// True if each channel has a kernel of its own.
-    is_depthwise: bool,
+    /// Input channels that an output channel depends on, by a kernel each.
+    kernels: usize,
 }
 
 impl ConvShape {
     /// A convolution after batch normalization and ReLU.
     pub(super) fn preactivation(kernel: usize, input: Image, output: Image) -> Self {
-        Self { input, output, kernel, is_normalized: true, is_depthwise: false }
+        Self { input, output, kernel, is_normalized: true, kernels: input.channels }
     }
 
     /// A 3×3 depthwise convolution of its input as it is.
     pub(super) fn depthwise(input: Image, output: Image) -> Self {
-        Self { input, output, kernel: 3, is_normalized: false, is_depthwise: true }
+        Self { input, output, kernel: 3, is_normalized: false, kernels: 1 }
+    }
+
+    /// A 3×3 balanced group convolution after batch normalization and ReLU: of the own group and of the
+    /// mean of all groups.
+    pub(super) fn balanced_groups(groups: usize, input: Image, output: Image) -> Self {
+        let kernels = 2 * input.channels / groups;
+        Self { input, output, kernel: 3, is_normalized: true, kernels }
     }
 
     /// Multiply-adds for one image.
@@ -41,7 +48,6 @@ impl ConvShape {
     }
 
     fn kernel_values(self) -> usize {
-        let in_channels = if self.is_depthwise { 1 } else { self.input.channels };
-        self.kernel * self.kernel * in_channels * self.output.channels
+        self.kernel * self.kernel * self.kernels * self.output.channels
     }
 }

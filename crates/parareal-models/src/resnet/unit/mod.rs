@@ -5,11 +5,15 @@
 
 mod basic;
 mod bottleneck;
+mod coarsened;
 mod conv_shape;
 mod definition;
 mod depthwise;
 mod error;
+mod grouped;
+mod narrow;
 mod skip;
+mod skip_only;
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,12 +30,16 @@ use definition::UnitDefinition;
 
 pub use basic::BasicUnit;
 pub use bottleneck::BottleneckUnit;
+pub use coarsened::CoarsenedUnit;
 pub use depthwise::DepthwiseUnit;
 pub use error::UnitKindError;
+pub use grouped::GroupedUnit;
+pub use narrow::NarrowUnit;
+pub use skip_only::SkipUnit;
 
 /// Defines [`UnitKind`] and [`ResidualUnit`] from the table of kinds.
 macro_rules! unit_kinds {
-    ($($(#[$doc:meta])* $kind:ident($module:ident),)+) => {
+    ($($(#[$doc:meta])* $kind:ident($module:ty),)+) => {
         /// A kind of residual unit.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -41,12 +49,12 @@ macro_rules! unit_kinds {
 
         impl UnitKind {
             /// All kinds.
-            pub const ALL: [Self; [$($module::NAME),+].len()] = [$(Self::$kind),+];
+            pub const ALL: [Self; [$(<$module>::NAME),+].len()] = [$(Self::$kind),+];
 
             /// The name in settings, files and messages.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Self::$kind => $module::NAME,)+
+                    $(Self::$kind => <$module>::NAME,)+
                 }
             }
 
@@ -54,14 +62,14 @@ macro_rules! unit_kinds {
             /// their sizes.
             pub fn build(self, from: Image, to: Image, init: &Init) -> ResidualUnit {
                 match self {
-                    $(Self::$kind => ResidualUnit::$kind($module::new(from, to, init)),)+
+                    $(Self::$kind => ResidualUnit::$kind(<$module>::new(from, to, init)),)+
                 }
             }
 
             /// The convolutions without the projection of the skip.
             fn convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
                 match self {
-                    $(Self::$kind => $module::convolutions(from, to),)+
+                    $(Self::$kind => <$module>::convolutions(from, to),)+
                 }
             }
         }
@@ -98,6 +106,16 @@ unit_kinds! {
     Bottleneck(BottleneckUnit),
     /// A 1×1 and a 3×3 depthwise convolution, twice.
     Depthwise(DepthwiseUnit),
+    /// Two 3×3 convolutions at half the resolution.
+    Coarsened(CoarsenedUnit),
+    /// Two 3×3 convolutions on half the channels, between 1×1 convolutions.
+    Half(NarrowUnit<2>),
+    /// Two 3×3 convolutions on a quarter of the channels, between 1×1 convolutions.
+    Quarter(NarrowUnit<4>),
+    /// Two balanced 3×3 group convolutions.
+    Grouped(GroupedUnit),
+    /// The skip alone.
+    None(SkipUnit),
 }
 
 /// Parameters and memory of a unit, in numbers of values.

@@ -1,0 +1,74 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use parareal::net::{Init, Layer, SampleShape, ShapeError};
+use parareal_kernels::{average_pool2d, upsample2d};
+
+use super::conv_shape::ConvShape;
+use super::definition::UnitDefinition;
+use super::skip::{conv_and_projection, projection};
+use crate::layers::{BatchNorm, Conv2d};
+use crate::resnet::image::{Image, height_and_width};
+
+/// The paper's coarse unit at half the resolution, as on the coarse grid of a multigrid method: average
+/// pooling by 2, two 3×3 convolutions, the first with the stride, and nearest-neighbor interpolation
+/// back. It has the parameters of [`BasicUnit`](super::BasicUnit) and a quarter of its multiply-adds.
+///
+/// The skip keeps the full resolution. Where the image is halved, its projection has the pooled
+/// input, which is of the output's size.
+#[derive(Module, Debug)]
+pub struct CoarsenedUnit {
+    norm1: BatchNorm,
+    conv1: Conv2d,
+    norm2: BatchNorm,
+    conv2: Conv2d,
+    projection: Option<Conv2d>,
+}
+
+impl CoarsenedUnit {
+    /// An image of half the size.
+    fn pooled(image: Image) -> Image {
+        Image { size: image.size / 2, ..image }
+    }
+}
+
+impl UnitDefinition for CoarsenedUnit {
+    const NAME: &'static str = "coarsened";
+
+    fn new(from: Image, to: Image, init: &Init) -> Self {
+        let stride = from.size / to.size;
+        let pooled = Self::pooled(from);
+        Self {
+            norm1: BatchNorm::new(from.channels, &init.scope("norm1")),
+            conv1: Conv2d::new(from.channels, to.channels, 3, stride, &init.scope("conv1")),
+            norm2: BatchNorm::new(to.channels, &init.scope("norm2")),
+            conv2: Conv2d::new(to.channels, to.channels, 3, 1, &init.scope("conv2")),
+            // Of the pooled image, so without a stride.
+            projection: (from != to)
+                .then(|| projection(pooled, Image { size: pooled.size, ..to }, init))
+                .flatten(),
+        }
+    }
+
+    fn convolutions(from: Image, to: Image) -> Vec<ConvShape> {
+        let [from, to] = [from, to].map(Self::pooled);
+        vec![ConvShape::preactivation(3, from, to), ConvShape::preactivation(3, to, to)]
+    }
+}
+
+impl Layer<Tensor<4>, Tensor<4>> for CoarsenedUnit {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let Self { norm1, conv1, norm2, conv2, projection } = self;
+        let pooled = average_pool2d(input.clone());
+        let (state, skip) = match projection {
+            Some(projection) => conv_and_projection(pooled, norm1, conv1, projection),
+            None => (norm1.relu_conv2d(pooled, conv1, None).0, input),
+        };
+        upsample2d(norm2.relu_conv2d(state, conv2, None).0, skip)
+    }
+
+    fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {
+        let [height, width] = height_and_width(input, self.norm1.channels())?;
+        let [height, width] = [height, width].map(|size| 2 * self.conv1.output_size(size / 2));
+        Ok([height, width, self.conv2.out_channels()].into())
+    }
+}
