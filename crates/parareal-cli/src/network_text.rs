@@ -96,22 +96,28 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
 
 /// Flags that make coarse networks cheaper beside what they approximate, as far as multiply-adds can
 /// tell.
-fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
+fn cheaper(network: &NetworkConfig) -> Vec<String> {
     let largest = |network: &NetworkConfig| {
         let by_multiply_adds = NetworkConfig { coarse_times: None, ..network.clone() };
         by_multiply_adds.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
     };
-    let helps = |change: &dyn Fn(&mut NetworkConfig)| {
+    let share = |change: &dyn Fn(&mut NetworkConfig)| {
         let mut changed = network.clone();
         change(&mut changed);
-        largest(&changed) < largest(network)
+        largest(&changed)
     };
+    let helps = |change: &dyn Fn(&mut NetworkConfig)| share(change) < largest(network);
     let mut flags = Vec::new();
     if helps(&|network| network.net = network.net.clone().with_coarse_units(Some(1))) {
-        flags.push("--coarse-units 1");
+        flags.push("--coarse-units 1".into());
     }
-    if helps(&|network| network.net = network.net.clone().with_coarse_kind(UnitKind::Bottleneck)) {
-        flags.push("--coarse-unit bottleneck");
+    let with = |kind| share(&|network| network.net = network.net.clone().with_coarse_kind(kind));
+    // The more accurate kind where it is cheap enough.
+    let kinds = [UnitKind::RECOMMENDED, UnitKind::Bottleneck];
+    let enough = kinds.into_iter().find(|&kind| with(kind) < 1.0);
+    let kind = enough.unwrap_or(UnitKind::Bottleneck);
+    if with(kind) < largest(network) {
+        flags.push(format!("--coarse-unit {kind}"));
     }
     let even = |network: &mut NetworkConfig| {
         if let Ok(cuts) = network.net.default_cuts(network.cuts.subnetworks()) {
@@ -119,7 +125,7 @@ fn cheaper(network: &NetworkConfig) -> Vec<&'static str> {
         }
     };
     if network.cutting != Cutting::Even && helps(&even) {
-        flags.push("--cuts even");
+        flags.push("--cuts even".into());
     }
     flags
 }

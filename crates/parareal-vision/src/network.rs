@@ -60,6 +60,11 @@ impl NetworkConfig {
     /// and is not a default.
     pub(crate) fn new(settings: &Complete, asked: Option<usize>) -> Result<Self, VisionError> {
         let (coarse_kind, coarse_units) = (settings.coarse_unit, settings.coarse_units);
+        if let (CoarseKind::Units(UnitKind::None), Some(units)) = (coarse_kind, coarse_units) {
+            let expected =
+                "the skip alone has no units: leave it out, or take another `coarse-unit`";
+            return Err(VisionError::setting("coarse-units", units, expected));
+        }
         let net = ResNet::new(settings.depth)?
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(coarse_units);
@@ -139,8 +144,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// One line for each interface: the units of its coarse network, their cost beside that of the
-    /// subnetwork that they approximate, and the cost of the paper's units where others were chosen.
+    /// One line for each interface: the units of its coarse network and their cost beside that of the
+    /// subnetwork that they approximate; for `auto` also that of the paper's units.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(UnitKind::Basic);
@@ -151,21 +156,20 @@ impl NetworkConfig {
             .map(|(chosen, basic)| {
                 let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
                 let why = match self.coarse_kind {
-                    CoarseKind::Auto if chosen != basic => {
+                    CoarseKind::Auto => {
                         let share = share(basic.multiply_adds);
-                        format!("; basic units would cost {share:.0} % of that subnetwork")
+                        format!("; the paper's units would cost {share:.0} % of that subnetwork")
                     }
                     _ => String::new(),
                 };
-                let [units, approximated] = match chosen.units {
-                    1 => ["unit costs", "it approximates"],
-                    _ => ["units cost", "they approximate"],
+                let (cost, approximated): (String, _) = match (chosen.kind, chosen.units) {
+                    (UnitKind::None, _) => ("the skip alone costs".into(), "it approximates"),
+                    (kind, 1) => (format!("1 {kind} unit costs"), "it approximates"),
+                    (kind, units) => (format!("{units} {kind} units cost"), "they approximate"),
                 };
                 format!(
-                    "{} {} {units} {:.0} % of the {:.1}M multiply-adds of the subnetwork that \
+                    "{cost} {:.0} % of the {:.1}M multiply-adds of the subnetwork that \
                      {approximated}{why}",
-                    chosen.units,
-                    chosen.kind,
                     share(chosen.multiply_adds),
                     chosen.replaces as f64 / 1e6,
                 )

@@ -13,8 +13,7 @@ use super::unit::{ResidualUnit, UnitKind, UnitKindError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoarseKind {
-    /// For each interface the paper's units where they are cheaper than what they approximate,
-    /// and bottleneck units elsewhere.
+    /// Units of the kind [`UnitKind::RECOMMENDED`], half as many as in the paper.
     #[default]
     Auto,
     /// Units of one kind at every interface.
@@ -41,7 +40,7 @@ impl CoarseKind {
     /// The kinds of units that coarse networks of this choice can consist of.
     pub fn unit_kinds(self) -> Vec<UnitKind> {
         match self {
-            Self::Auto => vec![UnitKind::Basic, UnitKind::Bottleneck],
+            Self::Auto => vec![UnitKind::RECOMMENDED],
             Self::Units(kind) => vec![kind],
         }
     }

@@ -24,14 +24,10 @@ impl Coarsen for ResNet {
 impl ResNet {
     /// The coarse network `F_j` at this interface.
     ///
-    /// The paper takes `N_c = ⌈12/N⌉` units and asks that `F_j` be cheaper than `g_{j+1}`.
-    /// [`CoarseKind::Auto`] compares multiply-adds: the paper's units where they are cheaper,
-    /// otherwise bottleneck units, at most a quarter as many as `g_{j+1}` has. There is at least
-    /// one unit for each halving of the image.
+    /// The paper takes `N_c = ⌈12/N⌉` units. [`CoarseKind::Auto`] takes half as many, `⌈6/N⌉`, of the
+    /// kind [`UnitKind::RECOMMENDED`]. There is at least one unit for each halving of the image.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
-        let paper = 12usize.div_ceil(interface.subnetworks);
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
-        let fine_units = interface.next - interface.position;
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
         let choose = |kind: UnitKind, units: usize| {
             let units = match kind {
@@ -44,11 +40,10 @@ impl ResNet {
             CoarseChoice { kind, units, multiply_adds, replaces }
         };
         match self.coarse_kind {
-            CoarseKind::Units(kind) => choose(kind, paper),
-            CoarseKind::Auto => match choose(UnitKind::Basic, paper) {
-                basic if basic.multiply_adds < replaces => basic,
-                _ => choose(UnitKind::Bottleneck, paper.min(fine_units / 4)),
-            },
+            CoarseKind::Units(kind) => choose(kind, 12usize.div_ceil(interface.subnetworks)),
+            CoarseKind::Auto => {
+                choose(UnitKind::RECOMMENDED, 6usize.div_ceil(interface.subnetworks))
+            }
         }
     }
 
@@ -89,19 +84,16 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_the_papers_units_where_they_are_cheaper() {
+    fn auto_takes_half_as_many_units_as_the_paper_of_the_recommended_kind() {
         let choices = |depth, n: usize| -> Vec<_> {
             let net = ResNet::new(depth).unwrap();
             let cuts = net.default_cuts(n).unwrap();
             cuts.interfaces().map(|i| net.coarse_choice(&i)).map(|c| (c.kind, c.units)).collect()
         };
-        // 111 units against 4 basic ones that cost as much as 68.
-        assert_eq!(choices(1001, 3), [(UnitKind::Basic, 4); 2]);
-        assert_eq!(choices(1001, 6), [(UnitKind::Basic, 2); 5]);
-        // 6 units: a quarter, but at least one.
-        assert_eq!(choices(110, 6), [(UnitKind::Bottleneck, 1); 5]);
-        assert_eq!(choices(110, 3), [(UnitKind::Bottleneck, 3); 2]);
-        assert_eq!(choices(11, 3), [(UnitKind::Bottleneck, 1); 2]);
+        assert_eq!(choices(1001, 2), [(UnitKind::Depthwise, 3)]);
+        assert_eq!(choices(1001, 3), [(UnitKind::Depthwise, 2); 2]);
+        assert_eq!(choices(1001, 18), [(UnitKind::Depthwise, 1); 17]);
+        assert_eq!(choices(11, 3), [(UnitKind::Depthwise, 2); 2]);
     }
 
     #[test]

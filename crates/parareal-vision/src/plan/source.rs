@@ -227,14 +227,21 @@ impl Costs {
         }
     }
 
-    /// The kinds of coarse units that they are known for.
+    /// The choices of coarse units to suggest, of those that they are known for: the recommended one and
+    /// the paper's. Others are cheaper, but less accurate.
     pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
         match self {
             Self::Paper { .. } => vec![UnitKind::Basic.into()],
             Self::Table(table) => {
                 let known =
                     |kind: &CoarseKind| table.costs(&net.clone().with_coarse_kind(*kind)).is_ok();
-                UnitKind::ALL.map(CoarseKind::from).into_iter().filter(known).collect()
+                let basic = CoarseKind::from(UnitKind::Basic);
+                // Where neither is known, the first one's costs are reported as missing.
+                match [CoarseKind::Auto, basic].map(|kind| known(&kind)) {
+                    [true, true] => vec![CoarseKind::Auto, basic],
+                    [false, true] => vec![basic],
+                    [_, false] => vec![CoarseKind::Auto],
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ pub struct Suggestion {
     pub best: usize,
     /// What bounds it.
     pub bound: Bound,
-    /// The best that fits with as many coarse units as the paper's rule asks for, where the best of
+    /// The best that fits with as many coarse units as the rule of its kind asks for, where the best of
     /// all has fewer.
     pub by_rule: Option<Planned>,
 }
@@ -28,10 +28,11 @@ pub struct Suggestion {
 /// Tries numbers of subnetworks, kinds and numbers of coarse units, each with balanced cuts, and takes
 /// the one with the shortest predicted step of those that fit into the memory of a device.
 ///
-/// Of numbers of coarse units `N_c` it tries 1 and what the paper's rule asks for, `⌈12/N⌉`: a unit
-/// more never makes a step shorter, so none between them can be the fastest. What a smaller coarse
-/// network costs in accuracy no prediction knows; the best by the rule is given beside it. Kind and
-/// number that were asked for stay as they are.
+/// Of kinds of coarse units it tries the recommended and the paper's, of numbers `N_c` 1 and what the
+/// rule of the kind asks for ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)):
+/// a unit more never makes a step shorter, so none between them can be the fastest. What a smaller
+/// coarse network costs in accuracy no prediction knows; the best by the rule is given beside it. Kind
+/// and number that were asked for stay as they are.
 ///
 /// # Errors
 /// Where costs are missing, or nothing fits into so many bytes.

@@ -96,9 +96,8 @@ settings! {
         heading: Heading::Network,
     }
 
-    /// Units of the coarse networks: the paper's (basic), or one of its cheaper relatives, which coarse-units.md
-    /// in the documentation compares; none is the skip alone, and auto is basic where that is cheaper than the
-    /// subnetwork it approximates, otherwise bottleneck
+    /// Units of the coarse networks: the paper's (basic), or a cheaper relative of it (benchmarks/coarse-units
+    /// compares them); none is the skip alone, and auto takes the recommended kind, depthwise
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto] {
         value_name: "KIND",
         heading: Heading::Network,
@@ -108,7 +107,7 @@ settings! {
     "coarse-units" coarse_units: usize {
         value_name: "NC",
         heading: Heading::Network,
-        default_note: Some("12/N, rounded up; fewer where subnetworks are small"),
+        default_note: Some("12/N, rounded up, as in the paper; 6/N for auto"),
         check: |units| {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             expect(*units > 0, expected)?;

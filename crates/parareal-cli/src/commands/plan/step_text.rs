@@ -128,7 +128,7 @@ fn suggested(found: &Suggestion) -> String {
             line(planned, if index == found.best { "suggested" } else { "" })
         }),
     );
-    rows.extend(found.by_rule.iter().map(|planned| line(planned, "with the paper's N_c")));
+    rows.extend(found.by_rule.iter().map(|planned| line(planned, "with N_c by the rule")));
     format!(
         "Tried, with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network \
          makes the predicted step shorter, but may cost accuracy, which is not predicted: set others \

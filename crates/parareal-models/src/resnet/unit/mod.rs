@@ -128,6 +128,10 @@ pub(super) struct UnitSize {
 }
 
 impl UnitKind {
+    /// The kind that `benchmarks/coarse-units` recommends for coarse networks: of those that are as
+    /// accurate as the paper's, the one with the shortest time on the chain.
+    pub const RECOMMENDED: Self = Self::Depthwise;
+
     /// Multiply-adds of a unit's convolutions for one image.
     pub(super) fn multiply_adds(self, from: Image, to: Image) -> u64 {
         let convolutions = self.convolutions(from, to);
