@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use plots::{COLORS, Curve, Style};
 use plotters::prelude::*;
 use serde_json::Value;
 
@@ -19,9 +20,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
 
 const USAGE: &str = "usage: mnist-curves OUTPUT.svg NAME=RUN_FOLDER...";
-/// Told apart also by people who see no red or green.
-const COLORS: [RGBColor; 4] =
-    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 /// Points of a loss curve per epoch, each the mean of its steps.
 const POINTS_PER_EPOCH: f64 = 25.0;
 
@@ -69,13 +67,6 @@ impl Run {
     }
 }
 
-/// The range of the values, a little widened by a factor, for a logarithmic axis.
-fn range<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> std::ops::Range<f64> {
-    let (low, high) = points
-        .fold((f64::INFINITY, 0.0_f64), |(low, high), point| (low.min(point.1), high.max(point.1)));
-    0.8 * low..1.25 * high
-}
-
 fn draw(path: &str, runs: &[Run]) -> Result<()> {
     let root = SVGBackend::new(path, (960, 380)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -85,43 +76,24 @@ fn draw(path: &str, runs: &[Run]) -> Result<()> {
         (right, "Test error (%)", runs.iter().map(|run| &run.test_error).collect()),
     ];
     for (area, title, curves) in panels {
-        let epochs = curves.iter().flat_map(|curve| curve.iter()).map(|point| point.0);
-        let last = epochs.fold(1.0, f64::max).ceil();
-        let values = range(curves.iter().flat_map(|curve| curve.iter()));
-        let mut chart = ChartBuilder::on(&area)
-            .caption(title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(52)
-            .build_cartesian_2d(0.0..last + 0.1, values.log_scale())?;
-        chart
-            .configure_mesh()
-            .x_desc("epoch")
-            .x_labels(last as usize + 1)
-            .x_label_formatter(&|epoch| format!("{epoch:.0}"))
-            .y_label_formatter(&|value| format!("{value}"))
-            .label_style(("sans-serif", 13))
-            .light_line_style(TRANSPARENT)
-            .draw()?;
-        for ((run, curve), color) in runs.iter().zip(curves).zip(COLORS) {
-            chart
-                .draw_series(LineSeries::new(curve.iter().copied(), color.stroke_width(2)))?
-                .label(run.name.clone())
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2))
-                });
-            if curve.len() <= 2 * last as usize {
-                chart.draw_series(
-                    curve.iter().map(|&point| Circle::new(point, 3, color.filled())),
-                )?;
-            }
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .label_font(("sans-serif", 13))
-            .background_style(WHITE.mix(0.8))
-            .draw()?;
+        let points = || curves.iter().flat_map(|curve| curve.iter());
+        let last = points().map(|point| point.0).fold(1.0, f64::max).ceil();
+        let style = Style {
+            title,
+            x: "epoch",
+            y: "",
+            y_label_area: 52,
+            x_labels: Some(last as usize + 1),
+            y_format: |value| format!("{value}"),
+            legend: Some(SeriesLabelPosition::UpperRight),
+        };
+        let y = plots::log_range(points()).log_scale();
+        let curves = runs.iter().zip(&curves).map(|(run, points)| Curve {
+            name: run.name.clone(),
+            points: points.to_vec(),
+            has_dots: points.len() <= 2 * last as usize,
+        });
+        plots::panel(&area, &style, 0.0..last + 0.1, y, &curves.collect::<Vec<_>>(), &COLORS)?;
     }
     root.present()?;
     Ok(())

@@ -2,21 +2,20 @@
 
 use std::path::Path;
 
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plots::{Area, COLORS, Curve, Style};
+use plotters::coord::ranged1d::{
+    AsRangedCoord, KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter,
+};
 use plotters::prelude::*;
 
 use crate::methods::{Method, Planner, Question};
 use crate::{CHAINS, Result};
 
-/// Told apart also by people who see no red or green.
-const COLORS: [RGBColor; 4] =
-    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 /// Images of a step in the comparison.
 const BATCH: usize = 1024;
 
-struct Curve {
-    name: String,
-    points: Vec<(f64, f64)>,
+fn curve(name: &str, points: Vec<(f64, f64)>) -> Curve {
+    Curve { name: name.into(), points, has_dots: true }
 }
 
 /// Speed-ups over `N`, and over GPUs at both extremes, as an SVG.
@@ -29,7 +28,7 @@ pub(crate) fn draw(path: &Path, planners: &mut [Planner<'_>]) -> Result<()> {
             let step = planner.parareal(ask, pieces, 1)?.makespan();
             points.push((pieces as f64, planner.serial() / step));
         }
-        chains.push(Curve { name: name.into(), points });
+        chains.push(curve(name, points));
     }
     let root = SVGBackend::new(path, (1320, 400)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -69,8 +68,7 @@ fn comparison(planner: &mut Planner<'_>, fixed: f64) -> Result<Vec<Curve>> {
             Method::Pipeline { .. } => "GPipe and data parallel",
             Method::ModelParallel => "model parallel",
         };
-        let name = name.into();
-        curves.push(Curve { name, points });
+        curves.push(curve(name, points));
     }
     Ok(curves)
 }
@@ -104,45 +102,25 @@ impl ValueFormatter<f64> for Doubling {
 }
 
 fn panel<X>(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    area: &Area<'_>,
     title: &str,
-    across: &str,
+    x: &str,
     axis: X,
-    up: std::ops::Range<f64>,
+    y: std::ops::Range<f64>,
     curves: &[Curve],
 ) -> Result<()>
 where
-    X: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
+    X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 18))
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(44)
-        .build_cartesian_2d(axis, up)?;
-    chart
-        .configure_mesh()
-        .x_desc(across)
-        .y_desc("speed-up")
-        .x_label_formatter(&|value| format!("{value:.0}"))
-        .y_label_formatter(&|value| format!("{value:.0}"))
-        .label_style(("sans-serif", 13))
-        .light_line_style(TRANSPARENT)
-        .draw()?;
-    for (curve, color) in curves.iter().zip(COLORS) {
-        chart
-            .draw_series(LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)))?
-            .label(curve.name.clone())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        let dots = curve.points.iter().map(|&point| Circle::new(point, 3, color.filled()));
-        chart.draw_series(dots)?;
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font(("sans-serif", 13))
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
-    Ok(())
+    let style = Style {
+        title,
+        x,
+        y: "speed-up",
+        y_label_area: 44,
+        x_labels: None,
+        y_format: |value| format!("{value:.0}"),
+        legend: Some(SeriesLabelPosition::UpperLeft),
+    };
+    plots::panel(area, &style, axis, y, curves, &COLORS)
 }

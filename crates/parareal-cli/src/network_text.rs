@@ -9,6 +9,7 @@ pub(crate) fn as_json(network: &NetworkConfig, summary: &Summary) -> Value {
     let coarse_units: Vec<usize> = summary.coarse.iter().map(|choice| choice.units).collect();
     json!({
         "network": summary.network,
+        "width": summary.width,
         "classes": summary.classes,
         "subnetworks": summary.subnetworks,
         "coarse_unit": network.coarse_kind.to_string(),

@@ -8,7 +8,7 @@ use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::ResNet;
+use parareal_models::resnet::{PAPER_WIDTH, ResNet};
 use parareal_train::{
     Decay, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup, Resources,
     RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
@@ -265,7 +265,11 @@ impl Config {
     /// Returns the beginning of the name of a run's folder.
     pub(crate) fn name_of_run(&self) -> String {
         let NetworkConfig { net, cuts, .. } = &self.network;
-        format!("{}-resnet{}-n{}", self.dataset, net.depth(), cuts.subnetworks())
+        let width = match net.width() {
+            PAPER_WIDTH => String::new(),
+            width => format!("-w{width}"),
+        };
+        format!("{}-resnet{}{width}-n{}", self.dataset, net.depth(), cuts.subnetworks())
     }
 
     /// Checks that the cuts are known.
@@ -375,6 +379,9 @@ mod tests {
             (&[("milestones", "3,3")], "milestones"),
             (&[("milestones", "0")], "milestones"),
             (&[("depth", "21")], "depth"),
+            (&[("width", "0")], "width"),
+            (&[("width", "1025")], "width"),
+            (&[("width", &most)], "width"),
             (&[("cuts", "4,x")], "cuts"),
             (&[("cuts", "4,2")], "cuts"),
             (&[("cuts", "2,4"), ("subnetworks", "2")], "cuts"),

@@ -55,7 +55,7 @@ impl Task for ImageTask {
     }
 
     fn network_name(&self) -> String {
-        format!("resnet-{}", self.model.network.depth())
+        self.model.network.name()
     }
 
     fn samples(&self) -> usize {

@@ -24,6 +24,7 @@ pub(crate) fn initial_weights(
     let saved_images = ImageRecord::of_saved(run, &saved)?;
     for (what, theirs, ours) in [
         ("layers", before.net.depth(), config.network.net.depth()),
+        ("channels after the first convolution", before.net.width(), config.network.net.width()),
         ("channels of the images", saved_images.channels, images.channels),
     ] {
         if theirs != ours {

@@ -51,7 +51,7 @@ pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::resnet::{
     CoarseKind, CostError, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
-    PAPER_IMAGES, PAPER_ROWS, Passes, Summary, UnitKind,
+    PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
 };
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,

@@ -11,7 +11,7 @@ use crate::{CutsSetting, Recipe, Settings, VisionError};
 /// More classes than any machine has the memory for are a mistake.
 const MAX_CLASSES: usize = 1_000_000;
 
-/// A network without its data: depth, cuts and coarse units.
+/// A network without its data: depth, width, cuts and coarse units.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
     /// The network, for images of three channels and ten classes.
@@ -66,6 +66,7 @@ impl NetworkConfig {
             return Err(VisionError::setting("coarse-units", units, expected));
         }
         let net = ResNet::new(settings.depth)?
+            .with_width(settings.width)
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(coarse_units);
         let (cutting, cuts) = match &settings.cuts {
@@ -182,6 +183,7 @@ impl NetworkConfig {
         let settings = |network: &Self| {
             (
                 network.net.depth(),
+                network.net.width(),
                 network.cuts.subnetworks(),
                 network.cuts_setting(),
                 network.coarse_kind,

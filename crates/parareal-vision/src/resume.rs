@@ -81,6 +81,7 @@ mod tests {
         for (changes, name) in [
             (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
             (Settings { depth: Some(29), ..none() }, "depth is 29"),
+            (Settings { width: Some(24), ..none() }, "width is 24: it is 16 in there"),
             (Settings { dataset: Some(DatasetName::Mnist), ..none() }, "dataset is"),
             (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
             (Settings { batch_size: Some(9), ..none() }, "batch-size"),

@@ -13,7 +13,9 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         VisionError::Agreed { error, .. } => return of_vision(error),
         VisionError::OtherImages { .. } => "give the same with --data-dir, or start a new run",
         VisionError::Costs { .. } => "`parareal bench --json` writes some",
-        VisionError::Cost(CostError::Missing(_)) => "measure them with the same --coarse-unit",
+        VisionError::Cost(CostError::Missing(_)) => {
+            "measure them with the same --coarse-unit and --width"
+        }
         _ => return None,
     };
     Some(advice.into())

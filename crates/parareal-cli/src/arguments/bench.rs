@@ -42,6 +42,7 @@ impl Selection for Benched {
     fn flags() -> Vec<Flag> {
         vec![
             Flag::of("depth").default("110"),
+            Flag::of("width").default("16"),
             Flag::of("cuts")
                 .help("Where to cut: even, or balanced (where the predicted step is shortest)")
                 .default("even"),

@@ -28,7 +28,7 @@ pub(crate) struct Network;
 
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
-        ["depth", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
+        ["depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
             .map(|key| Flag::of(key).heading("Network"))
             .into()
     }

@@ -36,6 +36,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let bench = Bench {
         settings: Settings {
             depth: settings.depth,
+            width: settings.width,
             cuts: settings.cuts.clone(),
             coarse_unit: settings.coarse_unit,
             coarse_units: settings.coarse_units,

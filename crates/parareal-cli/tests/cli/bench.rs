@@ -22,6 +22,20 @@ fn assert_times<'a>(values: impl IntoIterator<Item = &'a Value>) {
 }
 
 #[test]
+fn a_bench_of_another_width_has_costs_for_that_width() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(folder.path(), &["--subnetworks", "3", "--width", "6", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let benched = json(&output);
+    assert_eq!((&benched["network"], &benched["width"]), (&"resnet-11-w6".into(), &6.into()));
+    fs::write(folder.path().join("costs.json"), output.stdout).unwrap();
+    for (width, code) in [("6", 0), ("16", 2)] {
+        let arguments = ["plan", "--depth", "20", "--width", width, "--costs", "costs.json"];
+        assert_eq!(parareal(folder.path(), &arguments).status.code(), Some(code), "{width}");
+    }
+}
+
+#[test]
 fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
     let folder = tempfile::tempdir().unwrap();
     let output =
@@ -67,6 +81,7 @@ fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
     Document::parse(&picture).unwrap();
     assert!(picture.contains("N = 3") && picture.contains("measured"));
 
+    assert_eq!(benched["width"], 16);
     fs::write(folder.path().join("costs.json"), output.stdout).unwrap();
     let kinds = [
         "basic",

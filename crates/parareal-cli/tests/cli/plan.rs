@@ -374,6 +374,13 @@ fn wrong_use_is_refused_in_a_line() {
             &["--costs", "lacking.json", "--coarse-unit", "depthwise"],
             "no costs of a depthwise unit",
         ),
+        (
+            &["--costs", "costs.json", "--width", "24"],
+            "no costs of a preprocessing to 24×32×32; measure them with the same --coarse-unit \
+             and --width",
+        ),
+        (&["--costs", "paper", "--width", "24"], "Table 2 is of width 16"),
+        (&["--width", "0"], "from 1 to 1024"),
         (&["--costs", "paper"], "set it to basic"),
         (
             &["--costs", "paper", "--coarse-unit", "basic", "--coarse-units", "3"],

@@ -79,6 +79,53 @@ fn a_run_starts_from_the_weights_of_a_serial_one() {
 }
 
 #[test]
+fn runs_of_any_width_go_through_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let succeed = |arguments: &[&str]| {
+        let output = parareal(folder, arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", errors(&output));
+        output
+    };
+    train(folder, &["--width", "6", "--subnetworks", "1", "--output", "serial"]);
+    train(folder, &["--width", "6", "--init-from", "serial", "--output", "cut"]);
+    let config = fs::read_to_string(folder.join("cut/config.toml")).unwrap();
+    assert!(config.lines().any(|line| line == "width = 6"), "{config}");
+    succeed(&["train", "--resume", "--output", "cut", "--epochs", "2"]);
+    assert_eq!(json(&succeed(&["eval", "cut", "--json"]))["images"], 50);
+    let image = image::RgbImage::from_pixel(32, 32, image::Rgb([9, 99, 200]));
+    image.save(folder.join("image.png")).unwrap();
+    succeed(&["predict", "cut", "image.png"]);
+    succeed(&["export", "cut", "--output", "cut.safetensors"]);
+    let bytes = fs::read(folder.join("cut.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let values: usize = tensors
+        .iter()
+        .filter(|(name, _)| !name.contains("running"))
+        .map(|(_, tensor)| tensor.data().len() / 4)
+        .sum();
+    let network = ["--depth", "11", "--width", "6", "--subnetworks", "3", "--json"];
+    let planned = json(&succeed(&[&["plan"], &network[..]].concat()));
+    assert_eq!((&planned["network"], &planned["width"]), (&"resnet-11-w6".into(), &6.into()));
+    assert_eq!(planned["parameters"]["total"], values);
+
+    let start = ["train", "--depth", "11", "--subnetworks", "3", "--init-from", "cut"];
+    for (arguments, expected) in [
+        (
+            &[&start[..], &["--limit-train", "9", "--output", "no"]].concat()[..],
+            "a run with 16 channels after the first convolution is expected, it has 6",
+        ),
+        (&["train", "--resume", "--output", "cut", "--width", "16"], "width is 16: it is 6 in"),
+    ] {
+        let output = parareal(folder, arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+        assert!(errors(&output).contains(expected), "{}", errors(&output));
+        assert_eq!(errors(&output).lines().count(), 1, "{}", errors(&output));
+    }
+    assert!(!folder.join("no").exists());
+}
+
+#[test]
 fn a_moving_average_is_saved_in_checkpoints_and_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -89,7 +89,7 @@ impl Unit<'_> {
 
 #[test]
 fn fused_and_composed_agree() {
-    for channels in [[64, 16], [16, 64], [5, 3], [128, 33], [20, 20]] {
+    for channels in [[64, 16], [16, 64], [5, 3], [84, 21], [128, 33], [20, 20]] {
         for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3], &[1, 3, 3, 1]] {
             for batch_statistics in [true, false] {
                 let unit = Unit { channels, kernels, batch_statistics };

@@ -10,8 +10,8 @@ use super::unit::{ResidualUnit, UnitKind};
 
 /// Pixels along a side of the input images.
 pub(super) const IMAGE_SIZE: usize = 32;
-/// Channels after the first convolution.
-const WIDTH: usize = 16;
+/// Channels after the first convolution in the paper.
+pub const PAPER_WIDTH: usize = 16;
 
 /// A network that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -66,7 +66,7 @@ impl ResNet {
         }
         Ok(Self {
             stage_units: (depth - 2) / 9,
-            width: WIDTH,
+            width: PAPER_WIDTH,
             in_channels: 3,
             classes: 10,
             coarse_kind: CoarseKind::Auto,
@@ -86,8 +86,8 @@ impl ResNet {
         self
     }
 
-    /// Sets the number of channels after the first convolution, 16 in the paper. The widths of all
-    /// other layers follow. Tests use narrow networks.
+    /// Sets the number of channels after the first convolution, at least 1; [`PAPER_WIDTH`] unless
+    /// set. The stages have 4, 8 and 16 times as many channels.
     pub fn with_width(mut self, width: usize) -> Self {
         self.width = width;
         self
@@ -109,6 +109,20 @@ impl ResNet {
     /// The depth, 9n+2.
     pub fn depth(&self) -> usize {
         9 * self.stage_units + 2
+    }
+
+    /// The number of channels after the first convolution.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The name of the network without its cuts: `resnet-20`, or `resnet-20-w24` if its width of 24
+    /// is not the paper's.
+    pub fn name(&self) -> String {
+        match self.width {
+            PAPER_WIDTH => format!("resnet-{}", self.depth()),
+            width => format!("resnet-{}-w{width}", self.depth()),
+        }
     }
 
     /// The number of classes.
@@ -208,6 +222,13 @@ mod tests {
         let error = |depth| ResNet::new(depth).unwrap_err();
         assert_eq!(error(100), ResNetError::Depth { depth: 100, below: 92, above: 101 });
         assert_eq!(error(2), ResNetError::Depth { depth: 2, below: 11, above: 20 });
+    }
+
+    #[test]
+    fn names_tell_the_depth_and_a_width_of_ones_own() {
+        let net = ResNet::new(20).unwrap();
+        assert_eq!(net.name(), "resnet-20");
+        assert_eq!(net.with_width(24).name(), "resnet-20-w24");
     }
 
     #[test]

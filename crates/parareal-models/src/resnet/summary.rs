@@ -9,8 +9,10 @@ use super::network::ResNet;
 /// The subnetworks and coarse networks of a parareal ResNet, and their sizes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// The network's name, say `resnet-1001`.
+    /// The network's name, as of [`ResNet::name`].
     pub network: String,
+    /// Channels after the first convolution.
+    pub width: usize,
     /// The number of classes.
     pub classes: usize,
     /// The number of subnetworks, `N`.
@@ -76,7 +78,8 @@ impl Summary {
             + counts.coarse
             + counts.postprocessing;
         Ok(Self {
-            network: format!("resnet-{}", net.depth()),
+            network: net.name(),
+            width: net.width(),
             classes: net.classes(),
             subnetworks: cuts.subnetworks(),
             cuts: cuts.positions().to_vec(),

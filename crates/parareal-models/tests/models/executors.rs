@@ -55,6 +55,24 @@ fn threads_and_sequential_agree() {
     }
 }
 
+/// Single precision runs the fused operations, double precision Burn's own.
+#[test]
+fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
+    for width in [6, 21] {
+        for kind in UnitKind::ALL {
+            let net = ResNet::new(11).unwrap().with_width(width).with_coarse_kind(kind);
+            let cuts = net.default_cuts(3).unwrap();
+            let gradients = |dtype| {
+                let mut executor = start(builder().sequential(), &net, &cuts, &init(1, dtype));
+                let (images, labels) = batch(1, 3, dtype);
+                executor.gradients(images, labels).unwrap().gradients
+            };
+            let what = format!("width {width}, {kind}");
+            assert_all_close(&gradients(DType::F32), &gradients(DType::F64), 1e-3, &what);
+        }
+    }
+}
+
 /// The fused operations leave gradients of weights until the cotangent has been sent.
 #[test]
 fn steps_with_deferred_gradients_follow_the_program() {

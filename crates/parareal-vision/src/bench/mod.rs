@@ -37,6 +37,8 @@ pub struct Bench {
 pub struct Benched {
     /// The network's name.
     pub network: String,
+    /// Channels after the first convolution.
+    pub width: usize,
     /// The number of classes.
     pub classes: usize,
     /// Images of a step.
@@ -100,7 +102,8 @@ impl Bench {
             rows.push(self.row(network, Some(&base), &mut tables)?);
         }
         Ok(Benched {
-            network: format!("resnet-{}", serial.net.depth()),
+            network: serial.net.name(),
+            width: serial.net.width(),
             classes: self.classes,
             batch_size: self.machine.batch,
             device: self.machine.device.to_string(),

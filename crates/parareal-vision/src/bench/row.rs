@@ -6,7 +6,7 @@ use parareal::plan::{
     Cost, Link, PlanError, Scenario, Schedule, SubnetworkCosts, SubnetworkTiming, Timing,
 };
 use parareal_models::resnet::{
-    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet, UnitKind,
+    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PAPER_WIDTH, PaperRow, ResNet, UnitKind,
 };
 use serde::Serialize;
 
@@ -182,6 +182,7 @@ impl Bench {
         let paper =
             ResNet::new(PAPER_DEPTH)?.with_classes(PAPER_CLASSES).with_coarse_kind(UnitKind::Basic);
         let same = network.net.depth() == PAPER_DEPTH
+            && network.net.width() == PAPER_WIDTH
             && self.classes == PAPER_CLASSES
             && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)
             && network
@@ -303,6 +304,7 @@ mod tests {
             assert_eq!(row(kind("basic"), 100, subnetworks), Some(subnetworks));
             assert_eq!(row(kind("basic"), 10, subnetworks), None);
             assert_eq!(row(Settings { depth: Some(992), ..kind("basic") }, 100, subnetworks), None);
+            assert_eq!(row(Settings { width: Some(15), ..kind("basic") }, 100, subnetworks), None);
             let cut = subnetworks > 1;
             assert_eq!(row(kind("depthwise"), 100, subnetworks).is_none(), cut);
             let units = Settings { coarse_units: Some(5), ..kind("basic") };

@@ -9,7 +9,7 @@ use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{
-    CoarseKind, CostTable, PAPER_ROWS, PaperRow, ResNet, ResNetCosts, UnitKind,
+    CoarseKind, CostTable, PAPER_ROWS, PAPER_WIDTH, PaperRow, ResNet, ResNetCosts, UnitKind,
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
@@ -215,6 +215,13 @@ impl Costs {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
             Self::Paper { weight_share } => {
+                if net.width() != PAPER_WIDTH {
+                    let expected = format!(
+                        "the paper's Table 2 is of width {PAPER_WIDTH}: leave it out, or take \
+                         other costs"
+                    );
+                    return Err(VisionError::setting("width", net.width(), expected));
+                }
                 let expected = "the paper's Table 2 has its own coarse networks only: set it to \
                                 basic and leave out `coarse-units`, or take other costs";
                 let kind = net.coarse_kind();

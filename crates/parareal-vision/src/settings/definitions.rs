@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::CoarseKind;
+use parareal_models::resnet::{CoarseKind, PAPER_WIDTH};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -19,6 +19,8 @@ pub const DEFAULT_DATA_DIR: &str = "data";
 /// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
 const MAX_LAYERS: usize = 100_000;
 const MAX_COARSE_UNITS: usize = 1_000;
+/// Far beyond what has been trained: the last stage then has 16,384 channels.
+const MAX_WIDTH: usize = 1_024;
 
 const QUICK_EPOCHS: usize = 6;
 
@@ -81,6 +83,13 @@ settings! {
         value_name: "9n+2",
         heading: Heading::Network,
         check: |layers| at_most(*layers, MAX_LAYERS),
+    }
+
+    /// Channels after the first convolution; the three stages have 4, 8 and 16 times as many
+    "width" width: usize = [PAPER_WIDTH] {
+        value_name: "W",
+        heading: Heading::Network,
+        check: |channels| from_one_to(*channels, MAX_WIDTH),
     }
 
     /// Subnetworks that the network is cut into
@@ -227,7 +236,7 @@ settings! {
         },
     }
 
-    /// Another run of the same depth, serial or cut, whose last weights are the initial ones; interfaces that
+    /// Another run of the same depth and width, serial or cut, whose last weights are the initial ones; interfaces that
     /// it does not have start anew
     "init-from" init_from: PathBuf {
         value_name: "RUN",

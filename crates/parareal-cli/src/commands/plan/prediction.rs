@@ -61,8 +61,8 @@ impl Plan {
                 all => format!(", 1 of {all} replicas"),
             };
             let title = format!(
-                "resnet-{}, N = {count}{replica}, schedule {schedule}, predicted from costs: {source}",
-                planned.network.net.depth(),
+                "{}, N = {count}{replica}, schedule {schedule}, predicted from costs: {source}",
+                planned.network.net.name(),
             );
             let axis = flags.timeline_ms.map(|axis| axis / 1e3);
             let written = timeline.write(&planned.prediction.timeline, &title, axis);

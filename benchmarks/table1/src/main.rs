@@ -1,0 +1,393 @@
+//! The paper's Table 1 in small: trains what is left of its rows, and makes the table and the picture of
+//! README.md. With `--full` the paper's own configuration, for GPUs and complete data sets.
+//!
+//! ```sh
+//! cargo run --release -p table1 -- --data-dir DIR --scratch DIR
+//! ```
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod network;
+mod picture;
+mod queue;
+mod record;
+mod runner;
+mod statistics;
+mod study;
+mod table;
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+use parareal_data::{DatasetName, inspect};
+use signal_hook::{consts, flag};
+
+use record::Results;
+use runner::{Machine, output};
+use study::{PAPER_DATASETS, PAPER_PARAMETERS, Row};
+use table::Marks;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Trains what is left of the table and stores each result; goes on where it was interrupted
+#[derive(Parser, Debug)]
+#[command(name = "table1")]
+struct Arguments {
+    /// Folder in which each data set has a folder of its name
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder of unfinished runs, which are resumed; the folders of finished runs are deleted
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Program to train with; it is copied, so that it can be built anew during the runs [default:
+    /// target/release/parareal]
+    #[arg(long, value_name = "FILE")]
+    parareal: Option<PathBuf>,
+    /// Runs that are trained at the same time [default: 2; 1 with --full]
+    #[arg(long, value_name = "K")]
+    jobs: Option<usize>,
+    /// Workers of a run [default: 1; with --full that of `parareal train`]
+    #[arg(long, value_name = "K")]
+    workers: Option<usize>,
+    /// Threads of a worker [default: 1; with --full that of `parareal train`]
+    #[arg(long, value_name = "T")]
+    threads: Option<usize>,
+    /// Notes in each result that the machine does other work as well
+    #[arg(long)]
+    shared: bool,
+    /// Show what is left, with commands and an estimate of the time, and train nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Try every row with a few built-in images, in a folder of its own
+    #[arg(long, conflicts_with_all = ["write", "check"])]
+    rehearse: bool,
+    /// Print the tables from the results so far
+    #[arg(long, conflicts_with_all = ["write", "check", "dry_run"])]
+    summary: bool,
+    /// Put the tables into README.md, and draw the picture beside it
+    #[arg(long, conflicts_with_all = ["check", "dry_run"])]
+    write: bool,
+    /// Fail unless README.md and the picture are those of the results
+    #[arg(long, conflicts_with = "dry_run")]
+    check: bool,
+    /// The paper's configuration: ResNet-1001, batch 128, 200 epochs, complete data sets
+    #[arg(long)]
+    full: bool,
+    /// Device of the full runs, such as cuda:0; give it again for each further one [default: cpu]
+    #[arg(long, value_name = "DEVICE", requires = "full")]
+    device: Vec<String>,
+    /// Data sets of the full table
+    #[arg(
+        long,
+        value_name = "NAME,..",
+        requires = "full",
+        value_delimiter = ',',
+        default_values_t = PAPER_DATASETS.map(|set| set.name)
+    )]
+    datasets: Vec<DatasetName>,
+    /// Numbers of subnetworks of the full table
+    #[arg(
+        long,
+        value_name = "N,..",
+        requires = "full",
+        value_delimiter = ',',
+        default_values_t = PAPER_PARAMETERS.map(|(count, _)| count)
+    )]
+    subnetworks: Vec<usize>,
+    /// Seeds of the full table
+    #[arg(long, value_name = "S,..", requires = "full", value_delimiter = ',', default_values_t = [1])]
+    seeds: Vec<u64>,
+}
+
+/// Where results, table and picture are.
+struct Place {
+    results: PathBuf,
+    readme: PathBuf,
+    picture: PathBuf,
+    marks: Marks,
+}
+
+impl Place {
+    fn new(folder: &Path, full: bool) -> Self {
+        let results = folder.join("results");
+        let (results, picture, marks) = match full {
+            false => (results, "errors.svg", table::SMALL),
+            true => (results.join("full"), "errors-full.svg", table::FULL),
+        };
+        Self { results, readme: folder.join("README.md"), picture: folder.join(picture), marks }
+    }
+
+    /// README and picture as they follow from the results. There is no picture without results.
+    fn made(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.readme.display());
+        let document = fs::read_to_string(&self.readme).map_err(|error| told(&error))?;
+        let text = table::markdown(rows, results);
+        let svg = picture::svg(rows, results)?;
+        let text = match svg {
+            None => text,
+            Some(_) => {
+                let name = self.picture.file_name().unwrap_or_default().to_string_lossy();
+                format!("{text}\n\n![test error of every seed at the end and over epochs]({name})")
+            }
+        };
+        let document = self.marks.insert(&document, &text).map_err(|error| told(&error))?;
+        Ok((document, svg))
+    }
+
+    fn write(&self, rows: &[Row], results: &Results) -> Result<()> {
+        let (document, svg) = self.made(rows, results)?;
+        fs::write(&self.readme, document)?;
+        if let Some(svg) = svg {
+            fs::write(&self.picture, svg)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, rows: &[Row], results: &Results) -> Result<()> {
+        let (document, svg) = self.made(rows, results)?;
+        for (path, expected) in [(&self.readme, Some(document)), (&self.picture, svg)] {
+            if fs::read_to_string(path).ok() != expected {
+                return Err(format!("{} differs from the results", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(130),
+        Err(error) => {
+            note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what happens on standard error.
+fn note(message: &str) {
+    eprintln!("{message}");
+}
+
+/// Returns false if it was interrupted.
+fn run(arguments: Arguments) -> Result<bool> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rows = match arguments.full {
+        false => study::small(arguments.rehearse)?,
+        true => study::full(
+            &arguments.datasets,
+            &arguments.subnetworks,
+            &arguments.seeds,
+            arguments.rehearse,
+        )?,
+    };
+    if arguments.rehearse && !arguments.dry_run {
+        return rehearse(&arguments, &rows);
+    }
+    let place = Place::new(here, arguments.full);
+    let mut results = Results::read(&place.results)?;
+    if arguments.summary {
+        println!("{}", table::markdown(&rows, &results));
+        return Ok(true);
+    }
+    if arguments.write {
+        place.write(&rows, &results)?;
+        return Ok(true);
+    }
+    if arguments.check {
+        place.check(&rows, &results)?;
+        return Ok(true);
+    }
+    if arguments.dry_run {
+        show_what_is_left(&arguments, &rows, &results);
+        return Ok(true);
+    }
+    let scratch =
+        arguments.scratch.clone().ok_or("name a folder of unfinished runs (--scratch)")?;
+    let machine = machine(&arguments, &rows, scratch, here)?;
+    train(&machine, &rows, &mut results)
+}
+
+/// Trains what is left, alone in its folder of unfinished runs.
+fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool> {
+    fs::create_dir_all(&machine.scratch)?;
+    let lock = File::create(machine.scratch.join(".lock"))?;
+    let in_use = || format!("another table1 uses {}", machine.scratch.display());
+    lock.try_lock().map_err(|_| in_use())?;
+    // So that runs of weeks are not changed by a build.
+    let copied = machine.scratch.join("parareal");
+    fs::copy(&machine.parareal, &copied)
+        .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
+    let machine = Machine { parareal: copied, ..machine.clone() };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGINT, consts::SIGTERM] {
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    machine.run(rows, results, &stop)
+}
+
+/// Trains every row for a moment, in a new folder, and makes its table and picture there.
+fn rehearse(arguments: &Arguments, rows: &[Row]) -> Result<bool> {
+    let name = if arguments.full { "table1-rehearsal-full" } else { "table1-rehearsal" };
+    let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir).join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let place = Place::new(&folder, arguments.full);
+    fs::write(&place.readme, format!("{}\n{}\n", place.marks.begin, place.marks.end))?;
+    let mut results = Results::read(&place.results)?;
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let machine = machine(arguments, rows, folder.join("scratch"), here)?;
+    let done = train(&machine, rows, &mut results)?;
+    place.write(rows, &results)?;
+    let results = Results::read(&place.results)?;
+    place.check(rows, &results)?;
+    println!("{}", table::markdown(rows, &results));
+    note(&format!("rehearsed in {}", folder.display()));
+    Ok(done)
+}
+
+/// Arguments of `parareal train` that do not determine the result.
+fn machine_arguments(arguments: &Arguments) -> Vec<String> {
+    let default = (!arguments.full).then_some(1);
+    let mut list = Vec::new();
+    let flags = [("--workers", arguments.workers), ("--threads", arguments.threads)];
+    for (name, value) in flags {
+        if let Some(value) = value.or(default) {
+            list.extend([name.to_string(), value.to_string()]);
+        }
+    }
+    for device in &arguments.device {
+        list.extend(["--device".to_string(), device.clone()]);
+    }
+    list
+}
+
+fn jobs(arguments: &Arguments) -> usize {
+    arguments.jobs.unwrap_or(if arguments.full { 1 } else { 2 }).max(1)
+}
+
+fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -> Result<Machine> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| here.join("../../target"));
+    let program = target.join("release").join(format!("parareal{}", std::env::consts::EXE_SUFFIX));
+    let parareal = arguments.parareal.clone().unwrap_or(program);
+    if !parareal.exists() {
+        let path = parareal.display();
+        return Err(format!("there is no {path}: build it with cargo build --release").into());
+    }
+    let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
+    for row in rows {
+        if images.iter().any(|(name, _)| *name == row.dataset) {
+            continue;
+        }
+        let found = match row.dataset {
+            // Of the images of a rehearsal these are taken.
+            DatasetName::Shapes => [32, 20],
+            name => {
+                let folder = arguments.data_dir.as_deref();
+                let folder = folder.ok_or("name the folder of the data sets (--data-dir)")?;
+                let found = inspect(name, Some(folder))?;
+                [found.train.images, found.test.map_or(0, |test| test.images)]
+            }
+        };
+        if arguments.full && row.dataset != DatasetName::Shapes {
+            study::check_complete(row.dataset, found)?;
+        }
+        images.push((row.dataset, found));
+    }
+    let needs_files = images.iter().any(|(name, _)| *name != DatasetName::Shapes);
+    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_string())
+    });
+    let root = here.join("../..").display().to_string();
+    let commit = output("git", &["-C", &root, "rev-parse", "--short", "HEAD"]);
+    Ok(Machine {
+        parareal,
+        data_dir: arguments.data_dir.clone().filter(|_| needs_files),
+        scratch,
+        jobs: jobs(arguments),
+        arguments: machine_arguments(arguments),
+        shared: arguments.shared,
+        cpu: cpu.unwrap_or_else(|| "an unknown processor".into()),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        commit: commit.unwrap_or_else(|| "unknown".into()),
+        images,
+    })
+}
+
+fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
+    let machine = Machine {
+        parareal: PathBuf::new(),
+        data_dir: None,
+        scratch: PathBuf::new(),
+        jobs: jobs(arguments),
+        arguments: machine_arguments(arguments),
+        shared: false,
+        cpu: String::new(),
+        cores: 1,
+        commit: String::new(),
+        images: Vec::new(),
+    };
+    let left = queue::pending(rows, results);
+    for run in &left {
+        println!(
+            "{}, {}, seed {}: about {}",
+            run.row.group,
+            run.row.title,
+            run.seed,
+            table::duration(run.seconds)
+        );
+        match run.epochs {
+            Some(epochs) => println!("  {}", machine.command(run.row, run.seed, epochs)),
+            None => println!("  for as many epochs as follow from finished runs"),
+        }
+    }
+    let seconds: f64 = left.iter().map(|run| run.seconds).sum();
+    println!(
+        "{} runs are left: about {}, {} at a time",
+        left.len(),
+        table::duration(seconds / machine.jobs as f64),
+        machine.jobs
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::record::tests::{record, row};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_check_fails_where_readme_and_results_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path(), false);
+        let marks = place.marks;
+        fs::write(&place.readme, format!("Text.\n{}\n{}\n", marks.begin, marks.end)).unwrap();
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(&place.results).unwrap();
+        place.write(&rows, &results).unwrap();
+        place.check(&rows, &results).unwrap();
+        results.add(record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
+        let error = place.check(&rows, &results).unwrap_err().to_string();
+        assert!(error.contains("README.md differs from the results"), "{error}");
+        place.write(&rows, &results).unwrap();
+        place.check(&rows, &results).unwrap();
+        assert!(fs::read_to_string(&place.readme).unwrap().contains("](errors.svg)"));
+        fs::write(&place.picture, "").unwrap();
+        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Results as a picture: for each group the error of every seed at the end, and the mean error over epochs.
+
+use plots::{Area, COLORS, Curve, Style};
+use plotters::prelude::*;
+
+use crate::Result;
+use crate::record::Results;
+use crate::statistics::Mean;
+use crate::study::Row;
+use crate::table::{errors, groups, title};
+
+/// Size of a panel in pixels.
+const PANEL: (u32, u32) = (480, 330);
+
+/// Returns the picture as an SVG, `None` without results.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub(crate) fn svg(rows: &[Row], results: &Results) -> Result<Option<String>> {
+    let finished =
+        |group: &&str| rows.iter().any(|row| row.group == *group && !results.of(row).is_empty());
+    let groups: Vec<_> = groups(rows).into_iter().filter(finished).collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let mut svg = String::new();
+    {
+        let size = (PANEL.0 * groups.len() as u32, 2 * PANEL.1);
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        let areas = root.split_evenly((2, groups.len()));
+        let (upper, lower) = areas.split_at(groups.len());
+        for ((group, upper), lower) in groups.iter().zip(upper).zip(lower) {
+            let own: Vec<_> = rows.iter().filter(|row| row.group == *group).collect();
+            at_the_end(upper, group, &own, results)?;
+            over_epochs(lower, &own, results)?;
+        }
+        root.present()?;
+    }
+    Ok(Some(svg))
+}
+
+/// Each seed as a point, and the mean with its standard error, for each row from top to bottom.
+fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) -> Result<()> {
+    let of_rows: Vec<_> = rows.iter().map(|row| errors(&results.of(row))).collect();
+    let all = || of_rows.iter().flatten().map(|(_, error)| *error);
+    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+    let margin = (0.15 * (high - low)).max(0.05 * high).max(0.01);
+    let bottom = -(rows.len() as f64) + 0.4;
+    let range = (low - margin).max(0.0)..high + margin;
+    let label_x = range.start + 0.01 * (range.end - range.start);
+    let mut chart = ChartBuilder::on(area)
+        .caption(group, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .build_cartesian_2d(range, bottom..0.9)?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .x_desc("test error at the end (%)")
+        .label_style(("sans-serif", 13))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    for (index, (row, own)) in rows.iter().zip(&of_rows).enumerate() {
+        let (color, y) = (color(index), -(index as f64));
+        let label = (title(row, results), (label_x, y + 0.5));
+        chart.draw_series([Text::new(label.0, label.1, ("sans-serif", 13).into_font())])?;
+        chart.draw_series(
+            own.iter().map(|(_, error)| Circle::new((*error, y), 3, color.mix(0.5).filled())),
+        )?;
+        let values: Vec<_> = own.iter().map(|(_, error)| *error).collect();
+        let Some(Mean { mean, error, .. }) = Mean::of(&values) else { continue };
+        let error = error.unwrap_or(0.0);
+        let line = |from: (f64, f64), to| PathElement::new([from, to], color.stroke_width(2));
+        chart.draw_series([
+            line((mean - error, y), (mean + error, y)),
+            line((mean, y - 0.2), (mean, y + 0.2)),
+        ])?;
+    }
+    Ok(())
+}
+
+/// The mean error of all seeds after each epoch.
+fn over_epochs(area: &Area<'_>, rows: &[&Row], results: &Results) -> Result<()> {
+    let (mut curves, mut colors) = (Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate() {
+        let records = results.of(row);
+        let Some(first) = records.first() else { continue };
+        let point = |epoch: usize| {
+            let own: Vec<_> = records.iter().map(|run| 100.0 * run.test_errors[epoch]).collect();
+            Some(((epoch + 1) as f64, Mean::of(&own)?.mean))
+        };
+        let points = (0..first.test_errors.len()).filter_map(point).collect();
+        curves.push(Curve { name: title(row, results), points, has_dots: false });
+        colors.push(color(index));
+    }
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let last = points().map(|point| point.0).fold(1.0, f64::max);
+    let style = Style {
+        title: "Test error after each epoch (%), mean over seeds",
+        x: "epoch",
+        y: "",
+        y_label_area: 44,
+        x_labels: Some((last as usize + 1).min(12)),
+        y_format: |value| format!("{value}"),
+        legend: Some(SeriesLabelPosition::UpperRight),
+    };
+    // An error of zero has no place on a logarithmic axis.
+    let positive = points().filter(|point| point.1 > 0.0);
+    let y = plots::log_range(positive).log_scale();
+    plots::panel(area, &style, 0.0..last + 0.1, y, &curves, &colors)
+}
+
+fn color(row: usize) -> RGBColor {
+    COLORS[row % COLORS.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{record, row};
+    use crate::study;
+
+    #[test]
+    fn a_picture_has_a_point_for_each_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        assert_eq!(svg(&rows, &results).unwrap(), None);
+        for (seed, error) in [(1, 0.3), (2, 0.28), (3, 0.31)] {
+            results.add(record(&row("cifar10-29-n1"), seed, 12, error, 60.0)).unwrap();
+        }
+        results.add(record(&row("mnist-20-n1"), 1, 6, 0.0, 60.0)).unwrap();
+        let picture = svg(&rows, &results).unwrap().unwrap();
+        assert_eq!(picture.matches("<circle").count(), 4);
+        for text in ["CIFAR-10 (subset), ResNet-29", "MNIST, ResNet-20", "N = 3, basic × 1"] {
+            assert!(picture.contains(text), "{text}");
+        }
+        assert!(!picture.contains("ResNet-56"));
+        assert_eq!(svg(&rows, &results).unwrap().unwrap(), picture);
+    }
+}

@@ -1,0 +1,285 @@
+//! Results of finished runs: a small JSON file each, and the epochs that follow from them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::study::{Epochs, Row};
+
+/// The result of a finished run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    /// Identifier of the row.
+    pub(crate) row: String,
+    pub(crate) seed: u64,
+    /// Arguments that determine the result; a record of others does not count.
+    pub(crate) arguments: Vec<String>,
+    /// The whole command, without paths of the machine.
+    pub(crate) command: String,
+    pub(crate) train_images: usize,
+    pub(crate) test_images: usize,
+    pub(crate) parameters: usize,
+    /// Share of wrong answers for the test images after the last epoch.
+    pub(crate) test_error: f64,
+    /// The same after each epoch.
+    pub(crate) test_errors: Vec<f64>,
+    /// Seconds of training, without evaluations, over all parts of a resumed run.
+    pub(crate) train_seconds: f64,
+    /// The same for each epoch.
+    pub(crate) epoch_seconds: Vec<f64>,
+    /// Runs that were trained at the same time.
+    pub(crate) runs_at_a_time: usize,
+    /// True if other work used the machine during the run.
+    pub(crate) shared_machine: bool,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) commit: String,
+    /// Day on which the run finished, in UTC.
+    pub(crate) date: String,
+}
+
+/// Epochs that were derived from measured times, and from which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Derived {
+    pub(crate) epochs: usize,
+    /// Seconds of the fastest epoch of the serial network: other work on the machine slows some epochs.
+    pub(crate) serial_epoch_seconds: f64,
+    /// Seconds of the fastest epoch of the cut network.
+    pub(crate) cut_epoch_seconds: f64,
+    /// Seeds of the runs that were measured.
+    pub(crate) seeds: Vec<u64>,
+    /// Arguments of the two runs with the first of these seeds; numbers from others do not count.
+    pub(crate) arguments: [Vec<String>; 2],
+}
+
+/// The folder of results.
+#[derive(Debug)]
+pub(crate) struct Results {
+    folder: PathBuf,
+    records: Vec<RunRecord>,
+    derived: BTreeMap<String, Derived>,
+}
+
+/// File with the epochs that were derived.
+const DERIVED: &str = "derived-epochs.json";
+
+impl Results {
+    /// Reads all results of a folder, which need not exist.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is none of ours.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let mut results =
+            Self { folder: folder.into(), records: Vec::new(), derived: BTreeMap::new() };
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(results) };
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        for path in paths {
+            let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let text = fs::read_to_string(&path).map_err(|error| told(&error))?;
+            if path.file_name().is_some_and(|name| name == DERIVED) {
+                results.derived = serde_json::from_str(&text).map_err(|error| told(&error))?;
+            } else {
+                let record = serde_json::from_str(&text).map_err(|error| told(&error))?;
+                results.records.push(record);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Returns the finished runs of a row with its present settings, by seed.
+    pub(crate) fn of(&self, row: &Row) -> Vec<&RunRecord> {
+        let Some(epochs) = self.epochs(row) else { return Vec::new() };
+        let mut found: Vec<_> = self.records.iter().filter(|record| record.row == row.id).collect();
+        found.retain(|record| record.arguments == row.arguments(record.seed, epochs));
+        found.retain(|record| row.seeds.contains(&record.seed));
+        found.sort_by_key(|record| record.seed);
+        found
+    }
+
+    /// Returns the finished run of a row with this seed.
+    pub(crate) fn get(&self, row: &Row, seed: u64) -> Option<&RunRecord> {
+        self.of(row).into_iter().find(|record| record.seed == seed)
+    }
+
+    /// Returns the epochs of a row, `None` while they depend on runs that are not finished.
+    pub(crate) fn epochs(&self, row: &Row) -> Option<usize> {
+        match row.epochs {
+            Epochs::Fixed(epochs) => Some(epochs),
+            Epochs::AsLongAs { .. } => Some(self.derived.get(&row.id)?.epochs),
+        }
+    }
+
+    /// Stores the result of a run in a file of its own, written beside and renamed.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn add(&mut self, record: RunRecord) -> Result<()> {
+        let name = format!("{}-seed{}.json", record.row, record.seed);
+        self.write(&name, &record)?;
+        self.records.retain(|other| (&other.row, other.seed) != (&record.row, record.seed));
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Derives the epochs of rows from measured times where the runs that they depend on are finished, and stores
+    /// them: later runs do not change them. Epochs that were derived from other settings are derived again.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(crate) fn derive(&mut self, rows: &[Row]) -> Result<()> {
+        let before = self.derived.clone();
+        for row in rows {
+            let Epochs::AsLongAs { serial, cut } = &row.epochs else { continue };
+            let find = |id: &String| rows.iter().find(|other| other.id == *id);
+            let (Some(serial), Some(cut)) = (find(serial), find(cut)) else { continue };
+            let (Some(e1), Some(e2)) = (self.epochs(serial), self.epochs(cut)) else { continue };
+            let current = |known: &&Derived| {
+                let seed = known.seeds.first().copied().unwrap_or_default();
+                known.arguments == [serial.arguments(seed, e1), cut.arguments(seed, e2)]
+            };
+            if self.derived.get(&row.id).filter(current).is_some() {
+                continue;
+            }
+            self.derived.remove(&row.id);
+            let (serial_runs, cut_runs) = (self.of(serial), self.of(cut));
+            let seed_of = |record: &&RunRecord| record.seed;
+            let both = serial_runs.iter().map(seed_of);
+            let both = both.filter(|seed| cut_runs.iter().any(|record| record.seed == *seed));
+            let seeds: Vec<u64> = both.collect();
+            let Some(&first) = seeds.first() else { continue };
+            let fastest = |runs: &[&RunRecord]| {
+                let own = runs.iter().filter(|record| seeds.contains(&record.seed));
+                own.flat_map(|record| &record.epoch_seconds).copied().fold(f64::INFINITY, f64::min)
+            };
+            let (serial_epoch_seconds, cut_epoch_seconds) =
+                (fastest(&serial_runs), fastest(&cut_runs));
+            let arguments = [serial.arguments(first, e1), cut.arguments(first, e2)];
+            let epochs = epochs_within(e2 as f64 * cut_epoch_seconds, serial_epoch_seconds);
+            let derived =
+                Derived { epochs, serial_epoch_seconds, cut_epoch_seconds, seeds, arguments };
+            self.derived.insert(row.id.clone(), derived);
+        }
+        if self.derived != before {
+            self.write(DERIVED, &self.derived)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let (path, beside) = (self.folder.join(name), self.folder.join(format!(".{name}")));
+        fs::write(&beside, serde_json::to_string_pretty(value)? + "\n")?;
+        Ok(fs::rename(beside, path)?)
+    }
+}
+
+/// Returns the number of whole epochs, at least 1, whose time is nearest to a time.
+fn epochs_within(seconds: f64, epoch_seconds: f64) -> usize {
+    // The cast saturates, and a NaN is 0.
+    ((seconds / epoch_seconds).round() as usize).max(1)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::study;
+
+    /// A record of a row whose training took so long.
+    pub(crate) fn record(
+        row: &Row,
+        seed: u64,
+        epochs: usize,
+        error: f64,
+        seconds: f64,
+    ) -> RunRecord {
+        RunRecord {
+            row: row.id.clone(),
+            seed,
+            arguments: row.arguments(seed, epochs),
+            command: "parareal train".into(),
+            train_images: 8_336,
+            test_images: 1_017,
+            parameters: 312_000,
+            test_error: error,
+            test_errors: (0..epochs)
+                .map(|epoch| error + (epochs - 1 - epoch) as f64 / 100.0)
+                .collect(),
+            train_seconds: seconds,
+            epoch_seconds: vec![seconds / epochs as f64; epochs],
+            runs_at_a_time: 2,
+            shared_machine: true,
+            cpu: "some processor".into(),
+            cores: 2,
+            commit: "0123abc".into(),
+            date: "2026-01-02".into(),
+        }
+    }
+
+    pub(crate) fn row(id: &str) -> Row {
+        study::small(false).unwrap().into_iter().find(|row| row.id == id).unwrap()
+    }
+
+    #[test]
+    fn epochs_fill_the_time_of_another_run() {
+        for (seconds, epoch, expected) in [(100.0, 10.0, 10), (104.0, 10.0, 10), (106.0, 10.0, 11)]
+        {
+            assert_eq!(epochs_within(seconds, epoch), expected);
+        }
+        assert_eq!(epochs_within(1.0, 10.0), 1);
+        assert_eq!(epochs_within(0.0, 0.0), 1);
+    }
+
+    #[test]
+    fn the_epochs_of_the_same_wall_clock_follow_from_finished_runs_and_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::small(false).unwrap();
+        let [serial, cut, same] =
+            ["cifar10-29-n1", "cifar10-29-n3-recommended", "cifar10-29-n1-same-time"].map(row);
+        let mut results = Results::read(folder.path()).unwrap();
+        results.add(record(&serial, 1, 12, 0.3, 600.0)).unwrap();
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), None);
+        // Of another seed: they are not compared.
+        results.add(record(&cut, 2, 12, 0.2, 1.0)).unwrap();
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), None);
+        // An epoch of N = 1 takes 50 s, the fastest one of N = 3 takes 92.5 s.
+        let mut slowed = record(&cut, 1, 12, 0.2, 1_110.0);
+        slowed.epoch_seconds[5] = 500.0;
+        results.add(slowed).unwrap();
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), Some(22));
+        // Another run changes nothing, and neither does reading anew.
+        results.add(record(&serial, 2, 12, 0.3, 60.0)).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), Some(22));
+        // With the settings of another unit they are derived again.
+        let mut rows = rows;
+        rows.iter_mut().for_each(|row| {
+            if row.id == cut.id {
+                row.network.depth = 38;
+            }
+        });
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), None);
+    }
+
+    #[test]
+    fn results_of_other_settings_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = row("cifar10-29-n1");
+        let mut results = Results::read(&folder.path().join("new")).unwrap();
+        results.add(record(&row, 1, 12, 0.3, 60.0)).unwrap();
+        results.add(record(&row, 2, 6, 0.3, 60.0)).unwrap();
+        results.add(record(&row, 99, 12, 0.3, 60.0)).unwrap();
+        let results = Results::read(&folder.path().join("new")).unwrap();
+        assert_eq!(results.of(&row).len(), 1);
+        assert!(results.get(&row, 1).is_some() && results.get(&row, 2).is_none());
+    }
+}

@@ -1,0 +1,439 @@
+//! Runs `parareal train` for what is left, several runs at a time, and stores what comes out.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use parareal_data::DatasetName;
+use parareal_run::{Line, names};
+
+use crate::Result;
+use crate::network::{parameters, shape_of};
+use crate::queue::{Pending, pending};
+use crate::record::{Results, RunRecord};
+use crate::study::Row;
+
+/// Time between two looks at a child process.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// How runs are trained on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// The program.
+    pub(crate) parareal: PathBuf,
+    /// Folder of the data sets, if any of them needs one.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder of unfinished runs.
+    pub(crate) scratch: PathBuf,
+    /// Runs at a time.
+    pub(crate) jobs: usize,
+    /// Further arguments of `parareal train`, which do not determine the result: device, workers, threads.
+    pub(crate) arguments: Vec<String>,
+    /// True if other work uses the machine.
+    pub(crate) shared: bool,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) commit: String,
+    /// Training and test images of the data sets.
+    pub(crate) images: Vec<(DatasetName, [usize; 2])>,
+}
+
+/// How a run ended.
+enum Ended {
+    Finished(Box<RunRecord>),
+    Interrupted,
+}
+
+/// State that the threads share.
+struct State<'a> {
+    results: &'a mut Results,
+    /// Runs that were started.
+    started: Vec<(String, u64)>,
+    /// Number of runs that are being trained.
+    active: usize,
+    failures: Vec<String>,
+}
+
+impl Machine {
+    /// Trains all runs that are left until `stop` is set. A run that fails does not stop the others.
+    ///
+    /// Returns false if it was stopped.
+    ///
+    /// # Errors
+    /// The failures of runs, and results that cannot be written.
+    pub(crate) fn run(
+        &self,
+        rows: &[Row],
+        results: &mut Results,
+        stop: &AtomicBool,
+    ) -> Result<bool> {
+        results.derive(rows)?;
+        let state = State { results, started: Vec::new(), active: 0, failures: Vec::new() };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        thread::scope(|scope| {
+            for _ in 0..self.jobs {
+                scope.spawn(|| self.work(rows, &state, &changed, stop));
+            }
+        });
+        let state = state.into_inner().expect("no thread panicked");
+        if !state.failures.is_empty() {
+            return Err(state.failures.join("; ").into());
+        }
+        Ok(!stop.load(Ordering::Relaxed))
+    }
+
+    /// Trains one run after another.
+    fn work(&self, rows: &[Row], state: &Mutex<State<'_>>, changed: &Condvar, stop: &AtomicBool) {
+        loop {
+            let (run, epochs) = {
+                let mut state = state.lock().expect("no thread panicked");
+                loop {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let left = pending(rows, state.results);
+                    let is_new = |run: &&Pending<'_>| {
+                        !state.started.contains(&(run.row.id.clone(), run.seed))
+                    };
+                    let left: Vec<_> = left.iter().filter(is_new).collect();
+                    let ready = left.iter().find_map(|run| Some((**run, run.epochs?)));
+                    if let Some((run, epochs)) = ready {
+                        state.started.push((run.row.id.clone(), run.seed));
+                        state.active += 1;
+                        break (run, epochs);
+                    }
+                    // Others may follow from what is being trained.
+                    if left.is_empty() || state.active == 0 {
+                        return;
+                    }
+                    let waited = changed.wait_timeout(state, PERIOD);
+                    state = waited.expect("no thread panicked").0;
+                }
+            };
+            let name = format!("{}, seed {}", run.row.title, run.seed);
+            crate::note(&format!("{}: {name}, {epochs} epochs", run.row.group));
+            let ended = self.train(run.row, run.seed, epochs, stop);
+            let mut state = state.lock().expect("no thread panicked");
+            state.active -= 1;
+            let failed = |error: Box<dyn std::error::Error>| format!("{name}: {error}");
+            match ended {
+                Ok(Ended::Finished(record)) => {
+                    crate::note(&format!(
+                        "{}: {name}: {:.2} % after {:.0} s",
+                        run.row.group,
+                        100.0 * record.test_error,
+                        record.train_seconds
+                    ));
+                    let stored = state.results.add(*record);
+                    let stored = stored.and_then(|()| state.results.derive(rows));
+                    let removed = stored.and_then(|()| {
+                        fs::remove_dir_all(self.folder(run.row, run.seed, epochs))?;
+                        Ok(fs::remove_file(self.log(run.row, run.seed, epochs))?)
+                    });
+                    state.failures.extend(removed.err().map(failed));
+                }
+                Ok(Ended::Interrupted) => {}
+                Err(error) => {
+                    let message = failed(error);
+                    crate::note(&message);
+                    state.failures.push(message);
+                }
+            }
+            changed.notify_all();
+        }
+    }
+
+    /// Trains a run, or goes on with it where it was interrupted.
+    fn train(&self, row: &Row, seed: u64, epochs: usize, stop: &AtomicBool) -> Result<Ended> {
+        let folder = self.folder(row, seed, epochs);
+        let log = self.log(row, seed, epochs);
+        let mut arguments = self.arguments(row, seed, epochs);
+        if has_checkpoint(&folder) {
+            arguments.push("--resume".into());
+        } else if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        arguments.extend(["--output".into(), folder.display().to_string()]);
+        if let Some(data_dir) = &self.data_dir {
+            arguments.extend(["--data-dir".into(), data_dir.display().to_string()]);
+        }
+        fs::create_dir_all(&self.scratch)?;
+        let mut command = with_low_priority(&self.parareal);
+        command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::options().create(true).append(true).open(&log)?);
+        // Signals of a terminal reach this program alone, which passes them on.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child =
+            command.spawn().map_err(|error| format!("{}: {error}", self.parareal.display()))?;
+        let mut asked = false;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if stop.load(Ordering::Relaxed) && !asked {
+                asked = true;
+                ask_to_stop(&mut child)?;
+            }
+            thread::sleep(PERIOD);
+        };
+        match status.code() {
+            Some(0) => {}
+            _ if asked => return Ok(Ended::Interrupted),
+            _ => {
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                let last = text.lines().last().unwrap_or("it wrote no message");
+                return Err(format!("parareal train: {status}: {last}").into());
+            }
+        }
+        Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
+    }
+
+    /// Arguments of `parareal` without paths.
+    pub(crate) fn arguments(&self, row: &Row, seed: u64, epochs: usize) -> Vec<String> {
+        let mut list = vec!["train".to_string()];
+        list.extend(row.arguments(seed, epochs));
+        list.extend(self.arguments.iter().cloned());
+        list.extend(["--keep-checkpoints", "1", "--checkpoint-every", "5m"].map(String::from));
+        list
+    }
+
+    /// The command of a run with `DIR` and `RUN` in place of the machine's folders.
+    pub(crate) fn command(&self, row: &Row, seed: u64, epochs: usize) -> String {
+        let arguments = self.arguments(row, seed, epochs).join(" ");
+        let data = if row.dataset == DatasetName::Shapes { "" } else { " --data-dir DIR" };
+        format!("parareal {arguments}{data} --output RUN")
+    }
+
+    /// Folder of a run. Its name depends on all arguments, so that no run goes on with other settings.
+    fn folder(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
+        let sum = fnv(&row.arguments(seed, epochs).join(" "));
+        self.scratch.join(format!("{}-seed{seed}-{sum:08x}", row.id))
+    }
+
+    fn log(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
+        self.folder(row, seed, epochs).with_extension("log")
+    }
+
+    /// The result of a complete run.
+    fn record(&self, row: &Row, seed: u64, epochs: usize, folder: &Path) -> Result<RunRecord> {
+        let path = folder.join(names::METRICS);
+        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let (mut test_errors, mut epoch_seconds) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            if let Line::Epoch(epoch) = serde_json::from_str(line)? {
+                test_errors.push(epoch.test_error.ok_or("an epoch has no test error")?);
+                epoch_seconds.push(epoch.seconds);
+            }
+        }
+        let &test_error = test_errors.last().ok_or("no epoch was trained")?;
+        if test_errors.len() != epochs {
+            return Err(format!("{} of {epochs} epochs were trained", test_errors.len()).into());
+        }
+        let images = self.images.iter().find(|(name, _)| *name == row.dataset);
+        let [train, test] = images.map_or([0, 0], |(_, images)| *images);
+        Ok(RunRecord {
+            row: row.id.clone(),
+            seed,
+            arguments: row.arguments(seed, epochs),
+            command: self.command(row, seed, epochs),
+            train_images: row.limit_train.map_or(train, |limit| limit.min(train)),
+            test_images: test,
+            parameters: parameters(&row.network, shape_of(row.dataset)?)?,
+            test_error,
+            test_errors,
+            train_seconds: epoch_seconds.iter().sum(),
+            epoch_seconds,
+            runs_at_a_time: self.jobs,
+            shared_machine: self.shared,
+            cpu: self.cpu.clone(),
+            cores: self.cores,
+            commit: self.commit.clone(),
+            date: today(),
+        })
+    }
+}
+
+/// The 32-bit FNV-1a hash of a text.
+fn fnv(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Returns true if a run can be resumed: it has a checkpoint.
+fn has_checkpoint(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder.join(names::CHECKPOINTS)) else { return false };
+    let found = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    found.into_iter().any(|name| names::step_of_checkpoint(&name).is_some())
+}
+
+/// A command that runs a program with the lowest priority, where there is `nice`.
+fn with_low_priority(program: &Path) -> Command {
+    let nice = Command::new("nice").args(["-n", "19", "true"]).status();
+    if nice.is_ok_and(|status| status.success()) {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+/// Lets a run write a checkpoint and stop.
+#[cfg(unix)]
+fn ask_to_stop(child: &mut Child) -> Result<()> {
+    Command::new("kill").arg("-TERM").arg(child.id().to_string()).status()?;
+    Ok(())
+}
+
+/// Ends a run, which goes on from its last checkpoint.
+#[cfg(not(unix))]
+fn ask_to_stop(child: &mut Child) -> Result<()> {
+    Ok(child.kill()?)
+}
+
+/// The day in UTC, as far as the system has `date`.
+fn today() -> String {
+    output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".into())
+}
+
+/// Returns the output of a program without the line break at its end, `None` if it fails.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_string())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::study;
+
+    /// A stand-in for `parareal` that writes down its arguments, a checkpoint, and a line of metrics for each
+    /// epoch. It fails after the checkpoint unless there is a file `go-on` beside the run's folder.
+    const PROGRAM: &str = r#"#!/bin/sh
+echo "$@" >> "$(dirname "$0")/calls"
+epochs=1
+while [ $# -gt 0 ]; do
+    case $1 in
+        --epochs) epochs=$2 ;;
+        --output) run=$2 ;;
+    esac
+    shift
+done
+mkdir -p "$run/checkpoints/step-00000001"
+[ -e "$run/../go-on" ] || exit 7
+for epoch in $(seq 1 "$epochs"); do
+    echo "{\"event\":\"epoch\",\"epoch\":$epoch,\"train_loss\":1.0,\"test_error\":0.$epoch,\"seconds\":10.0}"
+done > "$run/metrics.jsonl"
+"#;
+
+    fn machine(folder: &Path) -> Machine {
+        let parareal = folder.join("parareal");
+        fs::write(&parareal, PROGRAM).unwrap();
+        fs::set_permissions(&parareal, fs::Permissions::from_mode(0o755)).unwrap();
+        Machine {
+            parareal,
+            data_dir: Some("images".into()),
+            scratch: folder.join("scratch"),
+            jobs: 2,
+            arguments: vec!["--threads".into(), "1".into()],
+            shared: false,
+            cpu: "some processor".into(),
+            cores: 2,
+            commit: "0123abc".into(),
+            images: vec![(DatasetName::Shapes, [4_000, 1_000])],
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_is_resumed_and_a_finished_one_stored_and_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path());
+        let mut rows = study::small(true).unwrap();
+        rows.truncate(1);
+        rows[0].seeds = vec![1];
+        let stop = AtomicBool::new(false);
+        let stored = folder.path().join("results");
+        let mut results = Results::read(&stored).unwrap();
+        let error = machine.run(&rows, &mut results, &stop).unwrap_err().to_string();
+        assert!(error.contains("exit status: 7"), "{error}");
+        assert!(Results::read(&stored).unwrap().of(&rows[0]).is_empty());
+
+        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        assert!(machine.run(&rows, &mut results, &stop).unwrap());
+        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        let calls: Vec<_> = calls.lines().collect();
+        assert_eq!(calls.len(), 2);
+        assert!(!calls[0].contains("--resume") && calls[1].contains("--resume"), "{calls:?}");
+        assert!(
+            calls[1].contains("--data-dir images") && calls[1].contains("--threads 1"),
+            "{calls:?}"
+        );
+
+        let results = Results::read(&stored).unwrap();
+        let record = results.get(&rows[0], 1).unwrap();
+        assert_eq!((record.test_error, record.train_seconds), (0.2, 20.0));
+        assert_eq!(record.test_errors, [0.1, 0.2]);
+        assert_eq!((record.train_images, record.test_images), (32, 1_000));
+        let left: Vec<_> =
+            fs::read_dir(&machine.scratch).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["go-on"]);
+        // Nothing is left to do.
+        let mut results = results;
+        assert!(machine.run(&rows, &mut results, &stop).unwrap());
+        assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_run_that_depends_on_others_comes_after_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path());
+        fs::create_dir(&machine.scratch).unwrap();
+        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        let rows = study::small(true).unwrap();
+        let mut results = Results::read(&folder.path().join("results")).unwrap();
+        assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
+        for row in &rows {
+            assert_eq!(results.of(row).len(), row.seeds.len(), "{}", row.id);
+        }
+        let same = rows.iter().find(|row| row.id == "cifar10-29-n1-same-time").unwrap();
+        assert_eq!(results.epochs(same), Some(2));
+    }
+
+    #[test]
+    fn no_run_is_started_after_a_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path());
+        let rows = study::small(true).unwrap();
+        let mut results = Results::read(&folder.path().join("results")).unwrap();
+        assert!(!machine.run(&rows, &mut results, &AtomicBool::new(true)).unwrap());
+        assert!(!folder.path().join("calls").exists());
+    }
+
+    #[test]
+    fn folders_of_runs_differ_with_their_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path());
+        let rows = study::small(true).unwrap();
+        let of = |epochs| machine.folder(&rows[0], 1, epochs);
+        assert_ne!(of(1), of(2));
+        assert_eq!(of(1), of(1));
+        // Published test vectors.
+        assert_eq!([fnv(""), fnv("a"), fnv("foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
+    }
+
+    #[test]
+    fn only_a_folder_with_a_checkpoint_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!has_checkpoint(folder.path()));
+        fs::create_dir_all(folder.path().join("checkpoints/step-00000004.damaged")).unwrap();
+        assert!(!has_checkpoint(folder.path()));
+        fs::create_dir(folder.path().join("checkpoints/step-00000004")).unwrap();
+        assert!(has_checkpoint(folder.path()));
+    }
+}

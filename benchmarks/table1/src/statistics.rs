@@ -1,0 +1,64 @@
+//! Means over seeds with their standard errors.
+
+/// A mean of samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Mean {
+    pub(crate) mean: f64,
+    /// Standard error of the mean; `None` for a single sample.
+    pub(crate) error: Option<f64>,
+    /// Number of samples.
+    pub(crate) samples: usize,
+}
+
+impl Mean {
+    /// Returns the mean of samples, `None` without any.
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
+        let count = samples.len();
+        if count == 0 {
+            return None;
+        }
+        let mean = samples.iter().sum::<f64>() / count as f64;
+        let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+        let variance = || squares / (count - 1) as f64;
+        let error = (count > 1).then(|| (variance() / count as f64).sqrt());
+        Some(Self { mean, error, samples: count })
+    }
+
+    /// Returns the mean of `a - b` over the seeds that both have, `None` without any.
+    pub(crate) fn of_differences(a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Self> {
+        let pairs = a.iter().filter_map(|(seed, value)| {
+            let (_, other) = b.iter().find(|(other, _)| other == seed)?;
+            Some(value - other)
+        });
+        Self::of(&pairs.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_mean(found: Option<Mean>, mean: f64, error: f64, samples: usize) {
+        let found = found.unwrap();
+        assert!((found.mean - mean).abs() < 1e-12, "{found:?}");
+        assert!((found.error.unwrap() - error).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.samples, samples);
+    }
+
+    #[test]
+    fn the_standard_error_is_that_of_a_sample() {
+        // Squares of deviations from 3: 4 + 1 + 0 + 1 + 4 = 10; 10/4 = 2.5; sqrt(2.5/5).
+        assert_mean(Mean::of(&[1.0, 2.0, 3.0, 4.0, 5.0]), 3.0, 0.5_f64.sqrt(), 5);
+        assert_eq!(Mean::of(&[7.0]).unwrap().error, None);
+        assert_eq!(Mean::of(&[]), None);
+    }
+
+    #[test]
+    fn differences_are_of_the_same_seeds() {
+        let a = [(1, 20.0), (2, 24.0), (3, 22.0), (4, 99.0)];
+        let b = [(3, 25.0), (1, 24.0), (2, 26.0), (5, 0.0)];
+        // -4, -2 and -3: squares of deviations 1 + 1 + 0 = 2; 2/2 = 1; sqrt(1/3).
+        assert_mean(Mean::of_differences(&a, &b), -3.0, (1.0_f64 / 3.0).sqrt(), 3);
+        assert_eq!(Mean::of_differences(&a, &[(9, 1.0)]), None);
+    }
+}

@@ -1,0 +1,501 @@
+//! What is trained: the rows of both tables. The constants at the top decide on everything.
+
+use parareal_data::DatasetName;
+use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_HOURS, PAPER_WIDTH, UnitKind};
+
+use crate::network::{Network, parameters, width_for};
+use crate::{Result, network};
+
+/// Units of a coarse network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Coarse {
+    pub(crate) kind: UnitKind,
+    /// `None` for the paper's rule.
+    pub(crate) units: Option<usize>,
+}
+
+/// The unit that the comparison of coarse units recommends.
+const RECOMMENDED: Coarse = Coarse { kind: UnitKind::Depthwise, units: Some(4) };
+/// The paper's unit in the small table, where subnetworks have a few units.
+const BASIC: Coarse = Coarse { kind: UnitKind::Basic, units: Some(1) };
+/// The paper's coarse network.
+const PAPER_COARSE: Coarse = Coarse { kind: UnitKind::Basic, units: None };
+
+/// Learning rates, chosen on held-out training images.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    serial: f64,
+    recommended: f64,
+    basic: f64,
+}
+
+const RATES: Rates = Rates { serial: 0.05, recommended: 0.05, basic: 0.05 };
+
+/// Runs of one network on one data set, which are compared with each other.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    id: &'static str,
+    dataset: DatasetName,
+    depth: usize,
+    limit_train: Option<usize>,
+    epochs: usize,
+    rates: Rates,
+    /// Number of training images, for estimates only.
+    images: usize,
+}
+
+const CIFAR_29: Setup = Setup {
+    id: "cifar10-29",
+    dataset: DatasetName::Cifar10,
+    depth: 29,
+    limit_train: None,
+    epochs: 12,
+    rates: RATES,
+    images: 8_336,
+};
+const MNIST_20: Setup = Setup {
+    id: "mnist-20",
+    dataset: DatasetName::Mnist,
+    depth: 20,
+    limit_train: Some(10_000),
+    epochs: 6,
+    rates: RATES,
+    images: 10_000,
+};
+const CIFAR_56: Setup = Setup {
+    id: "cifar10-56",
+    dataset: DatasetName::Cifar10,
+    depth: 56,
+    limit_train: None,
+    epochs: 12,
+    rates: RATES,
+    images: 8_336,
+};
+
+const BATCH_SIZE: usize = 32;
+
+/// Processor seconds of one image for estimates: of a unit of the serial network, and of the coarse network at an
+/// interface with the recommended unit and with the paper's. One thread of an AMD EPYC (AVX-512), ResNet-29.
+const SECONDS: [f64; 3] = [0.58e-3, 5.6e-3, 3.3e-3];
+
+/// Kinds of rows of the small table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Serial,
+    /// N = 1 with as many parameters as N = 3 with the recommended unit.
+    Widened,
+    /// N = 1 for as long as N = 3 with the recommended unit takes.
+    SameTime,
+    Recommended(usize),
+    Basic(usize),
+}
+
+/// The rows of the small table with their seeds. Runs are started seed by seed in this order.
+const ROWS: [(&Setup, Kind, u64); 10] = [
+    (&CIFAR_29, Kind::Serial, 5),
+    (&CIFAR_29, Kind::Recommended(3), 5),
+    (&CIFAR_29, Kind::Widened, 5),
+    (&CIFAR_29, Kind::SameTime, 5),
+    (&CIFAR_29, Kind::Basic(3), 5),
+    (&MNIST_20, Kind::Serial, 3),
+    (&MNIST_20, Kind::Recommended(3), 3),
+    (&CIFAR_29, Kind::Recommended(6), 3),
+    (&CIFAR_56, Kind::Serial, 3),
+    (&CIFAR_56, Kind::Recommended(3), 3),
+];
+
+/// Numbers of subnetworks of the paper's Table 1, with the parameters that it prints, in millions.
+pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
+    [(1, 10.3), (3, 15.9), (6, 16.1), (12, 16.2), (18, 19.4)];
+
+/// A data set of the paper's Table 1: images for training and test, and error in percent for each number of
+/// subnetworks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PaperDataset {
+    pub(crate) name: DatasetName,
+    pub(crate) images: [usize; 2],
+    pub(crate) errors: [f64; 5],
+}
+
+pub(crate) const PAPER_DATASETS: [PaperDataset; 4] = [
+    PaperDataset {
+        name: DatasetName::Cifar10,
+        images: [50_000, 10_000],
+        errors: [4.96, 4.61, 4.20, 4.37, 4.02],
+    },
+    PaperDataset {
+        name: DatasetName::Cifar100,
+        images: [50_000, 10_000],
+        errors: [21.13, 21.14, 20.87, 20.42, 20.40],
+    },
+    PaperDataset {
+        name: DatasetName::Mnist,
+        images: [60_000, 10_000],
+        errors: [0.34, 0.31, 0.31, 0.28, 0.33],
+    },
+    PaperDataset {
+        name: DatasetName::Svhn,
+        images: [73_257, 26_032],
+        errors: [3.17, 3.11, 3.21, 3.25, 3.29],
+    },
+];
+
+/// Seconds of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper: for estimates only.
+const PAPER_EPOCH_SECONDS: f64 = PAPER_HOURS[0].1 / PAPER_EPOCHS as f64;
+
+/// The paper's numbers for a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PaperCells {
+    /// Parameters, in millions.
+    pub(crate) parameters: Option<f64>,
+    /// Error, in percent.
+    pub(crate) error: Option<f64>,
+    /// Wall clock of the whole training, in seconds.
+    pub(crate) seconds: Option<f64>,
+}
+
+impl PaperCells {
+    fn of(dataset: DatasetName, subnetworks: usize) -> Self {
+        let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
+        let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
+        let timed = dataset == DatasetName::Cifar100;
+        let seconds = PAPER_HOURS.iter().find(|(count, _)| timed && *count == subnetworks);
+        Self {
+            parameters: index.map(|index| PAPER_PARAMETERS[index].1),
+            error: index.zip(set).map(|(index, set)| set.errors[index]),
+            seconds: seconds.map(|&(_, seconds)| seconds),
+        }
+    }
+}
+
+/// How long a row is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Epochs {
+    /// So many epochs.
+    Fixed(usize),
+    /// As long as another row takes for its epochs: by the measured times of both.
+    AsLongAs {
+        /// Identifier of the row that gives the time of an epoch.
+        serial: String,
+        /// Identifier of the row that gives the time of the whole training.
+        cut: String,
+    },
+}
+
+/// A row of a table: one network, trained with several seeds.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Identifier, used in names of files.
+    pub(crate) id: String,
+    /// Heading of the rows that it is compared with; the first of them is N = 1.
+    pub(crate) group: String,
+    pub(crate) title: String,
+    pub(crate) dataset: DatasetName,
+    pub(crate) network: Network,
+    pub(crate) limit_train: Option<usize>,
+    pub(crate) epochs: Epochs,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) paper: PaperCells,
+    /// Seconds of an epoch where nothing was measured.
+    pub(crate) guessed_epoch: f64,
+    /// Settings of the training.
+    training: Training,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Training {
+    /// Batches, a learning rate, and a step schedule that spans the run.
+    Small { learning_rate: f64, batch_size: usize, limit_test: Option<usize> },
+    /// The paper's recipe.
+    Paper,
+}
+
+impl Row {
+    /// Arguments of `parareal train` that determine the result to rounding.
+    pub(crate) fn arguments(&self, seed: u64, epochs: usize) -> Vec<String> {
+        let mut list = vec!["--dataset".to_string(), self.dataset.to_string()];
+        let mut add = |flag: &str, value: String| list.extend([flag.to_string(), value]);
+        if self.training == Training::Paper {
+            add("--recipe", "paper".into());
+        }
+        add("--depth", self.network.depth.to_string());
+        if self.network.width != PAPER_WIDTH {
+            add("--width", self.network.width.to_string());
+        }
+        add("--subnetworks", self.network.subnetworks.to_string());
+        if let Some(coarse) = self.network.coarse {
+            add("--coarse-unit", CoarseKind::from(coarse.kind).to_string());
+            if let Some(units) = coarse.units {
+                add("--coarse-units", units.to_string());
+            }
+        }
+        if let Some(limit) = self.limit_train {
+            add("--limit-train", limit.to_string());
+        }
+        add("--epochs", epochs.to_string());
+        if let Training::Small { learning_rate, batch_size, limit_test } = self.training {
+            if let Some(limit) = limit_test {
+                add("--limit-test", limit.to_string());
+            }
+            add("--batch-size", batch_size.to_string());
+            add("--learning-rate", learning_rate.to_string());
+            add("--schedule", "step".into());
+            let milestones = milestones(epochs);
+            if !milestones.is_empty() {
+                let milestones: Vec<_> = milestones.iter().map(usize::to_string).collect();
+                add("--milestones", milestones.join(","));
+            }
+        }
+        add("--seed", seed.to_string());
+        list
+    }
+
+    /// Makes the training short: two epochs of a few of the built-in images, and at most two seeds.
+    fn rehearsed(mut self) -> Self {
+        self.dataset = DatasetName::Shapes;
+        self.limit_train = Some(32);
+        self.network.depth = self.network.depth.min(56);
+        self.seeds.truncate(2);
+        if let Epochs::Fixed(epochs) = &mut self.epochs {
+            *epochs = 2;
+        }
+        self.guessed_epoch = 1.0;
+        let (learning_rate, batch_size) = (0.05, 16);
+        self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
+        self
+    }
+}
+
+/// The epochs after which the learning rate is divided by ten: 70 % and 90 % of them, as `parareal train` has
+/// it.
+pub(crate) fn milestones(epochs: usize) -> Vec<usize> {
+    let mut found = [70, 90].map(|percent| (percent * epochs + 50) / 100).to_vec();
+    found.dedup();
+    found.retain(|&epoch| epoch > 0 && epoch < epochs);
+    found
+}
+
+/// Returns the rows of the small table, in the order of their runs.
+///
+/// # Errors
+/// If a network cannot be built.
+pub(crate) fn small(rehearse: bool) -> Result<Vec<Row>> {
+    let rows = ROWS.iter().map(|&(setup, kind, seeds)| {
+        let row = small_row(setup, kind, seeds)?;
+        Ok(if rehearse { row.rehearsed() } else { row })
+    });
+    rows.collect()
+}
+
+fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
+    let Setup { id, dataset, depth, limit_train, epochs, rates, images } = *setup;
+    let shape = network::shape_of(dataset)?;
+    let serial = Network { depth, width: PAPER_WIDTH, subnetworks: 1, coarse: None };
+    let cut = |subnetworks, coarse| Network { subnetworks, coarse: Some(coarse), ..serial };
+    let (name, network, learning_rate) = match kind {
+        Kind::Serial => ("n1".to_string(), serial, rates.serial),
+        Kind::Widened => {
+            let wanted = parameters(&cut(3, RECOMMENDED), shape)?;
+            let of_width = |width| parameters(&Network { width, ..serial }, shape);
+            (
+                "n1-wide".into(),
+                Network { width: width_for(wanted, of_width)?, ..serial },
+                rates.serial,
+            )
+        }
+        Kind::SameTime => ("n1-same-time".into(), serial, rates.serial),
+        Kind::Recommended(count) => {
+            (format!("n{count}-recommended"), cut(count, RECOMMENDED), rates.recommended)
+        }
+        Kind::Basic(count) => (format!("n{count}-basic"), cut(count, BASIC), rates.basic),
+    };
+    let title = match kind {
+        Kind::Widened => format!("N = 1, width {}: parameters of N = 3", network.width),
+        Kind::SameTime => "N = 1, wall clock of N = 3".into(),
+        _ => network.title()?,
+    };
+    let name_of_images = match dataset {
+        DatasetName::Mnist => "MNIST",
+        _ => "CIFAR-10 (subset)",
+    };
+    let [unit, recommended, basic] = SECONDS;
+    let fine = unit * (depth - 2) as f64 / 3.0;
+    let seconds = match kind {
+        Kind::Serial | Kind::SameTime => fine,
+        Kind::Widened => fine * (network.width as f64 / PAPER_WIDTH as f64).powf(2.2),
+        Kind::Recommended(count) => fine + (count - 1) as f64 * recommended,
+        Kind::Basic(count) => fine + (count - 1) as f64 * basic,
+    };
+    let epochs = match kind {
+        Kind::SameTime => {
+            Epochs::AsLongAs { serial: format!("{id}-n1"), cut: format!("{id}-n3-recommended") }
+        }
+        _ => Epochs::Fixed(epochs),
+    };
+    let paper = match kind {
+        Kind::Widened | Kind::SameTime => PaperCells::default(),
+        _ => PaperCells::of(dataset, network.subnetworks),
+    };
+    Ok(Row {
+        id: format!("{id}-{name}"),
+        group: format!("{name_of_images}, ResNet-{depth}"),
+        title,
+        dataset,
+        network,
+        limit_train,
+        epochs,
+        seeds: (1..=seeds).collect(),
+        paper,
+        guessed_epoch: seconds * images as f64,
+        training: Training::Small { learning_rate, batch_size: BATCH_SIZE, limit_test: None },
+    })
+}
+
+/// Returns the rows of the paper's Table 1 for some of its data sets and numbers of subnetworks.
+///
+/// # Errors
+/// If a data set or a number of subnetworks is not in that table.
+pub(crate) fn full(
+    datasets: &[DatasetName],
+    counts: &[usize],
+    seeds: &[u64],
+    rehearse: bool,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for &dataset in datasets {
+        let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
+        let set = set.ok_or_else(|| format!("the paper's Table 1 has no {dataset}"))?;
+        for &subnetworks in counts {
+            if PAPER_PARAMETERS.iter().all(|&(count, _)| count != subnetworks) {
+                return Err(format!("the paper's Table 1 has no N = {subnetworks}").into());
+            }
+            let coarse = (subnetworks > 1).then_some(PAPER_COARSE);
+            let network = Network { depth: 1001, width: PAPER_WIDTH, subnetworks, coarse };
+            let row = Row {
+                id: format!("full-{dataset}-n{subnetworks}"),
+                group: format!("{dataset}, ResNet-1001"),
+                title: format!("N = {subnetworks}"),
+                dataset,
+                network,
+                limit_train: None,
+                epochs: Epochs::Fixed(PAPER_EPOCHS),
+                seeds: seeds.to_vec(),
+                paper: PaperCells::of(dataset, subnetworks),
+                guessed_epoch: PAPER_EPOCH_SECONDS * set.images[0] as f64 / 50_000.0,
+                training: Training::Paper,
+            };
+            rows.push(if rehearse { row.rehearsed() } else { row });
+        }
+    }
+    Ok(rows)
+}
+
+/// Refuses a data set of the paper that has fewer images than it is published with.
+///
+/// # Errors
+/// One line that names both numbers.
+pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) -> Result<()> {
+    let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
+    let [all_train, all_test] = set.map_or([0, 0], |set| set.images);
+    if train < all_train || test < all_test {
+        let expected = format!("{all_train} and {all_test} are expected");
+        return Err(
+            format!("{dataset} has {train} training and {test} test images: {expected}").into()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_are_those_of_the_command() {
+        assert_eq!(milestones(12), [8, 11]);
+        assert_eq!(milestones(6), [4, 5]);
+        assert_eq!(milestones(27), [19, 24]);
+        assert_eq!(milestones(2), [1]);
+        assert!(milestones(1).is_empty());
+    }
+
+    #[test]
+    fn rows_of_the_small_table_start_with_n_1_and_have_names_of_their_own() {
+        let rows = small(false).unwrap();
+        for row in &rows {
+            let first = rows.iter().find(|other| other.group == row.group).unwrap();
+            assert_eq!(first.title, "N = 1");
+            assert_eq!(rows.iter().filter(|other| other.id == row.id).count(), 1);
+        }
+        let runs: usize = rows.iter().map(|row| row.seeds.len()).sum();
+        assert_eq!(runs, 5 * 5 + 3 + 2 * 3 + 2 * 3);
+    }
+
+    #[test]
+    fn arguments_say_what_a_row_is() {
+        let rows = small(false).unwrap();
+        let arguments = |id: &str, epochs| {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            row.arguments(2, epochs).join(" ")
+        };
+        assert_eq!(
+            arguments("cifar10-29-n1", 12),
+            "--dataset cifar10 --depth 29 --subnetworks 1 --epochs 12 --batch-size 32 \
+             --learning-rate 0.05 --schedule step --milestones 8,11 --seed 2"
+        );
+        let cut = arguments("mnist-20-n3-recommended", 6);
+        let kind = RECOMMENDED.kind;
+        assert!(cut.contains(&format!("--subnetworks 3 --coarse-unit {kind}")), "{cut}");
+        assert!(cut.contains("--limit-train 10000"), "{cut}");
+        assert!(arguments("cifar10-29-n1-wide", 12).contains("--width "));
+    }
+
+    #[test]
+    fn the_widened_network_has_the_parameters_of_the_cut_one() {
+        let rows = small(false).unwrap();
+        let parameters = |id: &str| {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            parameters(&row.network, network::shape_of(row.dataset).unwrap()).unwrap() as f64
+        };
+        let ratio = parameters("cifar10-29-n1-wide") / parameters("cifar10-29-n3-recommended");
+        assert!((0.93..1.07).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn the_full_table_has_the_papers_settings_and_numbers() {
+        let counts = PAPER_PARAMETERS.map(|(count, _)| count);
+        let sets = PAPER_DATASETS.map(|set| set.name);
+        let rows = full(&sets, &counts, &[1], false).unwrap();
+        assert_eq!(rows.len(), 20);
+        let row = rows.iter().find(|row| row.id == "full-cifar100-n6").unwrap();
+        assert_eq!(
+            row.arguments(1, 200).join(" "),
+            "--dataset cifar100 --recipe paper --depth 1001 --subnetworks 6 --coarse-unit basic \
+             --epochs 200 --seed 1"
+        );
+        let expected =
+            PaperCells { parameters: Some(16.1), error: Some(20.87), seconds: Some(42_493.0) };
+        assert_eq!(row.paper, expected);
+        let mnist = rows.iter().find(|row| row.id == "full-mnist-n6").unwrap();
+        assert_eq!(mnist.paper.seconds, None);
+        assert!(full(&sets, &[4], &[1], false).is_err());
+        assert!(full(&[DatasetName::Shapes], &[1], &[1], false).is_err());
+    }
+
+    #[test]
+    fn subsets_are_refused_in_a_line() {
+        assert!(check_complete(DatasetName::Cifar10, [50_000, 10_000]).is_ok());
+        let error = check_complete(DatasetName::Cifar10, [8_336, 1_017]).unwrap_err().to_string();
+        let expected =
+            "cifar10 has 8336 training and 1017 test images: 50000 and 10000 are expected";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_rehearsal_takes_built_in_images_and_two_seeds() {
+        let rows = full(&[DatasetName::Svhn], &[18], &[1, 2, 3], true).unwrap();
+        assert_eq!((rows[0].dataset, rows[0].seeds.len()), (DatasetName::Shapes, 2));
+        let arguments = rows[0].arguments(1, 2).join(" ");
+        assert!(arguments.contains("--depth 56") && !arguments.contains("recipe"), "{arguments}");
+    }
+}
