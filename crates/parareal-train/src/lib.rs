@@ -159,6 +159,7 @@ mod config_record;
 mod cores;
 mod data;
 mod device;
+mod distillation;
 mod error;
 mod executor;
 mod executor_kind;
@@ -172,6 +173,7 @@ pub mod fuzzing;
 mod learning_rate;
 mod log;
 mod metrics;
+mod nested;
 mod notes;
 mod objective;
 mod observer;
@@ -185,6 +187,7 @@ mod process_group;
 mod resumed;
 mod run;
 mod run_config;
+mod run_distillation;
 mod schedule;
 mod shared_error;
 pub mod task;
@@ -197,8 +200,8 @@ mod training;
 pub use parareal;
 pub use parareal_kernels::Sgd;
 pub use parareal_run::{
-    EpochRecord, FileEntry, FileKind, Manifest, Position, StepRecord, SubnetworkSeconds,
-    SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
+    DistillationRecord, EpochRecord, FileEntry, FileKind, InterfaceRecord, Manifest, Position,
+    StepRecord, SubnetworkSeconds, SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
 };
 pub use toml::Table;
 
@@ -206,12 +209,14 @@ pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;
 pub use data::{BatchIndex, FromFn, Pass, Source, SourceError, TensorDataset, from_fn};
 pub use device::DeviceName;
+pub use distillation::{Distillation, Distilled};
 pub use error::TrainError;
 pub use executor::kept_units;
 pub use executor_kind::{ExecutorKind, LinkDtype};
 pub use export::{Exported, export};
 pub use feasibility::check_threads;
 pub use learning_rate::{Decay, LearningRate};
+pub use nested::{UnitSource, spread_units};
 pub use objective::Objective;
 pub use observer::Observer;
 pub use outcome::Outcome;
