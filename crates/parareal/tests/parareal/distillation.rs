@@ -77,10 +77,10 @@ fn networks_of_burns_layers_are_distilled() {
     let signal = |step| signals(step, 8, DType::F32).0;
     assert_learns(&signal_network(), signal, 0.9);
     assert_learns(&batch_norm_network(), signal, 0.9);
-    assert_learns(&token_network(), |step| sentences(step, 8).0, 0.9);
+    assert_learns(&token_network(), |step| sentences(step, 8).0, 0.97);
     // States of several tensors.
-    assert_learns(&u_network(), signal, 0.9);
-    assert_learns(&memory_network(), signal, 0.9);
+    assert_learns(&u_network(), signal, 0.97);
+    assert_learns(&memory_network(), signal, 0.97);
 }
 
 /// Proposition 1: with a linear network and coarse networks that can represent the subnetworks which they
@@ -103,7 +103,7 @@ fn a_linear_network_that_is_distilled_approaches_the_serial_one() {
     let after = distance(&cut);
     assert!(before > 0.3 && after < 1e-2 * before, "{before} before, {after} after");
     for interface in &losses[599] {
-        assert!(interface.preprocessing < 1e-4 && interface.coarse < 1e-2, "{interface:?}");
+        assert!(interface.preprocessing < 1e-3 && interface.coarse < 1e-2, "{interface:?}");
     }
 }
 
