@@ -13,7 +13,7 @@ use crate::task::Stop;
 use crate::{DeviceName, Observer, TrainError};
 
 /// Learning rate at the start where none is set.
-const LEARNING_RATE: f64 = 3e-3;
+const LEARNING_RATE: f64 = 1e-2;
 /// Records of a distillation after that of the first step.
 const RECORDS: usize = 10;
 
@@ -28,9 +28,10 @@ const RECORDS: usize = 10;
 /// and a training step of `C_{j+1}` and `F_j`. Interfaces are trained in parallel.
 ///
 /// The optimizer is Adam, not that of the run. Its steps do not depend on the scale of a gradient, so one learning
-/// rate serves all interfaces, kinds of layers and sizes of states, and a few hundred steps suffice; the rates
-/// of a run with SGD are those of its loss and of all of its layers together. The rate falls to zero along a
-/// cosine.
+/// rate serves all interfaces, kinds of layers and sizes of states, and few steps suffice. After 60 steps for ResNet-29
+/// with four depthwise coarse units, N = 3, on a subset of CIFAR-10, the losses of the two `F_j` are 0.39 and 0.26 with
+/// Adam at 0.01, 0.90 and 0.44 at 0.003, 0.41 and 0.37 at 0.03, and 0.99 and 1.19 with SGD at 0.1 and a momentum of
+/// 0.9. The rate falls to zero along a cosine.
 ///
 /// Results do not depend on the number of workers, and on that of their threads to rounding. What is random depends
 /// on the seed of the network, the step and the interface.

@@ -95,7 +95,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--subnetworks", "1", "--output", "serial"]);
-    let settings = ["--init-from", "serial", "--distill", "80", "--workers", "1", "--threads", "1"];
+    let settings = ["--init-from", "serial", "--distill", "16", "--workers", "1", "--threads", "1"];
     let child = Command::new(env!("CARGO_BIN_EXE_parareal"))
         .current_dir(folder)
         .arg("train")
@@ -111,7 +111,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
@@ -122,7 +122,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let output = parareal(folder, &["train", "--resume", "--output", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(errors(&output).contains("nothing was saved yet"), "{}", errors(&output));
-    assert!(errors(&output).contains("distillation of 80 steps: losses"), "{}", errors(&output));
+    assert!(errors(&output).contains("distillation of 16 steps: losses"), "{}", errors(&output));
     train(folder, &[&settings[..], &["--output", "whole"]].concat());
     assert_same(&remains(&folder.join("run")), &remains(&folder.join("whole")));
 

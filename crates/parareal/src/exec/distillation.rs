@@ -177,6 +177,7 @@ struct Item<N: Coarsen> {
 type Report = (usize, InterfaceLosses);
 type Trained<N> = Result<Vec<SubnetworkOf<N>>, ExecError>;
 type Handle<'scope, N> = ScopedJoinHandle<'scope, Trained<N>>;
+type Handles<'scope, N> = Vec<Handle<'scope, N>>;
 
 /// Starts the workers, and returns the channel to the first one.
 fn spawn_workers<'scope, N: Coarsen>(
@@ -185,7 +186,7 @@ fn spawn_workers<'scope, N: Coarsen>(
     options: &DistillOptions,
     layout: &Layout,
     reports: &Sender<Report>,
-) -> Result<(SyncSender<Item<N>>, Vec<Handle<'scope, N>>), ExecError> {
+) -> Result<(SyncSender<Item<N>>, Handles<'scope, N>), ExecError> {
     let mut modules = network.into_subnetworks().into_iter();
     let (first, mut inbox) = sync_channel(QUEUED);
     let mut handles = Vec::new();
