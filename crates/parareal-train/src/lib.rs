@@ -110,6 +110,12 @@
 //! lists the batches that a run asks for. Checkpoints record checksums of the first batches and of the last one,
 //! which are compared when a run is resumed.
 //!
+//! # Initial weights
+//!
+//! [`Trainer::initial_weights`] starts from the weights of another run, such as one of the serial network.
+//! [`Trainer::distillation`] then trains the modules at each interface alone on the states of that network, before
+//! the first step. [`spread_units`] makes the weights of a deeper network of those of a shallower one.
+//!
 //! # Several devices, replicas and ranks
 //!
 //! [`Trainer::devices`] and [`Trainer::workers`] spread the subnetworks over devices and threads,
