@@ -1,5 +1,5 @@
-//! Draws the training loss and the test error of runs beside each other, from their
-//! `metrics.jsonl`.
+//! Draws the training loss and the test error of runs beside each other, from their `metrics.jsonl`; without test
+//! samples, the validation error.
 //!
 //! ```sh
 //! cargo run --release -p mnist-curves -- OUTPUT.svg NAME=RUN_FOLDER...
@@ -27,8 +27,9 @@ const POINTS_PER_EPOCH: f64 = 25.0;
 struct Run {
     name: String,
     loss: Points,
-    /// In percent.
-    test_error: Points,
+    /// In percent, of the test samples, or else of the validation samples.
+    error: Points,
+    has_test: bool,
 }
 
 impl Run {
@@ -60,10 +61,12 @@ impl Run {
             .iter()
             .map(|(&block, losses)| ((block as f64 + 0.5) / POINTS_PER_EPOCH, mean(losses)))
             .collect();
-        let test_error = of("epoch")
-            .filter_map(|line| Some((number(line, "epoch")?, 100.0 * number(line, "test_error")?)))
+        let has_test = of("epoch").any(|line| number(line, "test_error").is_some());
+        let key = if has_test { "test_error" } else { "validation_error" };
+        let error = of("epoch")
+            .filter_map(|line| Some((number(line, "epoch")?, 100.0 * number(line, key)?)))
             .collect();
-        Ok(Self { name: name.to_string(), loss, test_error })
+        Ok(Self { name: name.to_string(), loss, error, has_test })
     }
 }
 
@@ -71,9 +74,11 @@ fn draw(path: &str, runs: &[Run]) -> Result<()> {
     let root = SVGBackend::new(path, (960, 380)).into_drawing_area();
     root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(480);
+    let has_test = runs.iter().any(|run| run.has_test);
+    let error = if has_test { "Test error (%)" } else { "Validation error (%)" };
     let panels = [
         (left, "Training loss", runs.iter().map(|run| &run.loss).collect::<Vec<_>>()),
-        (right, "Test error (%)", runs.iter().map(|run| &run.test_error).collect()),
+        (right, error, runs.iter().map(|run| &run.error).collect()),
     ];
     for (area, title, curves) in panels {
         let points = || curves.iter().flat_map(|curve| curve.iter());

@@ -142,7 +142,7 @@ impl Metrics {
             Line::Diverged { step, .. } => {
                 self.early_end = Some(EarlyEnd { how: How::Diverged, step });
             }
-            Line::Unknown => {}
+            Line::Distillation(_) | Line::Unknown => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml                      the complete configuration
-//! metrics.jsonl                    one object a line: each step, each epoch, the end ([`Line`])
+//! metrics.jsonl                    one object a line: the distillation, each step, each epoch, the end ([`Line`])
 //! evaluations/step-NNNNNNNN.json   details of an evaluation ([`EvaluationRecord`])
 //! checkpoints/step-NNNNNNNN/       the state after a step ([`Manifest`])
 //! checkpoints/best.json            the best checkpoint so far ([`Best`])
@@ -19,7 +19,9 @@ mod usage;
 
 pub use evaluation::{EvaluationRecord, Mistake};
 pub use manifest::{Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, OLDEST_FORMAT, Position};
-pub use metrics::{EndRecord, EpochRecord, Line, StepRecord, Tally, Traffic};
+pub use metrics::{
+    DistillationRecord, EndRecord, EpochRecord, InterfaceRecord, Line, StepRecord, Tally, Traffic,
+};
 pub use usage::{SubnetworkSeconds, SubnetworkUsage, Times, Usage, WorkerUsage};
 
 /// The code of the README.

@@ -10,6 +10,8 @@ use crate::Usage;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Line {
+    /// A part of the distillation before the first training step.
+    Distillation(DistillationRecord),
     /// A training step.
     Step(StepRecord),
     /// An epoch with its evaluation.
@@ -32,6 +34,30 @@ pub enum Line {
     /// A line of another version.
     #[serde(other)]
     Unknown,
+}
+
+/// Losses of the modules at the interfaces in the distillation, as means over the steps since the record before it.
+/// The first record is that of the first step alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DistillationRecord {
+    /// The step of the distillation, from 1.
+    pub step: usize,
+    /// All steps of the distillation.
+    pub steps: usize,
+    /// Losses of each interface, in order.
+    pub interfaces: Vec<InterfaceRecord>,
+    /// Seconds since the distillation began.
+    pub seconds: f64,
+}
+
+/// Losses of the modules at one interface: squared errors before the update, each divided by the squared norm of its
+/// target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceRecord {
+    /// Loss of `C_{j+1}`, which approximates the state of the serial network at the interface.
+    pub preprocessing: f64,
+    /// Loss of `F_j`, which approximates what the next subnetwork makes of the error of that state.
+    pub coarse: f64,
 }
 
 /// Result of a training step. JSON has no infinities and no NaN: these are written as `null` and read

@@ -150,7 +150,7 @@ impl RunConfig {
     }
 
     /// Returns the devices that this process computes on.
-    fn own_devices(&self, group: &ProcessGroup) -> &[DeviceName] {
+    pub(crate) fn own_devices(&self, group: &ProcessGroup) -> &[DeviceName] {
         match self.executor {
             ExecutorKind::Mpi => {
                 let own = group.resources().on_machine % self.devices.len();

@@ -110,6 +110,12 @@
 //! lists the batches that a run asks for. Checkpoints record checksums of the first batches and of the last one,
 //! which are compared when a run is resumed.
 //!
+//! # Initial weights
+//!
+//! [`Trainer::initial_weights`] starts from the weights of another run, such as one of the serial network.
+//! [`Trainer::distillation`] then trains the modules at each interface alone on the states of that network, before
+//! the first step. [`spread_units`] makes the weights of a deeper network of those of a shallower one.
+//!
 //! # Several devices, replicas and ranks
 //!
 //! [`Trainer::devices`] and [`Trainer::workers`] spread the subnetworks over devices and threads,
@@ -159,6 +165,7 @@ mod config_record;
 mod cores;
 mod data;
 mod device;
+mod distillation;
 mod error;
 mod executor;
 mod executor_kind;
@@ -172,6 +179,7 @@ pub mod fuzzing;
 mod learning_rate;
 mod log;
 mod metrics;
+mod nested;
 mod notes;
 mod objective;
 mod observer;
@@ -185,6 +193,7 @@ mod process_group;
 mod resumed;
 mod run;
 mod run_config;
+mod run_distillation;
 mod schedule;
 mod shared_error;
 pub mod task;
@@ -197,8 +206,8 @@ mod training;
 pub use parareal;
 pub use parareal_kernels::Sgd;
 pub use parareal_run::{
-    EpochRecord, FileEntry, FileKind, Manifest, Position, StepRecord, SubnetworkSeconds,
-    SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
+    DistillationRecord, EpochRecord, FileEntry, FileKind, InterfaceRecord, Manifest, Position,
+    StepRecord, SubnetworkSeconds, SubnetworkUsage, Tally, Times, Traffic, Usage, WorkerUsage,
 };
 pub use toml::Table;
 
@@ -206,12 +215,14 @@ pub use checkpoint_every::CheckpointEvery;
 pub use config_record::ConfigRecord;
 pub use data::{BatchIndex, FromFn, Pass, Source, SourceError, TensorDataset, from_fn};
 pub use device::DeviceName;
+pub use distillation::{Distillation, Distilled};
 pub use error::TrainError;
 pub use executor::kept_units;
 pub use executor_kind::{ExecutorKind, LinkDtype};
 pub use export::{Exported, export};
 pub use feasibility::check_threads;
 pub use learning_rate::{Decay, LearningRate};
+pub use nested::{UnitSource, spread_units};
 pub use objective::Objective;
 pub use observer::Observer;
 pub use outcome::Outcome;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parareal_run::{EpochRecord, Line, StepRecord};
+use parareal_run::{DistillationRecord, EpochRecord, Line, StepRecord};
 
 use crate::TrainError;
 use crate::metrics::Metrics;
@@ -27,6 +27,12 @@ impl Log {
             Some((bytes, step)) => (Metrics::resume(folder, bytes)?, step),
         };
         Ok(Self(Some((metrics, Events::create(folder, step)?))))
+    }
+
+    /// Records a part of the distillation before the first step.
+    pub(crate) fn distillation(&mut self, record: &DistillationRecord) -> Result<(), TrainError> {
+        let Some((metrics, _)) = &mut self.0 else { return Ok(()) };
+        metrics.write(&Line::Distillation(record.clone()))
     }
 
     pub(crate) fn step(&mut self, record: &StepRecord) -> Result<(), TrainError> {

@@ -58,7 +58,7 @@ impl Metrics {
             match serde_json::from_str(line) {
                 Ok(Line::Step(record)) if is_finite_step(&record) => past.last_step = Some(record),
                 Ok(Line::Epoch(record)) if is_finite_epoch(&record) => past.epochs.push(record),
-                Ok(Line::End(_)) => {}
+                Ok(Line::End(_) | Line::Distillation(_)) => {}
                 unread => {
                     // A checkpoint has neither a loss that is not finite before it, nor an early end.
                     let error = unread.err().map(|error| error.to_string());

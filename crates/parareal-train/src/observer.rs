@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parareal_run::{EpochRecord, StepRecord};
+use parareal_run::{DistillationRecord, EpochRecord, StepRecord};
 
 /// Receives the progress of a run. Each method does nothing unless it is implemented. A closure is an observer of
 /// epochs:
@@ -14,6 +14,12 @@ use parareal_run::{EpochRecord, StepRecord};
 /// print.on_epoch(&EpochRecord::default());
 /// ```
 pub trait Observer {
+    /// Called after every step of the [`Distillation`](crate::Distillation) before the first training step, with the
+    /// losses of that step.
+    fn on_distillation(&mut self, record: &DistillationRecord) {
+        let _ = record;
+    }
+
     /// Called after every step.
     fn on_step(&mut self, record: &StepRecord) {
         let _ = record;

@@ -9,7 +9,8 @@ pub use parareal::prelude::*;
 
 pub use crate::checkpoint::CheckpointChoice;
 pub use crate::{
-    BatchIndex, CheckpointEvery, DeviceName, EpochRecord, Evaluation, ExecutorKind, LinkDtype,
-    Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule, Sgd, Source, SourceError,
-    StepRecord, StepTimeline, TensorDataset, TrainError, Trainer, accuracy, from_fn,
+    BatchIndex, CheckpointEvery, DeviceName, Distillation, EpochRecord, Evaluation, ExecutorKind,
+    InitialWeights, LinkDtype, Model, Objective, Observer, Outcome, Pass, ProcessGroup, Schedule,
+    Sgd, Source, SourceError, StepRecord, StepTimeline, TensorDataset, TrainError, Trainer,
+    accuracy, from_fn,
 };

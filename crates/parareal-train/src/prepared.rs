@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use parareal::net::StateDict;
 
 use crate::config_record::ConfigRecord;
+use crate::distillation::Distillation;
 use crate::process_group::ProcessGroup;
 use crate::run_config::RunConfig;
 use crate::task::Task;
@@ -18,6 +19,8 @@ pub(crate) struct Prepared<T: Task> {
     pub(crate) output: PathBuf,
     /// Weights to start from, where these do not follow from the seed.
     pub(crate) initial: Option<StateDict>,
+    /// Distillation of these weights before the first step.
+    pub(crate) distillation: Option<Distillation>,
     /// Notes on checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,
 }

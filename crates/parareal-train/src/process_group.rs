@@ -197,6 +197,12 @@ impl ProcessGroup {
         Ok(vec![own])
     }
 
+    /// Broadcasts the bytes of rank 0; those of the others are ignored.
+    pub(crate) fn broadcast(&self, own: Vec<u8>) -> Result<Vec<u8>, TrainError> {
+        let own = if self.is_root() { own } else { Vec::new() };
+        Ok(self.gather(own)?.swap_remove(0))
+    }
+
     /// Exchanges a message with all processes, in the order of the ranks.
     fn exchange<T: Serialize + DeserializeOwned>(
         &self,

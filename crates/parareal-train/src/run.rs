@@ -4,17 +4,19 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use parareal::net::StateDict;
+use parareal_run::EndRecord;
 
 use crate::checkpoint::{self, CheckManifest, Newest, Saved};
 use crate::finished::Finished;
 use crate::folder::{self, Lock, OutputFolder};
 use crate::observer::Observer;
 use crate::prepared::Prepared;
+use crate::run_distillation::{RunDistillation, distill_run};
 use crate::timeline::TimelineRecorder;
 use crate::training::Training;
 use crate::{
-    ConfigRecord, Outcome, ProcessGroup, RunConfig, StepTimeline, Task, TrainError, check_threads,
-    resumed,
+    ConfigRecord, Distillation, Outcome, ProcessGroup, RunConfig, StepTimeline, Task, TrainError,
+    check_threads, resumed,
 };
 
 /// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
@@ -36,6 +38,8 @@ pub struct Run<T: Task> {
 pub struct Start {
     /// Weights to start from instead of those that follow from the seed.
     pub initial: Option<InitialWeights>,
+    /// Distillation of these weights, before the first step.
+    pub distillation: Option<Distillation>,
     /// Notes on the task, which come before those on the run.
     pub notes: Vec<String>,
     /// The step whose timeline is written. With ranks all have the same request, and the first one writes the
@@ -44,6 +48,7 @@ pub struct Start {
 }
 
 /// Weights that a run starts from.
+#[derive(Clone)]
 pub struct InitialWeights {
     /// Every parameter and buffer.
     pub weights: StateDict,
@@ -120,7 +125,8 @@ impl<T: Task> Run<T> {
         config.learning_rate = config.learning_rate.spanning(config.epochs);
         group.agree(config.check(group, task.samples()))?;
         group.agree(check_threads(config.threads, group.resources().cores))?;
-        let Start { initial, mut notes, timeline } = start;
+        let Start { initial, distillation, mut notes, timeline } = start;
+        group.agree(check_distillation(distillation.as_ref(), initial.is_some(), &task))?;
         let timeline = recorder(timeline.as_ref(), group, &config, &task, 0)?;
         if group.size() > 1 {
             group.agree(folder::check_unicode(output))?;
@@ -136,7 +142,8 @@ impl<T: Task> Run<T> {
         let initial = initial.map(|initial| initial.take(&mut notes));
         notes.extend(config.remarks(group, task.samples()));
         let (group, skipped) = (group.clone(), Vec::new());
-        let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
+        let prepared =
+            Prepared { group, config, configuration, task, output, initial, distillation, skipped };
         Ok(Self { prepared, saved: None, finished: None, timeline, notes, _lock: lock })
     }
 
@@ -168,7 +175,9 @@ impl<T: Task> Run<T> {
             Some(saved) => Finished::find(&group, &config, &output, saved.position)?,
             None => None,
         };
-        let Start { initial, mut notes, timeline } = start;
+        let Start { initial, distillation, mut notes, timeline } = start;
+        let distillation = distillation.filter(|_| saved.is_none());
+        group.agree(check_distillation(distillation.as_ref(), initial.is_some(), &task))?;
         let (done, is_requested) =
             (saved.as_ref().map_or(0, |saved| saved.position.step), timeline.is_some());
         let timeline = recorder(timeline.as_ref(), &group, &config, &task, done)?
@@ -204,8 +213,16 @@ impl<T: Task> Run<T> {
         if is_requested && timeline.is_none() && group.is_root() {
             notes.push("no timeline is written: the run has no step left".into());
         }
-        let initial = weights;
-        let prepared = Prepared { group, config, configuration, task, output, initial, skipped };
+        let prepared = Prepared {
+            group,
+            config,
+            configuration,
+            task,
+            output,
+            initial: weights,
+            distillation,
+            skipped,
+        };
         Ok(Self { prepared, saved, finished, timeline, notes, _lock: lock })
     }
 
@@ -252,7 +269,8 @@ impl<T: Task> Run<T> {
     }
 
     /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a
-    /// checkpoint. A finished run returns at once.
+    /// checkpoint. A finished run returns at once. A run that is stopped in its distillation has no checkpoint, and
+    /// is distilled anew when it is resumed.
     ///
     /// # Errors
     /// [`TrainError::Diverged`] where the loss is not finite,
@@ -267,8 +285,20 @@ impl<T: Task> Run<T> {
         if let Some(finished) = self.finished.take() {
             return Ok(finished.outcome(&self.prepared.output, &self.prepared.config));
         }
+        let mut past = (Vec::new(), 0.0);
+        if let Some(distillation) = self.prepared.distillation.take() {
+            let distilled = distill_run(&self.prepared, &distillation, observer, stop)?;
+            let Some(RunDistillation { weights, records, seconds }) = distilled else {
+                let Prepared { output, config, .. } = &self.prepared;
+                let mut outcome = Outcome::new(output, config, &[], 0, EndRecord::default());
+                outcome.interrupted = true;
+                return Ok(outcome);
+            };
+            self.prepared.initial = Some(weights);
+            past = (records, seconds);
+        }
         let (saved, timeline) = (self.saved.take(), self.timeline.take());
-        let trained = Training::new(&self.prepared, saved, timeline)
+        let trained = Training::new(&self.prepared, saved, timeline, past)
             .and_then(|training| training.run(observer, stop));
         // All processes know what is not finite: they end together.
         trained.map_err(|error| match error.diverged_at() {
@@ -276,6 +306,21 @@ impl<T: Task> Run<T> {
             None => error,
         })
     }
+}
+
+/// Checks that a run can be distilled.
+fn check_distillation<T: Task>(
+    distillation: Option<&Distillation>,
+    has_initial_weights: bool,
+    task: &T,
+) -> Result<(), TrainError> {
+    let Some(distillation) = distillation else { return Ok(()) };
+    distillation.check(task.model().cuts.subnetworks())?;
+    if !has_initial_weights {
+        let expected = "weights of a trained network to start from are expected";
+        return Err(TrainError::setting("distill", distillation.steps(), expected));
+    }
+    Ok(())
 }
 
 /// Checks the request for a timeline, on all processes of a group together, and returns the recorder of the first

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use parareal::exec::{ExecError, StateKind, SubnetworkTime, Update};
 use parareal::net::StateDict;
-use parareal_run::{EndRecord, EpochRecord, Line, Position, StepRecord, SubnetworkSeconds, Times};
+use parareal_run::{
+    DistillationRecord, EndRecord, EpochRecord, Line, Position, StepRecord, SubnetworkSeconds,
+    Times,
+};
 
 use crate::checkpoint::{Saved, State, Store};
 use crate::checksum::Checksum;
@@ -46,11 +49,12 @@ pub(crate) struct Training<'a, T: Task> {
 
 impl<'a, T: Task> Training<'a, T> {
     /// Builds the executor, and puts the state of a checkpoint into it: weights, state of the optimizer, moving
-    /// average.
+    /// average. A new run has a distillation with these records and this duration in seconds behind it.
     pub(crate) fn new(
         run: &'a Prepared<T>,
         saved: Option<Saved>,
         timeline: Option<TimelineRecorder>,
+        (distillation, seconds): (Vec<DistillationRecord>, f64),
     ) -> Result<Self, TrainError> {
         let Prepared { group, config, output, task, .. } = run;
         let model = task.model();
@@ -62,7 +66,7 @@ impl<'a, T: Task> Training<'a, T> {
         }
         let store = Store::new(run, names);
         let (bytes, past, position, times) = match saved {
-            None => (None, Past::default(), Position::default(), Times::default()),
+            None => (None, Past::default(), Position::default(), Times::default().until(seconds)),
             Some(Saved { position, times, cuts, weights, optimizer, average, .. }) => {
                 let state = |tensors| StateDict::new(cuts.clone(), tensors);
                 executor.write(StateKind::Weights, state(weights)).map_err(|error| {
@@ -77,8 +81,9 @@ impl<'a, T: Task> Training<'a, T> {
             }
         };
         let Past { epochs, last_step } = past;
-        let log =
+        let mut log =
             Log::open(group.is_root(), output, bytes.map(|bytes| (bytes, last_step.as_ref())))?;
+        distillation.iter().try_for_each(|record| log.distillation(record))?;
         let begun = Instant::now();
         let saved = (position.step, begun);
         Ok(Self {

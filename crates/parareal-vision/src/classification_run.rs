@@ -6,8 +6,8 @@ use parareal_models::resnet::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
-    ConfigRecord, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resources, Resume, Run,
-    RunFolder, Start, StepTimeline, export,
+    ConfigRecord, Distillation, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resources,
+    Resume, Run, RunFolder, Start, StepTimeline, export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -63,7 +63,8 @@ impl ClassificationRun {
             Some(folder) => OutputFolder::Named(folder),
             None => OutputFolder::Numbered { parent: RUNS.into(), name: config.name_of_run() },
         };
-        let start = Start { initial, notes: task.dataset.notes.clone(), timeline };
+        let notes = task.dataset.notes.clone();
+        let start = Start { initial, distillation: distillation(&config), notes, timeline };
         let configuration = configuration(&config);
         let run = Run::create(group, config.run.clone(), configuration, task, &output, start)?;
         Ok(Self { run, config, summary })
@@ -105,7 +106,8 @@ impl ClassificationRun {
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
-        let start = Start { initial, notes: task.dataset.notes.clone(), timeline };
+        let notes = task.dataset.notes.clone();
+        let start = Start { initial, distillation: distillation(&config), notes, timeline };
         let is_changed = config.settings() != before;
         let resume = Resume { newest, before: before_run, is_changed, start };
         let configuration = configuration(&config);
@@ -160,6 +162,11 @@ pub fn export_run(
     output: &OutputFile,
 ) -> Result<Exported, VisionError> {
     Ok(export(run, choice, CHECK_MANIFEST, output)?)
+}
+
+/// The distillation before training, where there is one.
+fn distillation(config: &Config) -> Option<Distillation> {
+    config.distill.map(Distillation::new)
 }
 
 fn configuration(config: &Config) -> ConfigRecord {

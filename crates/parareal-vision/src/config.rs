@@ -10,14 +10,14 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{PAPER_WIDTH, ResNet};
 use parareal_train::{
-    Decay, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup, Resources,
-    RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
+    Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup,
+    Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
 use crate::network::NetworkConfig;
 use crate::plan::{CostSource, Machine};
 use crate::settings::Complete;
-use crate::{CutsSetting, DecayKind, Recompute, Settings, VisionError};
+use crate::{CutsSetting, DecayKind, Recompute, Settings, UnitInit, VisionError};
 
 /// Everything that a run depends on, checked and without gaps.
 #[derive(Clone, Debug)]
@@ -38,6 +38,10 @@ pub struct Config {
     pub loss: CrossEntropy,
     /// The run whose weights are the initial ones.
     pub init_from: Option<PathBuf>,
+    /// Weights of units where that run is shallower.
+    pub init_units: UnitInit,
+    /// Steps of the distillation before training; `None` for no distillation.
+    pub distill: Option<usize>,
     /// Epochs after which the learning rate is divided by ten where it falls in steps, in order.
     pub milestones: Vec<usize>,
     /// Everything that does not depend on network and data.
@@ -87,6 +91,13 @@ impl Config {
             let expected = "it looks ahead along the momentum, which is 0: set `momentum`, say 0.9";
             return Err(VisionError::setting("nesterov", "set", expected));
         }
+        if let Some(steps) = s.distill {
+            if s.init_from.is_none() {
+                let expected = "the serial network is that of another run: set `init-from`";
+                return Err(VisionError::setting("distill", steps, expected));
+            }
+            Distillation::new(steps).check(s.subnetworks)?;
+        }
         if !(0.0..s.epochs as f64).contains(&s.warmup_epochs) {
             let expected = format!("a number from 0 to below the {} epochs of the run", s.epochs);
             return Err(VisionError::setting("warmup-epochs", s.warmup_epochs, expected));
@@ -113,6 +124,8 @@ impl Config {
             sgd: Sgd { momentum: s.momentum, weight_decay: s.weight_decay, nesterov: s.nesterov },
             loss: CrossEntropy { label_smoothing: s.label_smoothing },
             init_from: s.init_from.clone(),
+            init_units: s.init_units,
+            distill: s.distill,
             milestones: s.milestones.clone(),
             run: RunConfig {
                 epochs: s.epochs,
@@ -416,6 +429,10 @@ mod tests {
             (&[("patience", "0")], "patience"),
             (&[("validation", "0.9")], "validation"),
             (&[("keep-checkpoints", "0")], "keep-checkpoints"),
+            (&[("init-units", "random")], "init-units"),
+            (&[("distill", "5")], "set `init-from`"),
+            (&[("distill", "0"), ("init-from", "runs/1")], "distill"),
+            (&[("distill", "5"), ("init-from", "runs/1"), ("subnetworks", "1")], "interface"),
             (&[("checkpoint-every", "soon")], "checkpoint-every"),
         ] {
             let error = settings(texts).and_then(resolve).unwrap_err();

@@ -1,19 +1,21 @@
 //! Weights of one run as the initial ones of another.
 
-use parareal::net::FeedForward;
+use parareal::net::{FeedForward, StateDict};
 use parareal_train::checkpoint::CheckpointChoice;
-use parareal_train::{InitialWeights, checkpoint};
+use parareal_train::{InitialWeights, checkpoint, spread_units};
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
+use crate::nested::{self, STAGES};
 use crate::network::NetworkConfig;
-use crate::{Config, Settings, VisionError};
+use crate::{Config, Settings, UnitInit, VisionError};
 
 /// Reads the weights of the run that a configuration starts from, if it does: of its last checkpoint, the
 /// moving average where there is one. A run of a network that is cut otherwise gives the units, the
-/// preprocessing and the postprocessing; interfaces are initialized as in a new run.
+/// preprocessing and the postprocessing; interfaces are initialized as in a new run. The units of a shallower network
+/// are spread over the stages.
 ///
 /// # Errors
-/// Where there is no such run, it is damaged, or its network has other units or classes.
+/// Where there is no such run, it is damaged, or its network is deeper or has other classes.
 pub(crate) fn initial_weights(
     config: &Config,
     images: &ImageRecord,
@@ -22,8 +24,12 @@ pub(crate) fn initial_weights(
     let before = NetworkConfig::of(&Settings::of_run(run)?)?;
     let saved = checkpoint::open(run, CheckpointChoice::Latest, CHECK_MANIFEST)?;
     let saved_images = ImageRecord::of_saved(run, &saved)?;
+    let (theirs, ours) = (before.net.depth(), config.network.net.depth());
+    if theirs > ours {
+        let expected = format!("a run with at most {ours} layers is expected, it has {theirs}");
+        return Err(VisionError::setting("init-from", run.display(), expected));
+    }
     for (what, theirs, ours) in [
-        ("layers", before.net.depth(), config.network.net.depth()),
         ("channels after the first convolution", before.net.width(), config.network.net.width()),
         ("channels of the images", saved_images.channels, images.channels),
     ] {
@@ -41,19 +47,44 @@ pub(crate) fn initial_weights(
     }
     let step = saved.position.step;
     let mut weights = saved.into_weights();
-    let interfaces = config.network.cuts.subnetworks() - 1;
-    let new = if before.has_settings_of(&config.network) {
-        String::new()
-    } else {
-        weights = weights.units_only();
-        match interfaces {
-            0 => String::new(),
-            1 => "; the interface starts anew".into(),
-            count => format!("; the {count} interfaces start anew"),
-        }
-    };
     let units = config.network.net.units();
+    let whose = if theirs < ours {
+        weights = deepened(&weights, &before, config, images)?;
+        let how = match config.init_units {
+            UnitInit::Repeat => "repeated",
+            UnitInit::Interpolate => "interpolated",
+        };
+        format!("made of the {} units, {how},", before.net.units())
+    } else {
+        if !before.has_settings_of(&config.network) {
+            weights = weights.units_only();
+        }
+        "those".into()
+    };
+    let has_interfaces = weights.tensors().keys().any(|name| name.starts_with("interfaces."));
+    let new = match config.network.cuts.subnetworks() - 1 {
+        _ if has_interfaces => String::new(),
+        0 => String::new(),
+        1 => "; the interface starts anew".into(),
+        count => format!("; the {count} interfaces start anew"),
+    };
     let note =
-        format!("weights of {units} units are those of {} at step {step}{new}", run.display());
+        format!("weights of {units} units are {whose} of {} at step {step}{new}", run.display());
     Ok(Some(InitialWeights { weights, note }))
+}
+
+/// Spreads the weights of a shallower network over the network of a configuration. Its interfaces are taken over
+/// where they have the same shapes.
+fn deepened(
+    weights: &StateDict,
+    before: &NetworkConfig,
+    config: &Config,
+    images: &ImageRecord,
+) -> Result<StateDict, VisionError> {
+    let [shallow, deep] = [&before.net, &config.network.net].map(|net| net.units() / STAGES);
+    let model = config.model(images.channels, images.class_names.len());
+    let initial = model.build(config.run.seed)?.state_dict();
+    let sources = nested::unit_sources(shallow, deep, config.init_units);
+    let scale = |unit, name: &str| nested::scale(shallow, deep, unit, name);
+    Ok(spread_units(weights, &initial, &sources, scale)?)
 }

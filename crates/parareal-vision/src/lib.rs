@@ -32,6 +32,7 @@ mod image_batch;
 mod image_record;
 mod image_task;
 mod initial_weights;
+mod nested;
 mod network;
 mod plan;
 mod predict;
@@ -59,7 +60,7 @@ pub use plan::{
 pub use predict::{ClassProbability, Prediction, Predictor};
 pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
-    Settings,
+    Settings, UnitInit,
 };
 
 /// The code of the README.

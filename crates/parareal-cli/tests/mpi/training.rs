@@ -103,6 +103,30 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
 }
 
 #[test]
+fn ranks_start_with_the_weights_that_the_first_one_distills() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--subnetworks", "1", "--output", "serial"]);
+    let start =
+        ["--init-from", "serial", "--distill", "4", "--workers", "1", "--threads", "1", "--output"];
+    train(folder, &[&start[..], &["threads"]].concat());
+    let arguments = [&["train", "--executor", "mpi"], &TINY[..], &start, &["ranks"]].concat();
+    let ended = run(folder, &[(3, &arguments)]);
+    ended.assert_done();
+    assert_eq!(ended.errors.matches("distillation of 4 steps: losses").count(), 1);
+    let [ranks, threads] = ["ranks", "threads"].map(|run| folder.join(run));
+    let losses = |run| {
+        metrics(run, "distillation")
+            .iter()
+            .map(|line| line["interfaces"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((losses(&ranks).len(), losses(&ranks)), (4, losses(&threads)));
+    assert_metrics(&ranks, &threads);
+    assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
+}
+
+#[test]
 fn one_rank_writes_the_timeline_of_all() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -16,9 +16,9 @@ use crate::checkpoint::CheckManifest;
 use crate::data::Source;
 use crate::folder::OutputFolder;
 use crate::{
-    CheckpointEvery, ConfigRecord, DeviceName, ExecutorKind, LinkDtype, Model, Objective, Observer,
-    Outcome, ProcessGroup, Resume, Run, RunConfig, RunFolder, Schedule, Start, StepTimeline, Task,
-    TrainError,
+    CheckpointEvery, ConfigRecord, DeviceName, Distillation, ExecutorKind, InitialWeights,
+    LinkDtype, Model, Objective, Observer, Outcome, ProcessGroup, Resume, Run, RunConfig,
+    RunFolder, Schedule, Start, StepTimeline, Task, TrainError,
 };
 use metric::Metric;
 use settings::Settings;
@@ -55,6 +55,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
 /// | [`timeline`](Self::timeline) | none |
+/// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | those of the seed, none |
 ///
 /// See the [documentation of the crate](crate) for an example.
 pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
@@ -64,6 +65,8 @@ pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
     metrics: Vec<Metric<N::Output, L::Target>>,
     settings: Settings,
     timeline: Option<StepTimeline>,
+    initial: Option<InitialWeights>,
+    distillation: Option<Distillation>,
     group: ProcessGroup,
 }
 
@@ -80,6 +83,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             metrics: Vec::new(),
             settings: Settings::default(),
             timeline: None,
+            initial: None,
+            distillation: None,
             group: ProcessGroup::alone(),
         }
     }
@@ -240,6 +245,24 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
+    /// Sets weights to start from instead of those of the seed: such as those of a serial run
+    /// ([`StateDict::units_only`](parareal::net::StateDict::units_only)), or of a shallower one
+    /// ([`spread_units`](crate::spread_units)). A run that is resumed needs them again only if it has no checkpoint.
+    /// `config.toml` does not record them; an entry of [`Self::setting`] can.
+    #[must_use]
+    pub fn initial_weights(mut self, initial: InitialWeights) -> Self {
+        self.initial = Some(initial);
+        self
+    }
+
+    /// Distills the [initial weights](Self::initial_weights) before the first step. Workers, threads and devices are
+    /// those of the trainer. A run that is stopped meanwhile is distilled anew when it is resumed.
+    #[must_use]
+    pub fn distillation(mut self, distillation: Distillation) -> Self {
+        self.distillation = Some(distillation);
+        self
+    }
+
     /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which run with
     /// [`ExecutorKind::Mpi`].
     ///
@@ -362,7 +385,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
 
     /// The options with which a run starts.
     fn start(&self) -> Start {
-        Start { timeline: self.timeline.clone(), ..Start::default() }
+        Start {
+            initial: self.initial.clone(),
+            distillation: self.distillation.clone(),
+            timeline: self.timeline.clone(),
+            ..Start::default()
+        }
     }
 
     /// Returns the complete configuration, after a check of everything that does not depend on the data.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::{DType, Int, Tensor};
-use parareal_run::{EpochRecord, Line, StepRecord};
+use parareal_run::{DistillationRecord, EpochRecord, Line, StepRecord};
 use parareal_testing::{DenseNet, batch, sgd};
 use parareal_train::prelude::*;
 
@@ -99,6 +99,9 @@ pub(crate) fn lines(run: &Path) -> Vec<Line> {
     let lines = text.lines().map(|line| match serde_json::from_str(line).unwrap() {
         Line::Step(record) => Line::Step(StepRecord { samples_per_second: 0.0, ..record }),
         Line::Epoch(record) => Line::Epoch(EpochRecord { seconds: 0.0, ..record }),
+        Line::Distillation(record) => {
+            Line::Distillation(DistillationRecord { seconds: 0.0, ..record })
+        }
         Line::End(_) => Line::End(Default::default()),
         other => other,
     });

@@ -1,6 +1,7 @@
 //! The trainer for any network.
 
 mod common;
+mod distilling;
 mod executors;
 mod killed;
 mod layers;

@@ -11,7 +11,7 @@ use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
 use super::recipe::Recipe;
-use super::value::{CutsSetting, DecayKind, Recompute, SettingValue};
+use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit};
 
 /// Folder of the data sets where no other one is named.
 pub const DEFAULT_DATA_DIR: &str = "data";
@@ -236,11 +236,27 @@ settings! {
         },
     }
 
-    /// Another run of the same depth and width, serial or cut, whose last weights are the initial ones; interfaces that
-    /// it does not have start anew
+    /// Another run of the same width, serial or cut, whose last weights are the initial ones; interfaces that it does
+    /// not have start anew. A shallower run initializes a deeper network, stage by stage
     "init-from" init_from: PathBuf {
         value_name: "RUN",
         heading: Heading::Training,
+    }
+
+    /// Weights of the units between those of a shallower run: repeat (each unit several times) or interpolate
+    /// (linear in depth between the two nearest units)
+    "init-units" init_units: UnitInit = [UnitInit::Repeat] {
+        value_name: "NAME",
+        heading: Heading::Training,
+    }
+
+    /// Steps in which the modules at each interface learn alone from the serial network that `init-from` names,
+    /// before all subnetworks are trained together
+    "distill" distill: usize {
+        value_name: "STEPS",
+        heading: Heading::Training,
+        default_note: Some("none"),
+        check: at_least_one,
     }
 
     /// Seed of the initial weights and of the order of the images

@@ -17,7 +17,7 @@ pub(crate) use definitions::Complete;
 pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;
-pub use value::{CutsSetting, DecayKind, Recompute};
+pub use value::{CutsSetting, DecayKind, Recompute, UnitInit};
 
 use crate::VisionError;
 
@@ -76,6 +76,7 @@ mod tests {
             "cuts" => &["even", "balanced", "2", "3,6"],
             "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],
             "schedule" => &["step", "cosine"],
+            "init-units" => &["repeat", "interpolate"],
             "milestones" => &["none", "3", "80,120"],
             "executor" => &["threads", "sequential", "mpi"],
             "link-dtype" => &["f32", "bf16"],

@@ -199,6 +199,7 @@ macro_rules! named {
 named! {
     Recipe: expected;
     DecayKind: expected;
+    UnitInit: expected;
     ExecutorKind: expected;
     LinkDtype: expected;
     CheckpointEvery: expected;
@@ -361,6 +362,40 @@ impl Display for DecayKind {
         f.write_str(match self {
             Self::Step => "step",
             Self::Cosine => "cosine",
+        })
+    }
+}
+
+/// Weights of the units of a network that is deeper than the one whose weights are the initial ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitInit {
+    /// Those of the shallower network, each several times.
+    Repeat,
+    /// Means of neighbors in the shallower network, linear in depth.
+    Interpolate,
+}
+
+impl FromStr for UnitInit {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "repeat" => Ok(Self::Repeat),
+            "interpolate" => Ok(Self::Interpolate),
+            _ => Err(TrainError::setting(
+                "init-units",
+                format!("`{text}`"),
+                one_of(&["repeat", "interpolate"]),
+            )),
+        }
+    }
+}
+
+impl Display for UnitInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Repeat => "repeat",
+            Self::Interpolate => "interpolate",
         })
     }
 }

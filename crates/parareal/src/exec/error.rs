@@ -29,6 +29,21 @@ pub enum ExecError {
         /// The loss.
         loss: f64,
     },
+    /// A loss of [`distill`](super::distill) that is infinite or not a number.
+    #[error(
+        "the loss of `{part}` at interface {interface} is {loss} in step {step} of the distillation: weights or \
+         samples are not finite, or the learning rate is too large"
+    )]
+    DistillationDiverged {
+        /// The module: "C" or "F".
+        part: &'static str,
+        /// The interface, from 1.
+        interface: usize,
+        /// The step, from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
     /// Parameters that require a gradient have none after the backward pass: the loss does not depend
     /// on them, or their gradient is cut off on its way. No parameter was updated.
     #[error(

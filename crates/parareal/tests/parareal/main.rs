@@ -3,6 +3,7 @@
 mod builder;
 mod consistency;
 mod construction;
+mod distillation;
 mod executors;
 mod layers;
 mod losses;

@@ -153,6 +153,13 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
         count(config.run.epochs, "epoch"),
         count(run.steps_per_epoch(), "step"),
     ));
+    if let Some(steps) = config.distill.filter(|_| run.steps_done() == 0) {
+        note(&format!(
+            "distillation of {}, {} in parallel, before the first step",
+            count(steps, "step"),
+            count(summary.subnetworks - 1, "interface"),
+        ));
+    }
     note(&format!("output {}", run.output().display()));
     match run.finished_epochs() {
         Some(epochs) => note(&format!(
@@ -178,9 +185,19 @@ fn conclude(outcome: &Outcome) {
             0 => String::new(),
             ranks => format!("mpirun -n {ranks} "),
         };
+        let is_distilling = step == 0;
+        let place = match is_distilling {
+            true => "stopped in the distillation, before the first training step: no training is lost, and the \
+                     distillation starts anew"
+                .into(),
+            false => format!("stopped after step {step}"),
+        };
         note(&format!(
-            "stopped after step {step}; resume with `{launcher}parareal train --resume --output {folder}`"
+            "{place}; resume with `{launcher}parareal train --resume --output {folder}`"
         ));
+        if is_distilling {
+            return;
+        }
     }
     let mut told = Vec::new();
     match (outcome.test_error, outcome.train_error) {

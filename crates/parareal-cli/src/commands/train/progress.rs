@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use parareal_run::{EpochRecord, StepRecord};
+use parareal_run::{DistillationRecord, EpochRecord, InterfaceRecord, StepRecord};
 use parareal_train::{Observer, Run, Task};
 
 use crate::output::{SILENCE, duration, live, note, percent};
@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     /// Steps that were taken before.
     before: usize,
     begun: Instant,
+    /// Losses of the first step of the distillation.
+    first_distillation: Option<Vec<InterfaceRecord>>,
     /// Loss and error, averaged over about the last ten steps.
     recent: Option<(f64, Option<f64>)>,
     shown: Shown,
@@ -39,7 +41,17 @@ impl Progress {
             None => Shown::Lines { last: Instant::now() },
         };
         let begun = Instant::now();
-        Self { epochs, steps, images_per_step, before, begun, recent: None, shown }
+        let first_distillation = None;
+        Self {
+            epochs,
+            steps,
+            images_per_step,
+            before,
+            begun,
+            first_distillation,
+            recent: None,
+            shown,
+        }
     }
 
     /// Takes the live line away.
@@ -85,7 +97,45 @@ fn shown_error(error: Option<f64>) -> String {
     error.map_or_else(String::new, |error| format!("  error {}", percent(error)))
 }
 
+/// Losses of the interfaces in a line, each as `C/F`.
+fn shown_losses(interfaces: &[InterfaceRecord]) -> String {
+    let losses = interfaces
+        .iter()
+        .map(|InterfaceRecord { preprocessing, coarse }| format!("{preprocessing:.3}/{coarse:.3}"));
+    losses.collect::<Vec<_>>().join(" ")
+}
+
 impl Observer for Progress {
+    fn on_distillation(&mut self, record: &DistillationRecord) {
+        let DistillationRecord { step, steps, interfaces, seconds } = record;
+        // Training begins when the last step has ended.
+        self.begun = Instant::now();
+        let left = seconds / *step as f64 * (steps - step) as f64;
+        let losses = shown_losses(interfaces);
+        let line =
+            format!("distillation  step {step}/{steps}  losses {losses}  {} left", duration(left));
+        match &mut self.shown {
+            Shown::Live(bar) => bar.set_message(line),
+            Shown::Lines { last } => {
+                let tenth = step.is_multiple_of(steps.div_ceil(10));
+                let silence = last.elapsed();
+                if silence >= LONGEST_SILENCE || (silence >= SILENCE && tenth) {
+                    *last = Instant::now();
+                    note(&line);
+                }
+            }
+        }
+        let first = self.first_distillation.get_or_insert_with(|| interfaces.clone());
+        if step == steps {
+            let first = shown_losses(first);
+            self.say(&format!(
+                "distillation of {steps} steps: losses of C/F at each interface {first} at the start, \
+                 {losses} at the end  {}",
+                duration(*seconds)
+            ));
+        }
+    }
+
     fn on_step(&mut self, record: &StepRecord) {
         let line = self.line(record);
         match &mut self.shown {

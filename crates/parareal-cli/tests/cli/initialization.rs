@@ -1,0 +1,193 @@
+//! Initial weights that are learned first: distillation, and units of a shallower run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+
+use crate::common::{TINY, assert_same, errors, metrics, parareal, remains, train};
+
+/// The weights of a run as `export` writes them.
+fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
+    let file = format!("{run}.safetensors");
+    let output = parareal(folder, &["export", run, "--output", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let bytes = fs::read(folder.join(file)).unwrap();
+    let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = tensors.iter().map(|(name, tensor)| {
+        (name.to_string(), tensor.data().chunks_exact(4).map(number).collect())
+    });
+    tensors.collect()
+}
+
+/// Too small a learning rate to move anything.
+const STILL: [&str; 4] = ["--learning-rate", "1e-30", "--weight-decay", "0"];
+
+#[track_caller]
+fn assert_refused(folder: &Path, arguments: &[&str], part: &str) {
+    let all = [&["train"], &TINY[..], arguments, &["--output", "no"]].concat();
+    let output = parareal(folder, &all);
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains(part) && message.lines().count() == 1, "{message}");
+    assert!(!folder.join("no").exists());
+}
+
+#[test]
+fn interfaces_learn_from_a_serial_run_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--subnetworks", "1", "--output", "serial"]);
+    let start = [&["--init-from", "serial", "--distill", "12"][..], &STILL].concat();
+    train(folder, &[&start[..], &["--output", "cut"]].concat());
+
+    let lines = metrics(&folder.join("cut"), "distillation");
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!(
+        (&first["step"], &last["step"], &last["steps"]),
+        (&1.into(), &12.into(), &12.into())
+    );
+    for interface in 0..2 {
+        for loss in ["preprocessing", "coarse"] {
+            let [before, after] = [first, last].map(|line| &line["interfaces"][interface][loss]);
+            assert!(after.as_f64() < before.as_f64(), "{loss} {interface}: {before}, {after}");
+        }
+    }
+    assert_eq!(metrics(&folder.join("cut"), "step").len(), 3);
+    let config = fs::read_to_string(folder.join("cut/config.toml")).unwrap();
+    assert!(config.contains("\ndistill = 12\n"), "{config}");
+
+    // The serial network stays; the interfaces are not those of the seed.
+    let (serial, cut) = (exported(folder, "serial"), exported(folder, "cut"));
+    for (name, values) in serial.iter().filter(|(name, _)| !name.contains("running")) {
+        let largest = values.iter().zip(&cut[name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-20, "{name} differs by {largest}");
+    }
+    train(folder, &[&["--init-from", "serial"][..], &STILL, &["--output", "new"]].concat());
+    let name = "interfaces.1.preprocessing.conv.weight";
+    assert!(exported(folder, "new")[name] != cut[name]);
+
+    // Two workers compute the same.
+    train(folder, &[&start[..], &["--workers", "2", "--threads", "1", "--output", "two"]].concat());
+    train(folder, &[&start[..], &["--workers", "1", "--threads", "1", "--output", "one"]].concat());
+    assert_same(&remains(&folder.join("two")), &remains(&folder.join("one")));
+
+    for (arguments, part) in [
+        (&["--distill", "5"][..], "set `init-from`"),
+        (&["--distill", "0", "--init-from", "serial"], "at least 1"),
+        (
+            &["--distill", "5", "--init-from", "serial", "--subnetworks", "1"],
+            "one alone has no interface",
+        ),
+    ] {
+        assert_refused(folder, arguments, part);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &["--subnetworks", "1", "--output", "serial"]);
+    let settings = ["--init-from", "serial", "--distill", "16", "--workers", "1", "--threads", "1"];
+    let child = Command::new(env!("CARGO_BIN_EXE_parareal"))
+        .current_dir(folder)
+        .arg("train")
+        .args(TINY)
+        .args(settings)
+        .args(["--output", "run"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !folder.join("run/config.toml").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("stopped in the distillation, before the first training step"));
+    assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
+    assert!(!folder.join("run/checkpoints").exists() && !folder.join("run/metrics.jsonl").exists());
+
+    let output = parareal(folder, &["train", "--resume", "--output", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(errors(&output).contains("nothing was saved yet"), "{}", errors(&output));
+    assert!(errors(&output).contains("distillation of 16 steps: losses"), "{}", errors(&output));
+    train(folder, &[&settings[..], &["--output", "whole"]].concat());
+    assert_same(&remains(&folder.join("run")), &remains(&folder.join("whole")));
+
+    // With a checkpoint, nothing is distilled.
+    let more = ["train", "--resume", "--epochs", "2", "--output", "run"];
+    let output = parareal(folder, &more);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(!errors(&output).contains("distillation"), "{}", errors(&output));
+}
+
+#[test]
+fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let small = ["--limit-train", "32", "--limit-test", "0"];
+    let begin = |more: &[&str]| train(folder, &[&small[..], &STILL, more].concat());
+    begin(&["--depth", "20", "--subnetworks", "1", "--output", "shallow"]);
+    let shallow = exported(folder, "shallow");
+
+    let start = ["--depth", "29", "--init-from", "shallow", "--seed", "5"];
+    begin(&[&start[..], &["--output", "deep"]].concat());
+    let deep = exported(folder, "deep");
+    let is_close = |a: &[f32], b: &[f32], factor: f32| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - factor * b).abs() < 1e-20)
+    };
+    for (name, values) in deep.iter().filter(|(name, _)| !name.contains("running")) {
+        let (source, factor) = match name.strip_prefix("units.") {
+            Some(rest) => {
+                let (unit, rest) = rest.split_once('.').unwrap();
+                let source = [0, 1, 1, 2, 3, 3, 4, 5, 5][unit.parse::<usize>().unwrap()];
+                let is_scaled = source % 2 == 1 && rest == "conv3.weight";
+                (format!("units.{source}.{rest}"), if is_scaled { 0.5 } else { 1.0 })
+            }
+            None => (name.clone(), 1.0),
+        };
+        match shallow.get(&source) {
+            Some(expected) => assert!(is_close(values, expected, factor), "{name}"),
+            None => assert!(name.starts_with("interfaces."), "{name}"),
+        }
+    }
+
+    // From a cut run, with its interfaces; and with a distillation.
+    begin(&["--depth", "20", "--init-from", "shallow", "--output", "cut"]);
+    begin(&["--depth", "29", "--init-from", "cut", "--seed", "5", "--output", "kept"]);
+    let (cut, kept) = (exported(folder, "cut"), exported(folder, "kept"));
+    let interfaces = |all: &BTreeMap<String, Vec<f32>>| {
+        let own = all.iter().filter(|(name, _)| name.starts_with("interfaces."));
+        own.filter(|(name, _)| name.ends_with("conv.weight"))
+            .map(|(name, values)| (name.clone(), values.clone()))
+            .collect::<Vec<_>>()
+    };
+    for ((name, kept), (_, cut)) in interfaces(&kept).iter().zip(&interfaces(&cut)) {
+        assert!(is_close(kept, cut, 1.0), "{name}");
+    }
+    let distill = ["--distill", "3", "--init-units", "interpolate", "--output", "distilled"];
+    begin(&[&start[..], &distill].concat());
+    assert_eq!(metrics(&folder.join("distilled"), "distillation").len(), 3);
+
+    for (arguments, part) in [
+        (&["--init-from", "shallow"][..], "a run with at most 11 layers is expected, it has 20"),
+        (
+            &["--init-from", "shallow", "--init-units", "random"],
+            "repeat or interpolate is expected",
+        ),
+    ] {
+        assert_refused(folder, arguments, part);
+    }
+}

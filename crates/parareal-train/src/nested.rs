@@ -1,0 +1,227 @@
+//! Nested initialization: the weights of a shallower network as the initial ones of a deeper one.
+
+use burn::tensor::TensorData;
+use parareal::net::{NetError, StateDict};
+
+/// Where the weights of a unit of a deeper network come from. Units are numbered through the network, from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum UnitSource {
+    /// A unit of the shallower network.
+    Unit(usize),
+    /// A mean of two units of the shallower network with the same shapes: `(1 - share) · first + share · second`.
+    Between {
+        /// The first unit.
+        first: usize,
+        /// The second unit.
+        second: usize,
+        /// Share of the second unit, from 0 to 1.
+        share: f64,
+    },
+    /// The initial weights of the deeper network: the shallower one has no unit with these shapes.
+    Initial,
+}
+
+/// Spreads the units of a shallower network over a deeper one, and returns weights for the deeper one.
+///
+/// `initial` has all initial weights of the deeper network, and `sources` says where each of its units comes from.
+/// Running statistics are treated as parameters are. `scale` returns a factor for a tensor of a unit of the deeper
+/// network, given by the number of the unit and the name of the tensor within it, such as `conv3.weight`.
+///
+/// Preprocessing and postprocessing are those of the shallower network. So are the modules at the interfaces, if both
+/// networks have interfaces of the same names and shapes; otherwise the result has none
+/// ([`StateDict::units_only`]), and interfaces start anew.
+///
+/// # Errors
+/// [`NetError::MissingTensor`] and [`NetError::TensorShape`] where a tensor of the deeper network has no counterpart.
+///
+/// # Examples
+///
+/// ```
+/// use parareal_train::{UnitSource, spread_units};
+/// use parareal_train::prelude::*;
+/// use parareal::net::StateDict;
+///
+/// let weight = |unit: usize, value: f32| (format!("units.{unit}.weight"), [value].into());
+/// let shallow = StateDict::new(Cuts::even(2, 1)?, [weight(0, 1.0), weight(1, 3.0)]);
+/// let deep = StateDict::new(Cuts::even(3, 1)?, (0..3).map(|unit| weight(unit, 0.0)));
+/// let between = UnitSource::Between { first: 0, second: 1, share: 0.5 };
+/// let sources = [UnitSource::Unit(0), between, UnitSource::Unit(1)];
+/// let spread = spread_units(&shallow, &deep, &sources, |_, _| 1.0)?;
+/// assert_eq!(spread.tensors()["units.1.weight"].as_slice::<f32>().unwrap(), [2.0]);
+/// # Ok::<(), parareal::net::NetError>(())
+/// ```
+///
+/// # Panics
+/// Panics if there is not one source for each unit of the deeper network.
+pub fn spread_units(
+    weights: &StateDict,
+    initial: &StateDict,
+    sources: &[UnitSource],
+    scale: impl Fn(usize, &str) -> f64,
+) -> Result<StateDict, NetError> {
+    assert_eq!(sources.len(), initial.cuts().units(), "there is one source for each unit");
+    let (own_interfaces, other_interfaces) = (interfaces(initial), interfaces(weights));
+    let keeps_interfaces = own_interfaces == other_interfaces;
+    let mut tensors = Vec::with_capacity(initial.tensors().len());
+    for (name, data) in initial.tensors() {
+        let shape: &[usize] = data.shape().as_slice();
+        let find = |name: String| find(weights, name, shape);
+        let found = match (unit_of(name), name.starts_with(INTERFACES)) {
+            (Some((unit, rest)), _) => {
+                let unit_name = |unit: usize| format!("units.{unit}.{rest}");
+                let found = match sources[unit] {
+                    UnitSource::Unit(unit) => find(unit_name(unit))?,
+                    UnitSource::Between { first, second, share } => {
+                        mean(&find(unit_name(first))?, &find(unit_name(second))?, share)
+                    }
+                    UnitSource::Initial => data.clone(),
+                };
+                scaled(found, scale(unit, rest))
+            }
+            (None, true) if !keeps_interfaces => continue,
+            (None, _) => find(name.clone())?,
+        };
+        tensors.push((name.clone(), found));
+    }
+    let spread = StateDict::new(initial.cuts().clone(), tensors);
+    Ok(if keeps_interfaces { spread } else { spread.units_only() })
+}
+
+/// The beginning of the names of the modules at interfaces.
+const INTERFACES: &str = "interfaces.";
+
+/// The names and shapes of the tensors at interfaces, in order.
+fn interfaces(weights: &StateDict) -> Vec<(&str, &[usize])> {
+    let tensors = weights.tensors().iter().filter(|(name, _)| name.starts_with(INTERFACES));
+    let mut all: Vec<_> =
+        tensors.map(|(name, data)| (name.as_str(), data.shape().as_slice())).collect();
+    all.sort_unstable();
+    all
+}
+
+/// The unit that a tensor belongs to, and its name within the unit.
+fn unit_of(name: &str) -> Option<(usize, &str)> {
+    let (unit, rest) = name.strip_prefix("units.")?.split_once('.')?;
+    Some((unit.parse().ok()?, rest))
+}
+
+/// The tensor of this name, if it has the shape that is expected.
+fn find(weights: &StateDict, name: String, expected: &[usize]) -> Result<TensorData, NetError> {
+    let Some(data) = weights.tensors().get(&name) else {
+        return Err(NetError::MissingTensor { name });
+    };
+    let found = data.shape().as_slice().to_vec();
+    if found != expected {
+        return Err(NetError::TensorShape { name, expected: expected.to_vec(), found });
+    }
+    Ok(data.clone())
+}
+
+/// `(1 - share) · first + share · second`, in a form that is exact for equal values.
+fn mean(first: &TensorData, second: &TensorData, share: f64) -> TensorData {
+    let values = first.iter::<f64>().zip(second.iter::<f64>());
+    let values = values.map(|(first, second)| first + share * (second - first));
+    TensorData::new(values.collect(), first.shape().clone()).convert_dtype(first.dtype())
+}
+
+fn scaled(data: TensorData, factor: f64) -> TensorData {
+    if factor == 1.0 {
+        return data;
+    }
+    let values = data.iter::<f64>().map(|value| factor * value);
+    TensorData::new(values.collect(), data.shape().clone()).convert_dtype(data.dtype())
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal::net::Cuts;
+
+    use super::*;
+
+    /// Weights of units with a weight and a running mean, which have these values.
+    fn dict(units: &[f32], cuts: &[usize], interface: Option<&[f32]>) -> StateDict {
+        let both = |(unit, &value): (usize, &f32)| {
+            ["weight", "norm.running_mean"]
+                .map(|name| (format!("units.{unit}.{name}"), TensorData::from([value, -value])))
+        };
+        let mut all: Vec<(String, TensorData)> = units.iter().enumerate().flat_map(both).collect();
+        all.push(("preprocessing.weight".into(), [units[0]].into()));
+        all.push(("postprocessing.bias".into(), [units[0]].into()));
+        if let Some(values) = interface {
+            all.push(("interfaces.1.coarse.weight".into(), values.into()));
+        }
+        StateDict::new(Cuts::new(units.len(), cuts.to_vec()).unwrap(), all)
+    }
+
+    fn values<'a>(weights: &'a StateDict, name: &str) -> &'a [f32] {
+        weights.tensors()[name].as_slice().unwrap()
+    }
+
+    const SOURCES: [UnitSource; 4] = [
+        UnitSource::Unit(0),
+        UnitSource::Between { first: 0, second: 1, share: 0.25 },
+        UnitSource::Unit(1),
+        UnitSource::Initial,
+    ];
+
+    #[test]
+    fn units_are_copied_averaged_and_left_with_their_running_statistics() {
+        let shallow = dict(&[1.0, 5.0], &[], None);
+        let spread = spread_units(&shallow, &dict(&[7.0; 4], &[], None), &SOURCES, |_, _| 1.0);
+        let spread = spread.unwrap();
+        for name in ["weight", "norm.running_mean"] {
+            for (unit, value) in [1.0f32, 2.0, 5.0, 7.0].into_iter().enumerate() {
+                assert_eq!(values(&spread, &format!("units.{unit}.{name}")), [value, -value]);
+            }
+        }
+        assert_eq!(values(&spread, "preprocessing.weight"), [1.0]);
+        assert_eq!(values(&spread, "postprocessing.bias"), [1.0]);
+    }
+
+    #[test]
+    fn the_mean_of_equal_units_is_that_unit() {
+        let value = 0.1f32 + f32::EPSILON;
+        let shallow = dict(&[value; 2], &[], None);
+        for share in [0.0, 1.0 / 3.0, 0.7, 1.0] {
+            let sources = [UnitSource::Between { first: 0, second: 1, share }; 4];
+            let spread = spread_units(&shallow, &dict(&[7.0; 4], &[], None), &sources, |_, _| 1.0);
+            assert_eq!(values(&spread.unwrap(), "units.3.weight"), [value, -value]);
+        }
+    }
+
+    #[test]
+    fn tensors_are_scaled_by_unit_and_name() {
+        let scale = |unit, name: &str| if unit == 2 && name == "weight" { 0.5 } else { 1.0 };
+        let (shallow, deep) = (dict(&[1.0, 5.0], &[], None), dict(&[7.0; 4], &[], None));
+        let spread = spread_units(&shallow, &deep, &SOURCES, scale).unwrap();
+        assert_eq!(values(&spread, "units.2.weight"), [2.5, -2.5]);
+        assert_eq!(values(&spread, "units.2.norm.running_mean"), [5.0, -5.0]);
+        assert_eq!(values(&spread, "units.0.weight"), [1.0, -1.0]);
+    }
+
+    #[test]
+    fn interfaces_are_kept_where_they_have_the_same_shapes() {
+        let has_interface = |shallow: Option<&[f32]>, deep: Option<&[f32]>| {
+            let (shallow, deep) = (dict(&[1.0, 5.0], &[1], shallow), dict(&[7.0; 4], &[2], deep));
+            let spread = spread_units(&shallow, &deep, &SOURCES, |_, _| 1.0).unwrap();
+            spread.tensors().get("interfaces.1.coarse.weight").map(|data| data.iter().collect())
+        };
+        let same: Option<Vec<f32>> = has_interface(Some(&[9.0, 8.0]), Some(&[0.0, 0.0]));
+        assert_eq!(same, Some(vec![9.0, 8.0]));
+        assert_eq!(has_interface(Some(&[9.0]), Some(&[0.0, 0.0])), None);
+        assert_eq!(has_interface(None, Some(&[0.0, 0.0])), None);
+    }
+
+    #[test]
+    fn units_of_other_shapes_are_refused() {
+        let deep = dict(&[7.0; 4], &[], None);
+        let other = StateDict::new(
+            Cuts::even(2, 1).unwrap(),
+            (0..2).map(|unit| (format!("units.{unit}.weight"), TensorData::from([1.0f32]))),
+        );
+        let error = spread_units(&other, &deep, &SOURCES, |_, _| 1.0).unwrap_err();
+        let is_expected =
+            matches!(error, NetError::MissingTensor { .. } | NetError::TensorShape { .. });
+        assert!(is_expected, "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Units of a shallower ResNet as the initial ones of a deeper ResNet, stage by stage.
+
+use parareal_train::UnitSource;
+
+use crate::UnitInit;
+
+/// Stages of a ResNet.
+pub(crate) const STAGES: usize = 3;
+/// The name of the weights of the last convolution of a unit.
+const LAST_CONVOLUTION: &str = "conv3.weight";
+
+/// Returns the source of each unit of a ResNet with `deep` units in each of its stages, from one with `shallow` units
+/// in each.
+///
+/// The first unit of a stage has other shapes than the rest, and comes from the first one of the shallower stage. The
+/// others come from the others: [`UnitInit::Repeat`] repeats each of them about equally often, and
+/// [`UnitInit::Interpolate`] takes means of neighbors, linear in depth, with the second and the last unit of
+/// the stage as they are. A stage of one unit has no others.
+pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<UnitSource> {
+    let (from, to) = (shallow - 1, deep - 1);
+    let source = |stage: usize, unit: usize| {
+        let first = stage * shallow;
+        if unit == 0 {
+            return UnitSource::Unit(first);
+        }
+        if from == 0 {
+            return UnitSource::Initial;
+        }
+        let (first, index) = (first + 1, unit - 1);
+        if init == UnitInit::Repeat || from == 1 {
+            return UnitSource::Unit(first + index * from / to);
+        }
+        // `to` is at least `from`, so at least 2.
+        let (whole, rest) = (index * (from - 1) / (to - 1), index * (from - 1) % (to - 1));
+        match rest {
+            0 => UnitSource::Unit(first + whole),
+            rest => UnitSource::Between {
+                first: first + whole,
+                second: first + whole + 1,
+                share: rest as f64 / (to - 1) as f64,
+            },
+        }
+    };
+    (0..STAGES).flat_map(|stage| (0..deep).map(move |unit| source(stage, unit))).collect()
+}
+
+/// Returns the factor of a tensor of a unit of the deeper ResNet.
+///
+/// A residual unit is a time step: where each unit but the first of a stage stands for a part of a unit of the
+/// shallower ResNet, it adds as large a part of what that unit adds. Units without a source add nothing, so that the
+/// deeper ResNet computes what the shallower one does.
+pub(crate) fn scale(shallow: usize, deep: usize, unit: usize, name: &str) -> f64 {
+    match unit % deep {
+        0 => 1.0,
+        _ if name == LAST_CONVOLUTION => (shallow - 1) as f64 / (deep - 1) as f64,
+        _ => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_repeated_stage_by_stage() {
+        let units = |shallow, deep| {
+            let sources = unit_sources(shallow, deep, UnitInit::Repeat);
+            let unit = |source: &UnitSource| match source {
+                UnitSource::Unit(unit) => Some(*unit),
+                _ => None,
+            };
+            sources.iter().map(unit).collect::<Option<Vec<_>>>()
+        };
+        assert_eq!(units(2, 3).unwrap(), [0, 1, 1, 2, 3, 3, 4, 5, 5]);
+        assert_eq!(units(3, 6).unwrap()[..6], [0, 1, 1, 1, 2, 2]);
+        assert_eq!(units(3, 3).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(units(1, 2), None, "there is no other unit to repeat");
+        let single = unit_sources(1, 2, UnitInit::Interpolate);
+        assert_eq!(single[..2], [UnitSource::Unit(0), UnitSource::Initial]);
+        assert_eq!(single[2], UnitSource::Unit(1));
+    }
+
+    #[test]
+    fn units_are_interpolated_from_the_second_to_the_last_of_a_stage() {
+        let sources = unit_sources(3, 6, UnitInit::Interpolate);
+        let share = |source: &UnitSource| match *source {
+            UnitSource::Unit(unit) => unit as f64,
+            UnitSource::Between { first, second, share } => {
+                assert_eq!(second, first + 1);
+                first as f64 + share
+            }
+            UnitSource::Initial => f64::NAN,
+        };
+        let found: Vec<f64> = sources.iter().map(share).collect();
+        assert_eq!(found[..6], [0.0, 1.0, 1.25, 1.5, 1.75, 2.0]);
+        assert_eq!(found[6..8], [3.0, 4.0]);
+        // With one unit beside the first, or with as many units, there is nothing between.
+        for (shallow, deep) in [(2, 5), (4, 4)] {
+            let [interpolated, repeated] = [UnitInit::Interpolate, UnitInit::Repeat]
+                .map(|init| unit_sources(shallow, deep, init));
+            assert_eq!(interpolated, repeated);
+        }
+    }
+
+    #[test]
+    fn a_stage_adds_as_much_as_before() {
+        let sum: f64 = (0..6).map(|unit| scale(3, 6, unit, LAST_CONVOLUTION)).sum();
+        assert!((sum - 3.0).abs() < 1e-12);
+        assert_eq!(scale(3, 6, 6, LAST_CONVOLUTION), 1.0);
+        assert_eq!(scale(3, 6, 1, "conv2.weight"), 1.0);
+        assert_eq!(scale(1, 3, 1, LAST_CONVOLUTION), 0.0);
+    }
+}
