@@ -79,6 +79,22 @@ mod tests {
         assert_eq!(coarse(UnitKind::Basic) as f64 / 1e6, 75.497472);
         assert_eq!((coarse(UnitKind::Bottleneck) as f64 / 1e5).round(), 45.0);
         assert_eq!(coarse(UnitKind::Depthwise) as f64 / 1e6, 9.568256);
+        // The table of docs/accuracy.md.
+        let image = net.stage_image(0);
+        let table = UnitKind::ALL.map(|kind| {
+            (kind.name(), kind.size(image, image).parameters, kind.multiply_adds(image, image))
+        });
+        let expected = [
+            ("basic", 73_984, 75_497_472),
+            ("bottleneck", 4_544, 4_456_448),
+            ("depthwise", 9_600, 9_568_256),
+            ("coarsened", 73_984, 18_874_368),
+            ("half", 22_848, 23_068_672),
+            ("quarter", 6_880, 6_815_744),
+            ("grouped", 18_688, 18_874_368),
+            ("none", 0, 0),
+        ];
+        assert_eq!(table, expected);
         let total: u64 = (0..333).map(|unit| net.unit_cost(unit)).sum();
         assert_eq!((total as f64 / 1e7).round(), 149.0);
     }
