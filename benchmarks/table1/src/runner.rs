@@ -119,7 +119,8 @@ impl Machine {
             let ended = self.train(run.row, run.seed, epochs, stop);
             let mut state = state.lock().expect("no thread panicked");
             state.active -= 1;
-            let failed = |error: Box<dyn std::error::Error>| format!("{name}: {error}");
+            let failed =
+                |error: Box<dyn std::error::Error>| format!("{}: {name}: {error}", run.row.group);
             match ended {
                 Ok(Ended::Finished(record)) => {
                     crate::note(&format!(
@@ -216,7 +217,8 @@ impl Machine {
     }
 
     fn log(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
-        self.folder(row, seed, epochs).with_extension("log")
+        // Names of rows may have a dot.
+        self.folder(row, seed, epochs).with_added_extension("log")
     }
 
     /// The result of a complete run.
@@ -311,6 +313,7 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -444,6 +447,9 @@ done > "$run/metrics.jsonl"
         let of = |epochs| machine.folder(&rows[0], 1, epochs);
         assert_ne!(of(1), of(2));
         assert_eq!(of(1), of(1));
+        let rates = study::rates(true).unwrap();
+        let logs: BTreeSet<_> = rates.iter().map(|row| machine.log(row, 1, 2)).collect();
+        assert_eq!(logs.len(), rates.len());
         // Published test vectors.
         assert_eq!([fnv(""), fnv("a"), fnv("foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
     }
