@@ -11,7 +11,7 @@ use plotters::prelude::*;
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Colors that people with color vision deficiencies can tell apart (Okabe and Ito).
-pub const COLORS: [RGBColor; 7] = [
+pub const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -19,6 +19,7 @@ pub const COLORS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(90, 90, 90),
+    RGBColor(240, 228, 66),
 ];
 
 /// A line of a panel.

@@ -1,13 +1,16 @@
 //! The paper's Table 1 in small: trains what is left of its rows, and makes the table and the picture of
-//! README.md. With `--full` the paper's own configuration, for GPUs and complete data sets.
+//! README.md. With `--full` the paper's own configuration, for GPUs and complete data sets. With `--screening` and
+//! `--rates` the comparisons on held-out images by which coarse units and learning rates are chosen.
 //!
 //! ```sh
 //! cargo run --release -p table1 -- --data-dir DIR --scratch DIR
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod held_out;
 mod network;
 mod picture;
+mod place;
 mod queue;
 mod record;
 mod runner;
@@ -26,10 +29,10 @@ use clap::Parser;
 use parareal_data::{DatasetName, inspect};
 use signal_hook::{consts, flag};
 
+use place::{Place, Study};
 use record::Results;
 use runner::{Machine, output};
 use study::{PAPER_DATASETS, PAPER_PARAMETERS, Row};
-use table::Marks;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -77,6 +80,12 @@ struct Arguments {
     /// The paper's configuration: ResNet-1001, batch 128, 200 epochs, complete data sets
     #[arg(long)]
     full: bool,
+    /// Compare coarse units on held-out training images, for ../coarse-units
+    #[arg(long, conflicts_with = "full")]
+    screening: bool,
+    /// Compare learning rates on held-out training images, for ../coarse-units
+    #[arg(long, conflicts_with_all = ["full", "screening"])]
+    rates: bool,
     /// Device of the full runs, such as cuda:0; give it again for each further one [default: cpu]
     #[arg(long, value_name = "DEVICE", requires = "full")]
     device: Vec<String>,
@@ -103,58 +112,25 @@ struct Arguments {
     seeds: Vec<u64>,
 }
 
-/// Where results, table and picture are.
-struct Place {
-    results: PathBuf,
-    readme: PathBuf,
-    picture: PathBuf,
-    marks: Marks,
-}
-
-impl Place {
-    fn new(folder: &Path, full: bool) -> Self {
-        let results = folder.join("results");
-        let (results, picture, marks) = match full {
-            false => (results, "errors.svg", table::SMALL),
-            true => (results.join("full"), "errors-full.svg", table::FULL),
-        };
-        Self { results, readme: folder.join("README.md"), picture: folder.join(picture), marks }
-    }
-
-    /// README and picture as they follow from the results. There is no picture without results.
-    fn made(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.readme.display());
-        let document = fs::read_to_string(&self.readme).map_err(|error| told(&error))?;
-        let text = table::markdown(rows, results);
-        let svg = picture::svg(rows, results)?;
-        let text = match svg {
-            None => text,
-            Some(_) => {
-                let name = self.picture.file_name().unwrap_or_default().to_string_lossy();
-                format!("{text}\n\n![test error of every seed at the end and over epochs]({name})")
-            }
-        };
-        let document = self.marks.insert(&document, &text).map_err(|error| told(&error))?;
-        Ok((document, svg))
-    }
-
-    fn write(&self, rows: &[Row], results: &Results) -> Result<()> {
-        let (document, svg) = self.made(rows, results)?;
-        fs::write(&self.readme, document)?;
-        if let Some(svg) = svg {
-            fs::write(&self.picture, svg)?;
+impl Arguments {
+    fn study(&self) -> Study {
+        match self {
+            Self { full: true, .. } => Study::Full,
+            Self { screening: true, .. } => Study::Screening,
+            Self { rates: true, .. } => Study::Rates,
+            _ => Study::Small,
         }
-        Ok(())
     }
 
-    fn check(&self, rows: &[Row], results: &Results) -> Result<()> {
-        let (document, svg) = self.made(rows, results)?;
-        for (path, expected) in [(&self.readme, Some(document)), (&self.picture, svg)] {
-            if fs::read_to_string(path).ok() != expected {
-                return Err(format!("{} differs from the results", path.display()).into());
+    fn rows(&self) -> Result<Vec<Row>> {
+        match self.study() {
+            Study::Small => study::small(self.rehearse),
+            Study::Full => {
+                study::full(&self.datasets, &self.subnetworks, &self.seeds, self.rehearse)
             }
+            Study::Screening => study::screening(self.rehearse),
+            Study::Rates => study::rates(self.rehearse),
         }
-        Ok(())
     }
 }
 
@@ -177,22 +153,14 @@ fn note(message: &str) {
 /// Returns false if it was interrupted.
 fn run(arguments: Arguments) -> Result<bool> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rows = match arguments.full {
-        false => study::small(arguments.rehearse)?,
-        true => study::full(
-            &arguments.datasets,
-            &arguments.subnetworks,
-            &arguments.seeds,
-            arguments.rehearse,
-        )?,
-    };
+    let rows = arguments.rows()?;
+    let place = Place::new(&here.join(".."), arguments.study());
     if arguments.rehearse && !arguments.dry_run {
-        return rehearse(&arguments, &rows);
+        return rehearse(&arguments, &rows, &place);
     }
-    let place = Place::new(here, arguments.full);
     let mut results = Results::read(&place.results)?;
     if arguments.summary {
-        println!("{}", table::markdown(&rows, &results));
+        println!("{}", place.markdown(&rows, &results)?);
         return Ok(true);
     }
     if arguments.write {
@@ -232,15 +200,16 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
 }
 
 /// Trains every row for a moment, in a new folder, and makes its table and picture there.
-fn rehearse(arguments: &Arguments, rows: &[Row]) -> Result<bool> {
-    let name = if arguments.full { "table1-rehearsal-full" } else { "table1-rehearsal" };
+fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> {
+    let name = format!("table1-rehearsal-{}", arguments.study().name());
     let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir).join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    let place = Place::new(&folder, arguments.full);
-    fs::write(&place.readme, format!("{}\n{}\n", place.marks.begin, place.marks.end))?;
+    let place = place.rehearsal(&folder);
+    let marks = arguments.study().marks();
+    fs::write(&place.readme, format!("{}\n{}\n", marks.begin, marks.end))?;
     let mut results = Results::read(&place.results)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let machine = machine(arguments, rows, folder.join("scratch"), here)?;
@@ -248,7 +217,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row]) -> Result<bool> {
     place.write(rows, &results)?;
     let results = Results::read(&place.results)?;
     place.check(rows, &results)?;
-    println!("{}", table::markdown(rows, &results));
+    println!("{}", place.markdown(rows, &results)?);
     note(&format!("rehearsed in {}", folder.display()));
     Ok(done)
 }
@@ -364,7 +333,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::record::tests::{record, row};
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -372,22 +340,15 @@ mod tests {
     }
 
     #[test]
-    fn a_check_fails_where_readme_and_results_differ() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path(), false);
-        let marks = place.marks;
-        fs::write(&place.readme, format!("Text.\n{}\n{}\n", marks.begin, marks.end)).unwrap();
-        let rows = study::small(false).unwrap();
-        let mut results = Results::read(&place.results).unwrap();
-        place.write(&rows, &results).unwrap();
-        place.check(&rows, &results).unwrap();
-        results.add(record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
-        let error = place.check(&rows, &results).unwrap_err().to_string();
-        assert!(error.contains("README.md differs from the results"), "{error}");
-        place.write(&rows, &results).unwrap();
-        place.check(&rows, &results).unwrap();
-        assert!(fs::read_to_string(&place.readme).unwrap().contains("](errors.svg)"));
-        fs::write(&place.picture, "").unwrap();
-        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
+    fn a_flag_selects_the_study() {
+        let study = |flags: &[&str]| {
+            let line = std::iter::once("table1").chain(flags.iter().copied());
+            Arguments::try_parse_from(line).map(|arguments| arguments.study()).ok()
+        };
+        assert_eq!(study(&[]), Some(Study::Small));
+        assert_eq!(study(&["--full"]), Some(Study::Full));
+        assert_eq!(study(&["--screening", "--check"]), Some(Study::Screening));
+        assert_eq!(study(&["--rates", "--write"]), Some(Study::Rates));
+        assert_eq!(study(&["--screening", "--rates"]), None);
     }
 }

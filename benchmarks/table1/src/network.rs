@@ -1,7 +1,8 @@
 //! Networks and their numbers of parameters.
 
+use parareal::plan::CostModel;
 use parareal_data::DatasetName;
-use parareal_models::resnet::{ResNet, Summary};
+use parareal_models::resnet::{CoarseChoice, CostTable, ParameterCounts, ResNet, Summary};
 
 use crate::Result;
 use crate::study::Coarse;
@@ -46,32 +47,57 @@ impl Network {
         Ok(net)
     }
 
-    /// Title in a table, such as `N = 3, depthwise × 4`.
-    pub(crate) fn title(&self) -> Result<String> {
+    /// Returns the coarse network at each interface.
+    ///
+    /// # Errors
+    /// If the network cannot be built or cut.
+    pub(crate) fn coarse_choices(&self) -> Result<Vec<CoarseChoice>> {
         let net = self.net()?;
         let cuts = net.default_cuts(self.subnetworks)?;
-        let mut units: Vec<_> = cuts.interfaces().map(|at| net.coarse_choice(&at).units).collect();
+        Ok(cuts.interfaces().map(|interface| net.coarse_choice(&interface)).collect())
+    }
+
+    /// Returns the seconds of all coarse networks on the chain, forward pass and input gradient, for a batch as
+    /// that of the measured costs.
+    ///
+    /// # Errors
+    /// If the network cannot be built or cut, or the costs lack one of its components.
+    pub(crate) fn chain_seconds(&self, costs: &CostTable) -> Result<f64> {
+        let net = self.net()?;
+        let costs = costs.costs(&net)?;
+        let cuts = net.default_cuts(self.subnetworks)?;
+        let coarse = cuts.interfaces().map(|interface| costs.coarse(&interface));
+        Ok(coarse.map(|cost| cost.forward + cost.input_gradient).sum())
+    }
+
+    /// Title in a table, such as `N = 3, depthwise × 4`.
+    ///
+    /// # Errors
+    /// If the network cannot be built or cut.
+    pub(crate) fn title(&self) -> Result<String> {
+        let choices = self.coarse_choices()?;
+        let mut units: Vec<_> = choices.iter().map(|choice| choice.units).collect();
         units.sort_unstable();
         units.dedup();
         let count = format!("N = {}", self.subnetworks);
-        Ok(match (self.coarse, units.as_slice()) {
-            (Some(coarse), &[least, .., most]) => {
-                format!("{count}, {} × {least} to {most}", coarse.kind)
+        Ok(match (choices.first(), units.as_slice()) {
+            (Some(choice), &[least, .., most]) => {
+                format!("{count}, {} × {least} to {most}", choice.kind)
             }
-            (Some(coarse), &[units]) => format!("{count}, {} × {units}", coarse.kind),
+            (Some(choice), &[units]) => format!("{count}, {} × {units}", choice.kind),
             _ => count,
         })
     }
 }
 
-/// Returns the number of parameters of a network with its coarse networks.
+/// Returns the numbers of parameters of a network with its coarse networks.
 ///
 /// # Errors
 /// If the network cannot be built or cut.
-pub(crate) fn parameters(network: &Network, shape: Shape) -> Result<usize> {
+pub(crate) fn parameters(network: &Network, shape: Shape) -> Result<ParameterCounts> {
     let net = network.net()?.with_in_channels(shape.channels).with_classes(shape.classes);
     let cuts = net.default_cuts(network.subnetworks)?;
-    Ok(Summary::new(&net, &cuts)?.parameters.total)
+    Ok(Summary::new(&net, &cuts)?.parameters)
 }
 
 /// Returns the width whose number of parameters is nearest to the one wanted. `of_width` grows with the width.
@@ -93,10 +119,11 @@ pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>
 }
 
 #[cfg(test)]
-mod tests {
-    use parareal_models::resnet::UnitKind;
+pub(crate) mod tests {
+    use parareal_models::resnet::{CoarseKind, Component, ComponentCost, UnitKind};
 
     use super::*;
+    use crate::study::BASIC;
 
     #[test]
     fn the_nearest_width_is_found() {
@@ -110,17 +137,65 @@ mod tests {
     fn titles_tell_the_units_of_the_coarse_networks() {
         let network = |subnetworks, coarse| Network { depth: 29, width: 16, subnetworks, coarse };
         assert_eq!(network(1, None).title().unwrap(), "N = 1");
-        let coarse = Coarse { kind: UnitKind::Depthwise, units: Some(4) };
+        let coarse = Coarse { kind: UnitKind::Depthwise.into(), units: Some(4) };
         assert_eq!(network(3, Some(coarse)).title().unwrap(), "N = 3, depthwise × 4");
-        let coarse = Coarse { kind: UnitKind::Basic, units: None };
-        assert_eq!(network(3, Some(coarse)).title().unwrap(), "N = 3, basic × 4");
+        assert_eq!(network(3, Some(BASIC)).title().unwrap(), "N = 3, basic × 4");
+        let auto = Coarse { kind: CoarseKind::Auto, units: None };
+        let title = format!("N = 3, {} × 2", UnitKind::RECOMMENDED);
+        assert_eq!(network(3, Some(auto)).title().unwrap(), title);
+    }
+
+    /// Costs of a unit of 1 s where the shape stays and 10 s where it changes, and a tenth of that for the
+    /// input gradient.
+    pub(crate) fn costs(kinds: &[UnitKind]) -> CostTable {
+        let components = CostTable::components_of(&ResNet::new(29).unwrap(), kinds);
+        let cost = |component| {
+            let forward_ms = match component {
+                Component::Unit { from, to, .. } if from == to => 1e3,
+                Component::Unit { .. } => 1e4,
+                _ => 1e6,
+            };
+            let input_gradient_ms = forward_ms / 10.0;
+            let (weight_gradient_ms, update_ms, spread_ms) = (1e6, 1e6, 0.0);
+            ComponentCost {
+                component,
+                forward_ms,
+                input_gradient_ms,
+                weight_gradient_ms,
+                update_ms,
+                spread_ms,
+            }
+        };
+        CostTable {
+            batch: 32,
+            channels: 3,
+            classes: 10,
+            threads: 1,
+            device: "cpu".into(),
+            components: components.into_iter().map(cost).collect(),
+        }
+    }
+
+    #[test]
+    fn the_chain_has_a_strided_unit_and_further_ones_at_each_interface() {
+        let costs = costs(&[UnitKind::Basic]);
+        let network = |units| {
+            let coarse = Coarse { units, ..BASIC };
+            Network { depth: 29, width: 16, subnetworks: 3, coarse: Some(coarse) }
+        };
+        for (units, expected) in [(Some(1), 2.0 * 11.0), (None, 2.0 * (11.0 + 3.0 * 1.1))] {
+            let seconds = network(units).chain_seconds(&costs).unwrap();
+            assert!((seconds - expected).abs() < 1e-9, "{seconds}");
+        }
+        let coarse = Coarse { kind: UnitKind::Grouped.into(), units: None };
+        let unknown = Network { coarse: Some(coarse), ..network(None) };
+        assert!(unknown.chain_seconds(&costs).unwrap_err().to_string().contains("grouped"));
     }
 
     #[test]
     fn parameters_are_those_of_the_papers_table() {
-        let coarse = Coarse { kind: UnitKind::Basic, units: None };
-        let cut = Network { depth: 1001, width: 16, subnetworks: 3, coarse: Some(coarse) };
-        let found = parameters(&cut, Shape { channels: 3, classes: 100 }).unwrap() as f64;
+        let cut = Network { depth: 1001, width: 16, subnetworks: 3, coarse: Some(BASIC) };
+        let found = parameters(&cut, Shape { channels: 3, classes: 100 }).unwrap().total as f64;
         assert!((found / 15.9e6 - 1.0).abs() < 0.01, "{found}");
     }
 }

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::record::Results;
 use crate::statistics::Mean;
 use crate::study::Row;
-use crate::table::{errors, groups, title};
+use crate::table::{error_name, errors, groups, title};
 
 /// Size of a panel in pixels.
 const PANEL: (u32, u32) = (480, 330);
@@ -58,7 +58,7 @@ fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) ->
         .configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
-        .x_desc("test error at the end (%)")
+        .x_desc(format!("{} at the end (%)", error_name(rows)))
         .label_style(("sans-serif", 13))
         .light_line_style(TRANSPARENT)
         .draw()?;
@@ -88,17 +88,18 @@ fn over_epochs(area: &Area<'_>, rows: &[&Row], results: &Results) -> Result<()> 
         let records = results.of(row);
         let Some(first) = records.first() else { continue };
         let point = |epoch: usize| {
-            let own: Vec<_> = records.iter().map(|run| 100.0 * run.test_errors[epoch]).collect();
+            let own: Vec<_> = records.iter().map(|run| 100.0 * run.errors[epoch]).collect();
             Some(((epoch + 1) as f64, Mean::of(&own)?.mean))
         };
-        let points = (0..first.test_errors.len()).filter_map(point).collect();
+        let points = (0..first.errors.len()).filter_map(point).collect();
         curves.push(Curve { name: title(row, results), points, has_dots: false });
         colors.push(color(index));
     }
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let last = points().map(|point| point.0).fold(1.0, f64::max);
+    let title = format!("Mean {} after each epoch (%)", error_name(rows));
     let style = Style {
-        title: "Test error after each epoch (%), mean over seeds",
+        title: &title,
         x: "epoch",
         y: "",
         y_label_area: 44,
@@ -134,10 +135,27 @@ mod tests {
         results.add(record(&row("mnist-20-n1"), 1, 6, 0.0, 60.0)).unwrap();
         let picture = svg(&rows, &results).unwrap().unwrap();
         assert_eq!(picture.matches("<circle").count(), 4);
-        for text in ["CIFAR-10 (subset), ResNet-29", "MNIST, ResNet-20", "N = 3, basic × 1"] {
+        for text in ["CIFAR-10 (subset), ResNet-29", "MNIST, ResNet-20", "N = 3, basic × 4"] {
             assert!(picture.contains(text), "{text}");
         }
         assert!(!picture.contains("ResNet-56"));
+        assert!(picture.contains("test error at the end"));
         assert_eq!(svg(&rows, &results).unwrap().unwrap(), picture);
+    }
+
+    #[test]
+    fn kinds_of_units_have_a_panel_for_each_number_and_colors_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::screening(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        for (index, row) in rows.iter().enumerate() {
+            results.add(record(row, 1, 4, 0.3 + index as f64 / 100.0, 60.0)).unwrap();
+        }
+        let picture = svg(&rows, &results).unwrap().unwrap();
+        for text in ["N_c = 1", "N_c = 4", "validation error at the end", "grouped × 4", "none"] {
+            assert!(picture.contains(text), "{text}");
+        }
+        let panel = rows.iter().filter(|row| row.group.ends_with("N_c = 1")).count();
+        assert!(panel <= COLORS.len(), "{panel}");
     }
 }

@@ -19,13 +19,15 @@ pub(crate) struct RunRecord {
     pub(crate) arguments: Vec<String>,
     /// The whole command, without paths of the machine.
     pub(crate) command: String,
+    /// Number of training images, without those that are held out.
     pub(crate) train_images: usize,
-    pub(crate) test_images: usize,
+    /// Number of images that decide on the error: those held out, otherwise the test images.
+    pub(crate) evaluated_images: usize,
     pub(crate) parameters: usize,
-    /// Share of wrong answers for the test images after the last epoch.
-    pub(crate) test_error: f64,
+    /// Share of wrong answers for these images after the last epoch.
+    pub(crate) error: f64,
     /// The same after each epoch.
-    pub(crate) test_errors: Vec<f64>,
+    pub(crate) errors: Vec<f64>,
     /// Seconds of training, without evaluations, over all parts of a resumed run.
     pub(crate) train_seconds: f64,
     /// The same for each epoch.
@@ -45,9 +47,9 @@ pub(crate) struct RunRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Derived {
     pub(crate) epochs: usize,
-    /// Seconds of the fastest epoch of the serial network: other work on the machine slows some epochs.
+    /// Median seconds of an epoch of the serial network.
     pub(crate) serial_epoch_seconds: f64,
-    /// Seconds of the fastest epoch of the cut network.
+    /// Median seconds of an epoch of the cut network.
     pub(crate) cut_epoch_seconds: f64,
     /// Seeds of the runs that were measured.
     pub(crate) seeds: Vec<u64>,
@@ -65,6 +67,8 @@ pub(crate) struct Results {
 
 /// File with the epochs that were derived.
 const DERIVED: &str = "derived-epochs.json";
+/// Number of pairs of runs with the same seed from which epochs are derived, at least.
+const DERIVED_PAIRS: usize = 2;
 
 impl Results {
     /// Reads all results of a folder, which need not exist.
@@ -126,8 +130,8 @@ impl Results {
         Ok(())
     }
 
-    /// Derives the epochs of rows from measured times where the runs that they depend on are finished, and stores
-    /// them: later runs do not change them. Epochs that were derived from other settings are derived again.
+    /// Derives the epochs of rows from the median times of epochs where two pairs of the runs that they depend on
+    /// are finished, and stores them: later runs do not change them. Epochs that were derived from other settings are derived again.
     ///
     /// # Errors
     /// If they cannot be written.
@@ -151,13 +155,16 @@ impl Results {
             let both = serial_runs.iter().map(seed_of);
             let both = both.filter(|seed| cut_runs.iter().any(|record| record.seed == *seed));
             let seeds: Vec<u64> = both.collect();
-            let Some(&first) = seeds.first() else { continue };
-            let fastest = |runs: &[&RunRecord]| {
+            if seeds.len() < DERIVED_PAIRS {
+                continue;
+            }
+            let typical = |runs: &[&RunRecord]| {
                 let own = runs.iter().filter(|record| seeds.contains(&record.seed));
-                own.flat_map(|record| &record.epoch_seconds).copied().fold(f64::INFINITY, f64::min)
+                median(own.flat_map(|record| &record.epoch_seconds).copied().collect())
             };
             let (serial_epoch_seconds, cut_epoch_seconds) =
-                (fastest(&serial_runs), fastest(&cut_runs));
+                (typical(&serial_runs), typical(&cut_runs));
+            let first = seeds[0];
             let arguments = [serial.arguments(first, e1), cut.arguments(first, e2)];
             let epochs = epochs_within(e2 as f64 * cut_epoch_seconds, serial_epoch_seconds);
             let derived =
@@ -184,6 +191,19 @@ fn epochs_within(seconds: f64, epoch_seconds: f64) -> usize {
     ((seconds / epoch_seconds).round() as usize).max(1)
 }
 
+/// Returns the median of values, NaN without any.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.as_slice() {
+        [] => f64::NAN,
+        values if values.len().is_multiple_of(2) => {
+            f64::midpoint(values[middle - 1], values[middle])
+        }
+        values => values[middle],
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -203,12 +223,10 @@ pub(crate) mod tests {
             arguments: row.arguments(seed, epochs),
             command: "parareal train".into(),
             train_images: 8_336,
-            test_images: 1_017,
+            evaluated_images: 1_017,
             parameters: 312_000,
-            test_error: error,
-            test_errors: (0..epochs)
-                .map(|epoch| error + (epochs - 1 - epoch) as f64 / 100.0)
-                .collect(),
+            error,
+            errors: (0..epochs).map(|epoch| error + (epochs - 1 - epoch) as f64 / 100.0).collect(),
             train_seconds: seconds,
             epoch_seconds: vec![seconds / epochs as f64; epochs],
             runs_at_a_time: 2,
@@ -221,7 +239,15 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn row(id: &str) -> Row {
-        study::small(false).unwrap().into_iter().find(|row| row.id == id).unwrap()
+        let all = [study::small, study::screening, study::rates];
+        let mut rows = all.into_iter().flat_map(|rows| rows(false).unwrap());
+        rows.find(|row| row.id == id).unwrap()
+    }
+
+    #[test]
+    fn a_median_is_the_middle_or_the_mean_of_both() {
+        assert_eq!(median(vec![3.0, 1.0, 50.0]), 3.0);
+        assert_eq!(median(vec![4.0, 1.0, 50.0, 2.0]), 3.0);
     }
 
     #[test]
@@ -248,14 +274,21 @@ pub(crate) mod tests {
         results.add(record(&cut, 2, 12, 0.2, 1.0)).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), None);
-        // An epoch of N = 1 takes 50 s, the fastest one of N = 3 takes 92.5 s.
-        let mut slowed = record(&cut, 1, 12, 0.2, 1_110.0);
-        slowed.epoch_seconds[5] = 500.0;
+        // A single pair is not enough.
+        results.add(record(&cut, 1, 12, 0.2, 1_110.0)).unwrap();
+        results.derive(&rows).unwrap();
+        assert_eq!(results.epochs(&same), None);
+        // The medians of an epoch are 50 s for N = 1 and 92.5 s for N = 3. The third seed is of one alone.
+        results.add(record(&serial, 2, 12, 0.3, 600.0)).unwrap();
+        results.add(record(&serial, 3, 12, 0.3, 6.0)).unwrap();
+        let mut slowed = record(&cut, 2, 12, 0.2, 1_110.0);
+        slowed.epoch_seconds[..5].fill(500.0);
+        slowed.epoch_seconds[5] = 1.0;
         results.add(slowed).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
         // Another run changes nothing, and neither does reading anew.
-        results.add(record(&serial, 2, 12, 0.3, 60.0)).unwrap();
+        results.add(record(&cut, 3, 12, 0.3, 6.0)).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::network::{parameters, shape_of};
 use crate::queue::{Pending, pending};
 use crate::record::{Results, RunRecord};
-use crate::study::Row;
+use crate::study::{HELD_OUT, Row};
 
 /// Time between two looks at a child process.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -119,13 +119,14 @@ impl Machine {
             let ended = self.train(run.row, run.seed, epochs, stop);
             let mut state = state.lock().expect("no thread panicked");
             state.active -= 1;
-            let failed = |error: Box<dyn std::error::Error>| format!("{name}: {error}");
+            let failed =
+                |error: Box<dyn std::error::Error>| format!("{}: {name}: {error}", run.row.group);
             match ended {
                 Ok(Ended::Finished(record)) => {
                     crate::note(&format!(
                         "{}: {name}: {:.2} % after {:.0} s",
                         run.row.group,
-                        100.0 * record.test_error,
+                        100.0 * record.error,
                         record.train_seconds
                     ));
                     let stored = state.results.add(*record);
@@ -216,36 +217,40 @@ impl Machine {
     }
 
     fn log(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
-        self.folder(row, seed, epochs).with_extension("log")
+        // Names of rows may have a dot.
+        self.folder(row, seed, epochs).with_added_extension("log")
     }
 
     /// The result of a complete run.
     fn record(&self, row: &Row, seed: u64, epochs: usize, folder: &Path) -> Result<RunRecord> {
         let path = folder.join(names::METRICS);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let (mut test_errors, mut epoch_seconds) = (Vec::new(), Vec::new());
+        let (mut errors, mut epoch_seconds) = (Vec::new(), Vec::new());
         for line in text.lines() {
             if let Line::Epoch(epoch) = serde_json::from_str(line)? {
-                test_errors.push(epoch.test_error.ok_or("an epoch has no test error")?);
+                errors.push(epoch.deciding_error().ok_or("an epoch has no error")?);
                 epoch_seconds.push(epoch.seconds);
             }
         }
-        let &test_error = test_errors.last().ok_or("no epoch was trained")?;
-        if test_errors.len() != epochs {
-            return Err(format!("{} of {epochs} epochs were trained", test_errors.len()).into());
+        let &error = errors.last().ok_or("no epoch was trained")?;
+        if errors.len() != epochs {
+            return Err(format!("{} of {epochs} epochs were trained", errors.len()).into());
         }
         let images = self.images.iter().find(|(name, _)| *name == row.dataset);
         let [train, test] = images.map_or([0, 0], |(_, images)| *images);
+        let train = row.limit_train.map_or(train, |limit| limit.min(train));
+        // As `parareal train` rounds it.
+        let held_out = if row.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 };
         Ok(RunRecord {
             row: row.id.clone(),
             seed,
             arguments: row.arguments(seed, epochs),
             command: self.command(row, seed, epochs),
-            train_images: row.limit_train.map_or(train, |limit| limit.min(train)),
-            test_images: test,
-            parameters: parameters(&row.network, shape_of(row.dataset)?)?,
-            test_error,
-            test_errors,
+            train_images: train - held_out,
+            evaluated_images: if row.held_out { held_out } else { test },
+            parameters: parameters(&row.network, shape_of(row.dataset)?)?.total,
+            error,
+            errors,
             train_seconds: epoch_seconds.iter().sum(),
             epoch_seconds,
             runs_at_a_time: self.jobs,
@@ -308,6 +313,7 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -318,17 +324,19 @@ mod tests {
     const PROGRAM: &str = r#"#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 epochs=1
+kind=test
 while [ $# -gt 0 ]; do
     case $1 in
         --epochs) epochs=$2 ;;
         --output) run=$2 ;;
+        --validation) kind=validation ;;
     esac
     shift
 done
 mkdir -p "$run/checkpoints/step-00000001"
 [ -e "$run/../go-on" ] || exit 7
 for epoch in $(seq 1 "$epochs"); do
-    echo "{\"event\":\"epoch\",\"epoch\":$epoch,\"train_loss\":1.0,\"test_error\":0.$epoch,\"seconds\":10.0}"
+    echo "{\"event\":\"epoch\",\"epoch\":$epoch,\"train_loss\":1.0,\"${kind}_error\":0.$epoch,\"seconds\":10.0}"
 done > "$run/metrics.jsonl"
 "#;
 
@@ -377,9 +385,9 @@ done > "$run/metrics.jsonl"
 
         let results = Results::read(&stored).unwrap();
         let record = results.get(&rows[0], 1).unwrap();
-        assert_eq!((record.test_error, record.train_seconds), (0.2, 20.0));
-        assert_eq!(record.test_errors, [0.1, 0.2]);
-        assert_eq!((record.train_images, record.test_images), (32, 1_000));
+        assert_eq!((record.error, record.train_seconds), (0.2, 20.0));
+        assert_eq!(record.errors, [0.1, 0.2]);
+        assert_eq!((record.train_images, record.evaluated_images), (32, 1_000));
         let left: Vec<_> =
             fs::read_dir(&machine.scratch).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["go-on"]);
@@ -406,6 +414,22 @@ done > "$run/metrics.jsonl"
     }
 
     #[test]
+    fn the_error_of_held_out_images_is_stored_with_their_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path());
+        fs::create_dir(&machine.scratch).unwrap();
+        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        let mut rows = study::screening(true).unwrap();
+        rows.truncate(1);
+        let mut results = Results::read(&folder.path().join("results")).unwrap();
+        assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
+        let record = results.get(&rows[0], 1).unwrap();
+        assert_eq!(record.errors, [0.1, 0.2]);
+        // 15 % of 32 images.
+        assert_eq!((record.train_images, record.evaluated_images), (27, 5));
+    }
+
+    #[test]
     fn no_run_is_started_after_a_signal() {
         let folder = tempfile::tempdir().unwrap();
         let machine = machine(folder.path());
@@ -423,6 +447,9 @@ done > "$run/metrics.jsonl"
         let of = |epochs| machine.folder(&rows[0], 1, epochs);
         assert_ne!(of(1), of(2));
         assert_eq!(of(1), of(1));
+        let rates = study::rates(true).unwrap();
+        let logs: BTreeSet<_> = rates.iter().map(|row| machine.log(row, 1, 2)).collect();
+        assert_eq!(logs.len(), rates.len());
         // Published test vectors.
         assert_eq!([fnv(""), fnv("a"), fnv("foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
     }

@@ -1,5 +1,8 @@
 //! Means over seeds with their standard errors.
 
+/// Quantiles of Student's t distribution at 90 % for 1, 2, .. degrees of freedom.
+const T_90: [f64; 9] = [3.078, 1.886, 1.638, 1.533, 1.476, 1.440, 1.415, 1.397, 1.383];
+
 /// A mean of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mean {
@@ -32,6 +35,13 @@ impl Mean {
         });
         Self::of(&pairs.collect::<Vec<_>>())
     }
+
+    /// Returns the upper one-sided 90 % confidence bound of the mean by Student's t distribution, `None` for a
+    /// single sample or more than ten.
+    pub(crate) fn upper_bound(&self) -> Option<f64> {
+        let quantile = T_90.get(self.samples.checked_sub(2)?)?;
+        Some(self.mean + quantile * self.error?)
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +61,19 @@ mod tests {
         assert_mean(Mean::of(&[1.0, 2.0, 3.0, 4.0, 5.0]), 3.0, 0.5_f64.sqrt(), 5);
         assert_eq!(Mean::of(&[7.0]).unwrap().error, None);
         assert_eq!(Mean::of(&[]), None);
+    }
+
+    #[test]
+    fn the_upper_bound_has_the_quantile_of_the_degrees_of_freedom() {
+        // Deviations from 0.4: 0.6, 0.1, -0.9, 0.6 and -0.4, with squares 0.36 + 0.01 + 0.81 + 0.36 + 0.16 = 1.7.
+        // 1.7/4 = 0.425, 0.425/5 = 0.085, of which the root is 0.291548; 0.4 + 1.533 · 0.291548 = 0.846943.
+        let bound = Mean::of(&[1.0, 0.5, -0.5, 1.0, 0.0]).unwrap().upper_bound().unwrap();
+        assert!((bound - 0.846_943).abs() < 1e-6, "{bound}");
+        // The standard error is 1: 3 + 3.078.
+        let bound = Mean::of(&[2.0, 4.0]).unwrap().upper_bound().unwrap();
+        assert!((bound - 6.078).abs() < 1e-12, "{bound}");
+        assert_eq!(Mean::of(&[1.0]).unwrap().upper_bound(), None);
+        assert_eq!(Mean::of(&[1.0; 11]).unwrap().upper_bound(), None);
     }
 
     #[test]

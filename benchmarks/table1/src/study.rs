@@ -1,4 +1,4 @@
-//! What is trained: the rows of both tables. The constants at the top decide on everything.
+//! What is trained: the rows of all tables. The constants at the top decide on everything.
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_HOURS, PAPER_WIDTH, UnitKind};
@@ -9,17 +9,15 @@ use crate::{Result, network};
 /// Units of a coarse network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Coarse {
-    pub(crate) kind: UnitKind,
-    /// `None` for the paper's rule.
+    pub(crate) kind: CoarseKind,
+    /// `None` for the rule of the kind.
     pub(crate) units: Option<usize>,
 }
 
-/// The unit that the comparison of coarse units recommends.
-const RECOMMENDED: Coarse = Coarse { kind: UnitKind::Depthwise, units: Some(4) };
-/// The paper's unit in the small table, where subnetworks have a few units.
-const BASIC: Coarse = Coarse { kind: UnitKind::Basic, units: Some(1) };
+/// The coarse network of `parareal train` without flags, which is the recommended one.
+const RECOMMENDED: Coarse = Coarse { kind: CoarseKind::Auto, units: None };
 /// The paper's coarse network.
-const PAPER_COARSE: Coarse = Coarse { kind: UnitKind::Basic, units: None };
+pub(crate) const BASIC: Coarse = Coarse { kind: CoarseKind::Units(UnitKind::Basic), units: None };
 
 /// Learning rates, chosen on held-out training images.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +72,47 @@ const CIFAR_56: Setup = Setup {
 
 const BATCH_SIZE: usize = 32;
 
-/// Processor seconds of one image for estimates: of a unit of the serial network, and of the coarse network at an
-/// interface with the recommended unit and with the paper's. One thread of an AMD EPYC (AVX-512), ResNet-29.
-const SECONDS: [f64; 3] = [0.58e-3, 5.6e-3, 3.3e-3];
+/// Share of the training images that is held out where settings are chosen.
+pub(crate) const HELD_OUT: f64 = 0.15;
+
+/// Setup in which coarse units are compared. They are all trained with its rate for the recommended unit.
+const SCREENING: Setup = Setup { id: "screening", epochs: 4, ..CIFAR_29 };
+/// Numbers of units of the coarse networks that are compared.
+const SCREENED_UNITS: [usize; 3] = [1, 2, 4];
+
+/// Learning rates that are compared.
+pub(crate) const TRIED_RATES: [f64; 4] = [0.02, 0.05, 0.1, 0.2];
+/// Networks for which learning rates are compared, each with the epochs of its setup.
+const RATED: [(&Setup, Kind); 5] = [
+    (&CIFAR_29, Kind::Serial),
+    (&CIFAR_29, Kind::Cut(3, RECOMMENDED)),
+    (&CIFAR_29, Kind::Cut(3, BASIC)),
+    (&MNIST_20, Kind::Serial),
+    (&MNIST_20, Kind::Cut(3, RECOMMENDED)),
+];
+
+/// A limit on how much worse one row may be than another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// Identifier of the row that may not be worse.
+    pub(crate) row: &'static str,
+    /// Identifier of the row that it is compared with.
+    pub(crate) reference: &'static str,
+    /// Upper limit on the bound of the mean difference, in points.
+    pub(crate) points: f64,
+}
+
+/// The goals of the recommended coarse network.
+pub(crate) const GOALS: [Goal; 2] = [
+    Goal { row: "cifar10-29-n3-recommended", reference: "cifar10-29-n3-basic", points: 2.0 },
+    Goal { row: "mnist-20-n3-recommended", reference: "mnist-20-n3-basic", points: 0.3 },
+];
+/// Number of paired seeds that decide on a goal.
+pub(crate) const GOAL_PAIRS: usize = 5;
+
+/// Processor seconds of one image for estimates: of a unit of the serial network, of a unit of a coarse network,
+/// and of 10⁶ multiply-adds of a coarse network. One thread of an AMD EPYC (AVX-512), ResNet-29.
+const SECONDS: [f64; 3] = [0.58e-3, 1.1e-3, 0.034e-3];
 
 /// Kinds of rows of the small table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,22 +122,23 @@ enum Kind {
     Widened,
     /// N = 1 for as long as N = 3 with the recommended unit takes.
     SameTime,
-    Recommended(usize),
-    Basic(usize),
+    /// This number of subnetworks, with these coarse networks.
+    Cut(usize, Coarse),
 }
 
 /// The rows of the small table with their seeds. Runs are started seed by seed in this order.
-const ROWS: [(&Setup, Kind, u64); 10] = [
+const ROWS: [(&Setup, Kind, u64); 11] = [
     (&CIFAR_29, Kind::Serial, 5),
-    (&CIFAR_29, Kind::Recommended(3), 5),
+    (&CIFAR_29, Kind::Cut(3, RECOMMENDED), 5),
     (&CIFAR_29, Kind::Widened, 5),
     (&CIFAR_29, Kind::SameTime, 5),
-    (&CIFAR_29, Kind::Basic(3), 5),
+    (&CIFAR_29, Kind::Cut(3, BASIC), 5),
     (&MNIST_20, Kind::Serial, 3),
-    (&MNIST_20, Kind::Recommended(3), 3),
-    (&CIFAR_29, Kind::Recommended(6), 3),
+    (&MNIST_20, Kind::Cut(3, RECOMMENDED), 5),
+    (&MNIST_20, Kind::Cut(3, BASIC), 5),
+    (&CIFAR_29, Kind::Cut(6, RECOMMENDED), 3),
     (&CIFAR_56, Kind::Serial, 3),
-    (&CIFAR_56, Kind::Recommended(3), 3),
+    (&CIFAR_56, Kind::Cut(3, RECOMMENDED), 3),
 ];
 
 /// Numbers of subnetworks of the paper's Table 1, with the parameters that it prints, in millions.
@@ -195,6 +232,8 @@ pub(crate) struct Row {
     pub(crate) limit_train: Option<usize>,
     pub(crate) epochs: Epochs,
     pub(crate) seeds: Vec<u64>,
+    /// True if errors are those of training images that are held out, and the test images are not used.
+    pub(crate) held_out: bool,
     pub(crate) paper: PaperCells,
     /// Seconds of an epoch where nothing was measured.
     pub(crate) guessed_epoch: f64,
@@ -224,7 +263,7 @@ impl Row {
         }
         add("--subnetworks", self.network.subnetworks.to_string());
         if let Some(coarse) = self.network.coarse {
-            add("--coarse-unit", CoarseKind::from(coarse.kind).to_string());
+            add("--coarse-unit", coarse.kind.to_string());
             if let Some(units) = coarse.units {
                 add("--coarse-units", units.to_string());
             }
@@ -234,7 +273,10 @@ impl Row {
         }
         add("--epochs", epochs.to_string());
         if let Training::Small { learning_rate, batch_size, limit_test } = self.training {
-            if let Some(limit) = limit_test {
+            if self.held_out {
+                add("--validation", HELD_OUT.to_string());
+            }
+            if let Some(limit) = if self.held_out { Some(0) } else { limit_test } {
                 add("--limit-test", limit.to_string());
             }
             add("--batch-size", batch_size.to_string());
@@ -250,6 +292,26 @@ impl Row {
         list
     }
 
+    /// The learning rate at the start; `None` for the paper's.
+    pub(crate) fn learning_rate(&self) -> Option<f64> {
+        match self.training {
+            Training::Small { learning_rate, .. } => Some(learning_rate),
+            Training::Paper => None,
+        }
+    }
+
+    /// Sets images aside by which settings are chosen, instead of the test images, and takes one seed.
+    fn holding_out(self, learning_rate: f64) -> Self {
+        let batch_size = BATCH_SIZE;
+        Self {
+            held_out: true,
+            seeds: vec![1],
+            paper: PaperCells::default(),
+            training: Training::Small { learning_rate, batch_size, limit_test: None },
+            ..self
+        }
+    }
+
     /// Makes the training short: two epochs of a few of the built-in images, and at most two seeds.
     fn rehearsed(mut self) -> Self {
         self.dataset = DatasetName::Shapes;
@@ -260,7 +322,7 @@ impl Row {
             *epochs = 2;
         }
         self.guessed_epoch = 1.0;
-        let (learning_rate, batch_size) = (0.05, 16);
+        let (learning_rate, batch_size) = (self.learning_rate().unwrap_or(0.05), 16);
         self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
         self
     }
@@ -280,11 +342,57 @@ pub(crate) fn milestones(epochs: usize) -> Vec<usize> {
 /// # Errors
 /// If a network cannot be built.
 pub(crate) fn small(rehearse: bool) -> Result<Vec<Row>> {
-    let rows = ROWS.iter().map(|&(setup, kind, seeds)| {
-        let row = small_row(setup, kind, seeds)?;
-        Ok(if rehearse { row.rehearsed() } else { row })
-    });
-    rows.collect()
+    let rows = ROWS.iter().map(|&(setup, kind, seeds)| small_row(setup, kind, seeds));
+    rehearsed(rows.collect::<Result<_>>()?, rehearse)
+}
+
+/// Returns a row for each kind of coarse unit and number of units. Rows with the same number form a group.
+///
+/// # Errors
+/// If a network cannot be built.
+pub(crate) fn screening(rehearse: bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for kind in UnitKind::ALL {
+        for count in SCREENED_UNITS {
+            // More units that consist of the skip alone would be the same map.
+            let is_none = kind == UnitKind::None;
+            if is_none && count > 1 {
+                continue;
+            }
+            let coarse = Coarse { kind: kind.into(), units: (!is_none).then_some(count) };
+            let row = small_row(&SCREENING, Kind::Cut(3, coarse), 1)?;
+            rows.push(Row {
+                group: format!("{}, N = 3, N_c = {count}", row.group),
+                title: if is_none { kind.to_string() } else { format!("{kind} × {count}") },
+                ..row.holding_out(SCREENING.rates.recommended)
+            });
+        }
+    }
+    rehearsed(rows, rehearse)
+}
+
+/// Returns a row for each network and learning rate. Rows of the same network form a group.
+///
+/// # Errors
+/// If a network cannot be built.
+pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (setup, kind) in RATED {
+        for rate in TRIED_RATES {
+            let row = small_row(setup, kind, 1)?;
+            rows.push(Row {
+                id: format!("rates-{}-lr{rate}", row.id),
+                group: format!("{}: {}", row.group, row.title),
+                title: format!("learning rate {rate}"),
+                ..row.holding_out(rate)
+            });
+        }
+    }
+    rehearsed(rows, rehearse)
+}
+
+fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {
+    Ok(if rehearse { rows.into_iter().map(Row::rehearsed).collect() } else { rows })
 }
 
 fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
@@ -295,19 +403,20 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     let (name, network, learning_rate) = match kind {
         Kind::Serial => ("n1".to_string(), serial, rates.serial),
         Kind::Widened => {
-            let wanted = parameters(&cut(3, RECOMMENDED), shape)?;
-            let of_width = |width| parameters(&Network { width, ..serial }, shape);
-            (
-                "n1-wide".into(),
-                Network { width: width_for(wanted, of_width)?, ..serial },
-                rates.serial,
-            )
+            let wanted = parameters(&cut(3, RECOMMENDED), shape)?.total;
+            let of_width = |width| Ok(parameters(&Network { width, ..serial }, shape)?.total);
+            let network = Network { width: width_for(wanted, of_width)?, ..serial };
+            ("n1-wide".into(), network, rates.serial)
         }
         Kind::SameTime => ("n1-same-time".into(), serial, rates.serial),
-        Kind::Recommended(count) => {
-            (format!("n{count}-recommended"), cut(count, RECOMMENDED), rates.recommended)
+        Kind::Cut(count, coarse) => {
+            let (name, rate) = match coarse.kind {
+                CoarseKind::Auto => ("recommended", rates.recommended),
+                kind => (kind.name(), rates.basic),
+            };
+            let units = coarse.units.map(|units| format!("-{units}")).unwrap_or_default();
+            (format!("n{count}-{name}{units}"), cut(count, coarse), rate)
         }
-        Kind::Basic(count) => (format!("n{count}-basic"), cut(count, BASIC), rates.basic),
     };
     let title = match kind {
         Kind::Widened => format!("N = 1, width {}: parameters of N = 3", network.width),
@@ -318,14 +427,12 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         DatasetName::Mnist => "MNIST",
         _ => "CIFAR-10 (subset)",
     };
-    let [unit, recommended, basic] = SECONDS;
-    let fine = unit * (depth - 2) as f64 / 3.0;
-    let seconds = match kind {
-        Kind::Serial | Kind::SameTime => fine,
-        Kind::Widened => fine * (network.width as f64 / PAPER_WIDTH as f64).powf(2.2),
-        Kind::Recommended(count) => fine + (count - 1) as f64 * recommended,
-        Kind::Basic(count) => fine + (count - 1) as f64 * basic,
-    };
+    let [fine, unit, multiply_adds] = SECONDS;
+    let units = (depth - 2) as f64 / 3.0;
+    let mut seconds = fine * units * (network.width as f64 / PAPER_WIDTH as f64).powf(2.2);
+    for choice in network.coarse_choices()? {
+        seconds += choice.units as f64 * unit + choice.multiply_adds as f64 / 1e6 * multiply_adds;
+    }
     let epochs = match kind {
         Kind::SameTime => {
             Epochs::AsLongAs { serial: format!("{id}-n1"), cut: format!("{id}-n3-recommended") }
@@ -345,6 +452,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         limit_train,
         epochs,
         seeds: (1..=seeds).collect(),
+        held_out: false,
         paper,
         guessed_epoch: seconds * images as f64,
         training: Training::Small { learning_rate, batch_size: BATCH_SIZE, limit_test: None },
@@ -369,7 +477,7 @@ pub(crate) fn full(
             if PAPER_PARAMETERS.iter().all(|&(count, _)| count != subnetworks) {
                 return Err(format!("the paper's Table 1 has no N = {subnetworks}").into());
             }
-            let coarse = (subnetworks > 1).then_some(PAPER_COARSE);
+            let coarse = (subnetworks > 1).then_some(BASIC);
             let network = Network { depth: 1001, width: PAPER_WIDTH, subnetworks, coarse };
             let row = Row {
                 id: format!("full-{dataset}-n{subnetworks}"),
@@ -380,14 +488,15 @@ pub(crate) fn full(
                 limit_train: None,
                 epochs: Epochs::Fixed(PAPER_EPOCHS),
                 seeds: seeds.to_vec(),
+                held_out: false,
                 paper: PaperCells::of(dataset, subnetworks),
                 guessed_epoch: PAPER_EPOCH_SECONDS * set.images[0] as f64 / 50_000.0,
                 training: Training::Paper,
             };
-            rows.push(if rehearse { row.rehearsed() } else { row });
+            rows.push(row);
         }
     }
-    Ok(rows)
+    rehearsed(rows, rehearse)
 }
 
 /// Refuses a data set of the paper that has fewer images than it is published with.
@@ -428,7 +537,7 @@ mod tests {
             assert_eq!(rows.iter().filter(|other| other.id == row.id).count(), 1);
         }
         let runs: usize = rows.iter().map(|row| row.seeds.len()).sum();
-        assert_eq!(runs, 5 * 5 + 3 + 2 * 3 + 2 * 3);
+        assert_eq!(runs, 5 * 5 + 3 + (3 + 2 * 5) + 2 * 3);
     }
 
     #[test]
@@ -444,9 +553,10 @@ mod tests {
              --learning-rate 0.05 --schedule step --milestones 8,11 --seed 2"
         );
         let cut = arguments("mnist-20-n3-recommended", 6);
-        let kind = RECOMMENDED.kind;
-        assert!(cut.contains(&format!("--subnetworks 3 --coarse-unit {kind}")), "{cut}");
-        assert!(cut.contains("--limit-train 10000"), "{cut}");
+        let expected = "--subnetworks 3 --coarse-unit auto --limit-train 10000 --epochs";
+        assert!(cut.contains(expected), "{cut}");
+        let basic = arguments("mnist-20-n3-basic", 6);
+        assert!(basic.contains("--coarse-unit basic --limit-train"), "{basic}");
         assert!(arguments("cifar10-29-n1-wide", 12).contains("--width "));
     }
 
@@ -455,10 +565,68 @@ mod tests {
         let rows = small(false).unwrap();
         let parameters = |id: &str| {
             let row = rows.iter().find(|row| row.id == id).unwrap();
-            parameters(&row.network, network::shape_of(row.dataset).unwrap()).unwrap() as f64
+            parameters(&row.network, network::shape_of(row.dataset).unwrap()).unwrap().total as f64
         };
         let ratio = parameters("cifar10-29-n1-wide") / parameters("cifar10-29-n3-recommended");
         assert!((0.93..1.07).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn the_recommended_row_has_the_units_of_the_default_and_the_other_one_the_papers() {
+        let rows = small(false).unwrap();
+        let choices = |id: &str| {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            let choices = row.network.coarse_choices().unwrap();
+            choices.into_iter().map(|choice| (choice.kind, choice.units)).collect::<Vec<_>>()
+        };
+        assert_eq!(choices("cifar10-29-n3-recommended"), [(UnitKind::RECOMMENDED, 2); 2]);
+        assert_eq!(choices("cifar10-29-n6-recommended"), [(UnitKind::RECOMMENDED, 1); 5]);
+        assert_eq!(choices("mnist-20-n3-basic"), [(UnitKind::Basic, 4); 2]);
+    }
+
+    #[test]
+    fn goals_are_of_rows_with_enough_seeds() {
+        let rows = small(false).unwrap();
+        for id in GOALS.iter().flat_map(|goal| [goal.row, goal.reference]) {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            assert_eq!(row.seeds.len(), GOAL_PAIRS, "{id}");
+        }
+    }
+
+    #[test]
+    fn units_are_compared_on_held_out_images() {
+        let rows = screening(false).unwrap();
+        // The skip alone has no number of units.
+        assert_eq!(rows.len(), 3 * (UnitKind::ALL.len() - 1) + 1);
+        let arguments = |id: &str| {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            row.arguments(1, 4).join(" ")
+        };
+        assert_eq!(
+            arguments("screening-n3-grouped-2"),
+            "--dataset cifar10 --depth 29 --subnetworks 3 --coarse-unit grouped --coarse-units 2 \
+             --epochs 4 --validation 0.15 --limit-test 0 --batch-size 32 --learning-rate 0.05 \
+             --schedule step --milestones 3 --seed 1"
+        );
+        assert!(!arguments("screening-n3-none").contains("--coarse-units"));
+        assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
+    }
+
+    #[test]
+    fn rates_are_compared_on_held_out_images_with_the_settings_of_the_small_table() {
+        let rows = rates(false).unwrap();
+        assert_eq!(rows.len(), RATED.len() * TRIED_RATES.len());
+        let row = rows.iter().find(|row| row.id == "rates-mnist-20-n1-lr0.1").unwrap();
+        assert_eq!(row.learning_rate(), Some(0.1));
+        assert_eq!(
+            row.arguments(1, 6).join(" "),
+            "--dataset mnist --depth 20 --subnetworks 1 --limit-train 10000 --epochs 6 \
+             --validation 0.15 --limit-test 0 --batch-size 32 --learning-rate 0.1 --schedule step \
+             --milestones 4,5 --seed 1"
+        );
+        assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
+        let rehearsed = rates(true).unwrap();
+        assert!(rehearsed[3].arguments(1, 2).join(" ").contains("--learning-rate 0.2"));
     }
 
     #[test]

@@ -1,38 +1,11 @@
-//! Results as tables in Markdown, between two marks of a file.
+//! Results as tables in Markdown: errors with their differences, and what all tables share.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::record::{Results, RunRecord};
 use crate::statistics::Mean;
-use crate::study::Row;
-
-/// The lines between which a table stands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Marks {
-    pub(crate) begin: &'static str,
-    pub(crate) end: &'static str,
-}
-
-/// Marks of the small table.
-pub(crate) const SMALL: Marks =
-    Marks { begin: "<!-- table: made by table1 -->", end: "<!-- end of table -->" };
-/// Marks of the full table.
-pub(crate) const FULL: Marks =
-    Marks { begin: "<!-- full table: made by table1 -->", end: "<!-- end of full table -->" };
-
-impl Marks {
-    /// Puts a text between the marks of a document, instead of what is there.
-    ///
-    /// # Errors
-    /// If the document lacks one of the marks.
-    pub(crate) fn insert(self, document: &str, text: &str) -> Result<String, String> {
-        let lacking = |mark| format!("there is no line {mark}");
-        let (before, rest) = document.split_once(self.begin).ok_or_else(|| lacking(self.begin))?;
-        let (_, after) = rest.split_once(self.end).ok_or_else(|| lacking(self.end))?;
-        Ok(format!("{before}{}\n{text}\n{}{after}", self.begin, self.end))
-    }
-}
+use crate::study::{Epochs, GOAL_PAIRS, GOALS, Row};
 
 /// Returns the headings of the rows, in order.
 pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
@@ -48,46 +21,99 @@ pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
 /// The title of a row, with its epochs where they were derived.
 pub(crate) fn title(row: &Row, results: &Results) -> String {
     match (&row.epochs, results.epochs(row)) {
-        (crate::study::Epochs::AsLongAs { .. }, Some(epochs)) => {
+        (Epochs::AsLongAs { .. }, Some(epochs)) => {
             format!("{} ({epochs} epochs)", row.title)
         }
         _ => row.title.clone(),
     }
 }
 
-/// Error in percent at the end of each run, by seed.
-pub(crate) fn errors(records: &[&RunRecord]) -> Vec<(u64, f64)> {
-    records.iter().map(|record| (record.seed, 100.0 * record.test_error)).collect()
+/// The name of the error by which rows are compared.
+pub(crate) fn error_name(rows: &[&Row]) -> &'static str {
+    if rows.iter().any(|row| row.held_out) { "validation error" } else { "test error" }
 }
 
-/// Returns the tables of all groups, with remarks on how they were made.
+/// Error in percent at the end of each run, by seed.
+pub(crate) fn errors(records: &[&RunRecord]) -> Vec<(u64, f64)> {
+    records.iter().map(|record| (record.seed, 100.0 * record.error)).collect()
+}
+
+/// Returns the tables of all groups, with goals and remarks on how they were made.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let all: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
-    if all.is_empty() {
-        return "No run has finished yet.".into();
-    }
     let mut sections = Vec::new();
     for group in groups(rows) {
         let own: Vec<_> = rows.iter().filter(|row| row.group == group).collect();
-        let records: Vec<_> = own.iter().flat_map(|row| results.of(row)).collect();
-        if records.is_empty() {
-            continue;
+        if own.iter().any(|row| !results.of(row).is_empty()) {
+            let counts = counts(&own, results);
+            sections.push(format!("**{group}**: {counts}\n\n{}", table(&own, results)));
         }
-        let images = |count: fn(&RunRecord) -> usize| {
-            let counts: BTreeSet<_> = records.iter().map(|record| count(record)).collect();
-            let counts: Vec<_> = counts.into_iter().map(grouped).collect();
-            counts.join(" or ")
+    }
+    sections.extend(goals(rows, results));
+    sections.push(remarks(
+        "Test error after the last epoch: mean and standard error over seeds; differences are of runs with the same \
+         seed.",
+        &all,
+    ));
+    sections.join("\n\n")
+}
+
+/// Images and epochs of the finished runs of some rows.
+pub(crate) fn counts(rows: &[&Row], results: &Results) -> String {
+    let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
+    let images = |count: fn(&RunRecord) -> usize| {
+        let counts: BTreeSet<_> = records.iter().map(|record| count(record)).collect();
+        let counts: Vec<_> = counts.into_iter().map(grouped).collect();
+        counts.join(" or ")
+    };
+    let epochs = rows.first().and_then(|row| results.epochs(row)).unwrap_or_default();
+    format!(
+        "{} training and {} {} images, {epochs} epochs",
+        images(|record| record.train_images),
+        images(|record| record.evaluated_images),
+        if rows.iter().any(|row| row.held_out) { "held-out" } else { "test" },
+    )
+}
+
+/// How far each goal is reached, for those of which there are paired results.
+fn goals(rows: &[Row], results: &Results) -> Option<String> {
+    let mut lines = Vec::new();
+    for goal in GOALS {
+        let find = |id: &str| rows.iter().find(|row| row.id == id);
+        let Some((row, reference)) = find(goal.row).zip(find(goal.reference)) else { continue };
+        let errors = [row, reference].map(|row| errors(&results.of(row)));
+        let Some(mean) = Mean::of_differences(&errors[0], &errors[1]) else { continue };
+        let bound = mean.upper_bound();
+        let verdict = match bound {
+            _ if mean.samples < GOAL_PAIRS => format!("open, {GOAL_PAIRS} pairs decide"),
+            Some(bound) if bound <= goal.points => "reached".into(),
+            _ => "not reached".into(),
         };
-        let epochs = results.epochs(own[0]).unwrap_or_default();
-        sections.push(format!(
-            "**{group}**: {} training and {} test images, {epochs} epochs\n\n{}",
-            images(|record| record.train_images),
-            images(|record| record.test_images),
-            table(&own, results)
+        lines.push(format!(
+            "- {}, {} minus {}, {}: {} points, upper bound {}, limit {:.1}: **{verdict}**",
+            row.group,
+            row.title,
+            reference.title,
+            match mean.samples {
+                1 => "1 pair of runs".into(),
+                pairs => format!("{pairs} pairs of runs"),
+            },
+            with_error(mean, "+"),
+            bound.map_or("-".into(), |bound| format!("{bound:+.2}")),
+            goal.points,
         ));
     }
-    sections.push(remarks(&all));
-    sections.join("\n\n")
+    let text = "**Goal**: the recommended coarse network is no worse than the paper's. The upper one-sided 90 % bound of \
+                the mean difference (Student's t) is within the limit.";
+    (!lines.is_empty()).then(|| format!("{text}\n\n{}", lines.join("\n")))
+}
+
+/// Returns rows of cells as a table; the first row is the head.
+pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    rows.insert(1.min(rows.len()), vec!["---".into(); columns]);
+    let rows: Vec<_> = rows.iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
+    rows.join("\n")
 }
 
 fn table(rows: &[&Row], results: &Results) -> String {
@@ -109,8 +135,7 @@ fn table(rows: &[&Row], results: &Results) -> String {
     if has_paper_seconds {
         heads.extend(["paper: wall clock", "paper: saved"]);
     }
-    let mut lines = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
-    lines.push(vec!["---".into(); heads.len()]);
+    let mut cells_of_rows = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
     for (index, row) in rows.iter().enumerate() {
         let records = results.of(row);
         let own = errors(&records);
@@ -141,22 +166,20 @@ fn table(rows: &[&Row], results: &Results) -> String {
             cells.push(row.paper.seconds.map_or("-".into(), duration));
             cells.push(saved(row.paper.seconds, paper_serial));
         }
-        lines.push(cells);
+        cells_of_rows.push(cells);
     }
-    let lines: Vec<_> = lines.iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
-    lines.join("\n")
+    lines(cells_of_rows)
 }
 
-/// How the runs were made.
-fn remarks(records: &[&RunRecord]) -> String {
+/// How the runs were made, after a sentence on the numbers.
+pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     let distinct = |of: fn(&RunRecord) -> String| {
         let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
         values.into_iter().collect::<Vec<_>>()
     };
     let list = |of| distinct(of).join(", ");
     let mut text = format!(
-        "Test error after the last epoch: mean and standard error over seeds; differences are of runs with the same \
-         seed. Wall clock: mean time of training without evaluations, {} at a time on {}. {} finished {} \
+        "{text} Wall clock: mean time of training without evaluations, {} at a time on {}. {} finished {} \
          at {} {}.",
         distinct(|record| record.runs_at_a_time.to_string()).join(" or ")
             + if records.iter().all(|record| record.runs_at_a_time == 1) {
@@ -190,7 +213,7 @@ fn days(days: &[String]) -> String {
     }
 }
 
-fn mean(records: &[&RunRecord], of: fn(&RunRecord) -> f64) -> Option<f64> {
+pub(crate) fn mean(records: &[&RunRecord], of: fn(&RunRecord) -> f64) -> Option<f64> {
     Some(Mean::of(&records.iter().map(|record| of(record)).collect::<Vec<_>>())?.mean)
 }
 
@@ -205,7 +228,7 @@ fn with_error(mean: Mean, sign: &str) -> String {
 }
 
 /// A number of millions with three digits or so.
-fn millions(count: f64) -> String {
+pub(crate) fn millions(count: f64) -> String {
     if count < 10.0 { format!("{count:.2}M") } else { format!("{count:.1}M") }
 }
 
@@ -238,29 +261,10 @@ mod tests {
     use crate::study;
 
     #[test]
-    fn tables_stand_between_marks() {
-        let document = format!("Text.\n{}\nold\n{}\nMore.\n", SMALL.begin, SMALL.end);
-        let new = SMALL.insert(&document, "new").unwrap();
-        assert_eq!(new, format!("Text.\n{}\nnew\n{}\nMore.\n", SMALL.begin, SMALL.end));
-        assert_eq!(SMALL.insert(&new, "new").unwrap(), new);
-        assert!(FULL.insert(&document, "new").unwrap_err().contains("full table"));
-        assert!(SMALL.insert(SMALL.begin, "new").is_err());
-    }
-
-    #[test]
-    fn the_readme_has_the_marks_of_both_tables() {
-        let readme = include_str!("../README.md");
-        for marks in [SMALL, FULL] {
-            marks.insert(readme, "").unwrap();
-        }
-    }
-
-    #[test]
     fn a_table_has_means_paired_differences_and_the_papers_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let rows = study::small(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
-        assert_eq!(markdown(&rows, &results), "No run has finished yet.");
         let (serial, cut) = (row("cifar10-29-n1"), row("cifar10-29-n3-recommended"));
         for (seed, one, three) in [(1, 0.30, 0.26), (2, 0.32, 0.30)] {
             results.add(record(&serial, seed, 12, one, 600.0)).unwrap();
@@ -289,6 +293,39 @@ mod tests {
         assert!(text.contains("8,336 training and 1,017 test images, 12 epochs"), "{text}");
         assert!(text.contains("4 of 4 runs shared the machine"), "{text}");
         assert!(!text.contains("MNIST") && !text.contains("paper: wall clock"), "{text}");
+    }
+
+    #[test]
+    fn goals_are_decided_by_the_bound_of_five_pairs() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        assert_eq!(goals(&rows, &results), None);
+        let [cut, basic] = ["cifar10-29-n3-recommended", "cifar10-29-n3-basic"].map(row);
+        let mnist = ["mnist-20-n3-recommended", "mnist-20-n3-basic"].map(row);
+        // Differences of 1, 0.5, -0.5, 1 and 0 points: see `statistics`.
+        for (seed, difference) in [(1, 1.0), (2, 0.5), (3, -0.5), (4, 1.0), (5, 0.0)] {
+            for (row, points) in
+                [(&cut, difference), (&basic, 0.0), (&mnist[0], difference), (&mnist[1], 0.0)]
+            {
+                let epochs = results.epochs(row).unwrap();
+                let error = 0.2 + points / 100.0;
+                results.add(record(row, seed, epochs, error, 60.0)).unwrap();
+            }
+            let text = goals(&rows, &results).unwrap();
+            let verdicts: Vec<_> =
+                text.lines().filter_map(|line| line.split(": **").nth(1)).collect();
+            let expected = match seed {
+                5 => ["reached**", "not reached**"],
+                _ => ["open, 5 pairs decide**"; 2],
+            };
+            assert_eq!(verdicts, expected, "{text}");
+        }
+        let text = goals(&rows, &results).unwrap();
+        let expected =
+            "5 pairs of runs: +0.40 ± 0.29 points, upper bound +0.85, limit 2.0: **reached**";
+        assert!(text.contains(expected), "{text}");
+        assert!(markdown(&rows, &results).contains(&text));
     }
 
     #[test]

@@ -1,0 +1,300 @@
+//! The files of a study: results, costs, README and picture.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parareal_models::resnet::CostTable;
+use serde::Deserialize;
+
+use crate::Result;
+use crate::record::Results;
+use crate::study::Row;
+use crate::{held_out, picture, table};
+
+/// What is trained and compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Study {
+    /// The paper's Table 1 in small.
+    Small,
+    /// The paper's Table 1.
+    Full,
+    /// Coarse units, on held-out images.
+    Screening,
+    /// Learning rates, on held-out images.
+    Rates,
+}
+
+/// The lines between which a table stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) begin: &'static str,
+    pub(crate) end: &'static str,
+}
+
+impl Marks {
+    /// Puts a text between the marks of a document, instead of what is there.
+    ///
+    /// # Errors
+    /// If the document lacks one of the marks.
+    fn insert(self, document: &str, text: &str) -> Result<String> {
+        let lacking = |mark| format!("there is no line {mark}");
+        let (before, rest) = document.split_once(self.begin).ok_or_else(|| lacking(self.begin))?;
+        let (_, after) = rest.split_once(self.end).ok_or_else(|| lacking(self.end))?;
+        Ok(format!("{before}{}\n{text}\n{}{after}", self.begin, self.end))
+    }
+}
+
+impl Study {
+    /// The name, used in names of folders.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Full => "full",
+            Self::Screening => "screening",
+            Self::Rates => "rates",
+        }
+    }
+
+    /// The folder of its README, beside those of other benchmarks.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Small | Self::Full => "table1",
+            Self::Screening | Self::Rates => "coarse-units",
+        }
+    }
+
+    /// The folder of its results, within that of its README. Records name their rows, so two studies can share one.
+    fn results(self) -> &'static str {
+        match self {
+            Self::Full => "results/full",
+            Self::Small | Self::Screening | Self::Rates => "results",
+        }
+    }
+
+    fn picture(self) -> Option<&'static str> {
+        match self {
+            Self::Small => Some("errors.svg"),
+            Self::Full => Some("errors-full.svg"),
+            Self::Screening => Some("screening.svg"),
+            Self::Rates => None,
+        }
+    }
+
+    pub(crate) fn marks(self) -> Marks {
+        let (begin, end) = match self {
+            Self::Small => ("<!-- table: made by table1 -->", "<!-- end of table -->"),
+            Self::Full => ("<!-- full table: made by table1 -->", "<!-- end of full table -->"),
+            Self::Screening => ("<!-- screening: made by table1 -->", "<!-- end of screening -->"),
+            Self::Rates => ("<!-- rates: made by table1 -->", "<!-- end of rates -->"),
+        };
+        Marks { begin, end }
+    }
+}
+
+/// Where the files of a study are.
+#[derive(Debug)]
+pub(crate) struct Place {
+    study: Study,
+    /// Folder of results.
+    pub(crate) results: PathBuf,
+    pub(crate) readme: PathBuf,
+    pub(crate) picture: Option<PathBuf>,
+    costs: PathBuf,
+}
+
+/// The output of `parareal bench --json`, as far as it is used.
+#[derive(Deserialize)]
+struct Bench {
+    costs: CostTable,
+}
+
+impl Place {
+    /// The files of a study among the benchmarks in a folder.
+    pub(crate) fn new(benchmarks: &Path, study: Study) -> Self {
+        let costs = benchmarks.join("coarse-units/costs.json");
+        Self { costs, ..Self::within(&benchmarks.join(study.folder()), study) }
+    }
+
+    /// The files of a rehearsal in a folder. Costs are those of `self`.
+    pub(crate) fn rehearsal(&self, folder: &Path) -> Self {
+        Self { costs: self.costs.clone(), ..Self::within(folder, self.study) }
+    }
+
+    fn within(folder: &Path, study: Study) -> Self {
+        Self {
+            study,
+            results: folder.join(study.results()),
+            readme: folder.join("README.md"),
+            picture: study.picture().map(|name| folder.join(name)),
+            costs: folder.join("costs.json"),
+        }
+    }
+
+    /// Returns the tables of the study.
+    ///
+    /// # Errors
+    /// If the file of costs is damaged, or lacks a component of a network.
+    pub(crate) fn markdown(&self, rows: &[Row], results: &Results) -> Result<String> {
+        if rows.iter().all(|row| results.of(row).is_empty()) {
+            return Ok("No run has finished yet.".into());
+        }
+        match self.study {
+            Study::Small | Study::Full => Ok(table::markdown(rows, results)),
+            Study::Screening => held_out::units(rows, results, self.costs()?.as_ref()),
+            Study::Rates => Ok(held_out::rates(rows, results)),
+        }
+    }
+
+    /// Reads the costs of coarse units, `None` before they are measured.
+    fn costs(&self) -> Result<Option<CostTable>> {
+        if !self.costs.exists() {
+            return Ok(None);
+        }
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.costs.display());
+        let text = fs::read_to_string(&self.costs).map_err(|error| told(&error))?;
+        let bench: Bench = serde_json::from_str(&text).map_err(|error| told(&error))?;
+        Ok(Some(bench.costs))
+    }
+
+    /// README and picture as they follow from the results. There is no picture without results.
+    fn made(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.readme.display());
+        let document = fs::read_to_string(&self.readme).map_err(|error| told(&error))?;
+        let mut text = self.markdown(rows, results)?;
+        let mut svg = None;
+        if let Some(picture) = &self.picture {
+            svg = picture::svg(rows, results)?;
+            if svg.is_some() {
+                let all: Vec<_> = rows.iter().collect();
+                let name = picture.file_name().unwrap_or_default().to_string_lossy();
+                text += &format!(
+                    "\n\n![{} of every seed at the end and over epochs]({name})",
+                    table::error_name(&all)
+                );
+            }
+        }
+        let document = self.study.marks().insert(&document, &text).map_err(|error| told(&error))?;
+        Ok((document, svg))
+    }
+
+    /// Writes the tables into README, and the picture beside it.
+    ///
+    /// # Errors
+    /// If README has no place for them, or a file cannot be read or written.
+    pub(crate) fn write(&self, rows: &[Row], results: &Results) -> Result<()> {
+        let (document, svg) = self.made(rows, results)?;
+        fs::write(&self.readme, document)?;
+        if let Some((path, svg)) = self.picture.as_ref().zip(svg) {
+            fs::write(path, svg)?;
+        }
+        Ok(())
+    }
+
+    /// Compares README and picture with the results.
+    ///
+    /// # Errors
+    /// If one of them differs, or as for [`Self::write`].
+    pub(crate) fn check(&self, rows: &[Row], results: &Results) -> Result<()> {
+        let (document, svg) = self.made(rows, results)?;
+        let picture = self.picture.as_ref().map(|path| (path, svg));
+        for (path, expected) in [(&self.readme, Some(document))].into_iter().chain(picture) {
+            if fs::read_to_string(path).ok() != expected {
+                return Err(format!("{} differs from the results", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{record, row};
+    use crate::study;
+
+    #[test]
+    fn tables_stand_between_marks() {
+        let (small, full) = (Study::Small.marks(), Study::Full.marks());
+        let document = format!("Text.\n{}\nold\n{}\nMore.\n", small.begin, small.end);
+        let new = small.insert(&document, "new").unwrap();
+        assert_eq!(new, format!("Text.\n{}\nnew\n{}\nMore.\n", small.begin, small.end));
+        assert_eq!(small.insert(&new, "new").unwrap(), new);
+        let error = full.insert(&document, "new").unwrap_err().to_string();
+        assert!(error.contains("full table"), "{error}");
+        assert!(small.insert(small.begin, "new").is_err());
+    }
+
+    #[test]
+    fn each_readme_has_the_marks_of_its_tables() {
+        let readmes = [include_str!("../README.md"), include_str!("../../coarse-units/README.md")];
+        for (readme, studies) in
+            readmes.iter().zip([[Study::Small, Study::Full], [Study::Screening, Study::Rates]])
+        {
+            for study in studies {
+                study.marks().insert(readme, "").unwrap();
+            }
+        }
+    }
+
+    fn place(folder: &Path, study: Study) -> Place {
+        let place = Place::new(folder, study);
+        fs::create_dir_all(place.readme.parent().unwrap()).unwrap();
+        let marks = study.marks();
+        fs::write(&place.readme, format!("Text.\n{}\n{}\n", marks.begin, marks.end)).unwrap();
+        place
+    }
+
+    #[test]
+    fn a_check_fails_where_readme_and_results_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path(), Study::Small);
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(&place.results).unwrap();
+        place.write(&rows, &results).unwrap();
+        place.check(&rows, &results).unwrap();
+        let readme = || fs::read_to_string(&place.readme).unwrap();
+        assert!(readme().contains("No run has finished yet."));
+        results.add(record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
+        let error = place.check(&rows, &results).unwrap_err().to_string();
+        assert!(error.contains("README.md differs from the results"), "{error}");
+        place.write(&rows, &results).unwrap();
+        place.check(&rows, &results).unwrap();
+        assert!(readme().contains("](errors.svg)"));
+        fs::write(place.picture.as_ref().unwrap(), "").unwrap();
+        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
+    }
+
+    #[test]
+    fn a_check_covers_the_studies_on_held_out_images_and_their_costs() {
+        let folder = tempfile::tempdir().unwrap();
+        let [screening, rates] =
+            [Study::Screening, Study::Rates].map(|study| place(folder.path(), study));
+        let unit = row("screening-n3-basic-4");
+        let rate = row("rates-mnist-20-n1-lr0.05");
+        let mut results = Results::read(&rates.results).unwrap();
+        results.add(record(&rate, 1, 6, 0.02, 60.0)).unwrap();
+        results.add(record(&unit, 1, 4, 0.3, 60.0)).unwrap();
+
+        let rows = study::rates(false).unwrap();
+        rates.write(&rows, &results).unwrap();
+        rates.check(&rows, &results).unwrap();
+        assert!(!fs::read_to_string(&rates.readme).unwrap().contains(".svg"));
+
+        let screening =
+            Place { readme: place(folder.path(), Study::Screening).readme, ..screening };
+        let rows = study::screening(false).unwrap();
+        screening.write(&rows, &results).unwrap();
+        screening.check(&rows, &results).unwrap();
+        let costs = crate::network::tests::costs(&parareal_models::resnet::UnitKind::ALL);
+        let text = serde_json::json!({ "network": "ResNet-29", "costs": costs }).to_string();
+        fs::write(&screening.costs, text).unwrap();
+        let error = screening.check(&rows, &results).unwrap_err().to_string();
+        assert!(error.contains("README.md differs"), "{error}");
+        screening.write(&rows, &results).unwrap();
+        let readme = fs::read_to_string(&screening.readme).unwrap();
+        assert!(readme.contains("28600.0 ms") && readme.contains("](screening.svg)"), "{readme}");
+        fs::write(&screening.costs, "{}").unwrap();
+        let error = screening.check(&rows, &results).unwrap_err().to_string();
+        assert!(error.contains("costs.json: missing field `costs`"), "{error}");
+    }
+}
