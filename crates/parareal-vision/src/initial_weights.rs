@@ -56,7 +56,7 @@ pub(crate) fn initial_weights(
         };
         format!("made of the {} units, {how},", before.net.units())
     } else {
-        if !before.has_settings_of(&config.network) {
+        if !before.has_modules_of(&config.network) {
             weights = weights.units_only();
         }
         "those".into()

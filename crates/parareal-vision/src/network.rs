@@ -178,18 +178,12 @@ impl NetworkConfig {
             .collect()
     }
 
-    /// Returns true if the settings of both networks are the same, and not only their cuts.
-    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
-        let settings = |network: &Self| {
-            (
-                network.net.depth(),
-                network.net.width(),
-                network.cuts.subnetworks(),
-                network.cuts_setting(),
-                network.coarse_kind,
-                network.coarse_units,
-            )
+    /// Returns true if both networks have the same modules: depth, width, cuts and coarse networks.
+    pub(crate) fn has_modules_of(&self, other: &Self) -> bool {
+        let coarse = |network: &Self| -> Vec<_> {
+            network.cuts.interfaces().map(|at| network.net.coarse_choice(&at)).collect()
         };
-        settings(self) == settings(other)
+        let size = |network: &Self| (network.net.depth(), network.net.width());
+        size(self) == size(other) && self.cuts == other.cuts && coarse(self) == coarse(other)
     }
 }

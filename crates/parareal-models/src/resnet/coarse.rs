@@ -16,6 +16,10 @@ pub enum CoarseKind {
     /// Units of the kind [`UnitKind::RECOMMENDED`], half as many as in the paper.
     #[default]
     Auto,
+    /// For each interface the paper's units where they have fewer multiply-adds than what they
+    /// approximate, and bottleneck units, at most a quarter as many as those, elsewhere: `auto` as it was
+    /// in the program's first versions.
+    BasicOrBottleneck,
     /// Units of one kind at every interface.
     Units(UnitKind),
 }
@@ -23,16 +27,20 @@ pub enum CoarseKind {
 impl CoarseKind {
     /// The name of [`CoarseKind::Auto`].
     const AUTO: &'static str = "auto";
+    /// The name of [`CoarseKind::BasicOrBottleneck`].
+    const BASIC_OR_BOTTLENECK: &'static str = "basic-or-bottleneck";
 
     /// All choices.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Auto).chain(UnitKind::ALL.map(Self::Units))
+        let kinds = UnitKind::ALL.map(Self::Units).into_iter();
+        [Self::Auto].into_iter().chain(kinds).chain([Self::BasicOrBottleneck])
     }
 
     /// The name in settings, files and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => Self::AUTO,
+            Self::BasicOrBottleneck => Self::BASIC_OR_BOTTLENECK,
             Self::Units(kind) => kind.name(),
         }
     }
@@ -41,8 +49,16 @@ impl CoarseKind {
     pub fn unit_kinds(self) -> Vec<UnitKind> {
         match self {
             Self::Auto => vec![UnitKind::RECOMMENDED],
+            Self::BasicOrBottleneck => vec![UnitKind::Basic, UnitKind::Bottleneck],
             Self::Units(kind) => vec![kind],
         }
+    }
+
+    /// The number of units `N_c` of each coarse network where none is given, for a network of so many
+    /// subnetworks: the paper's `⌈12/N⌉`, and `⌈6/N⌉` for [`CoarseKind::Auto`].
+    pub fn default_units(self, subnetworks: usize) -> usize {
+        let covered: usize = if self == Self::Auto { 6 } else { 12 };
+        covered.div_ceil(subnetworks.max(1))
     }
 }
 
@@ -140,6 +156,7 @@ mod tests {
             "quarter",
             "grouped",
             "none",
+            "basic-or-bottleneck",
         ];
         assert_eq!(names, expected);
         for kind in CoarseKind::all() {
@@ -149,7 +166,7 @@ mod tests {
         }
         let error = "wide".parse::<CoarseKind>().unwrap_err();
         let expected = "`wide` is not a kind of unit: auto, basic, bottleneck, depthwise, coarsened, half, \
-                        quarter, grouped or none";
+                        quarter, grouped, none or basic-or-bottleneck";
         assert_eq!(error.to_string(), expected);
         assert!("auto".parse::<UnitKind>().is_err());
     }

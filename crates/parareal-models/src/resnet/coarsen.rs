@@ -24,8 +24,8 @@ impl Coarsen for ResNet {
 impl ResNet {
     /// The coarse network `F_j` at this interface.
     ///
-    /// The paper takes `N_c = ⌈12/N⌉` units. [`CoarseKind::Auto`] takes half as many, `⌈6/N⌉`, of the
-    /// kind [`UnitKind::RECOMMENDED`]. There is at least one unit for each halving of the image.
+    /// Their number is the one that was set, or that of [`CoarseKind::default_units`], and at least one
+    /// for each halving of the image.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
@@ -39,11 +39,17 @@ impl ResNet {
             let multiply_adds = shapes.map(|(from, to)| kind.multiply_adds(from, to)).sum();
             CoarseChoice { kind, units, multiply_adds, replaces }
         };
+        let units = self.coarse_kind.default_units(interface.subnetworks);
         match self.coarse_kind {
-            CoarseKind::Units(kind) => choose(kind, 12usize.div_ceil(interface.subnetworks)),
-            CoarseKind::Auto => {
-                choose(UnitKind::RECOMMENDED, 6usize.div_ceil(interface.subnetworks))
-            }
+            CoarseKind::Units(kind) => choose(kind, units),
+            CoarseKind::Auto => choose(UnitKind::RECOMMENDED, units),
+            CoarseKind::BasicOrBottleneck => match choose(UnitKind::Basic, units) {
+                basic if basic.multiply_adds < replaces => basic,
+                _ => {
+                    let fine_units = interface.next - interface.position;
+                    choose(UnitKind::Bottleneck, units.min(fine_units / 4))
+                }
+            },
         }
     }
 
@@ -110,6 +116,22 @@ mod tests {
         assert_eq!(choices(1001, 3), [(UnitKind::Depthwise, 2); 2]);
         assert_eq!(choices(1001, 18), [(UnitKind::Depthwise, 1); 17]);
         assert_eq!(choices(11, 3), [(UnitKind::Depthwise, 2); 2]);
+    }
+
+    #[test]
+    fn the_former_choice_takes_the_papers_units_where_they_are_cheaper() {
+        let choices = |depth, n: usize| -> Vec<_> {
+            let net = ResNet::new(depth).unwrap().with_coarse_kind(CoarseKind::BasicOrBottleneck);
+            let cuts = net.default_cuts(n).unwrap();
+            cuts.interfaces().map(|i| net.coarse_choice(&i)).map(|c| (c.kind, c.units)).collect()
+        };
+        // 111 units against 4 basic ones that cost as much as 68.
+        assert_eq!(choices(1001, 3), [(UnitKind::Basic, 4); 2]);
+        assert_eq!(choices(1001, 6), [(UnitKind::Basic, 2); 5]);
+        // 6 units: a quarter, but at least one.
+        assert_eq!(choices(110, 6), [(UnitKind::Bottleneck, 1); 5]);
+        assert_eq!(choices(110, 3), [(UnitKind::Bottleneck, 3); 2]);
+        assert_eq!(choices(11, 3), [(UnitKind::Bottleneck, 1); 2]);
     }
 
     #[test]

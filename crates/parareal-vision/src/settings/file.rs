@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use parareal_models::resnet::CoarseKind;
 use parareal_run::names;
 use parareal_text::{one_line, without_byte_order_mark};
 use parareal_train::folder::config_file;
@@ -33,17 +34,28 @@ impl Settings {
     /// [`VisionError::OtherProgram`] where a program of its own trained the run, and other errors where there is
     /// no run, or its configuration cannot be understood.
     pub fn of_run(folder: &Path) -> Result<Self, VisionError> {
-        Self::read(&config_file(folder)?).map_err(|error| match error {
+        let read = Self::read(&config_file(folder)?).map_err(|error| match error {
             VisionError::UnknownKey { key, .. } if key == TRAINER_KEY => {
                 VisionError::OtherProgram { path: folder.to_path_buf() }
             }
             error => error,
-        })
+        });
+        Ok(read?.recorded())
+    }
+
+    /// Interprets the settings that a run has recorded. A run records the units that `auto` has chosen; only earlier
+    /// programs, whose choice was another one, recorded `auto` itself.
+    fn recorded(mut self) -> Self {
+        if self.coarse_unit == Some(CoarseKind::Auto) {
+            self.coarse_unit = Some(CoarseKind::BasicOrBottleneck);
+        }
+        self
     }
 
     /// Reads the configuration that a checkpoint records.
     pub(crate) fn of_table(table: &toml::Table) -> Result<Self, VisionError> {
-        table.clone().try_into().map_err(|error: toml::de::Error| VisionError::ConfigFile {
+        let read = table.clone().try_into::<Self>();
+        read.map(Self::recorded).map_err(|error: toml::de::Error| VisionError::ConfigFile {
             path: names::CONFIG.into(),
             message: one_line(error.message()),
         })
