@@ -221,7 +221,7 @@ fn a_suggestion_fits_and_says_what_bounds_it() {
     let text =
         ["plan", "--depth", "56", "--costs", "costs.json", "--suggest", "--device-count", "3"];
     let text = String::from_utf8(parareal(folder.path(), &text).stdout).unwrap();
-    for part in ["suggested", "with the paper's N_c", "bound by", "1 thread of cpu"] {
+    for part in ["suggested", "with N_c by the rule", "bound by", "1 thread of cpu"] {
         assert!(text.contains(part), "{text}");
     }
 }
