@@ -82,6 +82,7 @@ mod tests {
         // As much is not less.
         let equal = network(Settings {
             cuts: Some(CutsSetting::Positions(vec![4, 5])),
+            coarse_unit: Some(CoarseKind::BasicOrBottleneck),
             ..Settings::default()
         });
         assert!(equal.coarse_costs().iter().any(|cost| cost.share == 1.0 && !cost.is_cheaper));

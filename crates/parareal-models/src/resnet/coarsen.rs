@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_jump_over_two_halvings_has_two_units() {
-        let net = ResNet::new(11).unwrap();
+        let net = ResNet::new(11).unwrap().with_coarse_units(Some(1));
         let cuts = Cuts::new(3, vec![1]).unwrap();
         let interface = cuts.interfaces().next().unwrap();
         assert_eq!(net.coarse_choice(&interface).units, 2);

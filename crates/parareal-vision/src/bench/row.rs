@@ -311,8 +311,7 @@ mod tests {
             assert_eq!(row(units, 100, subnetworks).is_none(), cut);
         }
         assert_eq!(row(kind("basic"), 100, 4), None);
-        // Basic units are chosen where they are cheaper.
-        assert_eq!(row(deep(), 100, 3), Some(3));
-        assert_eq!(row(deep(), 100, 24), None);
+        // Only the paper's recipe takes its units by default.
+        assert_eq!(row(deep(), 100, 3), None);
     }
 }

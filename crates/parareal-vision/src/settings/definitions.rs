@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_WIDTH};
+use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -107,7 +107,7 @@ settings! {
 
     /// Units of the coarse networks: the paper's (basic), or a cheaper relative of it (benchmarks/coarse-units
     /// compares them); none is the skip alone, and auto takes the recommended kind, depthwise
-    "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto] {
+    "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
         value_name: "KIND",
         heading: Heading::Network,
     }

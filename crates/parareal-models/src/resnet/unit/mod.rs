@@ -143,10 +143,13 @@ impl UnitKind {
     pub(super) fn size(self, from: Image, to: Image) -> UnitSize {
         let convolutions = self.convolutions(from, to);
         let parameters: usize = convolutions.iter().map(|conv| conv.parameters()).sum();
-        UnitSize {
-            parameters: parameters + projection_values(from, to),
-            stored: convolutions.iter().map(|conv| conv.stored()).sum(),
+        let stored = convolutions.iter().map(|conv| conv.stored()).sum();
+        let projection = projection_values(from, to);
+        if convolutions.is_empty() && projection > 0 {
+            // It has the normalization and the input that it otherwise shares with the first convolution.
+            return UnitSize { parameters: projection + 2 * from.channels, stored: from.values() };
         }
+        UnitSize { parameters: parameters + projection, stored }
     }
 }
 
