@@ -23,12 +23,9 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
     let papers_choices = of_papers.coarse_choices()?;
     let papers_count = parameters(&of_papers, shape_of(first.dataset)?)?.coarse as f64;
     let papers_seconds = costs.map(|costs| of_papers.chain_seconds(costs)).transpose()?;
-    let mut papers = None;
-    for row in rows {
-        if row.network.coarse_choices()? == papers_choices {
-            papers = Some(row);
-        }
-    }
+    let is_papers =
+        |row: &&Row| row.network.coarse_choices().is_ok_and(|own| own == papers_choices);
+    let papers = rows.iter().find(is_papers);
     let papers_error = papers.and_then(error_of);
     let papers_title = papers.map_or("the paper's", |row| row.title.as_str());
     let mut cells = vec![vec![

@@ -31,7 +31,7 @@ use signal_hook::{consts, flag};
 
 use place::{Place, Study};
 use record::Results;
-use runner::{Machine, output};
+use runner::{Machine, command, output};
 use study::{PAPER_DATASETS, PAPER_PARAMETERS, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -187,7 +187,7 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
     let lock = File::create(machine.scratch.join(".lock"))?;
     let in_use = || format!("another table1 uses {}", machine.scratch.display());
     lock.try_lock().map_err(|_| in_use())?;
-    // So that runs of weeks are not changed by a build.
+    // A build during the runs then changes none of them.
     let copied = machine.scratch.join("parareal");
     fs::copy(&machine.parareal, &copied)
         .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
@@ -293,18 +293,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
 }
 
 fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
-    let machine = Machine {
-        parareal: PathBuf::new(),
-        data_dir: None,
-        scratch: PathBuf::new(),
-        jobs: jobs(arguments),
-        arguments: machine_arguments(arguments),
-        shared: false,
-        cpu: String::new(),
-        cores: 1,
-        commit: String::new(),
-        images: Vec::new(),
-    };
+    let (jobs, further) = (jobs(arguments), machine_arguments(arguments));
     let left = queue::pending(rows, results);
     for run in &left {
         println!(
@@ -315,16 +304,15 @@ fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
             table::duration(run.seconds)
         );
         match run.epochs {
-            Some(epochs) => println!("  {}", machine.command(run.row, run.seed, epochs)),
+            Some(epochs) => println!("  {}", command(run.row, run.seed, epochs, &further)),
             None => println!("  for as many epochs as follow from finished runs"),
         }
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();
     println!(
-        "{} runs are left: about {}, {} at a time",
+        "{} runs are left: about {}, {jobs} at a time",
         left.len(),
-        table::duration(seconds / machine.jobs as f64),
-        machine.jobs
+        table::duration(seconds / jobs as f64),
     );
 }
 

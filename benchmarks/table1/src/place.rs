@@ -11,7 +11,7 @@ use crate::record::Results;
 use crate::study::Row;
 use crate::{held_out, picture, table};
 
-/// What is trained and compared.
+/// A set of runs that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Study {
     /// The paper's Table 1 in small.
@@ -91,7 +91,7 @@ impl Study {
     }
 }
 
-/// Where the files of a study are.
+/// The files of a study.
 #[derive(Debug)]
 pub(crate) struct Place {
     study: Study,

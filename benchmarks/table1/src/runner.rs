@@ -20,7 +20,7 @@ use crate::study::{HELD_OUT, Row};
 /// Time between two looks at a child process.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// How runs are trained on this machine.
+/// The machine that runs are trained on.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     /// The program.
@@ -42,7 +42,7 @@ pub(crate) struct Machine {
     pub(crate) images: Vec<(DatasetName, [usize; 2])>,
 }
 
-/// How a run ended.
+/// The end of a run.
 enum Ended {
     Finished(Box<RunRecord>),
     Interrupted,
@@ -152,7 +152,7 @@ impl Machine {
     fn train(&self, row: &Row, seed: u64, epochs: usize, stop: &AtomicBool) -> Result<Ended> {
         let folder = self.folder(row, seed, epochs);
         let log = self.log(row, seed, epochs);
-        let mut arguments = self.arguments(row, seed, epochs);
+        let mut arguments = arguments(row, seed, epochs, &self.arguments);
         if has_checkpoint(&folder) {
             arguments.push("--resume".into());
         } else if folder.exists() {
@@ -194,22 +194,6 @@ impl Machine {
         Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
     }
 
-    /// Arguments of `parareal` without paths.
-    pub(crate) fn arguments(&self, row: &Row, seed: u64, epochs: usize) -> Vec<String> {
-        let mut list = vec!["train".to_string()];
-        list.extend(row.arguments(seed, epochs));
-        list.extend(self.arguments.iter().cloned());
-        list.extend(["--keep-checkpoints", "1", "--checkpoint-every", "5m"].map(String::from));
-        list
-    }
-
-    /// The command of a run with `DIR` and `RUN` in place of the machine's folders.
-    pub(crate) fn command(&self, row: &Row, seed: u64, epochs: usize) -> String {
-        let arguments = self.arguments(row, seed, epochs).join(" ");
-        let data = if row.dataset == DatasetName::Shapes { "" } else { " --data-dir DIR" };
-        format!("parareal {arguments}{data} --output RUN")
-    }
-
     /// Folder of a run. Its name depends on all arguments, so that no run goes on with other settings.
     fn folder(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
         let sum = fnv(&row.arguments(seed, epochs).join(" "));
@@ -245,7 +229,7 @@ impl Machine {
             row: row.id.clone(),
             seed,
             arguments: row.arguments(seed, epochs),
-            command: self.command(row, seed, epochs),
+            command: command(row, seed, epochs, &self.arguments),
             train_images: train - held_out,
             evaluated_images: if row.held_out { held_out } else { test },
             parameters: parameters(&row.network, shape_of(row.dataset)?)?.total,
@@ -261,6 +245,22 @@ impl Machine {
             date: today(),
         })
     }
+}
+
+/// Arguments of `parareal` without paths. `further` ones do not determine the result.
+fn arguments(row: &Row, seed: u64, epochs: usize, further: &[String]) -> Vec<String> {
+    let mut list = vec!["train".to_string()];
+    list.extend(row.arguments(seed, epochs));
+    list.extend(further.iter().cloned());
+    list.extend(["--keep-checkpoints", "1", "--checkpoint-every", "5m"].map(String::from));
+    list
+}
+
+/// The command of a run with `DIR` and `RUN` in place of a machine's folders.
+pub(crate) fn command(row: &Row, seed: u64, epochs: usize, further: &[String]) -> String {
+    let arguments = arguments(row, seed, epochs, further).join(" ");
+    let data = if row.dataset == DatasetName::Shapes { "" } else { " --data-dir DIR" };
+    format!("parareal {arguments}{data} --output RUN")
 }
 
 /// The 32-bit FNV-1a hash of a text.

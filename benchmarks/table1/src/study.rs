@@ -1,4 +1,4 @@
-//! What is trained: the rows of all tables. The constants at the top decide on everything.
+//! The rows of all tables. The constants at the top determine networks, data and training.
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_HOURS, PAPER_WIDTH, UnitKind};
@@ -205,10 +205,10 @@ impl PaperCells {
     }
 }
 
-/// How long a row is trained.
+/// The length of the training of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Epochs {
-    /// So many epochs.
+    /// A number of epochs.
     Fixed(usize),
     /// As long as another row takes for its epochs: by the measured times of both.
     AsLongAs {

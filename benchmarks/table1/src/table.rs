@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use parareal_text::count;
+
 use crate::record::{Results, RunRecord};
 use crate::statistics::Mean;
 use crate::study::{Epochs, GOAL_PAIRS, GOALS, Row};
@@ -75,7 +77,7 @@ pub(crate) fn counts(rows: &[&Row], results: &Results) -> String {
     )
 }
 
-/// How far each goal is reached, for those of which there are paired results.
+/// The state of each goal of which there are paired results.
 fn goals(rows: &[Row], results: &Results) -> Option<String> {
     let mut lines = Vec::new();
     for goal in GOALS {
@@ -94,10 +96,7 @@ fn goals(rows: &[Row], results: &Results) -> Option<String> {
             row.group,
             row.title,
             reference.title,
-            match mean.samples {
-                1 => "1 pair of runs".into(),
-                pairs => format!("{pairs} pairs of runs"),
-            },
+            count(mean.samples, "pair") + " of runs",
             with_error(mean, "+"),
             bound.map_or("-".into(), |bound| format!("{bound:+.2}")),
             goal.points,
@@ -171,7 +170,7 @@ fn table(rows: &[&Row], results: &Results) -> String {
     lines(cells_of_rows)
 }
 
-/// How the runs were made, after a sentence on the numbers.
+/// Remarks on the runs: `text`, which is on the numbers, then when, where and how they were made.
 pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     let distinct = |of: fn(&RunRecord) -> String| {
         let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
@@ -188,7 +187,7 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
                 " runs"
             },
         list(|record| format!("{} cores of {}", record.cores, record.cpu)),
-        if records.len() == 1 { "1 run".into() } else { format!("{} runs", records.len()) },
+        count(records.len(), "run"),
         days(&distinct(|record| record.date.clone())),
         if distinct(|record| record.commit.clone()).len() == 1 { "commit" } else { "commits" },
         list(|record| record.commit.clone()),

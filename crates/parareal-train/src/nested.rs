@@ -3,7 +3,7 @@
 use burn::tensor::TensorData;
 use parareal::net::{NetError, StateDict};
 
-/// Where the weights of a unit of a deeper network come from. Units are numbered through the network, from 0.
+/// The source of the weights of a unit of a deeper network. Units are numbered through the network, from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UnitSource {
     /// A unit of the shallower network.
@@ -60,14 +60,14 @@ pub fn spread_units(
     scale: impl Fn(usize, &str) -> f64,
 ) -> Result<StateDict, NetError> {
     assert_eq!(sources.len(), initial.cuts().units(), "there is one source for each unit");
-    let (own_interfaces, other_interfaces) = (interfaces(initial), interfaces(weights));
-    let keeps_interfaces = own_interfaces == other_interfaces;
+    let keeps_interfaces = interfaces(initial) == interfaces(weights);
+    let initial = if keeps_interfaces { initial.clone() } else { initial.clone().units_only() };
     let mut tensors = Vec::with_capacity(initial.tensors().len());
     for (name, data) in initial.tensors() {
         let shape: &[usize] = data.shape().as_slice();
         let find = |name: String| find(weights, name, shape);
-        let found = match (unit_of(name), name.starts_with(INTERFACES)) {
-            (Some((unit, rest)), _) => {
+        let found = match unit_of(name) {
+            Some((unit, rest)) => {
                 let unit_name = |unit: usize| format!("units.{unit}.{rest}");
                 let found = match sources[unit] {
                     UnitSource::Unit(unit) => find(unit_name(unit))?,
@@ -78,8 +78,7 @@ pub fn spread_units(
                 };
                 scaled(found, scale(unit, rest))
             }
-            (None, true) if !keeps_interfaces => continue,
-            (None, _) => find(name.clone())?,
+            None => find(name.clone())?,
         };
         tensors.push((name.clone(), found));
     }
@@ -87,14 +86,10 @@ pub fn spread_units(
     Ok(if keeps_interfaces { spread } else { spread.units_only() })
 }
 
-/// The beginning of the names of the modules at interfaces.
-const INTERFACES: &str = "interfaces.";
-
 /// The names and shapes of the tensors at interfaces, in order.
 fn interfaces(weights: &StateDict) -> Vec<(&str, &[usize])> {
-    let tensors = weights.tensors().iter().filter(|(name, _)| name.starts_with(INTERFACES));
-    let mut all: Vec<_> =
-        tensors.map(|(name, data)| (name.as_str(), data.shape().as_slice())).collect();
+    let tensors = weights.interface_tensors();
+    let mut all: Vec<_> = tensors.map(|(name, data)| (name, data.shape().as_slice())).collect();
     all.sort_unstable();
     all
 }

@@ -6,8 +6,8 @@ use parareal_models::resnet::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
-    ConfigRecord, Distillation, Exported, Observer, Outcome, OutputFile, ProcessGroup, Resources,
-    Resume, Run, RunFolder, Start, StepTimeline, export,
+    ConfigRecord, Distillation, Exported, InitialWeights, Observer, Outcome, OutputFile,
+    ProcessGroup, Resources, Resume, Run, RunFolder, Start, StepTimeline, export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -63,8 +63,7 @@ impl ClassificationRun {
             Some(folder) => OutputFolder::Named(folder),
             None => OutputFolder::Numbered { parent: RUNS.into(), name: config.name_of_run() },
         };
-        let notes = task.dataset.notes.clone();
-        let start = Start { initial, distillation: distillation(&config), notes, timeline };
+        let start = start(&config, &task, initial, timeline);
         let configuration = configuration(&config);
         let run = Run::create(group, config.run.clone(), configuration, task, &output, start)?;
         Ok(Self { run, config, summary })
@@ -106,8 +105,7 @@ impl ClassificationRun {
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
-        let notes = task.dataset.notes.clone();
-        let start = Start { initial, distillation: distillation(&config), notes, timeline };
+        let start = start(&config, &task, initial, timeline);
         let is_changed = config.settings() != before;
         let resume = Resume { newest, before: before_run, is_changed, start };
         let configuration = configuration(&config);
@@ -164,9 +162,15 @@ pub fn export_run(
     Ok(export(run, choice, CHECK_MANIFEST, output)?)
 }
 
-/// The distillation before training, where there is one.
-fn distillation(config: &Config) -> Option<Distillation> {
-    config.distill.map(Distillation::new)
+/// The start of a run: what comes before its first step, and what is said then.
+fn start(
+    config: &Config,
+    task: &ImageTask,
+    initial: Option<InitialWeights>,
+    timeline: Option<StepTimeline>,
+) -> Start {
+    let distillation = config.distill.map(Distillation::new);
+    Start { initial, distillation, notes: task.dataset.notes.clone(), timeline }
 }
 
 fn configuration(config: &Config) -> ConfigRecord {

@@ -8,8 +8,7 @@ use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, UnitKind};
-use parareal_models::resnet::{PAPER_WIDTH, ResNet};
+use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNet, UnitKind};
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup,
     Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,

@@ -15,7 +15,7 @@ use crate::{Config, Settings, UnitInit, VisionError};
 /// are spread over the stages.
 ///
 /// # Errors
-/// Where there is no such run, it is damaged, or its network is deeper or has other classes.
+/// If there is no such run, it is damaged, or its network is deeper or has other classes.
 pub(crate) fn initial_weights(
     config: &Config,
     images: &ImageRecord,
@@ -61,10 +61,9 @@ pub(crate) fn initial_weights(
         }
         "those".into()
     };
-    let has_interfaces = weights.tensors().keys().any(|name| name.starts_with("interfaces."));
+    let has_interfaces = weights.interface_tensors().next().is_some();
     let new = match config.network.cuts.subnetworks() - 1 {
-        _ if has_interfaces => String::new(),
-        0 => String::new(),
+        interfaces if interfaces == 0 || has_interfaces => String::new(),
         1 => "; the interface starts anew".into(),
         count => format!("; the {count} interfaces start anew"),
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::common::{assert_rows_do_not_overlap, errors, json, parareal, train};
+use parareal_vision::UnitKind;
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -82,18 +83,7 @@ fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
 
     assert_eq!(benched["width"], 16);
     fs::write(folder.path().join("costs.json"), output.stdout).unwrap();
-    let kinds = [
-        "basic",
-        "bottleneck",
-        "depthwise",
-        "coarsened",
-        "half",
-        "quarter",
-        "grouped",
-        "none",
-        "auto",
-    ];
-    for kind in kinds {
+    for kind in UnitKind::ALL.map(UnitKind::name).into_iter().chain(["auto"]) {
         let network = ["plan", "--depth", "20", "--subnetworks", "3", "--coarse-unit", kind];
         let flags = ["--costs", "costs.json", "--cuts", "balanced", "--json"];
         let planned = parareal(folder.path(), &[&network[..], &flags].concat());

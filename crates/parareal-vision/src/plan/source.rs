@@ -242,13 +242,13 @@ impl Costs {
             Self::Table(table) => {
                 let known =
                     |kind: &CoarseKind| table.costs(&net.clone().with_coarse_kind(*kind)).is_ok();
-                let basic = CoarseKind::from(UnitKind::Basic);
-                // Where neither is known, the first one's costs are reported as missing.
-                match [CoarseKind::Auto, basic].map(|kind| known(&kind)) {
-                    [true, true] => vec![CoarseKind::Auto, basic],
-                    [false, true] => vec![basic],
-                    [_, false] => vec![CoarseKind::Auto],
+                let mut kinds = vec![CoarseKind::Auto, UnitKind::Basic.into()];
+                kinds.retain(known);
+                if kinds.is_empty() {
+                    // Its costs are then reported as missing.
+                    kinds.push(CoarseKind::Auto);
                 }
+                kinds
             }
         }
     }

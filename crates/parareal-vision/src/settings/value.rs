@@ -332,7 +332,35 @@ impl SettingValue for CutsSetting {
     }
 }
 
-/// How the learning rate falls, without its milestones.
+/// Reads and writes the values of a setting's type by their names.
+macro_rules! named_values {
+    ($setting:literal, $kind:ident { $($value:ident = $name:literal),+ }) => {
+        impl FromStr for $kind {
+            type Err = TrainError;
+
+            fn from_str(text: &str) -> Result<Self, TrainError> {
+                match text {
+                    $($name => Ok(Self::$value),)+
+                    _ => Err(TrainError::setting(
+                        $setting,
+                        format!("`{text}`"),
+                        one_of(&[$($name),+]),
+                    )),
+                }
+            }
+        }
+
+        impl Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$value => $name,)+
+                })
+            }
+        }
+    };
+}
+
+/// Fall of the learning rate, without its milestones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecayKind {
     /// Divided by ten at each milestone.
@@ -341,30 +369,7 @@ pub enum DecayKind {
     Cosine,
 }
 
-impl FromStr for DecayKind {
-    type Err = TrainError;
-
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        match text {
-            "step" => Ok(Self::Step),
-            "cosine" => Ok(Self::Cosine),
-            _ => Err(TrainError::setting(
-                "schedule",
-                format!("`{text}`"),
-                one_of(&["step", "cosine"]),
-            )),
-        }
-    }
-}
-
-impl Display for DecayKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Step => "step",
-            Self::Cosine => "cosine",
-        })
-    }
-}
+named_values!("schedule", DecayKind { Step = "step", Cosine = "cosine" });
 
 /// Weights of the units of a network that is deeper than the one whose weights are the initial ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,32 +380,9 @@ pub enum UnitInit {
     Interpolate,
 }
 
-impl FromStr for UnitInit {
-    type Err = TrainError;
+named_values!("init-units", UnitInit { Repeat = "repeat", Interpolate = "interpolate" });
 
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        match text {
-            "repeat" => Ok(Self::Repeat),
-            "interpolate" => Ok(Self::Interpolate),
-            _ => Err(TrainError::setting(
-                "init-units",
-                format!("`{text}`"),
-                one_of(&["repeat", "interpolate"]),
-            )),
-        }
-    }
-}
-
-impl Display for UnitInit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Repeat => "repeat",
-            Self::Interpolate => "interpolate",
-        })
-    }
-}
-
-/// How many states are kept for the backward pass.
+/// States that are kept for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// All of them.

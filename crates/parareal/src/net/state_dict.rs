@@ -56,6 +56,12 @@ impl StateDict {
         &self.cuts
     }
 
+    /// The tensors of the modules at the interfaces, by name, in no order.
+    pub fn interface_tensors(&self) -> impl Iterator<Item = (&str, &TensorData)> {
+        let named = self.tensors.iter().map(|(name, data)| (name.as_str(), data));
+        named.filter(|(name, _)| name.starts_with(INTERFACES))
+    }
+
     /// The tensors by name.
     pub fn tensors(&self) -> &HashMap<String, TensorData> {
         &self.tensors

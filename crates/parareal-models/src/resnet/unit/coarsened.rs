@@ -43,9 +43,7 @@ impl UnitDefinition for CoarsenedUnit {
             norm2: BatchNorm::new(to.channels, &init.scope("norm2")),
             conv2: Conv2d::new(to.channels, to.channels, 3, 1, &init.scope("conv2")),
             // Of the pooled image, so without a stride.
-            projection: (from != to)
-                .then(|| projection(pooled, Image { size: pooled.size, ..to }, init))
-                .flatten(),
+            projection: projection(pooled, Image { size: pooled.size, ..to }, init),
         }
     }
 

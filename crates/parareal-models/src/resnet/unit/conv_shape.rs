@@ -9,6 +9,8 @@ pub(crate) struct ConvShape {
     kernel: usize,
     /// True if batch normalization comes before it.
     is_normalized: bool,
+    /// True if another convolution has the same input.
+    shares_input: bool,
     /// Input channels that an output channel depends on, by a kernel each.
     kernels: usize,
 }
@@ -16,19 +18,26 @@ pub(crate) struct ConvShape {
 impl ConvShape {
     /// A convolution after batch normalization and ReLU.
     pub(super) fn preactivation(kernel: usize, input: Image, output: Image) -> Self {
-        Self { input, output, kernel, is_normalized: true, kernels: input.channels }
+        let kernels = input.channels;
+        Self { input, output, kernel, kernels, is_normalized: true, shares_input: false }
     }
 
     /// A 3×3 depthwise convolution of its input as it is.
     pub(super) fn depthwise(input: Image, output: Image) -> Self {
-        Self { input, output, kernel: 3, is_normalized: false, kernels: 1 }
+        Self { input, output, kernel: 3, kernels: 1, is_normalized: false, shares_input: false }
     }
 
     /// A 3×3 balanced group convolution after batch normalization and ReLU: of the own group and of the
     /// mean of all groups.
     pub(super) fn balanced_groups(groups: usize, input: Image, output: Image) -> Self {
         let kernels = 2 * input.channels / groups;
-        Self { input, output, kernel: 3, is_normalized: true, kernels }
+        Self { input, output, kernel: 3, kernels, is_normalized: true, shares_input: false }
+    }
+
+    /// The projection of a skip. It has the normalized input of the first convolution, if there is one.
+    pub(super) fn projection(input: Image, output: Image, has_first: bool) -> Self {
+        let projection = Self::preactivation(1, input, output);
+        Self { is_normalized: !has_first, shares_input: has_first, ..projection }
     }
 
     /// Multiply-adds for one image.
@@ -42,9 +51,9 @@ impl ConvShape {
         self.kernel_values() + normalization
     }
 
-    /// Values that one image leaves for the backward pass: the input.
+    /// Values that one image leaves for the backward pass: the input, unless another convolution leaves it.
     pub(crate) fn stored(self) -> usize {
-        self.input.values()
+        if self.shares_input { 0 } else { self.input.values() }
     }
 
     fn kernel_values(self) -> usize {

@@ -134,28 +134,27 @@ impl UnitKind {
 
     /// Multiply-adds of a unit's convolutions for one image.
     pub(super) fn multiply_adds(self, from: Image, to: Image) -> u64 {
-        let convolutions = self.convolutions(from, to);
-        let convolutions: usize = convolutions.iter().map(|conv| conv.multiply_adds()).sum();
-        (convolutions + projection_values(from, to) * to.pixels()) as u64
+        let convolutions = self.all_convolutions(from, to);
+        convolutions.iter().map(|conv| conv.multiply_adds() as u64).sum()
     }
 
     /// Parameters and memory of a unit.
     pub(super) fn size(self, from: Image, to: Image) -> UnitSize {
-        let convolutions = self.convolutions(from, to);
-        let parameters: usize = convolutions.iter().map(|conv| conv.parameters()).sum();
-        let stored = convolutions.iter().map(|conv| conv.stored()).sum();
-        let projection = projection_values(from, to);
-        if convolutions.is_empty() && projection > 0 {
-            // It has the normalization and the input that it otherwise shares with the first convolution.
-            return UnitSize { parameters: projection + 2 * from.channels, stored: from.values() };
+        let convolutions = self.all_convolutions(from, to);
+        UnitSize {
+            parameters: convolutions.iter().map(|conv| conv.parameters()).sum(),
+            stored: convolutions.iter().map(|conv| conv.stored()).sum(),
         }
-        UnitSize { parameters: parameters + projection, stored }
     }
-}
 
-/// Values of the kernel of a unit's projection, if it has one.
-fn projection_values(from: Image, to: Image) -> usize {
-    if from == to { 0 } else { from.channels * to.channels }
+    /// The convolutions with the projection of the skip, if it has one.
+    fn all_convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
+        let mut all = self.convolutions(from, to);
+        if from != to {
+            all.push(ConvShape::projection(from, to, !all.is_empty()));
+        }
+        all
+    }
 }
 
 impl FromStr for UnitKind {
