@@ -35,7 +35,9 @@ fn agree_when_spread_over(devices: [Device; 2]) {
     let mut sequential = start(builder().sequential());
     let mut threads = start(builder().workers(2).devices(devices.clone()));
 
-    let images = init(2, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
+    // With the images of seed 2 an activation is within rounding of zero at the second step: single and double
+    // precision fall on different sides of ReLU's kink, and one gradient differs by 8e-3.
+    let images = init(3, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
     let labels: Tensor<1, Int> = Tensor::from_data([1i64, 3, 5, 7], &Device::flex());
 
     let expected = sequential.gradients(images.clone(), labels.clone()).unwrap();

@@ -8,14 +8,19 @@ use crate::lives::{Death, Lives, Moment, assert_goes_on};
 
 const MOMENTS: [Moment; 4] = [Moment::Start, Moment::Step, Moment::Evaluation, Moment::Checkpoint];
 
-/// The launcher says who was killed, and ranks say nothing of their own.
+/// The launcher says who was killed, and ranks say nothing of their own. Open MPI's sometimes says only that a
+/// process returned an exit code other than zero.
 #[track_caller]
 fn assert_killed(death: &Death, rank: usize) {
     let Death { ended, .. } = death;
     assert_eq!(ended.code, Some(137), "{}", ended.errors);
     let told = ended.errors.matches("exited on signal 9 (Killed)").count();
-    assert_eq!(told, 1, "{}", ended.errors);
-    assert!(ended.errors.contains(&format!("process rank {rank} ")), "{}", ended.errors);
+    if told == 0 {
+        assert!(ended.errors.contains("a non-zero exit code"), "{}", ended.errors);
+    } else {
+        assert_eq!(told, 1, "{}", ended.errors);
+        assert!(ended.errors.contains(&format!("process rank {rank} ")), "{}", ended.errors);
+    }
     assert!(ended.error_lines().is_empty(), "{}", ended.errors);
 }
 
