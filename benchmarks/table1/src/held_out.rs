@@ -3,9 +3,10 @@
 use parareal_models::resnet::CostTable;
 
 use crate::Result;
-use crate::network::{Network, parameters, shape_of};
+use crate::network::{Coarse, Network, parameters, shape_of};
 use crate::record::Results;
-use crate::study::{BASIC, Row, TRIED_RATES};
+use crate::row::Row;
+use crate::study::TRIED_RATES;
 use crate::table::{counts, duration, errors, groups, lines, mean, millions, remarks};
 
 /// A unit may have this share of the parameters and of the time of the paper's coarse network.
@@ -19,7 +20,7 @@ const LIMIT: f64 = 1.0 / 3.0;
 pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) -> Result<String> {
     let error_of = |row: &Row| Some(errors(&results.of(row)).first()?.1);
     let Some(first) = rows.first() else { return Ok(String::new()) };
-    let of_papers = Network { coarse: Some(BASIC), ..first.network };
+    let of_papers = Network { coarse: Some(Coarse::BASIC), ..first.network };
     let papers_choices = of_papers.coarse_choices()?;
     let papers_count = parameters(&of_papers, shape_of(first.dataset)?)?.coarse as f64;
     let papers_seconds = costs.map(|costs| of_papers.chain_seconds(costs)).transpose()?;

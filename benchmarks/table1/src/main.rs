@@ -9,10 +9,12 @@
 
 mod held_out;
 mod network;
+mod paper;
 mod picture;
 mod place;
 mod queue;
 mod record;
+mod row;
 mod runner;
 mod statistics;
 mod study;
@@ -29,10 +31,11 @@ use clap::Parser;
 use parareal_data::{DatasetName, inspect};
 use signal_hook::{consts, flag};
 
+use paper::{PAPER_DATASETS, PAPER_PARAMETERS};
 use place::{Place, Study};
 use record::Results;
+use row::Row;
 use runner::{Machine, command, output};
-use study::{PAPER_DATASETS, PAPER_PARAMETERS, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -267,7 +270,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
             }
         };
         if arguments.full && row.dataset != DatasetName::Shapes {
-            study::check_complete(row.dataset, found)?;
+            paper::check_complete(row.dataset, found)?;
         }
         images.push((row.dataset, found));
     }

@@ -2,10 +2,26 @@
 
 use parareal::plan::CostModel;
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseChoice, CostTable, ParameterCounts, ResNet, Summary};
+use parareal_models::resnet::{
+    CoarseChoice, CoarseKind, CostTable, ParameterCounts, ResNet, Summary, UnitKind,
+};
 
 use crate::Result;
-use crate::study::Coarse;
+
+/// Units of a coarse network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Coarse {
+    pub(crate) kind: CoarseKind,
+    /// `None` for the rule of the kind.
+    pub(crate) units: Option<usize>,
+}
+
+impl Coarse {
+    /// The coarse network of `parareal train` without flags, which is the recommended one.
+    pub(crate) const RECOMMENDED: Self = Self { kind: CoarseKind::Auto, units: None };
+    /// The paper's coarse network.
+    pub(crate) const BASIC: Self = Self { kind: CoarseKind::Units(UnitKind::Basic), units: None };
+}
 
 /// A ResNet and how it is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,10 +136,9 @@ pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use parareal_models::resnet::{CoarseKind, Component, ComponentCost, UnitKind};
+    use parareal_models::resnet::{Component, ComponentCost};
 
     use super::*;
-    use crate::study::BASIC;
 
     #[test]
     fn the_nearest_width_is_found() {
@@ -139,7 +154,7 @@ pub(crate) mod tests {
         assert_eq!(network(1, None).title().unwrap(), "N = 1");
         let coarse = Coarse { kind: UnitKind::Depthwise.into(), units: Some(4) };
         assert_eq!(network(3, Some(coarse)).title().unwrap(), "N = 3, depthwise × 4");
-        assert_eq!(network(3, Some(BASIC)).title().unwrap(), "N = 3, basic × 4");
+        assert_eq!(network(3, Some(Coarse::BASIC)).title().unwrap(), "N = 3, basic × 4");
         let auto = Coarse { kind: CoarseKind::Auto, units: None };
         let title = format!("N = 3, {} × 2", UnitKind::RECOMMENDED);
         assert_eq!(network(3, Some(auto)).title().unwrap(), title);
@@ -180,7 +195,7 @@ pub(crate) mod tests {
     fn the_chain_has_a_strided_unit_and_further_ones_at_each_interface() {
         let costs = costs(&[UnitKind::Basic]);
         let network = |units| {
-            let coarse = Coarse { units, ..BASIC };
+            let coarse = Coarse { units, ..Coarse::BASIC };
             Network { depth: 29, width: 16, subnetworks: 3, coarse: Some(coarse) }
         };
         for (units, expected) in [(Some(1), 2.0 * 11.0), (None, 2.0 * (11.0 + 3.0 * 1.1))] {
@@ -194,7 +209,7 @@ pub(crate) mod tests {
 
     #[test]
     fn parameters_are_those_of_the_papers_table() {
-        let cut = Network { depth: 1001, width: 16, subnetworks: 3, coarse: Some(BASIC) };
+        let cut = Network { depth: 1001, width: 16, subnetworks: 3, coarse: Some(Coarse::BASIC) };
         let found = parameters(&cut, Shape { channels: 3, classes: 100 }).unwrap().total as f64;
         assert!((found / 15.9e6 - 1.0).abs() < 0.01, "{found}");
     }

@@ -5,8 +5,8 @@ use plotters::prelude::*;
 
 use crate::Result;
 use crate::record::Results;
+use crate::row::Row;
 use crate::statistics::Mean;
-use crate::study::Row;
 use crate::table::{error_name, errors, groups, title};
 
 /// Size of a panel in pixels.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Result;
 use crate::record::Results;
-use crate::study::Row;
+use crate::row::Row;
 use crate::{held_out, picture, table};
 
 /// A set of runs that are compared with each other.

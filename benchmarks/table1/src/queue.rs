@@ -1,7 +1,7 @@
 //! The order of runs, and what is left to do.
 
 use crate::record::Results;
-use crate::study::{Epochs, Row};
+use crate::row::{Epochs, Row};
 
 /// A run that is not finished.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::study::{Epochs, Row};
+use crate::row::{Epochs, Row};
 
 /// The result of a finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::network::{parameters, shape_of};
 use crate::queue::{Pending, pending};
 use crate::record::{Results, RunRecord};
-use crate::study::{HELD_OUT, Row};
+use crate::row::Row;
 
 /// Time between two looks at a child process.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -223,8 +223,7 @@ impl Machine {
         let images = self.images.iter().find(|(name, _)| *name == row.dataset);
         let [train, test] = images.map_or([0, 0], |(_, images)| *images);
         let train = row.limit_train.map_or(train, |limit| limit.min(train));
-        // As `parareal train` rounds it.
-        let held_out = if row.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 };
+        let held_out = row.held_out_images(train);
         Ok(RunRecord {
             row: row.id.clone(),
             seed,

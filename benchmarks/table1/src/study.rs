@@ -1,23 +1,12 @@
 //! The rows of all tables. The constants at the top determine networks, data and training.
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_HOURS, PAPER_WIDTH, UnitKind};
+use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, UnitKind};
 
-use crate::network::{Network, parameters, width_for};
+use crate::network::{Coarse, Network, parameters, width_for};
+use crate::paper::{PAPER_DATASETS, PAPER_EPOCH_SECONDS, PAPER_PARAMETERS, PaperCells};
+use crate::row::{Epochs, Row, Training};
 use crate::{Result, network};
-
-/// Units of a coarse network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Coarse {
-    pub(crate) kind: CoarseKind,
-    /// `None` for the rule of the kind.
-    pub(crate) units: Option<usize>,
-}
-
-/// The coarse network of `parareal train` without flags, which is the recommended one.
-const RECOMMENDED: Coarse = Coarse { kind: CoarseKind::Auto, units: None };
-/// The paper's coarse network.
-pub(crate) const BASIC: Coarse = Coarse { kind: CoarseKind::Units(UnitKind::Basic), units: None };
 
 /// Learning rates, chosen on held-out training images.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +61,6 @@ const CIFAR_56: Setup = Setup {
 
 const BATCH_SIZE: usize = 32;
 
-/// Share of the training images that is held out where settings are chosen.
-pub(crate) const HELD_OUT: f64 = 0.15;
-
 /// Setup in which coarse units are compared. They are all trained with its rate for the recommended unit.
 const SCREENING: Setup = Setup { id: "screening", epochs: 4, ..CIFAR_29 };
 /// Numbers of units of the coarse networks that are compared.
@@ -85,10 +71,10 @@ pub(crate) const TRIED_RATES: [f64; 4] = [0.02, 0.05, 0.1, 0.2];
 /// Networks for which learning rates are compared, each with the epochs of its setup.
 const RATED: [(&Setup, Kind); 5] = [
     (&CIFAR_29, Kind::Serial),
-    (&CIFAR_29, Kind::Cut(3, RECOMMENDED)),
-    (&CIFAR_29, Kind::Cut(3, BASIC)),
+    (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED)),
+    (&CIFAR_29, Kind::Cut(3, Coarse::BASIC)),
     (&MNIST_20, Kind::Serial),
-    (&MNIST_20, Kind::Cut(3, RECOMMENDED)),
+    (&MNIST_20, Kind::Cut(3, Coarse::RECOMMENDED)),
 ];
 
 /// A limit on how much worse one row may be than another.
@@ -129,213 +115,17 @@ enum Kind {
 /// The rows of the small table with their seeds. Runs are started seed by seed in this order.
 const ROWS: [(&Setup, Kind, u64); 11] = [
     (&CIFAR_29, Kind::Serial, 5),
-    (&CIFAR_29, Kind::Cut(3, RECOMMENDED), 5),
+    (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED), 5),
     (&CIFAR_29, Kind::Widened, 5),
     (&CIFAR_29, Kind::SameTime, 5),
-    (&CIFAR_29, Kind::Cut(3, BASIC), 5),
+    (&CIFAR_29, Kind::Cut(3, Coarse::BASIC), 5),
     (&MNIST_20, Kind::Serial, 3),
-    (&MNIST_20, Kind::Cut(3, RECOMMENDED), 5),
-    (&MNIST_20, Kind::Cut(3, BASIC), 5),
-    (&CIFAR_29, Kind::Cut(6, RECOMMENDED), 3),
+    (&MNIST_20, Kind::Cut(3, Coarse::RECOMMENDED), 5),
+    (&MNIST_20, Kind::Cut(3, Coarse::BASIC), 5),
+    (&CIFAR_29, Kind::Cut(6, Coarse::RECOMMENDED), 3),
     (&CIFAR_56, Kind::Serial, 3),
-    (&CIFAR_56, Kind::Cut(3, RECOMMENDED), 3),
+    (&CIFAR_56, Kind::Cut(3, Coarse::RECOMMENDED), 3),
 ];
-
-/// Numbers of subnetworks of the paper's Table 1, with the parameters that it prints, in millions.
-pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
-    [(1, 10.3), (3, 15.9), (6, 16.1), (12, 16.2), (18, 19.4)];
-
-/// A data set of the paper's Table 1: images for training and test, and error in percent for each number of
-/// subnetworks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PaperDataset {
-    pub(crate) name: DatasetName,
-    pub(crate) images: [usize; 2],
-    pub(crate) errors: [f64; 5],
-}
-
-pub(crate) const PAPER_DATASETS: [PaperDataset; 4] = [
-    PaperDataset {
-        name: DatasetName::Cifar10,
-        images: [50_000, 10_000],
-        errors: [4.96, 4.61, 4.20, 4.37, 4.02],
-    },
-    PaperDataset {
-        name: DatasetName::Cifar100,
-        images: [50_000, 10_000],
-        errors: [21.13, 21.14, 20.87, 20.42, 20.40],
-    },
-    PaperDataset {
-        name: DatasetName::Mnist,
-        images: [60_000, 10_000],
-        errors: [0.34, 0.31, 0.31, 0.28, 0.33],
-    },
-    PaperDataset {
-        name: DatasetName::Svhn,
-        images: [73_257, 26_032],
-        errors: [3.17, 3.11, 3.21, 3.25, 3.29],
-    },
-];
-
-/// Seconds of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper: for estimates only.
-const PAPER_EPOCH_SECONDS: f64 = PAPER_HOURS[0].1 / PAPER_EPOCHS as f64;
-
-/// The paper's numbers for a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct PaperCells {
-    /// Parameters, in millions.
-    pub(crate) parameters: Option<f64>,
-    /// Error, in percent.
-    pub(crate) error: Option<f64>,
-    /// Wall clock of the whole training, in seconds.
-    pub(crate) seconds: Option<f64>,
-}
-
-impl PaperCells {
-    fn of(dataset: DatasetName, subnetworks: usize) -> Self {
-        let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
-        let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
-        let timed = dataset == DatasetName::Cifar100;
-        let seconds = PAPER_HOURS.iter().find(|(count, _)| timed && *count == subnetworks);
-        Self {
-            parameters: index.map(|index| PAPER_PARAMETERS[index].1),
-            error: index.zip(set).map(|(index, set)| set.errors[index]),
-            seconds: seconds.map(|&(_, seconds)| seconds),
-        }
-    }
-}
-
-/// The length of the training of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Epochs {
-    /// A number of epochs.
-    Fixed(usize),
-    /// As long as another row takes for its epochs: by the measured times of both.
-    AsLongAs {
-        /// Identifier of the row that gives the time of an epoch.
-        serial: String,
-        /// Identifier of the row that gives the time of the whole training.
-        cut: String,
-    },
-}
-
-/// A row of a table: one network, trained with several seeds.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    /// Identifier, used in names of files.
-    pub(crate) id: String,
-    /// Heading of the rows that it is compared with; the first of them is N = 1.
-    pub(crate) group: String,
-    pub(crate) title: String,
-    pub(crate) dataset: DatasetName,
-    pub(crate) network: Network,
-    pub(crate) limit_train: Option<usize>,
-    pub(crate) epochs: Epochs,
-    pub(crate) seeds: Vec<u64>,
-    /// True if errors are those of training images that are held out, and the test images are not used.
-    pub(crate) held_out: bool,
-    pub(crate) paper: PaperCells,
-    /// Seconds of an epoch where nothing was measured.
-    pub(crate) guessed_epoch: f64,
-    /// Settings of the training.
-    training: Training,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Training {
-    /// Batches, a learning rate, and a step schedule that spans the run.
-    Small { learning_rate: f64, batch_size: usize, limit_test: Option<usize> },
-    /// The paper's recipe.
-    Paper,
-}
-
-impl Row {
-    /// Arguments of `parareal train` that determine the result to rounding.
-    pub(crate) fn arguments(&self, seed: u64, epochs: usize) -> Vec<String> {
-        let mut list = vec!["--dataset".to_string(), self.dataset.to_string()];
-        let mut add = |flag: &str, value: String| list.extend([flag.to_string(), value]);
-        if self.training == Training::Paper {
-            add("--recipe", "paper".into());
-        }
-        add("--depth", self.network.depth.to_string());
-        if self.network.width != PAPER_WIDTH {
-            add("--width", self.network.width.to_string());
-        }
-        add("--subnetworks", self.network.subnetworks.to_string());
-        if let Some(coarse) = self.network.coarse {
-            add("--coarse-unit", coarse.kind.to_string());
-            if let Some(units) = coarse.units {
-                add("--coarse-units", units.to_string());
-            }
-        }
-        if let Some(limit) = self.limit_train {
-            add("--limit-train", limit.to_string());
-        }
-        add("--epochs", epochs.to_string());
-        if let Training::Small { learning_rate, batch_size, limit_test } = self.training {
-            if self.held_out {
-                add("--validation", HELD_OUT.to_string());
-            }
-            if let Some(limit) = if self.held_out { Some(0) } else { limit_test } {
-                add("--limit-test", limit.to_string());
-            }
-            add("--batch-size", batch_size.to_string());
-            add("--learning-rate", learning_rate.to_string());
-            add("--schedule", "step".into());
-            let milestones = milestones(epochs);
-            if !milestones.is_empty() {
-                let milestones: Vec<_> = milestones.iter().map(usize::to_string).collect();
-                add("--milestones", milestones.join(","));
-            }
-        }
-        add("--seed", seed.to_string());
-        list
-    }
-
-    /// The learning rate at the start; `None` for the paper's.
-    pub(crate) fn learning_rate(&self) -> Option<f64> {
-        match self.training {
-            Training::Small { learning_rate, .. } => Some(learning_rate),
-            Training::Paper => None,
-        }
-    }
-
-    /// Sets images aside by which settings are chosen, instead of the test images, and takes one seed.
-    fn holding_out(self, learning_rate: f64) -> Self {
-        let batch_size = BATCH_SIZE;
-        Self {
-            held_out: true,
-            seeds: vec![1],
-            paper: PaperCells::default(),
-            training: Training::Small { learning_rate, batch_size, limit_test: None },
-            ..self
-        }
-    }
-
-    /// Makes the training short: two epochs of a few of the built-in images, and at most two seeds.
-    fn rehearsed(mut self) -> Self {
-        self.dataset = DatasetName::Shapes;
-        self.limit_train = Some(32);
-        self.network.depth = self.network.depth.min(56);
-        self.seeds.truncate(2);
-        if let Epochs::Fixed(epochs) = &mut self.epochs {
-            *epochs = 2;
-        }
-        self.guessed_epoch = 1.0;
-        let (learning_rate, batch_size) = (self.learning_rate().unwrap_or(0.05), 16);
-        self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
-        self
-    }
-}
-
-/// The epochs after which the learning rate is divided by ten: 70 % and 90 % of them, as `parareal train` has
-/// it.
-pub(crate) fn milestones(epochs: usize) -> Vec<usize> {
-    let mut found = [70, 90].map(|percent| (percent * epochs + 50) / 100).to_vec();
-    found.dedup();
-    found.retain(|&epoch| epoch > 0 && epoch < epochs);
-    found
-}
 
 /// Returns the rows of the small table, in the order of their runs.
 ///
@@ -364,7 +154,7 @@ pub(crate) fn screening(rehearse: bool) -> Result<Vec<Row>> {
             rows.push(Row {
                 group: format!("{}, N = 3, N_c = {count}", row.group),
                 title: if is_none { kind.to_string() } else { format!("{kind} × {count}") },
-                ..row.holding_out(SCREENING.rates.recommended)
+                ..holding_out(row, SCREENING.rates.recommended)
             });
         }
     }
@@ -384,11 +174,23 @@ pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
                 id: format!("rates-{}-lr{rate}", row.id),
                 group: format!("{}: {}", row.group, row.title),
                 title: format!("learning rate {rate}"),
-                ..row.holding_out(rate)
+                ..holding_out(row, rate)
             });
         }
     }
     rehearsed(rows, rehearse)
+}
+
+/// Sets images aside by which settings are chosen, instead of the test images, and takes one seed.
+fn holding_out(row: Row, learning_rate: f64) -> Row {
+    let batch_size = BATCH_SIZE;
+    Row {
+        held_out: true,
+        seeds: vec![1],
+        paper: PaperCells::default(),
+        training: Training::Small { learning_rate, batch_size, limit_test: None },
+        ..row
+    }
 }
 
 fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {
@@ -403,7 +205,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     let (name, network, learning_rate) = match kind {
         Kind::Serial => ("n1".to_string(), serial, rates.serial),
         Kind::Widened => {
-            let wanted = parameters(&cut(3, RECOMMENDED), shape)?.total;
+            let wanted = parameters(&cut(3, Coarse::RECOMMENDED), shape)?.total;
             let of_width = |width| Ok(parameters(&Network { width, ..serial }, shape)?.total);
             let network = Network { width: width_for(wanted, of_width)?, ..serial };
             ("n1-wide".into(), network, rates.serial)
@@ -477,7 +279,7 @@ pub(crate) fn full(
             if PAPER_PARAMETERS.iter().all(|&(count, _)| count != subnetworks) {
                 return Err(format!("the paper's Table 1 has no N = {subnetworks}").into());
             }
-            let coarse = (subnetworks > 1).then_some(BASIC);
+            let coarse = (subnetworks > 1).then_some(Coarse::BASIC);
             let network = Network { depth: 1001, width: PAPER_WIDTH, subnetworks, coarse };
             let row = Row {
                 id: format!("full-{dataset}-n{subnetworks}"),
@@ -499,34 +301,9 @@ pub(crate) fn full(
     rehearsed(rows, rehearse)
 }
 
-/// Refuses a data set of the paper that has fewer images than it is published with.
-///
-/// # Errors
-/// One line that names both numbers.
-pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) -> Result<()> {
-    let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
-    let [all_train, all_test] = set.map_or([0, 0], |set| set.images);
-    if train < all_train || test < all_test {
-        let expected = format!("{all_train} and {all_test} are expected");
-        return Err(
-            format!("{dataset} has {train} training and {test} test images: {expected}").into()
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn milestones_are_those_of_the_command() {
-        assert_eq!(milestones(12), [8, 11]);
-        assert_eq!(milestones(6), [4, 5]);
-        assert_eq!(milestones(27), [19, 24]);
-        assert_eq!(milestones(2), [1]);
-        assert!(milestones(1).is_empty());
-    }
 
     #[test]
     fn rows_of_the_small_table_start_with_n_1_and_have_names_of_their_own() {
@@ -648,15 +425,6 @@ mod tests {
         assert_eq!(mnist.paper.seconds, None);
         assert!(full(&sets, &[4], &[1], false).is_err());
         assert!(full(&[DatasetName::Shapes], &[1], &[1], false).is_err());
-    }
-
-    #[test]
-    fn subsets_are_refused_in_a_line() {
-        assert!(check_complete(DatasetName::Cifar10, [50_000, 10_000]).is_ok());
-        let error = check_complete(DatasetName::Cifar10, [8_336, 1_017]).unwrap_err().to_string();
-        let expected =
-            "cifar10 has 8336 training and 1017 test images: 50000 and 10000 are expected";
-        assert_eq!(error, expected);
     }
 
     #[test]

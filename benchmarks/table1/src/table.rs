@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use parareal_text::count;
 
 use crate::record::{Results, RunRecord};
+use crate::row::{Epochs, Row};
 use crate::statistics::Mean;
-use crate::study::{Epochs, GOAL_PAIRS, GOALS, Row};
+use crate::study::{GOAL_PAIRS, GOALS};
 
 /// Returns the headings of the rows, in order.
 pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {

@@ -1,0 +1,101 @@
+//! The numbers of the paper's Table 1 and Table 3.
+
+use parareal_data::DatasetName;
+use parareal_models::resnet::{PAPER_EPOCHS, PAPER_HOURS};
+
+use crate::Result;
+
+/// Numbers of subnetworks of the paper's Table 1, with the parameters that it prints, in millions.
+pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
+    [(1, 10.3), (3, 15.9), (6, 16.1), (12, 16.2), (18, 19.4)];
+
+/// A data set of the paper's Table 1: images for training and test, and error in percent for each number of
+/// subnetworks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PaperDataset {
+    pub(crate) name: DatasetName,
+    pub(crate) images: [usize; 2],
+    pub(crate) errors: [f64; 5],
+}
+
+pub(crate) const PAPER_DATASETS: [PaperDataset; 4] = [
+    PaperDataset {
+        name: DatasetName::Cifar10,
+        images: [50_000, 10_000],
+        errors: [4.96, 4.61, 4.20, 4.37, 4.02],
+    },
+    PaperDataset {
+        name: DatasetName::Cifar100,
+        images: [50_000, 10_000],
+        errors: [21.13, 21.14, 20.87, 20.42, 20.40],
+    },
+    PaperDataset {
+        name: DatasetName::Mnist,
+        images: [60_000, 10_000],
+        errors: [0.34, 0.31, 0.31, 0.28, 0.33],
+    },
+    PaperDataset {
+        name: DatasetName::Svhn,
+        images: [73_257, 26_032],
+        errors: [3.17, 3.11, 3.21, 3.25, 3.29],
+    },
+];
+
+/// Seconds of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper: for estimates only.
+pub(crate) const PAPER_EPOCH_SECONDS: f64 = PAPER_HOURS[0].1 / PAPER_EPOCHS as f64;
+
+/// The paper's numbers for a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PaperCells {
+    /// Parameters, in millions.
+    pub(crate) parameters: Option<f64>,
+    /// Error, in percent.
+    pub(crate) error: Option<f64>,
+    /// Wall clock of the whole training, in seconds.
+    pub(crate) seconds: Option<f64>,
+}
+
+impl PaperCells {
+    /// Returns what the paper tells of a data set and a number of subnetworks.
+    pub(crate) fn of(dataset: DatasetName, subnetworks: usize) -> Self {
+        let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
+        let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
+        let timed = dataset == DatasetName::Cifar100;
+        let seconds = PAPER_HOURS.iter().find(|(count, _)| timed && *count == subnetworks);
+        Self {
+            parameters: index.map(|index| PAPER_PARAMETERS[index].1),
+            error: index.zip(set).map(|(index, set)| set.errors[index]),
+            seconds: seconds.map(|&(_, seconds)| seconds),
+        }
+    }
+}
+
+/// Refuses a data set of the paper that has fewer images than it is published with.
+///
+/// # Errors
+/// One line that names both numbers.
+pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) -> Result<()> {
+    let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
+    let [all_train, all_test] = set.map_or([0, 0], |set| set.images);
+    if train < all_train || test < all_test {
+        let expected = format!("{all_train} and {all_test} are expected");
+        return Err(
+            format!("{dataset} has {train} training and {test} test images: {expected}").into()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subsets_are_refused_in_a_line() {
+        assert!(check_complete(DatasetName::Cifar10, [50_000, 10_000]).is_ok());
+        let error = check_complete(DatasetName::Cifar10, [8_336, 1_017]).unwrap_err().to_string();
+        let expected =
+            "cifar10 has 8336 training and 1017 test images: 50000 and 10000 are expected";
+        assert_eq!(error, expected);
+    }
+}

@@ -1,0 +1,149 @@
+//! A row of a table, and the arguments of `parareal train` that it stands for.
+
+use parareal_data::DatasetName;
+use parareal_models::resnet::PAPER_WIDTH;
+
+use crate::network::Network;
+use crate::paper::PaperCells;
+
+/// Share of the training images that is held out where settings are chosen.
+const HELD_OUT: f64 = 0.15;
+
+/// The length of the training of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Epochs {
+    /// A number of epochs.
+    Fixed(usize),
+    /// As long as another row takes for its epochs: by the measured times of both.
+    AsLongAs {
+        /// Identifier of the row that gives the time of an epoch.
+        serial: String,
+        /// Identifier of the row that gives the time of the whole training.
+        cut: String,
+    },
+}
+
+/// A row of a table: one network, trained with several seeds.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Identifier, used in names of files.
+    pub(crate) id: String,
+    /// Heading of the rows that it is compared with; the first of them is N = 1.
+    pub(crate) group: String,
+    pub(crate) title: String,
+    pub(crate) dataset: DatasetName,
+    pub(crate) network: Network,
+    pub(crate) limit_train: Option<usize>,
+    pub(crate) epochs: Epochs,
+    pub(crate) seeds: Vec<u64>,
+    /// True if errors are those of training images that are held out, and the test images are not used.
+    pub(crate) held_out: bool,
+    pub(crate) paper: PaperCells,
+    /// Seconds of an epoch where nothing was measured.
+    pub(crate) guessed_epoch: f64,
+    /// Settings of the training.
+    pub(crate) training: Training,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Training {
+    /// Batches, a learning rate, and a step schedule that spans the run.
+    Small { learning_rate: f64, batch_size: usize, limit_test: Option<usize> },
+    /// The paper's recipe.
+    Paper,
+}
+
+impl Row {
+    /// Arguments of `parareal train` that determine the result to rounding.
+    pub(crate) fn arguments(&self, seed: u64, epochs: usize) -> Vec<String> {
+        let mut list = vec!["--dataset".to_string(), self.dataset.to_string()];
+        let mut add = |flag: &str, value: String| list.extend([flag.to_string(), value]);
+        if self.training == Training::Paper {
+            add("--recipe", "paper".into());
+        }
+        add("--depth", self.network.depth.to_string());
+        if self.network.width != PAPER_WIDTH {
+            add("--width", self.network.width.to_string());
+        }
+        add("--subnetworks", self.network.subnetworks.to_string());
+        if let Some(coarse) = self.network.coarse {
+            add("--coarse-unit", coarse.kind.to_string());
+            if let Some(units) = coarse.units {
+                add("--coarse-units", units.to_string());
+            }
+        }
+        if let Some(limit) = self.limit_train {
+            add("--limit-train", limit.to_string());
+        }
+        add("--epochs", epochs.to_string());
+        if let Training::Small { learning_rate, batch_size, limit_test } = self.training {
+            if self.held_out {
+                add("--validation", HELD_OUT.to_string());
+            }
+            if let Some(limit) = if self.held_out { Some(0) } else { limit_test } {
+                add("--limit-test", limit.to_string());
+            }
+            add("--batch-size", batch_size.to_string());
+            add("--learning-rate", learning_rate.to_string());
+            add("--schedule", "step".into());
+            let milestones = milestones(epochs);
+            if !milestones.is_empty() {
+                let milestones: Vec<_> = milestones.iter().map(usize::to_string).collect();
+                add("--milestones", milestones.join(","));
+            }
+        }
+        add("--seed", seed.to_string());
+        list
+    }
+
+    /// The learning rate at the start; `None` for the paper's.
+    pub(crate) fn learning_rate(&self) -> Option<f64> {
+        match self.training {
+            Training::Small { learning_rate, .. } => Some(learning_rate),
+            Training::Paper => None,
+        }
+    }
+
+    /// Number of images that are held out of so many training images, as `parareal train` rounds it.
+    pub(crate) fn held_out_images(&self, train: usize) -> usize {
+        if self.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 }
+    }
+
+    /// Makes the training short: two epochs of a few of the built-in images, and at most two seeds.
+    pub(crate) fn rehearsed(mut self) -> Self {
+        self.dataset = DatasetName::Shapes;
+        self.limit_train = Some(32);
+        self.network.depth = self.network.depth.min(56);
+        self.seeds.truncate(2);
+        if let Epochs::Fixed(epochs) = &mut self.epochs {
+            *epochs = 2;
+        }
+        self.guessed_epoch = 1.0;
+        let (learning_rate, batch_size) = (self.learning_rate().unwrap_or(0.05), 16);
+        self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
+        self
+    }
+}
+
+/// The epochs after which the learning rate is divided by ten: 70 % and 90 % of them, as `parareal train` has
+/// it.
+fn milestones(epochs: usize) -> Vec<usize> {
+    let mut found = [70, 90].map(|percent| (percent * epochs + 50) / 100).to_vec();
+    found.dedup();
+    found.retain(|&epoch| epoch > 0 && epoch < epochs);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_are_those_of_the_command() {
+        assert_eq!(milestones(12), [8, 11]);
+        assert_eq!(milestones(6), [4, 5]);
+        assert_eq!(milestones(27), [19, 24]);
+        assert_eq!(milestones(2), [1]);
+        assert!(milestones(1).is_empty());
+    }
+}
