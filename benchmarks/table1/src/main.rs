@@ -1,6 +1,7 @@
 //! The paper's Table 1 in small: trains what is left of its rows, and makes the table and the picture of
 //! README.md. With `--full` the paper's own configuration, for GPUs and complete data sets. With `--screening` and
-//! `--rates` the comparisons on held-out images by which coarse units and learning rates are chosen.
+//! `--rates` the comparisons on held-out images by which coarse units and learning rates are chosen, and with
+//! `--initialization` that of initial weights.
 //!
 //! ```sh
 //! cargo run --release -p table1 -- --data-dir DIR --scratch DIR
@@ -8,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod held_out;
+mod initialization;
 mod network;
 mod paper;
 mod picture;
@@ -16,6 +18,7 @@ mod queue;
 mod record;
 mod row;
 mod runner;
+mod scratch;
 mod statistics;
 mod study;
 mod table;
@@ -36,6 +39,7 @@ use place::{Place, Study};
 use record::Results;
 use row::Row;
 use runner::{Machine, command, output};
+use scratch::Scratch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -46,7 +50,8 @@ struct Arguments {
     /// Folder in which each data set has a folder of its name
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Folder of unfinished runs, which are resumed; the folders of finished runs are deleted
+    /// Folder of unfinished runs, which are resumed; the folders of finished runs are deleted once no other run
+    /// starts from them
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
     /// Program to train with; it is copied, so that it can be built anew during the runs [default:
@@ -89,6 +94,9 @@ struct Arguments {
     /// Compare learning rates on held-out training images, for ../coarse-units
     #[arg(long, conflicts_with_all = ["full", "screening"])]
     rates: bool,
+    /// Compare initial weights on held-out training images, for ../initialization
+    #[arg(long, conflicts_with_all = ["full", "screening", "rates"])]
+    initialization: bool,
     /// Device of the full runs, such as cuda:0; give it again for each further one [default: cpu]
     #[arg(long, value_name = "DEVICE", requires = "full")]
     device: Vec<String>,
@@ -121,6 +129,7 @@ impl Arguments {
             Self { full: true, .. } => Study::Full,
             Self { screening: true, .. } => Study::Screening,
             Self { rates: true, .. } => Study::Rates,
+            Self { initialization: true, .. } => Study::Initialization,
             _ => Study::Small,
         }
     }
@@ -133,6 +142,7 @@ impl Arguments {
             }
             Study::Screening => study::screening(self.rehearse),
             Study::Rates => study::rates(self.rehearse),
+            Study::Initialization => study::initialization(self.rehearse),
         }
     }
 }
@@ -186,12 +196,13 @@ fn run(arguments: Arguments) -> Result<bool> {
 
 /// Trains what is left, alone in its folder of unfinished runs.
 fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool> {
-    fs::create_dir_all(&machine.scratch)?;
-    let lock = File::create(machine.scratch.join(".lock"))?;
-    let in_use = || format!("another table1 uses {}", machine.scratch.display());
+    let scratch = &machine.scratch.folder;
+    fs::create_dir_all(scratch)?;
+    let lock = File::create(scratch.join(".lock"))?;
+    let in_use = || format!("another table1 uses {}", scratch.display());
     lock.try_lock().map_err(|_| in_use())?;
     // A build during the runs then changes none of them.
-    let copied = machine.scratch.join("parareal");
+    let copied = scratch.join("parareal");
     fs::copy(&machine.parareal, &copied)
         .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
     let machine = Machine { parareal: copied, ..machine.clone() };
@@ -284,7 +295,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
     Ok(Machine {
         parareal,
         data_dir: arguments.data_dir.clone().filter(|_| needs_files),
-        scratch,
+        scratch: Scratch { folder: scratch },
         jobs: jobs(arguments),
         arguments: machine_arguments(arguments),
         shared: arguments.shared,
@@ -340,6 +351,8 @@ mod tests {
         assert_eq!(study(&["--full"]), Some(Study::Full));
         assert_eq!(study(&["--screening", "--check"]), Some(Study::Screening));
         assert_eq!(study(&["--rates", "--write"]), Some(Study::Rates));
+        assert_eq!(study(&["--initialization", "--rehearse"]), Some(Study::Initialization));
         assert_eq!(study(&["--screening", "--rates"]), None);
+        assert_eq!(study(&["--initialization", "--rates"]), None);
     }
 }

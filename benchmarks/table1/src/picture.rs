@@ -4,13 +4,16 @@ use plots::{Area, COLORS, Curve, Style};
 use plotters::prelude::*;
 
 use crate::Result;
+use crate::initialization::Parts;
 use crate::record::Results;
 use crate::row::Row;
 use crate::statistics::Mean;
-use crate::table::{error_name, errors, groups, title};
+use crate::table::{error_after, error_name, errors, groups, title};
 
 /// Size of a panel in pixels.
 const PANEL: (u32, u32) = (480, 330);
+/// Size of a panel with curves alone.
+const WIDE_PANEL: (u32, u32) = (560, 420);
 
 /// Returns the picture as an SVG, `None` without results.
 ///
@@ -83,34 +86,96 @@ fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) ->
 
 /// The mean error of all seeds after each epoch.
 fn over_epochs(area: &Area<'_>, rows: &[&Row], results: &Results) -> Result<()> {
-    let (mut curves, mut colors) = (Vec::new(), Vec::new());
+    let curves =
+        curves(rows, results, |_, epochs| Some((1..=epochs).map(|epoch| epoch as f64).collect()));
+    let title = format!("Mean {} after each epoch (%)", error_name(rows));
+    let legend = Some(SeriesLabelPosition::UpperRight);
+    error_panel(area, (&title, "epoch"), curves, legend, 0.1)
+}
+
+/// Returns a picture of the mean error of all seeds over epochs and over wall clock, which starts with the run that a
+/// run starts from and its distillation; `None` without results.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub(crate) fn over_epochs_and_time(rows: &[Row], results: &Results) -> Result<Option<String>> {
+    let rows: Vec<_> = rows.iter().collect();
+    if rows.iter().all(|row| results.of(row).is_empty()) {
+        return Ok(None);
+    }
+    let mut svg = String::new();
+    {
+        let size = (2 * WIDE_PANEL.0, WIDE_PANEL.1);
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (left, right) = root.split_horizontally(WIDE_PANEL.0);
+        over_epochs(&left, &rows, results)?;
+        let curves = curves(&rows, results, |row, epochs| minutes(row, epochs, results));
+        let title = format!("Mean {} over wall clock (%)", error_name(&rows));
+        let x = "minutes, with the serial run and the distillation";
+        error_panel(&right, (&title, x), curves, None, 1.0)?;
+        root.present()?;
+    }
+    Ok(Some(svg))
+}
+
+/// Returns the mean minutes until the end of each epoch, from the start of the run that a run starts from. `None` before
+/// both have finished.
+fn minutes(row: &Row, epochs: usize, results: &Results) -> Option<Vec<f64>> {
+    let start = Parts::of(row, results)?.before_training();
+    let records = results.of(row);
+    let training = |epoch: usize| {
+        let own = records.iter().map(|run| run.epoch_seconds[..=epoch].iter().sum());
+        Some(Mean::of(&own.collect::<Vec<f64>>())?.mean)
+    };
+    (0..epochs).map(|epoch| Some((start + training(epoch)?) / 60.0)).collect()
+}
+
+/// The mean error of all seeds after each epoch, for each row with results. `places` are those of its epochs on the
+/// horizontal axis, `None` where they are not known.
+fn curves(
+    rows: &[&Row],
+    results: &Results,
+    places: impl Fn(&Row, usize) -> Option<Vec<f64>>,
+) -> Vec<(Curve, RGBColor)> {
+    let mut curves = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let records = results.of(row);
         let Some(first) = records.first() else { continue };
-        let point = |epoch: usize| {
-            let own: Vec<_> = records.iter().map(|run| 100.0 * run.errors[epoch]).collect();
-            Some(((epoch + 1) as f64, Mean::of(&own)?.mean))
-        };
-        let points = (0..first.errors.len()).filter_map(point).collect();
-        curves.push(Curve { name: title(row, results), points, has_dots: false });
-        colors.push(color(index));
+        let Some(places) = places(row, first.errors.len()) else { continue };
+        let points = places.into_iter().enumerate();
+        let points =
+            points.filter_map(|(epoch, place)| Some((place, error_after(&records, epoch)?)));
+        let points = points.collect();
+        curves.push((Curve { name: title(row, results), points, has_dots: false }, color(index)));
     }
+    curves
+}
+
+/// Draws curves of errors on a logarithmic axis. The horizontal axis has a margin beyond the last point.
+fn error_panel(
+    area: &Area<'_>,
+    (title, x): (&str, &str),
+    curves: Vec<(Curve, RGBColor)>,
+    legend: Option<SeriesLabelPosition>,
+    margin: f64,
+) -> Result<()> {
+    let (curves, colors): (Vec<_>, Vec<_>) = curves.into_iter().unzip();
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let last = points().map(|point| point.0).fold(1.0, f64::max);
-    let title = format!("Mean {} after each epoch (%)", error_name(rows));
     let style = Style {
-        title: &title,
-        x: "epoch",
+        title,
+        x,
         y: "",
         y_label_area: 44,
         x_labels: Some((last as usize + 1).min(12)),
         y_format: |value| format!("{value}"),
-        legend: Some(SeriesLabelPosition::UpperRight),
+        legend,
     };
     // An error of zero has no place on a logarithmic axis.
     let positive = points().filter(|point| point.1 > 0.0);
     let y = plots::log_range(positive).log_scale();
-    plots::panel(area, &style, 0.0..last + 0.1, y, &curves, &colors)
+    plots::panel(area, &style, 0.0..last + margin, y, &curves, &colors)
 }
 
 fn color(row: usize) -> RGBColor {
@@ -157,5 +222,28 @@ mod tests {
         }
         let panel = rows.iter().filter(|row| row.group.ends_with("N_c = 1")).count();
         assert!(panel <= COLORS.len(), "{panel}");
+    }
+
+    #[test]
+    fn the_wall_clock_of_a_run_starts_with_that_of_the_run_that_it_starts_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::initialization(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        assert_eq!(over_epochs_and_time(&rows, &results).unwrap(), None);
+        let (source, run) = (row("initialization-serial-20"), row("initialization-nested"));
+        results.add(record(&run, 1, 6, 0.3, 600.0)).unwrap();
+        let lines = |results: &Results| {
+            let picture = over_epochs_and_time(&rows, results).unwrap().unwrap();
+            picture.matches(r##"stroke="#56B4E9""##).count()
+        };
+        // Over epochs alone, with the legend.
+        assert_eq!(minutes(&run, 6, &results), None);
+        assert_eq!(lines(&results), 2);
+        results.add(record(&source, 1, 6, 0.4, 300.0)).unwrap();
+        assert_eq!(lines(&results), 3);
+        let found = minutes(&run, 6, &results).unwrap();
+        let expected = [400.0, 500.0, 600.0, 700.0, 800.0, 900.0].map(|seconds| seconds / 60.0);
+        assert!(found.iter().zip(expected).all(|(own, other)| (own - other).abs() < 1e-9));
+        assert_eq!(found.len(), 6);
     }
 }

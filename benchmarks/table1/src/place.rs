@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::Result;
 use crate::record::Results;
 use crate::row::Row;
-use crate::{held_out, picture, table};
+use crate::{held_out, initialization, picture, table};
 
 /// A set of runs that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub(crate) enum Study {
     Screening,
     /// Learning rates, on held-out images.
     Rates,
+    /// Initial weights, on held-out images.
+    Initialization,
 }
 
 /// The lines between which a table stands.
@@ -52,6 +54,7 @@ impl Study {
             Self::Full => "full",
             Self::Screening => "screening",
             Self::Rates => "rates",
+            Self::Initialization => "initialization",
         }
     }
 
@@ -60,6 +63,7 @@ impl Study {
         match self {
             Self::Small | Self::Full => "table1",
             Self::Screening | Self::Rates => "coarse-units",
+            Self::Initialization => "initialization",
         }
     }
 
@@ -67,7 +71,7 @@ impl Study {
     fn results(self) -> &'static str {
         match self {
             Self::Full => "results/full",
-            Self::Small | Self::Screening | Self::Rates => "results",
+            _ => "results",
         }
     }
 
@@ -77,6 +81,15 @@ impl Study {
             Self::Full => Some("errors-full.svg"),
             Self::Screening => Some("screening.svg"),
             Self::Rates => None,
+            Self::Initialization => Some("curves.svg"),
+        }
+    }
+
+    /// What the picture shows of the error.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Initialization => "over epochs and over wall clock",
+            _ => "of every seed at the end and over epochs",
         }
     }
 
@@ -86,6 +99,9 @@ impl Study {
             Self::Full => ("<!-- full table: made by table1 -->", "<!-- end of full table -->"),
             Self::Screening => ("<!-- screening: made by table1 -->", "<!-- end of screening -->"),
             Self::Rates => ("<!-- rates: made by table1 -->", "<!-- end of rates -->"),
+            Self::Initialization => {
+                ("<!-- initialization: made by table1 -->", "<!-- end of initialization -->")
+            }
         };
         Marks { begin, end }
     }
@@ -142,6 +158,7 @@ impl Place {
             Study::Small | Study::Full => Ok(table::markdown(rows, results)),
             Study::Screening => held_out::units(rows, results, self.costs()?.as_ref()),
             Study::Rates => Ok(held_out::rates(rows, results)),
+            Study::Initialization => Ok(initialization::markdown(rows, results)),
         }
     }
 
@@ -163,14 +180,15 @@ impl Place {
         let mut text = self.markdown(rows, results)?;
         let mut svg = None;
         if let Some(picture) = &self.picture {
-            svg = picture::svg(rows, results)?;
+            svg = match self.study {
+                Study::Initialization => picture::over_epochs_and_time(rows, results)?,
+                _ => picture::svg(rows, results)?,
+            };
             if svg.is_some() {
                 let all: Vec<_> = rows.iter().collect();
                 let name = picture.file_name().unwrap_or_default().to_string_lossy();
-                text += &format!(
-                    "\n\n![{} of every seed at the end and over epochs]({name})",
-                    table::error_name(&all)
-                );
+                text +=
+                    &format!("\n\n![{} {}]({name})", table::error_name(&all), self.study.shown());
             }
         }
         let document = self.study.marks().insert(&document, &text).map_err(|error| told(&error))?;
@@ -226,13 +244,17 @@ mod tests {
 
     #[test]
     fn each_readme_has_the_marks_of_its_tables() {
-        let readmes = [include_str!("../README.md"), include_str!("../../coarse-units/README.md")];
-        for (readme, studies) in
-            readmes.iter().zip([[Study::Small, Study::Full], [Study::Screening, Study::Rates]])
-        {
-            for study in studies {
-                study.marks().insert(readme, "").unwrap();
-            }
+        let table1 = include_str!("../README.md");
+        let coarse_units = include_str!("../../coarse-units/README.md");
+        let initialization = include_str!("../../initialization/README.md");
+        for (readme, study) in [
+            (table1, Study::Small),
+            (table1, Study::Full),
+            (coarse_units, Study::Screening),
+            (coarse_units, Study::Rates),
+            (initialization, Study::Initialization),
+        ] {
+            study.marks().insert(readme, "").unwrap();
         }
     }
 
@@ -296,5 +318,21 @@ mod tests {
         fs::write(&screening.costs, "{}").unwrap();
         let error = screening.check(&rows, &results).unwrap_err().to_string();
         assert!(error.contains("costs.json: missing field `costs`"), "{error}");
+    }
+
+    #[test]
+    fn a_check_covers_the_comparison_of_initial_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path(), Study::Initialization);
+        let rows = study::initialization(false).unwrap();
+        let mut results = Results::read(&place.results).unwrap();
+        results.add(record(&row("initialization-scratch"), 1, 6, 0.35, 600.0)).unwrap();
+        place.write(&rows, &results).unwrap();
+        place.check(&rows, &results).unwrap();
+        let readme = fs::read_to_string(&place.readme).unwrap();
+        let picture = "![validation error over epochs and over wall clock](curves.svg)";
+        assert!(readme.contains(picture) && readme.contains("35.0"), "{readme}");
+        fs::write(place.picture.as_ref().unwrap(), "").unwrap();
+        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("curves.svg"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::record::Results;
 use crate::row::{Epochs, Row};
+use crate::scratch::{Scratch, has_checkpoint, is_complete};
 
 /// A run that is not finished.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,82 @@ pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>
         }
     }
     left
+}
+
+/// The runs that a program has started.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    all: Vec<(String, u64)>,
+    active: Vec<(String, u64)>,
+}
+
+impl Started {
+    /// Notes that a run starts.
+    pub(crate) fn begin(&mut self, row: &Row, seed: u64) {
+        self.all.push((row.id.clone(), seed));
+        self.active.push((row.id.clone(), seed));
+    }
+
+    /// Notes that a run has ended, finished or not.
+    pub(crate) fn end(&mut self, row: &Row, seed: u64) {
+        self.active.retain(|(id, other)| (id, *other) != (&row.id, seed));
+    }
+
+    fn has(&self, row: &Row, seed: u64) -> bool {
+        self.all.iter().any(|(id, other)| (id, *other) == (&row.id, seed))
+    }
+
+    fn is_active(&self, row: &Row, seed: u64) -> bool {
+        self.active.iter().any(|(id, other)| (id, *other) == (&row.id, seed))
+    }
+}
+
+/// What a program does next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next<'a> {
+    /// Starts this run.
+    Run {
+        row: &'a Row,
+        seed: u64,
+        epochs: usize,
+        /// True if its result is stored, but its folder is missing, from which other runs start.
+        again: bool,
+    },
+    /// Waits for the end of an active run, from which others may follow.
+    Wait,
+    /// Ends.
+    Done,
+}
+
+/// Returns what to do next. A run that starts from another one comes after that has finished; one that can be resumed
+/// needs it no more.
+pub(crate) fn next<'a>(
+    rows: &'a [Row],
+    results: &Results,
+    scratch: &Scratch,
+    started: &Started,
+) -> Next<'a> {
+    let mut left = pending(rows, results);
+    left.retain(|run| !started.has(run.row, run.seed));
+    for Pending { row, seed, epochs, .. } in &left {
+        let (row, seed) = (*row, *seed);
+        let Some(epochs) = *epochs else { continue };
+        let ready = Next::Run { row, seed, epochs, again: false };
+        let Some(source) = &row.source else { return ready };
+        if has_checkpoint(&scratch.run(row, seed, epochs)) {
+            return ready;
+        }
+        if results.get(&source.row, seed).is_none() || started.is_active(&source.row, seed) {
+            continue;
+        }
+        if is_complete(&scratch.run(&source.row, seed, source.epochs)) {
+            return ready;
+        }
+        if !started.has(&source.row, seed) {
+            return Next::Run { row: &source.row, seed, epochs: source.epochs, again: true };
+        }
+    }
+    if left.is_empty() || started.active.is_empty() { Next::Done } else { Next::Wait }
 }
 
 /// Estimates the seconds of a run: from finished runs of the row, otherwise from a guess for an epoch.
@@ -74,5 +151,82 @@ mod tests {
         let same = left.iter().find(|run| run.row.id == "cifar10-29-n1-same-time").unwrap();
         let cut = left.iter().find(|run| run.row.id == "cifar10-29-n3-recommended").unwrap();
         assert_eq!((same.epochs, same.seconds), (None, cut.seconds));
+    }
+
+    /// Describes what is next: the row, and whether it is trained again.
+    fn told(next: Next<'_>) -> String {
+        match next {
+            Next::Run { row, again, .. } => {
+                row.id.replace("initialization-", "") + if again { " again" } else { "" }
+            }
+            Next::Wait => "wait".into(),
+            Next::Done => "done".into(),
+        }
+    }
+
+    /// A folder as that of a complete run.
+    fn complete(folder: &std::path::Path) {
+        std::fs::create_dir_all(folder.join("checkpoints/step-00000004")).unwrap();
+        let end = parareal_run::Line::End(Default::default());
+        std::fs::write(folder.join("metrics.jsonl"), serde_json::to_string(&end).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_run_waits_for_the_one_that_it_starts_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch { folder: folder.path().join("scratch") };
+        let mut rows = study::initialization(false).unwrap();
+        // Those of depth 29, without that from scratch.
+        rows.truncate(4);
+        rows.remove(1);
+        let mut results = Results::read(folder.path()).unwrap();
+        let mut started = Started::default();
+        let next = |results: &Results, started: &Started| {
+            told(super::next(&rows, results, &scratch, started))
+        };
+        assert_eq!(next(&results, &started), "serial-29");
+        started.begin(&rows[0], 1);
+        assert_eq!(next(&results, &started), "wait");
+        complete(&scratch.run(&rows[0], 1, 6));
+        results.add(record(&rows[0], 1, 6, 0.4, 60.0)).unwrap();
+        started.end(&rows[0], 1);
+        assert_eq!(next(&results, &started), "distilled");
+        started.begin(&rows[1], 1);
+        assert_eq!(next(&results, &started), "from-serial");
+        started.begin(&rows[2], 1);
+        assert_eq!(next(&results, &started), "done");
+        // A source that fails is not started again, and neither is what starts from it.
+        let results = Results::read(&folder.path().join("none")).unwrap();
+        let mut started = Started::default();
+        started.begin(&rows[0], 1);
+        started.end(&rows[0], 1);
+        assert_eq!(next(&results, &started), "done");
+    }
+
+    #[test]
+    fn a_source_whose_folder_is_gone_is_trained_again_for_runs_that_cannot_be_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch { folder: folder.path().join("scratch") };
+        let mut rows = study::initialization(false).unwrap();
+        rows.truncate(4);
+        rows.remove(1);
+        let mut results = Results::read(folder.path()).unwrap();
+        results.add(record(&rows[0], 1, 6, 0.4, 60.0)).unwrap();
+        let mut started = Started::default();
+        let next = |results: &Results, started: &Started| {
+            told(super::next(&rows, results, &scratch, started))
+        };
+        assert_eq!(next(&results, &started), "serial-29 again");
+        let resumable = scratch.run(&rows[1], 1, 6).join("checkpoints/step-00000004");
+        std::fs::create_dir_all(resumable).unwrap();
+        assert_eq!(next(&results, &started), "distilled");
+        started.begin(&rows[1], 1);
+        assert_eq!(next(&results, &started), "serial-29 again");
+        started.begin(&rows[0], 1);
+        // Complete, but its result is not yet stored.
+        complete(&scratch.run(&rows[0], 1, 6));
+        assert_eq!(next(&results, &started), "wait");
+        started.end(&rows[0], 1);
+        assert_eq!(next(&results, &started), "from-serial");
     }
 }

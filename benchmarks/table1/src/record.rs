@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parareal_run::{DistillationRecord, InterfaceRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -17,6 +18,9 @@ pub(crate) struct RunRecord {
     pub(crate) seed: u64,
     /// Arguments that determine the result; a record of others does not count.
     pub(crate) arguments: Vec<String>,
+    /// The same of the run that it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source_arguments: Option<Vec<String>>,
     /// The whole command, without paths of the machine.
     pub(crate) command: String,
     /// Number of training images, without those that are held out.
@@ -32,6 +36,9 @@ pub(crate) struct RunRecord {
     pub(crate) train_seconds: f64,
     /// The same for each epoch.
     pub(crate) epoch_seconds: Vec<f64>,
+    /// The distillation before the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distillation: Option<DistillationResult>,
     /// Runs that were trained at the same time.
     pub(crate) runs_at_a_time: usize,
     /// True if other work used the machine during the run.
@@ -41,6 +48,32 @@ pub(crate) struct RunRecord {
     pub(crate) commit: String,
     /// Day on which the run finished, in UTC.
     pub(crate) date: String,
+}
+
+/// The result of a distillation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DistillationResult {
+    pub(crate) steps: usize,
+    pub(crate) seconds: f64,
+    /// Losses of each interface in the first step.
+    pub(crate) first: Vec<InterfaceRecord>,
+    /// Means of the losses of each interface over the last steps.
+    pub(crate) last: Vec<InterfaceRecord>,
+}
+
+impl DistillationResult {
+    /// Returns what the metrics of a run say of its distillation, `None` if it has none. One that was interrupted
+    /// started anew: the last one counts.
+    pub(crate) fn of(records: &[DistillationRecord]) -> Option<Self> {
+        let first = records.iter().rfind(|record| record.step == 1)?;
+        let last = records.last()?;
+        Some(Self {
+            steps: last.steps,
+            seconds: last.seconds,
+            first: first.interfaces.clone(),
+            last: last.interfaces.clone(),
+        })
+    }
 }
 
 /// Epochs that were derived from measured times, and from which.
@@ -100,6 +133,7 @@ impl Results {
         let Some(epochs) = self.epochs(row) else { return Vec::new() };
         let mut found: Vec<_> = self.records.iter().filter(|record| record.row == row.id).collect();
         found.retain(|record| record.arguments == row.arguments(record.seed, epochs));
+        found.retain(|record| record.source_arguments == row.source_arguments(record.seed));
         found.retain(|record| row.seeds.contains(&record.seed));
         found.sort_by_key(|record| record.seed);
         found
@@ -221,6 +255,7 @@ pub(crate) mod tests {
             row: row.id.clone(),
             seed,
             arguments: row.arguments(seed, epochs),
+            source_arguments: row.source_arguments(seed),
             command: "parareal train".into(),
             train_images: 8_336,
             evaluated_images: 1_017,
@@ -229,6 +264,7 @@ pub(crate) mod tests {
             errors: (0..epochs).map(|epoch| error + (epochs - 1 - epoch) as f64 / 100.0).collect(),
             train_seconds: seconds,
             epoch_seconds: vec![seconds / epochs as f64; epochs],
+            distillation: None,
             runs_at_a_time: 2,
             shared_machine: true,
             cpu: "some processor".into(),
@@ -239,7 +275,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn row(id: &str) -> Row {
-        let all = [study::small, study::screening, study::rates];
+        let all = [study::small, study::screening, study::rates, study::initialization];
         let mut rows = all.into_iter().flat_map(|rows| rows(false).unwrap());
         rows.find(|row| row.id == id).unwrap()
     }
@@ -314,5 +350,48 @@ pub(crate) mod tests {
         let results = Results::read(&folder.path().join("new")).unwrap();
         assert_eq!(results.of(&row).len(), 1);
         assert!(results.get(&row, 1).is_some() && results.get(&row, 2).is_none());
+    }
+
+    #[test]
+    fn results_of_runs_from_a_run_with_other_settings_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = row("initialization-nested");
+        let mut results = Results::read(folder.path()).unwrap();
+        results.add(record(&row, 1, 6, 0.3, 60.0)).unwrap();
+        assert!(results.get(&row, 1).is_some());
+        let mut other = row.clone();
+        other.source.as_mut().unwrap().row.network.depth = 11;
+        assert_eq!(other.arguments(1, 6), row.arguments(1, 6));
+        assert!(results.get(&other, 1).is_none());
+    }
+
+    #[test]
+    fn records_of_runs_from_the_weights_of_their_seed_tell_nothing_of_a_source() {
+        let text = serde_json::to_string(&record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
+        assert!(!text.contains("source") && !text.contains("distillation"), "{text}");
+        let read: RunRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.source_arguments, read.distillation), (None, None));
+    }
+
+    #[test]
+    fn a_distillation_has_the_losses_of_its_first_and_its_last_steps() {
+        let step = |step, coarse| DistillationRecord {
+            step,
+            steps: 40,
+            interfaces: vec![InterfaceRecord { preprocessing: 1.0, coarse }],
+            seconds: step as f64,
+        };
+        // The first one was interrupted.
+        let found = DistillationResult::of(&[
+            step(1, 9.0),
+            step(20, 5.0),
+            step(1, 8.0),
+            step(20, 4.0),
+            step(40, 2.0),
+        ]);
+        let found = found.unwrap();
+        assert_eq!((found.steps, found.seconds), (40, 40.0));
+        assert_eq!((found.first[0].coarse, found.last[0].coarse), (8.0, 2.0));
+        assert_eq!(DistillationResult::of(&[]), None);
     }
 }

@@ -23,6 +23,27 @@ pub(crate) enum Epochs {
     },
 }
 
+/// The run that a run of a row starts from. Both have the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) row: Box<Row>,
+    /// Epochs of that run.
+    pub(crate) epochs: usize,
+    /// True if the units between those of a shallower network are interpolated, false if units are repeated.
+    pub(crate) interpolates: bool,
+    /// Steps of the distillation before the training, `None` without one.
+    pub(crate) distillation: Option<usize>,
+}
+
+/// The beginning of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a> {
+    /// A new run. The text stands for the folder of the run that it starts from, if it does.
+    New(&'a str),
+    /// A run that is resumed. Its folder has the recipe and the run that it started from.
+    Resumed,
+}
+
 /// A row of a table: one network, trained with several seeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -41,6 +62,8 @@ pub(crate) struct Row {
     pub(crate) paper: PaperCells,
     /// Seconds of an epoch where nothing was measured.
     pub(crate) guessed_epoch: f64,
+    /// `None` for runs that start from the weights of their seed.
+    pub(crate) source: Option<Source>,
     /// Settings of the training.
     pub(crate) training: Training,
 }
@@ -54,11 +77,24 @@ pub(crate) enum Training {
 }
 
 impl Row {
-    /// Arguments of `parareal train` that determine the result to rounding.
+    /// Arguments of `parareal train` that determine the result to rounding. A name stands for the folder of the run
+    /// that a run starts from.
     pub(crate) fn arguments(&self, seed: u64, epochs: usize) -> Vec<String> {
+        let source = self.source.as_ref().map(|source| format!("RUN-OF-{}", source.row.id));
+        self.arguments_for(seed, epochs, Start::New(&source.unwrap_or_default()))
+    }
+
+    /// The same of the run that a run starts from, `None` for one that starts from the weights of its seed.
+    pub(crate) fn source_arguments(&self, seed: u64) -> Option<Vec<String>> {
+        let source = self.source.as_ref()?;
+        Some(source.row.arguments(seed, source.epochs))
+    }
+
+    /// Arguments of `parareal train` for a run on this machine.
+    pub(crate) fn arguments_for(&self, seed: u64, epochs: usize, start: Start<'_>) -> Vec<String> {
         let mut list = vec!["--dataset".to_string(), self.dataset.to_string()];
         let mut add = |flag: &str, value: String| list.extend([flag.to_string(), value]);
-        if self.training == Training::Paper {
+        if self.training == Training::Paper && matches!(start, Start::New(_)) {
             add("--recipe", "paper".into());
         }
         add("--depth", self.network.depth.to_string());
@@ -92,6 +128,17 @@ impl Row {
                 add("--milestones", milestones.join(","));
             }
         }
+        if let Some(source) = &self.source {
+            if let Start::New(folder) = start {
+                add("--init-from", folder.into());
+            }
+            if source.interpolates {
+                add("--init-units", "interpolate".into());
+            }
+            if let Some(steps) = source.distillation {
+                add("--distill", steps.to_string());
+            }
+        }
         add("--seed", seed.to_string());
         list
     }
@@ -109,7 +156,8 @@ impl Row {
         if self.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 }
     }
 
-    /// Makes the training short: two epochs of a few of the built-in images, and at most two seeds.
+    /// Makes the training short: two epochs of a few of the built-in images, two steps of a distillation, and at most
+    /// two seeds.
     pub(crate) fn rehearsed(mut self) -> Self {
         self.dataset = DatasetName::Shapes;
         self.limit_train = Some(32);
@@ -118,6 +166,12 @@ impl Row {
         if let Epochs::Fixed(epochs) = &mut self.epochs {
             *epochs = 2;
         }
+        self.source = self.source.map(|source| Source {
+            row: Box::new(source.row.rehearsed()),
+            epochs: 2,
+            distillation: source.distillation.map(|_| 2),
+            ..source
+        });
         self.guessed_epoch = 1.0;
         let (learning_rate, batch_size) = (self.learning_rate().unwrap_or(0.05), 16);
         self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
@@ -137,6 +191,8 @@ fn milestones(epochs: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::tests::row;
+    use crate::study;
 
     #[test]
     fn milestones_are_those_of_the_command() {
@@ -145,5 +201,23 @@ mod tests {
         assert_eq!(milestones(27), [19, 24]);
         assert_eq!(milestones(2), [1]);
         assert!(milestones(1).is_empty());
+    }
+
+    #[test]
+    fn a_run_starts_from_a_folder_and_is_resumed_without_it() {
+        let row = row("initialization-nested-distilled");
+        let started = row.arguments_for(1, 6, Start::New("runs/1")).join(" ");
+        assert!(started.contains(" --init-from runs/1 --distill 200 "), "{started}");
+        let resumed = row.arguments_for(1, 6, Start::Resumed).join(" ");
+        assert_eq!(resumed, started.replace(" --init-from runs/1", ""));
+    }
+
+    #[test]
+    fn a_run_is_resumed_without_its_recipe() {
+        let rows = study::full(&[DatasetName::Mnist], &[1], &[1], false).unwrap();
+        let started = rows[0].arguments(1, 200).join(" ");
+        let resumed = rows[0].arguments_for(1, 200, Start::Resumed).join(" ");
+        assert_eq!(resumed, started.replace(" --recipe paper", ""));
+        assert_ne!(resumed, started);
     }
 }

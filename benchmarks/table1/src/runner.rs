@@ -13,9 +13,10 @@ use parareal_run::{Line, names};
 
 use crate::Result;
 use crate::network::{parameters, shape_of};
-use crate::queue::{Pending, pending};
-use crate::record::{Results, RunRecord};
-use crate::row::Row;
+use crate::queue::{Next, Started, next};
+use crate::record::{DistillationResult, Results, RunRecord};
+use crate::row::{Row, Start};
+use crate::scratch::{Scratch, has_checkpoint};
 
 /// Time between two looks at a child process.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -27,8 +28,7 @@ pub(crate) struct Machine {
     pub(crate) parareal: PathBuf,
     /// Folder of the data sets, if any of them needs one.
     pub(crate) data_dir: Option<PathBuf>,
-    /// Folder of unfinished runs.
-    pub(crate) scratch: PathBuf,
+    pub(crate) scratch: Scratch,
     /// Runs at a time.
     pub(crate) jobs: usize,
     /// Further arguments of `parareal train`, which do not determine the result: device, workers, threads.
@@ -51,10 +51,7 @@ enum Ended {
 /// State that the threads share.
 struct State<'a> {
     results: &'a mut Results,
-    /// Runs that were started.
-    started: Vec<(String, u64)>,
-    /// Number of runs that are being trained.
-    active: usize,
+    started: Started,
     failures: Vec<String>,
 }
 
@@ -72,7 +69,8 @@ impl Machine {
         stop: &AtomicBool,
     ) -> Result<bool> {
         results.derive(rows)?;
-        let state = State { results, started: Vec::new(), active: 0, failures: Vec::new() };
+        self.scratch.tidy(rows, results)?;
+        let state = State { results, started: Started::default(), failures: Vec::new() };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         thread::scope(|scope| {
             for _ in 0..self.jobs {
@@ -89,53 +87,51 @@ impl Machine {
     /// Trains one run after another.
     fn work(&self, rows: &[Row], state: &Mutex<State<'_>>, changed: &Condvar, stop: &AtomicBool) {
         loop {
-            let (run, epochs) = {
+            let (row, seed, epochs) = {
                 let mut state = state.lock().expect("no thread panicked");
                 loop {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let left = pending(rows, state.results);
-                    let is_new = |run: &&Pending<'_>| {
-                        !state.started.contains(&(run.row.id.clone(), run.seed))
-                    };
-                    let left: Vec<_> = left.iter().filter(is_new).collect();
-                    let ready = left.iter().find_map(|run| Some((**run, run.epochs?)));
-                    if let Some((run, epochs)) = ready {
-                        state.started.push((run.row.id.clone(), run.seed));
-                        state.active += 1;
-                        break (run, epochs);
+                    match next(rows, state.results, &self.scratch, &state.started) {
+                        Next::Run { row, seed, epochs, again } => {
+                            state.started.begin(row, seed);
+                            if again {
+                                crate::note(&format!(
+                                    "{}: {}, seed {seed}: has a result, but runs start from it and its complete \
+                                     folder is missing: it is trained again",
+                                    row.group, row.title
+                                ));
+                            }
+                            break (row, seed, epochs);
+                        }
+                        Next::Wait => {
+                            let waited = changed.wait_timeout(state, PERIOD);
+                            state = waited.expect("no thread panicked").0;
+                        }
+                        Next::Done => return,
                     }
-                    // Others may follow from what is being trained.
-                    if left.is_empty() || state.active == 0 {
-                        return;
-                    }
-                    let waited = changed.wait_timeout(state, PERIOD);
-                    state = waited.expect("no thread panicked").0;
                 }
             };
-            let name = format!("{}, seed {}", run.row.title, run.seed);
-            crate::note(&format!("{}: {name}, {epochs} epochs", run.row.group));
-            let ended = self.train(run.row, run.seed, epochs, stop);
+            let name = format!("{}, seed {seed}", row.title);
+            crate::note(&format!("{}: {name}, {epochs} epochs", row.group));
+            let ended = self.train(row, seed, epochs, stop);
             let mut state = state.lock().expect("no thread panicked");
-            state.active -= 1;
+            state.started.end(row, seed);
             let failed =
-                |error: Box<dyn std::error::Error>| format!("{}: {name}: {error}", run.row.group);
+                |error: Box<dyn std::error::Error>| format!("{}: {name}: {error}", row.group);
             match ended {
                 Ok(Ended::Finished(record)) => {
                     crate::note(&format!(
                         "{}: {name}: {:.2} % after {:.0} s",
-                        run.row.group,
+                        row.group,
                         100.0 * record.error,
                         record.train_seconds
                     ));
                     let stored = state.results.add(*record);
                     let stored = stored.and_then(|()| state.results.derive(rows));
-                    let removed = stored.and_then(|()| {
-                        fs::remove_dir_all(self.folder(run.row, run.seed, epochs))?;
-                        Ok(fs::remove_file(self.log(run.row, run.seed, epochs))?)
-                    });
-                    state.failures.extend(removed.err().map(failed));
+                    let tidied = stored.and_then(|()| self.scratch.tidy(rows, state.results));
+                    state.failures.extend(tidied.err().map(failed));
                 }
                 Ok(Ended::Interrupted) => {}
                 Err(error) => {
@@ -150,10 +146,13 @@ impl Machine {
 
     /// Trains a run, or goes on with it where it was interrupted.
     fn train(&self, row: &Row, seed: u64, epochs: usize, stop: &AtomicBool) -> Result<Ended> {
-        let folder = self.folder(row, seed, epochs);
-        let log = self.log(row, seed, epochs);
-        let mut arguments = arguments(row, seed, epochs, &self.arguments);
-        if has_checkpoint(&folder) {
+        let folder = self.scratch.run(row, seed, epochs);
+        let log = self.scratch.log(row, seed, epochs);
+        let source = self.scratch.source(row, seed).unwrap_or_default().display().to_string();
+        let is_resumed = has_checkpoint(&folder);
+        let start = if is_resumed { Start::Resumed } else { Start::New(&source) };
+        let mut arguments = arguments(row.arguments_for(seed, epochs, start), &self.arguments);
+        if is_resumed {
             arguments.push("--resume".into());
         } else if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -162,7 +161,7 @@ impl Machine {
         if let Some(data_dir) = &self.data_dir {
             arguments.extend(["--data-dir".into(), data_dir.display().to_string()]);
         }
-        fs::create_dir_all(&self.scratch)?;
+        fs::create_dir_all(&self.scratch.folder)?;
         let mut command = with_low_priority(&self.parareal);
         command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::options().create(true).append(true).open(&log)?);
@@ -194,26 +193,20 @@ impl Machine {
         Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
     }
 
-    /// Folder of a run. Its name depends on all arguments, so that no run goes on with other settings.
-    fn folder(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
-        let sum = fnv(&row.arguments(seed, epochs).join(" "));
-        self.scratch.join(format!("{}-seed{seed}-{sum:08x}", row.id))
-    }
-
-    fn log(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
-        // Names of rows may have a dot.
-        self.folder(row, seed, epochs).with_added_extension("log")
-    }
-
     /// The result of a complete run.
     fn record(&self, row: &Row, seed: u64, epochs: usize, folder: &Path) -> Result<RunRecord> {
         let path = folder.join(names::METRICS);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let (mut errors, mut epoch_seconds) = (Vec::new(), Vec::new());
+        let mut distillation = Vec::new();
         for line in text.lines() {
-            if let Line::Epoch(epoch) = serde_json::from_str(line)? {
-                errors.push(epoch.deciding_error().ok_or("an epoch has no error")?);
-                epoch_seconds.push(epoch.seconds);
+            match serde_json::from_str(line)? {
+                Line::Epoch(epoch) => {
+                    errors.push(epoch.deciding_error().ok_or("an epoch has no error")?);
+                    epoch_seconds.push(epoch.seconds);
+                }
+                Line::Distillation(record) => distillation.push(record),
+                _ => {}
             }
         }
         let &error = errors.last().ok_or("no epoch was trained")?;
@@ -228,6 +221,7 @@ impl Machine {
             row: row.id.clone(),
             seed,
             arguments: row.arguments(seed, epochs),
+            source_arguments: row.source_arguments(seed),
             command: command(row, seed, epochs, &self.arguments),
             train_images: train - held_out,
             evaluated_images: if row.held_out { held_out } else { test },
@@ -236,6 +230,7 @@ impl Machine {
             errors,
             train_seconds: epoch_seconds.iter().sum(),
             epoch_seconds,
+            distillation: DistillationResult::of(&distillation),
             runs_at_a_time: self.jobs,
             shared_machine: self.shared,
             cpu: self.cpu.clone(),
@@ -246,32 +241,21 @@ impl Machine {
     }
 }
 
-/// Arguments of `parareal` without paths. `further` ones do not determine the result.
-fn arguments(row: &Row, seed: u64, epochs: usize, further: &[String]) -> Vec<String> {
+/// Arguments of `parareal` without paths of this run. `own` ones are those of its row, and `further` ones do not determine
+/// the result.
+fn arguments(own: Vec<String>, further: &[String]) -> Vec<String> {
     let mut list = vec!["train".to_string()];
-    list.extend(row.arguments(seed, epochs));
+    list.extend(own);
     list.extend(further.iter().cloned());
     list.extend(["--keep-checkpoints", "1", "--checkpoint-every", "5m"].map(String::from));
     list
 }
 
-/// The command of a run with `DIR` and `RUN` in place of a machine's folders.
+/// The command of a run with `DIR`, `RUN` and `RUN-OF-..` in place of a machine's folders.
 pub(crate) fn command(row: &Row, seed: u64, epochs: usize, further: &[String]) -> String {
-    let arguments = arguments(row, seed, epochs, further).join(" ");
+    let arguments = arguments(row.arguments(seed, epochs), further).join(" ");
     let data = if row.dataset == DatasetName::Shapes { "" } else { " --data-dir DIR" };
     format!("parareal {arguments}{data} --output RUN")
-}
-
-/// The 32-bit FNV-1a hash of a text.
-fn fnv(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-/// Returns true if a run can be resumed: it has a checkpoint.
-fn has_checkpoint(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder.join(names::CHECKPOINTS)) else { return false };
-    let found = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    found.into_iter().any(|name| names::step_of_checkpoint(&name).is_some())
 }
 
 /// A command that runs a program with the lowest priority, where there is `nice`.
@@ -312,14 +296,13 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::study;
 
     /// A stand-in for `parareal` that writes down its arguments, a checkpoint, and a line of metrics for each
-    /// epoch. It fails after the checkpoint unless there is a file `go-on` beside the run's folder.
+    /// epoch, with a distillation before them and the end after them. It fails after the checkpoint unless there is a file `go-on` beside the run's folder.
     const PROGRAM: &str = r#"#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 epochs=1
@@ -329,14 +312,23 @@ while [ $# -gt 0 ]; do
         --epochs) epochs=$2 ;;
         --output) run=$2 ;;
         --validation) kind=validation ;;
+        --distill) distill=$2 ;;
+        --init-from) [ -e "$2/metrics.jsonl" ] || exit 8 ;;
     esac
     shift
 done
 mkdir -p "$run/checkpoints/step-00000001"
 [ -e "$run/../go-on" ] || exit 7
-for epoch in $(seq 1 "$epochs"); do
-    echo "{\"event\":\"epoch\",\"epoch\":$epoch,\"train_loss\":1.0,\"${kind}_error\":0.$epoch,\"seconds\":10.0}"
-done > "$run/metrics.jsonl"
+{
+    for step in ${distill:+1 $distill}; do
+        losses="[{\"preprocessing\":1.0,\"coarse\":$step.5}]"
+        echo "{\"event\":\"distillation\",\"step\":$step,\"steps\":$distill,\"interfaces\":$losses,\"seconds\":3.0}"
+    done
+    for epoch in $(seq 1 "$epochs"); do
+        echo "{\"event\":\"epoch\",\"epoch\":$epoch,\"train_loss\":1.0,\"${kind}_error\":0.$epoch,\"seconds\":10.0}"
+    done
+    echo '{"event":"end","seconds":30.0}'
+} > "$run/metrics.jsonl"
 "#;
 
     fn machine(folder: &Path) -> Machine {
@@ -346,7 +338,7 @@ done > "$run/metrics.jsonl"
         Machine {
             parareal,
             data_dir: Some("images".into()),
-            scratch: folder.join("scratch"),
+            scratch: Scratch { folder: folder.join("scratch") },
             jobs: 2,
             arguments: vec!["--threads".into(), "1".into()],
             shared: false,
@@ -371,7 +363,7 @@ done > "$run/metrics.jsonl"
         assert!(error.contains("exit status: 7"), "{error}");
         assert!(Results::read(&stored).unwrap().of(&rows[0]).is_empty());
 
-        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
         assert!(machine.run(&rows, &mut results, &stop).unwrap());
         let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
         let calls: Vec<_> = calls.lines().collect();
@@ -387,8 +379,10 @@ done > "$run/metrics.jsonl"
         assert_eq!((record.error, record.train_seconds), (0.2, 20.0));
         assert_eq!(record.errors, [0.1, 0.2]);
         assert_eq!((record.train_images, record.evaluated_images), (32, 1_000));
-        let left: Vec<_> =
-            fs::read_dir(&machine.scratch).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(&machine.scratch.folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["go-on"]);
         // Nothing is left to do.
         let mut results = results;
@@ -400,8 +394,8 @@ done > "$run/metrics.jsonl"
     fn a_run_that_depends_on_others_comes_after_them() {
         let folder = tempfile::tempdir().unwrap();
         let machine = machine(folder.path());
-        fs::create_dir(&machine.scratch).unwrap();
-        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        fs::create_dir(&machine.scratch.folder).unwrap();
+        fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
         let rows = study::small(true).unwrap();
         let mut results = Results::read(&folder.path().join("results")).unwrap();
         assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
@@ -416,8 +410,8 @@ done > "$run/metrics.jsonl"
     fn the_error_of_held_out_images_is_stored_with_their_number() {
         let folder = tempfile::tempdir().unwrap();
         let machine = machine(folder.path());
-        fs::create_dir(&machine.scratch).unwrap();
-        fs::write(machine.scratch.join("go-on"), "").unwrap();
+        fs::create_dir(&machine.scratch.folder).unwrap();
+        fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
         let mut rows = study::screening(true).unwrap();
         rows.truncate(1);
         let mut results = Results::read(&folder.path().join("results")).unwrap();
@@ -439,27 +433,39 @@ done > "$run/metrics.jsonl"
     }
 
     #[test]
-    fn folders_of_runs_differ_with_their_settings() {
+    fn a_run_starts_from_the_folder_of_another_one_that_stays_until_then() {
         let folder = tempfile::tempdir().unwrap();
         let machine = machine(folder.path());
-        let rows = study::small(true).unwrap();
-        let of = |epochs| machine.folder(&rows[0], 1, epochs);
-        assert_ne!(of(1), of(2));
-        assert_eq!(of(1), of(1));
-        let rates = study::rates(true).unwrap();
-        let logs: BTreeSet<_> = rates.iter().map(|row| machine.log(row, 1, 2)).collect();
-        assert_eq!(logs.len(), rates.len());
-        // Published test vectors.
-        assert_eq!([fnv(""), fnv("a"), fnv("foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
-    }
+        fs::create_dir(&machine.scratch.folder).unwrap();
+        fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
+        let rows = study::initialization(true).unwrap();
+        let mut results = Results::read(&folder.path().join("results")).unwrap();
+        assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
+        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        let source = machine.scratch.source(&rows[2], 1).unwrap();
+        let expected = format!(" --init-from {} --distill 2 --seed 1 ", source.display());
+        assert_eq!(calls.lines().filter(|call| call.contains(&expected)).count(), 1, "{calls}");
+        assert_eq!(calls.lines().count(), rows.len());
+        let left: Vec<_> = fs::read_dir(&machine.scratch.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["go-on"]);
 
-    #[test]
-    fn only_a_folder_with_a_checkpoint_is_resumed() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(!has_checkpoint(folder.path()));
-        fs::create_dir_all(folder.path().join("checkpoints/step-00000004.damaged")).unwrap();
-        assert!(!has_checkpoint(folder.path()));
-        fs::create_dir(folder.path().join("checkpoints/step-00000004")).unwrap();
-        assert!(has_checkpoint(folder.path()));
+        let record = results.get(&rows[2], 1).unwrap();
+        assert_eq!(record.source_arguments, Some(rows[0].arguments(1, 2)));
+        assert!(record.command.contains("--init-from RUN-OF-initialization-serial-29 "));
+        let distillation = record.distillation.as_ref().unwrap();
+        assert_eq!((distillation.steps, distillation.seconds), (2, 3.0));
+        assert_eq!((distillation.first[0].coarse, distillation.last[0].coarse), (1.5, 2.5));
+        assert_eq!(results.get(&rows[0], 1).unwrap().distillation, None);
+        // Without a result of a run, the one that it starts from is trained again, and deleted again.
+        let stored = folder.path().join("results").join(format!("{}-seed1.json", rows[2].id));
+        fs::remove_file(stored).unwrap();
+        let mut results = Results::read(&folder.path().join("results")).unwrap();
+        assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
+        assert!(results.get(&rows[2], 1).is_some() && !source.exists());
+        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        assert_eq!(calls.lines().count(), rows.len() + 2);
     }
 }

@@ -5,7 +5,7 @@ use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, UnitKind};
 
 use crate::network::{Coarse, Network, parameters, width_for};
 use crate::paper::{PAPER_DATASETS, PAPER_EPOCH_SECONDS, PAPER_PARAMETERS, PaperCells};
-use crate::row::{Epochs, Row, Training};
+use crate::row::{Epochs, Row, Source, Training};
 use crate::{Result, network};
 
 /// Learning rates, chosen on held-out training images.
@@ -77,6 +77,15 @@ const RATED: [(&Setup, Kind); 5] = [
     (&MNIST_20, Kind::Cut(3, Coarse::RECOMMENDED)),
     (&CIFAR_29, Kind::Cut(3, Coarse::BASIC)),
 ];
+
+/// Setups in which initial weights are compared, all with the rate for N = 1.
+const INITIALIZATION: Setup = Setup { id: "initialization", epochs: 6, ..CIFAR_29 };
+const SHALLOW: Setup = Setup { depth: 20, ..INITIALIZATION };
+/// The cut network that is trained from different initial weights.
+const INITIALIZED: Kind =
+    Kind::Cut(3, Coarse { kind: CoarseKind::Units(UnitKind::Depthwise), units: Some(4) });
+/// Steps of a distillation.
+const DISTILLATION: usize = 200;
 
 /// A limit on how much worse one row may be than another.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +191,48 @@ pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
     rehearsed(rows, rehearse)
 }
 
+/// Returns the rows of the cut network with different initial weights, each after the serial run that it starts
+/// from.
+///
+/// # Errors
+/// If a network cannot be built.
+pub(crate) fn initialization(rehearse: bool) -> Result<Vec<Row>> {
+    let row = |setup: &Setup, kind, name: &str, title: &str| {
+        let row = small_row(setup, kind, 1)?;
+        Ok::<_, Box<dyn std::error::Error>>(Row {
+            id: format!("{}-{name}", setup.id),
+            group: "CIFAR-10 (subset), initial weights".into(),
+            title: title.into(),
+            ..holding_out(row, INITIALIZATION.rates.serial)
+        })
+    };
+    let serial = row(&INITIALIZATION, Kind::Serial, "serial-29", "N = 1, depth 29")?;
+    let shallow = row(&SHALLOW, Kind::Serial, "serial-20", "N = 1, depth 20")?;
+    let from = |row: &Row, distillation| Source {
+        row: Box::new(row.clone()),
+        epochs: INITIALIZATION.epochs,
+        interpolates: false,
+        distillation,
+    };
+    let started = |name, title: &str, source| {
+        let row = row(&INITIALIZATION, INITIALIZED, name, &format!("N = 3 from {title}"))?;
+        Ok::<_, Box<dyn std::error::Error>>(Row { source: Some(source), ..row })
+    };
+    let steps = Some(DISTILLATION);
+    let interpolated = Source { interpolates: true, ..from(&shallow, None) };
+    let rows = vec![
+        serial.clone(),
+        row(&INITIALIZATION, INITIALIZED, "scratch", "N = 3 from scratch")?,
+        started("distilled", "depth 29, distilled", from(&serial, steps))?,
+        started("from-serial", "depth 29", from(&serial, None))?,
+        shallow.clone(),
+        started("nested", "depth 20", from(&shallow, None))?,
+        started("nested-distilled", "depth 20, distilled", from(&shallow, steps))?,
+        started("nested-interpolated", "depth 20, interpolated", interpolated)?,
+    ];
+    rehearsed(rows, rehearse)
+}
+
 /// Sets images aside by which settings are chosen, instead of the test images, and takes one seed.
 fn holding_out(row: Row, learning_rate: f64) -> Row {
     let batch_size = BATCH_SIZE;
@@ -258,6 +309,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         held_out: false,
         paper,
         guessed_epoch: seconds * images as f64,
+        source: None,
         training: Training::Small { learning_rate, batch_size: BATCH_SIZE, limit_test: None },
     })
 }
@@ -294,6 +346,7 @@ pub(crate) fn full(
                 held_out: false,
                 paper: PaperCells::of(dataset, subnetworks),
                 guessed_epoch: PAPER_EPOCH_SECONDS * set.images[0] as f64 / 50_000.0,
+                source: None,
                 training: Training::Paper,
             };
             rows.push(row);
@@ -410,6 +463,43 @@ mod tests {
     }
 
     #[test]
+    fn initial_weights_are_compared_with_the_same_settings_otherwise() {
+        let rows = initialization(false).unwrap();
+        let arguments = |id: &str| {
+            let row = rows.iter().find(|row| row.id == id).unwrap();
+            row.arguments(1, 6).join(" ")
+        };
+        let scratch = arguments("initialization-scratch");
+        assert_eq!(
+            scratch,
+            "--dataset cifar10 --depth 29 --subnetworks 3 --coarse-unit depthwise --coarse-units 4 \
+             --epochs 6 --validation 0.15 --limit-test 0 --batch-size 32 --learning-rate 0.05 \
+             --schedule step --milestones 4,5 --seed 1"
+        );
+        let with = |added: &str| scratch.replace("--seed", &format!("{added} --seed"));
+        for (id, added) in [
+            ("from-serial", "--init-from RUN-OF-initialization-serial-29"),
+            ("distilled", "--init-from RUN-OF-initialization-serial-29 --distill 200"),
+            ("nested", "--init-from RUN-OF-initialization-serial-20"),
+            ("nested-distilled", "--init-from RUN-OF-initialization-serial-20 --distill 200"),
+            (
+                "nested-interpolated",
+                "--init-from RUN-OF-initialization-serial-20 --init-units interpolate",
+            ),
+        ] {
+            assert_eq!(arguments(&format!("initialization-{id}")), with(added));
+        }
+        assert!(arguments("initialization-serial-20").contains("--depth 20 --subnetworks 1 "));
+        assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
+        // A run waits for one that comes before it, with the settings of that row.
+        for (index, row) in rows.iter().enumerate() {
+            let Some(source) = &row.source else { continue };
+            let before = rows[..index].iter().find(|before| before.id == source.row.id).unwrap();
+            assert_eq!(row.source_arguments(1), Some(before.arguments(1, 6)));
+        }
+    }
+
+    #[test]
     fn the_full_table_has_the_papers_settings_and_numbers() {
         let counts = PAPER_PARAMETERS.map(|(count, _)| count);
         let sets = PAPER_DATASETS.map(|set| set.name);
@@ -436,5 +526,9 @@ mod tests {
         assert_eq!((rows[0].dataset, rows[0].seeds.len()), (DatasetName::Shapes, 2));
         let arguments = rows[0].arguments(1, 2).join(" ");
         assert!(arguments.contains("--depth 56") && !arguments.contains("recipe"), "{arguments}");
+        let rows = initialization(true).unwrap();
+        let distilled = rows.iter().find(|row| row.id == "initialization-distilled").unwrap();
+        assert!(distilled.arguments(1, 2).join(" ").contains("--distill 2 "));
+        assert_eq!(distilled.source_arguments(1), Some(rows[0].arguments(1, 2)));
     }
 }

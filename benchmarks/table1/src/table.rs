@@ -41,6 +41,13 @@ pub(crate) fn errors(records: &[&RunRecord]) -> Vec<(u64, f64)> {
     records.iter().map(|record| (record.seed, 100.0 * record.error)).collect()
 }
 
+/// The mean error over seeds after an epoch, in percent.
+pub(crate) fn error_after(records: &[&RunRecord], epoch: usize) -> Option<f64> {
+    let of_epoch = records.iter().filter_map(|record| record.errors.get(epoch));
+    let values: Vec<_> = of_epoch.map(|error| 100.0 * error).collect();
+    Some(Mean::of(&values)?.mean)
+}
+
 /// Returns the tables of all groups, with goals and remarks on how they were made.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let all: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
