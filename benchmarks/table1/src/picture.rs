@@ -152,7 +152,8 @@ fn curves(
     curves
 }
 
-/// Draws curves of errors on a logarithmic axis. The horizontal axis has a margin beyond the last point.
+/// Draws curves of errors, on a logarithmic axis if it spans a decade: it has labels at powers of ten alone. The horizontal
+/// axis has a margin beyond the last point.
 fn error_panel(
     area: &Area<'_>,
     (title, x): (&str, &str),
@@ -169,13 +170,16 @@ fn error_panel(
         y: "",
         y_label_area: 44,
         x_labels: Some((last as usize + 1).min(12)),
-        y_format: |value| format!("{value}"),
+        y_format: |value| format!("{}", (100.0 * value).round() / 100.0),
         legend,
     };
     // An error of zero has no place on a logarithmic axis.
     let positive = points().filter(|point| point.1 > 0.0);
-    let y = plots::log_range(positive).log_scale();
-    plots::panel(area, &style, 0.0..last + margin, y, &curves, &colors)
+    let (x, y) = (0.0..last + margin, plots::log_range(positive));
+    if y.end < 10.0 * y.start {
+        return plots::panel(area, &style, x, y, &curves, &colors);
+    }
+    plots::panel(area, &style, x, y.log_scale(), &curves, &colors)
 }
 
 fn color(row: usize) -> RGBColor {
@@ -222,6 +226,21 @@ mod tests {
         }
         let panel = rows.iter().filter(|row| row.group.ends_with("N_c = 1")).count();
         assert!(panel <= COLORS.len(), "{panel}");
+    }
+
+    #[test]
+    fn an_axis_of_errors_has_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::initialization(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        for (error, labels) in [(0.35, ["30", "40"]), (0.002, ["0.1", "1"])] {
+            results.add(record(&rows[0], 1, 6, error, 60.0)).unwrap();
+            let picture = over_epochs_and_time(&rows, &results).unwrap().unwrap();
+            let lines: Vec<_> = picture.lines().map(str::trim).collect();
+            for label in labels {
+                assert!(lines.iter().any(|line| *line == label), "{label}: {picture}");
+            }
+        }
     }
 
     #[test]
