@@ -152,7 +152,7 @@ fn curves(
     curves
 }
 
-/// Draws curves of errors, on a logarithmic axis if it spans a decade: it has labels at powers of ten alone. The horizontal
+/// Draws curves of errors, on a logarithmic axis if it spans a decade: within one it might have no label. The horizontal
 /// axis has a margin beyond the last point.
 fn error_panel(
     area: &Area<'_>,
@@ -233,13 +233,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rows = study::initialization(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
-        for (error, labels) in [(0.35, ["30", "40"]), (0.002, ["0.1", "1"])] {
+        for (error, expected) in [(0.35, "40"), (0.002, "1")] {
             results.add(record(&rows[0], 1, 6, error, 60.0)).unwrap();
             let picture = over_epochs_and_time(&rows, &results).unwrap().unwrap();
-            let lines: Vec<_> = picture.lines().map(str::trim).collect();
-            for label in labels {
-                assert!(lines.iter().any(|line| *line == label), "{label}: {picture}");
-            }
+            // Those of vertical axes end there.
+            let texts = picture.split("<text ").filter(|text| text.contains(r#"anchor="end""#));
+            let labels: Vec<_> = texts.filter_map(|text| text.lines().nth(1)).collect();
+            assert!(labels.contains(&expected), "{labels:?}");
         }
     }
 
