@@ -156,7 +156,7 @@ pub(crate) mod tests {
         assert_eq!(network(3, Some(coarse)).title().unwrap(), "N = 3, depthwise × 4");
         assert_eq!(network(3, Some(Coarse::BASIC)).title().unwrap(), "N = 3, basic × 4");
         let auto = Coarse { kind: CoarseKind::Auto, units: None };
-        let title = format!("N = 3, {} × 2", UnitKind::RECOMMENDED);
+        let title = format!("N = 3, {} × 1", UnitKind::RECOMMENDED);
         assert_eq!(network(3, Some(auto)).title().unwrap(), title);
     }
 

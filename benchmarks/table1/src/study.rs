@@ -410,7 +410,7 @@ mod tests {
             let choices = row.network.coarse_choices().unwrap();
             choices.into_iter().map(|choice| (choice.kind, choice.units)).collect::<Vec<_>>()
         };
-        assert_eq!(choices("cifar10-29-n3-recommended"), [(UnitKind::RECOMMENDED, 2); 2]);
+        assert_eq!(choices("cifar10-29-n3-recommended"), [(UnitKind::RECOMMENDED, 1); 2]);
         assert_eq!(choices("cifar10-29-n6-recommended"), [(UnitKind::RECOMMENDED, 1); 5]);
         assert_eq!(choices("mnist-20-n3-basic"), [(UnitKind::Basic, 4); 2]);
     }

@@ -13,7 +13,7 @@ use super::unit::{ResidualUnit, UnitKind, UnitKindError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoarseKind {
-    /// Units of the kind [`UnitKind::RECOMMENDED`], half as many as in the paper.
+    /// One unit of the kind [`UnitKind::RECOMMENDED`].
     #[default]
     Auto,
     /// For each interface the paper's units where they have fewer multiply-adds than what they
@@ -55,10 +55,12 @@ impl CoarseKind {
     }
 
     /// The number of units `N_c` of each coarse network where none is given, for a network of so many
-    /// subnetworks: the paper's `⌈12/N⌉`, and `⌈6/N⌉` for [`CoarseKind::Auto`].
+    /// subnetworks: the paper's `⌈12/N⌉`, and 1 for [`CoarseKind::Auto`].
     pub fn default_units(self, subnetworks: usize) -> usize {
-        let covered: usize = if self == Self::Auto { 6 } else { 12 };
-        covered.div_ceil(subnetworks.max(1))
+        match self {
+            Self::Auto => 1,
+            Self::BasicOrBottleneck | Self::Units(_) => 12_usize.div_ceil(subnetworks.max(1)),
+        }
     }
 }
 

@@ -24,8 +24,8 @@ impl Coarsen for ResNet {
 impl ResNet {
     /// The coarse network `F_j` at this interface.
     ///
-    /// Their number is the one that was set, or that of [`CoarseKind::default_units`], and at least one
-    /// for each halving of the image.
+    /// It has as many units as were set, or as [`CoarseKind::default_units`] says, and at least one for
+    /// each halving of the image.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
@@ -106,16 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_half_as_many_units_as_the_paper_of_the_recommended_kind() {
+    fn auto_takes_one_unit_of_the_recommended_kind_or_one_for_each_halving() {
         let choices = |depth, n: usize| -> Vec<_> {
             let net = ResNet::new(depth).unwrap();
             let cuts = net.default_cuts(n).unwrap();
             cuts.interfaces().map(|i| net.coarse_choice(&i)).map(|c| (c.kind, c.units)).collect()
         };
-        assert_eq!(choices(1001, 2), [(UnitKind::Depthwise, 3)]);
-        assert_eq!(choices(1001, 3), [(UnitKind::Depthwise, 2); 2]);
-        assert_eq!(choices(1001, 18), [(UnitKind::Depthwise, 1); 17]);
-        assert_eq!(choices(11, 3), [(UnitKind::Depthwise, 2); 2]);
+        assert_eq!(choices(1001, 2), [(UnitKind::Coarsened, 1)]);
+        assert_eq!(choices(1001, 3), [(UnitKind::Coarsened, 1); 2]);
+        assert_eq!(choices(1001, 18), [(UnitKind::Coarsened, 1); 17]);
+        assert_eq!(choices(11, 3), [(UnitKind::Coarsened, 1); 2]);
     }
 
     #[test]

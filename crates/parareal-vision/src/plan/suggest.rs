@@ -89,15 +89,17 @@ fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<Netwo
         CoarseKind::Auto => costs.kinds(&network.net),
         kind => vec![kind],
     };
-    let mut numbers = vec![network.coarse_units];
-    if network.coarse_units.is_none() && costs.know_any_number() && (2..12).contains(&count) {
-        numbers.push(Some(1));
-    }
     // Nothing bridges what is not cut.
     if count == 1 {
         kinds.truncate(1);
     }
-    let all = kinds.iter().flat_map(|&kind| numbers.iter().map(move |&number| (kind, number)));
+    // The number of the rule, and one where that is fewer.
+    let numbers = |kind: CoarseKind| {
+        let is_open = network.coarse_units.is_none() && costs.know_any_number();
+        let one = is_open && count > 1 && kind.default_units(count) > 1;
+        [Some(network.coarse_units), one.then_some(Some(1))].into_iter().flatten()
+    };
+    let all = kinds.iter().flat_map(|&kind| numbers(kind).map(move |number| (kind, number)));
     all.filter_map(|(kind, number)| {
         let net = network.net.clone().with_coarse_kind(kind).with_coarse_units(number);
         let cuts = net.default_cuts(count).ok()?;

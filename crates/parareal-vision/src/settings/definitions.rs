@@ -106,7 +106,7 @@ settings! {
     }
 
     /// Units of the coarse networks: the paper's (basic), or a cheaper relative of it (benchmarks/coarse-units
-    /// compares them); none is the skip alone, and auto takes the recommended kind, depthwise
+    /// compares them); none is the skip alone, and auto takes the recommended kind, coarsened
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
         value_name: "KIND",
         heading: Heading::Network,
@@ -116,7 +116,7 @@ settings! {
     "coarse-units" coarse_units: usize {
         value_name: "NC",
         heading: Heading::Network,
-        default_note: Some("12/N, rounded up, as in the paper; 6/N for auto"),
+        default_note: Some("12/N, rounded up, as in the paper; 1 for auto"),
         check: |units| {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             expect(*units > 0, expected)?;

@@ -130,7 +130,7 @@ pub(super) struct UnitSize {
 impl UnitKind {
     /// The kind that `benchmarks/coarse-units` recommends for coarse networks: of those that are as
     /// accurate as the paper's, the one with the shortest time on the chain.
-    pub const RECOMMENDED: Self = Self::Depthwise;
+    pub const RECOMMENDED: Self = Self::Coarsened;
 
     /// Multiply-adds of a unit's convolutions for one image.
     pub(super) fn multiply_adds(self, from: Image, to: Image) -> u64 {
