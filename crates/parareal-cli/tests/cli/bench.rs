@@ -50,7 +50,7 @@ fn a_bench_reports_all_fields_and_plan_reads_its_costs() {
     for (row, count) in rows.iter().zip(1..) {
         assert_eq!(row["subnetworks"], count);
         assert_eq!(row["cuts"].as_array().unwrap().len(), count - 1);
-        assert_eq!(row["coarse_units"], [0, 3, 2][count - 1]);
+        assert_eq!(row["coarse_units"], [0, 1, 1][count - 1]);
         let own = &row["virtual"];
         let passes = ["preprocessing_ms", "subnetworks_ms", "postprocessing_ms", "total_ms"];
         for part in passes {

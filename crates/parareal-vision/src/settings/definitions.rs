@@ -22,7 +22,7 @@ const MAX_COARSE_UNITS: usize = 1_000;
 /// Far beyond what has been trained: the last stage then has 16,384 channels.
 const MAX_WIDTH: usize = 1_024;
 
-const QUICK_EPOCHS: usize = 6;
+const QUICK_EPOCHS: usize = 4;
 
 settings! {
     /// Defaults of the settings that are left open: quick or paper
@@ -79,7 +79,7 @@ settings! {
     }
 
     /// Layers of the ResNet, 9n+2
-    "depth" depth: usize = [20, paper: 1001] {
+    "depth" depth: usize = [56, paper: 1001] {
         value_name: "9n+2",
         heading: Heading::Network,
         check: |layers| at_most(*layers, MAX_LAYERS),
@@ -141,7 +141,7 @@ settings! {
     }
 
     /// Learning rate at the start
-    "learning-rate" learning_rate: f64 = [0.02, paper: 0.1] {
+    "learning-rate" learning_rate: f64 = [0.05, paper: 0.1] {
         value_name: "R",
         heading: Heading::Training,
         check: |rate| expect(is_positive(*rate), "a positive number is expected, say 0.1"),
