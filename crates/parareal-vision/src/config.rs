@@ -359,7 +359,7 @@ mod tests {
         let rate = paper.run.learning_rate.rule().unwrap().base;
         assert_eq!((rate, &paper.milestones[..]), (0.1, &[80, 120][..]));
         for (dataset, depth) in [(cifar, Some(20)), (cifar, None), (shapes, Some(1001))] {
-            assert_eq!(resolve(dataset, depth).run.epochs, 4);
+            assert_eq!(resolve(dataset, depth).run.epochs, 3);
         }
     }
 

@@ -139,7 +139,7 @@ mod tests {
                 "dataset",
                 "[default: shapes] [possible values: shapes, mnist, cifar10, cifar100, svhn, folder]",
             ),
-            ("depth", "[default: 56; paper: 1001]"),
+            ("depth", "[default: 110; paper: 1001]"),
             ("momentum", "[default: 0.9]"),
             ("cuts", "[default: even]"),
             ("checkpoint-every", "[default: 10m]"),

@@ -22,7 +22,7 @@ const MAX_COARSE_UNITS: usize = 1_000;
 /// Far beyond what has been trained: the last stage then has 16,384 channels.
 const MAX_WIDTH: usize = 1_024;
 
-const QUICK_EPOCHS: usize = 4;
+const QUICK_EPOCHS: usize = 3;
 
 settings! {
     /// Defaults of the settings that are left open: quick or paper
@@ -79,7 +79,7 @@ settings! {
     }
 
     /// Layers of the ResNet, 9n+2
-    "depth" depth: usize = [56, paper: 1001] {
+    "depth" depth: usize = [110, paper: 1001] {
         value_name: "9n+2",
         heading: Heading::Network,
         check: |layers| at_most(*layers, MAX_LAYERS),
