@@ -21,6 +21,22 @@ impl Coarse {
     pub(crate) const RECOMMENDED: Self = Self { kind: CoarseKind::Auto, units: None };
     /// The paper's coarse network.
     pub(crate) const BASIC: Self = Self { kind: CoarseKind::Units(UnitKind::Basic), units: None };
+
+    /// A number of units of one kind.
+    pub(crate) const fn of(kind: UnitKind, units: usize) -> Self {
+        Self { kind: CoarseKind::Units(kind), units: Some(units) }
+    }
+
+    /// What `auto` stands for today, because a result must not change its meaning with the recommendation.
+    pub(crate) fn resolved(self, subnetworks: usize) -> Self {
+        match self.kind {
+            CoarseKind::Auto => {
+                let units = self.units.unwrap_or(self.kind.default_units(subnetworks));
+                Self::of(UnitKind::RECOMMENDED, units)
+            }
+            _ => self,
+        }
+    }
 }
 
 /// A ResNet and how it is cut.
@@ -152,7 +168,7 @@ pub(crate) mod tests {
     fn titles_tell_the_units_of_the_coarse_networks() {
         let network = |subnetworks, coarse| Network { depth: 29, width: 16, subnetworks, coarse };
         assert_eq!(network(1, None).title().unwrap(), "N = 1");
-        let coarse = Coarse { kind: UnitKind::Depthwise.into(), units: Some(4) };
+        let coarse = Coarse::of(UnitKind::Depthwise, 4);
         assert_eq!(network(3, Some(coarse)).title().unwrap(), "N = 3, depthwise × 4");
         assert_eq!(network(3, Some(Coarse::BASIC)).title().unwrap(), "N = 3, basic × 4");
         let auto = Coarse { kind: CoarseKind::Auto, units: None };

@@ -102,7 +102,9 @@ impl Row {
             add("--width", self.network.width.to_string());
         }
         add("--subnetworks", self.network.subnetworks.to_string());
-        if let Some(coarse) = self.network.coarse {
+        if let Some(coarse) =
+            self.network.coarse.map(|coarse| coarse.resolved(self.network.subnetworks))
+        {
             add("--coarse-unit", coarse.kind.to_string());
             if let Some(units) = coarse.units {
                 add("--coarse-units", units.to_string());
