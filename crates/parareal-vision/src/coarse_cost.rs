@@ -68,6 +68,7 @@ mod tests {
     #[test]
     fn coarse_networks_are_compared_with_what_they_approximate() {
         let depthwise = network(Settings {
+            depth: Some(20),
             cuts: Some(CutsSetting::Positions(vec![4, 5])),
             coarse_unit: Some(CoarseKind::Units(UnitKind::Depthwise)),
             ..Settings::default()
@@ -81,6 +82,7 @@ mod tests {
 
         // As much is not less.
         let equal = network(Settings {
+            depth: Some(20),
             cuts: Some(CutsSetting::Positions(vec![4, 5])),
             coarse_unit: Some(CoarseKind::BasicOrBottleneck),
             ..Settings::default()
