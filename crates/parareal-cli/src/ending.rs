@@ -1,4 +1,4 @@
-//! Endings of a command, and their exit codes.
+//! Outcomes of commands and their exit codes.
 
 use std::process::ExitCode;
 

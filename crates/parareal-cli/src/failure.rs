@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::commands::predict::images::FolderError;
 
-/// Reasons why a command has failed.
+/// The failure of a command.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -29,7 +29,7 @@ pub(crate) enum Failure {
     /// A command line with wrong flags.
     #[error("{0}")]
     Flag(String),
-    /// A failure that all ranks know of, and that this one reports.
+    /// A failure that all ranks know, reported by this one.
     #[error("{}{failure}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed { rank: Option<usize>, failure: Box<Failure>, bad_input: bool },
     #[error("cannot draw: {0}")]
@@ -51,12 +51,12 @@ impl From<DataError> for Failure {
 }
 
 impl Failure {
-    /// A flag that is for `--timeline`, which is not given.
+    /// Creates the failure of a flag that requires `--timeline`.
     pub(crate) fn without_timeline(flag: &str) -> Self {
         Self::Flag(format!("{flag} is for --timeline, and there is none"))
     }
 
-    /// Returns true if all ranks know of it.
+    /// Returns true if all ranks know the failure.
     pub(crate) fn is_agreed(&self) -> bool {
         match self {
             Self::Vision(error) => error.is_agreed(),

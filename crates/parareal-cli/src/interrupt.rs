@@ -1,9 +1,9 @@
 //! Signals that ask a command to stop.
 //!
-//! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, and a
-//! script's shell ignores SIGINT for what it runs in the background. What is ignored is read from
-//! `/proc`, because asking the system for it takes unsafe code; where there is no `/proc/self/status`,
-//! as on macOS, every signal counts.
+//! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, and the
+//! shell of a script ignores SIGINT for background processes. The ignored signals are read from
+//! `/proc/self/status`, because the system call needs unsafe code. Without that file, as on macOS, no
+//! signal is taken to be ignored.
 
 use std::fs;
 use std::io;
@@ -17,30 +17,30 @@ use signal_hook::{consts, flag};
 
 use crate::output::note;
 
-/// Signals that a person, a shell or a service manager sends. A second one stops at once.
+/// Signals from a user, a shell or a service manager. A second one stops the program immediately.
 #[cfg(unix)]
 const INTERRUPTS: &[i32] = &[consts::SIGINT, consts::SIGTERM, consts::SIGHUP];
 #[cfg(not(unix))]
 const INTERRUPTS: &[i32] = &[consts::SIGINT, consts::SIGTERM];
 
-/// Signals by which a batch system announces that a job's time is nearly over. They never stop at
-/// once, because some come repeatedly: SIGXCPU every second.
+/// Signals by which a batch system announces the end of a job. They never stop the program
+/// immediately, because some are repeated: SIGXCPU every second.
 #[cfg(unix)]
 const WARNINGS: &[i32] = &[consts::SIGUSR1, consts::SIGUSR2, consts::SIGXCPU];
 #[cfg(not(unix))]
 const WARNINGS: &[i32] = &[];
 
-/// Interrupts that follow the first one within this time count as the same one: `timeout`, terminals
-/// and launchers may signal both a process and its process group.
+/// Interrupts within this time after the first one count as the same one: `timeout`, terminals and
+/// launchers may signal both a process and its process group.
 const SAME: Duration = Duration::from_millis(500);
 
-/// Time between two looks at the interrupts that have arrived.
+/// Polling interval for interrupts.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Returns a function that says whether the command is asked to stop.
+/// Returns a function that returns true once a signal has asked the command to stop.
 ///
-/// The first signal is answered on standard error, with the `place` at which the command will stop,
-/// unless there is none: of several ranks, all are asked and one speaks.
+/// At the first signal, a note with the `place` at which the command will stop is printed to standard
+/// error. Without a `place`, as on the ranks of an MPI program, nothing is printed.
 pub(crate) fn watch(place: Option<&'static str>) -> impl Fn() -> bool + Sync {
     let asked = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -57,7 +57,7 @@ pub(crate) fn watch(place: Option<&'static str>) -> impl Fn() -> bool + Sync {
     move || asked.load(Ordering::Relaxed)
 }
 
-/// Answers the first signal, and ends the process at a second interrupt.
+/// Starts a thread that prints a note at the first signal, and ends the process at a second interrupt.
 fn listen(
     asked: Arc<AtomicBool>,
     interrupted: Arc<AtomicBool>,
@@ -82,7 +82,7 @@ fn listen(
     thread::Builder::new().name("signals".into()).spawn(answer).map(drop)
 }
 
-/// Returns a function that says whether a signal was ignored when the program started.
+/// Returns a function that returns true for a signal that was ignored when the program started.
 fn ignored_at_start() -> impl Fn(i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

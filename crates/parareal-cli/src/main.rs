@@ -20,7 +20,7 @@ use arguments::{Arguments, Command};
 use commands::{bench, data, eval, export, ode, plan, predict, report, train};
 use ending::Ending;
 
-/// Keeps freed blocks for the next step instead of handing them back to the system.
+/// Allocator that keeps freed blocks for the next step instead of returning them to the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
                 Some(refusal) => {
                     ranks::refuse(&refusal, || output::note(&format!("error: {refusal}")));
                 }
-                // Where nobody reads it, there is nobody to tell.
+                // Help that cannot be printed is not an error.
                 None if asked => drop(error.print()),
                 None => ranks::refuse(&arguments::first_line(&error), || drop(error.print())),
             }

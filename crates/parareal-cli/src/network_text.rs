@@ -1,4 +1,4 @@
-//! How a plan looks, as JSON and as text.
+//! Networks and their cuts as JSON and as text.
 
 use parareal_vision::{CoarseCost, CostBasis, Cutting, NetworkConfig, Summary, UnitKind};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
     sections.join("\n\n")
 }
 
-/// What bridges each interface, and why.
+/// Formats the coarse network of each interface with its cost.
 pub(crate) fn coarse(network: &NetworkConfig) -> String {
     let reasons = network.coarse_reasons();
     let lines = reasons.iter().enumerate().map(|(index, reason)| {
@@ -63,8 +63,8 @@ pub(crate) fn coarse(network: &NetworkConfig) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Names the coarse networks that are not cheaper than the subnetworks that they approximate, and
-/// the flags that make them cheaper; `None` where all of them are.
+/// Returns a warning about coarse networks that are not cheaper than the subnetworks that they
+/// approximate, with flags that make them cheaper; `None` if all are cheaper.
 pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
     let costs = network.coarse_costs();
     let costly: Vec<&CoarseCost> = costs.iter().filter(|cost| !cost.is_cheaper).collect();
@@ -95,8 +95,8 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
     ))
 }
 
-/// Flags that make coarse networks cheaper beside what they approximate, as far as multiply-adds can
-/// tell.
+/// Returns flags that make coarse networks cheaper relative to the subnetworks that they
+/// approximate, by multiply-adds.
 fn cheaper(network: &NetworkConfig) -> Vec<String> {
     let largest = |network: &NetworkConfig| {
         let by_multiply_adds = NetworkConfig { coarse_times: None, ..network.clone() };
@@ -113,7 +113,7 @@ fn cheaper(network: &NetworkConfig) -> Vec<String> {
         flags.push("--coarse-units 1".into());
     }
     let with = |kind| share(&|network| network.net = network.net.clone().with_coarse_kind(kind));
-    // The more accurate kind where it is cheap enough.
+    // The more accurate kind first, if it is cheap enough.
     let kinds = [UnitKind::RECOMMENDED, UnitKind::Bottleneck];
     let enough = kinds.into_iter().find(|&kind| with(kind) < 1.0);
     let kind = enough.unwrap_or(UnitKind::Bottleneck);

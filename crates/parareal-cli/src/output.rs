@@ -1,4 +1,4 @@
-//! What is written where: results on standard output, all else on standard error.
+//! Terminal output: results go to standard output, everything else to standard error.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -10,15 +10,15 @@ pub(crate) use parareal_text::count;
 
 use crate::failure::Failure;
 
-/// The time between two lines about something that takes long, where there is no live one.
+/// Time between two lines of progress without a progress bar.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
-/// Tells a person something. Where nobody reads it, nothing is lost.
+/// Prints a note for the user on standard error. Failures are ignored.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Writes a result. Where the reader has gone away, there is nothing left to do.
+/// Prints a result on standard output. A closed pipe is not an error.
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -29,8 +29,8 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A progress bar on the terminal; none where standard error is no terminal, or one that cannot move
-/// its cursor (`TERM` is `dumb` or not set).
+/// Creates a progress bar on the terminal; `None` if standard error is not a terminal, or one that
+/// cannot move its cursor (`TERM` is `dumb` or not set).
 pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
     let target = ProgressDrawTarget::stderr_with_hz(10);
     let bar = ProgressBar::with_draw_target(Some(length), target);
@@ -40,16 +40,17 @@ pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
     })
 }
 
-/// A path as a person can paste it into a command line, whatever its name.
+/// Quotes a path for a shell.
 pub(crate) fn shell_word(path: &Path) -> String {
-    // A name that begins with a hyphen would be taken for a flag.
+    // A name that begins with a hyphen would be parsed as a flag.
     match path.as_os_str().as_encoded_bytes().starts_with(b"-") {
         true => Path::new(".").join(path).maybe_quote().to_string(),
         false => path.maybe_quote().to_string(),
     }
 }
 
-/// Columns, the first to the left and the others to the right, with two spaces between.
+/// Formats a table: the first column is left-aligned, the others right-aligned, with two spaces in
+/// between.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
@@ -69,7 +70,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A number of parameters or multiply-adds, in thousands or millions.
+/// Formats a number of parameters, multiply-adds or bytes, with the suffix k or M if it is large.
 pub(crate) fn amount(number: impl TryInto<u64>) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     match number {
@@ -79,7 +80,7 @@ pub(crate) fn amount(number: impl TryInto<u64>) -> String {
     }
 }
 
-/// A time for people.
+/// Formats a duration in seconds, minutes or hours.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -90,7 +91,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A share for people.
+/// Formats a fraction in percent.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }

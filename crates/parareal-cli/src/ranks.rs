@@ -1,4 +1,4 @@
-//! The ranks of one command under `mpirun`: their start and their end.
+//! The ranks of a command under `mpirun`: joining, reporting and ending.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
 
-/// Returns the processes that work on the run of these settings, of a file of settings, or of a run's
-/// folder.
+/// Returns the process group for a run with these settings: the executor is taken from the flags, the
+/// file, or the folder of a resumed run.
 pub(crate) fn group(
     flags: &Settings,
     file: Option<&Path>,
@@ -22,7 +22,7 @@ pub(crate) fn group(
 ) -> Result<ProcessGroup, TrainError> {
     let config = resumed.map(|folder| folder.join("config.toml"));
     let files = [file, config.as_deref()].into_iter().flatten();
-    // What is wrong with a file is told when it is read for its settings.
+    // Errors in a file are reported later, when its settings are read.
     let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
     let executor = flags.executor.into_iter().chain(executors).next();
     match executor == Some(ExecutorKind::Mpi)
@@ -33,7 +33,7 @@ pub(crate) fn group(
     }
 }
 
-/// Runs a command on all ranks. A failure of one of them is reported with its number and ends all.
+/// Runs a command on all ranks. A failure of one rank is reported with its number and ends all ranks.
 pub(crate) fn together(
     group: &ProcessGroup,
     work: impl FnOnce() -> Result<Ending, Failure>,
@@ -55,20 +55,21 @@ pub(crate) fn together(
     }
 }
 
-/// Reports what is wrong with a command line, once if all ranks have the same: `message` is its short
-/// form, `print` shows all of it.
+/// Reports an invalid command line, once if it is the same on all ranks. `message` is the short form,
+/// `print` shows the full error.
 pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
     if !cfg!(feature = "mpi") || ProcessGroup::launched() == 1 {
         return print();
     }
     let Ok(group) = ProcessGroup::join() else { return print() };
-    // Ranks whose command line is right wait for this one.
+    // Ranks with a valid command line wait for this one.
     match group.agree::<(), _>(Err(Failure::Flag(message.into()))) {
         Err(Failure::Agreed { rank: None, .. }) => print(),
         Err(failure @ Failure::Agreed { .. }) => note(&format!("error: {failure}")),
         _ => {}
     }
-    // The launcher ends all when one of them ends like this, so they wait for the one that speaks.
+    // The launcher ends all ranks once one of them ends with an error code, so they wait until the
+    // error is printed.
     let _ = group.finish();
 }
 

@@ -9,11 +9,11 @@ use parareal_vision::{ClassificationRun, Config, Settings};
 use super::together;
 use crate::ending::Ending;
 
-/// What a rank is to do, and where.
+/// Environment variable with the task of a rank.
 const LIFE: &str = "PARAREAL_TEST_LIFE";
 const FOLDER: &str = "PARAREAL_TEST_FOLDER";
 
-/// Panics behind a step, on one rank.
+/// Panics after a step, on one rank.
 struct Panics(Option<usize>);
 
 impl Observer for Panics {
@@ -24,7 +24,7 @@ impl Observer for Panics {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-/// Six steps, a checkpoint behind each.
+/// Returns settings of six steps with a checkpoint after each.
 fn settings() -> Settings {
     Settings {
         executor: Some(ExecutorKind::Mpi),
@@ -40,7 +40,7 @@ fn settings() -> Settings {
     }
 }
 
-/// The weights behind the last step.
+/// Returns the weights after the last step.
 fn weights(run: &Path) -> Vec<Vec<u8>> {
     let file =
         |j: usize| format!("checkpoints/step-00000006/subnetwork-{j:02}.weights.safetensors");
@@ -77,7 +77,7 @@ fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
     }
 }
 
-/// What a rank does.
+/// Runs the task of a rank.
 fn live(life: &str, folder: &Path) {
     let group = ProcessGroup::join().unwrap();
     let panics = life.parse() == Ok(group.rank());

@@ -1,5 +1,5 @@
-//! Every input that fuzzing found worth keeping is read once more, by the targets of the fuzzer: no
-//! reader panics, takes more memory than it may, or says more than a line.
+//! Reads all inputs of the fuzzing corpora with the fuzz targets: no reader panics, exceeds its
+//! memory limit, or returns a message of several lines.
 
 #[path = "../../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "the fuzzer uses it as a library")]
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use targets::{TARGETS, Target};
 
-// One test, so that nothing else takes memory meanwhile.
+// A single test, so that no other test uses memory at the same time.
 #[test]
 fn every_input_of_the_corpora_is_read_within_bounds() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");

@@ -1,4 +1,4 @@
-//! Devices beside the CPU.
+//! Devices besides the CPU.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{errors, parareal, train};
 #[test]
 fn a_device_that_is_not_there_is_refused_with_those_that_are() {
     let folder = tempfile::tempdir().unwrap();
-    // The second time Vulkan's and OpenGL's drivers are looked for where there are none.
+    // In the second pass, the drivers of Vulkan and OpenGL are hidden.
     let hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
     for variables in [&[][..], &hidden] {
         for device in ["wgpu:7", "cuda:77"] {
@@ -19,7 +19,7 @@ fn a_device_that_is_not_there_is_refused_with_those_that_are() {
                 .current_dir(folder.path())
                 .args(["train", "--device", device])
                 .envs(variables.iter().map(|name| (name, "/nonexistent")))
-                // The system's EGL, asked for devices as well, complains where it is not set.
+                // EGL, which is also searched for devices, prints a warning if this is not set.
                 .env("XDG_RUNTIME_DIR", folder.path())
                 .output()
                 .unwrap();

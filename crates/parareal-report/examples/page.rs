@@ -1,4 +1,4 @@
-//! Writes the page about the runs in the folders that are named to standard output.
+//! Writes the page about the runs in the given folders to standard output.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The data and the best step of a run, as its checkpoints record them. Both are additions to the page: a file that
-//! is missing or damaged is passed over.
+//! The data and the best step of a run, as recorded by its checkpoints. Both are optional for the page: missing or
+//! damaged files are ignored.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,7 +10,7 @@ use parareal_run::{Best, Manifest};
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-/// Longest file that is read. A manifest has a few hundred bytes for each subnetwork.
+/// Largest file that is read, in bytes. A manifest has a few hundred bytes for each subnetwork.
 const LONGEST: u64 = 1 << 26;
 
 /// Returns the description of the data in the newest checkpoint with a readable manifest.

@@ -1,19 +1,19 @@
-//! Long series of steps made short: means over equally many steps, with their range.
+//! Downsampling of long series of steps to means over equally many steps, with their range.
 
 use parareal_run::StepRecord;
 use serde::Serialize;
 
 use crate::metrics::finite;
 
-/// Points kept for each series of a run.
+/// Largest number of points for each series of a run.
 pub(crate) const MAX_POINTS: usize = 2000;
 
 /// The steps of a run, column by column.
 #[derive(Debug, Serialize)]
 pub(crate) struct Steps {
-    /// How many steps there were.
+    /// Number of steps.
     total: usize,
-    /// How many of them a point stands for; the last point may stand for fewer.
+    /// Number of steps per point; the last point may stand for fewer.
     per_point: usize,
     /// The last step of each point.
     step: Vec<usize>,
@@ -21,11 +21,12 @@ pub(crate) struct Steps {
     error: Curve,
     gradient_norm: Option<Curve>,
     images_per_second: Curve,
-    /// The learning rate of each point's last step: it is set, not measured.
+    /// The learning rate of each point's last step. It is not averaged, because it is set and not
+    /// measured.
     learning_rate: Vec<Option<f64>>,
 }
 
-/// One series; `low` and `high` are left out where a point is one step.
+/// One series; `low` and `high` are left out if each point is one step.
 #[derive(Debug, Serialize)]
 struct Curve {
     mean: Vec<Option<f64>>,
@@ -35,7 +36,7 @@ struct Curve {
     high: Option<Vec<Option<f64>>>,
 }
 
-/// Makes at most `most` points of the steps.
+/// Downsamples the steps to at most `most` points.
 pub(crate) fn downsample(steps: &[StepRecord], most: usize) -> Steps {
     let per_point = steps.len().div_ceil(most).max(1);
     let last = |points: &[StepRecord]| points.last().map(|step| step.step);
@@ -80,18 +81,19 @@ impl Curve {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    // Divided first, so that no sum can overflow.
+    // Values are divided first, so that no sum can overflow.
     let count = values.len() as f64;
     (!values.is_empty()).then(|| values.iter().map(|value| value / count).sum())
 }
 
-/// The mean of rates that were kept up for the same work each: the work, divided by the time.
+/// Returns the mean rate over equal amounts of work (the harmonic mean): the total work divided by
+/// the total time.
 fn mean_rate(values: &[f64]) -> Option<f64> {
     let time = mean(&values.iter().map(|rate| 1.0 / rate).collect::<Vec<_>>())?;
     (time.is_finite() && time > 0.0).then(|| 1.0 / time)
 }
 
-/// Five digits: more than a picture shows.
+/// Rounds to five significant digits, more than a plot can show.
 fn rounded(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, as types; every message is one line.
+//! Errors of reports.
 
 use std::fmt;
 use std::io;
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use parareal_text::OneLine;
 use thiserror::Error;
 
-/// Why there is no report.
+/// The reason that a report cannot be created.
 ///
-/// The `Display` text of every variant is a single line meant for a person.
+/// Every message is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -22,7 +22,7 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
-    /// A folder that is no run's.
+    /// A folder that does not hold a run.
     #[error("{} holds no run: there is no {missing} in it", OneLine(path))]
     NoRun {
         /// The folder.
@@ -30,22 +30,22 @@ pub enum ReportError {
         /// The file that is missing.
         missing: &'static str,
     },
-    /// A file with something else in it than was expected.
+    /// A file with unexpected content.
     #[error("{}{}: {message}", OneLine(path), Place(*line))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, where it is known.
+        /// The line, from 1, if known.
         line: Option<usize>,
-        /// What is wrong, what was expected and what to do.
+        /// Description of the fault, of what was expected and of what to do.
         message: String,
     },
-    /// A file that the system refuses to read.
+    /// A file or folder that cannot be read.
     #[error("cannot read {}: {source}", OneLine(path))]
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -68,7 +68,8 @@ impl ReportError {
     }
 }
 
-/// What the parser of JSON says, without the place that it counts from the start of its text.
+/// Returns the message of the JSON parser without its position, which is relative to the parsed
+/// text.
 pub(crate) fn json_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

@@ -1,4 +1,4 @@
-//! Evaluations of a run: what a trained network takes for what.
+//! Evaluations of a run: confusion matrix and mistakes.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,14 +11,14 @@ use serde::Serialize;
 use crate::ReportError;
 use crate::error::json_message;
 
-/// The evaluation of one checkpoint, checked.
+/// The evaluation of one checkpoint, with checked fields.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Evaluation(EvaluationRecord);
 
 impl Evaluation {
-    /// Reads the evaluation of a run after its last epoch, which ended with this step; otherwise the
-    /// last one before the run's last step, if there is one.
+    /// Reads the evaluation after the last epoch of a run, which ended with the step `epoch_end`;
+    /// otherwise the last evaluation up to the run's last step, if any.
     pub(crate) fn read(
         folder: &Path,
         epoch_end: Option<usize>,
@@ -31,7 +31,7 @@ impl Evaluation {
         };
         let files = files(&folder.join(EVALUATIONS))?;
         let steps = files.iter().map(|(step, _)| *step).chain(old.as_ref().map(|old| old.0.step));
-        // A run that went on from an earlier checkpoint has not come to later ones again.
+        // A run that was resumed from an earlier checkpoint has not reached later evaluations again.
         let reached: Vec<usize> =
             steps.filter(|&step| last_step.is_none_or(|last| step <= last)).collect();
         let wanted = epoch_end.filter(|step| reached.contains(step));
@@ -47,7 +47,7 @@ impl Evaluation {
 
     /// Returns the number of test images.
     pub(crate) fn images(&self) -> usize {
-        // Images without an answer are in no field of the matrix.
+        // Images without a prediction are not counted in the matrix.
         self.0.images.unwrap_or_else(|| self.0.confusion.iter().flatten().sum())
     }
 
@@ -92,7 +92,7 @@ impl Evaluation {
     }
 }
 
-/// The evaluations in a folder that may not be there, with the steps in their names.
+/// Lists the evaluations in a folder, if it exists, with the steps in their names.
 fn files(folder: &Path) -> Result<Vec<(usize, PathBuf)>, ReportError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,5 +1,5 @@
-//! The readers of files, given what a file holds: for the fuzz targets and the test that goes through
-//! their corpora. No part of the interface.
+//! Readers of file contents for the fuzz targets and the tests of their corpora. Not part of the
+//! public interface.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use crate::downsample::downsample;
 use crate::evaluation::Evaluation;
 use crate::metrics::Metrics;
 
-/// A file with these contents is read as the metrics of a run, whose steps are thinned.
+/// Reads the contents as the metrics of a run and downsamples its steps.
 pub fn metrics(contents: &[u8]) -> Result<(), ReportError> {
     let metrics = Metrics::parse(Path::new("metrics.jsonl"), contents)?;
     downsample(&metrics.steps, 3);
     Ok(())
 }
 
-/// As the evaluation of a run.
+/// Reads the contents as the evaluation of a run.
 pub fn evaluation(contents: &[u8]) -> Result<(), ReportError> {
     Evaluation::parse(Path::new("evaluation.json"), contents).map(drop)
 }

@@ -1,10 +1,9 @@
-//! A report about training runs: the folders of one or several runs become one HTML page.
+//! Reports on training runs: one HTML page from the folders of one or several runs.
 //!
-//! The page is self-contained. It loads nothing, so it opens from disk, by mail or from an archive
-//! years later. It shows where the configurations differ, the curves of loss, error, learning rate,
-//! gradient and throughput, how each subnetwork spent its time, the results, and, for runs that
-//! were evaluated, the confusion matrix and the images that were taken for something else with the
-//! most confidence.
+//! The page is self-contained. It loads nothing, so it can be opened from disk, from a mail or from an
+//! archive. It shows differences between the configurations, the curves of loss, error, learning rate,
+//! gradient norm and throughput, the time of each subnetwork, the results, and, for runs that were
+//! evaluated, the confusion matrix and the most confident mistakes.
 //!
 //! ```no_run
 //! let page = parareal_report::render(&["runs/mnist-n1", "runs/mnist-n3"])?;
@@ -12,12 +11,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate knows the files of a run and nothing of how they come about: `config.toml`,
-//! `metrics.jsonl` and, where there are some, the evaluations in `evaluations` (`evaluation.json` in runs
-//! of earlier versions) and the records of the data and of the best step in `checkpoints`. Runs are compared
-//! only where they have seen the same data. Long series are [thinned](render), so
-//! that the page stays below a few hundred kilobytes for each run. What comes from files goes into
-//! the page as data only; the page makes text of it, never markup.
+//! The crate reads only the files of a run: `config.toml`, `metrics.jsonl` and, if they exist, the
+//! evaluations in `evaluations` (`evaluation.json` in runs of earlier versions) and the records of the data
+//! and of the best step in `checkpoints`. Results of runs are compared only if they are for the same data.
+//! Long series are [downsampled](render), so that the page stays below a few hundred kilobytes for each run.
+//! Content of files is embedded in the page as data only; the page shows it as text, never as markup.
 
 mod checkpoints;
 mod downsample;
@@ -37,22 +35,21 @@ use serde::Serialize;
 
 pub use error::ReportError;
 
-/// What the page shows.
+/// Data of the page.
 #[derive(Serialize)]
 struct Report {
     runs: Vec<run::Run>,
     settings: Vec<settings::Row>,
 }
 
-/// Makes the page about the runs in these folders, in this order.
+/// Creates the page about the runs in these folders, in this order.
 ///
-/// A run that is under way or was killed is shown as far as it went. Of long runs, at most 2,000
-/// points are kept for each series of steps: means over equally many steps, with the least and the
-/// greatest value. The same folders give the same page, byte by byte.
+/// A run that is in progress or was killed is shown up to its last complete line. For long runs, each series
+/// of steps is reduced to at most 2,000 points: means over equally many steps, with the smallest and the
+/// largest value. The same folders give the same page, byte by byte.
 ///
 /// # Errors
-/// [`ReportError`] where there is no folder, a folder holds no run or is given twice, or a file in
-/// it cannot be read or understood.
+/// If there is no folder, a folder holds no run or is given twice, or a file in it cannot be read or parsed.
 pub fn render<P: AsRef<Path>>(runs: &[P]) -> Result<String, ReportError> {
     if runs.is_empty() {
         return Err(ReportError::NoRuns);
@@ -69,7 +66,7 @@ pub fn render<P: AsRef<Path>>(runs: &[P]) -> Result<String, ReportError> {
     Ok(page::fill(&Report { runs: read, settings: settings::compare(&tables) }))
 }
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

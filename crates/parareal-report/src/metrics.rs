@@ -1,4 +1,4 @@
-//! `metrics.jsonl`, read back: one object a line.
+//! Reader of `metrics.jsonl`, which has one JSON object per line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,11 +12,11 @@ use serde::Serialize;
 use crate::ReportError;
 use crate::error::json_message;
 
-/// An epoch as the page shows it: what was not recorded or is not finite is null.
+/// An epoch as the page shows it. Values that were not recorded or are not finite are null.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Epoch {
     pub(crate) epoch: usize,
-    /// Its last step, where the file has steps.
+    /// Its last step, if the file has steps.
     pub(crate) step: Option<usize>,
     pub(crate) train_loss: Option<f64>,
     pub(crate) train_error: Option<f64>,
@@ -53,7 +53,7 @@ impl Epoch {
     }
 }
 
-/// Returns a number that is finite: others are written as null and read as NaN.
+/// Returns the value if it is finite. Other values are written as null and read as NaN.
 pub(crate) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
@@ -95,7 +95,7 @@ impl Metrics {
         }
     }
 
-    /// Reads lines. The last one counts only with its line break: without, it may be cut off.
+    /// Reads the lines. A last line without a line break is ignored, because it may be incomplete.
     pub(crate) fn parse(path: &Path, source: impl Read) -> Result<Self, ReportError> {
         let (mut metrics, mut line) = (Self::default(), Vec::new());
         let mut reader = BufReader::new(source);
@@ -120,7 +120,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Takes a line. One that goes back to an earlier step or epoch stands for it and all later.
+    /// Adds a line. A line for an earlier step or epoch replaces that one and all later ones.
     fn add(&mut self, line: Line) {
         match line {
             Line::Step(step) => {

@@ -1,10 +1,10 @@
-//! The page: a frame, a style, data and scripts, put together.
+//! The page, composed of a frame, a style, data and scripts.
 
 use crate::Report;
 
 const FRAME: &str = include_str!("../page/page.html");
 const STYLE: &str = include_str!("../page/style.css");
-/// Each may use what stands before it.
+/// The scripts, in order: each may use those before it.
 const SCRIPTS: [&str; 13] = [
     include_str!("../page/dom.js"),
     include_str!("../page/format.js"),
@@ -21,7 +21,7 @@ const SCRIPTS: [&str; 13] = [
     include_str!("../page/main.js"),
 ];
 
-/// Writes the page about a report.
+/// Returns the page for a report.
 pub(crate) fn fill(report: &Report) -> String {
     let names: Vec<&str> = report.runs.iter().map(|run| run.name.as_str()).collect();
     let data = serde_json::to_string(report).expect("numbers, texts and lists are JSON");
@@ -34,7 +34,8 @@ pub(crate) fn fill(report: &Report) -> String {
     ])
 }
 
-/// The frame with each mark replaced, in this order. What is put in is not looked at again.
+/// Returns the frame with each mark replaced, in this order. Inserted text is not searched for
+/// marks.
 fn join(parts: [(&str, &str); 4]) -> String {
     let (mut page, mut rest) = (String::new(), FRAME);
     for (mark, part) in parts {
@@ -46,8 +47,8 @@ fn join(parts: [(&str, &str); 4]) -> String {
     page + rest
 }
 
-/// JSON that can stand in a script element: nothing in it can end the element or begin a comment.
-/// These characters occur within strings only, where JSON lets them be written like this.
+/// Escapes JSON for a script element, such that nothing in it can end the element or start a
+/// comment. The escaped characters occur only within strings, where JSON allows such escapes.
 fn inert(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
@@ -61,7 +62,7 @@ fn inert(json: &str) -> String {
     text
 }
 
-/// Text that can stand between tags.
+/// Escapes text for use between tags.
 fn text(plain: &str) -> String {
     plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -104,7 +105,7 @@ mod tests {
         }
     }
 
-    /// A function would call the variable of this name instead, which is no function.
+    /// A variable with the name of a function would be called instead of the function.
     #[test]
     fn no_variable_hides_a_function_that_is_called() {
         let scripts = format!("\n{}", SCRIPTS.join("\n"));

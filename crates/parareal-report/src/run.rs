@@ -1,4 +1,4 @@
-//! A run: its folder read, its name.
+//! Runs as the page shows them, and their names.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::metrics::{Epoch, Metrics};
 use crate::settings::{self, Data, Settings};
 use crate::summary::{Best, Summary};
 
-/// What the page knows of a run.
+/// Data of a run for the page.
 #[derive(Serialize)]
 pub(crate) struct Run {
     pub(crate) name: String,
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     images: Data,
     /// True if the run classifies images.
     of_images: bool,
-    /// Number of subnetworks, where the settings tell it.
+    /// Number of subnetworks, if the settings determine it.
     subnetworks: Option<usize>,
     summary: Summary,
 }
@@ -62,12 +62,12 @@ impl Run {
     }
 }
 
-/// Names for the runs in these folders: as many of the last parts of each path as it takes to tell
-/// them apart.
+/// Returns names for the runs in these folders: as many of the last components of each path as are
+/// needed to distinguish them.
 pub(crate) fn names(folders: &[&Path]) -> Result<Vec<String>, ReportError> {
     let mut whole: Vec<PathBuf> = Vec::new();
     for folder in folders {
-        // A folder that is not there has a name as well; reading it says that it is not.
+        // A missing folder gets a name as well; the error follows when it is read.
         let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
         if whole.contains(&path) {
             return Err(ReportError::Twice { path: folder.to_path_buf() });

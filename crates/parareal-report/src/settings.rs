@@ -1,4 +1,4 @@
-//! `config.toml`, and where runs differ in it.
+//! Reader of `config.toml`, and comparison of the settings of runs.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -13,11 +13,11 @@ use crate::ReportError;
 /// The settings of a run in the order of the file.
 pub(crate) type Settings = Vec<(String, Value)>;
 
-/// A setting of all runs.
+/// One setting with its values in all runs.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Row {
     key: String,
-    /// Its value for each run; `None` where it is not set.
+    /// Its value for each run; `None` if it is not set.
     values: Vec<Option<String>>,
     /// True if the runs differ in it.
     differs: bool,
@@ -38,13 +38,13 @@ pub(crate) fn read(folder: &Path) -> Result<Settings, ReportError> {
     }
 }
 
-/// How many epochs a run was to have.
+/// Returns the configured number of epochs.
 pub(crate) fn epochs(settings: &Settings) -> Option<usize> {
     let (_, value) = settings.iter().find(|(key, _)| key == "epochs")?;
     value.as_integer().and_then(|epochs| epochs.try_into().ok())
 }
 
-/// Returns the number of subnetworks: it is a setting, or follows from a list of cuts.
+/// Returns the number of subnetworks, which is a setting or follows from a list of cuts.
 pub(crate) fn subnetworks(settings: &Settings) -> Option<usize> {
     let of = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     match of("subnetworks") {
@@ -53,12 +53,12 @@ pub(crate) fn subnetworks(settings: &Settings) -> Option<usize> {
     }
 }
 
-/// Returns true for the settings of a run that classifies images: they name a data set.
+/// Returns true for the settings of a run that classifies images, which name a data set.
 pub(crate) fn of_images(settings: &Settings) -> bool {
     settings.iter().any(|(key, _)| key == "dataset")
 }
 
-/// The number by which a run has compared its epochs.
+/// The objective by which a run has compared its epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Objective<'a> {
     /// `loss` or the name of a metric, of the validation samples.
@@ -67,7 +67,7 @@ pub(crate) struct Objective<'a> {
     pub(crate) highest: bool,
 }
 
-/// Returns the objective of a run where its settings name one, as in `best = "highest accuracy"`.
+/// Returns the objective of a run, if its settings name one, as in `best = "highest accuracy"`.
 pub(crate) fn objective(settings: &Settings) -> Option<Objective<'_>> {
     let (_, value) = settings.iter().find(|(key, _)| key == "best")?;
     let (direction, name) = value.as_str()?.split_once(' ')?;
@@ -78,8 +78,8 @@ pub(crate) fn objective(settings: &Settings) -> Option<Objective<'_>> {
     }
 }
 
-/// Groups of runs: those with the same text in a field have seen the same data. Runs of unknown data are in no
-/// group.
+/// Keys for grouping runs by their data: runs with the same text in a field have the same data. Runs on unknown
+/// data are in no group.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Data {
     training: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// The images of a run with these settings, evaluated on this many test images.
+    /// Returns the keys of a run on images, from its settings and the number of test images of its evaluation.
     pub(crate) fn of_images(settings: &Settings, test_images: Option<usize>) -> Self {
         let of = |keys: &[&str]| {
             let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
@@ -102,9 +102,9 @@ impl Data {
         }
     }
 
-    /// The samples that a checkpoint describes. A trainer of any network records their numbers and checksums of
-    /// the first batches. The checksums depend on the seed and the size of a batch: other batches of the same
-    /// samples are taken for other data.
+    /// Returns the keys of a run of any network, from the description of the data in a checkpoint. It has the
+    /// numbers of samples and checksums of the first batches. The checksums depend on the seed and the batch
+    /// size, so the same samples in other batches count as other data.
     pub(crate) fn of_table(table: Option<&Table>) -> Self {
         let of = |validation: bool| {
             let entries = table.into_iter().flatten();
@@ -136,7 +136,7 @@ fn parse(path: &Path, text: &str) -> Result<Settings, ReportError> {
     Ok(entries.into_iter().map(|(key, value)| (key, value.into_inner())).collect())
 }
 
-/// All settings of all runs, in the order in which they are first met.
+/// Returns all settings of all runs, in the order of their first occurrence.
 pub(crate) fn compare(runs: &[Settings]) -> Vec<Row> {
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in runs.iter().flatten() {
@@ -153,7 +153,7 @@ pub(crate) fn compare(runs: &[Settings]) -> Vec<Row> {
     keys.into_iter().map(row).collect()
 }
 
-/// A value as a person writes it on the command line: no quotes, no brackets.
+/// Formats a value as on the command line, without quotes and brackets.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! What a run came to, in a few numbers.
+//! Summary of the results of a run.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use parareal_run::EndRecord;
 use crate::metrics::{EarlyEnd, Epoch};
 use crate::settings::Objective;
 
-/// One line of the table of results.
+/// One row of the table of results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// True if the run came to its end, or at least through all of its epochs.
+    /// True if the run has ended, or has completed all of its epochs.
     finished: bool,
-    /// Early end, where the metrics record one.
+    /// Early end, if the metrics record one.
     early_end: Option<EarlyEnd>,
-    /// Epochs that were finished.
+    /// Number of complete epochs.
     epochs: usize,
-    /// Epochs that were to be.
+    /// Configured number of epochs.
     planned: Option<usize>,
-    /// Errors and loss behind the last epoch.
+    /// Training error of the last epoch.
     train_error: Option<f64>,
     test_error: Option<f64>,
     test_top5_error: Option<f64>,
@@ -31,9 +31,9 @@ pub(crate) struct Summary {
     /// Further metrics of the validation samples by name.
     metrics: BTreeMap<String, Option<f64>>,
     best: Option<Best>,
-    /// Mean time of training for an epoch.
+    /// Mean training time of an epoch.
     seconds_per_epoch: Option<f64>,
-    /// The whole run; where its end is not told of, the training of its epochs.
+    /// Duration of the whole run; without a recorded end, the training time of its epochs.
     seconds: Option<f64>,
 }
 
@@ -44,15 +44,15 @@ pub(crate) struct Best {
     by: By,
     test_error: Option<f64>,
     validation_error: Option<f64>,
-    /// The number that decides, where it is not an error.
+    /// The deciding value, if it is not an error.
     value: Option<f64>,
-    /// The name of this number: `loss` or that of a metric.
+    /// The name of this value: `loss` or a metric.
     metric: Option<String>,
-    /// True if the highest value is the best; `None` where that is not recorded.
+    /// True if the highest value is the best; `None` if that is not recorded.
     highest: Option<bool>,
 }
 
-/// The number that decides which epoch is the best.
+/// Kinds of values that decide which epoch is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum By {
@@ -100,9 +100,9 @@ impl Summary {
 }
 
 impl Best {
-    /// Finds the best epoch by the objective of the run, where its settings name one; otherwise the one that
-    /// `best.json` records with a metric; otherwise by the errors of the validation samples, of the test samples,
-    /// or by the validation loss where no errors are counted.
+    /// Finds the best epoch: by the objective of the run, if its settings name one; otherwise the one that
+    /// `best.json` records with a metric; otherwise by the error of the validation samples, or of the test
+    /// samples without validation errors; and by the validation loss if no errors are counted.
     pub(crate) fn of(
         epochs: &[Epoch],
         objective: Option<Objective<'_>>,
@@ -123,7 +123,7 @@ impl Best {
             name => epoch.metrics.get(name).copied().flatten(),
         };
         let valued = epochs.iter().filter_map(|epoch| Some((value_of(epoch)?, epoch)));
-        // The first of several that are equally good.
+        // The first of several equally good ones.
         let (value, epoch) = valued.reduce(|best, next| {
             let better = if highest { next.0 > best.0 } else { next.0 < best.0 };
             if better { next } else { best }
@@ -155,7 +155,7 @@ impl Best {
             true => epoch.validation_error,
             false => epoch.test_error,
         };
-        // The first of several that are equally good.
+        // The first of several equally good ones.
         let best = epochs
             .iter()
             .filter_map(|epoch| error_of(epoch).map(|error| (error, epoch)))

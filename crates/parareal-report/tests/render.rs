@@ -1,4 +1,4 @@
-//! Made runs become a page.
+//! Pages from made-up runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf 
         );
     }
     let waiting = match subnetworks {
-        // As older versions have written it.
+        // As written by older versions.
         1 => "",
         _ => ",\"waiting_for_worker\":0.15,\"waiting_for_neighbors\":0.05",
     };
@@ -46,7 +46,7 @@ fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf 
     folder
 }
 
-/// What stands between two marks of a page.
+/// Returns the text between two marks of a page.
 fn between<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
     let (_, behind) = page.split_once(start).expect(start);
     behind.split_once(end).expect(end).0
@@ -57,7 +57,7 @@ fn data(page: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Elements begin and end, and nothing is loaded from elsewhere.
+/// Checks that elements are opened and closed, and that nothing is loaded from elsewhere.
 fn check_structure(page: &str) {
     assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"));
     assert!(page.ends_with("</html>\n"));
@@ -71,7 +71,7 @@ fn check_structure(page: &str) {
     for outside in ["<link", "src=\"", "@import", "url(http", "fetch(", "import("] {
         assert!(!page.contains(outside), "{outside}");
     }
-    // The name of a vocabulary is no address that is opened.
+    // The name of an XML namespace is not an address that is opened.
     let addresses = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!addresses.contains("http://") && !addresses.contains("https://"));
     assert!(!page.contains("{{"), "a mark was left");
@@ -120,7 +120,7 @@ fn several_runs_are_compared() {
     assert_eq!(end["subnetworks"].as_array().unwrap().len(), 3);
     assert_eq!(end["subnetworks"][2]["waiting_for_worker"], 0.15);
     assert_eq!(end["workers"][0]["subnetworks"], serde_json::json!([1, 2]));
-    // An older run does not say what it has waited for.
+    // An older run does not distinguish the kinds of waiting.
     assert!(data["runs"][0]["end"]["subnetworks"][0]["waiting_for_worker"].is_null());
     for part in ["waiting for worker", "waiting for neighbors", "of its subnetworks"] {
         assert!(page.contains(part), "{part}");
@@ -128,7 +128,7 @@ fn several_runs_are_compared() {
     assert_eq!(page, render(&runs).unwrap(), "the same folders give the same page");
 }
 
-/// Writes the folder of a run as the trainer of any network does, on data with this checksum.
+/// Writes the folder of a run in the form of `parareal_train::Trainer`, on data with this checksum.
 fn trained(parent: &Path, name: &str, checksum: Option<&str>) -> PathBuf {
     let folder = parent.join(name);
     let checkpoint = folder.join("checkpoints/step-00000020");
@@ -252,7 +252,7 @@ fn the_matrix_is_that_of_the_error_beside_it_and_an_early_end_is_named() {
         let summary = &shown["runs"][0]["summary"];
         assert_eq!(summary["finished"], false);
         assert_eq!(summary["early_end"], serde_json::json!({"how": how, "step": 14}));
-        // Step 20 is not reached any more.
+        // The run now ends before step 20.
         assert_eq!(shown["runs"][0]["evaluation"]["step"], 10);
     }
 }

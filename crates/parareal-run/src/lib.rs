@@ -1,4 +1,4 @@
-//! The folder of a training run: the names of its files, and the schema of what they hold.
+//! The folder of a training run: the names of its files, and the schema of their contents.
 //!
 //! ```text
 //! config.toml                      the complete configuration
@@ -8,8 +8,7 @@
 //! checkpoints/best.json            the best checkpoint so far ([`Best`])
 //! ```
 //!
-//! Whoever writes these files and whoever reads them uses the same types. The crate reads and writes no
-//! file itself.
+//! Writers and readers of these files use the same types. The crate itself does no file access.
 
 mod evaluation;
 mod manifest;
@@ -24,7 +23,7 @@ pub use metrics::{
 };
 pub use usage::{SubnetworkSeconds, SubnetworkUsage, Times, Usage, WorkerUsage};
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

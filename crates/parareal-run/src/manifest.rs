@@ -5,13 +5,13 @@ use toml::Table;
 
 use crate::{Tally, Times};
 
-/// Version of the checkpoints that this version writes.
+/// Format version of checkpoints that are written.
 pub const FORMAT_VERSION: u32 = 5;
-/// Oldest version of checkpoints that is read. Version 5 records the cuts and calls `data` what was
-/// `images`; version 4 added the data set and the padding of its images.
+/// Oldest format version of checkpoints that is read. Version 5 added the cuts and renamed `images` to `data`;
+/// version 4 added the data set and the padding of its images.
 pub const OLDEST_FORMAT: u32 = 3;
 
-/// More steps than this are a damaged file.
+/// Largest number of steps; more mean a damaged file.
 const MAX_STEPS: usize = u32::MAX as usize;
 
 /// Description of a checkpoint, `manifest.json`.
@@ -30,13 +30,13 @@ pub struct Manifest {
     /// Vector instructions of the machine; `None` in checkpoints of format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simd: Option<String>,
-    /// Description of the data that the run is trained on. Only who loads the data knows its fields.
+    /// Description of the training data. Its fields are defined by the code that loads the data.
     #[serde(alias = "images")]
     pub data: Table,
     /// Number of units of the network before it is cut; `None` before version 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<usize>,
-    /// Where the network is cut: the number of units before each cut; `None` before version 5.
+    /// Cuts of the network: the number of units before each cut; `None` before version 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuts: Option<Vec<usize>>,
     /// All other files of the checkpoint.
@@ -44,10 +44,10 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Checks that a run can have come to this position.
+    /// Checks that the position and the times are possible.
     ///
     /// # Errors
-    /// What is wrong, for a manifest that no run has written.
+    /// If they are not possible in any run; the text describes the fault.
     pub fn check(&self) -> Result<(), &'static str> {
         let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
         let counts = [step, epoch, epoch_steps];
@@ -65,21 +65,22 @@ impl Manifest {
     }
 }
 
-/// Progress of a run. The order of the samples and whatever else is random follow from seed, epoch and
-/// step, the learning rate from the epoch: a run has no other random state and no other state of the schedule.
+/// Progress of a run. The order of the samples and all random numbers follow from the seed, the epoch and the
+/// step, and the learning rate from the epoch and the step, so no further state of random numbers or of the
+/// schedule is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// The last step, from 1 through the whole run.
     pub step: usize,
     /// Its epoch, from 1; 0 before the first step.
     pub epoch: usize,
-    /// Steps of this epoch so far.
+    /// Number of steps of this epoch so far.
     pub epoch_steps: usize,
     /// Sums over the samples of these steps.
     pub epoch_tally: Tally,
     /// Duration of these steps in seconds.
     pub epoch_seconds: f64,
-    /// Bytes of `metrics.jsonl` after the step.
+    /// Length of `metrics.jsonl` after the step, in bytes.
     pub metrics_bytes: u64,
 }
 
@@ -92,7 +93,7 @@ pub struct FileEntry {
     pub holds: FileKind,
     /// Name of the file.
     pub name: String,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
@@ -113,7 +114,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Returns the name of the file with this state of a subnetwork, from 1.
+    /// Returns the name of the file of this kind for a subnetwork, counted from 1.
     #[must_use]
     pub fn file_name(self, subnetwork: usize) -> String {
         let holds = match self {
@@ -127,17 +128,17 @@ impl FileKind {
 
 /// The best checkpoint so far, `best.json`.
 ///
-/// The file has the number under `value` beside the name of a metric, and under `error` where it is the error.
-/// Files that have the number of a metric under `error` are read as well.
+/// In the file, the value of a metric is under `value`, next to the name of the metric; an error is under
+/// `error`. Files of earlier versions, with the value of a metric under `error`, are read as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BestFile", into = "BestFile")]
 pub struct Best {
     /// Step of the checkpoint.
     pub step: usize,
-    /// Number by which it was chosen. Without [`Self::metric`] it is the error of the validation samples if
-    /// there are some, otherwise of the test samples.
+    /// Value by which it was chosen. Without [`Self::metric`] it is the error of the validation samples if
+    /// there are any, otherwise that of the test samples.
     pub value: f64,
-    /// Name of that number, where it is not the error: `loss`, or that of a metric of the validation samples.
+    /// Name of the value if it is not the error: `loss`, or a metric of the validation samples.
     pub metric: Option<String>,
 }
 
@@ -186,7 +187,7 @@ mod tests {
         let text = serde_json::to_string(&loss).unwrap();
         assert_eq!(text, r#"{"step":7,"value":0.25,"metric":"loss"}"#);
         assert_eq!(serde_json::from_str::<Best>(&text).unwrap(), loss);
-        // As it was written before.
+        // Written by earlier versions.
         let before = r#"{"step":7,"error":0.25,"metric":"loss"}"#;
         assert_eq!(serde_json::from_str::<Best>(before).unwrap(), loss);
         for wrong in [r#"{"step":7}"#, r#"{"step":7,"metric":"loss"}"#, r#"{"error":0.25}"#] {

@@ -10,7 +10,7 @@ use crate::Usage;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Line {
-    /// A part of the distillation before the first training step.
+    /// Losses of the distillation before the first training step.
     Distillation(DistillationRecord),
     /// A training step.
     Step(StepRecord),
@@ -27,22 +27,22 @@ pub enum Line {
     Diverged {
         /// The step, from 1.
         step: usize,
-        /// What was not finite.
+        /// Description of what was not finite.
         #[serde(default)]
         message: String,
     },
-    /// A line of another version.
+    /// A line of an unknown kind, written by another version.
     #[serde(other)]
     Unknown,
 }
 
-/// Losses of the modules at the interfaces in the distillation, as means over the steps since the record before it.
+/// Losses of the modules at the interfaces in the distillation, averaged over the steps since the previous record.
 /// The first record is that of the first step alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DistillationRecord {
     /// The step of the distillation, from 1.
     pub step: usize,
-    /// All steps of the distillation.
+    /// Total number of steps of the distillation.
     pub steps: usize,
     /// Losses of each interface, in order.
     pub interfaces: Vec<InterfaceRecord>,
@@ -56,7 +56,7 @@ pub struct DistillationRecord {
 pub struct InterfaceRecord {
     /// Loss of `C_{j+1}`, which approximates the state of the serial network at the interface.
     pub preprocessing: f64,
-    /// Loss of `F_j`, which approximates what the next subnetwork makes of the error of that state.
+    /// Loss of `F_j`, which approximates the effect of the error of that state on the output of the next subnetwork.
     pub coarse: f64,
 }
 
@@ -71,7 +71,7 @@ pub struct StepRecord {
     /// Loss of the batch before the update.
     #[serde(deserialize_with = "nan_from_null")]
     pub loss: f64,
-    /// Share of wrong answers for the batch before the update; `None` where answers are not counted.
+    /// Fraction of wrong predictions for the batch before the update; `None` if they are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
     /// Learning rate of the update.
@@ -80,7 +80,7 @@ pub struct StepRecord {
     /// Norm of the gradient before clipping; left out without clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
-    /// Samples of the batch, divided by the duration of the step.
+    /// Number of samples in the batch, divided by the duration of the step in seconds.
     #[serde(rename = "images_per_second", deserialize_with = "nan_from_null")]
     pub samples_per_second: f64,
 }
@@ -90,43 +90,43 @@ pub struct StepRecord {
 pub struct EpochRecord {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// Mean loss over the training samples, each before the update with its batch.
+    /// Mean loss over the training samples, each computed before the update with its batch.
     #[serde(deserialize_with = "nan_from_null")]
     pub train_loss: f64,
-    /// Share of wrong answers, each before the update with its batch; `None` where answers are not
+    /// Fraction of wrong predictions, each computed before the update with its batch; `None` if they are not
     /// counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_error: Option<f64>,
     /// Mean loss over the test samples after the epoch; `None` without test samples.
     #[serde(default)]
     pub test_loss: Option<f64>,
-    /// Share of wrong answers for the test samples after the epoch.
+    /// Fraction of wrong predictions for the test samples after the epoch.
     #[serde(default)]
     pub test_error: Option<f64>,
-    /// Share of test samples whose class is not among the five most likely ones.
+    /// Fraction of test samples whose class is not among the five most likely ones.
     #[serde(default)]
     pub test_top5_error: Option<f64>,
     /// Mean loss over the validation samples; left out without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
-    /// Share of wrong answers for the validation samples; left out without them.
+    /// Fraction of wrong predictions for the validation samples; left out without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_error: Option<f64>,
-    /// Further metrics of the validation samples by name; left out without any. A value that is not finite
-    /// is written as `null` and read as NaN.
+    /// Further metrics of the validation samples by name; left out if there are none. A value that is not finite is
+    /// written as `null` and read as NaN.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "nan_from_null_values"
     )]
     pub metrics: BTreeMap<String, f64>,
-    /// Duration of the epoch's training in seconds, evaluation excluded.
+    /// Duration of the epoch in seconds, without evaluation.
     #[serde(deserialize_with = "nan_from_null")]
     pub seconds: f64,
 }
 
 impl EpochRecord {
-    /// Returns the error by which epochs are compared: of the validation samples, otherwise of the test
+    /// Returns the error by which epochs are compared: that of the validation samples, otherwise that of the test
     /// samples.
     #[must_use]
     pub fn deciding_error(&self) -> Option<f64> {
@@ -137,9 +137,9 @@ impl EpochRecord {
 /// Last line of a complete run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndRecord {
-    /// Duration of the run in seconds, evaluations included, over all its processes.
+    /// Duration of the run in seconds, including evaluations and the time before interruptions.
     pub seconds: f64,
-    /// Share of the training's time in which the next batch was not ready.
+    /// Fraction of the training time spent waiting for the next batch.
     #[serde(default, rename = "waiting_for_images")]
     pub waiting_for_data: f64,
     /// Time of subnetworks and workers in the training steps.
@@ -157,7 +157,7 @@ pub struct Traffic {
     pub steps: u64,
     /// Bytes of tensors across interfaces.
     pub interfaces: u64,
-    /// Bytes given to all-reduces between replicas; on a ring of `R`, each is sent `2 (R - 1) / R`
+    /// Bytes passed to all-reduces between replicas; on a ring of `R` replicas, each byte is sent `2 (R - 1) / R`
     /// times.
     pub reduced: u64,
 }
@@ -168,7 +168,7 @@ pub struct Tally {
     /// Number of samples.
     #[serde(rename = "images")]
     pub samples: usize,
-    /// Number of wrong answers; `None` where they are not counted.
+    /// Number of wrong predictions; `None` if they are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<usize>,
     /// Sum of the losses.
@@ -184,7 +184,7 @@ impl Tally {
         self.loss += mean_loss * samples as f64;
     }
 
-    /// Returns true if samples can have these sums: a file may hold anything.
+    /// Returns true if the sums are possible; those read from a file need not be.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         self.wrong.is_none_or(|wrong| wrong <= self.samples)
@@ -198,7 +198,7 @@ impl Tally {
         (self.samples > 0).then(|| self.loss / self.samples as f64)
     }
 
-    /// Returns the share of wrong answers; `None` without samples, or where they are not counted.
+    /// Returns the fraction of wrong predictions; `None` without samples, or if they are not counted.
     #[must_use]
     pub fn error(&self) -> Option<f64> {
         let wrong = self.wrong.filter(|_| self.samples > 0)?;

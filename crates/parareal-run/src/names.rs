@@ -2,17 +2,17 @@
 
 /// File with the complete configuration.
 pub const CONFIG: &str = "config.toml";
-/// File with one object a line for each step, each epoch and the end.
+/// File with one JSON object per line for the distillation, each step, each epoch and the end.
 pub const METRICS: &str = "metrics.jsonl";
-/// Folder with a folder for each checkpoint.
+/// Folder with one folder per checkpoint.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// Folder with a file for each evaluation.
+/// Folder with one file per evaluation.
 pub const EVALUATIONS: &str = "evaluations";
-/// The one evaluation of runs of earlier versions.
+/// File with the only evaluation in runs of earlier versions.
 pub const OLD_EVALUATION: &str = "evaluation.json";
 /// Description of a checkpoint.
 pub const MANIFEST: &str = "manifest.json";
-/// SHA-256 of [`MANIFEST`], as `sha256sum --check` reads it.
+/// SHA-256 of [`MANIFEST`], in the format of `sha256sum --check`.
 pub const MANIFEST_SUM: &str = "manifest.sha256";
 /// File in [`CHECKPOINTS`] that names the best checkpoint.
 pub const BEST: &str = "best.json";

@@ -2,32 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Time of the subnetworks and the workers in the training steps; empty where the executor does not run
+/// Time of the subnetworks and the workers in the training steps; empty if the executor does not run
 /// subnetworks one by one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Each subnetwork, in order.
     #[serde(default)]
     pub subnetworks: Vec<SubnetworkUsage>,
-    /// Each worker of a replica, in order; empty for runs of earlier versions, which did not record
-    /// them.
+    /// Each worker of a replica, in order; empty for runs of earlier versions, which do not record
+    /// workers.
     #[serde(default)]
     pub workers: Vec<WorkerUsage>,
 }
 
-/// Time of one subnetwork in the training steps, as shares; the mean over replicas.
+/// Time of one subnetwork, as fractions of the training steps' duration; the mean over replicas.
 ///
-/// `computing`, `coarse` and `waiting` add up to 1, and so do the two kinds of waiting to `waiting`.
+/// `computing`, `coarse` and `waiting` add up to 1. The two kinds of waiting add up to `waiting`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubnetworkUsage {
-    /// Its own units, preprocessing, loss and update.
+    /// Time in its own units, preprocessing, loss and update.
     pub computing: f64,
-    /// Its coarse network, in the chain that goes through all subnetworks.
+    /// Time in its coarse network, as part of the sequential chain through all subnetworks.
     pub coarse: f64,
-    /// The rest.
+    /// The remaining time.
     pub waiting: f64,
-    /// Waiting while its worker ran its other subnetworks; `None` for runs of earlier versions, which did
-    /// not record it.
+    /// Waiting while its worker ran other subnetworks; `None` for runs of earlier versions, which do not
+    /// record it.
     #[serde(default)]
     pub waiting_for_worker: Option<f64>,
     /// Waiting while its worker was idle: for a neighboring subnetwork, the loss, or gradients of other
@@ -41,22 +41,22 @@ pub struct SubnetworkUsage {
 pub struct WorkerUsage {
     /// Its subnetworks, from 1.
     pub subnetworks: Vec<usize>,
-    /// Share of the steps' time in which it ran one of them. Where a run was resumed with another number
-    /// of workers, the mean over the workers that have run these subnetworks.
+    /// Fraction of the steps' duration in which it ran one of them. If the run was resumed with another
+    /// number of workers, this is the mean over the workers that have run these subnetworks.
     pub busy: f64,
 }
 
-/// Sums over the steps of a run in seconds, over all its processes.
+/// Sums over the steps of a run in seconds, including those before interruptions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Times {
-    /// The whole run, evaluations included.
+    /// Duration of the whole run, including evaluations.
     pub run: f64,
     steps: f64,
     images: f64,
     subnetworks: Vec<Busy>,
-    /// Duration of the steps whose subnetworks were timed; `None` where no step was, and in files of
-    /// earlier versions, where it is that of all steps.
+    /// Duration of the steps whose subnetworks were timed; `None` without such steps, and in files of
+    /// earlier versions, in which all steps were timed.
     timed_steps: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ pub struct SubnetworkSeconds {
     pub fine: f64,
     /// Its coarse network.
     pub coarse: f64,
-    /// Waiting while its worker ran its other subnetworks.
+    /// Waiting while its worker ran other subnetworks.
     pub queued: f64,
     /// Its worker, from 0.
     pub worker: usize,
@@ -78,7 +78,7 @@ pub struct SubnetworkSeconds {
 struct Busy {
     fine: f64,
     coarse: f64,
-    /// Time in which its worker ran others; `None` in files of earlier versions.
+    /// Waiting while its worker ran other subnetworks; `None` in files of earlier versions.
     queued: Option<f64>,
     /// Its worker in the last step.
     worker: Option<usize>,
@@ -89,8 +89,8 @@ impl Busy {
 }
 
 impl Times {
-    /// Adds a step of this duration in seconds with the times of its subnetworks, which are empty where
-    /// the executor does not run them one by one.
+    /// Adds a step of this duration in seconds with the times of its subnetworks, which are empty if the
+    /// executor does not run them one by one.
     pub fn add(&mut self, step: f64, subnetworks: &[SubnetworkSeconds]) {
         if !subnetworks.is_empty() {
             let before = if self.subnetworks.is_empty() { 0.0 } else { self.steps };
@@ -106,12 +106,12 @@ impl Times {
         }
     }
 
-    /// Adds time between two steps in which the next batch was not ready.
+    /// Adds time between two steps spent waiting for the next batch.
     pub fn wait(&mut self, seconds: f64) {
         self.images += seconds;
     }
 
-    /// Returns the share of the training's time in which the next batch was not ready.
+    /// Returns the fraction of the training time spent waiting for the next batch.
     #[must_use]
     pub fn waiting_for_data(&self) -> f64 {
         if self.steps > 0.0 { self.images / (self.images + self.steps) } else { 0.0 }
@@ -123,7 +123,7 @@ impl Times {
         Self { run, ..self.clone() }
     }
 
-    /// Returns the shares of the training steps' time.
+    /// Returns the times as fractions of the training steps' duration.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let steps = self.timed_steps.unwrap_or(self.steps);
@@ -145,7 +145,7 @@ impl Times {
         Usage { subnetworks, workers: self.workers(share).unwrap_or_default() }
     }
 
-    /// Returns the workers with their subnetworks; `None` where a subnetwork's worker is not known.
+    /// Returns the workers with their subnetworks; `None` if the worker of a subnetwork is not known.
     fn workers(&self, share: impl Fn(f64) -> f64) -> Option<Vec<WorkerUsage>> {
         let mut workers: Vec<WorkerUsage> = Vec::new();
         let mut last = None;
@@ -164,7 +164,7 @@ impl Times {
         Some(workers)
     }
 
-    /// Returns true if a run can have these times: a file may hold anything.
+    /// Returns true if the times are possible; those read from a file need not be.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         let busy = self.subnetworks.iter();
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(times.usage().subnetworks[0].computing, 0.25);
     }
 
-    /// The first manifests of format 3 do not tell the two kinds of waiting apart.
+    /// The first manifests of format 3 do not distinguish the two kinds of waiting.
     #[test]
     fn times_of_an_earlier_version_stay_without_what_they_lack() {
         let saved = r#"{"run":20.0,"steps":16.0,"images":0.0,

@@ -1,7 +1,7 @@
 //! Encoder layers of `burn::nn` on token embeddings, serial and cut into three.
 //!
-//! The task is to tell which of three words occurs most often in a sentence. Sentences have different lengths:
-//! what is padded is ignored. The mask is computed from the tokens by the preprocessing of each subnetwork, and only
+//! The task is to find which of three words occurs most often in a sentence. Sentences have different lengths, and
+//! padding is ignored. The mask is computed from the tokens by the preprocessing of each subnetwork, so only
 //! embeddings cross the interfaces. Dropout draws by seed, step and unit, so both executors see the same masks.
 
 #![allow(clippy::print_stdout)]
@@ -22,7 +22,7 @@ const PADDING: i64 = 0;
 const WORDS: i64 = 3;
 const OTHERS: i64 = 6;
 
-/// Embeddings `[batch, LENGTH, WIDTH]` and which of the tokens are padding, `[batch, LENGTH]`.
+/// Embeddings `[batch, LENGTH, WIDTH]` and the mask of padding tokens, `[batch, LENGTH]`.
 type State = WithContext<Tensor<3>, Tensor<2, Bool>>;
 
 #[derive(Module, Debug)]
@@ -33,7 +33,7 @@ struct Encoder {
 
 impl Encoder {
     fn new(init: &Init) -> Self {
-        // Burn's own dropout is switched off.
+        // Burn's own dropout is disabled.
         let layer = TransformerEncoderConfig::new(WIDTH, 32, 2, 1).with_dropout(0.0);
         Self {
             layer: layer.with_norm_first(true).init(init.device()),
@@ -47,7 +47,7 @@ impl Encoder {
     }
 }
 
-/// Sentences of 6 to 12 tokens with the word that occurs most often in each.
+/// Returns sentences of 6 to 12 tokens with the most frequent word of each.
 fn sentences(
     count: usize,
     seed: u64,

@@ -5,8 +5,8 @@ use toml::Table;
 
 /// The complete configuration of a run: the text of `config.toml`, and what checkpoints record of it.
 ///
-/// A run only writes it down. Whoever starts a run decides what is in it, such that the same run can be
-/// started or resumed from it.
+/// A run only records it. The caller that starts a run decides on its content, from which the same run
+/// can be started or resumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigRecord {
     text: String,
@@ -17,7 +17,7 @@ impl ConfigRecord {
     /// Creates the configuration from settings that serialize to a TOML table.
     ///
     /// # Errors
-    /// Where they do not.
+    /// If the settings do not serialize to a TOML table.
     pub fn new(settings: &impl Serialize) -> Result<Self, toml::ser::Error> {
         Ok(Self { text: toml::to_string(settings)?, table: Table::try_from(settings)? })
     }

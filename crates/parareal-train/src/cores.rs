@@ -1,10 +1,10 @@
 //! The cores that this process may use.
 
-/// How many they are, and which.
+/// Number and mask of the cores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cores {
     pub(crate) count: usize,
-    /// Which they are, where the system tells it: `0-3,8`.
+    /// List of the cores such as `0-3,8`; empty if unknown.
     pub(crate) mask: String,
 }
 

@@ -1,4 +1,4 @@
-//! Names of devices, and the devices that have them.
+//! Names of devices, and the search for devices by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use crate::TrainError;
 
-/// Kinds of devices beside the CPU; which of them a build can use is chosen by features.
+/// Kinds of devices besides the CPU; features choose which of them a build can use.
 const FAMILIES: [&str; 5] = ["wgpu", "vulkan", "metal", "cuda", "rocm"];
 
 /// The name of a device: `cpu`, or a family with a number, `wgpu:0`, or with its software
@@ -57,7 +57,7 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceName {
-    /// The CPU.
+    /// Returns the name of the CPU.
     #[must_use]
     pub fn cpu() -> Self {
         Self { family: "cpu", which: Which::Software }
@@ -69,10 +69,10 @@ impl DeviceName {
         self.family == "cpu"
     }
 
-    /// The device of this name.
+    /// Returns the device with this name.
     ///
     /// # Errors
-    /// [`TrainError::NoDevice`] with the list of those that there are.
+    /// If there is no such device ([`TrainError::NoDevice`], with a list of the available ones).
     pub fn find(&self) -> Result<Device, TrainError> {
         if self.is_cpu() {
             return Ok(Device::flex());
@@ -103,10 +103,10 @@ fn compiled(family: &str) -> bool {
     }
 }
 
-/// The devices of a family that this build and this machine have.
+/// Returns the devices of a family that this build and this machine support.
 fn present(family: &'static str) -> Vec<(DeviceName, Device)> {
     let mut number = 0;
-    // Where a driver is not installed, Burn finds nothing.
+    // Without an installed driver, Burn finds no devices.
     enumerate(family)
         .into_iter()
         .map(|(software, device)| {
@@ -121,7 +121,7 @@ fn present(family: &'static str) -> Vec<(DeviceName, Device)> {
         .collect()
 }
 
-/// The devices of a family, and whether each is a renderer in software.
+/// Returns the devices of a family, with true for a software renderer.
 fn enumerate(family: &str) -> Vec<(bool, Device)> {
     match family {
         #[cfg(feature = "wgpu")]

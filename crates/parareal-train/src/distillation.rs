@@ -12,17 +12,17 @@ use crate::process_group::Resources;
 use crate::task::Stop;
 use crate::{DeviceName, Observer, TrainError};
 
-/// Learning rate at the start where none is set.
+/// Default learning rate of the first step.
 const LEARNING_RATE: f64 = 1e-2;
-/// Records of a distillation after that of the first step.
+/// Number of records of a distillation after that of the first step.
 const RECORDS: usize = 10;
 
 /// Distillation: `C_{j+1}` and `F_j` of every interface are trained alone on the states of the serial network, before
 /// joint training begins. [`parareal::exec::distill`] states what each of them approximates.
 ///
-/// A network that was trained as a whole and is then cut has interfaces that know nothing of it: its first outputs are
-/// those of an untrained network. After the distillation they are close to those of the serial network, and joint
-/// training goes on from there.
+/// If a network is trained as a whole and then cut, its new interfaces are untrained, and so are its first outputs.
+/// After the distillation the outputs are close to those of the serial network, and joint training continues from
+/// there.
 ///
 /// The cost of a step is one forward pass of the serial network, and for each interface one forward pass of `g_{j+1}`
 /// and a training step of `C_{j+1}` and `F_j`. Interfaces are trained in parallel.
@@ -33,8 +33,8 @@ const RECORDS: usize = 10;
 /// Adam at 0.01, 0.90 and 0.44 at 0.003, 0.41 and 0.37 at 0.03, and 0.99 and 1.19 with SGD at 0.1 and a momentum of
 /// 0.9. The rate falls to zero along a cosine.
 ///
-/// Results do not depend on the number of workers, and on that of their threads to rounding. What is random depends
-/// on the seed of the network, the step and the interface.
+/// Results do not depend on the number of workers. Results for different numbers of threads differ by rounding errors
+/// only. Random numbers depend on the seed of the network, the step and the interface.
 ///
 /// # Examples
 ///
@@ -82,7 +82,7 @@ pub struct Distillation {
 
 /// A network after its distillation.
 pub struct Distilled<N: Coarsen> {
-    /// The network: `C`, the units and `h` are what they were, and the modules at the interfaces are trained.
+    /// The network with trained modules at the interfaces. `C`, the units and `h` are unchanged.
     pub network: PararealNetwork<N>,
     /// Losses of the first step, and means over each tenth of the steps.
     pub records: Vec<DistillationRecord>,
@@ -113,7 +113,7 @@ impl Distillation {
         self
     }
 
-    /// Sets the devices of the workers, the CPU by default. A run sets its own.
+    /// Sets the devices of the workers, the CPU by default. A run overrides this with its own.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = DeviceName>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -121,15 +121,15 @@ impl Distillation {
     }
 
     /// Sets the number of workers, by default one for each device or core, at most one for each subnetwork. A run
-    /// sets its own.
+    /// overrides this with its own.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// Sets the number of threads of each worker on the CPU, by default an equal share of the cores. A run sets its
-    /// own.
+    /// Sets the number of threads of each worker on the CPU, by default an equal share of the cores. A run overrides
+    /// this with its own.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -142,10 +142,11 @@ impl Distillation {
         self.steps
     }
 
-    /// Checks that it can be applied to a network of this many subnetworks.
+    /// Checks that the distillation can be applied to a network of this many subnetworks.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] without steps, without an interface, or with a learning rate that is not positive.
+    /// If the number of steps is 0, there is no interface, or the learning rate is not positive
+    /// ([`TrainError::Setting`]).
     pub fn check(&self, subnetworks: usize) -> Result<(), TrainError> {
         let refuse = |found: String, expected| Err(TrainError::setting("distill", found, expected));
         if self.steps == 0 {
@@ -170,12 +171,12 @@ impl Distillation {
 
     /// Distills a network whose `C`, units and `h` are those of the serial network.
     ///
-    /// `inputs` has the batch of each step; where it ends early, so does the distillation. `stop` is called before
-    /// each step. `observer` receives the losses of each step ([`Observer::on_distillation`]).
+    /// `inputs` yields the batch of each step; if it ends early, so does the distillation. `stop` is called before each
+    /// step. `observer` receives the losses of each step ([`Observer::on_distillation`]).
     ///
     /// # Errors
-    /// Those of [`Self::check`] and of [`parareal::exec::distill`]; [`TrainError::NoDevice`]; and the first error
-    /// among `inputs` or of `stop`.
+    /// If [`Self::check`] or [`parareal::exec::distill`] fails, a device is missing ([`TrainError::NoDevice`]), or
+    /// `inputs` or `stop` returns an error.
     pub fn run<N: Coarsen>(
         &self,
         network: PararealNetwork<N>,

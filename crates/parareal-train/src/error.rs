@@ -15,14 +15,14 @@ use crate::{BatchIndex, SourceError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A setting with a value that it cannot have.
+    /// A setting with an invalid value.
     #[error("{name} is {found}: {expected}")]
     Setting {
         /// The key of the setting.
         name: &'static str,
         /// The value.
         found: String,
-        /// What it should be, and what to do.
+        /// Description of the expected value, and of what to do.
         expected: String,
     },
     /// A batch with fewer samples than there are replicas.
@@ -38,17 +38,17 @@ pub enum TrainError {
         /// All training samples.
         samples: usize,
     },
-    /// A device that is not there.
+    /// A device that does not exist.
     #[error("there is no device `{name}`{hint}; there are: {present}")]
     NoDevice {
-        /// The device asked for.
+        /// The requested device.
         name: String,
-        /// Why, where that is known.
+        /// The reason, if known.
         hint: String,
-        /// The devices that are there.
+        /// The available devices.
         present: String,
     },
-    /// An output folder that holds something.
+    /// An output folder that is not empty.
     #[error("{path} is not an empty folder", path = OneLine(path))]
     OutputNotEmpty {
         /// The folder.
@@ -59,7 +59,7 @@ pub enum TrainError {
     NoRun {
         /// The folder.
         path: PathBuf,
-        /// What is missing.
+        /// Description of what is missing.
         message: String,
     },
     /// A run that another process works on.
@@ -94,12 +94,12 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
-    /// A name that a file or folder cannot be written under.
+    /// A path that a file or folder cannot be written to.
     #[error("cannot write {path}: {}", one_line(message), path = OneLine(path))]
     Output {
         /// The file or folder.
         path: PathBuf,
-        /// The fault of the name.
+        /// Description of the fault.
         message: String,
     },
     /// A picture that cannot be drawn.
@@ -107,10 +107,10 @@ pub enum TrainError {
     Picture {
         /// The file.
         path: PathBuf,
-        /// What stood in the way.
+        /// Description of the fault.
         message: String,
     },
-    /// A network that cannot be cut like this.
+    /// A network that cannot be built or cut as requested, or weights that do not fit it.
     #[error(transparent)]
     Network(#[from] NetError),
     /// A loss that is infinite or not a number.
@@ -126,7 +126,7 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// Weights, or what the optimizer keeps of them, that are infinite or not a number.
+    /// Weights or optimizer state that are infinite or not a number.
     #[error(
         "`{}` is not finite after step {step} with learning rate {learning_rate:?}: the run has \
          diverged; take a smaller learning rate, or larger batches",
@@ -171,7 +171,7 @@ pub enum TrainError {
         /// The source's own error.
         error: SourceError,
     },
-    /// A batch that the network or the loss does not take, or that is not the one asked for.
+    /// A batch that the network or the loss does not accept, or that is not the requested one.
     #[error("{index}: {}", one_line(message))]
     Batch {
         /// The batch.
@@ -179,7 +179,7 @@ pub enum TrainError {
         /// Description of the fault.
         message: String,
     },
-    /// The task has no batches, or cannot evaluate the network.
+    /// An error of the task: it has no batches, or cannot evaluate the network.
     #[error("{error}")]
     Task {
         /// The task's own error.
@@ -190,10 +190,10 @@ pub enum TrainError {
     /// A worker failed.
     #[error(transparent)]
     Executor(#[from] ExecError),
-    /// The executor mpi in a program that is built without MPI.
+    /// The executor `mpi` in a program that is built without MPI.
     #[error("executor is mpi: this program is built without MPI")]
     WithoutMpi,
-    /// A folder that a rank does not see.
+    /// A folder that is not visible on a rank.
     #[error(
         "{path} is not there: ranks need a folder that all of them see, on a shared file system",
         path = OneLine(path)
@@ -226,7 +226,7 @@ pub enum TrainError {
         /// The first rank whose data is not that of rank 0.
         rank: usize,
     },
-    /// A setting with another value than that of the run that is to be resumed.
+    /// A setting whose value differs from that of the run to be resumed.
     #[error(
         "{} is {}: it is {} in {path}; resume the run with that value, or start a new one",
         one_line(name),
@@ -244,7 +244,7 @@ pub enum TrainError {
         /// Its value now.
         now: String,
     },
-    /// Other data than that of the run that is to be resumed.
+    /// Data that differ from those of the run to be resumed.
     #[error(
         "the {what} are not those that the run in {path} was started with: resume it with the same data, or \
          start a new run",
@@ -264,15 +264,15 @@ pub enum TrainError {
         /// Description of the fault.
         message: String,
     },
-    /// A run that has trained for more epochs than it is to have.
+    /// A run that has already trained for more epochs than requested.
     #[error("epochs is {epochs}: the run is in epoch {done} already: at least {done} is expected")]
     TooFewEpochs {
-        /// Epochs that it is to have.
+        /// Requested number of epochs.
         epochs: usize,
         /// Epoch of its last checkpoint.
         done: usize,
     },
-    /// An error that all processes of a run know of, and that this one reports.
+    /// An error that all processes of a run know, reported by this one.
     #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed {
         /// The rank that has it; `None` if all have.
@@ -282,7 +282,7 @@ pub enum TrainError {
         /// True if all ranks that have an error have bad input.
         bad_input: bool,
     },
-    /// An error that all processes of a run know of, and that another one reports.
+    /// An error that all processes of a run know, reported by another one.
     #[error("{message}")]
     Elsewhere {
         /// The error, with the number of its rank.
@@ -293,11 +293,11 @@ pub enum TrainError {
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
-        /// What was tried: "read", "write", "create".
+        /// The failed action: "read", "write", "create".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -327,13 +327,13 @@ impl TrainError {
         }
     }
 
-    /// Creates the error of a setting with a value that it cannot have.
+    /// Creates the error of a setting with an invalid value.
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         let (found, expected) = (one_line(&found.to_string()), one_line(&expected.into()));
         Self::Setting { name, found, expected }
     }
 
-    /// Creates the error of a setting with another value than in the run that is to be resumed.
+    /// Creates the error of a setting whose value differs from that of the run to be resumed.
     pub(crate) fn other_run(folder: &Path, name: &str, before: String, now: String) -> Self {
         Self::OtherRun { path: folder.to_path_buf(), name: name.into(), before, now }
     }
@@ -343,7 +343,7 @@ impl TrainError {
         Self::Configuration { path: path.to_path_buf(), message: message.into() }
     }
 
-    /// The step in or after which a run diverged, where it did.
+    /// Returns the step in or after which the run diverged, for an error of divergence.
     pub(crate) fn diverged_at(&self) -> Option<usize> {
         match self {
             Self::Diverged { step, .. }
@@ -353,7 +353,7 @@ impl TrainError {
         }
     }
 
-    /// Ranks that cannot go on together.
+    /// Creates the error of ranks that cannot continue together.
     pub(crate) fn ranks(message: &str) -> Self {
         Self::Executor(ExecError::Ranks(message.into()))
     }
@@ -364,14 +364,14 @@ impl TrainError {
         move |source| Self::File { action, path, source }
     }
 
-    /// Returns true for a checkpoint that is damaged, and not merely unreadable here and now.
+    /// Returns true for a damaged checkpoint, as opposed to one that is temporarily unreadable.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Weights { .. })
     }
 
     /// Creates the error of saved weights that are damaged or of another network.
     pub fn weights(path: &Path, message: impl Into<String>) -> Self {
-        // Parsers quote what they do not know as it is.
+        // Parsers may quote unknown input with line breaks.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }
     }
 }

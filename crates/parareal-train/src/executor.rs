@@ -1,4 +1,4 @@
-//! The executor that a configuration asks for.
+//! Executors for a configuration.
 
 use std::ops::Range;
 
@@ -12,9 +12,9 @@ use crate::placement::{default_workers, rank_layout};
 use crate::process_group::Resources;
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
-/// Returns the units for each state that is kept where the others are recomputed. `Some(0)` gives the square root of
-/// the number of units in the longest subnetwork, with which the states that are kept and those that are
-/// recomputed at a time are about as many.
+/// Returns the number of units per kept state, if the other states are recomputed. `Some(0)` gives the square root
+/// of the number of units in the longest subnetwork; then the number of kept states is about that of states
+/// recomputed at a time.
 #[must_use]
 pub fn kept_units(recompute: Option<usize>, cuts: &Cuts) -> Option<usize> {
     let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
@@ -59,7 +59,7 @@ impl RunConfig {
     /// Creates the executor of this configuration, before its first step.
     ///
     /// # Errors
-    /// Where a device is not there, weights do not fit, or the system gives no threads.
+    /// If a device is missing, weights do not fit, or the system cannot start the threads.
     pub(crate) fn start<N, L>(
         &self,
         group: &ProcessGroup,
@@ -97,7 +97,7 @@ impl RunConfig {
 
         let Some(world) = group.world() else { return Err(TrainError::ranks("this is no rank")) };
         let Model { network, cuts, .. } = model;
-        // Names the settings of the run where the ranks cannot share the subnetworks.
+        // Checked here first, because this error names the settings of the run.
         self.rank_layout(group, cuts.subnetworks())?;
         let mut builder = self.builder(model, self.own_devices(group))?;
         if self.link_dtype == LinkDtype::Bf16 {
@@ -124,7 +124,7 @@ impl RunConfig {
     /// Returns the subnetworks that this process holds, from 0.
     ///
     /// # Errors
-    /// Where the ranks cannot share the subnetworks.
+    /// If the ranks cannot share the subnetworks.
     pub fn held(
         &self,
         group: &ProcessGroup,
@@ -141,10 +141,10 @@ impl RunConfig {
         rank_layout(subnetworks, group.size(), self.workers, self.replicas)
     }
 
-    /// Looks for the devices that this process computes on.
+    /// Checks that the devices of this process exist.
     ///
     /// # Errors
-    /// [`TrainError::NoDevice`] for the first one that is not there.
+    /// If a device is missing ([`TrainError::NoDevice`]).
     pub fn check_devices(&self, group: &ProcessGroup) -> Result<(), TrainError> {
         self.own_devices(group).iter().try_for_each(|device| device.find().map(drop))
     }
@@ -160,17 +160,17 @@ impl RunConfig {
         }
     }
 
-    /// Returns the units for each state that is kept where the others are recomputed: [`kept_units`] of this
+    /// Returns the number of units per kept state, if the other states are recomputed: [`kept_units`] of this
     /// configuration.
     #[must_use]
     pub fn kept_units(&self, cuts: &Cuts) -> Option<usize> {
         kept_units(self.recompute, cuts)
     }
 
-    /// Returns the settings of the executor on some devices.
+    /// Returns an executor builder with this configuration on the given devices.
     ///
     /// # Errors
-    /// [`TrainError::NoDevice`] for the first device that is not there.
+    /// If a device is missing ([`TrainError::NoDevice`]).
     fn builder<N, L>(
         &self,
         model: &Model<N, L>,

@@ -1,4 +1,4 @@
-//! Kinds of executors, and of the tensors that ranks send.
+//! Kinds of executors, and element types of messages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,9 +19,9 @@ pub enum ExecutorKind {
 /// Element type of the tensors that ranks send each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkDtype {
-    /// As they are.
+    /// No conversion.
     F32,
-    /// Rounded to bfloat16: half the bytes.
+    /// Rounded to bfloat16, which halves the bytes.
     Bf16,
 }
 

@@ -1,4 +1,4 @@
-//! The weights of a run as one file.
+//! Export of the weights of a run to one file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,25 @@ use serde::Serialize;
 use crate::checkpoint::{self, CheckManifest, CheckpointChoice, tensors};
 use crate::{OutputFile, TrainError, folder};
 
-/// What was written.
+/// Result of an export.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
     /// The file.
     #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
-    /// The step behind which the weights were saved, from 1.
+    /// The step of the checkpoint, from 1.
     pub step: usize,
-    /// Tensors in it.
+    /// Number of tensors.
     pub tensors: usize,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: usize,
 }
 
-/// Writes all parameters and running statistics of a checkpoint, or their moving average where it
-/// has one, into a safetensors file, under the names that they have in the whole network and in
-/// PyTorch's layouts.
+/// Writes all parameters and running statistics of a checkpoint, or their moving average if it has
+/// one, to a safetensors file. Tensors have the names of the serial network and PyTorch's layouts.
 ///
 /// # Errors
-/// [`TrainError`] where there is no such checkpoint, it is damaged, or the file cannot be written.
+/// If there is no such checkpoint, it is damaged, or the file cannot be written.
 pub fn export(
     run: &Path,
     choice: CheckpointChoice,

@@ -2,14 +2,14 @@
 
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
-/// More threads of a worker for each core are a mistake: they wait for each other.
+/// Largest number of threads of a worker per core; more only wait for each other.
 const MAX_THREADS_PER_CORE: usize = 4;
 
 /// Checks that a worker does not have many more threads than there are cores: its steps would take
 /// hundreds of times longer.
 ///
 /// # Errors
-/// Where it has.
+/// If the worker has too many threads.
 pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
     let most = MAX_THREADS_PER_CORE * cores;
     if threads > most {
@@ -26,8 +26,8 @@ impl RunConfig {
     /// Checks that these processes can train with this configuration on this many samples.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] with the first value that nothing can be trained with; the errors of
-    /// [`Self::check_group`] and [`Self::check_devices`].
+    /// If a value is not valid ([`TrainError::Setting`]), or [`Self::check_group`] or
+    /// [`Self::check_devices`] fails.
     pub fn check(&self, group: &ProcessGroup, samples: usize) -> Result<(), TrainError> {
         let counts = [
             ("epochs", self.epochs),
@@ -51,7 +51,7 @@ impl RunConfig {
     /// Checks that the processes were started for this configuration.
     ///
     /// # Errors
-    /// Where they were started for something else.
+    /// If they were not.
     pub fn check_group(&self, group: &ProcessGroup) -> Result<(), TrainError> {
         let processes = group.size();
         match (self.executor, group.is_ranks()) {
@@ -70,10 +70,10 @@ impl RunConfig {
         }
     }
 
-    /// Checks that each replica has a sample of every batch.
+    /// Checks that each replica gets at least one sample of every batch.
     ///
     /// # Errors
-    /// Where it has not.
+    /// If the smallest batch has fewer samples than there are replicas.
     fn check_replicas(&self, samples: usize) -> Result<(), TrainError> {
         let smallest = match samples % self.batch_size {
             0 => self.batch_size,
@@ -85,7 +85,7 @@ impl RunConfig {
         Ok(())
     }
 
-    /// Returns notes on settings that are possible and seldom meant.
+    /// Returns notes on settings that are valid but rarely intended.
     pub(crate) fn remarks(&self, group: &ProcessGroup, samples: usize) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.batch_size > samples {

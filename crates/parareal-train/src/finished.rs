@@ -1,4 +1,4 @@
-//! Runs that had come to their end before they were resumed.
+//! Runs that had ended before they were resumed.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// The end of the run in a folder, if it has come to one after its last checkpoint and this
-    /// configuration takes it no further.
+    /// Returns the end of the run in a folder, if it ended after its last checkpoint and this
+    /// configuration does not extend it.
     pub(crate) fn find(
         group: &ProcessGroup,
         config: &RunConfig,
@@ -35,12 +35,12 @@ impl Finished {
         Ok(is_over.then_some(Self { epochs, steps: position.step, end }))
     }
 
-    /// The number of complete epochs.
+    /// Returns the number of complete epochs.
     pub(crate) fn epochs(&self) -> usize {
         self.epochs.len()
     }
 
-    /// The outcome, as it was printed at the end of the run.
+    /// Returns the outcome, as at the end of the run.
     pub(crate) fn outcome(self, output: &Path, config: &RunConfig) -> Outcome {
         Outcome::new(output, config, &self.epochs, self.steps, self.end)
     }

@@ -1,9 +1,9 @@
-//! The search for values that are infinite or not a number.
+//! Search for values that are infinite or not a number.
 
 use burn::tensor::DType;
 use parareal::net::NamedTensor;
 
-/// The name of the first tensor with a value that is not finite.
+/// Returns the name of the first tensor with a value that is not finite.
 pub(crate) fn first_not_finite(tensors: &[NamedTensor]) -> Option<String> {
     let found = tensors.iter().find(|tensor| {
         let data = &tensor.data;

@@ -14,13 +14,13 @@ use crate::{ConfigRecord, TrainError, output};
 /// The folder of a new run.
 #[derive(Clone, Debug)]
 pub enum OutputFolder {
-    /// This folder, which is new or empty.
+    /// This folder, which must be new or empty.
     Named(PathBuf),
     /// A new folder in `parent`: `name` with the first number that is free.
     Numbered {
         /// Folder of runs.
         parent: PathBuf,
-        /// Beginning of the run's name.
+        /// Name of the run without its number.
         name: String,
     },
 }
@@ -28,8 +28,8 @@ pub enum OutputFolder {
 /// Checks that a folder can be that of a new run, before any work is done for it.
 ///
 /// # Errors
-/// [`TrainError::OutputNotEmpty`] or [`TrainError::Output`] where it is not empty, or has a name that no folder
-/// can have.
+/// If the folder is not empty ([`TrainError::OutputNotEmpty`]) or its name is not valid
+/// ([`TrainError::Output`]).
 pub fn check(folder: &Path) -> Result<(), TrainError> {
     let path = folder.to_path_buf();
     let is_empty = match fs::metadata(folder) {
@@ -71,7 +71,7 @@ pub(crate) fn create(
     Ok(folder)
 }
 
-/// Refuses a folder whose name ranks cannot tell each other.
+/// Refuses a folder whose name is not UTF-8, because ranks send it to each other as text.
 pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
     match output {
         OutputFolder::Named(path) | OutputFolder::Numbered { parent: path, .. }
@@ -101,10 +101,10 @@ pub(crate) fn write_config(folder: &Path, configuration: &ConfigRecord) -> Resul
     replace(&folder.join(CONFIG), configuration.text().as_bytes())
 }
 
-/// Writes a file; an older one is replaced atomically: written beside it, synced, and renamed.
+/// Writes a file atomically: the content is written to a temporary file, synced, and renamed.
 ///
 /// # Errors
-/// [`TrainError::File`] where it cannot be written.
+/// If it cannot be written ([`TrainError::File`]).
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -126,10 +126,10 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Serializes a path as text; what is not UTF-8 in it is replaced.
+/// Serializes a path as text, with a replacement character for anything that is not UTF-8.
 ///
 /// # Errors
-/// Those of the serializer.
+/// If the serializer fails.
 pub fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }
@@ -137,7 +137,7 @@ pub fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error
 /// Serializes an optional path as [`path_as_text`] does.
 ///
 /// # Errors
-/// Those of the serializer.
+/// If the serializer fails.
 pub fn optional_path_as_text<S: Serializer>(
     path: &Option<PathBuf>,
     to: S,
@@ -145,8 +145,8 @@ pub fn optional_path_as_text<S: Serializer>(
     path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }
 
-/// Keeps a second process from working on a run. The system takes it back when the process ends,
-/// however it ends.
+/// Lock that keeps a second process from working on a run. The system releases it when the process ends for
+/// any reason.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -157,7 +157,7 @@ impl Lock {
         let file = File::create(&path).map_err(TrainError::file("create", &path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: folder.to_path_buf() }),
-            // Some file systems have no locks; then there is none.
+            // Some file systems do not support locks; then the run is not locked.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }
@@ -166,7 +166,7 @@ impl Lock {
 /// Returns the path of a run's configuration.
 ///
 /// # Errors
-/// [`TrainError::NoRun`] where the folder has none.
+/// If the folder has none ([`TrainError::NoRun`]).
 pub fn config_file(folder: &Path) -> Result<PathBuf, TrainError> {
     let path = folder.join(CONFIG);
     let message = match fs::metadata(&path) {

@@ -1,5 +1,5 @@
-//! Readers of files for the fuzz targets and the test of their corpora: they take the contents of a file. Not
-//! part of the interface.
+//! Readers of file contents for the fuzz targets and the tests of their corpora. Not part of the public
+//! interface.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,15 +1,16 @@
-//! The learning rate of a step by a rule: a warm-up, then steps or a cosine.
+//! Learning-rate rules: a warm-up, then steps or a cosine.
 
-/// Learning rate of each step of a run by a rule.
+/// Learning-rate rule for the steps of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
-    /// Highest rate.
+    /// Rate after the warm-up, which is the highest.
     pub base: f64,
     /// Rule by which it falls.
     pub decay: Decay,
-    /// Epochs, or parts of one, in which it first rises to `base` in equal steps.
+    /// Number of warm-up epochs, not necessarily whole, in which the rate rises to `base` in equal
+    /// steps.
     pub warmup_epochs: f64,
-    /// Epochs of the whole run.
+    /// Number of epochs of the whole run.
     pub epochs: usize,
 }
 
@@ -23,14 +24,15 @@ pub enum Decay {
 }
 
 impl LearningRate {
-    /// Returns the rate of a step, where the epoch is counted from 1 and its steps from 0.
+    /// Returns the rate of a step. Epochs are counted from 1, and the steps of an epoch from 0.
     #[must_use]
     pub fn of_step(&self, epoch: usize, step: usize, steps_per_epoch: usize) -> f64 {
         let whole = (epoch - 1) as f64;
         let steps = steps_per_epoch.max(1) as f64;
         let passed = whole + step as f64 / steps;
         if passed < self.warmup_epochs {
-            // The first step already moves, and the last of the warm-up is at most the base.
+            // The rate of the first step is not 0, and that of the last step of the warm-up is at
+            // most the base.
             let risen = (passed + 1.0 / steps) / self.warmup_epochs;
             return self.base * risen.min(1.0);
         }

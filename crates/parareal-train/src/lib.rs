@@ -2,11 +2,11 @@
 //!
 //! # A first run
 //!
-//! A [`Model`] is a network with its cuts, a loss and an optimizer. The network is made of layers of Burn
-//! ([`Sequential`](parareal::net::Sequential)), or of types of one's own
-//! ([`FeedForward`](parareal::net::FeedForward)). A [`Trainer`] trains it on samples in memory
-//! ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]). The [`prelude`] has what is needed,
-//! with `burn` and `parareal`: a program depends on this crate alone.
+//! A [`Model`] is a network with its cuts, a loss and an optimizer. The network consists of layers of Burn
+//! ([`Sequential`](parareal::net::Sequential)), or of your own types ([`FeedForward`](parareal::net::FeedForward)). A
+//! [`Trainer`] trains it on samples in memory ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]).
+//! The [`prelude`] exports what is needed, including the crates `burn` and `parareal`, so a program depends on this
+//! crate alone.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};
@@ -68,15 +68,15 @@
 //!
 //! # The folder of a run
 //!
-//! [`Trainer::train`] fills a new folder: `config.toml` (the settings), `metrics.jsonl` (one object for each step,
-//! each epoch and the end), event files for TensorBoard, and [`checkpoints`](checkpoint) with the weights, the state
-//! of the optimizer and the moving average. Checkpoints are saved after each epoch, and
-//! [more often on request](Trainer::checkpoint_every). The last ones and the best one are kept; the best one is
-//! that with the lowest validation loss, or as [`Trainer::best`] says.
+//! [`Trainer::train`] fills a new folder: `config.toml` (the settings), `metrics.jsonl` (one object for each step, each
+//! epoch and the end), event files for TensorBoard, and [`checkpoints`](checkpoint) with the weights, the state of the
+//! optimizer and the moving average. Checkpoints are saved after each epoch, and [more often on
+//! request](Trainer::checkpoint_every). The last ones and the best one are kept; the best one has the lowest validation
+//! loss unless [`Trainer::best`] sets another objective.
 //!
-//! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the
-//! run, such as one that returns a flag which a signal handler has set. Nothing here writes to a terminal: an
-//! observer may. A closure receives each epoch, and a type of one's own also steps and notes:
+//! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the run,
+//! such as one that returns a flag set by a signal handler. This crate does not write to the terminal; an observer may.
+//! A closure as an observer receives each epoch; your own type can also receive steps and notes:
 //!
 //! ```
 //! use parareal_train::prelude::*;
@@ -91,30 +91,30 @@
 //! # use burn::tensor::Tensor;
 //! ```
 //!
-//! [`Trainer::timeline`] writes the timeline of one step: what each worker did, and when it waited.
+//! [`Trainer::timeline`] writes the timeline of one step: the activities of each worker, and the times in which it
+//! waited.
 //!
 //! # Resuming
 //!
-//! [`Trainer::resume`] goes on from the newest checkpoint, bit for bit as if the run had not been interrupted
-//! ([with the same executor, threads and devices](Trainer::resume_with)): the order of the samples follows from the
-//! seed and the epoch, the learning rate from the epoch and the step. The program builds the same trainer once more;
-//! it may have other epochs, patience, executor, workers, threads, devices and replicas. What would make it another run
-//! is refused by name: another seed, batch size, learning rate, cuts, parameters or samples. The trainer cannot look
-//! into an optimizer, a loss or a function: record their settings with [`Trainer::setting`], and they are compared as
-//! well.
+//! [`Trainer::resume`] continues from the newest checkpoint, bit for bit as if the run had not been interrupted ([with
+//! the same executor, threads and devices](Trainer::resume_with)): the order of the samples follows from the seed and
+//! the epoch, the learning rate from the epoch and the step. The program builds the same trainer again; epochs,
+//! patience, executor, workers, threads, devices and replicas may change. Another seed, batch size, learning rate,
+//! other cuts, parameters or samples are refused by name. The trainer cannot inspect an optimizer, a loss or a
+//! function: record their settings with [`Trainer::setting`], so that they are compared as well.
 //!
 //! # Your own data
 //!
-//! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as long
-//! as the same [`BatchIndex`] always gives the same batch. [`Pass::order`] shuffles its samples, and [`Pass::batches`]
-//! lists the batches that a run asks for. Checkpoints record checksums of the first batches and of the last one,
-//! which are compared when a run is resumed.
+//! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as long as
+//! the same [`BatchIndex`] always gives the same batch. [`Pass::order`] shuffles its samples, and [`Pass::batches`]
+//! lists the batches that a run requests. Checkpoints record checksums of the first batches and of the last one, which
+//! are compared when a run is resumed.
 //!
 //! # Initial weights
 //!
 //! [`Trainer::initial_weights`] starts from the weights of another run, such as one of the serial network.
-//! [`Trainer::distillation`] then trains the modules at each interface alone on the states of that network, before
-//! the first step. [`spread_units`] makes the weights of a deeper network of those of a shallower one.
+//! [`Trainer::distillation`] then trains the modules at each interface alone on the states of that network, before the
+//! first step. [`spread_units`] computes the weights of a deeper network from those of a shallower one.
 //!
 //! # Several devices, replicas and ranks
 //!
@@ -136,16 +136,15 @@
 //! ```
 //!
 //! Only rank 0 writes shared files and computes metrics that decide on the run. The configuration and checksums of the
-//! batches are compared across ranks. The methods that train, resume and evaluate are collective; [`Trainer::load`]
-//! is not. An error that one rank alone has does not end the others: abort them
-//! ([`ProcessGroup::abort`]).
+//! batches are compared across ranks. The methods that train, resume and evaluate are collective; [`Trainer::load`] is
+//! not. An error on one rank alone does not end the others; end them with [`ProcessGroup::abort`].
 //!
 //! # Tasks
 //!
-//! Below the trainer is the interface that the `parareal` command uses. A [`Task`] is what is trained: a model, its
-//! batches and its evaluation. A [`RunConfig`] says for how long and on what. [`Run::create`] makes the folder of a
-//! new run, [`Run::resume`] goes on with one, and [`Run::train`] fills it. The crate knows nothing of images, of a
-//! particular network or of a particular loss.
+//! Below the trainer is the interface that the `parareal` command uses. A [`Task`] is a model with its batches and its
+//! evaluation. A [`RunConfig`] sets the length of the run, the update, the executor and the devices. [`Run::create`]
+//! creates the folder of a new run, [`Run::resume`] resumes one, and [`Run::train`] trains it. The crate does not
+//! depend on images, a particular network or a particular loss.
 //!
 //! # Features
 //!
@@ -154,7 +153,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program ([`ExecutorKind::Mpi`], [`ProcessGroup::join`]) |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices besides the CPU, by Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checkpoint;
@@ -238,7 +237,7 @@ pub use task::{Model, Task};
 pub use timeline::{StepTimeline, TimelineFile};
 pub use trainer::{Evaluation, Trainer, accuracy};
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

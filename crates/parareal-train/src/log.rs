@@ -1,4 +1,4 @@
-//! Files that the leading process writes while a run is under way.
+//! Files that the root process writes during a run.
 
 use std::path::Path;
 
@@ -8,12 +8,13 @@ use crate::TrainError;
 use crate::metrics::Metrics;
 use crate::tensorboard::Events;
 
-/// `metrics.jsonl` and the event file beside it; nothing in the other processes.
+/// `metrics.jsonl` and the event file of a run; `None` in processes that do not write them.
 pub(crate) struct Log(Option<(Metrics, Events)>);
 
 impl Log {
-    /// Opens the files, for a process that writes them: new ones, or from the end of a checkpoint's
-    /// metrics in bytes, with the last step that they record.
+    /// Opens the files, for a process that writes them. `past` is `None` for a new run; for a
+    /// resumed one it is the length of the metrics at the checkpoint, in bytes, with the last step
+    /// recorded there.
     pub(crate) fn open(
         writes: bool,
         folder: &Path,
@@ -29,7 +30,7 @@ impl Log {
         Ok(Self(Some((metrics, Events::create(folder, step)?))))
     }
 
-    /// Records a part of the distillation before the first step.
+    /// Records losses of the distillation before the first step.
     pub(crate) fn distillation(&mut self, record: &DistillationRecord) -> Result<(), TrainError> {
         let Some((metrics, _)) = &mut self.0 else { return Ok(()) };
         metrics.write(&Line::Distillation(record.clone()))
@@ -53,7 +54,7 @@ impl Log {
         self.0.as_mut().map_or(Ok(()), |(metrics, _)| metrics.write(line))
     }
 
-    /// Makes all lines of the metrics durable, and returns their bytes.
+    /// Makes all lines of the metrics durable, and returns their length in bytes.
     pub(crate) fn sync(&mut self) -> Result<u64, TrainError> {
         self.0.as_mut().map_or(Ok(0), |(metrics, _)| metrics.sync())
     }

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`, written and read back.
+//! Writer and reader of `metrics.jsonl`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -8,10 +8,11 @@ use parareal_run::{EndRecord, EpochRecord, Line, StepRecord, names};
 
 use crate::TrainError;
 
-/// Longest last lines that are read: those of ten thousand subnetworks take a tenth of it.
+/// Largest size of the last lines that are read, in bytes: those of ten thousand subnetworks take a
+/// tenth of it.
 const LONGEST_END: u64 = 16 << 20;
 
-/// The file, which is complete up to the last line at any time.
+/// The file `metrics.jsonl`. Each line is written as a whole.
 pub(crate) struct Metrics {
     file: File,
     path: PathBuf,
@@ -32,7 +33,7 @@ impl Metrics {
         Ok(Self { file, path, bytes: 0 })
     }
 
-    /// Goes on behind the first `bytes` of the file; what was written behind them is taken back.
+    /// Opens the file for appending after its first `bytes`; later lines are removed.
     pub(crate) fn resume(folder: &Path, bytes: u64) -> Result<Self, TrainError> {
         let path = folder.join(names::METRICS);
         let opened = OpenOptions::new().append(true).open(&path);
@@ -60,7 +61,7 @@ impl Metrics {
                 Ok(Line::Epoch(record)) if is_finite_epoch(&record) => past.epochs.push(record),
                 Ok(Line::End(_) | Line::Distillation(_)) => {}
                 unread => {
-                    // A checkpoint has neither a loss that is not finite before it, nor an early end.
+                    // No checkpoint is saved after a loss that is not finite or after an early end.
                     let error = unread.err().map(|error| error.to_string());
                     let error = error.unwrap_or_else(|| "no checkpoint comes after it".into());
                     let message = format!("line {} is not what was written: {error}", number + 1);
@@ -71,7 +72,8 @@ impl Metrics {
         Ok(past)
     }
 
-    /// The last epoch and the end of a run, where nothing else comes after the first `bytes`.
+    /// Returns the last epoch and the end of a run, if exactly these two lines follow the first
+    /// `bytes`.
     pub(crate) fn end(folder: &Path, bytes: u64) -> Option<(EpochRecord, EndRecord)> {
         let mut file = File::open(folder.join(names::METRICS)).ok()?;
         file.seek(SeekFrom::Start(bytes)).ok()?;
@@ -86,7 +88,7 @@ impl Metrics {
         }
     }
 
-    /// Makes all lines last, and gives their bytes.
+    /// Makes all lines durable, and returns the length of the file in bytes.
     pub(crate) fn sync(&mut self) -> Result<u64, TrainError> {
         self.file.sync_data().map_err(TrainError::file("write", &self.path))?;
         Ok(self.bytes)

@@ -23,16 +23,17 @@ pub enum UnitSource {
 
 /// Spreads the units of a shallower network over a deeper one, and returns weights for the deeper one.
 ///
-/// `initial` has all initial weights of the deeper network, and `sources` says where each of its units comes from.
-/// Running statistics are treated as parameters are. `scale` returns a factor for a tensor of a unit of the deeper
-/// network, given by the number of the unit and the name of the tensor within it, such as `conv3.weight`.
+/// `initial` has all initial weights of the deeper network, and `sources` the source of each of its units. Running
+/// statistics are treated like parameters. `scale` returns a factor for a tensor of a unit of the deeper network,
+/// from the number of the unit and the name of the tensor within it, such as `conv3.weight`.
 ///
 /// Preprocessing and postprocessing are those of the shallower network. So are the modules at the interfaces, if both
-/// networks have interfaces of the same names and shapes; otherwise the result has none
-/// ([`StateDict::units_only`]), and interfaces start anew.
+/// networks have interfaces of the same names and shapes; otherwise the result has no interfaces
+/// ([`StateDict::units_only`]), and they keep their initial weights.
 ///
 /// # Errors
-/// [`NetError::MissingTensor`] and [`NetError::TensorShape`] where a tensor of the deeper network has no counterpart.
+/// If a tensor of the deeper network has no counterpart ([`NetError::MissingTensor`]) or one of another shape
+/// ([`NetError::TensorShape`]).
 ///
 /// # Examples
 ///
@@ -52,7 +53,7 @@ pub enum UnitSource {
 /// ```
 ///
 /// # Panics
-/// Panics if there is not one source for each unit of the deeper network.
+/// If the number of sources is not the number of units of the deeper network.
 pub fn spread_units(
     weights: &StateDict,
     initial: &StateDict,
@@ -86,7 +87,7 @@ pub fn spread_units(
     Ok(if keeps_interfaces { spread } else { spread.units_only() })
 }
 
-/// The names and shapes of the tensors at interfaces, in order.
+/// Returns the names and shapes of the interface tensors, sorted.
 fn interfaces(weights: &StateDict) -> Vec<(&str, &[usize])> {
     let tensors = weights.interface_tensors();
     let mut all: Vec<_> = tensors.map(|(name, data)| (name, data.shape().as_slice())).collect();
@@ -94,13 +95,13 @@ fn interfaces(weights: &StateDict) -> Vec<(&str, &[usize])> {
     all
 }
 
-/// The unit that a tensor belongs to, and its name within the unit.
+/// Returns the unit of a tensor and its name within the unit; `None` for tensors of other components.
 fn unit_of(name: &str) -> Option<(usize, &str)> {
     let (unit, rest) = name.strip_prefix("units.")?.split_once('.')?;
     Some((unit.parse().ok()?, rest))
 }
 
-/// The tensor of this name, if it has the shape that is expected.
+/// Returns the tensor with this name, after a check of its shape.
 fn find(weights: &StateDict, name: String, expected: &[usize]) -> Result<TensorData, NetError> {
     let Some(data) = weights.tensors().get(&name) else {
         return Err(NetError::MissingTensor { name });
@@ -112,7 +113,7 @@ fn find(weights: &StateDict, name: String, expected: &[usize]) -> Result<TensorD
     Ok(data.clone())
 }
 
-/// `(1 - share) · first + share · second`, in a form that is exact for equal values.
+/// Returns `(1 - share) · first + share · second`, in a form that is exact for equal values.
 fn mean(first: &TensorData, second: &TensorData, share: f64) -> TensorData {
     let values = first.iter::<f64>().zip(second.iter::<f64>());
     let values = values.map(|(first, second)| first + share * (second - first));
@@ -133,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Weights of units with a weight and a running mean, which have these values.
+    /// Returns weights of units with a weight and a running mean of these values.
     fn dict(units: &[f32], cuts: &[usize], interface: Option<&[f32]>) -> StateDict {
         let both = |(unit, &value): (usize, &f32)| {
             ["weight", "norm.running_mean"]

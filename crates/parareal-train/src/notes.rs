@@ -1,6 +1,6 @@
-//! Notes of a run under way: what a person should know although the run goes on.
+//! Notes to the user during a run, which do not end it.
 
-/// Notes in the order in which they came, one of each kind.
+/// Notes in the order in which they were added, at most one of each kind.
 #[derive(Default)]
 pub(crate) struct Notes {
     kinds: Vec<Note>,
@@ -8,12 +8,12 @@ pub(crate) struct Notes {
     told: usize,
 }
 
-/// The kind of a note. What happens at every checkpoint is noted the first time only.
+/// The kind of a note. A fault that occurs at every checkpoint is noted the first time only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// The file system cannot sync folders.
     FolderNotSynced,
-    /// A checkpoint that is not needed any more cannot be removed.
+    /// An old checkpoint cannot be removed.
     CheckpointStays,
     /// The details of an evaluation cannot be written.
     EvaluationNotSaved,
@@ -22,7 +22,7 @@ pub(crate) enum Note {
 }
 
 impl Notes {
-    /// Adds a note, unless there is one of its kind.
+    /// Adds a note, unless there is one of this kind.
     pub(crate) fn add(&mut self, kind: Note, text: String) {
         if !self.kinds.contains(&kind) {
             self.kinds.push(kind);
@@ -30,13 +30,13 @@ impl Notes {
         }
     }
 
-    /// The notes that came since the last call.
+    /// Returns the notes that were added since the last call.
     pub(crate) fn new_ones(&mut self) -> &[String] {
         let told = std::mem::replace(&mut self.told, self.all.len());
         &self.all[told..]
     }
 
-    /// All notes.
+    /// Returns all notes.
     pub(crate) fn all(&self) -> &[String] {
         &self.all
     }

@@ -1,4 +1,4 @@
-//! The number by which epochs are compared.
+//! Objectives by which epochs are compared.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use parareal_run::{Best, EpochRecord};
 /// Name of the loss of the validation samples.
 const LOSS: &str = "loss";
 
-/// The number by which epochs are compared, for the best checkpoint and for patience: the lowest or the
-/// highest of the loss or of a metric of the validation samples.
+/// Objective by which epochs are compared, for the best checkpoint and for patience: the lowest or highest
+/// loss or metric of the validation samples.
 ///
-/// A value that is infinite or not a number is never the best. Of several epochs with the same value the first
-/// one is the best.
+/// A value that is infinite or not a number is never the best. Of several epochs with the same value, the
+/// first one is the best.
 ///
 /// ```
 /// use parareal_train::Objective;
@@ -32,26 +32,26 @@ enum Kind {
 }
 
 impl Objective {
-    /// The lowest error of the validation samples, or of the test samples where there are no others: the
-    /// default of a [`RunConfig`](crate::RunConfig). Only tasks that count wrong answers have it.
+    /// Lowest error of the validation samples, or of the test samples if there are no validation samples. Only
+    /// tasks that count wrong predictions have it. This is the objective of the `parareal` command.
     #[must_use]
     pub fn error() -> Self {
         Self(Kind::Error)
     }
 
-    /// The lowest value of `loss` or of a metric by its name.
+    /// Lowest value of `loss` or of a metric by its name.
     #[must_use]
     pub fn lowest(name: impl Into<String>) -> Self {
         Self(Kind::Named { name: name.into(), highest: false })
     }
 
-    /// The highest value of `loss` or of a metric by its name.
+    /// Highest value of `loss` or of a metric by its name.
     #[must_use]
     pub fn highest(name: impl Into<String>) -> Self {
         Self(Kind::Named { name: name.into(), highest: true })
     }
 
-    /// Returns the name of the number; `None` for the error.
+    /// Returns `loss` or the name of the metric; `None` for the error.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.0 {
             Kind::Named { name, .. } => Some(name),
@@ -59,7 +59,7 @@ impl Objective {
         }
     }
 
-    /// Returns the value of an epoch; `None` where it has none.
+    /// Returns the value of an epoch, if it has one.
     fn value(&self, epoch: &EpochRecord) -> Option<f64> {
         match &self.0 {
             Kind::Error => epoch.deciding_error(),
@@ -85,7 +85,7 @@ impl Objective {
         best.map(|(position, _)| position)
     }
 
-    /// Returns what to record of the last of some epochs, if it is the best of them.
+    /// Returns the record of the last epoch, if it is the best of them.
     pub(crate) fn best(&self, epochs: &[EpochRecord], step: usize) -> Option<Best> {
         self.value(epochs.last()?)?;
         let values: Vec<f64> = epochs.iter().filter_map(|epoch| self.value(epoch)).collect();
@@ -97,8 +97,8 @@ impl Objective {
         (self.best_of(&values)? == last).then(|| Best { step, value: values[last], metric })
     }
 
-    /// Returns true if a run with these epochs has no patience left: the best of them is as many epochs ago
-    /// as it has patience for, or none of that many is any good.
+    /// Returns true if the last `patience` epochs gave no new best, or if there are that many epochs and none
+    /// has a finite value.
     pub(crate) fn is_out_of_patience(
         &self,
         epochs: &[EpochRecord],
@@ -172,7 +172,7 @@ mod tests {
         assert!(!is_over(&[]) && !is_over(&[1.0, 2.0]) && !is_over(&[1.0, 2.0, 0.5]));
         assert!(is_over(&[1.0, 2.0, 1.0]));
         assert!(!objective.is_out_of_patience(&epochs(&[1.0, 2.0, 3.0]), None));
-        // Epochs without that number are none.
+        // Epochs without a value do not count.
         assert!(!Objective::error().is_out_of_patience(&epochs(&[1.0, 2.0, 3.0]), Some(1)));
     }
 }

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use parareal_run::{DistillationRecord, EpochRecord, StepRecord};
 
-/// Receives the progress of a run. Each method does nothing unless it is implemented. A closure is an observer of
-/// epochs:
+/// Receives the progress of a run. By default each method does nothing. A closure is an observer of epochs:
 ///
 /// ```
 /// use parareal_train::{EpochRecord, Observer};
@@ -35,7 +34,7 @@ pub trait Observer {
         let _ = (step, path);
     }
 
-    /// Called with a note on a difference or a fault with which the run goes on.
+    /// Called with a note on a difference or a fault that does not end the run.
     fn on_note(&mut self, note: &str) {
         let _ = note;
     }

@@ -14,9 +14,9 @@ pub struct Outcome {
     /// The folder of the run.
     #[serde(serialize_with = "folder::path_as_text")]
     pub output: PathBuf,
-    /// Complete epochs.
+    /// Number of complete epochs.
     pub epochs: usize,
-    /// Steps.
+    /// Number of steps.
     pub steps: usize,
     /// The training loss of the last complete epoch.
     pub train_loss: Option<f64>,
@@ -29,32 +29,33 @@ pub struct Outcome {
     /// The validation loss after the last complete epoch; left out without validation samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
-    /// The metrics of the validation samples after the last complete epoch; left out without any.
+    /// The metrics of the validation samples after the last complete epoch; left out if there are
+    /// none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// The time of training, evaluations included, over all processes of the run.
+    /// Duration of the run in seconds, including evaluations and the time before interruptions.
     pub seconds: f64,
-    /// The median time of an epoch's training, evaluation not counted.
+    /// Median duration of an epoch in seconds, without evaluation.
     pub seconds_per_epoch: Option<f64>,
-    /// Notes that were made on the way: checkpoints that were skipped, files that were not written.
+    /// Notes of the run, such as skipped checkpoints or files that were not written.
     pub notes: Vec<String>,
-    /// Share of the training's time in which the next batch was not ready.
+    /// Fraction of the training time spent waiting for the next batch.
     #[serde(rename = "waiting_for_images")]
     pub waiting_for_data: f64,
     /// Time of subnetworks and workers in the training steps.
     #[serde(flatten)]
     pub usage: Usage,
-    /// Bytes that each rank has sent in the steps of these processes; empty without ranks.
+    /// Bytes that each rank has sent in the steps of this process; empty without ranks.
     pub traffic: Vec<Traffic>,
-    /// Set where the run ended because it had no patience left.
+    /// True if the run ended because it had no patience left.
     pub out_of_patience: bool,
-    /// Set where the run was told to stop before its end.
+    /// True if the run was stopped before its end.
     #[serde(skip)]
     pub interrupted: bool,
 }
 
 impl Outcome {
-    /// The outcome of a run after these epochs and steps.
+    /// Creates the outcome of a run after these epochs and steps.
     pub(crate) fn new(
         output: &Path,
         config: &RunConfig,

@@ -1,4 +1,4 @@
-//! Files that a caller names for a result.
+//! Output files for results.
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use crate::TrainError;
 
-/// A format that results are written in.
+/// Formats of output files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A page for a browser.
+    /// A web page.
     Html,
     /// An image.
     Png,
-    /// Tensors.
+    /// Tensors in a safetensors file.
     Safetensors,
-    /// A drawing.
+    /// A vector drawing.
     Svg,
     /// Chrome trace events in JSON, which <https://ui.perfetto.dev> opens.
     Trace,
 }
 
 impl Format {
-    /// The extensions of its files, and what to call it.
+    /// Returns the extensions of the format, and its description in messages.
     fn names(self) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Html => (&["html", "htm"], ".html"),
@@ -33,11 +33,12 @@ impl Format {
         }
     }
 
-    /// Returns the format, out of those that can be written, that a file's extension stands for. A
-    /// name without an extension leaves no choice where there is only one.
+    /// Returns the format given by a file's extension, out of those that can be written. If there
+    /// is only one format, a name without an extension has it.
     ///
     /// # Errors
-    /// [`TrainError::Output`] where the extension is another one, or missing and needed.
+    /// If the extension is that of no such format, or missing although there are several formats
+    /// ([`TrainError::Output`]).
     fn of(path: &Path, formats: &[Self]) -> Result<Self, TrainError> {
         let Some(extension) = path.extension() else {
             let [format] = formats else { return Err(Self::refuse(path, formats)) };
@@ -59,8 +60,8 @@ impl Format {
 
 /// A file to write a result to.
 ///
-/// A new file appears only when all of it is written, and replaces an older one in the same way,
-/// with its permissions. A symbolic link is followed. A device, a pipe or an open file
+/// A file appears only when it is completely written. It replaces an older one atomically and takes
+/// over its permissions. A symbolic link is followed. A device, a pipe or an open file
 /// (`/dev/stdout`) is written to as it is.
 #[derive(Clone, Debug)]
 pub struct OutputFile {
@@ -70,12 +71,11 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Checks a name, before any work is done for what is to be written there in one of these
-    /// formats.
+    /// Checks a path before any work is done for the file, which will have one of these formats.
     ///
     /// # Errors
-    /// [`TrainError::FileExists`] where there is a file, or a link, that is not to be overwritten,
-    /// and [`TrainError::Output`] where the name cannot be that of the file.
+    /// If there is a file or a link that must not be overwritten ([`TrainError::FileExists`]), or
+    /// the file cannot be written there ([`TrainError::Output`]).
     pub fn new(path: &Path, formats: &[Format], overwrite: bool) -> Result<Self, TrainError> {
         let format = Format::of(path, formats)?;
         let output = Self { path: path.to_path_buf(), format, overwrite };
@@ -100,23 +100,23 @@ impl OutputFile {
         }
     }
 
-    /// The format that its content is expected in.
+    /// Returns the format of the file.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The name that was asked for.
+    /// Returns the path as given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes the whole file. The reader of a pipe may go away before.
+    /// Writes the whole file. It is not an error if the reader of a pipe closes it early.
     ///
     /// # Errors
-    /// [`TrainError::File`] where it cannot be written, which leaves an older file as it was, and
-    /// [`TrainError::FileExists`] where it has come into being since it was checked for.
+    /// If the file cannot be written ([`TrainError::File`]), which leaves an older file unchanged,
+    /// or if it has been created since [`Self::new`] ([`TrainError::FileExists`]).
     pub fn write(&self, content: &[u8]) -> Result<(), TrainError> {
         let written = match self.locate().map_err(TrainError::file("write", &self.path))? {
             Target::Stream => {
@@ -159,7 +159,7 @@ impl OutputFile {
             if is_open_file(&path) {
                 return Ok(Target::Stream);
             }
-            // The system has followed the links already, so they come to an end.
+            // The system has already followed the links, so the loop ends.
             match fs::read_link(&path) {
                 Ok(link) => path = parent(&path).join(link),
                 Err(_) => return Ok(Target::File { path, old }),
@@ -167,11 +167,11 @@ impl OutputFile {
         }
     }
 
-    /// Writes a file of a new name beside, and gives it its name.
+    /// Writes a temporary file in the same folder, and renames it.
     fn replace(&self, path: &Path, old: Option<&Metadata>, content: &[u8]) -> io::Result<()> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".parareal-");
-        // As of any other new file: the umask takes from them.
+        // The mode of any other new file, which the umask restricts.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(parent(path)).map_err(without_path)?;
@@ -190,13 +190,14 @@ impl OutputFile {
 
 /// Destination of a file's content.
 enum Target {
-    /// To something that is not a regular file, or that the process has open already.
+    /// Something that is not a regular file, or that the process already has open.
     Stream,
-    /// To a regular file, behind all links, or to a new one.
+    /// A regular file, after following all links, or a new one.
     File { path: PathBuf, old: Option<Metadata> },
 }
 
-/// Tells a name of a file that a process has open, which may be a regular one: `/dev/stdout`.
+/// Returns true for a path of an open file of a process, such as `/dev/stdout`, which may be a
+/// regular file.
 fn is_open_file(path: &Path) -> bool {
     let folder = parent(path).canonicalize().unwrap_or_default();
     folder.starts_with("/proc") || folder.starts_with("/dev/fd")
@@ -209,7 +210,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Says why a name cannot be used.
+/// Returns the reason that a path cannot be used.
 pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
     let is_file = |path: &&Path| fs::metadata(path).is_ok_and(|found| !found.is_dir());
     match path.ancestors().skip(1).find(is_file) {
@@ -220,7 +221,7 @@ pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Takes the name of a temporary file out of an error.
+/// Removes the name of a temporary file from an error.
 fn without_path(error: io::Error) -> io::Error {
     let system = error.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>());
     system.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)

@@ -5,28 +5,29 @@ use parareal::exec::{ExecError, Layout, LayoutError};
 use crate::process_group::Resources;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
-/// A request for workers and threads, of which some numbers may be left open.
+/// A request for workers and threads; numbers that are not set get defaults.
 #[derive(Clone, Debug)]
 pub struct WorkerRequest<'a> {
     /// Executor of the steps.
     pub executor: ExecutorKind,
-    /// Subnetworks to share.
+    /// Number of subnetworks to share.
     pub subnetworks: usize,
     /// Devices.
     pub devices: &'a [DeviceName],
-    /// Workers of each chain in this process.
+    /// Number of workers of each replica in this process.
     pub workers: Option<usize>,
-    /// Threads of each worker.
+    /// Number of threads of each worker.
     pub threads: Option<usize>,
-    /// Copies of the chain.
+    /// Number of replicas.
     pub replicas: usize,
 }
 
-/// Largest number of replicas, and of threads of a worker. More than any machine can use are a mistake, and
-/// starting them takes its memory.
+/// Largest number of replicas, and of threads of a worker. More are a mistake, and starting them could
+/// exhaust the memory.
 pub const MAX_THREADS: usize = 1024;
 
-/// Returns the default number of workers: one for each device, on the CPU one for each core.
+/// Returns the default number of workers: one for each device, or on the CPU one for each core, at most one
+/// for each subnetwork.
 pub(crate) fn default_workers(devices: &[DeviceName], subnetworks: usize) -> usize {
     spread_over(devices, Resources::alone().cores, 1, subnetworks)
 }
@@ -40,10 +41,12 @@ fn spread_over(devices: &[DeviceName], cores: usize, replicas: usize, subnetwork
 }
 
 impl WorkerRequest<'_> {
-    /// Returns the number of workers of each chain in this process, and of the threads of each worker.
+    /// Returns the number of workers of each replica in this process, and the number of threads of each
+    /// worker.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for the first number that cannot be.
+    /// If a number is not possible with this executor, these devices and these ranks
+    /// ([`TrainError::Setting`]).
     pub fn resolve(&self, resources: &Resources) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
         for (name, count) in [("replicas", replicas), ("threads", threads.unwrap_or(1))] {
@@ -64,14 +67,14 @@ impl WorkerRequest<'_> {
                 let expected = "the sequential executor has one copy: set it to 1, or use threads";
                 return Err(TrainError::setting("replicas", replicas, expected));
             }
-            // One graph has one worker, whatever a file says for other executors.
+            // One graph has one worker; a number of workers set for other executors is ignored.
             ExecutorKind::Sequential => 1,
             ExecutorKind::Threads => workers
                 .unwrap_or_else(|| spread_over(devices, resources.cores, replicas, subnetworks)),
             ExecutorKind::Mpi => {
-                // Elsewhere than among ranks a configuration is looked at and not run.
+                // Without ranks, the configuration is only inspected and not run.
                 if let Some(ranks) = resources.ranks {
-                    // With as many workers as subnetworks each holds one.
+                    // With as many workers as subnetworks, each worker holds one.
                     let layout = rank_layout(subnetworks, ranks, subnetworks, replicas)?;
                     most = layout.max_workers_per_rank();
                     devices_used = Some(resources.most_on_machine);
@@ -110,7 +113,7 @@ impl WorkerRequest<'_> {
 /// Returns the layout on the ranks of an MPI program, with at most `workers` workers in each.
 ///
 /// # Errors
-/// [`TrainError::Setting`] where the ranks cannot share the subnetworks.
+/// If the ranks cannot share the subnetworks ([`TrainError::Setting`]).
 pub fn rank_layout(
     subnetworks: usize,
     ranks: usize,
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(resolve(ExecutorKind::Threads, 2, &eight), (3, 1));
         assert_eq!(resolve(ExecutorKind::Threads, 4, &eight), (2, 1));
         assert_eq!(resolve(ExecutorKind::Sequential, 1, &eight), (1, 8));
-        // One rank with all, one for each, and two of which the first holds two.
+        // One rank with all subnetworks, one rank for each, and two ranks of which the first holds two.
         assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(1, 8)), (3, 2));
         assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(3, 8)), (1, 8));
         assert_eq!(resolve(ExecutorKind::Mpi, 1, &resources(2, 8)), (2, 4));

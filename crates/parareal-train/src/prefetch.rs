@@ -8,14 +8,14 @@ use parareal::exec::ExecError;
 
 use crate::TrainError;
 
-/// Items that are ready before they are asked for. One is being used, one is next, and one more
+/// Number of items that are prepared ahead. While one is used, the next one is ready, and one more
 /// may take longer than usual.
 const AHEAD: usize = 2;
 
-/// Items that another thread prepares, in order.
+/// Iterator over items that another thread prepares, in order.
 pub struct Prefetched<T> {
     items: Receiver<T>,
-    /// Time that the last item was waited for.
+    /// Time spent waiting for the last item.
     pub waited: Duration,
 }
 
@@ -30,11 +30,10 @@ impl<T> Iterator for Prefetched<T> {
     }
 }
 
-/// Prepares items on a thread of their own for as long as `consume` takes them, which need not be to
-/// their end.
+/// Prepares items on a separate thread until `consume` returns, which need not take all of them.
 ///
 /// # Errors
-/// Where the system gives no thread.
+/// If the system cannot start the thread.
 pub fn prefetch<T: Send, R>(
     items: impl Iterator<Item = T> + Send,
     consume: impl FnOnce(Prefetched<T>) -> R,
@@ -42,7 +41,7 @@ pub fn prefetch<T: Send, R>(
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         let prepare = move || {
-            // Nobody takes any more where this fails.
+            // Sending fails once the receiver is dropped.
             let _ = items.map(|item| sender.send(item)).find(Result::is_err);
         };
         let thread = thread::Builder::new().name("parareal-data".into());

@@ -1,4 +1,4 @@
-//! Imports for a program that trains a network of its own, from this crate and from `parareal`.
+//! Prelude for programs that train their own networks, with items of this crate and of `parareal`.
 //!
 //! ```
 //! use parareal_train::prelude::*;

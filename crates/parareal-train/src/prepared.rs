@@ -1,4 +1,4 @@
-//! What a run is made of.
+//! Components of a run.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use crate::process_group::ProcessGroup;
 use crate::run_config::RunConfig;
 use crate::task::Task;
 
-/// A run whose folder is there and whose data is loaded.
+/// A run whose folder exists and whose data is loaded.
 pub(crate) struct Prepared<T: Task> {
     pub(crate) group: ProcessGroup,
     pub(crate) config: RunConfig,
     pub(crate) configuration: ConfigRecord,
     pub(crate) task: T,
     pub(crate) output: PathBuf,
-    /// Weights to start from, where these do not follow from the seed.
+    /// Initial weights, if they do not follow from the seed.
     pub(crate) initial: Option<StateDict>,
     /// Distillation of these weights before the first step.
     pub(crate) distillation: Option<Distillation>,

@@ -1,7 +1,7 @@
-//! The processes that work on a run together: this one alone, or the ranks of an MPI program.
+//! Process groups: a single process, or the ranks of an MPI program.
 //!
-//! All of them make the same calls in the same order. They exchange here what only one of them knows or
-//! may do, and whether any of them has failed.
+//! The operations are collective: all processes make the same calls in the same order. They exchange values
+//! and failures, so that all of them agree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::cores::Cores;
 use crate::error::TrainError;
 use crate::shared_error::SharedError;
 
-/// The processes that work on a run. Clones are the same group.
+/// The processes that work on a run. Clones refer to the same group.
 #[derive(Clone)]
 pub struct ProcessGroup {
     inner: Arc<Inner>,
@@ -26,7 +26,7 @@ struct Inner {
     resources: Resources,
 }
 
-/// Share of the machine that a process has, and its ranks.
+/// Cores and ranks that a process can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resources {
     /// Number of ranks; `None` for a process that is not a rank.
@@ -35,14 +35,15 @@ pub struct Resources {
     pub on_machine: usize,
     /// Largest number of ranks on a machine.
     pub most_on_machine: usize,
-    /// Cores of the machine that this process may use alone, at least one.
+    /// Number of cores that this process may use without sharing them, at least one.
     pub cores: usize,
     /// Smallest number of cores of any rank.
     pub least_cores: usize,
 }
 
 impl Resources {
-    /// Returns the resources of a process that has the machine for itself; asks the system for its cores.
+    /// Returns the resources of a process that has the machine to itself. The number of cores comes from the
+    /// system.
     #[must_use]
     pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -50,14 +51,14 @@ impl Resources {
     }
 }
 
-/// A failure of one process, as the others receive it.
+/// A failure of one process, as sent to the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Failure {
     message: String,
     bad_input: bool,
 }
 
-/// Message of one process to all.
+/// Message from one process to all.
 #[derive(Serialize, Deserialize)]
 enum Message<T> {
     Done(T),
@@ -65,7 +66,7 @@ enum Message<T> {
 }
 
 impl ProcessGroup {
-    /// This process alone.
+    /// Returns a group of this process alone.
     #[must_use]
     pub fn alone() -> Self {
         let inner = Inner {
@@ -76,10 +77,11 @@ impl ProcessGroup {
         Self { inner: Arc::new(inner) }
     }
 
-    /// This process as one of the ranks that `mpirun` or `srun` has started, or as the only one.
+    /// Returns the group of the ranks that `mpirun` or `srun` has started, or of this process as the only
+    /// rank.
     ///
     /// # Errors
-    /// Where MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program is built without it.
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
         use parareal::exec::World;
@@ -87,7 +89,7 @@ impl ProcessGroup {
         let world = World::init().map_err(failed)?;
         let all = world.split(Some(0)).map_err(failed)?.expect("all are in it");
         let (on_machine, beside) = (world.machine().rank(), world.machine().size());
-        // Launchers may bind each rank to cores of its own: those that may use the same share them.
+        // Launchers may bind each rank to its own cores. Ranks with the same mask share their cores.
         let own = Cores::of_this_process();
         let all_masks =
             world.machine().all_gather(own.mask.clone().into_bytes()).map_err(failed)?;
@@ -108,20 +110,21 @@ impl ProcessGroup {
         Ok(group)
     }
 
-    /// This process as one of the ranks that `mpirun` or `srun` has started, or as the only one.
+    /// Returns the group of the ranks that `mpirun` or `srun` has started, or of this process as the only
+    /// rank.
     ///
     /// # Errors
-    /// Where MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program is built without it.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
         Err(TrainError::WithoutMpi)
     }
 
-    /// Returns the number of processes that a launcher has started together, by the environment variables of
-    /// Open MPI, MPICH and Slurm; 1 without them.
+    /// Returns the number of processes that a launcher has started together, from the environment variables of
+    /// Open MPI, MPICH or Slurm; 1 without them.
     #[must_use]
     pub fn launched() -> usize {
-        // Open MPI's, that of MPICH, and Slurm's own.
+        // Set by Open MPI, MPICH and Slurm, in this order.
         let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
         let told = told.filter_map(|name| std::env::var(name).ok()?.parse().ok());
         told.max().unwrap_or(1)
@@ -149,7 +152,7 @@ impl ProcessGroup {
         self.inner.resources.ranks.unwrap_or(1)
     }
 
-    /// Returns true for rank 0, which writes and reports what concerns all processes.
+    /// Returns true for rank 0, which writes shared files and reports common errors.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.rank() == 0
@@ -161,16 +164,16 @@ impl ProcessGroup {
         &self.inner.resources
     }
 
-    /// The ranks, where they are ranks.
+    /// Returns the MPI world; `None` for a process that is not a rank.
     #[cfg(feature = "mpi")]
     pub(crate) fn world(&self) -> Option<&parareal::exec::World> {
         self.inner.ranks.as_ref().map(|(world, _)| world)
     }
 
-    /// Ends MPI together with all others: waits until they do so as well.
+    /// Finalizes MPI. Waits until all other ranks do so as well.
     ///
     /// # Errors
-    /// Where MPI fails.
+    /// If MPI fails.
     pub fn finish(&self) -> Result<(), TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((world, _)) = &self.inner.ranks {
@@ -179,7 +182,7 @@ impl ProcessGroup {
         Ok(())
     }
 
-    /// Ends all processes at once with this exit code, wherever they are.
+    /// Ends all processes immediately with this exit code.
     pub fn abort(&self, code: i32) -> ! {
         #[cfg(feature = "mpi")]
         if let Some((world, _)) = &self.inner.ranks {
@@ -203,7 +206,7 @@ impl ProcessGroup {
         Ok(self.gather(own)?.swap_remove(0))
     }
 
-    /// Exchanges a message with all processes, in the order of the ranks.
+    /// Gathers the messages of all processes, in the order of the ranks.
     fn exchange<T: Serialize + DeserializeOwned>(
         &self,
         own: &Message<T>,
@@ -217,19 +220,19 @@ impl ProcessGroup {
         self.gather(own)?.iter().map(read).collect()
     }
 
-    /// Gathers a value of each process on all of them, in the order of the ranks. Where one process has
-    /// failed, all have: the first rank with an error reports it ([`SharedError::agreed`]), and all others get
-    /// [`SharedError::elsewhere`].
+    /// Gathers a value of each process on all of them, in the order of the ranks. If one process has failed,
+    /// the call fails on all: the first rank with an error reports it ([`SharedError::agreed`]), and all
+    /// others get [`SharedError::elsewhere`].
     ///
     /// # Errors
-    /// As above, or a failure of MPI.
+    /// If any process has failed, or MPI fails.
     pub fn all_gather<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
     where
         T: Serialize + DeserializeOwned,
         E: SharedError,
     {
         if self.size() == 1 {
-            // As it is, with its type.
+            // Without other processes, the error is returned unchanged.
             return Ok(vec![own?]);
         }
         let (own, error) = match own {
@@ -286,7 +289,7 @@ impl ProcessGroup {
         first.ok_or_else(|| TrainError::ranks("the first rank sends nothing").into())
     }
 
-    /// Marks an error that every process has found for itself, so that only rank 0 reports it.
+    /// Marks an error that every process has found on its own, so that only rank 0 reports it.
     #[must_use]
     pub fn known_to_all<E: SharedError>(&self, error: E) -> E {
         match (self.size(), self.is_root()) {
@@ -302,7 +305,7 @@ impl ProcessGroup {
     /// Returns the flags that any process has set: an all-reduce with the logical or.
     ///
     /// # Errors
-    /// A failure of MPI.
+    /// If MPI fails.
     pub fn any<const K: usize>(&self, own: [bool; K]) -> Result<[bool; K], TrainError> {
         if self.size() == 1 {
             return Ok(own);
@@ -314,16 +317,17 @@ impl ProcessGroup {
     /// Checks that all processes have the same values, each with its name.
     ///
     /// # Errors
-    /// [`TrainError::RanksDiffer`] with the first value that is not the same.
+    /// If a value differs ([`TrainError::RanksDiffer`], for the first one).
     pub fn compare(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
         let values = self.all_gather::<_, TrainError>(Ok(own))?;
         difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
     }
 
-    /// Checks that all processes have the same data, by checksums. The keys say of what.
+    /// Checks that all processes have the same data, by checksums. The keys are the names of the data in
+    /// messages.
     ///
     /// # Errors
-    /// [`TrainError::RanksData`] with the first that is not the same.
+    /// If a checksum differs ([`TrainError::RanksData`], for the first one).
     pub(crate) fn compare_data(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
         let values = self.all_gather::<_, TrainError>(Ok(own))?;
         match difference(&values) {
@@ -340,11 +344,11 @@ fn failed(error: parareal::exec::MpiError) -> TrainError {
     TrainError::ranks(&error.to_string())
 }
 
-/// What a process makes of the failures of some, of which one is reported.
+/// Conclusion of a process from the failures of some ranks, of which each is reported once.
 struct Verdict {
-    /// True if this process reports it.
+    /// True if this process reports the failure.
     reports: bool,
-    /// The rank that has it; `None` if all have.
+    /// The rank that has the failure; `None` if all have it.
     rank: Option<usize>,
     message: String,
     bad_input: bool,

@@ -1,4 +1,4 @@
-//! Notes on differences between a run and its continuation.
+//! Notes on what has changed when a run is resumed.
 
 use parareal_kernels::SimdLevel;
 
@@ -7,8 +7,8 @@ use parareal_run::Position;
 use crate::checkpoint::Saved;
 use crate::{Decay, LearningRate, RunConfig};
 
-/// Notes on what differs between the configuration and machine that a checkpoint was saved with and
-/// those that the run goes on with.
+/// Returns notes on differences between the configuration and machine of a checkpoint and those of
+/// the resumed run.
 pub(crate) fn notes(
     saved: &Saved,
     before: &RunConfig,
@@ -46,7 +46,7 @@ pub(crate) fn notes(
     notes
 }
 
-/// The consequences of another number of replicas.
+/// Describes the consequences of another number of replicas.
 fn replicas_note(before: usize, now: usize) -> String {
     format!(
         "each batch is now split over {now} replicas, it was {before}: each replica normalizes its \
@@ -55,8 +55,8 @@ fn replicas_note(before: usize, now: usize) -> String {
     )
 }
 
-/// The learning rates before and after a change of the schedule; `None` where it is the same, or no
-/// step is left.
+/// Describes the learning rates before and after a change of the schedule; `None` if it has not
+/// changed, or no step is left.
 fn schedule_note(
     old: &LearningRate,
     new: &LearningRate,
@@ -97,7 +97,7 @@ fn list(milestones: &[usize]) -> String {
     if epochs.is_empty() { "none".into() } else { epochs.join(",") }
 }
 
-/// A rate as a person reads it.
+/// Rounds a rate to three digits.
 fn three_digits(rate: f64) -> String {
     let rounded: f64 = format!("{rate:.2e}").parse().unwrap_or(rate);
     format!("{rounded:?}")

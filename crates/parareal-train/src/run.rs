@@ -1,4 +1,4 @@
-//! Runs: how they are created and resumed, and what they train.
+//! Runs: creation, resumption and training.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,64 +19,63 @@ use crate::{
     check_threads, resumed,
 };
 
-/// A run that is ready to train: everything is checked, the data is loaded, the folder is there.
+/// A run that is ready to train: everything is checked, the data is loaded, and the folder exists.
 pub struct Run<T: Task> {
     prepared: Prepared<T>,
-    /// The checkpoint to go on from.
+    /// The checkpoint to resume from.
     saved: Option<Saved>,
-    /// The outcome, where nothing is left to do.
+    /// The end of the run, if nothing is left to do.
     finished: Option<Finished>,
-    /// The step whose timeline this process writes.
+    /// Recorder of the timeline that this process writes.
     timeline: Option<TimelineRecorder>,
     notes: Vec<String>,
-    /// Held by the leading process for as long as the run is under way.
+    /// Lock of the folder, held by the root process until the run ends.
     _lock: Option<Lock>,
 }
 
-/// What a run starts with besides its configuration and its task.
+/// Options with which a run starts, besides its configuration and its task.
 #[derive(Default)]
 pub struct Start {
-    /// Weights to start from instead of those that follow from the seed.
+    /// Initial weights that replace those given by the seed.
     pub initial: Option<InitialWeights>,
     /// Distillation of these weights, before the first step.
     pub distillation: Option<Distillation>,
-    /// Notes on the task, which come before those on the run.
+    /// Notes on the task, which are placed before those on the run.
     pub notes: Vec<String>,
-    /// The step whose timeline is written. With ranks all have the same request, and the first one writes the
-    /// file.
+    /// Request for the timeline of a step. All ranks must have the same request; rank 0 writes the file.
     pub timeline: Option<StepTimeline>,
 }
 
-/// Weights that a run starts from.
+/// Initial weights of a run.
 #[derive(Clone)]
 pub struct InitialWeights {
     /// Every parameter and buffer.
     pub weights: StateDict,
-    /// Where they come from, in words.
+    /// Description of their origin.
     pub note: String,
 }
 
 impl InitialWeights {
-    /// Returns the weights and adds the note to others.
+    /// Returns the weights, and adds the note to `notes`.
     fn take(self, notes: &mut Vec<String>) -> StateDict {
         notes.push(self.note);
         self.weights
     }
 }
 
-/// What a run is resumed with besides its configuration and its task.
+/// Options with which a run is resumed, besides its configuration and its task.
 pub struct Resume {
     /// The run's checkpoints ([`RunFolder::newest`]).
     pub newest: Newest,
-    /// Configuration that the checkpoint was saved with. Without it, no note says what differs now.
+    /// Configuration that the checkpoint was saved with. Without it, there are no notes on differences.
     pub before: Option<RunConfig>,
-    /// Set if `config.toml` is another one than before.
+    /// True if `config.toml` has changed.
     pub is_changed: bool,
-    /// What the run starts with where nothing was saved yet.
+    /// Options with which the run starts if it has no checkpoint.
     pub start: Start,
 }
 
-/// The folder of a run that is to be resumed. The leading process holds its lock.
+/// The folder of a run to be resumed. The root process holds its lock.
 pub struct RunFolder {
     group: ProcessGroup,
     path: PathBuf,
@@ -87,16 +86,16 @@ impl RunFolder {
     /// Takes the lock of a run, for all processes of a group.
     ///
     /// # Errors
-    /// [`TrainError::Busy`] where another process holds it.
+    /// If another process holds the lock ([`TrainError::Busy`]).
     pub fn lock(group: &ProcessGroup, path: &Path) -> Result<Self, TrainError> {
         let lock = group.agree(group.is_root().then(|| Lock::take(path)).transpose())?;
         Ok(Self { group: group.clone(), path: path.to_path_buf(), lock })
     }
 
-    /// Reads the newest checkpoint that is whole. Each process reads the subnetworks that it holds.
+    /// Reads the newest valid checkpoint. Each process reads the subnetworks that it holds.
     ///
     /// # Errors
-    /// Where there are checkpoints and all are damaged: then it is the error of the last one.
+    /// If there are checkpoints and all are damaged; the error is that of the newest one.
     pub fn newest(
         &self,
         held: &Range<usize>,
@@ -107,13 +106,13 @@ impl RunFolder {
 }
 
 impl<T: Task> Run<T> {
-    /// Creates the folder of a new run and writes its configuration. All processes of a group do so
-    /// together.
+    /// Creates the folder of a new run and writes its configuration. Collective: all processes of the group make
+    /// this call.
     ///
     /// # Errors
-    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the timeline cannot be
-    /// written ([`StepTimeline::check`]) or is that of a step which the run does not have, or something is missing
-    /// or in the way. Nothing was written then.
+    /// If the configuration cannot run here ([`RunConfig::check`]), the timeline cannot be written
+    /// ([`StepTimeline::check`]) or is requested for a step that the run does not have, or the folder cannot be
+    /// created. Everything else is checked before the folder is created.
     pub fn create(
         group: &ProcessGroup,
         mut config: RunConfig,
@@ -147,12 +146,12 @@ impl<T: Task> Run<T> {
         Ok(Self { prepared, saved: None, finished: None, timeline, notes, _lock: lock })
     }
 
-    /// Resumes the run in a folder from its newest checkpoint that is whole.
+    /// Resumes the run in a folder from its newest valid checkpoint.
     ///
     /// # Errors
-    /// [`TrainError`] where the configuration cannot run here ([`RunConfig::check`]), the run has trained for
-    /// more epochs than it is to have, the timeline cannot be written ([`StepTimeline::check`]) or is that of a step
-    /// which is trained already or never, or a file cannot be read or written.
+    /// If the configuration cannot run here ([`RunConfig::check`]), the run has already trained for more epochs than
+    /// requested, the timeline cannot be written ([`StepTimeline::check`]) or is requested for a step that is not
+    /// among those left, or a file cannot be read or written.
     pub fn resume(
         folder: RunFolder,
         mut config: RunConfig,
@@ -244,19 +243,19 @@ impl<T: Task> Run<T> {
         &self.prepared.output
     }
 
-    /// Returns what should be known before it starts.
+    /// Returns the notes to show before the run starts.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Returns the number of steps up to the checkpoint that it goes on from.
+    /// Returns the number of steps up to the checkpoint that the run is resumed from, 0 without one.
     #[must_use]
     pub fn steps_done(&self) -> usize {
         self.saved.as_ref().map_or(0, |saved| saved.position.step)
     }
 
-    /// Returns the number of epochs of a run with nothing left to do; otherwise `None`.
+    /// Returns the number of epochs of a run that has ended; otherwise `None`.
     #[must_use]
     pub fn finished_epochs(&self) -> Option<usize> {
         self.finished.as_ref().map(Finished::epochs)
@@ -268,15 +267,14 @@ impl<T: Task> Run<T> {
         self.prepared.steps_per_epoch()
     }
 
-    /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a
-    /// checkpoint. A finished run returns at once. A run that is stopped in its distillation has no checkpoint, and
-    /// is distilled anew when it is resumed.
+    /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a checkpoint.
+    /// A finished run returns at once. A run that is stopped during its distillation has no checkpoint; the
+    /// distillation starts again when the run is resumed.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where the loss is not finite,
-    /// [`WeightsDiverged`](TrainError::WeightsDiverged) and
-    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged) where weights or their outputs are not, a
-    /// worker's failure, or a file that cannot be written.
+    /// If the loss is not finite ([`TrainError::Diverged`]), the weights or the outputs and losses of an evaluation
+    /// are not ([`WeightsDiverged`](TrainError::WeightsDiverged),
+    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged)), a worker fails, or a file cannot be written.
     pub fn train(
         mut self,
         observer: &mut dyn Observer,
@@ -300,7 +298,7 @@ impl<T: Task> Run<T> {
         let (saved, timeline) = (self.saved.take(), self.timeline.take());
         let trained = Training::new(&self.prepared, saved, timeline, past)
             .and_then(|training| training.run(observer, stop));
-        // All processes know what is not finite: they end together.
+        // All processes have found the same error, so they end together.
         trained.map_err(|error| match error.diverged_at() {
             Some(_) => self.prepared.group.known_to_all(error),
             None => error,
@@ -308,7 +306,7 @@ impl<T: Task> Run<T> {
     }
 }
 
-/// Checks that a run can be distilled.
+/// Checks that the distillation, if any, is possible for the run.
 fn check_distillation<T: Task>(
     distillation: Option<&Distillation>,
     has_initial_weights: bool,
@@ -323,8 +321,8 @@ fn check_distillation<T: Task>(
     Ok(())
 }
 
-/// Checks the request for a timeline, on all processes of a group together, and returns the recorder of the first
-/// process; `None` on the others, without a request, and if the run has no step left.
+/// Checks the request for a timeline, collectively, and returns the recorder of rank 0; `None` on the others,
+/// without a request, and if the run has no step left.
 fn recorder<T: Task>(
     request: Option<&StepTimeline>,
     group: &ProcessGroup,

@@ -1,16 +1,16 @@
-//! Configuration of a run, whatever its network and data are.
+//! Configuration of a run, independent of its network and its data.
 
 use std::time::Duration;
 
 use crate::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, Objective, Schedule};
 
-/// Configuration of a run: how long it trains, how a step updates the weights, what the step runs on, and
-/// which checkpoints are kept. The network, its loss, its optimizer and its data are not part of it.
+/// Configuration of a run: its length, the update in a step, executor and devices, and the retention of
+/// checkpoints. The network, its loss, its optimizer and its data are not part of it.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
-    /// Passes over the training samples.
+    /// Number of passes over the training samples.
     pub epochs: usize,
-    /// Samples of a step, over all replicas.
+    /// Number of samples in a step, over all replicas.
     pub batch_size: usize,
     /// Learning rate of each step.
     pub learning_rate: Schedule,
@@ -19,31 +19,31 @@ pub struct RunConfig {
     /// Decay of the moving average of the weights that evaluations use; `None` for no average. In the
     /// first steps it is smaller ([`Self::ema_decay_of`]).
     pub ema_decay: Option<f64>,
-    /// Seed of the initial weights and of everything else that is random.
+    /// Seed of the initial weights and of all other random numbers.
     pub seed: u64,
     /// Executor of the steps.
     pub executor: ExecutorKind,
-    /// Copies of the chain of subnetworks, each of which takes a part of every batch.
+    /// Number of replicas of the network, each of which takes a part of every batch.
     pub replicas: usize,
     /// Element type of the tensors that ranks send each other.
     pub link_dtype: LinkDtype,
     /// Devices, in order; the ranks of a machine take them in turn.
     pub devices: Vec<DeviceName>,
-    /// Workers that share the subnetworks of each replica, or those of a rank.
+    /// Number of workers that share the subnetworks of each replica, or those of a rank.
     pub workers: usize,
-    /// Threads of each worker on the CPU.
+    /// Number of threads of each worker on the CPU.
     pub threads: usize,
-    /// Units for each state that is kept for the backward pass, where the others are recomputed; `Some(0)`
-    /// for the square root of the number of units in the longest subnetwork ([`Self::kept_units`]), and
-    /// `None` to keep all of them.
+    /// Number of units per state kept for the backward pass, while the other states are recomputed;
+    /// `Some(0)` for the square root of the number of units in the longest subnetwork
+    /// ([`Self::kept_units`]), and `None` to keep all states.
     pub recompute: Option<usize>,
-    /// Number by which epochs are compared, for the best checkpoint and for patience.
+    /// Objective by which epochs are compared, for the best checkpoint and for patience.
     pub objective: Objective,
-    /// Epochs without a new best after which the run ends early.
+    /// Number of epochs without a new best after which the run ends early; `None` for no limit.
     pub patience: Option<usize>,
-    /// When checkpoints are saved in addition to those at the end of each epoch.
+    /// Times of checkpoints in addition to those at the end of each epoch.
     pub checkpoint_every: CheckpointEvery,
-    /// Checkpoints that are kept in addition to the best one, at least one.
+    /// Number of checkpoints that are kept in addition to the best one, at least one.
     pub keep_checkpoints: usize,
 }
 

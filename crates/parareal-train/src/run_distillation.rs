@@ -1,4 +1,4 @@
-//! The distillation of a run, before its first step.
+//! Distillation of a run before its first step.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{Distillation, Distilled, Task, TrainError};
 pub(crate) struct RunDistillation {
     /// All weights of the network.
     pub(crate) weights: StateDict,
-    /// Records for `metrics.jsonl`, on the leading process.
+    /// Records for `metrics.jsonl`, in the root process; empty in the others.
     pub(crate) records: Vec<DistillationRecord>,
     /// Duration in seconds.
     pub(crate) seconds: f64,
@@ -22,8 +22,8 @@ pub(crate) struct RunDistillation {
 
 /// Distills the initial weights of a run; `None` if `stop` returned true on any process.
 ///
-/// The leading process distills all interfaces, and the others receive the weights. So replicas start with the same
-/// weights to the last bit, even on ranks with other numbers of threads.
+/// The root process distills all interfaces, and the others receive the weights. So all replicas start with
+/// identical weights, even on ranks with different numbers of threads.
 pub(crate) fn distill_run<T: Task>(
     run: &Prepared<T>,
     distillation: &Distillation,
@@ -34,7 +34,7 @@ pub(crate) fn distill_run<T: Task>(
     let model = task.model();
     let stop = || Ok(group.any([stop()])?[0]);
     if !group.is_root() {
-        // Asked as often as the leading process asks.
+        // `stop` is collective: it is called as often as in the root process.
         for _ in 0..distillation.steps() {
             if stop()? {
                 return Ok(None);

@@ -17,18 +17,16 @@ use crate::{Decay, LearningRate, TrainError};
 
 /// Learning rate of each step of a run.
 ///
-/// It is made from
+/// It can be created from
 /// - a number, for a constant rate;
-/// - [`Schedule::cosine`] or [`Schedule::step`], or a [`LearningRate`], which says the same in full;
-/// - the configuration of any scheduler of [`burn::lr_scheduler`], and [`Schedule::from_scheduler`] for a scheduler
-///   of your own with the same interface. A scheduler counts its own steps: the rate of step `k` is what a fresh copy
-///   returns when it is stepped for the `k`th time. What Burn's configurations initialize to, a
-///   [`ModuleLrScheduler`], may have other rates for groups of parameters and is therefore not accepted: a step has
-///   one rate for all parameters;
+/// - [`Schedule::cosine`] or [`Schedule::step`], or a [`LearningRate`], which states all numbers explicitly;
+/// - the configuration of any scheduler of [`burn::lr_scheduler`], and [`Schedule::from_scheduler`] for your own
+///   scheduler with the same interface. A scheduler counts its own steps: the rate of step `k` is the result of the
+///   `k`th step of a fresh copy. A [`ModuleLrScheduler`], as initialized by Burn's configurations, is not accepted,
+///   because it may have different rates for groups of parameters, while a step here has one rate for all parameters;
 /// - [`Schedule::from_fn`], a function of the epoch and the step.
 ///
-/// The rate of a step depends on nothing else, so that a run that is resumed goes on as if it had not been
-/// interrupted.
+/// The rate of a step depends on nothing else, so that a resumed run continues as if it had not been interrupted.
 ///
 /// ```
 /// use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
@@ -55,40 +53,40 @@ enum Kind {
     /// A cosine that ends with the run, whose length is not known yet.
     Cosine(f64),
     Burn(Arc<Mutex<Replay>>),
-    /// A configuration that Burn refuses, and why.
+    /// A configuration that Burn refuses, with the reason.
     Refused(String),
     Function(Arc<Rate>),
 }
 
 impl Schedule {
-    /// Half a period of a cosine, from `rate` at the first step to zero at the end of the run.
+    /// Returns half a period of a cosine, from `rate` at the first step to zero at the end of the run.
     #[must_use]
     pub fn cosine(rate: f64) -> Self {
         Kind::Cosine(rate).into()
     }
 
-    /// A rate that is divided by ten after each of these epochs.
+    /// Returns a rate that is divided by ten after each of these epochs.
     #[must_use]
     pub fn step(rate: f64, milestones: impl IntoIterator<Item = usize>) -> Self {
         let decay = Decay::Step(milestones.into_iter().collect());
         LearningRate { base: rate, decay, warmup_epochs: 0.0, epochs: 1 }.into()
     }
 
-    /// A function of the epoch, counted from 1, the step within the epoch, counted from 0, and the number of
-    /// steps of an epoch.
+    /// Creates a schedule from a function of the epoch, counted from 1, the step within the epoch, counted from 0,
+    /// and the number of steps of an epoch.
     #[must_use]
     pub fn from_fn(rate: impl Fn(usize, usize, usize) -> f64 + Send + Sync + 'static) -> Self {
         Kind::Function(Arc::new(rate)).into()
     }
 
-    /// A scheduler with the interface of Burn's, as it is before its first step.
+    /// Creates a schedule from a scheduler with Burn's interface, in its state before the first step.
     #[must_use]
     pub fn from_scheduler(scheduler: impl LrScheduler + 'static) -> Self {
         Kind::Burn(Arc::new(Mutex::new(Replay::new(ModuleLrScheduler::new(scheduler))))).into()
     }
 
-    /// Lets the rate rise in equal steps over the first epochs, or parts of one. A cosine begins afterwards; the
-    /// rates of every other schedule are scaled.
+    /// Adds a warm-up of this many epochs, which need not be whole: the rate rises in equal steps. A cosine begins
+    /// afterwards; the rates of all other schedules are scaled during the warm-up.
     #[must_use]
     pub fn warmup(mut self, epochs: f64) -> Self {
         match &mut self.kind {
@@ -98,7 +96,7 @@ impl Schedule {
         self
     }
 
-    /// Gives a cosine that spans the run the number of its epochs.
+    /// Sets the number of epochs of a cosine that spans the run.
     pub(crate) fn spanning(self, epochs: usize) -> Self {
         let Self { kind, warmup_epochs } = self;
         match kind {
@@ -109,8 +107,8 @@ impl Schedule {
         }
     }
 
-    /// Returns the rule of a schedule that was made from a [`LearningRate`] or a number, or by
-    /// [`Self::step`]; `None` for others.
+    /// Returns the rule of a schedule that was created from a [`LearningRate`] or a number, by [`Self::step`], or, in
+    /// the configuration of a run, by [`Self::cosine`]; `None` for others.
     #[must_use]
     pub fn rule(&self) -> Option<&LearningRate> {
         match &self.kind {
@@ -119,15 +117,15 @@ impl Schedule {
         }
     }
 
-    /// Returns true if the schedule follows the number of epochs of the run.
+    /// Returns true if the schedule depends on the number of epochs of the run.
     pub(crate) fn spans_run(&self) -> bool {
         matches!(self.kind, Kind::Cosine(_))
     }
 
-    /// Checks the numbers that can be checked before the first step.
+    /// Checks all values that are known before the first step.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] with the first one that no run can have.
+    /// If a value is not valid ([`TrainError::Setting`]).
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         let (base, warmup) = match &self.kind {
             Kind::Refused(message) => {
@@ -151,9 +149,9 @@ impl Schedule {
         Ok(())
     }
 
-    /// Returns the rate of a step, where the epoch is counted from 1 and its steps from 0.
+    /// Returns the rate of a step. Epochs are counted from 1, and the steps of an epoch from 0.
     ///
-    /// A cosine that spans the run has to know its length ([`Self::spanning`]).
+    /// A cosine that spans the run needs its length first ([`Self::spanning`]).
     pub(crate) fn of_step(&self, epoch: usize, step: usize, steps_per_epoch: usize) -> f64 {
         let rate = match &self.kind {
             Kind::Rule(rule) => return rule.of_step(epoch, step, steps_per_epoch),
@@ -171,7 +169,7 @@ impl Schedule {
     }
 }
 
-/// The schedule in words, by which that of a run that is resumed is compared with what it was.
+/// A description of the schedule, which is recorded and compared when a run is resumed.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut warmup = self.warmup_epochs;
@@ -216,14 +214,14 @@ impl From<LearningRate> for Schedule {
     }
 }
 
-/// A constant rate.
+/// Creates a constant rate.
 impl From<f64> for Schedule {
     fn from(rate: f64) -> Self {
         Self::step(rate, [])
     }
 }
 
-/// A configuration that Burn refuses is reported when the run is to start.
+/// Converts a configuration. One that Burn refuses is reported when the run starts.
 impl From<LrSchedulerConfig> for Schedule {
     fn from(config: LrSchedulerConfig) -> Self {
         match ModuleLrSchedulerConfig::new(config).init() {
@@ -236,7 +234,7 @@ impl From<LrSchedulerConfig> for Schedule {
 macro_rules! from_burn {
     ($($config:ty),* $(,)?) => {
         $(
-            /// A configuration that Burn refuses is reported when the run is to start.
+            /// Converts a configuration. One that Burn refuses is reported when the run starts.
             impl From<$config> for Schedule {
                 fn from(config: $config) -> Self {
                     LrSchedulerConfig::from(config).into()
@@ -256,14 +254,14 @@ from_burn!(
     StepLrSchedulerConfig,
 );
 
-/// The rates of a scheduler that counts its own steps, by the number of the step.
+/// Rates by step of a scheduler that counts its own steps.
 struct Replay {
     /// The scheduler before its first step.
     fresh: ModuleLrScheduler,
     scheduler: ModuleLrScheduler,
-    /// Steps that it has taken.
+    /// Number of steps of `scheduler` so far.
     steps: usize,
-    /// The rate of the last of them.
+    /// Rate of the last of them.
     rate: f64,
 }
 
@@ -277,8 +275,8 @@ impl Replay {
         self.fresh.clone().step().base()
     }
 
-    /// Returns the rate of a step, counted from 0. The one after the last costs one step of the scheduler, and
-    /// an earlier one all steps up to it.
+    /// Returns the rate of a step, counted from 0. The next step costs one step of the scheduler; an earlier one
+    /// costs all steps up to it.
     fn of_step(&mut self, step: usize) -> f64 {
         if step + 1 < self.steps {
             *self = Self::new(self.fresh.clone());
@@ -307,7 +305,7 @@ mod tests {
         };
         let schedule = Schedule::cosine(0.1).warmup(0.5).spanning(3);
         assert_eq!(schedule.rule(), Some(&rule(3)));
-        // A length that was given stays.
+        // An explicit length is kept.
         assert_eq!(Schedule::from(rule(2)).spanning(3).rule(), Some(&rule(2)));
     }
 
@@ -324,7 +322,7 @@ mod tests {
             (100 * epoch + 10 * step + per_epoch) as f64
         });
         assert_eq!(schedule.of_step(3, 2, 4), 324.0);
-        // Half of the first epoch, in two steps.
+        // A warm-up of half an epoch, which has two steps.
         let warm = schedule.warmup(0.5);
         let rates = [0, 1, 2].map(|step| warm.of_step(1, step, 4));
         assert_eq!(rates, [52.0, 114.0, 124.0]);
@@ -365,7 +363,7 @@ mod tests {
         let count = Arc::new(AtomicUsize::new(0));
         let schedule = Schedule::from_scheduler(Counting(count.clone()));
         for step in 0..1_000 {
-            // Asked for twice, as by a step and by a check after it.
+            // Called twice, as by a step and by a check after it.
             schedule.of_step(1, step, 1_000);
             schedule.of_step(1, step, 1_000);
         }

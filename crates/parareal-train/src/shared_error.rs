@@ -1,22 +1,22 @@
-//! Errors that the processes of a run share.
+//! Errors that are shared between the processes of a run.
 
 use std::fmt::Display;
 
 use crate::error::TrainError;
 
-/// An error that the processes of a group can share.
+/// An error that can be shared between the processes of a group.
 pub trait SharedError: Display + From<TrainError> + Sized {
     /// Returns true if the input is wrong, and false if something failed while running.
     fn is_bad_input(&self) -> bool;
 
-    /// Returns true if all processes of a group know of it, so that they can end together.
+    /// Returns true if all processes of a group know the error, so that they can end together.
     fn is_agreed(&self) -> bool;
 
-    /// Wraps an error that all processes know of and that this one reports, of the rank that has it, or of
-    /// all ranks with `None`. `bad_input` says the same of the errors of all of them.
+    /// Wraps an error that all processes know and that this one reports. `rank` is the rank that has it,
+    /// or `None` if all have it. `bad_input` is true if all ranks with an error have bad input.
     fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self;
 
-    /// Creates an error that another process reports.
+    /// Creates the error for a process that leaves the report to another one.
     fn elsewhere(message: String, bad_input: bool) -> Self {
         TrainError::Elsewhere { message, bad_input }.into()
     }

@@ -16,7 +16,7 @@ use crate::TrainError;
 pub struct Model<N, L> {
     /// Specification of the network.
     pub network: N,
-    /// Where the network is cut.
+    /// Cuts of the network.
     pub cuts: Cuts,
     /// Loss of a batch.
     pub loss: L,
@@ -25,13 +25,12 @@ pub struct Model<N, L> {
 }
 
 impl<N: Coarsen, L> Model<N, L> {
-    /// Puts a network together with its cuts, its loss and its optimizer: that of `parareal-kernels`
-    /// (`Sgd`), or any optimizer of Burn that updates a parameter by its gradient alone, such as
-    /// `AdamWConfig::new().init()`.
+    /// Creates a model. The optimizer is `Sgd` of `parareal-kernels`, or any optimizer of Burn that updates a
+    /// parameter from its own gradient alone, such as `AdamWConfig::new().init()`.
     ///
     /// The optimizers of `burn::optim` are of this kind, with the exception of L-BFGS: it computes the loss
-    /// several times in a step, and searches along the gradient of all parameters together, which lie in
-    /// several subnetworks. It is not a [`ModuleOptimizer`], so that the compiler refuses it:
+    /// several times in a step, and searches along the gradient of all parameters together, which are spread over
+    /// several subnetworks. It is not a [`ModuleOptimizer`], so the compiler refuses it:
     ///
     /// ```compile_fail,E0277
     /// # use burn::optim::LBFGSConfig;
@@ -57,7 +56,7 @@ impl<N: Coarsen, L> Model<N, L> {
     /// Builds the parareal network on the CPU with the initial weights that follow from a seed.
     ///
     /// # Errors
-    /// Where modules do not fit together, or the cuts are for another network.
+    /// If modules do not fit together, or the cuts are for another network.
     pub fn build(&self, seed: u64) -> Result<PararealNetwork<N>, TrainError> {
         let init = Init::new(seed, &Device::flex());
         Ok(PararealNetwork::build(&self.network, &self.cuts, &init)?)
@@ -73,13 +72,13 @@ pub type TargetOf<T> = <<T as Task>::Loss as Loss<OutputOf<T>>>::Target;
 /// Any executor of a task's model.
 pub type ExecutorOf<T> = Box<dyn Executor<<T as Task>::Network, <T as Task>::Loss>>;
 
-/// A batch of samples on the CPU, from where executors take it.
+/// A batch of samples on the CPU. Executors move it to their devices.
 pub struct Batch<I, T, L> {
     /// Input of the network.
     pub input: I,
     /// Target of the loss.
     pub target: T,
-    /// What counting wrong answers needs, such as class numbers.
+    /// Labels for counting wrong predictions, such as class numbers.
     pub labels: L,
 }
 
@@ -93,28 +92,28 @@ impl<I: Value, T, L> Batch<I, T, L> {
 
 /// Batch of a task.
 pub type BatchOf<T> = Batch<InputOf<T>, TargetOf<T>, <T as Task>::Labels>;
-/// Batches of a task, which another thread prepares.
+/// Batches of a task, which are computed on another thread.
 pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = Result<BatchOf<T>, TrainError>> + Send + 'a>;
 
-/// Returns true if work is to be stopped. All processes of a run get the same answer.
+/// Function that returns true if work is to be stopped. All processes of a run get the same result.
 pub type Stop<'a> = &'a dyn Fn() -> Result<bool, TrainError>;
 
-/// Model and data of a run, and how its answers are evaluated.
+/// Model, data and evaluation of a run.
 ///
-/// Everything that is random is a function of seed, epoch and step, so that resumed runs and all executors
-/// see the same.
+/// All random numbers are functions of the seed, the epoch and the step, so that resumed runs and all executors
+/// see the same batches.
 pub trait Task {
     /// Specification of the network.
     type Network: Coarsen;
     /// Loss of the network's output.
     type Loss: Loss<<Self::Network as FeedForward>::Output>;
-    /// What counting wrong answers needs beside the output.
+    /// Labels for counting wrong predictions.
     type Labels: Send;
 
-    /// The model.
+    /// Returns the model.
     fn model(&self) -> &Model<Self::Network, Self::Loss>;
 
-    /// Returns the name of the network for the title of a picture. By default it is the number of its units.
+    /// Returns the name of the network for titles. By default it states the number of units.
     fn network_name(&self) -> String {
         match self.model().cuts.units() {
             1 => "network of 1 unit".into(),
@@ -122,14 +121,14 @@ pub trait Task {
         }
     }
 
-    /// Number of training samples.
+    /// Returns the number of training samples.
     fn samples(&self) -> usize;
 
-    /// Batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be smaller. A
-    /// batch that is an error ends the run.
+    /// Returns the batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be
+    /// smaller. An error in place of a batch ends the run.
     ///
     /// # Errors
-    /// Where there are no such batches.
+    /// If the batches cannot be prepared.
     fn batches(
         &self,
         batch_size: usize,
@@ -138,30 +137,30 @@ pub trait Task {
         skip: usize,
     ) -> Result<BatchesOf<'_, Self>, TrainError>;
 
-    /// Counts the wrong answers in an output; `None` for a task without right and wrong.
+    /// Returns the number of wrong predictions in an output; `None` for a task that does not count them.
     fn wrong(&self, output: OutputOf<Self>, labels: &Self::Labels) -> Option<usize>;
 
     /// Evaluates the model after an epoch; `None` if `stop` returned true.
     ///
     /// # Errors
-    /// A worker's failure.
+    /// If a worker fails or the task cannot be evaluated.
     fn evaluate(
         &self,
         executor: &mut dyn Executor<Self::Network, Self::Loss>,
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError>;
 
-    /// Describes the data in checkpoints, by which a run that is resumed can tell its own data.
+    /// Returns a description of the data for checkpoints, by which a resumed run recognizes its data.
     fn data(&self) -> Table;
 
-    /// Returns true if checkpoints are to record a checksum of the last batch before them, as `last-batch` in the
+    /// Returns true if checkpoints record a checksum of the last batch before them, as `last-batch` in the
     /// description of the data. The default is false.
     fn records_last_batch(&self) -> bool {
         false
     }
 }
 
-/// Saves the details of an evaluation in the folder of a run.
+/// Function that saves the details of an evaluation in the folder of a run.
 pub type SaveDetails<'a> = Box<dyn FnOnce(&Path, Position) -> Result<(), TrainError> + 'a>;
 
 /// Result of an evaluation.
@@ -173,7 +172,7 @@ pub struct Evaluated<'a> {
     pub validation: Option<Score>,
     /// Further metrics of the validation samples by name.
     pub metrics: BTreeMap<String, f64>,
-    /// What there is to save beyond these numbers.
+    /// Saves further details, if there are any.
     pub details: Option<SaveDetails<'a>>,
 }
 
@@ -182,9 +181,9 @@ pub struct Evaluated<'a> {
 pub struct Score {
     /// Mean loss.
     pub loss: f64,
-    /// Share of wrong answers, where they are counted.
+    /// Fraction of wrong predictions, if they are counted.
     pub error: Option<f64>,
-    /// Share of samples whose class is not among the five most likely ones, where classes are told apart.
+    /// Fraction of samples whose class is not among the five most likely ones, for classification.
     pub top5_error: Option<f64>,
     /// False if an output was infinite or not a number.
     pub is_finite: bool,

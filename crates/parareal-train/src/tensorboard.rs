@@ -1,10 +1,9 @@
-//! Event files for TensorBoard, beside `metrics.jsonl`.
+//! Event files for TensorBoard.
 //!
-//! A file is a sequence of records: the length, a checksum of it, the data, a checksum of that. The
-//! data is an `Event` message in the encoding of protocol buffers; of its many fields a training
-//! run needs the wall-clock time (1), the step (2), the version of the format (3), scalars (5) and
-//! the start of a session (7), which makes TensorBoard forget what an earlier one wrote behind
-//! this step.
+//! A file is a sequence of records: the length, a checksum of it, the data, a checksum of that. The data
+//! is an `Event` message in the encoding of protocol buffers; of its many fields a training run needs
+//! the wall-clock time (1), the step (2), the version of the format (3), scalars (5) and the start of a
+//! session (7), which makes TensorBoard drop the points of earlier sessions from this step on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Write};
@@ -23,8 +22,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// A new file in the folder of a run that starts, or goes on after this step. Its name and its
-    /// times follow those of the files that are there, also where the system's clock was set back.
+    /// Creates a new file in the folder of a run that starts or is resumed after the step `last`. Its
+    /// name and its times follow those of existing files, even if the system clock was set back.
     pub(crate) fn create(folder: &Path, last: Option<&StepRecord>) -> Result<Self, TrainError> {
         let newest = newest_name(folder)?;
         let clock = Clock::after(newest.as_ref().and_then(|name| last_time(&folder.join(name))));
@@ -33,9 +32,9 @@ impl Events {
         let file = file.map_err(TrainError::file("create", &path))?;
         let mut events = Self { file, path, clock };
         events.record(0, 3, b"brain.Event:2")?;
-        // SessionLog { status: START }, also where a run starts from its beginning once more:
-        // TensorBoard forgets all points from this step on. That of the step itself comes again, and
-        // that of its epoch after the evaluation.
+        // SessionLog { status: START }, also if a run starts again from its beginning: TensorBoard drops
+        // all points from this step on. The point of the step itself is written again below, and that of
+        // its epoch after the evaluation.
         events.record(last.map_or(1, |record| record.step), 7, &[0x08, 1])?;
         last.map_or(Ok(()), |record| events.step(record))?;
         Ok(events)
@@ -52,7 +51,7 @@ impl Events {
         self.scalars(record.step, &scalars)
     }
 
-    /// Behind the step that was the last of the epoch.
+    /// Writes the results of an epoch at its last step.
     pub(crate) fn epoch(&mut self, step: usize, record: &EpochRecord) -> Result<(), TrainError> {
         let scalars = [
             ("loss/train", Some(record.train_loss)),
@@ -84,7 +83,7 @@ impl Events {
         self.record(step, 5, &summary)
     }
 
-    /// Writes an event with one field besides time and step.
+    /// Appends an event with one field besides time and step.
     fn record(&mut self, step: usize, field: u8, content: &[u8]) -> Result<(), TrainError> {
         let data = &event(self.clock.tick(), step, field, content);
         let length = (data.len() as u64).to_le_bytes();
@@ -93,7 +92,8 @@ impl Events {
     }
 }
 
-/// TensorBoard reads the event files of a folder in the order of their names, and goes back to none.
+/// Returns the last name of an event file in a folder. TensorBoard reads the files in the order of their
+/// names, and does not return to earlier ones.
 fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
     let mut newest = None;
     for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
@@ -104,8 +104,8 @@ fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
     Ok(newest)
 }
 
-/// A name for a file that begins at this second, ordered after the newest file. TensorFlow gives seconds
-/// ten digits.
+/// Returns a name for a file that begins at this second, ordered after the newest file. As in
+/// TensorFlow, seconds have ten digits.
 fn name_after(newest: Option<&str>, second: u64) -> String {
     let number = newest.and_then(|name| {
         let number = name.strip_prefix(NAME)?.split('.').next()?;
@@ -122,7 +122,7 @@ fn name_after(newest: Option<&str>, second: u64) -> String {
 const NAME: &str = "events.out.tfevents.";
 const LAST_SECOND: u64 = 9_999_999_999;
 
-/// The time of the last event of a file, as far as it can be read.
+/// Returns the time of the last readable event of a file.
 fn last_time(path: &Path) -> Option<f64> {
     let mut file = BufReader::new(File::open(path).ok()?);
     let mut last = None;
@@ -137,10 +137,10 @@ fn last_time(path: &Path) -> Option<f64> {
     last
 }
 
-/// The system's clock, moved forward so that times never decrease.
+/// The system clock, shifted forward such that times never decrease.
 struct Clock {
     shift: f64,
-    /// The last time that it told.
+    /// The last time that was returned.
     time: f64,
 }
 
@@ -161,7 +161,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-// Kinds of fields on the wire.
+// Wire types of fields.
 const VARINT: u8 = 0;
 const FIXED_64: u8 = 1;
 const LENGTH: u8 = 2;
@@ -169,7 +169,7 @@ const FIXED_32: u8 = 5;
 /// The tag of an event's time, its first field.
 const TIME: u8 = 1 << 3 | FIXED_64;
 
-/// An event with one field besides time and step.
+/// Encodes an event with one field besides time and step.
 fn event(time: f64, step: usize, field: u8, content: &[u8]) -> Vec<u8> {
     let mut event = vec![TIME];
     event.extend(time.to_le_bytes());
@@ -185,7 +185,7 @@ fn bytes_field(to: &mut Vec<u8>, field: u8, content: &[u8]) {
     to.extend(content);
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+/// Writes a varint: seven bits per byte, the lowest first; the highest bit is set if more bytes follow.
 fn varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         to.push(value as u8 | 0x80);
@@ -194,7 +194,7 @@ fn varint(to: &mut Vec<u8>, mut value: u64) {
     to.push(value as u8);
 }
 
-/// CRC-32C, turned and shifted as the format asks for.
+/// Returns the masked CRC-32C of the format: rotated, plus a constant.
 fn checksum(data: &[u8]) -> [u8; 4] {
     let crc = crc32c::crc32c(data);
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(encoded(u64::MAX).len(), 10);
     }
 
-    /// The events of a file: time, step, and the rest after these.
+    /// Returns the events of a file: time, step, and the remaining bytes.
     fn events(path: &Path) -> Vec<(f64, u64, Vec<u8>)> {
         let bytes = fs::read(path).unwrap();
         let (mut rest, mut events) = (&bytes[..], Vec::new());
@@ -227,7 +227,7 @@ mod tests {
             rest = &tail[4..];
             assert_eq!((data[0], data[9]), (TIME, 2 << 3 | VARINT));
             let time = f64::from_le_bytes(data[1..9].try_into().unwrap());
-            // Steps below 128 have one byte.
+            // Steps below 128 take one byte.
             events.push((time, u64::from(data[10]), data[11..].to_vec()));
         }
         events
@@ -260,7 +260,7 @@ mod tests {
         let files = files(folder.path());
         let steps = files.iter().map(|path| {
             let events = events(path).into_iter();
-            // The number of the third field of an event.
+            // The field number of the third field of an event.
             events.map(|(_, step, rest)| (step, rest[0] >> 3)).collect::<Vec<_>>()
         });
         let steps: Vec<_> = steps.collect();

@@ -1,4 +1,4 @@
-//! Bytes that ranks send in the steps of a run.
+//! Counter of the bytes that ranks send in the steps of a run.
 
 use parareal_run::Traffic;
 
@@ -11,7 +11,8 @@ pub(crate) struct TrafficCounter {
 }
 
 impl TrafficCounter {
-    /// Returns the bytes that this process has sent since MPI began, in steps or not.
+    /// Returns the bytes that this process has sent since MPI was initialized, inside and outside
+    /// of steps.
     pub(crate) fn so_far(group: &ProcessGroup) -> Traffic {
         #[cfg(feature = "mpi")]
         if let Some(world) = group.world() {
@@ -22,7 +23,7 @@ impl TrafficCounter {
         Traffic::default()
     }
 
-    /// Counts a step, before which so much had been sent.
+    /// Counts a step; `before` is the traffic before it.
     pub(crate) fn add_step(&mut self, group: &ProcessGroup, before: Traffic) {
         let now = Self::so_far(group);
         self.counted.steps += 1;
@@ -30,7 +31,7 @@ impl TrafficCounter {
         self.counted.reduced += now.reduced - before.reduced;
     }
 
-    /// Returns the counts of all ranks, in their order; nothing for a single process.
+    /// Returns the counts of all ranks, in order; empty without MPI.
     pub(crate) fn of_all(&self, group: &ProcessGroup) -> Result<Vec<Traffic>, TrainError> {
         if group.is_ranks() { group.all_gather(Ok(self.counted)) } else { Ok(Vec::new()) }
     }

@@ -23,33 +23,33 @@ use crate::timeline::TimelineRecorder;
 use crate::traffic::TrafficCounter;
 use crate::{Outcome, Task, TrainError};
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Training<'a, T: Task> {
     run: &'a Prepared<T>,
     executor: ExecutorOf<T>,
     log: Log,
     store: Store,
     traffic: TrafficCounter,
-    /// The step whose timeline this process writes.
+    /// Recorder of the timeline that this process writes.
     timeline: Option<TimelineRecorder>,
-    /// Of these, `run` is the duration of the run before this process began.
+    /// Times of the run. `run` is its duration before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
-    /// The last batch, where checkpoints record its checksum.
+    /// The last batch, if checkpoints record its checksum.
     last_batch: Option<(InputOf<T>, TargetOf<T>)>,
-    /// Checksum of the batches of this epoch that this process has prepared, where there are other ranks.
+    /// Checksum of the batches of this epoch that this process has prepared, if there are other ranks.
     batches: Option<Checksum>,
-    /// The last checkpoint: its step, and when it was saved.
+    /// Step and time of the last checkpoint.
     saved: (usize, Instant),
-    /// When this process began.
+    /// Start time of training in this process.
     begun: Instant,
     notes: Notes,
 }
 
 impl<'a, T: Task> Training<'a, T> {
-    /// Builds the executor, and puts the state of a checkpoint into it: weights, state of the optimizer, moving
-    /// average. A new run has a distillation with these records and this duration in seconds behind it.
+    /// Builds the executor, and restores the state of a checkpoint: weights, state of the optimizer, moving
+    /// average. The last argument has the records and the duration in seconds of the distillation of a new run.
     pub(crate) fn new(
         run: &'a Prepared<T>,
         saved: Option<Saved>,
@@ -60,7 +60,7 @@ impl<'a, T: Task> Training<'a, T> {
         let model = task.model();
         let mut executor = config.start(group, model, run.initial.as_ref())?;
         let mut names = executor.tensor_names();
-        // Replicas have the same weights, and the first one writes them.
+        // Replicas have the same weights; only the first one writes them.
         if executor.layout().rank(group.rank()).replicas.start > 0 {
             names.clear();
         }
@@ -104,7 +104,7 @@ impl<'a, T: Task> Training<'a, T> {
         })
     }
 
-    /// Trains to the end, or until `stop` returns true.
+    /// Trains until the run ends or `stop` returns true.
     pub(crate) fn run(
         mut self,
         observer: &mut dyn Observer,
@@ -116,7 +116,7 @@ impl<'a, T: Task> Training<'a, T> {
             && let Some(step) = error.diverged_at()
             && self.run.group.is_root()
         {
-            // A failure here must not hide that the run has diverged.
+            // A failure here must not hide the error of divergence.
             let aside = match error {
                 TrainError::EvaluationDiverged { .. } => {
                     self.store.set_diverged_aside(self.position)
@@ -150,7 +150,7 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(outcome)
     }
 
-    /// Trains all epochs that are left. Returns false if it was stopped before.
+    /// Trains all remaining epochs. Returns false if it was stopped.
     fn epochs(
         &mut self,
         observer: &mut dyn Observer,
@@ -199,7 +199,7 @@ impl<'a, T: Task> Training<'a, T> {
         if let (Some(save), true) = (details, group.is_root())
             && let Err(error) = save(output, self.position)
         {
-            // The run does without them.
+            // The details are not essential: the run continues without them.
             let text = format!("the evaluation after epoch {epoch} is not saved: {error}");
             self.notes.add(Note::EvaluationNotSaved, text);
         }
@@ -218,7 +218,7 @@ impl<'a, T: Task> Training<'a, T> {
         }))
     }
 
-    /// Takes the steps of an epoch that are left. Returns false if it was stopped before.
+    /// Trains the remaining steps of an epoch. Returns false if it was stopped.
     fn steps(
         &mut self,
         epoch: usize,
@@ -233,7 +233,7 @@ impl<'a, T: Task> Training<'a, T> {
         let (begun, before) = (Instant::now(), self.position.epoch_seconds);
         let done = self.position.epoch_steps;
         let batches = task.batches(config.batch_size, config.seed, epoch, done)?;
-        // All ranks prepare the same batches, and nothing else would show if they did not.
+        // All ranks prepare the same batches; without this check a difference would remain unnoticed.
         self.batches = (group.size() > 1).then(Checksum::default);
         prefetch(batches, |mut batches| {
             while let Some(batch) = batches.next() {
@@ -249,7 +249,7 @@ impl<'a, T: Task> Training<'a, T> {
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
                 let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
                 let due = config.is_checkpoint_due(step - saved_step, saved_at.elapsed());
-                // Clocks differ: what one process decides, all do.
+                // Clocks differ, so all processes follow the decision of any one.
                 let [stop, due] = group.any([stop(), due])?;
                 if stop {
                     return Ok(false);
@@ -306,7 +306,7 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(())
     }
 
-    /// Reports the step whose timeline is written. The run goes on without the timeline if it cannot be written.
+    /// Reports a timeline that was written. If it cannot be written, the run continues without it.
     fn report_timeline(
         &mut self,
         written: Result<Option<usize>, TrainError>,
@@ -323,7 +323,7 @@ impl<'a, T: Task> Training<'a, T> {
         }
     }
 
-    /// Writes the timeline of the last step if the run has ended before the one to write.
+    /// Writes the timeline of the last step if the run has ended before the target.
     fn end_timeline(&mut self, observer: &mut dyn Observer) {
         let Some(recorder) = &mut self.timeline else { return };
         let written = recorder.end();
@@ -339,12 +339,12 @@ impl<'a, T: Task> Training<'a, T> {
         }
     }
 
-    /// Duration of the run over all its processes so far.
+    /// Returns the duration of the run so far, including the time before interruptions.
     fn seconds(&self) -> f64 {
         self.times.run + self.begun.elapsed().as_secs_f64()
     }
 
-    /// Saves a checkpoint, unless there is one of this step. Before that, ranks compare their batches.
+    /// Saves a checkpoint, unless this step has one. Before that, ranks compare their batches.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             if let Some(checksum) = &self.batches {
@@ -369,8 +369,8 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(())
     }
 
-    /// Ends the run before a state is saved that it cannot go on from. The loss of a step says nothing
-    /// about the weights after its update.
+    /// Ends the run before a state that is not finite is saved. A finite loss does not imply finite weights
+    /// after the update.
     fn check_finite(&self, state: &State) -> Result<(), TrainError> {
         let State { weights, optimizer, average, .. } = state;
         let own = [weights, optimizer, average].into_iter().find_map(|it| first_not_finite(it));
@@ -382,12 +382,12 @@ impl<'a, T: Task> Training<'a, T> {
         Err(TrainError::WeightsDiverged { name, step, learning_rate })
     }
 
-    /// Passes new notes on to the observer.
+    /// Passes new notes to the observer.
     fn report_notes(&mut self, observer: &mut dyn Observer) {
         self.notes.new_ones().iter().for_each(|note| observer.on_note(note));
     }
 
-    /// Records the checkpoint of this step as the best, if it is.
+    /// Records the checkpoint of this step as the best one, if it is.
     fn choose_best(&mut self) -> Result<(), TrainError> {
         match self.run.config.objective.best(&self.epochs, self.position.step) {
             Some(best) if self.run.group.is_root() => self.store.set_best(best, &mut self.notes),

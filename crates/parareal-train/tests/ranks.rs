@@ -37,13 +37,13 @@ fn trainer(
         .threads(1)
 }
 
-/// A new folder that all ranks name alike.
+/// Creates a temporary folder and returns its path on all ranks.
 fn folder(group: &ProcessGroup) -> PathBuf {
     let new = || Ok::<_, TrainError>(tempfile::tempdir().unwrap().keep());
     group.on_root(new).unwrap()
 }
 
-/// Removes a folder when all ranks are done with it.
+/// Removes a folder on rank 0.
 fn remove(group: &ProcessGroup, folder: &PathBuf) {
     let removed = || Ok::<_, TrainError>(fs::remove_dir_all(folder).is_ok());
     assert!(group.on_root(removed).unwrap());
@@ -81,7 +81,7 @@ fn ranks_train_save_resume_and_evaluate_as_one_process() {
     });
 }
 
-/// Remembers the last step of this rank.
+/// Records the last step of this rank.
 struct Counter<'a>(&'a Cell<usize>);
 
 impl Observer for Counter<'_> {

@@ -1,4 +1,4 @@
-//! Runs that train a network to classify images.
+//! Training runs for image classification.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::image_task::ImageTask;
 use crate::initial_weights::initial_weights;
 use crate::{Config, Settings, VisionError};
 
-/// Folder of runs for which no other folder is named.
+/// Parent folder of runs without an explicit output folder.
 const RUNS: &str = "runs";
 
-/// A run that trains a network to classify images.
+/// A training run for image classification.
 pub struct ClassificationRun {
     run: Run<ImageTask>,
     config: Config,
@@ -26,24 +26,23 @@ pub struct ClassificationRun {
 }
 
 impl ClassificationRun {
-    /// Checks that a new run can be written to a folder. [`Self::create`] does so as well; here it is known
-    /// before balanced cuts are measured.
+    /// Checks that a new run can be written to a folder. [`Self::create`] makes the same check; this one can be
+    /// made before balanced cuts are measured.
     ///
     /// # Errors
-    /// [`VisionError`] where the folder is not empty or has a name that no folder can have, in all processes
-    /// of a group.
+    /// If the folder is not empty or its name is not valid. All processes of the group get the error.
     pub fn check_output(group: &ProcessGroup, output: Option<&Path>) -> Result<(), VisionError> {
         let own = output.filter(|_| group.is_root()).map_or(Ok(()), folder::check);
         Ok(group.agree(own)?)
     }
 
-    /// Looks for the devices, loads the images, and creates the folder of the run: `output`, or a new one in
-    /// the folder `runs`. All processes of a group do so together. `timeline` is the step whose timeline is
-    /// written.
+    /// Finds the devices, loads the images, and creates the folder of the run: `output`, or a new one in the
+    /// folder `runs`. Collective: all processes of the group make this call. `timeline` requests the timeline of
+    /// one step.
     ///
     /// # Errors
-    /// [`VisionError`] where something is missing or in the way, or the processes have different images.
-    /// Nothing was written then.
+    /// If something is missing, a file is in the way, or the processes have different images. Nothing is written
+    /// in that case.
     pub fn create(
         group: &ProcessGroup,
         config: Config,
@@ -69,13 +68,12 @@ impl ClassificationRun {
         Ok(Self { run, config, summary })
     }
 
-    /// Resumes the run in a folder from its newest checkpoint that is whole. `changes` are settings that are
-    /// to be otherwise from here on: devices, workers, the number of epochs. `timeline` is the step whose timeline
-    /// is written.
+    /// Resumes the run in a folder from its newest valid checkpoint. `changes` are settings with new values from
+    /// here on, such as devices, workers or the number of epochs. `timeline` requests the timeline of one step.
     ///
     /// # Errors
-    /// [`VisionError`] where there is no run, another process works on it, it was started with other
-    /// settings or images, or all of its checkpoints are damaged.
+    /// If there is no run, another process works on it, it was started with other settings or images, or all of
+    /// its checkpoints are damaged.
     pub fn resume(
         group: &ProcessGroup,
         folder: &Path,
@@ -98,7 +96,7 @@ impl ClassificationRun {
             Some(saved) => {
                 let saved_images = group.agree(ImageRecord::of_saved(folder, saved))?;
                 group.agree(saved_images.check_same(folder, &task.record))?;
-                // The ranks of then may have been others than those of now.
+                // The number of ranks may have changed since, so the saved settings are resolved without ranks.
                 let saved_config = Settings::of_table(&saved.configuration)
                     .and_then(|settings| Config::resolve(settings, &Resources::alone()));
                 before_run = Some(group.agree(saved_config)?.run);
@@ -125,7 +123,7 @@ impl ClassificationRun {
         &self.summary
     }
 
-    /// Returns the number of training images, and of test images.
+    /// Returns the numbers of training images and of test images.
     #[must_use]
     pub fn images(&self) -> (usize, usize) {
         self.run.task().images()
@@ -140,7 +138,7 @@ impl ClassificationRun {
     /// Trains until the run ends or `stop` returns true ([`Run::train`]).
     ///
     /// # Errors
-    /// Those of [`Run::train`].
+    /// If [`Run::train`] fails.
     pub fn train(
         self,
         observer: &mut dyn Observer,
@@ -153,7 +151,7 @@ impl ClassificationRun {
 /// Writes the weights of a run that classifies images to a safetensors file ([`export`]).
 ///
 /// # Errors
-/// Those of [`export`].
+/// If [`export`] fails.
 pub fn export_run(
     run: &Path,
     choice: CheckpointChoice,
@@ -162,7 +160,7 @@ pub fn export_run(
     Ok(export(run, choice, CHECK_MANIFEST, output)?)
 }
 
-/// The start of a run: what comes before its first step, and what is said then.
+/// Returns the options with which a run starts.
 fn start(
     config: &Config,
     task: &ImageTask,
@@ -177,7 +175,7 @@ fn configuration(config: &Config) -> ConfigRecord {
     ConfigRecord::new(&config.settings()).expect("strings, numbers and lists of them are TOML")
 }
 
-/// Loads the images of a process, and checks what it has of its own.
+/// Loads the images of this process, and checks its devices and its process group.
 fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), VisionError> {
     config.check_balanced()?;
     config.run.check_group(group)?;
@@ -188,7 +186,7 @@ fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), V
     Ok((task, summary))
 }
 
-/// Refuses images that other processes do not have.
+/// Checks that all processes have the same images.
 fn compare(group: &ProcessGroup, images: &ImageRecord) -> Result<(), VisionError> {
     let name = "the fingerprint of the images".to_string();
     Ok(group.compare([(name, images.fingerprint.clone())].into())?)

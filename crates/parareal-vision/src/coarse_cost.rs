@@ -1,4 +1,4 @@
-//! Cost of the coarse networks beside that of the subnetworks that they approximate.
+//! Cost of the coarse networks relative to the subnetworks that they approximate.
 
 use serde::Serialize;
 
@@ -6,21 +6,21 @@ use crate::network::NetworkConfig;
 
 /// Cost of one coarse network, relative to the subnetwork that it approximates.
 ///
-/// A cut shortens a training step only where its coarse network is cheaper: the chain from one
-/// subnetwork to the next takes that network's time instead of the subnetwork's.
+/// A cut shortens a training step only if its coarse network is cheaper: on the sequential path
+/// through the network, the coarse network replaces the subnetwork.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CoarseCost {
-    /// The interface that it bridges, from 1: `F_j` at interface `j` approximates `g_{j+1}`.
+    /// Number of the interface, from 1: `F_j` at interface `j` approximates `g_{j+1}`.
     pub interface: usize,
     /// Cost of `F_j`, divided by that of `g_{j+1}`.
     pub share: f64,
     /// Unit of the costs.
     pub basis: CostBasis,
-    /// Set where `F_j` costs less than `g_{j+1}`.
+    /// True if `F_j` costs less than `g_{j+1}`.
     pub is_cheaper: bool,
 }
 
-/// The costs that were compared.
+/// Units in which costs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CostBasis {
@@ -31,7 +31,7 @@ pub enum CostBasis {
 }
 
 impl NetworkConfig {
-    /// The cost of each coarse network: by the time that these parts take where it is known, and by
+    /// Returns the cost of each coarse network, by measured times if they are known and by
     /// multiply-adds otherwise.
     #[must_use]
     pub fn coarse_costs(&self) -> Vec<CoarseCost> {
@@ -80,7 +80,7 @@ mod tests {
         let (first, second) = (costs[0].interface, costs[1].interface);
         assert_eq!((first, second), (1, 2));
 
-        // As much is not less.
+        // An equal cost is not cheaper.
         let equal = network(Settings {
             depth: Some(20),
             cuts: Some(CutsSetting::Positions(vec![4, 5])),

@@ -19,16 +19,16 @@ use crate::plan::{CostSource, Machine};
 use crate::settings::Complete;
 use crate::{CutsSetting, DecayKind, Recompute, Settings, UnitInit, VisionError};
 
-/// Everything that a run depends on, checked and without gaps.
+/// Complete, checked configuration of a run.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The data set.
     pub dataset: DatasetName,
-    /// Where it is, and how much of it is taken.
+    /// Location of the data set, and the number of images to use.
     pub load: LoadOptions,
-    /// The share of the training images that is set aside to choose by.
+    /// Fraction of the training images that is set aside for validation.
     pub validation: f64,
-    /// True if training images are changed at random as is usual for the data set.
+    /// True if training images are augmented at random, in the way that is usual for the data set.
     pub augment: bool,
     /// The network and its cuts.
     pub network: NetworkConfig,
@@ -38,27 +38,26 @@ pub struct Config {
     pub loss: CrossEntropy,
     /// The run whose weights are the initial ones.
     pub init_from: Option<PathBuf>,
-    /// Weights of units where that run is shallower.
+    /// Source of the weights of additional units if that run is shallower.
     pub init_units: UnitInit,
-    /// Steps of the distillation before training; `None` for no distillation.
+    /// Number of distillation steps before training; `None` for no distillation.
     pub distill: Option<usize>,
-    /// Epochs after which the learning rate is divided by ten where it falls in steps, in order.
+    /// Epochs after which a step schedule divides the learning rate by ten, in increasing order.
     pub milestones: Vec<usize>,
-    /// Everything that does not depend on network and data.
+    /// Settings that do not depend on the network and the data.
     pub run: RunConfig,
-    /// The complete settings that all of this follows from.
+    /// The complete settings that this configuration was made from.
     settings: Settings,
 }
 
 impl Config {
-    /// Completes settings from their recipe and checks them. The same settings on the same machine give
-    /// the same configuration: nothing is measured, and no file is touched.
+    /// Completes settings from their recipe and checks them. The same settings on the same machine give the
+    /// same configuration: nothing is measured, and no file is read or written.
     ///
-    /// Cuts that are to be balanced are even until [`Self::balance`] has found them. Relative paths stay
-    /// as they are.
+    /// Balanced cuts are even until [`Self::balance`] computes them. Relative paths stay relative.
     ///
     /// # Errors
-    /// [`VisionError`] for the first setting with a value that it cannot have.
+    /// If a setting has an invalid value; the first one is reported.
     pub fn resolve(settings: Settings, resources: &Resources) -> Result<Self, VisionError> {
         settings.check()?;
         let recipe = settings.chosen_recipe();
@@ -68,7 +67,7 @@ impl Config {
         s.recipe = None;
         (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
         if s.coarse_unit == CoarseKind::Auto {
-            // The recommendation may change, a run does not.
+            // Recorded by name, so that a later change of the recommendation does not change this run.
             s.coarse_units = match s.subnetworks {
                 1 => s.coarse_units,
                 count => s.coarse_units.or(Some(s.coarse_unit.default_units(count))),
@@ -113,7 +112,7 @@ impl Config {
         Ok(Self::new(network, workers, threads, s))
     }
 
-    /// Sorts settings that were checked by who uses them.
+    /// Distributes checked settings over the fields of the configuration.
     fn new(network: NetworkConfig, workers: usize, threads: usize, s: Complete) -> Self {
         let decay = match s.schedule {
             DecayKind::Step => Decay::Step(s.milestones.clone()),
@@ -164,12 +163,12 @@ impl Config {
         }
     }
 
-    /// Completes settings for all of a group, which has to have the same ones but for those of a machine,
-    /// and makes paths absolute, because a run is looked at from other folders than the one that it was
-    /// started in.
+    /// Completes the settings for all processes of a group and makes paths absolute, so that the run can be
+    /// used from any folder. Except for settings that depend on the machine, all processes must have the
+    /// same settings.
     ///
     /// # Errors
-    /// As [`Self::resolve`], on all of them, and where their settings differ.
+    /// As [`Self::resolve`], in all processes, and if their settings differ.
     pub fn resolve_with(group: &ProcessGroup, settings: Settings) -> Result<Self, VisionError> {
         group.compare(compared(&settings))?;
         let config = group.agree(Self::resolve(settings, group.resources()))?;
@@ -186,18 +185,18 @@ impl Config {
         self
     }
 
-    /// Returns true if the cuts are to be balanced and were not found yet.
+    /// Returns true if the cuts are to be balanced and [`Self::balance`] has not computed them yet.
     #[must_use]
     pub fn needs_balance(&self) -> bool {
         self.settings.cuts == Some(CutsSetting::Balanced)
     }
 
-    /// Cuts the network where the predicted step is shortest, by costs that the first of the group measures
-    /// here. Does nothing where the cuts are not to be balanced, or were found already.
+    /// Cuts the network such that the predicted step is shortest, with costs that rank 0 measures here.
+    /// Does nothing if the cuts are not to be balanced, or are known already.
     ///
     /// # Errors
-    /// [`VisionError`] where a device is not there or the network cannot be cut for so many workers, on all
-    /// of the group.
+    /// If a device is missing or the network cannot be cut for this number of workers. All processes of the
+    /// group get the error.
     pub fn balance(mut self, group: &ProcessGroup) -> Result<Self, VisionError> {
         if !self.needs_balance() {
             return Ok(self);
@@ -213,7 +212,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Measures costs, and returns the network with the cuts that follow from them.
+    /// Measures costs, and returns the network with balanced cuts.
     fn measured_cuts(&self, resources: &Resources) -> Result<NetworkConfig, VisionError> {
         let (subnetworks, workers) = (self.network.cuts.subnetworks(), self.run.workers);
         let replicas = self.run.replicas;
@@ -241,7 +240,7 @@ impl Config {
         Ok(network)
     }
 
-    /// The images, and those of the training images that are set aside to choose by.
+    /// Loads the data set, and splits off the validation images from its training images, if any.
     pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), VisionError> {
         let mut dataset = Dataset::load(self.dataset, &self.load)?;
         if self.validation == 0.0 {
@@ -260,7 +259,7 @@ impl Config {
         Ok((dataset, Some(validation)))
     }
 
-    /// Returns the model for images of these channels and classes.
+    /// Returns the model for images with these numbers of channels and classes.
     #[must_use]
     pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, CrossEntropy> {
         let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
@@ -283,7 +282,7 @@ impl Config {
         Ok(self.run.evaluator(&model, network)?)
     }
 
-    /// Returns the beginning of the name of a run's folder.
+    /// Returns the name of a run's folder without its number.
     pub(crate) fn name_of_run(&self) -> String {
         let NetworkConfig { net, cuts, .. } = &self.network;
         let width = match net.width() {
@@ -302,14 +301,14 @@ impl Config {
         Ok(())
     }
 
-    /// Returns the settings that give this configuration again, whatever the recipes say by then.
+    /// Returns complete settings that give this configuration again, even if the recipes change.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings.clone()
     }
 }
 
-/// Returns what has to be the same on all ranks, as it was given.
+/// Returns the given settings that must be the same on all ranks, and the version of the program.
 fn compared(settings: &Settings) -> BTreeMap<String, String> {
     let same = Settings::definitions().iter().filter(|definition| !definition.may_differ);
     let given = same.filter_map(|definition| {
@@ -328,7 +327,7 @@ mod tests {
         Config::resolve(settings, &Resources::alone())
     }
 
-    /// Settings in which these keys have the values of these texts.
+    /// Returns settings with these keys set to these texts.
     fn settings(texts: &[(&str, &str)]) -> Result<Settings, VisionError> {
         let mut settings = Settings::default();
         for (key, text) in texts {

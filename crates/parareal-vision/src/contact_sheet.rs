@@ -1,4 +1,4 @@
-//! A contact sheet of a data set, because people check data by looking.
+//! Contact sheets of data sets, for checking data by eye.
 
 use std::io::Cursor;
 
@@ -11,26 +11,26 @@ use parareal_train::{OutputFile, TrainError};
 
 use crate::VisionError;
 
-/// Images of each class.
+/// Images per class.
 const COLUMNS: usize = 8;
-/// Classes at most.
+/// Largest number of classes.
 const ROWS: usize = 20;
-/// An image's pixel is as many of the sheet's in each direction.
+/// Scale factor of the images.
 const SCALE: u32 = 2;
 const GAP: u32 = 4;
-/// Width of a letter and of its line's height.
+/// Width and height of a letter in pixels.
 const LETTER: u32 = 8;
 const LABEL: u32 = 18 * LETTER;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
-/// Draws the first training images of each class, each with its name and number of images, and
-/// below them the same images as training changes them at random, if it does.
+/// Draws the first training images of each class, with the name of the class and its number of
+/// images. Below them are the same images after augmentation, if the data set has any.
 ///
-/// Of many classes the first twenty are shown.
+/// At most the first twenty classes are shown.
 ///
 /// # Errors
-/// [`TrainError::Picture`] where the sheet cannot be drawn, and those of [`OutputFile::write`].
+/// If the sheet cannot be drawn ([`TrainError::Picture`]), or [`OutputFile::write`] fails.
 pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), VisionError> {
     let set = &dataset.train;
     let classes: Vec<usize> = (0..set.classes().min(ROWS)).collect();
@@ -80,7 +80,7 @@ pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), Visio
     Ok(output.write(content.get_ref())?)
 }
 
-/// These images as a set of their own.
+/// Returns a set of the images with these indices.
 fn pick(set: &ImageSet, indices: &[usize]) -> Result<ImageSet, DataError> {
     let pixels = indices.iter().flat_map(|&index| set.image(index).iter().copied());
     let labels = indices.iter().map(|&index| set.label(index));
@@ -89,7 +89,8 @@ fn pick(set: &ImageSet, indices: &[usize]) -> Result<ImageSet, DataError> {
     ImageSet::new(channels, height, width, classes, pixels.collect(), labels.collect())
 }
 
-/// The images as a network would see them, but for the normalization: values from 0 to 255.
+/// Returns the images as the network receives them, but without normalization: values from 0 to
+/// 255.
 fn pixels(set: &ImageSet, augmentation: Augmentation) -> Result<Vec<Vec<u8>>, DataError> {
     let channels = set.channels();
     let identity = Normalization { mean: vec![0.0; channels], deviation: vec![1.0; channels] };
@@ -119,7 +120,7 @@ fn draw(sheet: &mut RgbImage, left: u32, top: u32, set: &ImageSet, pixels: &[u8]
     }
 }
 
-/// Writes a line; letters that the font does not have are left blank.
+/// Writes a line of text; characters that the font lacks are left blank.
 fn write(sheet: &mut RgbImage, left: u32, top: u32, text: &str) {
     for (position, letter) in text.chars().take((LABEL / LETTER) as usize - 1).enumerate() {
         let rows = BASIC_LEGACY.get(letter as usize).copied().unwrap_or_default();

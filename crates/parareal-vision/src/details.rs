@@ -1,5 +1,5 @@
-//! Details of an evaluation beyond its error: a file for each checkpoint in the folder `evaluations` of
-//! a run, which the report shows.
+//! Details of an evaluation: a file for each checkpoint in the folder `evaluations` of a run, which the
+//! report shows.
 
 use std::fs;
 use std::io::Cursor;
@@ -15,12 +15,12 @@ use parareal_train::{TrainError, folder};
 use crate::VisionError;
 use crate::scores::Scores;
 
-/// Mistakes that are kept, the most confident ones.
+/// Number of the most confident mistakes that are kept.
 const WORST: usize = 40;
 
-/// Which classes were taken for which, and the most confident mistakes.
+/// Confusion matrix and the most confident mistakes.
 pub(crate) struct Details {
-    /// For each class how often each was answered.
+    /// Counts by class (rows) and prediction (columns).
     confusion: Vec<Vec<usize>>,
     mistakes: Vec<Mistake>,
     seen: usize,
@@ -31,12 +31,12 @@ impl Details {
         Self { confusion: vec![vec![0; classes]; classes], mistakes: Vec::new(), seen: 0 }
     }
 
-    /// The next images, in stored order.
+    /// Adds the next images, in stored order.
     pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
         for (answer, &label) in scores.answers().zip(labels) {
             let (index, label) = (self.seen, usize::from(label));
             self.seen += 1;
-            // An answer that is not a number is none.
+            // Scores that are not a number give no prediction.
             let Some((answer, probability)) = answer else { continue };
             self.confusion[label][answer] += 1;
             if answer != label {
@@ -46,8 +46,8 @@ impl Details {
         }
     }
 
-    /// Writes the file for the checkpoint at a position, over one of the same checkpoint, and returns
-    /// its path.
+    /// Writes the file for the checkpoint at a position, replacing an earlier one, and returns its
+    /// path. Without test images nothing is written.
     pub(crate) fn save(
         &self,
         run: &Path,

@@ -16,10 +16,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VisionError {
-    /// Training failed, or a setting has a value that it cannot have.
+    /// Training failed, or a setting has an invalid value.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A key of a configuration file that means nothing.
+    /// An unknown key in a configuration file.
     #[error("{path}: line {line}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
     UnknownKey {
         /// The file.
@@ -28,10 +28,10 @@ pub enum VisionError {
         line: usize,
         /// The key.
         key: String,
-        /// The known key most like it.
+        /// The most similar known key.
         nearest: &'static str,
     },
-    /// The folder of a run that was not trained by the command, but by `parareal_train::Trainer`.
+    /// The folder of a run of `parareal_train::Trainer`, not of the command.
     #[error(
         "{path} holds the run of another program with a network of its own: that program resumes \
          and evaluates it",
@@ -41,7 +41,7 @@ pub enum VisionError {
         /// The folder of the run.
         path: PathBuf,
     },
-    /// A configuration file that cannot be understood.
+    /// A configuration file that cannot be parsed.
     #[error("{path}: {message}", path = OneLine(path))]
     ConfigFile {
         /// The file.
@@ -49,7 +49,7 @@ pub enum VisionError {
         /// Description of the fault.
         message: String,
     },
-    /// Images that are not those that a run has seen so far.
+    /// Images that differ from those that a run was trained on.
     #[error(
         "the images of {dataset} are not those that the run in {path} was trained on",
         path = OneLine(path)
@@ -60,7 +60,7 @@ pub enum VisionError {
         /// The data set.
         dataset: String,
     },
-    /// Images whose classes are not those of a run, or are numbered otherwise.
+    /// Images whose classes differ from those of a run, or have other numbers.
     #[error(
         "the classes of the run in {path} are {}, those of the images are {}: the same are \
          expected, in the same order",
@@ -89,7 +89,7 @@ pub enum VisionError {
     /// Images that cannot be loaded.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A depth that no network has.
+    /// A depth that is not valid for a ResNet.
     #[error(transparent)]
     Depth(#[from] ResNetError),
     /// A step that cannot be planned.
@@ -98,7 +98,7 @@ pub enum VisionError {
     /// Costs that do not fit the network.
     #[error(transparent)]
     Cost(#[from] CostError),
-    /// A file that holds no costs.
+    /// A file without a valid table of costs.
     #[error("{path} holds no costs: {message}", path = OneLine(path))]
     Costs {
         /// The file.
@@ -106,7 +106,7 @@ pub enum VisionError {
         /// Description of the fault.
         message: String,
     },
-    /// An error that all processes of a run know of, and that this one reports.
+    /// An error that all processes of a run know, reported by this one.
     #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed {
         /// The rank that has it; `None` if all have.
@@ -135,7 +135,7 @@ impl VisionError {
         matches!(self, Self::Train(TrainError::Elsewhere { .. }))
     }
 
-    /// Creates the error of a setting with a value that it cannot have.
+    /// Creates the error of a setting with an invalid value.
     pub fn setting(name: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
         TrainError::setting(name, found, expected).into()
     }
@@ -147,7 +147,7 @@ impl From<NetError> for VisionError {
     }
 }
 
-/// An error of a task, as the trainer passes it on.
+/// Wraps the error of a task for the trainer.
 impl From<VisionError> for TrainError {
     fn from(error: VisionError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! Evaluation of a network on images that it was not trained on.
+//! Evaluation of a trained network on test images.
 
 use std::path::{Path, PathBuf};
 
@@ -15,25 +15,24 @@ use crate::{Config, Settings, VisionError};
 /// Result of evaluating the weights of a run on the test images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
-    /// The epoch behind which the weights were saved, from 1.
+    /// The epoch of the checkpoint, from 1.
     pub epoch: usize,
-    /// The step behind which they were saved, from 1.
+    /// The step of the checkpoint, from 1.
     pub step: usize,
     /// The mean loss.
     pub test_loss: f64,
-    /// The share of wrong answers.
+    /// The fraction of images that are classified wrongly.
     pub test_error: f64,
-    /// The share of images whose class is not among the five most likely ones.
+    /// The fraction of images whose class is not among the five most likely ones.
     pub test_top5_error: f64,
-    /// Images with a wrong answer.
+    /// Number of images that are classified wrongly.
     pub wrong: usize,
-    /// All images.
+    /// Number of images.
     pub images: usize,
-    /// The file with the confusion matrix and the most confident mistakes; `None` where it was not
-    /// written.
+    /// The file with the confusion matrix and the most confident mistakes; `None` if it was not written.
     #[serde(serialize_with = "folder::optional_path_as_text")]
     pub details: Option<PathBuf>,
-    /// Notes for a person, for instance why the details were not saved.
+    /// Notes for the user, such as the reason that the details were not saved.
     #[serde(skip)]
     pub notes: Vec<String>,
 }
@@ -41,13 +40,13 @@ pub struct Evaluation {
 /// Evaluates saved weights in the folder of a run on its test images.
 ///
 /// The confusion matrix and the most confident mistakes are saved as `evaluations/step-NNNNNNNN.json` there,
-/// named after the checkpoint, unless `changes` asks for other images than the run's own. Normalization and
-/// class numbers are always the run's. `changes` are settings that differ from those of the run: where its
-/// images are now, or how many of them to take.
+/// named after the checkpoint, unless `changes` is not empty or the images have changed. Normalization and
+/// class numbers are always those of the run. `changes` are settings that differ from those of the run, such
+/// as the folder of the images or their number.
 ///
 /// # Errors
-/// [`VisionError`] where the folder holds no run, its weights are damaged or give scores that are not
-/// finite, there are no images, or they have classes that the run does not have.
+/// If the folder holds no run, its weights are damaged or give scores that are not finite, there are no test
+/// images, or they do not have the classes and the size of the run's images.
 pub fn evaluate(
     run: &Path,
     choice: CheckpointChoice,
@@ -86,7 +85,7 @@ pub fn evaluate(
         wrong: tally.wrong.unwrap_or(0),
         images: tally.samples,
         details: None,
-        // The run has told its own.
+        // The run has already reported the notes on its own images.
         notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
     if changed {

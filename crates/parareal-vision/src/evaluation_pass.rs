@@ -1,4 +1,4 @@
-//! One pass over the images of a set, which are not trained on.
+//! Evaluation pass over a set of images.
 
 use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::{Batches, ImageSet, Normalization};
@@ -11,7 +11,7 @@ use crate::details::Details;
 use crate::image_batch::to_tensors;
 use crate::scores::{Scores, Summary};
 
-/// Images of a batch.
+/// Number of images in a batch.
 const BATCH: usize = 128;
 
 /// Evaluates all images of a set; `None` if `stop` returned true.

@@ -1,5 +1,5 @@
-//! Readers of files for the fuzz targets and the test of their corpora: they take the contents of a file. Not
-//! part of the interface.
+//! Readers of file contents for the fuzz targets and the tests of their corpora. Not part of the public
+//! interface.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{Config, Settings, VisionError};
 /// Reads a configuration file and completes it.
 ///
 /// # Panics
-/// Where a configuration is written as one that is read otherwise.
+/// If the configuration changes when it is written and read back.
 pub fn settings(contents: &[u8]) -> Result<(), VisionError> {
     let path = Path::new("config.toml");
     let settings = Settings::parse(path, contents)?;

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use parareal_train::task::Batch;
 
-/// A batch of images `[batch, channels, height, width]` with their classes `[batch]`, and the classes once
-/// more as numbers.
+/// A batch of images `[batch, channels, height, width]` with their classes `[batch]`, and the class
+/// numbers on the host.
 pub(crate) type ImageBatch = Batch<Tensor<4>, Tensor<1, Int>, Vec<u8>>;
 
 /// Converts a batch to tensors on the CPU.

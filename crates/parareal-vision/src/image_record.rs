@@ -11,13 +11,13 @@ use toml::Table;
 
 use crate::{NetworkConfig, Settings, VisionError};
 
-/// More rows or columns of an image are a damaged file.
+/// Largest number of rows or columns of an image; more mean a damaged file.
 const MAX_SIDE: usize = 1024;
 
-/// The images that a run has seen, and what has to be done with others before it sees them.
+/// Description of the images of a run, and the preprocessing that other images need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageRecord {
-    /// The name of the data set. Since format 4, as is `padding`.
+    /// The name of the data set. Recorded since format 4, as is `padding`.
     #[serde(default)]
     pub(crate) dataset: String,
     /// SHA-256 over all images and labels.
@@ -29,7 +29,7 @@ pub(crate) struct ImageRecord {
     #[serde(default)]
     pub(crate) padding: usize,
     pub(crate) class_names: Vec<String>,
-    /// Of each channel, of values from 0 to 1.
+    /// Mean of each channel, for values from 0 to 1.
     pub(crate) mean: Vec<f32>,
     pub(crate) deviation: Vec<f32>,
 }
@@ -59,7 +59,7 @@ impl ImageRecord {
     /// Reads the record of a checkpoint.
     ///
     /// # Errors
-    /// What is wrong, for a record that no run has written.
+    /// If the record is not valid; the text describes the fault.
     pub(crate) fn from_table(table: &Table) -> Result<Self, String> {
         let record: Self = table
             .clone()
@@ -94,7 +94,7 @@ impl ImageRecord {
         Ok(())
     }
 
-    /// Refuses images that are not those of the run in a folder, whose record this is.
+    /// Checks that images are those of the run in a folder; `self` is the record of that run.
     pub(crate) fn check_same(&self, run: &Path, images: &Self) -> Result<(), VisionError> {
         let path = run.to_path_buf();
         if self.fingerprint != images.fingerprint {
@@ -107,7 +107,8 @@ impl ImageRecord {
         Ok(())
     }
 
-    /// Adds what a manifest of format 3 leaves to the name of the data set.
+    /// Adds the name and the padding, which a manifest of format 3 does not record, from the name
+    /// of the data set.
     fn complete_format_3(&mut self, dataset: Option<&str>) {
         let name = dataset.and_then(|name| name.parse().ok()).unwrap_or(DatasetName::Shapes);
         self.padding = if name == DatasetName::Mnist { 2 } else { 0 };
@@ -123,7 +124,7 @@ impl ImageRecord {
         Normalization { mean: self.mean.clone(), deviation: self.deviation.clone() }
     }
 
-    /// An image in these classes, with any label.
+    /// Returns a set of one image, with label 0.
     pub(crate) fn set_of_one(&self, pixels: Vec<u8>) -> Result<ImageSet, DataError> {
         let Self { channels, height, width, .. } = *self;
         ImageSet::new(channels, height, width, self.class_names.len(), pixels, vec![0])
@@ -131,8 +132,8 @@ impl ImageRecord {
 
     /// Returns true if labels mean the same as in a data set of this name with these classes.
     ///
-    /// Classes that have [fixed numbers](DatasetName::has_fixed_classes) are compared by number,
-    /// whatever they are called; all others are compared by name.
+    /// Classes that have [fixed numbers](DatasetName::has_fixed_classes) are compared by their
+    /// number only; all others are compared by name.
     pub(crate) fn has_classes_of(&self, dataset: &str, class_names: &[String]) -> bool {
         let name = dataset.parse::<DatasetName>();
         match self.dataset == dataset && name.is_ok_and(DatasetName::has_fixed_classes) {
@@ -141,10 +142,11 @@ impl ImageRecord {
         }
     }
 
-    /// Gives the images of a data set the class numbers and the normalization of these.
+    /// Gives a data set the class numbers and the normalization of this record.
     ///
     /// # Errors
-    /// Where they have another size or other channels, or classes that these do not have.
+    /// If the images have another size or other channels, or classes that this record does not
+    /// have.
     pub(crate) fn adapt(&self, mut dataset: Dataset) -> Result<Dataset, VisionError> {
         let (theirs, ours) = (dataset.preprocessing, self.preprocessing());
         let size = |of: Preprocessing| format!("{}x{}x{}", of.channels, of.height, of.width);

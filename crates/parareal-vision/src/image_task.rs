@@ -1,4 +1,4 @@
-//! Classification of images as a task of the trainer.
+//! Image classification as a task of the trainer.
 
 use burn::tensor::Tensor;
 use parareal::exec::{CrossEntropy, Executor};
@@ -28,7 +28,7 @@ impl ImageTask {
     /// Loads the images of a configuration.
     ///
     /// # Errors
-    /// Where there are no such images.
+    /// If the images cannot be loaded.
     pub(crate) fn load(config: &Config) -> Result<Self, VisionError> {
         let (dataset, validation) = config.load_images()?;
         let train = &dataset.train;
@@ -38,7 +38,7 @@ impl ImageTask {
         Ok(Self { model, dataset, validation, augmentation, record })
     }
 
-    /// Returns the number of training images, and of test images.
+    /// Returns the numbers of training images and of test images.
     #[must_use]
     pub fn images(&self) -> (usize, usize) {
         (self.dataset.train.len(), self.dataset.test.as_ref().map_or(0, ImageSet::len))
@@ -93,7 +93,7 @@ impl Task for ImageTask {
             let Some((summary, details)) = found else { return Ok(None) };
             evaluated.test = summary.score();
             if evaluated.test.is_some_and(|score| score.has_diverged()) {
-                // The run has diverged, whatever the validation images give.
+                // The run has diverged; the result for the validation images would not change that.
                 return Ok(Some(evaluated));
             }
             if let Some(error) = evaluated.test.and_then(|score| score.error) {

@@ -1,4 +1,4 @@
-//! Weights of one run as the initial ones of another.
+//! Initial weights from another run.
 
 use parareal::net::{FeedForward, StateDict};
 use parareal_train::checkpoint::CheckpointChoice;
@@ -9,13 +9,14 @@ use crate::nested::{self, STAGES};
 use crate::network::NetworkConfig;
 use crate::{Config, Settings, UnitInit, VisionError};
 
-/// Reads the weights of the run that a configuration starts from, if it does: of its last checkpoint, the
-/// moving average where there is one. A run of a network that is cut otherwise gives the units, the
-/// preprocessing and the postprocessing; interfaces are initialized as in a new run. The units of a shallower network
-/// are spread over the stages.
+/// Reads the initial weights of a configuration from the last checkpoint of another run: the moving average if there
+/// is one; `None` if the configuration names no run. If that run has other cuts, only its units, preprocessing and
+/// postprocessing are used, and interfaces are initialized as in a new run. The units of a shallower network are
+/// spread over the stages.
 ///
 /// # Errors
-/// If there is no such run, it is damaged, or its network is deeper or has other classes.
+/// If there is no such run, it is damaged, or its network is deeper or has another width, or its images have other
+/// channels or classes.
 pub(crate) fn initial_weights(
     config: &Config,
     images: &ImageRecord,
@@ -72,8 +73,8 @@ pub(crate) fn initial_weights(
     Ok(Some(InitialWeights { weights, note }))
 }
 
-/// Spreads the weights of a shallower network over the network of a configuration. Its interfaces are taken over
-/// where they have the same shapes.
+/// Spreads the weights of a shallower network over the network of a configuration. Its interfaces are kept if they
+/// have the same shapes.
 fn deepened(
     weights: &StateDict,
     before: &NetworkConfig,

@@ -1,11 +1,11 @@
-//! Classification of images with parareal networks: the library behind the `parareal` command.
+//! Classification of images with parareal networks: the library of the `parareal` command.
 //!
 //! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`] and checks
-//! them, [`ClassificationRun::create`] loads the images and makes the folder of a run,
-//! [`ClassificationRun::resume`] goes on with one, bit for bit, [`ClassificationRun::train`] trains it.
-//! [`evaluate`] evaluates the weights in such a folder, [`export_run`] writes them as one file, a
-//! [`Predictor`] applies them to other images. [`plan`] and [`suggest`] predict a step, a [`Bench`] measures
-//! one. Nothing here writes to a terminal.
+//! them, [`ClassificationRun::create`] loads the images and creates the folder of a run,
+//! [`ClassificationRun::resume`] resumes one bit for bit, and [`ClassificationRun::train`] trains it.
+//! [`evaluate`] evaluates the weights in such a folder, [`export_run`] writes them to one file, and a
+//! [`Predictor`] applies them to other images. [`plan`] and [`suggest`] predict the duration of a step, and
+//! a [`Bench`] measures it. Nothing here writes to a terminal.
 //!
 //! # Features
 //!
@@ -14,7 +14,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices besides the CPU, by Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bench;
@@ -63,7 +63,7 @@ pub use settings::{
     Settings, UnitInit,
 };
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

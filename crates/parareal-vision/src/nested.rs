@@ -1,21 +1,20 @@
-//! Units of a shallower ResNet as the initial ones of a deeper ResNet, stage by stage.
+//! Nested initialization of a deeper ResNet from a shallower one, stage by stage.
 
 use parareal_train::UnitSource;
 
 use crate::UnitInit;
 
-/// Stages of a ResNet.
+/// Number of stages of a ResNet.
 pub(crate) const STAGES: usize = 3;
 /// The name of the weights of the last convolution of a unit.
 const LAST_CONVOLUTION: &str = "conv3.weight";
 
-/// Returns the source of each unit of a ResNet with `deep` units in each of its stages, from one with `shallow` units
-/// in each.
+/// Returns the source of each unit of a ResNet with `deep` units per stage, from one with `shallow` units per stage.
 ///
-/// The first unit of a stage has other shapes than the rest, and comes from the first one of the shallower stage. The
-/// others come from the others: [`UnitInit::Repeat`] repeats each of them about equally often, and
-/// [`UnitInit::Interpolate`] takes means of neighbors, linear in depth, with the second and the last unit of
-/// the stage as they are. A stage of one unit has no others.
+/// The first unit of a stage has other shapes than the rest, and comes from the first unit of the shallower stage.
+/// The remaining units come from the remaining units: [`UnitInit::Repeat`] repeats each of them about equally often,
+/// and [`UnitInit::Interpolate`] takes means of neighbors, linear in depth, with the second and the last unit of the
+/// stage unchanged. If the shallower stage has one unit only, the remaining units keep their initial weights.
 pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<UnitSource> {
     let (from, to) = (shallow - 1, deep - 1);
     let source = |stage: usize, unit: usize| {
@@ -44,11 +43,11 @@ pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<U
     (0..STAGES).flat_map(|stage| (0..deep).map(move |unit| source(stage, unit))).collect()
 }
 
-/// Returns the factor of a tensor of a unit of the deeper ResNet.
+/// Returns the scale factor for a tensor of a unit of the deeper ResNet.
 ///
-/// A residual unit is a time step: where each unit but the first of a stage stands for a part of a unit of the
-/// shallower ResNet, it adds as large a part of what that unit adds. Units without a source add nothing, so that the
-/// deeper ResNet computes what the shallower one does.
+/// A residual unit is a time step. Except for the first unit of a stage, several units of the deeper ResNet take the
+/// place of one unit of the shallower ResNet, so each residual is scaled by the ratio of their numbers. Units without
+/// a source have residual 0, so that the deeper ResNet computes the same function as the shallower one.
 pub(crate) fn scale(shallow: usize, deep: usize, unit: usize, name: &str) -> f64 {
     match unit % deep {
         0 => 1.0,
@@ -94,7 +93,7 @@ mod tests {
         let found: Vec<f64> = sources.iter().map(share).collect();
         assert_eq!(found[..6], [0.0, 1.0, 1.25, 1.5, 1.75, 2.0]);
         assert_eq!(found[6..8], [3.0, 4.0]);
-        // With one unit beside the first, or with as many units, there is nothing between.
+        // With one unit besides the first, or with equally many units, there is nothing to interpolate.
         for (shallow, deep) in [(2, 5), (4, 4)] {
             let [interpolated, repeated] = [UnitInit::Interpolate, UnitInit::Repeat]
                 .map(|init| unit_sources(shallow, deep, init));

@@ -1,4 +1,4 @@
-//! The network that the settings describe.
+//! The network given by the settings.
 
 use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
@@ -8,36 +8,36 @@ use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind
 use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, Recipe, Settings, VisionError};
 
-/// More classes than any machine has the memory for are a mistake.
+/// Largest number of classes; more would not fit in the memory of any machine.
 const MAX_CLASSES: usize = 1_000_000;
 
-/// A network without its data: depth, width, cuts and coarse units.
+/// Architecture of a network: depth, width, cuts and coarse units.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
     /// The network, for images of three channels and ten classes.
     pub net: ResNet,
-    /// Where it is cut.
+    /// The cuts.
     pub cuts: Cuts,
-    /// The kind of coarse units that was asked for.
+    /// The requested kind of coarse units.
     pub coarse_kind: CoarseKind,
-    /// The number of coarse units, where one was asked for.
+    /// The requested number of coarse units, if any.
     pub coarse_units: Option<usize>,
-    /// How the cuts were found.
+    /// Method that determines the cuts.
     pub cutting: Cutting,
-    /// For each coarse network its time as a share of that of the subnetwork that it approximates,
-    /// where costs of the parts are known.
+    /// For each coarse network, its time relative to the subnetwork that it approximates, if measured
+    /// costs are known.
     pub coarse_times: Option<Vec<f64>>,
 }
 
-/// How cuts are found.
+/// Methods of determining the cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cutting {
-    /// As the paper's: they follow from the number of subnetworks.
+    /// Even cuts for the number of subnetworks, as in the paper.
     Even,
-    /// With the shortest predicted step. Until [`NetworkConfig::balance`] has found them they are
-    /// even.
+    /// Cuts with the shortest predicted step. They are even until [`NetworkConfig::balance`] computes
+    /// them.
     Balanced,
-    /// They were given.
+    /// Explicit positions.
     Given,
 }
 
@@ -47,17 +47,17 @@ impl NetworkConfig {
         Self::resolve(settings, settings.chosen_recipe())
     }
 
-    /// Completes and checks what concerns the network.
+    /// Completes and checks the settings of the network.
     ///
     /// # Errors
-    /// [`VisionError`] for a network that cannot be built or cut like this.
+    /// If the network cannot be built or cut with these settings.
     pub fn resolve(settings: &Settings, recipe: Recipe) -> Result<Self, VisionError> {
         settings.check()?;
         Self::new(&settings.clone().complete(recipe), settings.subnetworks)
     }
 
-    /// Builds the network of complete settings; `asked` is the number of subnetworks, where it was given
-    /// and is not a default.
+    /// Builds the network of complete settings; `asked` is the number of subnetworks if it was given
+    /// explicitly.
     pub(crate) fn new(settings: &Complete, asked: Option<usize>) -> Result<Self, VisionError> {
         let (coarse_kind, coarse_units) = (settings.coarse_unit, settings.coarse_units);
         if let (CoarseKind::Units(UnitKind::None), Some(units)) = (coarse_kind, coarse_units) {
@@ -87,8 +87,8 @@ impl NetworkConfig {
         Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times: None })
     }
 
-    /// Returns the setting of its cuts. Positions that were found by balancing are written down: measured
-    /// again they might be others. An uncut network has no positions.
+    /// Returns the setting of the cuts. Balanced cuts are recorded as positions, because another
+    /// measurement might give others. An uncut network has no positions.
     pub(crate) fn cuts_setting(&self) -> CutsSetting {
         match self.cutting {
             _ if self.cuts.positions().is_empty() => CutsSetting::Even,
@@ -100,10 +100,10 @@ impl NetworkConfig {
         }
     }
 
-    /// Cuts the network where the predicted step of a layout is shortest.
+    /// Cuts the network such that the predicted step of a layout is shortest.
     ///
     /// # Errors
-    /// Where there are more subnetworks than units.
+    /// If there are more subnetworks than units.
     pub fn balance(
         &mut self,
         costs: &ResNetCosts,
@@ -116,23 +116,24 @@ impl NetworkConfig {
         Ok(())
     }
 
-    /// Returns true if the cuts are balanced, or are to be.
+    /// Returns true if the cuts are balanced or are to be balanced.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.cutting == Cutting::Balanced
     }
 
-    /// Units of the first `F_j`; none where it is not cut.
+    /// Returns the number of units of the first `F_j`, 0 for an uncut network.
     #[must_use]
     pub fn first_coarse_units(&self) -> usize {
         let first = self.cuts.interfaces().next();
         first.map_or(0, |first| self.net.coarse_choice(&first).units)
     }
 
-    /// What the network consists of.
+    /// Returns a summary of the components of the network.
     ///
     /// # Errors
-    /// Where the modules of the network do not fit together.
+    /// If a number of channels or classes is not valid, or the modules of the network do not fit
+    /// together.
     pub fn summary(&self, channels: usize, classes: usize) -> Result<Summary, VisionError> {
         if classes == 0 || channels == 0 {
             return Err(VisionError::setting("classes", classes, "at least 1 is expected"));
@@ -145,8 +146,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// One line for each interface: the units of its coarse network and their cost beside that of the
-    /// subnetwork that they approximate; for `auto` also that of the paper's units.
+    /// Returns one line for each interface: the units of its coarse network and their cost relative to
+    /// the subnetwork that they approximate; for `auto` also the cost of the paper's units.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(UnitKind::Basic);

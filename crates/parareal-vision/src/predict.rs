@@ -1,4 +1,4 @@
-//! What a trained network says of a person's own images.
+//! Predictions of a trained network for image files.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::scores::Scores;
 use crate::{Config, Settings, VisionError};
 
-/// Answers that are given for an image.
+/// Number of classes in a prediction.
 const ANSWERS: usize = 5;
 
-/// A trained network that takes images from files.
+/// A trained network that classifies image files.
 pub struct Predictor {
     executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     images: ImageRecord,
@@ -26,7 +26,7 @@ pub struct Predictor {
     checkpoint: PathBuf,
 }
 
-/// What it says of one image.
+/// Prediction for one image.
 #[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// The file.
@@ -36,14 +36,14 @@ pub struct Prediction {
     pub answers: Vec<ClassProbability>,
 }
 
-/// A class, and how likely it is.
+/// A class with its predicted probability.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassProbability {
     /// The class, from 0.
     pub class: usize,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Its probability, by the network.
+    /// Its predicted probability.
     pub probability: f64,
 }
 
@@ -51,8 +51,7 @@ impl Predictor {
     /// Reads a checkpoint of a run.
     ///
     /// # Errors
-    /// [`VisionError`] where the folder holds no run, or there is no such checkpoint, or it is
-    /// damaged.
+    /// If the folder holds no run, or the checkpoint is missing or damaged.
     pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
         let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
@@ -63,11 +62,11 @@ impl Predictor {
         Ok(Self { executor, images, checkpoint })
     }
 
-    /// Classifies the image in a PNG or JPEG file, prepared as the images of the training were.
+    /// Classifies a PNG or JPEG file, with the same preprocessing as in training.
     ///
     /// # Errors
-    /// [`VisionError::Data`] where the file is no image, [`VisionError::ScoresNotFinite`] where the
-    /// weights are of no use, or a worker's failure.
+    /// If the file is not an image ([`VisionError::Data`]), the scores are not finite
+    /// ([`VisionError::ScoresNotFinite`]), or a worker fails.
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, VisionError> {
         let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
         let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;

@@ -1,4 +1,4 @@
-//! Settings of a run that is resumed.
+//! Settings of a resumed run.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use parareal_train::{ExecutorKind, ProcessGroup, Resources};
 use crate::{Config, CutsSetting, Settings, VisionError};
 
 impl Config {
-    /// Returns the configuration with which the run in a folder is resumed.
+    /// Returns the configuration of a resumed run: its settings `before` with `changes`.
     ///
     /// # Errors
-    /// As [`Self::resolve`], and where the changes would make it another run.
+    /// As [`Self::resolve`], and if a change is not allowed for a resumed run.
     pub(crate) fn resume(
         group: &ProcessGroup,
         before: Settings,
@@ -23,13 +23,13 @@ impl Config {
         }))?;
         let found = matches!(before.cuts, Some(CutsSetting::Positions(_)));
         if found && changes.cuts == Some(CutsSetting::Balanced) {
-            // It keeps the cuts that it was started with: measured anew they might be others.
+            // The run keeps its cuts; another measurement might give others.
             changes.cuts = None;
         }
         let mut kept = before.clone();
         let now = changes.executor.or(before.executor);
         if now != before.executor || now == Some(ExecutorKind::Mpi) {
-            // How work was shared by another executor, or among other ranks, says nothing here.
+            // Numbers of workers and threads of another executor, or of other ranks, do not apply.
             (kept.workers, kept.threads) = (None, None);
         }
         let config = Self::resolve_with(group, changes.or(kept))?;
@@ -71,7 +71,7 @@ mod tests {
         let resume =
             |changes| Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder);
         assert_eq!(resume(Settings::default()).unwrap().settings(), before);
-        // Said again is not changed.
+        // A setting repeated with the same value is not a change.
         assert_eq!(resume(before.clone()).unwrap().settings(), before);
         let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
         let longer = resume(longer).unwrap();

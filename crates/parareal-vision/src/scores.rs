@@ -1,4 +1,4 @@
-//! Losses and wrong answers, on the host.
+//! Loss and errors computed from scores on the host.
 
 use burn::tensor::Tensor;
 use parareal_run::Tally;
@@ -8,9 +8,9 @@ use parareal_train::task::Score;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
     pub(crate) first: Tally,
-    /// Images whose class is not among the five with the highest scores.
+    /// Number of images whose class is not among the five with the highest scores.
     outside_five: usize,
-    /// Set where all scores of all images are finite.
+    /// True if all scores of all images are finite.
     pub(crate) finite: bool,
 }
 
@@ -27,7 +27,7 @@ impl Summary {
         self.finite &= scores.are_finite();
     }
 
-    /// Returns the result for these images; `None` without any.
+    /// Returns the result for all images added so far; `None` without images.
     pub(crate) fn score(&self) -> Option<Score> {
         Some(Score {
             loss: self.first.mean_loss()?,
@@ -37,14 +37,15 @@ impl Summary {
         })
     }
 
-    /// Returns the share of images whose class is not among the five most likely ones; `None` without any.
+    /// Returns the fraction of images whose class is not among the five most likely ones; `None` without
+    /// images.
     pub(crate) fn top5_error(&self) -> Option<f64> {
         let images = self.first.samples;
         (images > 0).then(|| self.outside_five as f64 / images as f64)
     }
 }
 
-/// The scores of each image, class by class.
+/// Scores of a batch, `[batch, classes]`.
 pub(crate) struct Scores {
     values: Vec<f32>,
     classes: usize,
@@ -62,15 +63,16 @@ impl Scores {
         self.values.iter().all(|score| score.is_finite())
     }
 
-    /// How many images have another class than the one with the highest score. Where a score is
-    /// not a number the answer is wrong.
+    /// Returns the number of images whose class does not have the highest score. An image with a score
+    /// that is not a number counts as wrong.
     pub(crate) fn wrong(&self, labels: &[u8]) -> usize {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         images.filter(|(scores, label)| best(scores) != Some(usize::from(**label))).count()
     }
 
-    /// How many images have a class that `count` others, or more, have a higher score than. Where a
-    /// score is not a number the answer is wrong.
+    /// Returns the number of images whose class is not among the `count` highest scores. Of equal scores,
+    /// the one of the lower class number counts as higher. An image with a score that is not a number
+    /// counts as wrong.
     pub(crate) fn outside(&self, count: usize, labels: &[u8]) -> usize {
         let is_outside = |scores: &[f32], label: u8| {
             let Some(&own) = scores.get(usize::from(label)) else { return true };
@@ -82,12 +84,12 @@ impl Scores {
         images.filter(|(scores, label)| is_outside(scores, **label)).count()
     }
 
-    /// The probabilities of the classes of the first image.
+    /// Returns the probabilities of all classes for the first image.
     pub(crate) fn probabilities(&self) -> impl Iterator<Item = f64> {
         probabilities(self.values.get(..self.classes).unwrap_or_default())
     }
 
-    /// The most likely class of each image, and how likely it is; `None` where a score is not a
+    /// Returns the most likely class of each image with its probability; `None` if a score is not a
     /// number.
     pub(crate) fn answers(&self) -> impl Iterator<Item = Option<(usize, f64)>> {
         self.values.chunks_exact(self.classes).map(|scores| {
@@ -96,7 +98,7 @@ impl Scores {
         })
     }
 
-    /// The mean cross entropy.
+    /// Returns the mean cross entropy.
     pub(crate) fn loss(&self, labels: &[u8]) -> f64 {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         let total: f64 = images.map(|(scores, &label)| cross_entropy(scores, label)).sum();
@@ -111,7 +113,8 @@ fn probabilities(scores: &[f32]) -> impl Iterator<Item = f64> {
     scores.iter().map(move |&score| shifted(score) / total)
 }
 
-/// The class with the highest score, the first of several.
+/// Returns the class with the highest score, the first one if several are equal; `None` if a score is not
+/// a number.
 fn best(scores: &[f32]) -> Option<usize> {
     let mut best = None;
     for (class, &score) in scores.iter().enumerate() {
@@ -166,7 +169,7 @@ mod tests {
         for labels in [[1, 0, 1], [2, 1, 1], [0, 0, 0]] {
             assert_eq!(scores.outside(1, &labels), scores.wrong(&labels));
         }
-        // Of equal scores the first counts as the higher.
+        // Of equal scores, the first counts as higher.
         assert_eq!(scores.outside(2, &[0, 1, 1]), 2);
         assert_eq!(scores.outside(2, &[2, 2, 1]), 2);
         assert_eq!(scores.outside(3, &[0, 2, 1]), 1);

@@ -3,7 +3,7 @@
 use parareal_data::fetch::{DownloadFault, FetchError};
 use parareal_data::{DataError, FileFault};
 
-/// Advice for an error of loading images.
+/// Returns advice for an error of loading images.
 pub(crate) fn of_data(error: &DataError) -> Option<String> {
     match error {
         DataError::NoDataDir { dataset, .. } if dataset.is_published() => Some(format!(
@@ -18,7 +18,7 @@ pub(crate) fn of_data(error: &DataError) -> Option<String> {
     }
 }
 
-/// Advice for an error of fetching files.
+/// Returns advice for an error of fetching files.
 pub(crate) fn of_fetch(error: &FetchError) -> Option<String> {
     let FetchError::Download { name, fault, kept, .. } = error else { return None };
     let advice = match fault {

@@ -1,6 +1,7 @@
 //! Messages of failed commands: errors of the libraries, with advice on flags and commands.
 //!
-//! The libraries know neither flags nor commands, so their errors state facts; the advice is added here.
+//! The libraries do not know the command line, so their errors state facts only; the advice is added
+//! here.
 
 mod data;
 mod report;
@@ -12,7 +13,7 @@ use parareal_text::one_line;
 
 use crate::failure::Failure;
 
-/// Returns the message of a failure on one line, followed by advice where there is any.
+/// Returns the message of a failure on one line, followed by advice if there is any.
 pub(crate) fn message(failure: &Failure) -> String {
     one_line(&match advice(failure) {
         Some(advice) => format!("{failure}; {advice}"),
@@ -20,7 +21,7 @@ pub(crate) fn message(failure: &Failure) -> String {
     })
 }
 
-/// Returns what to do about a failure, as an imperative that follows its message.
+/// Returns advice on a failure, as an imperative that follows its message.
 fn advice(failure: &Failure) -> Option<String> {
     match failure {
         Failure::Vision(error) => vision::of_vision(error),

@@ -2,7 +2,7 @@
 
 use parareal_report::ReportError;
 
-/// Returns what to do about an error; `None` where the error says it all.
+/// Returns advice on an error; `None` if the error suffices.
 pub(crate) fn of_report(error: &ReportError) -> Option<String> {
     match error {
         ReportError::NoRuns | ReportError::NoRun { .. } => {

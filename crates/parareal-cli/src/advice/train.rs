@@ -4,7 +4,7 @@ use parareal_train::TrainError;
 
 use super::vision::of_vision;
 
-/// Returns what to do about an error; `None` where the error says it all.
+/// Returns advice on an error; `None` if the error suffices.
 pub(crate) fn of_train(error: &TrainError) -> Option<String> {
     let advice = match error {
         TrainError::Agreed { error, .. } => return of_train(error),

@@ -5,7 +5,7 @@ use parareal_vision::{CostError, VisionError};
 use super::data::of_data;
 use super::train::of_train;
 
-/// Returns what to do about an error; `None` where the error says it all.
+/// Returns advice on an error; `None` if the error suffices.
 pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
     let advice = match error {
         VisionError::Train(error) => return of_train(error),

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Bench(Bench),
 }
 
-/// What is wrong with a value, in one line, where the error is about one.
+/// Returns a one-line message about an invalid value; `None` for other errors.
 pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -72,7 +72,7 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     Some(format!("{flag} is `{value}`: {expected}"))
 }
 
-/// What is wrong, without what would be right.
+/// Returns the first line of an error, without usage and suggestions.
 pub(crate) fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
@@ -90,7 +90,7 @@ mod tests {
         Arguments::command().find_subcommand("train").unwrap().clone()
     }
 
-    /// The settings of a command line of `train`.
+    /// Returns the settings of a `train` command line.
     fn settings(flags: &[&str]) -> Settings {
         let words = [&["parareal", "train"], flags].concat();
         match Arguments::try_parse_from(words).map_err(|error| error.to_string()).unwrap().command {

@@ -27,7 +27,7 @@ pub(crate) struct Flag {
     heading: Option<&'static str>,
 }
 
-/// Which default the help of a flag shows.
+/// The default that the help of a flag shows.
 enum FlagDefault {
     /// Those of the recipes.
     Recipe,

@@ -1,5 +1,5 @@
-//! Display of a bench: the paper's Tables 2 and 3 for this machine, and the paper's own beside them
-//! where they are of the same network.
+//! `bench`: measures a step and shows the paper's Tables 2 and 3 for this machine, with the paper's
+//! own values if they are for the same network.
 
 use parareal_train::TimelineFile;
 use parareal_vision::{
@@ -47,7 +47,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
         machine: Machine { device, batch, threads, workers },
         repetitions: flags.repetitions,
     };
-    // Kinds of parts, the serial network, and each that is cut.
+    // Measurements: the kinds of components, the serial network, and each cut network.
     let rounds = 2 + flags.subnetworks.iter().filter(|&&count| count != 1).count();
     let bar = live(rounds as u64, "{pos} of {len}, {elapsed}: measures {wide_msg}");
     let mut begun = false;
@@ -81,7 +81,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// The value of a flag that has a default.
+/// Returns the value of a flag that has a default.
 fn given<T>(value: Option<T>) -> T {
     value.expect("the flag has a default")
 }
@@ -134,7 +134,7 @@ fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
     sections.join("\n\n")
 }
 
-/// Returns true if the paper has times of this network.
+/// Returns true if the paper has times for this network.
 fn shows_paper(rows: &[BenchRow]) -> bool {
     rows.iter().any(|row| row.paper.is_some())
 }
@@ -149,7 +149,7 @@ fn both(time: Milliseconds) -> String {
 
 fn parts(benched: &[BenchRow]) -> Vec<Vec<String>> {
     let shows_paper = shows_paper(benched);
-    // A table without the paper's rows does not say whose its rows are.
+    // Only a table with the paper's rows has a column for the source of a row.
     let line = |n: &str, whose: &str, cells: [&str; 6]| {
         let whose = shows_paper.then_some(whose);
         let cells = std::iter::once(n).chain(whose).chain(cells);
@@ -258,7 +258,7 @@ fn hours(
 ) -> Vec<Vec<String>> {
     let mut rows = vec![row(["N", "predicted", "saved", "measured", "saved"])];
     let steps = (images.div_ceil(batch_size) * epochs) as f64;
-    // Against the network that is not cut, whose times are these times the gain.
+    // Time saved relative to the serial network, whose time is `speedup` times as long.
     let saved = |speedup: f64| format!("{:.1} %", 100.0 * (1.0 - 1.0 / speedup));
     for each in benched {
         let whole = |step_ms: f64| duration(steps * step_ms / 1e3);
@@ -332,7 +332,7 @@ mod tests {
         for table in tables(&benched(false), whole) {
             assert!(!table.contains("paper"), "{table}");
         }
-        // Fewer epochs take less time than the paper's.
+        // The paper's times are for all of its epochs, so they are left out here.
         let [_, _, hours] = tables(&benched(true), [10, PAPER_IMAGES]);
         assert!(!hours.contains("paper"), "{hours}");
     }

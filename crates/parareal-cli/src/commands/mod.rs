@@ -1,4 +1,4 @@
-//! The commands: each hands its flags to a library and shows the result.
+//! The commands. Each passes its flags to a library and shows the result.
 
 pub(crate) mod bench;
 pub(crate) mod data;

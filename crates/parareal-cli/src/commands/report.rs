@@ -1,4 +1,4 @@
-//! `report`: writes one page about one run or several.
+//! `report`: writes a page about one or several runs.
 
 use parareal_train::{Format, OutputFile};
 

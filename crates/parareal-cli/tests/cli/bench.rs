@@ -1,4 +1,4 @@
-//! Measurements: their shape, their files, and wrong use. No time is asserted.
+//! `bench`: its fields, its files, and invalid flags. No durations are asserted.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn bench(folder: &Path, more: &[&str]) -> Output {
     parareal(folder, &[&tiny[..], more].concat())
 }
 
-/// That all of these are numbers, and positive.
+/// Asserts that all values are positive numbers.
 #[track_caller]
 fn assert_times<'a>(values: impl IntoIterator<Item = &'a Value>) {
     for value in values {
@@ -102,7 +102,7 @@ fn a_measured_step_is_a_trace_without_overlaps() {
     assert_eq!(rows, ["device 1", "device 2"]);
 }
 
-/// The paper's times are of ResNet-1001: beside another network they would say nothing.
+/// The paper's times are for ResNet-1001, so they are not shown for another network.
 #[test]
 fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ fn balanced_cuts_are_chosen_once_and_kept_when_a_run_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch-size", "4", "--limit-train", "12", "--limit-test", "0"];
     let flags = ["--cuts", "balanced", "--coarse-unit", "bottleneck", "--output", "run"];
-    // Six units: ten ways to cut them into three.
+    // Six units can be cut into three in ten ways.
     let network = ["train", "--depth", "20", "--subnetworks", "3", "--epochs", "1", "--json"];
     let output = parareal(folder.path(), &[&network[..], &small, &flags].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -148,7 +148,7 @@ fn balanced_cuts_are_chosen_once_and_kept_when_a_run_is_resumed() {
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(!errors(&output).contains("measures what"), "{}", errors(&output));
-    // Said again the cuts stay as they are, and are not measured once more.
+    // Repeating the flag keeps the cuts, without another measurement.
     let again = [&more[..5], &["3", "--cuts", "balanced"]].concat();
     let output = parareal(folder.path(), &again);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

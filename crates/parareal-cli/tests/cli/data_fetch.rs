@@ -1,4 +1,4 @@
-//! `data fetch`, from a server on the loopback interface.
+//! `data fetch` from a server on the loopback interface.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::common::{errors, json};
 use parareal_testing::real_images;
 use parareal_testing::server::{Answer, Server};
 
-/// The command, in a folder, without the proxies of the environment.
+/// Returns the command in a folder, without the proxies of the environment.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
     command.current_dir(folder).args(["data", "fetch"]).args(arguments);
@@ -32,7 +32,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
         let name = request.path.strip_prefix("/mirror/mnist/").unwrap();
         let bytes = fs::read(canonical.join(name)).unwrap();
         let answer = Answer::good(request, &bytes);
-        // The first file breaks off in its middle.
+        // The first response breaks off in the middle.
         if number == 0 { answer.cut(bytes.len() / 2) } else { answer }
     });
     let mirror = server.url("mirror/mnist/");
@@ -51,7 +51,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
     let told = errors(&output);
     assert!(told.contains("trying again") && told.contains("4.956MB of it are there"), "{told}");
 
-    // Nothing is asked for where all is there.
+    // If all files exist, nothing is requested.
     let output = fetch(folder.path(), &["MNIST", "--from", &mirror, "--data-dir", "data"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(errors(&output).contains("nothing to fetch"), "{}", errors(&output));

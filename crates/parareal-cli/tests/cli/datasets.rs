@@ -1,11 +1,11 @@
-//! Every data set trains: N = 3, one epoch, by the command.
+//! Training on every data set, with N = 3.
 use std::fs;
 
 use parareal_testing::real_images;
 
 use crate::common::{errors, metrics, parareal, train};
 
-/// Three classes that any network can tell apart by their colour, one image after the other.
+/// Colors of three classes that any network can distinguish.
 const COLOURS: [[u8; 3]; 3] = [[230, 20, 20], [20, 230, 20], [20, 20, 230]];
 
 #[test]
@@ -30,7 +30,7 @@ fn cifar_100_in_its_canonical_layout_trains() {
     for (name, images) in [("train.bin", 300), ("test.bin", 60)] {
         let records = (0..images).flat_map(|index| {
             let colour = COLOURS[index % 3];
-            // The coarse label, then the fine one, which counts: 7, 49 or 91.
+            // The coarse label, then the fine label, which is the class: 7, 49 or 91.
             let labels = [(index % 20) as u8, 7 + 42 * (index % 3) as u8];
             let shade = (index % 16) as u8;
             let pixels = colour.into_iter().flat_map(move |value| [value + shade; 1024]);

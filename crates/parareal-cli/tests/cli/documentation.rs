@@ -1,4 +1,4 @@
-//! That `docs/faults.md` names tests that there are.
+//! Checks that `docs/faults.md` names existing tests.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,5 @@
-//! What goes wrong outside of the program's own files, and files of a run that somebody changed: one
-//! line each, an exit code that tells whose fault it is, and nothing lost. `docs/faults.md` lists all
-//! of them.
+//! Faults outside of the program, and modified files of a run. Each gives one line and an exit code that
+//! distinguishes bad input from failures, and no saved work is lost. `docs/faults.md` lists all of them.
 #![cfg(unix)]
 
 use std::ffi::OsStr;
@@ -15,7 +14,7 @@ use parareal_testing::tool;
 
 use crate::common::{TINY, checkpoints, errors, json, parareal, train};
 
-/// That a command ended with this code and these words in its last line.
+/// Asserts that a command ended with this code and these words in its last line.
 #[track_caller]
 fn assert_ended(output: &Output, code: i32, words: &str) {
     let message = errors(output);
@@ -28,14 +27,14 @@ fn resume(folder: &Path) -> Output {
     parareal(folder, &["train", "--resume", "--output", "run"])
 }
 
-/// A command with these words behind it, which need not be text.
+/// Returns a command with these arguments, which need not be UTF-8.
 fn command(folder: &Path, arguments: &[&[u8]]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
     command.current_dir(folder).args(arguments.iter().map(|bytes| OsStr::from_bytes(bytes)));
     command
 }
 
-/// A run under way that has taken a step.
+/// Starts a run, and waits for its first step.
 fn started(folder: &Path) -> Child {
     let arguments = ["train", "--depth", "11", "--output", "run", "--limit-test", "0"];
     let child = Command::new(env!("CARGO_BIN_EXE_parareal"))
@@ -112,7 +111,7 @@ fn a_run_in_use_by_another_process_is_refused() {
         2,
         "another process trains in run: wait for it, or end it",
     );
-    // What ends a process politely is as good as Ctrl-C.
+    // SIGTERM stops a run like Ctrl-C.
     signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
@@ -120,8 +119,8 @@ fn a_run_in_use_by_another_process_is_refused() {
     assert_eq!(checkpoints(&folder.path().join("run")).len(), 1);
 }
 
-/// Runs the program without the right to write where permissions forbid it, also if the test runs as root.
-/// The folder forbids it.
+/// Runs the program in a folder without write permission, such that the permission is respected even if
+/// the test runs as root.
 fn bound_by_permissions(folder: &Path, arguments: &[&str]) -> Output {
     let probe = folder.join("probe");
     if File::create(&probe).is_err() {
@@ -217,7 +216,7 @@ fn files_of_a_run_that_were_changed_are_named() {
     assert_eq!(eval("best").status.code(), Some(0));
 }
 
-/// MNIST's four files with so many images; the pixels of all of them are `grey`.
+/// Writes the four files of MNIST with a few images whose pixels are all `grey`.
 fn mnist(folder: &Path, grey: u8) {
     fs::create_dir_all(folder).unwrap();
     for (name, count) in [("train", 32_u8), ("t10k", 8)] {

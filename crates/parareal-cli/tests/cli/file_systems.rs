@@ -1,4 +1,4 @@
-//! File systems that refuse what others do: the run goes on and says so.
+//! File systems that do not support an operation: the run continues with a note.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -9,8 +9,7 @@ use parareal_testing::tool;
 
 use crate::common::{TINY, checkpoints, errors, metrics};
 
-/// Folders that cannot be synced, and folders that cannot be removed, as a library that is loaded
-/// before the system's.
+/// Source of a preloaded library whose functions refuse to sync or to remove folders.
 const REFUSALS: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -48,7 +47,7 @@ int rmdir(const char *path) {
 }
 "#;
 
-/// Trains on a file system that refuses something.
+/// Trains on a file system that refuses an operation.
 fn train_where(folder: &Path, refused: &str) -> Output {
     fs::write(folder.join("refusals.c"), REFUSALS).unwrap();
     let compiled = tool("cc", "gcc")
@@ -69,7 +68,8 @@ fn train_where(folder: &Path, refused: &str) -> Output {
         .unwrap()
 }
 
-/// Checks that the run came to its end, and told the note when it happened and again at the end.
+/// Checks that the run completed, and that the note was printed when the fault occurred and again
+/// at the end.
 #[track_caller]
 fn assert_noted(folder: &Path, output: &Output, note: &str) {
     let message = errors(output);

@@ -1,4 +1,4 @@
-//! Initial weights that are learned first: distillation, and units of a shallower run.
+//! Initial weights from other runs: distillation, and units of a shallower run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 
 use crate::common::{TINY, assert_same, errors, metrics, parareal, remains, train};
 
-/// The weights of a run as `export` writes them.
+/// Returns the weights of a run as written by `export`.
 fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
     let file = format!("{run}.safetensors");
     let output = parareal(folder, &["export", run, "--output", &file]);
@@ -22,7 +22,7 @@ fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
     tensors.collect()
 }
 
-/// Too small a learning rate to move anything.
+/// Flags with a learning rate too small to change the weights.
 const STILL: [&str; 4] = ["--learning-rate", "1e-30", "--weight-decay", "0"];
 
 #[track_caller]
@@ -59,7 +59,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
     let config = fs::read_to_string(folder.join("cut/config.toml")).unwrap();
     assert!(config.contains("\ndistill = 12\n"), "{config}");
 
-    // The serial network stays; the interfaces are not those of the seed.
+    // The serial weights are unchanged; the interfaces are not those of the seed.
     let (serial, cut) = (exported(folder, "serial"), exported(folder, "cut"));
     for (name, values) in serial.iter().filter(|(name, _)| !name.contains("running")) {
         let largest = values.iter().zip(&cut[name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -69,7 +69,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
     let name = "interfaces.1.preprocessing.conv.weight";
     assert!(exported(folder, "new")[name] != cut[name]);
 
-    // Two workers compute the same.
+    // Two workers give the same results as one.
     train(folder, &[&start[..], &["--workers", "2", "--threads", "1", "--output", "two"]].concat());
     train(folder, &[&start[..], &["--workers", "1", "--threads", "1", "--output", "one"]].concat());
     assert_same(&remains(&folder.join("two")), &remains(&folder.join("one")));
@@ -126,7 +126,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     train(folder, &[&settings[..], &["--output", "whole"]].concat());
     assert_same(&remains(&folder.join("run")), &remains(&folder.join("whole")));
 
-    // With a checkpoint, nothing is distilled.
+    // A run with a checkpoint is not distilled again.
     let more = ["train", "--resume", "--epochs", "2", "--output", "run"];
     let output = parareal(folder, &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -164,7 +164,7 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
         }
     }
 
-    // From a cut run, with its interfaces; and with a distillation.
+    // Initialization from a cut run with its interfaces, and with a distillation.
     begin(&["--depth", "20", "--init-from", "shallow", "--output", "cut"]);
     begin(&["--depth", "29", "--init-from", "cut", "--seed", "5", "--output", "kept"]);
     let (cut, kept) = (exported(folder, "cut"), exported(folder, "kept"));

@@ -1,4 +1,4 @@
-//! The `parareal` command: what it prints, writes and refuses.
+//! The `parareal` command: its output, its files and its errors.
 
 mod bench;
 #[path = "../common/mod.rs"]

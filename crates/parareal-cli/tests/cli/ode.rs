@@ -1,4 +1,4 @@
-//! `parareal ode`.
+//! `ode`: solutions, plots and invalid flags.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn dahlquist_converges_under_its_bound() {
             let keys: Vec<_> = iteration.as_object().unwrap().keys().collect();
             assert_eq!(keys, ["bound", "k", "max_error", "max_jump"]);
             assert!(number("max_error") <= number("bound"), "λ = {lambda}, k = {k}");
-            // It decreases, down to the rounding floor.
+            // The error decreases down to the rounding floor.
             if lambda == "-1" {
                 assert!(number("max_error") < before.max(1e-14), "k = {k}");
             }
@@ -88,7 +88,7 @@ fn all_problems_are_solved_and_drawn() {
 fn the_text_says_what_was_gained_and_what_the_model_says() {
     let output = ode(&["--problem", "heat", "--size", "50", "--iterations", "3", "--threads", "1"]);
     let text = String::from_utf8(output.stdout.clone()).unwrap();
-    // One thread: the work is done more than once, so it cannot be faster.
+    // With one thread, parareal does more work than the serial method, so it is slower.
     for part in [
         "heat: 50 unknowns over [0, 0.1] in 10 slices, fine backward-euler:100",
         "linear bound",
@@ -161,16 +161,16 @@ fn wrong_use_is_refused_in_a_line() {
 
 #[test]
 fn a_diverging_coarse_propagator_is_reported() {
-    // An explicit coarse step that is far too long for the heat equation.
+    // An explicit coarse step that is far too long to be stable for the heat equation.
     let output = ode(&["--problem", "heat", "--slices", "40", "--coarse", "rk4:1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("the coarse propagator"), "{}", errors(&output));
-    // One that grows, but stays within the numbers: all slices are exact in the end.
+    // An unstable coarse step without overflow: all slices are exact in the end.
     let output = ode(&["--lambda", "-20", "--coarse", "rk4:1", "--slices", "5"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(text.contains("all slices are exact"), "{text}");
-    // A tolerance of zero and one slice are nothing special.
+    // Edge cases: a tolerance of zero, one slice, no iterations.
     let one = solved(&["--slices", "1", "--tolerance", "0"]);
     assert_eq!(one["iterations"].as_array().unwrap().len(), 2);
     assert_eq!(one["iterations"][1]["max_error"], 0.0);

@@ -1,4 +1,4 @@
-//! Runs whose checkpoints have an earlier format version can still be used in every way.
+//! Runs with checkpoints of earlier format versions, which all commands still accept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{errors, json, metrics, parareal};
 use serde_json::Value;
 
-/// A copy of a fixture in a folder of its own.
+/// Returns a copy of a fixture in a temporary folder.
 fn copy_of(format: u32, name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join(name);
@@ -50,13 +50,13 @@ fn a_finished_run_is_evaluated_by_its_moving_average() {
     let evaluation = succeed(folder.path(), &["eval", "finished", "--json"]);
     assert_eq!(evaluation["step"], 12);
     assert_eq!(evaluation["images"], 50);
-    // Other processors round differently.
+    // Tolerances, because other processors round differently.
     assert_close(&evaluation["test_loss"], &Value::from(2.3082), 1e-3);
     assert_close(&evaluation["wrong"], &Value::from(43), 0.03);
 }
 
-/// Resumes a run that was interrupted after step 9 of 18, and compares with what the program of that format made
-/// of it.
+/// Resumes a run that was interrupted after step 9 of 18, and compares it with the results of the program
+/// version with that format.
 fn assert_resumes(format: u32) {
     let (folder, run) = copy_of(format, "interrupted");
     succeed(folder.path(), &["train", "--resume", "--output", "interrupted"]);
@@ -70,7 +70,7 @@ fn assert_resumes(format: u32) {
         let new = &steps[step as usize - 1];
         assert_eq!(new["step"], old["step"]);
         assert_eq!(new["learning_rate"], old["learning_rate"]);
-        // Roundings grow from step to step; momentum that was lost would show in step 11.
+        // Rounding errors grow from step to step. Lost momentum would show in step 11.
         let tolerance = [1e-4, 1e-3, 1e-2][(step as usize - 10).min(2)];
         assert_close(&new["loss"], &old["loss"], tolerance);
     }

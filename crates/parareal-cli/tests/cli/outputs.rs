@@ -1,4 +1,4 @@
-//! Files and folders that a person names for a result.
+//! Output files and folders named by the user.
 #![cfg(unix)]
 
 use std::fs::{self, File, Permissions};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{errors, parareal};
 
-/// The folder of a run that is there already.
+/// Returns the folder of an existing run.
 fn run() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-3/finished")
 }
@@ -102,7 +102,7 @@ fn a_pipe_and_standard_output_are_written_to_as_they_are() {
     assert_done(&report(folder, "/dev/null", &["--overwrite"]));
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     assert_page(&report(folder, "/dev/stdout", &[]).stdout);
-    // Standard output that is a regular file is appended to.
+    // A regular file as standard output is appended to.
     fs::write(folder.join("page"), "<!-- -->").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_parareal"))
         .arg("report")
@@ -141,7 +141,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
     let folder = folder.path();
     fs::write(folder.join("there.svg"), "mine").unwrap();
     let timeline = ".json (a trace for ui.perfetto.dev) or .svg (a picture)";
-    // The inputs are missing or slow to process: the output is refused first.
+    // The inputs are missing or slow to process, so the output is checked first.
     for (arguments, name, expected) in [
         (&["report", "nowhere", "--output"][..], "page.pdf", ".html"),
         (&["export", "nowhere", "--output"], "weights.pt", ".safetensors"),

@@ -1,4 +1,4 @@
-//! Runs of programs with networks of their own.
+//! Runs of other programs with their own networks.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Steps that are predicted: the paper's numbers, suggestions, timelines, and wrong use.
+//! `plan`: the paper's numbers, suggestions, timelines, and invalid flags.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 const PAPER: [&str; 6] = ["--depth", "1001", "--coarse-unit", "basic", "--costs", "paper"];
 
-/// What `plan` with these flags prints as JSON.
+/// Returns the JSON output of `plan` with these flags.
 fn plan(folder: &Path, arguments: &[&str]) -> Value {
     let output = parareal(folder, &[&["plan"], arguments, &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     json(&output)
 }
 
-/// A step by the paper's costs.
+/// Returns the predicted step with the paper's costs.
 fn paper(subnetworks: &str, more: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let arguments = [&PAPER[..], &["--subnetworks", subnetworks], more].concat();
@@ -27,7 +27,7 @@ fn speedup(predicted: &Value) -> f64 {
     predicted["speedup"].as_f64().unwrap()
 }
 
-/// A table of costs that is quick to have: every part takes what its name lets one expect.
+/// Writes a made-up table of costs, so that nothing has to be measured.
 fn costs(folder: &Path) {
     let image = |stage: usize| serde_json::json!({ "channels": 64 << stage, "size": 32 >> stage });
     let narrow = serde_json::json!({ "channels": 16, "size": 32 });
@@ -79,7 +79,7 @@ fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
         assert!((ratio - speedup(&balanced)).abs() < 1e-9);
         let assumed = balanced["assumptions"].to_string();
         assert!(assumed.contains("50 % of the coarse network's backward pass"), "{assumed}");
-        // More that can wait gains more, and nothing that waits gains less.
+        // The more of the backward pass can be deferred, the larger is the speedup.
         let share =
             |share| paper(subnetworks, &["--cuts", "balanced", "--coarse-weight-share", share]);
         assert!(speedup(&share("0.7")) > speedup(&balanced));
@@ -109,7 +109,7 @@ fn balanced_cuts_are_the_best_of_all_and_better_than_even_ones() {
         let plan = plan(folder.path(), &[&network[..], &unit].concat());
         (plan["cuts"].to_string(), plan["predicted"]["step_ms"].as_f64().unwrap())
     };
-    // Six units: ten ways to cut them into three.
+    // Six units can be cut into three in ten ways.
     let pairs = (1..6).flat_map(|first| (first + 1..6).map(move |second| (first, second)));
     let steps: Vec<f64> =
         pairs.map(|(first, second)| step(&format!("{first},{second}")).1).collect();
@@ -145,7 +145,7 @@ fn predictions_depend_on_devices_links_and_replicas() {
     assert!((path - step(&slow)).abs() < 1e-9);
     let copies = predicted(&["--link-gbps", "1", "--link-us", "50", "--replicas", "4"]);
     assert!(step(&copies) > step(&slow) && speedup(&copies) > speedup(&slow));
-    // More devices than subnetworks have nothing to do.
+    // Devices beyond the number of subnetworks are not used.
     let many = predicted(&["--device-count", "50"]);
     assert_eq!((many["devices"].as_u64(), step(&many)), (Some(6), step(&all)));
 }
@@ -160,7 +160,7 @@ fn coarse_networks_are_compared_by_time_where_costs_are_known() {
         assert!(costs.iter().all(|cost| cost["basis"] == "time"), "{planned}");
         costs.iter().map(|cost| cost["share"].as_f64().unwrap()).collect::<Vec<_>>()
     };
-    // Four units of 2 ms beside six of 1 ms.
+    // Four coarse units of 2 ms approximate six units of 1 ms.
     let network = ["--depth", "56", "--subnetworks", "3", "--coarse-unit", "depthwise"];
     let known = [&network[..], &["--costs", "costs.json"]].concat();
     let found = shares(&known);
@@ -171,7 +171,8 @@ fn coarse_networks_are_compared_by_time_where_costs_are_known() {
         text.contains("(133 % at interface 1, 133 % at interface 2, in time): these cuts do not"),
         "{text}"
     );
-    // By multiply-adds basic units are as much as 17 of the network's, on the paper's device less.
+    // By multiply-adds, a basic unit costs as much as 17 units of the network; on the paper's
+    // device it costs less.
     let basic = ["--depth", "1001", "--coarse-unit", "basic", "--subnetworks", "24"];
     let counted =
         String::from_utf8(parareal(folder.path(), &[&["plan"], &basic[..]].concat()).stdout);
@@ -194,23 +195,24 @@ fn a_suggestion_fits_and_says_what_bounds_it() {
     let least = tried.iter().map(step).fold(f64::INFINITY, f64::min);
     assert_eq!(step(&free["predicted"]), least);
     assert!(["fine work", "chain"].contains(&free["predicted"]["bound"].as_str().unwrap()));
-    // The recommended unit costs less than the paper's here, and there is one of it in any case.
+    // The recommended unit costs less than the paper's here, and its rule always gives one unit.
     assert_eq!(free["coarse_unit"], "auto");
     assert!(free["predicted"]["by_the_papers_rule"].is_null());
-    // Of the paper's units, one makes a cut worth while, and the paper's number of them does not.
+    // With one of the paper's units, a cut is worthwhile; with the paper's number of units it is
+    // not.
     let basic = suggest(&["--device-count", "6", "--coarse-unit", "basic"]);
     let by_rule = &basic["predicted"]["by_the_papers_rule"];
     assert!(step(by_rule) > step(&basic["predicted"]));
     assert_eq!(by_rule["subnetworks"], 1);
     assert_eq!(basic["predicted"]["tried"].as_array().unwrap().len(), tried.len());
     assert!(basic["subnetworks"].as_u64().unwrap() > 1);
-    // What is asked for stays.
+    // Explicit settings are kept.
     let basic = suggest(&["--device-count", "6", "--coarse-unit", "basic", "--coarse-units", "2"]);
     assert_eq!(basic["coarse_unit"], "basic");
     assert!(basic["coarse_units"].as_array().unwrap().iter().all(|units| units == 2));
     assert!(step(&basic["predicted"]) > least);
     assert!(basic["predicted"]["by_the_papers_rule"].is_null());
-    // The largest device of the best bounds the next one.
+    // A limit just below the memory of the best configuration makes memory the bound.
     let memory = |plan: &Value| {
         let all = plan["predicted"]["memory_bytes"].as_array().unwrap();
         all.iter().map(|bytes| bytes.as_f64().unwrap()).fold(0.0, f64::max)
@@ -277,7 +279,7 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
         "whole microseconds"
     );
 
-    // The same step on an axis that is twice as long takes half of it.
+    // On an axis of twice the length, the same step takes half the width.
     let width = |file: &str| {
         let text = fs::read_to_string(folder.path().join(file)).unwrap();
         let document = Document::parse(&text).unwrap();
@@ -298,7 +300,8 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
     }
 }
 
-/// Transfers and the averaging of gradients go on while a device works.
+/// Transfers and the averaging of gradients overlap the work of a device, so they have their own
+/// rows.
 #[test]
 fn nothing_overlaps_on_a_row_of_a_timeline() {
     let folder = tempfile::tempdir().unwrap();
@@ -339,7 +342,7 @@ fn nothing_overlaps_on_a_row_of_a_timeline() {
         assert!(spans.len() > 6, "{} spans", spans.len());
         for (index, [x, width, y, height]) in spans.iter().enumerate() {
             for [other_x, other_width, other_y, other_height] in &spans[..index] {
-                // A span has at least a quarter of a pixel, and numbers have two digits.
+                // A span is at least a quarter of a pixel wide, and numbers have two decimals.
                 let apart = |a: f64, la: f64, b: f64, lb: f64, room: f64| {
                     a + la <= b + room || b + lb <= a + room
                 };
@@ -397,7 +400,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "a share from 0 to 1"),
         (&["--costs", "costs.json", "--batch-size", "8"], "is for --costs measured"),
         (&["--batch-size", "0"], "batch-size is 0"),
-        // Before anything is measured.
+        // Refused before anything is measured.
         (&["--batch-size", "10000000"], "batch-size is 10000000: from 1 to"),
         (&["--device-count", "0"], "device-count is 0: from 1"),
         (&["--device-count", "0", "--suggest"], "device-count is 0: from 1"),

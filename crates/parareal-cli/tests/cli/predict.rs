@@ -1,4 +1,4 @@
-//! Other images than those of the training: `predict`, and `eval` on another folder.
+//! Images other than the training set: `predict`, and `eval` on another folder.
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,8 @@ fn assert_refused(folder: &Path, arguments: &[&str], words: &str) {
     assert!(last.starts_with("error: ") && last.contains(words), "{message}");
 }
 
-/// Files of MNIST with `count` images each: bright squares, the class by their place.
+/// Writes files of MNIST with `count` images each: bright rectangles whose position gives the
+/// class.
 fn digits(folder: &Path, count: u8) -> Vec<GrayImage> {
     fs::create_dir_all(folder).unwrap();
     let digit = |index: u8| {
@@ -75,7 +76,7 @@ fn images_of_digits_are_prepared_as_in_training() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let images = digits(&folder.join("mnist"), 60);
-    // The folder with the files itself will do.
+    // The folder of the files itself is accepted as well.
     let more = ["--dataset", "mnist", "--data-dir", "mnist", "--output", "run"];
     train(
         folder,
@@ -120,7 +121,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     let more = ["--dataset", "folder", "--data-dir", "own", "--output", "run"];
     train(folder, &[&more[..], &["--epochs", "6", "--batch-size", "8"]].concat());
     assert_eq!(eval(folder, &[])["wrong"], 0);
-    // Red and green alone would be numbered 1 and 0, and their mean has no blue in it.
+    // On their own, red and green would have the numbers 1 and 0, and another normalization.
     classes(&folder.join("other"), &[RED, GREEN], 10);
     let evaluation = eval(folder, &["--data-dir", "other"]);
     assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &2.into()));
@@ -137,7 +138,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     assert!(
         errors(&output).contains("are blue, green, red, those of the images are azure, blue, red")
     );
-    // The same images in the same order, under another name.
+    // The same images in the same order, with another class name.
     fs::rename(folder.join("own/blue"), folder.join("own/azure")).unwrap();
     let arguments = ["train", "--resume", "--output", "run", "--epochs", "7"];
     assert_refused(folder, &arguments, &renamed.replace("azure, blue, red", "azure, green, red"));
@@ -170,7 +171,8 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
         assert_eq!(good.get("error"), None);
     }
 
-    // A folder stands for the images in it, by name, and an empty one costs no other answer either.
+    // A folder stands for its images, sorted by name. An empty folder does not affect the other
+    // predictions.
     fs::create_dir_all(folder.join("own/deeper")).unwrap();
     fs::create_dir(folder.join("empty")).unwrap();
     for name in ["own/b.png", "own/a.png", "own/deeper/c.png"] {
@@ -186,14 +188,14 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
         errors(&output),
         "error: empty: the folder holds no PNG or JPEG files (.png, .jpg, .jpeg)\n"
     );
-    // Runs were named by a flag before.
+    // In earlier versions, the run was given by a flag.
     let output = parareal(folder, &["predict", "--run", "run", "own", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert_eq!(json(&output).as_array().unwrap().len(), 2);
 }
 
-/// Puts a value that is not a number in the place of the last one of the first file of weights, and
-/// the checksums that make this a checkpoint all the same.
+/// Replaces the last value of the first weights file by NaN, and adapts the checksums so that the
+/// checkpoint remains valid.
 fn make_not_finite(checkpoint: &Path) {
     let [weights, manifest] = ["subnetwork-01.weights.safetensors", "manifest.json"];
     let sum = |bytes: &[u8]| in_hexadecimal(&Sha256::digest(bytes));

@@ -1,4 +1,4 @@
-//! What the settings of a recipe do to a run.
+//! Effects of the settings of a recipe.
 
 use std::fs;
 
@@ -17,11 +17,11 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         "--label-smoothing", "0.1",
         "--clip-norm", "1.5",
         "--ema-decay", "0.5",
-        // Of few operations, in which roundings stay roundings.
+        // A coarse unit with few operations, so that rounding differences stay small.
         "--coarse-unit", "bottleneck",
         "--coarse-units", "1",
     ];
-    // Without its one epoch.
+    // Drops the flag with the number of epochs.
     let at = TINY.iter().position(|&word| word == "--epochs").unwrap();
     let kept = [&TINY[..at], &TINY[at + 2..]].concat();
     for (name, more) in [("a", ["--workers", "3"]), ("b", ["--executor", "sequential"])] {
@@ -31,7 +31,7 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
     }
     let [a, b] = ["a", "b"].map(|name| metrics(&folder.join(name), "step"));
     assert_eq!(a.len(), 6);
-    // Warmed up over a step and a half, then half a cosine from there to the end.
+    // A warm-up of a step and a half, then half a cosine until the end.
     let cosine =
         |passed: f64| 0.05 * 0.5 * (1.0 + (std::f64::consts::PI * (passed - 0.5) / 1.5).cos());
     let third = 1.0 / 3.0;
@@ -60,7 +60,7 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
 fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Far too small a rate to get any better.
+    // The learning rate is too small for any progress.
     #[rustfmt::skip]
     let output = parareal(folder, &[
         "train", "--depth", "11", "--limit-train", "80", "--limit-test", "20",
@@ -69,7 +69,7 @@ fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let run = folder.join("run");
-    // 64 of the 80 are left.
+    // 64 of the 80 images are left for training.
     let epochs = metrics(&run, "epoch");
     assert_eq!(metrics(&run, "step").len(), 4 * epochs.len());
     let errors_of: Vec<f64> =
@@ -82,7 +82,7 @@ fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
     assert!(chosen.contains(&format!("\"step\":{}", 4 * (best + 1))), "{chosen}");
     assert_eq!(metrics(&run, "end").len(), 1);
 
-    // It is at its end: to go on changes nothing.
+    // The run has ended, so resuming it changes nothing.
     let output = parareal(folder, &["train", "--resume", "--output", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert_eq!(metrics(&run, "epoch"), epochs);
@@ -96,7 +96,7 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     let picture = image::RgbImage::from_fn(50, 40, |x, y| image::Rgb([x as u8, y as u8, 200]));
     picture.save(folder.join("a.png")).unwrap();
     picture.save(folder.join("b.jpeg")).unwrap();
-    // The first bytes say what it is.
+    // The format is recognized by the first bytes, not by the extension.
     fs::copy(folder.join("b.jpeg"), folder.join("c.png")).unwrap();
     let predict = |more: &[&str]| parareal(folder, &[&["predict", "run"], more].concat());
     let answered = crate::common::json(&predict(&["a.png", "b.jpeg", "c.png", "--json"]));
@@ -151,7 +151,7 @@ fn runs_are_put_beside_each_other_in_one_page() {
     let confusion = details["confusion"].as_array().unwrap();
     let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 50);
-    // Other images than the run's own leave it alone.
+    // An evaluation on other images does not overwrite the details.
     let other = json(&parareal(folder, &["eval", "a", "--limit-test", "10", "--json"]));
     assert!(other["details"].is_null());
     let after = fs::read_to_string(folder.join(path)).unwrap();

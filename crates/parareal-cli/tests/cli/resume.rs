@@ -1,4 +1,4 @@
-//! Runs that go on after whatever has ended them.
+//! Resuming runs after interrupts, kills and damage.
 #![allow(clippy::print_stderr, reason = "what a longer test came to")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::common::{Remains, assert_same, checkpoints, errors, json, metrics, pa
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Twelve steps in three epochs, a checkpoint behind each step.
+/// Twelve steps in three epochs, with a checkpoint after each step.
 #[rustfmt::skip]
 const RUN: [&str; 23] = [
     "train",
@@ -28,7 +28,7 @@ const RUN: [&str; 23] = [
     "--ema-decay", "0.9",
 ];
 
-/// The run without an interruption.
+/// Trains the run without interruption.
 fn whole(folder: &Path) -> Remains {
     let output = parareal(folder, &[&RUN[..], &["--output", "whole"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -50,7 +50,7 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
     let folder = folder.path();
     let expected = whole(folder);
     let run = folder.join("run");
-    // More of them: PARAREAL_KILLS=200.
+    // PARAREAL_KILLS=200 asks for more.
     let wanted = std::env::var("PARAREAL_KILLS").map_or(20, |kills| kills.parse().unwrap());
     let (mut kills, mut ends, mut wait) = (0, 0, 7);
     while kills < wanted {
@@ -64,20 +64,20 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Moments spread over the run by a generator of remainders.
+        // Moments spread over the run by a linear congruential generator.
         wait = wait * 16_807 % 2_147_483_647_u64;
         std::thread::sleep(Duration::from_millis(5 + wait % 700));
         child.kill().unwrap();
         let ended = child.wait().unwrap();
         if ended.success() {
-            // It was faster: from the beginning.
+            // The run ended before the kill: it starts again from its beginning.
             assert_same(&remains(&run), &expected);
             fs::remove_dir_all(&run).unwrap();
             ends += 1;
         } else {
             kills += 1;
         }
-        // Killed while it made its folder.
+        // Killed while the folder was being created.
         if run.is_dir() && !run.join("config.toml").is_file() {
             fs::remove_dir_all(&run).unwrap();
         }
@@ -96,7 +96,7 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
 fn a_run_resumes_with_another_executor() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Small steps and few operations, in which roundings stay roundings.
+    // Small steps and few operations, so that rounding differences stay small.
     let coarse = ["--coarse-unit", "bottleneck", "--coarse-units", "1"];
     for (epochs, output) in [("3", "whole"), ("1", "run")] {
         let more = ["--learning-rate", "0.001", "--epochs", epochs, "--output", output];
@@ -128,7 +128,7 @@ fn a_run_resumes_with_another_executor() {
     }
 }
 
-/// The bytes of all files below a folder.
+/// Returns the bytes of all files below a folder.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -159,7 +159,7 @@ fn a_run_at_its_end_has_nothing_left_to_do() {
     let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
     assert_eq!(fewer.status.code(), Some(2));
     assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
-    // A run that was killed before its last line is not at its end.
+    // A run that was killed before its last line has not ended.
     let path = folder.join("run/metrics.jsonl");
     let lines = fs::read_to_string(&path).unwrap();
     let (cut, _) = lines.trim_end().rsplit_once('\n').unwrap();
@@ -188,14 +188,14 @@ fn changed_settings_are_reported_on_resume() {
     let words = "note: the run goes on with threads 2, before 1: it equals an uninterrupted run to \
                  rounding, not bit for bit";
     assert!(message.contains(words), "{message}");
-    // Nothing is changed any more, but for one thing.
+    // Only the number of epochs differs from the run.
     let more = ["train", "--resume", "--output", "run", "--epochs", "5"];
     let message = errors(&parareal(folder, &more));
     assert!(message.contains("spans 5 epochs instead of 4"), "{message}");
     assert!(!message.contains("to rounding"), "{message}");
 }
 
-/// A run that goes on before its newest checkpoint, which is damaged, and is killed on the way.
+/// A run is resumed from before its newest checkpoint, which is damaged, and killed on the way.
 #[cfg(unix)]
 #[test]
 fn a_damaged_checkpoint_does_not_displace_new_ones() {
@@ -218,7 +218,7 @@ fn a_damaged_checkpoint_does_not_displace_new_ones() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // The rotation begins when a step after the 15th is saved.
+    // Old checkpoints are removed once one after step 15 is saved.
     while at_10.is_dir() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -231,7 +231,7 @@ fn a_damaged_checkpoint_does_not_displace_new_ones() {
     let aside = run.join("checkpoints/step-00000020.damaged");
     let kept = fs::read(aside.join("subnetwork-01.weights.safetensors")).unwrap();
     assert!(kept == whole[..10]);
-    // The best checkpoint is the one that was saved anew.
+    // The best checkpoint is the one that was saved again.
     let eval = ["eval", "run", "--checkpoint", "best", "--json"];
     assert_eq!(json(&parareal(folder, &eval))["step"], 20);
 }
@@ -260,7 +260,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         (&shard, flipped(bytes.len() - 1)),
         (&shard, flipped(0)),
         (&last.join("manifest.json"), b"{".to_vec()),
-        // Still a manifest, of a position that it was not saved at.
+        // A parsable manifest with a changed position.
         (&last.join("manifest.json"), altered),
     ] {
         fs::write(file, damage).unwrap();
@@ -268,7 +268,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         let message = errors(&output);
         assert_eq!(output.status.code(), Some(0), "{message}");
         let name = file.file_name().unwrap().to_str().unwrap();
-        // In the beginning and in the end.
+        // Printed at the start and again at the end.
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains("after step 11"), "{message}");
@@ -311,7 +311,7 @@ fn a_run_with_other_settings_is_not_resumed() {
     assert!(!folder.join("nowhere").exists());
     assert_eq!(remains(&folder.join("run")), before);
 
-    // More epochs are the same run, for longer.
+    // With more epochs the same run continues.
     let more = ["train", "--resume", "--output", "run", "--epochs", "4", "--json"];
     let outcome = json(&parareal(folder, &more));
     assert_eq!((&outcome["epochs"], &outcome["steps"]), (&Value::from(4), &Value::from(16)));
@@ -340,7 +340,8 @@ fn checkpoints_are_evaluated_by_name() {
     }
 }
 
-/// Files that cannot grow, as on a full disk: the run ends with a line, and what was saved stays.
+/// Files that cannot grow, as on a full disk: the run ends with one line, and saved checkpoints are
+/// kept.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_ends_the_run_and_keeps_earlier_checkpoints() {
@@ -361,7 +362,7 @@ fn a_full_disk_ends_the_run_and_keeps_earlier_checkpoints() {
     assert!(last.starts_with("error: cannot write") && last.contains("step-00000013"), "{message}");
     assert_eq!(remains(&folder.join("run")).1, expected);
     assert!(checkpoints(&folder.join("run")).iter().all(|name| !name.starts_with(".step")));
-    // With room again it goes on.
+    // With free space the run can be resumed.
     assert_eq!(resume(folder).status.code(), Some(0));
     assert_eq!(metrics(&folder.join("run"), "epoch").len(), 4);
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::{checkpoints, errors};
 
-/// A run that takes longer than a test, once it has taken a step. `before` is a shell's command that
-/// comes first.
+/// Starts a run that takes longer than a test, and waits for its first step. `before` is a shell
+/// command to run first.
 fn started(folder: &Path, before: &str) -> Child {
     let arguments = ["train", "--depth", "11", "--output", "run", "--limit-test", "0"];
     let timeline = ["--timeline", "step.svg"];
@@ -55,7 +55,7 @@ fn assert_stopped(child: Child, folder: &Path) -> Output {
     assert!(message.contains("stopping after this step"), "{message}");
     assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
     assert_eq!(checkpoints(&folder.join("run")).len(), 1, "{message}");
-    // The tenth step, or the last one.
+    // The timeline is that of the tenth step, or of the last one.
     let (_, step) = message.split_once("stopped after step ").unwrap();
     let step: usize = step.split_once(';').unwrap().0.parse().unwrap();
     let written = format!("wrote the timeline of step {} to step.svg", step.min(10));
@@ -65,7 +65,7 @@ fn assert_stopped(child: Child, folder: &Path) -> Output {
     output
 }
 
-/// As under `nohup`, and in the background of a script.
+/// Signals are ignored under `nohup`, and in background processes of a script.
 #[cfg(target_os = "linux")]
 #[test]
 fn signals_that_were_ignored_at_the_start_stay_ignored() {
@@ -90,7 +90,7 @@ fn signals_of_batch_systems_save_a_checkpoint_however_often_they_come() {
     }
 }
 
-/// While the program waits for somebody to read what it draws.
+/// The program waits for a reader of its output, a named pipe.
 #[test]
 fn a_second_interrupt_stops_at_once() {
     let folder = tempfile::tempdir().unwrap();

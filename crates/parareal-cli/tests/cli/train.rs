@@ -1,4 +1,4 @@
-//! Training, its folder, and evaluating what it saved.
+//! Training, the folder of a run, and evaluation of its checkpoints.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
         assert!((of("computing") + of("coarse") + of("waiting") - 1.0).abs() < 1e-6);
         let kinds = of("waiting_for_worker") + of("waiting_for_neighbors");
         assert!((kinds - of("waiting")).abs() < 1e-6);
-        // Each has a worker of its own.
+        // Each subnetwork has its own worker.
         assert_eq!(of("waiting_for_worker"), 0.0);
     }
     assert_eq!(threads["workers"].as_array().unwrap().len(), 3);
@@ -67,8 +67,8 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
 }
 
-/// Subnetworks that share a worker wait for it while it runs another one, and a worker that is busy
-/// does not wait for anything.
+/// Subnetworks that share a worker wait for it while it runs another one; a busy worker does not
+/// wait.
 #[test]
 fn waiting_for_the_worker_and_for_neighbors_is_reported_separately() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn a_loss_that_is_not_finite_ends_the_run() {
     assert_eq!(end["step"], 2);
 }
 
-/// One step, so that no later one shows what has become of the weights.
+/// Trains one step, so that no later loss reveals that the weights are not finite.
 fn diverge(folder: &Path, rate: &str, more: &[&str]) -> String {
     let step = ["--depth", "11", "--limit-train", "16", "--batch-size", "16", "--epochs", "1"];
     let rate = ["--learning-rate", rate, "--output", "run"];
@@ -208,7 +208,7 @@ fn unusual_sizes_are_noted_or_refused() {
         format!("threads is {threads}: each worker would have more than 4 threads for each");
     assert!(errors(&output).contains(&words), "{}", errors(&output));
     assert!(!folder.path().join("other").exists());
-    // A run that goes on elsewhere is not held up.
+    // A resumed run is not refused, because it may be on another machine.
     let more = ["train", "--resume", "--output", "run", "--epochs", "2", "--threads", &threads];
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -230,7 +230,7 @@ fn runs_are_numbered_where_no_folder_is_named() {
     }
 }
 
-/// Ctrl-C, as the shell sends it.
+/// SIGINT, as sent by Ctrl-C.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_saves_the_weights() {

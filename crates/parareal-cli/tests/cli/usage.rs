@@ -1,4 +1,4 @@
-//! Plans, and wrong use.
+//! Plans, and invalid flags.
 
 use std::fs;
 
@@ -38,7 +38,8 @@ fn a_plan_says_why_a_coarse_unit_was_chosen() {
     assert!(!text.contains("warning"), "{text}");
 }
 
-/// Cuts whose coarse networks are as expensive as what they approximate make nothing faster.
+/// Cuts whose coarse networks cost as much as the subnetworks that they approximate do not speed up
+/// a step.
 #[test]
 fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,7 +72,7 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
         assert!(!plan(cheap).contains("warning"), "{}", plan(cheap));
     }
 
-    // A run begins with the same line.
+    // A run starts with the same line.
     let more = ["--cuts", "1,2", "--coarse-units", "9", "--limit-train", "32", "--limit-test", "0"];
     let arguments = [&["train", "--depth", "11", "--epochs", "1"], &more[..]].concat();
     let output = parareal(folder.path(), &arguments);
@@ -139,7 +140,8 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
             "executor is mpi: this program is built without MPI; build it with",
         ),
     ] {
-        // Of a flag that is given twice clap would complain first.
+        // Flags of `TINY` that are given again are left out, because clap would first report a
+        // repeated flag.
         let pairs = TINY.chunks(2).filter(|pair| !arguments.contains(&pair[0])).flatten();
         let all: Vec<&str> =
             std::iter::once(&"train").chain(pairs).chain(arguments).copied().collect();

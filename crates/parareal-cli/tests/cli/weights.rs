@@ -1,4 +1,4 @@
-//! What becomes of weights between runs, checkpoints and files.
+//! Weights in runs, checkpoints and exported files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::common::{checkpoints, errors, json, parareal, train};
 use safetensors::SafeTensors;
 
-/// The weights of a run as `export` writes them.
+/// Returns the weights of a run as written by `export`.
 fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<u8>> {
     let file = format!("{run}.safetensors");
     let output = parareal(folder, &["export", run, "--output", &file]);
@@ -21,7 +21,7 @@ fn read(file: &Path) -> BTreeMap<String, Vec<u8>> {
     tensors.iter().map(|(name, tensor)| (name.to_string(), tensor.data().to_vec())).collect()
 }
 
-/// Returns true if all values are the same but for what [`STILL`] does to a zero.
+/// Returns true if all values are equal up to the tiny updates with [`STILL`].
 fn are_close(a: &[u8], b: &[u8]) -> bool {
     let values = |bytes: &[u8]| -> Vec<f32> {
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -30,7 +30,7 @@ fn are_close(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-20)
 }
 
-/// Too small a learning rate to move anything.
+/// Flags with a learning rate too small to change the weights.
 const STILL: [&str; 4] = ["--learning-rate", "1e-30", "--weight-decay", "0"];
 
 #[test]
@@ -57,7 +57,7 @@ fn a_run_starts_from_the_weights_of_a_serial_one() {
     assert!(interfaces > 0 && serial.keys().all(|name| cut.contains_key(name)));
     assert_eq!(report["steps"], 3);
 
-    // From one with the same cuts, interfaces and all.
+    // From a run with the same cuts, all weights are taken, including those of the interfaces.
     let start = ["--init-from", "cut", "--seed", "6"];
     train(folder, &[&start[..], &STILL, &["--output", "again"]].concat());
     let again = exported(folder, "again");

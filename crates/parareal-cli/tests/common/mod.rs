@@ -1,4 +1,4 @@
-//! The binary, run in a folder of its own.
+//! Helpers that run the binary in a temporary folder.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Flags of a run that takes a second; the recipe's defaults may change without these tests.
+/// Flags of a run that takes about a second. All are explicit, so that the tests do not depend on
+/// defaults.
 #[rustfmt::skip]
 pub const TINY: [&str; 14] = [
     "--depth", "11",
@@ -28,7 +29,7 @@ pub fn parareal(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Trains the tiny network and gives what it prints as JSON.
+/// Trains the tiny network and returns its JSON output.
 pub fn train(folder: &Path, more: &[&str]) -> Value {
     let arguments = [&["train"], &TINY[..], more, &["--json"]].concat();
     let output = parareal(folder, &arguments);
@@ -36,7 +37,7 @@ pub fn train(folder: &Path, more: &[&str]) -> Value {
     json(&output)
 }
 
-/// All of standard output, as one JSON value.
+/// Parses standard output as one JSON value.
 pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -45,14 +46,14 @@ pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The lines of `metrics.jsonl` of one kind.
+/// Returns the lines of one kind in `metrics.jsonl`.
 pub fn metrics(run: &Path, event: &str) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["event"] == event).collect()
 }
 
-/// What is in the folder of checkpoints, in order.
+/// Returns the sorted names in the folder of checkpoints.
 pub fn checkpoints(run: &Path) -> Vec<String> {
     let entries = fs::read_dir(run.join("checkpoints")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -61,8 +62,8 @@ pub fn checkpoints(run: &Path) -> Vec<String> {
     names
 }
 
-/// All that a run leaves behind, times and rates aside: its metrics, and the files of its
-/// checkpoints but for the manifests and their checksums. Checkpoints that were set aside do not count.
+/// Returns the results of a run without times and rates: its metrics, and the files of its checkpoints
+/// except manifests and their checksums. Checkpoints that were set aside are left out.
 pub fn remains(run: &Path) -> Remains {
     let mut lines = Vec::new();
     for event in ["step", "epoch"] {
@@ -90,7 +91,8 @@ pub fn remains(run: &Path) -> Remains {
 
 pub type Remains = (Vec<Value>, BTreeMap<String, Vec<u8>>);
 
-/// Names what differs, and does not print all bytes of it.
+/// Asserts that two runs have the same results. The message names the difference without printing all
+/// bytes.
 #[track_caller]
 pub fn assert_same(found: &Remains, expected: &Remains) {
     assert_eq!(found.0, expected.0);

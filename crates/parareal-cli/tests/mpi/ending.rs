@@ -1,4 +1,4 @@
-//! However ranks end, they end together, and what was saved goes on.
+//! Ranks end together in all cases, and saved runs can be resumed.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::common::{checkpoints, errors, parareal};
 use crate::launch::{processes, run, send, start, start_with, wait_for_steps};
 use crate::training::{assert_close, exported};
 
-/// Twelve steps in three epochs, a checkpoint behind each step.
+/// Twelve steps in three epochs, with a checkpoint after each step.
 #[rustfmt::skip]
 const RUN: [&str; 19] = [
     "train",
@@ -29,7 +29,7 @@ fn assert_failed(ended: &Ended) {
     assert_ne!(ended.code, Some(0), "{}", ended.errors);
 }
 
-/// What was interrupted comes to the same end as `whole`.
+/// Asserts that the interrupted run, when resumed, ends with the weights of `whole`.
 #[track_caller]
 fn assert_goes_on(folder: &Path) {
     let ended = run(folder, &[(3, &["train", "--resume", "--output", "run"])]);
@@ -51,7 +51,7 @@ fn signals_stop_all_ranks_and_the_run_goes_on() {
         running
     };
 
-    // To the launcher, which hands it on; and to one rank.
+    // The signal goes to the launcher, which forwards it, or to one rank.
     for to_launcher in [true, false] {
         let running = begin();
         match to_launcher {
@@ -64,7 +64,7 @@ fn signals_stop_all_ranks_and_the_run_goes_on() {
         assert_eq!(ended.errors.matches("stopped after step").count(), 1, "{}", ended.errors);
         assert_goes_on(folder);
     }
-    // The launcher ends its ranks a second later, whether they are ready or not.
+    // The launcher kills its ranks a second later.
     for signal in ["INT", "TERM"] {
         let running = begin();
         send(signal, running.id());
@@ -88,7 +88,7 @@ fn a_disk_that_is_full_for_one_rank_ends_all() {
     let folder = folder.path();
     let arguments = [&RUN[..], &["--output", "run"]].concat();
     let limited = "trap '' XFSZ; [ $OMPI_COMM_WORLD_RANK = 1 ] && ulimit -f 16; exec \"$0\" \"$@\"";
-    // Memory that ranks share is a file as well: here they do without.
+    // Shared memory between ranks is a file as well, so it is disabled here.
     let environment = [("OMPI_MCA_btl", "self,tcp")];
     let running = start_with(folder, &[(3, &arguments)], Some(limited), &environment);
     let ended = running.wait();
@@ -99,7 +99,7 @@ fn a_disk_that_is_full_for_one_rank_ends_all() {
         "{refusal}"
     );
     assert!(checkpoints(&folder.join("run")).is_empty());
-    // With room it starts, from its beginning.
+    // With free space the run starts from its beginning.
     let ended = run(folder, &[(3, &["train", "--resume", "--output", "run"])]);
     ended.assert_done();
 }

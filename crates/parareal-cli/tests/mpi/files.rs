@@ -28,14 +28,14 @@ fn a_disk_that_fills_on_any_rank_ends_all_and_the_run_goes_on() {
         assert!(line.starts_with(&format!("error: rank {rank}: cannot write ")), "{line}");
         assert!(line.ends_with("File too large (os error 27)"), "{line}");
         assert_goes_on(errors, step);
-        // What was saved before stays, and nothing else.
+        // Only earlier checkpoints remain.
         assert_eq!(death.step, step);
         step = death.step;
     }
     lives.finish(step);
 }
 
-/// A folder of images by class, one of which may be none.
+/// Writes a folder of images by class, in which one file may be damaged.
 fn images(folder: &Path, damaged: bool) {
     for class in 0..2 {
         let classes = folder.join(format!("class {class}"));
@@ -68,7 +68,7 @@ fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_passed_over() {
     }
     let step = lives.kill(1, running).expect("the launcher notices").step;
 
-    // Images that one of them cannot read.
+    // One rank cannot read its images.
     let from = |folder| ["train", "--resume", "--output", "run", "--data-dir", folder];
     let (good, bad) = (from("whole images"), from("damaged images"));
     for rank in 0..3 {
@@ -82,7 +82,7 @@ fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_passed_over() {
         assert_eq!(death.step, step);
     }
 
-    // A checkpoint of which one of them cannot read its part: all take the one before.
+    // One rank cannot read its part of a checkpoint, so all resume from the one before.
     let shard = format!("run/checkpoints/step-{step:08}/subnetwork-02.weights.safetensors");
     let mut bytes = fs::read(folder.join(&shard)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

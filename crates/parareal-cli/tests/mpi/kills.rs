@@ -1,4 +1,4 @@
-//! Ranks that are killed outright.
+//! Ranks that are killed by SIGKILL.
 #![allow(clippy::print_stderr, reason = "what a longer test came to")]
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use crate::lives::{Death, Lives, Moment, assert_goes_on};
 
 const MOMENTS: [Moment; 4] = [Moment::Start, Moment::Step, Moment::Evaluation, Moment::Checkpoint];
 
-/// The launcher says who was killed, and ranks say nothing of their own. Open MPI's sometimes says only that a
-/// process returned an exit code other than zero.
+/// Asserts that the launcher names the killed rank, and that ranks print nothing themselves. The launcher of
+/// Open MPI sometimes reports only a nonzero exit code.
 #[track_caller]
 fn assert_killed(death: &Death, rank: usize) {
     let Death { ended, .. } = death;
@@ -24,11 +24,11 @@ fn assert_killed(death: &Death, rank: usize) {
     assert!(ended.error_lines().is_empty(), "{}", ended.errors);
 }
 
-/// Kills these ranks at these moments, one after the other, and sees the run to its end.
+/// Kills these ranks at these moments, one after the other, and then finishes the run.
 fn kill_each(lives: &mut Lives, kills: impl Iterator<Item = (usize, Moment)>) {
     let mut step = 0;
     for (rank, moment) in kills {
-        // A moment may be over before the signal comes.
+        // The moment may be over before the signal arrives.
         let mut tries = 0;
         loop {
             tries += 1;
@@ -75,14 +75,14 @@ fn a_rank_of_a_replica_that_is_killed_ends_all_and_nothing_is_lost() {
     kill_each(&mut lives, [3, 1, 2, 0].into_iter().zip(MOMENTS));
 }
 
-/// Five of them; PARAREAL_KILLS=50 asks for more.
+/// Five kills; PARAREAL_KILLS=50 asks for more.
 #[test]
 fn ranks_that_are_killed_in_a_row_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = std::env::var("PARAREAL_KILLS").map_or(5, |kills| kills.parse().unwrap());
     let epochs = wanted.max(2);
     let mut lives = Lives::new(folder.path(), 3, epochs, &["--subnetworks", "3"]);
-    // Numbers without a pattern, by a generator of remainders.
+    // Pseudorandom numbers from a linear congruential generator.
     let mut state = 7;
     let mut random = |below: u64| {
         state = state * 16_807 % 2_147_483_647_u64;
@@ -92,7 +92,7 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
     let (mut found, mut victims) = (BTreeMap::new(), vec![0; lives.ranks()]);
     while times.len() < wanted {
         let rank = random(lives.ranks() as u64) as usize;
-        // A third of them before the first step.
+        // A third of the kills are before the first step.
         let (moment, wait) = match random(3) {
             0 => (Moment::Start, random(1_500)),
             _ => (Moment::Step, random(1_000)),
@@ -104,7 +104,7 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
         assert_goes_on(&death.ended.errors, step);
         step = death.step;
         if death.ended.code == Some(0) {
-            // It was faster: from the beginning.
+            // The run ended before the kill: it starts again from its beginning.
             lives.assert_finished();
             lives.forget();
             (step, ends) = (0, ends + 1);

@@ -14,8 +14,8 @@ pub(crate) fn start(folder: &Path, parts: &[Part<'_>]) -> Running {
     start_with(folder, parts, None, &[])
 }
 
-/// Starts ranks in a folder, each through a shell script that gets the command as its arguments, with these
-/// environment variables.
+/// Starts ranks in a folder with these environment variables, each through a shell script, if given, that
+/// receives the command as its arguments.
 pub(crate) fn start_with(
     folder: &Path,
     parts: &[Part<'_>],
@@ -34,12 +34,12 @@ pub(crate) fn start_with(
     Running::start(command.current_dir(folder).envs(environment.iter().copied()))
 }
 
-/// Runs ranks in a folder to their end.
+/// Runs ranks in a folder until they end.
 pub(crate) fn run(folder: &Path, parts: &[Part<'_>]) -> Ended {
     start(folder, parts).wait()
 }
 
-/// Waits until the metrics of a run have this number of steps.
+/// Waits until the metrics of a run have at least this number of steps.
 pub(crate) fn wait_for_steps(running: &mut Running, run: &Path, steps: usize) {
     let taken = || {
         let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();

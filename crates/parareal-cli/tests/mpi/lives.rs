@@ -1,4 +1,5 @@
-//! A run that ends in between, and what its folder and its processes tell of it.
+//! A run that is started, killed and resumed repeatedly, observed through its folder and its
+//! processes.
 
 #![allow(clippy::print_stderr, reason = "what a test had to pass over")]
 
@@ -13,16 +14,16 @@ use parareal_testing::ranks::{Ended, Running};
 use crate::common::{Remains, assert_same, checkpoints, metrics, remains};
 use crate::launch::{Part, send, start_with};
 
-/// Time after which the launcher has missed the end of a rank.
+/// Time after which the launcher is considered to have missed the end of a rank.
 const MISSED: Duration = Duration::from_secs(10);
-/// Time after which a run is taken to hang. None of the tests comes near it.
+/// Time after which a run is considered to hang, far longer than any test takes.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Set in all processes of a run, to the folder that it is in.
+/// Environment variable with the folder of a run, set in all of its processes.
 const MARK: &str = "PARAREAL_TEST_RUN";
-/// Steps of an epoch of [`Lives::new`]'s runs.
+/// Number of steps in an epoch of the runs of [`Lives::new`].
 const STEPS: usize = 4;
 
-/// A run in a folder that a number of ranks work on, life by life, beside one that was left alone.
+/// A run that is executed by several launches in turn ("lives"), compared with an uninterrupted run.
 pub(crate) struct Lives {
     folder: PathBuf,
     ranks: usize,
@@ -31,7 +32,7 @@ pub(crate) struct Lives {
     before: Before,
 }
 
-/// Where a rank may be when it is killed.
+/// Moments in a run at which a rank is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
     Start,
@@ -40,26 +41,26 @@ pub(crate) enum Moment {
     Checkpoint,
 }
 
-/// What was in a run's folder when a life began.
+/// Content of a run's folder at the start of a life.
 #[derive(Default)]
 struct Before {
     events: BTreeSet<PathBuf>,
     partial: BTreeSet<(PathBuf, u64, i64, i64)>,
 }
 
-/// How a life ended.
+/// The end of a life.
 pub(crate) struct Death {
     pub(crate) ended: Ended,
-    /// The time until all processes were gone, which is shown and not asserted.
+    /// The time until all processes had ended, which is printed but not asserted.
     pub(crate) time: Duration,
-    /// Where the run was, as far as its folder tells.
+    /// The moment at which the run ended, as seen from its folder.
     pub(crate) found: Moment,
-    /// The step that the next life has to go on from.
+    /// The step that the next life must resume from.
     pub(crate) step: usize,
 }
 
 impl Lives {
-    /// Trains the undisturbed run.
+    /// Trains the uninterrupted run.
     pub(crate) fn new(folder: &Path, ranks: usize, epochs: usize, more: &[&str]) -> Self {
         let epochs = epochs.to_string();
         #[rustfmt::skip]
@@ -94,7 +95,7 @@ impl Lives {
     }
 
     pub(crate) fn launch_parts(&self, parts: &[Part<'_>], script: Option<&str>) -> Running {
-        // Memory that ranks share is a file as well, which a limit of files would hit.
+        // Shared memory between ranks is a file as well, so a limit on file sizes would affect it.
         let links = script.map(|_| ("OMPI_MCA_btl", "self,tcp"));
         let mark = (MARK, self.folder.to_str().unwrap());
         let environment: Vec<_> = std::iter::once(mark).chain(links).collect();
@@ -109,10 +110,10 @@ impl Lives {
         self.ranks
     }
 
-    /// Starts the run, or goes on with it, each rank by a script of the shell if there is one.
+    /// Starts or resumes the run, each rank through a shell script if one is given.
     pub(crate) fn begin(&mut self, script: Option<&str>) -> Running {
         let run = self.run();
-        // Whoever makes a folder may be killed before there is a run in it.
+        // A process may have been killed after creating the folder and before writing into it.
         if run.is_dir() && !run.join("config.toml").is_file() {
             fs::remove_dir_all(&run).unwrap();
         }
@@ -124,7 +125,7 @@ impl Lives {
         self.launch(&arguments, script)
     }
 
-    /// The processes of ranks that are there, by their number.
+    /// Returns the processes of the running ranks by rank.
     fn processes(&self) -> BTreeMap<usize, u32> {
         let number = |variables: &[String]| {
             let value = variables.iter().find_map(|v| v.strip_prefix("OMPI_COMM_WORLD_RANK="));
@@ -133,12 +134,12 @@ impl Lives {
         self.marked().into_iter().filter_map(|(id, own)| Some((number(&own)?, id))).collect()
     }
 
-    /// All processes of the run that have not ended, with their variables.
+    /// Returns all running processes of the run, with their environment variables.
     fn marked(&self) -> Vec<(u32, Vec<String>)> {
         let mark = format!("{MARK}={}", self.folder.display());
         let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            // Of a process that has ended nothing can be read.
+            // The files of a process that has ended cannot be read.
             let variables = fs::read(format!("/proc/{id}/environ")).ok()?;
             let variables = variables.split(|&byte| byte == 0);
             let variables = variables.map(|text| String::from_utf8_lossy(text).into_owned());
@@ -148,14 +149,14 @@ impl Lives {
         entries.collect()
     }
 
-    /// Waits until the run is there, and says so; not where it has come to its end before.
+    /// Waits until the run reaches a moment. Returns false if it ends before.
     pub(crate) fn come_to(&self, moment: Moment) -> bool {
         let begun = Instant::now();
         let mut looked = begun;
         while !self.is_at(moment) {
             if looked.elapsed() > Duration::from_millis(200) {
                 looked = Instant::now();
-                // The launcher needs a moment to be there.
+                // The launcher needs some time to start.
                 if begun.elapsed() > Duration::from_secs(2) && self.marked().is_empty() {
                     return false;
                 }
@@ -185,7 +186,7 @@ impl Lives {
         }
     }
 
-    /// Where the run was when it ended.
+    /// Returns the moment at which the run ended.
     fn found(&self) -> Moment {
         let moments = [Moment::Checkpoint, Moment::Evaluation, Moment::Step];
         if Before::events(&self.run()).is_subset(&self.before.events) {
@@ -194,10 +195,10 @@ impl Lives {
         moments.into_iter().find(|moment| self.is_at(*moment)).unwrap_or(Moment::Step)
     }
 
-    /// Kills a rank; `None` where the launcher has not noticed.
+    /// Kills a rank; `None` if the launcher has not noticed.
     ///
-    /// Open MPI 4.1.4's was seen to miss a rank that is killed within the moment in which it connects,
-    /// twice in a hundred times. Such a life is ended from here and does not count.
+    /// The launcher of Open MPI 4.1.4 missed a rank that was killed while connecting in about two of a
+    /// hundred cases. Such a life is ended here and does not count.
     pub(crate) fn kill(&self, rank: usize, mut running: Running) -> Option<Death> {
         if let Some(process) = self.processes().get(&rank) {
             send("KILL", *process);
@@ -212,7 +213,7 @@ impl Lives {
         Some(self.bury(running))
     }
 
-    /// Waits until all processes are gone.
+    /// Waits until all processes have ended.
     #[track_caller]
     pub(crate) fn bury(&self, running: Running) -> Death {
         let begun = Instant::now();
@@ -226,7 +227,7 @@ impl Lives {
         Death { ended, time, found: self.found(), step }
     }
 
-    /// Goes on to the end, which is that of the undisturbed run, from this step on.
+    /// Resumes the run from this step until it ends, and compares it with the uninterrupted run.
     #[track_caller]
     pub(crate) fn finish(&mut self, step: usize) {
         let ended = self.begin(None).wait();
@@ -242,7 +243,7 @@ impl Lives {
         assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
     }
 
-    /// Begins anew next time.
+    /// Removes the run, so that the next life starts a new one.
     pub(crate) fn forget(&self) {
         fs::remove_dir_all(self.run()).unwrap();
     }
@@ -253,12 +254,12 @@ impl Before {
         Self { events: Self::events(run), partial: Self::partial(run) }
     }
 
-    /// The files that every life that has come so far makes for TensorBoard.
+    /// Returns the TensorBoard files, of which each life creates one before its first step.
     fn events(run: &Path) -> BTreeSet<PathBuf> {
         entries(run).into_iter().filter(|path| name(path).starts_with("events.")).collect()
     }
 
-    /// Checkpoints that are not whole, and when they were changed.
+    /// Returns incomplete checkpoints, with their inodes and modification times.
     fn partial(run: &Path) -> BTreeSet<(PathBuf, u64, i64, i64)> {
         let entries = entries(&run.join("checkpoints")).into_iter();
         let partial = entries.filter(|path| name(path).starts_with(".step"));
@@ -279,20 +280,20 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The step of the newest checkpoint that was given its name, or 0.
+/// Returns the step of the newest complete checkpoint, or 0.
 pub(crate) fn newest(run: &Path) -> usize {
     let entries = entries(&run.join("checkpoints"));
     let steps = entries.iter().filter_map(|path| name(path).strip_prefix("step-")?.parse().ok());
     steps.max().unwrap_or(0)
 }
 
-/// The lines of a kind in the metrics so far.
+/// Returns the number of lines of a kind in the metrics so far.
 fn count(run: &Path, event: &str) -> usize {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
     text.matches(&format!("\"event\":\"{event}\"")).count()
 }
 
-/// Where a life says where it goes on, that is behind this step.
+/// Asserts that a life, if it prints the step that it resumes from, has resumed from this step.
 #[track_caller]
 pub(crate) fn assert_goes_on(errors: &str, step: usize) {
     let told = errors.lines().find_map(|line| line.strip_prefix("resumes after step "));
@@ -301,7 +302,7 @@ pub(crate) fn assert_goes_on(errors: &str, step: usize) {
     assert!(!anew || step == 0, "{step}: {errors}");
 }
 
-/// The steps and epochs of a run that came to its end.
+/// Returns the numbers of steps and epochs of a run.
 pub(crate) fn length(run: &Path) -> (usize, usize) {
     (metrics(run, "step").len(), metrics(run, "epoch").len())
 }

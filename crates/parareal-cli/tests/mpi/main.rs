@@ -1,5 +1,4 @@
-//! The command on the ranks of `mpirun`: it trains as threads do, starts and ends together, and leaves
-//! runs that go on.
+//! The command on the ranks of `mpirun`: training, common start and end, and resumption.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Ranks that cannot start together say why, once, and end together.
+//! Ranks that cannot start together print the reason once and end together.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::TINY;
 use crate::launch::{Part, run};
 
-/// A folder of images by class.
+/// Writes a folder of images by class.
 fn images(folder: &Path, name: &str, shade: u8) {
     for class in 0..2 {
         let classes = folder.join(name).join(format!("class {class}"));

@@ -17,7 +17,7 @@ fn what_ends_the_launcher_ends_all_ranks() {
             let errors = &death.ended.errors;
             assert_eq!(death.ended.code, code, "{signal}: {errors}");
             assert!(death.ended.error_lines().is_empty(), "{errors}");
-            // The launcher leaves them a second, in which they may end by themselves.
+            // The launcher gives the ranks a second to end by themselves.
             let told = errors.matches("stopped after step").count();
             assert!(told <= 1, "{errors}");
             assert_goes_on(errors, step);

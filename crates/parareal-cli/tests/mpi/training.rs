@@ -1,4 +1,4 @@
-//! Ranks compute what threads do, and say what they send.
+//! Ranks give the same results as threads, and report their traffic.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::common::{TINY, assert_rows_do_not_overlap, errors, json, metrics, parareal, train};
 use crate::launch::run;
 
-/// The weights of a run as `export` writes them.
+/// Returns the weights of a run as written by `export`.
 pub(crate) fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
     let file = format!("{run}.safetensors");
     let output = parareal(folder, &["export", run, "--output", &file]);
@@ -26,7 +26,7 @@ pub(crate) fn exported(folder: &Path, run: &str) -> BTreeMap<String, Vec<f32>> {
     tensors.collect()
 }
 
-/// By the relative difference of each tensor.
+/// Asserts that weights are close, by the relative difference of each tensor.
 #[track_caller]
 pub(crate) fn assert_close(
     found: &BTreeMap<String, Vec<f32>>,
@@ -42,7 +42,7 @@ pub(crate) fn assert_close(
     }
 }
 
-/// Metrics to rounding.
+/// Asserts that metrics are equal up to rounding.
 #[track_caller]
 fn assert_metrics(found: &Path, expected: &Path) {
     for (event, keys) in [
@@ -73,7 +73,7 @@ fn any_number_of_ranks_trains_as_threads_do() {
         let arguments = [&["train", "--executor", "mpi", "--json"], &TINY[..], &more].concat();
         let ended = run(folder, &[(ranks, &arguments)]);
         ended.assert_done();
-        // One of them speaks.
+        // Only one rank prints.
         let outcome: Value = serde_json::from_str(&ended.output).unwrap();
         assert_eq!(outcome["traffic"].as_array().unwrap().len(), ranks);
         assert_eq!(ended.errors.matches("epoch 1/1").count(), 1, "{}", ended.errors);
@@ -88,7 +88,7 @@ fn any_number_of_ranks_trains_as_threads_do() {
 fn replicas_on_ranks_train_as_replicas_on_threads() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // 90 images: the last batch of an epoch is a smaller one.
+    // With 90 images, the last batch of an epoch is smaller.
     let tiny: Vec<&str> = TINY.iter().map(|&word| if word == "96" { "90" } else { word }).collect();
     let more = ["--subnetworks", "2", "--replicas", "2"];
     let arguments = [&["train"], &tiny[..], &more, &["--output", "threads"]].concat();
@@ -162,7 +162,7 @@ fn mnist_trains_as_with_threads() {
     assert_metrics(&folder.join("ranks"), &folder.join("threads"));
 }
 
-/// Bytes of the tensors of a subnetwork in the checkpoint behind the last step.
+/// Returns the bytes of the tensors of a subnetwork in the checkpoint after the last step.
 fn held(run: &Path, subnetwork: usize) -> u64 {
     let file = format!("checkpoints/step-00000003/subnetwork-{subnetwork:02}.weights.safetensors");
     let bytes = fs::read(run.join(file)).unwrap();
@@ -174,7 +174,7 @@ fn held(run: &Path, subnetwork: usize) -> u64 {
 fn what_ranks_send_is_counted_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Behind the first and the second stage of the network.
+    // Sizes of a state after the first and the second stage of the network.
     let interfaces = [64 * 32 * 32_u64, 128 * 16 * 16];
     for (link, bytes) in [("f32", 4), ("bf16", 2)] {
         let arguments = ["train", "--executor", "mpi", "--output", link, "--link-dtype", link];
@@ -182,7 +182,8 @@ fn what_ranks_send_is_counted_to_the_byte() {
         ended.assert_done();
         let end = metrics(&folder.join(link), "end").pop().unwrap();
         for (rank, sent) in end["traffic"].as_array().unwrap().iter().enumerate() {
-            // A cotangent to the rank before, and a state to the one behind; 96 images in 3 steps.
+            // A gradient to the previous rank and a state to the next one, for 96 images in 3
+            // steps.
             let before = if rank > 0 { interfaces[rank - 1] } else { 0 };
             let behind = interfaces.get(rank).unwrap_or(&0);
             assert_eq!(sent["steps"], 3);
@@ -202,13 +203,13 @@ fn what_ranks_send_is_counted_to_the_byte() {
     ended.assert_done();
     let end = metrics(&folder.join("two"), "end").pop().unwrap();
     for sent in end["traffic"].as_array().unwrap() {
-        // Gradients, running statistics, and four numbers: the loss and what may be wrong.
+        // Gradients, running statistics, and four numbers: the loss and error flags.
         assert_eq!(sent["reduced"], 3 * (held(&folder.join("two"), 1) + 32));
         assert_eq!(sent["interfaces"], 0);
     }
 }
 
-/// Workers and replicas of a checkpoint need not fit the ranks that go on from it.
+/// A run can be resumed with other numbers of workers, replicas and ranks.
 #[test]
 fn a_run_resumes_on_other_numbers_of_ranks_and_replicas() {
     let folder = tempfile::tempdir().unwrap();
@@ -237,7 +238,7 @@ fn a_run_resumes_with_any_executor() {
         let ended = run(folder, &[(ranks, &arguments)]);
         ended.assert_done();
     }
-    // What the folder says last holds.
+    // The executor recorded last in the folder applies.
     let ended = run(folder, &[(3, &resume("4"))]);
     ended.assert_done();
     assert!(ended.errors.contains("executor mpi: 3 ranks"), "{}", ended.errors);

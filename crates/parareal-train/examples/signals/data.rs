@@ -2,15 +2,15 @@
 
 use parareal_train::prelude::*;
 
-/// Values of a signal.
+/// Number of values of a signal.
 pub(crate) const LENGTH: usize = 32;
-/// Kinds of signals: sine, square, triangle and sawtooth.
+/// Number of kinds of signals: sine, square, triangle and sawtooth.
 pub(crate) const CLASSES: usize = 4;
 
 /// Returns `count` signals `[count, 1, LENGTH]` with their kinds `[count]`. Different seeds give other signals.
 ///
 /// # Errors
-/// If there are none.
+/// If `count` is 0.
 pub(crate) fn signals(
     count: usize,
     seed: u64,

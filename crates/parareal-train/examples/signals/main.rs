@@ -1,4 +1,5 @@
-//! A classifier of Burn's layers, serial and cut into three: trained, interrupted, resumed, evaluated.
+//! A classifier made of Burn's layers, serial and cut into three: trained, interrupted, resumed and
+//! evaluated.
 #![allow(clippy::print_stdout)]
 
 mod data;
@@ -38,7 +39,7 @@ pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
         .epochs(6)
         .learning_rate(Schedule::cosine(3e-3));
     let folder = tempfile::tempdir()?;
-    // The run is stopped in its second epoch, and goes on as if nothing had happened.
+    // The run is stopped in its second epoch and then resumed.
     let calls = Cell::new(0);
     trainer.train_with(&folder, &mut (), &|| calls.replace(calls.get() + 1) == 50)?;
     trainer.resume(&folder)?;

@@ -1,5 +1,4 @@
-//! Checkpoints: the state that a run is resumed from, each in a folder that is valid as a whole or not at
-//! all.
+//! Checkpoints: the state that a run is resumed from. Each is a folder that is written atomically.
 
 mod read;
 mod retention;
@@ -36,18 +35,19 @@ pub(crate) struct Store {
     folder: PathBuf,
     configuration: Table,
     data: Table,
-    /// Units of the network, and where it is cut.
+    /// Number of units of the network.
     units: usize,
     cuts: Vec<usize>,
-    /// For each subnetwork that is written here its number, from 0, and the names of its tensors.
+    /// The subnetworks that this process writes: the number of each, from 0, and the names of its
+    /// tensors.
     names: Vec<(usize, Vec<String>)>,
     /// Checkpoints that are kept in addition to the best.
     keep: usize,
-    /// Each process writes what it holds, and the leading one everything else.
+    /// The processes of the run. Each writes its own subnetworks, and the root process everything else.
     group: ProcessGroup,
 }
 
-/// State of an executor, and times of the run.
+/// State of an executor, with the times of the run.
 pub(crate) struct State {
     pub(crate) weights: Vec<NamedTensor>,
     pub(crate) optimizer: Vec<NamedTensor>,
@@ -55,7 +55,7 @@ pub(crate) struct State {
     pub(crate) average: Vec<NamedTensor>,
     /// Times of the run so far.
     pub(crate) times: Times,
-    /// Checksum of the last batch, where it is to be recorded.
+    /// Checksum of the last batch, if the task records it.
     pub(crate) last_batch: Option<String>,
 }
 
@@ -80,8 +80,9 @@ impl Store {
         }
     }
 
-    /// Saves a run after a step: written beside, synced, and made valid by one rename when every rank has
-    /// written what it holds. Faults that do not prevent this become notes.
+    /// Saves a checkpoint after a step. It is written to a hidden folder and synced, and becomes valid by
+    /// one rename after every rank has written its subnetworks. Faults that do not prevent this become
+    /// notes.
     pub(crate) fn save(
         &self,
         position: Position,
@@ -109,13 +110,14 @@ impl Store {
             })
         });
         if written.is_err() && self.group.is_root() {
-            // Half a checkpoint on a full disk is of no use; what is left of it harms nobody.
+            // A partial checkpoint is useless and may fill the disk. If it cannot be removed, it does no
+            // harm.
             let _ = fs::remove_dir_all(&partial);
         }
         written
     }
 
-    /// Writes the subnetworks that are held here.
+    /// Writes the subnetworks of this process.
     fn write_shards(&self, partial: &Path, state: State) -> Result<Vec<FileEntry>, TrainError> {
         if !self.names.is_empty() && !partial.is_dir() {
             return Err(TrainError::NotShared { path: partial.to_path_buf() });
@@ -146,7 +148,7 @@ impl Store {
         Ok(files)
     }
 
-    /// Writes the manifest, which says that a checkpoint is complete.
+    /// Writes the manifest, which marks the checkpoint as complete.
     fn complete(
         &self,
         partial: &Path,
@@ -175,8 +177,8 @@ impl Store {
         sync_folder(partial, notes)
     }
 
-    /// Gives the folder its name. Nothing else has it: a run goes on from its newest checkpoint that
-    /// can be used, and sets those after it aside.
+    /// Renames the folder to its final name. The name is normally free, because a resumed run sets the
+    /// checkpoints after its own step aside.
     fn place(&self, partial: &Path, target: &Path, notes: &mut Notes) -> Result<(), TrainError> {
         if target.exists() {
             set_one_aside(target, "damaged")?;
@@ -185,12 +187,13 @@ impl Store {
         sync_folder(&self.folder, notes)
     }
 
-    /// Sets the checkpoint of a position aside that gives no finite loss: nobody can go on from it.
+    /// Sets the checkpoint at a position aside because its loss is not finite, so that no run resumes
+    /// from it.
     pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
         set_one_aside(&self.folder.join(names::checkpoint(position.step)), DIVERGED).map(drop)
     }
 
-    /// For each subnetwork the names of what optimizers remember of its tensors.
+    /// Returns the names of the optimizer's tensors for each subnetwork.
     fn names_beside(&self, optimizer: &[NamedTensor]) -> Vec<Vec<String>> {
         let owners = self.names.iter().enumerate();
         let owners =
@@ -207,20 +210,20 @@ impl Store {
         names
     }
 
-    /// The best checkpoint so far, if there is one.
+    /// Returns the best checkpoint so far, if any.
     pub(crate) fn best(&self) -> Option<Best> {
         read::best(&self.folder)
     }
 
-    /// Remembers that the checkpoint behind this step is the best so far.
+    /// Records the best checkpoint so far.
     pub(crate) fn set_best(&self, best: Best, notes: &mut Notes) -> Result<(), TrainError> {
         let text = serde_json::to_vec(&best).expect("numbers are JSON");
         replace(&self.folder.join(BEST), &text)?;
         sync_folder(&self.folder, notes)
     }
 
-    /// Removes what is neither among the last checkpoints of a run at this position nor the best. A
-    /// process that was killed may not have come to that.
+    /// Removes all checkpoints up to this position except the last ones and the best one. Also called at
+    /// the end of a run, because a killed process may have left old checkpoints.
     pub(crate) fn tidy(&self, position: Position, notes: &mut Notes) -> Result<(), TrainError> {
         let best = self.best().map(|best| best.step);
         rotate(&self.folder, position.step, self.keep, best, notes)

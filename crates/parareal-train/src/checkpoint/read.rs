@@ -21,9 +21,9 @@ use super::{MANIFEST_SUM_LEN, check_begun, folder_of, list, sha256, step_of, sum
 use crate::folder::config_file;
 use crate::{ProcessGroup, TrainError};
 
-/// Longest manifest that is read: a thousand subnetworks take a tenth of it.
+/// Largest manifest that is read, in bytes: a thousand subnetworks take a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
-/// Longest file that says which checkpoint is the best.
+/// Largest `best.json` that is read, in bytes.
 const LONGEST_BEST: u64 = 1 << 10;
 
 /// A checkpoint that was read.
@@ -36,7 +36,7 @@ pub struct Saved {
     pub data: Table,
     /// Times of the run so far.
     pub(crate) times: Times,
-    /// Vector instructions of the machine that saved it, where that is known.
+    /// Vector instructions of the machine that saved it, if known.
     pub(crate) simd: Option<String>,
     /// Cuts of the network that all tensors belong to.
     pub(crate) cuts: Cuts,
@@ -47,7 +47,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Returns the weights that evaluations use: the moving average where there is one.
+    /// Returns the weights that evaluations use: the moving average if there is one.
     #[must_use]
     pub fn into_weights(self) -> StateDict {
         let is_averaged = !self.average.is_empty();
@@ -97,7 +97,7 @@ impl fmt::Display for CheckpointChoice {
 /// Opens one checkpoint of a run.
 ///
 /// # Errors
-/// Where it is not there, or damaged.
+/// If the checkpoint is missing or damaged.
 pub fn open(
     run: &Path,
     choice: CheckpointChoice,
@@ -134,16 +134,16 @@ pub type CheckManifest<'a> = &'a dyn Fn(&mut Manifest) -> Result<(), String>;
 
 /// The checkpoint to resume from.
 pub struct Newest {
-    /// The newest checkpoint that is whole; `None` where nothing was saved.
+    /// The newest valid checkpoint; `None` if nothing was saved.
     pub saved: Option<Saved>,
-    /// The steps after it, with what is wrong with their checkpoints.
+    /// Damaged checkpoints after it, by step.
     pub(crate) damaged: Vec<(usize, TrainError)>,
 }
 
-/// Finds the newest checkpoint of a run that is whole. Each process reads the subnetworks that it holds.
+/// Finds the newest valid checkpoint of a run. Each process reads the subnetworks that it holds.
 ///
 /// # Errors
-/// Where there are checkpoints and all are damaged: then it is the error of the last one.
+/// If there are checkpoints and all are damaged; the error is that of the newest one.
 pub(crate) fn newest(
     group: &ProcessGroup,
     run: &Path,
@@ -160,9 +160,9 @@ pub(crate) fn newest(
             Err(error) if !error.is_damage() => Err(error),
             own => Ok(own),
         };
-        // Files that cannot be read now, or ranks that are gone, are no damage.
+        // An unreadable file or a lost rank does not mean that the checkpoint is damaged.
         let own = group.agree(own)?;
-        // Where one of them cannot use it, nobody does.
+        // A checkpoint is used only if all processes can read it.
         match group.agree(own) {
             Ok(saved) => return Ok(Newest { saved: Some(saved), damaged }),
             Err(error) if matches!(error, TrainError::Executor(_)) => return Err(error),
@@ -175,7 +175,7 @@ pub(crate) fn newest(
     }
 }
 
-/// The best checkpoint by name; `None` where nothing, or nothing sensible, says which it is.
+/// Returns the best checkpoint as recorded; `None` without a valid record.
 pub(super) fn best(folder: &Path) -> Option<Best> {
     let text = bounded(&folder.join(BEST), LONGEST_BEST).ok()?;
     serde_json::from_slice(without_byte_order_mark(&text)).ok()
@@ -196,10 +196,10 @@ fn read(
     }
 }
 
-/// What gives the bytes of a file, at most so many, and one more if there are more.
+/// Function that reads a file up to a number of bytes, and one byte more if the file is longer.
 pub(crate) type Load<'a> = &'a dyn Fn(&Path, u64) -> Result<Vec<u8>, TrainError>;
 
-/// Reads the files of a checkpoint, or those of some subnetworks.
+/// Reads the files of a checkpoint: all of them, or those of the subnetworks in `held`.
 pub(crate) fn read_with(
     folder: &Path,
     load: Load<'_>,
@@ -225,7 +225,7 @@ pub(crate) fn read_with(
     }
     let (mut weights, mut optimizer, mut average) =
         (HashMap::new(), HashMap::new(), HashMap::new());
-    // A number that none has is found to be one by the name of the file.
+    // Entries with the number 0, which is not valid, are read as well, so that their names are checked.
     let wanted = |entry: &&FileEntry| {
         held.is_none_or(|held| entry.subnetwork == 0 || held.contains(&(entry.subnetwork - 1)))
     };
@@ -237,10 +237,10 @@ pub(crate) fn read_with(
         };
         read_file(folder, entry, load, tensors)?;
     }
-    // The state of an optimizer for a parameter is a number, or has the parameter's shape, where means over a dimension (Adafactor) have
-    // length 1.
+    // The state of an optimizer for a parameter is a scalar, or has the shape of the parameter, except that dimensions
+    // may have length 1 (the means of Adafactor).
     for (name, data) in &optimizer {
-        // Names of what is remembered may have dots as well: the longest name of a parameter counts.
+        // Names of optimizer state may contain dots as well, so the longest matching name of a parameter counts.
         let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
         let parameter = dots.find_map(|dot| weights.get(&name[..dot]));
         let fits = |parameter: &TensorData| {
@@ -274,7 +274,7 @@ fn read_file(
     load: Load<'_>,
     into: &mut HashMap<String, TensorData>,
 ) -> Result<(), TrainError> {
-    // A manifest names files of its own folder, whatever else it may say.
+    // Only the expected names are accepted, so that a manifest cannot refer to files outside of its folder.
     if entry.name != entry.holds.file_name(entry.subnetwork) {
         let message = format!("it names a file `{}`: it is damaged", entry.name.escape_default());
         return Err(TrainError::weights(&folder.join(MANIFEST), message));
@@ -297,7 +297,7 @@ fn read_file(
     }
 }
 
-/// A file of at most so many bytes, and one more if there are more.
+/// Reads a file up to `most` bytes, and one byte more if it is longer.
 fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
     let mut bytes = Vec::new();
     let read =
@@ -309,7 +309,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
     }
 }
 
-/// Returns true if there is no such file, or something else in its place.
+/// Returns true if the file is missing, or something else has its name.
 fn is_missing(error: &io::Error) -> bool {
     use ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory)

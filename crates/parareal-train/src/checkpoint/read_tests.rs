@@ -1,18 +1,18 @@
-//! Checkpoints whose files hold something else than was saved, each with the right checksum.
+//! Checkpoints with wrong contents but correct checksums.
 
 use std::path::PathBuf;
 
 use super::super::tensors::encode;
 use super::*;
 
-/// The tensors of a made checkpoint: one of weights, and what is remembered of it.
+/// Returns a safetensors file with one tensor.
 fn shard(name: &str, shape: &[usize]) -> Vec<u8> {
     let data = TensorData::new(vec![0.5_f32; shape.iter().product()], shape.to_vec());
     encode(&[name.to_owned()], &HashMap::from([(name.to_owned(), data)])).unwrap()
 }
 
-/// Reads a checkpoint with these files and the manifest that fits them, in which `from` is replaced
-/// by `to`.
+/// Reads a checkpoint with these files and a matching manifest, in which `from` is replaced by
+/// `to`.
 fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Result<Saved, String> {
     let entry = |holds: &str, bytes: &[u8]| {
         let (sum, len) = (sha256(bytes), bytes.len());

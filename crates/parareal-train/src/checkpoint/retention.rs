@@ -1,4 +1,4 @@
-//! Retention of checkpoints: which are removed, and which are set aside.
+//! Retention of checkpoints: removing old ones and setting damaged ones aside.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -9,10 +9,10 @@ use parareal_run::names::{self, CHECKPOINTS};
 use crate::TrainError;
 use crate::notes::{Note, Notes};
 
-/// The reason in the name of a checkpoint after which an evaluation was not finite.
+/// Suffix of a checkpoint after which an evaluation was not finite.
 pub(super) const DIVERGED: &str = "diverged";
 
-/// The folder of a run's checkpoints.
+/// Returns the folder of a run's checkpoints.
 pub(super) fn folder_of(run: &Path) -> PathBuf {
     run.join(CHECKPOINTS)
 }
@@ -23,13 +23,13 @@ pub fn path_of(run: &Path, step: usize) -> PathBuf {
     folder_of(run).join(names::checkpoint(step))
 }
 
-/// The step in the name of a checkpoint's folder.
+/// Returns the step in the name of a checkpoint's folder.
 pub(super) fn step_of(path: &Path) -> Option<usize> {
     names::step_of_checkpoint(path.file_name()?.to_str()?)
 }
 
-/// The checkpoints in a folder, oldest first. One that is still written, or was set aside, has
-/// another name.
+/// Lists the checkpoints in a folder, oldest first. Checkpoints that are being written or were set
+/// aside have other names.
 pub(super) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut steps = Vec::new();
     let entries = match fs::read_dir(folder) {
@@ -44,8 +44,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     Ok(steps)
 }
 
-/// Removes all checkpoints up to the newest one of a run but the last `count` and the best. Steps
-/// after the newest one are not counted and not removed: the run has not come to them.
+/// Removes all checkpoints up to step `newest`, except the last `count` and the best. Checkpoints
+/// after `newest` are neither counted nor removed: the run has not reached their steps.
 pub(super) fn rotate(
     folder: &Path,
     newest: usize,
@@ -57,7 +57,8 @@ pub(super) fn rotate(
     steps.retain(|(step, _)| *step <= newest);
     steps.truncate(steps.len().saturating_sub(count));
     for (_, path) in steps.into_iter().filter(|(step, _)| Some(*step) != best) {
-        // The new checkpoint is saved. Network file systems keep a folder in which a file is open.
+        // The new checkpoint is saved, so this is not an error. Network file systems cannot remove a
+        // folder in which a file is open.
         if let Err(error) = remove(&path) {
             notes.add(Note::CheckpointStays, format!("an old checkpoint stays: {error}"));
         }
@@ -65,8 +66,8 @@ pub(super) fn rotate(
     Ok(())
 }
 
-/// Renames checkpoints of a run that cannot be used, so that they are neither chosen nor counted nor
-/// removed, and returns their new names.
+/// Renames damaged checkpoints of a run, so that they are not used, counted or removed, and returns
+/// their new names.
 pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
     let folder = folder_of(run);
     steps
@@ -75,10 +76,12 @@ pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, Trai
         .collect()
 }
 
-/// Refuses to start a run from its beginning that has diverged before a checkpoint was saved.
+/// Checks that a run without checkpoints has not diverged: it must not start from its beginning
+/// again.
 ///
 /// # Errors
-/// [`TrainError::Weights`] with the checkpoint that was set aside, or where the folder cannot be read.
+/// If a checkpoint was set aside because the run diverged ([`TrainError::Weights`]), or the folder
+/// cannot be read.
 pub(crate) fn check_begun(run: &Path) -> Result<(), TrainError> {
     let folder = folder_of(run);
     let entries = match fs::read_dir(&folder) {
@@ -97,7 +100,7 @@ pub(crate) fn check_begun(run: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Renames a checkpoint to a name that ends in the reason, and in a number where that is taken.
+/// Renames a checkpoint to a name that ends in the reason, and in a number if that name is taken.
 pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, TrainError> {
     let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
     for number in 1.. {
@@ -114,14 +117,14 @@ pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, T
     unreachable!("numbers do not end")
 }
 
-/// An empty folder. An earlier attempt may have been killed.
+/// Creates an empty folder, removing what a killed process may have left.
 pub(super) fn clear(folder: &Path) -> Result<(), TrainError> {
-    // What cannot be removed is written over.
+    // Files that cannot be removed are overwritten.
     let _ = remove(folder);
     fs::create_dir_all(folder).map_err(TrainError::file("create", folder))
 }
 
-/// Removes a folder that may not be there.
+/// Removes a folder if it exists.
 fn remove(folder: &Path) -> Result<(), TrainError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -129,7 +132,7 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Makes the names in a folder durable, where the file system can.
+/// Makes the names in a folder durable, if the file system can.
 pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainError> {
     if !cfg!(unix) {
         return Ok(());
@@ -148,7 +151,7 @@ pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainErr
     }
 }
 
-/// Returns true if a file system refuses an operation as such, rather than failing at it.
+/// Returns true if the file system does not support the operation, rather than failing at it.
 fn is_unsupported(error: &io::Error) -> bool {
     use ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)
@@ -186,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (folder, mut notes) = (folder.path(), Notes::default());
         made(folder, &[3]);
-        // Files that have the name of a folder.
+        // Files in place of folders cannot be removed as folders.
         fs::write(folder.join(names::checkpoint(1)), "").unwrap();
         fs::write(folder.join(names::checkpoint(2)), "").unwrap();
         rotate(folder, 3, 1, None, &mut notes).unwrap();

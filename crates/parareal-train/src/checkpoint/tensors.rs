@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Bytes, DType, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-/// The types that are written, and as what.
+/// Supported element types in Burn and in safetensors.
 const TYPES: [(DType, Dtype); 4] = [
     (DType::F32, Dtype::F32),
     (DType::F64, Dtype::F64),
@@ -13,7 +13,7 @@ const TYPES: [(DType, Dtype); 4] = [
     (DType::U64, Dtype::U64),
 ];
 
-/// The named tensors, in the order of the names.
+/// Encodes the named tensors, in the order of the names.
 pub(crate) fn encode(
     names: &[String],
     tensors: &HashMap<String, TensorData>,
@@ -29,7 +29,7 @@ pub(crate) fn encode(
     safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
-/// Adds the tensors of a file.
+/// Decodes a file and adds its tensors.
 pub(crate) fn decode(
     bytes: &[u8],
     tensors: &mut HashMap<String, TensorData>,

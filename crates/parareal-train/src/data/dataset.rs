@@ -7,10 +7,10 @@ use super::source::{BatchIndex, Pass, Source, SourceError};
 use crate::TrainError;
 use crate::checksum::Checksum;
 
-/// Samples in memory: inputs, and as many targets.
+/// Samples in memory: inputs with as many targets.
 ///
 /// Each epoch takes the samples in another order, which depends on the seed and the epoch alone. Evaluations take
-/// them in the order in which they are.
+/// them in stored order.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -25,9 +25,9 @@ use crate::checksum::Checksum;
 /// ```
 pub struct TensorDataset<I, T> {
     samples: usize,
-    // A `Value` need not be `Sync`.
+    // A mutex, because a `Value` need not be `Sync`.
     values: Mutex<(I, T)>,
-    /// The order of the last epoch that was asked for.
+    /// Cache: the order of the last epoch that was requested.
     order: Mutex<Option<Order>>,
     fingerprint: OnceLock<String>,
 }
@@ -38,10 +38,11 @@ struct Order {
 }
 
 impl<I: Value, T: Value> TensorDataset<I, T> {
-    /// Takes inputs and targets, whose first dimension counts the samples, and keeps them on the CPU.
+    /// Creates a data set from inputs and targets, whose first dimension is the sample, and keeps them on the
+    /// CPU.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] if there are no samples, or not as many targets as inputs.
+    /// If there are no samples, or not as many targets as inputs ([`TrainError::Setting`]).
     pub fn new(inputs: I, targets: T) -> Result<Self, TrainError> {
         let (samples, count) = (inputs.samples(), targets.samples());
         if samples == 0 {
@@ -62,7 +63,7 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
         self.samples
     }
 
-    /// Returns a copy of all inputs and targets, which shares their memory.
+    /// Returns all inputs and targets, without copying their memory.
     fn values(&self) -> (I, T) {
         self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,7 +82,7 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
     }
 }
 
-/// Returns the values on the CPU, outside every graph.
+/// Returns the values on the CPU, detached from any autodiff graph.
 fn on_cpu<V: Value>(value: V) -> V {
     match value.device() == Device::flex() {
         true => without_graph(value),
@@ -89,7 +90,7 @@ fn on_cpu<V: Value>(value: V) -> V {
     }
 }
 
-/// Returns the values outside every graph, on their device.
+/// Returns the values on their device, detached from any autodiff graph.
 pub(crate) fn without_graph<V: Value>(value: V) -> V {
     let device = value.device();
     if device.is_autodiff() { on_device(value, &device.without_autodiff()) } else { value }
@@ -125,7 +126,7 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
         })
     }
 
-    /// The SHA-256 of all inputs and targets, computed once.
+    /// Returns the SHA-256 of all inputs and targets, which is computed once.
     fn fingerprint(&self) -> Option<String> {
         let fingerprint = self.fingerprint.get_or_init(|| {
             let (inputs, targets) = self.values();
@@ -174,7 +175,7 @@ mod tests {
             order.sort_unstable();
             assert!(order.into_iter().eq(0..11));
         }
-        // Asked for once more, in other batches.
+        // The same epoch again, in other batches.
         assert_eq!(epoch(1, 11), first);
         assert!(pass_over(&data, Pass::Evaluation, 4).into_iter().eq(0..11));
     }

@@ -8,12 +8,11 @@ pub struct FromFn<F> {
     batch: F,
 }
 
-/// Makes a source of `samples` samples from a function that computes a batch: its inputs and its targets, or an
-/// error.
+/// Creates a source of `samples` samples from a function that computes the inputs and the targets of a batch.
 ///
 /// Samples are not shuffled. A function that takes them from a fixed set shuffles them with
 /// [`Pass::order`](crate::Pass::order), as in the example of [`Source`]. [`Pass::batches`](crate::Pass::batches) lists
-/// the batches that a run asks for, such as to test the function.
+/// the batches that a run requests, for example to test the function.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, TensorData};

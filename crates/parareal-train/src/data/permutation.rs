@@ -5,8 +5,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Returns the numbers from 0 to below `count` in a random order that depends on the seed and the epoch alone.
 ///
-/// It is a Fisher-Yates shuffle with the output of ChaCha8, which is the same on every machine. No function of a
-/// library for random integers is used, because these may change between versions.
+/// This is a Fisher-Yates shuffle with the output of ChaCha8, which is the same on every machine. Library
+/// functions for random integers are not used, because their results may change between versions.
 pub(super) fn permutation(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -19,10 +19,10 @@ pub(super) fn permutation(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     order
 }
 
-/// Returns an integer below `bound`, all equally likely (Lemire, 2019).
+/// Returns a uniformly distributed integer below `bound` (Lemire, 2019).
 fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
-    // Of the words with the same upper half of `word * bound` there are `2^64 / bound`, rounded down or up. Words
-    // in the surplus are drawn again.
+    // The number of words with the same upper half of `word * bound` is `2^64 / bound`, rounded down or up.
+    // Surplus words are rejected and drawn again.
     let surplus = bound.wrapping_neg() % bound;
     loop {
         let product = u128::from(rng.next_u64()) * u128::from(bound);
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(permutation(1, 1, 1), [0]);
     }
 
-    /// Runs of today are resumed by versions of tomorrow.
+    /// Later versions must be able to resume runs of this one.
     #[test]
     fn the_order_of_a_seed_and_an_epoch_stays() {
         assert_eq!(permutation(8, 1, 1), [4, 6, 0, 3, 7, 2, 5, 1]);
@@ -63,7 +63,7 @@ mod tests {
             *counts.entry(permutation(3, 7, epoch)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 6);
-        // Five standard deviations.
+        // An interval of five standard deviations.
         assert!(counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
     }
 }

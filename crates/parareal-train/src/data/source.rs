@@ -8,14 +8,14 @@ use super::permutation::permutation;
 
 /// A source of batches: a function of the seed, the epoch and the step.
 ///
-/// The same [`BatchIndex`] always gives the same batch, whatever was asked for before. So a run that is resumed
-/// sees the batches of an uninterrupted one, and each rank of an MPI program prepares the batches of the others.
-/// A run checks this as far as it can: it asks for the first batches twice; each checkpoint records checksums of the
-/// first batches and of the last one before it, which are compared when the run is resumed; and ranks compare
-/// checksums of all batches, before each checkpoint and after each evaluation.
+/// The same [`BatchIndex`] always gives the same batch, independent of earlier requests. So a resumed run sees the
+/// batches of an uninterrupted one, and all ranks of an MPI program prepare the same batches. A run checks this as
+/// far as it can: it requests the first batches twice; each checkpoint records checksums of the first batches and of
+/// the last one before it, which are compared when the run is resumed; and ranks compare checksums of all batches,
+/// before each checkpoint and after each evaluation.
 ///
-/// [`TensorDataset`](crate::TensorDataset) is a source of samples in memory, [`from_fn`](crate::from_fn) makes
-/// one of a function. A source that reads each sample from a file when it is asked for:
+/// [`TensorDataset`](crate::TensorDataset) is a source of samples in memory, and [`from_fn`](crate::from_fn) creates
+/// one from a function. An example of a source that reads each sample from a file on request:
 ///
 /// ```
 /// use std::{fs, path::PathBuf};
@@ -81,18 +81,17 @@ pub trait Source: Send + Sync {
     fn samples(&self) -> usize;
 
     /// Returns a batch of `index.samples.len()` samples: their inputs and targets, on any device. Executors take
-    /// them from the CPU at no cost.
+    /// batches from the CPU, so tensors there need no additional copy.
     ///
-    /// Called on another thread, while earlier steps run. Only the first batches are asked for on the thread that
-    /// starts or resumes a run, before anything is written, and when a run is resumed also the last batch before
-    /// its checkpoint.
+    /// Called on another thread while earlier steps run. Exceptions are the first batches and, when a run is resumed,
+    /// the last batch before its checkpoint: they are requested on the calling thread, before anything is written.
     ///
     /// # Errors
-    /// Any error; it ends the run.
+    /// If the batch cannot be computed; any error ends the run.
     fn batch(&self, index: &BatchIndex) -> Result<(Self::Input, Self::Target), SourceError>;
 
-    /// Returns a text that tells these samples from all others, such as a checksum of all of them; `None`, which is
-    /// the default, where that would cost too much. Checkpoints record it, and a run is not resumed with another one.
+    /// Returns a text that identifies the samples, such as a checksum of all of them. The default is `None`, for
+    /// sources where that would cost too much. Checkpoints record it, and a run is not resumed with another one.
     fn fingerprint(&self) -> Option<String> {
         None
     }
@@ -101,7 +100,7 @@ pub trait Source: Send + Sync {
 /// Error of a source.
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
-/// Place of a batch in a run, which determines the batch.
+/// Position of a batch in a run, which determines the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchIndex {
@@ -109,7 +108,7 @@ pub struct BatchIndex {
     pub pass: Pass,
     /// Number of the batch in this pass, from 0.
     pub step: usize,
-    /// Places of its samples in the order of the pass. The last batch may be shorter than the others.
+    /// Positions of its samples in the order of the pass. The last batch may be smaller than the others.
     pub samples: Range<usize>,
 }
 
@@ -129,7 +128,7 @@ pub enum Pass {
         /// The epoch, from 1.
         epoch: usize,
     },
-    /// An evaluation, which takes the samples in the order in which they are.
+    /// An evaluation, which takes the samples in stored order.
     Evaluation,
 }
 
@@ -156,7 +155,7 @@ impl Pass {
         }
     }
 
-    /// Returns the places of all batches of a pass over this many samples, in order. A batch size of 0 counts as 1.
+    /// Returns the indices of all batches of a pass over this many samples, in order. A batch size of 0 counts as 1.
     ///
     /// ```
     /// use parareal_train::Pass;

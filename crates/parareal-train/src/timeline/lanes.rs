@@ -1,9 +1,9 @@
-//! Rows that a device's activities are shown in.
+//! Rows for the activities of a device.
 
 use parareal::timeline::{Activity, Span};
 
-/// The communication of one device in lanes, each of one kind and without overlaps. There is one
-/// lane for each kind that occurs, and more where spans of a kind overlap each other.
+/// Distributes the communication of one device over lanes. A lane has spans of one kind without
+/// overlaps; a kind whose spans overlap has several lanes.
 pub(super) fn communication<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Vec<Span>> {
     let mut spans: Vec<Span> = spans.filter(|span| !span.activity.is_work()).copied().collect();
     spans.sort_by(|a, b| a.begin.total_cmp(&b.begin));
@@ -22,7 +22,7 @@ pub(super) fn communication<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Ve
     lanes
 }
 
-/// The name of an activity.
+/// Returns the name of an activity.
 pub(super) fn name(activity: Activity) -> &'static str {
     match activity {
         Activity::FineForward => "fine, forward",

@@ -1,4 +1,4 @@
-//! Timelines as files: traces for Perfetto, and pictures.
+//! Timelines as files: traces for Perfetto, and SVG pictures.
 
 mod lanes;
 mod recorder;
@@ -22,33 +22,33 @@ pub use step_timeline::StepTimeline;
 pub struct TimelineFile(OutputFile);
 
 impl TimelineFile {
-    /// The formats that a timeline can be shown in.
+    /// The formats of timeline files.
     pub const FORMATS: [Format; 2] = [Format::Trace, Format::Svg];
 
-    /// Checks the file's name; its extension chooses the format.
+    /// Checks the path of the file. Its extension determines the format.
     ///
     /// # Errors
-    /// Those of [`OutputFile::new`].
+    /// If [`OutputFile::new`] fails.
     pub fn new(path: &Path, overwrite: bool) -> Result<Self, TrainError> {
         OutputFile::new(path, &Self::FORMATS, overwrite).map(Self)
     }
 
-    /// The name that was asked for.
+    /// Returns the path as given.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Returns true if it is a picture, which has an axis.
+    /// Returns true for a picture, which has a time axis.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         self.0.format() == Format::Svg
     }
 
-    /// Writes the whole file. A picture's axis goes as far as the step, or as `seconds`.
+    /// Writes the whole file. The time axis of a picture ends with the timeline, or at `seconds`.
     ///
     /// # Errors
-    /// Those of [`OutputFile::write`].
+    /// If [`OutputFile::write`] fails.
     pub fn write(
         &self,
         timeline: &Timeline,

@@ -6,16 +6,16 @@ use parareal_text::count;
 use super::{StepTimeline, TimelineFile};
 use crate::{ExecutorKind, ProcessGroup, RunConfig, Task, TrainError};
 
-/// Recorder of the step of a run whose timeline is written.
+/// Recorder of the timeline of one step.
 pub(crate) struct TimelineRecorder {
     file: TimelineFile,
     /// Title without the number of the step.
     title: String,
     /// The step to write.
     target: usize,
-    /// Set if no other step is written in its place.
+    /// True if no other step is written in its place.
     is_exact: bool,
-    /// The last step, until the one to write comes.
+    /// The last step so far, until the target is reached.
     last: Option<(usize, Timeline)>,
     is_over: bool,
 }
@@ -24,7 +24,7 @@ impl TimelineRecorder {
     /// Creates the recorder of a step to come.
     ///
     /// # Errors
-    /// Those of [`TimelineFile::new`].
+    /// If [`TimelineFile::new`] fails.
     pub(crate) fn new<T: Task>(
         request: &StepTimeline,
         target: usize,
@@ -39,15 +39,15 @@ impl TimelineRecorder {
         Ok(Self { file, title, target, is_exact, last: None, is_over: false })
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Adds a step, and writes it if it is the one. Returns the number of the step that was written.
+    /// Adds a step, and writes it if it is the target. Returns the number of the step that was written.
     ///
     /// # Errors
-    /// Those of [`TimelineFile::write`].
+    /// If [`TimelineFile::write`] fails.
     pub(crate) fn add(
         &mut self,
         step: usize,
@@ -60,11 +60,11 @@ impl TimelineRecorder {
         if step == self.target { self.end() } else { Ok(None) }
     }
 
-    /// Ends the recording: writes the last step that was added, if there is one that has not been written. Returns its
+    /// Ends the recording: writes the last step that was added, unless the target has been written. Returns its
     /// number.
     ///
     /// # Errors
-    /// Those of [`TimelineFile::write`].
+    /// If [`TimelineFile::write`] fails.
     pub(crate) fn end(&mut self) -> Result<Option<usize>, TrainError> {
         let Some((step, timeline)) = self.last.take() else { return Ok(None) };
         self.is_over = true;
@@ -73,13 +73,13 @@ impl TimelineRecorder {
         Ok(Some(step))
     }
 
-    /// Returns the step to write if the recording has ended without a step.
+    /// Returns the target if no step has been written.
     pub(crate) fn missing(&self) -> Option<usize> {
         (!self.is_over).then_some(self.target)
     }
 }
 
-/// Describes the processes and workers that a step runs on.
+/// Describes the processes and workers of a step, for the title.
 fn placement(config: &RunConfig, group: &ProcessGroup) -> String {
     let workers = count(config.workers, "worker");
     let replicas = count(config.replicas, "replica");

@@ -3,21 +3,21 @@ use std::path::{Path, PathBuf};
 use super::TimelineFile;
 use crate::{ExecutorKind, ProcessGroup, TrainError};
 
-/// The step that is chosen by default, among those that a process trains.
+/// The default step, among those that a process trains.
 const TYPICAL: usize = 10;
 
 /// Request to write the timeline of one step of a run to a file.
 ///
-/// The extension chooses the format: `.json` for a trace that <https://ui.perfetto.dev> opens, `.svg` for a
+/// The extension determines the format: `.json` for a trace that <https://ui.perfetto.dev> opens, `.svg` for a
 /// picture. The timeline has the activities of all workers, with MPI those of all ranks. A device of the timeline is a
 /// worker, and those of the first replica come first.
 ///
-/// By default it is that of the tenth step that the process trains: the first steps fill caches and choose kernels,
-/// and are slower. If the process trains fewer, because the run ends or is stopped before, it is that of its last
-/// step. The title says which step is shown.
+/// By default it is the tenth step that the process trains: the first steps fill caches and choose kernels, and are
+/// slower. If the run ends or is stopped before, it is the last step of the process. The title says which step is
+/// shown.
 ///
-/// The request belongs to the process and not to the run: it is not in `config.toml`, and a run is resumed with or
-/// without one.
+/// The request belongs to the process and not to the run: it is not recorded in `config.toml`, and a run can be
+/// resumed with or without one.
 ///
 /// ```
 /// use parareal_train::StepTimeline;
@@ -60,13 +60,13 @@ impl StepTimeline {
         &self.path
     }
 
-    /// Checks that the timeline can be recorded and its file be written, before any work is done. All processes
-    /// of a group do so together, with a request or without one. [`Run::create`](crate::Run::create) and
-    /// [`Run::resume`](crate::Run::resume) do so as well.
+    /// Checks that the timeline can be recorded and its file written, before any work is done. Collective: all
+    /// processes of a group make this call, with or without a request. [`Run::create`](crate::Run::create) and
+    /// [`Run::resume`](crate::Run::resume) make the same check.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for the sequential executor, which has no timeline; those of [`TimelineFile::new`]
-    /// on the first process, which writes the file; [`TrainError::RanksDiffer`] if the requests of ranks differ.
+    /// If the executor is sequential, which has no timeline ([`TrainError::Setting`]); if [`TimelineFile::new`] fails
+    /// on rank 0, which writes the file; or if the requests of ranks differ ([`TrainError::RanksDiffer`]).
     pub fn check(
         request: Option<&Self>,
         group: &ProcessGroup,
@@ -90,7 +90,7 @@ impl StepTimeline {
         group.agree(own)
     }
 
-    /// Returns the file, after a check of its name.
+    /// Returns the file, after a check of its path.
     pub(super) fn file(&self) -> Result<TimelineFile, TrainError> {
         TimelineFile::new(&self.path, self.overwrite)
     }
@@ -98,7 +98,7 @@ impl StepTimeline {
     /// Returns the step to write, of a run of `steps` steps of which `done` are trained; `None` if no step is left.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] if the step that was chosen is not among those that are left.
+    /// If the chosen step is not among those left ([`TrainError::Setting`]).
     pub(crate) fn target(&self, done: usize, steps: usize) -> Result<Option<usize>, TrainError> {
         let left = done + 1..=steps.max(done);
         match self.step {
@@ -121,7 +121,7 @@ impl StepTimeline {
         }
     }
 
-    /// Returns true if only the step that was chosen is written, and no other one in its place.
+    /// Returns true if a step was chosen; no other step is written in its place.
     pub(super) fn is_exact(&self) -> bool {
         self.step.is_some()
     }

@@ -9,23 +9,23 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 66.0;
 
-/// Font size of titles and of other text, where there is room.
+/// Largest font sizes of titles and of other text.
 const TITLE: f64 = 15.0;
 const TEXT: f64 = 12.0;
-/// Width of a letter on average, as a share of the font size.
+/// Average width of a letter, relative to the font size.
 const LETTER: f64 = 0.52;
 
-/// Height of a lane of communication, as a share of that of a device's work.
+/// Height of a lane of communication, relative to the row of a device's work.
 const LANE: f64 = 0.24;
 
-/// A timeline as a picture: a row for each device, in which compute, the coarse network and waiting are
-/// told apart by color and by pattern, with a lane for each kind of communication below them. The axis
-/// goes as far as `seconds`.
+/// Draws a timeline: a row for each device, in which computation, the coarse network and waiting have
+/// different colors and patterns, with lanes for communication below it. The axis ends at `seconds`.
 pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     let lanes: Vec<Vec<Vec<Span>>> = (0..timeline.devices)
         .map(|device| communication(timeline.spans.iter().filter(|span| span.device == device)))
         .collect();
-    // All devices have room for as many, so that their work is equally high.
+    // All devices have room for equally many lanes, so that the rows of their work have the same
+    // height.
     let most = lanes.iter().map(Vec::len).max().unwrap_or(0);
     let room = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
     let (work, gap) = (0.84 * room, 0.16 * room);
@@ -33,7 +33,7 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     let bottom = TOP + row * timeline.devices as f64;
     let height = bottom + 40.0;
     let end = seconds.max(f64::MIN_POSITIVE);
-    // The duration stands at the right end of the title's line.
+    // The duration is at the right end of the title's line.
     let letters = title.chars().count().max(1) as f64;
     let title_size = ((WIDTH - LEFT - RIGHT - 90.0) / (LETTER * letters)).min(TITLE);
     let label_size = row.min(TEXT);
@@ -98,7 +98,7 @@ pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     out
 }
 
-/// Colors that people with any kind of color blindness can tell apart (Okabe and Ito).
+/// Returns the color of an activity, from a palette that is safe for color blindness (Okabe and Ito).
 fn color(activity: Activity) -> &'static str {
     match activity {
         Activity::FineForward => "#56b4e9",
@@ -113,7 +113,7 @@ fn color(activity: Activity) -> &'static str {
     }
 }
 
-/// The kinds of spans that occur.
+/// Draws the legend for the kinds of spans that occur.
 fn legend(out: &mut String, timeline: &Timeline) {
     let kinds = [
         (Activity::FineForward, "fine, forward"),
@@ -142,7 +142,7 @@ fn legend(out: &mut String, timeline: &Timeline) {
     }
 }
 
-/// Milliseconds, at round places.
+/// Draws the axis in milliseconds, with ticks at round values.
 fn axis(out: &mut String, end: f64, y: f64, x: impl Fn(f64) -> f64) {
     let milliseconds = 1e3 * end;
     let magnitude = 10f64.powf((milliseconds / 6.0).log10().floor());
@@ -178,7 +178,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A picture of as many devices, each with one activity.
+    /// Returns a picture of this many devices, each with one activity.
     fn picture(devices: usize, title: &str) -> String {
         let span = |device| Span {
             device,
@@ -190,7 +190,7 @@ mod tests {
         svg(&Timeline { devices, spans: (0..devices).map(span).collect() }, title, 1.0)
     }
 
-    /// The number that follows a text in each line that has it.
+    /// Returns the number after `before` in each line that contains `line`.
     fn numbers(picture: &str, line: &str, before: &str) -> Vec<f64> {
         let lines = picture.lines().filter(|found| found.contains(line));
         let number = |line: &str| {

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 use super::lanes::{communication, name};
 
 /// The only process of a trace. A thread of the same number would be shown as its main thread, so
-/// threads count from the next number.
+/// threads are numbered from the next one.
 const PROCESS: usize = 1;
 
-/// A timeline as Chrome trace events. Each device has a thread with its work and the time that it
-/// waits, followed by one for each kind of its communication, which overlaps work.
+/// Returns a timeline as Chrome trace events. Each device has a thread with its work and its
+/// waiting time, followed by threads for its communication, which overlaps work.
 ///
-/// Times are whole microseconds: fractions would be rounded by whoever reads the file, for a begin
-/// and a duration separately, and events that follow each other would overlap.
+/// Times are whole microseconds. A viewer would round fractions separately for the begin and the
+/// duration, and consecutive events would overlap.
 pub(super) fn chrome_trace(timeline: &Timeline, title: &str) -> String {
     let mut trace = Trace { events: Vec::new(), thread: PROCESS };
     trace.metadata("process_name", json!({ "name": title }));
@@ -39,7 +39,7 @@ pub(super) fn chrome_trace(timeline: &Timeline, title: &str) -> String {
 
 struct Trace {
     events: Vec<Value>,
-    /// The thread that events go to.
+    /// The current thread.
     thread: usize,
 }
 

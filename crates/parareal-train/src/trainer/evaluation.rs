@@ -30,10 +30,10 @@ pub struct Evaluation {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
-    /// Evaluates a checkpoint of a run on the validation samples. All ranks of a group make this call together.
+    /// Evaluates a checkpoint of a run on the validation samples. Collective: all ranks of a group make this call.
     ///
     /// # Errors
-    /// As [`Self::evaluate_on`].
+    /// As [`Self::evaluate_on`], and if there are no validation samples.
     pub fn evaluate(
         &self,
         folder: impl AsRef<Path>,
@@ -45,12 +45,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
     }
 
-    /// Evaluates a checkpoint of a run on any samples, such as those of a test set. All ranks of a group make this
-    /// call together: each evaluates all samples, and all return the numbers of rank 0.
+    /// Evaluates a checkpoint of a run on any samples, such as those of a test set. Collective: all ranks of a
+    /// group make this call. Each evaluates all samples, and all return the results of rank 0.
     ///
     /// # Errors
-    /// As [`Self::load`]; [`TrainError::NoSamples`] where there are no samples; an error of the source; and
-    /// [`TrainError::RanksData`] where the ranks have different samples.
+    /// As [`Self::load`]; also if there are no samples ([`TrainError::NoSamples`]), the source fails, or the ranks
+    /// have different samples ([`TrainError::RanksData`]).
     pub fn evaluate_on(
         &self,
         folder: impl AsRef<Path>,
@@ -66,7 +66,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         choice: CheckpointChoice,
         samples: &Data<N, L>,
     ) -> Result<Evaluation, TrainError> {
-        // Each rank evaluates on its own, and may fail on its own. Then all of them end.
+        // Each rank evaluates on its own and may fail on its own. An error on one rank is returned on all.
         let evaluated = self.config().and_then(|config| {
             if samples.samples() == 0 {
                 return Err(TrainError::NoSamples { samples: "evaluation" });
@@ -82,12 +82,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         Ok(Evaluation { epoch: position.epoch, step: position.step, samples, loss, metrics })
     }
 
-    /// Reads the network of a checkpoint, with the moving average of its weights where there is one, for inference
-    /// on the CPU. A rank may make this call alone.
+    /// Reads the network of a checkpoint for inference on the CPU, with the moving average of its weights if there
+    /// is one. Not collective.
     ///
     /// # Errors
-    /// [`TrainError::NoRun`] or [`TrainError::Setting`] where there is no such checkpoint, and
-    /// [`TrainError::Weights`] where it is damaged or of another network.
+    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged or of
+    /// another network ([`TrainError::Weights`]).
     pub fn load(
         &self,
         folder: impl AsRef<Path>,

@@ -24,18 +24,17 @@ impl<O, T> Metric<O, T> {
     /// Computes the metric of a batch.
     ///
     /// # Errors
-    /// The text of a panic.
+    /// If the metric panics; the text is that of the panic.
     pub(super) fn apply(&self, output: O, target: T) -> Result<f64, String> {
         catch_unwind(AssertUnwindSafe(|| (self.of_batch)(output, target))).map_err(|panic| {
             format!("the metric `{}` panicked: {}", self.name, panic_message(&*panic))
         })
     }
 
-    /// Checks the names of some metrics.
+    /// Checks the names of metrics.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] with the first name that is empty, too long, not printable, given twice, or that
-    /// of the loss.
+    /// If a name is empty, too long, not printable, used twice, or `loss` ([`TrainError::Setting`]).
     pub(super) fn check_names(metrics: &[Self]) -> Result<(), TrainError> {
         let mut names = BTreeSet::from(["loss"]);
         for Self { name, .. } in metrics {
@@ -58,8 +57,8 @@ impl<O, T> Metric<O, T> {
     }
 }
 
-/// Returns the share of samples whose class has the highest score: scores `[batch, classes]`, class numbers
-/// `[batch]`.
+/// Returns the fraction of samples whose class has the highest score, from scores `[batch, classes]` and class
+/// numbers `[batch]`.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};

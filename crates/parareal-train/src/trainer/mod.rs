@@ -33,13 +33,13 @@ type Data<N, L> = dyn Source<
         Target = <L as Loss<<N as FeedForward>::Output>>::Target,
     >;
 
-/// The checkpoints of a trainer have had all their fields from the beginning.
+/// The checkpoints of a trainer need no completion: all versions have all fields.
 const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 
 /// Trainer for any network: trains, saves, resumes and evaluates a [`Model`].
 ///
-/// Each setting has a default. A wrong one is reported by [`Self::train`] and the other methods that start
-/// something, not by the method that sets it.
+/// Each setting has a default. An invalid value is reported by [`Self::train`], [`Self::resume`] and
+/// [`Self::evaluate`], not by the method that sets it.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -71,7 +71,7 @@ pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
-    /// Creates a trainer of a model with its training samples.
+    /// Creates a trainer for a model and training samples.
     pub fn new(
         model: Model<N, L>,
         training: impl Source<Input = N::Input, Target = L::Target> + 'static,
@@ -99,9 +99,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Adds a metric of the validation samples: a function of the output and the target of a batch which
-    /// returns a mean over its samples, such as [`accuracy`]. Means over all samples are weighted by the sizes of
-    /// the batches. A metric that is not a number is recorded as such; the run goes on.
+    /// Adds a metric of the validation samples: a function of the output and the target of a batch which returns a mean
+    /// over its samples, such as [`accuracy`]. Means over all samples are weighted by the sizes of the batches. A
+    /// metric that is not a number is recorded as such and does not end the run.
     #[must_use]
     pub fn metric(
         mut self,
@@ -112,8 +112,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the number by which epochs are compared, for the best checkpoint and for [`Self::patience`]: `loss`,
-    /// that of the validation samples, or the name of a [`metric`](Self::metric).
+    /// Sets the objective by which epochs are compared, for the best checkpoint and for [`Self::patience`]: the highest
+    /// or lowest validation `loss` or [`metric`](Self::metric).
     #[must_use]
     pub fn best(mut self, objective: Objective) -> Self {
         self.settings.best = objective;
@@ -170,7 +170,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets when checkpoints are saved in addition to those at the end of each epoch.
+    /// Sets the times of checkpoints in addition to those at the end of each epoch.
     #[must_use]
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = every;
@@ -184,7 +184,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets how a step is run.
+    /// Sets the executor of the steps.
     #[must_use]
     pub fn executor(mut self, executor: ExecutorKind) -> Self {
         self.settings.executor = executor;
@@ -199,7 +199,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the number of threads of each worker on the CPU. Results depend on it to rounding.
+    /// Sets the number of threads of each worker on the CPU. Results for different numbers differ by rounding errors
+    /// only.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.settings.threads = Some(threads);
@@ -220,8 +221,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Saves memory: one state is kept for `units` units, and the others are computed again in the backward pass.
-    /// With 0 it is the square root of the number of units in the longest subnetwork. Refused for the executor
+    /// Saves memory: one state is kept for every `units` units, and the others are recomputed in the backward pass. 0
+    /// stands for the square root of the number of units in the longest subnetwork. Refused for the executor
     /// [`Sequential`](ExecutorKind::Sequential), which keeps all states.
     #[must_use]
     pub fn recompute(mut self, units: usize) -> Self {
@@ -237,15 +238,15 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Writes the timeline of one step to a file, in each call that trains or resumes. The run does not record this
-    /// request. Refused for the executor [`Sequential`](ExecutorKind::Sequential), which has no timeline.
+    /// Writes the timeline of one step to a file, in each call that trains or resumes. `config.toml` does not record
+    /// this request. Refused for the executor [`Sequential`](ExecutorKind::Sequential), which has no timeline.
     #[must_use]
     pub fn timeline(mut self, timeline: StepTimeline) -> Self {
         self.timeline = Some(timeline);
         self
     }
 
-    /// Sets weights to start from instead of those of the seed: such as those of a serial run
+    /// Sets initial weights to use instead of those of the seed, such as those of a serial run
     /// ([`StateDict::units_only`](parareal::net::StateDict::units_only)), or of a shallower one
     /// ([`spread_units`](crate::spread_units)). A run that is resumed needs them again only if it has no checkpoint.
     /// `config.toml` does not record them; an entry of [`Self::setting`] can.
@@ -256,7 +257,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Distills the [initial weights](Self::initial_weights) before the first step. Workers, threads and devices are
-    /// those of the trainer. A run that is stopped meanwhile is distilled anew when it is resumed.
+    /// those of the trainer. If the run is stopped during the distillation, the distillation starts again when the run
+    /// is resumed.
     #[must_use]
     pub fn distillation(mut self, distillation: Distillation) -> Self {
         self.distillation = Some(distillation);
@@ -274,8 +276,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Adds an entry to the table `settings` of `config.toml` that has to be the same when the run is resumed: what
-    /// the trainer cannot see, such as the settings of the optimizer. Messages name it `settings.KEY`.
+    /// Adds an entry to the table `settings` of `config.toml`, which must be the same when the run is resumed. Use it
+    /// for what the trainer cannot inspect, such as the settings of the optimizer. Messages name it `settings.KEY`.
     #[must_use]
     pub fn setting(mut self, key: impl Into<String>, value: impl Display) -> Self {
         self.settings.own.insert(key.into(), value.to_string());
@@ -291,18 +293,18 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Trains in a new or empty folder until the run ends or `stop` returns true. It is called after each step and
-    /// before each batch of an evaluation. When stopped, the run has a checkpoint of its last step, and
-    /// [`Outcome::interrupted`] is set. `observer` receives the progress.
+    /// before each batch of an evaluation. When stopped, the run saves a checkpoint of its last step and sets
+    /// [`Outcome::interrupted`]. `observer` receives the progress.
     ///
-    /// Before anything is written, the network and the loss are tried in evaluation mode on some samples of the first
+    /// Before anything is written, the network and the loss are tried in evaluation mode on a few samples of the first
     /// batches.
     ///
     /// # Errors
-    /// [`TrainError`] where a setting is wrong or does not fit the data or this machine, the network cannot be
-    /// built, the folder is not empty, a file cannot be written, or the [`timeline`](Self::timeline) exists;
-    /// [`TrainError::Source`] where the source of batches fails, and [`TrainError::Batch`] where the network or the loss does not take a batch;
-    /// [`TrainError::RanksData`] where ranks have different samples; [`TrainError::Diverged`] and its like where
-    /// the loss, the weights or the evaluation are not finite; and errors of a worker.
+    /// If a setting is wrong or does not fit the data or this machine, the network cannot be built, the folder is not
+    /// empty, a file cannot be written, or the [`timeline`](Self::timeline) exists; if the source of batches fails
+    /// ([`TrainError::Source`]), or the network or the loss does not accept a batch ([`TrainError::Batch`]); if ranks
+    /// have different samples ([`TrainError::RanksData`]); if the loss, the weights or an evaluation are not finite
+    /// ([`TrainError::Diverged`] and similar variants); and if a worker fails.
     pub fn train_with(
         &self,
         folder: impl AsRef<Path>,
@@ -318,8 +320,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Resumes the run in a folder from its newest checkpoint until it ends, as if it had not been interrupted
-    /// ([`Self::resume_with`] says when that holds bit for bit). A run that has ended is not changed, unless it is to
-    /// have more epochs now.
+    /// ([`Self::resume_with`] states when that holds bit for bit). A run that has ended is not changed, unless the
+    /// number of epochs has been raised.
     ///
     /// # Errors
     /// As [`Self::resume_with`].
@@ -327,13 +329,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self.resume_with(folder, &mut (), &|| false)
     }
 
-    /// Resumes a run as [`Self::resume`] does, with an observer and a function that stops it, as
-    /// [`Self::train_with`].
+    /// Resumes a run like [`Self::resume`], with an observer and a function that stops it, as in [`Self::train_with`].
     ///
-    /// On the CPU the run ends bit for bit as an uninterrupted one if executor, workers, threads, devices, replicas,
-    /// recomputation, link type and the vector instructions of the machine are the same. Where one of them has
-    /// changed, it ends so to rounding, and a note says that; with other replicas, batch normalization takes its
-    /// statistics over other parts of the batches.
+    /// On the CPU the result is bit for bit that of an uninterrupted run if executor, workers, threads, devices,
+    /// replicas, recomputation, link type and the vector instructions of the machine are the same. If one of them has
+    /// changed, the result is the same up to rounding, and a note says so; with another number of replicas, batch
+    /// normalization takes its statistics over other parts of the batches.
     ///
     /// | setting | when a run is resumed |
     /// | --- | --- |
@@ -344,15 +345,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// | patience, checkpoint times, number of checkpoints kept | may change |
     /// | executor, workers, threads, devices, replicas, recomputation, link type | may change |
     ///
-    /// An optimizer is compared by the fields of its state only: AdamW that is resumed with Adam, or with another
-    /// weight decay, is not noticed. Record what matters with [`Self::setting`].
+    /// An optimizer is compared by the fields of its state only: resuming AdamW with Adam, or with another weight
+    /// decay, is not noticed. Record such settings with [`Self::setting`].
     ///
     /// # Errors
-    /// Those of [`Self::train_with`]; [`TrainError::NoRun`] where there is no run in the folder;
-    /// [`TrainError::OtherRun`] where a setting that must be the same is not that of the run;
-    /// [`TrainError::OtherData`] where the samples are not; [`TrainError::Weights`] where parameters have other
-    /// names or shapes, or all checkpoints are damaged; [`TrainError::TooFewEpochs`]; and [`TrainError::Busy`]
-    /// where another process trains there.
+    /// As [`Self::train_with`]; also if there is no run in the folder ([`TrainError::NoRun`]), a setting or the samples
+    /// differ from those of the run ([`TrainError::OtherRun`], [`TrainError::OtherData`]), parameters have other names
+    /// or shapes or all checkpoints are damaged ([`TrainError::Weights`]), the run has already trained for more epochs
+    /// ([`TrainError::TooFewEpochs`]), or another process trains in the folder ([`TrainError::Busy`]).
     pub fn resume_with(
         &self,
         folder: impl AsRef<Path>,
@@ -383,7 +383,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
     }
 
-    /// The options with which a run starts.
+    /// Returns the options with which a run starts.
     fn start(&self) -> Start {
         Start {
             initial: self.initial.clone(),
@@ -432,7 +432,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
     }
 
-    /// Prepares a run, on all processes of the group together.
+    /// Prepares a run, collectively.
     fn prepare(&self) -> Result<(RunConfig, ConfigRecord, TrainerTask<'_, N, L>), TrainError> {
         let cuts = &self.model.cuts;
         let prepared = self.config().and_then(|config| {
@@ -447,7 +447,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 }
 
-/// Refuses an empty name, which would be that of the current folder.
+/// Refuses an empty path, which would mean the current folder.
 fn check_name(folder: &Path) -> Result<(), TrainError> {
     match folder.as_os_str().is_empty() {
         true => {
@@ -458,7 +458,7 @@ fn check_name(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Trains a run to its end, and adds the notes on its start to its outcome.
+/// Trains a run until it ends, and puts the notes from its start before those of its outcome.
 fn run_to_end<T: Task>(
     run: Run<T>,
     observer: &mut dyn Observer,

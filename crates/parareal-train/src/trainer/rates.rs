@@ -8,10 +8,11 @@ use parareal_run::{Line, Position, names};
 
 use crate::{Schedule, TrainError};
 
-/// Refuses a schedule that does not give the learning rates that `metrics.jsonl` has for the steps up to a checkpoint.
+/// Checks that a schedule gives the learning rates that `metrics.jsonl` records for the steps up to a checkpoint.
 ///
 /// # Errors
-/// [`TrainError::OtherRun`] with the first step whose rate is another one, and [`TrainError::File`].
+/// If the rate of a step differs ([`TrainError::OtherRun`], for the first one), or the file cannot be read
+/// ([`TrainError::File`]).
 pub(super) fn check(
     folder: &Path,
     position: Position,
@@ -23,7 +24,7 @@ pub(super) fn check(
     let file = File::open(&path);
     let read = file.and_then(|file| file.take(position.metrics_bytes).read_to_string(&mut text));
     read.map_err(TrainError::file("read", &path))?;
-    // Lines that are damaged are reported when the run goes on.
+    // Damaged lines are skipped here and reported when the metrics are read to resume the run.
     for line in text.lines() {
         let Ok(Line::Step(record)) = serde_json::from_str(line) else { continue };
         let before = record.epoch.saturating_sub(1).saturating_mul(steps_per_epoch);

@@ -1,4 +1,4 @@
-//! Settings of a trainer, complete and as a run records them.
+//! Settings of a trainer: completion, recording and comparison.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::{
     RunConfig, Schedule, TrainError, WorkerRequest,
 };
 
-/// Longest `config.toml` that is read.
+/// Largest `config.toml` that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 18;
 
 /// Settings of a trainer before they are completed.
@@ -93,7 +93,7 @@ struct Record {
     settings: BTreeMap<String, String>,
 }
 
-/// Entries that make a run this run: it is not resumed with others.
+/// Entries that must be the same when a run is resumed.
 const FIXED: [&str; 9] = [
     "seed",
     "batch-size",
@@ -110,7 +110,7 @@ impl Settings {
     /// Completes the settings for the processes of a group.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] with the first value that cannot be.
+    /// If a value is not valid ([`TrainError::Setting`]).
     pub(super) fn resolve(
         &self,
         group: &ProcessGroup,
@@ -243,7 +243,7 @@ impl Settings {
     }
 }
 
-/// Returns the entries of a configuration that have to be the same on all ranks of a run. Those of a table have its
+/// Returns the entries of a configuration that must be the same on all ranks of a run. Entries of a table have its
 /// name as a prefix.
 pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
     let shared = table.iter().filter(|(key, _)| !["device", "threads"].contains(&key.as_str()));
@@ -259,7 +259,8 @@ pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
 /// Reads the configuration of the run in a folder.
 ///
 /// # Errors
-/// [`TrainError::NoRun`] where there is none, and [`TrainError::Configuration`] where it is not one.
+/// If there is none ([`TrainError::NoRun`]), it is not a valid configuration ([`TrainError::Configuration`]), or
+/// the file cannot be read.
 pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
     let path = config_file(folder)?;
     let mut text = String::new();
@@ -276,11 +277,11 @@ pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
     }
 }
 
-/// Refuses settings that would make it another run. Entries of [`Trainer::setting`](super::Trainer::setting) are
-/// named `settings.KEY`.
+/// Checks that the entries in [`FIXED`] have not changed. Entries of [`Trainer::setting`](super::Trainer::setting)
+/// are named `settings.KEY`.
 ///
 /// # Errors
-/// [`TrainError::OtherRun`] with the first of them.
+/// If one has changed ([`TrainError::OtherRun`]).
 pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(), TrainError> {
     let shown = |value: Option<&Value>| value.map_or("not set".to_string(), Value::to_string);
     let compare = |name: &str, then: Option<&Value>, now: Option<&Value>| match then == now {
@@ -303,8 +304,8 @@ pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(
     Ok(())
 }
 
-/// Returns a configuration with what a checkpoint records of the one that it was saved with, as far as notes on a
-/// resumed run depend on it.
+/// Returns the configuration that a checkpoint was saved with, as far as notes on a resumed run need it: the other
+/// values are those of `now`.
 pub(super) fn configuration_of(saved: &Table, now: &RunConfig, schedule: Schedule) -> RunConfig {
     let mut before = now.clone();
     let text = |key: &str| saved.get(key).and_then(Value::as_str);
@@ -358,7 +359,7 @@ mod tests {
             ..same()
         };
         assert_eq!(refuse(machine, &[2, 4]), "");
-        // A name of one's own is not mistaken for that of the trainer.
+        // An entry of the user is not mistaken for the trainer's setting of the same name.
         let own = [("seed".to_string(), "8".to_string())];
         for (message, expected) in [
             (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1: it is"),

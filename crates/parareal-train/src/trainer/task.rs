@@ -1,4 +1,4 @@
-//! The task of a trainer: its batches, and how it evaluates.
+//! The task of a trainer: its batches and its evaluation.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use crate::data::{BatchIndex, Pass, without_graph};
 use crate::task::{Batch, BatchOf, BatchesOf, Evaluated, OutputOf, Score, Stop};
 use crate::{Model, RunConfig, Task, TrainError, prefetch};
 
-/// Samples of the first batches that the network and the loss are tried on before a run starts.
+/// Number of samples of the first batches on which the network and the loss are tried before a run starts.
 const TRIED_SAMPLES: usize = 4;
 
 /// Model and data of a trainer in one run.
@@ -29,13 +29,13 @@ pub(super) struct TrainerTask<'a, N: Coarsen, L: Loss<N::Output>> {
     data: Table,
 }
 
-/// Sums over the samples of a source, as one process has computed them.
+/// Sums over the samples of a source, computed by one process.
 pub(super) struct Sums {
     samples: usize,
-    /// The losses and the metrics, each weighted by the samples of its batch.
+    /// The loss and the metrics, each weighted by the number of samples of its batch.
     values: Vec<f64>,
     outputs: Outputs,
-    /// Checksum of the batches, where there are other ranks.
+    /// Checksum of the batches, if there are other ranks.
     batches: Option<Checksum>,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Means {
     pub(super) loss: f64,
     pub(super) metrics: BTreeMap<String, f64>,
     /// False if an output was not a number, or infinite with a loss that is not finite. Infinite outputs with a
-    /// finite loss are meant to be so: they exclude classes.
+    /// finite loss are intended: they exclude classes.
     pub(super) is_finite: bool,
 }
 
-/// Kinds of values that are not finite among the outputs of a network.
+/// Kinds of non-finite values among the outputs of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Outputs {
     /// True if one is infinite.
@@ -73,7 +73,7 @@ impl Outputs {
     }
 }
 
-/// Record of a set of samples in checkpoints.
+/// Keys by which checkpoints record a set of samples.
 struct Recorded {
     samples: &'static str,
     /// Keys of the number of samples, of the checksum of the first batch, and of the fingerprint.
@@ -90,8 +90,8 @@ const VALIDATION: Recorded = Recorded {
 };
 
 impl Recorded {
-    /// Returns true if two records of the data are of the same samples. Older checkpoints have no fingerprint, and
-    /// not every source has one.
+    /// Returns true if two records describe the same samples. Fingerprints are compared only if both have one:
+    /// older checkpoints and some sources have none.
     fn is_same(&self, data: &Table, saved: &Table) -> bool {
         let [samples, first, fingerprint] = self.keys.map(|key| (data.get(key), saved.get(key)));
         let is_other = matches!(fingerprint, (Some(own), Some(saved)) if own != saved);
@@ -100,11 +100,12 @@ impl Recorded {
 }
 
 impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
-    /// Reads the first batches, and checks them: rank 0 tries the network and the loss on some of their samples.
+    /// Reads the first batches and checks them. Rank 0 also tries the network and the loss on some of their
+    /// samples.
     ///
     /// # Errors
-    /// If there is no such batch, the source returns another one when it is asked again, or the network or the
-    /// loss does not take it.
+    /// If the source fails or returns another batch for the same index, or the network or the loss does not accept
+    /// it.
     pub(super) fn new(trainer: &'a Trainer<N, L>, config: &RunConfig) -> Result<Self, TrainError> {
         let model = &trainer.model;
         let network = match trainer.group.is_root() {
@@ -148,7 +149,7 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
         Ok(Self { trainer, batch_size: config.batch_size, seed: config.seed, data })
     }
 
-    /// Returns a text for each set of samples that tells it from others, for comparison across ranks.
+    /// Returns a text for each set of samples that identifies it, for comparison across ranks.
     pub(super) fn fingerprints(&self) -> BTreeMap<String, String> {
         let of = |recorded: Recorded| {
             let values = recorded.keys.map(|key| self.data.get(key).map(ToString::to_string));
@@ -157,10 +158,10 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
         [TRAINING, VALIDATION].map(of).into()
     }
 
-    /// Refuses to go on with a run that was started with other data.
+    /// Checks that the data are those of the run.
     ///
     /// # Errors
-    /// [`TrainError::OtherData`], and an error of the source.
+    /// If the data differ ([`TrainError::OtherData`]), or the source fails.
     pub(super) fn check_data(&self, folder: &Path, saved: &Saved) -> Result<(), TrainError> {
         let other = |samples| TrainError::OtherData { path: folder.to_path_buf(), what: samples };
         for recorded in [TRAINING, VALIDATION] {
@@ -168,7 +169,7 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
                 return Err(other(recorded.samples));
             }
         }
-        // Older checkpoints have no such entry.
+        // Older checkpoints do not have this entry.
         let Some(last) = saved.data.get(LAST_BATCH) else { return Ok(()) };
         let source = &*self.trainer.training;
         let pass = Pass::Training { seed: self.seed, epoch: saved.position.epoch };
@@ -280,17 +281,17 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         Ok(complete.then_some(sums))
     }
 
-    /// Returns the means over some samples. All ranks take the numbers of the first one, because what a metric
-    /// computes decides on the run.
+    /// Returns the means over some samples. All ranks use the results of rank 0, because decisions of the run
+    /// depend on them.
     ///
     /// # Errors
-    /// [`TrainError::RanksData`] where ranks had other batches, and a failure of MPI.
+    /// If ranks had different batches ([`TrainError::RanksData`]), or MPI fails.
     pub(super) fn means(&self, sums: Sums, name: &str) -> Result<Means, TrainError> {
         let Sums { samples, values, outputs, batches } = sums;
         if let Some(checksum) = batches {
             self.group.compare_data([(name.to_string(), checksum.finish())].into())?;
         }
-        // As bits, because JSON has no NaN.
+        // Sent as bits, because JSON has no NaN.
         let means = values.into_iter().map(|sum| (sum / samples.max(1) as f64).to_bits()).collect();
         let of_root = || Ok::<_, TrainError>((means, outputs.nan, outputs.infinite));
         let (means, nan, infinite): (Vec<u64>, bool, bool) = self.group.on_root(of_root)?;
@@ -313,10 +314,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 }
 
-/// Computes the metrics of some samples of a batch in evaluation mode, and returns the loss.
+/// Computes the loss and the metrics of some samples of a batch in evaluation mode, and returns the loss.
 ///
 /// # Errors
-/// Fault of a batch, a network, a loss or a metric that cannot be computed.
+/// If the network, the loss or a metric cannot be computed; the text describes the fault.
 fn try_out<N: Coarsen, L: Loss<N::Output>>(
     model: &Model<N, L>,
     network: &PararealNetwork<N>,
@@ -339,7 +340,7 @@ fn try_out<N: Coarsen, L: Loss<N::Output>>(
     })
 }
 
-/// Refuses a loss from which nothing can be learned.
+/// Refuses a loss that is not finite.
 fn finite(loss: f64) -> Result<f64, String> {
     match loss.is_finite() {
         true => Ok(loss),
@@ -357,8 +358,7 @@ fn checksum_of<I: Value, T: Value, L>(batch: &Batch<I, T, L>) -> String {
 /// Returns a batch of a source for a network that takes samples of a shape.
 ///
 /// # Errors
-/// The source's own error, or where it returns another number of samples than it was asked for, or samples of
-/// another shape.
+/// If the source fails, or returns another number of samples than requested, or samples of another shape.
 fn batch_of<N: Coarsen, L: Loss<N::Output>>(
     source: &Data<N, L>,
     shape: &SampleShape,

@@ -1,4 +1,4 @@
-//! A small network, its data, and what a run leaves behind.
+//! A small network, its data, and helpers for the files of a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use parareal_testing::{DenseNet, batch, sgd};
 use parareal_train::prelude::*;
 
 pub(crate) const SAMPLES: usize = 30;
-/// Five steps of an epoch, of which the last has six samples.
+/// Batch size: an epoch has five steps of six samples.
 pub(crate) const BATCH: usize = 6;
 
 pub(crate) type DenseTrainer = Trainer<DenseNet, CrossEntropy>;
@@ -20,7 +20,7 @@ pub(crate) fn network() -> DenseNet {
     DenseNet::residual(vec![8; 7])
 }
 
-/// Samples of a seed: points with the number of their largest coordinate as class.
+/// Returns samples of a seed: points with the index of their largest coordinate as class.
 pub(crate) fn samples(seed: u64, count: usize) -> Samples {
     let (inputs, _) = batch(seed, count, DType::F32);
     let classes = inputs.clone().argmax(1).reshape([count]);
@@ -36,7 +36,7 @@ pub(crate) fn model(optimizer: ModuleOptimizer, cuts: &[usize]) -> Model<DenseNe
     Model::new(network(), cuts, CrossEntropy::default(), optimizer)
 }
 
-/// A trainer whose results do not depend on the cores of the machine.
+/// Returns a trainer whose results do not depend on the cores of the machine.
 pub(crate) fn trainer(optimizer: ModuleOptimizer) -> DenseTrainer {
     trainer_of(model(optimizer, &[2, 4]), samples(1, SAMPLES))
 }
@@ -58,7 +58,7 @@ pub(crate) fn sgd_trainer() -> DenseTrainer {
     trainer(sgd())
 }
 
-/// Copies the folder of a run with all that is in it.
+/// Copies the folder of a run.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -73,7 +73,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The files with tensors of all checkpoints of a run, by their paths within it.
+/// Returns the tensor files of all checkpoints of a run, with their paths relative to it.
 pub(crate) fn tensor_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for checkpoint in fs::read_dir(run.join("checkpoints")).unwrap() {
@@ -93,7 +93,7 @@ pub(crate) fn tensor_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// The lines of a run's metrics without times.
+/// Returns the lines of a run's metrics without times.
 pub(crate) fn lines(run: &Path) -> Vec<Line> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| match serde_json::from_str(line).unwrap() {
@@ -116,14 +116,14 @@ pub(crate) fn epochs(run: &Path) -> Vec<EpochRecord> {
     epochs.collect()
 }
 
-/// The step of the checkpoint that is recorded as the best, and the metric.
+/// Returns the step of the checkpoint that is recorded as the best, and the metric.
 pub(crate) fn best(run: &Path) -> Option<(u64, String)> {
     let text = fs::read_to_string(run.join("checkpoints/best.json")).ok()?;
     let best: serde_json::Value = serde_json::from_str(&text).unwrap();
     Some((best["step"].as_u64().unwrap(), best["metric"].as_str().unwrap_or_default().into()))
 }
 
-/// Asserts that two runs have left the same behind, to the last bit.
+/// Asserts that two runs have the same metrics and checkpoints, bit for bit.
 #[track_caller]
 pub(crate) fn assert_same(run: &Path, other: &Path) {
     assert_eq!(lines(run), lines(other));

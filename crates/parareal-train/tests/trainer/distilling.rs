@@ -67,7 +67,7 @@ fn a_network_of_burns_layers_is_distilled_interrupted_and_resumed() {
     assert!(!run.join("checkpoints").exists());
     trainer.resume(&run).unwrap();
     assert_same(&run, &whole);
-    // It had ended: nothing is distilled.
+    // The run has ended, so nothing is distilled.
     done.set(0);
     trainer.resume_with(&run, &mut Counter(&done), &|| false).unwrap();
     assert_eq!(done.get(), 0);

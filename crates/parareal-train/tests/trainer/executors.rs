@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::common::{DenseTrainer, adamw, epochs, sgd_trainer, trainer};
 
-/// The losses and metrics of all epochs.
+/// Returns the losses and metrics of all epochs.
 fn numbers(run: &Path) -> Vec<f64> {
     let epochs = epochs(run).into_iter().flat_map(|epoch| {
         [epoch.train_loss, epoch.validation_loss.unwrap(), epoch.metrics["accuracy"]]

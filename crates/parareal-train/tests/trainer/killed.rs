@@ -1,4 +1,4 @@
-//! A process that trains, killed again and again.
+//! A training process that is killed repeatedly.
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -17,10 +17,10 @@ use crate::common::{adamw, assert_same, tensor_files};
 
 /// Environment variable with the folder of the run, set in the process that trains.
 const RUN: &str = "PARAREAL_TEST_KILLED_RUN";
-/// Time after which a process is taken to hang.
+/// Time after which a process is considered to hang.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Makes steps last long enough that a kill falls between the first and the last one.
+/// Slows down steps, so that a kill falls between the first and the last one.
 struct Slow;
 
 impl Observer for Slow {
@@ -29,7 +29,7 @@ impl Observer for Slow {
     }
 }
 
-/// Resumes the run in a folder, or begins it where a kill came before the first checkpoint.
+/// Resumes the run in a folder, or starts it again if it was killed before the first checkpoint.
 fn train(run: &Path) {
     let network = batch_norm_network();
     let cuts = Cuts::even(network.units(), 3).unwrap();
@@ -61,7 +61,7 @@ fn train(run: &Path) {
     assert_eq!(outcome.unwrap().steps, 60);
 }
 
-/// Number of checkpoints of a run.
+/// Returns the number of checkpoints of a run.
 fn checkpoints(run: &Path) -> usize {
     let Ok(entries) = fs::read_dir(run.join("checkpoints")) else { return 0 };
     let named = entries.filter(|entry| {
@@ -71,7 +71,7 @@ fn checkpoints(run: &Path) -> usize {
     named.count()
 }
 
-/// Number of lines in the metrics of a run.
+/// Returns the number of lines in the metrics of a run.
 fn lines(run: &Path) -> usize {
     let bytes = fs::read(run.join("metrics.jsonl")).unwrap_or_default();
     bytes.iter().filter(|&&byte| byte == b'\n').count()
@@ -94,7 +94,7 @@ fn random(limit: u64) -> u64 {
 /// Waits until a process has written more lines of metrics, or has ended.
 fn wait_for_lines(child: &mut Child, run: &Path, more: usize) {
     let (before, begun) = (lines(run), Instant::now());
-    // A run that is resumed first takes back the lines after its last checkpoint.
+    // A resumed run first removes the lines after its last checkpoint.
     let mut least = before;
     while child.try_wait().unwrap().is_none() {
         let now = lines(run);

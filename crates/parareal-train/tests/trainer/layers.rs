@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use crate::common::{adamw, epochs};
 use crate::resuming::assert_resumes;
 
-/// A trainer of a network in three subnetworks, with AdamW.
+/// Returns a trainer for a network in three subnetworks, with AdamW.
 fn trainer<N: Coarsen<Output = Tensor<2>>>(
     network: N,
     batch: fn(u64) -> (N::Input, Tensor<1, Int>),

@@ -1,4 +1,4 @@
-//! Runs from their beginning to their end.
+//! Complete runs.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,14 +44,14 @@ fn evaluations_of_a_checkpoint_are_those_of_its_epoch() {
         assert_eq!(Some(found.loss), expected.validation_loss);
         assert_eq!(found.metrics, expected.metrics);
     }
-    // Batches of other sizes have the same means.
+    // The means do not depend on the batch size.
     let found = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap();
     let others = sgd_trainer().batch_size(7).evaluate(&run, CheckpointChoice::Latest).unwrap();
     assert!((found.loss - others.loss).abs() < 1e-6);
     assert!((found.metrics["accuracy"] - others.metrics["accuracy"]).abs() < 1e-12);
     let test = trainer.evaluate_on(&run, CheckpointChoice::Best, &samples(9, 11)).unwrap();
     assert_eq!(test.samples, 11);
-    // The network that is loaded is the one that was evaluated.
+    // The loaded network is the one that was evaluated.
     let network = trainer.load(&run, CheckpointChoice::Latest).unwrap();
     let (inputs, _) = parareal_testing::batch(2, 20, burn::tensor::DType::F32);
     let classes = inputs.clone().argmax(1).reshape([20]);
@@ -85,7 +85,7 @@ fn samples_may_come_from_a_device_that_tracks_gradients() {
 #[test]
 fn the_best_checkpoint_is_that_of_the_objective() {
     let folder = tempdir().unwrap();
-    // Accuracies of the epochs: rising and falling, and not a number where they would be highest.
+    // Scores of the epochs: rising and falling, with one that is not a number.
     let scores = [0.2, f64::NAN, 0.6, 0.6, 0.1, 0.3];
     let scored = |objective| {
         let calls = AtomicUsize::new(0);

@@ -9,7 +9,8 @@ use parareal_train::prelude::*;
 use crate::common::{DenseTrainer, SAMPLES, model, samples};
 use crate::timelines::{assert_works, trace};
 
-/// Samples in memory, where `changed` chooses a batch whose samples are replaced by the first ones of the pass.
+/// Returns samples in memory; in batches for which `changed` returns true, the samples are the first ones of
+/// the pass.
 fn drifting(
     seed: u64,
     count: usize,
@@ -73,7 +74,7 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         let error = evaluate(&|| of(samples(1, SAMPLES)).validation(validation()));
         let expected = "the evaluation samples differ between ranks 0 and 2: start all ranks";
         assert!(error.starts_with(expected), "{error}");
-        // One rank fails, and all end together.
+        // One rank fails, and all ranks end with an error.
         let failing = || {
             let data = samples(2, 20);
             from_fn(20, move |index: &BatchIndex| match last && index.step == 1 {
@@ -123,7 +124,7 @@ fn a_timeline_has_the_workers_of_all_ranks_and_the_first_rank_writes_it() {
 
         let outcome = trainer(Some(timeline())).train(&run).unwrap();
         assert_eq!(outcome.notes, Vec::<String>::new());
-        // The first rank does not wait for others to read its file before it removes the folder.
+        // Only rank 0 reads the file, because it removes the folder without waiting for the others.
         if group.rank() == 0 {
             let (title, rows) = trace(&file);
             let ranks = match replicas {

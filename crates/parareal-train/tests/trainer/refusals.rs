@@ -1,4 +1,4 @@
-//! Settings and data that nothing can be trained with.
+//! Invalid settings and data.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,8 @@ use tempfile::tempdir;
 
 use crate::common::{DenseTrainer, SAMPLES, model, network, samples, sgd_trainer, trainer_of};
 
-/// The one line with which a trainer refuses to start. Nothing is left in its folder.
+/// Returns the error message with which a trainer refuses to start, after checks that it is one line and that
+/// nothing was written.
 #[track_caller]
 fn refused(trainer: &DenseTrainer) -> String {
     let folder = tempdir().unwrap();
@@ -171,7 +172,7 @@ fn a_target_that_does_not_fit_is_refused_before_anything_is_written() {
     assert!(message.contains("class 9 at sample 0"), "{message}");
 }
 
-/// Trains a network with a loss of one's own, whose targets are those of a regression, and returns the error.
+/// Trains a network with a custom loss and regression targets, and returns the error.
 fn error_with_loss(
     loss: impl Loss<Tensor<2>, Target = Tensor<2>>,
     targets: f32,
@@ -189,7 +190,7 @@ fn error_with_loss(
     let trainer = Trainer::new(model, data(1, targets)).validation(data(2, validation));
     let error = trainer.epochs(1).threads(1).train(&run).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1, "{error}");
-    // Only a run that has begun leaves something behind.
+    // Files are written only if the first batches were accepted.
     assert_eq!(run.exists(), !error.starts_with("batch 0 of training epoch 1"), "{error}");
     error
 }
@@ -222,7 +223,7 @@ fn a_loss_that_is_not_finite_is_not_mistaken_for_an_output() {
     assert!(message.starts_with(expected), "{message}");
 }
 
-/// A source that returns inputs of another shape for one batch.
+/// Returns a source whose inputs have another shape for one batch.
 fn with_wide(pass: Pass, step: usize) -> impl Source<Input = Tensor<2>, Target = Tensor<1, Int>> {
     from_fn(12, move |index: &BatchIndex| {
         let is_same = match (index.pass, pass) {

@@ -21,7 +21,7 @@ use crate::common::{
     trainer, trainer_of,
 };
 
-/// Trains until a step is done, and stops the run.
+/// Trains until a step is done, and then stops the run.
 fn train_until<N>(step: usize, trainer: &Trainer<N, CrossEntropy>, run: &Path) -> Outcome
 where
     N: Coarsen<Output = Tensor<2>>,
@@ -32,7 +32,7 @@ where
     outcome
 }
 
-/// Remembers the last step.
+/// Records the last step.
 struct Counter<'a>(&'a Cell<usize>);
 
 impl Observer for Counter<'_> {
@@ -43,7 +43,7 @@ impl Observer for Counter<'_> {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-/// Copies the folder of a run when it comes to a step, as a kill at that moment would leave it.
+/// Copies the folder of a run at a step, in the state that a kill at that moment would leave.
 struct CopyAt<'a> {
     step: usize,
     run: &'a Path,
@@ -60,14 +60,14 @@ impl Observer for CopyAt<'_> {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-/// Asserts that a run which was stopped, and one that was killed, end as an undisturbed one.
+/// Asserts that a stopped run and a killed run, both resumed, end like an uninterrupted one.
 pub(crate) fn assert_resumes<N>(make: &dyn Fn() -> Trainer<N, CrossEntropy>)
 where
     N: Coarsen<Output = Tensor<2>>,
 {
     let folder = tempdir().unwrap();
     let [whole, stopped, killed] = ["whole", "stopped", "killed"].map(|it| folder.path().join(it));
-    // Checkpoints after steps 3, 5, 8, 10, .., and the run dies after step 14.
+    // Checkpoints after steps 3, 5, 8, 10, ..; the run is killed after step 14.
     let make = || make().checkpoint_every(CheckpointEvery::Steps(3));
     let mut kill = CopyAt { step: 14, run: &whole, to: &killed };
     make().train_with(&whole, &mut kill, &|| false).unwrap();
@@ -140,7 +140,7 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     sgd_trainer().train(&run).unwrap();
-    // At its end nothing is left to do.
+    // The run has ended, so nothing is left to do.
     assert_eq!(sgd_trainer().resume(&run).unwrap().steps, 20);
     let longer = || sgd_trainer().epochs(6);
     let outcome =
@@ -154,7 +154,7 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     assert!(error.starts_with("epochs is 3: the run is in epoch 6 already"), "{error}");
 }
 
-/// The message with which a run of [`sgd_trainer`] is not resumed.
+/// Returns the message with which resuming a run of [`sgd_trainer`] is refused.
 fn refused(run: &Path, trainer: &DenseTrainer) -> String {
     let before = fs::read_to_string(run.join("config.toml")).unwrap();
     let message = trainer.resume(run).unwrap_err().to_string();

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use crate::common::{assert_same, sgd_trainer};
 
-/// The title of a trace, and the activities of each row by the subnetworks that they belong to.
+/// Returns the title of a trace, and the activities of each row with their subnetworks.
 pub(crate) fn trace(path: &Path) -> (String, BTreeMap<String, Vec<(u64, String)>>) {
     let trace: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let (mut title, mut names, mut rows) = (String::new(), BTreeMap::new(), BTreeMap::new());
@@ -44,7 +44,7 @@ pub(crate) fn assert_works(row: &[(u64, String)], subnetworks: &[u64]) {
     assert!(row.iter().all(|(subnetwork, _)| subnetworks.contains(subnetwork)), "{row:?}");
 }
 
-/// The reports of a run on its timeline, and the last step that it trained.
+/// Observer that records timelines, notes and the last step.
 #[derive(Default)]
 struct Told {
     step: Cell<usize>,
@@ -130,13 +130,13 @@ fn the_step_is_counted_over_the_whole_run() {
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let run = path("run");
-    // Stopped before its tenth step, it shows the last one.
+    // If the run is stopped before its tenth step, the timeline is that of the last one.
     let (told, outcome) = train(&sgd_trainer().timeline(StepTimeline::new(path("a.svg"))), &run, 3);
     assert_eq!((told.timelines, outcome.steps), (vec![(3, path("a.svg"))], 3));
     assert!(outcome.interrupted);
     assert!(fs::read_to_string(path("a.svg")).unwrap().contains("2 workers, step 3\""));
 
-    // Stopped before the step that was chosen, it shows none.
+    // If the run is stopped before the chosen step, there is no timeline.
     let chosen = |step| sgd_trainer().timeline(StepTimeline::new(path("b.svg")).step(step));
     let (told, outcome) = train(&chosen(12), &run, 4);
     let note = "no timeline is written: the run ended after step 4, before step 12";
@@ -166,7 +166,7 @@ fn the_step_is_counted_over_the_whole_run() {
     assert_eq!(error.to_string(), expected);
 }
 
-/// Puts a file where the timeline is to be written, in the first step.
+/// Creates a file at the path of the timeline in each step.
 struct InTheWay<'a>(&'a Path);
 
 impl Observer for InTheWay<'_> {

@@ -1,11 +1,11 @@
-//! A batch to time steps with.
+//! Batches for timing steps.
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::net::SampleShape;
 
 use crate::plan::Machine;
 
-/// A batch of noise.
+/// A batch of images from a normal distribution, with labels in turn.
 pub(super) struct Batch {
     pub(super) images: Tensor<4>,
     pub(super) labels: Tensor<1, Int>,

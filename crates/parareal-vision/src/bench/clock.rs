@@ -15,26 +15,27 @@ use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;
 
-/// A step on the workers of this machine, predicted and on the clock.
+/// Predicted and measured duration of a step on the workers of this machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Clock {
-    /// Workers.
+    /// Number of workers.
     pub workers: usize,
-    /// Subnetworks of each.
+    /// Number of subnetworks of each worker.
     pub held: Vec<usize>,
-    /// What was predicted from the costs of kinds of parts, timed while as many workers were busy.
+    /// Duration predicted from the costs of kinds of components, which were timed with this number
+    /// of workers busy.
     pub predicted_ms: f64,
-    /// The median of the steps.
+    /// Median duration of the measured steps.
     pub measured_ms: f64,
-    /// From the lower to the upper quartile.
+    /// Interquartile range of the measured durations.
     pub spread_ms: f64,
-    /// What the workers did in the last step.
+    /// Timeline of the last step.
     #[serde(skip)]
     pub measured: Timeline,
 }
 
 impl Clock {
-    /// How much more was predicted than measured, as a share of what was measured.
+    /// Returns the relative error of the prediction: `predicted / measured - 1`.
     #[must_use]
     pub fn error(&self) -> f64 {
         self.predicted_ms / self.measured_ms - 1.0
@@ -42,9 +43,9 @@ impl Clock {
 }
 
 impl Bench {
-    /// Steps of a network on the workers of this machine, its subnetworks spread evenly, and what is
-    /// predicted for them from the costs of kinds of parts. `tables` has these by the number of
-    /// workers that are busy; one that is missing is measured.
+    /// Measures steps of a network on the workers of this machine, with its subnetworks spread
+    /// evenly, and predicts them from the costs of kinds of components. `tables` holds these costs
+    /// by the number of busy workers; a missing table is measured and added.
     pub(super) fn clock(
         &self,
         network: &NetworkConfig,
@@ -74,7 +75,7 @@ impl Bench {
         for repetition in 0..=self.repetitions {
             let (images, labels) = (batch.images.clone(), batch.labels.clone());
             let report = executor.train_step(images, labels, 1e-3)?;
-            // The first one pays for memory that the others find.
+            // The first step is a warm-up: it allocates the memory that later steps reuse.
             if repetition > 0 {
                 sample.push(report.duration.as_secs_f64());
                 measured = report.timeline;

@@ -1,4 +1,4 @@
-//! What a step takes, part by part and as a whole: the paper's Tables 2 and 3 for this machine.
+//! Measured durations of a step and of its components: the paper's Tables 2 and 3 for this machine.
 
 mod batch;
 mod clock;
@@ -20,19 +20,19 @@ use crate::{CutsSetting, Recipe, Settings, VisionError};
 /// Measurement of a network's components and of its training step.
 #[derive(Clone, Debug)]
 pub struct Bench {
-    /// The network; the number of subnetworks does not count.
+    /// Settings of the network. The number of subnetworks is ignored.
     pub settings: Settings,
-    /// Numbers of subnetworks.
+    /// Numbers of subnetworks to measure.
     pub subnetworks: Vec<usize>,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
-    /// On what.
+    /// The device, batch size, threads and workers to measure with.
     pub machine: Machine,
-    /// How often each part is timed, and how many steps.
+    /// Number of times that each component is timed, and number of steps.
     pub repetitions: usize,
 }
 
-/// What was measured.
+/// Result of a [`Bench`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Benched {
     /// The network's name.
@@ -41,25 +41,26 @@ pub struct Benched {
     pub width: usize,
     /// The number of classes.
     pub classes: usize,
-    /// Images of a step.
+    /// Number of images in a batch.
     pub batch_size: usize,
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// Threads of a worker.
+    /// Number of threads of a worker.
     pub threads: usize,
-    /// The kind of coarse units that was asked for.
+    /// The requested kind of coarse units.
     pub coarse_unit: String,
     /// One row for each number of subnetworks.
     pub rows: Vec<BenchRow>,
-    /// Measured costs, which a plan can be made with ([`CostSource::File`](crate::CostSource)).
+    /// Measured costs, from which a plan can be computed ([`CostSource::File`](crate::CostSource)).
     pub costs: CostTable,
 }
 
 impl Bench {
-    /// Measures everything; `progress` is told what comes next.
+    /// Measures everything. `progress` is called with the name of each measurement before it
+    /// starts.
     ///
     /// # Errors
-    /// Where the network cannot be, a device is not there, or a worker fails.
+    /// If the network cannot be built, a device is missing, or a worker fails.
     pub fn run(&self, progress: &mut dyn FnMut(&str)) -> Result<Benched, VisionError> {
         self.machine.check()?;
         in_range("classes", self.classes)?;
@@ -68,7 +69,7 @@ impl Bench {
             let expected = "name at least one number of subnetworks, say 1,3,6";
             return Err(VisionError::setting("subnetworks", "an empty list", expected));
         }
-        // All of them are looked over before anything is measured.
+        // All networks are checked before anything is measured.
         let networks = self.subnetworks.iter().map(|&count| self.network(count));
         let mut networks = networks.collect::<Result<Vec<_>, _>>()?;
         let serial = self.network(1)?;

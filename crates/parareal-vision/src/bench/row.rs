@@ -17,12 +17,12 @@ use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;
 
-/// Forward and backward, in milliseconds.
+/// Durations of the forward and the backward pass, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Milliseconds {
-    /// Forward.
+    /// Forward pass.
     pub forward: f64,
-    /// Backward.
+    /// Backward pass.
     pub backward: f64,
 }
 
@@ -41,38 +41,37 @@ impl Milliseconds {
         Self { forward, backward: self.backward.max(other.backward) }
     }
 
-    /// Both.
+    /// Returns the sum of both passes.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.forward + self.backward
     }
 }
 
-/// The paper's virtual wall-clock time, in milliseconds: each part timed alone, as if every
-/// subnetwork had a device of its own and nothing overlapped the coarse network. All are medians.
+/// The paper's virtual wall-clock time, in milliseconds: each component is timed alone, as if every
+/// subnetwork had its own device and nothing overlapped the coarse network. All values are medians.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Virtual {
     /// The slowest `C_j`.
     pub preprocessing_ms: Milliseconds,
     /// The slowest `g_j`.
     pub subnetworks_ms: Milliseconds,
-    /// All `F_j`, one after the other.
+    /// Sum over all `F_j`.
     pub coarse_ms: Milliseconds,
     /// `h` and the loss.
     pub postprocessing_ms: Milliseconds,
-    /// The sum.
+    /// Sum of the four above.
     pub total_ms: Milliseconds,
-    /// The slowest optimizer, which the paper leaves out and `total_ms` as well.
+    /// The slowest optimizer step. As in the paper, `total_ms` does not include it.
     pub update_ms: f64,
-    /// The same for each subnetwork.
+    /// Times of each subnetwork.
     pub parts: Vec<PartTimes>,
-    /// How many times shorter than the whole network's.
+    /// Total time of the serial network divided by that of this one.
     pub speedup: f64,
 }
 
 impl Virtual {
-    /// From the lower to the upper quartile, as a share of the median, of the `g_j` for which that is
-    /// most.
+    /// Returns the largest interquartile range of a `g_j`, relative to its median.
     #[must_use]
     pub fn spread(&self) -> f64 {
         let shares = self.parts.iter().map(|part| part.spread_ms.sum() / part.subnetwork_ms.sum());
@@ -80,7 +79,7 @@ impl Virtual {
     }
 }
 
-/// One subnetwork, each of its parts timed alone, in milliseconds.
+/// Times of one subnetwork in milliseconds, each component timed alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartTimes {
     /// `C_j`.
@@ -89,53 +88,53 @@ pub struct PartTimes {
     pub subnetwork_ms: Milliseconds,
     /// `F_{j-1}`.
     pub coarse_ms: Option<Milliseconds>,
-    /// What of its backward pass gradients of weights take, which can wait.
+    /// The part of its backward pass that computes weight gradients, which can be deferred.
     pub coarse_weights_ms: Option<f64>,
     /// `h` and the loss.
     pub postprocessing_ms: Option<Milliseconds>,
-    /// The optimizer.
+    /// The optimizer step.
     pub update_ms: f64,
-    /// From the lower to the upper quartile of `g_j`'s two passes.
+    /// Interquartile ranges of the two passes of `g_j`.
     pub spread_ms: Milliseconds,
 }
 
-/// A step on some devices.
+/// Duration of a step on a number of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Predicted {
-    /// How many.
+    /// Number of devices.
     pub devices: usize,
-    /// How long it takes.
+    /// Duration of the step.
     pub step_ms: f64,
-    /// How many times shorter than the whole network's on one.
+    /// Speedup over the serial network on one device.
     pub speedup: f64,
 }
 
-/// A network, cut into so many subnetworks.
+/// Results for one number of subnetworks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BenchRow {
-    /// `N`.
+    /// Number of subnetworks, `N`.
     pub subnetworks: usize,
-    /// Units of an `F_j`.
+    /// Number of units of the first `F_j`.
     pub coarse_units: usize,
-    /// Where it is cut.
+    /// Positions of the cuts.
     pub cuts: Vec<usize>,
-    /// The paper's way to count.
+    /// Virtual wall-clock time, as in the paper.
     #[serde(rename = "virtual")]
     pub virtual_clock: Virtual,
-    /// The program that overlaps the chain, one device for each subnetwork and links that cost
-    /// nothing, by the same times.
+    /// Prediction from the same times for the overlapping schedule, with one device for each
+    /// subnetwork and communication at no cost.
     pub predicted: Predicted,
-    /// The step with the workers of this machine, on the clock.
+    /// The step measured with the workers of this machine.
     pub measured: Predicted,
-    /// The prediction for these workers beside it.
+    /// Measurement and prediction for these workers.
     pub clock: Clock,
-    /// The paper's row of this `N`, where it has one and measured this network with these cuts. It is
-    /// of batch 128 on a Titan RTX.
+    /// The paper's row for this `N`, if it measured this network with these cuts. Its times are for a
+    /// batch of 128 on a Titan RTX.
     pub paper: Option<PaperRow>,
 }
 
 impl Bench {
-    /// Everything about one network; `base` is the row of the one that is not cut, `tables` as in
+    /// Measures one network. `base` is the row of the serial network; `tables` is as in
     /// [`Self::clock`].
     pub(super) fn row(
         &self,
@@ -175,8 +174,8 @@ impl Bench {
         })
     }
 
-    /// The paper's row for the network that it measured, ResNet-1001 with 100 classes, its coarse
-    /// networks and its cuts; `None` for every other.
+    /// Returns the paper's row if the network is the one it measured (ResNet-1001 with 100 classes,
+    /// the paper's coarse networks and cuts); otherwise `None`.
     fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, VisionError> {
         let count = network.cuts.subnetworks();
         let paper =
@@ -193,7 +192,7 @@ impl Bench {
         Ok(row.filter(|_| same))
     }
 
-    /// Each part alone. Of all subnetworks one at a time is in memory.
+    /// Times each component alone. Only one subnetwork at a time is in memory.
     fn timings(&self, network: &NetworkConfig) -> Result<Vec<SubnetworkTiming>, VisionError> {
         let device = self.machine.find()?;
         let (net, cuts) = (&network.net, &network.cuts);
@@ -217,7 +216,7 @@ impl Bench {
             .collect()
     }
 
-    /// The step that these times predict, a device for each subnetwork.
+    /// Returns the scenario of a step with these times.
     fn scenario(
         &self,
         network: &NetworkConfig,
@@ -232,7 +231,7 @@ impl Bench {
                 units: vec![one; units.len()],
                 coarse: timing.coarse.as_ref().map(|coarse| coarse.cost(1)),
                 postprocessing: timing.postprocessing.as_ref().map(|h| h.cost(1)),
-                // Links cost nothing here.
+                // The links are free, so the size does not matter.
                 output_bytes: 0.0,
             }
         });
@@ -286,7 +285,7 @@ mod tests {
     use crate::Settings;
     use parareal_train::DeviceName;
 
-    /// The `N` of the paper's row that is put beside this network's times.
+    /// Returns the `N` of the paper's row that is shown with this network's times.
     fn row(settings: Settings, classes: usize, subnetworks: usize) -> Option<usize> {
         let device: DeviceName = "cpu".parse().unwrap();
         let machine = Machine { device, batch: 4, threads: 1, workers: 1 };
@@ -311,7 +310,7 @@ mod tests {
             assert_eq!(row(units, 100, subnetworks).is_none(), cut);
         }
         assert_eq!(row(kind("basic"), 100, 4), None);
-        // Only the paper's recipe takes its units by default.
+        // The default coarse units are the paper's only in the paper's recipe.
         assert_eq!(row(deep(), 100, 3), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Predictions of the duration of a training step, on devices that need not be there.
+//! Predictions of the duration of a training step, also on devices that this machine does not have.
 
 mod source;
 mod suggest;
@@ -16,37 +16,37 @@ pub use suggest::{Suggestion, suggest};
 use crate::VisionError;
 use crate::network::{Cutting, NetworkConfig};
 
-/// More devices, or copies of all of them, are a mistake.
+/// Largest number of devices, and of replicas.
 const MAX_COUNT: usize = 10_000;
 
 /// Assumptions of a prediction about the machine and the step.
 #[derive(Clone, Debug)]
 pub struct PlanSettings {
-    /// Devices; one for each subnetwork if nothing is said.
+    /// Number of devices; `None` for one per subnetwork.
     pub devices: Option<usize>,
-    /// What is between them.
+    /// Link between the devices.
     pub link: Link,
-    /// Copies of all of it, each with as many images as the costs are for.
+    /// Number of replicas, each with the batch size of the costs.
     pub replicas: usize,
-    /// Schedule of the step. Of an overlapping one [`recompute`](Self::recompute) sets the recomputation.
+    /// Schedule of the step. [`recompute`](Self::recompute) turns on recomputation in an overlapping schedule.
     pub schedule: Schedule,
-    /// Units for each state that is kept where the others are recomputed; 0 for the square root of the units of the
-    /// longest subnetwork.
+    /// Number of units per kept state, if the other states are recomputed; 0 for the square root of the number of
+    /// units in the longest subnetwork.
     pub recompute: Option<usize>,
 }
 
 impl PlanSettings {
-    /// So many devices with free links.
+    /// Returns settings for this number of devices with free links.
     #[must_use]
     pub fn here(devices: usize) -> Self {
         let schedule = Schedule::Overlap(ProgramOptions::default());
         Self { devices: Some(devices), link: Link::FREE, replicas: 1, schedule, recompute: None }
     }
 
-    /// Refuses what cannot be planned for a network, before anything is measured for it.
+    /// Checks that a step of the network can be planned, before anything is measured.
     ///
     /// # Errors
-    /// Those of [`plan`] that do not depend on costs.
+    /// If [`plan`] would fail for a reason that does not depend on costs.
     pub fn check(&self, network: &NetworkConfig) -> Result<(), VisionError> {
         let devices = self.devices.unwrap_or(1);
         for (name, value) in [("device-count", devices), ("replicas", self.replicas)] {
@@ -78,38 +78,39 @@ impl PlanSettings {
     }
 }
 
-/// A network on devices, and what a step will come to.
+/// A network on devices, with the prediction of its step.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The network with its cuts.
     pub network: NetworkConfig,
-    /// Subnetworks of each device.
+    /// Number of subnetworks on each device.
     pub held: Vec<usize>,
-    /// The step.
+    /// Prediction of the step.
     pub prediction: Prediction,
-    /// The step of the whole network on one device, in seconds; recomputed as well where the step is.
+    /// Predicted duration of a step of the serial network on one device, in seconds; with recomputation if the step
+    /// has it.
     pub serial: f64,
-    /// Units for each state that is kept, where the others are recomputed.
+    /// Number of units per kept state, if the other states are recomputed.
     pub kept_units: Option<usize>,
-    /// Copies of all of it.
+    /// Number of replicas.
     pub replicas: usize,
 }
 
-/// What bounds a step from below: most of the path that decides is of this kind.
+/// Kind of work that takes most of the critical path of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Fine work, `h` and the update: more devices help.
+    /// Fine propagation, `h` and the update: more devices help.
     FineWork,
     /// The coarse network: cheaper coarse units help, or fewer subnetworks.
     Chain,
-    /// Links and the averaging of gradients.
+    /// Communication: transfers and the averaging of gradients.
     Link,
-    /// What would be faster does not fit.
+    /// Memory: a faster configuration does not fit.
     Memory,
 }
 
 impl Bound {
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,22 +123,22 @@ impl Bound {
 }
 
 impl Planned {
-    /// How many times as many images a second as on one device.
+    /// Returns the speedup: throughput in images per second relative to the serial network on one device.
     #[must_use]
     pub fn speedup(&self) -> f64 {
         self.replicas as f64 * self.serial / self.prediction.makespan()
     }
 
-    /// Seconds of the path that decides: fine work, chain, links.
+    /// Returns the parts of the critical path in seconds: fine work, chain, links.
     #[must_use]
     pub fn critical(&self) -> [f64; 3] {
-        // A sum of nothing is -0.
+        // An empty sum is -0.0; adding 0.0 makes it positive.
         let time = |kind: fn(Activity) -> bool| self.prediction.critical_time(kind) + 0.0;
         let [chain, link] = [time(Activity::is_coarse), time(|kind| !kind.is_work())];
         [self.prediction.makespan() - chain - link, chain, link]
     }
 
-    /// What takes most of that path.
+    /// Returns the kind of work that takes most of the critical path.
     #[must_use]
     pub fn bound(&self) -> Bound {
         let kinds = [Bound::FineWork, Bound::Chain, Bound::Link];
@@ -145,17 +146,17 @@ impl Planned {
         largest.map_or(Bound::FineWork, |(_, kind)| kind)
     }
 
-    /// The most that a device has to hold, in bytes.
+    /// Returns the largest memory requirement of a device, in bytes.
     #[must_use]
     pub fn memory(&self) -> f64 {
         self.prediction.memory.iter().copied().fold(0.0, f64::max)
     }
 }
 
-/// Predicts a step, and finds the cuts where they are to be balanced.
+/// Predicts a step, and computes the cuts if they are to be balanced.
 ///
 /// # Errors
-/// Where a number of devices cannot be, or costs are missing.
+/// If a number of devices is not valid, or costs are missing.
 pub fn plan(
     mut network: NetworkConfig,
     costs: &Costs,

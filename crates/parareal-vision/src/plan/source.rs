@@ -18,16 +18,16 @@ use serde::Deserialize;
 
 use crate::VisionError;
 
-/// A file of costs takes some kilobytes.
+/// Largest file of costs that is read; a usual one has some kilobytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// How often a kind of part is timed where nothing else is said.
+/// Default number of times that a kind of component is timed.
 const REPETITIONS: usize = 5;
 
-/// Where the costs of parts come from.
+/// Source of the costs of the components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CostSource {
-    /// This machine, now.
+    /// A measurement on this machine.
     Measured,
     /// The paper's Table 2.
     Paper,
@@ -57,27 +57,26 @@ impl fmt::Display for CostSource {
     }
 }
 
-/// What costs are measured on.
+/// The device and the load that costs are measured with.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The device.
     pub device: DeviceName,
-    /// Images of a step.
+    /// Number of images in a batch.
     pub batch: usize,
-    /// Threads of a worker on the CPU.
+    /// Number of threads of a worker on the CPU.
     pub threads: usize,
-    /// Workers that are busy at once: as many measure the same at once, because they share caches
+    /// Number of workers that are busy at the same time. All of them measure at once, because they share caches
     /// and memory.
     pub workers: usize,
 }
 
-/// Costs, for any network that they are known for.
+/// Costs of the components of networks.
 #[derive(Clone, Debug)]
 pub enum Costs {
-    /// Of kinds of parts.
+    /// Measured costs by kind of component.
     Table(CostTable),
-    /// The paper's, with this share of the coarse network's backward pass taken as gradients of
-    /// weights.
+    /// The paper's costs, with this share of the coarse network's backward pass attributed to weight gradients.
     Paper {
         /// From 0 to 1.
         weight_share: f64,
@@ -85,11 +84,11 @@ pub enum Costs {
 }
 
 impl CostSource {
-    /// Reads or measures them, with `all` those of every kind of coarse units. Of the paper's
-    /// coarse network [`Costs::PAPER_WEIGHT_SHARE`] is taken as gradients of weights.
+    /// Reads or measures the costs; with `all`, those of every kind of coarse unit. For the paper's coarse
+    /// network, [`Costs::PAPER_WEIGHT_SHARE`] of the backward pass is attributed to weight gradients.
     ///
     /// # Errors
-    /// Where a file cannot be read, a device is not there, or [`Machine::check`] refuses it.
+    /// If a file cannot be read, a device is missing, or [`Machine::check`] refuses it.
     pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, VisionError> {
         match self {
             Self::Measured => {
@@ -106,7 +105,7 @@ impl CostSource {
     }
 }
 
-/// The costs in what a bench wrote.
+/// Reads the costs in the output of a bench.
 fn read(path: &Path) -> Result<CostTable, VisionError> {
     #[derive(Deserialize)]
     struct Benched {
@@ -128,10 +127,10 @@ fn read(path: &Path) -> Result<CostTable, VisionError> {
 }
 
 impl Machine {
-    /// Refuses numbers that cannot be measured with.
+    /// Checks that the numbers can be measured with.
     ///
     /// # Errors
-    /// [`TrainError::Setting`](parareal_train::TrainError::Setting) for the first of them.
+    /// If a number is out of range ([`TrainError::Setting`](parareal_train::TrainError::Setting)).
     pub fn check(&self) -> Result<(), VisionError> {
         let numbers =
             [("batch-size", self.batch), ("threads", self.threads), ("workers", self.workers)];
@@ -144,7 +143,8 @@ impl Machine {
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
     }
 
-    /// The options of a step's program here: only the fused operations of the CPU let gradients of weights wait.
+    /// Returns the options of a step's program on this device: only the fused operations of the CPU can defer
+    /// weight gradients.
     pub(crate) fn program(&self) -> ProgramOptions {
         ProgramOptions { defer_weights: self.device.is_cpu(), ..ProgramOptions::default() }
     }
@@ -153,7 +153,7 @@ impl Machine {
         Ok(self.device.find()?)
     }
 
-    /// Returns the settings of an executor on the device, which has been found.
+    /// Returns the builder with this device, and on the CPU with this number of threads.
     pub(crate) fn on_device<L>(
         &self,
         builder: ExecutorBuilder<L>,
@@ -171,7 +171,7 @@ impl Machine {
         Ok(pool.build().map_err(|error| ExecError::Spawn(error.to_string()))?)
     }
 
-    /// Measures the parts that coarse networks of these kinds need, and all others.
+    /// Measures the components of coarse networks of these kinds, and all other components.
     pub(crate) fn measure(
         &self,
         net: &ResNet,
@@ -195,7 +195,7 @@ impl Machine {
     }
 }
 
-/// Refuses a number of things to measure, or to measure with.
+/// Checks that a count is from 1 to 1,000,000.
 pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), VisionError> {
     match (1..=1_000_000).contains(&value) {
         true => Ok(()),
@@ -204,13 +204,13 @@ pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), VisionErr
 }
 
 impl Costs {
-    /// The share of the paper's coarse backward pass that is assumed to be gradients of weights.
+    /// The assumed share of weight gradients in the backward pass of the paper's coarse network.
     pub const PAPER_WEIGHT_SHARE: f64 = 0.5;
 
-    /// What this network costs, cut into so many subnetworks.
+    /// Returns the costs of a network that is cut into this number of subnetworks.
     ///
     /// # Errors
-    /// Where a part of it has no costs.
+    /// If a component of it has no costs.
     pub fn of(&self, net: &ResNet, subnetworks: usize) -> Result<ResNetCosts, VisionError> {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
@@ -234,8 +234,8 @@ impl Costs {
         }
     }
 
-    /// The choices of coarse units to suggest, of those that they are known for: the recommended one and
-    /// the paper's. Others are cheaper, but less accurate.
+    /// Returns the kinds of coarse units to suggest, if their costs are known: the recommended one and the
+    /// paper's. Other kinds are cheaper, but less accurate.
     pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
         match self {
             Self::Paper { .. } => vec![UnitKind::Basic.into()],
@@ -245,7 +245,7 @@ impl Costs {
                 let mut kinds = vec![CoarseKind::Auto, UnitKind::Basic.into()];
                 kinds.retain(known);
                 if kinds.is_empty() {
-                    // Its costs are then reported as missing.
+                    // The error then reports its costs as missing.
                     kinds.push(CoarseKind::Auto);
                 }
                 kinds
@@ -253,12 +253,12 @@ impl Costs {
         }
     }
 
-    /// Returns true if coarse networks of any number of units have costs.
+    /// Returns true if the costs of coarse networks are known for any number of units.
     pub(super) fn know_any_number(&self) -> bool {
         matches!(self, Self::Table(_))
     }
 
-    /// What has to be said about them.
+    /// Returns remarks on the origin and the validity of the costs.
     pub fn remarks(&self, net: &ResNet, subnetworks: usize) -> Vec<String> {
         let mut remarks = Vec::new();
         let weight_share = match self {

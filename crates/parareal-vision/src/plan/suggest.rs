@@ -5,37 +5,37 @@ use super::{Bound, Costs, PlanSettings, Planned, plan};
 use crate::VisionError;
 use crate::network::{Cutting, NetworkConfig};
 
-/// More subnetworks than these are not tried.
+/// Largest number of subnetworks that is tried.
 const MAX_SUBNETWORKS: usize = 64;
-/// Up to this number of devices more subnetworks than devices are tried.
+/// With fewer devices than this, more subnetworks than devices are tried, up to this number.
 const MANY: usize = 24;
 
-/// The shortest step that was found, and what was tried.
+/// The configuration with the shortest predicted step, and all that were tried.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
-    /// For each number of subnetworks that was tried the fastest that fits, or the fastest where none
-    /// does.
+    /// For each number of subnetworks, the fastest configuration that fits, or the fastest if none fits.
     pub tried: Vec<Planned>,
-    /// Which of them is the best that fits.
+    /// Index of the best one that fits.
     pub best: usize,
-    /// What bounds it.
+    /// Bound of the best one.
     pub bound: Bound,
-    /// The best that fits with as many coarse units as the rule of its kind asks for, where the best of
-    /// all has fewer.
+    /// The best one that fits with the number of coarse units given by the rule, if it is slower than the
+    /// best of all.
     pub by_rule: Option<Planned>,
 }
 
-/// Tries numbers of subnetworks, kinds and numbers of coarse units, each with balanced cuts, and takes
-/// the one with the shortest predicted step of those that fit into the memory of a device.
+/// Tries numbers of subnetworks and kinds and numbers of coarse units, each with balanced cuts, and
+/// chooses the shortest predicted step among those that fit into `memory` bytes per device.
 ///
-/// Of kinds of coarse units it tries the recommended and the paper's, of numbers `N_c` 1 and what the
-/// rule of the kind asks for ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)):
-/// a unit more never makes a step shorter, so none between them can be the fastest. What a smaller
-/// coarse network costs in accuracy no prediction knows; the best by the rule is given beside it. Kind
-/// and number that were asked for stay as they are.
+/// It tries the recommended kind of coarse units and the paper's, each with `N_c = 1` and with the number
+/// given by the rule of the kind
+/// ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)): an additional unit never
+/// shortens a step, so a number in between cannot be the fastest. A prediction says nothing about the
+/// accuracy lost with a smaller coarse network, so the best configuration by the rule is returned as
+/// well. A kind and a number that are set explicitly are kept.
 ///
 /// # Errors
-/// Where costs are missing, or nothing fits into so many bytes.
+/// If costs are missing, or no configuration fits into `memory` bytes.
 pub fn suggest(
     network: &NetworkConfig,
     costs: &Costs,
@@ -45,10 +45,10 @@ pub fn suggest(
     let devices = settings.devices.unwrap_or(1);
     let fits = |planned: &Planned| memory.is_none_or(|most| planned.memory() <= most);
     let most = network.net.units().min(MAX_SUBNETWORKS).min(devices.max(MANY));
-    // A subnetwork more or less of many changes little.
+    // With many subnetworks, one more changes little: only every third number is tried.
     let counts = (1..=most).filter(|&n| n <= 12 || n % 3 == 0 || n == devices);
     let (mut tried, mut by_rule) = (Vec::new(), Vec::new());
-    // Of all, whether they fit or not.
+    // Minima over all configurations, including those that do not fit.
     let (mut least, mut shortest) = (f64::INFINITY, f64::INFINITY);
     for count in counts {
         let all = candidates(network, costs, count)
@@ -83,17 +83,17 @@ pub fn suggest(
     Ok(Suggestion { tried, best, bound, by_rule })
 }
 
-/// All coarse networks that are tried for so many subnetworks.
+/// Returns the networks to try for this number of subnetworks.
 fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<NetworkConfig> {
     let mut kinds = match network.coarse_kind {
         CoarseKind::Auto => costs.kinds(&network.net),
         kind => vec![kind],
     };
-    // Nothing bridges what is not cut.
+    // A serial network has no coarse network.
     if count == 1 {
         kinds.truncate(1);
     }
-    // The number of the rule, and one where that is fewer.
+    // The number given by the rule, and 1 if that is smaller.
     let numbers = |kind: CoarseKind| {
         let is_open = network.coarse_units.is_none() && costs.know_any_number();
         let one = is_open && count > 1 && kind.default_units(count) > 1;

@@ -1,29 +1,29 @@
-//! What a setting's definition consists of, and the macro that makes everything else from a table of them.
+//! Definitions of settings, and the macro that generates types and code from a table of them.
 
 use std::ffi::OsString;
 
 use super::recipe::Recipe;
 use crate::VisionError;
 
-/// Definition of a setting: everything that flags, configuration files and their messages need to know.
+/// Definition of a setting, for flags, configuration files and messages.
 ///
 /// `S` is the type with a field for each setting.
 #[non_exhaustive]
 pub struct Definition<S> {
     /// Key in configuration files, such as `learning-rate`.
     pub key: &'static str,
-    /// Meaning in one or more sentences, without the default.
+    /// Help text without the default.
     pub help: &'static str,
     /// Placeholder for a value, such as `R`.
     pub value_name: &'static str,
-    /// Group of settings that this one is shown in.
+    /// Group in which the setting is shown.
     pub heading: Heading,
-    /// How values are given on a command line.
+    /// Form of the values on a command line.
     pub input: Input,
-    /// True if it may have another value when a run is resumed: it says where and how the run is computed,
-    /// or for how long, and not what the run is.
+    /// True if the value may change when a run is resumed, because it affects the machine or the length of
+    /// the run but not its results so far.
     pub may_change: bool,
-    /// True if it may differ between the ranks of a run: it depends on the machine.
+    /// True if the value may differ between the ranks of a run, because it depends on the machine.
     pub may_differ: bool,
     pub(super) default_note: Option<&'static str>,
     pub(super) access: Access<S>,
@@ -32,7 +32,7 @@ pub struct Definition<S> {
 /// Groups of settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heading {
-    /// Settings of other settings.
+    /// Settings that determine other settings.
     General,
     /// The images.
     Data,
@@ -46,63 +46,62 @@ pub enum Heading {
     Output,
 }
 
-/// Ways in which values are given on a command line.
+/// Forms of values on a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// One value.
     Value,
-    /// A list with one value for each time that the setting is given.
+    /// A list with one value for each occurrence of the flag.
     Repeated,
-    /// One value, or nothing, which stands for this text.
+    /// An optional value; without one, this text is used.
     Optional(&'static str),
-    /// A switch: nothing stands for this text, and a value is attached by an equals sign.
+    /// A switch: without a value, this text is used; a value needs an equals sign.
     Switch(&'static str),
 }
 
-/// Functions that get at the value of one setting whatever its type.
+/// Type-erased access to one setting.
 pub(super) struct Access<S> {
-    /// Sets the setting to what texts say; an error says what is expected.
+    /// Parses the setting from texts; an error says what is expected.
     pub(super) set_texts: fn(&mut S, &[OsString]) -> Result<(), String>,
-    /// Sets the setting to what a configuration file holds; an error says what is expected.
+    /// Parses the setting from a value in a configuration file; an error says what is expected.
     pub(super) set_toml: fn(&mut S, &toml::Value) -> Result<(), String>,
     pub(super) to_toml: fn(&S) -> Option<toml::Value>,
     pub(super) to_text: fn(&S) -> Option<String>,
-    /// Refuses a value that is not allowed, whatever the other settings are.
+    /// Checks the value independently of the other settings.
     pub(super) check: fn(&S) -> Result<(), String>,
     pub(super) default: fn(Recipe) -> Option<String>,
     pub(super) choices: fn() -> Vec<String>,
 }
 
 impl<S> Definition<S> {
-    /// Sets the setting to what texts of a command line say.
+    /// Parses the setting from the texts of a command line.
     ///
     /// # Errors
-    /// What is expected instead, without the setting's name and its value.
+    /// If a text is not valid; the error says what is expected, without the setting's name and its value.
     pub fn set(&self, settings: &mut S, texts: &[OsString]) -> Result<(), String> {
         (self.access.set_texts)(settings, texts)
     }
 
-    /// Returns all values that the setting can have as text, where their names do not stand in the help;
-    /// otherwise nothing.
+    /// Returns all possible values as text, if the help does not list them; otherwise an empty list.
     #[must_use]
     pub fn choices(&self) -> Vec<String> {
         (self.access.choices)()
     }
 
-    /// Returns the value of the setting as text, `None` where it is left open.
+    /// Returns the value as text; `None` if it is not set.
     #[must_use]
     pub fn text(&self, settings: &S) -> Option<String> {
         (self.access.to_text)(settings)
     }
 
-    /// Returns the value of the setting as TOML, `None` where it is left open.
+    /// Returns the value as TOML; `None` if it is not set.
     #[must_use]
     pub fn toml(&self, settings: &S) -> Option<toml::Value> {
         (self.access.to_toml)(settings)
     }
 
-    /// Returns the default of a recipe as text, `None` where the setting stays open. It may depend on
-    /// other settings, which are left open here.
+    /// Returns the default of a recipe as text, given that all other settings have their defaults; `None`
+    /// if there is none.
     #[must_use]
     pub fn default_of(&self, recipe: Recipe) -> Option<String> {
         (self.access.default)(recipe)
@@ -123,7 +122,7 @@ impl<S> Definition<S> {
         }
     }
 
-    /// Refuses a value that the setting cannot have, whatever the others are.
+    /// Checks the value of the setting, independently of the others.
     pub(crate) fn check(&self, settings: &S) -> Result<(), VisionError> {
         (self.access.check)(settings).map_err(|expected| {
             VisionError::setting(self.key, self.text(settings).unwrap_or_default(), expected)
@@ -131,21 +130,21 @@ impl<S> Definition<S> {
     }
 }
 
-/// What the table says of a setting beside its name, type and defaults.
+/// Details of a setting besides its name, type and defaults.
 pub(super) struct Details<T> {
     pub(super) value_name: &'static str,
     pub(super) heading: Heading,
     pub(super) input: Input,
-    /// The default in words, where it depends on other settings or leaves the setting open.
+    /// Description of the default, if it depends on other settings or leaves the setting unset.
     pub(super) default_note: Option<&'static str>,
-    /// Refuses values that are not allowed with what is expected.
+    /// Checks a value; an error says what is expected.
     pub(super) check: fn(&T) -> Result<(), String>,
     pub(super) may_change: bool,
     pub(super) may_differ: bool,
 }
 
 impl<T> Details<T> {
-    /// Details of a setting of which nothing else is said.
+    /// Default details.
     pub(super) const USUAL: Self = Self {
         value_name: "VALUE",
         heading: Heading::General,
@@ -157,7 +156,7 @@ impl<T> Details<T> {
     };
 }
 
-/// Makes `Settings`, `Complete` and the list of definitions from a table. An entry is
+/// Generates `Settings`, `Complete` and the list of definitions from a table. An entry is
 ///
 /// ```text
 /// /// Help.
@@ -167,7 +166,7 @@ impl<T> Details<T> {
 /// ```
 ///
 /// where the default is a value, `[quick, paper: value]`, or `[from function]` with a function of the
-/// recipe and the settings that are given. A setting without one may stay open. The details are the fields
+/// recipe and the given settings. A setting without a default may stay unset. The details are the fields
 /// of [`Details`].
 macro_rules! settings {
     ($(
@@ -176,16 +175,16 @@ macro_rules! settings {
             $($detail:ident: $value:expr,)*
         }
     )*) => {
-        /// Settings that may be given or left open.
+        /// Settings of a run; `None` for a setting that is not set.
         ///
-        /// A configuration file has the same names with hyphens. Fields are typed, yet their values are
-        /// checked when a [`Config`](crate::Config) is made of them.
+        /// The keys of a configuration file are the names of the fields with hyphens. Values are checked
+        /// when a [`Config`](crate::Config) is created from the settings.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Settings {
             $($(#[doc = $help])+ pub $field: Option<$type>,)*
         }
 
-        /// Settings without gaps: those that a recipe has a default for have a value.
+        /// Complete settings: all for which a recipe has a default have a value.
         #[derive(Clone, Debug)]
         pub(crate) struct Complete {
             $(pub(crate) $field: complete_type!($type $(, $($default)+)?),)*
@@ -195,7 +194,7 @@ macro_rules! settings {
             /// The keys of a configuration file.
             pub const KEYS: &[&str] = &[$($key),*];
 
-            /// Returns these settings, and `other`'s where these leave something open.
+            /// Returns these settings, with those of `other` for all that are not set.
             #[must_use]
             pub fn or(self, other: Self) -> Self {
                 Self { $($field: self.$field.or(other.$field),)* }
@@ -254,7 +253,7 @@ macro_rules! settings {
     };
 }
 
-/// The type of a setting in `Complete`: optional where there is no default.
+/// The type of a setting in `Complete`: optional if there is no default.
 macro_rules! complete_type {
     ($type:ty) => { Option<$type> };
     ($type:ty, $($default:tt)+) => { $type };

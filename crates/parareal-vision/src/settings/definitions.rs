@@ -1,5 +1,5 @@
-//! The settings of a run: one entry for each, which is the only place that says what it is called, means
-//! and may be. Flags, keys of configuration files, `config.toml`, defaults and messages follow from it.
+//! The settings of a run. Each has one entry, the only place that defines its name, meaning and valid values. Flags,
+//! keys of configuration files, `config.toml`, defaults and messages are generated from it.
 
 use std::path::PathBuf;
 
@@ -13,13 +13,13 @@ use super::definition::{
 use super::recipe::Recipe;
 use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit};
 
-/// Folder of the data sets where no other one is named.
+/// Default folder of the data sets.
 pub const DEFAULT_DATA_DIR: &str = "data";
 
-/// Ten times what anybody has trained; more are a mistake, and building them takes the memory.
+/// Largest depth: ten times that of any network trained so far. Building a deeper one could exhaust the memory.
 const MAX_LAYERS: usize = 100_000;
 const MAX_COARSE_UNITS: usize = 1_000;
-/// Far beyond what has been trained: the last stage then has 16,384 channels.
+/// Largest width: the last stage then has 16,384 channels, far more than in any network trained so far.
 const MAX_WIDTH: usize = 1_024;
 
 const QUICK_EPOCHS: usize = 3;
@@ -358,7 +358,7 @@ settings! {
     }
 }
 
-/// The milestones of a recipe: for the quick one those of [`milestones_of`] its epochs.
+/// Returns the default milestones of a recipe; for the quick one they depend on the epochs ([`milestones_of`]).
 fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     match recipe {
         Recipe::Quick => milestones_of(given.epochs.unwrap_or(QUICK_EPOCHS)),
@@ -366,7 +366,8 @@ fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     }
 }
 
-/// Returns 70 % and 90 % of the epochs, rounded, where these are two epochs with others after them.
+/// Returns 70 % and 90 % of the number of epochs, rounded; only those from 1 to below that number, without
+/// duplicates.
 fn milestones_of(epochs: usize) -> Vec<usize> {
     let part = |percent: usize| epochs.saturating_mul(percent).saturating_add(50) / 100;
     let mut milestones = vec![part(70), part(90)];

@@ -18,21 +18,21 @@ use toml::de::DeTable;
 use super::definitions::Settings;
 use crate::VisionError;
 
-/// Longest configuration file that is read; one with all keys has a hundredth of it.
+/// Largest configuration file that is read, in bytes; one with all keys is a hundred times smaller.
 const LONGEST_FILE: u64 = 1 << 18;
 
 /// Longest value that a message quotes, in characters.
 const LONGEST_VALUE: usize = 80;
 
-/// Key that the configuration of every `parareal_train::Trainer` has, as the first one, and no setting here.
+/// First key in the configuration of every `parareal_train::Trainer`; no setting here has this name.
 const TRAINER_KEY: &str = "units";
 
 impl Settings {
     /// Reads the configuration of the run in a folder.
     ///
     /// # Errors
-    /// [`VisionError::OtherProgram`] where a program of its own trained the run, and other errors where there is
-    /// no run, or its configuration cannot be understood.
+    /// If another program trained the run ([`VisionError::OtherProgram`]), there is no run, or its configuration
+    /// cannot be parsed.
     pub fn of_run(folder: &Path) -> Result<Self, VisionError> {
         let read = Self::read(&config_file(folder)?).map_err(|error| match error {
             VisionError::UnknownKey { key, .. } if key == TRAINER_KEY => {
@@ -43,8 +43,8 @@ impl Settings {
         Ok(read?.recorded())
     }
 
-    /// Interprets the settings that a run has recorded. A run records the units that `auto` has chosen; only earlier
-    /// programs, whose choice was another one, recorded `auto` itself.
+    /// Interprets the settings recorded by a run. A run records the kind of units that `auto` stands for; earlier
+    /// versions recorded `auto` itself, which then meant basic or bottleneck units.
     fn recorded(mut self) -> Self {
         if self.coarse_unit == Some(CoarseKind::Auto) {
             self.coarse_unit = Some(CoarseKind::BasicOrBottleneck);
@@ -64,8 +64,8 @@ impl Settings {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// [`VisionError::ConfigFile`] or [`VisionError::UnknownKey`] where the file cannot be read, is not TOML,
-    /// or has an unknown key or a value that the setting cannot have.
+    /// If the file cannot be read, is not TOML, or has an invalid value ([`VisionError::ConfigFile`]) or an unknown
+    /// key ([`VisionError::UnknownKey`]).
     pub fn read(path: &Path) -> Result<Self, VisionError> {
         let mut bytes = Vec::new();
         let read =
@@ -110,7 +110,7 @@ impl Settings {
             };
             let written = text.get(value.span()).unwrap_or_default();
             let value = Value::deserialize(value.into_deserializer());
-            // Nothing but a number that is too large is TOML and no value.
+            // Valid TOML fails here only for an integer that is too large.
             let value = value.map_err(|_| format!("at most {} is expected", i64::MAX));
             let read = value.and_then(|value| {
                 (definition.access.set_toml)(&mut settings, &value)?;
@@ -130,7 +130,7 @@ impl Settings {
     }
 }
 
-/// A table of the keys that are set, in the order of the definitions.
+/// Serializes the keys that are set, in the order of the definitions.
 impl Serialize for Settings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -143,7 +143,7 @@ impl Serialize for Settings {
     }
 }
 
-/// Keys of other versions of the program are left out.
+/// Ignores unknown keys, which other versions of the program may have written.
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = BTreeMap::<String, Value>::deserialize(deserializer)?;
@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
-/// Returns a value as a message quotes it, on one line and not too long.
+/// Returns a value as it is quoted in a message: on one line and shortened.
 fn shown(value: &str) -> String {
     let text = one_line(value);
     match text.char_indices().nth(LONGEST_VALUE) {
@@ -169,13 +169,13 @@ fn shown(value: &str) -> String {
     }
 }
 
-/// Returns the candidate that takes the fewest changes of letters to become `word`.
+/// Returns the candidate with the smallest edit distance to `word`.
 fn nearest(word: &str, candidates: &[&'static str]) -> &'static str {
     let distance = |candidate: &&&str| edits(&word.replace('_', "-"), candidate);
     candidates.iter().min_by_key(distance).copied().unwrap_or_default()
 }
 
-/// Counts the letters to insert, remove or replace between two words.
+/// Returns the Levenshtein distance between two words.
 fn edits(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(parse("recompute = 4").to_toml(), "recompute = 4\n");
     }
 
-    /// The files of the versions before.
+    /// Files of earlier versions are still read.
     #[test]
     fn a_complete_file_is_written_as_it_was_read() {
         let text = include_str!("complete.toml");

@@ -1,6 +1,6 @@
-//! Settings of a run: what flags and configuration files may say.
+//! Settings of a run, given by flags and configuration files.
 //!
-//! `definitions.rs` has one entry for each setting; everything else follows from it.
+//! `definitions.rs` has one entry for each setting, from which everything else is generated.
 
 mod definition;
 mod definitions;
@@ -21,7 +21,7 @@ pub use value::{CutsSetting, DecayKind, Recompute, UnitInit};
 
 use crate::VisionError;
 
-/// Definition of a setting: everything that flags, configuration files and their messages need to know.
+/// Definition of a setting, for flags, configuration files and messages.
 pub type Definition = definition::Definition<Settings>;
 
 impl Settings {
@@ -31,14 +31,14 @@ impl Settings {
         definitions::DEFINITIONS
     }
 
-    /// Returns the folder in which a data set is looked for where none is named: `None` for the built-in
-    /// images, which need none, and for images of one's own, which have no usual place.
+    /// Returns the default folder of a data set: `None` for the built-in images, which need none, and
+    /// for the user's own images, which have no default.
     #[must_use]
     pub fn default_data_dir(dataset: DatasetName) -> Option<PathBuf> {
         dataset.is_published().then(|| DEFAULT_DATA_DIR.into())
     }
 
-    /// Sets the setting of a key to what a text says.
+    /// Sets the setting of a key from a text.
     #[cfg(test)]
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
         let definition = Self::definitions().iter().find(|definition| definition.key == key);
@@ -48,12 +48,12 @@ impl Settings {
             .map_err(|expected| VisionError::setting(definition.key, format!("`{text}`"), expected))
     }
 
-    /// Returns the recipe that these settings name, otherwise the one that fits them.
+    /// Returns the recipe that is set, otherwise the one for the data set and the depth.
     pub(crate) fn chosen_recipe(&self) -> Recipe {
         self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth))
     }
 
-    /// Refuses the first setting with a value that it cannot have, whatever the others are.
+    /// Checks each setting on its own; the error is that of the first invalid one.
     pub(crate) fn check(&self) -> Result<(), VisionError> {
         Self::definitions().iter().try_for_each(|definition| definition.check(self))
     }
@@ -66,7 +66,7 @@ mod tests {
 
     use crate::{Config, UnitKind};
 
-    /// Texts of values of a setting.
+    /// Sample texts of a setting.
     fn samples(key: &str) -> &'static [&'static str] {
         match key {
             "recipe" => &["quick", "paper"],

@@ -1,4 +1,4 @@
-//! Names of the sets of defaults.
+//! Recipes: named sets of defaults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,7 @@ use std::str::FromStr;
 use parareal_data::DatasetName;
 use parareal_train::TrainError;
 
-/// A set of defaults for the settings that are left open. The defaults themselves stand in the settings'
-/// definitions.
+/// A set of defaults for unset settings. The defaults themselves are in the definitions of the settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recipe {
     /// A small network that learns the built-in images in minutes.

@@ -1,4 +1,4 @@
-//! Types of the values of settings: how each is read and written, as text and in TOML.
+//! Value types of settings, with their forms as text and in TOML.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
@@ -15,8 +15,8 @@ use super::recipe::Recipe;
 
 /// The type of a setting's value.
 ///
-/// Errors say what is expected, such as "a whole number is expected"; the caller knows the setting and the
-/// value that was found.
+/// Errors say what is expected, such as "a whole number is expected"; the caller adds the setting and the
+/// value found.
 pub(crate) trait SettingValue: Sized {
     /// Reads the text of a value.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -24,14 +24,14 @@ pub(crate) trait SettingValue: Sized {
     /// Reads a value from a configuration file.
     fn from_toml(value: &Value) -> Result<Self, String>;
 
-    /// Returns the value as a configuration file holds it.
+    /// Returns the value for a configuration file.
     fn to_toml(&self) -> Value;
 
     /// Returns a text that [`from_text`](Self::from_text) reads as the same value.
     fn to_text(&self) -> String;
 
-    /// Reads the texts of a setting that may be given several times; the last one counts unless the
-    /// value is a list.
+    /// Reads the texts of a setting that is given several times; the last one counts unless the value is a
+    /// list.
     fn from_texts(texts: &[OsString]) -> Result<Self, String> {
         let last = texts.last().ok_or("a value is expected")?;
         Self::from_os_text(last)
@@ -42,12 +42,12 @@ pub(crate) trait SettingValue: Sized {
         Self::from_text(text.to_str().ok_or("text in UTF-8 is expected")?)
     }
 
-    /// Returns all values as text where new ones may be added to a list elsewhere; otherwise nothing.
+    /// Returns all values as text, if the type has a list of them; otherwise an empty list.
     fn choices() -> Vec<String> {
         Vec::new()
     }
 
-    /// Refuses values that a configuration file cannot hold.
+    /// Checks that a configuration file can hold the value.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -71,7 +71,7 @@ impl SettingValue for bool {
     }
 }
 
-/// Implements [`SettingValue`] for an unsigned integer, of which TOML holds those up to [`i64::MAX`].
+/// Implements [`SettingValue`] for an unsigned integer, which TOML can represent up to [`i64::MAX`].
 macro_rules! unsigned {
     ($($type:ty),*) => {$(
         impl SettingValue for $type {
@@ -165,8 +165,8 @@ impl SettingValue for PathBuf {
     }
 }
 
-/// Implements [`SettingValue`] for types that have names; the function says what is expected, given the
-/// error of `FromStr`, and `of` lists all values.
+/// Implements [`SettingValue`] for types with `FromStr` and `Display`. The function turns the error of
+/// `FromStr` into a text that says what is expected, and `of` lists all values.
 macro_rules! named {
     ($($type:ty: $expected:expr $(, of $choices:expr)?;)*) => {$(
         impl SettingValue for $type {
@@ -208,7 +208,7 @@ named! {
     CoarseKind: |error: <CoarseKind as FromStr>::Err| error.to_string(), of CoarseKind::all();
 }
 
-/// What an error of a setting says is expected.
+/// Returns the expectation in the error of a setting.
 fn expected(error: TrainError) -> String {
     match error {
         TrainError::Setting { expected, .. } => expected,
@@ -216,7 +216,7 @@ fn expected(error: TrainError) -> String {
     }
 }
 
-/// Says that one of these names is expected.
+/// Returns a message that one of these names is expected.
 fn one_of(names: &[impl Display]) -> String {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     match names.split_last() {
@@ -227,7 +227,7 @@ fn one_of(names: &[impl Display]) -> String {
     }
 }
 
-/// The devices of a run; text separates them by commas.
+/// The devices of a run, separated by commas in text.
 impl SettingValue for Vec<DeviceName> {
     fn from_text(text: &str) -> Result<Self, String> {
         text.split(',').map(|name| DeviceName::from_text(name.trim())).collect()
@@ -255,7 +255,7 @@ impl SettingValue for Vec<DeviceName> {
     }
 }
 
-/// Epochs, possibly none of them.
+/// A list of epochs, `none` for an empty one.
 impl SettingValue for Vec<usize> {
     fn from_text(text: &str) -> Result<Self, String> {
         if text == "none" {
@@ -285,14 +285,14 @@ impl SettingValue for Vec<usize> {
     }
 }
 
-/// Where the network is cut.
+/// Positions of the cuts, or the method that determines them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CutsSetting {
-    /// Into subnetworks as even as possible, as the paper does.
+    /// Subnetworks of equal length, as far as possible, as in the paper.
     Even,
-    /// Where the predicted step is shortest, by costs that are measured.
+    /// Cuts with the shortest predicted step, from measured costs.
     Balanced,
-    /// After these numbers of residual units, in rising order.
+    /// Cuts after these numbers of residual units, in increasing order.
     Positions(Vec<usize>),
 }
 
@@ -332,7 +332,7 @@ impl SettingValue for CutsSetting {
     }
 }
 
-/// Reads and writes the values of a setting's type by their names.
+/// Implements `FromStr` and `Display` for an enum by the names of its values.
 macro_rules! named_values {
     ($setting:literal, $kind:ident { $($value:ident = $name:literal),+ }) => {
         impl FromStr for $kind {
@@ -360,7 +360,7 @@ macro_rules! named_values {
     };
 }
 
-/// Fall of the learning rate, without its milestones.
+/// Kind of learning-rate decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecayKind {
     /// Divided by ten at each milestone.
@@ -371,10 +371,10 @@ pub enum DecayKind {
 
 named_values!("schedule", DecayKind { Step = "step", Cosine = "cosine" });
 
-/// Weights of the units of a network that is deeper than the one whose weights are the initial ones.
+/// Weights of the additional units when a shallower network initializes a deeper one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitInit {
-    /// Those of the shallower network, each several times.
+    /// Units of the shallower network, each repeated.
     Repeat,
     /// Means of neighbors in the shallower network, linear in depth.
     Interpolate,
@@ -382,21 +382,23 @@ pub enum UnitInit {
 
 named_values!("init-units", UnitInit { Repeat = "repeat", Interpolate = "interpolate" });
 
-/// States that are kept for the backward pass.
+/// Number of states that are kept for the backward pass, while the others are recomputed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
-    /// All of them.
+    /// All states are kept.
     Off,
-    /// One for as many units as is best for the longest subnetwork, the root of its number of units.
+    /// One state for every `k` units, with `k` the square root of the number of units in the longest
+    /// subnetwork.
     Chosen,
-    /// One for this number of units, at least 1.
+    /// One state for every `k` units, `k` at least 1.
     Units(usize),
 }
 
 impl Recompute {
     const EXPECTED: &str = "a whole number of units, or true or false, is expected";
 
-    /// Returns the units for each state that is kept, with 0 for [`Self::Chosen`], `None` where all are.
+    /// Returns the number of units per kept state: 0 for [`Self::Chosen`], and `None` if all states are
+    /// kept.
     pub(crate) fn units(self) -> Option<usize> {
         match self {
             Self::Off => None,
@@ -405,7 +407,7 @@ impl Recompute {
         }
     }
 
-    /// Configuration files hold 0 for [`Self::Chosen`].
+    /// Converts a number of units; 0, as in configuration files, is [`Self::Chosen`].
     fn of_units(units: usize) -> Self {
         if units == 0 { Self::Chosen } else { Self::Units(units) }
     }
@@ -449,12 +451,12 @@ impl SettingValue for Recompute {
     }
 }
 
-/// Reads numbers with commas between them.
+/// Reads comma-separated numbers.
 fn numbers(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|number| number.trim().parse().ok()).collect()
 }
 
-/// Reads a list of whole numbers, or one.
+/// Reads a list of integers, or a single one.
 fn integers(value: &Value) -> Option<Vec<usize>> {
     match value {
         Value::Array(values) => values.iter().map(|value| usize::from_toml(value).ok()).collect(),
@@ -462,7 +464,7 @@ fn integers(value: &Value) -> Option<Vec<usize>> {
     }
 }
 
-/// Writes numbers with commas between them.
+/// Writes comma-separated numbers.
 fn list(numbers: &[usize]) -> String {
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

@@ -53,7 +53,8 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// A note on a file that was downloaded but is not read, because other files take precedence.
+/// Returns a note on a file that was downloaded but is not read, because other files take
+/// precedence.
 fn unread(fetched: &[Fetched], inspection: &Inspection) -> Option<String> {
     let is_read = |file: &&Fetched| inspection.files.iter().any(|read| read.path == file.path);
     let file = fetched.iter().find(|file| !is_read(file))?;
@@ -82,7 +83,7 @@ struct Current {
     bytes: u64,
     /// Bytes received before the current response.
     before: u64,
-    /// Begin of the current response.
+    /// Start of the current response.
     begun: Instant,
     last: Instant,
     bar: Option<ProgressBar>,

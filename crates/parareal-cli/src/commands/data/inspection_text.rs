@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::output::{amount, table};
 
-/// The fields of `data check --json`.
+/// Returns the fields of `data check --json`.
 pub(crate) fn as_json(inspection: &Inspection) -> Value {
     let files = inspection.files.iter().map(|file| {
         json!({
@@ -28,7 +28,7 @@ pub(crate) fn as_json(inspection: &Inspection) -> Value {
     })
 }
 
-/// Lines for the files and notes, then a table of the classes.
+/// Returns lines for the files and notes, and a table of the classes.
 pub(crate) fn as_text(inspection: &Inspection) -> String {
     let mut lines: Vec<String> = inspection
         .files

@@ -1,4 +1,4 @@
-//! The data sets: fetching, checking and showing them.
+//! `data`: fetches, checks and shows data sets.
 
 mod fetch;
 mod inspection_text;
@@ -35,7 +35,7 @@ fn check(set: ImageFiles, json: bool) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Returns the folder of a data set: the one that was named, or the usual one.
+/// Returns the folder of a data set: the given one, or the default.
 fn data_dir(name: DatasetName, named: Option<PathBuf>) -> Option<PathBuf> {
     named.or_else(|| Settings::default_data_dir(name))
 }

@@ -1,4 +1,4 @@
-//! The command `ode`: a problem, solved serially and by parareal, side by side.
+//! `ode`: solves a problem serially and by parareal, and compares both.
 
 mod plot;
 mod show;
@@ -17,12 +17,14 @@ use crate::interrupt;
 use crate::output::{note, result};
 use watch::Watch;
 
-/// Unknowns of all states together; about five times as many numbers are held.
+/// Largest number of unknowns in all states together; about five times as many numbers are in
+/// memory.
 const MAX_UNKNOWNS: usize = 20_000_000;
-/// What takes less is run twice, and the faster run counts: the first one meets cold memory.
+/// Computations shorter than this, in seconds, are run twice and the faster run counts, because the
+/// first one starts with cold caches.
 const SHORT: f64 = 1.0;
 
-/// What is to be solved, and how.
+/// The problem and the methods.
 struct Setup {
     problem: Problem,
     grid: Grid,
@@ -34,7 +36,7 @@ struct Setup {
     relative: Option<f64>,
 }
 
-/// What came of it.
+/// Results of a comparison.
 struct Study {
     setup: Setup,
     records: Vec<Record>,
@@ -43,11 +45,11 @@ struct Study {
     bounds: Option<Vec<(f64, Option<f64>)>>,
     serial_seconds: f64,
     parallel_seconds: f64,
-    /// By the model, on the threads that there were and with one for each slice.
+    /// Speedup by the model, with the actual number of threads and with one for each slice.
     model: [f64; 2],
-    /// How far the serial fine solution is from the problem's reference at the end.
+    /// Distance of the serial fine solution from the problem's reference at the final time.
     from_reference: f64,
-    /// Errors of each iterate at each point, and what is drawn of its states.
+    /// Errors of each iterate at each point.
     errors: Vec<Vec<f64>>,
     paths: Vec<Vec<(f64, f64)>>,
 }
@@ -118,7 +120,7 @@ impl Setup {
     }
 }
 
-/// The problem that is named. A flag for another one is refused: it would do nothing.
+/// Returns the named problem. A flag that only another problem has is refused.
 fn problem(arguments: &Ode) -> Result<Problem, Failure> {
     let name = arguments.problem.as_str();
     let refuse = |flag, problems| {

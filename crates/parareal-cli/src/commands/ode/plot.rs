@@ -1,4 +1,4 @@
-//! The drawing: errors and bounds over the iterations, and the trajectory as it converges.
+//! The plot: errors and bounds over the iterations, and the converging trajectory.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ type Result = std::result::Result<(), String>;
 const SIZE: (u32, u32) = (1180, 500);
 const TEXT: &str = "sans-serif";
 const GRAY: RGBColor = RGBColor(110, 110, 110);
-/// Iterates in order; told apart also by people who see no red or green.
+/// Colors of the iterates in order, from a palette that is safe for red-green color blindness.
 const ITERATES: [RGBColor; 5] = [
     RGBColor(213, 94, 0),
     RGBColor(230, 159, 0),
@@ -22,13 +22,13 @@ const ITERATES: [RGBColor; 5] = [
     RGBColor(86, 180, 233),
     RGBColor(0, 114, 178),
 ];
-/// Errors below are drawn as nothing: the axis ends here or at the smallest error.
+/// Smallest error on the axis; smaller ones are drawn on the axis itself.
 const LOWEST: f64 = 1e-17;
-/// Points of the reference; a phase plane has more bends.
+/// Number of points of the reference trajectory; a phase plane needs more.
 const POINTS: usize = 400;
 const POINTS_OF_A_PHASE_PLANE: usize = 3000;
 
-/// What is drawn of a state at a time.
+/// Returns the point that represents a state in the plot.
 pub(super) fn point(problem: Problem, t: f64, state: &[f64]) -> (f64, f64) {
     match problem {
         Problem::Dahlquist { .. } | Problem::AdvectionDiffusion { .. } => (t, state[0]),
@@ -38,7 +38,7 @@ pub(super) fn point(problem: Problem, t: f64, state: &[f64]) -> (f64, f64) {
     }
 }
 
-/// What the axes of the trajectory are.
+/// Returns the labels of the trajectory's axes.
 fn axes(problem: Problem) -> [&'static str; 2] {
     match problem {
         Problem::Dahlquist { .. } => ["t", "Re u(t)"],
@@ -49,7 +49,7 @@ fn axes(problem: Problem) -> [&'static str; 2] {
     }
 }
 
-/// The drawing as SVG.
+/// Draws the plot as SVG.
 pub(super) fn draw(study: &Study) -> std::result::Result<String, String> {
     let mut text = String::new();
     let draw = |text: &mut String| -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -74,7 +74,7 @@ pub(super) fn draw(study: &Study) -> std::result::Result<String, String> {
     Ok(text)
 }
 
-/// From light to dark: slice 1 to the last.
+/// Returns the color of a slice, from light for the first to dark for the last.
 fn shade(slice: usize, slices: usize) -> RGBColor {
     let part = slice as f64 / slices.max(2) as f64;
     let mix = |from: f64, to: f64| (from + (to - from) * part) as u8;
@@ -89,7 +89,7 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
     let shown = all.filter(|value| **value > 0.0 && value.is_finite());
     let (low, high) =
         shown.fold((1.0_f64, LOWEST), |(low, high), value| (low.min(*value), high.max(*value)));
-    // With room for the legend above.
+    // Leaves room for the legend at the top.
     let low = low.max(LOWEST) / 10.0;
     let values = low..high * (high / low).powf(0.15);
     let (floor, ceiling) = (values.start, values.end);
@@ -118,7 +118,8 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         .map_err(|e| say(&e))?;
     for slice in 1..=slices {
         let color = shade(slice, slices);
-        // An error of 0 is where the slice has become exact: on the axis, and then no more.
+        // A slice is exact after as many iterations as its number. Its error is then drawn on the
+        // axis, and the line ends.
         let line = (0..=last).map(|k| (k as f64, study.errors[k][slice].max(floor)));
         let line: Vec<_> = line.take(slice + 1).collect();
         let end = line[line.len() - 1];
@@ -145,7 +146,7 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         (superlinear.collect::<Vec<_>>(), BLACK, 7, "superlinear bound"),
         (linear.collect(), GRAY, 2, "linear bound"),
     ] {
-        // A bound above all else says nothing.
+        // A bound above the range of the axis is cut off.
         let line: Vec<_> = line.into_iter().take_while(|point| point.1 <= ceiling).collect();
         if line.is_empty() {
             continue;
@@ -169,21 +170,22 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
     let plane = matches!(problem, Problem::LotkaVolterra | Problem::Lorenz);
     let points = if plane { POINTS_OF_A_PHASE_PLANE } else { POINTS };
     let times: Vec<f64> = (0..=points).map(|i| end * i as f64 / points as f64).collect();
-    // One time after the other where a state is large: only a number of it is drawn.
+    // States may be large, so they are computed one time at a time; only one number of each is
+    // drawn.
     let reference: Vec<(f64, f64)> = if plane {
         let states = problem.reference(&times);
         times.iter().zip(states).map(|(t, state)| point(problem, *t, &state)).collect()
     } else {
         times.iter().map(|t| point(problem, *t, &problem.reference(&[*t])[0])).collect()
     };
-    // The first four, and the last one.
+    // The first four iterates and the last one.
     let mut drawn: Vec<usize> = (0..=last.min(3)).collect();
     if last > 3 {
         drawn.push(last);
     }
     let [x, y] = axes(problem);
     let paths = || drawn.iter().flat_map(|k| &study.paths[*k]).chain(&reference);
-    // What runs away is cut off, so that the rest can be seen.
+    // Diverging iterates are cut off, so that the rest remains visible.
     let around = |axis: fn(&(f64, f64)) -> f64| {
         let whole = range(paths().map(axis));
         let own = range(reference.iter().map(axis));
@@ -219,7 +221,7 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
         let name = if *k == 0 { "k = 0, coarse".into() } else { format!("k = {k}") };
         let path = &study.paths[*k];
         let radius = if path.len() > 60 { 2 } else { 4 - index.min(2) as i32 };
-        // Where the path leaves the panel it is interrupted.
+        // The line is interrupted where it leaves the panel.
         for piece in path.split(|point| !within(point)) {
             let line = LineSeries::new(piece.iter().copied(), color.stroke_width(1));
             chart.draw_series(line).map_err(|e| say(&e))?;
@@ -240,7 +242,7 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
     legend(&mut chart, position)
 }
 
-/// The range of numbers, a little widened.
+/// Returns the range of the finite values with a margin.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let values = values.filter(|value| value.is_finite());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {

@@ -1,4 +1,4 @@
-//! What came of it, as JSON and as text.
+//! Results of `ode` as JSON and as text.
 
 use parareal_ode::Ending;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(super) fn as_json(study: &Study) -> Value {
         "serial_seconds": study.serial_seconds,
         "parallel_seconds": study.parallel_seconds,
         "speedup": study.speedup(),
-        // With a processor for each slice: N / K with what the coarse propagator costs.
+        // With a processor for each slice: N / K, reduced by the cost of the coarse propagator.
         "model_speedup": study.model[1],
     })
 }
@@ -111,7 +111,7 @@ impl Study {
     }
 }
 
-/// A time of any size.
+/// Formats a duration with a unit that fits.
 fn seconds(seconds: f64) -> String {
     match seconds {
         0.0..1e-3 => format!("{:.1} µs", 1e6 * seconds),

@@ -1,4 +1,4 @@
-//! Progress of an iteration: live on a terminal, as lines elsewhere where it takes long.
+//! Progress of the iteration: a live bar on a terminal, otherwise lines at intervals.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// For so many iterations at most.
+    /// Creates the progress of at most this many iterations.
     pub(super) fn new(most: usize) -> Self {
         Self { bar: live(most as u64, "{wide_bar} {msg}"), most, last: Instant::now() }
     }
@@ -35,7 +35,7 @@ impl Watch {
         }
     }
 
-    /// Takes the live line away.
+    /// Removes the progress bar.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

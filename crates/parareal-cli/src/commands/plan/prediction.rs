@@ -1,4 +1,4 @@
-//! What is asked of a predicted step.
+//! Prediction of a step from the flags of `plan`.
 
 use parareal::exec::ProgramOptions;
 use parareal_train::{DeviceName, TimelineFile, TrainError};
@@ -11,11 +11,11 @@ use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// Images of a step whose costs are measured.
+/// Default batch size for measured costs.
 const BATCH: usize = 16;
 
 impl Plan {
-    /// The predicted step, where one is asked for.
+    /// Predicts a step, if a flag requests it.
     pub(crate) fn predict(&self, network: &NetworkConfig) -> Result<Option<Step>, Failure> {
         let flags = &self.step;
         if *flags == Flags::default() && !network.is_balanced() {
@@ -103,7 +103,7 @@ impl Flags {
         Ok(PlanSettings { devices, link, replicas, schedule, recompute })
     }
 
-    /// Refuses flags that would do nothing beside others.
+    /// Refuses flags that have no effect in combination with others.
     fn check(&self, source: &CostSource, timeline: Option<&TimelineFile>) -> Result<(), Failure> {
         let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
         if self.schedule.as_deref() == Some("paper") {

@@ -1,11 +1,11 @@
-//! How a predicted step looks, as JSON and as text.
+//! Predicted steps as JSON and as text.
 
 use parareal_vision::{Planned, Suggestion};
 use serde_json::{Value, json};
 
 use crate::output::{count, table};
 
-/// What was predicted, and what has to be said about it.
+/// A prediction with remarks on it.
 pub(crate) struct Step {
     pub(crate) planned: Planned,
     pub(crate) suggestion: Option<Suggestion>,
@@ -92,7 +92,7 @@ impl Step {
     }
 }
 
-/// One that was tried.
+/// Returns the main fields of a configuration that was tried.
 fn brief(planned: &Planned) -> Value {
     json!({
         "subnetworks": planned.network.cuts.subnetworks(),
@@ -137,7 +137,7 @@ fn suggested(found: &Suggestion) -> String {
     )
 }
 
-/// An amount of memory, in megabytes where it is less than a gigabyte.
+/// Formats an amount of memory in gigabytes, or in megabytes below one gigabyte.
 fn memory(bytes: f64) -> String {
     match bytes {
         0.0..1e9 => format!("{:.1} MB", bytes / 1e6),

@@ -1,4 +1,4 @@
-//! Image files that a person names, by themselves or by their folder.
+//! Image files given by their paths or by their folder.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use parareal_text::OneLine;
 use thiserror::Error;
 
-/// A folder that gives no images.
+/// A folder without usable images.
 #[derive(Debug, Error)]
 pub(crate) enum FolderError {
     #[error("{path}: the folder cannot be read: {source}", path = OneLine(path))]
@@ -17,10 +17,10 @@ pub(crate) enum FolderError {
 }
 
 /// Returns the PNG and JPEG files of a folder, sorted by name and without those of folders in it; any other
-/// path stands for itself.
+/// path is returned as it is.
 ///
 /// # Errors
-/// [`FolderError`] where a folder cannot be read or holds no such files.
+/// If a folder cannot be read or holds no such files.
 pub(crate) fn expand(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
@@ -37,7 +37,7 @@ pub(crate) fn expand(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
     Ok(files)
 }
 
-/// Returns true if the name is that of a PNG or JPEG file, and not a hidden one.
+/// Returns true if the file has the extension of a PNG or JPEG file and is not hidden.
 fn is_image(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let known = |ending: &std::ffi::OsStr| {

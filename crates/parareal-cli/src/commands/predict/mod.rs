@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
     let mut predictor = Predictor::open(&run, arguments.checkpoint.parse()?)?;
     let (mut ending, mut values) = (Ending::Done, Vec::new());
     for path in &paths {
-        // An image or folder that is of no use does not cost the answers of the others.
+        // An invalid image or folder is reported, and the other images are still classified.
         let mut refuse = |path: &Path, failure: Failure| {
             let message = advice::message(&failure);
             note(&format!("error: {message}"));
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
     Ok(ending)
 }
 
-/// The line that says what is in an image.
+/// Formats a prediction as one line.
 fn answers(Prediction { path, answers, .. }: &Prediction) -> String {
     let answers = answers.iter().map(|ClassProbability { name, probability, .. }| {
         format!("{name} {}", percent(*probability))

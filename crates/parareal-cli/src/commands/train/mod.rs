@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
     })
 }
 
-/// The step whose timeline is asked for.
+/// Returns the request for a timeline from the flags, if any.
 fn timeline(arguments: &Train) -> Result<Option<StepTimeline>, Failure> {
     let Some(path) = &arguments.timeline else {
         let flags = [
@@ -90,7 +90,7 @@ fn ending(outcome: &Outcome) -> Ending {
     if outcome.interrupted { Ending::Interrupted } else { Ending::Done }
 }
 
-/// Of a rank that another one speaks for.
+/// Observer of ranks other than rank 0, which print nothing.
 struct Silent;
 
 impl Observer for Silent {
@@ -99,7 +99,7 @@ impl Observer for Silent {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-/// Says what is about to be trained.
+/// Prints the run that is about to start.
 fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     let (config, summary, images) = (run.config(), run.summary(), run.images());
     let run = run.run();
@@ -176,7 +176,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     run.notes().iter().for_each(|remark| note(&format!("note: {remark}")));
 }
 
-/// Says what came of it.
+/// Prints the outcome of the run.
 fn conclude(outcome: &Outcome) {
     if outcome.interrupted {
         let step = outcome.steps;
@@ -224,10 +224,10 @@ fn conclude(outcome: &Outcome) {
     note(&format!("weights and metrics are in {}", outcome.output.display()));
 }
 
-/// The time of subnetworks and workers, as tables.
+/// Formats the time of subnetworks and workers as tables.
 fn show_usage(usage: &Usage) -> String {
     let cells = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    // Runs started by an older version do not record what subnetworks waited for.
+    // Runs of earlier versions do not distinguish the two kinds of waiting.
     let is_told_apart = usage.subnetworks.iter().all(|each| each.waiting_for_worker.is_some());
     let waiting: &[&str] = match is_told_apart {
         true => &["waiting for worker", "waiting for neighbors"],

@@ -1,4 +1,4 @@
-//! Progress of a training run: live on a terminal, as lines elsewhere.
+//! Progress of a training run: a live bar on a terminal, otherwise lines.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use parareal_train::{Observer, Run, Task};
 
 use crate::output::{SILENCE, duration, live, note, percent};
 
-/// The time between two lines, where a tenth of an epoch takes longer than [`SILENCE`].
+/// Longest time between two lines, if a tenth of an epoch takes longer than [`SILENCE`].
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// Shows steps and epochs as they come.
+/// Observer that shows steps and epochs.
 pub(crate) struct Progress {
     epochs: usize,
     steps: usize,
     images_per_step: usize,
-    /// Steps that were taken before.
+    /// Number of steps before this process.
     before: usize,
     begun: Instant,
     /// Losses of the first step of the distillation.
     first_distillation: Option<Vec<InterfaceRecord>>,
-    /// Loss and error, averaged over about the last ten steps.
+    /// Exponential moving averages of loss and error, over about the last ten steps.
     recent: Option<(f64, Option<f64>)>,
     shown: Shown,
 }
@@ -54,14 +54,14 @@ impl Progress {
         }
     }
 
-    /// Takes the live line away.
+    /// Removes the progress bar.
     pub(crate) fn end(&self) {
         if let Shown::Live(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }
 
-    /// Writes a line, above the live one.
+    /// Writes a line, above the progress bar if there is one.
     fn say(&self, line: &str) {
         match &self.shown {
             Shown::Live(bar) => bar.suspend(|| note(line)),
@@ -92,12 +92,12 @@ impl Progress {
     }
 }
 
-/// The error rate in a line of progress; nothing where errors are not counted.
+/// Formats the error rate for a line of progress; empty if errors are not counted.
 fn shown_error(error: Option<f64>) -> String {
     error.map_or_else(String::new, |error| format!("  error {}", percent(error)))
 }
 
-/// Losses of the interfaces in a line, each as `C/F`.
+/// Formats the losses of the interfaces, each as `C/F`.
 fn shown_losses(interfaces: &[InterfaceRecord]) -> String {
     let losses = interfaces
         .iter()
@@ -108,7 +108,7 @@ fn shown_losses(interfaces: &[InterfaceRecord]) -> String {
 impl Observer for Progress {
     fn on_distillation(&mut self, record: &DistillationRecord) {
         let DistillationRecord { step, steps, interfaces, seconds } = record;
-        // Training begins when the last step has ended.
+        // Restarts the clock, so that training is timed from the last step of the distillation.
         self.begun = Instant::now();
         let left = seconds / *step as f64 * (steps - step) as f64;
         let losses = shown_losses(interfaces);
