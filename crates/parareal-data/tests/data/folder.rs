@@ -29,7 +29,7 @@ fn red_and_blue(folder: &Path) {
     }
 }
 
-/// The class of each image by what it shows, which has to be its label.
+/// The class of each image by its color, which has to be its label.
 fn check(set: &parareal_data::ImageSet) -> [usize; 2] {
     assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 2));
     let mut counts = [0, 0];
