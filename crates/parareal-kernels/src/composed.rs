@@ -79,7 +79,7 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// [`conv2d`] of each channel by itself.
+/// Depthwise convolution: one kernel for each channel.
 pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);

@@ -34,12 +34,12 @@ impl NormStatistics {
 /// Batch normalization: `scale · (x - mean) / √(variance + epsilon) + shift` for each channel.
 #[derive(Clone, Debug)]
 pub struct Normalization {
-    /// `[channels]`.
+    /// Scale, `[channels]`.
     pub scale: Tensor<1>,
-    /// `[channels]`.
+    /// Shift, `[channels]`.
     pub shift: Tensor<1>,
     /// Mean and variance.
     pub statistics: NormStatistics,
-    /// Keeps the denominator from zero.
+    /// The constant that keeps the denominator from zero.
     pub epsilon: f64,
 }

@@ -17,7 +17,7 @@ struct Unit<'a> {
     batch_statistics: bool,
 }
 
-/// What a unit gives.
+/// The results of a unit.
 struct Found {
     output: TensorData,
     /// Of the input, then of weight, scale and shift of each layer.
@@ -26,8 +26,7 @@ struct Found {
 }
 
 impl Unit<'_> {
-    /// Runs the unit, with gradients of the operands that `tracked` wants, counted as they are
-    /// found.
+    /// Runs the unit. `tracked` tells by their numbers, in order, which operands get a gradient.
     fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
         let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
         let device = Device::flex().autodiff();
