@@ -69,7 +69,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | further devices, by Burn's backends |
 //! | `tuned` | Burn's operation fusion and autotuning; enabled by the features of devices |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

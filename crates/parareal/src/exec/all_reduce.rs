@@ -121,7 +121,8 @@ impl AllReduce for ThreadAllReduce {
         let entry = table.sums.entry(call).or_default();
         entry.terms.insert(self.member, terms);
         if entry.terms.len() == self.shared.members {
-            // The last member computes the sum, in the order of the members, while others go on.
+            // The last member computes the sum, in the order of the members, while the others
+            // continue.
             let mut terms = std::mem::take(&mut entry.terms).into_values();
             drop(table);
             let mut sum = terms.next().expect("there are members");

@@ -156,12 +156,14 @@ impl<L> ExecutorBuilder<L> {
     /// Keeps only the first state of every segment of this many units, and recomputes the rest in the backward pass:
     /// less memory for about a third more time. It cannot be combined with [`Self::segment_units`].
     ///
-    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and `n` units keep `n /
-    /// k` states, so about `√n` units are best. Gradients are bitwise the same. Units have to be deterministic. The
-    /// random layers of [`crate::nn`] are; those of Burn, such as `burn::nn::Dropout`, draw other numbers the second
-    /// time, and the step ends with [`ExecError::NotDeterministic`]. On the CPU any difference is noticed; on other
-    /// devices, whose sums may differ from run to run, only one of more than 1 % of the norm of the segment's last
-    /// state. Random layers with a smaller effect go unnoticed there, and gradients are wrong by as much. Running
+    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and `n` units keep
+    /// `n / k` states, so about `√n` units are best. Gradients are bitwise the same.
+    ///
+    /// Units have to be deterministic. The random layers of [`crate::nn`] are. Those of Burn, such as
+    /// `burn::nn::Dropout`, draw other numbers the second time, and the step ends with
+    /// [`ExecError::NotDeterministic`]. On the CPU any difference is noticed. On other devices, whose sums may
+    /// differ from run to run, only a difference of more than 1 % of the norm of the segment's last state is
+    /// noticed: random layers with a smaller effect go unnoticed there, and gradients are wrong by as much. Running
     /// statistics ([`burn::module::RunningState`]) are updated in the first pass only.
     #[must_use]
     pub fn recompute(self, units: usize) -> Self {

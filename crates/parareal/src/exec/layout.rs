@@ -60,7 +60,7 @@ pub enum LayoutError {
     },
 }
 
-/// Which rank, worker and replica holds which subnetworks.
+/// The layout of subnetworks on ranks, workers and replicas.
 ///
 /// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of
 /// a replica are spread over *workers* in order; each worker drives one device. The workers are

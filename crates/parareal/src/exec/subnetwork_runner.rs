@@ -26,7 +26,7 @@ pub(super) struct SubnetworkRunner<N: Coarsen> {
 
 /// The values that the forward pass keeps for the backward pass.
 struct Tape<N: Coarsen> {
-    /// The input, a leaf where its gradient is asked for.
+    /// The input, a leaf if its gradient is requested.
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
@@ -34,7 +34,7 @@ struct Tape<N: Coarsen> {
     segments: Vec<Kept<N>>,
     /// The state from which the next segment starts; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
-    /// With recomputation: the end of the last segment that is left, from the first pass.
+    /// The end of the last remaining segment, from the first pass; only with recomputation.
     end: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,

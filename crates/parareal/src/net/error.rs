@@ -46,13 +46,13 @@ pub enum NetError {
     /// The network has no units to cut between.
     #[error("the network has no units: a parareal network needs at least one")]
     NoUnits,
-    /// Zero subnetworks were asked for.
+    /// The number of subnetworks is 0.
     #[error("a parareal network needs at least one subnetwork, 0 were asked for")]
     NoSubnetworks,
     /// There are fewer units than subnetworks.
     #[error("{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}")]
     TooManySubnetworks {
-        /// The number of subnetworks asked for.
+        /// The number of subnetworks.
         subnetworks: usize,
         /// The number of units of the network.
         units: usize,
@@ -84,7 +84,7 @@ pub enum NetError {
     /// A subnetwork index beyond the last.
     #[error("there is no subnetwork with index {index}: there are {subnetworks}, counted from 0")]
     NoSuchSubnetwork {
-        /// The index asked for, from 0.
+        /// The index, from 0.
         index: usize,
         /// The number of subnetworks.
         subnetworks: usize,

@@ -75,7 +75,7 @@ enum CoarseUnits {
     /// The paper's number, at most a quarter of the units.
     Cheap,
     Count(usize),
-    /// As many as cover what the subnetwork covers.
+    /// The number of units that cover about as much as the subnetwork.
     Covering {
         axis: usize,
         field: Arc<dyn Fn(usize) -> ReceptiveField + Send + Sync>,

@@ -61,7 +61,7 @@
 //! assert_eq!(even.makespan(), 22.0 + 0.5 + 40.0);
 //! assert_eq!(even.timeline.waiting(0)[0], [20.0, 22.0]);
 //!
-//! On twelve devices the first ones get their cotangent late, so they should hold fewer units.
+//! // On twelve devices the first ones get their cotangent late, so they should hold less.
 //! let layout = Layout::threads(12, 12, 1)?;
 //! let even = Scenario::new(&Equal, &Cuts::even(60, 12)?, layout.clone())?.predict()?;
 //! let balanced = balance(&Equal, &layout, Link::FREE, ProgramOptions::default())?;

@@ -207,7 +207,7 @@ impl<N: Coarsen> Transport<N> for Ranks {
     }
 
     fn cause(&self, error: ExecError) -> ExecError {
-        // An error between ranks explains why a worker could not go on.
+        // An error between ranks explains why a worker could not continue.
         self.first_error.take().map_or(error, ExecError::Ranks)
     }
 
