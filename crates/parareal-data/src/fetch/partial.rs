@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::FetchError;
 
-/// The bytes received of a file, in a file beside the place of the whole one.
+/// The received bytes of a file, in a file next to the place of the complete one.
 pub(super) struct PartialDownload {
     path: PathBuf,
     file: File,
