@@ -32,7 +32,7 @@ impl SendBuffer {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: it comes from a box, is there until this is dropped, and nobody changes it.
+        // SAFETY: it comes from a box, exists until this is dropped, and nobody changes it.
         unsafe { (*self.0).as_ref() }
     }
 }
