@@ -20,8 +20,9 @@ pub struct BalancedGroupConv2d {
 }
 
 impl BalancedGroupConv2d {
-    /// Creates a layer with He initialization: normal with variance `2 / (2 · 9 · out_channels /
-    /// groups)` (fan-out), because two kernels lead to each group of the output.
+    /// Creates a layer with He initialization: normal with variance
+    /// `2 / (2 · 9 · out_channels / groups)` (fan-out), because two kernels lead to each group of
+    /// the output.
     ///
     /// # Panics
     /// If the channels are not multiples of the number of groups.

@@ -19,7 +19,7 @@ pub enum ResNetError {
     /// A depth that is not 9n+2.
     #[error("there is no ResNet of depth {depth}: the depth is 9n+2, so try {below} or {above}")]
     Depth {
-        /// The depth asked for.
+        /// The requested depth.
         depth: usize,
         /// The next possible depth below (or the least one).
         below: usize,
