@@ -49,7 +49,7 @@ pub(crate) fn norm_relu(
     (relu(normalized).reshape(shape), statistics)
 }
 
-/// The constant as an operand beside `other`: outside every graph, on the same kind of device.
+/// Converts a constant for operations with `other`: outside every graph, on the same kind of device.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
     let values = constant.inner();
     if other.device().is_autodiff() { values.autodiff() } else { values }

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::FlexTensor;
 
 /// Returns true if the fused operations support this tensor: 32-bit floats on Burn's CPU backend,
-/// unless the environment asks for Burn's own operations.
+/// unless the environment selects Burn's own operations.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
     static COMPOSED: LazyLock<bool> =
         LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));

@@ -14,8 +14,8 @@ pub struct ChannelStatistics {
 /// The statistics that an input is normalized by.
 #[derive(Clone, Debug)]
 pub enum NormStatistics {
-    /// Those of the batch, as in training. They depend on the input, and its gradient takes that
-    /// into account. `None` computes them; given ones must be those of the input.
+    /// Statistics of the batch, as in training. They depend on the input, and its gradient takes
+    /// that into account. `None` computes them; given ones must be those of the input.
     Batch(Option<ChannelStatistics>),
     /// Constants, such as running statistics in evaluation.
     Running(ChannelStatistics),

@@ -20,7 +20,7 @@ struct Unit<'a> {
 /// The results of a unit.
 struct Found {
     output: TensorData,
-    /// Of the input, then of weight, scale and shift of each layer.
+    /// The gradients of the input, then of weight, scale and shift of each layer.
     gradients: Vec<Option<TensorData>>,
     statistics: Vec<TensorData>,
 }
