@@ -96,7 +96,7 @@ impl Agree {
             "losses": losses,
             "state": state,
             "worst_state": worst_state,
-            // A difference that is not a number does not agree.
+            // NaN does not agree.
             "agrees": worst <= self.tolerance,
         }))
     }
@@ -113,7 +113,7 @@ fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, 
             return Err(format!("`{}` in the place of `{}`", found.name, expected.name).into());
         }
         let difference = difference(&found.data, &expected.data);
-        // A difference that is not a number is the worst.
+        // NaN is the largest difference.
         if (difference > worst.0 || difference.is_nan()) && !worst.0.is_nan() {
             worst = (difference, found.name.clone());
         }
@@ -131,7 +131,7 @@ fn difference(found: &TensorData, expected: &TensorData) -> f64 {
     distance / length.max(1e-6 * (expected.num_elements() as f64).sqrt())
 }
 
-/// The larger of two differences; not a number if either is.
+/// The larger of two differences; NaN if either is NaN.
 fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }

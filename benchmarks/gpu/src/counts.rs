@@ -31,7 +31,7 @@ const COUNTERS: [&str; 13] = [
 const KERNEL: usize = 240;
 const NAME: usize = 216;
 
-/// Calls of the CUDA driver since it was loaded, or between two such moments.
+/// Calls of the CUDA driver since it was loaded, or between two readings.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Counts {
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
-/// A device with the name that it was asked for by: `cpu`, or `cuda:0` and so on.
+/// A device with its requested name: `cpu`, or `cuda:0` and so on.
 #[derive(Clone)]
 pub(crate) struct Named {
     pub(crate) name: String,

@@ -5,7 +5,7 @@
 //! cargo run --release -p gpu --features cuda -- step --device cuda:0 --depth 164 --batch-size 128
 //! ```
 //!
-//! Prints one JSON value on standard output and says on standard error what it does.
+//! Prints one JSON value on standard output and progress on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod agree;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            // A step that fails, or input that cannot be used.
+            // The exit code is 1 for a failed step and 2 for invalid input.
             ExitCode::from(if error.is::<ExecError>() { 1 } else { 2 })
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The network with weights that depend on nothing but its shape.
+    /// Builds the network with weights that depend only on its shape.
     pub(crate) fn build(&self) -> Result<PararealNetwork<ResNet>> {
         let net = ResNet::new(self.depth)?.with_classes(CLASSES);
         let net = net.with_coarse_kind(self.coarse_unit);

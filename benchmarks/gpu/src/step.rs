@@ -74,7 +74,7 @@ impl Step {
             Ok(Timed { duration, timeline: report.timeline, counts })
         };
         let is_late = || self.seconds.is_some_and(|limit| begun.elapsed().as_secs_f64() >= limit);
-        // From the start of the program, as PyTorch's.
+        // Measured from the start of the program, as for PyTorch.
         let mut first = None;
         for done in 0..self.warm_up {
             let Timed { duration, .. } = step()?;

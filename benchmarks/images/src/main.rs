@@ -1,4 +1,4 @@
-//! How long training steps wait for their images.
+//! The time that training steps wait for their images.
 //!
 //! ```sh
 //! cargo run --release -p images -- [DATA_DIR]
@@ -21,7 +21,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const IMAGES: usize = 2048;
 
-/// The rates of the steps.
+/// The samples per second of each step.
 struct Rates(Vec<f64>);
 
 impl Observer for Rates {

@@ -1,10 +1,10 @@
-//! A training step over MPI beside what the plan predicts for the link between the ranks.
+//! A training step over MPI, measured, and predicted for the link between the ranks.
 //!
 //! ```sh
 //! mpirun -n 2 target/release/links [GBPS|free [ROUNDS [BATCH [DEPTH]]]]
 //! ```
 //!
-//! `GBPS` is what the link is said to give; `run` beside this makes links of that speed.
+//! `GBPS` is the nominal speed of the link; `run` in this folder creates links of that speed.
 #![allow(clippy::print_stdout)]
 
 mod probe;
@@ -30,11 +30,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Classes to tell apart.
 const CLASSES: usize = 10;
 
-/// What is measured: all ranks as a chain or as replicas of the whole network.
+/// A measured setting: all ranks as a chain, or as replicas of the whole network.
 struct Way {
     name: &'static str,
     replicas: usize,
-    /// As what tensors are sent.
+    /// The type in which tensors are sent.
     wire: DType,
 }
 
@@ -55,7 +55,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// What parts cost on a core while the other ranks are as busy.
+    /// Measures the costs of components on a core while the other ranks are equally busy.
     fn costs(&self, images: usize) -> Result<ResNetCosts> {
         probe::meet(self.all)?;
         let optimizer = self.optimizer.clone();
@@ -84,7 +84,7 @@ impl Bench<'_> {
         Ok(scenario.predict()?.makespan())
     }
 
-    /// Steps on the clock.
+    /// Measures the wall-clock time of steps.
     fn measure(&self, cuts: &Cuts, way: &Way, replicas: usize) -> Result<Sample> {
         let device = Device::flex();
         let noise = Distribution::Normal(0.0, 1.0);
@@ -103,7 +103,7 @@ impl Bench<'_> {
             probe::meet(self.all)?;
             let begun = Instant::now();
             ranks.train_step(images.clone(), labels.clone(), 1e-3)?;
-            // The first one pays for memory that the others find.
+            // The first step allocates memory that the others reuse.
             if round > 0 {
                 sample.push(begun.elapsed().as_secs_f64());
             }

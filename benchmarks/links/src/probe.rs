@@ -1,11 +1,11 @@
-//! What a link gives.
+//! Latency and bandwidth of a link.
 
 use std::time::Instant;
 
 use parareal::exec::{Communicator, MpiError};
 use parareal::plan::{Link, Sample};
 
-/// Tag of what goes between the first two ranks.
+/// The tag of messages between the first two ranks.
 const TAG: i32 = 7;
 
 /// Waits for all ranks.
@@ -13,8 +13,8 @@ pub(crate) fn meet(all: &Communicator) -> Result<(), MpiError> {
     all.sum_f32(vec![0.0])?.wait().map(drop)
 }
 
-/// The link between the first two ranks, the same on all: latency from messages of one byte,
-/// bandwidth from messages of `bytes`, each half of a way there and back.
+/// Measures the link between the first two ranks, the same on all: latency from messages of one
+/// byte, bandwidth from messages of `bytes`, each half the time of a round trip.
 pub(crate) fn link(all: &Communicator, bytes: usize) -> Result<Link, MpiError> {
     let latency = there_and_back(all, 1)? / 2.0;
     let whole = there_and_back(all, bytes)? / 2.0;
@@ -26,7 +26,7 @@ pub(crate) fn link(all: &Communicator, bytes: usize) -> Result<Link, MpiError> {
     Ok(Link { latency, bandwidth })
 }
 
-/// The median time of a message to the second rank and one back, in seconds.
+/// Returns the median time of a round trip between the first two ranks, in seconds.
 fn there_and_back(all: &Communicator, bytes: usize) -> Result<f64, MpiError> {
     let mut sample = Sample::default();
     for round in 0..10 {

@@ -1,5 +1,5 @@
-//! Draws the training loss and the test error of runs beside each other, from their `metrics.jsonl`; without test
-//! samples, the validation error.
+//! Draws the training loss and the test error of several runs, from their `metrics.jsonl`; without test samples,
+//! the validation error.
 //!
 //! ```sh
 //! cargo run --release -p mnist-curves -- OUTPUT.svg NAME=RUN_FOLDER...

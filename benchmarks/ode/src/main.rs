@@ -1,6 +1,6 @@
-//! Parareal on the heat equation, on one thread and two in turn: fine sweep, whole solve, model, and
-//! what the machine gives to two serial solutions that know nothing of each other.
-//! With `--json` one line of numbers, for `compare.py`.
+//! Parareal on the heat equation, alternately on one thread and on two: fine sweep, whole solve,
+//! model, and the speed of two independent serial solutions at the same time. With `--json` it prints
+//! one line of numbers, for `compare.py`.
 //!
 //! ```sh
 //! cargo run --release -p ode-scaling                          # 1000 unknowns, 16 slices of 200 steps
@@ -17,7 +17,7 @@ use parareal_ode::{
 
 const INTERVAL: f64 = 0.1;
 const THREADS: [usize; 2] = [1, 2];
-/// Where the whole solve ends.
+/// The tolerance at which the whole solve ends.
 const TOLERANCE: f64 = 1e-4;
 
 type Solver = Parareal<AnyPropagator, AnyPropagator>;
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (solver, solutions) in solvers.iter().zip(&mut solutions) {
             let options = Options { absolute_tolerance: Some(TOLERANCE), ..Options::default() };
             let solution = solver.solve(&initial, &options, |_| ())?;
-            // The first round meets cold memory.
+            // The first round is a warm-up.
             if round > 0 {
                 solutions.push(solution);
             }

@@ -5,10 +5,10 @@
 //! cargo run --release -p peers -- THREADS operation SIZE FROM TO KERNEL STRIDE BATCH
 //! ```
 //!
-//! Workers share the threads evenly. With `K` one state for `K` units is kept, and the rest
-//! recomputed. It prints `ready` once it has
-//! warmed up; then the seconds that the case took for each line `time` on standard input, and the
-//! gigabytes that it has needed at most since for a line `peak`.
+//! Workers share the threads evenly. With `K` one state for `K` units is kept, and the rest is
+//! recomputed. The program prints `ready` once it has warmed up. For each line `time` on standard input
+//! it then prints the seconds that the case took, and for a line `peak` the maximum of its memory since
+//! then, in gigabytes.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod memory;

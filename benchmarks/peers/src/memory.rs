@@ -1,4 +1,4 @@
-//! What Linux says of this process's memory, in gigabytes of 10⁹ bytes.
+//! The memory of this process as reported by Linux, in gigabytes of 10⁹ bytes.
 
 use crate::Result;
 
@@ -12,17 +12,17 @@ fn status(key: &str) -> Result<f64> {
     Ok(kibibytes * 1024.0 / 1e9)
 }
 
-/// What is resident now.
+/// The resident memory.
 pub(crate) fn resident() -> Result<f64> {
     status("VmRSS")
 }
 
-/// The most that was resident since [`forget_peak`].
+/// The maximum resident memory since [`forget_peak`].
 pub(crate) fn peak() -> Result<f64> {
     status("VmHWM")
 }
 
-/// Starts a new peak. Where the system refuses, the peak is that of the whole life of the process.
+/// Starts a new peak. If the system refuses, the peak is that since the start of the process.
 pub(crate) fn forget_peak() {
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
         eprintln!("the peak of memory is that of the whole process: {error}");

@@ -10,7 +10,7 @@ use parareal_models::resnet::{CoarseKind, ResNet};
 
 use crate::Result;
 
-/// What is trained, on how many threads.
+/// The network that is trained, and the number of threads.
 pub(crate) struct Settings {
     pub(crate) depth: usize,
     pub(crate) subnetworks: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) coarse_units: usize,
     pub(crate) batch: usize,
     pub(crate) workers: usize,
-    /// Of all workers together.
+    /// The threads of all workers together.
     pub(crate) threads: usize,
     /// Units for each state that is kept.
     pub(crate) keep: Option<usize>,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use parareal_autodiff::Vjp;
 use parareal_kernels::{ConvOptions, NormStatistics, Normalization, preactivation_conv2d};
 
-/// Runs that are timed as one.
+/// The number of runs that are timed as one.
 const REPETITIONS: u32 = 20;
 
 pub(crate) struct Operation {
@@ -19,7 +19,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// The mean time of a run.
+    /// Returns a function that measures the mean time of a run.
     pub(crate) fn prepare(&self) -> impl FnMut() -> Duration {
         let Self { size, from, to, kernel, stride, batch } = *self;
         let device = Device::flex().autodiff();

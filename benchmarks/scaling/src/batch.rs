@@ -1,4 +1,4 @@
-//! What parts cost at another batch than the one that was measured.
+//! The costs of components at another batch size than the measured one.
 
 use parareal::net::Interface;
 use parareal::plan::{Cost, CostModel};
@@ -6,10 +6,11 @@ use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
 
 /// Costs of the paper's network for some images.
 ///
-/// The paper measured one batch, so how time depends on it is an assumption: `fixed` is the share
-/// of the time at [`PAPER_BATCH`] that fewer images do not shorten. With 0, time is in proportion
-/// to images; with 1 it does not depend on them, as where a GPU waits for its kernels to start.
-/// More images are taken in pieces of that batch, one after the other.
+/// The paper measured one batch size, so the dependence on it is an assumption: `fixed` is the
+/// share of the time at [`PAPER_BATCH`] that fewer images do not shorten. With 0, time is
+/// proportional to the number of images. With 1 it does not depend on it, as if a GPU only waited
+/// for its kernels to start. Larger batches are processed in pieces of that size, one after the
+/// other.
 pub(crate) struct AtBatch<'a> {
     pub(crate) costs: &'a ResNetCosts,
     pub(crate) images: usize,
@@ -21,7 +22,7 @@ impl AtBatch<'_> {
         self.images as f64 / PAPER_BATCH as f64
     }
 
-    /// The time for these images, of that for [`PAPER_BATCH`].
+    /// The time for these images, relative to that for [`PAPER_BATCH`].
     pub(crate) fn factor(&self) -> f64 {
         match self.images < PAPER_BATCH {
             true => self.fixed + (1.0 - self.fixed) * self.share(),

@@ -1,4 +1,4 @@
-//! What ranks send in one training step.
+//! The bytes that ranks send in one training step.
 
 use parareal::exec::Layout;
 use parareal::plan::{CostModel, PlanError, Scenario};
@@ -7,33 +7,33 @@ use parareal_models::resnet::ResNet;
 use crate::machine::ring;
 use crate::network::costs;
 
-/// Bytes of one step, numbers of 32 bits.
+/// The bytes of one step, with 32-bit numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traffic {
     pub(crate) subnetworks: usize,
-    /// What each rank of the chain sends: `U_j` to the next one, `ρ_{j-1}` to the one before.
+    /// Sent by each rank of the chain: `U_j` to the next one, `ρ_{j-1}` to the one before.
     pub(crate) chain: Vec<f64>,
-    /// What the process in the middle of the star sends, and receives as much.
+    /// Sent by the process in the center of the star, which receives as much.
     pub(crate) center: f64,
-    /// All that goes through the star.
+    /// Everything that is sent within the star.
     pub(crate) star: f64,
-    /// What a rank sends to average its subnetwork over 2 and 8 replicas, at most.
+    /// The maximum that a rank sends to average its subnetwork over 2 and over 8 replicas.
     pub(crate) replicas: [f64; 2],
-    /// What each of `N` data-parallel ranks sends.
+    /// Sent by each of `N` data-parallel ranks.
     pub(crate) data_parallel: f64,
 }
 
 /// Bytes that a member of a ring sends.
 fn sent(replicas: usize, bytes: f64) -> f64 {
-    // One byte a second: as many seconds.
+    // At one byte a second, seconds equal bytes.
     ring(replicas, bytes, parareal::plan::Link { latency: 0.0, bandwidth: 1.0 })
 }
 
 impl Traffic {
-    /// Of a network cut as the paper does.
+    /// Computes the traffic of a network that is cut as in the paper.
     ///
-    /// The star follows the equations (3a) to (3c): the process with the coarse network takes all
-    /// `y_j` and, but for the first, all `x_j`, and gives the gradient of each back.
+    /// The star follows the equations (3a) to (3c): the process with the coarse network receives
+    /// all `y_j` and, except for the first one, all `x_j`, and returns the gradient of each.
     pub(crate) fn of(net: &ResNet, subnetworks: usize) -> Result<Self, PlanError> {
         let (costs, cuts) = (costs(net, subnetworks), net.default_cuts(subnetworks)?);
         let layout = Layout::threads(subnetworks, subnetworks, 1)?;

@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 
 const GIGABIT: f64 = 1e9 / 8.0;
 
-/// What is asked about.
+/// The machines of the comparison.
 pub(crate) const MACHINES: [Machine; 3] = [
     Machine {
         name: "nodes of 8: 300 GB/s within, 200 Gbit/s between",
@@ -37,13 +37,13 @@ impl Machine {
         Self { name, node: 1, latency: 50e-6, inside: bandwidth, between: bandwidth }
     }
 
-    /// What so many GPUs have between all of them: the slowest link.
+    /// The slowest link among this many GPUs.
     pub(crate) fn slowest(&self, gpus: usize) -> Link {
         self.link(gpus > self.node)
     }
 
-    /// The link behind piece `index` of `pieces`, where `replicas` chains follow each other GPU by
-    /// GPU: the slowest of all chains, which wait for each other.
+    /// The link after piece `index` of `pieces`, if `replicas` chains follow each other GPU by GPU:
+    /// the slowest of all chains, which wait for each other.
     pub(crate) fn behind(&self, index: usize, pieces: usize, replicas: usize) -> Link {
         let mut firsts = (0..replicas).map(|replica| replica * pieces);
         self.link(firsts.any(|first| (first + index + 1).is_multiple_of(self.node)))
@@ -55,8 +55,8 @@ impl Machine {
     }
 }
 
-/// Seconds to add up `bytes` over a ring: `2 (R - 1)` messages of an `R`-th each, one after the
-/// other (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
+/// Returns the seconds to sum `bytes` over a ring: `2 (R - 1)` messages of an `R`-th each, one
+/// after the other (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
 /// workstations", 2009). [`parareal::plan::Scenario`] counts the same.
 pub(crate) fn ring(replicas: usize, bytes: f64, link: Link) -> f64 {
     match replicas {

@@ -1,5 +1,5 @@
-//! What `N`, replicas and the hardware would give for ResNet-1001 with the costs that the paper
-//! measured, how the alternatives compare under the same model, and what ranks send.
+//! Predictions for ResNet-1001 by the costs that the paper measured: the gain of subnetworks,
+//! replicas and hardware, alternatives under the same model, and the traffic of ranks.
 //!
 //! ```sh
 //! cargo run --release -p scaling                 # tables
@@ -28,9 +28,9 @@ use text::{megabytes, table};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Numbers of subnetworks, up to and beyond where they help.
+/// Numbers of subnetworks, including more than are useful.
 const CHAINS: [usize; 10] = [2, 3, 4, 6, 8, 12, 16, 18, 24, 32];
-/// GPUs, and images of a step of all of them.
+/// Numbers of GPUs, each with batch sizes of all of them together.
 const QUESTIONS: [(usize, &[usize]); 3] =
     [(8, &[128, 256, 1024]), (64, &[128, 256, 1024, 8192]), (512, &[128, 256, 1024, 8192, 65_536])];
 
@@ -45,7 +45,7 @@ fn chains(planners: &mut [Planner<'_>]) -> Result<String> {
             let found = planner.parareal(ask, pieces, 1)?;
             row.push(format!("{:.2}", planner.serial() / found.makespan()));
             if shares.is_empty() {
-                // A sum of nothing is a negative zero.
+                // The sum of an empty list is a negative zero.
                 let link = 0.0 + found.critical_time(|kind| !kind.is_work());
                 let chain = found.critical_time(Activity::is_coarse);
                 let fine = found.makespan() - chain - link;
@@ -110,7 +110,7 @@ fn alternatives(planner: &mut Planner<'_>, fixed: f64) -> Result<String> {
     Ok(table(&["GPUs", "batch", "data parallel", "GPipe and data", "parareal and data"], &rows))
 }
 
-/// What ranks send.
+/// The bytes that ranks send.
 fn traffic() -> Result<String> {
     let mut rows = Vec::new();
     for subnetworks in [3, 6, 12, 18, 24] {

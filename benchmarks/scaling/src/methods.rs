@@ -1,4 +1,4 @@
-//! Ways to train on many GPUs, and the best that each of them can do.
+//! Methods of training on many GPUs, and the best setting of each.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,16 +13,16 @@ use crate::machine::{Machine, ring};
 use crate::network::{costs, net};
 use crate::pipeline::{Stage, averaged, gpipe, stage_cuts};
 
-/// Pieces that are tried.
+/// Numbers of pieces to try.
 const PIECES: [usize; 13] = [2, 3, 4, 6, 8, 12, 16, 18, 24, 32, 48, 64, 128];
 /// A chain of more subnetworks is slower in all cases.
 const MAX_SUBNETWORKS: usize = 32;
-/// Units whose gradients are averaged together.
+/// Numbers of units whose gradients are averaged together.
 const LOTS: [usize; 4] = [4, 16, 64, 333];
-/// What more GPUs or pieces have to gain to be taken.
+/// The factor that more GPUs or pieces must gain to be chosen.
 const WORTH: f64 = 1.02;
 
-/// How a network is spread over GPUs; all but the second with replicas beside it.
+/// A way to spread a network over GPUs; all but the second one also use replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     /// Replicas of the whole network.
@@ -36,12 +36,12 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// Those that are best together with replicas.
+    /// The methods that are compared, each with replicas.
     pub(crate) const COMPARED: [Self; 3] =
         [Self::DataParallel, Self::Pipeline { recompute: false }, Self::Parareal];
 }
 
-/// What is asked: this many GPUs, and images of one step of all of them together.
+/// A question: the number of GPUs, and the images of one step of all of them together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) gpus: usize,
@@ -50,15 +50,15 @@ pub(crate) struct Question {
     pub(crate) fixed: f64,
 }
 
-/// A way to do it.
+/// The setting of a method.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) pieces: usize,
     pub(crate) replicas: usize,
     pub(crate) micro_batches: usize,
-    /// Images that a batch normalization sees at once.
+    /// The number of images that a batch normalization takes its statistics over.
     pub(crate) together: usize,
-    /// Images of a second, of those of one GPU with [`PAPER_BATCH`] a step.
+    /// Images per second, relative to one GPU with [`PAPER_BATCH`] images a step.
     pub(crate) speedup: f64,
 }
 
@@ -73,11 +73,11 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Finds the best way of each method on one machine.
+/// Finds the best setting of each method on one machine.
 pub(crate) struct Planner<'a> {
     net: ResNet,
     machine: &'a Machine,
-    /// Where it is cut into so many stages, and subnetworks.
+    /// The cuts by the number of stages, and by that of subnetworks.
     stages: HashMap<usize, Cuts>,
     subnetworks: HashMap<usize, Vec<Cuts>>,
     /// A step of one GPU with [`PAPER_BATCH`] images.
@@ -92,7 +92,8 @@ impl<'a> Planner<'a> {
         Ok(Self { net, machine, stages, subnetworks, serial })
     }
 
-    /// The best on at most so many GPUs; of ways that differ by little the one with fewer of them.
+    /// Returns the best setting on at most this many GPUs; of settings that differ little, the one
+    /// with fewer GPUs.
     pub(crate) fn best(&mut self, method: Method, ask: Question) -> Result<Answer, PlanError> {
         let pieces = match method {
             Method::DataParallel => vec![1],
@@ -119,7 +120,7 @@ impl<'a> Planner<'a> {
         Ok(best.expect("one GPU is always enough"))
     }
 
-    /// The best with so many pieces and replicas, where there is one.
+    /// Returns the best setting with this many pieces and replicas, if there is one.
     pub(crate) fn with(
         &mut self,
         method: Method,
@@ -183,7 +184,7 @@ impl<'a> Planner<'a> {
                             };
                             LOTS.map(end).into_iter().fold(f64::INFINITY, f64::min)
                         });
-                        // `C` is a lot of its own, as it is for the other methods.
+                        // `C` is averaged separately, as for the other methods.
                         let last = ring(replicas, whole.preprocessing(0).weights, link);
                         answer(
                             count,
@@ -196,7 +197,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// The best step of a chain of subnetworks.
+    /// Returns the best step of a chain of subnetworks.
     pub(crate) fn parareal(
         &mut self,
         ask: Question,
@@ -205,7 +206,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Prediction, PlanError> {
         let own = costs(&self.net, pieces);
         if !self.subnetworks.contains_key(&pieces) {
-            // The search knows one kind of link: all as fast as the fastest, or as the slowest.
+            // The search supports links of one speed: that of the fastest, or of the slowest.
             let mut cuts = Vec::new();
             for gpus in [1, usize::MAX] {
                 let link = self.machine.slowest(gpus);
@@ -246,8 +247,8 @@ fn overlap(segment_units: usize) -> Schedule {
     Schedule::Overlap(ProgramOptions { segment_units, ..ProgramOptions::default() })
 }
 
-/// A step of replicas of a whole network, their gradients averaged while the backward pass goes on,
-/// in the lots that suit best.
+/// Returns the time of a step of replicas of a whole network. Gradients are averaged during the
+/// backward pass, in lots of the best size.
 fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64, PlanError> {
     let cuts = Cuts::even(costs.units(), 1)?;
     let layout = Layout::threads(1, 1, replicas)?;
@@ -260,10 +261,10 @@ fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64,
     Ok(best)
 }
 
-/// A chain on each of the replicas' rows of GPUs.
+/// Returns the scenario of a chain on the GPUs of each replica.
 ///
-/// A scenario has one link. It gets the slowest; over a faster one go fewer bytes, which take
-/// as long as all of them would.
+/// A scenario has one link, here the slowest. For a faster link fewer bytes are assumed, so that
+/// they take the right time.
 fn chain(
     costs: &dyn CostModel,
     cuts: &Cuts,
@@ -374,7 +375,7 @@ mod tests {
             let ask = Question { gpus: 8, batch, fixed };
             planner.best(Method::DataParallel, ask).unwrap().speedup
         };
-        // 50 µs of latency for each message are all that is lost.
+        // The only loss is 50 µs of latency for each message.
         assert!((7.9..8.0).contains(&data(128, 0.0)));
         assert_eq!(data(128, 1.0), 1.0);
         assert!((7.9..8.0).contains(&data(1024, 1.0)));
@@ -387,7 +388,7 @@ mod tests {
             speedups(&nodes, Question { gpus: 8, batch: 128, fixed: 1.0 });
         assert!(data == 1.0 && (0.99..1.01).contains(&pipeline));
         assert!(parareal > 5.0, "{parareal}");
-        // And nothing where it can: what is best has one piece.
+        // There is no gain if the batch can be shared: the best setting has one piece.
         let [data, .., parareal] = speedups(&nodes, Question { gpus: 8, batch: 1024, fixed: 1.0 });
         assert_eq!(data, parareal);
     }

@@ -1,8 +1,9 @@
-//! The network that is asked about, and what it costs.
+//! The network of the comparison, and its costs.
 
 use parareal_models::resnet::{PaperRow, ResNet, ResNetCosts, UnitKind};
 
-/// Gradients of weights, as a share of the coarse network's backward pass: the paper does not say.
+/// The share of weight gradients in the coarse network's backward pass, which the paper does not
+/// state.
 const WEIGHT_SHARE: f64 = 0.5;
 
 /// ResNet-1001 with the paper's coarse network, for CIFAR-100.

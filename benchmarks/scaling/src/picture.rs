@@ -1,4 +1,4 @@
-//! The same as curves.
+//! The results as curves.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ fn curve(name: &str, points: Vec<(f64, f64)>) -> Curve {
     Curve { name: name.into(), points, has_dots: true }
 }
 
-/// Speed-ups over `N`, and over GPUs at both extremes, as an SVG.
+/// Draws speedups over `N`, and over GPUs at both extremes, as an SVG.
 pub(crate) fn draw(path: &Path, planners: &mut [Planner<'_>]) -> Result<()> {
     let mut chains = Vec::new();
     for (planner, name) in planners.iter_mut().zip(["nodes of 8", "10 Gbit/s", "1 Gbit/s"]) {
@@ -73,7 +73,7 @@ fn comparison(planner: &mut Planner<'_>, fixed: f64) -> Result<Vec<Curve>> {
     Ok(curves)
 }
 
-/// An axis on which each doubling is as long as any other.
+/// A logarithmic axis, on which every doubling has the same length.
 struct Doubling(std::ops::Range<f64>);
 
 impl Ranged for Doubling {

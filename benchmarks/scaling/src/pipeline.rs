@@ -5,13 +5,13 @@
 use parareal::net::Cuts;
 use parareal::plan::{Cost, CostModel};
 
-/// What one stage does for one micro-batch.
+/// The work of one stage for one micro-batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stage {
     /// Seconds, forward and backward.
     pub(crate) forward: f64,
     pub(crate) backward: f64,
-    /// Seconds of its output on the link behind it, and of the gradient back.
+    /// Seconds of its output on the link after it, and of the gradient back.
     pub(crate) link: f64,
     /// Bytes of its weights.
     pub(crate) weights: f64,
@@ -19,19 +19,19 @@ pub(crate) struct Stage {
     pub(crate) units: usize,
 }
 
-/// A stage's pass over its last micro-batch, from which its gradients come out.
+/// A stage's pass over its last micro-batch, which gives its gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastPass {
     pub(crate) begin: f64,
     pub(crate) end: f64,
 }
 
-/// Follows one step: all micro-batches forward, then all of them backward, the last one first.
-/// Gives each stage's last pass; the step ends with the latest.
+/// Simulates one step: all micro-batches forward, then all of them backward, the last one first.
+/// Returns each stage's last pass; the step ends with the latest.
 ///
 /// With equal stages, `M` micro-batches on `P` stages and free links this is
 /// `(M + P - 1) (f + b)`: the share `(P - 1) / (M + P - 1)` is the bubble. With `recompute` a stage
-/// keeps its inputs only and runs forward again, while it waits for the gradient if it does.
+/// keeps only its inputs and runs forward again, while it waits for the gradient if it has to wait.
 /// A link carries one tensor each way at a time.
 pub(crate) fn gpipe(stages: &[Stage], micro_batches: usize, recompute: bool) -> Vec<LastPass> {
     let mut at = vec![0.0_f64; stages.len()];
@@ -45,7 +45,7 @@ pub(crate) fn gpipe(stages: &[Stage], micro_batches: usize, recompute: bool) -> 
         }
     }
     let again = |stage: &Stage| if recompute { stage.forward } else { 0.0 };
-    // The last stage waits for nobody.
+    // The last stage does not wait.
     arriving.fill(0.0);
     let mut passes = vec![LastPass { begin: 0.0, end: 0.0 }; stages.len()];
     for index in (0..stages.len()).rev() {
@@ -62,20 +62,21 @@ pub(crate) fn gpipe(stages: &[Stage], micro_batches: usize, recompute: bool) -> 
     passes
 }
 
-/// When the gradients of a stage are averaged that come out in `lots` equal lots during its last
-/// pass, each taking `seconds` on the link, one after the other.
+/// Returns the time at which the gradients of a stage have been averaged. They come out in `lots`
+/// equal lots during its last pass, and each lot takes `seconds` on the link, one after the other.
 pub(crate) fn averaged(pass: LastPass, lots: usize, seconds: f64) -> f64 {
     let (time, lots) = (pass.end - pass.begin, lots as f64);
     pass.begin + (time + seconds).max(time / lots + lots * seconds)
 }
 
-/// Cuts for which the slowest stage is as fast as can be.
+/// Returns the cuts for which the slowest stage is as fast as possible.
 pub(crate) fn stage_cuts(costs: &dyn CostModel, stages: usize) -> Cuts {
     let units = costs.units();
     let time = |part: Cost| part.forward + part.backward();
     let unit: Vec<f64> = (0..units).map(|index| time(costs.unit(index))).collect();
     let [first, last] = [costs.preprocessing(0), costs.postprocessing()].map(time);
-    // Greedily, with no stage over the limit but where units must be left for those to come.
+    // Greedy cuts: a stage ends before it exceeds the limit, or when every stage to come needs a
+    // unit.
     let positions = |limit: f64| {
         let (mut positions, mut sum, mut begin) = (Vec::new(), first, 0);
         for (index, own) in unit.iter().enumerate() {
@@ -135,10 +136,11 @@ mod tests {
         // Forward: stage 1 until 2, tensors arrive at 1.5 and 2.5, stage 2 until 2.5 and 3.5.
         // Backward: stage 2 until 5.5 and 7.5, arrivals at 6 and 8, stage 1 until 8 and 10.
         assert_eq!(end(&equal(2, 0.5), 2, false), 10.0);
-        // Links of two seconds are what limits: arrivals at 3 and 5, stage 2 until 6; backward
+        // Links of two seconds are the bottleneck: arrivals at 3 and 5, stage 2 until 6; backward
         // until 8 and 10, arrivals at 10 and 12, until 14.
         assert_eq!(end(&equal(2, 2.0), 2, false), 14.0);
-        // Again: stage 2 from 3 on: 1 + 2, twice; stage 1 has recomputed by then, once.
+        // With recomputation: stage 2 from 3 on, 1 + 2, twice; stage 1 has recomputed by then,
+        // once.
         assert_eq!(end(&equal(2, 0.0), 2, true), 11.0);
         assert_eq!(end(&equal(1, 0.0), 5, true), 20.0);
     }
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(averaged(pass, 4, 0.0), 14.0);
     }
 
-    /// By dynamic programming: the least that the slowest of so many stages takes.
+    /// Dynamic programming: the least time of the slowest of this many stages.
     fn least(unit: &[f64], [first, last]: [f64; 2], stages: usize) -> f64 {
         let units = unit.len();
         let sums: Vec<f64> = std::iter::once(&0.0)

@@ -1,6 +1,6 @@
-//! Tables as plain text, which are Markdown as well.
+//! Tables as plain text, which is also Markdown.
 
-/// Rows under a heading, all columns as wide as their widest cell.
+/// Formats rows under a heading, with all columns as wide as their widest cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
     let width = |column: usize| {
@@ -18,7 +18,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     [&heading, &rule].into_iter().chain(rows).map(|row| line(row)).collect()
 }
 
-/// Bytes as megabytes.
+/// Formats bytes as megabytes.
 pub(crate) fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
 }

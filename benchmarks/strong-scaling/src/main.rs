@@ -75,8 +75,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Subnetworks on the second of two workers: nothing overlaps its part of the chain, so it gets as
-/// few as can be.
+/// The number of subnetworks on the second of two workers: nothing overlaps its part of the chain,
+/// so it gets as few as possible.
 const ON_LAST: usize = 1;
 
 /// Cuts with `middle` units for the first of two workers, each worker's part cut evenly.
@@ -88,7 +88,7 @@ fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
     Ok(Cuts::new(units, positions)?)
 }
 
-/// Moves the cut between two workers to where they finish together.
+/// Moves the cut between two workers to the place where they finish together.
 ///
 /// Forward, the second worker can start its part of the chain once the first has done its fine
 /// work and its own part of the chain; backward it is the same the other way round. So the first
@@ -124,7 +124,8 @@ fn fine_seconds(time: &parareal::exec::SubnetworkTime) -> f64 {
     time.fine.as_secs_f64()
 }
 
-/// A step of each of two whole networks, at once: what two cores can do without any dependence.
+/// Runs a step of each of two whole networks at once: the speed of two cores without any
+/// dependence.
 fn both(pair: &mut [Setting; 2], batch: &Batch) -> Result<()> {
     let [first, second] = pair;
     std::thread::scope(|scope| {
@@ -161,13 +162,13 @@ fn main() -> Result<()> {
     }
     let mut copies = [Setting::new(&net, &serial, 1, 1)?, Setting::new(&net, &serial, 1, 1)?];
 
-    // All settings in turn, so that a drift of the machine's speed hits all of them.
+    // Settings alternate, so that a drift of the machine's speed affects all of them.
     for round in 0..=rounds {
         for setting in &mut settings {
             setting.timed_step(&batch)?;
         }
         both(&mut copies, &batch)?;
-        // The first step of each pays for memory that the others find.
+        // The first step of each allocates memory that the others reuse.
         if round == 0 {
             settings.iter_mut().chain(&mut copies).for_each(|setting| setting.times.clear());
         }

@@ -15,13 +15,13 @@ pub struct Dataset {
     pub name: DatasetName,
     /// The images to train on, at least one.
     pub train: ImageSet,
-    /// The images to evaluate on, of the same shape and classes as `train`; none where none were
-    /// asked for.
+    /// The images to evaluate on, of the same shape and classes as `train`; `None` if none were
+    /// requested.
     pub test: Option<ImageSet>,
     /// Size, channels and padding of each image.
     pub preprocessing: Preprocessing,
-    /// Constants of the set: those of its full training images whatever the limits, so that a
-    /// network trained on some images can be evaluated on others.
+    /// Constants of the set: those of its full training images for any limits, so that a network
+    /// trained on some images can be evaluated on others.
     ///
     /// They are the commonly published ones, rounded to four digits, or were measured on these
     /// images; the tests compare the published ones with the subsets at hand. Those of a folder of

@@ -36,7 +36,7 @@ pub enum DataError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words.
         message: String,
     },
 
@@ -45,7 +45,7 @@ pub enum DataError {
     Image {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, in words.
         message: String,
     },
 

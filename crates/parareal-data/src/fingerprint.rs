@@ -7,8 +7,8 @@ use crate::dataset::Dataset;
 use crate::images::image_set::ImageSet;
 
 impl Dataset {
-    /// SHA-256 of the loaded images and labels in hexadecimal digits: the same for the same contents
-    /// in the same order, whatever files they came from.
+    /// SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the contents and
+    /// their order, not on the files that they were read from.
     ///
     /// It covers, for the training and then the test images: the numbers of images, channels, rows,
     /// columns and classes, as 64-bit little-endian integers; the pixels; the labels. An absent test

@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets and of the test that reads their corpora: each reader, given the
-//! contents of a file. Not part of the public interface.
+//! Entry points of the fuzz targets and of the test that reads their corpora. Each calls one reader
+//! on the contents of a file. Not part of the public interface.
 
 use crate::error::DataError;
 use crate::formats::error::FileError;

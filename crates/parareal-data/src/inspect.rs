@@ -23,7 +23,7 @@ pub struct Inspection {
     pub files: Vec<InspectedFile>,
     /// The images to train on.
     pub train: SplitCounts,
-    /// The images to evaluate on; where the files have none, those that are held out.
+    /// The images to evaluate on; if the files have none, those that are held out.
     pub test: Option<SplitCounts>,
     /// Name of each class.
     pub class_names: Vec<String>,
@@ -40,7 +40,7 @@ pub struct InspectedFile {
     pub path: PathBuf,
     /// Length in bytes as it is stored.
     pub bytes: u64,
-    /// MD5 sums, where that of the canonical file of its name is published.
+    /// MD5 sums, if that of the canonical file of this name is published.
     pub checksum: Option<Checksum>,
 }
 

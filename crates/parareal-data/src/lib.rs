@@ -1,6 +1,6 @@
 //! Image sets and the order in which a training run sees them.
 //!
-//! The crate gives images as plain vectors and knows nothing of tensors, devices or terminals:
+//! The crate returns images as plain vectors and does not depend on tensors, devices or terminals:
 //!
 //! * [`Dataset::load`] reads a data set ([`DatasetName`] lists them) from its canonical files or
 //!   the user's own images from a folder for each class, or draws the built-in [`shapes`];

@@ -10,23 +10,22 @@ use crate::sets::definition::Loaded;
 impl Dataset {
     /// Loads a data set.
     ///
-    /// [`DatasetName`] says which files each set is read from. They lie in a folder of
+    /// [`DatasetName`] lists the files of each set. They lie in a folder of
     /// [`data_dir`](LoadOptions::data_dir) or in that folder itself. Each is found under its name or
-    /// with `.gz` added, and decompressed where it is compressed. Files may hold fewer images than
-    /// the canonical ones, which [`notes`](Self::notes) then says, but not more. They are checked as
-    /// a whole whatever the limits; a limit beyond the end of a set takes all of it.
+    /// with `.gz` added, and is decompressed if it is compressed. Files may hold fewer images than
+    /// the canonical ones, which [`notes`](Self::notes) then reports, but not more. Files are checked
+    /// completely, regardless of the limits; a limit beyond the end of a set takes all of it.
     ///
-    /// Where CIFAR, SVHN or a folder has no test images, every tenth training image of each class, in
-    /// a random order that is always the same, is held out as a test image, whether test images are
-    /// asked for or not.
+    /// If CIFAR, SVHN or a folder has no test images, every tenth training image of each class is
+    /// held out as a test image, in a fixed random order. This does not depend on whether test images
+    /// are requested.
     ///
     /// # Errors
     ///
-    /// [`DataError::NoDataDir`] where files are needed and no folder was given,
-    /// [`DataError::File`] for a file that is missing, unreadable or damaged (its
-    /// [`fault`](crate::FileError::fault) says which), [`DataError::Folder`] and
-    /// [`DataError::Image`] for folders of images, [`DataError::NoTrainingImages`] and
-    /// [`DataError::TooManyImages`] for a limit out of range.
+    /// [`DataError::NoDataDir`] if files are needed and no folder was given, [`DataError::File`] if a
+    /// file is missing, unreadable or damaged (its [`fault`](crate::FileError::fault) tells which),
+    /// [`DataError::Folder`] and [`DataError::Image`] for folders of images,
+    /// [`DataError::NoTrainingImages`] and [`DataError::TooManyImages`] for a limit out of range.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
         Ok(load(name, options)?.dataset)
     }

@@ -1,4 +1,4 @@
-//! MD5 sums, by which canonical files are published.
+//! MD5 sums, which are published with canonical files.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -49,7 +49,7 @@ pub(crate) fn norm_relu(
     (relu(normalized).reshape(shape), statistics)
 }
 
-/// The constant as an operand beside `other`: outside every graph, on the same kind of device.
+/// Converts a constant for operations with `other`: outside every graph, on the same kind of device.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
     let values = constant.inner();
     if other.device().is_autodiff() { values.autodiff() } else { values }
@@ -79,7 +79,7 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// [`conv2d`] of each channel by itself.
+/// Depthwise convolution: one kernel for each channel.
 pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::FlexTensor;
 
 /// Returns true if the fused operations support this tensor: 32-bit floats on Burn's CPU backend,
-/// unless the environment asks for Burn's own operations.
+/// unless the environment selects Burn's own operations.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
     static COMPOSED: LazyLock<bool> =
         LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));
@@ -59,7 +59,7 @@ pub(crate) fn slice(primitive: &FlexTensor) -> &[f32] {
     primitive.as_slice().unwrap_or_default()
 }
 
-/// The values to be changed: in place where the tensor is the only handle, otherwise in a copy.
+/// The values for changing them: in place if the tensor is the only handle, otherwise in a copy.
 pub(crate) fn slice_mut(primitive: &mut FlexTensor) -> &mut [f32] {
     if primitive.storage::<f32>().len() != slice(primitive).len() {
         let shape = primitive.layout().shape().clone();
@@ -69,7 +69,7 @@ pub(crate) fn slice_mut(primitive: &mut FlexTensor) -> &mut [f32] {
     primitive.storage_mut()
 }
 
-/// A tensor of these values.
+/// Creates a tensor of these values.
 pub(crate) fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }

@@ -7,7 +7,7 @@ use crate::fused_chain::{self, Residual};
 use crate::normalization::{ChannelStatistics, Normalization};
 use crate::{composed, flex, fused_depthwise, fused_resample};
 
-/// A residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
+/// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
 /// On Burn's CPU backend with 32-bit floats, two to four normalized layers are one operation; see
 /// [`preactivation_conv2d`].
@@ -43,7 +43,7 @@ pub fn residual(
     (input + state, all)
 }
 
-/// `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
+/// Computes `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
 /// On Burn's CPU backend with 32-bit floats this is one operation: the normalized input exists only
 /// in the cache, and the backward pass recomputes it instead of storing it. Elsewhere it is
@@ -97,7 +97,8 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tens
     }
 }
 
-/// `residual + conv2d(input, weight)` with one kernel per channel (depthwise), without a bias.
+/// Computes `residual + conv2d(input, weight)` with one kernel per channel (depthwise), without a
+/// bias.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, channels]`
@@ -118,7 +119,7 @@ pub fn depthwise_conv2d(
     }
 }
 
-/// `relu(normalize(input))`, composed of Burn's operations everywhere.
+/// Computes `relu(normalize(input))`, composed of Burn's operations everywhere.
 ///
 /// # Shapes
 /// `[batch, height, width, channels]`, in and out.
@@ -145,8 +146,8 @@ pub fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// `residual + input` interpolated to twice its height and width: each pixel is repeated in a block
-/// of 2×2 (nearest neighbor).
+/// Adds `input`, interpolated to twice its height and width, to the residual: each pixel is
+/// repeated in a block of 2×2 (nearest neighbor).
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`, the shape of the

@@ -165,7 +165,7 @@ fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
     ChannelStatistics { mean, variance }
 }
 
-/// What the backward pass needs.
+/// The data that the backward pass needs.
 #[derive(Clone, Debug)]
 struct State {
     convs: Vec<SavedConv>,
@@ -278,7 +278,7 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
             let convolution = conv.convolution();
             let found = match after.take() {
-                // The gradient of the skip is added in the memory that it is in.
+                // The gradient of the skip is added in place.
                 Some(after) if index == 0 && *adds_input && mask.input => {
                     let sum = Some(slice_mut(&mut gradient));
                     convolution.backward(level, slice(&after), saved, mask, sum)

@@ -14,8 +14,8 @@ pub struct ChannelStatistics {
 /// The statistics that an input is normalized by.
 #[derive(Clone, Debug)]
 pub enum NormStatistics {
-    /// Those of the batch, as in training. They depend on the input, and its gradient takes that
-    /// into account. `None` computes them; given ones must be those of the input.
+    /// Statistics of the batch, as in training. They depend on the input, and its gradient takes
+    /// that into account. `None` computes them; given ones must be those of the input.
     Batch(Option<ChannelStatistics>),
     /// Constants, such as running statistics in evaluation.
     Running(ChannelStatistics),
@@ -34,12 +34,12 @@ impl NormStatistics {
 /// Batch normalization: `scale · (x - mean) / √(variance + epsilon) + shift` for each channel.
 #[derive(Clone, Debug)]
 pub struct Normalization {
-    /// `[channels]`.
+    /// Scale, `[channels]`.
     pub scale: Tensor<1>,
-    /// `[channels]`.
+    /// Shift, `[channels]`.
     pub shift: Tensor<1>,
     /// Mean and variance.
     pub statistics: NormStatistics,
-    /// Keeps the denominator from zero.
+    /// The constant that keeps the denominator from zero.
     pub epsilon: f64,
 }

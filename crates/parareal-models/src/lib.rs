@@ -8,7 +8,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | further devices, by Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layers;

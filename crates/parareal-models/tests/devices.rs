@@ -8,7 +8,7 @@ use parareal_testing::{assert_all_close, assert_close, builder, init, missing, s
 
 const TOLERANCE: f64 = 1e-3;
 
-/// A renderer in software where there is one, so that every machine that has one runs the same.
+/// Returns a software renderer if there is one, so that machines that have one run the same test.
 fn other_device() -> Option<Device> {
     let there = Device::enumerate(DeviceType::Wgpu);
     let software = Device::wgpu(DeviceKind::Cpu);

@@ -33,8 +33,8 @@ impl Communicator {
         self.membership.size
     }
 
-    /// Starts to send bytes to another member. The request completes when the memory is free again;
-    /// nobody needs to wait for it.
+    /// Starts to send bytes to another member. The request completes when MPI no longer uses the
+    /// memory; it need not be waited for.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].

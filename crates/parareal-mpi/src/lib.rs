@@ -1,15 +1,15 @@
 //! Messages between the ranks of a program that `mpirun` or `srun` has started.
 //!
 //! MPI is called from one thread of each rank, the *progress thread* (`MPI_THREAD_FUNNELED`; it is the
-//! thread that initializes MPI). Other threads give it operations to start, and wait for their
-//! `Request`s or not. So an operation makes progress while the thread that started it computes: MPI
-//! moves large messages only while it is called, and the progress thread calls it all the time.
+//! thread that initializes MPI). Other threads submit operations to it, and may wait for their
+//! `Request`s. So an operation makes progress while the thread that started it computes: MPI moves
+//! large messages only while it is called, and the progress thread calls it all the time.
 //!
 //! `World::init` makes the process a rank. The members of a `Communicator` make the same collective
-//! calls in the same order, on whichever threads.
+//! calls in the same order, on any of their threads.
 //!
 //! All unsafe code is in the module `raw`. Errors of MPI come back as `MpiError`; a rank that cannot
-//! go on calls `World::abort`, which ends all ranks.
+//! continue calls `World::abort`, which ends all ranks.
 //!
 //! # Features
 //!

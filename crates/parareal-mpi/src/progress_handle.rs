@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use crate::error::MpiError;
 use crate::progress_thread::{Command, Completion, Operation};
 
-/// Gives commands to the progress thread and counts bytes.
+/// A handle of the progress thread, which submits commands and counts bytes.
 #[derive(Clone)]
 pub(crate) struct ProgressHandle(Arc<Shared>);
 
@@ -16,7 +16,7 @@ struct Shared {
     next_request: AtomicU64,
 }
 
-/// Bytes that this rank has given to others so far.
+/// The traffic of this rank so far, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes of point-to-point messages.

@@ -9,12 +9,12 @@ use crate::raw::{Buffers, Library, RawCommunicator, RawRequest};
 
 /// The longest pause between two tests of the requests.
 const LONGEST_PAUSE: Duration = Duration::from_micros(100);
-/// A shorter pause is not worth the system call.
+/// The shortest pause; less is not worth the system call.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(5);
 
 /// A command of another thread.
 pub(crate) enum Command {
-    /// Splits a communicator; all its ranks do.
+    /// Splits a communicator; all its ranks get this command.
     Split {
         communicator: usize,
         color: Option<u32>,
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Cancel { request: u64 },
     /// Ends all ranks.
     Abort { code: i32 },
-    /// Finalizes MPI; all ranks do.
+    /// Finalizes MPI; all ranks get this command.
     Finalize,
 }
 
@@ -54,8 +54,8 @@ pub(crate) struct Membership {
 /// Memberships in the world and in the communicator of this machine.
 pub(crate) type Memberships = (Membership, Membership);
 
-/// Initializes MPI, reports the memberships and executes commands until MPI is finalized or no
-/// commands can come any more.
+/// Initializes MPI, reports the memberships and executes commands until MPI is finalized or all
+/// senders of commands are gone.
 pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Receiver<Command>) {
     match Library::init().and_then(ProgressThread::new) {
         Ok((mut thread, memberships)) => {
@@ -93,8 +93,9 @@ impl ProgressThread {
         Ok(Membership { index: self.communicators.len() - 1, rank, size })
     }
 
-    /// Pauses grow with the time since an operation last completed: long operations are tested rarely,
-    /// and their completion is noticed late by at most an eighth of their duration.
+    /// Executes commands, and tests the requests in progress. Pauses grow with the time since an
+    /// operation last completed: long operations are tested rarely, and their completion is noticed
+    /// late by at most an eighth of their duration.
     fn run(&mut self, commands: &Receiver<Command>) {
         let mut last = Instant::now();
         while !self.finalizes {
@@ -176,7 +177,7 @@ impl ProgressThread {
         }
     }
 
-    /// Hands out the outcomes of complete operations. Returns true if there were any.
+    /// Passes on the outcomes of completed operations. Returns true if there were any.
     fn test_requests(&mut self) -> bool {
         let before = self.requests.len();
         let mut index = 0;

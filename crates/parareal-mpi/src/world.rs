@@ -11,14 +11,14 @@ use crate::progress_thread::{self, Command, Membership};
 /// The time that ranks wait for each other to start. Launchers do not always notice that a rank was
 /// killed while it started.
 const START: Duration = Duration::from_secs(60);
-/// The environment variable with another number of seconds.
+/// The environment variable that sets another number of seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
 /// The time that an abort may take before the process exits by itself.
 const ABORT: Duration = Duration::from_secs(5);
 
 /// This process as one of the ranks that were started together.
 ///
-/// A process that exits without [`World::finalize`] is one that failed: the launcher ends the others.
+/// A process that exits without [`World::finalize`] has failed: the launcher ends the others.
 pub struct World {
     own: Membership,
     machine: Membership,
@@ -90,7 +90,7 @@ impl World {
         Ok(membership.map(|membership| Communicator::new(membership, self.progress.clone())))
     }
 
-    /// The bytes that this rank has given to others so far.
+    /// The traffic of this rank so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.progress.traffic()

@@ -1,5 +1,5 @@
-//! What the boundary to MPI promises about memory, between real ranks: each test starts itself once
-//! more under `mpirun`. `.ci/sanitize` runs them under the address sanitizer.
+//! Memory safety of the boundary to MPI, between real ranks: each test starts itself again under
+//! `mpirun`. `.ci/sanitize` runs them under the address sanitizer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parareal_mpi::{Communicator, MpiError, World};
 use parareal_testing::{ranks, test_name};
 
-/// Too long to be sent before anybody waits for it.
+/// The length of a message that MPI does not send before it is received.
 const LONG: usize = 3_000_000;
 
 /// Runs `body` in each of `count` ranks, with all of them.
@@ -35,7 +35,7 @@ fn all_operations_work_for_all_lengths() {
         let (rank, size) = (all.rank(), all.size());
         let [next, before] = [(rank + 1) % size, (rank + size - 1) % size];
         for length in [0, 1, 4095, 70_000, LONG] {
-            // All are under way at once.
+            // All are in progress at once.
             let coming = all.receive(before, 3, length).unwrap();
             let leaving = all.send(next, 3, pattern(rank, length)).unwrap();
             let told = all.broadcast(1, pattern(rank, length)).unwrap();
@@ -49,7 +49,7 @@ fn all_operations_work_for_all_lengths() {
             assert_eq!(doubles.wait().unwrap(), vec![1.5; length / 8]);
             let expected: Vec<_> = (0..size).map(|rank| pattern(rank, length)).collect();
             assert_eq!(gathered.wait().unwrap(), expected.concat());
-            // And of another length from each.
+            // Each rank contributes another length.
             let gathered = all.all_gather(pattern(rank, length / (rank + 1))).unwrap();
             let expected = (0..size).map(|rank| pattern(rank, length / (rank + 1)));
             assert_eq!(gathered, expected.collect::<Vec<_>>());
@@ -73,7 +73,7 @@ fn a_message_of_another_length_is_an_error_and_writes_no_further() {
     });
 }
 
-/// Bytes that are overwritten when they are let go of.
+/// Bytes that are overwritten when they are dropped.
 struct Fading(Vec<u8>, Arc<AtomicBool>);
 
 impl AsRef<[u8]> for Fading {
@@ -96,7 +96,7 @@ fn a_buffer_is_kept_until_it_is_sent() {
             if all.rank() == 0 {
                 let gone = Arc::new(AtomicBool::new(false));
                 let data = Fading(pattern(round, LONG), Arc::clone(&gone));
-                // Nobody waits for the answer.
+                // No thread waits for the result.
                 drop(all.send(1, 6, data).unwrap());
                 assert!(!gone.load(Ordering::SeqCst));
                 meet(all);
@@ -125,7 +125,7 @@ fn a_receive_can_be_cancelled_at_any_time() {
             if all.rank() == 0 {
                 let sent = all.send(1, tag, pattern(0, length)).unwrap();
                 meet(all);
-                // It leaves unless it was taken already.
+                // Dropping the request does not cancel the send.
                 drop(sent);
             } else {
                 let dropped = all.receive(0, tag, length).unwrap();
@@ -134,7 +134,7 @@ fn a_receive_can_be_cancelled_at_any_time() {
                 }
                 drop(dropped);
                 meet(all);
-                // Posted before the message has come it took nothing, or all of it.
+                // The first receive has taken nothing or the whole message.
                 let mut second = all.receive(0, tag, length).unwrap();
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_millis(30) {
@@ -153,7 +153,7 @@ fn a_receive_can_be_cancelled_at_any_time() {
 #[test]
 fn ranks_that_do_not_exist_are_refused() {
     on_ranks(2, test_name!(), |_, all| {
-        // The last two are what MPI takes for any rank and for none, if it is asked.
+        // MPI itself would take the last two as any rank and as no rank.
         for rank in [2, usize::MAX, -1_i32 as u32 as usize, -2_i32 as u32 as usize] {
             let expected = MpiError::InvalidRank { rank, size: 2 };
             let receive = all.receive(rank, 1, 8).unwrap().wait().unwrap_err();
@@ -161,7 +161,7 @@ fn ranks_that_do_not_exist_are_refused() {
             let broadcast = all.broadcast(rank, vec![0; 8]).unwrap().wait().unwrap_err();
             assert_eq!([&receive, &send, &broadcast], [&expected; 3]);
         }
-        // Nor is more than MPI counts.
+        // Longer messages than MPI can count are refused as well.
         let length = i32::MAX as usize + 1;
         let refused = all.receive(0, 1, length).unwrap().wait().unwrap_err();
         assert_eq!(refused, MpiError::TooLong { count: length });

@@ -1,6 +1,6 @@
-//! Algorithm 1 as the paper prints it beside the corrected one: errors against the serial fine
-//! solution, `u' = -u` over [0, 10] in 10 slices (where `ΔT = 1` hides one of the two missing terms)
-//! and over [0, 5] in 10.
+//! Algorithm 1 as printed in the paper and in its corrected form: errors against the serial fine
+//! solution of `u' = -u`, over [0, 10] in 10 slices (where `ΔT = 1` hides one of the two missing
+//! terms) and over [0, 5] in 10.
 //!
 //! ```sh
 //! cargo run --release -p parareal-ode --example algorithm_1

@@ -1,4 +1,4 @@
-//! How fast parareal converges on linear systems.
+//! Convergence bounds of parareal for linear systems.
 //!
 //! M. J. Gander, S. Vandewalle, "Analysis of the parareal time-parallel time-integration method",
 //! SIAM J. Sci. Comput. 29 (2007). With `e_n^k` the error of iterate `k` at `T_n` against the
@@ -19,17 +19,18 @@ use num_complex::Complex;
 use crate::grid::Grid;
 use crate::method::Method;
 
-/// What the bounds depend on.
+/// The quantities that the bounds depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contraction {
     /// `|R|`, the amplification of the coarse propagator over a slice.
     pub coarse: f64,
-    /// `|F - R|`, by how much the amplifications differ.
+    /// `|F - R|`, the distance between the amplifications.
     pub difference: f64,
 }
 
 impl Contraction {
-    /// Of two methods for a system with a normal matrix.
+    /// Returns the largest values of two methods for a system with a normal matrix, over all
+    /// eigenvalues and slices.
     ///
     /// ```
     /// use parareal_ode::{Complex, Contraction, Grid, Method, Scheme};
@@ -65,22 +66,22 @@ impl Contraction {
         if k >= slices {
             return 0.0;
         }
-        // In logarithms: products of large factors and powers of small ones.
+        // By logarithms, because large factors are multiplied by powers of small ones.
         let choices: f64 = (1..=k).map(|j| ((slices - j) as f64 / j as f64).ln()).sum();
         let growth = (slices - 1 - k) as f64 * self.coarse.max(1.0).ln();
         (choices + growth + k as f64 * self.difference.ln()).exp()
     }
 
-    /// The linear bound, for any number of slices: `(|F - R| / (1 - |R|))^k`. There is none where
-    /// `|R| ≥ 1`.
+    /// The linear bound, for any number of slices: `(|F - R| / (1 - |R|))^k`. `None` if `|R| ≥ 1`.
     pub fn linear(&self, k: usize) -> Option<f64> {
         let rate = self.difference / (1.0 - self.coarse);
         (self.coarse < 1.0).then(|| rate.powi(i32::try_from(k).unwrap_or(i32::MAX)))
     }
 }
 
-/// What rounding leaves of errors that are zero in exact arithmetic, for a trajectory whose largest
-/// state has the norm `largest`: each of `slices · steps` fine steps may lose a few last bits.
+/// An estimate of rounding errors where the error is zero in exact arithmetic, for a trajectory
+/// whose largest state has the norm `largest`: each of `slices · steps` fine steps may lose a few
+/// last bits.
 pub fn rounding_floor(slices: usize, fine: Method, largest: f64) -> f64 {
     let steps = (slices * (fine.steps() + 1)) as f64;
     4.0 * steps * f64::EPSILON * largest

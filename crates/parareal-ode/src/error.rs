@@ -46,12 +46,12 @@ pub enum OdeError {
         /// The accepted range.
         expected: String,
     },
-    /// A matrix with an entry outside, or one that is not finite.
+    /// A matrix with invalid entries: outside it, not finite, or of the wrong number.
     #[error("the matrix of size {size}: {message}")]
     Matrix {
         /// Rows, and columns.
         size: usize,
-        /// What is wrong.
+        /// The fault, in words.
         message: String,
     },
     /// `I - γhA` has no inverse.
@@ -76,7 +76,8 @@ pub enum OdeError {
         /// The length of the slice.
         length: f64,
     },
-    /// A propagator left the finite numbers, for instance an explicit one with too long a step.
+    /// A propagator gave numbers that are not finite, for instance an explicit one with too long a
+    /// step.
     #[error(
         "the {propagator} propagator gives numbers that are not finite, or too large to square, in slice {slice} at iteration {iteration}: is its step too long to be stable?"
     )]
@@ -91,7 +92,7 @@ pub enum OdeError {
     /// The serial solution was cancelled.
     #[error("stopped before the serial solution was there")]
     Cancelled,
-    /// A name of no method or problem.
+    /// An unknown name of a method or problem, or an invalid parameter of one.
     #[error("{0}")]
     Name(String),
     /// The operating system could not start threads.

@@ -7,7 +7,7 @@ use crate::state::State;
 
 /// The classical Runge-Kutta method of order 4, `steps` steps per slice.
 ///
-/// It is explicit: with steps that are too long for a stiff system its numbers grow without end,
+/// It is explicit: with steps that are too long for a stiff system its numbers grow without bound,
 /// which [`Parareal`](crate::Parareal) reports as an error when they are no longer finite.
 pub struct RungeKutta4<Y> {
     system: Y,
@@ -15,10 +15,10 @@ pub struct RungeKutta4<Y> {
 }
 
 impl<Y: System> RungeKutta4<Y> {
-    /// The method for a system.
+    /// Creates the method for a system.
     ///
     /// # Errors
-    /// No step, or too many of them.
+    /// If there is no step, or too many of them.
     pub fn new(system: Y, steps: usize) -> Result<Self, OdeError> {
         Ok(Self { system, steps: check_steps(steps)? })
     }
@@ -49,7 +49,8 @@ impl<Y: System, S: State + AsRef<[f64]> + AsMut<[f64]>> Propagator<S> for RungeK
             let t = slice.start + h * step as f64;
             begun.copy_from_slice(u);
             stage.copy_from_slice(u);
-            // Where the slope is taken, its weight in the sum, and how far the next stage goes.
+            // The time of the slope within the step, its weight in the sum, and the distance to the
+            // next stage.
             for (at, weight, next) in [
                 (0.0, 1.0 / 6.0, 0.5),
                 (0.5, 1.0 / 3.0, 0.5),

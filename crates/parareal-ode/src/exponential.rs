@@ -23,10 +23,10 @@ const PADE: [f64; 14] = [
     1.0,
 ];
 
-/// Up to this 1-norm the approximant is exact to double precision.
+/// The largest 1-norm for which the approximant is exact to double precision.
 const RADIUS: f64 = 5.371920351148152;
 
-/// `e^matrix`.
+/// Returns `e^matrix`.
 pub(crate) fn exponential(matrix: &Mat<f64>) -> Mat<f64> {
     let size = matrix.nrows();
     let column = |j| (0..size).map(|i| f64::abs(matrix[(i, j)])).sum::<f64>();
@@ -34,7 +34,7 @@ pub(crate) fn exponential(matrix: &Mat<f64>) -> Mat<f64> {
     let squarings = (norm / RADIUS).log2().ceil().clamp(0.0, 1100.0) as i32;
     let scale =
         |matrix: &Mat<f64>, factor: f64| Mat::from_fn(size, size, |i, j| factor * matrix[(i, j)]);
-    // In two factors: one alone may be too small for a number.
+    // Two factors, because a single one may underflow.
     let half = squarings / 2;
     let a = scale(&scale(matrix, 2.0_f64.powi(-half)), 2.0_f64.powi(half - squarings));
     let a2 = &a * &a;

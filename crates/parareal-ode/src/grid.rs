@@ -3,7 +3,7 @@ use crate::error::{OdeError, in_range};
 /// One piece `[start, start + length]` of the time interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slice {
-    /// Which one, from 0.
+    /// The index, from 0.
     pub index: usize,
     /// `T_j`.
     pub start: f64,
@@ -19,26 +19,27 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The most slices of a grid.
+    /// The maximum number of slices.
     pub const MAX_SLICES: usize = 100_000;
 
-    /// `[0, interval]` in slices of equal length.
+    /// Creates slices of equal length on `[0, interval]`.
     ///
     /// # Errors
-    /// No slice or more than [`MAX_SLICES`](Self::MAX_SLICES), or an interval that is not a positive number.
+    /// If there is no slice, there are more than [`MAX_SLICES`](Self::MAX_SLICES), or the interval is not a
+    /// positive number.
     pub fn uniform(interval: f64, slices: usize) -> Result<Self, OdeError> {
         in_range("the number of slices", slices, 1..=Self::MAX_SLICES)?;
-        // The same length to the last bit, so that factorizations are shared.
+        // The lengths are bitwise equal, so that factorizations are shared.
         let length = interval / slices as f64;
         Self::check(0, length)?;
         let slice = |index| Slice { index, start: length * index as f64, length };
         Ok(Self { slices: (0..slices).map(slice).collect(), end: interval })
     }
 
-    /// Slices between points `T_0 < T_1 < .. < T_N`.
+    /// Creates slices between points `T_0 < T_1 < .. < T_N`.
     ///
     /// # Errors
-    /// Fewer than two points, or points that do not increase or are not finite.
+    /// If there are fewer than two points, or the points do not increase or are not finite.
     pub fn from_points(points: &[f64]) -> Result<Self, OdeError> {
         in_range("the number of slices", points.len().saturating_sub(1), 1..=Self::MAX_SLICES)?;
         let slice = |(index, pair): (usize, &[f64])| {

@@ -19,8 +19,8 @@ use crate::state::State;
 ///               all at once     one after another
 /// ```
 ///
-/// After `k` iterations the first `k` slices equal the serial fine solution, to the last bit: they
-/// are left alone from then on. Results do not depend on the number of threads.
+/// After `k` iterations the first `k` slices are bitwise equal to the serial fine solution, and are
+/// not changed any more. Results do not depend on the number of threads.
 ///
 /// ```
 /// use parareal_ode::{Exact, Grid, LinearImplicit, Matrix, Options, Parareal, Scheme};
@@ -61,19 +61,19 @@ impl<F, G> Parareal<F, G> {
     /// stay idle.
     ///
     /// # Errors
-    /// [`OdeError::Value`] unless there are from 1 to 1,024 threads, [`OdeError::Threads`] where the
+    /// [`OdeError::Value`] unless there are from 1 to 1,024 threads, [`OdeError::Threads`] if the
     /// system cannot start them.
     pub fn new(grid: Grid, fine: F, coarse: G, threads: usize) -> Result<Self, OdeError> {
         in_range("the number of threads", threads, 1..=1024)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| OdeError::Threads { threads, message: e.to_string() })?;
-        // Every thread has begun, with what it allocates for itself.
+        // Waits until every thread has started and made its own allocations.
         pool.broadcast(|_| ());
         Ok(Self { grid, fine, coarse, pool, scale: 1.0 })
     }
 
-    /// Multiplies all norms by a number: with the root of the mesh width, norms of values on a mesh
-    /// are those of functions.
+    /// Multiplies all norms by a number. With the root of the mesh width, norms of values on a mesh
+    /// approximate those of functions.
     #[must_use]
     pub fn with_norm_scale(mut self, scale: f64) -> Self {
         self.scale = scale;
@@ -85,12 +85,12 @@ impl<F, G> Parareal<F, G> {
         &self.grid
     }
 
-    /// The serial fine solution `U_0* .. U_N*`, and the seconds it took. `stop` is asked before
-    /// every slice.
+    /// Computes the serial fine solution `U_0* .. U_N*`, and returns it with the seconds it took.
+    /// `stop` is called before every slice.
     ///
     /// # Errors
-    /// An initial value of size 0 or one that is not finite; errors of the fine propagator;
-    /// [`OdeError::Cancelled`].
+    /// If the initial value has size 0 or is not finite, or the fine propagator fails;
+    /// [`OdeError::Cancelled`] if `stop` returns true.
     pub fn serial<S: State>(
         &self,
         initial: &S,
@@ -113,12 +113,12 @@ impl<F, G> Parareal<F, G> {
         Ok((states, begun.elapsed().as_secs_f64()))
     }
 
-    /// Iterates until the jumps are within the tolerance, all slices are exact, or it is told to
-    /// stop. `observe` sees every iterate.
+    /// Iterates until the jumps are within the tolerance, all slices are exact, or an option stops the
+    /// iteration. `observe` is called with every iterate.
     ///
     /// # Errors
-    /// An initial value of size 0 or one that is not finite, an invalid tolerance, and errors of
-    /// the propagators, above all [`OdeError::NotFinite`].
+    /// If the initial value has size 0 or is not finite, a tolerance is invalid, or a propagator
+    /// fails, above all with [`OdeError::NotFinite`].
     pub fn solve<S: State>(
         &self,
         initial: &S,
@@ -146,7 +146,7 @@ impl<F, G> Parareal<F, G> {
             }
         }
         let states = self.begin(initial)?;
-        // All within the pool: what comes from outside would wait in a queue that allocates.
+        // Everything runs within the pool, because jobs from outside wait in a queue that allocates.
         self.pool.install(|| Run::new(self, states, options).run(observe))
     }
 
@@ -173,7 +173,7 @@ fn check(
     }
 }
 
-/// A solve under way. All memory is allocated when it is created.
+/// A solve in progress. All memory is allocated when it is created.
 struct Run<'a, S: State, F: Propagator<S>, G: Propagator<S>> {
     parareal: &'a Parareal<F, G>,
     options: &'a Options<'a, S>,
@@ -249,7 +249,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(Solution { states: self.states, records: self.records, ending })
     }
 
-    /// Iterate 0 with the coarse values that belong to it.
+    /// Computes iterate 0 with the coarse values that belong to it.
     fn first(&mut self) -> Result<(), OdeError> {
         let begun = Instant::now();
         if let Some(guess) = self.options.guess {
@@ -301,7 +301,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
                 false
             })
             .reduce(|| false, |a, b| a | b);
-        // The first slice that failed, whichever thread was first.
+        // The error is that of the first slice that failed, whichever thread failed first.
         for (own, jump) in buffers[exact..].iter_mut().zip(&jumps[exact..]) {
             std::mem::replace(&mut own.outcome, Ok(()))?;
             if !cancelled {
@@ -315,7 +315,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(!cancelled)
     }
 
-    /// Returns true if the jumps that were found are small enough.
+    /// Returns true if the jumps of the last sweep are small enough.
     fn within_tolerance(&self) -> bool {
         let (absolute, relative) =
             (self.options.absolute_tolerance, self.options.relative_tolerance);
@@ -327,7 +327,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         largest(&self.jumps) <= limit
     }
 
-    /// From `U^{k-1}` to `U^k`.
+    /// Computes `U^k` from `U^{k-1}`.
     fn correct(&mut self, k: usize) -> Result<(), OdeError> {
         // U_{k-1} has not changed, so neither has its coarse value.
         self.states[k].assign(&self.buffers[k - 1].fine);
@@ -337,7 +337,8 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
             let (from, to) = (&before[slice.index], &mut after[0]);
             let workspace = &mut self.coarse_workspace;
             self.parareal.coarse.propagate(slice, from, &mut self.coarse, workspace)?;
-            // The difference first: where nothing changes it is zero, and 𝓕 stays what it is.
+            // The difference is computed first: if nothing changes, it is exactly zero, and 𝓕 is not
+            // rounded.
             to.assign(&self.coarse);
             to.add_scaled(-1.0, &own.coarse);
             to.add_scaled(1.0, &own.fine);
@@ -347,7 +348,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(())
     }
 
-    /// Measures errors if asked to, and shows the iterate.
+    /// Measures errors if there is a reference, and passes the iterate to the observer.
     fn show(&mut self, observe: &mut impl FnMut(&Iterate<'_, S>)) {
         let last = self.records.len() - 1;
         if let Some(reference) = self.options.reference {
@@ -365,7 +366,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         });
     }
 
-    /// The jumps of the last iterate, off the clock.
+    /// Measures the jumps of the last iterate, outside the recorded time.
     fn measure_last_jumps(&mut self) -> Result<(), OdeError> {
         let last = self.records.len() - 1;
         let unknown = self.records[last].max_jump.is_none();
@@ -376,7 +377,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
     }
 }
 
-/// The largest of numbers that are not negative; not a number where one is not.
+/// Returns the largest of numbers that are not negative.
 fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |largest, value| if *value <= largest { largest } else { *value })
 }

@@ -12,7 +12,7 @@
 //! terms that are missing in print. [`Contraction`] has the bounds of Gander and Vandewalle (2007),
 //! [`model_speedup`] the speedup that they allow, [`Problem`] the built-in problems.
 //!
-//! A parareal network (crate `parareal`, which this one knows nothing of) is one iteration of this:
+//! A parareal network (crate `parareal`, on which this one does not depend) is one iteration of this:
 //! its subnetworks are the fine propagators, `C_j` gives the initial states, `F_j` is the coarse
 //! propagator. The example `time_stepping` of that crate shows both side by side.
 

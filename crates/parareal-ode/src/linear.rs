@@ -1,5 +1,5 @@
-//! Propagators of linear systems `u' = Au`. What depends on the length of a slice alone is made
-//! once, when the propagator is.
+//! Propagators of linear systems `u' = Au`. Everything that depends only on the length of a slice
+//! is computed once, when the propagator is created.
 
 use faer::dyn_stack::{MemStack, StackReq};
 use faer::linalg::matmul::matmul;
@@ -15,7 +15,7 @@ use crate::state::State;
 
 /// The exact solution, `u(T_{j+1}) = e^{ΔT_j A} u(T_j)`.
 ///
-/// The exponential is a dense matrix, one for each length of a slice that occurs.
+/// The exponential is a dense matrix, one for each length of a slice.
 ///
 /// ```
 /// use parareal_ode::{Exact, Grid, Matrix, Propagator};
@@ -35,13 +35,13 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// The most unknowns.
+    /// The maximum number of unknowns.
     pub const MAX_SIZE: usize = 2048;
 
     /// Prepares the propagator for the slices of a grid.
     ///
     /// # Errors
-    /// More than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
+    /// If there are more than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
     pub fn new(matrix: &Matrix, grid: &Grid) -> Result<Self, OdeError> {
         let what = "the number of unknowns of the exact propagator, which holds a dense matrix,";
         let size = in_range(what, matrix.size(), 1..=Self::MAX_SIZE)?;
@@ -77,8 +77,8 @@ impl<S: State + AsRef<[f64]> + AsMut<[f64]>> Propagator<S> for Exact {
     }
 }
 
-/// An implicit method, `steps` steps per slice: for a linear system each is one solution by
-/// factors that are made once.
+/// An implicit method for linear systems, `steps` steps per slice. Each step solves a linear system
+/// by factors that are computed once.
 pub struct LinearImplicit {
     size: usize,
     scheme: Scheme,
@@ -90,7 +90,7 @@ impl LinearImplicit {
     /// Prepares the propagator for the slices of a grid: factorizes `I - γhA` for each length.
     ///
     /// # Errors
-    /// No step, too many of them, or a step for which the matrix is singular.
+    /// If there is no step, there are too many of them, or the matrix is singular for a step.
     pub fn new(
         matrix: &Matrix,
         grid: &Grid,

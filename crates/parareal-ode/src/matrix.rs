@@ -1,4 +1,5 @@
-//! Matrices of linear systems, by the crate `faer`: products, and factorizations that are made once.
+//! Matrices of linear systems, by the crate `faer`: products, and factorizations that are computed
+//! once.
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::lu::partial_pivoting::{factor, solve};
@@ -12,7 +13,7 @@ use faer::{Accum, Conj, Mat, MatMut, MatRef, Par};
 use crate::error::{OdeError, in_range};
 use crate::propagator::System;
 
-/// The most rows of a dense matrix: two gigabytes.
+/// The maximum number of rows of a dense matrix, which takes two gigabytes.
 const MAX_DENSE: usize = 16_384;
 
 /// The matrix `A` of a linear system `u' = Au`.
@@ -26,7 +27,7 @@ enum Kind {
 }
 
 impl Matrix {
-    /// A matrix with all entries, row by row.
+    /// Creates a dense matrix from its entries, row by row.
     ///
     /// ```
     /// use parareal_ode::Matrix;
@@ -37,7 +38,7 @@ impl Matrix {
     /// ```
     ///
     /// # Errors
-    /// Size 0, another number of entries than `size²`, or an entry that is not finite.
+    /// If the size is 0, the number of entries is not `size²`, or an entry is not finite.
     pub fn dense(size: usize, rows: &[f64]) -> Result<Self, OdeError> {
         in_range("the size of a dense matrix", size, 1..=MAX_DENSE)?;
         let refuse = |message| Err(OdeError::Matrix { size, message });
@@ -48,11 +49,11 @@ impl Matrix {
         }
     }
 
-    /// A matrix with few entries `(row, column, value)`, in any order; entries of one place are
-    /// added. A banded matrix is one of these.
+    /// Creates a sparse matrix, for example a banded one, from entries `(row, column, value)` in any
+    /// order. Entries of the same place are added.
     ///
     /// # Errors
-    /// Size 0 or above `u32`, an entry outside the matrix, or one that is not finite.
+    /// If the size is 0 or too large, or an entry is outside the matrix or not finite.
     pub fn sparse(size: usize, entries: &[(usize, usize, f64)]) -> Result<Self, OdeError> {
         in_range("the size of a sparse matrix", size, 1..=u32::MAX as usize / 2)?;
         let refuse = |message| Err(OdeError::Matrix { size, message });
@@ -77,7 +78,7 @@ impl Matrix {
         }
     }
 
-    /// `product = A u`, both slices of [`size`](Self::size) numbers.
+    /// Computes `product = A u`, both slices of [`size`](Self::size) numbers.
     pub(crate) fn apply(&self, u: &[f64], product: &mut [f64]) {
         let size = self.size();
         let u = MatRef::from_column_major_slice(u, size, 1);
@@ -90,7 +91,7 @@ impl Matrix {
         }
     }
 
-    /// All entries, for methods that need them.
+    /// The matrix with all its entries, for methods that need them.
     pub(crate) fn to_dense(&self) -> Mat<f64> {
         match &self.0 {
             Kind::Dense(matrix) => matrix.clone(),
@@ -137,7 +138,7 @@ fn sparse_factors(size: usize, entries: &[Triplet<u32, u32, f64>]) -> Option<Fac
         .factorize_numeric_lu(&mut numeric, shifted, Par::Seq, stack, Default::default())
         .ok()?;
     let factors = Factors::Sparse(Box::new((symbolic, numeric)));
-    // A pivot of zero is not an error there, but a division by it shows.
+    // `faer` does not report a pivot of zero, but dividing by it gives numbers that are not finite.
     let mut ones = vec![1.0; size];
     factors.solve(&mut ones, MemStack::new(&mut MemBuffer::new(factors.scratch())));
     ones.iter().all(|value| value.is_finite()).then_some(factors)
@@ -160,7 +161,7 @@ pub(crate) enum Factors {
 }
 
 impl Factors {
-    /// What `solve` needs of a stack.
+    /// The stack memory that `solve` needs.
     pub(crate) fn scratch(&self) -> StackReq {
         match self {
             Self::Dense { factors, .. } => dense_scratch(factors.nrows()),
@@ -184,7 +185,7 @@ impl Factors {
     }
 }
 
-/// What `factorize` and `substitute` need of a stack.
+/// The stack memory that `factorize` and `substitute` need.
 pub(crate) fn dense_scratch(size: usize) -> StackReq {
     let factorize =
         factor::lu_in_place_scratch::<usize, f64>(size, size, Par::Seq, Default::default());
@@ -201,7 +202,7 @@ pub(crate) fn factorize(
     factor::lu_in_place(matrix, forward, inverse, Par::Seq, stack, Default::default());
 }
 
-/// Solves by the factors of a dense matrix.
+/// Solves a linear system by the factors of a dense matrix.
 pub(crate) fn substitute(
     factors: MatRef<'_, f64>,
     indices: &[Vec<usize>; 2],

@@ -6,7 +6,7 @@ use num_complex::Complex;
 use crate::error::OdeError;
 use crate::propagator::{MAX_STEPS, check_steps};
 
-/// An implicit one-stage method: `v = u + γh f(t + γh, v)`, from which the step follows.
+/// An implicit one-stage method: the stage `v = u + γh f(t + γh, v)` gives the new state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Backward Euler, `γ = 1`, order 1: the new state is `v`.
@@ -36,7 +36,7 @@ impl Scheme {
     }
 }
 
-/// How to get through a slice: a ready method and its number of steps, `rk4:10`.
+/// A method with its number of steps per slice, such as `rk4:10`.
 ///
 /// ```
 /// use parareal_ode::Method;
@@ -51,7 +51,7 @@ pub enum Method {
     Exact,
     /// An implicit method.
     Implicit {
-        /// Which one.
+        /// The scheme.
         scheme: Scheme,
         /// Steps per slice.
         steps: usize,
@@ -64,11 +64,11 @@ pub enum Method {
 }
 
 impl Method {
-    /// What can be parsed.
+    /// The names that can be parsed, in words.
     pub const NAMES: &str =
         "exact, backward-euler:STEPS, midpoint:STEPS or rk4:STEPS (steps per slice, 1 if left out)";
 
-    /// The steps that it takes in a slice.
+    /// The number of steps in a slice.
     pub fn steps(self) -> usize {
         match self {
             Self::Exact => 1,

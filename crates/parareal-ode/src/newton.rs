@@ -8,10 +8,10 @@ use crate::method::Scheme;
 use crate::propagator::{Differentiable, Propagator, Workspace, check_size, check_steps};
 use crate::state::State;
 
-/// Iterations after which a step is given up.
+/// The maximum number of iterations of a step.
 const MAX_ITERATIONS: usize = 50;
-/// Newton's method ends after a correction that is this small relative to the stage: it converges
-/// quadratically, so what is left is below rounding.
+/// The size of a correction, relative to the stage, at which Newton's method ends. It converges
+/// quadratically, so the remaining error is below rounding.
 const CORRECTION: f64 = 1e-10;
 
 /// An implicit method for a nonlinear system, `steps` steps per slice, by Newton's method with the
@@ -23,20 +23,21 @@ pub struct NonlinearImplicit<Y> {
 }
 
 impl<Y: Differentiable> NonlinearImplicit<Y> {
-    /// The most unknowns: the Jacobian is dense.
+    /// The maximum number of unknowns: the Jacobian is dense.
     pub const MAX_SIZE: usize = 2048;
 
-    /// The method for a system.
+    /// Creates the method for a system.
     ///
     /// # Errors
-    /// No step, too many of them, or more than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
+    /// If there is no step, there are too many of them, or more than [`MAX_SIZE`](Self::MAX_SIZE)
+    /// unknowns.
     pub fn new(system: Y, scheme: Scheme, steps: usize) -> Result<Self, OdeError> {
         check_steps(steps)?;
         in_range("the number of unknowns of Newton's method", system.size(), 1..=Self::MAX_SIZE)?;
         Ok(Self { system, scheme, steps })
     }
 
-    /// Solves `v = u + γh f(t, v)` for the stage `v`, which comes with a first guess.
+    /// Solves `v = u + γh f(t, v)` for the stage `v`, which holds a first guess.
     fn solve_stage(
         &self,
         t: f64,
@@ -65,7 +66,7 @@ impl<Y: Differentiable> NonlinearImplicit<Y> {
                 *stage += correction;
                 largest = [largest[0].max(correction.abs()), largest[1].max(stage.abs())];
             }
-            // `max` passes over what is not a number.
+            // `max` ignores NaN.
             if stage.iter().any(|value| !value.is_finite()) {
                 break;
             }

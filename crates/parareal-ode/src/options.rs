@@ -2,8 +2,8 @@
 pub struct Options<'a, S> {
     /// The maximum number of iterations. There are never more than slices.
     pub iterations: Option<usize>,
-    /// Stops after an iteration whose jumps were all at most this plus the relative tolerance. With
-    /// neither tolerance set, jumps do not stop the iteration; jumps of 0 meet a tolerance of 0.
+    /// Stops after an iteration whose jumps were all at most this plus the relative tolerance. If
+    /// neither tolerance is set, jumps do not stop the iteration; jumps of 0 meet a tolerance of 0.
     pub absolute_tolerance: Option<f64>,
     /// A tolerance relative to the norm of the largest state.
     pub relative_tolerance: Option<f64>,

@@ -19,10 +19,10 @@ pub struct Record {
     pub seconds: f64,
 }
 
-/// Why the iteration ended.
+/// The reason why the iteration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The jumps that the last iteration found, and repaired, were within the tolerance.
+    /// The jumps that the last iteration found, and corrected, were within the tolerance.
     Tolerance,
     /// There were as many iterations as slices, so all slices are exact.
     Exact,
@@ -39,7 +39,7 @@ pub struct Solution<S> {
     pub states: Vec<S>,
     /// One record for each iterate, from iterate 0 on.
     pub records: Vec<Record>,
-    /// Why it ended.
+    /// The reason why the iteration ended.
     pub ending: Ending,
 }
 

@@ -11,31 +11,31 @@
 //!
 //! The last line is the first one solved for `δ_{j+1}`. With `Δ_j = S_j + δ_j` the corrected form
 //! is `Δ_{j+1} = S_{j+1} + G Δ_j`, `U_{j+1} ← U_{j+1} + Δ_{j+1}`, which is (3b) of the network. The
-//! printed form never repairs the first jump: `δ_1 = G(0) = 0`, so `U_1` stays the coarse solution
-//! and the same correction is added to all others again and again.
+//! printed form never corrects the first jump: `δ_1 = G(0) = 0`, so `U_1` stays the coarse solution
+//! and the same correction is added to all others in every iteration.
 
 use crate::error::OdeError;
 use crate::grid::Grid;
 use crate::propagator::Propagator;
 use crate::state::State;
 
-/// Which form of Algorithm 1.
+/// A form of Algorithm 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResidualForm {
-    /// The convergent one.
+    /// The convergent form.
     Corrected,
-    /// With the two terms missing; it does not converge.
+    /// The printed form without the two terms; it does not converge.
     AsPrinted,
 }
 
-/// Iterates `0..=iterations` of Algorithm 1, each `U_0 .. U_N`, in sequence and with every slice
-/// solved in every iteration: the algorithm to be read and compared with.
+/// Computes iterates `0..=iterations` of Algorithm 1, each `U_0 .. U_N`, sequentially and solving
+/// every slice in every iteration: a reference implementation to read and compare with.
 ///
 /// `coarse` must be linear. With [`ResidualForm::Corrected`] the iterates are those of
 /// [`Parareal`](crate::Parareal), to rounding.
 ///
 /// # Errors
-/// An initial value of size 0, and errors of the propagators.
+/// If the initial value has size 0, or a propagator fails.
 pub fn residual_iterates<S: State, F: Propagator<S>, G: Propagator<S>>(
     grid: &Grid,
     fine: &F,

@@ -1,6 +1,6 @@
-/// The speed-up of parareal over the serial fine solution, by the usual model: the fine sweeps of
-/// an iteration are shared by `processors`, coarse evaluations are sequential, and
-/// nothing else takes time.
+/// The speedup of parareal over the serial fine solution, by the usual model: the fine sweeps of an
+/// iteration are shared by `processors`, coarse evaluations are sequential, and nothing else takes
+/// time.
 ///
 /// ```text
 ///                                 N T_f

@@ -1,7 +1,7 @@
-/// What flows through time: an element of a vector space with a norm.
+/// A state of a system: an element of a vector space with a norm.
 ///
-/// Everything that holds a slice of `f64` is one (`Vec<f64>`, `[f64; 3]`). A type of one's own
-/// needs these few operations; none but `clone` may allocate.
+/// Every type that holds a slice of `f64` is a state (`Vec<f64>`, `[f64; 3]`). Your own type needs
+/// these few operations; none but `clone` may allocate.
 ///
 /// ```
 /// use parareal_ode::State;
@@ -21,16 +21,16 @@ pub trait State: Clone + Send + Sync {
     /// The number of unknowns.
     fn size(&self) -> usize;
 
-    /// `self = other`.
+    /// Sets `self = other`.
     fn assign(&mut self, other: &Self);
 
-    /// `self += factor · other`.
+    /// Sets `self += factor · other`.
     fn add_scaled(&mut self, factor: f64, other: &Self);
 
-    /// `‖self‖`; not finite where an element is not.
+    /// Returns `‖self‖`; not finite if an element is not finite.
     fn norm(&self) -> f64;
 
-    /// `‖self - other‖`.
+    /// Returns `‖self - other‖`.
     fn distance(&self, other: &Self) -> f64;
 }
 

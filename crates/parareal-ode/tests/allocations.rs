@@ -1,5 +1,5 @@
-//! From the second iteration on nothing is allocated, whatever the propagators and the number of
-//! threads. In a process of its own: the counter counts everybody.
+//! Nothing is allocated from the second iteration on, with any propagators and any number of
+//! threads. The test has its own process, because all threads of a process are counted.
 
 use dhat::{Alloc, HeapStats, Profiler};
 use parareal_ode::{Complex, Grid, Method, Options, Parareal, Problem};
@@ -13,7 +13,7 @@ fn later_iterations_allocate_nothing() {
     let dahlquist = Problem::dahlquist(Complex::new(-0.5, 1.0)).unwrap();
     let (heat, advection) =
         (Problem::heat(300).unwrap(), Problem::advection_diffusion(300).unwrap());
-    // Threads that end allocate as they do: none ends before all is counted.
+    // Threads allocate when they end, so none ends before everything has been counted.
     let mut kept = Vec::new();
     for (problem, fine, coarse) in [
         (dahlquist, "exact", "backward-euler"),

@@ -1,5 +1,6 @@
-//! A network of one's own, made parareal: a residual network of fully connected layers that tells
-//! two spirals apart, first as it is, then cut into three subnetworks on parallel threads.
+//! A parareal network of your own layers. A residual network of fully connected layers classifies
+//! points on two spirals, first as one network, then cut into three subnetworks on parallel
+//! threads.
 //!
 //! ```sh
 //! cargo run --release -p parareal --example spirals
@@ -21,7 +22,7 @@ const WIDTH: usize = 16;
 const UNITS: usize = 12;
 const POINTS: usize = 400;
 
-/// `x W + b`, or as a residual unit `x + tanh(x W + b)`.
+/// A fully connected layer, `x W + b`, or the residual unit `x + tanh(x W + b)`.
 #[derive(Module, Debug)]
 struct Dense {
     weight: Param<Tensor<2>>,
@@ -84,7 +85,7 @@ impl FeedForward for Mlp {
     }
 }
 
-/// All that it takes to make it parareal: `C_j` is another map to the features, `F_j` one unit.
+/// The modules that a cut adds: `C_j` is another map to the features, `F_j` one unit.
 impl Coarsen for Mlp {
     type Coarse = Dense;
 
@@ -97,7 +98,7 @@ impl Coarsen for Mlp {
     }
 }
 
-/// Points `[POINTS, 2]` on two interleaved spirals, and to which each belongs.
+/// Returns points `[POINTS, 2]` on two interleaved spirals, and the spiral that each belongs to.
 fn spirals(offset: f64) -> (Tensor<2>, Tensor<1, Int>, Vec<i64>) {
     let labels: Vec<i64> = (0..POINTS as i64).map(|i| i % 2).collect();
     let points = (0..POINTS).flat_map(|i| {
@@ -112,7 +113,8 @@ fn spirals(offset: f64) -> (Tensor<2>, Tensor<1, Int>, Vec<i64>) {
     (Tensor::from_data(points, &device), targets, labels)
 }
 
-/// Trains with so many subnetworks; gives the accuracy on points between those of the training.
+/// Trains with this many subnetworks, and returns the accuracy on points between the training
+/// points.
 fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     let cuts = Cuts::even(UNITS, subnetworks)?;
     let network = PararealNetwork::build(&Mlp, &cuts, &Init::new(1, &Device::flex()))?;

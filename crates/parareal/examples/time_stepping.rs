@@ -24,14 +24,15 @@ const SIZE: usize = 3;
 /// Units of the network: steps of the fine method over the whole interval.
 const STEPS: usize = 60;
 const INTERVAL: f64 = 6.0;
-/// Two of the unknowns oscillate, the third follows the first; row by row.
+/// The matrix of the equation, row by row. Two of the unknowns oscillate, the third follows the
+/// first.
 const A: [f64; 9] = [-0.2, -1.5, 0.0, 1.5, -0.2, 0.0, 1.0, 0.0, -0.5];
 const INITIAL: [f64; SIZE] = [1.0, 0.0, -0.5];
 
 type State = [f64; SIZE];
 type Rows = [State; SIZE];
 
-/// `u ↦ u W`, strictly linear: no activation, no bias.
+/// A linear layer, `u ↦ u W`, without bias or activation.
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Param<Tensor<2>>,
@@ -70,8 +71,8 @@ impl TimeStepping {
     }
 }
 
-/// One step of backward Euler over this part of the interval, as the matrix whose row `i` is what
-/// becomes of the `i`-th unit vector.
+/// Returns one step of backward Euler of length `INTERVAL / part`, as the matrix whose row `i` is the
+/// image of the `i`-th unit vector.
 fn step_of_length(part: usize) -> Result<Rows, Box<dyn Error>> {
     let grid = Grid::uniform(INTERVAL / part as f64, 1)?;
     let euler = LinearImplicit::new(&Matrix::dense(SIZE, &A)?, &grid, Scheme::BackwardEuler, 1)?;
@@ -141,7 +142,7 @@ impl Coarsen for TimeStepping {
     }
 }
 
-/// The output of the network, cut into this many subnetworks.
+/// Returns the output of the network, cut into this many subnetworks.
 pub fn network(slices: usize) -> Result<State, Box<dyn Error>> {
     let cuts = Cuts::even(STEPS, slices)?;
     let init = Init::new(1, &Device::flex()).with_dtype(DType::F64);
@@ -152,7 +153,7 @@ pub fn network(slices: usize) -> Result<State, Box<dyn Error>> {
     Ok(output.as_slice().try_into()?)
 }
 
-/// `U_N` of parareal after so many iterations on so many slices.
+/// Returns `U_N` of parareal after this many iterations on this many slices.
 pub fn differential_equation(slices: usize, iterations: usize) -> Result<State, Box<dyn Error>> {
     let grid = Grid::uniform(INTERVAL, slices)?;
     let matrix = Matrix::dense(SIZE, &A)?;

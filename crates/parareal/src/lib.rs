@@ -13,8 +13,8 @@
 //! # A network of Burn's layers
 //!
 //! [`Sequential`](net::Sequential) is made of closures: one builds the stem, one each unit, one the head.
-//! [`layer`](net::layer) makes a layer of a Burn module and the function that applies it. Burn is
-//! re-exported as [`parareal::burn`](burn), so a program needs no other dependency, and no version to match.
+//! [`layer`](net::layer) turns a Burn module and the function that applies it into a layer. Burn is re-exported
+//! as [`parareal::burn`](burn), so a program needs no other dependency, and no version to match.
 //!
 //! ```
 //! use parareal::burn::nn::{Linear, LinearConfig};
@@ -48,17 +48,17 @@
 //! # }
 //! ```
 //!
-//! # What is guaranteed
+//! # Guarantees
 //!
 //! - **The same step everywhere.** Every executor computes the same numbers up to rounding: outputs, gradients,
 //!   running statistics.
-//! - **The same weights.** Initial weights depend on a seed and on the parameter's name, however the network is
-//!   cut and whatever is built beside it, also for the initializers of Burn's layers
+//! - **The same weights.** Initial weights depend on a seed and on the parameter's name, and not on the cuts or
+//!   on what else is built. This also holds for the initializers of Burn's layers
 //!   ([`Init::initialize`](net::Init::initialize)).
 //! - **The same masks.** Random layers draw by seed, step, replica and unit ([`nn::Dropout`]). Burn's own
 //!   `Dropout` draws from a generator of the whole process and is refused by name.
-//! - **States of several tensors** cross an interface in one message ([`net::Activation`]); masks and
-//!   indices are computed anew on both sides ([`net::WithContext`]).
+//! - **States of several tensors** cross an interface in one message ([`net::Activation`]); masks and indices
+//!   are recomputed on both sides ([`net::WithContext`]).
 //! - **Errors with a place.** A network whose layers do not fit, whose parameters would not be trained, or that
 //!   shares a parameter across a cut is refused with a message that names the place.
 //!
@@ -69,7 +69,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices beside the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | further devices, by Burn's backends |
 //! | `tuned` | Burn's operation fusion and autotuning; enabled by the features of devices |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -9,10 +9,10 @@
 //! - the [`Section`] of the network that is being applied, and
 //! - the number of calls of [`rng`] before this one in the same application of that section.
 //!
-//! So every executor draws the same numbers, a unit that is recomputed draws what it drew before, a
-//! resumed run continues as if it had not been interrupted, and where a network is cut makes no
-//! difference to its units. The executors state step and section on the thread that computes; a layer has
-//! to draw on the thread that it is applied on.
+//! So every executor draws the same numbers, a recomputed unit draws the same numbers again, a resumed
+//! run continues as if it had not been interrupted, and units do not depend on the cuts. The executors
+//! set step and section on the thread that computes; a layer has to draw on the thread that it is applied
+//! on.
 //!
 //! Outside an executor the numbers depend on how often [`rng`] was called on the current thread.
 
@@ -57,9 +57,9 @@ impl Section {
     }
 }
 
-/// The kind of the part of a step outside every section, such as the loss.
+/// The kind for the part of a step outside every section, such as the loss.
 const OUTSIDE_SECTIONS: u32 = 5;
-/// The kind of what is applied outside an executor.
+/// The kind for calls outside an executor.
 const OUTSIDE_STEPS: u32 = 6;
 
 /// The position of the current thread in a computation.
@@ -76,7 +76,7 @@ thread_local! {
     static CALLS_OUTSIDE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Restores the scope before, after a panic as well: the threads of a pool live on.
+/// Restores the previous scope, also after a panic, because the threads of a pool live on.
 struct Restore(Scope);
 
 impl Drop for Restore {
@@ -97,7 +97,8 @@ pub(crate) fn in_step<T>(step: StepKey, compute: impl FnOnce() -> T) -> T {
 
 /// Applies a section of the network.
 ///
-/// Within another section it belongs to that section, as does a network that is a unit of another one.
+/// A section within another one counts as part of the outer one, as in a network that is a unit of
+/// another network.
 pub(crate) fn in_section<T>(section: Section, compute: impl FnOnce() -> T) -> T {
     let scope = SCOPE.get();
     match scope {

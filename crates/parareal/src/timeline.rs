@@ -5,15 +5,15 @@
 pub enum Activity {
     /// `C_j` and `g_j`, forward.
     FineForward,
-    /// `F_{j-1}`, forward: nobody downstream goes on before it.
+    /// `F_{j-1}`, forward: downstream workers wait for it.
     ChainForward,
     /// `h` and the loss, forward and backward.
     Head,
-    /// The part of `F_{j-1}`'s backward pass that `ρ_{j-1}` needs: nobody upstream goes on before it.
+    /// The part of `F_{j-1}`'s backward pass that `ρ_{j-1}` needs: upstream workers wait for it.
     ChainBackward,
-    /// The rest of `F_{j-1}`'s backward pass: gradients of weights that can wait.
+    /// The rest of `F_{j-1}`'s backward pass: gradients of weights, for which no worker waits.
     ChainWeights,
-    /// `g_j` once more, for the graphs that the forward pass did not keep.
+    /// Recomputation of `g_j`, for the graphs that the forward pass did not keep.
     Recompute,
     /// `g_j` and `C_j`, backward.
     FineBackward,
@@ -99,7 +99,7 @@ impl Timeline {
         (0..self.devices).map(|device| self.work(device) / end).collect()
     }
 
-    /// The intervals in which a device does nothing, until the last one is done.
+    /// The intervals in which a device does nothing, up to the end of the step.
     pub fn waiting(&self, device: usize) -> Vec<[f64; 2]> {
         let mut work: Vec<_> = self.work_of(device).map(|span| [span.begin, span.end]).collect();
         work.sort_by(|a, b| a[0].total_cmp(&b[0]));

@@ -1,4 +1,4 @@
-//! The ranks of an MPI program compute the step of the sequential executor, and fail as one.
+//! The ranks of an MPI program compute the step of the sequential executor, and fail together.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn on_ranks_with<N: Coarsen<Output = Tensor<2>>>(
     builder.start_rank(world, net, cuts, init).unwrap()
 }
 
-/// The names of what a rank holds.
+/// The names of the tensors that a rank holds.
 fn held<N: Coarsen>(net: &N, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
     let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
     let own = &network.subnetworks()[rank.subnetworks.clone()];
@@ -83,7 +83,7 @@ fn ranks_and_sequential_agree() {
                 let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (workers, replicas));
                 let held = held(&net, &cuts, &ranks.layout().rank(world.rank()));
                 let held = |name: &str| {
-                    // A name of the optimizer's has the parameter's before its last dot.
+                    // The name of an optimizer's tensor has that of the parameter before its last dot.
                     held.contains(name)
                         || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
                 };
@@ -106,7 +106,7 @@ where
     let (mut sequential, _) = executors_with(net, &cuts, &init, 1, 1, &optimizer);
     let mut ranks = on_ranks_with(world, net, &cuts, &init, (1, 1), &optimizer);
     let held = held(net, &cuts, &ranks.layout().rank(world.rank()));
-    // The names of the optimizer's begin with those of parameters.
+    // The name of an optimizer's tensor begins with that of a parameter.
     let is_held = |name: &str| {
         name.match_indices('.').any(|(dot, _)| held.contains(&name[..dot])) || held.contains(name)
     };
@@ -199,7 +199,7 @@ fn replicas_on_ranks_have_the_statistics_and_masks_of_replicas_on_threads() {
     });
 }
 
-/// What one rank holds can be read, carried over, and is missed where it is not there.
+/// The state of a rank can be read and moved to another executor, and an error tells if it is missing.
 #[test]
 fn state_moves_from_one_executor_to_another() {
     in_world(&[3], test_name!(), |world| {
@@ -232,7 +232,7 @@ fn state_moves_from_one_executor_to_another() {
         expected.retain(|tensor| names.contains(&tensor.name));
         assert_all_close(&own, &expected, 1e-12, "average");
 
-        // Where one rank misses something, none replaces anything.
+        // If a tensor is missing on one rank, no rank replaces anything.
         let mut half = sequential.state_dict(StateKind::Weights).unwrap().into_tensors();
         half.remove("postprocessing.weight");
         let error = ranks
@@ -243,7 +243,7 @@ fn state_moves_from_one_executor_to_another() {
         assert!(error.contains(expected), "{error}");
         step(&mut ranks, 2);
 
-        // Nor where an optimizer cannot restore what is its own.
+        // The same holds if an optimizer cannot restore its own state.
         let before = ranks.read(StateKind::Optimizer).unwrap();
         let mut other = sequential.state_dict(StateKind::Optimizer).unwrap().into_tensors();
         let velocity = other.remove("postprocessing.weight.velocity").unwrap();
@@ -276,7 +276,7 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
         let error = ranks.train_step(broken, labels.clone(), 0.1).unwrap_err();
         assert!(matches!(error, ExecError::LossNotFinite { .. }), "{error}");
         assert_all_close(&ranks.read(StateKind::Weights).unwrap(), &before, 0.0, "state");
-        // A batch of another size goes on, although a receive of the lost step was posted.
+        // A batch of another size works, although a receive of the failed step was posted.
         let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
         ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
     });
@@ -289,7 +289,7 @@ fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
         let init = init(1, DType::F32);
         let build = |net: &DenseNet| builder().start_rank(world, net, &cuts, &init);
         let mut net = DenseNet::residual(vec![6; 11]);
-        // One parameter in the first and in the last subnetwork: rank 1 has nothing to do with it.
+        // One parameter in the first and in the last subnetwork, neither of which rank 1 holds.
         net.shared = Some((Dense::new(6, 6, true, &init), vec![1, 8]));
         let error = build(&net).map(|_| ()).unwrap_err();
         let expected = match world.rank() {
@@ -301,7 +301,7 @@ fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
             }
         };
         assert_eq!(error, expected);
-        // Nobody waits, so all of them go on together.
+        // No rank waits, so all of them continue together.
         net.shared = None;
         let (input, labels) = batch(1, 5, DType::F32);
         build(&net).unwrap().train_step(input, labels, 0.1).unwrap();
@@ -329,7 +329,7 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, replicas));
         let (input, labels) = batch(1, 6, DType::F32);
         let before = ranks.read(StateKind::Weights).unwrap();
-        // A class that the last rank of the last replica finds out.
+        // An invalid class, which only the last rank of the last replica sees.
         let wrong = Tensor::from_data([9], &Device::flex());
         let wrong = Tensor::cat(vec![labels.clone().narrow(0, 0, 5), wrong], 0);
         let error = ranks.train_step(input.clone(), wrong, 0.1).unwrap_err();
@@ -342,7 +342,7 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         assert_all_close(&ranks.read(StateKind::Weights).unwrap(), &before, 0.0, "state");
         ranks.train_step(input.clone(), labels.clone(), 0.1).unwrap();
 
-        // What no rank has a gradient for, those of the others included.
+        // Parameters without a gradient, including those of other ranks.
         let init = init(1, DType::F32);
         let blind = ExecutorBuilder::new(Blind, sgd()).replicas(replicas);
         let mut blind = blind.start_rank(world, &net, &cuts, &init).unwrap();
@@ -385,7 +385,7 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
             .iter()
             .map(|held| held.data.as_bytes().len())
             .sum();
-        // The loss, targets and gradients at fault; before that the targets of the last rank.
+        // The loss and the numbers of invalid targets and of failures; before that the targets of the last rank.
         let scalars = if position + 1 == positions { 8 + 24 } else { 24 };
         let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);

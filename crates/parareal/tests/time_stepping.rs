@@ -20,7 +20,8 @@ fn a_parareal_network_is_one_iteration() {
         let once = differential_equation(slices, 1).unwrap();
         let difference = distance(cut, once);
         assert!(difference < 1e-13, "{slices} slices: {difference:.1e}");
-        // The test can tell: neither the whole network nor another number of iterations is this.
+        // Neither the serial network nor another number of iterations gives this result, so the
+        // test can fail.
         if (3..60).contains(&slices) {
             let others = [
                 serial,

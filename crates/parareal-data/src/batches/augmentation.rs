@@ -12,7 +12,7 @@ pub enum Augmentation {
     /// A random crop of the image padded with `padding` black pixels (stored value 0) on every side,
     /// and a horizontal flip with probability one half.
     ///
-    /// Not for digits, which a flip turns into other signs.
+    /// Not for digits, because mirroring changes them.
     CropFlip {
         /// Black pixels added on every side; smaller than the height and the width.
         padding: usize,

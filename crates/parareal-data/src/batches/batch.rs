@@ -39,15 +39,15 @@ enum Order {
 }
 
 impl<'a> Batches<'a> {
-    /// Batches of a training epoch: augmented, in the order of [`epoch_order`].
+    /// Creates the batches of a training epoch: augmented, in the order of [`epoch_order`].
     ///
     /// The augmentation of an image depends on `seed`, `epoch` and its index in the set, not on
     /// its batch.
     ///
     /// # Errors
     ///
-    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] where the
-    /// normalization does not fit the set, [`DataError::Padding`] where the padding of the
+    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] if the
+    /// normalization does not fit the set, [`DataError::Padding`] if the padding of the
     /// augmentation is not smaller than the images.
     pub fn training(
         set: &'a ImageSet,
@@ -71,11 +71,11 @@ impl<'a> Batches<'a> {
         Ok(batches)
     }
 
-    /// Batches of an evaluation: normalized, in stored order.
+    /// Creates the batches of an evaluation: normalized, in stored order.
     ///
     /// # Errors
     ///
-    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] where the
+    /// [`DataError::BatchSize`] for a batch size of 0, [`DataError::Normalization`] if the
     /// normalization does not fit the set.
     pub fn evaluation(
         set: &'a ImageSet,
@@ -151,7 +151,7 @@ impl std::iter::FusedIterator for Batches<'_> {}
 mod tests {
     use super::*;
 
-    /// Eleven images of two channels, 3x3 pixels; image `i` holds values from 18 `i` on.
+    /// Eleven images of two channels, 3x3 pixels; the values of image `i` start at 18 `i`.
     fn set() -> ImageSet {
         let labels: Vec<u8> = (0..11).collect();
         ImageSet::new(2, 3, 3, 11, (0..198).collect(), labels).unwrap()

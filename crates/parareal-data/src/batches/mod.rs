@@ -1,4 +1,4 @@
-//! From images as they are stored to batches: order, augmentation, normalization.
+//! Batches of stored images: order, augmentation, normalization.
 
 pub(crate) mod augmentation;
 pub(crate) mod batch;

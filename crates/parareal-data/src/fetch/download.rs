@@ -13,7 +13,7 @@ use super::error::{DownloadFault, FetchError};
 use super::job::{FetchEvent, FetchOptions, Job, RemoteFile};
 use super::partial::PartialDownload;
 
-/// Time between two looks at whether to stop.
+/// Time between two checks of the request to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest pause between two requests.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(super) fn download(
     job: &mut Job<'_>,
 ) -> Result<(), End> {
     let agent = agent(address, &job.options);
-    // Closes the connections when asked to stop, which ends any wait for the server.
+    // Closes the connections on a request to stop, which ends any wait for the server.
     let (done, watched) = mpsc::channel::<()>();
     let (stop, watched_agent) = (job.stop, agent.clone());
     thread::scope(|scope| {
@@ -206,7 +206,7 @@ impl Download<'_, '_> {
         }
     }
 
-    /// Waits, and stops waiting when asked to stop.
+    /// Waits, and ends early on a request to stop.
     fn pause(&self, pause: Duration) -> Result<(), End> {
         let begun = Instant::now();
         loop {
@@ -220,7 +220,7 @@ impl Download<'_, '_> {
         }
     }
 
-    /// The fault behind an error, which occurred `within` the body or before it.
+    /// Returns the fault that caused an error, which occurred `within` the body or before it.
     fn fault(&self, error: Error, within: bool) -> DownloadFault {
         let options = &self.job.options;
         let message = one_line(&error);

@@ -17,7 +17,7 @@ pub enum FetchError {
     /// An error of the data set itself.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The user's own images, which nobody publishes.
+    /// The user's own images, which are not published.
     #[error("{dataset} is for images of your own, which are not fetched: name {}", published())]
     Own {
         /// The data set.
@@ -90,8 +90,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Returns true if the request itself was wrong, rather than something failing while it was carried
-    /// out.
+    /// Returns true if the request itself was wrong, false for a failure while it was carried out.
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Data(_)
@@ -216,7 +215,7 @@ fn published() -> String {
     }
 }
 
-/// What is kept of a file that could not be downloaded.
+/// Describes the bytes that are kept of a file that could not be downloaded.
 fn kept_in_words(fault: &DownloadFault, kept: u64, bytes: u64) -> String {
     match fault {
         _ if kept > 0 => format!("; {kept} of its {bytes} bytes have come and are kept"),

@@ -67,19 +67,19 @@ pub enum FetchEvent<'a> {
     },
     /// A request failed and is repeated after a pause.
     Retry {
-        /// What went wrong.
+        /// The failure.
         fault: &'a DownloadFault,
         /// Time until the next request.
         pause: Duration,
     },
     /// The bytes of several requests do not form the canonical file: the download starts again.
     Restarted {
-        /// What went wrong.
+        /// The failure.
         fault: &'a DownloadFault,
     },
     /// An address does not deliver the file, and the next one is tried.
     NextAddress {
-        /// What went wrong.
+        /// The failure.
         fault: &'a DownloadFault,
         /// The next address.
         address: &'a str,

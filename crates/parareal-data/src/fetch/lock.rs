@@ -7,8 +7,8 @@ use super::error::FetchError;
 
 /// A lock that keeps a second process from fetching into a folder.
 ///
-/// The system releases it when the process ends, however it ends. The lock file stays, because
-/// another process may hold a lock on it when it is removed.
+/// The system releases it when the process ends, in any way. The lock file stays, because another
+/// process may hold a lock on it when it is removed.
 pub(super) struct Lock {
     _file: File,
 }

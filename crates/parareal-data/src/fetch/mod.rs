@@ -35,7 +35,7 @@ pub use job::{FetchEvent, FetchOptions, Fetched, Job, RemoteFile};
 use lock::Lock;
 use partial::{PartialDownload, is_free};
 
-/// The canonical files of a data set with their known addresses; none for a set that is not
+/// Returns the canonical files of a data set with their known addresses; none for a set that is not
 /// published as files.
 pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     let Some(publication) = sets::definition(name).publication() else { return Vec::new() };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::FetchError;
 
-/// The bytes received of a file, in a file beside the place of the whole one.
+/// The received bytes of a file, in a file next to the place of the complete one.
 pub(super) struct PartialDownload {
     path: PathBuf,
     file: File,
@@ -14,7 +14,7 @@ pub(super) struct PartialDownload {
 }
 
 impl PartialDownload {
-    /// Opens what is left of an earlier download to `target`, or an empty file.
+    /// Opens the partial file of an earlier download to `target`, or an empty file.
     pub(super) fn open(target: &Path) -> Result<Self, FetchError> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(".part");

@@ -40,7 +40,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 type Files = Vec<(String, Vec<u8>)>;
 
-/// The files of an archive that may have 10,000 bytes.
+/// The files of an archive that is limited to 10,000 bytes.
 fn files_in(bytes: &[u8]) -> Result<Files, Box<FileError>> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.tar");
@@ -126,7 +126,7 @@ fn entries_that_change_others_are_refused() {
 #[test]
 fn every_truncation_is_noticed() {
     let (bytes, _) = whole();
-    // Between entries, a plain archive may end: what it lacks is a matter of who reads it.
+    // A plain archive may end between entries: its reader has to notice missing files.
     for len in 1..512 + 3 {
         let error = files_in(&bytes[..len]).unwrap_err();
         assert!(matches!(error.fault, FileFault::Truncated | FileFault::Foreign), "{len}: {error}");
@@ -153,7 +153,7 @@ fn damage_is_refused_or_does_no_harm() {
             Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
         }
     }
-    // The header's own sum tells damage from an archive that is not compressed.
+    // In an archive that is not compressed, the header's checksum reveals damage.
     for place in 0..512 {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1;

@@ -59,8 +59,8 @@ pub enum FileFault {
     Count,
     /// The file, or what it unpacks to, is larger than the canonical one.
     TooLarge,
-    /// The file is an archive with a link, a device, or an entry that would be unpacked outside of
-    /// its folder. (Archives are read in memory; nothing is unpacked.)
+    /// The file is an archive with a link, a device, or an entry that would be unpacked outside its
+    /// folder. (Archives are read in memory; nothing is unpacked.)
     Escape,
 }
 

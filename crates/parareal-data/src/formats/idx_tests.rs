@@ -126,8 +126,8 @@ fn trailing_bytes_are_refused() {
 fn damaged_compressed_data_is_refused_unless_it_says_the_same() {
     let whole = gzip(&whole());
     let trailer = whole.len() - 8;
-    // Nothing depends on the flag for text, the time stamp, the level and the system, nor on the
-    // bits that fill up the last byte of the compressed items, which lies before the trailer.
+    // The flag for text, the time stamp, the level and the system have no effect, nor have the
+    // padding bits of the last compressed byte before the trailer.
     let harmless = |place| (3..10).contains(&place) || place == trailer - 1;
     for bit in 0..8 * whole.len() {
         let place = bit / 8;

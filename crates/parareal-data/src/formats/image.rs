@@ -14,7 +14,7 @@ use crate::formats::{jpeg, png};
 ///
 /// # Errors
 ///
-/// What is wrong with the file, in words.
+/// The fault of the file, in words.
 pub(crate) fn read(path: &Path, limit: SizeLimit) -> Result<DynamicImage, String> {
     decode(&read_file(path, limit)?, limit)
 }
@@ -33,7 +33,7 @@ fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
 
 /// Decodes the contents of a file.
 pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, String> {
-    // The first bytes decide, not the name.
+    // The first bytes determine the format, not the name.
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ if bytes.is_empty() => return Err("the file is empty".to_owned()),

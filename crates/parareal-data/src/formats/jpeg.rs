@@ -2,8 +2,8 @@
 //!
 //! Decoders fill missing parts of a file with gray and report success. [`check`] parses all scans as
 //! specified in ITU-T T.81 (sections F and G), decodes the Huffman codes but no pixels, and verifies
-//! that every block of every scan is present. Kinds of JPEG that the decoder does not support pass,
-//! so that it refuses them.
+//! that every block of every scan is present. Kinds of JPEG that the decoder does not support pass
+//! the check, so that the decoder refuses them.
 
 mod bits;
 mod scan;
@@ -33,7 +33,7 @@ pub(crate) fn check(bytes: &[u8], limit: SizeLimit) -> Result<(), String> {
     walk.finish(false)
 }
 
-/// A walk through the segments of a file.
+/// A pass over the segments of a file.
 struct Walk<'a> {
     bits: Bits<'a>,
     limit: SizeLimit,
@@ -42,7 +42,7 @@ struct Walk<'a> {
     ac: [Option<Table>; MAX_COMPONENTS],
     restart_interval: usize,
     scans: usize,
-    /// Set where the file ends with the last block of the last scan.
+    /// Set if the file ends with the last block of the last scan.
     ends_with_scan: bool,
 }
 
@@ -50,7 +50,7 @@ struct Walk<'a> {
 enum Next {
     Marker,
     End,
-    /// The decoder knows nothing of this kind of file.
+    /// A kind of file that the decoder does not support.
     Unsupported,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
 
     fn segment(&mut self, marker: u8) -> Result<Next, String> {
         match marker {
-            // Start of image, restart, and a marker without a meaning of its own.
+            // Start of image, restart, and a reserved marker.
             0x01 | 0xd0..=0xd8 => {}
             0xd9 => return Ok(Next::End),
             0xc0..=0xc2 => match self.start_of_frame(marker)? {
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
         if precision != 8 || height == 0 || width == 0 || self.frame.is_some() {
             return Ok(None);
         }
-        // Each pixel takes a byte at least.
+        // Each pixel takes at least one byte.
         self.limit.check(width, height, (width * height) as u64)?;
         if !(1..=MAX_COMPONENTS).contains(&count) || components.len() < 3 * count {
             return Err(damaged("frame header"));
@@ -170,7 +170,7 @@ impl<'a> Walk<'a> {
         if components.is_empty() || !components.iter().all(Component::is_complete) {
             return Err("the file is cut off: it ends before the last scan".into());
         }
-        // A download that never ended may be filled up with zeros, which are codes as well.
+        // An interrupted download may be padded with zeros, which are valid codes.
         match has_end || self.ends_with_scan {
             true => Ok(()),
             false => Err("the file is cut off: it has no end-of-image marker".into()),

@@ -2,11 +2,11 @@
 //! `-v7`.
 //!
 //! A file is a header of 128 bytes and one element for each variable. An element is a tag (its kind
-//! and its length, 32 bits each) and its contents. The element of an array is made of elements
-//! itself: flags, dimensions, name, numbers; these are filled up to a multiple of eight bytes. An
-//! element of up to four bytes may be packed into its tag, whose first half then holds the length
-//! and the kind in 16 bits each. A compressed variable is an element whose contents are those of
-//! the array's element, compressed with zlib.
+//! and its length, 32 bits each) and its contents. The element of an array consists of other elements:
+//! flags, dimensions, name, numbers. These are padded to a multiple of eight bytes. An element of up
+//! to four bytes may be packed into its tag, whose first half then holds the length and the kind in 16
+//! bits each. A compressed variable is an element whose contents are those of the array's element,
+//! compressed with zlib.
 //!
 //! Numbers are passed to a callback as a stream, so that they need no memory here. Lengths are checked
 //! against that of the enclosing element before anything is read.
@@ -36,7 +36,7 @@ const MAX_NAME_BYTES: u32 = 64;
 /// The flag of an array of complex numbers.
 const COMPLEX: u8 = 0x08;
 
-/// How a number is stored; the values are the kinds of elements.
+/// The storage type of a number; the values are the kinds of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     Int8 = 1,
@@ -137,7 +137,7 @@ struct Elements<'a> {
     order: ByteOrder,
 }
 
-/// The tag of an element, with its contents where they are packed into it.
+/// The tag of an element, with its contents if they are packed into it.
 struct Tag {
     kind: u32,
     len: u32,
@@ -159,7 +159,7 @@ impl Elements<'_> {
         }
         let mut array = (&mut unpacked).take(u64::from(len));
         if self.read_array(&mut array, visit)? {
-            // Asking for more lets the decompressor compare its checksum.
+            // Reading on makes the decompressor compare its checksum.
             self.file.skip(&mut array, " after an array")?;
             if self.file.read_full(&mut unpacked, &mut [0], " after an array")? > 0 {
                 return Err(self.foreign("more compressed bytes after an array"));
@@ -168,7 +168,7 @@ impl Elements<'_> {
         Ok(())
     }
 
-    /// Reads the contents of an array's element; returns whether its numbers were read, and then
+    /// Reads the contents of an array's element. Returns true if its numbers were read, and then
     /// leaves less than eight bytes.
     fn read_array<R: Read>(
         &self,
@@ -219,7 +219,7 @@ impl Elements<'_> {
         Ok(true)
     }
 
-    /// Reads an element of one of some kinds and of a limited length, and what fills it up.
+    /// Reads an element of one of the given kinds and of limited length, with its padding.
     fn read_part<R: Read>(
         &self,
         element: &mut io::Take<R>,
@@ -318,7 +318,7 @@ impl Storage {
         }
     }
 
-    /// The number in [`size`](Self::size) bytes, rounded where it is a huge integer.
+    /// The number in [`size`](Self::size) bytes; a huge integer is rounded.
     pub(crate) fn number(self, bytes: &[u8], order: ByteOrder) -> f64 {
         // All integers are widened to 128 bits, low bytes first; the sign is that of the last byte.
         let mut low_first = [0; 16];

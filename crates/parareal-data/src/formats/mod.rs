@@ -1,5 +1,4 @@
-//! File formats, which know nothing of data sets: finding, decompressing and checking files under
-//! limits.
+//! File formats, independent of data sets: finding, decompressing and checking files under limits.
 
 pub(crate) mod archive;
 pub(crate) mod class_names;

@@ -9,8 +9,8 @@ const SHARE: usize = 10;
 /// Splits a set into training and test images, both in stored order.
 ///
 /// Every tenth image of each class is held out for testing, in a random order that depends on the
-/// number of images alone: at least one image of each class that has two or more, or one image if no
-/// class has.
+/// number of images alone: at least one image of each class that has two or more, or one image if
+/// there is no such class.
 pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
     let order = KeyedRng::new(Purpose::HeldOut, 0, 0, 0).permutation(set.len());
     let mut counts = vec![0; set.classes()];
@@ -49,12 +49,12 @@ impl ImageSet {
 mod tests {
     use super::*;
 
-    /// Images of one pixel that is as long a way from black as its label, plus one.
+    /// Images of one pixel with the value of the label plus one.
     fn set(len: u8) -> ImageSet {
         ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len).collect()).unwrap()
     }
 
-    /// The same images, of so many classes in turn.
+    /// The same images, labeled with this many classes in turn.
     fn in_classes(len: u8, classes: u8) -> ImageSet {
         let labels = (0..len).map(|index| index % classes).collect();
         ImageSet::new(1, 1, 1, usize::from(classes), (1..=len).collect(), labels).unwrap()

@@ -25,9 +25,9 @@ impl ImageSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::Shape`] where a dimension is zero or too large, or where there is no class or
-    /// more than 256; [`DataError::PixelCount`] where the length of `pixels` does not match the
-    /// shape; [`DataError::Label`] for a label that is not below `classes`.
+    /// [`DataError::Shape`] if a dimension is zero or too large, or there is no class or more than
+    /// 256; [`DataError::PixelCount`] if the length of `pixels` does not match the shape;
+    /// [`DataError::Label`] for a label that is not below `classes`.
     pub fn new(
         channels: usize,
         height: usize,
@@ -85,7 +85,7 @@ impl ImageSet {
     ///
     /// # Panics
     ///
-    /// Panics where `index` is not below [`len`](Self::len), as indexing a slice does.
+    /// If `index` is not below [`len`](Self::len).
     pub fn image(&self, index: usize) -> &[u8] {
         let len = self.image_len();
         &self.pixels[index * len..][..len]
@@ -95,7 +95,7 @@ impl ImageSet {
     ///
     /// # Panics
     ///
-    /// Panics where `index` is not below [`len`](Self::len), as indexing a slice does.
+    /// If `index` is not below [`len`](Self::len).
     pub fn label(&self, index: usize) -> u8 {
         self.labels[index]
     }

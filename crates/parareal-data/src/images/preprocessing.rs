@@ -11,7 +11,7 @@ use crate::formats::size_limit::SizeLimit;
 /// Size, channels and border of the images of a network.
 ///
 /// The loaders of [`Dataset`](crate::Dataset) and readers of further images for the same network
-/// apply the same value. [`Normalization`](crate::Normalization) follows it.
+/// apply the same value. [`Normalization`](crate::Normalization) comes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preprocessing {
     /// Channels: 1 for gray levels, 3 for red, green and blue.
@@ -38,7 +38,7 @@ impl Preprocessing {
     ///
     /// # Panics
     ///
-    /// If there are not one or three channels, or no pixels inside the border.
+    /// If there are not one or three channels, or there are no pixels inside the border.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let Self { channels, height, width, padding } = *self;
         let image = read(path, SizeLimit::FILES)

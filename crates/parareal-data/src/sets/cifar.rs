@@ -184,7 +184,7 @@ impl Files {
         stored.into_loaded(options)
     }
 
-    /// The folder that has any of the image files: that of the data set, or the one of the archive in
+    /// The folder with any of the image files: that of the data set, or that of the archive within
     /// it.
     fn loose_in(&self, directory: &Path) -> Result<Option<PathBuf>, Box<FileError>> {
         let names: Vec<&str> = self.train.iter().copied().chain([self.test]).collect();

@@ -24,7 +24,7 @@ pub(crate) struct Definition {
     pub(crate) load: fn(&LoadOptions) -> Result<Loaded, DataError>,
 }
 
-/// Where the images of a data set come from.
+/// The origin of the images of a data set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     /// The program draws them.
@@ -50,7 +50,7 @@ pub(crate) struct Publication {
     pub(crate) addresses: &'static [&'static str],
     /// The names that the folder of the data set may have, the usual one first.
     pub(crate) folders: &'static [&'static str],
-    /// Files and folders by which the folder of the data set is recognized, whatever its name.
+    /// Files and folders by which the folder of the data set is recognized under any name.
     pub(crate) recognized_by: &'static [&'static str],
     /// The accepted files in words, by their place below `DIR`.
     pub(crate) accepted: &'static str,
@@ -75,7 +75,7 @@ pub(crate) struct PublishedFile {
 pub(crate) enum Classes {
     /// Fixed numbers with these names, from class 0 on.
     Named(&'static [&'static str]),
-    /// As many fixed numbers, which are their own names unless a file of the set names them.
+    /// This many fixed numbers, which serve as names unless a file of the set names the classes.
     Numbered(usize),
     /// One for each folder of images, numbered in the order of the folders' names.
     Folders,
@@ -86,7 +86,7 @@ pub(crate) enum Classes {
 pub(crate) enum Statistics {
     /// Constants of the set.
     Constant { mean: &'static [f32], deviation: &'static [f32] },
-    /// They are measured on the training images when these are loaded.
+    /// Measured on the training images when they are loaded.
     Measured,
 }
 
@@ -120,7 +120,7 @@ impl Definition {
 
 impl Publication {
     /// The folder of the data set: the first of its names that exists in the data folder, or the data
-    /// folder itself, where it has that name or holds the files.
+    /// folder itself, if it has that name or holds the files.
     pub(crate) fn directory(&self, data_dir: &Path) -> PathBuf {
         let mut directories = self.folders.iter().map(|folder| data_dir.join(folder));
         let existing = directories.clone().find(|directory| directory.is_dir());
@@ -154,7 +154,7 @@ impl Classes {
 }
 
 impl Statistics {
-    /// The constants of the set; none where they are measured.
+    /// The constants of the set; `None` if they are measured.
     pub(crate) fn normalization(self) -> Option<Normalization> {
         match self {
             Self::Constant { mean, deviation } => {

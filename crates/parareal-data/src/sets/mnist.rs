@@ -22,7 +22,7 @@ const CITATION: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
 /// Rows and columns of a stored image.
 const STORED_SIDE: usize = 28;
 
-/// With the border, the side (32) can be halved five times.
+/// The border makes the side 32, which can be halved five times.
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 1, height: 32, width: 32, padding: (32 - STORED_SIDE) / 2 };
 

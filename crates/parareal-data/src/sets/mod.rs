@@ -47,7 +47,7 @@ impl DatasetName {
 impl FromStr for DatasetName {
     type Err = DataError;
 
-    /// Reads a name, in capitals or not.
+    /// Reads a name in upper or lower case.
     fn from_str(name: &str) -> Result<Self, DataError> {
         Self::ALL
             .into_iter()

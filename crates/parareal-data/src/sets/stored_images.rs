@@ -1,4 +1,4 @@
-//! From the images stored in files to a data set: held-out test images, limits and notes.
+//! Conversion of the images stored in files to a data set: held-out test images, limits and notes.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub(crate) struct StoredImages {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) train: ImageSet,
     pub(crate) test: TestImages,
-    /// Names that the files give to the classes; none where they are those of the definition.
+    /// Names that the files give to the classes; `None` if they are those of the definition.
     pub(crate) class_names: Option<Vec<String>>,
 }
 
@@ -28,14 +28,14 @@ pub(crate) struct StoredImages {
 pub(crate) enum TestImages {
     /// They were read.
     Read(ImageSet),
-    /// They exist and were not asked for.
+    /// They exist and were not requested.
     Unread,
     /// No file holds them.
     Absent,
 }
 
 impl StoredImages {
-    /// Holds out test images where there are none, applies the limits and writes the notes.
+    /// Holds out test images if there are none, applies the limits and writes the notes.
     ///
     /// The images that are held out depend on the files alone and not on the limits: images that
     /// some run was trained on are never the test images of another one.
@@ -80,7 +80,7 @@ impl StoredImages {
         Ok(Loaded { dataset, files })
     }
 
-    /// A note that the files hold fewer images than the canonical ones; none where they do not.
+    /// A note that the files hold fewer images than the canonical ones, if they do.
     fn subset_note(&self) -> Option<String> {
         let publication = self.definition.publication()?;
         let (train, whole) = (self.train.len(), publication.training_images);
@@ -142,7 +142,7 @@ mod tests {
         load: |_| unreachable!(),
     };
 
-    /// So many images of one pixel.
+    /// This many images of one pixel.
     fn set(len: usize) -> ImageSet {
         ImageSet::new(1, 1, 1, 1, vec![0; len], vec![0; len]).unwrap()
     }

@@ -32,7 +32,7 @@ const IMAGE_LEN: usize = CHANNELS * SIDE * SIDE;
 /// Number of digits.
 const CLASSES: usize = 10;
 
-/// SVHN as a whole; the 531,131 extra images are no part of it.
+/// SVHN as a whole, without the 531,131 extra images.
 pub(crate) static SVHN: Definition = Definition {
     name: DatasetName::Svhn,
     origin: Origin::Published(&PUBLICATION),
@@ -157,7 +157,7 @@ fn read_pixels(
         let found = format!("X of the type {:?}", array.storage);
         return Err(file.error(FileFault::Foreign, found));
     }
-    // The last dimension is not stored where it is 1.
+    // The last dimension is not stored if it is 1.
     let (side, channels) = (SIDE as u32, CHANNELS as u32);
     let count = match array.dimensions[..] {
         [rows, columns, depth] if [rows, columns, depth] == [side, side, channels] => 1,
@@ -179,7 +179,7 @@ fn read_pixels(
     Ok(pixels)
 }
 
-/// Reads labels to digits.
+/// Reads labels, and converts them to digits.
 fn read_labels(
     file: &DataFile,
     array: &mut Array<'_>,

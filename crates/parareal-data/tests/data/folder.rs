@@ -1,4 +1,4 @@
-//! Images of one's own, a folder for each class.
+//! Images of the user, in a folder for each class.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, Preprocessing, inspect};
 
-/// A picture of one colour.
+/// Writes a picture of one color.
 fn picture(path: &Path, colour: [u8; 3], width: u32, height: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     RgbImage::from_pixel(width, height, Rgb(colour)).save(path).unwrap();
@@ -29,7 +29,7 @@ fn red_and_blue(folder: &Path) {
     }
 }
 
-/// The class of each image by what it shows, which has to be its label.
+/// The class of each image by its color, which has to be its label.
 fn check(set: &parareal_data::ImageSet) -> [usize; 2] {
     assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 2));
     let mut counts = [0, 0];
@@ -56,7 +56,7 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
     let [train, held_out] = [check(&dataset.train), check(test)];
     assert_eq!((train[0] + held_out[0], train[1] + held_out[1], test.len()), (5, 15, 3));
     assert_eq!(held_out, [1, 2]);
-    // Not sorted by classes: the first few of them are of both.
+    // Not sorted by class: the first few images are of both.
     assert!(!dataset.train.labels().is_sorted());
     assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);
     assert!(
@@ -277,7 +277,7 @@ fn images_are_rotated_by_their_exif_orientation() {
     let colours = |x, _| if x < 32 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) };
     RgbImage::from_fn(64, 64, colours).save(&plain).unwrap();
     let bytes = fs::read(&plain).unwrap();
-    // An Exif segment behind the first marker: orientation 6, to be turned by a quarter to the right.
+    // An Exif segment after the first marker: orientation 6, a quarter turn to the right.
     let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let length = (exif.len() as u16 + 2).to_be_bytes();
     let segment = [&b"\xff\xe1"[..], &length, exif].concat();
@@ -287,7 +287,7 @@ fn images_are_rotated_by_their_exif_orientation() {
     let red = |image: &[u8], y: usize, x: usize| image[y * 32 + x] > 200;
     assert!(red(&plain, 16, 4) && !red(&plain, 16, 28));
     assert!(red(&turned, 4, 16) && !red(&turned, 28, 16));
-    // A grey one has the same brightness everywhere, whatever its colours.
+    // With one channel the image has one value for each pixel.
     let grey = Preprocessing { channels: 1, height: 8, width: 8, padding: 0 };
     assert_eq!(grey.read(&folder.path().join("plain.jpg")).unwrap().len(), 64);
 }

@@ -1,4 +1,4 @@
-//! JPEG files that are not whole are refused, wherever they end.
+//! JPEG files that are cut off anywhere are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).unwrap()
 }
 
-/// Reads contents as the file that they would be.
+/// Reads contents from a file.
 struct Reader {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -36,7 +36,7 @@ impl Reader {
     }
 }
 
-/// Tries every length; each that is accepted has to lack nothing but its end.
+/// Tries every length. A file that is accepted may lack only its end-of-image marker.
 fn truncate(whole: &[u8]) {
     let reader = Reader::new();
     let expected = reader.read(whole).unwrap();
@@ -48,7 +48,7 @@ fn truncate(whole: &[u8]) {
             accepted += 1;
         }
     }
-    // A missing end marker is no loss.
+    // A missing end-of-image marker is accepted.
     assert!(accepted >= 1);
 }
 
@@ -98,7 +98,7 @@ fn a_jpeg_with_too_many_scans_is_refused() {
     let whole = fixture("grey-progressive.jpg");
     let starts: Vec<usize> =
         (0..whole.len() - 1).filter(|&at| whole[at..at + 2] == [0xff, 0xda]).collect();
-    // The first scan, again and again, then all of them.
+    // The first scan many times, then all scans.
     let end = (starts[0] + 2..).find(|&at| whole[at] == 0xff && whole[at + 1] != 0).unwrap();
     let scans = |count| {
         let repeated = whole[starts[0]..end].repeat(count);

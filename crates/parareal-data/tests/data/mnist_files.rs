@@ -1,4 +1,4 @@
-//! Loading MNIST from small files made up here, whole and faulty.
+//! Loading MNIST from small files that the tests write, complete and faulty.
 
 use std::fs;
 use std::path::Path;

@@ -24,7 +24,7 @@ fn assert_normalization(dataset: &Dataset, tolerance: f32) {
     assert!(deviation.iter().zip(&known.deviation).all(close), "{deviation:?}");
 }
 
-/// Checks that every image shows something and comes once.
+/// Checks that every image has contents and occurs once.
 fn assert_images(dataset: &Dataset) {
     let sets = [Some(&dataset.train), dataset.test.as_ref()];
     let mut images: Vec<&[u8]> = sets

@@ -81,7 +81,8 @@ impl Linear {
         })
     }
 
-    /// One step down the slope of the cross entropy of a batch; returns the mean cross entropy.
+    /// One step of gradient descent on the cross entropy of a batch; returns the mean cross
+    /// entropy.
     fn step(&mut self, batch: &Batch, rate: f32) -> f32 {
         let inputs = batch.images.len() / batch.labels.len();
         let share = 1.0 / batch.labels.len() as f32;

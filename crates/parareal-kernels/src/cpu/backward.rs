@@ -35,8 +35,8 @@ impl Convolution<'_> {
     /// to it instead of returned.
     ///
     /// # Panics
-    /// If an operand does not have the size that the geometry says, there is an activation without
-    /// its `saved` statistics, or a sum without an activation.
+    /// If an operand does not have the size that the geometry states, there is an activation
+    /// without its `saved` statistics, or a sum without an activation.
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
@@ -128,14 +128,14 @@ struct Backward<'a> {
     chunk: Chunk,
 }
 
-/// What the first pass does with `δ`.
+/// The use of `δ` in the first pass.
 #[derive(Clone, Copy)]
 enum Delta<'a> {
-    /// Nothing: the gradient of the input is not requested.
+    /// None: the gradient of the input is not requested.
     NotRequested,
-    /// It computes the sums alone; the second pass computes `δ` once more.
+    /// Only its sums are computed; the second pass recomputes `δ`.
     Recomputed,
-    /// It writes `δ`.
+    /// `δ` is written to memory.
     Stored(SharedSlice<'a>),
 }
 

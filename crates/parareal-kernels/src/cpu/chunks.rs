@@ -9,8 +9,8 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 pub(crate) type Chunk = Range<usize>;
 
 /// Splits the batch into as many chunks as the calling pool has threads.
-///
-/// The split depends on nothing but the batch and the number of threads, so sums over chunks are
+/// The split depends only on the batch and the number of threads, so sums over chunks are the same
+/// every time.
 /// the same every time.
 pub(crate) fn chunks(batch: usize) -> impl ExactSizeIterator<Item = Chunk> {
     let count = rayon::current_num_threads().clamp(1, batch.max(1));

@@ -39,7 +39,8 @@ impl Depthwise {
         [self.height, self.width].map(|size| size.div_ceil(self.stride))
     }
 
-    /// `[batch, rows, columns, channels]` by `[channels, 1, 3, 3]`, added to `add` if there is one.
+    /// Convolves `[batch, rows, columns, channels]` with `[channels, 1, 3, 3]`, and adds `add` if there is
+    /// one.
     pub(crate) fn forward(
         &self,
         level: SimdLevel,
@@ -62,7 +63,7 @@ impl Depthwise {
         )
     }
 
-    /// The gradient of the input from that of the output.
+    /// Returns the gradient of the input, given that of the output.
     pub(crate) fn input_gradient(
         &self,
         level: SimdLevel,
@@ -81,7 +82,7 @@ impl Depthwise {
         )
     }
 
-    /// The gradient of the kernel, `[channels, 1, 3, 3]`.
+    /// Returns the gradient of the kernel, `[channels, 1, 3, 3]`.
     pub(crate) fn weight_gradient(
         &self,
         level: SimdLevel,
@@ -146,7 +147,8 @@ impl Depthwise {
     }
 }
 
-/// For each row or column those that it sums over, each with the row or column of the kernel.
+/// For each row or column of the result the ones that it sums over, each with the row or column of the
+/// kernel.
 type Steps = Vec<Vec<(usize, usize)>>;
 
 struct Gather<'a> {
@@ -158,7 +160,7 @@ struct Gather<'a> {
     steps: [Steps; 2],
 }
 
-/// From `[channels, 1, 3, 3]` to `[3, 3, channels]`.
+/// Converts `[channels, 1, 3, 3]` to `[3, 3, channels]`.
 fn by_place(weight: &[f32], channels: usize) -> Vec<f32> {
     let places = KERNEL * KERNEL;
     (0..places * channels).map(|at| weight[at % channels * places + at / channels]).collect()
@@ -206,7 +208,7 @@ impl WithSimd for GatherImages<'_> {
     }
 }
 
-/// `sums += a · b`, lane by lane.
+/// Computes `sums += a · b`, lane by lane.
 #[inline(always)]
 fn add_products(sums: &mut [f32; LANES], a: &[f32], b: &[f32], lanes: usize) {
     match (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {

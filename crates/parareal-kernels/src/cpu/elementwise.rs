@@ -56,7 +56,7 @@ pub(crate) unsafe fn activate<S: Simd>(
 /// registers.
 ///
 /// # Safety
-/// As there, and the map has that many channels.
+/// As for [`activate`], and the map has that many channels.
 #[inline(always)]
 unsafe fn activate_columns<S: Simd, const NV: usize>(
     simd: S,

@@ -14,11 +14,11 @@ use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
     /// Returns `residual + convolution`, `[batch, output height, output width, out_channels]`, and
-    /// if `statistics` is set the mean and the variance of its channels: measured while the output
-    /// is in the cache, they are nearly free.
+    /// if `statistics` is set the mean and the variance of its channels. They are measured while
+    /// the output is in the cache, at almost no cost.
     ///
     /// # Panics
-    /// If the operands do not have the sizes that the geometry says.
+    /// If the operands do not have the sizes that the geometry states.
     pub(crate) fn forward(
         &self,
         level: SimdLevel,

@@ -1,6 +1,6 @@
 //! Requests and results of the backward pass.
 
-/// Which gradients a backward pass computes.
+/// The gradients that a backward pass computes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GradientMask {
     /// The gradients of the input and of the normalization.

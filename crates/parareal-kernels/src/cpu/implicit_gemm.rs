@@ -11,8 +11,8 @@ use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
 };
 
-/// Values of the right operand that are used at once, so that they stay in the first-level cache
-/// beside the rows of the left one.
+/// The number of values of the right operand that are used at once, so that they stay in the
+/// first-level cache together with the rows of the left one.
 const PANEL: usize = 4096;
 
 /// An image with its padding, or any other grid of pixels.

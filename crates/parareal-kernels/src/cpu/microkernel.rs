@@ -16,7 +16,8 @@ use std::any::TypeId;
 
 use pulp::Simd;
 
-/// `a · b + c`; where the machine has no instruction for it, rounded twice instead of emulated.
+/// Computes `a · b + c`; if the machine has no instruction for it, rounded twice instead of
+/// emulated.
 #[inline(always)]
 pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>() {
@@ -89,7 +90,7 @@ pub(crate) struct Output {
 /// Columns of the widest tile that [`microkernel`] supports.
 const WIDEST: usize = 64;
 
-/// `to = add + a b` for one tile. `b` has the tile's full width at each step.
+/// Computes `to = add + a b` for one tile. `b` has the tile's full width at each step.
 ///
 /// # Safety
 /// There is at least one row to write. For all rows to write and all steps of all runs, `a` can be

@@ -19,8 +19,9 @@ use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
 use crate::simd::SimdLevel;
 
-/// Output channels up to which `δ` is recomputed: an element costs as many multiplications, against
-/// twelve bytes to memory and back. Measured: see the log of `benchmarks/kernels`.
+/// The largest number of output channels for which `δ` is recomputed: an element then costs that
+/// many multiplications, instead of twelve bytes to memory and back. Measured: see the log of
+/// `benchmarks/kernels`.
 const MAX_RECOMPUTED_CHANNELS: usize = 16;
 
 impl Geometry {
@@ -41,7 +42,8 @@ pub(crate) enum DeltaSource<'a> {
 }
 
 impl Convolution<'_> {
-    /// Sets the gradients of scale, shift and input. With `sum` the last is added to it instead.
+    /// Sets the gradients of scale, shift and input. With `sum` that of the input is added to it
+    /// instead.
     ///
     /// # Panics
     /// If `sum` is not as long as the input.
@@ -113,10 +115,10 @@ impl Convolution<'_> {
     }
 }
 
-/// The memory from which the second pass reads `δ`.
+/// The source of `δ` in the second pass.
 #[derive(Clone, Copy)]
 enum DeltaBuffer<'a> {
-    /// That of the gradient, which it overwrites.
+    /// The memory of the gradient, which overwrites it.
     InPlace,
     Separate(&'a [f32]),
     Recomputed {

@@ -39,7 +39,7 @@ impl PackedWeight {
         }
     }
 
-    /// `to = add + grid * kernel`.
+    /// Computes `to = add + grid * kernel`.
     ///
     /// # Safety
     /// The grid can be read at all positions of the window; the output can be written for

@@ -54,7 +54,7 @@ impl Resample {
         coarse
     }
 
-    /// Each pixel in its block, times `factor`, added to the residual if there is one.
+    /// Repeats each pixel in its block, times `factor`, and adds the residual if there is one.
     pub(crate) fn prolong(
         &self,
         coarse: &[f32],

@@ -86,7 +86,7 @@ impl WithSimd for PackPhases<'_> {
     }
 }
 
-/// `∂L/∂z` of a pointwise convolution.
+/// Computes `∂L/∂z` of a pointwise convolution.
 ///
 /// # Safety
 /// `to` has room for the pixels of `gradient`, with `in_channels` channels each.

@@ -9,7 +9,7 @@ use parareal_kernels::{
     preactivation_conv2d,
 };
 
-/// One convolution to try.
+/// A convolution to test.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     batch: usize,
@@ -59,7 +59,7 @@ impl Case {
         }
     }
 
-    /// Output, then the gradients of input, kernel, scale, shift and residual.
+    /// Returns the output, then the gradients of input, kernel, scale, shift and residual.
     fn run(&self, values: &Values, dtype: DType) -> Vec<TensorData> {
         let device = Device::flex().autodiff();
         fn leaf<const D: usize>(data: &TensorData, device: &Device, dtype: DType) -> Tensor<D> {
@@ -232,7 +232,7 @@ fn either_gradient_can_be_computed_alone() {
 
 #[test]
 fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
-    // By tiles of products, and by Winograd's with a panel that is not full.
+    // By direct products, and by Winograd's algorithm with a partly filled panel.
     for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
         let (batch, kernel, stride, padding) = (3, 3, 1, 1);
         let (normalized, batch_statistics, residual) = (true, true, false);

@@ -7,8 +7,8 @@ use rand_distr::{Distribution, StandardNormal};
 
 pub(crate) const EPSILON: f64 = 1e-5;
 
-/// The same values on every machine: a gradient that is a single number can happen to be next to
-/// nothing beside the terms that it sums, and then no precision is enough.
+/// The same values on every machine. With others, a gradient that is a single number might be
+/// nearly zero compared to the terms that it sums, and no precision would be enough.
 pub(crate) struct Source(ChaCha8Rng);
 
 impl Source {

@@ -17,17 +17,16 @@ struct Unit<'a> {
     batch_statistics: bool,
 }
 
-/// What a unit gives.
+/// The results of a unit.
 struct Found {
     output: TensorData,
-    /// Of the input, then of weight, scale and shift of each layer.
+    /// The gradients of the input, then of weight, scale and shift of each layer.
     gradients: Vec<Option<TensorData>>,
     statistics: Vec<TensorData>,
 }
 
 impl Unit<'_> {
-    /// Runs the unit, with gradients of the operands that `tracked` wants, counted as they are
-    /// found.
+    /// Runs the unit. `tracked` tells by their numbers, in order, which operands get a gradient.
     fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
         let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
         let device = Device::flex().autodiff();

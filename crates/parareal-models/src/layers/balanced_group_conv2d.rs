@@ -20,11 +20,12 @@ pub struct BalancedGroupConv2d {
 }
 
 impl BalancedGroupConv2d {
-    /// He initialization: normal with variance `2 / (2 · 9 · out_channels / groups)` (fan-out), as two
-    /// kernels lead to each group of the output.
+    /// Creates a layer with He initialization: normal with variance
+    /// `2 / (2 · 9 · out_channels / groups)` (fan-out), because two kernels lead to each group of
+    /// the output.
     ///
     /// # Panics
-    /// If the channels are no multiples of the number of groups.
+    /// If the channels are not multiples of the number of groups.
     pub fn new(from: usize, to: usize, groups: usize, stride: usize, init: &Init) -> Self {
         assert!(
             from.is_multiple_of(groups) && to.is_multiple_of(groups),
@@ -59,12 +60,12 @@ impl BalancedGroupConv2d {
         Tensor::cat(groups.collect(), 3) + conv2d(means, self.mean_weight.val(), options)
     }
 
-    /// Height or width of the output for that of the input.
+    /// Returns the height or width of the output, given that of the input.
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }
 
-    /// Output channels.
+    /// The number of output channels.
     pub fn out_channels(&self) -> usize {
         self.weight.shape()[0]
     }

@@ -10,7 +10,7 @@ use super::conv2d::Conv2d;
 
 /// Momentum of the running statistics: the weight of the statistics of a new batch.
 const MOMENTUM: f64 = 0.1;
-/// Added to the variance.
+/// The constant that is added to the variance.
 const EPSILON: f64 = 1e-5;
 
 /// Batch normalization with PyTorch's conventions: the running variance is updated with the
@@ -21,15 +21,15 @@ pub struct BatchNorm {
     pub weight: Param<Tensor<1>>,
     /// Shift, `[channels]`.
     pub bias: Param<Tensor<1>>,
-    /// Mean for evaluation, `[channels]`.
+    /// Running mean, for evaluation, `[channels]`.
     pub running_mean: RunningState<Tensor<1>>,
-    /// Variance for evaluation, `[channels]`.
+    /// Running variance, for evaluation, `[channels]`.
     pub running_var: RunningState<Tensor<1>>,
     training: Param<Flag>,
 }
 
 impl BatchNorm {
-    /// A normalization with scale one and shift zero.
+    /// Creates a normalization with scale one and shift zero.
     pub fn new(channels: usize, init: &Init) -> Self {
         Self {
             weight: init.constant([channels], 1.0),
@@ -40,7 +40,7 @@ impl BatchNorm {
         }
     }
 
-    /// Normalization, ReLU and a linear layer applied to each pixel.
+    /// Applies normalization, ReLU and a linear layer to each pixel.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch, height, width, to]`, by a weight of
@@ -57,7 +57,7 @@ impl BatchNorm {
         output
     }
 
-    /// Normalization and ReLU.
+    /// Applies normalization and ReLU.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]`, in and out.
@@ -68,8 +68,8 @@ impl BatchNorm {
         output
     }
 
-    /// Normalization, ReLU and a convolution as one operation. Also returns the statistics, for a
-    /// second convolution of the same input ([`Self::relu_conv2d_with`]).
+    /// Applies normalization, ReLU and a convolution as one operation. Also returns the statistics,
+    /// for a second convolution of the same input ([`Self::relu_conv2d_with`]).
     ///
     /// # Shapes
     /// As for [`Conv2d::forward`]; the residual has the output's.
@@ -89,8 +89,8 @@ impl BatchNorm {
         (output, statistics)
     }
 
-    /// Normalization, ReLU and a convolution as part of a residual unit. The caller passes the
-    /// statistics that the unit returns to [`Self::update_running_statistics`].
+    /// Returns normalization, ReLU and a convolution as part of a residual unit. The caller passes
+    /// the statistics that the unit returns to [`Self::update_running_statistics`].
     pub fn preactivation_conv(&self, conv: &Conv2d) -> PreactivationConv {
         let normalization = Some(self.normalization(self.statistics()));
         PreactivationConv { normalization, weight: conv.weight.val(), options: conv.options() }
@@ -110,7 +110,8 @@ impl BatchNorm {
         Normalization { scale, shift, statistics, epsilon: EPSILON }
     }
 
-    /// [`Self::relu_conv2d`] with given statistics. It updates no running statistics.
+    /// Does what [`Self::relu_conv2d`] does with given statistics. It updates no running
+    /// statistics.
     pub fn relu_conv2d_with(
         &self,
         input: Tensor<4>,
@@ -129,7 +130,8 @@ impl BatchNorm {
             return;
         }
         let samples = pixels as f64;
-        // As PyTorch: n / (n - 1) of the biased variance (a single value has none to correct).
+        // As in PyTorch: n / (n - 1) of the biased variance (for a single value there is no
+        // correction).
         let unbiased = samples / (samples - 1.0).max(1.0);
         update(&self.running_mean, batch.mean.clone());
         update(&self.running_var, batch.variance.clone().mul_scalar(unbiased));
@@ -141,7 +143,7 @@ impl BatchNorm {
     }
 }
 
-/// Moves a running statistic towards the new one.
+/// Updates a running statistic with that of a new batch.
 fn update(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
     let old = state.value().inner().mul_scalar(1.0 - MOMENTUM);
     state.update((old + new.mul_scalar(MOMENTUM)).autodiff());

@@ -6,13 +6,14 @@ use parareal_kernels::{ConvOptions, conv2d};
 /// Convolution with a square kernel and no bias, padded to keep the size at stride 1.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[out_channels, in_channels, kernel, kernel]`.
+    /// Kernel, `[out_channels, in_channels, kernel, kernel]`.
     pub weight: Param<Tensor<4>>,
     stride: usize,
 }
 
 impl Conv2d {
-    /// He initialization: normal with variance `2 / (kernel² · out_channels)` (fan-out).
+    /// Creates a layer with He initialization: normal with variance `2 / (kernel² · out_channels)`
+    /// (fan-out).
     pub fn new(from: usize, to: usize, kernel: usize, stride: usize, init: &Init) -> Self {
         let deviation = (2.0 / (kernel * kernel * to) as f64).sqrt();
         let weight = init.normal("weight", [to, from, kernel, kernel], deviation);
@@ -31,17 +32,17 @@ impl Conv2d {
         ConvOptions { stride: self.stride, padding: self.weight.shape()[2] / 2 }
     }
 
-    /// Input channels.
+    /// The number of input channels.
     pub fn in_channels(&self) -> usize {
         self.weight.shape()[1]
     }
 
-    /// Output channels.
+    /// The number of output channels.
     pub fn out_channels(&self) -> usize {
         self.weight.shape()[0]
     }
 
-    /// Height or width of the output for that of the input.
+    /// Returns the height or width of the output, given that of the input.
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }

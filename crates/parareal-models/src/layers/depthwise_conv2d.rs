@@ -7,14 +7,14 @@ use parareal_kernels::{ConvOptions, depthwise_conv2d};
 /// stride 1.
 #[derive(Module, Debug)]
 pub struct DepthwiseConv2d {
-    /// `[channels, 1, 3, 3]`.
+    /// Kernels, `[channels, 1, 3, 3]`.
     pub weight: Param<Tensor<4>>,
     stride: usize,
 }
 
 impl DepthwiseConv2d {
-    /// He initialization: normal with variance `2 / 9`, as each output depends on nine inputs and
-    /// each input affects nine outputs.
+    /// Creates a layer with He initialization: normal with variance `2 / 9`, because each output
+    /// depends on nine inputs and each input affects nine outputs.
     pub fn new(channels: usize, stride: usize, init: &Init) -> Self {
         let weight = init.normal("weight", [channels, 1, 3, 3], (2.0f64 / 9.0).sqrt());
         Self { weight, stride }
@@ -30,7 +30,7 @@ impl DepthwiseConv2d {
         depthwise_conv2d(input, self.weight.val(), options, residual)
     }
 
-    /// Height or width of the output for that of the input.
+    /// Returns the height or width of the output, given that of the input.
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }

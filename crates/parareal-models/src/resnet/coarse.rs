@@ -13,12 +13,12 @@ use super::unit::{ResidualUnit, UnitKind, UnitKindError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoarseKind {
-    /// One unit of the kind [`UnitKind::RECOMMENDED`].
+    /// Units of the kind [`UnitKind::RECOMMENDED`], one unless a number is set.
     #[default]
     Auto,
-    /// For each interface the paper's units where they have fewer multiply-adds than what they
-    /// approximate, and bottleneck units, at most a quarter as many as those, elsewhere: `auto` as it was
-    /// in the program's first versions.
+    /// For each interface the paper's units if they have fewer multiply-adds than the units that they
+    /// approximate, otherwise bottleneck units, at most a quarter as many as those. This was `auto` in
+    /// the program's first versions.
     BasicOrBottleneck,
     /// Units of one kind at every interface.
     Units(UnitKind),
@@ -54,7 +54,7 @@ impl CoarseKind {
         }
     }
 
-    /// The number of units `N_c` of each coarse network where none is given, for a network of so many
+    /// The number of units `N_c` of each coarse network if none is set, for a network of this many
     /// subnetworks: the paper's `⌈12/N⌉`, and 1 for [`CoarseKind::Auto`].
     pub fn default_units(self, subnetworks: usize) -> usize {
         match self {
@@ -118,7 +118,7 @@ pub struct Coarse {
 }
 
 impl Coarse {
-    /// Units of one kind between these images.
+    /// Creates units of one kind between these images.
     pub(super) fn new(
         kind: UnitKind,
         shapes: impl Iterator<Item = (Image, Image)>,

@@ -24,14 +24,14 @@ impl Coarsen for ResNet {
 impl ResNet {
     /// The coarse network `F_j` at this interface.
     ///
-    /// It has as many units as were set, or as [`CoarseKind::default_units`] says, and at least one for
-    /// each halving of the image.
+    /// It has the number of units that was set, or else that of [`CoarseKind::default_units`], and at
+    /// least one for each halving of the image. [`UnitKind::None`] has no more than needed.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
         let choose = |kind: UnitKind, units: usize| {
             let units = match kind {
-                // More of them would be the same map.
+                // More of them would not change the map.
                 UnitKind::None => halvings.max(1),
                 _ => self.coarse_units.unwrap_or(units).max(halvings.max(1)),
             };

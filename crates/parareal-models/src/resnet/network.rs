@@ -13,13 +13,13 @@ pub(super) const IMAGE_SIZE: usize = 32;
 /// Channels after the first convolution in the paper.
 pub const PAPER_WIDTH: usize = 16;
 
-/// A network that does not exist.
+/// An error for a network that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that is not 9n+2.
     #[error("there is no ResNet of depth {depth}: the depth is 9n+2, so try {below} or {above}")]
     Depth {
-        /// The depth asked for.
+        /// The requested depth.
         depth: usize,
         /// The next possible depth below (or the least one).
         below: usize,
@@ -54,7 +54,7 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// A network of this depth for color images of ten classes.
+    /// Creates a network of this depth for color images of ten classes.
     ///
     /// # Errors
     /// If the depth is not 9n+2 with n ≥ 1.
@@ -99,8 +99,8 @@ impl ResNet {
         self
     }
 
-    /// Sets the number of units of every `F_j` (more are used where the image is halved more
-    /// often). `None` is the rule of [`coarse_choice`](Self::coarse_choice).
+    /// Sets the number of units of every `F_j` (more are used if the image is halved more often).
+    /// `None` selects the rule of [`coarse_choice`](Self::coarse_choice).
     pub fn with_coarse_units(mut self, units: Option<usize>) -> Self {
         self.coarse_units = units;
         self
@@ -130,18 +130,19 @@ impl ResNet {
         self.classes
     }
 
-    /// The kind of coarse units that was asked for.
+    /// The kind of coarse units that was set.
     pub fn coarse_kind(&self) -> CoarseKind {
         self.coarse_kind
     }
 
-    /// The number of units of each `F_j` that was asked for.
+    /// The number of units of each `F_j` that was set.
     pub fn coarse_units(&self) -> Option<usize> {
         self.coarse_units
     }
 
-    /// The paper's cuts, if `subnetworks` is a multiple of three: a third of the subnetworks in
-    /// each stage. Otherwise all units are divided. As even as possible, larger subnetworks first.
+    /// Returns the paper's cuts, if `subnetworks` is a multiple of three: a third of the
+    /// subnetworks in each stage. Otherwise all units are divided. The division is as even as
+    /// possible, larger subnetworks first.
     ///
     /// # Errors
     /// If there are no subnetworks or fewer units than subnetworks.

@@ -7,7 +7,7 @@ use parareal::net::{Init, Layer, SampleShape, ShapeError};
 use crate::layers::Conv2d;
 
 /// `C_j`: for `j = 1` a 3×3 convolution; for an interface, max pooling (3×3, stride 2, padding 1)
-/// as often as the image size asks, then a 1×1 convolution.
+/// as often as the image size requires, then a 1×1 convolution.
 #[derive(Module, Debug)]
 pub struct Preprocessing {
     conv: Conv2d,
@@ -15,12 +15,12 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// `C_1`.
+    /// Creates `C_1`.
     pub fn first(from: usize, to: usize, init: &Init) -> Self {
         Self { conv: Conv2d::new(from, to, 3, 1, &init.scope("conv")), poolings: 0 }
     }
 
-    /// `C_j` for `j > 1`.
+    /// Creates `C_j` for `j > 1`.
     pub fn interface(from: usize, to: usize, poolings: usize, init: &Init) -> Self {
         Self { conv: Conv2d::new(from, to, 1, 1, &init.scope("conv")), poolings }
     }

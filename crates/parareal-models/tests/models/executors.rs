@@ -1,4 +1,4 @@
-//! Both executors on small ResNets: images, batch normalization, halvings and all.
+//! The executors on small ResNets, with images, batch normalization and halvings.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -23,8 +23,8 @@ fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>
 }
 
 fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
-    // Of a single channel, a 1×1 convolution is a multiple, and the normalization behind it takes
-    // it back: all but nothing is left of its weights' gradient, nothing in single precision.
+    // A 1×1 convolution of a single channel multiplies it by a number, which the normalization after it
+    // cancels: the gradient of its weights is nearly zero, and exactly lost in single precision.
     for (dtype, channels) in [(DType::F32, 3), (DType::F64, 3), (DType::F64, 1)] {
         let net = &net.clone().with_in_channels(channels);
         let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
@@ -82,7 +82,7 @@ fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
     }
 }
 
-/// The fused operations leave gradients of weights until the cotangent has been sent.
+/// The fused operations defer gradients of weights until the cotangent has been sent.
 #[test]
 fn steps_with_deferred_gradients_follow_the_program() {
     let net = ResNet::new(29).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
@@ -100,7 +100,7 @@ fn steps_with_deferred_gradients_follow_the_program() {
             let spans = report.timeline.spans;
             let deferred = spans.iter().filter(|own| own.activity == Activity::ChainWeights);
             let deferred: HashSet<_> = deferred.map(|own| own.subnetwork).collect();
-            // Those of the first worker are not deferred.
+            // The first worker defers none.
             let first = executor.layout().subnetworks_of(0).end;
             assert_eq!(deferred, (first..6).collect());
         }
@@ -193,7 +193,7 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
         assert!(found.iter().any(|tensor| tensor.name.ends_with("running_var")));
         assert_all_close(&found, &expected, 1e-12, "average");
 
-        // The network with these weights answers the same.
+        // The network with these weights has the same output.
         let (images, _) = batch(9, 3, DType::F64);
         let evaluated = executor.infer(images.clone()).unwrap().into_data();
         let average = StateDict::from_named(cuts.clone(), found.clone());
@@ -214,7 +214,7 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
         assert_all_close(&again, &found, 0.0, "carried over");
         averages.push(found);
 
-        // Half an average is none.
+        // An incomplete average is refused.
         let half = [("preprocessing.weight".to_string(), again[0].data.clone())];
         let half = StateDict::new(cuts.clone(), half);
         executor.write(StateKind::Average, half).unwrap_err();

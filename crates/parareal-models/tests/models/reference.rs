@@ -53,7 +53,7 @@ impl Fixture {
         Self { net, cuts, tensors }
     }
 
-    /// The tensors whose names begin like this, without the beginning.
+    /// The tensors whose names begin with a prefix, under their names without it.
     fn below(&self, prefix: &str) -> HashMap<String, TensorData> {
         let own = |(name, data): (&String, &TensorData)| {
             Some((name.strip_prefix(prefix)?.to_string(), data.clone()))

@@ -80,8 +80,8 @@ impl RawCommunicator {
         let bytes = kept.bytes();
         let (start, count) = (bytes.as_ptr().cast::<c_void>(), count(bytes.len())?);
         RawRequest::start(Buffers::Send(kept), "MPI_Isend", |request| {
-            // SAFETY: `start` points to `count` bytes that the request keeps, where they are and
-            // unchanged, until MPI has let go of them; `to` is a rank of this communicator.
+            // SAFETY: `start` points to `count` bytes that the request keeps, in place and
+            // unchanged, until MPI no longer uses them; `to` is a rank of this communicator.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Isend(start, count, byte, to, tag, self.raw, request)
@@ -108,7 +108,7 @@ impl RawCommunicator {
         let root = self.member(root)?;
         let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
         RawRequest::start(Buffers::Bytes(buffer), "MPI_Ibcast", |request| {
-            // Open MPI refuses an empty one.
+            // Open MPI refuses an empty broadcast.
             if count == 0 {
                 return 0;
             }

@@ -56,7 +56,7 @@ impl Library {
 
     /// Ends all ranks (`MPI_Abort`).
     pub(crate) fn abort(&self, code: i32) {
-        // SAFETY: MPI is initialized; where the call returns nothing has happened.
+        // SAFETY: MPI is initialized; if the call returns, nothing has happened.
         unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
     }
 

@@ -32,7 +32,7 @@ impl SendBuffer {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: it comes from a box, is there until this is dropped, and nobody changes it.
+        // SAFETY: it comes from a box, exists until this is dropped, and nobody changes it.
         unsafe { (*self.0).as_ref() }
     }
 }
@@ -80,7 +80,7 @@ impl RawRequest {
         let buffers = ManuallyDrop::new(buffers);
         // SAFETY: a constant of the library.
         let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        // After an error it is not known whether MPI holds on to the memory.
+        // After an error MPI may still use the memory, so the buffers are leaked.
         check(call, call_mpi(&raw mut request))?;
         Ok(Self { state: State::Started { request, buffers }, _here: PhantomData })
     }
@@ -163,12 +163,12 @@ impl UnmatchedReceive {
         buffer.resize(found, 0_u8);
         let (start, length) = (buffer.as_mut_ptr().cast::<c_void>(), count(found)?);
         let request = RawRequest::start(Buffers::Bytes(buffer), "MPI_Imrecv", |request| {
-            // SAFETY: the message was taken a moment ago and has `length` bytes, to as many of which
-            // on the heap `start` points; the request keeps them and nobody else looks at them until
-            // MPI has let go of them.
+            // SAFETY: the message was taken a moment ago and has `length` bytes, and `start` points
+            // to as many on the heap; the request keeps them and nobody else looks at them until MPI
+            // no longer uses them.
             unsafe { ffi::MPI_Imrecv(start, length, byte, &raw mut message, request) }
         })?;
-        // A message of another length is received all the same, so that its sender can go on.
+        // A message of another length is received as well, so that its sender can continue.
         if found == expected { Ok(Some(request)) } else { Err(wrong) }
     }
 }

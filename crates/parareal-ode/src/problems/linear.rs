@@ -1,5 +1,5 @@
 //! Partial differential equations on a mesh. Sines, or complex exponentials, are eigenvectors of
-//! the differences, so the solution in time has a closed form.
+//! the difference matrices, so the solution in time has a closed form.
 
 use std::f64::consts::PI;
 
@@ -8,21 +8,21 @@ use num_complex::Complex;
 use crate::error::OdeError;
 use crate::matrix::Matrix;
 
-/// `sin pπx` and its factor.
+/// The terms `sin pπx` of the initial value: `p` and the factor.
 const SINES: [(usize, f64); 3] = [(1, 1.0), (2, 0.5), (5, 0.25)];
-/// `cos 2pπx` and its factor.
+/// The terms `cos 2pπx` of the initial value: `p` and the factor.
 const COSINES: [(usize, f64); 4] = [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.25)];
-/// Of advection-diffusion; the velocity is 1.
+/// The diffusion coefficient of advection-diffusion; the velocity is 1.
 const DIFFUSION: f64 = 0.02;
 
-/// `-4/h² sin²(pπh/2)` with `h = 1/(size + 1)`.
+/// The eigenvalue `-4/h² sin²(pπh/2)` with `h = 1/(size + 1)`.
 pub(crate) fn heat_eigenvalue(size: usize, p: usize) -> f64 {
     let h = 1.0 / (size as f64 + 1.0);
     let sine = (p as f64 * PI * h / 2.0).sin();
     -4.0 / (h * h) * sine * sine
 }
 
-/// The solution at a time.
+/// The solution at time `t`.
 pub(crate) fn heat(size: usize, t: f64) -> Vec<f64> {
     let h = 1.0 / (size as f64 + 1.0);
     let waves =
@@ -38,7 +38,7 @@ pub(crate) fn heat_matrix(size: usize) -> Result<Matrix, OdeError> {
     Matrix::sparse(size, &inner.chain(sides).collect::<Vec<_>>())
 }
 
-/// `-4ν/h² sin²(pπh) - i/h sin(2pπh)` with `h = 1/size`.
+/// The eigenvalue `-4ν/h² sin²(pπh) - i/h sin(2pπh)` with `h = 1/size`.
 pub(crate) fn advection_diffusion_eigenvalue(size: usize, p: usize) -> Complex<f64> {
     let h = 1.0 / size as f64;
     let angle = p as f64 * PI * h;
@@ -46,7 +46,7 @@ pub(crate) fn advection_diffusion_eigenvalue(size: usize, p: usize) -> Complex<f
     Complex::new(-4.0 * DIFFUSION / (h * h) * sine * sine, -(2.0 * angle).sin() / h)
 }
 
-/// The solution at a time.
+/// The solution at time `t`.
 pub(crate) fn advection_diffusion(size: usize, t: f64) -> Vec<f64> {
     let waves = COSINES.map(|(p, factor)| {
         (2.0 * PI * p as f64, factor * (advection_diffusion_eigenvalue(size, p) * t).exp())

@@ -1,4 +1,4 @@
-//! Problems to try the methods on, each with a reference that is none of them.
+//! Built-in problems, each with a reference solution that is independent of the methods.
 
 mod linear;
 mod nonlinear;
@@ -50,7 +50,7 @@ pub enum Problem {
         /// Unknowns.
         size: usize,
     },
-    /// Prey and predator, [`LotkaVolterra`], from (4, 2).
+    /// The predator-prey model [`LotkaVolterra`], from (4, 2).
     LotkaVolterra,
     /// [`Lorenz`], from (20, 5, -5): the problem of Gander and Hairer (2008).
     Lorenz,
@@ -70,17 +70,17 @@ pub struct Defaults {
 }
 
 impl Problem {
-    /// The names, as they are shown.
+    /// The names of the problems, as they are displayed.
     pub const NAMES: [&str; 5] =
         ["dahlquist", "heat", "advection-diffusion", "lotka-volterra", "lorenz"];
 
-    /// The most unknowns of a mesh.
+    /// The maximum number of unknowns of a mesh.
     pub const MAX_SIZE: usize = 1_000_000;
 
-    /// [`Dahlquist`](Self::Dahlquist).
+    /// Creates [`Dahlquist`](Self::Dahlquist).
     ///
     /// # Errors
-    /// Where `λ` is not finite.
+    /// If `λ` is not finite.
     pub fn dahlquist(lambda: Complex<f64>) -> Result<Self, OdeError> {
         match lambda.is_finite() {
             true => Ok(Self::Dahlquist { lambda }),
@@ -88,24 +88,24 @@ impl Problem {
         }
     }
 
-    /// [`Heat`](Self::Heat).
+    /// Creates [`Heat`](Self::Heat).
     ///
     /// # Errors
-    /// No unknown, or more than [`MAX_SIZE`](Self::MAX_SIZE).
+    /// If there is no unknown, or there are more than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn heat(size: usize) -> Result<Self, OdeError> {
         Ok(Self::Heat { size: in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)? })
     }
 
-    /// [`AdvectionDiffusion`](Self::AdvectionDiffusion).
+    /// Creates [`AdvectionDiffusion`](Self::AdvectionDiffusion).
     ///
     /// # Errors
-    /// No unknown, or more than [`MAX_SIZE`](Self::MAX_SIZE).
+    /// If there is no unknown, or there are more than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn advection_diffusion(size: usize) -> Result<Self, OdeError> {
         let size = in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)?;
         Ok(Self::AdvectionDiffusion { size })
     }
 
-    /// What it is tried with by default.
+    /// Returns the default settings.
     pub fn defaults(&self) -> Defaults {
         let euler = |steps| Method::Implicit { scheme: Scheme::BackwardEuler, steps };
         let rk4 = |steps| Method::RungeKutta4 { steps };
@@ -130,7 +130,7 @@ impl Problem {
         }
     }
 
-    /// By what Euclidean norms are multiplied: the root of the mesh width, else 1.
+    /// The factor of Euclidean norms: the root of the mesh width for problems on a mesh, otherwise 1.
     pub fn norm_scale(&self) -> f64 {
         match *self {
             Self::Heat { size } => (1.0 / (size as f64 + 1.0)).sqrt(),
@@ -139,10 +139,10 @@ impl Problem {
         }
     }
 
-    /// The matrix of a linear problem.
+    /// The matrix of a linear problem; `None` for the others.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If the matrix cannot be allocated.
     pub fn matrix(&self) -> Result<Option<Matrix>, OdeError> {
         match *self {
             Self::Dahlquist { lambda } => {
@@ -154,7 +154,7 @@ impl Problem {
         }
     }
 
-    /// The eigenvalues of a linear problem; all of these have a normal matrix.
+    /// The eigenvalues of a linear problem, whose matrix is normal; `None` for the others.
     pub fn eigenvalues(&self) -> Option<Vec<Complex<f64>>> {
         match *self {
             Self::Dahlquist { lambda } => Some(vec![lambda]),
@@ -169,10 +169,10 @@ impl Problem {
         }
     }
 
-    /// A method for this problem on a grid.
+    /// Creates a propagator of this problem on a grid.
     ///
     /// # Errors
-    /// Where the method is not for it: the exact one needs a linear problem that is not too large.
+    /// If the method does not suit the problem: the exact one needs a linear problem that is not too large.
     pub fn propagator(&self, method: Method, grid: &Grid) -> Result<AnyPropagator, OdeError> {
         let system: Arc<dyn Differentiable> = match self {
             Self::LotkaVolterra => Arc::new(LotkaVolterra),
@@ -194,9 +194,9 @@ impl Problem {
         })
     }
 
-    /// The solution at increasing times from 0 on, by a way of its own: a closed form for the linear problems
-    /// (on a mesh: of the differences, exact in time), for the others steps that are halved until
-    /// they change nothing (to about 1e-10).
+    /// The reference solution at increasing times from 0 on, computed independently of the methods. For the
+    /// linear problems it is a closed form (on a mesh that of the difference equations, exact in time). For
+    /// the others the steps are halved until the solution no longer changes (to about 1e-10).
     pub fn reference(&self, times: &[f64]) -> Vec<Vec<f64>> {
         match *self {
             Self::Dahlquist { lambda } => {

@@ -4,7 +4,7 @@ use crate::propagator::{Differentiable, Propagator, System};
 
 /// Prey `x` and predator `y`: `x' = 1.5x - xy`, `y' = xy - 3y`.
 ///
-/// `x - 3 ln x + y - 1.5 ln y` stays what it is.
+/// `x - 3 ln x + y - 1.5 ln y` is constant along a solution.
 #[derive(Clone, Copy, Debug)]
 pub struct LotkaVolterra;
 
@@ -52,13 +52,13 @@ impl Differentiable for Lorenz {
     }
 }
 
-/// A change by halving the steps that ends it, relative to the state.
+/// The accuracy of a reference solution, relative to the state.
 const CHANGE: f64 = 1e-10;
-/// Steps of one interval at most.
+/// The maximum number of steps over all times.
 const MAX_STEPS: usize = 1 << 20;
 
-/// The solution at increasing times. Each interval is solved with twice as many steps until that changes
-/// nothing.
+/// The solution at increasing times. The number of steps is doubled until the solution no longer
+/// changes.
 pub(crate) fn reference(
     system: &(impl System + Copy),
     initial: &[f64],
@@ -72,7 +72,7 @@ pub(crate) fn reference(
         let fine = pass(system, initial, times, steps_of_all / longest);
         let pairs = coarse.iter().flatten().zip(fine.iter().flatten());
         let change = pairs.map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
-        // Of order 4: the finer of both is 15 times closer.
+        // The method has order 4, so the error of the finer solution is 1/15 of the change.
         if change <= 15.0 * CHANGE || steps_of_all >= MAX_STEPS as f64 || change.is_nan() {
             return fine;
         }
@@ -80,7 +80,7 @@ pub(crate) fn reference(
     }
 }
 
-/// The solution at increasing times with so many steps per unit of time, at least one in between.
+/// The solution at increasing times with `rate` steps per unit of time, at least one between two times.
 fn pass(system: &(impl System + Copy), initial: &[f64], times: &[f64], rate: f64) -> Vec<Vec<f64>> {
     let (mut t, mut u) = (0.0, initial.to_vec());
     let mut states = Vec::with_capacity(times.len());

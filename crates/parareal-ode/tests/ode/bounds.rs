@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use crate::made::{State, chance, grid, method};
 
-/// The largest errors of all iterates, and what the bounds say for them: superlinear, linear.
+/// The largest errors of all iterates, and their bounds: superlinear, linear.
 fn errors_and_bounds(
     problem: Problem,
     grid: &Grid,
@@ -58,7 +58,7 @@ fn dahlquist_stays_below_both() {
             tight += usize::from(k > 0 && error > 1e-10 && error > 0.1 * superlinear);
         }
     }
-    // A bound that is never near would show nothing.
+    // A bound that errors never come close to would prove nothing.
     assert!(tight > 20, "{tight}");
 }
 
@@ -73,7 +73,7 @@ fn long_intervals_stay_below_the_linear_bound() {
         for (k, (error, superlinear, linear)) in lines.into_iter().enumerate() {
             let linear = linear.unwrap();
             assert!(error <= linear && error <= superlinear, "λ = {re}+{im}i, k = {k}");
-            // Here the linear one says more: this is the interval that it is for.
+            // Here the linear bound is the smaller one: it is made for long intervals.
             assert!(k == 0 || k > 30 || linear < superlinear.max(first), "k = {k}");
         }
     }
@@ -111,7 +111,7 @@ fn the_factors_are_those_of_the_paper() {
     let bound = growing.superlinear(slices, k);
     assert!(row <= bound && bound < 3.0 * row, "{row} {bound}");
     assert_eq!(growing.linear(2), None);
-    // The same propagators: nothing is left after one iteration.
+    // With the same propagators no error is left after one iteration.
     let same = Contraction { coarse: 0.5, difference: 0.0 };
     assert_eq!((same.superlinear(10, 0), same.superlinear(10, 1)), (1.0, 0.0));
 }

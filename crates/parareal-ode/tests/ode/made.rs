@@ -33,7 +33,7 @@ impl Random {
         (0..self.size).map(|_| rng.random_range(-2.0..2.0)).collect()
     }
 
-    /// A method for it; `exact` only where it is linear.
+    /// Creates a propagator for it; `exact` only if the system is linear.
     pub(crate) fn propagator(&self, method: Method, grid: &Grid, sparse: bool) -> AnyPropagator {
         if self.coupling != 0.0 {
             return match method {
@@ -108,7 +108,7 @@ pub(crate) fn grid(rng: &mut ChaCha8Rng) -> Grid {
     Grid::from_points(&points).unwrap()
 }
 
-/// A method with so many steps at least.
+/// A random method with at least `steps` steps.
 pub(crate) fn method(rng: &mut ChaCha8Rng, linear: bool, steps: usize) -> Method {
     let steps = rng.random_range(steps..=4 * steps);
     match rng.random_range(0..if linear { 4 } else { 3 }) {

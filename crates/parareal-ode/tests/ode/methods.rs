@@ -1,4 +1,5 @@
-//! The ready propagators: order, stability functions, agreement with each other and closed forms.
+//! The built-in propagators: order, stability functions, agreement with each other and closed
+//! forms.
 
 use parareal_ode::{Complex, Differentiable, Grid, Method, Problem, Propagator, Scheme};
 use rand::RngExt;

@@ -29,7 +29,8 @@ fn problem(name: &str, parameter: &Value) -> Problem {
     }
 }
 
-/// What the fixture holds of a state: every fourth number of large ones, and the last.
+/// Returns the elements of a state that the fixture holds: of a large one every fourth, and the
+/// last.
 fn thin(state: &[f64]) -> Vec<f64> {
     match state.len() {
         0..=3 => state.to_vec(),

@@ -44,7 +44,7 @@ fn references_begin_with_the_initial_value() {
         let reference = problem.reference(&times);
         assert_eq!(reference.len(), 3);
         assert!(distance(&reference[0], &problem.initial()) < 1e-15, "{problem}");
-        // And do not depend on which other times are asked for.
+        // They do not depend on which other times are requested.
         let alone = problem.reference(&times[2..]);
         assert!(distance(&reference[2], &alone[0]) < 1e-9, "{problem}");
     }
@@ -62,12 +62,11 @@ fn what_lotka_volterra_keeps_is_kept() {
 
 #[test]
 fn eigenvalues_are_those_of_the_matrix() {
-    // The sum of eigenvalues is the trace; of their squares, that of the matrix's square.
+    // The reference is computed from the eigenvalues, and the exact propagator from the matrix.
     for problem in [all()[0], all()[1], all()[2]] {
         let eigenvalues = problem.eigenvalues().unwrap();
         assert_eq!(eigenvalues.len().max(2), problem.initial().len());
         let grid = Grid::uniform(1e-3, 1).unwrap();
-        // The smallest mesh on which all modes of the initial value differ.
         let exact = problem.propagator(Method::Exact, &grid).unwrap();
         let found = last(&grid, exact, &problem.initial());
         let reference = problem.reference(&[1e-3]).pop().unwrap();

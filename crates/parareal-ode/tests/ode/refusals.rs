@@ -1,4 +1,4 @@
-//! What cannot be solved is said by a typed error, never by a panic or an endless loop.
+//! Problems that cannot be solved give a typed error, never a panic or an endless loop.
 
 use parareal_ode::{
     Complex, Exact, Grid, LinearImplicit, Matrix, Method, NonlinearImplicit, OdeError, Options,
@@ -89,13 +89,13 @@ fn what_the_propagators_cannot_do_they_refuse() {
     assert!(Matrix::dense(2, &[1.0]).is_err() && Matrix::dense(0, &[]).is_err());
     assert!(Matrix::dense(1, &[f64::INFINITY]).is_err());
     assert!(Matrix::dense(usize::MAX, &[]).is_err());
-    // Made for another grid.
+    // A propagator for another grid.
     let other = Grid::uniform(1.0, 3).unwrap();
     let euler = LinearImplicit::new(&decay(), &grid, Scheme::BackwardEuler, 1).unwrap();
     let mut workspace = Propagator::<Vec<f64>>::workspace(&euler);
     let result = euler.propagate(other.slices()[0], &vec![1.0], &mut vec![0.0], &mut workspace);
     assert!(matches!(result, Err(OdeError::OtherGrid { .. })));
-    // x' = x² from 1 is gone at t = 1: the implicit step has no solution.
+    // x' = x² from 1 is infinite at t = 1: the implicit step has no solution.
     struct Square;
     impl parareal_ode::System for Square {
         fn size(&self) -> usize {
@@ -115,7 +115,7 @@ fn what_the_propagators_cannot_do_they_refuse() {
     let parareal = Parareal::new(grid.clone(), newton, RungeKutta4::new(Square, 1).unwrap(), 1);
     let error = parareal.unwrap().serial(&vec![1.0], || false).unwrap_err();
     assert!(matches!(error, OdeError::Newton { .. }), "{error}");
-    // Explicitly it runs away, which is seen as well.
+    // The explicit method diverges, which is detected as well.
     let explicit = RungeKutta4::new(Square, 1000).unwrap();
     let parareal = Parareal::new(grid, &explicit, &explicit, 1).unwrap();
     let error = parareal.serial(&vec![1.0], || false).unwrap_err();
@@ -124,7 +124,7 @@ fn what_the_propagators_cannot_do_they_refuse() {
 
 #[test]
 fn an_error_is_that_of_the_first_slice_on_any_number_of_threads() {
-    // exp(100 t) leaves the numbers in the slices behind t = 3.6 or so.
+    // exp(100 t) is too large in the slices after about t = 3.6.
     let growth = Random { rows: vec![100.0], size: 1, coupling: 0.0 };
     let grid = Grid::uniform(8.0, 16).unwrap();
     let still = Random { rows: vec![0.0], size: 1, coupling: 0.0 };

@@ -59,7 +59,7 @@ fn the_printed_form_does_not_converge() {
     let printed = errors(ResidualForm::AsPrinted, &grid);
     assert_eq!(corrected[0], printed[0]);
     assert!(corrected[10] < 1e-15);
-    // U_1 is never repaired, so the error stays above the first jump, and the rest drifts away.
+    // U_1 is never corrected, so the error stays above the first jump, and the rest drifts away.
     let first = residual_iterates(&grid, &fine, &coarse, &initial, 20, ResidualForm::AsPrinted);
     let first = first.unwrap();
     assert!(first.iter().all(|states| states[1] == first[0][1]));

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 
 use super::collectives::Disconnected;
 
-/// Numbers of one precision that are reduced together.
+/// Elements of one floating-point type that are reduced together.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bucket {
     F32(Vec<f32>),
@@ -20,7 +20,7 @@ pub(super) trait AllReduce: Send {
     /// Starts to sum a bucket over all members.
     fn start(&mut self, terms: Bucket) -> Result<(), Disconnected>;
 
-    /// Waits for the oldest sum that was started. It is bitwise equal on all members.
+    /// Waits for the oldest pending sum, which is bitwise equal on all members.
     fn wait(&mut self) -> Result<Arc<Bucket>, Disconnected>;
 }
 
@@ -108,7 +108,7 @@ pub(super) fn thread_all_reduce(members: usize) -> Vec<ThreadAllReduce> {
 
 impl ThreadAllReduce {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // The table is consistent at every step, also where a holder of the lock panicked.
+        // The table is consistent at every step, even if a thread panicked while holding the lock.
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,7 +121,8 @@ impl AllReduce for ThreadAllReduce {
         let entry = table.sums.entry(call).or_default();
         entry.terms.insert(self.member, terms);
         if entry.terms.len() == self.shared.members {
-            // The last member computes the sum, in the order of the members, while others go on.
+            // The last member computes the sum, in the order of the members, while the others
+            // continue.
             let mut terms = std::mem::take(&mut entry.terms).into_values();
             drop(table);
             let mut sum = terms.next().expect("there are members");

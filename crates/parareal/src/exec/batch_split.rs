@@ -17,7 +17,7 @@ pub(super) fn split(samples: usize, replicas: usize) -> Result<Vec<Range<usize>>
     Ok(even_shares(samples, replicas).collect())
 }
 
-/// Returns some samples of a value; the value itself if they are all of them.
+/// Returns the samples `part` of a value, or the whole value if these are all its samples.
 pub(super) fn samples_of<V: Value>(value: &V, part: &Range<usize>) -> V {
     match *part == (0..value.samples()) {
         true => value.clone(),
@@ -25,7 +25,7 @@ pub(super) fn samples_of<V: Value>(value: &V, part: &Range<usize>) -> V {
     }
 }
 
-/// Concatenates the samples of replicas on the device of the first.
+/// Concatenates the samples of all replicas on the device of the first one.
 pub(super) fn join<V: Value>(mut parts: Vec<V>) -> V {
     if parts.len() == 1 {
         return parts.remove(0);

@@ -23,7 +23,7 @@ use crate::net::{Coarsen, PararealNetwork};
 #[cfg(feature = "mpi")]
 use crate::net::{Cuts, Init, build_subnetworks};
 
-/// The settings of an executor, and the start of one.
+/// Builder of an executor: holds the settings and starts it.
 ///
 /// Unless set otherwise, an executor has parallel workers in this process:
 ///
@@ -80,8 +80,8 @@ pub struct ExecutorBuilder<L> {
 }
 
 impl<L> ExecutorBuilder<L> {
-    /// Settings of an executor that minimizes a loss with an optimizer, such as one of Burn's: each worker has
-    /// copies of both.
+    /// Creates a builder of an executor that minimizes a loss with an optimizer, for example one of Burn's. Each
+    /// worker has its own copies of both.
     pub fn new(loss: L, optimizer: impl Into<ModuleOptimizer>) -> Self {
         Self {
             loss,
@@ -140,7 +140,7 @@ impl<L> ExecutorBuilder<L> {
     /// Sets the number of threads that share each operation of one worker on the CPU. A worker on another device
     /// has one thread, which submits the work.
     ///
-    /// Sums are divided among the threads, so results depend on their number in the last bits.
+    /// Sums are divided among the threads, so the last bits of results depend on their number.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
@@ -153,19 +153,18 @@ impl<L> ExecutorBuilder<L> {
         Self { segment_units: Some(units), ..self }
     }
 
-    /// Keeps for every segment of this many units only the state that it starts from, and computes the rest once
-    /// more in the backward pass: less memory for about a third more time. It cannot be combined with
-    /// [`Self::segment_units`].
+    /// Keeps only the first state of every segment of this many units, and recomputes the rest in the backward pass:
+    /// less memory for about a third more time. It cannot be combined with [`Self::segment_units`].
     ///
-    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and
-    /// `n` units keep `n / k` states, so about `√n` units are best. Gradients are the same to the
-    /// last bit. Units have to compute the same twice. The random layers of [`crate::nn`] do;
-    /// those of Burn, such as `burn::nn::Dropout`, draw other numbers, and the step ends with
-    /// [`ExecError::NotDeterministic`]. On the CPU any difference is
-    /// noticed; on other devices, whose sums may differ from run to run, only one of more than 1 % of the
-    /// norm of the segment's last state. Random layers with a smaller effect go unnoticed there, and
-    /// gradients are wrong by as much. Running statistics ([`burn::module::RunningState`]) take the
-    /// first pass and not the second.
+    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and `n` units keep
+    /// `n / k` states, so about `√n` units are best. Gradients are bitwise the same.
+    ///
+    /// Units have to be deterministic. The random layers of [`crate::nn`] are. Those of Burn, such as
+    /// `burn::nn::Dropout`, draw other numbers the second time, and the step ends with
+    /// [`ExecError::NotDeterministic`]. On the CPU any difference is noticed. On other devices, whose sums may
+    /// differ from run to run, only a difference of more than 1 % of the norm of the segment's last state is
+    /// noticed: random layers with a smaller effect go unnoticed there, and gradients are wrong by as much. Running
+    /// statistics ([`burn::module::RunningState`]) are updated in the first pass only.
     #[must_use]
     pub fn recompute(self, units: usize) -> Self {
         Self { recompute: Some(units), ..self }
@@ -182,9 +181,9 @@ impl<L> ExecutorBuilder<L> {
     /// Starts an executor in this process.
     ///
     /// # Errors
-    /// [`ExecError::NoEffect`], [`ExecError::Setting`] or [`ExecError::NoDevice`] for settings that it cannot
-    /// have; [`ExecError::Layout`] if the subnetworks cannot be shared; [`ExecError::Spawn`] if the operating
-    /// system cannot start the threads; [`ExecError::Worker`] if a subnetwork cannot be moved to its device.
+    /// [`ExecError::NoEffect`], [`ExecError::Setting`] or [`ExecError::NoDevice`] if a setting is invalid;
+    /// [`ExecError::Layout`] if the subnetworks cannot be shared; [`ExecError::Spawn`] if the operating system
+    /// cannot start the threads; [`ExecError::Worker`] if a subnetwork cannot be moved to its device.
     pub fn start<N>(self, network: PararealNetwork<N>) -> Result<Box<dyn Executor<N, L>>, ExecError>
     where
         N: Coarsen,
@@ -282,7 +281,7 @@ impl<L> ExecutorBuilder<L> {
                 Some(devices) if !devices.iter().all(is_cpu) => devices.len(),
                 _ => cores(),
             };
-            // No replicas are refused below.
+            // `Layout::threads` refuses 0 replicas.
             (total / replicas.max(1)).clamp(1, subnetworks)
         });
         Ok(Layout::threads(subnetworks, workers, replicas)?)
@@ -365,7 +364,7 @@ fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-/// Refuses a setting that is set.
+/// Refuses a setting that has a value but no effect.
 fn no_effect<T>(
     setting: &'static str,
     value: Option<T>,

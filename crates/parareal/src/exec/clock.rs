@@ -14,7 +14,7 @@ use crate::timeline::{Activity, Span};
 pub(super) struct StepTimes {
     /// The activities of the device, in their order.
     activities: Vec<Record>,
-    /// The time at which the worker turned to its first instruction.
+    /// The time at which the worker chose its first instruction.
     begin: Option<Instant>,
     /// The instructions by the host's clock, in their order.
     instructions: Vec<Executed>,
@@ -73,7 +73,7 @@ pub(super) struct Clock {
     device: Device,
     /// The start of the step.
     epoch: Instant,
-    /// The time at which the worker turned to its first instruction.
+    /// The time at which the worker chose its first instruction.
     begin: Instant,
     open: Option<Open>,
     closed: Vec<Closed>,
@@ -111,7 +111,8 @@ impl Clock {
     /// Begins an instruction of the worker's program, with its activity and subnetwork if it works. It is called
     /// right after the worker has chosen the instruction.
     pub(super) fn begin(&mut self, instruction: usize, work: Option<(Activity, usize)>) {
-        // The choice belongs to the instruction before: then a message that was there for it has arrived by now.
+        // Choosing counts as part of the instruction before. So a message that was found for this one has
+        // arrived by `chosen`.
         let chosen = Instant::now();
         match self.instructions.last_mut() {
             Some(before) => before.end = chosen,
@@ -183,7 +184,7 @@ impl Clock {
         self.closed.push(Closed { record, measured });
     }
 
-    /// Waits until the device has done everything, and returns the times.
+    /// Waits until the device has finished all work, and returns the times.
     pub(super) fn finish(&mut self) -> StepTimes {
         self.pause();
         let is_measured = self.closed.iter().all(|closed| closed.measured.is_some());

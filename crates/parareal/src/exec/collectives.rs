@@ -1,6 +1,6 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Another worker has stopped, so that this one cannot go on.
+/// Another worker has stopped, so that this one cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Disconnected;
 
@@ -55,11 +55,11 @@ pub(super) fn thread_collectives(workers: usize) -> Vec<ThreadCollectives> {
 
 impl ThreadCollectives {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // The table is consistent at every step, also where a holder of the lock panicked.
+        // The table is consistent at every step, even if a thread panicked while holding the lock.
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Contributes to this call, and waits for the contributions of all workers and folds them.
+    /// Contributes to this call, waits for the contributions of all workers, and folds them.
     fn exchange(
         &mut self,
         values: &mut [f64],

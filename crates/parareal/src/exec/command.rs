@@ -44,7 +44,7 @@ pub(super) struct Reply<I, O> {
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
     pub(super) failures: Vec<StepFailure>,
-    /// The reason for which this worker's optimizers do not take a state.
+    /// The reason why this worker's optimizers reject a state.
     pub(super) refused: Option<ExecError>,
 }
 

@@ -60,17 +60,17 @@ pub struct InterfaceLosses {
 }
 
 /// Trains the modules at each interface of a network on the states of the serial network, and returns the network
-/// with them.
+/// with the trained modules.
 ///
 /// Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each step
 /// in order, one for each interface. Random layers draw by the seed of the network, the number of the step and the
 /// interface.
 ///
 /// # Errors
-/// [`ExecError::Setting`] without a worker or threads, [`ExecError::NoDevice`], [`ExecError::Layout`] with more
-/// workers than subnetworks; [`ExecError::DistillationDiverged`] where a loss is not finite; [`ExecError::Worker`]
-/// where a module panics; [`ExecError::Spawn`]; and the first error among `batches`.
-///
+/// [`ExecError::Setting`] without a worker or threads; [`ExecError::NoDevice`]; [`ExecError::Layout`] if there are
+/// more workers than subnetworks; [`ExecError::DistillationDiverged`] if a loss is not finite;
+/// [`ExecError::Worker`] if a module panics; [`ExecError::Spawn`] if the operating system cannot start the threads;
+/// and the first error among `batches`.
 /// # Examples
 ///
 /// ```
@@ -133,7 +133,7 @@ where
                     break;
                 }
             };
-            // Where this fails, a worker has stopped, and reports why when it is joined.
+            // If this fails, a worker has stopped, and reports why when it is joined.
             if first.send(Item { step, input, learning_rate, state: None }).is_err() {
                 break;
             }
@@ -223,7 +223,8 @@ struct Worker<N: Coarsen> {
 }
 
 impl<N: Coarsen> Worker<N> {
-    /// Trains until there are no more batches, and returns the subnetworks. A panic is an error of this worker.
+    /// Trains until there are no more batches, and returns the subnetworks. A panic is returned as an error of this
+    /// worker.
     fn run_to_end(self, index: usize, held: Range<usize>) -> Trained<N> {
         // The worker is not used after a panic.
         catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|panic| {
@@ -256,7 +257,7 @@ impl<N: Coarsen> Worker<N> {
                 // No interface lies before the first subnetwork.
                 let Some(start) = start else { continue };
                 let losses = subnetwork.train(step, &input, start, end, learning_rate)?;
-                // Nobody listens where the caller has panicked.
+                // The receiver is gone if the caller has panicked.
                 let _ = reports.send((subnetwork.interface() - 1, losses));
             }
         }
@@ -278,7 +279,7 @@ impl PendingSteps {
         Self { interfaces, steps: VecDeque::new(), reported: vec![0; interfaces] }
     }
 
-    /// Adds the losses of the next step of an interface, and passes the steps on that this completes.
+    /// Adds the losses of the next step of an interface, and passes on the steps that this completes.
     fn add(&mut self, (interface, losses): Report, on_step: &mut impl FnMut(&[InterfaceLosses])) {
         let step = self.reported[interface];
         if step == self.steps.len() {

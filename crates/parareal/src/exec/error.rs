@@ -7,7 +7,7 @@ use crate::net::{NetError, SampleShape};
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// A worker panicked or could not go on. All workers have stopped, and the executor cannot be
+    /// A worker panicked or could not continue. All workers have stopped, and the executor cannot be
     /// used any more.
     #[error("worker {worker} (subnetworks {first} to {last}) failed: {message}")]
     Worker {
@@ -58,8 +58,8 @@ pub enum ExecError {
     /// No parameter of the network requires a gradient.
     #[error("all parameters of the network are frozen: there is nothing to train")]
     NothingToTrain,
-    /// Units computed something else when they were recomputed in the backward pass, so their
-    /// gradients would be wrong. No parameter was updated.
+    /// Units computed other values when they were recomputed in the backward pass, so their gradients
+    /// would be wrong. No parameter was updated.
     #[error(
         "{}, so gradients cannot be recomputed: train without `recompute`, or with the random \
          layers of `parareal::nn` instead of those of `burn::nn`",
@@ -82,7 +82,7 @@ pub enum ExecError {
         /// The elements of the tensor that the loss returned.
         elements: usize,
     },
-    /// Samples of another shape than the network was built for, between ranks.
+    /// With MPI: samples of another shape than the network was built for.
     #[error(
         "the samples have the shape {found}: ranks exchange states of samples of shape {expected}"
     )]
@@ -168,7 +168,7 @@ fn not_repeated(first: usize, last: usize) -> String {
     }
 }
 
-/// The first few of many names, and how many more there are.
+/// Lists the first few names and the number of the others.
 pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

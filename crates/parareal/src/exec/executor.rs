@@ -58,7 +58,7 @@ pub struct GradientReport<I, O> {
     pub input: Option<I>,
 }
 
-/// An executor trains a parareal network and applies it.
+/// An executor of a parareal network, for training and inference.
 ///
 /// An [`ExecutorBuilder`](super::ExecutorBuilder) starts one. All executors compute the same numbers, up to rounding.
 pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
@@ -72,9 +72,9 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
     /// left untrained or trained wrongly. Otherwise a worker's failure.
     ///
-    /// Running statistics have moved where the error is found after the forward pass:
+    /// Running statistics have already been updated if the error is found after the forward pass:
     /// [`ExecError::LossNotFinite`], [`ExecError::Target`], [`ExecError::NoGradient`] and
-    /// [`ExecError::NotDeterministic`]. With the others they are as they were.
+    /// [`ExecError::NotDeterministic`]. With the other errors they are unchanged.
     fn train_step(
         &mut self,
         input: N::Input,
@@ -123,16 +123,16 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// Writing weights resets the other kinds, so weights are written first.
     ///
     /// # Errors
-    /// With nothing replaced: [`ExecError::Net`] if the tensors belong to a network of other units
-    /// or other cuts, or one is missing, has another shape or is unknown. For [`StateKind::Optimizer`]
-    /// names may be missing, and [`ExecError::Optimizer`] is returned if one belongs to no parameter, if a
-    /// number has a type that [`Self::read`] never returns, or if the optimizers do not take everything
-    /// as it is, for instance because another kind of optimizer has written it. With MPI names of
-    /// subnetworks of other ranks are ignored. Otherwise a worker's failure.
+    /// With nothing replaced: [`ExecError::Net`] if the tensors belong to a network of other units or other cuts, or
+    /// one is missing, has another shape or is unknown. For [`StateKind::Optimizer`] names may be missing, and
+    /// [`ExecError::Optimizer`] is returned if one belongs to no parameter, if a number has a type that
+    /// [`Self::read`] never returns, or if the optimizers do not restore all of it exactly, for instance because
+    /// another kind of optimizer has written it. With MPI names of subnetworks of other ranks are ignored. Otherwise
+    /// a worker's failure.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
 
-    /// The number of the next training step, from 0: the number of steps that an update has ended, or what
-    /// [`Self::set_step`] has made of it.
+    /// Returns the number of the next training step, from 0: the number of steps with an update, unless
+    /// [`Self::set_step`] has changed it.
     ///
     /// Random layers of [`crate::nn`] draw by this number. A step that ends with an error does not count,
     /// and [`Self::gradients`] draws like the next step without counting as one.

@@ -9,8 +9,8 @@ use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
 use crate::random::{self, StepKey};
 
-/// The smallest squared norm of the target of `F_j`, relative to that of `W_{j+1}`. A smaller target is the rounding
-/// error of the difference that it is.
+/// The smallest squared norm of the target of `F_j`, relative to that of `W_{j+1}`. The target is a difference, and
+/// a smaller one consists of rounding errors.
 const LEAST_TARGET: f64 = 1e-10;
 
 /// A subnetwork in distillation: its units with fixed weights, and the training of `C_{j+1}` and `F_j` before it.
@@ -22,13 +22,13 @@ pub(super) struct InterfaceTrainer<N: Coarsen> {
     first_unit: usize,
     /// The subnetwork without its units and without `h`, which are not trained.
     trained: TrainedModule<SubnetworkOf<N>>,
-    /// Units as they were, for [`Self::into_subnetwork`].
+    /// The units in their original mode, for [`Self::into_subnetwork`].
     kept_units: Vec<N::Unit>,
     kept_postprocessing: Option<N::Postprocessing>,
 }
 
 impl<N: Coarsen> InterfaceTrainer<N> {
-    /// Takes over a subnetwork. It is called on the thread that trains.
+    /// Takes over a subnetwork. Has to be called on the thread that trains.
     pub(super) fn new(
         mut subnetwork: SubnetworkOf<N>,
         device: &Device,
@@ -37,7 +37,7 @@ impl<N: Coarsen> InterfaceTrainer<N> {
         let first_unit = subnetwork.unit_range().start;
         let kept_units = std::mem::take(&mut subnetwork.units);
         let kept_postprocessing = subnetwork.postprocessing.take();
-        // As an executor moves modules and evaluates them.
+        // Executors move and evaluate modules in the same way.
         let units = kept_units.valid().train().fork(device).valid();
         let is_first = subnetwork.index() == 0;
         let trained = TrainedModule::new(subnetwork, device, optimizer);
@@ -121,8 +121,8 @@ impl<N: Coarsen> InterfaceTrainer<N> {
     }
 }
 
-/// Returns the squared distance between an output and its target, divided by `scale`, and its gradients; `None`
-/// where the output is in no graph. The target is outside every graph. A scale of 0 counts as 1.
+/// Returns the squared distance between an output and its target, divided by `scale`, and its gradients; `None` if
+/// the output is not part of a graph. No gradient flows into the target. A scale of 0 counts as 1.
 fn fit<S: Activation>(output: S, target: S, scale: f64) -> (f64, Option<Gradients>) {
     let scale = if scale > 0.0 { scale } else { 1.0 };
     let difference = output.minus(target.constant());

@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// No replica was asked for.
+    /// The number of replicas is 0.
     #[error("the number of replicas is 0: at least 1 is needed")]
     NoReplicas,
     /// A segment would have no units.
@@ -60,7 +60,7 @@ pub enum LayoutError {
     },
 }
 
-/// Which rank, worker and replica holds which subnetworks.
+/// The layout of subnetworks on ranks, workers and replicas.
 ///
 /// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of
 /// a replica are spread over *workers* in order; each worker drives one device. The workers are
@@ -363,7 +363,7 @@ mod tests {
         // One worker for each rank holds all its subnetworks.
         let layout = Layout::ranks(5, 6, 1, 2).unwrap();
         assert_eq!((layout.counts(), layout.max_workers_per_rank()), (vec![2, 2, 1], 1));
-        // 7 subnetworks on 2 ranks of 3 workers: 4 and 3, of which the first rank shares 2, 1, 1.
+        // 7 subnetworks on 2 ranks of 3 workers: 4 and 3. The first rank spreads its 4 as 2, 1, 1.
         let layout = Layout::ranks(7, 2, 3, 1).unwrap();
         assert_eq!(layout.counts(), [2, 1, 1, 1, 1, 1]);
         assert_eq!(layout.rank(1).subnetworks, 4..7);
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn one_rank_is_one_process() {
         assert_eq!(Layout::ranks(4, 1, 2, 1), Layout::threads(4, 2, 1));
-        // More workers than subnetworks of a rank stay away.
+        // A rank has no more workers than subnetworks.
         assert_eq!(Layout::ranks(4, 1, 9, 1), Layout::threads(4, 4, 1));
     }
 

@@ -5,10 +5,10 @@
 //! subnetwork before it, and `h` computes the output from `U_N`. `ρ_j` is the gradient of the loss with respect to
 //! `U_j`, the *cotangent*.
 //!
-//! A *worker* drives one device and holds one or more consecutive subnetworks. What it does is a
-//! [`Program`]: a list of instructions with the order that they must keep. With three workers of one
-//! subnetwork each, the program of a step is this; time goes to the right, and arrows mark the messages
-//! to the next and to the previous worker ([`Program::diagram`] explains the symbols):
+//! A *worker* drives one device and holds one or more consecutive subnetworks. It executes its part of a [`Program`]: a
+//! list of instructions with the order that they must keep. With three workers of one subnetwork each, the program of a
+//! step is this; time goes to the right, and arrows mark the messages to the next and to the previous worker
+//! ([`Program::diagram`] explains the symbols):
 #![doc = include_str!("three_workers.txt")]
 //! `C2` and `g2` compute `x_2` and `y_2`, `F1` corrects `y_2` to `U_2`, `h` is the head with the loss, `F1'` passes the
 //! cotangent on, `∇F1` are gradients of weights, `∇g2` and `∇C2` backward passes, and `upd` is the update. All cells are
@@ -23,8 +23,8 @@
 //! ∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}           (j = 1: the first term alone), into C_j
 //! ```
 //!
-//! `ρ_{j-1}` needs the gradient of `F_{j-1}`'s input alone: a worker that somebody waits for sends
-//! it and computes the gradients of `F_{j-1}`'s weights afterwards, where its operations allow it
+//! `ρ_{j-1}` needs only the gradient with respect to the input of `F_{j-1}`. So a worker with an upstream neighbor
+//! sends it first, and computes the gradients of `F_{j-1}`'s weights afterwards, where its operations allow it
 //! ([`parareal_autodiff::defer_weight_gradients`]).
 //!
 //! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
@@ -35,12 +35,12 @@
 //! computes the same step as one graph on one device ([`ExecutorBuilder::sequential`]).
 //! [`crate::plan`] simulates the same program with given durations.
 //!
-//! With *replicas* there are several copies of the network, each with a part of the batch. The workers
-//! that hold the same subnetworks all-reduce their gradients, segment by segment during the backward
-//! pass, and average their running statistics, so that all replicas stay the same to the last bit.
-//! A [`Layout`] says which rank, worker and replica holds which subnetworks. Batch normalization takes
-//! its statistics over the samples that a replica sees: so a step with `R` replicas is the step of a
-//! serial program that accumulates gradients over `R` smaller batches, and not that of one large batch.
+//! With *replicas* there are several copies of the network, each with a part of the batch. The workers that hold the
+//! same subnetworks all-reduce their gradients, segment by segment during the backward pass, and average their running
+//! statistics, so that all replicas stay bitwise equal. A [`Layout`] says which rank, worker and replica holds which
+//! subnetworks. Batch normalization computes its statistics over the samples of one replica. So a step with `R`
+//! replicas is the step of a serial program that accumulates gradients over `R` smaller batches, and not that of one
+//! large batch.
 
 mod all_reduce;
 mod batch_split;

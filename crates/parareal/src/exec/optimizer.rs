@@ -1,8 +1,8 @@
 //! The state of optimizers by the names of the parameters that it belongs to.
 //!
-//! Burn keys it by random ids, which differ between processes. Here `units.3.conv1.weight.velocity`
-//! is what an optimizer keeps as `velocity` for the parameter `units.3.conv1.weight`; a number,
-//! such as a count of steps, is a tensor without dimensions.
+//! Burn keys it by random ids, which differ between processes. Here `units.3.conv1.weight.velocity` is the
+//! field `velocity` that an optimizer keeps for the parameter `units.3.conv1.weight`. A number, such as a
+//! count of steps, is a tensor without dimensions.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -77,8 +77,8 @@ pub(super) fn check<'a>(
     numbers.into_iter().try_for_each(|(name, data)| scalar(name, data).map(|_| ()))
 }
 
-/// Splits `PARAMETER.FIELD`. A field may have dots as well: the longest name that `find` knows as a
-/// parameter's counts.
+/// Splits `PARAMETER.FIELD`. A field may contain dots as well, so the longest prefix that `find` knows as
+/// a parameter is taken.
 fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P, &'a str)> {
     let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
     dots.find_map(|dot| Some((find(&name[..dot])?, &name[dot + 1..])))
@@ -87,11 +87,11 @@ fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P
 /// Returns an optimizer like `fresh` with the state that [`read`] returned. A parameter that is not
 /// among its names has no state; names of other subnetworks are ignored.
 ///
-/// Burn ignores what an optimizer does not know, and all state of a parameter for which something is
+/// Burn ignores fields that an optimizer does not have, and the whole state of a parameter if a field is
 /// missing. So the state is read back and compared.
 ///
 /// # Errors
-/// [`ExecError::Optimizer`] with the names that the optimizer has not taken as they are.
+/// [`ExecError::Optimizer`] with the names that the optimizer has not restored exactly.
 pub(super) fn write<C: Module, U: Module, F: Module, H: Module>(
     fresh: ModuleOptimizer,
     module: &Subnetwork<C, U, F, H>,
@@ -149,7 +149,7 @@ where
     )))
 }
 
-/// Compares what was given with what has been read back. Numbers of different integer types are compared
+/// Returns true if a tensor was read back as it was given. Numbers of different integer types are compared
 /// by value.
 fn is_same(name: &str, given: &TensorData, found: &TensorData) -> bool {
     if given.shape().rank() > 0 || given.dtype() == found.dtype() {
@@ -175,7 +175,7 @@ fn number(value: Scalar) -> Result<TensorData, ExecError> {
     })
 }
 
-/// Reads the output of [`number`]; unsigned integers are read as well, which earlier versions wrote.
+/// Reads the output of [`number`], and unsigned integers, which earlier versions wrote.
 fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
     let number = match data.dtype() {
         DType::I64 => data.iter::<i64>().next().map(Scalar::Int),

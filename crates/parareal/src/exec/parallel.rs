@@ -29,8 +29,8 @@ use super::worker::Worker;
 use super::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, SubnetworkOf, Value};
 
-/// Trains a parareal network with its subnetworks on parallel workers, each a thread with a device and cores
-/// of its own, for as long as this value lives. They belong to one process or to the ranks of an MPI program.
+/// An executor with parallel workers, each a thread with its own device and cores. The workers belong to one process
+/// or to the ranks of an MPI program, and live as long as this value.
 pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     pool: WorkerPool<N, L>,
     transport: P,
@@ -123,7 +123,7 @@ where
             .map(|worker| transport.all_reduces(worker, replicas).into_iter())
             .collect();
         let devices = &settings.devices;
-        // Of the workers of this process, in order.
+        // The devices of the workers of this process, in order.
         let device_of = |number: usize| &devices[number * devices.len() / (workers * replicas)];
         for (chain, replica) in own.replicas.clone().enumerate() {
             let mut upstream = transport.upstream(device_of(chain * workers));
@@ -166,8 +166,8 @@ where
         Ok(())
     }
 
-    /// Gives each worker of this process a command, or none, by its replica. Replicas are counted over all
-    /// processes.
+    /// Runs a command on each worker of this process. `command` returns it, or `None`, for a replica, counted over
+    /// all processes.
     fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
@@ -177,7 +177,7 @@ where
         pool.run(|worker| command(replica(worker))).map_err(|error| transport.cause(error))
     }
 
-    /// Gives each worker of this process's first replica a command. The workers of the others have the same state.
+    /// Runs a command on each worker of this process's first replica. The workers of the others have the same state.
     fn run_first_replica(
         &mut self,
         command: impl Fn() -> Command<N::Input, L::Target>,

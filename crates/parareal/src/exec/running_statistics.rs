@@ -22,8 +22,8 @@ pub(super) fn merge<M: Module>(module: &M) {
 /// Converting a module with thousands of parameters takes time. Layers that write their statistics at
 /// once do not need it, and nothing in a module's interface tells them from those that do. So the first
 /// forward pass decides. The module needs no merging if that pass has changed every buffer and merging
-/// has changed none. A buffer that the pass has left as it was decides nothing, because its layer may update
-/// it later: then the module is merged after every pass, which is always right.
+/// has changed none. A buffer that the pass has not changed decides nothing, because its layer may update it
+/// later: then the module is merged after every pass, which is always right.
 pub(super) enum Merging {
     /// Before the first forward pass, with the buffers as they are.
     Undecided(HashMap<ParamId, TensorData>),

@@ -85,7 +85,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
-    /// Forward and backward; the gradients stay with the subnetworks.
+    /// Runs the forward and backward passes; the gradients stay with the subnetworks.
     fn differentiate(
         &mut self,
         input: N::Input,
@@ -173,7 +173,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
             });
             subnetworks.iter_mut().for_each(|subnetwork| subnetwork.update(update));
             if !is_cpu(device) {
-                // The step takes until it is executed; an error shows up where results are read.
+                // The measured time includes the execution; an error shows up where results are read.
                 let _ = device.sync();
             }
             gradient_norm

@@ -13,8 +13,8 @@ pub enum StateKind {
     /// of steps, is a tensor without dimensions. A parameter without a tensor in a written state has no state
     /// afterwards.
     ///
-    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is
-    /// configured otherwise. The state of parameters of another type is refused where this would change it.
+    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is configured
+    /// otherwise. The state of parameters of another type is refused if this would change it.
     Optimizer,
     /// The moving average of every parameter and buffer; nothing if no step asked for one
     /// ([`Update::average_decay`](super::Update::average_decay)). Writing an empty state removes it.

@@ -14,7 +14,7 @@ pub(super) enum StepFailure {
         /// Its elements.
         elements: usize,
     },
-    /// Units, from 0, that computed something else when they were recomputed.
+    /// Units, from 0, that computed other values when they were recomputed.
     NotRepeated(Range<usize>),
     /// Parameters that require a gradient and have none.
     WithoutGradient(Vec<String>),
@@ -37,7 +37,7 @@ impl StepFailure {
                     let first = units.take().filter(|first: &Range<_>| first.start < found.start);
                     units = Some(first.unwrap_or(found));
                 }
-                // Replicas miss the same ones.
+                // Replicas report the same names.
                 Self::WithoutGradient(found) => {
                     let new = found.into_iter().filter(|name| !names.contains(name));
                     names.extend(new.collect::<Vec<_>>());

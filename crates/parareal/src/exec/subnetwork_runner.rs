@@ -20,26 +20,26 @@ pub(super) struct SubnetworkRunner<N: Coarsen> {
     tape: Option<Tape<N>>,
     /// Set if the loss does not depend on `F_{j-1}`'s input, and so on no subnetwork before this one.
     is_cut_off: bool,
-    /// Units of the network that computed something else when they were recomputed.
+    /// Units of the network that computed other values when they were recomputed.
     not_repeated: Option<Range<usize>>,
 }
 
 /// The values that the forward pass keeps for the backward pass.
 struct Tape<N: Coarsen> {
-    /// The input, a leaf where its gradient is asked for.
+    /// The input, a leaf if its gradient is requested.
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
-    /// The values that are kept of each segment that is not differentiated yet.
+    /// The values that are kept of each segment that has not been differentiated yet.
     segments: Vec<Kept<N>>,
     /// The state from which the next segment starts; in the end `y_j`, until the chain has taken it.
     reached: Option<N::State>,
-    /// With recomputation: the end of the last segment that is left, from the first pass.
+    /// The end of the last remaining segment, from the first pass; only with recomputation.
     end: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,
-    /// `ρ_j`, then what has to flow into the next segment of the backward pass; `None` where the loss
-    /// does not depend on what comes before.
+    /// `ρ_j`, then the cotangent of the next segment of the backward pass; `None` if the loss does not depend
+    /// on it.
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
@@ -52,11 +52,11 @@ pub(super) struct Finished<N: Coarsen> {
     /// The loss, which its device may still have to compute.
     pub(super) loss: Tensor<1>,
     pub(super) output: N::Output,
-    /// `ρ_N`; `None` where the loss does not depend on `U_N`.
+    /// `ρ_N`; `None` if the loss does not depend on `U_N`.
     pub(super) rho: Option<N::State>,
 }
 
-/// A graph with a start of its own.
+/// A graph that begins at `start`, a leaf, and ends at `end`.
 struct Graph<S: Activation> {
     start: S,
     end: S::Vjp,
@@ -66,9 +66,9 @@ struct Graph<S: Activation> {
 enum Kept<N: Coarsen> {
     /// Everything that the backward pass needs.
     Graph(Graph<N::State>),
-    /// The values from which all of it can be computed again.
+    /// The state from which the segment can be recomputed.
     Start(N::State),
-    /// The graph that was computed again, with copies of the units.
+    /// The recomputed graph, with the copies of the units that it belongs to.
     Recomputed(Graph<N::State>, Vec<N::Unit>),
 }
 
@@ -104,14 +104,13 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.module().index()
     }
 
-    /// Some units of the network as an index into those of the subnetwork.
+    /// Converts units of the network into indices of the subnetwork's units.
     fn local(&self, units: &Range<usize>) -> Range<usize> {
         let first = self.module().unit_range().start;
         units.start - first..units.end - first
     }
 
-    /// `x_j = C_j(x)`. The gradient with respect to `x` costs something and is computed only
-    /// where it is asked for.
+    /// Computes `x_j = C_j(x)`. The gradient with respect to `x` takes time and is computed only on request.
     pub(super) fn forward_preprocessing(&mut self, input: N::Input, input_gradient: bool) {
         let input = if input_gradient { input.leaf() } else { input.constant() };
         let x: N::State = self.module().forward_preprocessing(input.clone());
@@ -137,8 +136,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             let (graph, end) = Graph::through(fine, start);
             (Kept::Graph(graph), end)
         } else {
-            // Without gradients to come nothing is recorded. Running statistics are shared with
-            // the units that these are clones of, and take this pass.
+            // Nothing is recorded without gradients. The clones share the running statistics of the units, so
+            // this pass updates them.
             let end = fine.fold(start.clone().constant(), |state, (number, unit)| {
                 in_section(Section::Unit(number), || unit.clone().no_grad().forward(state))
             });
@@ -154,7 +153,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         tape.segments.push(kept);
     }
 
-    /// Takes `y_j`, which the chain goes on from.
+    /// Takes `y_j`, from which the coarse chain continues.
     pub(super) fn take_y(&mut self) -> N::State {
         self.tape().reached.take().expect("the chain comes once")
     }
@@ -199,7 +198,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         Ok(Finished { loss: value, output: output.values(), rho })
     }
 
-    /// Takes `ρ_j`; `None` where the loss does not depend on `U_j`.
+    /// Takes `ρ_j`; `None` if the loss does not depend on `U_j`.
     pub(super) fn set_cotangent(&mut self, rho: Option<N::State>) {
         self.tape().cotangent = rho;
     }
@@ -210,18 +209,18 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.set_cotangent(None);
     }
 
-    /// Returns true if gradients of weights have been left for [`Self::backward_coarse_weights`].
+    /// Returns true if gradients of weights have been deferred to [`Self::backward_coarse_weights`].
     pub(super) fn has_deferred(&self) -> bool {
         self.tape.as_ref().is_some_and(|tape| !tape.deferred.is_empty())
     }
 
-    /// Returns true if a cotangent has come to the next operation of the backward pass.
+    /// Returns true if a cotangent has reached the next operation of the backward pass.
     pub(super) fn is_reached(&self) -> bool {
         self.tape.as_ref().is_some_and(|tape| tape.cotangent.is_some() || tape.sent.is_some())
     }
 
     /// Computes `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork does not have. With
-    /// `defers_weights` gradients of weights are left for [`Self::backward_coarse_weights`] where that can be.
+    /// `defers_weights` gradients of weights are deferred to [`Self::backward_coarse_weights`] where possible.
     pub(super) fn backward_coarse(&mut self, defers_weights: bool) -> Option<N::State> {
         let tape = self.tape();
         let (rho, coarse) = (tape.cotangent.clone(), tape.coarse.take()?);
@@ -243,13 +242,13 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         sent
     }
 
-    /// Returns `ρ_{j-1}`: zeros where the loss does not depend on `U_{j-1}`, because a neighbor waits for it.
+    /// Returns `ρ_{j-1}`: zeros if the loss does not depend on `U_{j-1}`, because a neighbor waits for it.
     pub(super) fn sent_cotangent(&mut self) -> N::State {
         let tape = self.tape();
         tape.sent.clone().unwrap_or_else(|| zeros(&tape.x))
     }
 
-    /// Computes the gradients of `F_{j-1}`'s weights that were left.
+    /// Computes the deferred gradients of `F_{j-1}`'s weights.
     pub(super) fn backward_coarse_weights(&mut self) {
         let deferred = std::mem::take(&mut self.tape().deferred);
         if !deferred.is_empty() {
@@ -257,7 +256,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         }
     }
 
-    /// Computes the graph of the last segment that is left once more, if it will be differentiated.
+    /// Recomputes the graph of the last remaining segment, if it will be differentiated.
     pub(super) fn recompute_units(&mut self, units: &Range<usize>) {
         let tape = self.tape();
         if tape.cotangent.is_none() {
@@ -266,7 +265,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         let first_end = tape.end.take();
         let kept = match tape.segments.pop().expect("a segment is left") {
             Kept::Start(start) => {
-                // Copies have running statistics of their own, which may change once more unseen.
+                // The copies have their own running statistics, so this pass does not update those of the
+                // units.
                 let fine = self.module().units[self.local(units)].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
                 self.tape().end = Some(start.clone());
@@ -281,7 +281,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape().segments.push(kept);
     }
 
-    /// Differentiates the last segment of `g_j'(x_j)ᵀ ρ_j` that is left.
+    /// Differentiates the last remaining segment of `g_j'(x_j)ᵀ ρ_j`.
     pub(super) fn backward_units(&mut self, units: &Range<usize>) {
         let tape = self.tape();
         let kept = tape.segments.pop().expect("a segment is left");
@@ -303,7 +303,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape().cotangent = cotangent;
     }
 
-    /// `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}` into `C_j`; gives this subnetwork's part of `∂L/∂x`.
+    /// Differentiates `C_j` along `∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}`, and returns this subnetwork's part of
+    /// `∂L/∂x`.
     pub(super) fn backward_preprocessing(&mut self) -> Option<N::Input> {
         let Tape { cotangent, sent, x, input, .. } =
             self.tape.take().expect("the methods of a step are called in order");
@@ -331,13 +332,12 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.is_cut_off || self.not_repeated.is_some() || !self.trained.has_all_gradients()
     }
 
-    /// The number of subnetworks, from the first one on, that the loss does not reach according to
-    /// this one.
+    /// The number of leading subnetworks on which the loss does not depend, as far as this one can tell.
     pub(super) fn unreached(&self) -> usize {
         if self.is_cut_off { self.module().index() } else { 0 }
     }
 
-    /// Returns the failure of the backward pass, where the loss does not reach the first `unreached`
+    /// Returns the failure of the backward pass, if any. The loss does not depend on the first `unreached`
     /// subnetworks.
     pub(super) fn failure(&self, unreached: usize) -> Option<StepFailure> {
         if let Some(units) = &self.not_repeated {
@@ -356,7 +356,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
 }
 
 impl<S: Activation> Graph<S> {
-    /// The graph, and the values that it has led to.
+    /// Runs units on a new graph, and returns the graph with the values at its end.
     fn through<'a, U: Layer<S, S>>(
         units: impl Iterator<Item = (usize, &'a U)>,
         start: S,
@@ -366,8 +366,8 @@ impl<S: Activation> Graph<S> {
         (Self { start, end: end.clone().vjp() }, end.values())
     }
 
-    /// Gradients along a cotangent, and the start's among them; `None` where the end does not depend
-    /// on the start.
+    /// Returns the gradients for a cotangent, and the one with respect to the start; `None` if the end does
+    /// not depend on the start.
     fn pull_back(self, cotangent: S) -> (Option<Gradients>, Option<S>) {
         let mut gradients = S::pull_back(self.end, cotangent);
         let start = gradients.as_mut().and_then(|gradients| self.start.take_gradient(gradients));
@@ -375,7 +375,7 @@ impl<S: Activation> Graph<S> {
     }
 }
 
-/// A cotangent where nothing depends on the value.
+/// Returns the cotangent of a value on which nothing depends.
 fn zeros<S: Activation>(like: &S) -> S {
     let values = like.clone().values();
     values.clone().minus(values)

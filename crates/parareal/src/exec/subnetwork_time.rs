@@ -6,8 +6,8 @@ use crate::timeline::Timeline;
 /// Time of one subnetwork and its worker in a training step.
 ///
 /// In the rest of the step the worker was idle: it waited for a neighboring subnetwork, for the loss,
-/// or for gradients of other replicas. Devices with a clock of their own report when they executed the
-/// work; other devices that work asynchronously, how long it took to submit it.
+/// or for gradients of other replicas. Devices with a clock of their own report times of execution.
+/// For other devices that work asynchronously, these are times of submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubnetworkTime {

@@ -34,7 +34,7 @@ impl<M: Module> TrainedModule<M> {
     /// gradients, except for those that were frozen, for instance by [`Module::no_grad`], and its
     /// running statistics become its own.
     ///
-    /// It has to be called on the thread that trains: tensors on a GPU belong to the stream of the thread
+    /// Has to be called on the thread that trains: tensors on a GPU belong to the stream of the thread
     /// that creates them, and every other thread waits for them whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         let module = module.valid().train().fork(device);
@@ -74,8 +74,8 @@ impl<M: Module> TrainedModule<M> {
         self.average.clone().unwrap_or_else(|| self.module().valid())
     }
 
-    /// Makes the running statistics those after the last forward pass, for every thread and visitor.
-    /// It has to be called after each forward pass in training mode.
+    /// Brings the running statistics up to date with the last forward pass, for every thread and visitor.
+    /// Has to be called after each forward pass in training mode.
     pub(super) fn merge_statistics(&mut self) {
         let Self { module, merging, .. } = self;
         merging.after_forward(module.as_ref().expect(UPDATED));

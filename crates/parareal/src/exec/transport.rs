@@ -47,7 +47,8 @@ pub(super) trait Transport<N: Coarsen>: Send + 'static {
     /// [`ExecError::SampleShape`].
     fn check_input(&self, input: &N::Input) -> Result<(), ExecError>;
 
-    /// Returns the reason for an error of this process's workers, if the communication has failed before.
+    /// Returns the failure of the communication that caused an error of this process's workers, or else the
+    /// error.
     fn cause(&self, error: ExecError) -> ExecError;
 
     /// Returns true if any process has the value `true`.
@@ -56,7 +57,7 @@ pub(super) trait Transport<N: Coarsen>: Send + 'static {
     /// [`ExecError::Ranks`].
     fn any(&self, own: bool) -> Result<bool, ExecError>;
 
-    /// Exchanges whether this process has failed, and returns the first that has.
+    /// Exchanges the failure state of all processes, and returns the first one that has failed.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].

@@ -8,14 +8,14 @@ pub struct Update {
     /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
     /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
     pub clip_norm: Option<f64>,
-    /// Lets an exponential moving average of all parameters and running statistics follow them,
-    /// `a ← d a + (1 - d) θ` with this `d` from 0 to 1. It starts where the first step that asks
-    /// for it ends, and [`Executor::infer`](super::Executor::infer) uses it.
+    /// The decay `d`, from 0 to 1, of an exponential moving average of all parameters and running
+    /// statistics, `a ← d a + (1 - d) θ`. The average starts at the end of the first step that asks
+    /// for it, and [`Executor::infer`](super::Executor::infer) uses it.
     pub average_decay: Option<f64>,
 }
 
 impl Update {
-    /// An update with this learning rate and nothing else.
+    /// Creates an update with this learning rate and nothing else.
     #[must_use]
     pub fn plain(learning_rate: f64) -> Self {
         Self { learning_rate, clip_norm: None, average_decay: None }

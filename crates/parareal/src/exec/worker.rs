@@ -142,7 +142,7 @@ where
         has_work.then_some((activity, subnetwork))
     }
 
-    /// Looks whether the message that an operation receives has arrived, and takes it.
+    /// Checks whether the message that an operation receives has arrived, and takes it.
     fn has_arrived(
         &mut self,
         step: &mut StepOf<N, L>,
@@ -228,7 +228,7 @@ where
                     reducer.sum(&mut failures)?;
                 }
                 if failures[0] > 0.0 {
-                    // Then no replica differentiates, so that all have the same gradients to reduce.
+                    // No replica runs the backward pass then, so that all have the same gradients to reduce.
                     (step.reply.output, step.loss) = (None, None);
                     self.runner(subnetwork).discard_head();
                 }
@@ -281,7 +281,7 @@ where
         Ok(())
     }
 
-    /// Takes `U_j`, to which the chain has come: `y_1` where the network begins.
+    /// Takes the latest `U_j` of the coarse chain; `y_1` on the first subnetwork.
     fn take_chain(&mut self, step: &mut StepOf<N, L>, subnetwork: usize) -> N::State {
         step.chain.take().unwrap_or_else(|| self.runner(subnetwork).take_y())
     }
@@ -389,7 +389,7 @@ where
     }
 
     /// Clips the gradients to a norm, given the sum of their squares over all workers, and returns the norm
-    /// that they had.
+    /// before clipping.
     fn clip(&mut self, squares: f64, limit: f64) -> f64 {
         let norm = squares.sqrt();
         let factor = gradient_clipping::factor(norm, limit);
@@ -451,12 +451,12 @@ struct Step<N: Coarsen, T> {
     input: N::Input,
     /// The target, until the head takes it.
     target: Option<T>,
-    /// The part of all replicas' samples that this one has.
+    /// The share of this replica in the samples of all replicas.
     share: f64,
     update: Option<Update>,
     /// A message that has arrived, until the operation that receives it is executed.
     received: Option<N::State>,
-    /// `U_j`, to which the chain has come within the worker.
+    /// The latest `U_j` of the coarse chain within the worker.
     chain: Option<N::State>,
     /// The loss, which its device may still have to compute.
     loss: Option<Tensor<1>>,

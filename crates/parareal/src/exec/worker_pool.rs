@@ -22,8 +22,8 @@ use crate::timeline::Timeline;
 /// The time that a pool waits for the report of the worker that failed after another one has stopped.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The workers of this process, each a thread with a device and cores of its own, for as long as
-/// this value lives.
+/// The workers of this process, each a thread with its own device and cores. They live as long as this
+/// value.
 pub(super) struct WorkerPool<N: Coarsen, L: Loss<N::Output>> {
     workers: Vec<Handle<N, L>>,
     reply: Sender<(usize, Outcome<N>)>,
@@ -85,7 +85,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         Ok(())
     }
 
-    /// Gives each worker a command, or none, and returns their replies in order.
+    /// Runs a command, or none, on each worker, and returns their replies in order.
     pub(super) fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
@@ -182,8 +182,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Drop for WorkerPool<N, L> {
     }
 }
 
-/// Runs a worker on its thread: executes commands until there are no more or it cannot go on. Its
-/// links and its collectives are dropped with it, which wakes the workers that wait for it.
+/// Runs a worker on its thread: executes commands until there are no more or the worker fails. Its links
+/// and its collectives are dropped with it, which wakes the workers that wait for it.
 fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Collectives>(
     build: impl FnOnce() -> Worker<N, L, K, C>,
     index: usize,

@@ -13,7 +13,7 @@ use super::random_modules::refuse_random;
 use super::subnetwork::{Subnetwork, SubnetworkOf};
 use super::subnetwork_tensors::{Identity, check_unshared};
 
-/// Builds the subnetwork with this index (from 0) and nothing of the others.
+/// Builds the subnetwork with this index (from 0) and no other.
 ///
 /// # Errors
 /// If the cuts are for another network, there is no such subnetwork, the modules' shapes do
@@ -43,7 +43,7 @@ pub fn build_subnetwork<N: Coarsen>(
 /// Builds some of the subnetworks.
 ///
 /// # Errors
-/// As [`build_subnetwork`], or where one of them shares a parameter with another subnetwork of the
+/// As [`build_subnetwork`], or if one of them shares a parameter with another subnetwork of the
 /// network, built or not.
 pub(crate) fn build_subnetworks<N: Coarsen>(
     network: &N,
@@ -59,7 +59,7 @@ pub(crate) fn build_subnetworks<N: Coarsen>(
         return Ok(built);
     }
     // A parameter that has the same id when it is built again belongs to the specification. Only
-    // such a one can be in a subnetwork that another process builds.
+    // such a parameter can be in a subnetwork that another process builds.
     let mut kept = HashMap::new();
     for subnetwork in &built {
         let again = build(subnetwork.index())?.identities();
@@ -80,7 +80,8 @@ pub(crate) fn build_subnetworks<N: Coarsen>(
     Ok(built)
 }
 
-/// Puts a subnetwork together from its parts of the serial network, and builds what cutting adds.
+/// Assembles a subnetwork from its modules of the serial network, and builds the modules that a cut
+/// adds.
 pub(super) fn bridge<N: Coarsen>(
     network: &N,
     cuts: &Cuts,

@@ -34,7 +34,7 @@ pub struct Interface {
 }
 
 impl Cuts {
-    /// Cuts a network of `units` units at `positions`; no position leaves it whole.
+    /// Cuts a network of `units` units at `positions`; an empty list leaves it whole.
     ///
     /// # Errors
     /// If there are no units, or a cut is out of range or out of order.
@@ -103,7 +103,7 @@ impl Cuts {
         (1..self.subnetworks()).map(|index| self.interface(index))
     }
 
-    /// Interface `j` as the paper counts, `1..N`.
+    /// Returns interface `index`, counted from 1 to `N - 1` as in the paper.
     pub(crate) fn interface(&self, index: usize) -> Interface {
         Interface {
             index,

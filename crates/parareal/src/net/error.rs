@@ -6,13 +6,13 @@ use super::SampleShape;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, found a sample of shape {found}")]
 pub struct ShapeError {
-    /// What the module takes, in words.
+    /// The shapes that the module takes, in words.
     pub expected: String,
     /// The shape of one sample that was offered.
     pub found: SampleShape,
 }
 
-/// Why a network cannot be cut, built or loaded as asked.
+/// An error from cutting, building or loading a network.
 ///
 /// Interfaces are counted as in the paper: interface `j` lies between the subnetworks `j` and
 /// `j + 1`, with `j = 1..N-1`. Shapes are those of one sample, without the batch dimension.
@@ -24,7 +24,7 @@ pub enum NetError {
         "the sample that the shapes are found with is empty: a batch of one sample is expected"
     )]
     NoSample,
-    /// A unit returns another context than it was given. Beyond the next cut units would not see it.
+    /// A unit returns another context than it was given. Units after the next cut would not see it.
     #[error(
         "units.{unit} changes the context of the state: every `C_j` computes the context from the input, so \
          units have to pass it on as it is"
@@ -46,18 +46,18 @@ pub enum NetError {
     /// The network has no units to cut between.
     #[error("the network has no units: a parareal network needs at least one")]
     NoUnits,
-    /// Zero subnetworks were asked for.
+    /// The number of subnetworks is 0.
     #[error("a parareal network needs at least one subnetwork, 0 were asked for")]
     NoSubnetworks,
     /// There are fewer units than subnetworks.
     #[error("{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}")]
     TooManySubnetworks {
-        /// The number of subnetworks asked for.
+        /// The number of subnetworks.
         subnetworks: usize,
         /// The number of units of the network.
         units: usize,
     },
-    /// A cut does not lie behind the one before it.
+    /// A cut does not come after the one before it.
     #[error("cuts must increase strictly: {cut} follows {previous}")]
     CutsOutOfOrder {
         /// The cut before.
@@ -84,7 +84,7 @@ pub enum NetError {
     /// A subnetwork index beyond the last.
     #[error("there is no subnetwork with index {index}: there are {subnetworks}, counted from 0")]
     NoSuchSubnetwork {
-        /// The index asked for, from 0.
+        /// The index, from 0.
         index: usize,
         /// The number of subnetworks.
         subnetworks: usize,
@@ -110,7 +110,7 @@ pub enum NetError {
         /// The inferred output shape of `C_{j+1}`.
         found: SampleShape,
     },
-    /// `F_j` does not produce what subnetwork `j + 1` hands on.
+    /// `F_j` does not produce what subnetwork `j + 1` passes on.
     #[error(
         "interface {interface}: F_{interface} gives the shape {found}, subnetwork {next} hands on {expected}",
         next = interface + 1
@@ -128,7 +128,7 @@ pub enum NetError {
     Unit {
         /// The unit, from 0.
         unit: usize,
-        /// The declared shape behind the unit.
+        /// The declared shape after the unit.
         expected: SampleShape,
         /// The inferred output shape.
         found: SampleShape,
@@ -138,7 +138,7 @@ pub enum NetError {
     Refused {
         /// The module, by the name that its parameters have.
         module: String,
-        /// What it expected and found.
+        /// The shapes that it expected and found.
         source: ShapeError,
     },
     /// A layer draws from the generator of the whole process in the forward pass, so that recomputation and
@@ -153,7 +153,7 @@ pub enum NetError {
         /// Its type.
         kind: &'static str,
     },
-    /// A layer that may draw such numbers, and the `Debug` output of its module does not show whether it does.
+    /// A layer that may draw such numbers: the `Debug` output of its module does not show whether it does.
     #[error(
         "`{name}` is a {kind} of Burn, and the `Debug` output of the module around it does not show \
          whether it draws random numbers: derive `Debug`"

@@ -2,8 +2,8 @@ use burn::module::{Module, ModuleDisplay};
 
 use super::{Activation, Init, Interface, SampleShape, ShapeError, Value};
 
-/// A layer: a Burn module that maps one tensor, or other value, to another. [`layer`](super::layer)
-/// makes one of any Burn module and a function.
+/// A layer: a Burn module that maps one tensor, or other value, to another. [`layer`](super::layer) creates
+/// one from any Burn module and a function.
 pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// Applies the module to a batch.
     fn forward(&self, input: A) -> B;
@@ -12,15 +12,15 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// changes.
     ///
     /// # Errors
-    /// [`ShapeError`] where the module cannot take such an input.
+    /// [`ShapeError`] if the module cannot take such an input.
     fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError>;
 }
 
 /// The specification of a feed-forward network `f = h ∘ g ∘ C`, from which any part can be built
 /// without the others.
 ///
-/// `C` is the preprocessing, `g` the sequence of units, `h` the postprocessing. A *position*
-/// counts the units before it: position 0 lies behind `C`, position `units()` before `h`.
+/// `C` is the preprocessing, `g` the sequence of units, `h` the postprocessing. A *position* counts the
+/// units before it: position 0 lies after `C`, position `units()` before `h`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a feed-forward network",
     note = "`Sequential`'s `head` returns a `Result`: add `?`"
@@ -28,7 +28,7 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
 pub trait FeedForward: Clone + Send + 'static {
     /// The space `X` of inputs.
     type Input: Value;
-    /// What flows between units, the spaces `X_0 .. X_N`.
+    /// The type of the states, elements of the spaces `X_0 .. X_N`.
     type State: Activation;
     /// The space `Y` of outputs.
     type Output: Activation;
@@ -58,7 +58,7 @@ pub trait FeedForward: Clone + Send + 'static {
     fn postprocessing(&self, init: &Init) -> Self::Postprocessing;
 }
 
-/// How to bridge an interface: the modules that a cut adds to the network.
+/// A network that can be cut: builds the modules that a cut adds at each interface.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a network that can be cut",
     note = "`Sequential`'s `head` returns a `Result`: add `?`"
@@ -67,7 +67,7 @@ pub trait Coarsen: FeedForward {
     /// The type of the `F_j`.
     type Coarse: Layer<Self::State, Self::State>;
 
-    /// Builds `C_{j+1}: X → X_j` for interface `j`; it stands in for everything before the cut.
+    /// Builds `C_{j+1}: X → X_j` for interface `j`, in place of everything before the cut.
     fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Self::Preprocessing;
 
     /// Builds `F_j: X_j → X_{j+1}` for interface `j`; it approximates subnetwork `j + 1` and

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal, Uniform};
 
-/// Source of initial parameters: a seed, and the name of the parameter.
+/// Source of initial parameters, which depend on a seed and on the name of the parameter.
 ///
 /// The values of a parameter depend on nothing else: not on the device, on what was built before
 /// it, or on how the network is cut. So a rank that builds its subnetworks alone gets the weights that
@@ -29,12 +29,12 @@ pub struct Init {
 }
 
 impl Init {
-    /// Parameters in 32-bit floats on `device`, ready to be trained.
+    /// Creates parameters in 32-bit floats on `device`, ready to be trained.
     pub fn new(seed: u64, device: &Device) -> Self {
         Self { seed, device: device.clone().autodiff(), dtype: None, scope: String::new() }
     }
 
-    /// The same parameters in another precision, say [`DType::F64`].
+    /// Sets another precision, for example [`DType::F64`], for the same parameters.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = Some(dtype);
         self
@@ -66,7 +66,7 @@ impl Init {
         self.dtype.unwrap_or(DType::F32)
     }
 
-    /// The precision that was asked for; `None` if modules are to keep theirs.
+    /// The precision that was set; `None` if modules keep theirs.
     pub(super) fn wanted_dtype(&self) -> Option<DType> {
         self.dtype
     }
@@ -81,14 +81,14 @@ impl Init {
         hash ^ (hash >> 31)
     }
 
-    /// The same seed below a longer name: `units`, `units.3`, `units.3.conv1`.
+    /// Returns a source with the same seed and a longer name: `units`, `units.3`, `units.3.conv1`.
     pub fn scope(&self, name: impl Display) -> Self {
         let mut inner = self.clone();
         inner.scope = self.name(name);
         inner
     }
 
-    /// A parameter of normally distributed entries with mean 0.
+    /// Creates a parameter of normally distributed entries with mean 0.
     ///
     /// # Panics
     /// If `deviation` is negative or not finite.
@@ -102,7 +102,7 @@ impl Init {
         self.sample(name, shape, normal)
     }
 
-    /// A parameter of entries distributed evenly in `[-bound, bound]`.
+    /// Creates a parameter of entries distributed uniformly in `[-bound, bound]`.
     ///
     /// # Panics
     /// If `bound` is negative or not finite.
@@ -117,12 +117,12 @@ impl Init {
         self.sample(name, shape, uniform)
     }
 
-    /// A parameter whose entries all have the same value.
+    /// Creates a parameter whose entries all have the same value.
     pub fn constant<const D: usize>(&self, shape: [usize; D], value: f64) -> Param<Tensor<D>> {
         Param::from_tensor(self.full(shape, value))
     }
 
-    /// A buffer that changes with training but has no gradient, such as a running mean.
+    /// Creates a buffer that changes with training but has no gradient, such as a running mean.
     pub fn running<const D: usize>(
         &self,
         shape: [usize; D],

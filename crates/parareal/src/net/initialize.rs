@@ -1,8 +1,8 @@
 //! Initial weights of Burn's layers, by name.
 //!
-//! Burn's initializers draw from one generator of the whole process, when a parameter's value is first asked
-//! for. To make the values depend on seed and name alone, the generator is seeded anew before each parameter,
-//! under a lock.
+//! Burn's initializers draw from one generator of the whole process, when a parameter's value is first used. To
+//! make the values depend on seed and name alone, the generator is seeded again before each parameter, under a
+//! lock.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -30,9 +30,9 @@ impl Init {
     /// All modules of a parareal network are initialized in this way when it is built, so only modules that are
     /// used elsewhere need this method.
     ///
-    /// Values that exist already are kept. So the contract does not cover what is drawn eagerly, such as
-    /// `Tensor::random` in the code that builds a module, and other threads must not draw from Burn's generator
-    /// on the CPU meanwhile. That generator continues afterwards as if nothing but one number had been drawn.
+    /// Values that exist already are kept. So the contract does not cover values that are drawn eagerly, such as
+    /// by `Tensor::random` in the code that builds a module, and other threads must not draw from Burn's
+    /// generator on the CPU meanwhile. That generator continues afterwards as if only one number had been drawn.
     ///
     /// ```
     /// use parareal::burn::nn::LinearConfig;
@@ -96,8 +96,8 @@ struct Draw<'a> {
 impl Draw<'_> {
     /// Draws a parameter, unless it has a value already.
     ///
-    /// A parameter that nothing else holds moves to the CPU first. One that clones share is drawn where it is
-    /// as soon as it is moved, so that generator is seeded as well.
+    /// A parameter that nothing else holds moves to the CPU first. One that is shared with clones is drawn on
+    /// its own device when it is moved, so the generator of that device is seeded as well.
     fn draw<T: Parameter>(&mut self, param: Param<T>) -> Param<T>
     where
         Param<T>: Module,

@@ -77,7 +77,7 @@ impl Path {
         self.naming.global(&self.joined(|is_variant| !is_variant))
     }
 
-    /// Joins the names of the submodules that are asked for, by whether they are variants of enums.
+    /// Joins the names of the wanted submodules. `is_wanted` gets true for variants of enums.
     fn joined(&self, is_wanted: impl Fn(bool) -> bool) -> String {
         let wanted = self.submodules.iter().filter(|(_, is_variant)| is_wanted(*is_variant));
         wanted.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")

@@ -6,7 +6,7 @@ use super::{
     Activation, Coarsen, Cuts, Init, NamedTensor, NetError, StateDict, Subnetwork, SubnetworkOf,
 };
 
-/// A parareal network: the subnetworks of a feed-forward network and what bridges them.
+/// A parareal network: the subnetworks of a feed-forward network, with the modules at their interfaces.
 ///
 /// With one subnetwork it is the feed-forward network itself.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: self.cuts })
     }
 
-    /// The number of parameters that training would change, in training and in evaluation mode. Buffers and frozen
+    /// The number of trainable parameters, the same in training and in evaluation mode. Buffers and frozen
     /// parameters are not counted.
     pub fn parameters(&self) -> usize {
         let training = self.subnetworks.iter().map(|subnetwork| subnetwork.valid().train());
@@ -126,7 +126,7 @@ impl<N: Coarsen> PararealNetwork<N> {
         tensors.filter(|tensor| tensor.trainable).map(|tensor| tensor.data.num_elements()).sum()
     }
 
-    /// `f̃(x)` as the paper writes it, equations (2) to (4).
+    /// Computes `f̃(x)` as the paper writes it, equations (2) to (4).
     pub fn forward(&self, input: N::Input) -> N::Output {
         let (x, y): (Vec<_>, Vec<_>) =
             self.subnetworks.iter().map(|own| own.forward_fine(input.clone())).unzip();
@@ -149,7 +149,7 @@ impl<N: Coarsen> PararealNetwork<N> {
         })
     }
 
-    /// `f̃(x)` as a chain of neighbors: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
+    /// Computes `f̃(x)` as a chain of neighbors: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
     /// `f̃(x) = h(U_N)`.
     pub fn forward_chain(&self, input: N::Input) -> N::Output {
         let mut chain: Option<N::State> = None;

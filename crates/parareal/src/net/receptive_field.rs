@@ -30,7 +30,7 @@ impl ReceptiveField {
         Self { size: kernel, stride }
     }
 
-    /// The receptive field of this layer with another one after it.
+    /// The receptive field of this layer followed by another one.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let farther = next.size.saturating_sub(1).saturating_mul(self.stride);
@@ -90,7 +90,7 @@ pub fn units_to_cover(
     best.1
 }
 
-/// The elements of its input that a sequence of units covers, where there are `extent` of them.
+/// The number of elements, at most `extent`, that a sequence of units covers of its input.
 pub(super) fn covered_elements(
     units: impl IntoIterator<Item = ReceptiveField>,
     extent: usize,
@@ -111,7 +111,7 @@ pub(super) fn covered_elements(
 /// ```
 #[must_use]
 pub fn units_within_cost(fine: f64, unit: f64, share: f64) -> usize {
-    // A cast to an integer rounds down, and takes what is no number as 0.
+    // A cast to an integer rounds down and turns NaN into 0.
     ((share * fine / unit) as usize).max(1)
 }
 

@@ -19,7 +19,7 @@ type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sy
 /// A feed-forward network of any layers: a stem `C`, units and a head `h`, each built by a closure.
 ///
 /// A closure gets an [`Init`]: Burn's layers are built on its device ([`Init::device`]), and their initial
-/// weights follow from the seed and the name of the parameter. [`layer`] makes a layer of a module and a
+/// weights follow from the seed and the name of the parameter. [`layer`] creates a layer from a module and a
 /// function.
 ///
 /// ```
@@ -41,16 +41,15 @@ type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sy
 /// ```
 ///
 /// # What a cut adds
-/// Without other instructions the network bridges an interface with layers like its own, with weights of
-/// their own:
+/// By default, the modules at an interface are layers like the network's own, with separate weights:
 ///
-/// - `C_{j+1}` is the stem, with those of the units before the cut after it that change the shape of the state.
-/// - `F_j` consists of some of the units that it approximates: all that change the shape, and of the others
-///   as many as make `N_c` units in all. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of
-///   units that `F_j` approximates ([`units_within_cost`]), and at least one
-///   ([`Self::with_coarse_units`] sets another number, [`Self::with_receptive_fields`] goes by coverage).
+/// - `C_{j+1}` is the stem, followed by the units before the cut that change the shape of the state.
+/// - `F_j` consists of some of the units that it approximates: all that change the shape, and as many of the
+///   others as make `N_c` units in all. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of
+///   units that `F_j` approximates ([`units_within_cost`]), and at least one ([`Self::with_coarse_units`] sets
+///   another number, [`Self::with_receptive_fields`] chooses it by coverage).
 ///
-/// [`Self::with_interface_preprocessing`] and [`Self::with_coarse`] build other ones.
+/// [`Self::with_interface_preprocessing`] and [`Self::with_coarse`] build other modules.
 ///
 /// # Shapes
 /// The shape of the state after each unit is found by a dry run when the network is made: each layer is
@@ -76,7 +75,7 @@ enum CoarseUnits {
     /// The paper's number, at most a quarter of the units.
     Cheap,
     Count(usize),
-    /// As many as cover what the subnetwork covers.
+    /// The number of units that cover about as much as the subnetwork.
     Covering {
         axis: usize,
         field: Arc<dyn Fn(usize) -> ReceptiveField + Send + Sync>,
@@ -91,8 +90,8 @@ pub struct SequentialBuilder<I, S> {
 }
 
 impl<I: Value, S: Activation> Sequential<I, S, S> {
-    /// Begins a network with a batch of one sample, of which only shape and type count (and, for layers that
-    /// read indices, that they exist), and its stem `C`.
+    /// Begins a network with a batch of one sample and its stem `C`. Only the shape and type of the sample
+    /// matter, but a layer that looks up indices has to find those of the sample.
     ///
     /// If there are several samples, the first one is used.
     pub fn stem(
@@ -184,8 +183,8 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         self
     }
 
-    /// Sets `N_c`, the number of units of each `F_j`, at least one. Units that change the shape of the state are always part
-    /// of it, and there are never more than the units that it approximates.
+    /// Sets `N_c`, the number of units of each `F_j`, at least one. Units that change the shape of the state are
+    /// always part of it, and there are never more than the units that it approximates.
     #[must_use]
     pub fn with_coarse_units(mut self, count: usize) -> Self {
         self.coarse_units = CoarseUnits::Count(count);
@@ -193,9 +192,9 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
     }
 
     /// Chooses `N_c` so that the coarse network covers about as much of its input as the subnetwork, as the paper
-    /// argues ([`units_to_cover`](super::units_to_cover)). The closure declares the receptive field of each unit by its index, along an
-    /// axis of the state (of its first tensor, the batch dimension not counted). No more than the state has there
-    /// is to be covered.
+    /// argues ([`units_to_cover`](super::units_to_cover)). The closure declares the receptive field of each unit
+    /// by its index, along an axis of the state (of its first tensor, the batch dimension not counted). The field
+    /// to be covered is at most the size of the state along this axis.
     ///
     /// # Errors
     /// [`NetError::NoAxis`] if a state does not have this axis.
@@ -288,7 +287,7 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         Ok(())
     }
 
-    /// The layer with the state at a position as the sample of its dry run.
+    /// Sets the state at a position as the sample of a layer's dry run.
     fn at<T: Value>(&self, layer: AnyLayer<S, T>, position: usize, init: &Init) -> AnyLayer<S, T> {
         layer.with_example(self.states[position].clone().to_dtype(init.dtype()))
     }
@@ -316,7 +315,7 @@ fn named<A: Value, B: Value>(
 const STEM: &str = "the stem (preprocessing)";
 const HEAD: &str = "the head (postprocessing)";
 
-/// Says which layer cannot be applied.
+/// Adds the name of the layer to its error.
 fn refused(module: String) -> impl FnOnce(ShapeError) -> NetError {
     |source| NetError::Refused { module, source }
 }
@@ -326,12 +325,12 @@ fn first_extent(shape: &SampleShape, axis: usize) -> Option<usize> {
     shape.components().first()?.get(axis).copied()
 }
 
-/// Returns true if a layer declares its shape, so that it need not be possible to apply it to the sample.
+/// Returns true if a layer declares its shape. Then it may be impossible to apply it to the sample.
 fn is_declared<S: Value>(layers: &[AnyLayer<S, S>]) -> bool {
     layers.iter().any(|layer| layer.declared_shape().is_some())
 }
 
-/// Applies layers one after the other.
+/// Applies layers in order.
 fn fold<S: Value>(layers: &[AnyLayer<S, S>], state: S) -> S {
     layers.iter().fold(state, |state, layer| layer.forward(state))
 }

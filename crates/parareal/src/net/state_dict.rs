@@ -9,9 +9,8 @@ use super::{Cuts, NamedTensor, NetError};
 /// to.
 ///
 /// Units have the same names however a network is cut, but `interfaces.1` of one list of cuts is
-/// another module than `interfaces.1` of another list. So a network loads the state of its own cuts
-/// alone. Of a network that is cut elsewhere it takes [the units](Self::units_only), with what stands
-/// before and after them.
+/// another module than `interfaces.1` of another list. So a network loads only the state of its own
+/// cuts. From a network that is cut elsewhere it takes [`C`, the units and `h`](Self::units_only).
 ///
 /// ```
 /// use parareal::net::{Cuts, StateDict};
@@ -28,7 +27,7 @@ pub struct StateDict {
     is_units_only: bool,
 }
 
-/// The beginning of the names of what cutting adds to a network.
+/// The prefix of the names of modules that a cut adds to a network.
 const INTERFACES: &str = "interfaces.";
 
 impl StateDict {
@@ -88,11 +87,11 @@ impl StateDict {
         Ok(())
     }
 
-    /// Checks that these are all tensors of some subnetworks of a network that is cut like this, whose
-    /// names and shapes are given, and no others. What belongs to other subnetworks is ignored.
+    /// Checks that these are exactly the tensors of some subnetworks of a network that is cut like
+    /// this, whose names and shapes are given. Tensors of other subnetworks are ignored.
     ///
     /// # Errors
-    /// As [`Self::check_cuts`], or where a tensor is missing, has another shape or is unknown.
+    /// As [`Self::check_cuts`], or if a tensor is missing, has another shape or is unknown.
     pub(crate) fn check<'a>(
         &self,
         cuts: &Cuts,
@@ -116,8 +115,8 @@ impl StateDict {
         }
     }
 
-    /// The tensor of this name, if it has the shape that is expected; `None` where the module at an
-    /// interface is to stay as it is.
+    /// The tensor of this name, if it has the expected shape; `None` if it belongs to a module at an
+    /// interface that is to stay as it is.
     ///
     /// # Errors
     /// If it is missing or has another shape.
@@ -142,7 +141,7 @@ impl StateDict {
 }
 
 impl Cuts {
-    /// The subnetwork, from 0, that holds the tensor of this name; `None` where there is none.
+    /// The subnetwork, from 0, that holds the tensor of this name; `None` if there is none.
     pub(crate) fn owner(&self, name: &str) -> Option<usize> {
         let mut parts = name.split('.');
         let number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();

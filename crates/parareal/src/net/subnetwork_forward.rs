@@ -1,4 +1,4 @@
-//! Application of the modules of a subnetwork, each as a section of its own for random layers.
+//! Forward passes of the modules of a subnetwork, each as a section of its own for random layers.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::value::Activation;
 use crate::random::{Section, in_section};
 
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
-    /// `x_j = C_j(x)`.
+    /// Computes `x_j = C_j(x)`.
     pub(crate) fn forward_preprocessing<X, S>(&self, input: X) -> S
     where
         C: Layer<X, S>,
@@ -18,7 +18,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         in_section(Section::Preprocessing(self.index()), || self.preprocessing.forward(input))
     }
 
-    /// `F_{j-1}`; `None` on the first subnetwork.
+    /// Applies `F_{j-1}`; returns `None` on the first subnetwork.
     pub(crate) fn forward_coarse<S>(&self, residual: S) -> Option<S>
     where
         F: Layer<S, S>,
@@ -27,7 +27,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         Some(in_section(Section::Coarse(self.index()), || coarse.forward(residual)))
     }
 
-    /// Equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
+    /// Computes equation (2): `x_j = C_j(x)` and `y_j = g_j(x_j)`.
     pub(crate) fn forward_fine<X, S: Activation>(&self, input: X) -> (S, S)
     where
         C: Layer<X, S>,
@@ -38,7 +38,8 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         (x, y)
     }
 
-    /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, equation (3b) in the form of a chain; `U_1 = y_1` without `U_{j-1}`.
+    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, equation (3b) in the form of a chain; `U_1 = y_1` without
+    /// `U_{j-1}`.
     pub(crate) fn forward_chain<S: Activation>(&self, upstream: Option<S>, (x, y): (S, S)) -> S
     where
         F: Layer<S, S>,
@@ -49,7 +50,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         }
     }
 
-    /// `h`; `None` on all subnetworks but the last.
+    /// Applies `h`; returns `None` on all subnetworks but the last.
     pub(crate) fn forward_postprocessing<S, Y>(&self, state: S) -> Option<Y>
     where
         H: Layer<S, Y>,

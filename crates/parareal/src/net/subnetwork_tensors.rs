@@ -100,7 +100,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H>
 where
     Self: Module,
 {
-    /// The ids of all parameters and buffers.
+    /// The identities of all parameters and buffers.
     pub(crate) fn identities(&self) -> Vec<Identity> {
         let mut identities = Identities { path: Path::new(self.naming()), found: Vec::new() };
         self.visit(&mut identities);

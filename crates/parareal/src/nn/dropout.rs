@@ -8,7 +8,7 @@ use crate::random;
 /// Configuration of a [`Dropout`] layer.
 #[derive(Config, Debug)]
 pub struct DropoutConfig {
-    /// The probability of an element to become zero, in `[0, 1)`.
+    /// The probability that an element becomes zero, in `[0, 1)`.
     pub prob: f64,
 }
 
@@ -16,7 +16,7 @@ impl DropoutConfig {
     /// Creates the layer.
     ///
     /// # Panics
-    /// Panics if the probability is not finite or not in `[0, 1)`.
+    /// If the probability is not finite or not in `[0, 1)`.
     pub fn init(&self) -> Dropout {
         assert!(
             self.prob.is_finite() && (0.0..1.0).contains(&self.prob),
@@ -62,10 +62,10 @@ impl DropoutConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Dropout {
-    // The first field tells its `Debug` output from that of Burn's layer, which networks refuse.
+    // The first field distinguishes its `Debug` output from that of Burn's layer, which networks refuse.
     /// True for a layer that takes part in training. [`Module::freeze`] clears it.
     pub training: Param<Flag>,
-    /// The probability of an element to become zero.
+    /// The probability that an element becomes zero.
     pub prob: f64,
 }
 

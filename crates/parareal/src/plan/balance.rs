@@ -22,10 +22,10 @@ pub struct Balanced {
 
 /// Finds the cuts with the smallest predicted step for a layout by an exact search.
 ///
-/// A device that is free never waits while it has work, so for the step its subnetworks are one block:
-/// the sum of their fine work, and the sum of their work in the chain, over the instructions of the
-/// [`Program`]. The search therefore places blocks, and cuts a block evenly, which changes
-/// nothing but the costs of what bridges its interfaces. With `s` for the seconds of a link and
+/// A device that is free never waits while it has work, so for the step its subnetworks are one block: the
+/// sum of their fine work, and the sum of their work in the chain, over the instructions of the
+/// [`Program`]. The search therefore places blocks, and cuts a block evenly, which changes only the costs
+/// of the modules at its interfaces. With `s` for the seconds of a link and
 /// `r_N = e_N + h`, the step is
 ///
 /// ```text
@@ -35,19 +35,18 @@ pub struct Balanced {
 /// ```
 ///
 /// because no device updates before all have finished their backward pass. The two halves of the step are
-/// `F = e_N` and `B`, all after `r_N`. For limits on
-/// both, partial placements are built from the last block to the first. Of those with as many blocks
-/// and the same beginning, the ones are kept that are no worse than another in all that the blocks
-/// before them can see: the chain's time from here to the end, forward and backward, the latest backward
-/// end, and the longest update. What is
-/// left to be placed, shared as well as it could be, is checked against both limits. The placement with
-/// the least `B` below a limit on `F` rules out all with a larger `F`; the range of `F` in which a
-/// better step can still lie is halved until there is none.
+/// `F = e_N` and `B`, the time after `r_N`. For limits on both, partial placements are built from the last
+/// block to the first. Among those with the same number of blocks and the same beginning, a placement is
+/// dropped if another one is no worse in every quantity that the blocks before them depend on: the chain's
+/// time from here to the end, forward and backward, the latest backward end, and the longest update. A
+/// lower bound for the remaining units, divided in the best way, is checked against both limits. The
+/// placement with the least `B` below a limit on `F` rules out all with a larger `F`; the range of `F` in
+/// which a better step can still lie is halved until there is none.
 ///
 /// Tests prove that this equals the simulated step ([`Scenario::predict`](super::Scenario::predict)).
 /// Sums over replicas are not part of it.
 ///
-/// Of the options of the program all count but the units of a segment, which change no sum.
+/// All options of the program are used except the units of a segment, which change no sum.
 ///
 /// # Errors
 /// [`PlanError::Cuts`] if there are fewer units than subnetworks, [`PlanError::TooLong`] if there are
@@ -86,7 +85,7 @@ pub fn check_balance(units: usize, layout: &Layout) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Even cuts within a block.
+/// Returns even cuts within a block.
 fn inner_cuts(begin: usize, end: usize, held: usize) -> impl Iterator<Item = usize> {
     let units = end - begin;
     let (size, larger) = (units / held, units % held);
@@ -96,26 +95,26 @@ fn inner_cuts(begin: usize, end: usize, held: usize) -> impl Iterator<Item = usi
 /// The cost of the subnetworks of one device together, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
-    /// Forward, without the chain.
+    /// Fine work, forward.
     fine: f64,
     /// The chain forward.
     chain: f64,
     /// The chain backward, before anything is sent.
     chain_backward: f64,
-    /// All else of the backward pass.
+    /// The rest of the backward pass.
     rest: f64,
     /// The optimizer.
     update: f64,
 }
 
-/// The last blocks, placed.
+/// A partial placement: the last blocks.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
-    /// From when the block before them is done with its part of the chain to `e_N`.
+    /// The time from the end of the previous block's part of the chain to `e_N`.
     after: f64,
-    /// The latest `e_N` that the fine work of these blocks asks for.
+    /// The lower bound on `e_N` from the fine work of these blocks.
     forward: f64,
-    /// From `r_N` to the arrival of `ρ` at the block before them.
+    /// The time from `r_N` to the arrival of `ρ` at the block before them.
     before: f64,
     /// The latest end of the backward pass of these blocks, from `r_N` on.
     backward: f64,
@@ -133,7 +132,7 @@ impl Placed {
         Self { after, forward, before, backward, update, begin: units, end: units, next: 0 }
     }
 
-    /// One more block in front of these; `link` is what a tensor takes to it.
+    /// Adds a block before these; `link` is the time of a tensor between it and them.
     fn prepend(&self, begin: usize, block: Block, link: f64, next: usize) -> Self {
         Self {
             after: self.after + block.chain + link,
@@ -147,7 +146,7 @@ impl Placed {
         }
     }
 
-    /// For all that comes before them. Both have kept the limit on `F`.
+    /// Compares two placements as seen by the blocks before them. Both are within the limit on `F`.
     fn is_no_better_than(&self, other: &Self) -> bool {
         other.after <= self.after
             && other.before <= self.before
@@ -156,10 +155,10 @@ impl Placed {
     }
 }
 
-/// All blocks, placed.
+/// A complete placement.
 struct Found {
     forward: f64,
-    /// All after `r_N`, the update included.
+    /// The time after `r_N`, including the update.
     backward: f64,
     /// The begin of each block.
     begins: Vec<usize>,
@@ -246,29 +245,29 @@ struct Search<'a> {
     units: usize,
     subnetworks: usize,
     head: f64,
-    /// Sums of the units before each position: forward, backward, update.
+    /// Sums over the units before each position: forward, backward, update.
     sums: Vec<[f64; 3]>,
     /// Seconds that a tensor takes at each position.
     link: Vec<f64>,
-    /// Blocks by the number of their subnetworks, where they begin and where they end.
+    /// Blocks by the number of their subnetworks, then by their begin and end.
     blocks: HashMap<usize, Vec<Block>>,
-    /// By a position: the least of the blocks that end there or before.
+    /// For each position the least costs of the blocks that end there or before.
     least: Vec<Least>,
 }
 
-/// The least that a block takes that is not the first.
+/// The least costs of a block that is not the first.
 #[derive(Clone, Copy, Debug)]
 struct Least {
     chain: f64,
     chain_backward: f64,
-    /// The rest besides the work of its units: forward, backward, update.
+    /// Costs besides those of its units: forward, backward, update.
     fine: f64,
     rest: f64,
     update: f64,
 }
 
 impl Least {
-    /// The smaller of each.
+    /// Takes the smaller of each cost.
     fn take(&mut self, other: Self) {
         self.chain = self.chain.min(other.chain);
         self.chain_backward = self.chain_backward.min(other.chain_backward);
@@ -341,7 +340,7 @@ impl<'a> Search<'a> {
         self.least = least;
     }
 
-    /// The units from one position to another: forward, backward, update.
+    /// The costs of the units from one position to another: forward, backward, update.
     fn work(&self, begin: usize, end: usize) -> [f64; 3] {
         std::array::from_fn(|i| self.sums[end][i] - self.sums[begin][i])
     }
@@ -355,7 +354,7 @@ impl<'a> Search<'a> {
         for ((position, next), operations) in starts.zip(ends).zip(&program.0) {
             let [forward, backward, update] = self.work(position, next);
             let units = Cost { forward, input_gradient: backward, update, ..Cost::default() };
-            // Which interface it is changes no cost: how many there are does.
+            // The cost depends on the number of interfaces, and not on the index of this one.
             let (index, subnetworks) = (1, self.subnetworks);
             let coarse = (position > 0)
                 .then(|| self.costs.coarse(&Interface { index, position, next, subnetworks }));
@@ -376,11 +375,11 @@ impl<'a> Search<'a> {
         block
     }
 
-    /// The placement with the smallest step.
+    /// Returns the placement with the smallest step.
     fn best(&self) -> Found {
         let mut best = self.even();
         let lowest = self.at_least(&Placed::nothing(self.units), self.held.len());
-        // Ranges of `F`, the lower end within and the upper not.
+        // Ranges of `F`, including the lower end and excluding the upper one.
         let mut open = vec![[lowest[0], f64::INFINITY]];
         while let Some([low, high]) = open.pop() {
             let room = best.step(self.head) - self.head;
@@ -400,7 +399,7 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Blocks with about the same work each.
+    /// Returns blocks with about the same work each.
     fn even(&self) -> Found {
         let total = |position: usize| self.sums[position].iter().sum::<f64>();
         let (mut placed, mut begins) = (Placed::nothing(self.units), Vec::new());
@@ -417,9 +416,9 @@ impl<'a> Search<'a> {
         Found { forward: placed.forward, backward: placed.backward + placed.update, begins }
     }
 
-    /// Of the placements whose `F` and `B` are below these limits one with the least `B`.
+    /// Returns a placement with the least `B` among those with `F` and `B` below these limits.
     fn within(&self, limits: [f64; 2]) -> Option<Found> {
-        // Layer by layer one block more, the placements by where they begin.
+        // Each layer has one block more. Its placements are grouped by their begin.
         let mut nothing = vec![Vec::new(); self.units + 1];
         nothing[self.units].push(Placed::nothing(self.units));
         let mut layers = vec![nothing];
@@ -437,7 +436,7 @@ impl<'a> Search<'a> {
         Some(Found { forward, backward, begins })
     }
 
-    /// All placements with a device's block in front of others that may end up within the limits.
+    /// Returns all placements of a device's block before those of a layer that may end within the limits.
     fn extended(&self, device: usize, layer: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
         let (held, units) = (self.held[device], self.units);
         let before = self.held[..device].iter().sum::<usize>();
@@ -476,7 +475,7 @@ impl<'a> Search<'a> {
         let (blocks, least) = (device as f64, self.least[placed.begin]);
         let [mut forward, mut backward, mut update] = self.sums[placed.begin];
         if device > 1 {
-            // 0 + 1 + .. of the chain's steps between them, and what all but the first do besides.
+            // The chain's steps between them, 0 + 1 + .., and the other work of all but the first.
             let (between, others) = (blocks * (blocks - 1.0) / 2.0, blocks - 1.0);
             forward += others * (least.fine + least.chain) + between * least.chain;
             backward +=

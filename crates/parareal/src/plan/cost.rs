@@ -8,9 +8,9 @@ use crate::net::Interface;
 pub struct Cost {
     /// The forward pass.
     pub forward: f64,
-    /// The backward pass as far as the gradient of the input needs it.
+    /// The part of the backward pass that the gradient of the input needs.
     pub input_gradient: f64,
-    /// The gradients of weights beside it.
+    /// The rest of the backward pass: gradients of weights.
     pub weight_gradient: f64,
     /// The optimizer.
     pub update: f64,
@@ -65,16 +65,16 @@ pub trait CostModel {
     /// The number of units.
     fn units(&self) -> usize;
 
-    /// `C`, or for a position above 0 the `C_j` that leads there.
+    /// The cost of `C`, or for a position above 0 that of the `C_j` that leads there.
     fn preprocessing(&self, position: usize) -> Cost;
 
-    /// One unit, from 0.
+    /// The cost of a unit, by its index from 0.
     fn unit(&self, index: usize) -> Cost;
 
-    /// `F_j` at an interface.
+    /// The cost of `F_j` at an interface.
     fn coarse(&self, interface: &Interface) -> Cost;
 
-    /// `h` and the loss.
+    /// The cost of `h` and the loss.
     fn postprocessing(&self) -> Cost;
 
     /// The size of a state at this position, which crosses an interface each way, in bytes.

@@ -20,8 +20,8 @@
 //!
 //! No device updates its parameters before all have finished their backward pass, because a loss that is not finite
 //! and a missing gradient end the step for all.
-//! So low subnetworks get their cotangent last and should be small, and of the chain's backward
-//! pass only `i` is passed on from one to the next.
+//! So the first subnetworks get their cotangent last and should be small, and in the chain's backward pass only `i`
+//! delays the next device.
 //!
 //! # Example
 //! Sixty equal units, with coarse networks that cost as much as half a unit each:
@@ -61,7 +61,7 @@
 //! assert_eq!(even.makespan(), 22.0 + 0.5 + 40.0);
 //! assert_eq!(even.timeline.waiting(0)[0], [20.0, 22.0]);
 //!
-//! // On twelve devices the first ones get their cotangent late, so they had better hold less.
+//! // On twelve devices the first ones get their cotangent late, so they should hold less.
 //! let layout = Layout::threads(12, 12, 1)?;
 //! let even = Scenario::new(&Equal, &Cuts::even(60, 12)?, layout.clone())?.predict()?;
 //! let balanced = balance(&Equal, &layout, Link::FREE, ProgramOptions::default())?;

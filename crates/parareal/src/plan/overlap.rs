@@ -24,7 +24,7 @@ pub(super) fn run(scenario: &Scenario, options: ProgramOptions) -> Result<Tasks,
     Ok(model.tasks)
 }
 
-/// Devices that take as long as a scenario says.
+/// A timing model with the durations of a scenario.
 struct Predicted<'a> {
     scenario: &'a Scenario,
     /// The costs of all units.

@@ -21,7 +21,7 @@ impl Prediction {
         self.timeline.end()
     }
 
-    /// The time that activities of this kind have on the critical path, in seconds.
+    /// The time that activities of this kind take on the critical path, in seconds.
     pub fn critical_time(&self, kind: impl Fn(Activity) -> bool) -> f64 {
         self.critical.iter().filter(|span| kind(span.activity)).map(Span::duration).sum()
     }
@@ -31,8 +31,8 @@ impl Scenario {
     /// Predicts one training step.
     ///
     /// # Errors
-    /// [`PlanError::Layout`] for a layout of another number of subnetworks, [`PlanError::Cost`] for an
-    /// invalid cost.
+    /// [`PlanError::Layout`] if the layout is for another number of subnetworks, [`PlanError::Cost`] if
+    /// a cost is invalid.
     pub fn predict(&self) -> Result<Prediction, PlanError> {
         self.check()?;
         let tasks = match self.schedule {

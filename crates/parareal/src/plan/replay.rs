@@ -15,8 +15,8 @@ use crate::exec::{
 /// when all workers have reached the sum of the totals, and when each instruction ends. The results equal the
 /// recorded ones, to the nanosecond.
 ///
-/// Waiting for other replicas, and for workers of other processes, of which the trace says nothing, counts
-/// as a duration.
+/// The trace does not show when other replicas or workers of other processes are waited for, so that time counts as
+/// part of a duration.
 ///
 /// # Panics
 /// If the trace has a worker or an instruction that the program does not have.
@@ -49,9 +49,9 @@ pub fn replay(program: &Program, trace: &[WorkerTrace]) -> Vec<WorkerTrace> {
 }
 
 /// Replays a recorded step with durations multiplied by `factor`, a function of the worker, numbered through all
-/// replicas, and the operation. It answers what the step would have been with, say, coarse networks
-/// of half their time. The latencies of messages stay as they were. Durations are rounded to nanoseconds; a
-/// negative factor gives times that run backwards, and is of no use.
+/// replicas, and the operation. For example, it shows how long the step would have taken with coarse networks twice
+/// as fast. The latencies of messages are unchanged. Durations are rounded to nanoseconds. A negative factor gives
+/// meaningless times.
 ///
 /// # Panics
 /// As [`replay`].
@@ -100,7 +100,7 @@ struct RecordedWorker {
 }
 
 impl Recorded {
-    /// Takes durations and latencies from a trace. Workers of which it says nothing are left out of the simulation,
+    /// Takes durations and latencies from a trace. Workers that are not in the trace are left out of the simulation,
     /// except for their messages.
     fn new(
         program: &Program,
@@ -112,7 +112,7 @@ impl Recorded {
         let operation = |own: &WorkerTrace, executed: &ExecutedInstruction| {
             &program.worker(own.worker % per_replica).instructions()[executed.instruction].operation
         };
-        // The moments at which workers turned to their sends, and to the sum of the totals.
+        // The moments at which workers began their sends, and the sum of the totals.
         let mut sent = HashMap::new();
         let mut all_there = Moment::default();
         for own in trace {

@@ -25,11 +25,11 @@ impl Link {
 /// The schedule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// The [`Program`](crate::exec::Program) of [`crate::exec`]: the chain first, all else beside it.
+    /// The [`Program`](crate::exec::Program) of [`crate::exec`]: the chain first, everything else in parallel
+    /// with it.
     Overlap(ProgramOptions),
-    /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the
-    /// other, then `h`, and backward the same in turn. Nothing overlaps the chain, and links cost
-    /// nothing.
+    /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the other, then
+    /// `h`, and the backward pass in reverse order. Nothing overlaps the chain, and links cost nothing.
     Virtual,
 }
 
@@ -76,12 +76,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A network with these cuts and this layout, with links without cost and the program of
-    /// [`crate::exec`].
+    /// Creates a scenario of a network with these cuts and this layout, with links without cost and the program
+    /// of [`crate::exec`].
     ///
     /// # Errors
-    /// [`PlanError::Units`] for costs of another network, [`PlanError::Cost`] for an invalid cost,
-    /// [`PlanError::Layout`] for a layout of another number of subnetworks.
+    /// [`PlanError::Units`] if the costs are those of another network, [`PlanError::Cost`] if a cost is invalid,
+    /// [`PlanError::Layout`] if the layout is for another number of subnetworks.
     pub fn new(costs: &dyn CostModel, cuts: &Cuts, layout: Layout) -> Result<Self, PlanError> {
         if costs.units() != cuts.units() {
             return Err(PlanError::Units { costs: costs.units(), cuts: cuts.units() });

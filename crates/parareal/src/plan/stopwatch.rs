@@ -7,27 +7,27 @@ use super::cost::Cost;
 use crate::exec::{Loss, TrainedModule, Update};
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
-/// Times of the same thing, in seconds.
+/// Repeated measurements of one time, in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample(Vec<f64>);
 
 impl Sample {
-    /// Another time.
+    /// Adds a measurement.
     pub fn push(&mut self, seconds: f64) {
         self.0.push(seconds);
     }
 
-    /// The median; nothing takes no time.
+    /// The median; 0 without measurements.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// From the lower to the upper quartile.
+    /// The interquartile range.
     pub fn spread(&self) -> f64 {
         self.quantile(0.75) - self.quantile(0.25)
     }
 
-    /// Between the two nearest values in proportion.
+    /// A quantile, interpolated linearly between the two nearest values.
     fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -53,7 +53,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The medians, in equal shares for `count` modules.
+    /// The median costs of one of `count` modules, which share the times equally.
     pub fn cost(&self, count: usize) -> Cost {
         let share = |sample: &Sample| sample.median() / count as f64;
         let input_gradient = share(&self.input_gradient).min(share(&self.backward));
@@ -80,22 +80,22 @@ pub struct SubnetworkTiming {
     pub postprocessing: Option<Timing>,
 }
 
-/// How modules are timed: on the calling thread's pool, first a few times for nothing, so that
-/// caches and memory are warm.
+/// A stopwatch for modules. They run on the calling thread's pool, first a few times without being
+/// measured, so that caches and memory are warm.
 #[derive(Clone)]
 pub struct Stopwatch {
-    /// What updates the parameters. It runs with a learning rate of zero.
+    /// The optimizer that updates the parameters. It runs with a learning rate of zero.
     pub optimizer: ModuleOptimizer,
     /// Units that share a graph; see [`crate::exec::ExecutorBuilder::segment_units`].
     pub segment_units: usize,
-    /// How often everything is timed.
+    /// The number of measurements.
     pub repetitions: usize,
-    /// How often it runs before that.
+    /// The number of runs before the measurements.
     pub warm_up: usize,
 }
 
 impl Stopwatch {
-    /// Times a map of the input to a state: `C_j`. Its input needs no gradient.
+    /// Times a module that maps the input to a state: `C_j`. Its input needs no gradient.
     pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
         let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
@@ -113,7 +113,7 @@ impl Stopwatch {
         })
     }
 
-    /// Times a chain of maps of states: the units of `g_j`, or an `F_j`.
+    /// Times a sequence of modules that map states to states: the units of `g_j`, or an `F_j`.
     pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
         let mut trained = TrainedModule::new(modules, &input.device(), &self.optimizer);
@@ -136,7 +136,7 @@ impl Stopwatch {
             trained.update(Update::plain(0.0));
             clock.lap(&mut timing.update);
 
-            // Clones share running statistics, which this does no harm.
+            // Clones share running statistics, which this run may update without harm.
             let constant = trained.module().iter().map(|module| module.clone().no_grad());
             let (graphs, end) = self.forward(&constant.collect::<Vec<_>>(), input.clone());
             clock.lap(&mut Sample::default());
@@ -171,7 +171,7 @@ impl Stopwatch {
 
     /// Times every part of a subnetwork by itself.
     ///
-    /// `F_{j-1}` and `h` are given this subnetwork's own states, as no others are known here: the
+    /// `F_{j-1}` and `h` get this subnetwork's own states, because no others are known here. The
     /// shapes are the same, and no time depends on the values.
     pub fn subnetwork<N: Coarsen, L: Loss<N::Output>>(
         &self,
@@ -205,7 +205,7 @@ impl Stopwatch {
         timing
     }
 
-    /// Segment by segment, each with a graph of its own, as [`crate::exec`] does it.
+    /// Runs the forward pass segment by segment, each with its own graph, as [`crate::exec`] does.
     fn forward<S: Activation, M: Layer<S, S>>(
         &self,
         modules: &[M],
@@ -222,7 +222,7 @@ impl Stopwatch {
     }
 }
 
-/// Along a cotangent through all segments, the last first.
+/// Differentiates all segments along a cotangent, the last first.
 fn pull_back<S: Activation>(
     graphs: Vec<(S, S::Vjp)>,
     mut cotangent: S,
@@ -236,7 +236,7 @@ fn pull_back<S: Activation>(
     }
 }
 
-/// Measures from lap to lap.
+/// A clock that measures the time between laps.
 struct Clock {
     device: Device,
     since: Instant,
@@ -247,9 +247,9 @@ impl Clock {
         Self { device: device.clone(), since: Instant::now() }
     }
 
-    /// The time since the last lap, all that was asked of the device done.
+    /// Adds the time since the last lap, after the device has finished its work.
     fn lap(&mut self, sample: &mut Sample) {
-        // A device that cannot be waited for has nothing to wait for.
+        // A device that cannot be synchronized has no pending work.
         let _ = self.device.sync();
         sample.push(self.since.elapsed().as_secs_f64());
         self.since = Instant::now();

@@ -29,7 +29,7 @@ struct Clock<'a> {
 }
 
 impl Clock<'_> {
-    /// All devices at once, each with its subnetworks in turn.
+    /// Runs an activity on all devices at once, on each for its subnetworks in order.
     fn phase(&mut self, activity: Activity, cost: impl Fn(&SubnetworkCosts) -> f64) {
         let mut done = self.now;
         for device in 0..self.scenario.layout.workers() {
@@ -43,7 +43,7 @@ impl Clock<'_> {
         self.now = done;
     }
 
-    /// One subnetwork alone.
+    /// Runs an activity for one subnetwork alone.
     fn one(&mut self, index: usize, activity: Activity, seconds: f64) {
         let device = self.scenario.layout.worker_of(index);
         self.now = self.tasks.run(self.now, seconds, device, index, activity);

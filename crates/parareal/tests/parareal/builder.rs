@@ -57,7 +57,7 @@ fn there_is_a_worker_for_each_core_by_default() {
     }
 }
 
-/// The threads of the last worker, as its loss finds them.
+/// The threads of the last worker, as seen by its loss.
 fn threads(set: impl Fn(ExecutorBuilder<Counting>) -> ExecutorBuilder<Counting>) -> usize {
     let found = Arc::new(AtomicUsize::new(0));
     let loss = Counting(Arc::clone(&found));

@@ -1,5 +1,5 @@
-//! Proposition 1: a linear network with `F_j = g_{j+1}` is its own parareal network; and the two
-//! ways to write the forward pass are one.
+//! Proposition 1: a linear network with `F_j = g_{j+1}` equals its own parareal network; and both
+//! forms of the forward pass agree.
 
 use burn::tensor::DType;
 use parareal::exec::{CrossEntropy, Loss};
@@ -65,7 +65,7 @@ fn the_equations_and_the_chain_of_neighbors_agree() {
             let forward = parareal.forward(input.clone()).into_data();
             let chain = parareal.forward_chain(input.clone()).into_data();
             assert_close(&chain, &forward, 1e-12, &what);
-            // A network that is not linear is changed by cutting it: the test can tell.
+            // Cutting changes a network that is not linear, which shows that the test can fail.
             let changed = parareal_testing::relative_difference(&forward, &serial) > 1e-3;
             assert_eq!(changed, !whole, "{what}");
         }

@@ -1,4 +1,4 @@
-//! Building, cutting and loading: what depends on what, and what is refused.
+//! Building, cutting and loading networks, and errors in doing so.
 
 use std::collections::HashMap;
 
@@ -70,7 +70,7 @@ fn names_say_where_a_tensor_belongs() {
 
 #[test]
 fn a_trained_serial_network_keeps_its_weights_when_it_is_cut() {
-    // Another seed stands for training.
+    // A network of another seed stands for a trained one.
     let trained = build(&[], 9);
     let before = trained.named_tensors();
     let net = DenseNet::residual(DIMENSIONS.to_vec());
@@ -158,7 +158,7 @@ fn an_empty_network_is_refused() {
     assert_eq!(built.unwrap_err(), NetError::NoUnits);
 }
 
-/// A network whose bridges lead to the wrong space.
+/// A network whose modules at the interfaces have the wrong output shape.
 #[derive(Clone)]
 struct Misled {
     inner: DenseNet,

@@ -43,8 +43,8 @@ fn build<N: Coarsen>(net: &N, positions: &[usize]) -> PararealNetwork<N> {
     PararealNetwork::build(net, &cuts, &init(1, DType::F32)).unwrap()
 }
 
-/// Asserts that both losses of every interface fall to less than a share, and that nothing but the interfaces
-/// changes.
+/// Asserts that both losses of every interface fall below a share of their first values, and that nothing but
+/// the interfaces changes.
 #[track_caller]
 fn assert_learns<N: Coarsen>(net: &N, input: impl Fn(u64) -> N::Input, share: f64) {
     let network = build(net, &[2, 4]);

@@ -1,4 +1,4 @@
-//! The executors compute the same step, and fail as one.
+//! The executors compute the same step, and fail together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
     }
 }
 
-/// A loss that takes its time to be dropped, and counts those that are left.
+/// A loss that takes time to drop. The counter shows how many are left.
 #[derive(Clone)]
 struct SlowToDrop {
     _counted: Arc<()>,
@@ -145,7 +145,7 @@ fn a_loss_that_is_not_finite_updates_no_parameter() {
         assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()));
         let after = executor.read(StateKind::Weights).unwrap();
         parareal_testing::assert_all_close(&after, &before, 0.0, "weights");
-        // And training goes on.
+        // Training continues.
         assert!(executor.train_step(input.clone(), labels.clone(), 0.1).unwrap().loss.is_finite());
     }
 }
@@ -166,7 +166,7 @@ fn loaded_weights_are_used() {
         let before = executor.read(StateKind::Weights).unwrap();
         executor.write(StateKind::Weights, StateDict::new(cuts.clone(), [])).unwrap_err();
         for part in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
-            // What is of other cuts is nothing for any part, even if it is empty.
+            // State of other cuts is refused for every kind, even if it is empty.
             let other = serial.state_dict(part).unwrap();
             let error = executor.write(part, other).unwrap_err();
             let found = NetError::OtherCuts { expected: vec![4, 7], found: vec![] };
@@ -277,7 +277,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         let step = squares.sum::<f64>().sqrt();
         assert!((step / (norm / 4.0) - 1.0).abs() < 1e-5, "{step} {norm}");
 
-        // A short one stays as it is.
+        // A short gradient is not changed.
         let update = Update { clip_norm: Some(1e6), ..Update::plain(0.1) };
         let (input, labels) = (input.clone(), labels.clone());
         threads.train_step_with(input.clone(), labels.clone(), update).unwrap();
@@ -365,7 +365,7 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
                 && executor.read(StateKind::Optimizer).unwrap().is_empty()
         );
         assert_all_close(&executor.read(StateKind::Weights).unwrap(), &before, 0.0, "weights");
-        // And training goes on.
+        // Training continues.
         let update = Update { clip_norm: Some(f64::INFINITY), ..plain };
         let report = executor.train_step_with(input.clone(), labels.clone(), update).unwrap();
         assert!(report.gradient_norm.unwrap() > 0.0);

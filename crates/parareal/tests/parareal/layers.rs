@@ -45,7 +45,7 @@ fn networks_of_burns_layers_train_alike_on_all_executors() {
     }
 }
 
-/// Adam divides a gradient by its own size, so that a rounding error of a gradient that is nearly zero counts.
+/// Adam divides a gradient by its own size, so rounding errors of a gradient that is nearly zero matter.
 #[test]
 fn adam_on_all_executors() {
     let optimizer: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.01).init();
@@ -137,7 +137,7 @@ fn weights_depend_on_seed_and_name_alone() {
     assert_ne!(build(1, 8)["units.3.1.weight"], serial["units.3.1.weight"]);
     // Two layers of the same type and shape are not the same.
     assert_ne!(serial["units.3.1.weight"], serial["units.2.1.weight"]);
-    // Executors have what the network has.
+    // Executors have the weights of the network.
     for (subnetworks, expected) in [(1, &parallel[0]), (2, &parallel[1]), (3, &parallel[2])] {
         let cuts = Cuts::even(9, subnetworks).unwrap();
         let (mut sequential, mut threads) =
@@ -199,7 +199,7 @@ fn bridges_consist_of_layers_like_the_networks_own() {
     let net = signal_network();
     let cuts = Cuts::even(9, 3).unwrap();
     let interfaces: Vec<Interface> = cuts.interfaces().collect();
-    // Unit 4 halves the signal: it is in every bridge across it.
+    // Unit 4 halves the signal, so it is part of every coarse network across it.
     assert_eq!(
         interfaces.iter().map(|at| net.coarse_units(at)).collect::<Vec<_>>(),
         [vec![4], vec![6]]
@@ -247,7 +247,7 @@ fn interfaces_that_do_not_fit_are_named_with_both_shapes() {
     let (expected, found) = ([5].into(), [6].into());
     let expected = NetError::InterfacePreprocessing { interface: 1, expected, found };
     assert_eq!(build_error(&wrong), expected);
-    // The sample has no such input: the panic names the numbers.
+    // The dry run panics, and the message has the numbers of the panic.
     let wrong = small().with_coarse(|_, init| dense(7, 5)(init));
     let message = build_error(&wrong).to_string();
     assert!(

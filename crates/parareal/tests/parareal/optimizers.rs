@@ -46,7 +46,7 @@ fn by_name(tensors: Vec<NamedTensor>) -> BTreeMap<String, TensorData> {
     tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
-/// Everything that an executor keeps.
+/// The weights and the state of the optimizer of an executor.
 fn state(executor: &mut Any) -> [BTreeMap<String, TensorData>; 2] {
     [StateKind::Weights, StateKind::Optimizer].map(|kind| by_name(executor.read(kind).unwrap()))
 }

@@ -1,4 +1,4 @@
-//! The predicted step: by hand, in closed form, and against all cuts that there are.
+//! The predicted step, compared with results by hand, in closed form, and of all possible cuts.
 
 use parareal::exec::{Layout, LayoutError, ProgramOptions};
 use parareal::net::{Cuts, Interface};
@@ -64,7 +64,7 @@ impl CostModel for Costs {
     }
 
     fn coarse(&self, interface: &Interface) -> Cost {
-        // By where it leads from and to.
+        // Depends on the position of the cut and on that of the next one.
         let mut part = self.coarse[interface.position];
         part.forward += 0.05 * (interface.next - interface.position) as f64 * part.input_gradient;
         part
@@ -170,7 +170,7 @@ fn a_step_on_three_devices_takes_the_time_computed_by_hand() {
     assert_eq!(prediction.timeline.work(1), 7.0 + 1.0 + 5.0 + 12.0 + 1.0);
     assert_eq!(prediction.timeline.utilization()[1], 26.0 / 32.0);
 
-    // Who decides: y_2, F_1, F_2 and h, ρ_2, then device 2 to its end.
+    // The critical path: y_2, F_1, F_2 and h, ρ_2, then device 2 to its end.
     let kinds: Vec<_> =
         prediction.critical.iter().map(|span| (span.device, span.activity)).collect();
     use Activity::{ChainBackward, ChainForward, ChainWeights, FineBackward, FineForward, Head};
@@ -191,7 +191,7 @@ fn a_step_on_three_devices_takes_the_time_computed_by_hand() {
     );
     assert_eq!(prediction.critical_time(Activity::is_coarse), 1.0 + 1.0 + 2.0 + 2.0 + 3.0);
 
-    // Without waiting weights ρ_2 is there at 17 and ρ_1 at 22: device 2 is done at 35.
+    // Without deferred gradients of weights ρ_2 arrives at 17 and ρ_1 at 22: device 2 ends at 35.
     let at_once = Scenario { schedule: Schedule::Overlap(options(false)), ..scenario.clone() };
     assert_eq!(makespan(&at_once), 35.0);
     // Nothing overlaps the chain: C 1, g 6, F 2, h 3, F 10, g 12, C 1.
@@ -235,7 +235,7 @@ fn replicas_average_their_gradients_while_others_are_computed() {
     scenario.link = Link { latency: 0.0, bandwidth: 8.0 };
     // Forward until 4; gradients are out at 6, 8, 10, 12, averaged by 7, 9, 11, 13; update 2.
     assert_eq!(makespan(&scenario), 15.0);
-    // Slower than the gradients come: the first leaves at 6, each takes 4.
+    // Slower than the gradients are computed: the first leaves at 6, each takes 4.
     scenario.link.bandwidth = 2.0;
     assert_eq!(makespan(&scenario), 6.0 + 16.0 + 2.0);
     scenario.layout = Layout::threads(1, 1, 1).unwrap();
@@ -261,12 +261,12 @@ fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
                 prediction.timeline.waiting(device).iter().map(|[from, to]| to - from).sum();
             assert_close(idle + prediction.timeline.work(device), prediction.makespan(), "time");
         }
-        // The path that decides is without gaps and takes the whole step.
+        // The critical path has no gaps and takes the whole step.
         let path = &prediction.critical;
         assert_eq!(path[0].begin, 0.0);
         assert!(path.windows(2).all(|pair| pair[0].end == pair[1].begin));
         assert_eq!(path[path.len() - 1].end, prediction.makespan());
-        // All the work is done, whatever the devices.
+        // All the work is done, on any number of devices.
         let all: f64 =
             (0..scenario.layout.workers()).map(|device| prediction.timeline.work(device)).sum();
         let alone = Scenario { layout: counts(&[6]), link: Link::FREE, ..scenario };
@@ -274,7 +274,7 @@ fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
     }
 }
 
-/// All ways to cut, one after the other.
+/// All ways to cut a network.
 fn all_cuts(units: usize, subnetworks: usize) -> Vec<Vec<usize>> {
     fn extend(
         from: usize,
@@ -401,7 +401,7 @@ fn recomputed_units_take_another_forward_pass_and_keep_their_states_alone() {
     let makespan_without = makespan(&scenario);
     let recompute = ProgramOptions { recompute: true, segment_units: 2, ..options(true) };
     scenario.schedule = Schedule::Overlap(recompute);
-    // Device 2 decides as before: its three units cost two seconds each once more.
+    // Device 2 is critical as before: recomputing each of its three units takes two seconds.
     assert_eq!(makespan(&scenario), makespan_without + 6.0);
     let activities = scenario.predict().unwrap().timeline.spans;
     let again = activities.iter().filter(|own| own.activity == Activity::Recompute);

@@ -1,5 +1,5 @@
-//! The program of a step: what workers executed is an order that it allows, and the one that follows from
-//! their durations and the arrivals of their messages.
+//! The program of a step: workers execute it in an order that it allows, which follows from their durations and the
+//! arrivals of their messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use parareal_testing::{
 
 const UNITS: usize = 14;
 
-/// Units wide enough to take longer than a look for a message.
+/// Units wide enough to take longer than a check for a message.
 fn wide() -> DenseNet {
     DenseNet::residual(vec![96; UNITS + 1])
 }
@@ -67,8 +67,8 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
     }
 }
 
-/// The first unit of the first worker waits for a unit of the third subnetwork, which the second worker can only come
-/// to if it does not wait for the chain.
+/// The first unit of the first worker waits for a unit of the third subnetwork, which the second worker only reaches
+/// if it does not wait for the chain.
 #[test]
 fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     let device = Device::flex();

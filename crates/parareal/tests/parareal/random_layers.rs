@@ -173,7 +173,7 @@ fn masks_of_a_unit_depend_on_the_seed_and_the_step_and_not_on_the_cuts() {
             };
             step(&mut executor);
             let mut masks = net.masks();
-            // Of C_j, F_j and h, each of its own.
+            // The masks of C_j, F_j and h are all different.
             let others = masks.remove(&None).unwrap();
             let different: BTreeSet<_> = others.iter().map(|mask| format!("{mask:?}")).collect();
             assert_eq!((others.len(), different.len()), (4 * subnetworks, 4 * subnetworks));
@@ -200,7 +200,7 @@ fn evaluation_drops_nothing() {
         executor.infer(Tensor::ones([3, 4], &Device::flex())).unwrap();
         let masks = net.masks();
         assert!(masks.values().flatten().flatten().all(|value| *value == 1.0));
-        // Nor does it count.
+        // Evaluation does not count as a step.
         assert_eq!(executor.step(), 0);
         step(&mut executor);
         let first = net.masks();

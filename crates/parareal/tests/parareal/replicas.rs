@@ -1,4 +1,4 @@
-//! Copies of the chain on parts of a batch compute the step of one chain on all of it.
+//! Replicas on parts of a batch compute the step of a single copy on the whole batch.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -62,11 +62,12 @@ fn samples_go_to_as_many_replicas_as_there_are() {
     let cuts = Cuts::even(10, 2).unwrap();
     let mut threads = replicated(&cuts, 1, DType::F64, 2, 3);
     let (input, labels) = batch(1, 2, DType::F64);
-    // To judge two samples takes two of the three; to train on them would leave one with nothing.
+    // Inference on two samples takes two of the three replicas; in training one would have no
+    // sample.
     assert_eq!(threads.infer(input.clone()).unwrap().dims()[0], 2);
     let error = threads.train_step(input, labels, 0.1).unwrap_err();
     assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3 });
-    // Nothing is lost by that.
+    // Training continues after the error.
     let (input, labels) = batch(1, 3, DType::F64);
     threads.train_step(input, labels, 0.1).unwrap();
 }

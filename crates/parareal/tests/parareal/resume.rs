@@ -1,4 +1,4 @@
-//! Parameters and what the optimizers remember, carried over, go on as if nothing had been.
+//! Training continues unchanged after parameters and optimizer state move to another executor.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ fn steps(executor: &mut Any, from: u64, to: u64) {
 #[test]
 fn a_restored_state_continues_bit_for_bit() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, ..Sgd::default() }.into();
-    // Adam counts its steps: a number beside its tensors.
+    // Adam counts its steps: a number in addition to its tensors.
     let adam = AdamConfig::new().init();
     for (optimizer, fields) in [(sgd, 1), (adam, 2)] {
         for [before, behind] in [[0, 0], [2, 2], [1, 3]] {

@@ -135,7 +135,7 @@ fn statistics_are_up_to_date_right_after_a_step() {
 fn a_restored_state_continues_bit_for_bit() {
     for ((name, mut whole), (_, mut resumed)) in executors(1).into_iter().zip(executors(2)) {
         (0..2).for_each(|number| step(&mut whole, number));
-        // Whatever the new executor has seen before leaves no trace.
+        // Earlier batches of the new executor have no effect.
         step(&mut resumed, 7);
         for kind in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
             resumed.write(kind, whole.state_dict(kind).unwrap()).unwrap();

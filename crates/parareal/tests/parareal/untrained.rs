@@ -1,5 +1,5 @@
-//! Networks that would be left untrained, or trained wrongly, without a word: they are trained, or
-//! refused by every executor with the same error.
+//! Networks that might silently be left untrained, or trained wrongly: they are trained, or refused
+//! by every executor with the same error.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,22 +15,22 @@ use parareal_testing::{AnyExecutor, CLASSES, FEATURES, assert_all_close, batch, 
 
 const WIDTH: usize = 6;
 const UNITS: usize = 5;
-/// Calls of units that never compute the same twice.
+/// The number of calls of `Random` units, which never compute the same twice.
 static CALLS: AtomicU32 = AtomicU32::new(1);
 
-/// Peculiarity of a unit.
+/// The special property of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Twist {
     None,
     /// It is in evaluation mode.
     Valid,
-    /// Its parameters ask for no gradient.
+    /// Its parameters require no gradient.
     Frozen,
-    /// Its parameters were changed within a graph, so they are no leaves any more.
+    /// Its parameters were changed within a graph, so they are no longer leaves.
     Mapped,
     /// Its second half does not reach its output.
     Unreached,
-    /// It lets no gradient through.
+    /// No gradient passes through it.
     Detached,
     /// Its output does not depend on its input.
     Constant,
@@ -51,7 +51,7 @@ struct Unit {
 impl Unit {
     fn new(from: usize, to: usize, device: &Device, twist: Twist) -> Self {
         let linear = |from: usize, to: usize| {
-            // The bias is lazy, as all of Burn's layers are. The weight does not depend on chance.
+            // The bias is lazy, as in all of Burn's layers. The weight is not random.
             let bias = Initializer::Constant { value: 0.1 };
             let lazy = LinearConfig::new(from, to).with_initializer(bias).init(device);
             let values = (0..from * to).map(|entry| (0.7 * entry as f32 + to as f32).sin() * 0.4);
@@ -85,7 +85,7 @@ impl Layer<Tensor<2>, Tensor<2>> for Unit {
         };
         let hidden = self.linear.forward(input.clone()).tanh();
         let hidden = match self.twist {
-            // Not by Burn's generator, from which other tests draw initial weights.
+            // Not drawn from Burn's generator, from which other tests draw initial weights.
             Twist::Random => hidden * (1.0 + 0.1 * CALLS.fetch_add(1, Ordering::Relaxed) as f32),
             _ => hidden,
         };
@@ -220,7 +220,7 @@ fn moved(before: &[NamedTensor], after: &[NamedTensor]) -> Vec<String> {
     changed.map(|(before, _)| before.name.clone()).collect()
 }
 
-/// Every executor refuses the step with the same error and changes nothing.
+/// Asserts that every executor refuses the step with the same error and changes nothing.
 fn refused<L>(executors: Vec<(&'static str, Any<L>)>) -> ExecError
 where
     L: Loss<Tensor<2>, Target = Tensor<1, Int>>,
@@ -321,7 +321,7 @@ fn parameters_without_a_gradient_are_refused_by_name() {
 
 #[test]
 fn a_unit_that_lets_no_gradient_through_leaves_all_before_it_without_one() {
-    // Unit 1 in a subnetwork of its own, unit 4 behind another, and the head.
+    // Unit 1 in a subnetwork of its own, unit 4 after another, and the head.
     for (net, expected) in [
         (Net::with(1, Twist::Detached), "preprocessing., units.0."),
         (Net::with(4, Twist::Detached), "units.3."),
@@ -399,7 +399,7 @@ fn a_parameter_in_two_subnetworks_is_refused_with_both_places() {
     let (first, second) =
         ("units.1.linear.weight".to_string(), "units.4.linear.weight".to_string());
     assert_eq!(built.unwrap_err(), NetError::SharedParameter { first, second });
-    // So is cutting what was whole.
+    // Cutting the whole network is refused as well.
     let serial = Cuts::even(UNITS, 1).unwrap();
     let whole = PararealNetwork::build(&net, &serial, &init(1, DType::F32)).unwrap();
     let cut = whole.recut(&net, &cuts, &init(1, DType::F32)).map(|_| ());
@@ -425,7 +425,7 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
         for ((a, b), sum) in terms.zip(gradient(&sum, 3)) {
             assert!((a + b - sum).abs() <= 1e-5 * sum.abs().max(1e-3), "{name}: {a} + {b} = {sum}");
         }
-        // And both occurrences follow it, clipped once and averaged alike.
+        // Both occurrences are updated with the sum, clipped once and averaged alike.
         let before = tied.read(StateKind::Weights).unwrap();
         let norm: f64 = sum
             .iter()

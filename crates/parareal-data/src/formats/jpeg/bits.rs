@@ -1,11 +1,11 @@
 //! Markers, bits and Huffman codes of a JPEG file.
 
-/// A place in the bytes of a file, and the bits that were read ahead of it.
+/// A position in the bytes of a file, and the bits that were read ahead of it.
 #[derive(Default)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// The next bits, the first one highest; below `count` of them all are 0.
+    /// The next bits, the first one highest; all bits after the first `count` are 0.
     buffer: u64,
     count: u32,
 }
@@ -19,7 +19,7 @@ impl<'a> Bits<'a> {
         Self { bytes, ..Self::default() }
     }
 
-    /// The code of the next marker, which is passed; `None` at the end of the file.
+    /// Skips to after the next marker, and returns its code; `None` at the end of the file.
     pub(super) fn next_marker(&mut self) -> Option<u8> {
         (self.buffer, self.count) = (0, 0);
         loop {
@@ -37,7 +37,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The contents of the segment that begins here, which is passed.
+    /// Returns the contents of the segment that begins here, and moves past it.
     pub(super) fn segment(&mut self) -> Result<&'a [u8], String> {
         let cut = || "the file is cut off in a header".to_string();
         let rest = self.bytes.get(self.position..).ok_or_else(cut)?;
@@ -89,7 +89,7 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// The symbol of the next code.
+    /// Reads the next code, and returns its symbol.
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Exhausted> {
         if self.count < 16 {
             self.fill();
@@ -118,13 +118,13 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Default)]
 struct Row {
     first_code: u32,
-    /// The code after the last one; 0 where there is none.
+    /// The code after the last one; 0 if there are none.
     end: u32,
     first_symbol: usize,
 }
 
 impl Table {
-    /// Reads a table, and gives what follows it.
+    /// Reads a table, and returns it with the bytes after it.
     pub(super) fn read(segment: &[u8]) -> Option<(Self, &[u8])> {
         let (counts, rest) = segment.split_first_chunk::<16>()?;
         let total = counts.iter().map(|&count| usize::from(count)).sum();
@@ -139,7 +139,7 @@ impl Table {
             code = (code + count) << 1;
             first_symbol += count as usize;
         }
-        // A code of 16 bits at most.
+        // Codes have at most 16 bits.
         (code <= 2 << 16).then(|| (Self { rows, symbols: symbols.to_vec() }, rest))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::bits::{Bits, Exhausted, Table};
 
-/// The frame of an image: its size in blocks, and what is known of its coefficients.
+/// The frame of an image: its size in blocks, and the coefficients that have been seen.
 pub(super) struct Frame {
     progressive: bool,
     components: Vec<Component>,
@@ -23,7 +23,7 @@ pub(super) struct Component {
     stride: usize,
     /// For each block of a progressive image a bit for each coefficient that is not 0.
     nonzero: Vec<u64>,
-    /// For each coefficient the bits that are still to come, once a scan has had it.
+    /// For each coefficient the number of bits still to come; `None` before its first scan.
     to_come: [Option<u8>; 64],
 }
 
@@ -67,7 +67,7 @@ impl Frame {
 }
 
 impl Component {
-    /// Returns true if all bits of all coefficients are there.
+    /// Returns true if all bits of all coefficients are present.
     pub(super) fn is_complete(&self) -> bool {
         self.to_come.iter().all(|bits| *bits == Some(0))
     }
@@ -83,16 +83,16 @@ pub(super) struct Selector {
 /// A scan as its header describes it.
 pub(super) struct Scan {
     pub(super) selectors: Vec<Selector>,
-    /// The coefficients that it holds.
+    /// The range of its coefficients.
     pub(super) band: RangeInclusive<u8>,
-    /// Bits that earlier scans have left; 0 in the first one of these coefficients.
+    /// The bit position of earlier scans; 0 in the first scan of these coefficients.
     pub(super) high: u8,
-    /// Bits that are left for later scans.
+    /// The number of low bits that are left for later scans.
     pub(super) low: u8,
 }
 
 impl Scan {
-    /// Walks through all blocks.
+    /// Decodes all blocks.
     pub(super) fn walk(
         &self,
         frame: &mut Frame,
@@ -142,7 +142,7 @@ impl Scan {
         Ok(())
     }
 
-    /// A block of a progressive scan (T.81, section G.1).
+    /// Decodes a block of a progressive scan (T.81, section G.1).
     fn progressive(
         &self,
         bits: &mut Bits<'_>,
@@ -162,7 +162,7 @@ impl Scan {
         }
     }
 
-    /// The first bits of a block's coefficients; `run` counts blocks that have none.
+    /// Decodes the first bits of a block's coefficients; `run` counts blocks that have none.
     fn first(
         &self,
         bits: &mut Bits<'_>,
@@ -194,7 +194,7 @@ impl Scan {
         Ok(())
     }
 
-    /// One more bit of each coefficient of a block.
+    /// Decodes one more bit of each coefficient of a block.
     fn refine(
         &self,
         bits: &mut Bits<'_>,
@@ -210,7 +210,7 @@ impl Scan {
                 break;
             }
             bits.read(u32::from(size != 0))?;
-            // Those that are known get a bit each, and the code counts those that are still 0.
+            // Nonzero coefficients have a bit each, and the code counts those that are still 0.
             while next <= last {
                 if *nonzero & coefficient(next)? != 0 {
                     bits.read(1)?;
@@ -236,7 +236,7 @@ impl Scan {
     }
 }
 
-/// A block of a sequential scan (T.81, section F.2.2).
+/// Decodes a block of a sequential scan (T.81, section F.2.2).
 fn sequential(
     bits: &mut Bits<'_>,
     dc: Option<&Table>,
@@ -260,12 +260,12 @@ fn sequential(
     Ok(())
 }
 
-/// A symbol as the zeros before a coefficient, and the bits of it.
+/// Splits a symbol into the number of zeros before a coefficient and the number of its bits.
 fn parted(symbol: u8) -> (u8, u8) {
     (symbol >> 4, symbol & 15)
 }
 
-/// The bit of a coefficient; codes that lead beyond the last one are those of damaged data.
+/// Returns the bit of a coefficient. Only damaged data have codes beyond the last one.
 fn coefficient(index: u8) -> Result<u64, Exhausted> {
     1_u64.checked_shl(u32::from(index)).ok_or(Exhausted)
 }

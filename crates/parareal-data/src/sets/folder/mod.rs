@@ -91,7 +91,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     Ok(loaded)
 }
 
-/// The images in a random order that is always the same, so that the first ones are of all classes.
+/// Reads the images in a fixed random order, so that the first ones are of all classes.
 fn read(names: &[String], mut classes: ImageFiles) -> Result<ImageSet, DataError> {
     let files = names.iter().enumerate().flat_map(|(label, name)| {
         let files = classes.remove(name).unwrap_or_default();

@@ -75,7 +75,7 @@ impl ImageTree {
             }
             names.insert(train.name);
         }
-        // A folder that images lie directly in is a class, whatever its name.
+        // A folder with images directly in it is a class, even under such a name.
         names.extend(tests.iter().filter(|test| test.has_loose).map(|test| test.name.clone()));
         let mut splits = tests
             .into_iter()
@@ -100,7 +100,7 @@ impl ImageTree {
     ///
     /// # Errors
     ///
-    /// [`DataError::Folder`] without any.
+    /// [`DataError::Folder`] if there are no classes.
     pub(crate) fn test_classes(
         test: &Path,
         left_out: &mut LeftOut,
@@ -157,7 +157,7 @@ pub(crate) struct LeftOut {
     loose: Vec<PathBuf>,
     indexes: Vec<PathBuf>,
     unreached: Vec<PathBuf>,
-    /// With the number of their images.
+    /// Other folders of images, with the number of their images.
     beside: Vec<(PathBuf, usize)>,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// An image whose color at each point is a function of its position.
+    /// Creates an image whose color at each point is a function of its position.
     pub(crate) fn new(side: usize, color: impl Fn(f32, f32) -> Color) -> Self {
         let pixels = (0..side * side)
             .map(|pixel| color((pixel % side) as f32 + 0.5, (pixel / side) as f32 + 0.5))
@@ -22,9 +22,9 @@ impl Canvas {
         Self { side, pixels }
     }
 
-    /// Paints the points for which `covers(x, y)` holds; they must lie within `reach` of `center`.
+    /// Paints the points for which `covers(x, y)` is true; they must lie within `reach` of `center`.
     ///
-    /// A pixel that is covered in part takes the color in part, which smooths the edges.
+    /// A partly covered pixel gets a mixture of the colors, which smooths the edges.
     pub(crate) fn paint(
         &mut self,
         center: [f32; 2],
@@ -32,8 +32,8 @@ impl Canvas {
         color: Color,
         covers: impl Fn(f32, f32) -> bool,
     ) {
-        // A float becomes a whole number by truncation to the range of usize, so parts of a mark
-        // that lie outside of the image are cut off here.
+        // The conversion truncates to the range of usize, so parts of a mark outside the image are
+        // cut off here.
         let first = |middle: f32| (middle - reach) as usize;
         let last = |middle: f32| ((middle + reach) as usize + 1).min(self.side);
         for row in first(center[1])..last(center[1]) {
@@ -52,7 +52,7 @@ impl Canvas {
     pub(crate) fn write(&self, mut noise: impl FnMut() -> f32, planes: &mut [u8]) {
         for (channel, plane) in planes.chunks_exact_mut(self.pixels.len()).enumerate() {
             for (value, pixel) in plane.iter_mut().zip(&self.pixels) {
-                // The conversion truncates and keeps to 0..=255; adding a half makes it round.
+                // The conversion truncates and clamps to 0..=255; adding a half rounds.
                 *value = ((pixel[channel] + noise()) * 255.0 + 0.5) as u8;
             }
         }

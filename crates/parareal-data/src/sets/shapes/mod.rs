@@ -131,8 +131,7 @@ fn draw_into(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u8 {
     class as u8
 }
 
-/// Paints a shape of random size, position and rotation; at most a tip of it is outside of the
-/// image.
+/// Paints a shape of random size, position and rotation; at most a tip of it lies outside the image.
 fn paint_shape(rng: &mut KeyedRng, canvas: &mut Canvas, class: usize, color: Color) {
     let radius = rng.between(8.5, 12.0);
     let slack = 15.0 - radius;

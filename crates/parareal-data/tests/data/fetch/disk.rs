@@ -1,4 +1,4 @@
-//! What is on the disk, or does not fit there.
+//! Fetching to a disk with existing files, or without space.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Fetching files from a server on the loopback interface that does not always do what it should.
+//! Fetching files from a server on the loopback interface, with faults.
 
 mod answers;
 mod disk;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Bytes of the file that the tests fetch.
 const LEN: usize = 100_000;
 
-/// The right contents.
+/// The correct contents.
 fn contents() -> Vec<u8> {
     (0..LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -45,7 +45,7 @@ impl Place {
         self.folder.path().join("thing.bin")
     }
 
-    /// What has come of the file and has not got its name; none where there is nothing.
+    /// The contents of the partial file; `None` if there is none.
     fn part(&self) -> Option<Vec<u8>> {
         fs::read(self.folder.path().join("thing.bin.part")).ok()
     }
@@ -67,7 +67,8 @@ impl Place {
         fetch_files(&[self.file()], self.folder.path(), &mut Job { options, stop, events })
     }
 
-    /// Checks that the file is there, and no part of it; gives the requests' first bytes.
+    /// Asserts that the file is complete and no partial file is left. Returns the first byte of
+    /// each request.
     fn assert_fetched(&self) -> Vec<Option<usize>> {
         let fetched = self.fetch().unwrap_or_else(|error| panic!("{error}"));
         let [Fetched { path, bytes, address: Some(_) }] = &fetched[..] else {
@@ -79,7 +80,7 @@ impl Place {
         self.server.froms()
     }
 
-    /// Checks that no file is there, and so much of it; gives what stood in the way.
+    /// Asserts that there is no file, and at most `most` bytes of it are kept. Returns the fault.
     fn assert_failed(&self, most: usize) -> DownloadFault {
         let error = self.fetch().unwrap_err();
         let text = error.to_string();
@@ -97,7 +98,7 @@ impl Place {
     }
 }
 
-/// As patient as a test.
+/// Options with timeouts for a test.
 fn options() -> FetchOptions {
     FetchOptions {
         connect_timeout: Duration::from_secs(20),

@@ -1,4 +1,4 @@
-//! Stopping in the middle.
+//! Stops during a download.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use parareal_data::fetch::{FetchError, FetchEvent, FetchOptions};
 use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
-/// Stops when an event of some kind comes; gives how many bytes are kept.
+/// Stops at the first event for which `when` is true. Returns the number of bytes that are kept.
 fn stop_at(place: &Place, options: FetchOptions, when: fn(&FetchEvent<'_>) -> bool) -> u64 {
     let asked = AtomicBool::new(false);
     let stop = || asked.load(Ordering::Relaxed);
@@ -31,14 +31,14 @@ fn a_stop_during_a_download_keeps_its_bytes() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Bytes { .. }));
     assert!(kept > 0);
-    // All may have come at once.
+    // All bytes may have arrived at once.
     let expected = if kept < LEN as u64 { vec![None, Some(kept as usize)] } else { vec![None] };
     assert_eq!(place.assert_fetched(), expected);
 }
 
 #[test]
 fn a_stop_during_a_stall_does_not_wait() {
-    // Where it waited, the stall would be the end, and not the stop.
+    // If it waited, the error would be the stall and not the stop.
     let place = Place::new(|_, _| Answer::whole(&contents()).cut(10).then_stall());
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Started { .. }));
     assert!(kept <= 10);

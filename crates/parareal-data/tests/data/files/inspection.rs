@@ -1,4 +1,4 @@
-//! What an inspection says of files.
+//! Inspections of files.
 
 use parareal_data::{Checksum, DataError, Dataset, DatasetName, FileFault, inspect};
 

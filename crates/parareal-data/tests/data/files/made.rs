@@ -59,7 +59,7 @@ impl Folder {
         Dataset::load(name, &LoadOptions { data_dir, limit_train, limit_test })
     }
 
-    /// The fault of a file that must be named, with the message, which must be one line.
+    /// Returns the fault of a file that must be named, with the message, which must be one line.
     pub(crate) fn fault(&self, name: DatasetName, file: &str) -> (FileFault, String) {
         let error = self.load(name).unwrap_err();
         let text = error.to_string();
@@ -110,7 +110,7 @@ pub(crate) fn cifar100(labels: &[[u8; 2]], first: usize) -> Vec<u8> {
     labels.iter().enumerate().flat_map(record).collect()
 }
 
-/// How a MATLAB file is written.
+/// The byte order and compression of a MATLAB file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mat {
     pub(crate) big_endian: bool,
@@ -146,7 +146,7 @@ impl Mat {
         if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() }
     }
 
-    /// An element, packed into its tag where it is short.
+    /// An element, packed into its tag if it is short.
     pub(crate) fn element(self, kind: u32, contents: &[u8]) -> Vec<u8> {
         let len = contents.len() as u32;
         let mut element = match len {
@@ -199,7 +199,7 @@ impl Mat {
         self.variable(&self.array_contents(name, class, dimensions, kind, numbers))
     }
 
-    /// Whole numbers as they are stored.
+    /// Whole numbers in their stored form.
     pub(crate) fn numbers(self, kind: u32, numbers: &[u8]) -> Vec<u8> {
         let bytes = |&number: &u8| {
             let mut bytes = match kind {

@@ -1,4 +1,4 @@
-//! Data sets in files that the tests write, whole and faulty.
+//! Data sets in files that the tests write, complete and faulty.
 
 mod cifar;
 mod inspection;

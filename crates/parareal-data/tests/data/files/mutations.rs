@@ -1,4 +1,4 @@
-//! Files that are almost right: whatever is changed in them, a reader answers and does not panic.
+//! Files that are almost valid: a reader reads or refuses any change of them, and does not panic.
 
 use parareal_data::DatasetName::{self, Cifar10, Cifar100, Mnist, Svhn};
 use parareal_data::inspect;
@@ -68,7 +68,7 @@ impl Random {
     }
 }
 
-/// Loads a set with one file replaced by many mutations of it, each made ready by `finish`.
+/// Loads a set with one file replaced by many mutations of it, each completed by `finish`.
 fn survive(
     folder: &Folder,
     name: DatasetName,
@@ -95,7 +95,7 @@ fn survive(
         }
     }
     assert!(refused > count / 10, "only {refused} of {count} mutations of {file} were refused");
-    // An inspection reads the same way; the last mutation stands for all.
+    // An inspection reads the same way, so it is tested with the last mutation only.
     let _ = inspect(name, Some(folder.data_dir())).map_err(|error| error.to_string());
 }
 
@@ -140,7 +140,7 @@ fn mutated_archives_are_refused_or_read() {
     let folder = Folder::new("cifar-10");
     survive(&folder, Cifar10, "cifar-10-binary.tar.gz", 800, &archive, |bytes| bytes);
     survive(&folder, Cifar10, "cifar-10-binary.tar.gz", 400, &gzip(&archive), |bytes| bytes);
-    // Headers whose sums are right again say anything.
+    // With corrected checksums, headers may have any contents.
     let with_sums = |mut bytes: Vec<u8>| {
         for start in (0..bytes.len() / 512 * 512).step_by(512) {
             let block = &mut bytes[start..][..512];
@@ -161,7 +161,7 @@ fn mutated_matlab_files_are_refused_or_read() {
         let folder = svhn::folder(mat);
         let file = "train_32x32.mat";
         survive(&folder, Svhn, file, 600, &mat.svhn(&[1, 10], 0), |bytes| bytes);
-        // What is wrong inside of a variable that is itself whole.
+        // Faults inside a variable that is itself complete.
         let contents =
             mat.array_contents("X", CLASS_UINT8, &[32, 32, 3, 2], UINT8, &column_major(2, 0));
         let whole = |contents: Vec<u8>| {

@@ -199,7 +199,7 @@ fn other_files_are_recognized_by_their_header() {
 #[test]
 fn stated_lengths_are_checked() {
     for mat in Mat::all() {
-        // Flags, dimensions, name and numbers, in turn, are said to be huge.
+        // Flags, dimensions, name and numbers, in turn, state a huge length.
         let contents =
             mat.array_contents("X", CLASS_UINT8, &[32, 32, 3, 2], UINT8, &column_major(2, 0));
         for place in [8, 24, 44, 56] {
@@ -222,7 +222,7 @@ fn damaged_compression_is_refused() {
     let whole = mat.svhn(&[3, 2], 0);
     let fingerprint = folder(mat).with(TRAIN, &whole).load(Svhn).unwrap().fingerprint();
     let images = mat.images(2, 0).len();
-    // The last byte is of the checksum.
+    // The last byte belongs to the checksum.
     for place in (136..128 + images).step_by(31).chain([128 + images - 1]) {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x10;
@@ -239,13 +239,13 @@ fn damaged_compression_is_refused() {
 #[test]
 fn a_compression_bomb_is_unpacked_no_further_than_allowed() {
     let plain = Mat::default();
-    // A variable that nobody asks for, larger than all that a test file may have.
+    // A variable that is not read, larger than a test file may be.
     let junk = plain.array("junk", CLASS_UINT8, &[90_000_000, 1], UINT8, &vec![0; 90_000_000]);
     let bomb = gzip(&[plain.header(), junk.clone()].concat());
     assert!(bomb.len() < 1_000_000);
     let (found, _) = folder(plain).with(TEST, &bomb).fault(Svhn, TEST);
     assert_eq!(found, FileFault::TooLarge);
-    // The same inside of the file is not unpacked at all.
+    // A compressed variable within the file is not unpacked at all.
     let packed = Mat { compressed: true, ..plain };
     let junk = packed.variable(&junk[8..]);
     let bytes = [packed.svhn(&[4, 10], 50), junk].concat();

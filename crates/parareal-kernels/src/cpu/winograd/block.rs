@@ -79,13 +79,13 @@ impl Block {
     }
 }
 
-/// `Bᵀ`, applied to four vectors.
+/// Applies `Bᵀ` to four vectors.
 #[inline(always)]
 fn transform_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
     [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(d, b)]
 }
 
-/// `Bᵀ d B` of the block's tiles: `[point][tile, channel]`.
+/// Computes `Bᵀ d B` of the block's tiles: `[point][tile, channel]`.
 ///
 /// # Safety
 /// The grid has whole vectors of channels, and all pixels that the tiles of the block depend on.

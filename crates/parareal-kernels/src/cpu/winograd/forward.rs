@@ -8,7 +8,7 @@ use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
 };
 
-/// `G`, applied to three vectors.
+/// Applies `G` to three vectors.
 #[inline(always)]
 fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     let half = simd.splat_f32s(0.5);
@@ -16,7 +16,7 @@ fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
 }
 
-/// `Aᵀ`, applied to four vectors.
+/// Applies `Aᵀ` to four vectors.
 #[inline(always)]
 fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
     let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
@@ -84,7 +84,7 @@ impl TransformedKernel {
         Self { values, in_channels, out_channels, width }
     }
 
-    /// `to = add + grid * kernel`.
+    /// Computes `to = add + grid * kernel`.
     ///
     /// # Safety
     /// The grid can be read at all positions of the window; the output can be written for its

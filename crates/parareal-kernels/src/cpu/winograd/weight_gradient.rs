@@ -8,13 +8,13 @@ use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
 };
 
-/// `A`, applied to two vectors.
+/// Applies `A` to two vectors.
 #[inline(always)]
 fn transform_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
     [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), b]
 }
 
-/// `Gᵀ`, applied to four vectors.
+/// Applies `Gᵀ` to four vectors.
 #[inline(always)]
 fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
     let half = simd.splat_f32s(0.5);

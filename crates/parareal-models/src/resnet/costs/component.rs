@@ -6,8 +6,8 @@ use crate::resnet::image::Image;
 use crate::resnet::network::ResNet;
 use crate::resnet::unit::UnitKind;
 
-/// A component of a parareal ResNet, up to its place: equal components cost the same wherever they
-/// are.
+/// A component of a parareal ResNet, without its position: equal components cost the same
+/// everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "lowercase")]
 pub enum Component {

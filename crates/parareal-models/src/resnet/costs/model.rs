@@ -8,7 +8,7 @@ use super::paper::{PAPER_BATCH, PaperRow};
 use super::size::Size;
 use crate::resnet::network::ResNet;
 
-/// The costs of a ResNet, however it is cut.
+/// The costs of a ResNet, for any cuts.
 #[derive(Clone, Debug)]
 pub struct ResNetCosts {
     net: ResNet,
@@ -42,7 +42,7 @@ impl ResNetCosts {
         Self { net: net.clone(), batch, times: Times::Measured(times) }
     }
 
-    /// Images of a step.
+    /// The number of images of a step.
     pub fn batch(&self) -> usize {
         self.batch
     }

@@ -13,7 +13,7 @@ pub const PAPER_CLASSES: usize = 100;
 /// Units of the network in the paper's measurements, ResNet-1001.
 const PAPER_UNITS: usize = 333;
 
-/// Forward and backward, in milliseconds.
+/// Times of a forward and a backward pass, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Passes {
     /// Forward.
@@ -89,17 +89,17 @@ impl PaperRow {
         }
     }
 
-    /// One residual unit.
+    /// The times of one residual unit.
     pub fn unit(&self) -> Passes {
         self.fine.divided_by(self.units_of_largest_subnetwork())
     }
 
-    /// One `F_j`.
+    /// The times of one `F_j`.
     pub fn coarse(&self) -> Option<Passes> {
         self.coarse.map(|all| all.divided_by(self.subnetworks - 1))
     }
 
-    /// The whole step.
+    /// The times of the whole step.
     pub fn total(&self) -> Passes {
         let components = [self.preprocessing, self.fine, self.postprocessing].into_iter();
         components.chain(self.coarse).fold(passes(0.0, 0.0), |sum, component| {
@@ -191,7 +191,7 @@ mod tests {
             let found = step(subnetworks, &balanced.cuts, Schedule::Overlap(options));
             assert!((found - balanced.step).abs() < 1e-12);
             assert!(serial() / found >= least, "N = {subnetworks}: {}", serial() / found);
-            // None of the three does it alone.
+            // Each of the three is needed.
             let even = net().default_cuts(subnetworks).unwrap();
             assert!(step(subnetworks, &even, Schedule::Overlap(options)) > found);
             let at_once = ProgramOptions { defer_weights: false, ..options };

@@ -16,9 +16,9 @@ use crate::resnet::network::{IMAGE_SIZE, ResNet};
 use crate::resnet::preprocessing::Preprocessing;
 use crate::resnet::unit::{ResidualUnit, UnitKind};
 
-/// Bytes that no last-level cache keeps for one core.
+/// A number of bytes that one core's share of a last-level cache does not hold.
 const OUT_OF_CACHE: usize = 64 << 20;
-/// The most units that are timed together.
+/// The maximum number of units that are timed together.
 const MAX_TIMED_TOGETHER: usize = 64;
 
 /// The measured times of a component: medians, in milliseconds.
@@ -35,7 +35,7 @@ pub struct ComponentCost {
     pub weight_gradient_ms: f64,
     /// The optimizer.
     pub update_ms: f64,
-    /// From the lower to the upper quartile of a forward and a backward pass together.
+    /// The interquartile range of a forward and a backward pass together.
     pub spread_ms: f64,
 }
 
@@ -181,9 +181,9 @@ impl Bench<'_> {
         cost(component, &timing, count)
     }
 
-    /// The number of equal units that are timed together: those that share a graph. Of the fine
-    /// network's units so many that what the first has stored is no longer in the cache when it is
-    /// differentiated, as in a step, but no more than a stage has.
+    /// The number of equal units that are timed together: those that share a graph. For units of
+    /// the fine network it is so large that the values stored by the first unit are no longer in
+    /// the cache when it is differentiated, as in a step, but no larger than a stage.
     fn timed_together(&self, component: &Component, kind: UnitKind) -> usize {
         let segment = self.stopwatch.segment_units.max(1);
         if kind != UnitKind::Bottleneck {

@@ -13,8 +13,8 @@ use crate::resnet::image::{Image, height_and_width};
 /// pooling by 2, two 3×3 convolutions, the first with the stride, and nearest-neighbor interpolation
 /// back. It has the parameters of [`BasicUnit`](super::BasicUnit) and a quarter of its multiply-adds.
 ///
-/// The skip keeps the full resolution. Where the image is halved, its projection has the pooled
-/// input, which is of the output's size.
+/// The skip keeps the full resolution. If the image is halved, the input of its projection is the
+/// pooled input, which has the size of the output.
 #[derive(Module, Debug)]
 pub struct CoarsenedUnit {
     norm1: BatchNorm,
@@ -42,7 +42,7 @@ impl UnitDefinition for CoarsenedUnit {
             conv1: Conv2d::new(from.channels, to.channels, 3, stride, &init.scope("conv1")),
             norm2: BatchNorm::new(to.channels, &init.scope("norm2")),
             conv2: Conv2d::new(to.channels, to.channels, 3, 1, &init.scope("conv2")),
-            // Of the pooled image, so without a stride.
+            // The pooled image is projected, so there is no stride.
             projection: projection(pooled, Image { size: pooled.size, ..to }, init),
         }
     }

@@ -22,7 +22,7 @@ impl ConvShape {
         Self { input, output, kernel, kernels, is_normalized: true, shares_input: false }
     }
 
-    /// A 3×3 depthwise convolution of its input as it is.
+    /// A 3×3 depthwise convolution, without normalization of its input.
     pub(super) fn depthwise(input: Image, output: Image) -> Self {
         Self { input, output, kernel: 3, kernels: 1, is_normalized: false, shares_input: false }
     }

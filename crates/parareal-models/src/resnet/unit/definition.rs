@@ -8,7 +8,7 @@ pub(super) trait UnitDefinition {
     /// The name in settings, files and messages.
     const NAME: &'static str;
 
-    /// A unit that leads from one image to another. Its stride is the ratio of their sizes.
+    /// Creates a unit that leads from one image to another. Its stride is the ratio of their sizes.
     fn new(from: Image, to: Image, init: &Init) -> Self;
 
     /// The convolutions of such a unit without the projection of its skip.

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// A name that no kind of unit has.
+/// An unknown name of a kind of unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitKindError {
     /// The name.

@@ -8,7 +8,7 @@ use super::skip::projection;
 use crate::layers::{BalancedGroupConv2d, BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// Groups of channels, where their number is a multiple of it.
+/// The maximum number of groups of channels.
 const GROUPS: usize = 8;
 
 /// A coarse unit with the receptive field of the paper's for a quarter of its work: both 3×3

@@ -1,7 +1,7 @@
 //! Pre-activation residual units.
 //!
 //! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Layer`] for a module.
-//! The table of kinds below makes it known; names, settings, forward pass and costs follow from it.
+//! The table of kinds below registers it; names, settings, forward pass and costs follow from it.
 
 mod basic;
 mod bottleneck;
@@ -58,8 +58,8 @@ macro_rules! unit_kinds {
                 }
             }
 
-            /// A unit of this kind that leads from one image to another. Its stride is the ratio of
-            /// their sizes.
+            /// Creates a unit of this kind that leads from one image to another. Its stride is the
+            /// ratio of their sizes.
             pub fn build(self, from: Image, to: Image, init: &Init) -> ResidualUnit {
                 match self {
                     $(Self::$kind => ResidualUnit::$kind(<$module>::new(from, to, init)),)+

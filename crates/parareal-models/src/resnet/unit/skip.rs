@@ -1,4 +1,4 @@
-//! The skip of a residual unit: the identity, or a projection where the shape changes.
+//! The skip of a residual unit: the identity, or a projection if the shape changes.
 
 use burn::tensor::Tensor;
 use parareal::net::Init;
@@ -7,7 +7,7 @@ use parareal_kernels::residual;
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::Image;
 
-/// The 1×1 convolution of the activated input where the shape changes.
+/// Returns the 1×1 convolution of the activated input if the shape changes.
 pub(super) fn projection(from: Image, to: Image, init: &Init) -> Option<Conv2d> {
     let stride = from.size / to.size;
     let project = || Conv2d::new(from.channels, to.channels, 1, stride, &init.scope("projection"));

@@ -1,4 +1,4 @@
-//! The loss of a batch, with what can be wrong with it.
+//! The loss of a batch, with checks of the target and of the loss.
 
 use burn::tensor::Tensor;
 

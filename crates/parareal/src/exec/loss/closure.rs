@@ -12,10 +12,10 @@ pub struct ClosureLoss<F, T> {
     target: PhantomData<fn(T)>,
 }
 
-/// Makes a loss of a function of the output and the target.
+/// Creates a loss from a function of the output and the target.
 ///
-/// The function returns a tensor of one element, the mean over the samples of the batch, as [`Loss`]
-/// explains. Targets are not checked: the function panics where it cannot compare them.
+/// The function returns a tensor of one element, the mean over the samples of the batch; see
+/// [`Loss`]. Targets are not checked, so the function panics if it cannot compare them.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -49,7 +49,7 @@ mod tests {
         let tensor = |shape: [usize; 3]| Tensor::<3>::zeros(shape, &Device::flex());
         let output = tensor([2, 3, 4]);
         assert_eq!(MeanSquaredError.check(&output, &tensor([2, 3, 4])), Ok(()));
-        // Broadcasting would compare these without a word.
+        // Broadcasting would accept these shapes without an error.
         let error = MeanSquaredError.check(&output, &tensor([2, 1, 4])).unwrap_err();
         let message = "expected targets of the shape [2, 3, 4], found [2, 1, 4]";
         assert_eq!(error.to_string(), message);

@@ -29,10 +29,10 @@ pub struct TargetError {
 /// A loss: a scalar function of the network's output and a target, which training minimizes.
 ///
 /// The loss of a batch is a mean over its samples: `(ℓ_1 + .. + ℓ_B) / B` for samples with the losses
-/// `ℓ_i`, each of which depends on the output and the target of its sample alone. With replicas each sees
-/// a part of the batch, and the loss of a part, weighted by its share of the samples, then adds up to the
-/// loss of the whole batch. Of a sum over the samples, or a mean over something else, replicas would
-/// compute another number than one chain.
+/// `ℓ_i`, each of which depends on the output and the target of its sample alone. Each replica sees a
+/// part of the batch. The losses of the parts, weighted by their shares of the samples, then add up to
+/// the loss of the whole batch. With a sum over the samples, or a mean over something else, replicas
+/// would compute another loss than a single copy of the network.
 pub trait Loss<O: Activation>: Clone + Send + 'static {
     /// The type of the targets.
     type Target: Value;

@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::exec::collectives::Disconnected;
 
-/// The first error of the communication between ranks. Workers only know that they cannot go on.
+/// The first error of the communication between ranks. Workers only learn that they cannot
+/// continue.
 #[derive(Clone, Default)]
 pub(super) struct FirstError(Arc<Mutex<Option<String>>>);
 

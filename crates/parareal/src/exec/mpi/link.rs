@@ -14,7 +14,7 @@ const UPSTREAM: i32 = 2;
 pub(in crate::exec) struct RankLink {
     communicator: Communicator,
     peer: usize,
-    /// Tags of what goes out and of what comes in.
+    /// The tags of outgoing and of incoming messages.
     tags: (i32, i32),
     /// The shape of one sample at this interface.
     sample: SampleShape,
@@ -41,13 +41,13 @@ pub(super) struct RankLinkConfig {
 }
 
 impl RankLink {
-    /// The end of the rank upstream of the interface.
+    /// Creates the end that belongs to the rank upstream of the interface.
     pub(super) fn downstream(config: RankLinkConfig, sample: SampleShape) -> Self {
         let peer = config.communicator.rank() + 1;
         Self::new(config, peer, (DOWNSTREAM, UPSTREAM), sample)
     }
 
-    /// The end of the rank downstream of the interface.
+    /// Creates the end that belongs to the rank downstream of the interface.
     pub(super) fn upstream(config: RankLinkConfig, sample: SampleShape) -> Self {
         let peer = config.communicator.rank() - 1;
         Self::new(config, peer, (UPSTREAM, DOWNSTREAM), sample)
@@ -130,7 +130,7 @@ impl<T: Value> Link<T> for RankLink {
     }
 }
 
-/// The bytes of all tensors of a value, one after the other.
+/// The bytes of all tensors of a value, in order.
 enum Message {
     /// A single tensor, which is not copied.
     Single(TensorData),

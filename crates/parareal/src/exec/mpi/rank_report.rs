@@ -27,7 +27,7 @@ pub(super) struct RankReport {
 pub(super) fn clocks() -> (Instant, Duration) {
     let read = |_| {
         let before = Instant::now();
-        // A clock before the epoch is not set.
+        // A clock that shows a time before the epoch is not set.
         let wall_clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let between = before.elapsed();
         (between, (before + between / 2, wall_clock.unwrap_or_default()))
@@ -147,7 +147,7 @@ pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
     lines.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
-/// Reads the output of [`encode_failures`]; other lines are ignored.
+/// Decodes the output of [`encode_failures`]; other lines are ignored.
 pub(super) fn decode_failures(bytes: &[u8]) -> Vec<StepFailure> {
     let text = String::from_utf8_lossy(bytes);
     let failure = |line: &str| match line.split_once(' ')? {
@@ -211,7 +211,7 @@ mod tests {
             assert_eq!(decode(&bytes), Some(report(tensors.clone())));
             for cut in 0..bytes.len() {
                 let found = decode(&bytes[..cut]);
-                // Times alone are a report as well, and so are fewer tensors.
+                // A report may end after the spans or after any tensor.
                 let whole = |found: RankReport| found.encode().len() == cut;
                 assert!(found.is_none_or(whole), "{cut}");
             }

@@ -37,7 +37,7 @@ pub(in crate::exec) struct Ranks {
     /// The type in which states are sent.
     message_dtype: DType,
     first_error: FirstError,
-    /// A moment on the monotonic clock and on the wall clock.
+    /// One moment, on the monotonic clock and on the wall clock.
     epoch: (Instant, Duration),
 }
 
@@ -50,13 +50,13 @@ fn split(world: &World, color: Option<usize>) -> Result<Option<Communicator>, Ex
     world.split(color.map(|color| color as u32)).map_err(ranks)
 }
 
-/// Exchanges between all ranks whether they have failed, and returns the first that has.
+/// Exchanges the failure state of all ranks, and returns the first rank that has failed.
 fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, ExecError> {
     let gathered = all.all_gather(vec![u8::from(has_failed)]).map_err(ranks)?;
     Ok(gathered.iter().position(|failed| *failed == [1]))
 }
 
-/// Returns a communicator of all ranks. They call this together.
+/// Returns a communicator of all ranks. All ranks call this together.
 ///
 /// # Errors
 /// [`ExecError::Ranks`].
@@ -82,8 +82,8 @@ pub(in crate::exec) fn agree<T>(
 }
 
 impl Ranks {
-    /// Splits all ranks into those that share a replica and those that hold the same subnetworks. They call this
-    /// together. `dtypes` are the type of the network's tensors and the type in which states are sent.
+    /// Splits all ranks into those that share a replica and those that hold the same subnetworks. All ranks call
+    /// this together. `dtypes` are the type of the network's tensors and the type in which states are sent.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
@@ -207,7 +207,7 @@ impl<N: Coarsen> Transport<N> for Ranks {
     }
 
     fn cause(&self, error: ExecError) -> ExecError {
-        // An error between ranks explains why a worker could not go on.
+        // An error between ranks explains why a worker could not continue.
         self.first_error.take().map_or(error, ExecError::Ranks)
     }
 

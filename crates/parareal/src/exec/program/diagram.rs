@@ -5,8 +5,8 @@ use super::{Message, Operation, Program};
 const CELL: usize = 5;
 
 impl Program {
-    /// A diagram of the step as text: a line for each worker, with time to the right, as if each operation took
-    /// as long as every other and messages took no time.
+    /// Returns a text diagram of the step: a line for each worker, with time to the right. All operations are
+    /// drawn equally long, and messages take no time.
     ///
     /// | symbol | operation |
     /// | --- | --- |
@@ -15,7 +15,7 @@ impl Program {
     /// | `h` | postprocessing and loss, forward and backward |
     /// | `F1'` | `ρ_1 = F_1'(U_1 - x_2)ᵀ ρ_2` |
     /// | `∇F1`, `∇g2`, `∇C2` | gradients of the weights of `F_1`; backward passes of a segment of `g_2`, and of `C_2` |
-    /// | `g2"` | a segment of `g_2` once more, for its graph |
+    /// | `g2"` | a segment of `g_2`, recomputed for its graph |
     /// | `upd` | the optimizer, for one subnetwork |
     /// | `↓`, `↑` | after the operation a message leaves for the next or the previous worker |
     #[must_use]

@@ -76,14 +76,13 @@ pub struct Instruction {
 /// Choices on which the program of a step depends besides the layout and the cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramOptions {
-    /// The number of units that share one graph, at least 1. After each segment a worker looks whether the
-    /// chain can go on.
+    /// The number of units that share one graph, at least 1. After each segment a worker checks whether the
+    /// coarse chain can continue.
     pub segment_units: usize,
-    /// Keeps of each segment only the state at its start, and computes the rest once more in the backward
-    /// pass.
+    /// Keeps only the state at the start of each segment, and recomputes the rest in the backward pass.
     pub recompute: bool,
-    /// Leaves gradients of the coarse networks' weights until the cotangent has been sent. The first worker
-    /// defers nothing, because no worker waits for it.
+    /// Computes gradients of the coarse networks' weights after the cotangent has been sent. The first
+    /// worker defers nothing, because no worker waits for it.
     pub defer_weights: bool,
 }
 
@@ -145,7 +144,7 @@ impl WorkerProgram {
         let bottom = own.end - 1;
         let mut program = Self::default();
 
-        // Fine work in its order, and the chain in its order; F_{j-1} also needs y_j.
+        // Fine work keeps its order, and so does the coarse chain; F_{j-1} also needs y_j.
         let (mut fine, mut chain) = (None, None);
         for subnetwork in own.clone() {
             fine = program.push(Operation::ForwardPreprocessing { subnetwork }, [fine, None]);
@@ -180,7 +179,7 @@ impl WorkerProgram {
             || own.clone().map(|subnetwork| Operation::ReduceStatistics { subnetwork });
         own.clone().for_each(|subnetwork| then(Operation::MergeStatistics { subnetwork }));
         if !is_last {
-            // While the worker has nothing else to do.
+            // Reduced while the worker has nothing else to do.
             statistics().filter(|_| reduces).for_each(&mut then);
             then(Operation::ReceiveCotangent { subnetwork: bottom });
         }
@@ -236,14 +235,14 @@ impl WorkerProgram {
     }
 }
 
-/// A line for each instruction.
+/// Writes a line for each instruction.
 impl fmt::Display for WorkerProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.instructions.iter().try_for_each(|own| writeln!(f, "{}", own.operation))
     }
 }
 
-/// Splits units into segments of this many, the last one of what is left.
+/// Splits units into segments of `segment_units`; the last one may be shorter.
 fn segments(units: Range<usize>, segment_units: usize) -> impl Iterator<Item = Range<usize>> {
     let end = units.end;
     units

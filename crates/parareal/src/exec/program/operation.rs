@@ -21,8 +21,8 @@ pub enum Operation {
         subnetwork: usize,
         /// The units of the segment.
         units: Range<usize>,
-        /// True if the graph is kept for the backward pass; otherwise only the state at its start is, and
-        /// [`RecomputeUnits`](Self::RecomputeUnits) computes the graph.
+        /// True if the graph is kept for the backward pass. Otherwise only the state at its start is
+        /// kept, and [`RecomputeUnits`](Self::RecomputeUnits) computes the graph.
         keeps_graph: bool,
     },
     /// Waits for `U_j` from the worker upstream, which holds the subnetwork.
@@ -45,8 +45,8 @@ pub enum Operation {
         /// The last subnetwork.
         subnetwork: usize,
     },
-    /// Waits until all replicas know whether the targets of all of them fit. If one does not, none
-    /// differentiates.
+    /// Waits until all replicas know whether all targets fit. If one does not, no replica runs the
+    /// backward pass.
     ReduceTargetFailures {
         /// The last subnetwork.
         subnetwork: usize,
@@ -70,7 +70,7 @@ pub enum Operation {
     BackwardCoarse {
         /// The subnetwork.
         subnetwork: usize,
-        /// True if gradients of the weights of `F_{j-1}` are left for
+        /// True if gradients of the weights of `F_{j-1}` are deferred to
         /// [`BackwardCoarseWeights`](Self::BackwardCoarseWeights), where the layers allow it.
         defers_weights: bool,
     },
@@ -79,7 +79,7 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// The gradients of the weights of `F_{j-1}` that were left.
+    /// The deferred gradients of the weights of `F_{j-1}`.
     BackwardCoarseWeights {
         /// The subnetwork.
         subnetwork: usize,
@@ -89,7 +89,7 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Computes the graph of a segment once more.
+    /// Recomputes the graph of a segment.
     RecomputeUnits {
         /// The subnetwork.
         subnetwork: usize,
@@ -110,10 +110,10 @@ pub enum Operation {
     },
     /// Waits for everything that is summed over the replicas.
     AwaitReductions,
-    /// Sums over all workers what decides on the update: the loss, the failures, the squared norm of the
-    /// gradients. No worker goes on before all are here.
+    /// Sums over all workers the quantities that decide on the update: the loss, the failures, the
+    /// squared norm of the gradients. No worker continues before all have reached this operation.
     ReduceTotals,
-    /// The optimizer.
+    /// Runs the optimizer.
     Update {
         /// The subnetwork.
         subnetwork: usize,
@@ -207,7 +207,7 @@ pub(crate) enum Message {
     Cotangent(usize),
 }
 
-/// The operation in the notation of the paper: subnetworks and units are counted from 1.
+/// Writes the operation in the notation of the paper: subnetworks and units are counted from 1.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let j = self.subnetwork().map_or(0, |subnetwork| subnetwork + 1);

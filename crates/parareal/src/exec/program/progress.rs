@@ -1,6 +1,6 @@
 use super::{Operation, WorkerProgram};
 
-/// The instruction that a worker turns to.
+/// The next instruction of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// An instruction that can run at once. If it receives, its message has arrived.
@@ -11,8 +11,8 @@ pub(crate) enum Next {
 
 /// The instructions of a [`WorkerProgram`] that have been executed, and the rule that chooses the next.
 ///
-/// Workers and the simulation of [`crate::plan`] both follow this rule, so they differ in nothing but
-/// what decides that a message has arrived.
+/// Workers and the simulation of [`crate::plan`] both follow this rule, so they differ only in how the
+/// arrival of a message is decided.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     done: Vec<bool>,

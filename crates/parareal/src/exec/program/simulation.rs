@@ -68,12 +68,12 @@ impl<'a> Simulation<'a> {
         Self { program, arrivals: HashMap::new(), totals }
     }
 
-    /// Leaves out a worker, for which nobody waits then.
+    /// Excludes a worker, so that the others do not wait for it.
     pub(crate) fn leave_out(&mut self, worker: usize) {
         self.totals[worker] = Some(Moment::default());
     }
 
-    /// Adds a message that a worker who is left out sends.
+    /// Adds a message from an excluded worker.
     pub(crate) fn add_message(&mut self, replica: usize, message: Message, arrival: Moment) {
         self.arrivals.insert((replica, message), arrival);
     }

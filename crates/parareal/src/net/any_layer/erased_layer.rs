@@ -1,4 +1,4 @@
-//! A module and a function behind a pointer.
+//! Type-erased layers: a module and the function that applies it.
 
 use std::fmt;
 

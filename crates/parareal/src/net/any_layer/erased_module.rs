@@ -1,7 +1,7 @@
-//! Burn modules behind a pointer.
+//! Type-erased visitors and mappers of Burn modules.
 //!
 //! [`Module::visit`] and [`Module::map`] are generic over the visitor, and visitors over the rank of a
-//! tensor. Here the rank is an argument, so that both can be called through a pointer.
+//! tensor. Here the rank is an argument, so that both can be trait objects.
 
 use std::any::Any;
 
@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Bool,
 }
 
-/// A [`ModuleVisitor`] that can be used through a pointer. A parameter is a `Param<Tensor<RANK, KIND>>`.
+/// A [`ModuleVisitor`] that can be a trait object. A parameter is a `Param<Tensor<RANK, KIND>>`.
 pub(super) trait ErasedVisitor {
     fn tensor(&mut self, kind: Kind, rank: usize, param: &dyn Any);
     fn flag(&mut self, flag: &Param<Flag>);
@@ -27,7 +27,7 @@ pub(super) trait ErasedVisitor {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// A [`ModuleMapper`] that can be used through a pointer.
+/// A [`ModuleMapper`] that can be a trait object.
 pub(super) trait ErasedMapper {
     fn tensor(&mut self, kind: Kind, rank: usize, param: Box<dyn Any>) -> Box<dyn Any>;
     fn flag(&mut self, flag: Param<Flag>) -> Param<Flag>;
@@ -35,7 +35,7 @@ pub(super) trait ErasedMapper {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// A visitor or mapper of either kind in the form of the other.
+/// Adapts a generic visitor or mapper to the type-erased trait, and the other way round.
 pub(super) struct Adapter<'a, T: ?Sized>(pub(super) &'a mut T);
 
 /// Calls a function that is generic over the rank of a tensor.

@@ -19,11 +19,11 @@ use super::{Init, Layer, SampleShape, ShapeError, Value};
 use erased_layer::{Applied, BoxedLayer};
 use erased_module::{Adapter, MAX_RANK, max_rank};
 
-/// A layer of any type: a Burn module with the function that applies it. [`layer`] makes one.
+/// A layer of any type: a Burn module with the function that applies it, created by [`layer`].
 ///
-/// Its parameters have the names that they have in the module. The shape of its output is found by a dry
-/// run: the layer is applied to one sample, in evaluation mode and without gradients. A panic is caught and
-/// becomes a [`ShapeError`]. [`Self::with_output_shape`] does without the dry run.
+/// Its parameters have the names that they have in the module. The shape of its output is found by a dry run:
+/// the layer is applied to one sample, in evaluation mode and without gradients. A panic is caught and becomes
+/// a [`ShapeError`]. [`Self::with_output_shape`] makes the dry run unnecessary.
 pub struct AnyLayer<A, B> {
     layer: BoxedLayer<A, B>,
     /// One sample of its input, for the dry run.
@@ -31,9 +31,9 @@ pub struct AnyLayer<A, B> {
     output_shape: Option<SampleShape>,
 }
 
-/// Makes a layer of a Burn module and a function that applies it: a method such as `Linear::forward`, or a
-/// closure. Several modules make one layer as a tuple. Only what the module holds is trained, moved and saved:
-/// tensors that the function captures are constants.
+/// Creates a layer from a Burn module and a function that applies it: a method such as `Linear::forward`, or a
+/// closure. Several modules make one layer as a tuple. Only tensors of the module are trained, moved and
+/// saved: tensors that the function captures are constants.
 ///
 /// ```
 /// use parareal::burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -54,7 +54,7 @@ pub struct AnyLayer<A, B> {
 /// ```
 ///
 /// # Panics
-/// If a parameter has more than eight dimensions, which Burn's optimizers do not take.
+/// If a parameter has more than eight dimensions, the limit of Burn's optimizers.
 pub fn layer<A, B, M, F>(module: M, forward: F) -> AnyLayer<A, B>
 where
     M: Module + ModuleDisplay + 'static,
@@ -70,7 +70,7 @@ where
     AnyLayer { layer: Box::new(Applied { module, forward }), example: None, output_shape: None }
 }
 
-/// Makes a layer of a function, without parameters.
+/// Creates a layer without parameters from a function.
 ///
 /// ```
 /// use parareal::burn::tensor::Tensor;
@@ -91,7 +91,7 @@ where
 }
 
 impl<A: Value, B: Value> AnyLayer<A, B> {
-    /// Declares the shape of one output sample. No dry run is made then, and the shape of the input is not
+    /// Declares the shape of one output sample. Then there is no dry run, and the shape of the input is not
     /// checked.
     #[must_use]
     pub fn with_output_shape(mut self, shape: impl Into<SampleShape>) -> Self {
@@ -112,7 +112,7 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
     /// If it panics.
     pub(crate) fn dry_run(&self, input: A) -> Result<B, ShapeError> {
         let found = input.shape();
-        // Nothing may be drawn while another thread initializes a module.
+        // `initialize` draws the parameters under its lock; other threads may initialize modules meanwhile.
         if has_undrawn(self) {
             let _ = Init::new(0, &Device::flex()).initialize(self.clone());
         }

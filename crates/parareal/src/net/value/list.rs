@@ -72,7 +72,8 @@ impl<const D: usize> Value for Vec<Tensor<D>> {
         self.into_iter().map(Tensor::detach).collect()
     }
 
-    /// The gradient of each tensor: zero for those that have none, if any has one.
+    /// Returns the gradient of each tensor, zero for tensors without one; `None` if no tensor has
+    /// one.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         let found: Vec<_> = self.iter().map(|tensor| tensor.take_gradient(gradients)).collect();
         if found.iter().all(Option::is_none) {

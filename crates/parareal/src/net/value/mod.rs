@@ -12,7 +12,7 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use super::SampleShape;
 pub use with_context::WithContext;
 
-/// A value that a network takes in: a tensor of any rank, of floats, integers or booleans, a pair of
+/// A value that flows through a network: a tensor of any rank, of floats, integers or booleans, a pair of
 /// values, or a list of tensors. Pairs nest, so they hold any number of tensors of different ranks.
 ///
 /// The first dimension of each tensor counts the samples of the batch.
@@ -29,7 +29,7 @@ pub trait Value: Clone + Send + 'static {
     /// The shape of one sample.
     fn shape(&self) -> SampleShape;
 
-    /// Some of the samples, in order.
+    /// Returns the samples of a range.
     ///
     /// # Panics
     /// If there are fewer.
@@ -50,10 +50,10 @@ pub trait Value: Clone + Send + 'static {
     /// Copies each tensor of the value to the host.
     fn into_data(self) -> Vec<TensorData>;
 
-    /// Puts the tensors of [`Self::into_data`] on a device. Floats get this type there.
+    /// Creates a value on a device from the tensors of [`Self::into_data`]. Floats get this type there.
     ///
     /// # Panics
-    /// If the number of tensors or of their dimensions is another one.
+    /// If the number of tensors or of their dimensions differs from that of this type.
     fn from_data(data: Vec<TensorData>, device: &Device, dtype: DType) -> Self;
 
     /// Converts the floats to another type.
@@ -62,14 +62,14 @@ pub trait Value: Clone + Send + 'static {
     /// Adds two gradients of the same leaf.
     fn accumulate(self, other: Self) -> Self;
 
-    /// Copies the value to a device; costs nothing where it is there already.
+    /// Copies the value to a device; costs nothing if it is there already.
     fn to_device(self, device: &Device) -> Self;
 
     /// The value as the leaf of a new graph that keeps its gradient. Integers have none and stay
     /// as they are.
     fn leaf(self) -> Self;
 
-    /// The value in a graph that does not ask for its gradient.
+    /// Returns the value as a constant of a graph, which gets no gradient.
     fn constant(self) -> Self;
 
     /// The same values, through which no gradient flows, on the same device.
@@ -85,11 +85,11 @@ pub trait Value: Clone + Send + 'static {
 /// The state of a network, which flows through the units and crosses interfaces: a float tensor of any rank, or
 /// several of them.
 ///
-/// A state of several tensors is an element of the product of their spaces: sums and differences are
-/// taken tensor by tensor, and one message holds all of them when it crosses an interface. So a long skip
-/// connection or a memory travels along the chain as a component of the state: as a pair of states, or as a
-/// `Vec<Tensor<D>>` if their number differs from position to position (a state has at most one such list). What is not differentiated, such
-/// as a mask, is no component: see [`WithContext`].
+/// A state of several tensors is an element of the product of their spaces: sums and differences are taken
+/// tensor by tensor, and one message holds all of them when it crosses an interface. So a long skip connection
+/// or a memory travels along the chain as a component of the state: as a pair of states, or as a
+/// `Vec<Tensor<D>>` if their number differs from position to position (a state has at most one such list).
+/// Values that are not differentiated, such as masks, are not components: see [`WithContext`].
 pub trait Activation: Value {
     /// `self + other`.
     fn plus(self, other: Self) -> Self;
@@ -113,16 +113,16 @@ pub trait Activation: Value {
         true
     }
 
-    /// Returns true if `other` can be this value computed once more: on the CPU where the values are
-    /// equal bit for bit, on other devices, which may choose other kernels meanwhile, up to a
-    /// relative difference of a hundredth.
+    /// Returns true if `other` may be a recomputation of this value: on the CPU if the values are bitwise
+    /// equal, on other devices, which may choose other kernels meanwhile, if they agree up to a relative
+    /// difference of 0.01.
     fn is_repeated_by(&self, other: &Self) -> bool;
 
-    /// The sum over all elements of the products of two values, as part of the graph of the first;
-    /// `None` if that is in no graph. The other one is outside every graph.
+    /// The sum over all elements of the products of two values, as part of the graph of the first; `None` if
+    /// the first is part of no graph. The other one is outside every graph.
     fn inner_product(self, other: Self) -> Option<Tensor<1>>;
 
-    /// The vector-Jacobian product of a graph, without the values of its output if that can be.
+    /// The vector-Jacobian product of a graph, without the values of its output if possible.
     type Vjp: Send;
 
     /// Takes over the graph that computes this value, to be differentiated later.

@@ -82,8 +82,8 @@ impl<A: Value, B: Value> Value for (A, B) {
         (self.0.detach(), self.1.detach())
     }
 
-    /// The gradients of both parts. A part without one, beside one that has it, has the gradient zero; if
-    /// it consists of integers, it stands for itself.
+    /// Returns the gradients of both values; `None` if neither has one. If only one has a gradient, that
+    /// of the other is zero, or the value itself if it consists of integers.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         match (self.0.take_gradient(gradients), self.1.take_gradient(gradients)) {
             (None, None) => None,

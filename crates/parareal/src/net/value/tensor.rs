@@ -13,7 +13,7 @@ fn sample_shape<const D: usize>(dims: [usize; D]) -> SampleShape {
     dims.get(1..).unwrap_or_default().to_vec().into()
 }
 
-/// The only tensor of a value that is a single one.
+/// Returns the data of a value that is a single tensor.
 fn single(data: Vec<TensorData>) -> TensorData {
     let [data] = <[TensorData; 1]>::try_from(data).expect("a tensor is made of one tensor's data");
     data
@@ -175,7 +175,7 @@ impl<const D: usize> Activation for Tensor<D> {
         is_bitwise_equal(self, other).unwrap_or_else(|| {
             let square = |tensor: Self| tensor.powi_scalar(2).sum().into_scalar::<f64>();
             let difference = square(self.clone() - other.clone());
-            // Values that are not a number show in the loss.
+            // NaN shows up in the loss.
             difference.is_nan() || difference <= TOLERANCE * TOLERANCE * square(self.clone())
         })
     }

@@ -9,8 +9,8 @@ use super::{Activation, Value};
 
 /// A state with a context that units read and that is not differentiated: a mask, indices, a condition.
 ///
-/// Only the state crosses an interface. The context follows from the input, so each `C_j` computes it
-/// anew: it is part of the `x_j` that `C_j` returns, and units pass it on as it is. A state that is received from another
+/// Only the state crosses an interface. The context follows from the input, so each `C_j` recomputes it: it is
+/// part of the `x_j` that `C_j` returns, and units pass it on unchanged. A state that is received from another
 /// subnetwork takes the context of this subnetwork's `x_j`.
 ///
 /// ```
@@ -41,7 +41,7 @@ impl<S, K: Value> WithContext<S, K> {
     /// Returns the context.
     ///
     /// # Panics
-    /// If this is a message between subnetworks, which no layer is applied to.
+    /// If this is a message between subnetworks, to which no layer is applied.
     pub fn context(&self) -> K {
         self.context.clone().expect("a layer is applied to a state with its context")
     }
@@ -141,7 +141,7 @@ impl<S: Activation, K: Value> Activation for WithContext<S, K> {
         Self { state: self.state.plus(other.state), context: self.context.or(other.context) }
     }
 
-    /// `self` may be a message: then the context is that of `other`.
+    /// Takes the context of `other` if it has one, because `self` may be a message.
     fn minus(self, other: Self) -> Self {
         Self { state: self.state.minus(other.state), context: other.context.or(self.context) }
     }
