@@ -377,7 +377,25 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
     }
 }
 
-/// Returns the largest of numbers that are not negative.
+/// Returns the largest of numbers that are not negative, NaN if one of them is.
 fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |largest, value| if *value <= largest { largest } else { *value })
+    // `f64::max` would pass over a NaN.
+    let larger = |a: f64, b: f64| if a.is_nan() || b <= a { a } else { b };
+    values.iter().copied().fold(0.0, larger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_of_numbers_with_a_nan_is_nan() {
+        assert_eq!(largest(&[1.0, 3.0, 2.0]), 3.0);
+        assert_eq!(largest(&[]), 0.0);
+        for position in 0..3 {
+            let mut values = [1.0, 3.0, 2.0];
+            values[position] = f64::NAN;
+            assert!(largest(&values).is_nan());
+        }
+    }
 }
