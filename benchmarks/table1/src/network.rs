@@ -27,15 +27,10 @@ impl Coarse {
         Self { kind: CoarseKind::Units(kind), units: Some(units) }
     }
 
-    /// What `auto` stands for today, because a result must not change its meaning with the recommendation.
+    /// Replaces `auto` by what it stands for, because a result must not change its meaning with the recommendation.
     pub(crate) fn resolved(self, subnetworks: usize) -> Self {
-        match self.kind {
-            CoarseKind::Auto => {
-                let units = self.units.unwrap_or(self.kind.default_units(subnetworks));
-                Self::of(UnitKind::RECOMMENDED, units)
-            }
-            _ => self,
-        }
+        let (kind, units) = self.kind.resolved(self.units, subnetworks);
+        Self { kind, units }
     }
 }
 

@@ -8,7 +8,7 @@ use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNet, UnitKind};
+use parareal_models::resnet::{PAPER_WIDTH, ResNet};
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, ProcessGroup,
     Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
@@ -66,14 +66,8 @@ impl Config {
         let network = NetworkConfig::new(&s, asked)?;
         s.recipe = None;
         (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
-        if s.coarse_unit == CoarseKind::Auto {
-            // Recorded by name, so that a later change of the recommendation does not change this run.
-            s.coarse_units = match s.subnetworks {
-                1 => s.coarse_units,
-                count => s.coarse_units.or(Some(s.coarse_unit.default_units(count))),
-            };
-            s.coarse_unit = UnitKind::RECOMMENDED.into();
-        }
+        // Recorded by name, so that a later change of the recommendation does not change this run.
+        (s.coarse_unit, s.coarse_units) = s.coarse_unit.resolved(s.coarse_units, s.subnetworks);
         s.data_dir = s.data_dir.or_else(|| Settings::default_data_dir(s.dataset));
         let asked = WorkerRequest {
             executor: s.executor,

@@ -62,6 +62,20 @@ impl CoarseKind {
             Self::BasicOrBottleneck | Self::Units(_) => 12_usize.div_ceil(subnetworks.max(1)),
         }
     }
+
+    /// Replaces [`CoarseKind::Auto`] and an open number of units by the kind and the number that they stand for, which
+    /// a record keeps when the recommendation changes. Any other choice is returned as it is, and so is the number for a
+    /// network that is not cut.
+    #[must_use]
+    pub fn resolved(self, units: Option<usize>, subnetworks: usize) -> (Self, Option<usize>) {
+        match self {
+            Self::Auto => {
+                let number = (subnetworks > 1).then(|| self.default_units(subnetworks));
+                (UnitKind::RECOMMENDED.into(), units.or(number))
+            }
+            Self::BasicOrBottleneck | Self::Units(_) => (self, units),
+        }
+    }
 }
 
 impl From<UnitKind> for CoarseKind {

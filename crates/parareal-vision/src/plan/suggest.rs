@@ -95,11 +95,15 @@ fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<Netwo
     }
     // The number given by the rule, and 1 if that is smaller.
     let numbers = |kind: CoarseKind| {
+        let mut numbers = vec![network.coarse_units];
         let is_open = network.coarse_units.is_none() && costs.know_any_number();
-        let one = is_open && count > 1 && kind.default_units(count) > 1;
-        [Some(network.coarse_units), one.then_some(Some(1))].into_iter().flatten()
+        if is_open && count > 1 && kind.default_units(count) > 1 {
+            numbers.push(Some(1));
+        }
+        numbers
     };
-    let all = kinds.iter().flat_map(|&kind| numbers(kind).map(move |number| (kind, number)));
+    let all =
+        kinds.iter().flat_map(|&kind| numbers(kind).into_iter().map(move |number| (kind, number)));
     all.filter_map(|(kind, number)| {
         let net = network.net.clone().with_coarse_kind(kind).with_coarse_units(number);
         let cuts = net.default_cuts(count).ok()?;
