@@ -388,7 +388,7 @@ mod tests {
             speedups(&nodes, Question { gpus: 8, batch: 128, fixed: 1.0 });
         assert!(data == 1.0 && (0.99..1.01).contains(&pipeline));
         assert!(parareal > 5.0, "{parareal}");
-        // There is no gain if the batch can be shared: the best setting has one piece.
+        // If the batch can be shared, cutting gains nothing: the best setting has one piece.
         let [data, .., parareal] = speedups(&nodes, Question { gpus: 8, batch: 1024, fixed: 1.0 });
         assert_eq!(data, parareal);
     }

@@ -85,7 +85,7 @@ impl Study {
         }
     }
 
-    /// What the picture shows of the error.
+    /// The part of the alternative text of the picture that says which errors it shows.
     fn shown(self) -> &'static str {
         match self {
             Self::Initialization => "over epochs and over wall clock",

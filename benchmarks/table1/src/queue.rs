@@ -1,5 +1,7 @@
 //! The order of runs, and what is left to do.
 
+use std::collections::BTreeMap;
+
 use crate::record::Results;
 use crate::row::{Epochs, Row};
 use crate::scratch::{Scratch, has_checkpoint, is_complete};
@@ -30,35 +32,35 @@ pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>
     left
 }
 
-/// The runs that a program has started.
+/// The runs that a program has started, by row and seed; true for those that have not ended.
 #[derive(Debug, Default)]
-pub(crate) struct Started {
-    all: Vec<(String, u64)>,
-    active: Vec<(String, u64)>,
-}
+pub(crate) struct Started(BTreeMap<(String, u64), bool>);
 
 impl Started {
     /// Notes that a run starts.
     pub(crate) fn begin(&mut self, row: &Row, seed: u64) {
-        self.all.push((row.id.clone(), seed));
-        self.active.push((row.id.clone(), seed));
+        self.0.insert((row.id.clone(), seed), true);
     }
 
     /// Notes that a run has ended, finished or not.
     pub(crate) fn end(&mut self, row: &Row, seed: u64) {
-        self.active.retain(|(id, other)| (id, *other) != (&row.id, seed));
+        self.0.insert((row.id.clone(), seed), false);
     }
 
     fn has(&self, row: &Row, seed: u64) -> bool {
-        self.all.iter().any(|(id, other)| (id, *other) == (&row.id, seed))
+        self.0.contains_key(&(row.id.clone(), seed))
     }
 
     fn is_active(&self, row: &Row, seed: u64) -> bool {
-        self.active.iter().any(|(id, other)| (id, *other) == (&row.id, seed))
+        self.0.get(&(row.id.clone(), seed)) == Some(&true)
+    }
+
+    fn any_is_active(&self) -> bool {
+        self.0.values().any(|is_active| *is_active)
     }
 }
 
-/// What a program does next.
+/// The next action of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next<'a> {
     /// Starts this run.
@@ -103,7 +105,7 @@ pub(crate) fn next<'a>(
             return Next::Run { row: &source.row, seed, epochs: source.epochs, again: true };
         }
     }
-    if left.is_empty() || started.active.is_empty() { Next::Done } else { Next::Wait }
+    if left.is_empty() || !started.any_is_active() { Next::Done } else { Next::Wait }
 }
 
 /// Estimates the seconds of a run: from finished runs of the row, otherwise from a guess for an epoch.
@@ -164,6 +166,15 @@ mod tests {
         }
     }
 
+    /// The serial network of depth 29 and the two rows that start from its run.
+    fn serial_and_started() -> Vec<Row> {
+        let mut rows = study::initialization(false).unwrap();
+        rows.truncate(4);
+        // The row from scratch.
+        rows.remove(1);
+        rows
+    }
+
     /// A folder as that of a complete run.
     fn complete(folder: &std::path::Path) {
         std::fs::create_dir_all(folder.join("checkpoints/step-00000004")).unwrap();
@@ -175,10 +186,7 @@ mod tests {
     fn a_run_waits_for_the_one_that_it_starts_from() {
         let folder = tempfile::tempdir().unwrap();
         let scratch = Scratch { folder: folder.path().join("scratch") };
-        let mut rows = study::initialization(false).unwrap();
-        // Those of depth 29, without that from scratch.
-        rows.truncate(4);
-        rows.remove(1);
+        let rows = serial_and_started();
         let mut results = Results::read(folder.path()).unwrap();
         let mut started = Started::default();
         let next = |results: &Results, started: &Started| {
@@ -207,9 +215,7 @@ mod tests {
     fn a_source_whose_folder_is_gone_is_trained_again_for_runs_that_cannot_be_resumed() {
         let folder = tempfile::tempdir().unwrap();
         let scratch = Scratch { folder: folder.path().join("scratch") };
-        let mut rows = study::initialization(false).unwrap();
-        rows.truncate(4);
-        rows.remove(1);
+        let rows = serial_and_started();
         let mut results = Results::read(folder.path()).unwrap();
         results.add(record(&rows[0], 1, 6, 0.4, 60.0)).unwrap();
         let mut started = Started::default();

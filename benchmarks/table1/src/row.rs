@@ -153,7 +153,7 @@ impl Row {
         }
     }
 
-    /// Number of images that are held out of so many training images, as `parareal train` rounds it.
+    /// Returns the number of held-out images among `train` training images, rounded as by `parareal train`.
     pub(crate) fn held_out_images(&self, train: usize) -> usize {
         if self.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 }
     }

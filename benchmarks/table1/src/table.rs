@@ -205,7 +205,7 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
         let _ = write!(
             text,
             " {shared} of {} runs shared the machine with other work, at the lowest priority: their wall clock is \
-             no measurement of speed.",
+             not a measure of speed.",
             records.len()
         );
     }

@@ -118,7 +118,7 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Default)]
 struct Row {
     first_code: u32,
-    /// The code after the last one; 0 if there are none.
+    /// The code that follows the last one of this length; 0 for a length without codes.
     end: u32,
     first_symbol: usize,
 }
