@@ -17,7 +17,7 @@ use clap::error::ErrorKind;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 use arguments::{Arguments, Command};
-use commands::{bench, data, eval, export, ode, plan, predict, report, train};
+use commands::{bench, completions, data, eval, export, man, ode, plan, predict, report, train};
 use ending::Ending;
 
 /// Allocator that keeps freed blocks for the next step instead of returning them to the system.
@@ -51,6 +51,8 @@ fn main() -> ExitCode {
         Command::Ode(arguments) => ode::run(arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     match ending {
         Ok(ending) => ending.into(),

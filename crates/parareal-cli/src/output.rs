@@ -49,6 +49,12 @@ pub(crate) fn shell_word(path: &Path) -> String {
     }
 }
 
+/// Returns the name that this program was started by, quoted for a shell.
+pub(crate) fn program() -> String {
+    let name = std::env::args_os().next().unwrap_or_else(|| "parareal".into());
+    shell_word(Path::new(&name))
+}
+
 /// Formats a table: the first column is left-aligned, the others right-aligned, with two spaces in
 /// between.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {

@@ -14,23 +14,26 @@ pub(crate) struct Bench {
     pub(crate) subnetworks: Vec<usize>,
     #[command(flatten)]
     pub(crate) flags: SettingFlags<Benched>,
-    /// Classes to tell apart
-    #[arg(long, value_name = "M", default_value_t = 10)]
+    /// Number of classes
+    #[arg(long, value_name = "M", default_value_t = 10, hide_short_help = true)]
     pub(crate) classes: usize,
-    /// How often each part is timed, and how many steps
+    /// Number of repetitions of each part and of the step
     #[arg(long, value_name = "R", default_value_t = 7)]
     pub(crate) repetitions: usize,
-    /// Images of an epoch, for the time of a whole training
-    #[arg(long, value_name = "K", default_value_t = 50_000)]
+    /// Number of images per epoch, for the estimated time of a complete training
+    #[arg(long, value_name = "K", default_value_t = 50_000, hide_short_help = true)]
     pub(crate) images: usize,
-    /// Write the measured step of the last N as a trace for ui.perfetto.dev (.json) or as a picture
-    /// (.svg)
+    /// Write the timeline of the last N's step: a picture (.svg) or a trace (.json)
+    ///
+    /// A trace opens in ui.perfetto.dev.
     #[arg(long, value_name = "FILE")]
     pub(crate) timeline: Option<PathBuf>,
-    /// Overwrite a file of --timeline that is there already
+    /// Overwrite an existing file of --timeline
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Print all that was measured as one JSON value on standard output; `plan --costs FILE` reads it
+    /// Print all measurements as one JSON value on standard output
+    ///
+    /// `parareal plan --costs FILE` reads it.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -44,18 +47,22 @@ impl Selection for Benched {
             Flag::of("depth").default("110"),
             Flag::of("width").default("16"),
             Flag::of("cuts")
-                .help("Where to cut: even, or balanced (where the predicted step is shortest)")
-                .default("even"),
+                .help("Positions of the cuts: even, or balanced (shortest predicted step)")
+                .default("even")
+                .essential(),
             Flag::of("coarse-unit").default("auto"),
             Flag::of("coarse-units"),
-            Flag::of("batch-size").help("Images of a step").default("32"),
-            Flag::of("device").help("Device to use: cpu, wgpu:0, ..").default("cpu"),
-            Flag::of("threads").help("Threads of each worker on the CPU").default("1"),
+            Flag::of("batch-size").help("Number of images per step").default("32"),
+            Flag::of("device").help("Device: cpu, wgpu:0, ..").default("cpu"),
+            Flag::of("threads")
+                .help("Number of threads per worker on the CPU")
+                .default("1")
+                .essential(),
             Flag::of("workers")
-                .help("Workers of the real step")
-                .default_note("as many as have enough cores for their threads"),
+                .help("Number of workers in the measured step")
+                .default_note("as many as the cores allow"),
             Flag::of("epochs")
-                .help("Epochs of a whole training, of which the time is estimated")
+                .help("Number of epochs of a complete training, whose time is estimated")
                 .default("200"),
         ]
     }

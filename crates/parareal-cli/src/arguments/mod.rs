@@ -4,8 +4,11 @@ mod bench;
 mod data;
 mod ode;
 mod plan;
+#[cfg(test)]
+mod reference;
 mod runs;
 mod settings;
+mod shell;
 mod train;
 
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
@@ -18,12 +21,15 @@ pub(crate) use data::{Data, Fetch, ImageFiles};
 pub(crate) use ode::Ode;
 pub(crate) use plan::{Plan, Step};
 pub(crate) use runs::{Eval, Export, Predict, Report};
+pub(crate) use shell::{Completions, Man};
 pub(crate) use train::Train;
 
-/// Trains very deep feed-forward networks as parareal networks: cut into subnetworks that run in
-/// parallel, with a small coarse network between neighbors.
+/// Trains very deep networks as parareal networks
+///
+/// A parareal network is cut in depth into subnetworks that run in parallel, with a small coarse network at each
+/// interface between neighbors.
 #[derive(Parser)]
-#[command(name = "parareal", version, arg_required_else_help = true)]
+#[command(name = "parareal", version, arg_required_else_help = true, max_term_width = 80)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,26 +37,39 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train a parareal ResNet; without any flag a small one, on built-in images, in minutes
+    /// Train a parareal ResNet, by default a small one on built-in images
+    ///
+    /// Without flags, the training takes about three minutes on two cores.
     Train(Box<Train>),
-    /// Evaluate saved weights of a run on its test images
+    /// Evaluate a run on its test images
     Eval(Eval),
-    /// Classify images of your own with the weights of a run
+    /// Classify images with a trained network
     Predict(Predict),
-    /// Write the weights of a run as one safetensors file
+    /// Export the weights of a run as one safetensors file
     Export(Export),
-    /// Put one run or several beside each other in a page to look at
+    /// Write an HTML page that shows and compares runs
     Report(Report),
-    /// Fetch, check or show the images of a data set
+    /// Download, check or show data sets
     #[command(subcommand)]
     Data(Data),
-    /// Solve a differential equation by parareal, the algorithm behind the networks
+    /// Solve a differential equation with the parareal algorithm
     Ode(Ode),
-    /// Show how a network would be cut, what bridges its interfaces, its parameters, and what a step
-    /// would take on devices that one has or has not
+    /// Show the parts of a network and predict the time of a training step
+    ///
+    /// A step is predicted with --cuts balanced, or if one of the flags under "Step" is given.
     Plan(Plan),
-    /// Time a step part by part and as a whole, as the paper's Tables 2 and 3 do
+    /// Measure a training step, as a whole and part by part
+    ///
+    /// The output has the form of the paper's Tables 2 and 3.
     Bench(Bench),
+    /// Print a completion script for a shell
+    ///
+    /// For example, for bash: parareal completions bash > ~/.local/share/bash-completion/completions/parareal
+    Completions(Completions),
+    /// Print the manual page of a command
+    ///
+    /// For example: parareal man train | man -l -
+    Man(Man),
 }
 
 /// Returns a one-line message about an invalid value; `None` for other errors.

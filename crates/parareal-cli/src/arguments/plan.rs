@@ -7,14 +7,13 @@ use parareal_vision::CostSource;
 
 use super::settings::{Flag, Selection, SettingFlags};
 
-/// Flags of `plan`. A step is predicted where --cuts balanced or one of the flags of a step asks for
-/// it.
+/// Flags of `plan`.
 #[derive(Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) network: SettingFlags<Network>,
-    /// Classes to tell apart
-    #[arg(long, value_name = "M", default_value_t = 10)]
+    /// Number of classes
+    #[arg(long, value_name = "M", default_value_t = 10, hide_short_help = true)]
     pub(crate) classes: usize,
     #[command(flatten)]
     pub(crate) step: Step,
@@ -29,7 +28,7 @@ pub(crate) struct Network;
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
         ["depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
-            .map(|key| Flag::of(key).heading("Network"))
+            .map(|key| Flag::of(key).heading("Network").essential())
             .into()
     }
 }
@@ -38,58 +37,72 @@ impl Selection for Network {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Step")]
 pub(crate) struct Step {
-    /// Devices to plan for; more than subnetworks have nothing to do [default: one for each
-    /// subnetwork]
+    /// Number of devices [default: one for each subnetwork]
+    ///
+    /// More devices than subnetworks would be idle.
     #[arg(long, value_name = "D")]
     pub(crate) device_count: Option<usize>,
-    /// What the parts cost: measured (here, on one core, in about a minute), paper (its Table 2), or
-    /// a file that `parareal bench --json` wrote [default: measured]
+    /// Source of the costs: measured, paper, or a file [default: measured]
+    ///
+    /// `measured` times the parts on one core of this machine, in about a minute. `paper` is the paper's Table 2.
+    /// FILE is the output of `parareal bench --json`.
     #[arg(long, value_name = "measured|paper|FILE")]
     pub(crate) costs: Option<CostSource>,
-    /// How a step is run: overlap (what `parareal train` does) or paper (its virtual wall clock, in
-    /// which nothing overlaps the coarse network) [default: overlap]
-    #[arg(long, value_name = "overlap|paper")]
+    /// Schedule of the step: overlap or paper [default: overlap]
+    ///
+    /// `overlap` is the schedule of `parareal train`. `paper` is the paper's virtual wall clock, in which nothing
+    /// overlaps the coarse network.
+    #[arg(long, value_name = "overlap|paper", hide_short_help = true)]
     pub(crate) schedule: Option<String>,
-    /// Share of the coarse network's backward pass that gradients of weights take, which can wait:
-    /// the paper's Table 2 does not say it [default: 0.5, with --costs paper]
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    /// Share of weight gradients in the coarse network's backward pass [default: 0.5]
+    ///
+    /// Weight gradients can be deferred. The paper's Table 2 does not say which share they have, so this needs
+    /// --costs paper.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) coarse_weight_share: Option<f64>,
-    /// Let gradients of weights of the coarse network wait until the cotangent is sent, which
-    /// `parareal train` does on the CPU, in single precision [default: true]
-    #[arg(long, value_name = "true|false")]
+    /// Defer weight gradients of the coarse network [default: true]
+    ///
+    /// They are then computed after the gradient of the coarse network's input has been sent to the neighbor, as
+    /// `parareal train` does on the CPU in single precision.
+    #[arg(long, value_name = "true|false", hide_short_help = true)]
     pub(crate) defer: Option<bool>,
-    /// Keep one state for every K residual units and compute the rest again in the backward pass, as
-    /// `parareal train --recompute` does. Without K, the square root of the number of units of the longest
-    /// subnetwork
-    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0")]
+    /// Recompute states in the backward pass instead of storing them
+    ///
+    /// One state is kept for every K residual units, as by `parareal train --recompute`. Without K it is the square
+    /// root of the number of units in the longest subnetwork.
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0", hide_short_help = true)]
     pub(crate) recompute: Option<usize>,
-    /// Gigabits of a second between devices [default: links cost nothing]
+    /// Bandwidth between devices in Gbit/s [default: communication takes no time]
     #[arg(long, value_name = "G", allow_negative_numbers = true)]
     pub(crate) link_gbps: Option<f64>,
-    /// Microseconds until a message between devices arrives [default: 0]
+    /// Latency of a message between devices in microseconds [default: 0]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) link_us: Option<f64>,
-    /// Copies of all devices, each with a step's images of its own, whose gradients are averaged on a
-    /// ring [default: 1]
-    #[arg(long, value_name = "R")]
+    /// Number of replicas (data parallelism) [default: 1]
+    ///
+    /// Each replica has devices and images of its own; gradients are averaged over a ring.
+    #[arg(long, value_name = "R", hide_short_help = true)]
     pub(crate) replicas: Option<usize>,
-    /// Images of a step, where costs are measured [default: 16]
+    /// Number of images per step, for --costs measured [default: 16]
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
-    /// Find N, the coarse networks' units and the cuts with the shortest step on --device-count
-    /// devices; of what is given, --coarse-unit and --coarse-units stay as they are
+    /// Find the N, coarse units and cuts with the shortest predicted step
+    ///
+    /// The search is for --device-count devices. --coarse-unit and --coarse-units restrict it.
     #[arg(long)]
     pub(crate) suggest: bool,
-    /// Gigabytes of memory of a device, which a suggestion has to fit into [default: no limit]
-    #[arg(long, value_name = "GB", allow_negative_numbers = true)]
+    /// Memory of a device in GB, which a suggestion has to fit into [default: no limit]
+    #[arg(long, value_name = "GB", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) memory_gb: Option<f64>,
-    /// Write the predicted step as a trace for ui.perfetto.dev (.json) or as a picture (.svg)
+    /// Write the timeline of the predicted step: a picture (.svg) or a trace (.json)
+    ///
+    /// A trace opens in ui.perfetto.dev.
     #[arg(long, value_name = "FILE")]
     pub(crate) timeline: Option<PathBuf>,
-    /// Milliseconds that the picture's axis shows, so that two can be compared [default: the step]
-    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    /// Length of the picture's time axis in milliseconds [default: the step]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) timeline_ms: Option<f64>,
-    /// Overwrite a file of --timeline that is there already
-    #[arg(long)]
+    /// Overwrite an existing file of --timeline
+    #[arg(long, hide_short_help = true)]
     pub(crate) overwrite: bool,
 }

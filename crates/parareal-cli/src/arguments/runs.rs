@@ -1,4 +1,4 @@
-//! Flags of the commands for runs that are there.
+//! Flags of the commands for existing runs.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::settings::{Flag, Selection, SettingFlags};
 
-/// The run that a command is about.
+/// The folder of an existing run.
 #[derive(Args)]
 pub(crate) struct RunFolder {
     /// Folder of the run
@@ -29,7 +29,7 @@ impl RunFolder {
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) run: RunFolder,
-    /// Checkpoint: latest, best (smallest error), or the number of a step
+    /// Checkpoint: latest, best (smallest error), or a step number
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
     #[command(flatten)]
@@ -45,11 +45,11 @@ pub(crate) struct TestImages;
 impl Selection for TestImages {
     fn flags() -> Vec<Flag> {
         vec![
-            Flag::of("dataset").help("Data set to evaluate on").default_note("the run's"),
+            Flag::of("dataset").help("Data set to evaluate on").default_note("that of the run"),
             Flag::of("data-dir")
-                .help("Folder in which each data set has a folder of its name")
-                .default_note("the run's, otherwise data"),
-            Flag::of("limit-test").default_note("as in the run"),
+                .help("Folder of the data sets, or of your own images")
+                .default_note("that of the run, otherwise data"),
+            Flag::of("limit-test").default_note("as in the run").essential(),
         ]
     }
 }
@@ -61,18 +61,20 @@ pub(crate) struct Predict {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// PNG or JPEG files, or folders: of these the PNG and JPEG files, sorted by name, without those of
-    /// folders in them. Images are prepared as those of the training were: scaled to the size that the
-    /// network knows, with the border that MNIST's have
+    /// PNG or JPEG files, or folders of them
+    ///
+    /// The files of a folder are classified in the order of their names; subfolders are not searched. Images are
+    /// prepared as for the training: scaled to the input size of the network, with MNIST's border if the run was
+    /// trained on MNIST.
     #[arg(value_name = "IMAGE", required_unless_present = "run_flag")]
     images: Vec<PathBuf>,
     /// Folder of the run; then all positional arguments are images
     #[arg(long = "run", value_name = "RUN", hide = true)]
     run_flag: Option<PathBuf>,
-    /// Checkpoint: latest, best (smallest error), or the number of a step
+    /// Checkpoint: latest, best (smallest error), or a step number
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
-    /// Print the answers as one JSON value on standard output
+    /// Print the predictions as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -96,13 +98,13 @@ pub(crate) struct Export {
     /// File to write
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
-    /// Overwrite a file that is there already
+    /// Overwrite an existing file
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Checkpoint: latest, best (smallest error), or the number of a step
+    /// Checkpoint: latest, best (smallest error), or a step number
     #[arg(long, value_name = "WHICH", default_value = "latest")]
     pub(crate) checkpoint: String,
-    /// Print what was written as one JSON value on standard output
+    /// Print a summary as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -116,10 +118,10 @@ pub(crate) struct Report {
     /// Folder of a run
     #[arg(long = "run", value_name = "RUN", hide = true)]
     run_flags: Vec<PathBuf>,
-    /// HTML file to write; it holds all that it shows and opens from the disk
+    /// HTML file to write, which needs no other files and no network
     #[arg(long, value_name = "FILE.html")]
     pub(crate) output: PathBuf,
-    /// Overwrite a file that is there already
+    /// Overwrite an existing file
     #[arg(long)]
     pub(crate) overwrite: bool,
 }

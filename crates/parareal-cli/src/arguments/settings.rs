@@ -25,6 +25,8 @@ pub(crate) struct Flag {
     help: Option<&'static str>,
     default: FlagDefault,
     heading: Option<&'static str>,
+    /// True if the short help has the flag, too.
+    is_essential: bool,
 }
 
 /// The default that the help of a flag shows.
@@ -48,7 +50,8 @@ impl Flag {
             Heading::Machine => Some("Machine"),
             Heading::Output => Some("Output"),
         };
-        Self { definition, help: None, default: FlagDefault::Recipe, heading }
+        let is_essential = definition.is_essential;
+        Self { definition, help: None, default: FlagDefault::Recipe, heading, is_essential }
     }
 
     /// Returns the flag of the setting with this key, without a heading.
@@ -66,9 +69,14 @@ impl Flag {
         Self { heading: Some(heading), ..self }
     }
 
-    /// Replaces the setting's help.
+    /// Replaces the setting's help and its details.
     pub(crate) fn help(self, help: &'static str) -> Self {
         Self { help: Some(help), ..self }
+    }
+
+    /// Shows the flag in the short help, too.
+    pub(crate) fn essential(self) -> Self {
+        Self { is_essential: true, ..self }
     }
 
     /// Replaces the default by another value.
@@ -83,20 +91,23 @@ impl Flag {
 
     fn arg(self) -> Arg {
         let definition = self.definition;
-        let help = self.help.unwrap_or(definition.help);
         let note = match self.default {
             FlagDefault::Recipe => definition.defaults(),
             FlagDefault::Note(note) => Some(note.into()),
             FlagDefault::Value(_) => None,
         };
-        let mut help = String::from(help);
-        if let Some(note) = note {
-            help += &format!(" [default: {note}]");
-        }
-        let choices = definition.choices();
-        if !choices.is_empty() {
-            help += &format!(" [possible values: {}]", choices.join(", "));
-        }
+        let (help, details) = match self.help {
+            Some(help) => (help, ""),
+            None => (definition.help, definition.details),
+        };
+        let choices = definition.choices().join(", ");
+        let default = note.map(|note| format!("[default: {note}]"));
+        let choices = (!choices.is_empty()).then(|| format!("[possible values: {choices}]"));
+        let values = [default, choices].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let joined = |parts: &[&str], separator| {
+            let parts = parts.iter().copied().filter(|part| !part.is_empty());
+            parts.collect::<Vec<_>>().join(separator)
+        };
         let parser = OsStringValueParser::new().try_map(move |text: OsString| {
             let texts = [text];
             definition.set(&mut Settings::default(), &texts)?;
@@ -106,7 +117,9 @@ impl Flag {
         let arg = Arg::new(definition.key)
             .long(definition.key)
             .value_name(definition.value_name)
-            .help(help)
+            .help(joined(&[help, &values], " "))
+            .long_help(joined(&[help, details, &values], "\n\n"))
+            .hide_short_help(!self.is_essential)
             .allow_negative_numbers(true)
             .value_parser(parser);
         let arg = match self.heading {

@@ -115,7 +115,7 @@ fn a_run_in_use_by_another_process_is_refused() {
     signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", errors(&output));
-    assert!(errors(&output).contains("resume with `parareal train --resume --output run`"));
+    assert!(errors(&output).contains("parareal train --resume --output run`"));
     assert_eq!(checkpoints(&folder.path().join("run")).len(), 1);
 }
 

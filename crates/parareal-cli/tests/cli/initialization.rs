@@ -116,7 +116,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(message.contains("stopped in the distillation, before the first training step"));
-    assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
+    assert!(message.contains("parareal train --resume --output run`"), "{message}");
     assert!(!folder.join("run/checkpoints").exists() && !folder.join("run/metrics.jsonl").exists());
 
     let output = parareal(folder, &["train", "--resume", "--output", "run"]);

@@ -8,6 +8,7 @@ mod datasets;
 mod documentation;
 mod faults;
 mod file_systems;
+mod help;
 mod initialization;
 mod ode;
 mod old_formats;

@@ -53,7 +53,7 @@ fn assert_stopped(child: Child, folder: &Path) -> Output {
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(message.contains("stopping after this step"), "{message}");
-    assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
+    assert!(message.contains("parareal train --resume --output run`"), "{message}");
     assert_eq!(checkpoints(&folder.join("run")).len(), 1, "{message}");
     // The timeline is that of the tenth step, or of the last one.
     let (_, step) = message.split_once("stopped after step ").unwrap();

@@ -12,12 +12,16 @@ use crate::VisionError;
 pub struct Definition<S> {
     /// Key in configuration files, such as `learning-rate`.
     pub key: &'static str,
-    /// Help text without the default.
+    /// One-line help text without the default.
     pub help: &'static str,
+    /// Further sentences of the help, for the long one; empty if there are none.
+    pub details: &'static str,
     /// Placeholder for a value, such as `R`.
     pub value_name: &'static str,
     /// Group in which the setting is shown.
     pub heading: Heading,
+    /// True for the few settings that a first user needs.
+    pub is_essential: bool,
     /// Form of the values on a command line.
     pub input: Input,
     /// True if the value may change when a run is resumed, because it affects the machine or the length of
@@ -139,6 +143,7 @@ pub(super) struct Details<T> {
     pub(super) default_note: Option<&'static str>,
     /// Checks a value; an error says what is expected.
     pub(super) check: fn(&T) -> Result<(), String>,
+    pub(super) is_essential: bool,
     pub(super) may_change: bool,
     pub(super) may_differ: bool,
 }
@@ -151,6 +156,7 @@ impl<T> Details<T> {
         input: Input::Value,
         default_note: None,
         check: |_| Ok(()),
+        is_essential: false,
         may_change: false,
         may_differ: false,
     };
@@ -159,7 +165,9 @@ impl<T> Details<T> {
 /// Generates `Settings`, `Complete` and the list of definitions from a table. An entry is
 ///
 /// ```text
-/// /// Help.
+/// /// Help in one line.
+/// ///
+/// /// Details, if any.
 /// "key" field: Type = [default] {
 ///     detail: value,
 /// }
@@ -170,7 +178,8 @@ impl<T> Details<T> {
 /// of [`Details`].
 macro_rules! settings {
     ($(
-        $(#[doc = $help:literal])+
+        #[doc = $help:literal]
+        $(#[doc = $details:literal])*
         $key:literal $field:ident: $type:ty $(= [$($default:tt)+])? {
             $($detail:ident: $value:expr,)*
         }
@@ -181,7 +190,7 @@ macro_rules! settings {
         /// when a [`Config`](crate::Config) is created from the settings.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Settings {
-            $($(#[doc = $help])+ pub $field: Option<$type>,)*
+            $(#[doc = $help] $(#[doc = $details])* pub $field: Option<$type>,)*
         }
 
         /// Complete settings: all for which a recipe has a default have a value.
@@ -220,9 +229,11 @@ macro_rules! settings {
             const DETAILS: Details<$type> = Details { $($detail: $value,)* ..Details::USUAL };
             Definition {
                 key: $key,
-                help: concat!($($help),+).trim_ascii(),
+                help: $help.trim_ascii(),
+                details: concat!($($details),*).trim_ascii(),
                 value_name: DETAILS.value_name,
                 heading: DETAILS.heading,
+                is_essential: DETAILS.is_essential,
                 input: DETAILS.input,
                 may_change: DETAILS.may_change,
                 may_differ: DETAILS.may_differ,

@@ -25,21 +25,26 @@ const MAX_WIDTH: usize = 1_024;
 const QUICK_EPOCHS: usize = 3;
 
 settings! {
-    /// Defaults of the settings that are left open: quick or paper
+    /// Defaults of the settings that are not given: quick or paper
     "recipe" recipe: Recipe {
         value_name: "NAME",
         default_note: Some("paper for the paper's data sets at depth 1001, otherwise quick"),
     }
 
-    /// Images to learn; shapes are built in, and folder is for your own
+    /// Images to train on: built-in shapes, a published data set, or a folder of your own
     "dataset" dataset: DatasetName = [DatasetName::Shapes] {
+        is_essential: true,
         value_name: "NAME",
         heading: Heading::Data,
     }
 
-    /// Folder in which each data set has a folder of its name; shapes needs none. For the data set folder it
-    /// has a folder of PNG and JPEG files for each class, or train and test with these, and no default
+    /// Folder of the data sets, or of your own images
+    ///
+    /// Each published data set has a subfolder of its name, such as DIR/mnist. For the data set `folder`, DIR has one
+    /// folder of PNG or JPEG files for each class, or `train` and `test` with such folders; it then has no default.
+    /// `shapes` needs no folder.
     "data-dir" data_dir: PathBuf {
+        is_essential: true,
         value_name: "DIR",
         heading: Heading::Data,
         default_note: Some(DEFAULT_DATA_DIR),
@@ -47,7 +52,7 @@ settings! {
         may_differ: true,
     }
 
-    /// Number of training images, from the start of the set
+    /// Number of training images to use, from the start of the set
     "limit-train" limit_train: usize {
         value_name: "K",
         heading: Heading::Data,
@@ -55,16 +60,18 @@ settings! {
         check: at_least_one,
     }
 
-    /// Number of test images, from the start of the set; 0 for none
+    /// Number of test images to use, from the start of the set; 0 for none
     "limit-test" limit_test: usize {
         value_name: "K",
         heading: Heading::Data,
         default_note: Some("all"),
     }
 
-    /// Share of the training images that is set aside for validation: the best epoch is then chosen by them
-    /// instead of the test images
+    /// Share of the training images to hold out for validation
+    ///
+    /// The best epoch is then chosen by the validation error instead of the test error.
     "validation" validation: f64 = [0.0] {
+        is_essential: true,
         value_name: "SHARE",
         heading: Heading::Data,
         check: |share| {
@@ -72,51 +79,66 @@ settings! {
         },
     }
 
-    /// Random crops and mirroring of training images where they are usual: CIFAR's and your own
+    /// Random crops and horizontal flips of CIFAR images and of your own
     "augment" augment: bool = [true] {
         value_name: "true|false",
         heading: Heading::Data,
     }
 
-    /// Layers of the ResNet, 9n+2
+    /// Number of layers of the ResNet, 9n+2
+    ///
+    /// The network is the paper's pre-activation ResNet with n bottleneck units in each of three stages, not the one of
+    /// 6n+2 layers with basic units.
     "depth" depth: usize = [110, paper: 1001] {
+        is_essential: true,
         value_name: "9n+2",
         heading: Heading::Network,
         check: |layers| at_most(*layers, MAX_LAYERS),
     }
 
-    /// Channels after the first convolution; the three stages have 4, 8 and 16 times as many
+    /// Number of channels after the first convolution
+    ///
+    /// The three stages have 4, 8 and 16 times as many.
     "width" width: usize = [PAPER_WIDTH] {
         value_name: "W",
         heading: Heading::Network,
         check: |channels| from_one_to(*channels, MAX_WIDTH),
     }
 
-    /// Subnetworks that the network is cut into
+    /// Number of subnetworks (N); 1 trains the serial network
     "subnetworks" subnetworks: usize = [2, paper: 3] {
+        is_essential: true,
         value_name: "N",
         heading: Heading::Network,
     }
 
-    /// Where to cut: even (as the paper), balanced (where the predicted step is shortest, by costs that are
-    /// measured first), or the residual units before each cut in order, 2,4
+    /// Positions of the cuts: even, balanced, or a list
+    ///
+    /// `even` divides the units evenly, as the paper does. `balanced` measures the costs of the parts on this machine
+    /// and takes the cuts with the shortest predicted step. A list such as 2,4 has the number of units before each cut.
     "cuts" cuts: CutsSetting = [CutsSetting::Even] {
         value_name: "even|balanced|A,B,..",
         heading: Heading::Network,
     }
 
-    /// Units of the coarse networks: the paper's (basic), or a cheaper relative of it (benchmarks/coarse-units
-    /// compares them); none is the skip alone, and auto takes the recommended kind, coarsened
+    /// Kind of residual unit in the coarse networks
+    ///
+    /// `basic` is the paper's unit. `auto` stands for the recommended kind, `coarsened`: the same convolutions at half the
+    /// resolution. `none` is the skip connection alone. `basic-or-bottleneck` is
+    /// what `auto` stood for in earlier versions. benchmarks/coarse-units compares all kinds.
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
+        is_essential: true,
         value_name: "KIND",
         heading: Heading::Network,
     }
 
-    /// Units of each coarse network, more where a jump halves the image more often
+    /// Number of units in each coarse network (N_c)
+    ///
+    /// There is at least one for each time that the image is halved between two cuts.
     "coarse-units" coarse_units: usize {
         value_name: "NC",
         heading: Heading::Network,
-        default_note: Some("12/N, rounded up, as in the paper; 1 for auto"),
+        default_note: Some("the paper's ⌈12/N⌉; 1 for auto"),
         check: |units| {
             let expected = "a coarse network has at least 1 unit; leave it out for the rule";
             expect(*units > 0, expected)?;
@@ -124,24 +146,29 @@ settings! {
         },
     }
 
-    /// Passes over the training images. A run that is resumed with another number ends earlier or later: a
-    /// cosine then spans the new number, milestones stay where they are
+    /// Number of passes over the training images
+    ///
+    /// A run can be resumed with another number. A cosine schedule then spans the new number of epochs; milestones stay
+    /// where they are.
     "epochs" epochs: usize = [QUICK_EPOCHS, paper: 200] {
+        is_essential: true,
         value_name: "E",
         heading: Heading::Training,
         check: at_least_one,
         may_change: true,
     }
 
-    /// Images of a step, over all replicas
+    /// Number of images per training step, over all replicas
     "batch-size" batch_size: usize = [16, paper: 128] {
+        is_essential: true,
         value_name: "B",
         heading: Heading::Training,
         check: at_least_one,
     }
 
-    /// Learning rate at the start
+    /// Initial learning rate
     "learning-rate" learning_rate: f64 = [0.05, paper: 0.1] {
+        is_essential: true,
         value_name: "R",
         heading: Heading::Training,
         check: |rate| expect(is_positive(*rate), "a positive number is expected, say 0.1"),
@@ -167,15 +194,16 @@ settings! {
         },
     }
 
-    /// Nesterov momentum, which looks ahead along the momentum
+    /// Nesterov momentum
     "nesterov" nesterov: bool = [false] {
         value_name: "true|false",
         heading: Heading::Training,
         input: Input::Switch("true"),
     }
 
-    /// Schedule of the learning rate: step (divided by ten at the milestones) or cosine (to zero at the end
-    /// of the last epoch)
+    /// Learning-rate schedule: step or cosine
+    ///
+    /// `step` divides the rate by ten after each milestone, `cosine` lowers it to zero at the end of the last epoch.
     "schedule" schedule: DecayKind = [DecayKind::Step] {
         value_name: "NAME",
         heading: Heading::Training,
@@ -185,7 +213,7 @@ settings! {
     "milestones" milestones: Vec<usize> = [from default_milestones] {
         value_name: "E,E,..",
         heading: Heading::Training,
-        default_note: Some("at 70 % and 90 % of the epochs when the run starts; paper: 80,120"),
+        default_note: Some("70 % and 90 % of the epochs; paper: 80,120"),
         check: |epochs| {
             let rising = epochs.first() != Some(&0) && epochs.windows(2).all(|two| two[0] < two[1]);
             expect(rising, "epochs in rising order are expected, from 1, say 80,120")
@@ -193,7 +221,7 @@ settings! {
         may_change: true,
     }
 
-    /// Epochs in which the learning rate first rises, or parts of one
+    /// Number of epochs of linear warmup, which may be a fraction
     "warmup-epochs" warmup_epochs: f64 = [0.0] {
         value_name: "E",
         heading: Heading::Training,
@@ -202,7 +230,7 @@ settings! {
         },
     }
 
-    /// Share of each label that is spread over all classes
+    /// Label smoothing: share of each label that is spread over all classes
     "label-smoothing" label_smoothing: f64 = [0.0] {
         value_name: "S",
         heading: Heading::Training,
@@ -212,7 +240,7 @@ settings! {
         },
     }
 
-    /// Largest norm of a gradient; larger ones are scaled down to it
+    /// Largest norm of the gradient; larger gradients are scaled down to it
     "clip-norm" clip_norm: f64 {
         value_name: "N",
         heading: Heading::Training,
@@ -223,9 +251,10 @@ settings! {
         },
     }
 
-    /// Decay of a moving average of the weights, say 0.999, which evaluations use; at most
-    /// (1 + t) / (10 + t) in step t. Evaluation, prediction, export and runs that start from these weights
-    /// take the average as well
+    /// Decay of an exponential moving average of the weights, for example 0.999
+    ///
+    /// In step t the decay is at most (1 + t) / (10 + t). Evaluation, prediction, export and runs that start from these
+    /// weights use the average.
     "ema-decay" ema_decay: f64 {
         value_name: "D",
         heading: Heading::Training,
@@ -236,22 +265,26 @@ settings! {
         },
     }
 
-    /// Another run of the same width, serial or cut, whose last weights are the initial ones; interfaces that it does
-    /// not have start anew. A shallower run initializes a deeper network, stage by stage
+    /// Run whose last weights become the initial weights
+    ///
+    /// The run may be serial or cut, of the same width. Interfaces that it does not have are initialized from the seed.
+    /// A shallower run initializes a deeper network stage by stage.
     "init-from" init_from: PathBuf {
         value_name: "RUN",
         heading: Heading::Training,
     }
 
-    /// Weights of the units between those of a shallower run: repeat (each unit several times) or interpolate
-    /// (linear in depth between the two nearest units)
+    /// Weights of the units that a shallower run does not have: repeat or interpolate
+    ///
+    /// `repeat` uses each unit several times, `interpolate` is linear in depth between the two nearest units.
     "init-units" init_units: UnitInit = [UnitInit::Repeat] {
         value_name: "NAME",
         heading: Heading::Training,
     }
 
-    /// Steps in which the modules at each interface learn alone from the serial network that `init-from` names,
-    /// before all subnetworks are trained together
+    /// Number of distillation steps before joint training
+    ///
+    /// In these steps the modules of each interface learn alone from the serial network that `init-from` names.
     "distill" distill: usize {
         value_name: "STEPS",
         heading: Heading::Training,
@@ -265,16 +298,20 @@ settings! {
         heading: Heading::Training,
     }
 
-    /// How a step is run: threads (subnetworks in parallel), sequential (one graph), or mpi (subnetworks on
-    /// the ranks that mpirun or srun has started)
+    /// Executor of a step: threads, sequential or mpi
+    ///
+    /// `threads` runs subnetworks in parallel, `sequential` evaluates the whole network as one graph, `mpi` runs
+    /// subnetworks on the ranks that mpirun or srun has started.
     "executor" executor: ExecutorKind = [ExecutorKind::Threads] {
         value_name: "NAME",
         heading: Heading::Machine,
         may_change: true,
     }
 
-    /// Copies of the chain of subnetworks, each with a part of every batch; with mpi there are as many times
-    /// more ranks
+    /// Number of replicas (data parallelism)
+    ///
+    /// Each replica has all subnetworks and processes its part of every batch. With `mpi`, R replicas need R times as many
+    /// ranks.
     "replicas" replicas: usize = [1] {
         value_name: "R",
         heading: Heading::Machine,
@@ -282,16 +319,20 @@ settings! {
         may_change: true,
     }
 
-    /// Element type of the tensors that ranks send each other: f32, or bf16 for half the bytes, rounded
+    /// Element type of the tensors that ranks send to each other: f32 or bf16
+    ///
+    /// `bf16` halves the number of bytes and rounds the values.
     "link-dtype" link_dtype: LinkDtype = [LinkDtype::F32] {
         value_name: "TYPE",
         heading: Heading::Machine,
         may_change: true,
     }
 
-    /// Device to use: cpu, wgpu:0, wgpu:cpu, vulkan:0, metal:0, cuda:0 or rocm:0; give it again for each
-    /// further device. With mpi the ranks of a machine take them in turn
+    /// Device: cpu, wgpu:0, wgpu:cpu, vulkan:0, metal:0, cuda:0 or rocm:0; repeatable
+    ///
+    /// Subnetworks are spread over the devices in order. With `mpi`, the ranks of a machine take them in turn.
     "device" device: Vec<DeviceName> = [vec![DeviceName::cpu()]] {
+        is_essential: true,
         value_name: "DEVICE",
         heading: Heading::Machine,
         input: Input::Repeated,
@@ -300,8 +341,9 @@ settings! {
         may_differ: true,
     }
 
-    /// Workers that share the subnetworks of each replica, or those of a rank
+    /// Number of workers that share the subnetworks of a replica or rank
     "workers" workers: usize {
+        is_essential: true,
         value_name: "K",
         heading: Heading::Machine,
         default_note: Some(
@@ -310,29 +352,31 @@ settings! {
         may_change: true,
     }
 
-    /// Threads of each worker on the CPU; sums are split by them, so results depend on their number to
-    /// rounding
+    /// Number of threads per worker on the CPU
+    ///
+    /// Sums are split over the threads, so results depend on their number to rounding.
     "threads" threads: usize {
         value_name: "T",
         heading: Heading::Machine,
-        default_note: Some("an equal share of the cores, which ranks of a machine share as well"),
+        default_note: Some("an equal share of the cores"),
         check: |threads| from_one_to(*threads, MAX_THREADS),
         may_change: true,
         may_differ: true,
     }
 
-    /// Less memory for about a third more time: one state is kept for every K residual units, and the rest is
-    /// computed again in the backward pass. Without K, the square root of the number of units of the longest
-    /// subnetwork
+    /// Recompute states in the backward pass instead of storing them
+    ///
+    /// This needs less memory and about a third more time. One state is kept for every K residual units. Without K it
+    /// is the square root of the number of units in the longest subnetwork.
     "recompute" recompute: Recompute {
         value_name: "K",
         heading: Heading::Machine,
         input: Input::Optional("true"),
-        default_note: Some("all states are kept"),
+        default_note: Some("store all states"),
         may_change: true,
     }
 
-    /// Epochs in a row that may be no better than the best before them; then the run ends
+    /// Number of epochs without improvement after which the run ends
     "patience" patience: usize {
         value_name: "E",
         heading: Heading::Training,
@@ -341,15 +385,16 @@ settings! {
         may_change: true,
     }
 
-    /// Time between checkpoints besides those at the end of each epoch: steps, 500, or minutes, 10m; epoch
-    /// for no others
+    /// Checkpoints during an epoch: every K steps (500) or minutes (10m); epoch for none
+    ///
+    /// There is always a checkpoint at the end of an epoch.
     "checkpoint-every" checkpoint_every: CheckpointEvery = [CheckpointEvery::Minutes(10)] {
         value_name: "K|Mm",
         heading: Heading::Output,
         may_change: true,
     }
 
-    /// Number of checkpoints that are kept besides the one with the smallest error
+    /// Number of latest checkpoints to keep, besides the best one
     "keep-checkpoints" keep_checkpoints: usize = [2] {
         value_name: "K",
         heading: Heading::Output,

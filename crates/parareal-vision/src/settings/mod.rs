@@ -137,7 +137,14 @@ mod tests {
     fn every_setting_has_help_that_names_no_flag() {
         for definition in Settings::definitions() {
             assert!(definition.help.starts_with(|first: char| first.is_uppercase()));
-            assert!(!definition.help.contains("--") && !definition.help.contains("[default"));
+            // One line of a list of flags; details are sentences.
+            assert!(definition.help.len() <= 90, "{}", definition.help);
+            assert!(!definition.help.ends_with('.'), "{}", definition.help);
+            let details = definition.details;
+            assert!(details.is_empty() || details.ends_with('.'), "{details}");
+            for text in [definition.help, details] {
+                assert!(!text.contains("--") && !text.contains("[default"), "{text}");
+            }
         }
         assert_eq!(Settings::KEYS.len(), Settings::definitions().len());
     }

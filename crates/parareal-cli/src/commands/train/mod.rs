@@ -2,7 +2,7 @@
 
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
@@ -13,7 +13,7 @@ use progress::Progress;
 use crate::arguments::Train;
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::output::{amount, count, duration, note, percent, result, shell_word, table};
+use crate::output::{amount, count, duration, note, percent, program, result, shell_word, table};
 use crate::{interrupt, network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
@@ -193,7 +193,8 @@ fn conclude(outcome: &Outcome) {
             false => format!("stopped after step {step}"),
         };
         note(&format!(
-            "{place}; resume with `{launcher}parareal train --resume --output {folder}`"
+            "{place}; resume with `{launcher}{} train --resume --output {folder}`",
+            program(),
         ));
         if is_distilling {
             return;
@@ -222,6 +223,25 @@ fn conclude(outcome: &Outcome) {
     note(&format!("waiting for images: {} of the steps' time", percent(outcome.waiting_for_data)));
     outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
+    if !outcome.interrupted {
+        note(&next_steps(outcome));
+    }
+}
+
+/// Returns the commands that a user may want next.
+fn next_steps(outcome: &Outcome) -> String {
+    let (program, run) = (program(), shell_word(&outcome.output));
+    let mut page = outcome.output.clone().into_os_string();
+    page.push(".html");
+    let page = shell_word(Path::new(&page));
+    let mut steps =
+        vec![("see its curves and settings in one page", format!("report {run} --output {page}"))];
+    if outcome.test_error.is_some() {
+        steps.push(("evaluate its best checkpoint", format!("eval {run} --checkpoint best")));
+    }
+    steps.push(("classify images of your own", format!("predict {run} IMAGE..")));
+    let lines = steps.iter().map(|(aim, command)| format!("  {program} {command}    # {aim}"));
+    format!("next steps\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Formats the time of subnetworks and workers as tables.
