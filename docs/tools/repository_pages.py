@@ -2,8 +2,9 @@
 """mdBook preprocessor: turns Markdown pages of the repository into chapters of the book.
 
 Chapters link to pages outside of `docs/src` as GitHub expects it, by relative paths. Each such page, and
-each page that it links to in turn, becomes a chapter of a last part, with its images embedded. A link to
-any other file of the repository keeps its text only. A link to a file that does not exist is an error.
+each page that it links to in turn, becomes a chapter at the end of the book, with its images embedded. A
+link to any other file of the repository keeps its text only. A link to a file that does not exist is an
+error.
 """
 
 import base64
@@ -13,7 +14,6 @@ import re
 import sys
 from pathlib import Path
 
-PART = "In the repository"
 # Images and links without a title. Targets that contain spaces are not used in this repository.
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 FENCE = re.compile(r"^\s*(```+|~~~+)")
@@ -76,16 +76,15 @@ class Pages:
         data = base64.b64encode(file.read_bytes()).decode()
         return f"![{match.group(2)}](data:{kind};base64,{data})"
 
-    def chapters(self):
-        """Reads the pages found so far, and those that they link to, and returns their chapters."""
+    def parts(self):
+        """Reads the pages found so far, and those that they link to, and returns them as parts of a book."""
         done = {}
         while todo := [page for page in self.found if page not in done]:
             for page in todo:
                 text = page.read_text(encoding="utf-8")
-                title = re.search(r"^# (.+)$", text, re.MULTILINE)
                 path = self.chapter_path(page)
                 done[page] = {
-                    "name": title.group(1).replace("`", "") if title else path,
+                    "name": self.name(text, page),
                     "content": self.rewrite(text, page, path),
                     "number": None,
                     "sub_items": [],
@@ -93,7 +92,20 @@ class Pages:
                     "source_path": None,
                     "parent_names": [],
                 }
-        return [{"Chapter": done[page]} for page in sorted(done)]
+        items = []
+        for title, wanted in ("Benchmarks", True), ("Other pages of the repository", False):
+            pages = [page for page in sorted(done) if (self.root / "benchmarks" in page.parents) == wanted]
+            if pages:
+                items.append({"PartTitle": title})
+                items.extend({"Chapter": done[page]} for page in pages)
+        return items
+
+    def name(self, text, page):
+        """Returns the name of a page's chapter: its title, or the file's name in the root folder."""
+        title = re.search(r"^# (.+)$", text, re.MULTILINE)
+        if page.parent == self.root or title is None:
+            return page.stem
+        return title.group(1).replace("`", "")
 
 
 def outside_code(text, change):
@@ -143,12 +155,8 @@ def main():
                 chapter["content"] = pages.rewrite(chapter["content"], page, chapter["path"])
             visit(chapter["sub_items"])
 
-    items = book["items"]
-    visit(items)
-    added = pages.chapters()
-    if added:
-        items.append({"PartTitle": PART})
-        items.extend(added)
+    visit(book["items"])
+    book["items"].extend(pages.parts())
     for error in pages.errors:
         print(f"error: {error}", file=sys.stderr)
     if pages.errors:
