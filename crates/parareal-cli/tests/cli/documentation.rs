@@ -1,4 +1,4 @@
-//! Checks that `docs/faults.md` names existing tests.
+//! Checks that `docs/src/faults.md` names existing tests.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn every_fault_of_the_table_has_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let table = fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let table = fs::read_to_string(root.join("docs/src/faults.md")).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| "));
     let mut count = 0;
     for row in rows.filter(|row| !row.starts_with("| fault") && !row.starts_with("| ---")) {

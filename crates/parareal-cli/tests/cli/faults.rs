@@ -1,5 +1,5 @@
 //! Faults outside of the program, and modified files of a run. Each gives one line and an exit code that
-//! distinguishes bad input from failures, and no saved work is lost. `docs/faults.md` lists all of them.
+//! distinguishes bad input from failures, and no saved work is lost. `docs/src/faults.md` lists all of them.
 #![cfg(unix)]
 
 use std::ffi::OsStr;

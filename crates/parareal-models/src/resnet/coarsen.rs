@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(coarse(UnitKind::Basic) as f64 / 1e6, 75.497472);
         assert_eq!((coarse(UnitKind::Bottleneck) as f64 / 1e5).round(), 45.0);
         assert_eq!(coarse(UnitKind::Depthwise) as f64 / 1e6, 9.568256);
-        // The table of docs/accuracy.md.
+        // The table of docs/src/concepts/coarse-networks.md.
         let image = net.stage_image(0);
         let table = UnitKind::ALL.map(|kind| {
             (kind.name(), kind.size(image, image).parameters, kind.multiply_adds(image, image))
