@@ -65,7 +65,7 @@ mod tests {
             (DatasetName::Cifar10, "DIR/cifar-10/"),
             (DatasetName::Cifar100, "DIR/cifar-100/"),
             (DatasetName::Svhn, "DIR/svhn/"),
-            (DatasetName::Folder, "a folder for each class"),
+            (DatasetName::Folder, "files for each class"),
         ] {
             let error = Dataset::load(name, &LoadOptions::default()).unwrap_err();
             let text = error.to_string();

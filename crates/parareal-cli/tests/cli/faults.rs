@@ -257,15 +257,13 @@ fn damaged_and_too_large_images_are_refused() {
     fs::write(folder.join("text.png"), "no image").unwrap();
     for (name, words) in [
         ("wide.png", "it has 20001 x 1 pixels, more than the limit of 20000 on a side"),
-        ("cut.png", "the file is cut off: it ends before its IEND chunk"),
-        ("text.png", "its first bytes are those of another kind of file"),
+        ("cut.png", "the file is truncated: it ends before its IEND chunk"),
+        ("text.png", "its first bytes are those of another file type"),
         ("none.png", "No such file"),
     ] {
         let output = parareal(folder, &["predict", "run", name]);
         assert_ended(&output, 2, words);
-        assert!(
-            errors(&output).contains(&format!("{name}: it cannot be read as a PNG or JPEG image"))
-        );
+        assert!(errors(&output).contains(&format!("cannot read {name} as a PNG or JPEG image")));
         assert_eq!(errors(&output).lines().count(), 1);
     }
 }

@@ -54,7 +54,7 @@ impl RecordFormat {
     /// Describes the expected file.
     pub(crate) fn description(&self) -> String {
         let Self { what, max, .. } = self;
-        format!("1 to {max} {what}, records of {} bytes", self.record_len())
+        format!("1 to {max} {what} in records of {} bytes", self.record_len())
     }
 
     /// Reads records to the end, at most one beyond the maximum number.
@@ -72,14 +72,14 @@ impl RecordFormat {
                 break;
             }
             if count == self.max && found == record.len() {
-                return Err(file.error(FileFault::TooLarge, "more records than that"));
+                return Err(file.error(FileFault::TooLarge, "more records"));
             }
             if count == self.max {
                 let found = format!("{found} bytes after the last record");
                 return Err(file.error(FileFault::Trailing, found));
             }
             if found < record.len() {
-                let found = format!("{found} bytes of record {count} at its end");
+                let found = format!("only {found} bytes of record {count}");
                 return Err(file.error(FileFault::Truncated, found));
             }
             let (labels, pixels) = record.split_at(self.labels.len());
@@ -88,7 +88,7 @@ impl RecordFormat {
             records.pixels.extend_from_slice(pixels);
         }
         if records.labels.is_empty() {
-            return Err(file.error(FileFault::Truncated, "no record at all"));
+            return Err(file.error(FileFault::Truncated, "no records"));
         }
         Ok(records)
     }

@@ -39,7 +39,7 @@ impl<'a> Bits<'a> {
 
     /// Returns the contents of the segment that begins here, and moves past it.
     pub(super) fn segment(&mut self) -> Result<&'a [u8], String> {
-        let cut = || "the file is cut off in a header".to_string();
+        let cut = || "the file is truncated in a header".to_string();
         let rest = self.bytes.get(self.position..).ok_or_else(cut)?;
         let (length, _) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
         let length = usize::from(u16::from_be_bytes(*length));

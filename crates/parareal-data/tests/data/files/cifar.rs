@@ -143,7 +143,7 @@ fn limits_take_the_first_images() {
         assert_eq!(dataset.test.unwrap().labels(), [0]);
         let dataset = folder.load_some(Cifar10, Some(99), Some(0)).unwrap();
         assert_eq!((dataset.train.len(), dataset.test), (10, None));
-        assert!(dataset.notes[0].contains("10 of 50000 training images:"), "{:?}", dataset.notes);
+        assert!(dataset.notes[0].contains("10 of 50000 training images)"), "{:?}", dataset.notes);
     }
 }
 

@@ -114,7 +114,7 @@ fn every_truncation_is_noticed() {
             let (fault, text) = fault(&bytes[..len]);
             assert_eq!(fault, FileFault::Truncated, "{mat:?} at {len}: {text}");
         }
-        assert!(fault(&bytes[..end_of_images]).1.contains("no numbers y"));
+        assert!(fault(&bytes[..end_of_images]).1.contains("no array y"));
     }
 }
 
