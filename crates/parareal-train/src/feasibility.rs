@@ -55,9 +55,10 @@ impl RunConfig {
     pub fn check_group(&self, group: &ProcessGroup) -> Result<(), TrainError> {
         let processes = group.size();
         match (self.executor, group.is_ranks()) {
-            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
-                Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
-            }
+            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => Err(TrainError::ranks(
+                "the executor mpi runs on the ranks of an MPI program; join \
+                                       MPI first",
+            )),
             #[cfg(not(feature = "mpi"))]
             (ExecutorKind::Mpi, _) => Err(TrainError::WithoutMpi),
             (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
@@ -90,8 +91,8 @@ impl RunConfig {
         let mut remarks = Vec::new();
         if self.batch_size > samples {
             remarks.push(format!(
-                "batch-size {} is more than the {samples} training samples: an epoch is one step, \
-                 which takes memory for all of them at once",
+                "batch-size {} is larger than the number of training samples, {samples}: an epoch \
+                 is one step, which needs memory for all of them at once",
                 self.batch_size
             ));
         }
@@ -102,7 +103,8 @@ impl RunConfig {
         let (threads, cores) = (workers * self.threads, group.resources().cores);
         if threads > cores {
             remarks.push(format!(
-                "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
+                "{threads} threads (workers: {workers}, threads per worker: {}) share {cores} \
+                 cores",
                 self.threads
             ));
         }

@@ -51,8 +51,11 @@ impl Metrics {
         read.map_err(TrainError::file("read", &path))?;
         if text.len() as u64 != bytes {
             let found = text.len();
-            let message = format!("it has {found} bytes, the checkpoint knows of {bytes}");
-            return Err(TrainError::weights(&path, message));
+            let message = format!(
+                "it has {found} bytes, but the checkpoint was saved after \
+                                   {bytes}"
+            );
+            return Err(TrainError::damaged(&path, message));
         }
         let mut past = Past::default();
         for (number, line) in text.lines().enumerate() {
@@ -63,9 +66,9 @@ impl Metrics {
                 unread => {
                     // No checkpoint is saved after a loss that is not finite or after an early end.
                     let error = unread.err().map(|error| error.to_string());
-                    let error = error.unwrap_or_else(|| "no checkpoint comes after it".into());
-                    let message = format!("line {} is not what was written: {error}", number + 1);
-                    return Err(TrainError::weights(&path, message));
+                    let error = error.unwrap_or_else(|| "no checkpoint can follow it".into());
+                    let message = format!("line {}: {error}", number + 1);
+                    return Err(TrainError::damaged(&path, message));
                 }
             }
         }

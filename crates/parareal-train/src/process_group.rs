@@ -213,8 +213,12 @@ impl ProcessGroup {
     ) -> Result<Vec<Message<T>>, TrainError> {
         let own = serde_json::to_vec(own).expect("numbers and names are JSON");
         let read = |bytes: &Vec<u8>| {
-            let unknown =
-                |_| TrainError::ranks("a rank sends an unknown message: is it another version?");
+            let unknown = |_| {
+                TrainError::ranks(
+                    "a rank sent an unknown message; start all ranks with the \
+                                       same version",
+                )
+            };
             serde_json::from_slice(bytes).map_err(unknown)
         };
         self.gather(own)?.iter().map(read).collect()
@@ -418,11 +422,11 @@ mod tests {
         assert_eq!(found(&[values(Some("1")), values(Some("1"))]), None);
         assert_eq!(
             found(&[values(Some("1")), values(Some("1")), values(Some("2"))]).unwrap(),
-            "seed is 1 on rank 0 and 2 on rank 2: start all ranks alike"
+            "seed is 1 on rank 0 but 2 on rank 2; start all ranks with the same settings"
         );
         assert_eq!(
             found(&[values(None), values(Some("2"))]).unwrap(),
-            "seed is not set on rank 0 and 2 on rank 1: start all ranks alike"
+            "seed is not set on rank 0 but 2 on rank 1; start all ranks with the same settings"
         );
     }
 }

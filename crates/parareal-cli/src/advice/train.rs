@@ -34,7 +34,7 @@ mod tests {
         for (error, line) in [
             (
                 TrainError::FileExists { path: "page.html".into() },
-                "page.html exists; name a new file, or give --overwrite",
+                "page.html already exists; name a new file, or give --overwrite",
             ),
             (
                 TrainError::OutputNotEmpty { path: "run".into() },

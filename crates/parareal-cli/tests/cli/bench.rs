@@ -184,9 +184,9 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--classes", "0"], "classes is 0"),
         (&["--images", "0"], "images is 0"),
         (&["--epochs", "0"], "epochs is 0"),
-        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--device", "rocm:77"], "available: cpu"),
         (&["--timeline", "step.txt"], "a name that ends in .json"),
-        (&["--timeline", "there.svg"], "there.svg exists"),
+        (&["--timeline", "there.svg"], "there.svg already exists"),
         (&["--overwrite"], "--overwrite is for --timeline"),
     ] {
         let all: Vec<&str> = ["--depth", "11", "--subnetworks", "3"]

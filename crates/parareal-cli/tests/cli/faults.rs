@@ -79,7 +79,7 @@ fn names_that_are_not_utf_8_are_kept_or_refused() {
     assert_eq!(json(&output)["path"], "\u{fffd}");
     assert!(folder.join(OsStr::from_bytes(b"\xfd")).is_file());
     let output = parareal(folder, &["eval", "a\nb"]);
-    assert_ended(&output, 2, "a\\nb holds no run");
+    assert_ended(&output, 2, "a\\nb is not the folder of a run");
     assert_eq!(errors(&output).lines().count(), 1);
 }
 
@@ -109,7 +109,7 @@ fn a_run_in_use_by_another_process_is_refused() {
     assert_ended(
         &resume(folder.path()),
         2,
-        "another process trains in run: wait for it, or end it",
+        "another process is training in run; wait for it, or stop it",
     );
     // SIGTERM stops a run like Ctrl-C.
     signal(&child, "-TERM");
@@ -201,17 +201,21 @@ fn files_of_a_run_that_were_changed_are_named() {
     restore();
     let lines = fs::read(run.join("metrics.jsonl")).unwrap();
     let restore = change("metrics.jsonl", &lines[..40]);
-    assert_ended(&resume(folder), 2, "metrics.jsonl: it has 40 bytes, the checkpoint knows of ");
+    assert_ended(
+        &resume(folder),
+        2,
+        "metrics.jsonl is damaged: it has 40 bytes, but the checkpoint was saved after ",
+    );
     restore();
     let restore = change("metrics.jsonl", &[b"{]", &lines[2..]].concat());
-    assert_ended(&resume(folder), 2, "metrics.jsonl: line 1 is not what was written: ");
+    assert_ended(&resume(folder), 2, "metrics.jsonl is damaged: line 1: ");
     restore();
 
     // A checkpoint under the name of another step.
     let (own, other) = ("step-00000003", "step-00000009");
     let at = |name: &str| run.join("checkpoints").join(name);
     fs::rename(at(own), at(other)).unwrap();
-    assert_ended(&eval("latest"), 2, "step-00000009: it is of step 3: it is damaged");
+    assert_ended(&eval("latest"), 2, "step-00000009 is damaged: its manifest is of step 3");
     fs::rename(at(other), at(own)).unwrap();
     assert_eq!(eval("best").status.code(), Some(0));
 }

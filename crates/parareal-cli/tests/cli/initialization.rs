@@ -121,7 +121,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
 
     let output = parareal(folder, &["train", "--resume", "--output", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert!(errors(&output).contains("nothing was saved yet"), "{}", errors(&output));
+    assert!(errors(&output).contains("no checkpoint was saved yet"), "{}", errors(&output));
     assert!(errors(&output).contains("distillation of 16 steps: losses"), "{}", errors(&output));
     train(folder, &[&settings[..], &["--output", "whole"]].concat());
     assert_same(&remains(&folder.join("run")), &remains(&folder.join("whole")));

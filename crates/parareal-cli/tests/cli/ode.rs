@@ -118,7 +118,7 @@ fn an_existing_drawing_is_replaced_only_on_request() {
     let arguments = ["ode", "--plot", "there.svg"];
     let output = parareal(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("there.svg exists"), "{}", errors(&output));
+    assert!(errors(&output).contains("there.svg already exists"), "{}", errors(&output));
     assert_eq!(fs::read_to_string(folder.path().join("there.svg")).unwrap(), "mine");
     let output = parareal(folder.path(), &[&arguments[..], &["--overwrite"]].concat());
     assert_eq!(output.status.code(), Some(0));

@@ -247,7 +247,7 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
         let there = fs::read(folder.path().join(file)).unwrap();
         let output = write(file, &[]);
         assert_eq!(output.status.code(), Some(2));
-        assert!(errors(&output).contains(&format!("{file} exists")), "{}", errors(&output));
+        assert!(errors(&output).contains(&format!("{file} already exists")), "{}", errors(&output));
         assert_eq!(fs::read(folder.path().join(file)).unwrap(), there);
         assert_eq!(write(file, &["--overwrite"]).status.code(), Some(0));
     }

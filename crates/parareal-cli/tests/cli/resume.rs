@@ -183,9 +183,9 @@ fn changed_settings_are_reported_on_resume() {
     let rate = |step: usize| steps[step - 1]["learning_rate"].as_f64().unwrap();
     assert!(rate(9) > 5.0 * rate(8));
     let words = "note: learning rate: the cosine spans 4 epochs instead of 2; it was 0.0019 in step \
-                 8 and is 0.025 in step 9 and ";
+                 8, and will be 0.025 in step 9 and ";
     assert!(message.contains(words), "{message}");
-    let words = "note: the run goes on with threads 2, before 1: it equals an uninterrupted run to \
+    let words = "note: the run continues with threads 2 instead of 1: it equals an uninterrupted run to \
                  rounding, not bit for bit";
     assert!(message.contains(words), "{message}");
     // Only the number of epochs differs from the run.
@@ -272,7 +272,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains("after step 11"), "{message}");
-        assert!(message.contains("; it is set aside as step-00000012.damaged"), "{message}");
+        assert!(message.contains("; it was set aside as step-00000012.damaged"), "{message}");
         fs::remove_dir_all(run.join("checkpoints/step-00000012.damaged")).unwrap();
         assert_eq!(remains(&run), expected);
     }
@@ -307,7 +307,7 @@ fn a_run_with_other_settings_is_not_resumed() {
     assert_eq!(output.status.code(), Some(2));
     let output = parareal(folder, &["train", "--resume", "--output", "nowhere"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("holds no run"), "{}", errors(&output));
+    assert!(errors(&output).contains("is not the folder of a run"), "{}", errors(&output));
     assert!(!folder.join("nowhere").exists());
     assert_eq!(remains(&folder.join("run")), before);
 

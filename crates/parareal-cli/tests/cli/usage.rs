@@ -108,7 +108,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
         (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
         (&["--config", "none.toml"], "none.toml"),
-        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--device", "rocm:77"], "available: cpu"),
         (&["--device", "abacus"], "cpu is expected"),
         (&["--device", "cpu", "--device", "cpu", "--workers", "1"], "only 1"),
         (&["--epochs", "0"], "epochs"),

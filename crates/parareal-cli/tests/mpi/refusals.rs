@@ -36,7 +36,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
     for (parts, expected) in [
         (
             vec![(1, words(&[])), (2, words(&["--seed", "2"]))],
-            "seed is not set on rank 0 and 2 on rank 1",
+            "seed is not set on rank 0 but 2 on rank 1",
         ),
         (vec![(1, own("a").into()), (1, own("b").into())], "the fingerprint of the images is"),
         (vec![(1, own("a").into()), (1, own("c").into())], "rank 1: "),
@@ -51,7 +51,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
         ),
         (
             vec![(1, words(&["--timeline", "a.svg"])), (1, words(&["--timeline", "b.svg"]))],
-            "timeline is a.svg on rank 0 and b.svg on rank 1",
+            "timeline is a.svg on rank 0 but b.svg on rank 1",
         ),
         (
             vec![(2, words(&["--timeline", "a.svg", "--timeline-step", "9"]))],
@@ -64,7 +64,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
         (vec![(2, words(&["--config", "none.toml"]))], "none.toml"),
         (
             vec![(1, words(&["--config", "seed.toml"])), (1, words(&[]))],
-            "seed is 3 on rank 0 and not set on rank 1",
+            "seed is 3 on rank 0 but not set on rank 1",
         ),
         (
             vec![(2, words(&["--replicas", "2", "--subnetworks", "1", "--batch-size", "19"]))],

@@ -57,7 +57,7 @@ fn what_no_run_has_saved_is_refused() {
         (
             "\"format_version\":5",
             "\"format_version\":2",
-            "the checkpoint has format 2, and this program",
+            "the checkpoint has format 2, but this version",
         ),
         ("\"step\":7", "\"step\":0", "its step does not exist in any run"),
         ("\"epoch\":2", "\"epoch\":8", "its step does not exist in any run"),
@@ -70,12 +70,12 @@ fn what_no_run_has_saved_is_refused() {
             "\"images\":0,\"wrong\":0",
             "it tells of an epoch that no run",
         ),
-        ("\"cuts\":[1]", "\"cuts\":[3]", "it is missing or damaged"),
-        (",\"cuts\":[1]", "", "it does not record the cuts: it is damaged"),
+        ("\"cuts\":[1]", "\"cuts\":[3]", "manifest.json is damaged: "),
+        (",\"cuts\":[1]", "", "it does not record the cuts"),
         ("subnetwork-01.w", "../../secret.w", "it names a file `../../secret.weights"),
         ("\"subnetwork\":1", "\"subnetwork\":2", "it names a file `subnetwork-01.weights"),
-        (&sum[..], "0000", "it does not have the SHA-256 that was written: it is damaged"),
-        ("\"tensors\":1", "\"tensors\":2", "1 tensors instead of 2: it is damaged"),
+        (&sum[..], "0000", "it does not match the SHA-256 in the manifest"),
+        ("\"tensors\":1", "\"tensors\":2", "it has 1 tensors instead of 2"),
         ("\"holds\":\"weights\"", "\"holds\":\"we\\nights\"", "unknown variant `we\\nights`"),
     ] {
         let Err(message) = read_changed(&weights, &optimizer, from, to) else {
@@ -93,7 +93,7 @@ fn what_is_remembered_fits_its_parameter() {
         let weights = shard("w", &[2, 3]);
         let message = read_changed(&weights, &shard(name, shape), "{", "{").err().unwrap();
         assert!(
-            message.contains(&format!("`{name}` fits no parameter: it is damaged")),
+            message.contains(&format!("`{name}` does not belong to any parameter")),
             "{message}"
         );
     }

@@ -114,7 +114,11 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
         let places = index.samples.clone();
         let (inputs, targets) = self.values();
         if places.is_empty() || places.end > self.samples {
-            return Err(format!("there are no samples {places:?} of {}", self.samples).into());
+            return Err(format!(
+                "samples {places:?} are out of range: there are {} samples",
+                self.samples
+            )
+            .into());
         }
         Ok(match index.pass {
             Pass::Training { .. } => {

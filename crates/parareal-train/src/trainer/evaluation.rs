@@ -102,7 +102,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     fn network(&self, folder: &Path, saved: Saved) -> Result<PararealNetwork<N>, TrainError> {
         let network = self.model.build(self.settings.seed)?;
         network.load(&saved.into_weights()).map_err(|error| {
-            TrainError::weights(folder, format!("a checkpoint of another network: {error}"))
+            TrainError::weights(folder, format!("the checkpoint is of another network: {error}"))
         })
     }
 }

@@ -351,7 +351,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// # Errors
     /// As [`Self::train_with`]; also if there is no run in the folder ([`TrainError::NoRun`]), a setting or the samples
     /// differ from those of the run ([`TrainError::OtherRun`], [`TrainError::OtherData`]), parameters have other names
-    /// or shapes or all checkpoints are damaged ([`TrainError::Weights`]), the run has already trained for more epochs
+    /// or shapes or all checkpoints are damaged ([`TrainError::Damaged`]), the run has already trained for more epochs
     /// ([`TrainError::TooFewEpochs`]), or another process trains in the folder ([`TrainError::Busy`]).
     pub fn resume_with(
         &self,

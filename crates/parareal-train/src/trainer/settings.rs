@@ -362,24 +362,24 @@ mod tests {
         // An entry of the user is not mistaken for the trainer's setting of the same name.
         let own = [("seed".to_string(), "8".to_string())];
         for (message, expected) in [
-            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1: it is"),
-            (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8: it is 32 in"),
-            (refuse(same(), &[3]), "cuts is [3]: it is [2, 4] in there"),
+            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1, but"),
+            (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8, but 32 in"),
+            (refuse(same(), &[3]), "cuts is [3], but [2, 4] in there"),
             (
                 refuse(Settings { clip_norm: Some(1.0), ..same() }, &[2, 4]),
-                "clip-norm is 1.0: it is not set in",
+                "clip-norm is 1.0, but not set in",
             ),
             (
                 refuse(Settings { learning_rate: 0.5.into(), ..same() }, &[2, 4]),
-                "learning-rate is \"0.5\": it is \"0.001\"",
+                "learning-rate is \"0.5\", but \"0.001\"",
             ),
             (
                 refuse(Settings { own: own.into(), ..same() }, &[2, 4]),
-                "settings.seed is \"8\": it is not set in there",
+                "settings.seed is \"8\", but not set in there",
             ),
             (
                 refuse(Settings { moving_average: Some(0.5), ..same() }, &[2, 4]),
-                "moving-average is 0.5: it is not set in",
+                "moving-average is 0.5, but not set in",
             ),
         ] {
             assert!(message.starts_with(expected), "{message}");

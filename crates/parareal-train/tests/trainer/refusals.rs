@@ -107,7 +107,7 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     let message = refused(&Trainer::new(model(sgd(), &[3]), wide));
     assert_eq!(
         message,
-        "batch 0 of training epoch 1: the inputs have shape [5]: the network takes samples of shape [3]"
+        "batch 0 of training epoch 1: the inputs have shape [5], but the network expects samples of shape [3]"
     );
     let of = |samples: usize, returned: usize| {
         let source = from_fn(samples, move |_: &BatchIndex| Ok(batch(1, returned, DType::F32)));
@@ -116,11 +116,11 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     let message = refused(&of(0, 1));
     assert_eq!(message, "training samples is 0: at least 1 is expected");
     let message = refused(&of(8, 9));
-    let returned = "the source returned 9 inputs and 9 targets: 8 of each are expected";
+    let returned = "the source returned 9 inputs and 9 targets: expected 8 of each";
     assert_eq!(message, format!("batch 0 of training epoch 1: {returned}"));
     let message =
         refused(&of(8, 8).validation(from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)))));
-    assert_eq!(message, "there are no validation samples: at least 1 is expected");
+    assert_eq!(message, "no validation samples: expected at least 1");
     let failing = from_fn(8, |_: &BatchIndex| -> Result<(Tensor<2>, Tensor<1, Int>), _> {
         Err("the file is gone".into())
     });
@@ -241,7 +241,7 @@ fn with_wide(pass: Pass, step: usize) -> impl Source<Input = Tensor<2>, Target =
 fn a_later_batch_of_another_shape_is_named() {
     let folder = tempdir().unwrap();
     let run = |name: &str| folder.path().join(name);
-    let reason = "the inputs have shape [6]: the network takes samples of shape [3]";
+    let reason = "the inputs have shape [6], but the network expects samples of shape [3]";
     let second = Pass::Training { seed: 0, epoch: 2 };
     let trainer = Trainer::new(model(sgd(), &[3]), with_wide(second, 1)).batch_size(4).threads(1);
     let error = trainer.train(run("training")).unwrap_err().to_string();
@@ -263,8 +263,7 @@ fn a_source_that_returns_another_batch_when_asked_again_is_refused() {
         Ok(batch(seed, index.samples.len(), DType::F32))
     });
     let message = refused(&Trainer::new(model(sgd(), &[3]), source).threads(1));
-    let expected =
-        "batch 0 of training epoch 1: the source returned another batch when it was asked";
+    let expected = "batch 0 of training epoch 1: the source returned a different batch when asked";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -275,7 +274,7 @@ fn an_evaluation_without_samples_and_a_folder_without_a_name_are_refused() {
     sgd_trainer().epochs(1).train(&run).unwrap();
     let empty = from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)));
     let error = sgd_trainer().evaluate_on(&run, CheckpointChoice::Latest, &empty).unwrap_err();
-    assert_eq!(error.to_string(), "there are no evaluation samples: at least 1 is expected");
+    assert_eq!(error.to_string(), "no evaluation samples: expected at least 1");
     for error in [sgd_trainer().train(""), sgd_trainer().resume("")] {
         let expected = "the name of the folder is empty: the path of a folder is expected";
         assert_eq!(error.unwrap_err().to_string(), expected);

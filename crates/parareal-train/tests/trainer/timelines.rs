@@ -139,7 +139,7 @@ fn the_step_is_counted_over_the_whole_run() {
     // If the run is stopped before the chosen step, there is no timeline.
     let chosen = |step| sgd_trainer().timeline(StepTimeline::new(path("b.svg")).step(step));
     let (told, outcome) = train(&chosen(12), &run, 4);
-    let note = "no timeline is written: the run ended after step 4, before step 12";
+    let note = "no timeline was written: the run ended after step 4, before step 12";
     assert_eq!((told.timelines, told.notes.last().unwrap().as_str()), (vec![], note));
     assert_eq!(outcome.notes, [note]);
     assert!(!path("b.svg").exists());
@@ -157,10 +157,13 @@ fn the_step_is_counted_over_the_whole_run() {
     assert_eq!((told.timelines, outcome.steps), (vec![(15, path("c.svg"))], 20));
 
     let (told, outcome) = train(&typical("d.svg"), &run, usize::MAX);
-    let note = "no timeline is written: the run has no step left";
+    let note = "no timeline was written: the run has no steps left";
     assert_eq!((told.timelines, outcome.notes), (vec![], vec![note.to_string()]));
     let expected = "timeline-step is 20: the run has trained all of its 20 steps";
-    assert_eq!(refused(20), "b.svg exists".replace("b.svg", path("b.svg").to_str().unwrap()));
+    assert_eq!(
+        refused(20),
+        "b.svg already exists".replace("b.svg", path("b.svg").to_str().unwrap())
+    );
     let overwriting = StepTimeline::new(path("b.svg")).step(20).overwrite();
     let error = sgd_trainer().timeline(overwriting).resume(&run).unwrap_err();
     assert_eq!(error.to_string(), expected);
@@ -183,7 +186,7 @@ fn a_timeline_that_cannot_be_written_does_not_end_the_run() {
     let run = folder.path().join("run");
     let outcome = trainer().train_with(&run, &mut InTheWay(&file), &|| false).unwrap();
     assert_eq!(outcome.steps, 5);
-    let note = format!("the timeline is not written: {} exists", file.display());
+    let note = format!("the timeline was not written: {} already exists", file.display());
     assert_eq!(outcome.notes, [note]);
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 
