@@ -256,7 +256,7 @@ fn state_moves_from_one_executor_to_another() {
                 "`postprocessing.weight.__rank`, `postprocessing.weight.moment` cannot be";
             assert!(error.to_string().contains(expected), "{error}");
         } else {
-            let expected = "rank 2 cannot restore its optimizers".to_string();
+            let expected = "rank 2 cannot restore the state of its optimizers".to_string();
             assert_eq!(error, ExecError::Ranks(expected));
         }
         assert_all_close(&ranks.read(StateKind::Optimizer).unwrap(), &before, 0.0, "optimizer");

@@ -200,8 +200,7 @@ fn a_loss_that_cannot_be_computed_is_refused_before_anything_is_written() {
     let elements =
         loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).mean_dim(1).reshape([-1]));
     let message = error_with_loss(elements, 0.0, 0.0);
-    let expected =
-        "batch 0 of training epoch 1: the loss has 4 elements: a single number is expected";
+    let expected = "batch 0 of training epoch 1: the loss has 4 elements: expected a single number";
     assert!(message.starts_with(expected), "{message}");
     let panicking = loss_fn(|_: Tensor<2>, _: Tensor<2>| -> Tensor<1> { panic!("no\nsuch loss") });
     let message = error_with_loss(panicking, 0.0, 0.0);
@@ -286,7 +285,10 @@ fn a_rate_that_is_not_a_number_is_an_error() {
     let folder = tempdir().unwrap();
     let schedule = Schedule::from_fn(|epoch, _, _| if epoch > 1 { f64::NAN } else { 1e-3 });
     let error = sgd_trainer().learning_rate(schedule).train(folder.path().join("run")).unwrap_err();
-    assert!(error.to_string().starts_with("the learning rate is NaN: "), "{error}");
+    assert!(
+        error.to_string().starts_with("invalid value `NaN` for the learning rate: "),
+        "{error}"
+    );
 }
 
 #[test]

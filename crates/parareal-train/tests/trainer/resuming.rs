@@ -146,7 +146,9 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     let outcome =
         longer().executor(ExecutorKind::Sequential).workers(1).threads(2).resume(&run).unwrap();
     assert_eq!((outcome.epochs, outcome.steps), (6, 30));
-    assert!(outcome.notes.iter().any(|note| note.contains("executor sequential instead of threads")));
+    assert!(
+        outcome.notes.iter().any(|note| note.contains("executor sequential instead of threads"))
+    );
     assert_eq!(epochs(&run).len(), 6);
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("epochs = 6\n") && config.contains("executor = \"sequential\""));
