@@ -151,7 +151,7 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("epochs = 6\n") && config.contains("executor = \"sequential\""));
     let error = sgd_trainer().epochs(3).resume(&run).unwrap_err().to_string();
-    assert!(error.starts_with("epochs is 3: the run is in epoch 6 already"), "{error}");
+    assert!(error.starts_with("invalid value `3` for epochs: expected at least 6"), "{error}");
 }
 
 /// Returns the message with which resuming a run of [`sgd_trainer`] is refused.
@@ -179,9 +179,9 @@ fn what_would_be_another_run_is_refused_by_name() {
         )
     };
     for (trainer, expected) in [
-        (sgd_trainer().seed(4), "seed is 4: it is 3 in"),
-        (sgd_trainer().batch_size(5), "batch-size is 5: it is 6 in"),
-        (trainer_of(model(sgd(), &[3]), samples(1, SAMPLES)), "cuts is [3]: it is [2, 4] in"),
+        (sgd_trainer().seed(4), "seed is 4, but 3 in"),
+        (sgd_trainer().batch_size(5), "batch-size is 5, but 6 in"),
+        (trainer_of(model(sgd(), &[3]), samples(1, SAMPLES)), "cuts is [3], but [2, 4] in"),
         (sgd_trainer().learning_rate(0.02), "learning-rate is \"0.02\": it is \"0.01\" in"),
         (sgd_trainer().best(Objective::highest("accuracy")), "best is \"highest accuracy\""),
         (with_samples(samples(7, SAMPLES)), "the training samples are not those"),
@@ -196,7 +196,7 @@ fn what_would_be_another_run_is_refused_by_name() {
     let message = refused(&run, &sgd_trainer().setting("momentum", 0.5));
     assert!(message.starts_with("settings.momentum is \"0.5\": it is \"0.9\" in"), "{message}");
     let message = refused(&run, &sgd_trainer());
-    assert!(message.starts_with("settings.momentum is not set: it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is not set, but \"0.9\" in"), "{message}");
     assert_eq!(sgd_trainer().setting("momentum", 0.9).resume(&run).unwrap().epochs, 4);
 }
 
