@@ -158,7 +158,7 @@ pub enum TrainError {
         loss: f64,
     },
     /// A set of samples that is empty or missing.
-    #[error("there are no {samples} samples: expected at least 1")]
+    #[error("no {samples} samples: expected at least 1")]
     NoSamples {
         /// The samples: "validation", or "evaluation".
         samples: &'static str,
@@ -228,7 +228,7 @@ pub enum TrainError {
     },
     /// A setting whose value differs from that of the run to be resumed.
     #[error(
-        "{} is {}, but {} in {path}; resume the run with that value, or start a new one",
+        "{} is {}, but {} in {path}; resume the run with that value, or start a new run",
         one_line(name),
         one_line(now),
         one_line(before),

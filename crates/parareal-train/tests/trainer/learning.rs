@@ -137,7 +137,7 @@ fn without_validation_there_are_no_metrics_and_no_best() {
     assert_eq!((outcome.epochs, outcome.validation_loss), (2, None));
     assert!(outcome.metrics.is_empty() && best(&run).is_none());
     let error = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string();
-    assert_eq!(error, "there are no validation samples: expected at least 1");
+    assert_eq!(error, "no validation samples: expected at least 1");
     let error = trainer.load(&run, CheckpointChoice::Best).err().unwrap().to_string();
     assert!(error.starts_with("invalid value `best` for checkpoint: not found"), "{error}");
 }

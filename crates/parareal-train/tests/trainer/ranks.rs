@@ -86,7 +86,7 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         assert_eq!(error, "rank 2: batch 1 of an evaluation: the file is gone");
         let empty = from_fn(0, |index: &BatchIndex| samples(2, 20).batch(index));
         let error = of(samples(1, SAMPLES)).evaluate_on(&run, CheckpointChoice::Latest, &empty);
-        let expected = "there are no evaluation samples: expected at least 1";
+        let expected = "no evaluation samples: expected at least 1";
         assert_eq!(error.unwrap_err().to_string(), expected);
 
         let removed = || Ok::<_, TrainError>(fs::remove_dir_all(&folder).is_ok());

@@ -147,7 +147,7 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     assert_eq!(message, format!("batch 0 of training epoch 1: {returned}"));
     let message =
         refused(&of(8, 8).validation(from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)))));
-    assert_eq!(message, "there are no validation samples: expected at least 1");
+    assert_eq!(message, "no validation samples: expected at least 1");
     let failing = from_fn(8, |_: &BatchIndex| -> Result<(Tensor<2>, Tensor<1, Int>), _> {
         Err("the file is gone".into())
     });
@@ -302,7 +302,7 @@ fn an_evaluation_without_samples_and_a_folder_without_a_name_are_refused() {
     sgd_trainer().epochs(1).train(&run).unwrap();
     let empty = from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)));
     let error = sgd_trainer().evaluate_on(&run, CheckpointChoice::Latest, &empty).unwrap_err();
-    assert_eq!(error.to_string(), "there are no evaluation samples: expected at least 1");
+    assert_eq!(error.to_string(), "no evaluation samples: expected at least 1");
     for error in [sgd_trainer().train(""), sgd_trainer().resume("")] {
         let expected = "invalid value `` for folder: expected the path of a folder";
         assert_eq!(error.unwrap_err().to_string(), expected);
