@@ -29,9 +29,11 @@ impl FromStr for DeviceName {
 
     fn from_str(text: &str) -> Result<Self, TrainError> {
         let refuse = || {
-            let expected =
-                format!("cpu is expected, or {} with a number: wgpu:0", FAMILIES.join(", "));
-            TrainError::setting("device", format!("`{text}`"), expected)
+            let expected = format!(
+                "expected cpu, or {} with a number, for example wgpu:0",
+                FAMILIES.join(", ")
+            );
+            TrainError::setting("device", text, expected)
         };
         if text == "cpu" {
             return Ok(Self::cpu());

@@ -16,19 +16,19 @@ use crate::{BatchIndex, SourceError};
 #[non_exhaustive]
 pub enum TrainError {
     /// A setting with an invalid value.
-    #[error("{name} is {found}: {expected}")]
+    #[error("invalid value `{found}` for {name}: {expected}")]
     Setting {
         /// The key of the setting.
         name: &'static str,
         /// The value.
         found: String,
-        /// Description of the expected value, and of what to do.
+        /// The expected value, such as "expected a whole number", or the reason for the refusal, and what to do.
         expected: String,
     },
     /// A batch with fewer samples than there are replicas.
     #[error(
-        "replicas is {replicas}: the last batch of an epoch has {smallest} of the {samples} training \
-         samples, which is not one for each"
+        "invalid value `{replicas}` for replicas: the last batch of an epoch has {smallest} of the {samples} \
+         training samples, fewer than one per replica"
     )]
     SmallBatch {
         /// The number of replicas.
@@ -199,7 +199,7 @@ pub enum TrainError {
     #[error(transparent)]
     Executor(#[from] ExecError),
     /// The executor `mpi` in a program that is built without MPI.
-    #[error("executor is mpi: this program is built without MPI")]
+    #[error("invalid value `mpi` for executor: this program was built without MPI")]
     WithoutMpi,
     /// A folder that is not visible on a rank.
     #[error(
@@ -273,7 +273,9 @@ pub enum TrainError {
         message: String,
     },
     /// A run that has already trained for more epochs than requested.
-    #[error("epochs is {epochs}: the run is in epoch {done} already: at least {done} is expected")]
+    #[error(
+        "invalid value `{epochs}` for epochs: expected at least {done}, the current epoch of the run"
+    )]
     TooFewEpochs {
         /// Requested number of epochs.
         epochs: usize,

@@ -315,7 +315,7 @@ fn check_distillation<T: Task>(
     let Some(distillation) = distillation else { return Ok(()) };
     distillation.check(task.model().cuts.subnetworks())?;
     if !has_initial_weights {
-        let expected = "weights of a trained network to start from are expected";
+        let expected = "requires initial weights of a trained network";
         return Err(TrainError::setting("distill", distillation.steps(), expected));
     }
     Ok(())

@@ -157,7 +157,7 @@ fn ranks_with_other_data_or_settings_are_refused() {
         let error = refused(trainer(samples(1, 30)).seed(if last { 3 } else { 1 }));
         assert!(error.contains("on rank 0 but") && error.contains("on rank 2"), "{error}");
         let error = refused(trainer(samples(1, 30)).epochs(if last { 0 } else { 1 }));
-        assert!(error.contains("rank 2: epochs is 0"), "{error}");
+        assert!(error.contains("rank 2: invalid value `0` for epochs"), "{error}");
         // Nothing was written so far. Later batches are compared at the end of their epoch.
         let data = samples(1, 30);
         let drifting = from_fn(30, move |index: &BatchIndex| {

@@ -62,8 +62,8 @@ pub fn evaluate(
     let own = own && !changed;
     let dataset = images.adapt(dataset)?;
     let no_images = || {
-        let expected = "there are no test images to evaluate on: set it to at least 1";
-        VisionError::setting("limit-test", "0", expected)
+        let expected = "expected at least 1, because an evaluation needs test images";
+        VisionError::setting("limit-test", 0, expected)
     };
     let test = dataset.test.as_ref().ok_or_else(no_images)?;
     let mut executor =

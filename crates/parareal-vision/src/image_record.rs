@@ -152,7 +152,7 @@ impl ImageRecord {
         let size = |of: Preprocessing| format!("{}x{}x{}", of.channels, of.height, of.width);
         if size(theirs) != size(ours) {
             let expected = format!(
-                "its images have {} values (channels, rows, columns), the network takes {}",
+                "its images have shape {} (channels, rows, columns), but the network expects {}",
                 size(theirs),
                 size(ours)
             );

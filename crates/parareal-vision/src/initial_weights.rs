@@ -27,7 +27,7 @@ pub(crate) fn initial_weights(
     let saved_images = ImageRecord::of_saved(run, &saved)?;
     let (theirs, ours) = (before.net.depth(), config.network.net.depth());
     if theirs > ours {
-        let expected = format!("a run with at most {ours} layers is expected, it has {theirs}");
+        let expected = format!("expected a run with at most {ours} layers, got {theirs}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
     for (what, theirs, ours) in [
@@ -35,7 +35,7 @@ pub(crate) fn initial_weights(
         ("channels of the images", saved_images.channels, images.channels),
     ] {
         if theirs != ours {
-            let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
+            let expected = format!("expected a run with {ours} {what}, got {theirs}");
             return Err(VisionError::setting("init-from", run.display(), expected));
         }
     }

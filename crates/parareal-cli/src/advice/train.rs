@@ -40,7 +40,7 @@ mod tests {
                 TrainError::OutputNotEmpty { path: "run".into() },
                 "run is not an empty folder; name a new one with --output",
             ),
-            (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
+            (TrainError::setting("seed", 1, "no advice"), "invalid value `1` for seed: no advice"),
         ] {
             assert_eq!(message(&error.into()), line);
         }

@@ -12,6 +12,7 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
+use parareal_train::TrainError;
 
 pub(crate) use bench::Bench;
 pub(crate) use data::{Data, Fetch, ImageFiles};
@@ -64,12 +65,15 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
     let source = std::error::Error::source(error)?;
     let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
-        Some(IntErrorKind::PosOverflow) => "that is too large".into(),
-        Some(_) => "a whole number is expected".into(),
-        None if source.is::<ParseFloatError>() => "a number is expected".into(),
-        None => source.to_string(),
+        Some(IntErrorKind::PosOverflow) => "expected a smaller number".into(),
+        Some(_) => "expected a whole number".into(),
+        None if source.is::<ParseFloatError>() => "expected a number".into(),
+        None => match source.downcast_ref::<TrainError>() {
+            Some(TrainError::Setting { expected, .. }) => expected.clone(),
+            _ => source.to_string(),
+        },
     };
-    Some(format!("{flag} is `{value}`: {expected}"))
+    Some(format!("invalid value `{value}` for {flag}: {expected}"))
 }
 
 /// Returns the first line of an error, without usage and suggestions.

@@ -20,7 +20,11 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let workers = settings.workers.unwrap_or((cores / threads.max(1)).max(1));
     let device = match given(settings.device.clone()).as_slice() {
         [device] => device.clone(),
-        _ => return Err(Failure::Flag("--device is given more than once: name one".into())),
+        _ => {
+            return Err(Failure::Flag(
+                "--device is given more than once: expected one device".into(),
+            ));
+        }
     };
     if flags.overwrite && flags.timeline.is_none() {
         return Err(Failure::without_timeline("--overwrite"));
@@ -30,7 +34,9 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let timeline = timeline.transpose()?;
     for (flag, value) in [("--images", flags.images), ("--epochs", epochs)] {
         if value == 0 {
-            return Err(Failure::Flag(format!("{flag} is 0: at least 1 is expected")));
+            return Err(Failure::Flag(format!(
+                "invalid value `0` for {flag}: expected at least 1"
+            )));
         }
     }
     let bench = Bench {

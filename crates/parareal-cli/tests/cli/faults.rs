@@ -64,11 +64,11 @@ fn names_that_are_not_utf_8_are_kept_or_refused() {
     let train: Vec<&[u8]> = std::iter::once("train").chain(TINY).map(str::as_bytes).collect();
     let refused = [&train[..], &[b"--data-dir", b"\xff", b"--output", b"none"]].concat();
     let output = command(folder, &refused).output().unwrap();
-    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert_ended(&output, 2, "\u{fffd}` for data-dir: expected a UTF-8 path");
     assert!(!folder.join("none").exists());
     let refused = [&train[..], &[b"--init-from", b"\xff", b"--output", b"none"]].concat();
     let output = command(folder, &refused).output().unwrap();
-    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert_ended(&output, 2, "\u{fffd}` for init-from: expected a UTF-8 path");
     assert!(!folder.join("none").exists());
     let kept = [&train[..], &[b"--output", b"\xfe", b"--json"]].concat();
     let output = command(folder, &kept).output().unwrap();
@@ -197,7 +197,11 @@ fn files_of_a_run_that_were_changed_are_named() {
     assert_ended(&resume(folder), 2, "run/config.toml: line 1: ");
     restore();
     let restore = change("checkpoints/best.json", b"{\"step\":");
-    assert_ended(&eval("best"), 2, "checkpoint is best: there is none; saved are the steps 3");
+    assert_ended(
+        &eval("best"),
+        2,
+        "invalid value `best` for checkpoint: not found; available steps: 3",
+    );
     restore();
     let lines = fs::read(run.join("metrics.jsonl")).unwrap();
     let restore = change("metrics.jsonl", &lines[..40]);

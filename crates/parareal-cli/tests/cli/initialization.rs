@@ -182,11 +182,8 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
     assert_eq!(metrics(&folder.join("distilled"), "distillation").len(), 3);
 
     for (arguments, part) in [
-        (&["--init-from", "shallow"][..], "a run with at most 11 layers is expected, it has 20"),
-        (
-            &["--init-from", "shallow", "--init-units", "random"],
-            "repeat or interpolate is expected",
-        ),
+        (&["--init-from", "shallow"][..], "expected a run with at most 11 layers, got 20"),
+        (&["--init-from", "shallow", "--init-units", "random"], "expected repeat or interpolate"),
     ] {
         assert_refused(folder, arguments, part);
     }

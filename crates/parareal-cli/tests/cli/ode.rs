@@ -133,7 +133,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--problem", "pendulum"][..], "expected dahlquist, heat"),
         (&["--problem", "lorenz", "--lambda", "1"], "--lambda is for dahlquist"),
         (&["--problem", "lorenz", "--size", "5"], "--size is for heat"),
-        (&["--lambda", "i1x"], "--lambda is `i1x`"),
+        (&["--lambda", "i1x"], "invalid value `i1x` for --lambda"),
         (&["--lambda", "NaN"], "finite"),
         (&["--fine", "euler"], "expected exact, backward-euler:STEPS"),
         (&["--coarse", "rk4:0"], "from 1 to"),
@@ -148,7 +148,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--tolerance", "-1"], "absolute tolerance"),
         (&["--relative-tolerance", "NaN"], "relative tolerance"),
         (&["--threads", "0"], "threads"),
-        (&["--iterations", "1.5"], "--iterations is `1.5`"),
+        (&["--iterations", "1.5"], "invalid value `1.5` for --iterations"),
     ] {
         let output = ode(arguments);
         let message = errors(&output);

@@ -204,8 +204,7 @@ fn unusual_sizes_are_noted_or_refused() {
     let many = ["train", "--depth", "11", "--threads", &threads, "--output", "other"];
     let output = parareal(folder.path(), &many);
     assert_eq!(output.status.code(), Some(2));
-    let words =
-        format!("threads is {threads}: each worker would have more than 4 threads for each");
+    let words = format!("invalid value `{threads}` for threads: expected at most");
     assert!(errors(&output).contains(&words), "{}", errors(&output));
     assert!(!folder.path().join("other").exists());
     // A resumed run is not refused, because it may be on another machine.
@@ -283,7 +282,7 @@ fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
         (&["step.json"][..], "step.json already exists; name a new file, or give --overwrite"),
         (
             &["step.svg", "--timeline-step", "3"],
-            "timeline-step is 3: a step from 4 to 6 is expected, 3 are trained",
+            "invalid value `3` for timeline-step: expected a step from 4 to 6; 3 are trained already",
         ),
     ] {
         let refused = resume(more);

@@ -108,9 +108,9 @@ fn runs_of_any_width_go_through_every_command() {
     for (arguments, expected) in [
         (
             &[&start[..], &["--limit-train", "9", "--output", "no"]].concat()[..],
-            "a run with 16 channels after the first convolution is expected, it has 6",
+            "expected a run with 16 channels after the first convolution, got 6",
         ),
-        (&["train", "--resume", "--output", "cut", "--width", "16"], "width is 16: it is 6 in"),
+        (&["train", "--resume", "--output", "cut", "--width", "16"], "width is 16, but 6 in"),
     ] {
         let output = parareal(folder, arguments);
         assert_eq!(output.status.code(), Some(2), "{}", errors(&output));

@@ -40,10 +40,16 @@ fn ranks_that_cannot_work_together_say_why_once() {
         ),
         (vec![(1, own("a").into()), (1, own("b").into())], "the fingerprint of the images is"),
         (vec![(1, own("a").into()), (1, own("c").into())], "rank 1: "),
-        (vec![(1, words(&[])), (1, words(&["--seed", "x"]))], "rank 1: --seed is `x`"),
-        (vec![(2, words(&["--seed", "x"]))], "--seed is `x`: a whole number is expected"),
+        (
+            vec![(1, words(&[])), (1, words(&["--seed", "x"]))],
+            "rank 1: invalid value `x` for --seed",
+        ),
+        (
+            vec![(2, words(&["--seed", "x"]))],
+            "invalid value `x` for --seed: expected a whole number",
+        ),
         (vec![(2, words(&["--nonsense"]))], "unexpected argument '--nonsense'"),
-        (vec![(2, words(&["--momentum", "2"]))], "momentum is 2"),
+        (vec![(2, words(&["--momentum", "2"]))], "invalid value `2` for momentum"),
         (vec![(2, words(&["--output", "full"]))], "rank 0: full is not an empty folder"),
         (
             vec![(2, words(&["--timeline", "step.png"]))],
@@ -55,11 +61,11 @@ fn ranks_that_cannot_work_together_say_why_once() {
         ),
         (
             vec![(2, words(&["--timeline", "a.svg", "--timeline-step", "9"]))],
-            "timeline-step is 9: a step from 1 to 3",
+            "invalid value `9` for timeline-step: expected a step from 1 to 3",
         ),
         (vec![(2, words(&["--overwrite"]))], "--overwrite is for --timeline, and there is none"),
         (vec![(4, words(&[]))], "start at most 3"),
-        (vec![(3, words(&["--replicas", "2"]))], "3 ranks cannot be shared"),
+        (vec![(3, words(&["--replicas", "2"]))], "a divisor of the number of ranks, 3"),
         (vec![(2, words(&["--executor", "threads"]))], "2 processes were started together"),
         (vec![(2, words(&["--config", "none.toml"]))], "none.toml"),
         (
@@ -104,7 +110,7 @@ fn a_run_that_cannot_be_resumed_says_why_once() {
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     for (flags, expected) in [
         (&["--seed", "2"][..], "seed is 2"),
-        (&["--recipe", "paper"], "recipe is paper"),
+        (&["--recipe", "paper"], "invalid value `paper` for recipe"),
         (&["--limit-train", "5"], "limit-train is 5"),
     ] {
         let resumed = ["train", "--resume", "--executor", "mpi", "--output", "run"];

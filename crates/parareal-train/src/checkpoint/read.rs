@@ -77,8 +77,8 @@ impl FromStr for CheckpointChoice {
             "latest" => Ok(Self::Latest),
             "best" => Ok(Self::Best),
             _ => text.parse().map(Self::Step).map_err(|_| {
-                let expected = "it is latest, best, or the number of a step";
-                TrainError::setting("checkpoint", format!("`{text}`"), expected)
+                let expected = "expected latest, best, or the number of a step";
+                TrainError::setting("checkpoint", text, expected)
             }),
         }
     }
@@ -120,7 +120,7 @@ pub fn open(
         }
         None => {
             let there: Vec<String> = steps.iter().map(|(step, _)| step.to_string()).collect();
-            let expected = format!("there is none; saved are the steps {}", there.join(", "));
+            let expected = format!("not found; available steps: {}", there.join(", "));
             Err(TrainError::setting("checkpoint", choice, expected))
         }
     }

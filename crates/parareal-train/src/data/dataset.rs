@@ -46,11 +46,11 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
     pub fn new(inputs: I, targets: T) -> Result<Self, TrainError> {
         let (samples, count) = (inputs.samples(), targets.samples());
         if samples == 0 {
-            return Err(TrainError::setting("inputs", "empty", "at least 1 sample is expected"));
+            return Err(TrainError::setting("number of inputs", 0, "expected at least 1"));
         }
         if count != samples {
-            let expected = format!("there are {samples} inputs: as many targets are expected");
-            return Err(TrainError::setting("targets", count, expected));
+            let expected = format!("expected {samples}, one for each input");
+            return Err(TrainError::setting("number of targets", count, expected));
         }
         let values = Mutex::new((on_cpu(inputs), on_cpu(targets)));
         Ok(Self { samples, values, order: Mutex::new(None), fingerprint: OnceLock::new() })
@@ -204,8 +204,11 @@ mod tests {
             let made = TensorDataset::new(numbers(inputs), numbers(targets));
             made.err().unwrap().to_string()
         };
-        assert_eq!(refuse(0, 0), "inputs is empty: at least 1 sample is expected");
+        assert_eq!(refuse(0, 0), "invalid value `0` for number of inputs: expected at least 1");
         let message = refuse(3, 2);
-        assert_eq!(message, "targets is 2: there are 3 inputs: as many targets are expected");
+        assert_eq!(
+            message,
+            "invalid value `2` for number of targets: expected 3, one for each input"
+        );
     }
 }

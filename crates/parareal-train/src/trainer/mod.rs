@@ -407,7 +407,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             _ => {
                 let names = self.metrics.iter().map(|metric| metric.name.as_str());
                 let names: Vec<&str> = std::iter::once("loss").chain(names).collect();
-                let expected = format!("expected one of: {}", names.join(", "));
+                let expected = format!("expected one of {}", names.join(", "));
                 return refuse("best", objective.to_string(), expected);
             }
         }
@@ -417,7 +417,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             }
             Some(_) => Ok(config),
             None => {
-                let expected = "it needs validation samples".to_string();
+                let expected = "requires validation samples".to_string();
                 if let Some(metric) = self.metrics.first() {
                     return refuse("metric", metric.name.clone(), expected);
                 }
@@ -451,8 +451,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
 fn check_name(folder: &Path) -> Result<(), TrainError> {
     match folder.as_os_str().is_empty() {
         true => {
-            let expected = "the path of a folder is expected";
-            Err(TrainError::setting("the name of the folder", "empty", expected))
+            let expected = "expected the path of a folder";
+            Err(TrainError::setting("folder", "", expected))
         }
         false => Ok(()),
     }

@@ -139,7 +139,7 @@ fn without_validation_there_are_no_metrics_and_no_best() {
     let error = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string();
     assert_eq!(error, "no validation samples: expected at least 1");
     let error = trainer.load(&run, CheckpointChoice::Best).err().unwrap().to_string();
-    assert!(error.starts_with("checkpoint is best: there is none"), "{error}");
+    assert!(error.starts_with("invalid value `best` for checkpoint: not found"), "{error}");
 }
 
 /// Records that an observer has received.

@@ -153,7 +153,7 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("epochs = 6\n") && config.contains("executor = \"sequential\""));
     let error = sgd_trainer().epochs(3).resume(&run).unwrap_err().to_string();
-    assert!(error.starts_with("epochs is 3: the run is in epoch 6 already"), "{error}");
+    assert!(error.starts_with("invalid value `3` for epochs: expected at least 6"), "{error}");
 }
 
 /// Returns the message with which resuming a run of [`sgd_trainer`] is refused.

@@ -145,9 +145,13 @@ fn the_step_is_counted_over_the_whole_run() {
     assert!(!path("b.svg").exists());
 
     let refused = |step| chosen(step).resume(&run).unwrap_err().to_string();
-    let expected = "timeline-step is 4: a step from 5 to 20 is expected, 4 are trained";
+    let expected =
+        "invalid value `4` for timeline-step: expected a step from 5 to 20; 4 are trained already";
     assert_eq!(refused(4), expected);
-    assert!(refused(21).starts_with("timeline-step is 21: a step from 5 to 20"));
+    assert!(
+        refused(21)
+            .starts_with("invalid value `21` for timeline-step: expected a step from 5 to 20")
+    );
     let (told, _) = train(&chosen(5), &run, 5);
     assert_eq!(told.timelines, [(5, path("b.svg"))]);
 
@@ -159,7 +163,8 @@ fn the_step_is_counted_over_the_whole_run() {
     let (told, outcome) = train(&typical("d.svg"), &run, usize::MAX);
     let note = "no timeline was written: the run has no steps left";
     assert_eq!((told.timelines, outcome.notes), (vec![], vec![note.to_string()]));
-    let expected = "timeline-step is 20: the run has trained all of its 20 steps";
+    let expected =
+        "invalid value `20` for timeline-step: all 20 steps of the run are trained already";
     assert_eq!(
         refused(20),
         "b.svg already exists".replace("b.svg", path("b.svg").to_str().unwrap())

@@ -199,7 +199,7 @@ impl Machine {
 pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), VisionError> {
     match (1..=1_000_000).contains(&value) {
         true => Ok(()),
-        false => Err(VisionError::setting(name, value, "from 1 to 1000000 is expected")),
+        false => Err(VisionError::setting(name, value, "expected a number from 1 to 1000000")),
     }
 }
 
@@ -217,13 +217,12 @@ impl Costs {
             Self::Paper { weight_share } => {
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(
-                        "the paper's Table 2 is of width {PAPER_WIDTH}: leave it out, or take \
-                         other costs"
+                        "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or choose other costs"
                     );
                     return Err(VisionError::setting("width", net.width(), expected));
                 }
-                let expected = "the paper's Table 2 has its own coarse networks only: set it to \
-                                basic and leave out `coarse-units`, or take other costs";
+                let expected = "expected basic without `coarse-units`, the coarse networks of the paper's Table 2; or choose \
+                                other costs";
                 let kind = net.coarse_kind();
                 let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {

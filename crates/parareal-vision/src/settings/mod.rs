@@ -45,7 +45,7 @@ impl Settings {
         let definition = definition.unwrap_or_else(|| panic!("there is no setting `{key}`"));
         definition
             .set(self, &[text.into()])
-            .map_err(|expected| VisionError::setting(definition.key, format!("`{text}`"), expected))
+            .map_err(|expected| VisionError::setting(definition.key, text, expected))
     }
 
     /// Returns the recipe that is set, otherwise the one for the data set and the depth.
@@ -150,7 +150,10 @@ mod tests {
                 continue;
             }
             let message = Settings::default().set(key, "wrong:").unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{key} is `wrong:`: ")), "{message}");
+            assert!(
+                message.starts_with(&format!("invalid value `wrong:` for {key}: expected ")),
+                "{message}"
+            );
             assert_eq!(message.lines().count(), 1, "{message}");
         }
     }

@@ -135,7 +135,9 @@ fn problem(arguments: &Ode) -> Result<Problem, Failure> {
         "lorenz" => Problem::Lorenz,
         _ => {
             let names = Problem::NAMES.join(", ");
-            return Err(Failure::Flag(format!("the problem is `{name}`: expected {names}")));
+            return Err(Failure::Flag(format!(
+                "invalid value `{name}` for --problem: expected one of {names}"
+            )));
         }
     };
     if arguments.lambda.is_some() && name != "dahlquist" {

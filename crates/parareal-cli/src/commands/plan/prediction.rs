@@ -51,7 +51,7 @@ impl Plan {
         let count = planned.network.cuts.subnetworks();
         let step_ms = 1e3 * planned.prediction.makespan();
         if let Some(axis) = flags.timeline_ms.filter(|axis| *axis < step_ms) {
-            let expected = format!("the step takes {step_ms:.2} ms and would not fit");
+            let expected = format!("expected at least {step_ms:.2}, the time of the step");
             return Err(TrainError::setting("timeline-ms", axis, expected).into());
         }
         if let Some(timeline) = timeline {
@@ -82,7 +82,7 @@ impl Flags {
         };
         let latency = self.link_us.unwrap_or(0.0);
         if !latency.is_finite() || latency < 0.0 {
-            return Err(TrainError::setting("link-us", latency, "at least 0 is expected"));
+            return Err(TrainError::setting("link-us", latency, "expected a number of at least 0"));
         }
         positive("memory-gb", self.memory_gb)?;
         positive("timeline-ms", self.timeline_ms)?;
@@ -93,8 +93,8 @@ impl Flags {
             }
             Some("paper") => Schedule::Virtual,
             Some(other) => {
-                let expected = "it is overlap or paper";
-                return Err(TrainError::setting("schedule", format!("`{other}`"), expected));
+                let expected = "expected overlap or paper";
+                return Err(TrainError::setting("schedule", other, expected));
             }
         };
         let link = Link { latency: 1e-6 * latency, bandwidth };
@@ -145,7 +145,7 @@ impl Flags {
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
         let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
         if !(0.0..=1.0).contains(&share) {
-            let expected = "a share from 0 to 1 is expected";
+            let expected = "expected a share from 0 to 1";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
         let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));
@@ -165,7 +165,7 @@ impl Flags {
 fn positive(name: &'static str, value: Option<f64>) -> Result<Option<f64>, TrainError> {
     match value {
         Some(value) if !value.is_finite() || value <= 0.0 => {
-            Err(TrainError::setting(name, value, "a number above 0 is expected"))
+            Err(TrainError::setting(name, value, "expected a positive number"))
         }
         value => Ok(value),
     }
