@@ -17,7 +17,7 @@ pub const PAPER_WIDTH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that is not 9n+2.
-    #[error("there is no ResNet of depth {depth}: the depth is 9n+2, so try {below} or {above}")]
+    #[error("invalid value `{depth}` for depth: expected a depth of 9n+2; try {below} or {above}")]
     Depth {
         /// The requested depth.
         depth: usize,
