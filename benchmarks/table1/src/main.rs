@@ -189,7 +189,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         return Ok(true);
     }
     let scratch =
-        arguments.scratch.clone().ok_or("name a folder of unfinished runs (--scratch)")?;
+        arguments.scratch.clone().ok_or("give the folder of unfinished runs with --scratch")?;
     let machine = machine(&arguments, &rows, scratch, here)?;
     train(&machine, &rows, &mut results)
 }
@@ -199,7 +199,9 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
     let scratch = &machine.scratch.folder;
     fs::create_dir_all(scratch)?;
     let lock = File::create(scratch.join(".lock"))?;
-    let in_use = || format!("another table1 uses {}", scratch.display());
+    let in_use = || {
+        format!("another table1 process is using {}; wait for it, or stop it", scratch.display())
+    };
     lock.try_lock().map_err(|_| in_use())?;
     // A build during the runs then changes none of them.
     let copied = scratch.join("parareal");
@@ -232,7 +234,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     let results = Results::read(&place.results)?;
     place.check(rows, &results)?;
     println!("{}", place.markdown(rows, &results)?);
-    note(&format!("rehearsed in {}", folder.display()));
+    note(&format!("rehearsal in {}", folder.display()));
     Ok(done)
 }
 
@@ -263,7 +265,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
     let parareal = arguments.parareal.clone().unwrap_or(program);
     if !parareal.exists() {
         let path = parareal.display();
-        return Err(format!("there is no {path}: build it with cargo build --release").into());
+        return Err(format!("{path} not found; build it with cargo build --release").into());
     }
     let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
     for row in rows {
@@ -275,7 +277,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
             DatasetName::Shapes => [32, 20],
             name => {
                 let folder = arguments.data_dir.as_deref();
-                let folder = folder.ok_or("name the folder of the data sets (--data-dir)")?;
+                let folder = folder.ok_or("give the folder of the data sets with --data-dir")?;
                 let found = inspect(name, Some(folder))?;
                 [found.train.images, found.test.map_or(0, |test| test.images)]
             }

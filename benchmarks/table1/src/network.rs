@@ -60,7 +60,7 @@ pub(crate) fn shape_of(dataset: DatasetName) -> Result<Shape> {
         DatasetName::Mnist => (1, 10),
         DatasetName::Cifar10 | DatasetName::Svhn | DatasetName::Shapes => (3, 10),
         DatasetName::Cifar100 => (3, 100),
-        other => return Err(format!("the classes of {other} are not known").into()),
+        other => return Err(format!("unknown number of classes of {other}").into()),
     };
     Ok(Shape { channels, classes })
 }

@@ -39,7 +39,7 @@ impl Marks {
     /// # Errors
     /// If the document lacks one of the marks.
     fn insert(self, document: &str, text: &str) -> Result<String> {
-        let lacking = |mark| format!("there is no line {mark}");
+        let lacking = |mark| format!("line {mark} not found");
         let (before, rest) = document.split_once(self.begin).ok_or_else(|| lacking(self.begin))?;
         let (_, after) = rest.split_once(self.end).ok_or_else(|| lacking(self.end))?;
         Ok(format!("{before}{}\n{text}\n{}{after}", self.begin, self.end))

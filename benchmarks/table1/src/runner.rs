@@ -98,8 +98,8 @@ impl Machine {
                             state.started.begin(row, seed);
                             if again {
                                 crate::note(&format!(
-                                    "{}: {}, seed {seed}: has a result, but runs start from it and its complete \
-                                     folder is missing: it is trained again",
+                                    "{}: {}, seed {seed}: trained again, because other runs start \
+                                     from it and its folder is missing or incomplete",
                                     row.group, row.title
                                 ));
                             }
@@ -186,7 +186,7 @@ impl Machine {
             _ if asked => return Ok(Ended::Interrupted),
             _ => {
                 let text = fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or("it wrote no message");
+                let last = text.lines().last().unwrap_or("no error message");
                 return Err(format!("parareal train: {status}: {last}").into());
             }
         }
