@@ -1,9 +1,9 @@
 // A chart of lines: its frame, its picture, the values under the pointer, its table.
 
 const HINT =
-  "Drag to zoom. Ctrl and the wheel, or + and −, zoom at the pointer; after a click the wheel " +
-  "alone does. Arrow keys move from point to point, with Shift in larger steps; 0 or a double click shows all.";
-const TOUCH_HINT = "A finger that moves sideways shows the values under it; the buttons zoom.";
+  "Drag to zoom. Ctrl and the wheel, or + and −, zoom at the pointer; after a click, the wheel alone is " +
+  "enough. Arrow keys move from point to point, with Shift in larger steps; 0 or a double click resets the zoom.";
+const TOUCH_HINT = "Move a finger sideways to see the values under it; use the buttons to zoom.";
 
 class LineChart {
   /** `series()` gives the lines; `format` shows a value; `table()` gives what the table shows. */
@@ -217,9 +217,9 @@ class LineChart {
       let index = nearest(line.x, value);
       // Near a gap, the closest value that there is.
       for (let away = 0; away < line.x.length && !isNumber(line.y[index]); away += 1) {
-        const [before, behind] = [index - away, index + away];
+        const [before, after] = [index - away, index + away];
         if (isNumber(line.y[before])) index = before;
-        else if (isNumber(line.y[behind])) index = behind;
+        else if (isNumber(line.y[after])) index = after;
       }
       if (isNumber(line.x[index]) && isNumber(line.y[index]))
         points.push({ line, index, x: line.x[index], y: line.y[index] });
@@ -307,7 +307,7 @@ class LineChart {
     this.tip.style.setProperty("left", `${Math.min(left, Math.max(0, room - width))}px`);
   }
 
-  /** What stands behind a value: where it is of, its range. */
+  /** The step or epoch of a value, and its range. */
   aside({ background, place }, index) {
     const low = background?.low?.[index] ?? null;
     if (low !== null)

@@ -33,7 +33,7 @@ class ConfusionMatrix {
       html(
         "figcaption",
         { id: title, class: "hint" },
-        "Rows: what it is. Columns: what it is taken for. Blue: right answers. Orange: wrong ones, the more frequent in their row the stronger. Arrow keys move.",
+        "Rows: true class. Columns: predicted class. Blue: correct predictions. Orange: wrong ones, stronger the more frequent they are in their row. Arrow keys move.",
       ),
       this.plot,
       this.readout,
@@ -161,11 +161,11 @@ class ConfusionMatrix {
       this.readout.textContent = `${number(wrong, 12)} of ${plural(
         this.sums.reduce((a, b) => a + b, 0),
         "image",
-      )} are taken for something else.`;
+      )} are misclassified.`;
       return;
     }
     const [row, column] = this.cell;
-    const answer = row === column ? "recognized" : `taken for ${this.names[column]}`;
+    const answer = row === column ? "classified correctly" : `classified as ${this.names[column]}`;
     this.readout.textContent = `${this.names[row]}, ${answer}: ${number(this.counts[row][column], 12)} of ${number(this.sums[row], 12)} (${percent(this.share(row, column), 1)})`;
   }
 
@@ -216,7 +216,7 @@ class ConfusionMatrix {
     });
   }
 
-  /** The wrong answers that are most frequent. */
+  /** The most frequent misclassifications. */
   frequent(most) {
     const wrong = [];
     this.counts.forEach((row, r) =>

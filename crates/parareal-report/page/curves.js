@@ -19,7 +19,7 @@ function epochTable(columns, format) {
     });
     if (cells.some((cell) => cell !== "")) rows.push([String(epoch), ...cells]);
   }
-  if (rows.length === 0) rows.push(["no epoch is finished yet"]);
+  if (rows.length === 0) rows.push(["no finished epoch yet"]);
   const name = ({ run, name: column }) => (runs.length > 1 ? `${run.name}, ${column}` : column);
   return { head: ["Epoch", ...used.map(name)], rows };
 }
@@ -91,7 +91,7 @@ function note(lines) {
   if (!behind) return "";
   const ranges = lines.some((line) => line.background?.low);
   const means = smoothingInWords();
-  const shade = ranges ? "shaded: range of the steps" : "faint: single steps";
+  const shade = ranges ? "shaded: range over steps" : "faint: individual steps";
   return present([means && `smoothed over ${means}`, shade]).join(", ");
 }
 
@@ -119,7 +119,7 @@ function curveCharts() {
       title: "Learning rate",
       format: whole,
       series: ofSteps("learning_rate", { label: "learning rate", smooth: false, stairs: true }),
-      table: () => epochTable([["at its end", overEpoch("learning_rate", true)]], whole),
+      table: () => epochTable([["at the end", overEpoch("learning_rate", true)]], whole),
       fromZero: true,
       small: true,
     },
@@ -224,7 +224,7 @@ function smoothingSlider() {
 
 function drawCurves(section) {
   if (runs.every((run) => run.steps.total === 0 && run.epochs.length === 0)) {
-    section.append(html("p", null, "No step has been recorded yet."));
+    section.append(html("p", null, "No steps recorded yet."));
     return;
   }
   const timed = runs.some((run) => run.epochs.length > 0);
@@ -236,7 +236,7 @@ function drawCurves(section) {
       "form",
       {
         class: "controls",
-        "aria-label": "Controls of all curves",
+        "aria-label": "Controls of all charts",
         submit: (event) => event.preventDefault(),
       },
       runs.length > 1 ? runSwitches() : null,
@@ -256,7 +256,7 @@ function drawCurves(section) {
       html(
         "p",
         { class: "hint" },
-        `Along steps only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`,
+        `Shown by step only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`,
       ),
     );
   }

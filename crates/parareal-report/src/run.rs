@@ -111,6 +111,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let again = folder.path().join(".");
         let error = names(&[folder.path(), &again]).unwrap_err();
-        assert!(error.to_string().contains("is given twice: name each run once"), "{error}");
+        assert!(error.to_string().contains("is given twice; name each run once"), "{error}");
     }
 }

@@ -262,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         let error = parse(Path::new("config.toml"), "depth = 20\nepochs = = 3\n").unwrap_err();
         let message = error.to_string();
-        assert!(message.starts_with("config.toml, line 2: expected a table"), "{message}");
+        assert!(message.starts_with("config.toml: line 2: expected a table"), "{message}");
         assert_eq!(message.lines().count(), 1);
     }
 }

@@ -244,7 +244,7 @@ fn a_run_is_not_resumed_with_other_images() {
     assert_ended(
         &output,
         2,
-        "the images of mnist are not those that the run in run was trained on",
+        "the images of mnist differ from those that the run in run was trained on",
     );
     assert_eq!(resume(folder).status.code(), Some(0));
 }

@@ -57,7 +57,10 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
     fs::write(folder.join(".link"), "mine").unwrap();
     for name in ["link", "dangling"] {
         let refused = report(folder, name, &[]);
-        assert_refused(&refused, &format!("{name} exists; name a new file, or give --overwrite"));
+        assert_refused(
+            &refused,
+            &format!("{name} exists; choose another file, or pass --overwrite"),
+        );
         assert_done(&report(folder, name, &["--overwrite"]));
         assert!(folder.join(name).is_symlink());
         assert_page(&fs::read(folder.join(name)).unwrap());
@@ -162,7 +165,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
         &["train", "--cuts", "balanced", "--timeline"],
     ] {
         let output = parareal(folder, &[arguments, &["there.svg"]].concat());
-        assert_refused(&output, "there.svg exists; name a new file, or give --overwrite");
+        assert_refused(&output, "there.svg exists; choose another file, or pass --overwrite");
     }
     assert_eq!(names(folder), ["there.svg"]);
     assert_done(&report(folder, "page.HTM", &[]));
@@ -190,7 +193,7 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
         assert_refused(&report(folder, output, &[]), words);
     }
     for (output, words) in [
-        ("file", "file is not an empty folder; name a new one with --output"),
+        ("file", "file is not an empty folder; choose another folder with --output"),
         ("file/run", "cannot write file/run: file is not a folder"),
         ("link", "cannot write link: it is a link to nowhere, which does not exist"),
     ] {

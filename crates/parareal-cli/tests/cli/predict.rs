@@ -109,7 +109,7 @@ fn images_of_digits_are_prepared_as_in_training() {
     }
     assert_eq!(all[0], all[1]);
     let words =
-        "its images have 3x32x32 values (channels, rows, columns), the network takes 1x32x32";
+        "its images have shape 3x32x32 (channels, rows, columns), but the network expects 1x32x32";
     assert_refused(folder, &["eval", "run", "--dataset", "shapes"], words);
 }
 
@@ -186,7 +186,7 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
     assert_eq!(names, ["c.png", "own/a.png", "own/b.png"]);
     assert_eq!(
         errors(&output),
-        "error: empty: the folder holds no PNG or JPEG files (.png, .jpg, .jpeg)\n"
+        "error: empty: no PNG or JPEG files (.png, .jpg, .jpeg) in this folder\n"
     );
     // In earlier versions, the run was given by a flag.
     let output = parareal(folder, &["predict", "--run", "run", "own", "--json"]);
@@ -219,7 +219,7 @@ fn scores_that_are_not_finite_are_refused() {
     let run = train(folder, &["--output", "run"]);
     let checkpoint = format!("run/checkpoints/step-{:08}", run["steps"].as_u64().unwrap());
     make_not_finite(&folder.join(&checkpoint));
-    let words = format!("{checkpoint}: the network's scores are not finite");
+    let words = format!("{checkpoint}: the scores of the network are not finite");
     let words = words.as_str();
     assert_refused(folder, &["predict", "run", "a.png"], words);
     assert_refused(folder, &["eval", "run"], words);

@@ -128,7 +128,7 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     assert_eq!(tensors["postprocessing.linear.weight"]["shape"].to_string(), "[10,256]");
     let output = export();
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("give --overwrite"), "{}", errors(&output));
+    assert!(errors(&output).contains("pass --overwrite"), "{}", errors(&output));
     let again = ["export", "--run", "run", "--output", "w.safetensors", "--overwrite"];
     assert_eq!(parareal(folder, &again).status.code(), Some(0));
     assert!(fs::read(folder.join("w.safetensors")).unwrap() == bytes);

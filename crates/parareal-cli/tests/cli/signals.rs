@@ -111,5 +111,8 @@ fn a_second_interrupt_stops_at_once() {
     send(&child, &["-INT"]);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(errors(&output), "stopping after this iteration; a second Ctrl-C stops at once\n");
+    assert_eq!(
+        errors(&output),
+        "stopping after this iteration; press Ctrl-C again to stop immediately\n"
+    );
 }

@@ -182,7 +182,7 @@ fn what_would_be_another_run_is_refused_by_name() {
         (sgd_trainer().seed(4), "seed is 4, but 3 in"),
         (sgd_trainer().batch_size(5), "batch-size is 5, but 6 in"),
         (trainer_of(model(sgd(), &[3]), samples(1, SAMPLES)), "cuts is [3], but [2, 4] in"),
-        (sgd_trainer().learning_rate(0.02), "learning-rate is \"0.02\": it is \"0.01\" in"),
+        (sgd_trainer().learning_rate(0.02), "learning-rate is \"0.02\", but \"0.01\" in"),
         (sgd_trainer().best(Objective::highest("accuracy")), "best is \"highest accuracy\""),
         (with_samples(samples(7, SAMPLES)), "the training samples are not those"),
         (with_samples(samples(1, SAMPLES - 1)), "the training samples are not those"),
