@@ -129,15 +129,13 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     let arguments = ["eval", "run", "--data-dir", "unknown"];
     assert_refused(folder, &arguments, "there is no class \"azure\" among blue, green, red");
 
-    let renamed = "the classes of the run in run are blue, green, red, those of the images are \
-                   azure, blue, red";
+    let renamed = "the classes of the images differ from those of the run in run: expected blue, \
+                   green, red, got azure, blue, red";
     let start = ["train", "--depth", "11", "--subnetworks", "3", "--init-from", "run"];
     let more = ["--dataset", "folder", "--data-dir", "unknown", "--output", "next"];
     let output = parareal(folder, &[&start[..], &more].concat());
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        errors(&output).contains("are blue, green, red, those of the images are azure, blue, red")
-    );
+    assert!(errors(&output).contains(": expected blue, green, red, got azure, blue, red"));
     // The same images in the same order, with another class name.
     fs::rename(folder.join("own/blue"), folder.join("own/azure")).unwrap();
     let arguments = ["train", "--resume", "--output", "run", "--epochs", "7"];
@@ -245,7 +243,7 @@ fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
     picture(&folder.join("own/day/99.png"), [170; 3], 9);
     let output = parareal(folder, &["eval", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let note = "note: the images are not those that the run was trained with";
+    let note = "note: the images differ from those that the run was trained with";
     assert!(errors(&output).contains(note), "{}", errors(&output));
     assert!(evaluation() == before);
 }

@@ -50,8 +50,8 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     };
     let deep = ["--depth", "20", "--cuts", "4,5", "--coarse-unit", "depthwise"];
     let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
-                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
-                   arithmetic bounds the device, these cuts do not shorten a training step; try \
+                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): on a \
+                   compute-bound device, these cuts do not shorten a training step; try \
                    --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
                    (--subnetworks)";
     assert!(plan(&deep).contains(warning), "{}", plan(&deep));
