@@ -9,7 +9,7 @@ class ConfusionMatrix {
     this.names = run.evaluation.class_names;
     this.counts = run.evaluation.confusion;
     this.sums = this.counts.map((row) => row.reduce((sum, count) => sum + count, 0));
-    // Orange at its strongest: the most frequent mistake, or one in a hundred.
+    // The strongest orange: the most frequent misclassification, at least one in a hundred.
     this.mostWrong = Math.max(
       0.01,
       ...this.counts.map((row, r) =>
@@ -75,7 +75,7 @@ class ConfusionMatrix {
     this.mark();
   }
 
-  /** The fields, one path for each color, and their counts where there is room. */
+  /** The cells, one path for each color, and their counts if there is room. */
   fields(cell, margin) {
     const paths = new Map();
     const texts = [];
@@ -85,7 +85,7 @@ class ConfusionMatrix {
     this.counts.forEach((row, r) =>
       row.forEach((count, c) => {
         if (count === 0) return;
-        // The root shows rare mistakes beside frequent ones.
+        // The square root keeps rare misclassifications visible next to frequent ones.
         const part = r === c ? this.share(r, c) : Math.sqrt(this.share(r, c) / this.mostWrong);
         const level = Math.max(1, Math.ceil(part * LEVELS));
         const key = `${r === c ? "right" : "wrong"} ${level}`;

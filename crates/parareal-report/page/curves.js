@@ -1,9 +1,9 @@
-// Which curves there are, and the controls that they share.
+// The charts, and the controls that they share.
 
 const whole = (value) => number(value, 4);
 const present = (list) => list.filter((item) => item !== null);
 
-/** The values behind each epoch, run beside run. `columns` are `[name, value of (run, epoch)]`. */
+/** The values of each epoch, with a column for each run. `columns` are `[name, value of (run, epoch)]`. */
 function epochTable(columns, format) {
   const last = Math.max(0, ...runs.map((run) => run.epochs.at(-1)?.epoch ?? 0));
   const used = runs.flatMap((run) =>
@@ -85,7 +85,7 @@ function metricCharts() {
   });
 }
 
-/** What lies behind smoothed lines. */
+/** The description of the background of smoothed lines. */
 function note(lines) {
   const behind = lines.some((line) => line.background);
   if (!behind) return "";
@@ -148,7 +148,7 @@ function curveCharts() {
     .filter((chart) => !chart.empty);
 }
 
-/** One of several buttons is pressed. */
+/** A group of buttons of which one is pressed. */
 function choice(label, options, chosen, choose) {
   const name = newId("choice");
   return html(

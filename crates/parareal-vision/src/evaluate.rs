@@ -69,7 +69,7 @@ pub fn evaluate(
     let mut executor =
         config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
     let found = evaluate_set(&mut *executor, test, &dataset.normalization, &|| Ok(false))?;
-    let (summary, details) = found.expect("nothing stops it");
+    let (summary, details) = found.expect("the evaluation is not interrupted");
     if !summary.finite {
         let path = checkpoint::path_of(run, position.step);
         return Err(VisionError::ScoresNotFinite { path });

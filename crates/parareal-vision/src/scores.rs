@@ -54,7 +54,11 @@ pub(crate) struct Scores {
 impl Scores {
     pub(crate) fn read(output: Tensor<2>) -> Self {
         let classes = output.dims()[1].max(1);
-        let values = output.into_data().convert::<f32>().try_to_vec().expect("they were converted");
+        let values = output
+            .into_data()
+            .convert::<f32>()
+            .try_to_vec()
+            .expect("the values were converted to f32");
         Self { values, classes }
     }
 

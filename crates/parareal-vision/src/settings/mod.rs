@@ -42,7 +42,7 @@ impl Settings {
     #[cfg(test)]
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
         let definition = Self::definitions().iter().find(|definition| definition.key == key);
-        let definition = definition.unwrap_or_else(|| panic!("there is no setting `{key}`"));
+        let definition = definition.unwrap_or_else(|| panic!("unknown setting `{key}`"));
         definition
             .set(self, &[text.into()])
             .map_err(|expected| VisionError::setting(definition.key, text, expected))
