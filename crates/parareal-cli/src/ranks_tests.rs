@@ -48,7 +48,7 @@ fn weights(run: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
+fn a_panic_of_one_rank_is_reported_once_and_the_run_can_be_resumed() {
     let name = test_name!();
     if ranks::is_rank() {
         let variable = |name| std::env::var(name).unwrap();

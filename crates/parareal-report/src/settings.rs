@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_other_values_and_missing_ones() {
+    fn settings_differ_by_value_or_by_absence() {
         let runs = [
             settings("depth = 20\nsubnetworks = 1\n"),
             settings("depth = 20\nsubnetworks = 3\nclip-norm = 1.0\n"),

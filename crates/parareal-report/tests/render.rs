@@ -258,7 +258,7 @@ fn the_evaluation_of_the_shown_error_is_shown_and_an_early_end_is_named() {
 }
 
 #[test]
-fn texts_from_files_stay_texts() {
+fn texts_from_files_are_not_markup() {
     let parent = tempfile::tempdir().unwrap();
     let wild = "</script><script>alert(1)</script><!-- {{script}} & \u{2028}";
     let run = made(parent.path(), "a<b>&amp;", 1, 4);

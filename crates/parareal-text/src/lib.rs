@@ -55,12 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thing_has_no_ending() {
+    fn one_thing_is_singular() {
         assert_eq!([0, 1, 2].map(|number| count(number, "rank")), ["0 ranks", "1 rank", "2 ranks"]);
     }
 
     #[test]
-    fn only_a_mark_at_the_start_is_taken_away() {
+    fn only_a_mark_at_the_start_is_removed() {
         assert_eq!(without_byte_order_mark("\u{feff}a\u{feff}".as_bytes()), "a\u{feff}".as_bytes());
         for text in [&b"a"[..], b"", b"\xef\xbb"] {
             assert_eq!(without_byte_order_mark(text), text);

@@ -203,13 +203,13 @@ mod tests {
     "#;
 
     #[test]
-    fn a_record_comes_back_from_its_table() {
+    fn a_record_round_trips_through_a_table() {
         let record = ImageRecord::from_table(&GOOD.parse().unwrap()).unwrap();
         assert_eq!(ImageRecord::from_table(&record.to_table()).unwrap(), record);
     }
 
     #[test]
-    fn records_that_no_run_has_written_are_refused() {
+    fn impossible_records_are_refused() {
         for (from, to, expected) in [
             ("channels = 1", "channels = 0", "invalid shape or number of classes of the images"),
             (

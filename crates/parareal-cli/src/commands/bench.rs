@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_s_rows_and_columns_come_and_go_together() {
+    fn rows_and_columns_of_the_paper_are_shown_together_or_not_at_all() {
         let whole = [PAPER_EPOCHS, PAPER_IMAGES];
         let tables = |rows: &[BenchRow], training| {
             [parts(rows), steps(rows), hours(rows, 128, training)].map(|rows| table(&rows))

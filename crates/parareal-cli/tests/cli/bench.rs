@@ -104,7 +104,7 @@ fn a_measured_step_is_a_trace_without_overlaps() {
 
 /// The paper's times are for ResNet-1001, so they are not shown for another network.
 #[test]
-fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
+fn times_of_the_paper_are_not_shown_for_another_network() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(folder.path(), &["--subnetworks", "3", "--cuts", "balanced"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

@@ -88,7 +88,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed() {
+fn a_run_interrupted_during_its_distillation_starts_over_when_resumed() {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 

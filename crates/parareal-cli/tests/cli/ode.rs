@@ -112,7 +112,7 @@ fn results_do_not_depend_on_threads() {
 }
 
 #[test]
-fn an_existing_drawing_is_replaced_only_on_request() {
+fn an_existing_plot_is_replaced_only_on_request() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("there.svg"), "mine").unwrap();
     let arguments = ["ode", "--plot", "there.svg"];

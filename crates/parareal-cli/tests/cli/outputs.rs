@@ -44,7 +44,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
+fn a_link_is_followed_and_other_files_stay() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::create_dir(folder.join("else")).unwrap();
@@ -73,7 +73,7 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
 }
 
 #[test]
-fn a_new_file_has_the_permissions_that_the_umask_leaves() {
+fn a_new_file_has_the_permissions_of_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let output = Command::new("sh")
@@ -88,7 +88,7 @@ fn a_new_file_has_the_permissions_that_the_umask_leaves() {
 }
 
 #[test]
-fn a_pipe_and_standard_output_are_written_to_as_they_are() {
+fn pipes_and_standard_output_are_written_to_directly() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let fifo = folder.join("fifo");
@@ -121,7 +121,7 @@ fn a_pipe_and_standard_output_are_written_to_as_they_are() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
+fn a_file_that_cannot_be_written_is_named_as_given() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let run = run();
@@ -139,7 +139,7 @@ fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
 }
 
 #[test]
-fn a_name_that_promises_another_format_is_refused_before_any_work() {
+fn a_file_name_of_another_format_is_refused_before_any_work() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("there.svg"), "mine").unwrap();
@@ -173,7 +173,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
 }
 
 #[test]
-fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
+fn an_unusable_path_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("file"), "").unwrap();

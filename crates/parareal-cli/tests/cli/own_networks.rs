@@ -19,7 +19,7 @@ fn train(run: &Path) {
 }
 
 #[test]
-fn the_run_of_another_program_is_named_as_such() {
+fn the_run_of_another_program_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     train(&folder.path().join("mine"));
     for arguments in [

@@ -68,7 +68,7 @@ fn costs(folder: &Path) {
 }
 
 #[test]
-fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
+fn costs_of_the_paper_give_its_speedups_and_larger_ones_with_overlap() {
     for (subnetworks, printed, least) in [("6", "4.10", 4.95), ("18", "5.95", 9.7)] {
         let even = paper(subnetworks, &["--cuts", "even", "--schedule", "paper"]);
         assert_eq!(format!("{:.2}", speedup(&even)), printed);
@@ -90,7 +90,7 @@ fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
 }
 
 #[test]
-fn between_the_rows_of_the_papers_table_the_nearest_is_used_and_named() {
+fn the_nearest_row_of_the_papers_table_is_used_and_named() {
     let between = paper("4", &[]);
     assert!(between["assumptions"].to_string().contains("no row for N = 4: N = 3 is used"));
     let folder = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ fn coarse_networks_are_compared_by_time_where_costs_are_known() {
 }
 
 #[test]
-fn a_suggestion_fits_and_says_what_bounds_it() {
+fn a_suggestion_fits_in_memory_and_names_its_bound() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
     let suggest = |more: &[&str]| {
@@ -239,7 +239,7 @@ fn a_suggestion_fits_and_says_what_bounds_it() {
 }
 
 #[test]
-fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
+fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, more: &[&str]| {
         let step = ["--subnetworks", "6", "--link-gbps", "100", "--timeline", file];
@@ -307,7 +307,7 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
 /// Transfers and the averaging of gradients overlap the work of a device, so they have their own
 /// rows.
 #[test]
-fn nothing_overlaps_on_a_row_of_a_timeline() {
+fn activities_on_a_row_of_a_timeline_do_not_overlap() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
     let paper = ["--depth", "110", "--coarse-unit", "basic", "--costs", "paper"];

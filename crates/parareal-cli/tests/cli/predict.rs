@@ -224,7 +224,7 @@ fn scores_that_are_not_finite_are_refused() {
 }
 
 #[test]
-fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
+fn evaluating_changed_images_does_not_change_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     classes(&folder.join("own"), &[("day", [170; 3]), ("night", [60; 3])], 8);

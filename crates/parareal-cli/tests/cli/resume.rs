@@ -142,7 +142,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn a_run_at_its_end_has_nothing_left_to_do() {
+fn a_finished_run_has_nothing_left_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let first = json(&parareal(folder, &[&RUN[..], &["--output", "run", "--json"]].concat()));

@@ -216,7 +216,7 @@ fn unusual_sizes_are_noted_or_refused() {
 }
 
 #[test]
-fn runs_are_numbered_where_no_folder_is_named() {
+fn runs_without_a_given_folder_are_numbered() {
     let folder = tempfile::tempdir().unwrap();
     for number in ["001", "002"] {
         let more = ["--subnetworks", "1", "--limit-test", "0"];

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{TINY, errors, json, parareal};
 
 #[test]
-fn the_papers_plan_has_the_papers_numbers() {
+fn plan_reproduces_the_parameter_counts_of_the_paper() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["plan", "--depth", "1001", "--classes", "100", "--coarse-unit", "basic"];
     let arguments = [&arguments[..], &["--subnetworks", "3", "--json"]].concat();

@@ -20,7 +20,7 @@ fn images(folder: &Path, name: &str, shade: u8) {
 }
 
 #[test]
-fn ranks_that_cannot_work_together_say_why_once() {
+fn invalid_settings_of_ranks_are_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     images(folder, "a", 10);
@@ -101,7 +101,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
 }
 
 #[test]
-fn a_run_that_cannot_be_resumed_says_why_once() {
+fn a_refused_resume_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let started = ["train", "--executor", "mpi", "--output", "run"];

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_a_file_are_one_line_each() {
+    fn errors_in_a_file_are_one_line_each() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");
         for (text, expected) in [

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_written_as_it_is_read() {
+    fn every_setting_round_trips() {
         for definition in Settings::definitions() {
             for &text in samples(definition.key) {
                 let mut settings = Settings::default();

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_stands_for_its_images_by_name() {
+    fn a_folder_expands_to_its_images_sorted_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         for name in ["b.PNG", "a.jpeg", "c.jpg", "notes.txt", ".hidden.png"] {
