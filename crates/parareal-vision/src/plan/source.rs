@@ -217,12 +217,13 @@ impl Costs {
             Self::Paper { weight_share } => {
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(
-                        "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or choose other costs"
+                        "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or \
+                         choose other costs"
                     );
                     return Err(VisionError::setting("width", net.width(), expected));
                 }
-                let expected = "expected basic without `coarse-units`, the coarse networks of the paper's Table 2; or choose \
-                                other costs";
+                let expected = "expected basic without `coarse-units`, the coarse networks of the \
+                                paper's Table 2; or choose other costs";
                 let kind = net.coarse_kind();
                 let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {
