@@ -444,6 +444,6 @@ mod tests {
         }
         let no_device = Settings { device: Some(Vec::new()), ..Settings::default() };
         let message = resolve(no_device).unwrap_err().to_string();
-        assert!(message.starts_with("device is "), "{message}");
+        assert!(message.starts_with("invalid value `` for device: "), "{message}");
     }
 }
