@@ -107,11 +107,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ms = |seconds: f64| 1e3 * seconds;
     println!("serial fine solution       {:9.2} ms", ms(serial));
     println!("                            1 thread     2 threads   ratio");
-    for (name, [one, two]) in [
-        ("one fine sweep", sweep),
-        ("the first iteration", iteration),
-        ("the whole solve", whole),
-    ] {
+    for (name, [one, two]) in
+        [("one fine sweep", sweep), ("the first iteration", iteration), ("the whole solve", whole)]
+    {
         println!("{name:24} {:9.2} ms  {:9.2} ms   {:.2}", ms(one), ms(two), one / two);
     }
     println!(

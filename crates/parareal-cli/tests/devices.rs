@@ -9,7 +9,7 @@ use parareal_testing::missing;
 use common::{errors, parareal, train};
 
 #[test]
-fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+fn a_missing_device_is_refused_with_the_available_ones() {
     let folder = tempfile::tempdir().unwrap();
     // In the second pass, the drivers of Vulkan and OpenGL are hidden.
     let hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+    fn a_missing_device_is_refused_with_the_available_ones() {
         let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
         let message = error.to_string();
         assert!(message.contains("rocm:77") && message.contains("there are: cpu"), "{message}");

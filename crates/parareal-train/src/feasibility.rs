@@ -14,8 +14,7 @@ pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
     let most = MAX_THREADS_PER_CORE * cores;
     if threads > most {
         let expected = format!(
-            "expected at most {most}, which is {MAX_THREADS_PER_CORE} per worker for each of the {cores} cores \
-             here"
+            "expected at most {most}, {MAX_THREADS_PER_CORE} for each of the {cores} cores here"
         );
         return Err(TrainError::setting("threads", threads, expected));
     }

@@ -381,7 +381,10 @@ mod tests {
         let warmup = Schedule::from_fn(|_, _, _| 0.1).warmup(f64::INFINITY);
         assert!(message(warmup).starts_with("invalid value `inf` for warmup-epochs"));
         let refused = message(CosineAnnealingLrSchedulerConfig::new(2.0, 10).into());
-        assert!(refused.starts_with("learning-rate is ") && refused.lines().count() == 1);
+        assert!(
+            refused.starts_with("invalid value `scheduler of Burn` for learning-rate: ")
+                && refused.lines().count() == 1
+        );
     }
 
     #[test]

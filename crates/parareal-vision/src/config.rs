@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_configuration_give_it_again() {
+    fn settings_of_a_configuration_resolve_to_it() {
         for recipe in [Recipe::Quick, Recipe::Paper] {
             let given = Settings { recipe: Some(recipe), ..Settings::default() };
             let settings = resolve(given.clone()).unwrap().settings();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
+    fn data_sets_of_the_paper_at_its_depth_have_its_recipe() {
         let resolve = |dataset, depth| {
             let dataset = Some(dataset);
             resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn data_sets_in_files_have_a_folder_where_none_is_named() {
+    fn published_data_sets_have_a_default_folder() {
         let data_dir = |name: &str| {
             let config = resolve(settings(&[("dataset", name)]).unwrap()).unwrap();
             assert_eq!(config.load.data_dir, config.settings().data_dir);
@@ -444,6 +444,6 @@ mod tests {
         }
         let no_device = Settings { device: Some(Vec::new()), ..Settings::default() };
         let message = resolve(no_device).unwrap_err().to_string();
-        assert!(message.starts_with("device is "), "{message}");
+        assert!(message.starts_with("invalid value `` for device: "), "{message}");
     }
 }

@@ -69,7 +69,7 @@ pub fn evaluate(
     let mut executor =
         config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
     let found = evaluate_set(&mut *executor, test, &dataset.normalization, &|| Ok(false))?;
-    let (summary, details) = found.expect("nothing stops it");
+    let (summary, details) = found.expect("the evaluation is not interrupted");
     if !summary.finite {
         let path = checkpoint::path_of(run, position.step);
         return Err(VisionError::ScoresNotFinite { path });
@@ -89,14 +89,13 @@ pub fn evaluate(
         notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
     if changed {
-        let note =
-            "the images are not those that the run was trained with: the details are not saved";
+        let note = "the images differ from those that the run was trained with: the details were not saved";
         evaluation.notes.push(note.into());
     }
     if own {
         match details.save(run, position, test_error, &dataset) {
             Ok(path) => evaluation.details = path,
-            Err(error) => evaluation.notes.push(format!("the details are not saved: {error}")),
+            Err(error) => evaluation.notes.push(format!("the details were not saved: {error}")),
         }
     }
     Ok(evaluation)

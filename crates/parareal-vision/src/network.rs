@@ -164,7 +164,7 @@ impl NetworkConfig {
                     _ => String::new(),
                 };
                 let (cost, approximated): (String, _) = match (chosen.kind, chosen.units) {
-                    (UnitKind::None, _) => ("the skip alone costs".into(), "it approximates"),
+                    (UnitKind::None, _) => ("the skip connection costs".into(), "it approximates"),
                     (kind, 1) => (format!("1 {kind} unit costs"), "it approximates"),
                     (kind, units) => (format!("{units} {kind} units cost"), "they approximate"),
                 };

@@ -61,7 +61,7 @@ mod tests {
     use crate::Recipe;
 
     #[test]
-    fn a_run_goes_on_with_what_makes_it_that_run() {
+    fn a_resumed_run_keeps_the_settings_that_define_it() {
         let folder = Path::new("there");
         let before = Config::resolve(Settings::default(), &Resources::alone()).unwrap().settings();
         let resume =

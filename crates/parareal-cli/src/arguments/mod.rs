@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_set_what_the_same_text_sets() {
+    fn flags_and_texts_set_the_same_values() {
         for definition in Settings::definitions() {
             let other = if definition.key == "recipe" { "paper" } else { "3" };
             let text = definition.default_of(Recipe::Paper).unwrap_or_else(|| other.into());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn some_flags_need_no_value_and_one_may_be_given_again() {
+    fn some_flags_need_no_value_and_one_can_be_repeated() {
         let set = settings(&["--recompute", "--nesterov", "--device", "cpu", "--device", "wgpu:0"]);
         let text = |key: &str| {
             let definition = Settings::definitions().iter().find(|each| each.key == key);

@@ -49,7 +49,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
     let froms = server.froms();
     assert_eq!(froms, [None, Some(9_912_422 / 2), None, None, None]);
     let told = errors(&output);
-    assert!(told.contains("trying again") && told.contains("4.956MB of it are there"), "{told}");
+    assert!(told.contains("retrying in") && told.contains("4.956MB are already here"), "{told}");
 
     // If all files exist, nothing is requested.
     let output = fetch(folder.path(), &["MNIST", "--from", &mirror, "--data-dir", "data"]);
@@ -82,7 +82,7 @@ fn failed_downloads_are_reported_in_one_line_with_code_1() {
         path => panic!("{path}"),
     });
     for (place, expected) in [
-        ("gone", "the server responded 404 Not Found; give the address of a folder that holds"),
+        ("gone", "the server responded 404 Not Found; pass the address of a folder with"),
         ("size", "the file on the server has 12 bytes, but the canonical file has 170052171"),
         ("long", "more than 10 redirects"),
     ] {
@@ -152,6 +152,8 @@ fn an_interrupted_download_keeps_its_bytes() {
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(output.stdout.is_empty());
-    assert!(message.contains("1000 of 9912422 bytes") && message.contains("goes on"));
+    assert!(
+        message.contains("1000 of 9912422 bytes") && message.contains("run the same command again")
+    );
     assert_eq!(fs::read(part).unwrap(), [1; 1_000]);
 }

@@ -138,7 +138,7 @@ fn bound_by_permissions(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
+fn a_read_only_folder_ends_the_run_and_keeps_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);
@@ -180,7 +180,7 @@ fn a_full_disk_keeps_the_older_page() {
 }
 
 #[test]
-fn files_of_a_run_that_were_changed_are_named() {
+fn changed_files_of_a_run_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run", "--epochs", "1"]);
@@ -248,7 +248,7 @@ fn a_run_is_not_resumed_with_other_images() {
     assert_ended(
         &output,
         2,
-        "the images of mnist are not those that the run in run was trained on",
+        "the images of mnist differ from those that the run in run was trained on",
     );
     assert_eq!(resume(folder).status.code(), Some(0));
 }

@@ -79,7 +79,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
         (&["--distill", "0", "--init-from", "serial"], "at least 1"),
         (
             &["--distill", "5", "--init-from", "serial", "--subnetworks", "1"],
-            "one alone has no interface",
+            "a single one has no interface",
         ),
     ] {
         assert_refused(folder, arguments, part);
@@ -88,7 +88,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed() {
+fn a_run_interrupted_during_its_distillation_starts_over_when_resumed() {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let output = child.wait_with_output().unwrap();
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
-    assert!(message.contains("stopped in the distillation, before the first training step"));
+    assert!(message.contains("stopped during the distillation, before the first training step"));
     assert!(message.contains("resume with `parareal train --resume --output run`"), "{message}");
     assert!(!folder.join("run/checkpoints").exists() && !folder.join("run/metrics.jsonl").exists());
 
@@ -130,7 +130,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let more = ["train", "--resume", "--epochs", "2", "--output", "run"];
     let output = parareal(folder, &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert!(!errors(&output).contains("distillation"), "{}", errors(&output));
+    assert!(!errors(&output).contains("distill"), "{}", errors(&output));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
+fn a_link_is_followed_and_other_files_stay() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::create_dir(folder.join("else")).unwrap();
@@ -59,7 +59,7 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
         let refused = report(folder, name, &[]);
         assert_refused(
             &refused,
-            &format!("{name} already exists; name a new file, or give --overwrite"),
+            &format!("{name} already exists; choose another file, or pass --overwrite"),
         );
         assert_done(&report(folder, name, &["--overwrite"]));
         assert!(folder.join(name).is_symlink());
@@ -73,7 +73,7 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
 }
 
 #[test]
-fn a_new_file_has_the_permissions_that_the_umask_leaves() {
+fn a_new_file_has_the_permissions_of_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let output = Command::new("sh")
@@ -88,7 +88,7 @@ fn a_new_file_has_the_permissions_that_the_umask_leaves() {
 }
 
 #[test]
-fn a_pipe_and_standard_output_are_written_to_as_they_are() {
+fn pipes_and_standard_output_are_written_to_directly() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let fifo = folder.join("fifo");
@@ -121,7 +121,7 @@ fn a_pipe_and_standard_output_are_written_to_as_they_are() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
+fn a_file_that_cannot_be_written_is_named_as_given() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let run = run();
@@ -139,7 +139,7 @@ fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
 }
 
 #[test]
-fn a_name_that_promises_another_format_is_refused_before_any_work() {
+fn a_file_name_of_another_format_is_refused_before_any_work() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("there.svg"), "mine").unwrap();
@@ -165,7 +165,10 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
         &["train", "--cuts", "balanced", "--timeline"],
     ] {
         let output = parareal(folder, &[arguments, &["there.svg"]].concat());
-        assert_refused(&output, "there.svg already exists; name a new file, or give --overwrite");
+        assert_refused(
+            &output,
+            "there.svg already exists; choose another file, or pass --overwrite",
+        );
     }
     assert_eq!(names(folder), ["there.svg"]);
     assert_done(&report(folder, "page.HTM", &[]));
@@ -173,7 +176,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
 }
 
 #[test]
-fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
+fn an_unusable_path_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("file"), "").unwrap();
@@ -193,7 +196,7 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
         assert_refused(&report(folder, output, &[]), words);
     }
     for (output, words) in [
-        ("file", "file is not an empty folder; name a new one with --output"),
+        ("file", "file is not an empty folder; choose another folder with --output"),
         ("file/run", "cannot write file/run: file is not a folder"),
         ("link", "cannot write link: it links to nowhere, which does not exist"),
     ] {

@@ -142,7 +142,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn a_run_at_its_end_has_nothing_left_to_do() {
+fn a_finished_run_has_nothing_left_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let first = json(&parareal(folder, &[&RUN[..], &["--output", "run", "--json"]].concat()));
@@ -152,13 +152,17 @@ fn a_run_at_its_end_has_nothing_left_to_do() {
         let output = parareal(folder, more);
         assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
         assert_eq!(json(&output), first);
-        let words = "nothing is left to do: the run had ended after 3 epochs (12 steps)";
+        let words = "nothing left to do: the run has finished after 3 epochs (12 steps)";
         assert!(errors(&output).contains(words), "{}", errors(&output));
         assert!(contents(&folder.join("run")) == before, "a file was written");
     }
     let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
     assert_eq!(fewer.status.code(), Some(2));
-    assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
+    assert!(
+        errors(&fewer).contains("expected at least 3, the current epoch"),
+        "{}",
+        errors(&fewer)
+    );
     // A run that was killed before its last line has not ended.
     let path = folder.join("run/metrics.jsonl");
     let lines = fs::read_to_string(&path).unwrap();
@@ -333,7 +337,7 @@ fn checkpoints_are_evaluated_by_name() {
     assert_eq!(evaluated["epoch"], best.0 + 1);
     assert_eq!(json(&eval("latest"))["step"], 12);
     assert_eq!(json(&eval("11"))["step"], 11);
-    for (which, expected) in [("3", "saved are the steps"), ("newest", "latest, best")] {
+    for (which, expected) in [("3", "available steps:"), ("newest", "latest, best")] {
         let output = eval(which);
         assert_eq!(output.status.code(), Some(2));
         assert!(errors(&output).contains(expected), "{}", errors(&output));

@@ -216,7 +216,7 @@ fn unusual_sizes_are_noted_or_refused() {
 }
 
 #[test]
-fn runs_are_numbered_where_no_folder_is_named() {
+fn runs_without_a_given_folder_are_numbered() {
     let folder = tempfile::tempdir().unwrap();
     for number in ["001", "002"] {
         let more = ["--subnetworks", "1", "--limit-test", "0"];
@@ -279,7 +279,7 @@ fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
     let resume = ["train", "--resume", "--output", "run", "--epochs", "2", "--timeline"];
     let resume = |more: &[&str]| parareal(folder, &[&resume[..], more].concat());
     for (more, words) in [
-        (&["step.json"][..], "step.json already exists; name a new file, or give --overwrite"),
+        (&["step.json"][..], "step.json already exists; choose another file, or pass --overwrite"),
         (
             &["step.svg", "--timeline-step", "3"],
             "invalid value `3` for timeline-step: expected a step from 4 to 6; 3 are trained already",

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{TINY, errors, json, parareal};
 
 #[test]
-fn the_papers_plan_has_the_papers_numbers() {
+fn plan_reproduces_the_parameter_counts_of_the_paper() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["plan", "--depth", "1001", "--classes", "100", "--coarse-unit", "basic"];
     let arguments = [&arguments[..], &["--subnetworks", "3", "--json"]].concat();
@@ -50,8 +50,8 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     };
     let deep = ["--depth", "20", "--cuts", "4,5", "--coarse-unit", "depthwise"];
     let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
-                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
-                   arithmetic bounds the device, these cuts do not shorten a training step; try \
+                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): on a \
+                   compute-bound device, these cuts do not shorten a training step; try \
                    --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
                    (--subnetworks)";
     assert!(plan(&deep).contains(warning), "{}", plan(&deep));
@@ -105,11 +105,11 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--subnetworks", "4"], "4 subnetworks"),
         (&["--subnetworks", "0"], "at least one"),
         (&["--dataset", "photos"], "shapes, mnist"),
-        (&["--dataset", "mnist"], "get the files by `parareal data fetch`"),
+        (&["--dataset", "mnist"], "download the files with `parareal data fetch`"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
         (&["--output", "full"], "not an empty folder"),
         (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
-        (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
+        (&["--config", "keys.toml"], "did you mean `batch-size`?"),
         (&["--config", "none.toml"], "none.toml"),
         (&["--device", "rocm:77"], "available: cpu"),
         (&["--device", "abacus"], "expected cpu, or"),
@@ -132,8 +132,8 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         ),
         (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
         (&["--link-dtype", "bf16"], "requires the executor mpi"),
-        (&["--overwrite"], "--overwrite is for --timeline, and there is none"),
-        (&["--timeline-step", "3"], "--timeline-step is for --timeline, and there is none"),
+        (&["--overwrite"], "--overwrite requires --timeline"),
+        (&["--timeline-step", "3"], "--timeline-step requires --timeline"),
         (
             &["--timeline", "step.svg", "--timeline-step", "x"],
             "invalid value `x` for --timeline-step",

@@ -74,7 +74,7 @@ fn a_run_starts_from_the_weights_of_a_serial_one() {
 }
 
 #[test]
-fn runs_of_any_width_go_through_every_command() {
+fn every_command_works_with_runs_of_any_width() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let succeed = |arguments: &[&str]| {

@@ -20,7 +20,7 @@ fn images(folder: &Path, name: &str, shade: u8) {
 }
 
 #[test]
-fn ranks_that_cannot_work_together_say_why_once() {
+fn invalid_settings_of_ranks_are_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     images(folder, "a", 10);
@@ -63,7 +63,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
             vec![(2, words(&["--timeline", "a.svg", "--timeline-step", "9"]))],
             "invalid value `9` for timeline-step: expected a step from 1 to 3",
         ),
-        (vec![(2, words(&["--overwrite"]))], "--overwrite is for --timeline, and there is none"),
+        (vec![(2, words(&["--overwrite"]))], "--overwrite requires --timeline"),
         (vec![(4, words(&[]))], "start at most 3"),
         (vec![(3, words(&["--replicas", "2"]))], "a divisor of the number of ranks, 3"),
         (vec![(2, words(&["--executor", "threads"]))], "2 processes were started together"),
@@ -101,7 +101,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
 }
 
 #[test]
-fn a_run_that_cannot_be_resumed_says_why_once() {
+fn a_refused_resume_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let started = ["train", "--executor", "mpi", "--output", "run"];

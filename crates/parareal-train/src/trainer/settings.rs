@@ -362,7 +362,7 @@ mod tests {
         // An entry of the user is not mistaken for the trainer's setting of the same name.
         let own = [("seed".to_string(), "8".to_string())];
         for (message, expected) in [
-            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1, but "),
+            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1, but"),
             (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8, but 32 in"),
             (refuse(same(), &[3]), "cuts is [3], but [2, 4] in there"),
             (

@@ -78,7 +78,7 @@ impl Bench {
         }
         self.machine.find()?;
 
-        progress("kinds of parts");
+        progress("the kinds of components");
         let alone = Machine { workers: 1, ..self.machine.clone() };
         let costs = alone.measure(&serial.net, &UnitKind::ALL, self.repetitions)?;
         let known = Costs::Table(costs.clone());

@@ -83,12 +83,11 @@ impl Settings {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, VisionError> {
         let wrong = |message: String| VisionError::ConfigFile { path: path.to_path_buf(), message };
         if bytes.len() as u64 > LONGEST_FILE {
-            let message =
-                format!("not a configuration file: it has more than {LONGEST_FILE} bytes");
+            let message = format!("not a configuration file: larger than {LONGEST_FILE} bytes");
             return Err(wrong(message));
         }
         let text = str::from_utf8(without_byte_order_mark(bytes)).map_err(|error| {
-            wrong(format!("not UTF-8 text: byte {} is wrong", error.valid_up_to() + 1))
+            wrong(format!("not UTF-8 text: invalid byte {}", error.valid_up_to() + 1))
         })?;
         let line_of = |position: usize| {
             let before = text.get(..position).unwrap_or("");
@@ -197,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_compared_by_letters() {
+    fn the_distance_between_words_counts_edits() {
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(edits("", "abc"), 3);
         assert_eq!(nearest("batch_sizes", Settings::KEYS), "batch-size");
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_have_their_natural_forms() {
+    fn values_may_be_written_in_several_forms() {
         for (natural, usual) in [
             ("device = \"cpu\"", "device = [\"cpu\"]"),
             ("device = \"cpu, wgpu:0\"", "device = [\"cpu\", \"wgpu:0\"]"),
@@ -241,7 +240,7 @@ mod tests {
 
     /// Files of earlier versions are still read.
     #[test]
-    fn a_complete_file_is_written_as_it_was_read() {
+    fn a_complete_file_round_trips() {
         let text = include_str!("complete.toml");
         assert_eq!(parse(text).to_toml(), text);
         let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
@@ -262,14 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_a_file_are_one_line_each() {
+    fn errors_in_a_file_are_one_line_each() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");
         for (text, expected) in [
-            (
-                "depth = 20\nepoch = 3\n",
-                "line 2: unknown key `epoch`; the nearest known one is `epochs`",
-            ),
+            ("depth = 20\nepoch = 3\n", "line 2: unknown key `epoch`; did you mean `epochs`?"),
             (
                 "depth = 20\nepochs = \"many\"\n",
                 "wrong.toml: line 2: invalid value `\"many\"` for epochs: expected a whole number",
@@ -309,7 +305,7 @@ mod tests {
                 "xxx..` for dataset: expected shapes, mnist, ",
             ),
             ("\"a\\nb\" = 1\n", "unknown key `a\\nb`"),
-            (&format!("seed = {}\n", "1".repeat(300_000)), "more than 262144 bytes"),
+            (&format!("seed = {}\n", "1".repeat(300_000)), "larger than 262144 bytes"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Settings::read(&path).unwrap_err();
@@ -323,7 +319,7 @@ mod tests {
         }
         std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
         let message = Settings::read(&path).unwrap_err().to_string();
-        assert!(message.ends_with("not UTF-8 text: byte 12 is wrong"), "{message}");
+        assert!(message.ends_with("not UTF-8 text: invalid byte 12"), "{message}");
         std::fs::write(&path, "\u{feff}seed = 7\n").unwrap();
         assert_eq!(Settings::read(&path).unwrap().seed, Some(7));
         assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());

@@ -26,7 +26,7 @@ impl Plan {
             [("--subnetworks", given.subnetworks.is_some()), ("--cuts", given.cuts.is_some())]
         {
             if flags.suggest && given {
-                let message = format!("--suggest finds what {flag} says: leave one of them out");
+                let message = format!("--suggest cannot be used with {flag}, which it determines");
                 return Err(Failure::Flag(message));
             }
         }
@@ -116,28 +116,34 @@ impl Flags {
                 ("--suggest", self.suggest),
             ] {
                 if given {
-                    let why = "is for --schedule overlap: the paper's clock has nothing of it";
+                    let why = "requires --schedule overlap: the paper's schedule does not model it";
                     return refuse(flag, why);
                 }
             }
         }
         if self.batch_size.is_some() && *source != CostSource::Measured {
-            return refuse("--batch-size", "is for --costs measured: others have their own");
+            return refuse(
+                "--batch-size",
+                "requires --costs measured: other costs have their own batch size",
+            );
         }
         if self.coarse_weight_share.is_some() && *source != CostSource::Paper {
-            return refuse("--coarse-weight-share", "is for --costs paper: others know it");
+            return refuse(
+                "--coarse-weight-share",
+                "requires --costs paper: other costs include it",
+            );
         }
         if self.suggest && self.device_count.is_none() {
-            return refuse("--suggest", "is for a number of devices: give --device-count");
+            return refuse("--suggest", "requires --device-count");
         }
         if self.memory_gb.is_some() && !self.suggest {
-            return refuse("--memory-gb", "is for --suggest, which has to fit into it");
+            return refuse("--memory-gb", "requires --suggest");
         }
         if self.overwrite && self.timeline.is_none() {
             return Err(Failure::without_timeline("--overwrite"));
         }
         if self.timeline_ms.is_some() && !timeline.is_some_and(TimelineFile::is_picture) {
-            return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");
+            return refuse("--timeline-ms", "requires --timeline FILE.svg");
         }
         Ok(())
     }
@@ -152,7 +158,7 @@ impl Flags {
         let machine = Machine { device, batch, threads: 1, workers: 1 };
         machine.check()?;
         if *source == CostSource::Measured {
-            note("measures what the parts cost");
+            note("measuring the costs of the components");
         }
         let mut costs = source.load(&network.net, &machine, self.suggest)?;
         if let Costs::Paper { weight_share } = &mut costs {

@@ -73,6 +73,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
                 let message = format!(
                     "the training images have no class `{}`",
                     other.escape_debug(),
+                    other.escape_debug(),
                     other.escape_debug()
                 );
                 return Err(DataError::Folder { path: folder.clone(), message });
