@@ -66,7 +66,7 @@ fn wrong_settings_are_refused_with_one_clear_line() {
         ),
         (timeline("step.png"), "cannot write step.png: expected a name that ends in .json"),
         (timeline("step"), "cannot write step: expected a name that ends in .json"),
-        (timeline("none/step.svg"), "cannot write none/step.svg: there is no folder none"),
+        (timeline("none/step.svg"), "cannot write none/step.svg: folder none not found"),
         (
             sgd_trainer().timeline(StepTimeline::new("step.svg").step(0)),
             "invalid value `0` for timeline-step: expected a step from 1 to 20",
