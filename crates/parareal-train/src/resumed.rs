@@ -115,7 +115,7 @@ mod tests {
         assert!(
             note.starts_with("each batch is now split over 2 replicas instead of 1: each replica")
         );
-        for part in ["batch normalization or dropout", "any other equals", "to rounding"] {
+        for part in ["batch normalization or dropout", "any other run equals", "to rounding"] {
             assert!(note.contains(part), "{note}");
         }
     }

@@ -14,7 +14,7 @@ fn read(file: &Path, bytes: &[u8], preprocessing: Preprocessing) -> Result<Vec<u
     fs::write(file, bytes).unwrap();
     preprocessing.read(file).map_err(|error| {
         let message = error.to_string();
-        assert!(message.contains("cannot be read as a PNG or JPEG image"), "{message}");
+        assert!(message.contains(" as a PNG or JPEG image: "), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
         message
     })
