@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_folder_are_asked_for_in_one_line() {
+    fn files_without_a_folder_are_an_error_of_one_line() {
         for (name, folder) in [
             (DatasetName::Mnist, "DIR/mnist/"),
             (DatasetName::Cifar10, "DIR/cifar-10/"),

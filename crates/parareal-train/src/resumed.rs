@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rates_around_a_change_are_told() {
+    fn the_rates_around_a_change_are_noted() {
         let position = Position { step: 40, epoch: 2, epoch_steps: 20, ..Position::default() };
         let cosine =
             |epochs| LearningRate { base: 0.1, decay: Decay::Cosine, warmup_epochs: 0.0, epochs };

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_begins_with_the_step_that_it_goes_on_from() {
+    fn a_session_begins_with_the_step_that_it_continues_from() {
         let folder = tempfile::tempdir().unwrap();
         Events::create(folder.path(), None).unwrap();
         Events::create(folder.path(), Some(&step(12))).unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_times_only_grow_whatever_the_clock_says() {
+    fn names_and_times_increase_when_the_clock_is_set_back() {
         let folder = tempfile::tempdir().unwrap();
         let events_of = |last: Option<&StepRecord>| {
             let mut events = Events::create(folder.path(), last).unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_comes_after_those_that_are_there() {
+    fn a_new_name_sorts_after_existing_ones() {
         let name = |newest: &str, expected: &str| {
             let found = name_after(Some(&format!("{NAME}{newest}")), 1_700_000_000);
             assert_eq!(found, format!("{NAME}{expected}"));

@@ -71,8 +71,7 @@ impl ImageRecord {
 
     /// Reads the record of a checkpoint of the run in a folder.
     pub(crate) fn of_saved(run: &Path, saved: &Saved) -> Result<Self, VisionError> {
-        Self::from_table(&saved.data)
-            .map_err(|message| TrainError::damaged(run, message).into())
+        Self::from_table(&saved.data).map_err(|message| TrainError::damaged(run, message).into())
     }
 
     fn check(&self) -> Result<(), &'static str> {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_noticed() {
+    fn every_truncation_is_detected() {
         let whole = records(&[[1, 0], [0, 3]]);
         let record_len = FORMAT.record_len();
         for len in (0..whole.len()).filter(|len| len % record_len != 0 || *len == 0) {

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_choice_is_always_the_same_and_no_pattern() {
+    fn the_choice_is_always_the_same_and_irregular() {
         let (_, test) = split(in_classes(200, 1));
         assert_eq!(test, split(in_classes(200, 1)).1);
         let steps: Vec<u8> = test.pixels().windows(2).map(|pair| pair[1] - pair[0]).collect();

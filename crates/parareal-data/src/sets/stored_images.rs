@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_is_told_with_its_numbers() {
+    fn a_subset_is_noted_with_its_numbers() {
         for (train, test, part) in [
             (19, TestImages::Read(set(2)), "19 of 20 training images and 2 of 2 test images"),
             (20, TestImages::Read(set(1)), "20 of 20 training images and 1 of 2 test images"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn training_images_are_the_same_whatever_is_asked_of_the_held_out_ones() {
+    fn training_images_do_not_depend_on_the_held_out_ones() {
         let dataset = loaded(20, TestImages::Absent, None, None).unwrap();
         assert_eq!((dataset.train.len(), dataset.test.unwrap().len()), (18, 2));
         assert!(dataset.notes.len() == 1 && dataset.notes[0].contains("2 of the 20"));

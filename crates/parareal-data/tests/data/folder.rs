@@ -123,7 +123,7 @@ fn training_images_without_classes_beside_test_images_are_refused() {
 }
 
 #[test]
-fn further_test_images_beside_the_classes_are_no_class() {
+fn further_folders_of_test_images_are_not_classes() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     for file in ["test/red/0.png", "val/red/0.png", "val/blue things/0.png"] {
@@ -152,7 +152,7 @@ fn classes_may_be_called_train_and_valid() {
 }
 
 #[test]
-fn what_is_left_out_is_named_with_its_number() {
+fn skipped_files_are_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(&folder.path().join("train"));
     for file in ["test/red/0.png", "valid/red/0.png", "valid/red/1.png", "spare/0.png", "0.png"] {
@@ -213,7 +213,7 @@ fn system_files_and_folders_named_like_images_are_left_out() {
 
 #[cfg(unix)]
 #[test]
-fn links_are_followed_and_loops_end() {
+fn links_are_followed_and_loops_are_skipped() {
     use std::os::unix::fs::symlink;
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused_or_shows_the_whole_image() {
+fn a_file_truncated_anywhere_is_refused_or_shows_the_whole_image() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     for (name, bytes) in files() {

@@ -53,14 +53,14 @@ fn truncate(whole: &[u8]) {
 }
 
 #[test]
-fn a_jpeg_that_is_cut_off_is_refused() {
+fn a_truncated_jpeg_is_refused() {
     for kind in KINDS {
         truncate(&fixture(kind));
     }
 }
 
 #[test]
-fn a_cut_jpeg_with_an_end_marker_is_refused() {
+fn a_truncated_jpeg_with_an_end_marker_is_refused() {
     let reader = Reader::new();
     for kind in KINDS {
         let whole = fixture(kind);
@@ -73,7 +73,7 @@ fn a_cut_jpeg_with_an_end_marker_is_refused() {
 }
 
 #[test]
-fn a_jpeg_that_states_a_huge_size_is_refused_before_decoding() {
+fn a_jpeg_with_a_huge_stated_size_is_refused_before_decoding() {
     let reader = Reader::new();
     for (kind, start_of_frame) in [("baseline.jpg", 0xc0), ("progressive.jpg", 0xc2)] {
         let mut altered = fixture(kind);

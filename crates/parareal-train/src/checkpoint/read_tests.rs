@@ -46,7 +46,7 @@ fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Resul
 }
 
 #[test]
-fn what_no_run_has_saved_is_refused() {
+fn contents_that_no_run_can_have_saved_are_refused() {
     let (weights, optimizer) = (shard("w", &[2, 3]), shard("w.velocity", &[2, 3]));
     let saved = read_changed(&weights, &optimizer, "{", "{").unwrap();
     assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
@@ -90,7 +90,7 @@ fn what_no_run_has_saved_is_refused() {
 }
 
 #[test]
-fn what_is_remembered_fits_its_parameter() {
+fn optimizer_state_fits_its_parameter() {
     for (name, shape) in
         [("w.velocity", &[3, 2][..]), ("w.velocity", &[3]), ("v.velocity", &[2, 3]), ("w", &[2, 3])]
     {

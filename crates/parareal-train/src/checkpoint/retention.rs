@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_takes_no_other_name_away() {
+    fn a_checkpoint_set_aside_replaces_no_other() {
         let run = tempfile::tempdir().unwrap();
         let folder = folder_of(run.path());
         for expected in ["step-00000020.damaged", "step-00000020.damaged-2"] {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tensors_come_back_as_they_were() {
+    fn tensors_round_trip() {
         let numbers: [usize; 0] = [];
         let tensors = HashMap::from([
             ("a".to_string(), TensorData::new(vec![1.0f32, f32::MIN_POSITIVE, -0.0], [3, 1])),

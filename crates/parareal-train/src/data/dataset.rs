@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_takes_each_sample_once_in_an_order_of_its_own() {
+    fn an_epoch_visits_each_sample_once_in_its_own_order() {
         let data = data(11);
         let epoch = |epoch, size| pass_over(&data, Pass::Training { seed: 3, epoch }, size);
         let (first, second) = (epoch(1, 4), epoch(2, 4));

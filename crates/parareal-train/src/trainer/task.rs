@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn infinite_outputs_are_told_from_those_that_are_not_a_number() {
+    fn infinite_outputs_are_distinguished_from_nan() {
         let of = |data: TensorData| {
             let mut outputs = Outputs::default();
             outputs.add(&data);

@@ -183,7 +183,7 @@ fn events_for_tensorboard_have_the_metrics() {
 }
 
 #[test]
-fn classes_that_are_excluded_by_infinite_scores_are_no_divergence() {
+fn classes_excluded_by_infinite_scores_are_not_a_divergence() {
     let folder = tempdir().unwrap();
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let data = |seed| {

@@ -156,7 +156,7 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
 }
 
 #[test]
-fn what_cannot_be_computed_is_found_before_anything_is_written() {
+fn what_cannot_be_computed_is_refused_before_anything_is_written() {
     let broken = sgd_trainer().metric("broken", |_, _| panic!("no metric"));
     assert!(refused(&broken).contains("the metric `broken` panicked: no metric"));
     let device = Device::flex();
@@ -282,7 +282,7 @@ fn a_later_batch_of_another_shape_is_named() {
 }
 
 #[test]
-fn a_source_that_returns_another_batch_when_asked_again_is_refused() {
+fn a_source_that_returns_another_batch_for_the_same_index_is_refused() {
     let calls = AtomicUsize::new(0);
     let source = from_fn(12, move |index: &BatchIndex| {
         let seed = calls.fetch_add(1, Ordering::Relaxed) as u64;

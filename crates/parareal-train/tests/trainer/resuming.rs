@@ -136,7 +136,7 @@ fn decisions_of_a_resumed_run_are_those_of_an_undisturbed_one() {
 }
 
 #[test]
-fn a_run_goes_on_for_more_epochs_on_another_executor() {
+fn a_run_continues_for_more_epochs_on_another_executor() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     sgd_trainer().train(&run).unwrap();
@@ -166,7 +166,7 @@ fn refused(run: &Path, trainer: &DenseTrainer) -> String {
 }
 
 #[test]
-fn what_would_be_another_run_is_refused_by_name() {
+fn settings_of_another_run_are_refused_by_name() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     train_until(7, &sgd_trainer().setting("momentum", 0.9), &run);
@@ -268,7 +268,7 @@ fn samples_that_differ_after_the_first_batch_are_refused() {
 }
 
 #[test]
-fn a_source_whose_batches_are_no_function_of_their_places_is_refused() {
+fn a_source_whose_batches_do_not_depend_on_indices_alone_is_refused() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     // The first batch is always the same, the others are not.

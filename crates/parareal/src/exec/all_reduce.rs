@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_come_in_order_and_are_the_same_for_all() {
+    fn sums_arrive_in_order_and_are_the_same_for_all() {
         let seen: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = thread_all_reduce(3)
                 .into_iter()

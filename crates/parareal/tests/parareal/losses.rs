@@ -108,7 +108,7 @@ fn targets_of_another_shape_end_the_step() {
 }
 
 #[test]
-fn a_closure_that_computes_cross_entropy_trains_alike() {
+fn a_closure_that_computes_cross_entropy_trains_identically() {
     let closure = loss_fn(|output: Tensor<2>, labels: Tensor<1, Int>| {
         CrossEntropy::default().forward(output, labels)
     });

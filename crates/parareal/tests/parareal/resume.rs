@@ -108,7 +108,7 @@ fn as_unsigned(state: &StateDict) -> StateDict {
 }
 
 #[test]
-fn without_its_state_the_optimizer_starts_anew() {
+fn without_its_state_the_optimizer_starts_from_scratch() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.read(StateKind::Optimizer).unwrap().is_empty());

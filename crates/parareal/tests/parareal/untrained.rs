@@ -320,7 +320,7 @@ fn parameters_without_a_gradient_are_refused_by_name() {
 }
 
 #[test]
-fn a_unit_that_lets_no_gradient_through_leaves_all_before_it_without_one() {
+fn a_unit_that_blocks_gradients_is_refused_with_all_parameters_before_it() {
     // Unit 1 in a subnetwork of its own, unit 4 after another, and the head.
     for (net, expected) in [
         (Net::with(1, Twist::Detached), "preprocessing., units.0."),
@@ -361,7 +361,7 @@ impl Loss<Tensor<2>> for Blind {
 }
 
 #[test]
-fn a_loss_without_a_graph_reaches_no_parameter() {
+fn a_loss_without_a_graph_gives_no_gradients() {
     let error = refused(executors_with(&Net::new(), Blind));
     let ExecError::NoGradient { names } = &error else { panic!() };
     assert_eq!(names.len(), 4 * (1 + UNITS + 1 + 2 * 2));
@@ -369,7 +369,7 @@ fn a_loss_without_a_graph_reaches_no_parameter() {
 }
 
 #[test]
-fn random_units_are_refused_where_they_are_recomputed() {
+fn random_units_are_refused_when_recomputed() {
     let mut executors = executors(&Net::with(3, Twist::Random));
     let position = executors.iter().position(|(name, _)| *name == "recomputation").unwrap();
     let recomputing = executors.remove(position);

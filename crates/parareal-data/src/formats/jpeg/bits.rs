@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_read_and_their_end_is_noticed() {
+    fn codes_are_read_and_their_end_is_detected() {
         // Codes 00, 01, 100 for the symbols 7, 8, 9.
         let mut segment = [0; 19];
         (segment[1], segment[2]) = (2, 1);

@@ -74,7 +74,7 @@ fn a_server_without_ranges_sends_the_whole_file_again() {
 }
 
 #[test]
-fn a_range_that_was_not_asked_for_is_refused() {
+fn a_range_that_was_not_requested_is_refused() {
     for other in [
         |bytes: &[u8]| Answer::rest(60_000, 60_000, bytes),
         |bytes: &[u8]| Answer::rest(60_000, 70_000, bytes),
@@ -163,7 +163,7 @@ fn a_missing_file_is_not_requested_again() {
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn a_busy_server_is_requested_again() {
     for status in ["503 Service Unavailable", "429 Too Many Requests", "500 Internal Server Error"]
     {
         let place = Place::new(move |number, request| match number {

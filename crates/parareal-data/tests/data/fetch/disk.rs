@@ -8,7 +8,7 @@ use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
 #[test]
-fn an_existing_file_that_is_wrong_is_left_as_it_is() {
+fn an_existing_wrong_file_is_left_unchanged() {
     for (other, found) in [
         (contents()[1..].to_vec(), "99999 bytes instead of 100000"),
         (vec![7; LEN], "MD5 sum"),

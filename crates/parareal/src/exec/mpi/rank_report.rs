@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_come_back_as_they_were_and_others_not_at_all() {
+    fn reports_round_trip_and_invalid_ones_are_refused() {
         let single = TensorData::new(vec![1.0f32, -2.0], [1, 2]);
         let double = TensorData::new(vec![0.5f64; 6], [2, 3, 1]);
         for tensors in [None, Some(vec![single.clone()]), Some(vec![double, single])] {
