@@ -70,12 +70,8 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         Some(folder) => {
             let classes = ImageTree::test_classes(folder, &mut left_out)?;
             if let Some(other) = classes.keys().find(|name| !names.contains(name)) {
-                let message = format!(
-                    "the training images have no class `{}`",
-                    other.escape_debug(),
-                    other.escape_debug(),
-                    other.escape_debug()
-                );
+                let other = other.escape_debug();
+                let message = format!("the training images have no class `{other}`");
                 return Err(DataError::Folder { path: folder.clone(), message });
             }
             TestImages::Read(read(&names, classes)?)
