@@ -86,8 +86,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// is one. Not collective.
     ///
     /// # Errors
-    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged or of
-    /// another network ([`TrainError::Weights`]).
+    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged
+    /// ([`TrainError::Damaged`]) or of another network ([`TrainError::Weights`]).
     pub fn load(
         &self,
         folder: impl AsRef<Path>,
