@@ -45,7 +45,7 @@ pub struct Evaluation {
 /// as the folder of the images or their number.
 ///
 /// # Errors
-/// If the folder holds no run, its weights are damaged or give scores that are not finite, there are no test
+/// If the folder is not that of a run, its weights are damaged or give scores that are not finite, there are no test
 /// images, or they do not have the classes and the size of the run's images.
 pub fn evaluate(
     run: &Path,

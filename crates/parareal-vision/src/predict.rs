@@ -51,7 +51,7 @@ impl Predictor {
     /// Reads a checkpoint of a run.
     ///
     /// # Errors
-    /// If the folder holds no run, or the checkpoint is missing or damaged.
+    /// If the folder is not that of a run, or the checkpoint is missing or damaged.
     pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
         let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
