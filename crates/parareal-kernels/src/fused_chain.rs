@@ -222,8 +222,7 @@ fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTenso
         10 => record_parents::<10>(parents, state, output),
         13 => record_parents::<13>(parents, state, output),
         count => unreachable!(
-            "expected one convolution, or two to four with normalizations, got \
-                               {count}"
+            "expected one convolution, or two to four with normalizations, got {count}"
         ),
     }
 }

@@ -38,8 +38,7 @@ pub enum MpiError {
     },
     /// More elements than MPI can count.
     #[error(
-        "a message of {count} elements exceeds the limit of MPI (2147483647); use smaller \
-         batches"
+        "a message of {count} elements exceeds the limit of MPI (2147483647); use smaller batches"
     )]
     TooLong {
         /// The number of elements.

@@ -37,8 +37,7 @@ impl World {
         let start = match std::env::var(START_SECONDS) {
             Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| {
                 MpiError::Start(format!(
-                    "invalid value `{text}` for {START_SECONDS}: expected a \
-                                         whole number of seconds"
+                    "invalid value `{text}` for {START_SECONDS}: expected a whole number of seconds"
                 ))
             })?,
             Err(_) => START,

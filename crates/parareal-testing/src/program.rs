@@ -22,8 +22,7 @@ pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
             assert!(!done[executed.instruction], "{what}: executed twice");
             assert!(
                 instruction.after.iter().all(|&before| done[before]),
-                "{what}: executed too \
-                                                                           early"
+                "{what}: executed too early"
             );
             assert!(executed.end >= reached, "{what}: ends before it begins");
             assert_eq!(executed.arrival.is_some(), what.is_receive(), "{what}");

@@ -96,11 +96,7 @@ impl RunConfig {
         use parareal::net::Init;
 
         let Some(world) = group.world() else {
-            return Err(TrainError::ranks(
-                "this process is not a \
-                                                                             rank of an MPI \
-                                                                             program",
-            ));
+            return Err(TrainError::ranks("this process is not a rank of an MPI program"));
         };
         let Model { network, cuts, .. } = model;
         // Checked here first, because this error names the settings of the run.

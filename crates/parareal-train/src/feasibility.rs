@@ -55,8 +55,7 @@ impl RunConfig {
         let processes = group.size();
         match (self.executor, group.is_ranks()) {
             (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => Err(TrainError::ranks(
-                "the executor mpi runs on the ranks of an MPI program; join \
-                                       MPI first",
+                "the executor mpi runs on the ranks of an MPI program; join MPI first",
             )),
             #[cfg(not(feature = "mpi"))]
             (ExecutorKind::Mpi, _) => Err(TrainError::WithoutMpi),

@@ -51,10 +51,8 @@ impl Metrics {
         read.map_err(TrainError::file("read", &path))?;
         if text.len() as u64 != bytes {
             let found = text.len();
-            let message = format!(
-                "it has {found} bytes, but the checkpoint was saved after \
-                                   {bytes}"
-            );
+            let message =
+                format!("it has {found} bytes, but the checkpoint was saved after {bytes}");
             return Err(TrainError::damaged(&path, message));
         }
         let mut past = Past::default();

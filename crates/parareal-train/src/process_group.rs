@@ -215,8 +215,7 @@ impl ProcessGroup {
         let read = |bytes: &Vec<u8>| {
             let unknown = |_| {
                 TrainError::ranks(
-                    "a rank sent an unknown message; start all ranks with the \
-                                       same version",
+                    "a rank sent an unknown message; start all ranks with the same version",
                 )
             };
             serde_json::from_slice(bytes).map_err(unknown)

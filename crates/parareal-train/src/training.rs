@@ -72,10 +72,7 @@ impl<'a, T: Task> Training<'a, T> {
                 executor.write(StateKind::Weights, state(weights)).map_err(|error| {
                     TrainError::weights(
                         output,
-                        format!(
-                            "the checkpoint is of another network: \
-                                                         {error}"
-                        ),
+                        format!("the checkpoint is of another network: {error}"),
                     )
                 })?;
                 executor.write(StateKind::Optimizer, state(optimizer))?;

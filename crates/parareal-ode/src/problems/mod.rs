@@ -85,8 +85,7 @@ impl Problem {
         match lambda.is_finite() {
             true => Ok(Self::Dahlquist { lambda }),
             false => Err(OdeError::Name(format!(
-                "invalid value `{lambda}` for λ: expected a finite \
-                                                 number"
+                "invalid value `{lambda}` for λ: expected a finite number"
             ))),
         }
     }

@@ -315,10 +315,9 @@ where
         fits?;
         if let Some(rank) = failed {
             let message = match kind {
-                StateKind::Optimizer => format!(
-                    "rank {rank} cannot restore the state of its \
-                                                 optimizers"
-                ),
+                StateKind::Optimizer => {
+                    format!("rank {rank} cannot restore the state of its optimizers")
+                }
                 _ => format!("rank {rank} cannot find its tensors in this state"),
             };
             return Err(ExecError::Ranks(message));

@@ -50,8 +50,7 @@ pub enum NetError {
     NoSubnetworks,
     /// There are fewer units than subnetworks.
     #[error(
-        "{subnetworks} subnetworks need at least {subnetworks} units, but the network \
-         has {units}"
+        "{subnetworks} subnetworks need at least {subnetworks} units, but the network has {units}"
     )]
     TooManySubnetworks {
         /// The number of subnetworks.
@@ -69,8 +68,7 @@ pub enum NetError {
     },
     /// A cut does not lie between two units.
     #[error(
-        "cut {cut} is out of range: a network of {units} units can be cut after \
-         units 1 to {last}",
+        "cut {cut} is out of range: a network of {units} units can be cut after units 1 to {last}",
         last = units - 1
     )]
     CutOutOfRange {

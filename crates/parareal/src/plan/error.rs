@@ -12,8 +12,7 @@ pub enum PlanError {
     Layout(#[from] LayoutError),
     /// The costs are those of another network.
     #[error(
-        "the costs are of {costs} units, but the cuts are of {cuts}; use costs of the same \
-         network"
+        "the costs are of {costs} units, but the cuts are of {cuts}; use costs of the same network"
     )]
     Units {
         /// The number of units that have costs.

@@ -139,9 +139,7 @@ impl Ranks {
         let reports: Option<Vec<_>> = gathered.iter().enumerate().map(decode).collect();
         reports.ok_or_else(|| {
             ExecError::Ranks(
-                "a rank sent an unknown report; start all ranks with the same \
-                              version"
-                    .into(),
+                "a rank sent an unknown report; start all ranks with the same version".into(),
             )
         })
     }
