@@ -160,7 +160,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn titles_tell_the_units_of_the_coarse_networks() {
+    fn titles_contain_the_units_of_the_coarse_networks() {
         let network = |subnetworks, coarse| Network { depth: 29, width: 16, subnetworks, coarse };
         assert_eq!(network(1, None).title().unwrap(), "N = 1");
         let coarse = Coarse::of(UnitKind::Depthwise, 4);

@@ -366,7 +366,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn records_of_runs_from_the_weights_of_their_seed_tell_nothing_of_a_source() {
+    fn records_of_runs_from_scratch_have_no_source() {
         let text = serde_json::to_string(&record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
         assert!(!text.contains("source") && !text.contains("distillation"), "{text}");
         let read: RunRecord = serde_json::from_str(&text).unwrap();

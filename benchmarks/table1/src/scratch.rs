@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_complete_at_its_end() {
+    fn a_finished_run_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
         let metrics = folder.path().join(names::METRICS);

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_seven_bits_a_byte() {
+    fn numbers_are_written_in_seven_bits_per_byte() {
         let encoded = |value| {
             let mut to = Vec::new();
             varint(&mut to, value);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_off_gives_the_time_of_its_last_whole_event() {
+    fn a_truncated_file_gives_the_time_of_its_last_complete_event() {
         let folder = tempfile::tempdir().unwrap();
         Events::create(folder.path(), Some(&step(12))).unwrap();
         let path = &files(folder.path())[0];

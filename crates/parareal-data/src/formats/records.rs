@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_most_is_refused() {
+    fn more_records_than_the_limit_are_refused() {
         let mut full = records(&[[0, 0]; 3]);
         full.push(0);
         assert_eq!(fault(&full).0, FileFault::Trailing);

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_are_wanted_are_set_aside_by_the_seed() {
+    fn the_requested_number_is_set_aside_by_the_seed() {
         let (rest, aside) = set(50).random_split(20, 1);
         assert_eq!((rest.len(), aside.len()), (30, 20));
         let mut labels = [rest.labels(), aside.labels()].concat();

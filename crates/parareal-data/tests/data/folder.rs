@@ -191,7 +191,7 @@ fn a_class_may_be_called_train_and_have_folders() {
 }
 
 #[test]
-fn system_files_and_folders_named_like_images_are_left_out() {
+fn system_files_and_folders_named_like_images_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     for file in

@@ -72,7 +72,7 @@ fn a_file_truncated_anywhere_is_refused_or_shows_the_whole_image() {
 }
 
 #[test]
-fn a_damaged_png_is_refused_wherever_the_damage_is() {
+fn a_png_with_damage_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     let (_, bytes) = files().swap_remove(0);
@@ -87,7 +87,7 @@ fn a_damaged_png_is_refused_wherever_the_damage_is() {
 }
 
 #[test]
-fn other_files_and_sizes_are_refused_with_what_is_expected() {
+fn other_files_and_sizes_are_refused_with_the_expected_ones() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     for (bytes, expected) in [

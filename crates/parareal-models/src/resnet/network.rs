@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_the_depth_and_a_width_of_ones_own() {
+    fn names_contain_the_depth_and_a_custom_width() {
         let net = ResNet::new(20).unwrap();
         assert_eq!(net.name(), "resnet-20");
         assert_eq!(net.with_width(24).name(), "resnet-20-w24");

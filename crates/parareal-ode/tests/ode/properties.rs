@@ -210,7 +210,7 @@ fn it_stops_on_request() {
 }
 
 #[test]
-fn a_state_of_ones_own_flows_as_well() {
+fn a_custom_state_type_is_supported() {
     /// A point of the plane that is not a slice of numbers.
     #[derive(Clone, Debug, PartialEq)]
     struct Point(f64, f64);

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_removed_is_noted_once() {
+    fn a_failed_removal_is_noted_once() {
         let folder = tempfile::tempdir().unwrap();
         let (folder, mut notes) = (folder.path(), Notes::default());
         made(folder, &[3]);

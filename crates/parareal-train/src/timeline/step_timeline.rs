@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tenth_step_of_a_process_is_typical_and_a_chosen_one_has_to_be_left() {
+    fn the_default_is_the_tenth_step_of_a_process_and_a_chosen_step_must_be_left() {
         let target = |step: Option<usize>, done, steps| {
             let request = StepTimeline { step, ..StepTimeline::new("step.svg") };
             request.target(done, steps).map_err(|error| error.to_string())

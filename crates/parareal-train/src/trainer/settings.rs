@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_another_run_are_refused_by_name() {
+    fn settings_that_differ_from_the_run_are_refused_by_name() {
         let given = Settings { seed: u64::MAX, ..Settings::default() };
         let before = table(&given, &[2, 4]);
         let refuse = |settings: Settings, cuts: &[usize]| {

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_gone_holds_nobody_up() {
+    fn a_member_that_is_gone_blocks_nobody() {
         let mut members = thread_all_reduce(2);
         drop(members.pop());
         let mut left = members.remove(0);

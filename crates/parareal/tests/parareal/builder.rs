@@ -81,7 +81,7 @@ impl Loss<Tensor<2>> for Counting {
 }
 
 #[test]
-fn workers_have_the_threads_that_are_set_or_an_equal_share_of_the_cores() {
+fn workers_have_the_configured_threads_or_an_equal_share_of_the_cores() {
     assert_eq!(threads(|builder| builder.workers(2).threads(3)), 3);
     assert_eq!(threads(|builder| builder.sequential().threads(5)), 5);
     let cores = available_parallelism().unwrap().get();
@@ -92,7 +92,7 @@ fn workers_have_the_threads_that_are_set_or_an_equal_share_of_the_cores() {
 }
 
 #[test]
-fn segments_have_the_units_that_are_set() {
+fn segments_have_the_configured_number_of_units() {
     let net = DenseNet::residual(vec![6; UNITS + 1]);
     let spans = |builder| {
         let mut executor =
@@ -111,7 +111,7 @@ fn segments_have_the_units_that_are_set() {
 
 /// Without `recompute` each unit is applied once in a step, otherwise twice, with the same gradients.
 #[test]
-fn units_are_recomputed_where_it_is_set() {
+fn units_are_recomputed_on_request() {
     let applied = Arc::new(AtomicUsize::new(0));
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let count = Arc::clone(&applied);

@@ -114,7 +114,7 @@ fn state_of_another_optimizer_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_missing_for_a_parameter_of_the_last_subnetwork_is_refused_with_nothing_replaced() {
+fn missing_optimizer_state_of_the_last_subnetwork_is_refused_with_nothing_replaced() {
     let (dtype, optimizer) = (DType::F32, AdamConfig::new().init());
     let mut source = executor(&optimizer, dtype, 0, 1);
     steps(&mut source, dtype, 0..1);

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_back_and_other_bytes_are_none() {
+    fn failures_round_trip_and_other_bytes_are_ignored() {
         let failures = [
             StepFailure::Target("expected 1 class, found 2".into()),
             StepFailure::Loss { elements: 5 },
