@@ -23,7 +23,7 @@ pub(crate) struct Agree {
     /// Numbers of subnetworks, each compared with the whole network on the CPU as one graph.
     #[arg(long, value_delimiter = ',', default_value = "1,3")]
     subnetworks: Vec<usize>,
-    /// Images of a batch.
+    /// Images per batch.
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
     /// Training steps.

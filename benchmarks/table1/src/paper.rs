@@ -56,7 +56,7 @@ pub(crate) struct PaperCells {
 }
 
 impl PaperCells {
-    /// Returns what the paper tells of a data set and a number of subnetworks.
+    /// Returns the paper's results for a data set and a number of subnetworks.
     pub(crate) fn of(dataset: DatasetName, subnetworks: usize) -> Self {
         let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
         let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);

@@ -58,7 +58,7 @@ impl Study {
         }
     }
 
-    /// The folder of its README, beside those of other benchmarks.
+    /// The folder of its README, next to those of the other benchmarks.
     fn folder(self) -> &'static str {
         match self {
             Self::Small | Self::Full => "table1",
@@ -195,7 +195,7 @@ impl Place {
         Ok((document, svg))
     }
 
-    /// Writes the tables into README, and the picture beside it.
+    /// Writes the tables to README, and the plot next to it.
     ///
     /// # Errors
     /// If README has no place for them, or a file cannot be read or written.

@@ -63,7 +63,7 @@ pub(crate) struct DistillationResult {
 
 impl DistillationResult {
     /// Returns what the metrics of a run say of its distillation, `None` if it has none. One that was interrupted
-    /// started anew: the last one counts.
+    /// started again: the last one counts.
     pub(crate) fn of(records: &[DistillationRecord]) -> Option<Self> {
         let first = records.iter().rfind(|record| record.step == 1)?;
         let last = records.last()?;
@@ -323,7 +323,7 @@ pub(crate) mod tests {
         results.add(slowed).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        // Another run changes nothing, and neither does reading anew.
+        // Another run changes nothing, and neither does reading again.
         results.add(record(&cut, 3, 12, 0.3, 6.0)).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         results.derive(&rows).unwrap();

@@ -144,7 +144,7 @@ impl Machine {
         }
     }
 
-    /// Trains a run, or goes on with it where it was interrupted.
+    /// Trains a run, or resumes it if it was interrupted.
     fn train(&self, row: &Row, seed: u64, epochs: usize, stop: &AtomicBool) -> Result<Ended> {
         let folder = self.scratch.run(row, seed, epochs);
         let log = self.scratch.log(row, seed, epochs);
@@ -276,7 +276,7 @@ fn ask_to_stop(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Ends a run, which goes on from its last checkpoint.
+/// Ends a run, which can be resumed from its last checkpoint.
 #[cfg(not(unix))]
 fn ask_to_stop(child: &mut Child) -> Result<()> {
     Ok(child.kill()?)

@@ -16,7 +16,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The folder of a run. Its name depends on all arguments, so that no run goes on with other settings.
+    /// The folder of a run. Its name depends on all arguments, so that no run is resumed with other settings.
     pub(crate) fn run(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
         let mut arguments = row.arguments(seed, epochs);
         arguments.extend(row.source_arguments(seed).into_iter().flatten());

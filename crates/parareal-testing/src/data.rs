@@ -8,7 +8,7 @@ const DATA_DIR: &str = "PARAREAL_DATA_DIR";
 /// Returns the absolute path of the folder with the real data sets, which has the folders `sets`
 /// (`mnist`, `cifar-10`, `svhn`).
 ///
-/// The tests that call this are ignored unless they are asked for (`cargo test -- --ignored`).
+/// The tests that call this are ignored unless requested (`cargo test -- --ignored`).
 ///
 /// # Panics
 /// Panics if `PARAREAL_DATA_DIR` is not set, or if its folder lacks one of `sets`.

@@ -185,7 +185,7 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
 /// Downloads a file from one address and compares its MD5 sum.
 ///
 /// Bytes kept from earlier requests may be those of another file, so after a wrong sum of resumed
-/// bytes the whole file is downloaded once more.
+/// bytes the whole file is downloaded again.
 fn fetch_from(
     file: &RemoteFile,
     address: &str,

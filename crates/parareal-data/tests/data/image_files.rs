@@ -1,4 +1,4 @@
-//! Image files one by one: whole, cut off, damaged, too large, and brought to a network's size.
+//! Single image files: intact, truncated, damaged, too large, and scaled to the size of a network.
 
 use std::fs;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn a_file_truncated_anywhere_is_refused_or_shows_the_whole_image() {
                 }
             }
         }
-        // What follows the end of the image is no part of it.
+        // Bytes after the end of the image are not part of it.
         assert_eq!(read(&file, &[&bytes[..], b"more"].concat(), AS_STORED).unwrap(), whole);
     }
 }

@@ -1,4 +1,4 @@
-//! JPEG files that are cut off anywhere are refused.
+//! JPEG files that are truncated anywhere are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ fn a_jpeg_with_a_huge_stated_size_is_refused_before_decoding() {
             assert!(message.contains(expected), "{kind}: {message}");
         };
         refused(&altered);
-        // A segment before the frame that the decoder refuses: the size is still told first.
+        // A segment before the frame that the decoder refuses: the size is still reported first.
         let bad_table = [&altered[..2], b"\xff\xdb\x00\x03\xff", &altered[2..]].concat();
         refused(&bad_table);
     }
@@ -113,7 +113,7 @@ fn a_jpeg_with_a_gap_is_refused() {
     let reader = Reader::new();
     let whole = fixture("restarts.jpg");
     let restart = |code: u8| whole.windows(2).position(|pair| pair == [0xff, code]).unwrap();
-    // Two restart intervals are missing, and the markers go on as if they were not.
+    // Two restart intervals are missing, and the markers continue as if they were not.
     let gap = [&whole[..restart(0xd1)], &whole[restart(0xd3)..]].concat();
     let message = reader.read(&gap).unwrap_err();
     assert!(message.contains("damaged or truncated"), "{message}");

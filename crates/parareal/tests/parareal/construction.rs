@@ -118,7 +118,7 @@ fn loading_replaces_all_weights_or_names_the_fault() {
 
 #[test]
 fn weights_of_other_cuts_are_refused_or_give_their_units() {
-    // The same shapes everywhere, so that nothing else tells one interface from another.
+    // The same shapes everywhere, so that nothing else distinguishes the interfaces.
     let build = |units: usize, positions: &[usize], seed| {
         let net = DenseNet::residual(vec![5; units + 1]);
         let cuts = Cuts::new(units, positions.to_vec()).unwrap();

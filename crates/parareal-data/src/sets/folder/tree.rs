@@ -1,4 +1,4 @@
-//! Folders of image files: which of them are classes, which are splits, and what is left out.
+//! Folders of image files: which of them are classes, which are splits, and which are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -162,7 +162,7 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// A note on each kind of files or folders that are left out, with their number and names.
+    /// A note on each kind of files or folders that are skipped, with their number and names.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let name = |path: &PathBuf| {
             one_line(&path.strip_prefix(root).unwrap_or(path).display().to_string())
