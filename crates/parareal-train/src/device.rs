@@ -86,7 +86,7 @@ impl DeviceName {
         }
         let hint = match compiled(self.family) {
             true => String::new(),
-            false => format!(" (this program is built without the feature `{}`)", self.family),
+            false => format!(" (this program was built without the feature `{}`)", self.family),
         };
         let others = FAMILIES.into_iter().flat_map(present).map(|(name, _)| name.to_string());
         let all: Vec<String> = std::iter::once("cpu".to_string()).chain(others).collect();

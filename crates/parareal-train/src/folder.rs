@@ -188,5 +188,5 @@ fn next(parent: &Path, name: &str) -> Result<PathBuf, TrainError> {
             made => return made.map_err(TrainError::file("create", &folder)).map(|()| folder),
         }
     }
-    unreachable!("numbers do not end")
+    unreachable!("the range is endless")
 }

@@ -81,7 +81,7 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program was built without it.
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
         use parareal::exec::World;
@@ -106,7 +106,7 @@ impl ProcessGroup {
         let told = group.all_gather::<_, TrainError>(Ok((beside, cores)))?;
         resources.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
         resources.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
-        Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").resources = resources;
+        Arc::get_mut(&mut group.inner).expect("no clone exists yet").resources = resources;
         Ok(group)
     }
 
@@ -114,7 +114,7 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program was built without it.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
         Err(TrainError::WithoutMpi)

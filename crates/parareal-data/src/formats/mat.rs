@@ -89,7 +89,7 @@ pub(crate) fn read(
             0 => return Ok(()),
             8 => {}
             found => {
-                let found = format!("{found} bytes after its last whole variable");
+                let found = format!("{found} bytes after its last complete variable");
                 return Err(file.error(FileFault::Truncated, found));
             }
         }

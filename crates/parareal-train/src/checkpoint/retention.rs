@@ -114,7 +114,7 @@ pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, T
             return renamed.map_err(TrainError::file("rename", checkpoint)).map(|()| name);
         }
     }
-    unreachable!("numbers do not end")
+    unreachable!("the range is endless")
 }
 
 /// Creates an empty folder, removing what a killed process may have left.

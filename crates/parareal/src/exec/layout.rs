@@ -271,7 +271,11 @@ impl Layout {
     /// # Panics
     /// If there is no such rank.
     pub fn rank(&self, rank: usize) -> RankLayout {
-        assert!(rank < self.total_ranks(), "rank {rank} of {}", self.total_ranks());
+        assert!(
+            rank < self.total_ranks(),
+            "rank {rank} is out of range: the layout has {} ranks",
+            self.total_ranks()
+        );
         match &self.processes {
             Processes::Single => RankLayout {
                 replicas: 0..self.replicas,
