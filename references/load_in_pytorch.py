@@ -1,4 +1,4 @@
-"""Builds a trained network in PyTorch from a checkpoint and judges it by the same test images.
+"""Builds a trained network in PyTorch from a checkpoint and evaluates it on the same test images.
 
     python references/load_in_pytorch.py RUN --data-dir DIR [--checkpoint best] [--limit-test K]
 
@@ -36,7 +36,7 @@ def checkpoint_folder(run, which):
 
 
 def read_weights(folder, manifest):
-    """The weights that are judged: their moving average where there is one."""
+    """The weights to evaluate: their moving average if there is one."""
     kinds = {entry["holds"] for entry in manifest["files"]}
     tensors = {}
     for entry in manifest["files"]:
@@ -80,7 +80,7 @@ def read(folder, *names):
             if path.is_file():
                 content = path.read_bytes()
                 return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    sys.exit(f"{folder}: none of {', '.join(names)}")
+    sys.exit(f"{folder}: expected one of {', '.join(names)}")
 
 
 def test_images(dataset, data_dir):
@@ -111,7 +111,7 @@ def main():
     configuration = manifest["configuration"]
     dataset = configuration["dataset"]
     if dataset not in DATASETS:
-        sys.exit(f"a run on {dataset}: its images cannot be read here, only MNIST's and CIFAR's")
+        sys.exit(f"cannot read the images of {dataset}: expected a run on MNIST or CIFAR")
     limit = arguments.limit_test or configuration.get("limit-test")
     pixels, labels = (values[:limit] for values in test_images(dataset, arguments.data_dir))
     mean, deviation = (numpy.float32(values).reshape(1, -1, 1, 1) for values in

@@ -237,7 +237,7 @@ def main():
     if arguments.check:
         difference = compare(json.loads(json.dumps(computed)), json.loads(FIXTURE.read_text()))
         print(f"the fixture differs by {difference:.1e}")
-        assert difference < 1e-9, "too much"
+        assert difference < 1e-9, "expected at most 1e-9"
         return
     FIXTURE.write_text(json.dumps(computed, separators=(",", ":")) + "\n")
     print(f"{FIXTURE}: {len(computed['cases'])} cases, {FIXTURE.stat().st_size} bytes")

@@ -107,7 +107,7 @@ def compute(spec, seed):
     loss.backward()
     for hook in hooks:
         hook.remove()
-    assert min(closest_to_kink) > 1e-9, "a value too close to the kink of ReLU: take another seed"
+    assert min(closest_to_kink) > 1e-9, "a value too close to the kink of ReLU; try another seed"
 
     tensors["expected/logits"] = logits.detach()
     tensors["expected/loss"] = loss.detach().reshape(1)
@@ -120,7 +120,7 @@ def compute(spec, seed):
             tensors[f"after/{name}"] = tensor.clone()
 
     loss_of_precision = single_precision_error(spec, tensors)
-    assert loss_of_precision < 5e-5, f"single precision misses by {loss_of_precision:.1e}: another seed"
+    assert loss_of_precision < 5e-5, f"single precision differs by {loss_of_precision:.1e}; try another seed"
 
     network.eval()
     with torch.no_grad():

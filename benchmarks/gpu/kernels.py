@@ -12,8 +12,8 @@ import re
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("trace")
-    parser.add_argument("--milliseconds", type=float, default=500, help="from the end (default: 500)")
-    parser.add_argument("--rows", type=int, default=20, help="of the table (default: 20)")
+    parser.add_argument("--milliseconds", type=float, default=500, help="duration from the end of the trace (default: 500)")
+    parser.add_argument("--rows", type=int, default=20, help="rows of the table (default: 20)")
     arguments = parser.parse_args()
     launches = []
     with open(arguments.trace) as lines:

@@ -102,15 +102,15 @@ def main():
     variant, device = set(arguments.variant.split("+")), arguments.device
     depth, subnetworks, batch, steps = arguments.depth, arguments.subnetworks, arguments.batch, arguments.steps
     if not variant <= VARIANTS:
-        parser.error(f"`{arguments.variant}`: expected {', '.join(sorted(VARIANTS))}, joined by `+`")
+        parser.error(f"invalid value `{arguments.variant}` for the variant: expected {', '.join(sorted(VARIANTS))}, joined by `+`")
     if depth < 11 or depth % 9 != 2:
-        parser.error(f"a depth of {depth}: expected 9n + 2")
+        parser.error(f"invalid value `{depth}` for depth: expected 9n + 2")
     if min(subnetworks, batch, steps) < 1 or subnetworks > (depth - 2) // 3:
         parser.error("expected 1 to n subnetworks of a network of n units, and at least one image and step")
     if "graph" in variant and device == "cpu":
-        parser.error("a CPU has no CUDA graphs")
+        parser.error("CUDA graphs require a GPU")
     if device == "cuda" and not torch.cuda.is_available():
-        sys.exit(f"error: PyTorch {torch.__version__} finds no GPU")
+        sys.exit(f"error: PyTorch {torch.__version__} found no GPU")
     begun = time.perf_counter()
     step = training_step(variant, depth, subnetworks, batch, device)
     step()

@@ -43,7 +43,7 @@ def tridiagonal(n, h):
 
 
 def iteration(n, slices, steps, solver):
-    """Seconds of the first iteration: all fine slices, one behind the other, then the correction."""
+    """Seconds of the first iteration: all fine slices, one after the other, then the correction."""
     length = INTERVAL / slices
     fine, coarse = solver(n, length / steps), solver(n, length)
     x = np.arange(1, n + 1) / (n + 1)

@@ -70,7 +70,7 @@ class Side:
         answer = self.process.stdout.readline().strip()
         if not answer or (what and answer != what):
             self.close()
-            raise RuntimeError(f"`{self.command}` ended, or did not understand: `{answer}`")
+            raise RuntimeError(f"`{self.command}` exited or sent an unexpected answer: `{answer}`")
         return answer
 
     def ask(self, what):
@@ -140,7 +140,7 @@ def trials(case, ways):
         except RuntimeError as error:  # no compiler on the machine, say
             say(f"{case}, {name}: {error}")
     if not medians:
-        raise RuntimeError(f"{case}: runs in no way; see above")
+        raise RuntimeError(f"{case}: no variant runs; see above")
     return medians
 
 
@@ -226,21 +226,21 @@ def main():
     parser = argparse.ArgumentParser(prog="benchmarks/peers/run", description=__doc__.splitlines()[0])
     parser.add_argument("--ours", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--case", action="append", choices=CASES, metavar="NAME",
-                        help="only this case; give it again for another (default: all)")
+                        help="run only this case; can be repeated (default: all)")
     parser.add_argument("--threads", type=int, action="append", metavar="T",
-                        help="threads; give it again for another number (default: 1 and 2)")
+                        help="number of threads; can be repeated (default: 1 and 2)")
     parser.add_argument("--rounds", type=int, default=7, metavar="R",
                         help="steps of each side (default: 7)")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR",
                         help="write results.md and results.json there, after each case")
-    parser.add_argument("--json", action="store_true", help="print JSON and no table")
-    parser.add_argument("--list", action="store_true", help="print the cases and end")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--list", action="store_true", help="print the cases and exit")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(CASES))
         return
     if arguments.rounds < 1 or any(threads < 1 for threads in arguments.threads or []):
-        parser.error("rounds and threads are at least 1")
+        parser.error("expected at least 1 round and 1 thread")
 
     typed = [word for word in sys.argv[1:] if word != str(arguments.ours) and word != "--ours"]
     result = {

@@ -37,7 +37,7 @@ def forget_peak():
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError as error:
-        print(f"the peak of memory is that of the whole process: {error}", file=sys.stderr)
+        print(f"the memory peak is that of the whole process: {error}", file=sys.stderr)
 
 
 def network(variant, n, subnetworks, kind, coarse_units, batch):

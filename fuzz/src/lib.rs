@@ -74,10 +74,13 @@ impl Target {
         let answer = (self.read)(contents);
         let taken = MEMORY.peak_usage().saturating_sub(before);
         let (name, len) = (self.name, contents.len());
-        assert!(taken <= most, "{name}: {taken} bytes of memory for {len} bytes, {most} at most");
+        assert!(
+            taken <= most,
+            "{name}: {taken} bytes of memory for an input of {len} bytes, the limit is {most}"
+        );
         if let Err(message) = &answer {
             let clear = !message.is_empty() && !message.contains(char::is_control);
-            assert!(clear, "{name}: no line for a person: {message:?}");
+            assert!(clear, "{name}: not a message of one line: {message:?}");
         }
         answer.is_ok()
     }

@@ -23,7 +23,7 @@ pub(crate) struct Agree {
     /// Numbers of subnetworks, each compared with the whole network on the CPU as one graph.
     #[arg(long, value_delimiter = ',', default_value = "1,3")]
     subnetworks: Vec<usize>,
-    /// Images of a batch.
+    /// Images per batch.
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
     /// Training steps.
@@ -105,12 +105,12 @@ impl Agree {
 /// The largest relative difference of tensors of the same names, with the tensor's name.
 fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, String)> {
     if found.len() != expected.len() {
-        return Err("the device has other tensors than the CPU".into());
+        return Err("the tensors on the device are not those on the CPU".into());
     }
     let mut worst = (0.0, String::new());
     for (found, expected) in found.iter().zip(expected) {
         if found.name != expected.name {
-            return Err(format!("`{}` in the place of `{}`", found.name, expected.name).into());
+            return Err(format!("expected tensor `{}`, got `{}`", found.name, expected.name).into());
         }
         let difference = difference(&found.data, &expected.data);
         // NaN is the largest difference.

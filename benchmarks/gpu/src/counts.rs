@@ -54,10 +54,11 @@ impl Counts {
     /// Counts since the driver was loaded; `None` with a real driver.
     pub(crate) fn now() -> Result<Option<Self>> {
         let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Ok(None) };
-        let bytes = fs::read(&path)
-            .map_err(|error| format!("{VARIABLE} names {}: {error}", path.display()))?;
+        let bytes = fs::read(&path).map_err(|error| {
+            format!("cannot read {}, which {VARIABLE} names: {error}", path.display())
+        })?;
         let counts = Self::read(&bytes);
-        let counts = counts.ok_or_else(|| format!("{}: no counts", path.display()))?;
+        let counts = counts.ok_or_else(|| format!("{}: expected counts", path.display()))?;
         Ok(Some(counts))
     }
 

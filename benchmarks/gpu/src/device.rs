@@ -28,7 +28,7 @@ impl FromStr for Named {
 }
 
 fn expected() -> String {
-    "expected cpu, or cuda with a number: cuda:0".into()
+    "expected cpu, or cuda with a number, for example cuda:0".into()
 }
 
 #[cfg(any(feature = "cuda", feature = "cuda-unfused"))]
@@ -36,12 +36,12 @@ fn cuda(number: usize) -> Result<Device, String> {
     let devices = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
     let found = devices.len();
     let device = devices.into_iter().nth(number);
-    device.ok_or_else(|| format!("the CUDA driver finds {found} devices, counted from 0"))
+    device.ok_or_else(|| format!("the CUDA driver found {found} devices (numbers start at 0)"))
 }
 
 #[cfg(not(any(feature = "cuda", feature = "cuda-unfused")))]
 fn cuda(_: usize) -> Result<Device, String> {
-    Err("this program is built without the feature `cuda`".into())
+    Err("this program was built without the feature `cuda`".into())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ struct Arguments {
 enum Command {
     /// Compare a device with the CPU over a few training steps.
     Agree(agree::Agree),
-    /// Time training steps, and count what they ask of the device.
+    /// Time training steps, and count their calls of the device.
     Step(step::Step),
 }
 

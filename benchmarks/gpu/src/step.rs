@@ -22,13 +22,13 @@ pub(crate) struct Step {
     device: Named,
     #[command(flatten)]
     network: Network,
-    /// Images of a batch.
+    /// Images per batch.
     #[arg(long, default_value_t = 128)]
     batch_size: usize,
     /// Workers that share the subnetworks.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Norm to clip gradients to.
+    /// Gradient clipping norm.
     #[arg(long)]
     clip_norm: Option<f64>,
     /// Steps before the timed ones; kernels are compiled and chosen in them.

@@ -127,8 +127,8 @@ impl Bench<'_> {
                 self.rounds
             );
             println!(
-                "link: {}; found {:.0} µs and {:.2} Gbit/s for {:.1} MB",
-                nominal.map_or("as it is".into(), |link| {
+                "link: {}; measured {:.0} µs and {:.2} Gbit/s for {:.1} MB",
+                nominal.map_or("unshaped".into(), |link| {
                     format!("{} Gbit/s", 8e-9 * link.bandwidth)
                 }),
                 1e6 * found.latency,
@@ -137,7 +137,7 @@ impl Bench<'_> {
             );
             println!(
                 "{:28} {:>12} {:>12} {:>12} {:>12} {:>8} {:>8}",
-                "", "without link", "said link", "found link", "measured", "spread", "off by"
+                "", "no link", "nominal link", "measured link", "measured", "spread", "error"
             );
         }
         for way in &WAYS {
@@ -180,9 +180,9 @@ fn main() -> Result<()> {
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
 
     let world = World::init()?;
-    let all = world.split(Some(0))?.ok_or("there is no communicator of all ranks")?;
+    let all = world.split(Some(0))?.ok_or("no communicator of all ranks")?;
     if world.size() < 2 {
-        return Err("start at least two ranks: mpirun -n 2 ..".into());
+        return Err("expected at least 2 ranks, for example mpirun -n 2 ..".into());
     }
     let bench = Bench { world: &world, all: &all, net, batch, rounds, optimizer };
     bench.run(nominal)?;

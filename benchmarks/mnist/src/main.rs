@@ -47,7 +47,7 @@ impl Run {
         let epochs = of("epoch").count();
         let steps = of("step").count();
         if epochs == 0 {
-            return Err(format!("{}: no epoch was finished", path.display()).into());
+            return Err(format!("{}: no finished epoch", path.display()).into());
         }
         let per_epoch = steps as f64 / epochs as f64;
         let mut blocks: BTreeMap<usize, Vec<f64>> = BTreeMap::new();

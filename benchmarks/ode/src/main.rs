@@ -112,13 +112,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("{name:24} {:9.2} ms  {:9.2} ms   {:.2}", ms(one), ms(two), one / two);
     }
-    println!("two serial solutions at once, against one behind the other: {:12.2}", median(both));
+    println!(
+        "two serial solutions in parallel, relative to one after the other: {:12.2}",
+        median(both)
+    );
     let [one, two] = whole.map(|whole| serial / whole);
     println!("speed-up over serial       {one:9.2}     {two:9.2}");
     let model = |processors| {
         model_speedup(slices, iterations, processors, [serial / slices as f64, coarse])
     };
-    println!("by the model               {:9.2}     {:9.2}", model(1), model(2));
-    println!("by the model, {slices:3} threads {:9.2}", model(slices));
+    println!("predicted                  {:9.2}     {:9.2}", model(1), model(2));
+    println!("predicted, {slices:3} threads    {:9.2}", model(slices));
     Ok(())
 }

@@ -39,7 +39,7 @@ fn serve(mut case: impl FnMut() -> Result<Duration>, before: f64) -> Result<()> 
         match line?.as_str() {
             "time" => println!("{}", case()?.as_secs_f64()),
             "peak" => println!("{}", memory::peak()? - before),
-            other => return Err(format!("`{other}` is neither `time` nor `peak`").into()),
+            other => return Err(format!("expected `time` or `peak`, got `{other}`").into()),
         }
     }
     Ok(())
@@ -50,13 +50,13 @@ fn main() -> Result<()> {
     let before = memory::resident()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize| -> Result<usize> {
-        let text = arguments.get(index).ok_or("too few arguments: see the source")?;
-        text.parse().map_err(|_| format!("`{text}` is no number").into())
+        let text = arguments.get(index).ok_or("too few arguments; see the source")?;
+        text.parse().map_err(|_| format!("expected a number, got `{text}`").into())
     };
     let threads = number(0)?;
     match arguments.get(1).map(String::as_str) {
         Some("network") => {
-            let kind = arguments.get(4).ok_or("no kind of coarse units")?.parse()?;
+            let kind = arguments.get(4).ok_or("expected a kind of coarse unit")?.parse()?;
             let keep = if arguments.len() > 8 { Some(number(8)?) } else { None };
             let mut network = network::Network::new(&network::Settings {
                 depth: number(2)?,

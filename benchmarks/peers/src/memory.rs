@@ -25,6 +25,6 @@ pub(crate) fn peak() -> Result<f64> {
 /// Starts a new peak. If the system refuses, the peak is that since the start of the process.
 pub(crate) fn forget_peak() {
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
-        eprintln!("the peak of memory is that of the whole process: {error}");
+        eprintln!("the memory peak is that of the whole process: {error}");
     }
 }

@@ -142,23 +142,25 @@ fn main() -> Result<()> {
     let mut planners =
         MACHINES.iter().map(Planner::new).collect::<std::result::Result<Vec<_>, _>>()?;
     println!("ResNet-1001, CIFAR-100, the paper's costs (Titan RTX) and coarse network");
-    println!("N = 1, batch 128: {:.1} ms a step\n", 1e3 * planners[0].serial());
-
-    println!("One chain, batch 128: speed-up by machine; of the first one the critical path and");
-    println!("the memory of the GPU that needs most\n\n{}", chains(&mut planners)?);
+    println!("N = 1, batch 128: {:.1} ms per step\n", 1e3 * planners[0].serial());
 
     println!(
-        "One pipeline or chain on the first machine, batch 128: speed-up where time below 128"
+        "One chain, batch 128: speed-up on each machine, and on the first one the critical path"
     );
-    println!("images is in proportion to them, and where fewer gain nothing\n");
+    println!("and the largest memory of a GPU\n\n{}", chains(&mut planners)?);
+
+    println!(
+        "One pipeline or chain on the first machine, batch 128: speed-up if the time for fewer"
+    );
+    println!("than 128 images is proportional to their number, and if it does not depend on it\n");
     println!("{}", rows_of_gpus(&mut planners[0])?);
 
-    println!("The best of each method: images a second, of one GPU's with batch 128");
-    println!("(pieces×replicas, micro-batches; images that batch normalization sees)\n");
+    println!("The best of each method: images per second relative to one GPU with batch 128");
+    println!("(subnetworks×replicas, micro-batches; images seen by batch normalization)\n");
     for (machine, planner) in MACHINES.iter().zip(&mut planners) {
-        for (fixed, bound) in [(1.0, "does not depend on"), (0.0, "is in proportion to")] {
+        for (fixed, bound) in [(1.0, "does not depend on"), (0.0, "is proportional to")] {
             let Machine { name, .. } = machine;
-            println!("{name}; below 128 images time {bound} them\n");
+            println!("{name}; the time for fewer than 128 images {bound} their number\n");
             println!("{}", alternatives(planner, fixed)?);
         }
     }

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_hide_behind_the_last_pass() {
+    fn gradients_are_hidden_by_the_last_pass() {
         let pass = LastPass { begin: 10.0, end: 14.0 };
         // The link waits for the last lot; or it is the slower one.
         assert_eq!(averaged(pass, 4, 0.5), 14.5);

@@ -183,7 +183,7 @@ fn main() -> Result<()> {
     let (alone, beside) = (settings[0].median(), copies[0].median().max(copies[1].median()));
     println!(
         "{:30} {:8.1} ms   {:.2}x",
-        "N = 1 twice, independent",
+        "two independent copies of N = 1",
         1e3 * beside,
         2.0 * alone / beside
     );

@@ -43,18 +43,18 @@ use scratch::Scratch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Trains what is left of the table and stores each result; goes on where it was interrupted
+/// Trains the remaining runs of a table and stores their results; resumes interrupted runs
 #[derive(Parser, Debug)]
 #[command(name = "table1")]
 struct Arguments {
-    /// Folder in which each data set has a folder of its name
+    /// Folder that holds each data set in a folder of its name
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Folder of unfinished runs, which are resumed; the folders of finished runs are deleted once no other run
     /// starts from them
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Program to train with; it is copied, so that it can be built anew during the runs [default:
+    /// Program to train with; it is copied, so that it can be rebuilt during the runs [default:
     /// target/release/parareal]
     #[arg(long, value_name = "FILE")]
     parareal: Option<PathBuf>,
@@ -67,22 +67,22 @@ struct Arguments {
     /// Threads of a worker [default: 1; with --full that of `parareal train`]
     #[arg(long, value_name = "T")]
     threads: Option<usize>,
-    /// Notes in each result that the machine does other work as well
+    /// Note in each result that the machine also does other work
     #[arg(long)]
     shared: bool,
-    /// Show what is left, with commands and an estimate of the time, and train nothing
+    /// Show the remaining runs with their commands and estimated times, without training
     #[arg(long)]
     dry_run: bool,
-    /// Try every row with a few built-in images, in a folder of its own
+    /// Try every row with a few built-in images, in a separate folder
     #[arg(long, conflicts_with_all = ["write", "check"])]
     rehearse: bool,
     /// Print the tables from the results so far
     #[arg(long, conflicts_with_all = ["write", "check", "dry_run"])]
     summary: bool,
-    /// Put the tables into README.md, and draw the picture beside it
+    /// Write the tables to README.md and draw the plot next to it
     #[arg(long, conflicts_with_all = ["check", "dry_run"])]
     write: bool,
-    /// Fail unless README.md and the picture are those of the results
+    /// Fail if README.md or the plot differ from the results
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
     /// The paper's configuration: ResNet-1001, batch 128, 200 epochs, complete data sets
@@ -97,7 +97,7 @@ struct Arguments {
     /// Compare initial weights on held-out training images, for ../initialization
     #[arg(long, conflicts_with_all = ["full", "screening", "rates"])]
     initialization: bool,
-    /// Device of the full runs, such as cuda:0; give it again for each further one [default: cpu]
+    /// Device of the full runs, for example cuda:0; can be repeated for several devices [default: cpu]
     #[arg(long, value_name = "DEVICE", requires = "full")]
     device: Vec<String>,
     /// Data sets of the full table
@@ -189,7 +189,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         return Ok(true);
     }
     let scratch =
-        arguments.scratch.clone().ok_or("name a folder of unfinished runs (--scratch)")?;
+        arguments.scratch.clone().ok_or("give the folder of unfinished runs with --scratch")?;
     let machine = machine(&arguments, &rows, scratch, here)?;
     train(&machine, &rows, &mut results)
 }
@@ -199,7 +199,9 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
     let scratch = &machine.scratch.folder;
     fs::create_dir_all(scratch)?;
     let lock = File::create(scratch.join(".lock"))?;
-    let in_use = || format!("another table1 uses {}", scratch.display());
+    let in_use = || {
+        format!("another table1 process is using {}; wait for it, or stop it", scratch.display())
+    };
     lock.try_lock().map_err(|_| in_use())?;
     // A build during the runs then changes none of them.
     let copied = scratch.join("parareal");
@@ -232,7 +234,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     let results = Results::read(&place.results)?;
     place.check(rows, &results)?;
     println!("{}", place.markdown(rows, &results)?);
-    note(&format!("rehearsed in {}", folder.display()));
+    note(&format!("rehearsal in {}", folder.display()));
     Ok(done)
 }
 
@@ -263,7 +265,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
     let parareal = arguments.parareal.clone().unwrap_or(program);
     if !parareal.exists() {
         let path = parareal.display();
-        return Err(format!("there is no {path}: build it with cargo build --release").into());
+        return Err(format!("{path} not found; build it with cargo build --release").into());
     }
     let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
     for row in rows {
@@ -275,7 +277,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
             DatasetName::Shapes => [32, 20],
             name => {
                 let folder = arguments.data_dir.as_deref();
-                let folder = folder.ok_or("name the folder of the data sets (--data-dir)")?;
+                let folder = folder.ok_or("give the folder of the data sets with --data-dir")?;
                 let found = inspect(name, Some(folder))?;
                 [found.train.images, found.test.map_or(0, |test| test.images)]
             }
@@ -319,12 +321,12 @@ fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
         );
         match run.epochs {
             Some(epochs) => println!("  {}", command(run.row, run.seed, epochs, &further)),
-            None => println!("  for as many epochs as follow from finished runs"),
+            None => println!("  (the number of epochs follows from finished runs)"),
         }
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();
     println!(
-        "{} runs are left: about {}, {jobs} at a time",
+        "{} runs left: about {}, {jobs} at a time",
         left.len(),
         table::duration(seconds / jobs as f64),
     );

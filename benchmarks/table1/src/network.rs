@@ -60,7 +60,7 @@ pub(crate) fn shape_of(dataset: DatasetName) -> Result<Shape> {
         DatasetName::Mnist => (1, 10),
         DatasetName::Cifar10 | DatasetName::Svhn | DatasetName::Shapes => (3, 10),
         DatasetName::Cifar100 => (3, 100),
-        other => return Err(format!("the classes of {other} are not known").into()),
+        other => return Err(format!("unknown number of classes of {other}").into()),
     };
     Ok(Shape { channels, classes })
 }
@@ -160,7 +160,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn titles_tell_the_units_of_the_coarse_networks() {
+    fn titles_contain_the_units_of_the_coarse_networks() {
         let network = |subnetworks, coarse| Network { depth: 29, width: 16, subnetworks, coarse };
         assert_eq!(network(1, None).title().unwrap(), "N = 1");
         let coarse = Coarse::of(UnitKind::Depthwise, 4);

@@ -56,7 +56,7 @@ pub(crate) struct PaperCells {
 }
 
 impl PaperCells {
-    /// Returns what the paper tells of a data set and a number of subnetworks.
+    /// Returns the paper's results for a data set and a number of subnetworks.
     pub(crate) fn of(dataset: DatasetName, subnetworks: usize) -> Self {
         let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
         let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
@@ -78,7 +78,7 @@ pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) ->
     let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
     let [all_train, all_test] = set.map_or([0, 0], |set| set.images);
     if train < all_train || test < all_test {
-        let expected = format!("{all_train} and {all_test} are expected");
+        let expected = format!("expected {all_train} and {all_test}");
         return Err(
             format!("{dataset} has {train} training and {test} test images: {expected}").into()
         );
@@ -94,8 +94,7 @@ mod tests {
     fn subsets_are_refused_in_a_line() {
         assert!(check_complete(DatasetName::Cifar10, [50_000, 10_000]).is_ok());
         let error = check_complete(DatasetName::Cifar10, [8_336, 1_017]).unwrap_err().to_string();
-        let expected =
-            "cifar10 has 8336 training and 1017 test images: 50000 and 10000 are expected";
+        let expected = "cifar10 has 8336 training and 1017 test images: expected 50000 and 10000";
         assert_eq!(error, expected);
     }
 }

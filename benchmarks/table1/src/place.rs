@@ -39,7 +39,7 @@ impl Marks {
     /// # Errors
     /// If the document lacks one of the marks.
     fn insert(self, document: &str, text: &str) -> Result<String> {
-        let lacking = |mark| format!("there is no line {mark}");
+        let lacking = |mark| format!("line {mark} not found");
         let (before, rest) = document.split_once(self.begin).ok_or_else(|| lacking(self.begin))?;
         let (_, after) = rest.split_once(self.end).ok_or_else(|| lacking(self.end))?;
         Ok(format!("{before}{}\n{text}\n{}{after}", self.begin, self.end))
@@ -58,7 +58,7 @@ impl Study {
         }
     }
 
-    /// The folder of its README, beside those of other benchmarks.
+    /// The folder of its README, next to those of the other benchmarks.
     fn folder(self) -> &'static str {
         match self {
             Self::Small | Self::Full => "table1",
@@ -195,7 +195,7 @@ impl Place {
         Ok((document, svg))
     }
 
-    /// Writes the tables into README, and the picture beside it.
+    /// Writes the tables to README, and the plot next to it.
     ///
     /// # Errors
     /// If README has no place for them, or a file cannot be read or written.

@@ -131,7 +131,7 @@ mod tests {
     use crate::study;
 
     #[test]
-    fn runs_go_seed_by_seed_and_finished_ones_are_left_out() {
+    fn runs_go_seed_by_seed_and_finished_ones_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let rows = study::small(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();

@@ -63,7 +63,7 @@ pub(crate) struct DistillationResult {
 
 impl DistillationResult {
     /// Returns what the metrics of a run say of its distillation, `None` if it has none. One that was interrupted
-    /// started anew: the last one counts.
+    /// started again: the last one counts.
     pub(crate) fn of(records: &[DistillationRecord]) -> Option<Self> {
         let first = records.iter().rfind(|record| record.step == 1)?;
         let last = records.last()?;
@@ -323,7 +323,7 @@ pub(crate) mod tests {
         results.add(slowed).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        // Another run changes nothing, and neither does reading anew.
+        // Another run changes nothing, and neither does reading again.
         results.add(record(&cut, 3, 12, 0.3, 6.0)).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         results.derive(&rows).unwrap();
@@ -366,7 +366,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn records_of_runs_from_the_weights_of_their_seed_tell_nothing_of_a_source() {
+    fn records_of_runs_from_scratch_have_no_source() {
         let text = serde_json::to_string(&record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
         assert!(!text.contains("source") && !text.contains("distillation"), "{text}");
         let read: RunRecord = serde_json::from_str(&text).unwrap();

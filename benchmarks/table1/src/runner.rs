@@ -98,8 +98,8 @@ impl Machine {
                             state.started.begin(row, seed);
                             if again {
                                 crate::note(&format!(
-                                    "{}: {}, seed {seed}: has a result, but runs start from it and its complete \
-                                     folder is missing: it is trained again",
+                                    "{}: {}, seed {seed}: trained again, because other runs start \
+                                     from it and its folder is missing or incomplete",
                                     row.group, row.title
                                 ));
                             }
@@ -144,7 +144,7 @@ impl Machine {
         }
     }
 
-    /// Trains a run, or goes on with it where it was interrupted.
+    /// Trains a run, or resumes it if it was interrupted.
     fn train(&self, row: &Row, seed: u64, epochs: usize, stop: &AtomicBool) -> Result<Ended> {
         let folder = self.scratch.run(row, seed, epochs);
         let log = self.scratch.log(row, seed, epochs);
@@ -186,7 +186,7 @@ impl Machine {
             _ if asked => return Ok(Ended::Interrupted),
             _ => {
                 let text = fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or("it wrote no message");
+                let last = text.lines().last().unwrap_or("no error message");
                 return Err(format!("parareal train: {status}: {last}").into());
             }
         }
@@ -276,7 +276,7 @@ fn ask_to_stop(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Ends a run, which goes on from its last checkpoint.
+/// Ends a run, which can be resumed from its last checkpoint.
 #[cfg(not(unix))]
 fn ask_to_stop(child: &mut Child) -> Result<()> {
     Ok(child.kill()?)

@@ -16,7 +16,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The folder of a run. Its name depends on all arguments, so that no run goes on with other settings.
+    /// The folder of a run. Its name depends on all arguments, so that no run is resumed with other settings.
     pub(crate) fn run(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
         let mut arguments = row.arguments(seed, epochs);
         arguments.extend(row.source_arguments(seed).into_iter().flatten());
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_complete_at_its_end() {
+    fn a_finished_run_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
         let metrics = folder.path().join(names::METRICS);

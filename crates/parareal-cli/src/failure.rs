@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     /// A failure that all ranks know, reported by this one.
     #[error("{}{failure}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed { rank: Option<usize>, failure: Box<Failure>, bad_input: bool },
-    #[error("cannot draw: {0}")]
+    #[error("cannot draw the plot: {0}")]
     Draw(String),
     #[error("cannot write {path}: {source}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
@@ -53,7 +53,7 @@ impl From<DataError> for Failure {
 impl Failure {
     /// Creates the failure of a flag that requires `--timeline`.
     pub(crate) fn without_timeline(flag: &str) -> Self {
-        Self::Flag(format!("{flag} is for --timeline, and there is none"))
+        Self::Flag(format!("{flag} requires --timeline"))
     }
 
     /// Returns true if all ranks know the failure.

@@ -52,7 +52,9 @@ pub(crate) fn watch(place: Option<&'static str>) -> impl Fn() -> bool + Sync {
         .try_for_each(|(signal, set)| flag::register(signal, Arc::clone(set)).map(drop));
     let watched = registered.and_then(|()| listen(Arc::clone(&asked), interrupted, place));
     if let Err(error) = watched {
-        note(&format!("note: signals may stop the program at once: {error}"));
+        note(&format!(
+            "note: cannot handle signals, so they may stop the program immediately: {error}"
+        ));
     }
     move || asked.load(Ordering::Relaxed)
 }
@@ -69,7 +71,7 @@ fn listen(
         if asked.load(Ordering::Relaxed)
             && let Some(place) = place.take()
         {
-            note(&format!("stopping {place}; a second Ctrl-C stops at once"));
+            note(&format!("stopping {place}; press Ctrl-C again to stop immediately"));
         }
         if interrupted.swap(false, Ordering::Relaxed) {
             match first {

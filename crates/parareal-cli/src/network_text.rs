@@ -57,8 +57,8 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
 pub(crate) fn coarse(network: &NetworkConfig) -> String {
     let reasons = network.coarse_reasons();
     let lines = reasons.iter().enumerate().map(|(index, reason)| {
-        let (before, behind) = (index + 1, index + 2);
-        format!("  interface {before} (subnetworks {before} and {behind}): {reason}")
+        let (before, after) = (index + 1, index + 2);
+        format!("  interface {before} (subnetworks {before} and {after}): {reason}")
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -69,7 +69,7 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
     let costs = network.coarse_costs();
     let costly: Vec<&CoarseCost> = costs.iter().filter(|cost| !cost.is_cheaper).collect();
     let (basis, limit) = match costly.first()?.basis {
-        CostBasis::MultiplyAdds => ("multiply-adds", "where arithmetic bounds the device, "),
+        CostBasis::MultiplyAdds => ("multiply-adds", "on a compute-bound device, "),
         CostBasis::Time => ("time", ""),
     };
     let shares: Vec<String> = costly

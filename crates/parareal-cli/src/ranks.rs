@@ -80,8 +80,9 @@ fn abort(group: &ProcessGroup, message: &str, code: i32) -> ! {
 
 /// Returns a table of the bytes that each rank has sent in a step, on average.
 pub(crate) fn traffic(sent: &[Traffic]) -> String {
-    let mut rows =
-        vec![["rank", "to neighbors a step", "given to all-reduces"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["rank", "to neighbors per step", "to all-reduces per step"].map(String::from).to_vec(),
+    ];
     for (rank, sent) in sent.iter().enumerate() {
         let mean = |bytes: u64| format!("{} B", bytes / sent.steps.max(1));
         rows.push(vec![rank.to_string(), mean(sent.interfaces), mean(sent.reduced)]);

@@ -48,7 +48,7 @@ fn weights(run: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
+fn a_panic_of_one_rank_is_reported_once_and_the_run_can_be_resumed() {
     let name = test_name!();
     if ranks::is_rank() {
         let variable = |name| std::env::var(name).unwrap();
@@ -70,7 +70,7 @@ fn a_panic_of_one_rank_is_told_once_and_the_run_goes_on() {
         assert_eq!(lines, [expected], "{}", ended.errors);
         let ended = start("resume", "run");
         ended.assert_done();
-        assert!(ended.output.contains("resumes after step 3"), "{}", ended.output);
+        assert!(ended.output.contains("resuming after step 3"), "{}", ended.output);
         let [found, expected] = ["run", "whole"].map(|name| folder.path().join(name));
         assert!(weights(&found) == weights(&expected), "other weights");
         fs::remove_dir_all(found).unwrap();
@@ -94,7 +94,7 @@ fn live(life: &str, folder: &Path) {
         if group.is_root() {
             #[allow(clippy::print_stdout, reason = "it is what the test reads")]
             {
-                println!("resumes after step {}", run.run().steps_done());
+                println!("resuming after step {}", run.run().steps_done());
             }
         }
         run.train(&mut Panics(panics.then_some(4)), &|| false)?;

@@ -9,7 +9,7 @@ use parareal_testing::missing;
 use common::{errors, parareal, train};
 
 #[test]
-fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+fn a_missing_device_is_refused_with_the_available_ones() {
     let folder = tempfile::tempdir().unwrap();
     // In the second pass, the drivers of Vulkan and OpenGL are hidden.
     let hidden = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
@@ -25,8 +25,8 @@ fn a_device_that_is_not_there_is_refused_with_those_that_are() {
                 .unwrap();
             let message = errors(&output);
             assert_eq!(output.status.code(), Some(2), "{message}");
-            assert!(message.contains(&format!("there is no device `{device}`")), "{message}");
-            let there = message.trim_end().rsplit_once("; there are: ").expect(&message).1;
+            assert!(message.contains(&format!("device `{device}` not found")), "{message}");
+            let there = message.trim_end().rsplit_once("; available: ").expect(&message).1;
             assert!(there.starts_with("cpu"), "{message}");
             assert!(variables.is_empty() || there == "cpu", "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");

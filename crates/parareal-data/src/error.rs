@@ -19,8 +19,8 @@ pub enum DataError {
 
     /// A data set is kept in files, and no data folder was given.
     #[error(
-        "{dataset} is read from files, and no data folder DIR is given: it needs {files}{}",
-        citation.map_or(String::new(), |citation| format!("; they come from {citation}"))
+        "{dataset} is read from files, but no data folder DIR was given: it needs {files}{}",
+        citation.map_or(String::new(), |citation| format!("; they are available from {citation}"))
     )]
     NoDataDir {
         /// The requested data set.
@@ -41,7 +41,7 @@ pub enum DataError {
     },
 
     /// A file is not a PNG or JPEG image, or a damaged one.
-    #[error("{path}: it cannot be read as a PNG or JPEG image: {message}", path = OneLine(path))]
+    #[error("cannot read {path} as a PNG or JPEG image: {message}", path = OneLine(path))]
     Image {
         /// The file.
         path: PathBuf,
@@ -51,7 +51,8 @@ pub enum DataError {
 
     /// Images of a class that is not among the known ones.
     #[error(
-        "there is no class {class:?} among {}: leave its images out, or give it one of these names",
+        "unknown class `{}`: expected one of {}; remove its images, or rename it",
+        class.escape_debug(),
         one_line(&known.join(", "))
     )]
     UnknownClass {
@@ -62,21 +63,21 @@ pub enum DataError {
     },
 
     /// No data set has this name.
-    #[error("unknown data set {name:?}: expected one of {}", known_names())]
+    #[error("unknown data set `{}`: expected one of {}", name.escape_debug(), known_names())]
     UnknownDataset {
         /// The given name.
         name: String,
     },
 
     /// A limit of zero training images.
-    #[error("the limit on training images of {dataset} must be at least 1, not 0")]
+    #[error("the limit on training images of {dataset} must be at least 1, got 0")]
     NoTrainingImages {
         /// The requested data set.
         dataset: DatasetName,
     },
 
     /// A limit beyond the number of images that may be drawn.
-    #[error("{dataset} has at most {max} {split} images, not {found}")]
+    #[error("{dataset} has at most {max} {split} images, got {found}")]
     TooManyImages {
         /// The requested data set.
         dataset: DatasetName,
@@ -107,8 +108,8 @@ pub enum DataError {
 
     /// The number of pixels is not the number of labels times the size of an image.
     #[error(
-        "an image set with {labels} labels needs {labels} images of {image_len} bytes each, \
-         found {found} bytes of pixels"
+        "expected {labels} images of {image_len} bytes each, one for each label, got {found} bytes \
+         of pixels"
     )]
     PixelCount {
         /// Number of labels.
@@ -120,7 +121,7 @@ pub enum DataError {
     },
 
     /// A label is not below the number of classes.
-    #[error("expected labels below {classes}, found label {label} at image {index}")]
+    #[error("expected labels below {classes}, got label {label} at image {index}")]
     Label {
         /// Position of the label in the set.
         index: usize,
@@ -133,8 +134,8 @@ pub enum DataError {
     /// A normalization has another number of channels than the set, or a mean or deviation that is
     /// not finite, or a deviation that is not positive.
     #[error(
-        "a set of {channels} channels needs as many finite means and positive deviations, \
-         found means {mean:?} and deviations {deviation:?}"
+        "expected {channels} finite means and positive standard deviations, one for each channel, \
+         got means {mean:?} and deviations {deviation:?}"
     )]
     Normalization {
         /// Number of channels of the set.
@@ -146,15 +147,15 @@ pub enum DataError {
     },
 
     /// Statistics of an empty set.
-    #[error("a set without images has no mean and no deviation")]
+    #[error("an image set without images has no mean and no standard deviation")]
     NoImages,
 
     /// A batch size of zero.
-    #[error("the batch size must be at least 1, not 0")]
+    #[error("the batch size must be at least 1, got 0")]
     BatchSize,
 
     /// A crop padding that is not smaller than the image.
-    #[error("a crop padding must be smaller than the image ({height}x{width}), not {padding}")]
+    #[error("the crop padding must be smaller than the image ({height}x{width}), got {padding}")]
     Padding {
         /// The given padding, in pixels.
         padding: usize,
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = DataError::UnknownDataset { name: "cats".into() };
-        let text = "unknown data set \"cats\": expected one of shapes, mnist, cifar10, cifar100, svhn, folder";
+        let text = "unknown data set `cats`: expected one of shapes, mnist, cifar10, cifar100, svhn, folder";
         assert_eq!(error.to_string(), text);
     }
 }

@@ -59,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_folder_are_asked_for_in_one_line() {
+    fn files_without_a_folder_are_an_error_of_one_line() {
         for (name, folder) in [
             (DatasetName::Mnist, "DIR/mnist/"),
             (DatasetName::Cifar10, "DIR/cifar-10/"),
             (DatasetName::Cifar100, "DIR/cifar-100/"),
             (DatasetName::Svhn, "DIR/svhn/"),
-            (DatasetName::Folder, "a folder for each class"),
+            (DatasetName::Folder, "files for each class"),
         ] {
             let error = Dataset::load(name, &LoadOptions::default()).unwrap_err();
             let text = error.to_string();

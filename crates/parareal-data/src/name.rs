@@ -60,7 +60,7 @@ dataset_names! {
     /// Reads the PNG and JPEG files of `DIR/CLASS` for each class, or of `DIR/train/CLASS` and
     /// `DIR/test/CLASS` (or `val`, `valid`, `validation` instead of `test`), where `DIR` is the data
     /// folder itself. Images in deeper folders belong to the class as well. Hidden files are
-    /// ignored; everything else that is left out is named in [`notes`](crate::Dataset::notes).
+    /// ignored; everything else that is skipped is named in [`notes`](crate::Dataset::notes).
     /// Classes are numbered in the order of their names. Images are resized as
     /// [`Preprocessing::read`](crate::Preprocessing::read) does, and come in a random order that is
     /// always the same.

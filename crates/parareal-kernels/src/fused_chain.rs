@@ -221,7 +221,9 @@ fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTenso
         7 => record_parents::<7>(parents, state, output),
         10 => record_parents::<10>(parents, state, output),
         13 => record_parents::<13>(parents, state, output),
-        count => unreachable!("one convolution, or two to four with normalizations: not {count}"),
+        count => unreachable!(
+            "expected one convolution, or two to four with normalizations, got {count}"
+        ),
     }
 }
 

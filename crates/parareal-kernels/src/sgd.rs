@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_others_hold_stays_as_it_was() {
+    fn a_parameter_with_other_owners_is_unchanged() {
         let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
         let held = numbers([1.0; 5], DType::F32);
         let (changed, _) = sgd.step(0.5, held.clone(), held.clone(), None);

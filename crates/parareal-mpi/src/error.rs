@@ -5,7 +5,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum MpiError {
     /// MPI cannot be initialized, or was initialized before in this process.
-    #[error("MPI cannot be started: {0}")]
+    #[error("cannot start MPI: {0}")]
     Start(String),
     /// An MPI call failed.
     #[error("{call} failed: {message}")]
@@ -17,8 +17,8 @@ pub enum MpiError {
     },
     /// A message of another length than expected.
     #[error(
-        "rank {from} of its communicator sent {found} bytes where {expected} were expected: the ranks \
-         do not run the same network on the same batch"
+        "expected {expected} bytes from rank {from} of the communicator, got {found}: the ranks do \
+         not run the same network on the same batch"
     )]
     MessageSize {
         /// Its sender, by its rank in the communicator.
@@ -29,7 +29,7 @@ pub enum MpiError {
         expected: usize,
     },
     /// A rank that the communicator does not have.
-    #[error("there is no rank {rank} in a communicator of {size}")]
+    #[error("rank {rank} is out of range: the communicator has {size} ranks")]
     InvalidRank {
         /// The rank.
         rank: usize,
@@ -37,7 +37,9 @@ pub enum MpiError {
         size: usize,
     },
     /// More elements than MPI can count.
-    #[error("{count} elements at once are more than MPI takes (2147483647): use smaller batches")]
+    #[error(
+        "a message of {count} elements exceeds the limit of MPI (2147483647); use smaller batches"
+    )]
     TooLong {
         /// The number of elements.
         count: usize,

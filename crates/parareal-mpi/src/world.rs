@@ -36,7 +36,9 @@ impl World {
     pub fn init() -> Result<Self, MpiError> {
         let start = match std::env::var(START_SECONDS) {
             Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| {
-                MpiError::Start(format!("{START_SECONDS} is `{text}`: whole seconds are expected"))
+                MpiError::Start(format!(
+                    "invalid value `{text}` for {START_SECONDS}: expected a whole number of seconds"
+                ))
             })?,
             Err(_) => START,
         };
@@ -50,7 +52,7 @@ impl World {
             Err(RecvTimeoutError::Disconnected) => return Err(MpiError::ThreadStopped),
             Err(RecvTimeoutError::Timeout) => {
                 let message = format!(
-                    "not all ranks have come within {} s, which {START_SECONDS} sets",
+                    "not all ranks started within {} s, the limit set by {START_SECONDS}",
                     start.as_secs()
                 );
                 return Err(MpiError::Start(message));

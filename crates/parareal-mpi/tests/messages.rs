@@ -59,7 +59,7 @@ fn all_operations_work_for_all_lengths() {
 }
 
 #[test]
-fn a_message_of_another_length_is_an_error_and_writes_no_further() {
+fn a_message_of_another_length_is_an_error_and_does_not_overflow() {
     on_ranks(2, test_name!(), |_, all| {
         for (sent, expected) in [(10, 20), (20, 10), (LONG, 10), (LONG, LONG - 1), (0, 1)] {
             if all.rank() == 0 {

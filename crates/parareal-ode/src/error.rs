@@ -4,10 +4,10 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum OdeError {
     /// A state of size 0.
-    #[error("the state has size 0: at least one unknown is needed")]
+    #[error("the state has size 0: expected at least 1 unknown")]
     EmptyState,
     /// A state whose size does not match the propagator.
-    #[error("a state of size {found} for a propagator of {expected} unknowns")]
+    #[error("the state has size {found}, but the propagator expects {expected} unknowns")]
     Size {
         /// The size that the propagator expects.
         expected: usize,
@@ -21,7 +21,10 @@ pub enum OdeError {
     #[error("the initial value is not finite")]
     InitialValue,
     /// A guess that does not have one state for each point between slices.
-    #[error("{found} states for a grid of {slices} slices: {expected} are expected", expected = slices + 1)]
+    #[error(
+        "expected {expected} states for a grid of {slices} slices, got {found}",
+        expected = slices + 1
+    )]
     States {
         /// The number of slices.
         slices: usize,
@@ -29,7 +32,7 @@ pub enum OdeError {
         found: usize,
     },
     /// A tolerance below zero, infinite or not a number.
-    #[error("the {which} tolerance is {value}: a number from 0 on is expected")]
+    #[error("invalid value `{value}` for the {which} tolerance: expected a number of at least 0")]
     Tolerance {
         /// Absolute or relative.
         which: &'static str,
@@ -37,7 +40,7 @@ pub enum OdeError {
         value: f64,
     },
     /// A number of steps, threads or unknowns that is out of range.
-    #[error("{what} is {value}: {expected}")]
+    #[error("invalid value `{value}` for {what}: {expected}")]
     Value {
         /// The quantity.
         what: &'static str,
@@ -47,7 +50,7 @@ pub enum OdeError {
         expected: String,
     },
     /// A matrix with invalid entries: outside it, not finite, or of the wrong number.
-    #[error("the matrix of size {size}: {message}")]
+    #[error("invalid matrix of size {size}: {message}")]
     Matrix {
         /// Rows, and columns.
         size: usize,
@@ -62,7 +65,8 @@ pub enum OdeError {
     },
     /// Newton's method found no solution of an implicit step.
     #[error(
-        "Newton's method found no solution in {iterations} iterations at t = {time}: take shorter steps"
+        "Newton's method did not converge in {iterations} iterations at t = {time}; use shorter \
+         steps"
     )]
     Newton {
         /// The time at the end of the stage.
@@ -71,7 +75,9 @@ pub enum OdeError {
         iterations: usize,
     },
     /// A propagator that was created for another grid.
-    #[error("the propagator was not made for a slice of length {length}: make it with this grid")]
+    #[error(
+        "the propagator was not created for a slice of length {length}; create it with this grid"
+    )]
     OtherGrid {
         /// The length of the slice.
         length: f64,
@@ -79,7 +85,8 @@ pub enum OdeError {
     /// A propagator gave numbers that are not finite, for instance an explicit one with too long a
     /// step.
     #[error(
-        "the {propagator} propagator gives numbers that are not finite, or too large to square, in slice {slice} at iteration {iteration}: is its step too long to be stable?"
+        "the {propagator} propagator returned numbers that are not finite, or too large to square, \
+         in slice {slice} at iteration {iteration}; its step may be too long to be stable"
     )]
     NotFinite {
         /// Fine or coarse.
@@ -90,7 +97,7 @@ pub enum OdeError {
         iteration: usize,
     },
     /// The serial solution was cancelled.
-    #[error("stopped before the serial solution was there")]
+    #[error("stopped before the serial solution was complete")]
     Cancelled,
     /// An unknown name of a method or problem, or an invalid parameter of one.
     #[error("{0}")]
@@ -124,7 +131,7 @@ pub(crate) fn in_range(
     match range.contains(&value) {
         true => Ok(value),
         false => {
-            let expected = format!("from {} to {} are possible", range.start(), range.end());
+            let expected = format!("expected from {} to {}", range.start(), range.end());
             Err(OdeError::Value { what, value, expected })
         }
     }

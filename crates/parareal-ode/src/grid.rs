@@ -54,7 +54,7 @@ impl Grid {
         match length > 0.0 && length.is_finite() {
             true => Ok(()),
             false => Err(OdeError::Grid(format!(
-                "slice {} has length {length}: a positive number is expected",
+                "slice {} has length {length}: expected a positive number",
                 index + 1
             ))),
         }

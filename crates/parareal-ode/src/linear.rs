@@ -43,7 +43,7 @@ impl Exact {
     /// # Errors
     /// If there are more than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
     pub fn new(matrix: &Matrix, grid: &Grid) -> Result<Self, OdeError> {
-        let what = "the number of unknowns of the exact propagator, which holds a dense matrix,";
+        let what = "the number of unknowns of the exact propagator, a dense matrix";
         let size = in_range(what, matrix.size(), 1..=Self::MAX_SIZE)?;
         let dense = matrix.to_dense();
         let prepare = |length: f64| {

@@ -43,7 +43,9 @@ impl Matrix {
         in_range("the size of a dense matrix", size, 1..=MAX_DENSE)?;
         let refuse = |message| Err(OdeError::Matrix { size, message });
         match rows.iter().position(|entry| !entry.is_finite()) {
-            _ if rows.len() != size * size => refuse(format!("{} entries are given", rows.len())),
+            _ if rows.len() != size * size => {
+                refuse(format!("expected {} entries, got {}", size * size, rows.len()))
+            }
             Some(at) => refuse(format!("entry ({}, {}) is not finite", at / size, at % size)),
             None => Ok(Self(Kind::Dense(Mat::from_fn(size, size, |i, j| rows[i * size + j])))),
         }

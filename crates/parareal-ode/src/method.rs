@@ -66,7 +66,7 @@ pub enum Method {
 impl Method {
     /// The names that can be parsed, in words.
     pub const NAMES: &str =
-        "exact, backward-euler:STEPS, midpoint:STEPS or rk4:STEPS (steps per slice, 1 if left out)";
+        "exact, backward-euler:STEPS, midpoint:STEPS or rk4:STEPS (steps per slice, default 1)";
 
     /// The number of steps in a slice.
     pub fn steps(self) -> usize {

@@ -1,12 +1,12 @@
 // A chart of lines: its frame, its picture, the values under the pointer, its table.
 
 const HINT =
-  "Drag to zoom. Ctrl and the wheel, or + and −, zoom at the pointer; after a click the wheel " +
-  "alone does. Arrow keys move from point to point, with Shift in larger steps; 0 or a double click shows all.";
-const TOUCH_HINT = "A finger that moves sideways shows the values under it; the buttons zoom.";
+  "Drag to zoom. Ctrl and the wheel, or + and −, zoom at the pointer; after a click, the wheel alone is " +
+  "enough. Arrow keys move from point to point, with Shift in larger steps; 0 or a double click resets the zoom.";
+const TOUCH_HINT = "Move a finger sideways to see the values under it; use the buttons to zoom.";
 
 class LineChart {
-  /** `series()` gives the lines; `format` shows a value; `table()` gives what the table shows. */
+  /** `series()` returns the lines, `format` formats a value, `table()` returns the rows of the table. */
   constructor({
     title,
     note,
@@ -93,7 +93,7 @@ class LineChart {
     return this.series().length === 0;
   }
 
-  /** Draws everything anew. */
+  /** Redraws everything. */
   refresh() {
     const width = Math.round(this.plot.clientWidth);
     if (width === 0) return;
@@ -156,12 +156,12 @@ class LineChart {
     };
   }
 
-  /** Learning rates are often the same: the lower lines are wider, so that all of them are seen. */
+  /** Learning rates often coincide: lower lines are wider, so that all of them are visible. */
   width(line, index) {
     return line.stairs ? 1.5 + 1.75 * Math.min(3, this.lines.length - 1 - index) : null;
   }
 
-  /** The key to the kinds of lines; the runs have their colors at the top. */
+  /** The legend of the line styles; the colors of the runs are explained at the top. */
   describeLooks() {
     const seen = new Map();
     for (const line of this.lines) if (!seen.has(line.label)) seen.set(line.label, line);
@@ -186,14 +186,14 @@ class LineChart {
     );
   }
 
-  /** Shows a part of the axis around a value that stays where it is. */
+  /** Zooms around a value, which keeps its place. */
   zoom(factor, around = this.cursor) {
     const [from, to] = this.scale.range;
     const middle = around !== null && around >= from && around <= to ? around : (from + to) / 2;
     this.show([middle - (middle - from) * factor, middle + (to - middle) * factor]);
   }
 
-  /** Shows a part of the axis, as far as there is one. */
+  /** Shows a part of the axis, limited to its range. */
   show([from, to]) {
     const [start, end] = this.whole;
     const least = view.unit === "step" ? 2 : (end - start) / 20000;
@@ -215,11 +215,11 @@ class LineChart {
     const points = [];
     for (const line of this.lines) {
       let index = nearest(line.x, value);
-      // Near a gap, the closest value that there is.
+      // Near a gap, take the closest existing value.
       for (let away = 0; away < line.x.length && !isNumber(line.y[index]); away += 1) {
-        const [before, behind] = [index - away, index + away];
+        const [before, after] = [index - away, index + away];
         if (isNumber(line.y[before])) index = before;
-        else if (isNumber(line.y[behind])) index = behind;
+        else if (isNumber(line.y[after])) index = after;
       }
       if (isNumber(line.x[index]) && isNumber(line.y[index]))
         points.push({ line, index, x: line.x[index], y: line.y[index] });
@@ -232,7 +232,7 @@ class LineChart {
     return { points, x: closest?.x ?? null };
   }
 
-  /** Moves to the point nearest to a value of the axis; null leaves. */
+  /** Moves the cursor to the point nearest to a value of the axis; null removes it. */
   moveTo(value, aloud = false) {
     const { x } = value === null ? { x: null } : this.pointsAt(value);
     this.cursor = x;
@@ -278,7 +278,7 @@ class LineChart {
       }
       this.fillTip(UNITS[view.unit].show(x), points, px);
     } else {
-      // Where there is room below the picture, the last values stand there.
+      // If there is room below the chart, it shows the last values.
       this.fillTip("at the end", this.pointsAt(this.whole[1]).points, 0);
     }
     this.overlay.replaceChildren(...parts);
@@ -307,7 +307,7 @@ class LineChart {
     this.tip.style.setProperty("left", `${Math.min(left, Math.max(0, room - width))}px`);
   }
 
-  /** What stands behind a value: where it is of, its range. */
+  /** The step or epoch of a value, and its range. */
   aside({ background, place }, index) {
     const low = background?.low?.[index] ?? null;
     if (low !== null)

@@ -9,7 +9,7 @@ class ConfusionMatrix {
     this.names = run.evaluation.class_names;
     this.counts = run.evaluation.confusion;
     this.sums = this.counts.map((row) => row.reduce((sum, count) => sum + count, 0));
-    // Orange at its strongest: the most frequent mistake, or one in a hundred.
+    // The strongest orange: the most frequent misclassification, at least one in a hundred.
     this.mostWrong = Math.max(
       0.01,
       ...this.counts.map((row, r) =>
@@ -33,7 +33,7 @@ class ConfusionMatrix {
       html(
         "figcaption",
         { id: title, class: "hint" },
-        "Rows: what it is. Columns: what it is taken for. Blue: right answers. Orange: wrong ones, the more frequent in their row the stronger. Arrow keys move.",
+        "Rows: true class. Columns: predicted class. Blue: correct predictions. Orange: wrong ones, stronger the more frequent they are in their row. Arrow keys move.",
       ),
       this.plot,
       this.readout,
@@ -75,7 +75,7 @@ class ConfusionMatrix {
     this.mark();
   }
 
-  /** The fields, one path for each color, and their counts where there is room. */
+  /** The cells, one path for each color, and their counts if there is room. */
   fields(cell, margin) {
     const paths = new Map();
     const texts = [];
@@ -85,7 +85,7 @@ class ConfusionMatrix {
     this.counts.forEach((row, r) =>
       row.forEach((count, c) => {
         if (count === 0) return;
-        // The root shows rare mistakes beside frequent ones.
+        // The square root keeps rare misclassifications visible next to frequent ones.
         const part = r === c ? this.share(r, c) : Math.sqrt(this.share(r, c) / this.mostWrong);
         const level = Math.max(1, Math.ceil(part * LEVELS));
         const key = `${r === c ? "right" : "wrong"} ${level}`;
@@ -161,11 +161,11 @@ class ConfusionMatrix {
       this.readout.textContent = `${number(wrong, 12)} of ${plural(
         this.sums.reduce((a, b) => a + b, 0),
         "image",
-      )} are taken for something else.`;
+      )} are misclassified.`;
       return;
     }
     const [row, column] = this.cell;
-    const answer = row === column ? "recognized" : `taken for ${this.names[column]}`;
+    const answer = row === column ? "classified correctly" : `classified as ${this.names[column]}`;
     this.readout.textContent = `${this.names[row]}, ${answer}: ${number(this.counts[row][column], 12)} of ${number(this.sums[row], 12)} (${percent(this.share(row, column), 1)})`;
   }
 
@@ -216,7 +216,7 @@ class ConfusionMatrix {
     });
   }
 
-  /** The wrong answers that are most frequent. */
+  /** The most frequent misclassifications. */
   frequent(most) {
     const wrong = [];
     this.counts.forEach((row, r) =>

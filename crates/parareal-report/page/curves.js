@@ -1,9 +1,9 @@
-// Which curves there are, and the controls that they share.
+// The charts, and the controls that they share.
 
 const whole = (value) => number(value, 4);
 const present = (list) => list.filter((item) => item !== null);
 
-/** The values behind each epoch, run beside run. `columns` are `[name, value of (run, epoch)]`. */
+/** The values of each epoch, with a column for each run. `columns` are `[name, value of (run, epoch)]`. */
 function epochTable(columns, format) {
   const last = Math.max(0, ...runs.map((run) => run.epochs.at(-1)?.epoch ?? 0));
   const used = runs.flatMap((run) =>
@@ -19,7 +19,7 @@ function epochTable(columns, format) {
     });
     if (cells.some((cell) => cell !== "")) rows.push([String(epoch), ...cells]);
   }
-  if (rows.length === 0) rows.push(["no epoch is finished yet"]);
+  if (rows.length === 0) rows.push(["no finished epoch yet"]);
   const name = ({ run, name: column }) => (runs.length > 1 ? `${run.name}, ${column}` : column);
   return { head: ["Epoch", ...used.map(name)], rows };
 }
@@ -85,13 +85,13 @@ function metricCharts() {
   });
 }
 
-/** What lies behind smoothed lines. */
+/** The description of the background of smoothed lines. */
 function note(lines) {
   const behind = lines.some((line) => line.background);
   if (!behind) return "";
   const ranges = lines.some((line) => line.background?.low);
   const means = smoothingInWords();
-  const shade = ranges ? "shaded: range of the steps" : "faint: single steps";
+  const shade = ranges ? "shaded: range over steps" : "faint: individual steps";
   return present([means && `smoothed over ${means}`, shade]).join(", ");
 }
 
@@ -119,7 +119,7 @@ function curveCharts() {
       title: "Learning rate",
       format: whole,
       series: ofSteps("learning_rate", { label: "learning rate", smooth: false, stairs: true }),
-      table: () => epochTable([["at its end", overEpoch("learning_rate", true)]], whole),
+      table: () => epochTable([["at the end", overEpoch("learning_rate", true)]], whole),
       fromZero: true,
       small: true,
     },
@@ -148,7 +148,7 @@ function curveCharts() {
     .filter((chart) => !chart.empty);
 }
 
-/** One of several buttons is pressed. */
+/** A group of buttons of which one is pressed. */
 function choice(label, options, chosen, choose) {
   const name = newId("choice");
   return html(
@@ -224,7 +224,7 @@ function smoothingSlider() {
 
 function drawCurves(section) {
   if (runs.every((run) => run.steps.total === 0 && run.epochs.length === 0)) {
-    section.append(html("p", null, "No step has been recorded yet."));
+    section.append(html("p", null, "No steps recorded yet."));
     return;
   }
   const timed = runs.some((run) => run.epochs.length > 0);
@@ -236,7 +236,7 @@ function drawCurves(section) {
       "form",
       {
         class: "controls",
-        "aria-label": "Controls of all curves",
+        "aria-label": "Controls of all charts",
         submit: (event) => event.preventDefault(),
       },
       runs.length > 1 ? runSwitches() : null,
@@ -256,7 +256,7 @@ function drawCurves(section) {
       html(
         "p",
         { class: "hint" },
-        `Along steps only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`,
+        `Shown by step only, because no epoch is finished yet: ${late.map((run) => run.name).join(", ")}.`,
       ),
     );
   }

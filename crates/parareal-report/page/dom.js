@@ -10,7 +10,7 @@ function svg(name, attributes, ...children) {
   return build(document.createElementNS(SVG, name), attributes, children);
 }
 
-/** Functions among the attributes listen to the event of that name; missing values are left out. */
+/** An attribute that is a function becomes a listener for the event of that name; null values are ignored. */
 function build(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -29,7 +29,7 @@ let lastId = 0;
 /** An id that no other element has. */
 const newId = (stem) => `${stem}-${(lastId += 1)}`;
 
-/** A block that is filled when it is opened for the first time. */
+/** A details element whose content is created when it is first opened. */
 function folded(summary, fill) {
   const details = html("details", null, html("summary", null, summary));
   details.addEventListener("toggle", () => {
@@ -38,7 +38,7 @@ function folded(summary, fill) {
   return details;
 }
 
-/** A table that scrolls by itself where it is too wide. Cells are texts, nodes, or {text, ...}. */
+/** A table that scrolls on its own if it is too wide. Cells are texts, nodes, or {text, ...}. */
 function table(caption, head, rows, attributes) {
   const cell = (tag, content, extra) => {
     const { text, ...rest } = isPlain(content) ? content : { text: content };

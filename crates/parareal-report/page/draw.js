@@ -8,7 +8,7 @@ const SHAPES = [
   (r) => `M0 ${1.2 * r}L${1.15 * r} ${-0.85 * r}H${-1.15 * r}z`,
 ];
 
-/** The mark of a run: its shape tells runs apart where their colors do not. */
+/** The mark of a run: its shape distinguishes runs of similar colors. */
 const markShape = (run, radius) => SHAPES[run.index % SHAPES.length](radius);
 
 function runMark(run) {
@@ -30,7 +30,7 @@ function visible(x, [from, to]) {
   return [Math.max(0, first - 1), Math.min(x.length - 1, last + 1)];
 }
 
-/** A line through the points that there are. */
+/** A line through the points, interrupted at missing ones. */
 function linePath({ x, y, stairs }, scale) {
   const [first, last] = visible(x, scale.range);
   let [path, open] = ["", false];
@@ -59,7 +59,7 @@ function bandPath(x, low, high, scale) {
   };
   for (let i = first; i <= last; i += 1) {
     const [px, top] = [scale.x(x[i]), scale.y(high[i])];
-    // A logarithmic axis has no place for 0: down to its end.
+    // A logarithmic axis has no 0: the area extends to the end of the axis.
     const bottom =
       low[i] === null ? NaN : Number.isNaN(scale.y(low[i])) ? scale.bottom : scale.y(low[i]);
     if (!isNumber(px) || !isNumber(top) || !isNumber(bottom)) {
@@ -73,7 +73,7 @@ function bandPath(x, low, high, scale) {
   return path;
 }
 
-/** Marks on a line, no closer than they can be told apart. */
+/** Marks on a line, spaced so that they can be distinguished. */
 function drawMarks(line, scale) {
   const { x, y, run, look } = line;
   const [first, last] = visible(x, scale.range);
@@ -95,7 +95,7 @@ function drawMarks(line, scale) {
   return marks;
 }
 
-/** One series: what lies behind it, its line (of a width of its own, where one is given), its marks. */
+/** A series: its background, its line (with the given width, if any) and its marks. */
 function drawSeries(line, scale, width) {
   const style = { "--c": runColor(line.run) };
   const parts = [];
@@ -124,7 +124,7 @@ function drawSeries(line, scale, width) {
   return parts;
 }
 
-/** Where an axis of time puts its ticks, and in which unit. */
+/** The ticks of a time axis and their unit. */
 function horizontalTicks([from, to], count) {
   if (view.unit !== "second") {
     const ticks = linearTicks(from, to, count).filter(

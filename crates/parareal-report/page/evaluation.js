@@ -1,4 +1,4 @@
-// What evaluated runs take for what: matrices, the most frequent mistakes, the worst images.
+// Misclassifications of evaluated runs: matrices, the most frequent ones, the worst images.
 
 function frequentTable(matrix) {
   const rows = matrix
@@ -9,14 +9,14 @@ function frequentTable(matrix) {
       { text: number(count, 12), class: "number" },
       { text: percent(matrix.share(row, column), 1), class: "number" },
     ]);
-  if (rows.length === 0) return html("p", null, "Every answer is right.");
+  if (rows.length === 0) return html("p", null, "All predictions are correct.");
   return table(
-    `The most frequent wrong answers of ${matrix.run.name}`,
+    `Most frequent misclassifications of ${matrix.run.name}`,
     [
-      "It is",
-      "taken for",
+      "true class",
+      "predicted class",
       { text: "images", class: "number" },
-      { text: "of its class", class: "number" },
+      { text: "of the class", class: "number" },
     ],
     rows,
   );
@@ -25,7 +25,7 @@ function frequentTable(matrix) {
 function wholeTable({ names, counts }) {
   return table(
     "Confusion matrix as a table",
-    ["It is, taken for", ...names],
+    ["true class, predicted class", ...names],
     counts.map((row, r) => [
       names[r],
       ...row.map((count) => ({ text: String(count), class: "number" })),
@@ -42,7 +42,7 @@ function gallery(run) {
       null,
       html("img", {
         src: `data:image/png;base64,${png}`,
-        alt: `test image ${index}: ${names[label]}, taken for ${names[answer]}`,
+        alt: `test image ${index}: ${names[label]}, classified as ${names[answer]}`,
         width: 72,
         height: 72,
       }),
@@ -68,11 +68,11 @@ function gallery(run) {
   ];
 }
 
-/** Which weights were evaluated, by what, and how well. */
+/** Which weights were evaluated, on which images, and their error. */
 function evaluationNote(run) {
-  const { epoch, step: behind, test_error: error, images, confusion } = run.evaluation;
+  const { epoch, step, test_error: error, images, confusion } = run.evaluation;
   const { best } = run.summary;
-  const of = run.epochs.find((other) => other.step === behind)?.epoch;
+  const of = run.epochs.find((other) => other.step === step)?.epoch;
   const role =
     of === undefined
       ? ""
@@ -84,8 +84,8 @@ function evaluationNote(run) {
   const dataset = report.settings.find(({ key }) => key === "dataset")?.values[run.index];
   const count = images ?? confusion.flat().reduce((sum, part) => sum + part, 0);
   const by = `${plural(count, "test image")}${dataset ? ` of ${dataset}` : ""}`;
-  const result = isNumber(error) ? `${percent(error)} test error of ${by}` : by;
-  return `weights after epoch ${epoch}, step ${number(behind, 12)}${role}: ${result}`;
+  const result = isNumber(error) ? `${percent(error)} test error on ${by}` : by;
+  return `weights after epoch ${epoch}, step ${number(step, 12)}${role}: ${result}`;
 }
 
 function drawEvaluation(section) {
@@ -112,10 +112,10 @@ function drawEvaluation(section) {
           "div",
           { class: "columns" },
           matrix.figure,
-          html("div", null, html("h4", null, "Most frequent wrong answers"), frequentTable(matrix)),
+          html("div", null, html("h4", null, "Most frequent misclassifications"), frequentTable(matrix)),
         ),
         folded("Confusion matrix as a table", () => wholeTable(matrix)),
-        worst.length > 0 ? html("h4", null, "Most confidently wrong") : null,
+        worst.length > 0 ? html("h4", null, "Most confident misclassifications") : null,
         worst.length > 0 ? gallery(run) : null,
       ),
     );

@@ -1,4 +1,4 @@
-// Numbers for people, and round numbers along an axis.
+// Formatting of numbers, and round numbers for axes.
 
 const NONE = "–";
 const NARROW = "\u202f";
@@ -60,7 +60,7 @@ function linearTicks(from, to, count) {
   return ticks;
 }
 
-/** The same for an axis of logarithms; within a decade its ticks are those of a linear one. */
+/** The same for a logarithmic axis; within a decade its ticks are linear. */
 function logarithmicTicks(from, to, count) {
   const decades = Math.log10(to / from);
   if (decades < 0.8) return linearTicks(from, to, count).filter((tick) => tick > 0);

@@ -94,9 +94,9 @@ function attachKeys(chart) {
   picture.addEventListener("blur", () => chart.moveTo(null));
 }
 
-/** To the next point that can be told apart from this one in the picture, or `far` such points. */
+/** Moves to the next point that is distinguishable in the chart, or by `far` such points. */
 function step(chart, direction, far) {
-  // Of the picture that comes, where one is due.
+  // Uses the scale of the next frame if a redraw is pending.
   const [from, to] = view.range ?? chart.whole;
   if (chart.cursor === null || chart.cursor < from || chart.cursor > to) {
     chart.moveTo(direction > 0 ? from : to, true);

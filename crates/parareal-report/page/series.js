@@ -1,20 +1,20 @@
-// Series of numbers over the axis that is chosen.
+// Series of numbers over the chosen axis.
 //
-// A series has x and y, and may have a background: the unsmoothed values or, where a point stands
-// for several steps, their range.
+// A series has x and y, and may have a background: the unsmoothed values or, if a point represents
+// several steps, their range.
 
-/** Means of means: over `width` steps around each point in all, the nearer ones counting more. */
+/** Means of means, over `width` steps around each point in total, with larger weights for nearer steps. */
 function smoothed(steps, values, perPoint, total, width) {
   const once = runningMeans(steps, values, perPoint, total, width / 2);
   return runningMeans(steps, once, perPoint, total, width / 2);
 }
 
-/** Means over `width` steps around each point; a point counts for the steps that it stands for. */
+/** Means over `width` steps around each point, weighted by the number of steps that a point represents. */
 function runningMeans(steps, values, perPoint, total, width) {
   const weight = (i) =>
     i === values.length - 1 ? total - perPoint * (values.length - 1) : perPoint;
   const result = new Array(values.length).fill(null);
-  // Sums that grow and shrink lose a little: no mean is below all values.
+  // Running sums accumulate rounding errors: no mean is below all values.
   const floor = values.reduce((least, v) => (v !== null && v < least ? v : least), Infinity);
   let [from, to, sum, count] = [0, 0, 0, 0];
   for (let i = 0; i < values.length; i += 1) {
@@ -37,7 +37,7 @@ function runningMeans(steps, values, perPoint, total, width) {
   return result;
 }
 
-/** The step series of a run by the name of its column, over the axis that is chosen. */
+/** The step series of a run, by the name of its column, over the chosen axis. */
 function stepSeries(run, column, { label, smooth = true, stairs = false }) {
   const { step, per_point: perPoint, total } = run.steps;
   const curve = run.steps[column];
@@ -87,7 +87,7 @@ function nearest(x, value) {
   return low > 0 && !(x[low] - value < value - x[low - 1]) ? low - 1 : low;
 }
 
-/** The least and the greatest of all x, from 0. */
+/** The range of all x, starting at 0. */
 function wholeRange(lines) {
   let [from, to] = [0, 0];
   for (const { x } of lines) {
@@ -96,7 +96,7 @@ function wholeRange(lines) {
   return to > from ? [from, to] : [0, 1];
 }
 
-/** What the vertical axis shows of the lines between two x: all of the lines, most of the rest. */
+/** The range of the vertical axis for the lines between two x: all of the lines, most of the background. */
 function verticalRange(lines, [from, to], logarithmic, fromZero) {
   const [values, rest] = [[], []];
   const take = (list, value) => {
@@ -104,7 +104,7 @@ function verticalRange(lines, [from, to], logarithmic, fromZero) {
   };
   for (const { x, y, background } of lines) {
     for (let i = 0; i < x.length; i += 1) {
-      // One more on each side: lines come from there.
+      // One more point on each side, because lines start there.
       if (!((x[i + 1] ?? x[i]) >= from && (x[i - 1] ?? x[i]) <= to)) continue;
       take(values, y[i]);
       if (background) {

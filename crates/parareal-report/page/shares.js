@@ -10,7 +10,7 @@ const WAITING_APART = [
   ["waiting_for_neighbors", "waiting for neighbors"],
 ];
 
-/** The kinds of time that a run tells of: older versions do not say what a subnetwork waited for. */
+/** The kinds of time that a run has recorded: older versions do not distinguish the kinds of waiting. */
 function kindsOf(run) {
   const apart = run.end.subnetworks.every((usage) => isNumber(usage.waiting_for_worker));
   return [...RUNNING, ...(apart ? WAITING_APART : WAITING)];
@@ -48,7 +48,7 @@ function shareTable(run) {
       class: "number",
     })),
   ];
-  return table(`Shares of time in ${run.name}`, head, rows, { class: "shares" });
+  return table(`Shares of the training time of ${run.name}`, head, rows, { class: "shares" });
 }
 
 /** How busy the workers were, or where that is not known how much the subnetworks computed. */
@@ -77,10 +77,10 @@ function drawShares(section) {
     html(
       "p",
       { class: "hint" },
-      "Shares of the training steps: computing (its own units, preprocessing, loss and update), in the coarse " +
-        "chain (its coarse network, one subnetwork after the other), waiting for its worker (which ran another " +
-        "of its subnetworks), and waiting for neighbors (the worker was idle). A worker is busy while it runs " +
-        "any of its subnetworks.",
+      "Shares of the training time of each subnetwork: computing (its units, preprocessing, loss and update), in " +
+        "the coarse chain (its coarse network, one subnetwork after the other), waiting for its worker (which ran " +
+        "another of its subnetworks), and waiting for neighbors (the worker was idle). A worker is busy while it " +
+        "runs any of its subnetworks.",
     ),
   );
   for (const run of told) {

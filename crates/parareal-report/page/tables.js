@@ -14,7 +14,7 @@ function state({ summary }) {
   return `${how}: ${done}`;
 }
 
-/** By which number an epoch of a run is the best, in words. */
+/** The criterion for the best epoch of a run, in words. */
 function bestBy({ summary: { best } }) {
   if (best.by === "validation") return "best validation error";
   if (best.by === "test") return "best test error";
@@ -22,7 +22,7 @@ function bestBy({ summary: { best } }) {
   return `${direction} ${best.metric === "loss" ? "validation loss" : best.metric}`;
 }
 
-/** The number that tells most of a run, and what it is: an error, or a loss where none is counted. */
+/** The main result of a run and its name: an error, or a loss if errors are not counted. */
 function result({ summary, epochs }) {
   const last = epochs.at(-1);
   if (isNumber(summary.test_error)) return [percent(summary.test_error), "test error"];
@@ -49,10 +49,10 @@ function card(run) {
         ? fact(number(run.subnetworks, 12), run.subnetworks === 1 ? "network" : "subnetworks")
         : null,
       fact(...result(run)),
-      fact(duration(summary.seconds_per_epoch), "an epoch"),
+      fact(duration(summary.seconds_per_epoch), "per epoch"),
       fact(
         duration(summary.seconds),
-        run.end ? "in all" : `of training${summary.finished ? "" : " so far"}`,
+        run.end ? "in total" : `training time${summary.finished ? "" : " so far"}`,
       ),
     ),
   );
@@ -104,11 +104,11 @@ function drawSettings(section) {
   );
 }
 
-/** Whether two runs are known to have seen the same samples: `training`, `validation` or `test`. */
+/** Whether two runs are known to have the same samples: `training`, `validation` or `test`. */
 const sameData = (run, other, samples) =>
   run.images[samples] !== null && run.images[samples] === other.images[samples];
 
-/** Whether a run has the least of a column among several runs on the same data. */
+/** Whether a run has the smallest value of a column among several runs on the same data. */
 function isLeast(run, of, samples) {
   const values = runs
     .filter((other) => sameData(run, other, samples))
@@ -174,7 +174,7 @@ function drawResults(section) {
       },
     ]);
   }
-  // By which samples runs have to be the same to be compared.
+  // The samples that must be the same for runs to be compared.
   const comparable = {
     "Test error": "test",
     "Top-5 error": "test",
@@ -201,7 +201,7 @@ function drawResults(section) {
       },
     ),
   );
-  const notes = ["Errors and losses are those after the last epoch."];
+  const notes = ["Errors and losses: after the last epoch."];
   if (runs.some((run) => run.summary.best)) {
     const found = runs.filter((run) => run.summary.best);
     const words = new Set(found.map(bestBy));
@@ -212,12 +212,12 @@ function drawResults(section) {
         ? "its test error or that value"
         : "its test error";
     notes.push(
-      `The best epoch is the first with the ${[...words].join(" or the ")}; beside it stands ${beside}.`,
+      `Best epoch: the first with the ${[...words].join(" or the ")}, followed by ${beside}.`,
     );
   }
-  notes.push("Time per epoch is training alone, without evaluation.");
+  notes.push("Time per epoch: training only, without evaluation.");
   if (columns.some(([name]) => name === "Relative"))
-    notes.push(`Relative: time per epoch, divided by that of ${runs[0].name}.`);
+    notes.push(`Relative: time per epoch divided by that of ${runs[0].name}.`);
   if (rows.flat().some((cell) => cell.class === "number best"))
     notes.push(`Bold: smallest value among runs on the same ${SAMPLES === "Images" ? "images" : "data"}.`);
   section.append(html("p", { class: "hint" }, notes.join(" ")));

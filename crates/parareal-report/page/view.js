@@ -1,4 +1,4 @@
-// The data, and what all charts share: the axis, the part that is shown, smoothing, hidden runs.
+// The data, and the state that all charts share: the axis, the visible range, smoothing, hidden runs.
 
 const report = JSON.parse(byId("data").textContent);
 const runs = report.runs;
@@ -6,7 +6,7 @@ runs.forEach((run, index) => {
   run.index = index;
 });
 
-/** What the runs are trained on. */
+/** The name of the samples that the runs were trained on. */
 const SAMPLES = runs.every((run) => run.of_images) ? "Images" : "Samples";
 
 /** The names of further metrics of the validation samples. */
@@ -28,15 +28,15 @@ const UNITS = {
 
 const view = {
   unit: "epoch",
-  /** The part of the axis that is shown, `[from, to]`; null is all of it. */
+  /** The visible range of the axis, `[from, to]`; null for all of it. */
   range: null,
-  /** From 0, nothing, to 1. */
+  /** From 0 (none) to 1. */
   smoothing: 0.6,
   hidden: new Set(),
   listeners: [],
   pending: false,
 
-  /** Changes some of it; whoever listens is told once before the next picture is shown. */
+  /** Changes some fields; listeners are called once before the next frame. */
   change(part) {
     Object.assign(this, part);
     if (this.pending) return;
@@ -48,13 +48,13 @@ const view = {
   },
 };
 
-/** Steps over which means are taken: from 2 to a fifth of the run, by equal factors. */
+/** The number of steps of the means: from 2 to a fifth of the run, on a logarithmic scale. */
 function smoothingSteps(run) {
   if (view.smoothing === 0) return 1;
   return Math.round(2 * Math.max(1, run.steps.total / 10) ** view.smoothing);
 }
 
-/** The same in words, for all runs that are shown and have steps. */
+/** The same in words, for all visible runs with steps. */
 function smoothingInWords() {
   const steps = runs
     .filter((run) => run.steps.total > 0 && !view.hidden.has(run.index))
@@ -93,7 +93,7 @@ class Clock {
   }
 }
 
-/** The points of a run's steps on the axis that is chosen. */
+/** The positions of a run's steps on the chosen axis. */
 function positions(run) {
   run.positions[view.unit] ??= run.steps.step.map((step) => run.clock.at(step, view.unit));
   return run.positions[view.unit];

@@ -14,16 +14,16 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ReportError {
     /// No folder was given.
-    #[error("a report needs at least one run")]
+    #[error("a report requires at least one run")]
     NoRuns,
     /// A folder was given twice.
-    #[error("{} is given twice: name each run once", OneLine(path))]
+    #[error("{} is given twice; name each run once", OneLine(path))]
     Twice {
         /// The folder.
         path: PathBuf,
     },
     /// A folder that does not hold a run.
-    #[error("{} holds no run: there is no {missing} in it", OneLine(path))]
+    #[error("{} is not the folder of a run: it has no {missing}", OneLine(path))]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -80,7 +80,7 @@ struct Place(Option<usize>);
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |line| write!(formatter, ", line {line}"))
+        self.0.map_or(Ok(()), |line| write!(formatter, ": line {line}"))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn messages_are_one_line() {
         let error = ReportError::malformed(Path::new("a\nb"), Some(3), "one\ntwo");
-        assert_eq!(error.to_string(), "a\\nb, line 3: one, two");
+        assert_eq!(error.to_string(), "a\\nb: line 3: one, two");
         assert!(error.is_bad_input());
         let error = ReportError::file(Path::new("x"))(io::Error::other("no disk"));
         assert_eq!(error.to_string(), "cannot read x: no disk");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_within_a_line_is_left_out() {
+    fn a_json_message_has_no_position() {
         let error = serde_json::from_str::<u8>("[1").unwrap_err();
         assert!(!json_message(&error).contains("line 1"), "{}", json_message(&error));
     }

@@ -53,12 +53,12 @@ impl Evaluation {
 
     pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, ReportError> {
         let record: EvaluationRecord = serde_json::from_slice(text).map_err(|error| {
-            let message = format!("{}; evaluate the run anew", json_message(&error));
+            let message = format!("{}; evaluate the run again", json_message(&error));
             ReportError::malformed(path, Some(error.line()), message)
         })?;
         let evaluation = Self(record);
         evaluation.check().map_err(|wrong| {
-            ReportError::malformed(path, None, format!("{wrong}; evaluate the run anew"))
+            ReportError::malformed(path, None, format!("{wrong}; evaluate the run again"))
         })?;
         Ok(evaluation)
     }
@@ -71,7 +71,7 @@ impl Evaluation {
             let widest = columns.max().unwrap_or(0);
             return Err(format!(
                 "expected {classes} rows and columns in `confusion`, one for each of \
-                 `class_names`, found {rows} rows of up to {widest}"
+                 `class_names`, got {rows} rows of up to {widest}"
             ));
         }
         for (number, mistake) in worst.iter().enumerate() {
@@ -79,12 +79,12 @@ impl Evaluation {
             let class = mistake.label.max(mistake.answer);
             if class >= classes {
                 return Err(format!(
-                    "expected classes below {classes} in `worst`, found {class} in entry {number}"
+                    "expected classes below {classes} in `worst`, got {class} in entry {number}"
                 ));
             }
             if !is_base64(&mistake.png) {
                 return Err(format!(
-                    "expected base 64 as `png` in `worst`, found something else in entry {number}"
+                    "expected base64 data as `png` in `worst`, got something else in entry {number}"
                 ));
             }
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn an_evaluation_is_read_as_written() {
         let evaluation = Evaluation::parse(Path::new("e"), GOOD.as_bytes()).unwrap();
         assert_eq!(evaluation.0.confusion, [[3, 1], [0, 4]]);
         assert_eq!(evaluation.0.worst[0].index, 7);
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn inconsistent_content_is_an_error() {
         for (from, to, expected) in [
             ("[0, 4]", "[0]", "expected 2 rows and columns in `confusion`"),
-            ("[[3, 1], [0, 4]]", "[]", "found 0 rows of up to 0"),
-            ("\"answer\": 1", "\"answer\": 2", "expected classes below 2 in `worst`, found 2"),
-            ("iVBORw0K", "javascript:", "expected base 64"),
-            ("\"epoch\": 4", "\"epoch\": -4", "evaluation.json, line 1: "),
+            ("[[3, 1], [0, 4]]", "[]", "got 0 rows of up to 0"),
+            ("\"answer\": 1", "\"answer\": 2", "expected classes below 2 in `worst`, got 2"),
+            ("iVBORw0K", "javascript:", "expected base64"),
+            ("\"epoch\": 4", "\"epoch\": -4", "evaluation.json: line 1: "),
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD);

@@ -49,7 +49,7 @@ struct Report {
 /// largest value. The same folders give the same page, byte by byte.
 ///
 /// # Errors
-/// If there is no folder, a folder holds no run or is given twice, or a file in it cannot be read or parsed.
+/// If no folder is given, a folder is not that of a run or is given twice, or a file in it cannot be read or parsed.
 pub fn render<P: AsRef<Path>>(runs: &[P]) -> Result<String, ReportError> {
     if runs.is_empty() {
         return Err(ReportError::NoRuns);

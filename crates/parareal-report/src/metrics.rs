@@ -166,7 +166,7 @@ mod tests {
          \"test_loss\":null,\"test_error\":null,\"seconds\":3.5}\n";
 
     #[test]
-    fn lines_are_read_and_unknown_ones_are_passed_over() {
+    fn unknown_lines_are_ignored() {
         let text = step(1)
             + &step(2)
             + EPOCH
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_kept_by_name_and_left_out_without_any() {
+    fn metrics_are_kept_by_name() {
         let text = EPOCH
             .replace("\"seconds\"", "\"metrics\":{\"accuracy\":0.5,\"score\":null},\"seconds\"");
         let epochs = parse(&text).unwrap().epochs;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_early_end_counts_until_the_run_goes_on() {
+    fn an_early_end_counts_until_the_run_is_resumed() {
         let interrupted = "{\"event\":\"interrupted\",\"step\":1}\n";
         let diverged = "{\"event\":\"diverged\",\"step\":3,\"message\":\"the loss is NaN\"}\n";
         let early_end = |text: String| parse(&text).unwrap().early_end;
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_its_break_is_left_out() {
+    fn a_last_line_without_a_line_break_is_ignored() {
         assert_eq!(parse(&(step(1) + "{\"event\":\"st")).unwrap().steps.len(), 1);
         assert_eq!(parse(&(step(1) + step(2).trim_end())).unwrap().steps.len(), 1);
         assert!(parse("").unwrap().steps.is_empty());
     }
 
     #[test]
-    fn another_broken_line_is_named() {
+    fn an_invalid_line_is_an_error() {
         for broken in [
             "{\"event\":\"st\n",
             "\n",
@@ -229,22 +229,22 @@ mod tests {
         ] {
             let error = parse(&(step(1) + broken + &step(3))).unwrap_err();
             let message = error.to_string();
-            assert!(message.starts_with("run/metrics.jsonl, line 2: expected one"), "{message}");
+            assert!(message.starts_with("run/metrics.jsonl: line 2: expected one"), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
         let text = [step(1).as_bytes(), b"\xff\xfe\n"].concat();
         let error = Metrics::parse(Path::new("m"), text.as_slice()).unwrap_err();
-        assert!(error.to_string().starts_with("m, line 2: "), "{error}");
+        assert!(error.to_string().starts_with("m: line 2: "), "{error}");
     }
 
     #[test]
-    fn a_value_that_was_not_finite_is_not_a_number() {
+    fn null_is_read_as_nan() {
         let text = step(1).replace("2.5", "null");
         assert!(parse(&text).unwrap().steps[0].loss.is_nan());
     }
 
     #[test]
-    fn a_run_that_goes_back_replaces_what_it_had_written() {
+    fn a_repeated_step_replaces_the_earlier_lines() {
         let end = "{\"event\":\"end\",\"seconds\":4.5}\n";
         let text = step(1) + &step(2) + EPOCH + end + &step(2) + &step(3) + EPOCH;
         let metrics = parse(&text).unwrap();

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_is_not_looked_at_again() {
+    fn inserted_text_is_not_expanded_again() {
         let page = join([
             ("{{title}}", "{{style}} {{data}}"),
             ("{{style}}", "S"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_hold_nothing_that_would_end_them() {
+    fn the_parts_contain_no_closing_tags() {
         for mark in ["{{title}}", "{{style}}", "{{data}}", "{{script}}"] {
             assert_eq!(FRAME.matches(mark).count(), 1, "{mark}");
         }

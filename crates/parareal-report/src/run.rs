@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_short_as_they_can_be() {
+    fn names_are_as_short_as_possible() {
         assert_eq!(of(&["runs/a", "runs/b"]), ["a", "b"]);
         assert_eq!(of(&["one/a", "two/a", "two/b"]), ["one/a", "two/a", "b"]);
         assert_eq!(of(&["a", "runs/a"]), ["a", "runs/a"]);
@@ -107,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_given_twice_is_named() {
+    fn a_folder_given_twice_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let again = folder.path().join(".");
         let error = names(&[folder.path(), &again]).unwrap_err();
-        assert!(error.to_string().contains("is given twice: name each run once"), "{error}");
+        assert!(error.to_string().contains("is given twice; name each run once"), "{error}");
     }
 }

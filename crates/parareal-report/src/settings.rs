@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_other_values_and_missing_ones() {
+    fn settings_differ_by_value_or_by_absence() {
         let runs = [
             settings("depth = 20\nsubnetworks = 1\n"),
             settings("depth = 20\nsubnetworks = 3\nclip-norm = 1.0\n"),
@@ -262,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         let error = parse(Path::new("config.toml"), "depth = 20\nepochs = = 3\n").unwrap_err();
         let message = error.to_string();
-        assert!(message.starts_with("config.toml, line 2: expected a table"), "{message}");
+        assert!(message.starts_with("config.toml: line 2: expected a table"), "{message}");
         assert_eq!(message.lines().count(), 1);
     }
 }

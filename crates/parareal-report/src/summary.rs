@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn validation_images_decide_where_there_are_some() {
+    fn validation_images_decide_if_there_are_any() {
         let mut epochs = epochs(&[Some(0.1), Some(0.2), None]);
         epochs[0].validation_error = Some(0.4);
         epochs[1].validation_error = Some(0.3);

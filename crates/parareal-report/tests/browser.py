@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 def check(holds, what):
     if not holds:
-        raise SystemExit(f"not as it should be: {what}")
+        raise SystemExit(f"failed: {what}")
     print(f"ok: {what}")
 
 
@@ -44,7 +44,7 @@ def opened(browser, url, problems, **options):
 
 
 def settle(page):
-    """Until what was changed is drawn: that is done before the next picture."""
+    """Waits until a change is drawn, which happens before the next frame."""
     page.evaluate("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
 
 
@@ -144,7 +144,7 @@ def use(page):
 
     chart.locator("summary").click()
     chart.locator("details table").wait_for()
-    check(chart.locator("details tbody tr").count() == 40, "a table stands behind the chart")
+    check(chart.locator("details tbody tr").count() == 40, "the chart has a table")
     chart.locator("summary").click()
 
     page.get_by_text("All 18 settings").click()
@@ -152,7 +152,7 @@ def use(page):
     tables.nth(1).wait_for()
     check(
         all("n3" in tables.nth(i).locator("thead").inner_text() for i in (0, 1)),
-        "all settings stand beside those that differ",
+        "all settings are shown below those that differ",
     )
     page.get_by_text("All 18 settings").click()
 
@@ -161,7 +161,7 @@ def use(page):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     check(
-        "circle, taken for square" in matrix.locator(".readout").inner_text(),
+        "circle, classified as square" in matrix.locator(".readout").inner_text(),
         "keys move in the matrix",
     )
     page.keyboard.press("Escape")

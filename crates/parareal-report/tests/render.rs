@@ -48,8 +48,8 @@ fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf 
 
 /// Returns the text between two marks of a page.
 fn between<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
-    let (_, behind) = page.split_once(start).expect(start);
-    behind.split_once(end).expect(end).0
+    let (_, after) = page.split_once(start).expect(start);
+    after.split_once(end).expect(end).0
 }
 
 fn data(page: &str) -> Value {
@@ -206,7 +206,7 @@ fn long_runs_stay_small() {
 }
 
 #[test]
-fn a_run_under_way_is_shown_as_far_as_it_went() {
+fn an_unfinished_run_is_shown() {
     let parent = tempfile::tempdir().unwrap();
     let run = made(parent.path(), "killed", 1, 10);
     let path = run.join("metrics.jsonl");
@@ -223,7 +223,7 @@ fn a_run_under_way_is_shown_as_far_as_it_went() {
 }
 
 #[test]
-fn the_matrix_is_that_of_the_error_beside_it_and_an_early_end_is_named() {
+fn the_evaluation_of_the_shown_error_is_shown_and_an_early_end_is_named() {
     let parent = tempfile::tempdir().unwrap();
     let run = made(parent.path(), "run", 1, 10);
     fs::create_dir(run.join("evaluations")).unwrap();
@@ -258,7 +258,7 @@ fn the_matrix_is_that_of_the_error_beside_it_and_an_early_end_is_named() {
 }
 
 #[test]
-fn texts_from_files_stay_texts() {
+fn texts_from_files_are_not_markup() {
     let parent = tempfile::tempdir().unwrap();
     let wild = "</script><script>alert(1)</script><!-- {{script}} & \u{2028}";
     let run = made(parent.path(), "a<b>&amp;", 1, 4);
@@ -285,7 +285,7 @@ fn texts_from_files_stay_texts() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn invalid_runs_are_refused_in_one_line() {
     let parent = tempfile::tempdir().unwrap();
     let message = |result: Result<String, ReportError>| {
         let error = result.unwrap_err();
@@ -295,13 +295,13 @@ fn mistakes_are_named() {
     };
     assert!(message(render::<PathBuf>(&[])).contains("at least one run"));
     let none = parent.path().join("none");
-    assert!(message(render(&[&none])).contains("there is no config.toml in it"));
+    assert!(message(render(&[&none])).contains("it has no config.toml"));
     let run = made(parent.path(), "run", 1, 4);
     assert!(message(render(&[&run, &run])).contains("given twice"));
     fs::write(run.join("evaluation.json"), "{").unwrap();
-    assert!(message(render(&[&run])).contains("evaluation.json, line 1: "));
+    assert!(message(render(&[&run])).contains("evaluation.json: line 1: "));
     fs::write(run.join("metrics.jsonl"), "{\"event\":\"end\",\"seconds\":1}\nwhat\n").unwrap();
-    assert!(message(render(&[&run])).contains("metrics.jsonl, line 2: expected one JSON object"));
+    assert!(message(render(&[&run])).contains("metrics.jsonl: line 2: expected one JSON object"));
     fs::remove_file(run.join("metrics.jsonl")).unwrap();
-    assert!(message(render(&[&run])).contains("there is no metrics.jsonl in it"));
+    assert!(message(render(&[&run])).contains("it has no metrics.jsonl"));
 }

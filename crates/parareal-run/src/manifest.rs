@@ -52,14 +52,14 @@ impl Manifest {
         let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
         let counts = [step, epoch, epoch_steps];
         if counts.contains(&0) || counts.iter().any(|&count| count > step.min(MAX_STEPS)) {
-            return Err("its step does not exist in any run");
+            return Err("impossible step or epoch");
         }
         if !epoch_tally.is_possible()
             || epoch_tally.samples == 0
             || !(0.0..).contains(&epoch_seconds)
             || !self.times.is_possible()
         {
-            return Err("it tells of an epoch that no run has");
+            return Err("impossible number of samples or times of the epoch");
         }
         Ok(())
     }

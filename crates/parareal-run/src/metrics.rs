@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_counts_wrong_answers_where_all_batches_do() {
+    fn a_tally_counts_wrong_answers_if_all_batches_do() {
         let mut tally = Tally::default();
         tally.add(4, Some(1), 0.5);
         tally.add(4, Some(3), 0.5);

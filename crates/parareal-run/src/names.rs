@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_give_their_steps() {
+    fn names_contain_their_steps() {
         assert_eq!(checkpoint(12), "step-00000012");
         assert_eq!(step_of_checkpoint("step-00000012"), Some(12));
         assert_eq!(step_of_checkpoint("step-123456789"), Some(123_456_789));

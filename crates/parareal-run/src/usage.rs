@@ -217,7 +217,7 @@ mod tests {
 
     /// The first manifests of format 3 do not distinguish the two kinds of waiting.
     #[test]
-    fn times_of_an_earlier_version_stay_without_what_they_lack() {
+    fn times_of_an_earlier_version_lack_the_kinds_of_waiting() {
         let saved = r#"{"run":20.0,"steps":16.0,"images":0.0,
             "subnetworks":[{"fine":4.0,"coarse":0.0},{"fine":3.0,"coarse":2.0}]}"#;
         let mut times: Times = serde_json::from_str(saved).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn times_come_back_from_a_manifest() {
+    fn times_round_trip_through_a_manifest() {
         let mut times = Times::default();
         times.add(16.0, &step());
         let saved = serde_json::to_string(&times).unwrap();

@@ -20,14 +20,21 @@ pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
             let instruction = &instructions[executed.instruction];
             let what = &instruction.operation;
             assert!(!done[executed.instruction], "{what}: executed twice");
-            assert!(instruction.after.iter().all(|&before| done[before]), "{what}: too early");
+            assert!(
+                instruction.after.iter().all(|&before| done[before]),
+                "{what}: executed too early"
+            );
             assert!(executed.end >= reached, "{what}: ends before it begins");
             assert_eq!(executed.arrival.is_some(), what.is_receive(), "{what}");
             assert!(executed.arrival.is_none_or(|arrival| arrival <= executed.end), "{what}");
             done[executed.instruction] = true;
             reached = executed.end;
         }
-        assert!(done.iter().all(|done| *done), "worker {}: not at its end", own.worker);
+        assert!(
+            done.iter().all(|done| *done),
+            "worker {}: not at the end of its program",
+            own.worker
+        );
     }
     assert_eq!(replay(program, trace), trace);
 
@@ -41,7 +48,7 @@ pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
     let all_there = trace.iter().map(|own| turned(own)[0]).max();
     assert!(
         trace.iter().all(|own| Some(turned(own)[1]) >= all_there),
-        "a worker goes on too early"
+        "a worker continues too early"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Tests that run themselves once more as the ranks of an MPI program.
+//! Tests that run themselves again as the ranks of an MPI program.
 //!
 //! ```ignore
 //! #[test]
@@ -19,10 +19,10 @@ use crate::tools::tool;
 
 /// Environment variable that is set in a process that is a rank.
 const RANK: &str = "PARAREAL_TEST_RANK";
-/// Time after which a program is taken to hang. None of the tests comes near it.
+/// Time after which a program is considered to hang. No test takes nearly as long.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// What a program left behind.
+/// Output of a finished program.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code; `None` if a signal ended it.

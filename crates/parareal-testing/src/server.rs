@@ -37,7 +37,7 @@ impl Answer {
         Self::new("200 OK", &format!("Content-Length: {}\r\n", bytes.len()), bytes)
     }
 
-    /// Returns what a correct server answers: the whole file, or the range that is asked for.
+    /// Returns what a correct server answers: the whole file, or the requested range.
     #[must_use]
     pub fn good(request: &Request, bytes: &[u8]) -> Self {
         match request.from {
@@ -132,7 +132,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns the first byte that each request so far has asked for.
+    /// Returns the first byte that each request so far has requested.
     ///
     /// # Panics
     /// Panics if `answer` has panicked.

@@ -27,5 +27,5 @@ pub fn missing(what: &str) -> ! {
     // The test harness names a test's thread after the test.
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("NAME");
-    panic!("this test needs {what}; to leave it out: cargo test -- --skip {test}")
+    panic!("this test needs {what}; to skip it: cargo test -- --skip {test}")
 }

@@ -1,4 +1,4 @@
-//! Text in messages and files: one line for each message, whatever names it quotes.
+//! Text in messages and files: messages stay on one line even if names in them contain line breaks.
 
 mod panic_message;
 
@@ -7,8 +7,8 @@ use std::path::Path;
 
 pub use panic_message::panic_message;
 
-/// A text with its control characters escaped, so that a message stays on one line whatever file
-/// names it quotes.
+/// Returns a text with its control characters escaped, so that a message stays on one line even if a file name in
+/// it contains a line break.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let escaped = |character: char| match character.is_control() {
@@ -18,7 +18,7 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// A path that displays as [`one_line`].
+/// A path that is displayed by [`one_line`].
 pub struct OneLine<'a>(pub &'a Path);
 
 impl fmt::Display for OneLine<'_> {
@@ -27,19 +27,19 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// A number of things, `thing` with the ending of its number.
+/// Returns a number of things: `thing` in the singular or plural.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Bytes as lowercase hexadecimal digits, two for each byte.
+/// Returns bytes as lowercase hexadecimal digits, two for each byte.
 #[must_use]
 pub fn in_hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The contents of a text file without the byte order mark that some editors write before UTF-8.
+/// Returns the contents of a text file without a byte order mark, which some editors write before UTF-8.
 #[must_use]
 pub fn without_byte_order_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
@@ -55,12 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thing_has_no_ending() {
+    fn one_thing_is_singular() {
         assert_eq!([0, 1, 2].map(|number| count(number, "rank")), ["0 ranks", "1 rank", "2 ranks"]);
     }
 
     #[test]
-    fn only_a_mark_at_the_start_is_taken_away() {
+    fn only_a_mark_at_the_start_is_removed() {
         assert_eq!(without_byte_order_mark("\u{feff}a\u{feff}".as_bytes()), "a\u{feff}".as_bytes());
         for text in [&b"a"[..], b"", b"\xef\xbb"] {
             assert_eq!(without_byte_order_mark(text), text);

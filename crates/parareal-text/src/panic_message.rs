@@ -1,12 +1,12 @@
 use std::any::Any;
 
 /// Returns the message of a panic that was caught, such as the error of [`std::panic::catch_unwind`]. A panic whose
-/// payload is not text has the message "it panicked".
+/// payload is not text has the message "no panic message".
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it panicked".into())
+    text.unwrap_or_else(|| "no panic message".into())
 }
 
 #[cfg(test)]
@@ -25,6 +25,6 @@ mod tests {
             });
             panic_message(&*panic.unwrap_err())
         };
-        assert_eq!([0, 1, 2].map(caught), ["plain", "number 1", "it panicked"]);
+        assert_eq!([0, 1, 2].map(caught), ["plain", "number 1", "no panic message"]);
     }
 }

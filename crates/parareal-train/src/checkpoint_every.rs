@@ -38,8 +38,9 @@ impl FromStr for CheckpointEvery {
             None => text.parse().ok().filter(|&every| every > 0).map(Self::Steps),
         };
         every.ok_or_else(|| {
-            let expected = "steps are expected, say 500, or minutes, say 10m, or epoch";
-            TrainError::setting("checkpoint-every", format!("`{text}`"), expected)
+            let expected =
+                "expected a number of steps or minutes, or epoch, for example 500 or 10m";
+            TrainError::setting("checkpoint-every", text, expected)
         })
     }
 }

@@ -29,9 +29,11 @@ impl FromStr for DeviceName {
 
     fn from_str(text: &str) -> Result<Self, TrainError> {
         let refuse = || {
-            let expected =
-                format!("cpu is expected, or {} with a number: wgpu:0", FAMILIES.join(", "));
-            TrainError::setting("device", format!("`{text}`"), expected)
+            let expected = format!(
+                "expected cpu, or {} with a number, for example wgpu:0",
+                FAMILIES.join(", ")
+            );
+            TrainError::setting("device", text, expected)
         };
         if text == "cpu" {
             return Ok(Self::cpu());
@@ -84,7 +86,7 @@ impl DeviceName {
         }
         let hint = match compiled(self.family) {
             true => String::new(),
-            false => format!(" (this program is built without the feature `{}`)", self.family),
+            false => format!(" (this program was built without the feature `{}`)", self.family),
         };
         let others = FAMILIES.into_iter().flat_map(present).map(|(name, _)| name.to_string());
         let all: Vec<String> = std::iter::once("cpu".to_string()).chain(others).collect();
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+    fn a_missing_device_is_refused_with_the_available_ones() {
         let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
         let message = error.to_string();
         assert!(message.contains("rocm:77") && message.contains("there are: cpu"), "{message}");

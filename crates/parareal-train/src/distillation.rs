@@ -150,21 +150,16 @@ impl Distillation {
     pub fn check(&self, subnetworks: usize) -> Result<(), TrainError> {
         let refuse = |found: String, expected| Err(TrainError::setting("distill", found, expected));
         if self.steps == 0 {
-            return refuse("0".into(), "a whole number of at least 1 is expected");
+            return refuse("0".into(), "expected at least 1");
         }
         if subnetworks < 2 {
-            let expected =
-                "a network of several subnetworks is expected: one alone has no interface";
+            let expected = "requires at least 2 subnetworks; a single one has no interface";
             return refuse(self.steps.to_string(), expected);
         }
         let rate = self.learning_rate;
         if !(rate.is_finite() && rate > 0.0) {
-            let expected = "a positive number is expected";
-            return Err(TrainError::setting(
-                "the learning rate of the distillation",
-                rate,
-                expected,
-            ));
+            let expected = "expected a positive number";
+            return Err(TrainError::setting("distillation learning rate", rate, expected));
         }
         Ok(())
     }
@@ -310,8 +305,8 @@ mod tests {
     #[test]
     fn what_cannot_be_distilled_is_refused() {
         for (distillation, subnetworks, part) in [
-            (Distillation::new(0), 3, "distill is 0: a whole number"),
-            (Distillation::new(5), 1, "distill is 5: a network of several subnetworks"),
+            (Distillation::new(0), 3, "invalid value `0` for distill: expected at least 1"),
+            (Distillation::new(5), 1, "invalid value `5` for distill: requires at least 2"),
             (Distillation::new(5).optimizer(AdamConfig::new().init(), f64::NAN), 2, "NaN"),
         ] {
             let message = distillation.check(subnetworks).unwrap_err().to_string();

@@ -16,19 +16,19 @@ use crate::{BatchIndex, SourceError};
 #[non_exhaustive]
 pub enum TrainError {
     /// A setting with an invalid value.
-    #[error("{name} is {found}: {expected}")]
+    #[error("invalid value `{found}` for {name}: {expected}")]
     Setting {
         /// The key of the setting.
         name: &'static str,
         /// The value.
         found: String,
-        /// Description of the expected value, and of what to do.
+        /// The expected value, such as "expected a whole number", or the reason for the refusal, and what to do.
         expected: String,
     },
     /// A batch with fewer samples than there are replicas.
     #[error(
-        "replicas is {replicas}: the last batch of an epoch has {smallest} of the {samples} training \
-         samples, which is not one for each"
+        "invalid value `{replicas}` for replicas: the last batch of an epoch has {smallest} of the {samples} \
+         training samples, fewer than one per replica"
     )]
     SmallBatch {
         /// The number of replicas.
@@ -39,7 +39,7 @@ pub enum TrainError {
         samples: usize,
     },
     /// A device that does not exist.
-    #[error("there is no device `{name}`{hint}; there are: {present}")]
+    #[error("device `{name}` not found{hint}; available: {present}")]
     NoDevice {
         /// The requested device.
         name: String,
@@ -55,7 +55,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// A folder that holds no run.
-    #[error("{path} holds no run: {message}", path = OneLine(path))]
+    #[error("{path} is not the folder of a run: {message}", path = OneLine(path))]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -63,15 +63,15 @@ pub enum TrainError {
         message: String,
     },
     /// A run that another process works on.
-    #[error("another process trains in {path}: wait for it, or end it", path = OneLine(path))]
+    #[error("another process is training in {path}; wait for it, or stop it", path = OneLine(path))]
     Busy {
         /// The folder.
         path: PathBuf,
     },
     /// A checkpoint of a format that this program does not read.
     #[error(
-        "{path}: the checkpoint has format {found}, and this program reads formats {OLDEST_FORMAT} to \
-         {FORMAT_VERSION}: use the version of the program that saved it",
+        "{path}: the checkpoint has format {found}, but this version reads formats {OLDEST_FORMAT} \
+         to {FORMAT_VERSION}; use the version that saved it",
         path = OneLine(path)
     )]
     CheckpointFormat {
@@ -80,7 +80,15 @@ pub enum TrainError {
         /// The format that it names.
         found: u32,
     },
-    /// Saved weights that are damaged or of another network.
+    /// A damaged file or folder of a run.
+    #[error("{path} is damaged: {message}", path = OneLine(path))]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// Description of the damage.
+        message: String,
+    },
+    /// Saved weights that are missing or of another network.
     #[error("{path}: {message}", path = OneLine(path))]
     Weights {
         /// The file or folder.
@@ -89,7 +97,7 @@ pub enum TrainError {
         message: String,
     },
     /// A file that would be overwritten.
-    #[error("{path} exists", path = OneLine(path))]
+    #[error("{path} already exists", path = OneLine(path))]
     FileExists {
         /// The file.
         path: PathBuf,
@@ -115,8 +123,8 @@ pub enum TrainError {
     Network(#[from] NetError),
     /// A loss that is infinite or not a number.
     #[error(
-        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: the run has diverged; \
-         take a smaller learning rate, or larger batches"
+        "the loss is {loss} at step {step} with learning rate {learning_rate:?}: the run has \
+         diverged; try a smaller learning rate or larger batches"
     )]
     Diverged {
         /// The step, from 1.
@@ -129,7 +137,7 @@ pub enum TrainError {
     /// Weights or optimizer state that are infinite or not a number.
     #[error(
         "`{}` is not finite after step {step} with learning rate {learning_rate:?}: the run has \
-         diverged; take a smaller learning rate, or larger batches",
+         diverged; try a smaller learning rate or larger batches",
         one_line(name)
     )]
     WeightsDiverged {
@@ -142,8 +150,8 @@ pub enum TrainError {
     },
     /// An output for the test or validation samples, or their loss, that is infinite or not a number.
     #[error(
-        "the {} for the {samples} samples {} not finite after step {step} (loss {loss}): the run has \
-         diverged; take a smaller learning rate, or larger batches",
+        "the {} for the {samples} samples {} not finite after step {step} (loss {loss}): the run \
+         has diverged; try a smaller learning rate or larger batches",
         if *is_output { "outputs" } else { "loss" },
         if *is_output { "are" } else { "is" },
     )]
@@ -158,7 +166,7 @@ pub enum TrainError {
         loss: f64,
     },
     /// A set of samples that is empty or missing.
-    #[error("there are no {samples} samples: at least 1 is expected")]
+    #[error("no {samples} samples: expected at least 1")]
     NoSamples {
         /// The samples: "validation", or "evaluation".
         samples: &'static str,
@@ -191,11 +199,11 @@ pub enum TrainError {
     #[error(transparent)]
     Executor(#[from] ExecError),
     /// The executor `mpi` in a program that is built without MPI.
-    #[error("executor is mpi: this program is built without MPI")]
+    #[error("invalid value `mpi` for executor: this program was built without MPI")]
     WithoutMpi,
     /// A folder that is not visible on a rank.
     #[error(
-        "{path} is not there: ranks need a folder that all of them see, on a shared file system",
+        "{path} does not exist on this rank; use a folder on a file system that all ranks share",
         path = OneLine(path)
     )]
     NotShared {
@@ -204,7 +212,7 @@ pub enum TrainError {
     },
     /// Ranks that were started with different values.
     #[error(
-        "{name} is {} on rank 0 and {} on rank {rank}: start all ranks alike",
+        "{name} is {} on rank 0 but {} on rank {rank}; start all ranks with the same settings",
         first.as_deref().unwrap_or("not set"),
         other.as_deref().unwrap_or("not set")
     )]
@@ -219,7 +227,7 @@ pub enum TrainError {
         rank: usize,
     },
     /// Samples that are not the same on all ranks.
-    #[error("the {samples} differ between ranks 0 and {rank}: start all ranks with the same data")]
+    #[error("the {samples} differ between ranks 0 and {rank}; start all ranks with the same data")]
     RanksData {
         /// The samples that differ, such as "training samples".
         samples: String,
@@ -228,7 +236,7 @@ pub enum TrainError {
     },
     /// A setting whose value differs from that of the run to be resumed.
     #[error(
-        "{} is {}: it is {} in {path}; resume the run with that value, or start a new one",
+        "{} is {}, but {} in {path}; resume the run with that value, or start a new run",
         one_line(name),
         one_line(now),
         one_line(before),
@@ -246,8 +254,8 @@ pub enum TrainError {
     },
     /// Data that differ from those of the run to be resumed.
     #[error(
-        "the {what} are not those that the run in {path} was started with: resume it with the same data, or \
-         start a new run",
+        "the {what} differ from those that the run in {path} was started with; resume it with the \
+         same data, or start a new run",
         path = OneLine(path)
     )]
     OtherData {
@@ -265,7 +273,9 @@ pub enum TrainError {
         message: String,
     },
     /// A run that has already trained for more epochs than requested.
-    #[error("epochs is {epochs}: the run is in epoch {done} already: at least {done} is expected")]
+    #[error(
+        "invalid value `{epochs}` for epochs: expected at least {done}, the current epoch of the run"
+    )]
     TooFewEpochs {
         /// Requested number of epochs.
         epochs: usize,
@@ -366,10 +376,16 @@ impl TrainError {
 
     /// Returns true for a damaged checkpoint, as opposed to one that is temporarily unreadable.
     pub(crate) fn is_damage(&self) -> bool {
-        matches!(self, Self::Weights { .. })
+        matches!(self, Self::Damaged { .. } | Self::Weights { .. })
     }
 
-    /// Creates the error of saved weights that are damaged or of another network.
+    /// Creates the error of a file or folder of a run that is damaged.
+    pub fn damaged(path: &Path, message: impl Into<String>) -> Self {
+        // Parsers may quote unknown input with line breaks.
+        Self::Damaged { path: path.to_path_buf(), message: one_line(&message.into()) }
+    }
+
+    /// Creates the error of saved weights that are missing or of another network.
     pub fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers may quote unknown input with line breaks.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }

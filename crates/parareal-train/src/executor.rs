@@ -95,7 +95,9 @@ impl RunConfig {
         use parareal::exec::StateKind;
         use parareal::net::Init;
 
-        let Some(world) = group.world() else { return Err(TrainError::ranks("this is no rank")) };
+        let Some(world) = group.world() else {
+            return Err(TrainError::ranks("this process is not a rank of an MPI program"));
+        };
         let Model { network, cuts, .. } = model;
         // Checked here first, because this error names the settings of the run.
         self.rank_layout(group, cuts.subnetworks())?;

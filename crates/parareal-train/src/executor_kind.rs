@@ -33,7 +33,7 @@ macro_rules! named {
             fn from_str(text: &str) -> Result<Self, TrainError> {
                 match text {
                     $($name => Ok($value),)*
-                    _ => Err(TrainError::setting($setting, format!("`{text}`"), $expected)),
+                    _ => Err(TrainError::setting($setting, text, $expected)),
                 }
             }
         }
@@ -49,7 +49,7 @@ macro_rules! named {
 }
 
 named!(
-    ExecutorKind, "executor", "threads, sequential or mpi is expected",
+    ExecutorKind, "executor", "expected threads, sequential or mpi",
     "threads" => Self::Threads, "sequential" => Self::Sequential, "mpi" => Self::Mpi
 );
-named!(LinkDtype, "link-dtype", "f32 or bf16 is expected", "f32" => Self::F32, "bf16" => Self::Bf16);
+named!(LinkDtype, "link-dtype", "expected f32 or bf16", "f32" => Self::F32, "bf16" => Self::Bf16);

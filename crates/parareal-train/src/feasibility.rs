@@ -14,8 +14,7 @@ pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
     let most = MAX_THREADS_PER_CORE * cores;
     if threads > most {
         let expected = format!(
-            "each worker would have more than {MAX_THREADS_PER_CORE} threads for each of the {cores} \
-             cores here: set at most {most}"
+            "expected at most {most}, {MAX_THREADS_PER_CORE} for each of the {cores} cores here"
         );
         return Err(TrainError::setting("threads", threads, expected));
     }
@@ -33,14 +32,14 @@ impl RunConfig {
             ("epochs", self.epochs),
             ("batch-size", self.batch_size),
             ("replicas", self.replicas),
-            ("device", self.devices.len()),
+            ("number of devices", self.devices.len()),
             ("workers", self.workers),
             ("threads", self.threads),
             ("keep-checkpoints", self.keep_checkpoints),
-            ("training samples", samples),
+            ("number of training samples", samples),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(TrainError::setting(name, 0, "at least 1 is expected"));
+            return Err(TrainError::setting(name, 0, "expected at least 1"));
         }
         self.learning_rate.check()?;
         self.check_group(group)?;
@@ -55,14 +54,14 @@ impl RunConfig {
     pub fn check_group(&self, group: &ProcessGroup) -> Result<(), TrainError> {
         let processes = group.size();
         match (self.executor, group.is_ranks()) {
-            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => {
-                Err(TrainError::ranks("the executor mpi runs on ranks: join MPI first"))
-            }
+            (ExecutorKind::Mpi, false) if cfg!(feature = "mpi") => Err(TrainError::ranks(
+                "the executor mpi runs on the ranks of an MPI program; join MPI first",
+            )),
             #[cfg(not(feature = "mpi"))]
             (ExecutorKind::Mpi, _) => Err(TrainError::WithoutMpi),
             (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
                 let expected = format!(
-                    "{processes} processes were started together: set it to mpi, or start one"
+                    "expected mpi, because {processes} processes were started together; or start one only"
                 );
                 Err(TrainError::setting("executor", executor, expected))
             }
@@ -90,8 +89,8 @@ impl RunConfig {
         let mut remarks = Vec::new();
         if self.batch_size > samples {
             remarks.push(format!(
-                "batch-size {} is more than the {samples} training samples: an epoch is one step, \
-                 which takes memory for all of them at once",
+                "batch-size {} is larger than the number of training samples, {samples}: an epoch \
+                 is one step, which needs memory for all of them at once",
                 self.batch_size
             ));
         }
@@ -102,7 +101,8 @@ impl RunConfig {
         let (threads, cores) = (workers * self.threads, group.resources().cores);
         if threads > cores {
             remarks.push(format!(
-                "{threads} threads (workers {workers}, threads of each {}) share {cores} cores",
+                "{threads} threads (workers: {workers}, threads per worker: {}) share {cores} \
+                 cores",
                 self.threads
             ));
         }
@@ -141,11 +141,20 @@ mod tests {
             checked.err().map(|error| error.to_string()).unwrap_or_default()
         };
         assert_eq!(check(&config, 8), "");
-        assert_eq!(check(&config, 0), "training samples is 0: at least 1 is expected");
+        assert_eq!(
+            check(&config, 0),
+            "invalid value `0` for number of training samples: expected at least 1"
+        );
         let without_batch = RunConfig { batch_size: 0, ..config.clone() };
-        assert_eq!(check(&without_batch, 8), "batch-size is 0: at least 1 is expected");
+        assert_eq!(
+            check(&without_batch, 8),
+            "invalid value `0` for batch-size: expected at least 1"
+        );
         let without_device = RunConfig { devices: Vec::new(), ..config.clone() };
-        assert_eq!(check(&without_device, 8), "device is 0: at least 1 is expected");
+        assert_eq!(
+            check(&without_device, 8),
+            "invalid value `0` for number of devices: expected at least 1"
+        );
         assert!(check(&config, 9).contains("the last batch of an epoch has 1 of the 9"));
     }
 }

@@ -42,7 +42,7 @@ pub fn check(folder: &Path) -> Result<(), TrainError> {
         Ok(false) => Err(TrainError::OutputNotEmpty { path }),
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_link(folder) {
             Ok(link) => {
-                let message = format!("it is a link to {}, which does not exist", link.display());
+                let message = format!("it links to {}, which does not exist", link.display());
                 Err(TrainError::Output { path, message })
             }
             Err(_) => Ok(()),
@@ -77,7 +77,7 @@ pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
         OutputFolder::Named(path) | OutputFolder::Numbered { parent: path, .. }
             if path.to_str().is_none() =>
         {
-            let message = "ranks need a name in UTF-8".into();
+            let message = "ranks need a path in UTF-8".into();
             Err(TrainError::Output { path: path.clone(), message })
         }
         _ => Ok(()),
@@ -171,8 +171,8 @@ pub fn config_file(folder: &Path) -> Result<PathBuf, TrainError> {
     let path = folder.join(CONFIG);
     let message = match fs::metadata(&path) {
         Ok(found) if found.is_file() => return Ok(path),
-        Ok(_) => format!("its {CONFIG} is not a file"),
-        Err(error) if error.kind() == ErrorKind::NotFound => format!("there is no {CONFIG} in it"),
+        Ok(_) => format!("its {CONFIG} is not a regular file"),
+        Err(error) if error.kind() == ErrorKind::NotFound => format!("it has no {CONFIG}"),
         Err(error) => output::explain(&path, &error),
     };
     Err(TrainError::NoRun { path: folder.to_path_buf(), message })
@@ -188,5 +188,5 @@ fn next(parent: &Path, name: &str) -> Result<PathBuf, TrainError> {
             made => return made.map_err(TrainError::file("create", &folder)).map(|()| folder),
         }
     }
-    unreachable!("numbers do not end")
+    unreachable!("the range is endless")
 }

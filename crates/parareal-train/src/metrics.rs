@@ -51,8 +51,9 @@ impl Metrics {
         read.map_err(TrainError::file("read", &path))?;
         if text.len() as u64 != bytes {
             let found = text.len();
-            let message = format!("it has {found} bytes, the checkpoint knows of {bytes}");
-            return Err(TrainError::weights(&path, message));
+            let message =
+                format!("it has {found} bytes, but the checkpoint was saved after {bytes}");
+            return Err(TrainError::damaged(&path, message));
         }
         let mut past = Past::default();
         for (number, line) in text.lines().enumerate() {
@@ -63,9 +64,9 @@ impl Metrics {
                 unread => {
                     // No checkpoint is saved after a loss that is not finite or after an early end.
                     let error = unread.err().map(|error| error.to_string());
-                    let error = error.unwrap_or_else(|| "no checkpoint comes after it".into());
-                    let message = format!("line {} is not what was written: {error}", number + 1);
-                    return Err(TrainError::weights(&path, message));
+                    let error = error.unwrap_or_else(|| "no checkpoint can follow it".into());
+                    let message = format!("line {}: {error}", number + 1);
+                    return Err(TrainError::damaged(&path, message));
                 }
             }
         }
@@ -137,7 +138,7 @@ mod tests {
         ] {
             let (folder, bytes) = write(&[EPOCH, line]);
             let error = Metrics::past(folder.path(), bytes).err().unwrap().to_string();
-            assert!(error.contains("line 2 is not what was written: no checkpoint"), "{error}");
+            assert!(error.contains("line 2: no checkpoint"), "{error}");
         }
     }
 

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_noted_and_told_once() {
+    fn a_kind_of_note_is_kept_and_reported_once() {
         let mut notes = Notes::default();
         notes.add(Note::FolderNotSynced, "a".into());
         notes.add(Note::FolderNotSynced, "b".into());

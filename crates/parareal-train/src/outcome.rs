@@ -26,10 +26,10 @@ pub struct Outcome {
     pub test_loss: Option<f64>,
     /// The test error after the last complete epoch.
     pub test_error: Option<f64>,
-    /// The validation loss after the last complete epoch; left out without validation samples.
+    /// The validation loss after the last complete epoch; omitted without validation samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
-    /// The metrics of the validation samples after the last complete epoch; left out if there are
+    /// The metrics of the validation samples after the last complete epoch; omitted if there are
     /// none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,

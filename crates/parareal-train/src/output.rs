@@ -91,7 +91,7 @@ impl OutputFile {
                 }
                 Ok(_) => refuse(format!("{} is not a folder", parent(&target).display())),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    refuse(format!("there is no folder {}", parent(&target).display()))
+                    refuse(format!("folder {} not found", parent(&target).display()))
                 }
                 Err(error) => refuse(explain(&target, &error)),
             },

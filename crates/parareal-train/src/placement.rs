@@ -51,7 +51,7 @@ impl WorkerRequest<'_> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
         for (name, count) in [("replicas", replicas), ("threads", threads.unwrap_or(1))] {
             if !(1..=MAX_THREADS).contains(&count) {
-                let expected = format!("a number from 1 to {MAX_THREADS} is expected");
+                let expected = format!("expected a number from 1 to {MAX_THREADS}");
                 return Err(TrainError::setting(name, count, expected));
             }
         }
@@ -59,12 +59,11 @@ impl WorkerRequest<'_> {
         let mut devices_used = None;
         let workers = match executor {
             ExecutorKind::Sequential if devices.len() > 1 => {
-                let expected = "the sequential executor runs on one device: name one";
-                let found = format!("given {} times", devices.len());
-                return Err(TrainError::setting("device", found, expected));
+                let expected = "the sequential executor uses a single device";
+                return Err(TrainError::setting("device", list(devices), expected));
             }
             ExecutorKind::Sequential if replicas > 1 => {
-                let expected = "the sequential executor has one copy: set it to 1, or use threads";
+                let expected = "the sequential executor has a single replica; set 1, or use the executor threads";
                 return Err(TrainError::setting("replicas", replicas, expected));
             }
             // One graph has one worker; a number of workers set for other executors is ignored.
@@ -85,9 +84,9 @@ impl WorkerRequest<'_> {
         if workers == 0 || workers > most {
             let expected = match executor {
                 ExecutorKind::Mpi => {
-                    format!("a rank holds at most {most} subnetworks, so from 1 to {most}")
+                    format!("expected from 1 to {most}, the number of subnetworks of a rank")
                 }
-                _ => format!("there are {most} subnetworks to share, so from 1 to {most}"),
+                _ => format!("expected from 1 to {most}, the number of subnetworks"),
             };
             return Err(TrainError::setting("workers", workers, expected));
         }
@@ -96,18 +95,21 @@ impl WorkerRequest<'_> {
             _ => workers * replicas,
         };
         if devices.len() > used {
-            let found = format!("given {} times", devices.len());
             let expected = match executor {
                 ExecutorKind::Mpi => {
-                    format!("only {used} can be used: one for each rank of a machine")
+                    format!("expected at most {used}, one for each rank of a machine")
                 }
-                _ => format!("only {used} can be used: one for each worker"),
+                _ => format!("expected at most {used}, one for each worker"),
             };
-            return Err(TrainError::setting("device", found, expected));
+            return Err(TrainError::setting("device", list(devices), expected));
         }
         let sharing = if executor == ExecutorKind::Threads { workers * replicas } else { workers };
         Ok((workers, threads.unwrap_or((resources.cores / sharing).max(1))))
     }
+}
+
+fn list(devices: &[DeviceName]) -> String {
+    devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the layout on the ranks of an MPI program, with at most `workers` workers in each.
@@ -122,8 +124,7 @@ pub fn rank_layout(
 ) -> Result<Layout, TrainError> {
     Layout::ranks(subnetworks, ranks, workers, replicas).map_err(|error| match error {
         LayoutError::UnequalReplicas { ranks, replicas } => {
-            let expected =
-                format!("{ranks} ranks cannot be shared among them: start a multiple of that");
+            let expected = format!("expected a divisor of the number of ranks, {ranks}");
             TrainError::setting("replicas", replicas, expected)
         }
         LayoutError::TooManyRanks { ranks, replicas, subnetworks } => {
@@ -133,7 +134,7 @@ pub fn rank_layout(
                 false => String::new(),
             };
             let expected = format!(
-                "{ranks} ranks are more than one for each: start at most {most}, or set more \
+                "{ranks} ranks are more than one for each; start at most {most}, or set more \
                  subnetworks{more}"
             );
             TrainError::setting("subnetworks", subnetworks, expected)
@@ -184,12 +185,27 @@ mod tests {
         for (found, expected) in [
             (refuse(mpi, 1, 1, &resources(4, 1)), "4 ranks are more than one for each"),
             (refuse(mpi, 1, 1, &resources(6, 1)), "or set `replicas` to 2"),
-            (refuse(mpi, 1, 2, &resources(3, 1)), "replicas is 2: 3 ranks cannot be shared"),
-            (refuse(mpi, 1, 0, &resources(3, 1)), "replicas is 0: a number from 1"),
-            (refuse(ExecutorKind::Threads, 1, 0, &alone), "replicas is 0: a number from 1"),
-            (refuse(mpi, 3, 1, &resources(2, 1)), "only 2 can be used: one for each rank"),
-            (refuse(ExecutorKind::Sequential, 1, 2, &alone), "replicas is 2: the sequential"),
-            (refuse(ExecutorKind::Sequential, 2, 1, &alone), "device is given 2 times: the"),
+            (
+                refuse(mpi, 1, 2, &resources(3, 1)),
+                "for replicas: expected a divisor of the number of ranks, 3",
+            ),
+            (
+                refuse(mpi, 1, 0, &resources(3, 1)),
+                "invalid value `0` for replicas: expected a number from 1",
+            ),
+            (
+                refuse(ExecutorKind::Threads, 1, 0, &alone),
+                "invalid value `0` for replicas: expected a number from 1",
+            ),
+            (refuse(mpi, 3, 1, &resources(2, 1)), "expected at most 2, one for each rank"),
+            (
+                refuse(ExecutorKind::Sequential, 1, 2, &alone),
+                "invalid value `2` for replicas: the sequential",
+            ),
+            (
+                refuse(ExecutorKind::Sequential, 2, 1, &alone),
+                "invalid value `cpu,wgpu:0` for device: the",
+            ),
         ] {
             assert!(found.contains(expected), "{found}");
         }

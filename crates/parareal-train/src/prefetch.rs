@@ -58,13 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_items_come_in_order() {
+    fn all_items_arrive_in_order() {
         let seen = prefetch(0..100, |items| items.collect::<Vec<_>>()).unwrap();
         assert!(seen.into_iter().eq(0..100));
     }
 
     #[test]
-    fn who_takes_no_more_waits_for_nothing() {
+    fn a_consumer_that_stops_early_stops_the_producer() {
         let made = AtomicUsize::new(0);
         let endless = std::iter::repeat_with(|| made.fetch_add(1, Ordering::Relaxed));
         let third = prefetch(endless, |mut items| items.nth(2)).unwrap();

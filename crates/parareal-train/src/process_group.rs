@@ -81,7 +81,7 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program was built without it.
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
         use parareal::exec::World;
@@ -106,7 +106,7 @@ impl ProcessGroup {
         let told = group.all_gather::<_, TrainError>(Ok((beside, cores)))?;
         resources.most_on_machine = told.iter().map(|(beside, _)| *beside).max().unwrap_or(beside);
         resources.least_cores = told.iter().map(|(_, cores)| *cores).min().unwrap_or(cores);
-        Arc::get_mut(&mut group.inner).expect("nobody has a clone yet").resources = resources;
+        Arc::get_mut(&mut group.inner).expect("no clone exists yet").resources = resources;
         Ok(group)
     }
 
@@ -114,7 +114,7 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program is built without it.
+    /// If MPI cannot be started, or this program was built without it.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
         Err(TrainError::WithoutMpi)
@@ -213,8 +213,11 @@ impl ProcessGroup {
     ) -> Result<Vec<Message<T>>, TrainError> {
         let own = serde_json::to_vec(own).expect("numbers and names are JSON");
         let read = |bytes: &Vec<u8>| {
-            let unknown =
-                |_| TrainError::ranks("a rank sends an unknown message: is it another version?");
+            let unknown = |_| {
+                TrainError::ranks(
+                    "a rank sent an unknown message; start all ranks with the same version",
+                )
+            };
             serde_json::from_slice(bytes).map_err(unknown)
         };
         self.gather(own)?.iter().map(read).collect()
@@ -418,11 +421,11 @@ mod tests {
         assert_eq!(found(&[values(Some("1")), values(Some("1"))]), None);
         assert_eq!(
             found(&[values(Some("1")), values(Some("1")), values(Some("2"))]).unwrap(),
-            "seed is 1 on rank 0 and 2 on rank 2: start all ranks alike"
+            "seed is 1 on rank 0 but 2 on rank 2; start all ranks with the same settings"
         );
         assert_eq!(
             found(&[values(None), values(Some("2"))]).unwrap(),
-            "seed is not set on rank 0 and 2 on rank 1: start all ranks alike"
+            "seed is not set on rank 0 but 2 on rank 1; start all ranks with the same settings"
         );
     }
 }

@@ -35,11 +35,12 @@ pub(crate) fn notes(
         ("vector instructions", saved.simd.clone().unwrap_or_else(|| simd.clone()), simd),
     ];
     let differing = rounding.into_iter().filter(|(_, then, now)| then != now);
-    let differing = differing.map(|(name, then, now)| format!("{name} {now}, before {then}"));
+    let differing = differing.map(|(name, then, now)| format!("{name} {now} instead of {then}"));
     let differing: Vec<String> = differing.collect();
     if !differing.is_empty() {
         notes.push(format!(
-            "the run goes on with {}: it equals an uninterrupted run to rounding, not bit for bit",
+            "the run continues with {}: it equals an uninterrupted run to rounding, not bit for \
+             bit",
             differing.join("; ")
         ));
     }
@@ -49,9 +50,10 @@ pub(crate) fn notes(
 /// Describes the consequences of another number of replicas.
 fn replicas_note(before: usize, now: usize) -> String {
     format!(
-        "each batch is now split over {now} replicas, it was {before}: each replica normalizes its \
-         own part of a batch and draws its own dropout masks, so a run with batch normalization or \
-         dropout takes another course; any other equals an uninterrupted run to rounding"
+        "each batch is now split over {now} replicas instead of {before}: each replica normalizes \
+         its own part of a batch and draws its own dropout masks, so a run with batch \
+         normalization or dropout continues differently; any other run equals an uninterrupted one \
+         to rounding"
     )
 }
 
@@ -71,7 +73,7 @@ fn schedule_note(
     let schedule = match (&old.decay, &new.decay) {
         (Decay::Step(old), Decay::Step(new)) if old == new => match new.is_empty() {
             true => "no milestones are set".into(),
-            false => format!("milestones {} stay as they were", list(new)),
+            false => format!("milestones {} are unchanged", list(new)),
         },
         (Decay::Step(old), Decay::Step(new)) => {
             format!("milestones {} replace {}", list(new), list(old))
@@ -86,8 +88,8 @@ fn schedule_note(
     ];
     let [before, next, end] = rates.map(three_digits);
     Some(format!(
-        "learning rate: {schedule}; it was {before} in step {step} and is {next} in step {} and \
-         {end} in the last step, {last}",
+        "learning rate: {schedule}; it was {before} in step {step}, and will be {next} in step {} \
+         and {end} in the last step, {last}",
         step + 1
     ))
 }
@@ -111,23 +113,23 @@ mod tests {
     fn other_replicas_matter_to_batch_normalization_and_dropout_only() {
         let note = replicas_note(1, 2);
         assert!(
-            note.starts_with("each batch is now split over 2 replicas, it was 1: each replica")
+            note.starts_with("each batch is now split over 2 replicas instead of 1: each replica")
         );
-        for part in ["batch normalization or dropout", "any other equals", "to rounding"] {
+        for part in ["batch normalization or dropout", "any other run equals", "to rounding"] {
             assert!(note.contains(part), "{note}");
         }
     }
 
     #[test]
-    fn the_rates_around_a_change_are_told() {
+    fn the_rates_around_a_change_are_noted() {
         let position = Position { step: 40, epoch: 2, epoch_steps: 20, ..Position::default() };
         let cosine =
             |epochs| LearningRate { base: 0.1, decay: Decay::Cosine, warmup_epochs: 0.0, epochs };
         let note = schedule_note(&cosine(2), &cosine(4), position, 20).unwrap();
         assert_eq!(
             note,
-            "learning rate: the cosine spans 4 epochs instead of 2; it was 0.000154 in step 40 and \
-             is 0.05 in step 41 and 3.85e-5 in the last step, 80"
+            "learning rate: the cosine spans 4 epochs instead of 2; it was 0.000154 in step 40, and \
+             will be 0.05 in step 41 and 3.85e-5 in the last step, 80"
         );
         assert_eq!(schedule_note(&cosine(2), &cosine(2), position, 20), None);
         let step = |milestones: &[usize], epochs| {
@@ -137,14 +139,14 @@ mod tests {
         let note = schedule_note(&step(&[1], 2), &step(&[1], 3), position, 20).unwrap();
         assert_eq!(
             note,
-            "learning rate: milestones 1 stay as they were; it was 0.01 in step 40 and is 0.01 in \
+            "learning rate: milestones 1 are unchanged; it was 0.01 in step 40, and will be 0.01 in \
              step 41 and 0.01 in the last step, 60"
         );
         let within = Position { step: 30, epoch: 2, epoch_steps: 10, ..position };
         let note = schedule_note(&step(&[], 2), &step(&[2], 3), within, 20).unwrap();
         assert_eq!(
             note,
-            "learning rate: milestones 2 replace none; it was 0.1 in step 30 and is 0.1 in step 31 \
+            "learning rate: milestones 2 replace none; it was 0.1 in step 30, and will be 0.1 in step 31 \
              and 0.01 in the last step, 60"
         );
     }

@@ -192,14 +192,14 @@ impl<T: Task> Run<T> {
             }
             None => {
                 group.on_root(|| checkpoint::check_begun(&output))?;
-                notes.push("nothing was saved yet: the run starts from its beginning".into());
+                notes.push("no checkpoint was saved yet: the run starts from the beginning".into());
                 weights = initial.map(|initial| initial.take(&mut notes));
             }
         }
         let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
         let aside = group.on_root(|| checkpoint::set_aside(&output, &steps))?;
         let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
-            format!("skipped a checkpoint: {error}; it is set aside as {name}")
+            format!("skipped a checkpoint: {error}; it was set aside as {name}")
         });
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());
@@ -210,7 +210,7 @@ impl<T: Task> Run<T> {
             }
         }
         if is_requested && timeline.is_none() && group.is_root() {
-            notes.push("no timeline is written: the run has no step left".into());
+            notes.push("no timeline was written: the run has no steps left".into());
         }
         let prepared = Prepared {
             group,
@@ -315,7 +315,7 @@ fn check_distillation<T: Task>(
     let Some(distillation) = distillation else { return Ok(()) };
     distillation.check(task.model().cuts.subnetworks())?;
     if !has_initial_weights {
-        let expected = "weights of a trained network to start from are expected";
+        let expected = "requires initial weights of a trained network";
         return Err(TrainError::setting("distill", distillation.steps(), expected));
     }
     Ok(())

@@ -130,11 +130,7 @@ impl Schedule {
         let (base, warmup) = match &self.kind {
             Kind::Refused(message) => {
                 let expected = message.trim_end_matches('.');
-                return Err(TrainError::setting(
-                    "learning-rate",
-                    "refused by its scheduler",
-                    expected,
-                ));
+                return Err(TrainError::setting("learning-rate", "scheduler of Burn", expected));
             }
             Kind::Rule(rule) => (rule.base, rule.warmup_epochs),
             Kind::Cosine(base) => (*base, self.warmup_epochs),
@@ -142,7 +138,7 @@ impl Schedule {
         };
         for (name, value) in [("learning-rate", base), ("warmup-epochs", warmup)] {
             if !(0.0..f64::INFINITY).contains(&value) {
-                let expected = "a finite number of at least 0 is expected";
+                let expected = "expected a finite number of at least 0";
                 return Err(TrainError::setting(name, format!("{value:?}"), expected));
             }
         }
@@ -374,12 +370,21 @@ mod tests {
     fn impossible_numbers_are_refused() {
         let message = |schedule: Schedule| schedule.check().unwrap_err().to_string();
         assert!(Schedule::cosine(0.1).warmup(1.0).check().is_ok());
-        assert!(message((-0.5).into()).starts_with("learning-rate is -0.5: a finite number"));
-        assert!(message(Schedule::cosine(f64::NAN)).starts_with("learning-rate is NaN"));
+        assert!(
+            message((-0.5).into())
+                .starts_with("invalid value `-0.5` for learning-rate: expected a finite")
+        );
+        assert!(
+            message(Schedule::cosine(f64::NAN))
+                .starts_with("invalid value `NaN` for learning-rate")
+        );
         let warmup = Schedule::from_fn(|_, _, _| 0.1).warmup(f64::INFINITY);
-        assert!(message(warmup).starts_with("warmup-epochs is inf"));
+        assert!(message(warmup).starts_with("invalid value `inf` for warmup-epochs"));
         let refused = message(CosineAnnealingLrSchedulerConfig::new(2.0, 10).into());
-        assert!(refused.starts_with("learning-rate is ") && refused.lines().count() == 1);
+        assert!(
+            refused.starts_with("invalid value `scheduler of Burn` for learning-rate: ")
+                && refused.lines().count() == 1
+        );
     }
 
     #[test]

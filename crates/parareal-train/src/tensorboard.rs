@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_seven_bits_a_byte() {
+    fn numbers_are_written_in_seven_bits_per_byte() {
         let encoded = |value| {
             let mut to = Vec::new();
             varint(&mut to, value);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_begins_with_the_step_that_it_goes_on_from() {
+    fn a_session_begins_with_the_step_that_it_continues_from() {
         let folder = tempfile::tempdir().unwrap();
         Events::create(folder.path(), None).unwrap();
         Events::create(folder.path(), Some(&step(12))).unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_times_only_grow_whatever_the_clock_says() {
+    fn names_and_times_increase_when_the_clock_is_set_back() {
         let folder = tempfile::tempdir().unwrap();
         let events_of = |last: Option<&StepRecord>| {
             let mut events = Events::create(folder.path(), last).unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_comes_after_those_that_are_there() {
+    fn a_new_name_sorts_after_existing_ones() {
         let name = |newest: &str, expected: &str| {
             let found = name_after(Some(&format!("{NAME}{newest}")), 1_700_000_000);
             assert_eq!(found, format!("{NAME}{expected}"));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_off_gives_the_time_of_its_last_whole_event() {
+    fn a_truncated_file_gives_the_time_of_its_last_complete_event() {
         let folder = tempfile::tempdir().unwrap();
         Events::create(folder.path(), Some(&step(12))).unwrap();
         let path = &files(folder.path())[0];

@@ -70,7 +70,10 @@ impl<'a, T: Task> Training<'a, T> {
             Some(Saved { position, times, cuts, weights, optimizer, average, .. }) => {
                 let state = |tensors| StateDict::new(cuts.clone(), tensors);
                 executor.write(StateKind::Weights, state(weights)).map_err(|error| {
-                    TrainError::weights(output, format!("a checkpoint of another network: {error}"))
+                    TrainError::weights(
+                        output,
+                        format!("the checkpoint is of another network: {error}"),
+                    )
                 })?;
                 executor.write(StateKind::Optimizer, state(optimizer))?;
                 executor.write(StateKind::Average, state(average))?;
@@ -200,7 +203,7 @@ impl<'a, T: Task> Training<'a, T> {
             && let Err(error) = save(output, self.position)
         {
             // The details are not essential: the run continues without them.
-            let text = format!("the evaluation after epoch {epoch} is not saved: {error}");
+            let text = format!("the evaluation after epoch {epoch} was not saved: {error}");
             self.notes.add(Note::EvaluationNotSaved, text);
         }
         let Position { epoch_tally: tally, epoch_seconds: seconds, .. } = self.position;
@@ -316,7 +319,7 @@ impl<'a, T: Task> Training<'a, T> {
             (Ok(Some(step)), Some(recorder)) => observer.on_timeline(step, recorder.path()),
             (Ok(_), _) => {}
             (Err(error), _) => {
-                let text = format!("the timeline is not written: {error}");
+                let text = format!("the timeline was not written: {error}");
                 self.notes.add(Note::TimelineNotWritten, text);
                 self.report_notes(observer);
             }
@@ -331,7 +334,7 @@ impl<'a, T: Task> Training<'a, T> {
         self.report_timeline(written, observer);
         if let Some(target) = missing {
             let text = format!(
-                "no timeline is written: the run ended after step {}, before step {target}",
+                "no timeline was written: the run ended after step {}, before step {target}",
                 self.position.step
             );
             self.notes.add(Note::TimelineNotWritten, text);

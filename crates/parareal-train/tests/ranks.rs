@@ -75,7 +75,7 @@ fn ranks_train_save_resume_and_evaluate_as_one_process() {
         let found = ranked().evaluate(&together, CheckpointChoice::Latest).unwrap();
         assert!((found.loss - loss).abs() < 1e-5);
         let error = ranked().seed(1).resume(&together).unwrap_err().to_string();
-        assert!(error.contains("seed is 1: it is 0 in"), "{error}");
+        assert!(error.contains("seed is 1, but 0 in"), "{error}");
         remove(&group, &folder);
         group.finish().unwrap();
     });
@@ -151,13 +151,13 @@ fn ranks_with_other_data_or_settings_are_refused() {
         };
         let error = refused(trainer(samples(if last { 3 } else { 1 }, 30)));
         assert!(
-            error.starts_with("the training samples differ between ranks 0 and 2: "),
+            error.starts_with("the training samples differ between ranks 0 and 2; "),
             "{error}"
         );
         let error = refused(trainer(samples(1, 30)).seed(if last { 3 } else { 1 }));
-        assert!(error.contains("on rank 0 and") && error.contains("on rank 2"), "{error}");
+        assert!(error.contains("on rank 0 but") && error.contains("on rank 2"), "{error}");
         let error = refused(trainer(samples(1, 30)).epochs(if last { 0 } else { 1 }));
-        assert!(error.contains("rank 2: epochs is 0"), "{error}");
+        assert!(error.contains("rank 2: invalid value `0` for epochs"), "{error}");
         // Nothing was written so far. Later batches are compared at the end of their epoch.
         let data = samples(1, 30);
         let drifting = from_fn(30, move |index: &BatchIndex| {
@@ -169,7 +169,7 @@ fn ranks_with_other_data_or_settings_are_refused() {
         });
         let error = refused(trainer(drifting));
         assert!(
-            error.starts_with("the batches of epoch 2 differ between ranks 0 and 2: "),
+            error.starts_with("the batches of epoch 2 differ between ranks 0 and 2; "),
             "{error}"
         );
         remove(&group, &folder);

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn coarse_networks_are_compared_with_what_they_approximate() {
+    fn coarse_networks_are_compared_with_the_subnetworks_that_they_approximate() {
         let depthwise = network(Settings {
             depth: Some(20),
             cuts: Some(CutsSetting::Positions(vec![4, 5])),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn times_count_where_they_are_known() {
+    fn times_are_used_if_they_are_known() {
         let mut network = network(Settings { subnetworks: Some(3), ..Settings::default() });
         network.coarse_times = Some(vec![0.9, 1.1]);
         let costs = network.coarse_costs();

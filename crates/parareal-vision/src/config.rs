@@ -16,7 +16,7 @@ use parareal_train::{
 
 use crate::network::NetworkConfig;
 use crate::plan::{CostSource, Machine};
-use crate::settings::Complete;
+use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, DecayKind, Recompute, Settings, UnitInit, VisionError};
 
 /// Complete, checked configuration of a run.
@@ -80,27 +80,28 @@ impl Config {
         let (workers, threads) = asked.resolve(resources)?;
         (s.workers, s.threads) = (Some(workers), Some(threads));
         if s.link_dtype != LinkDtype::F32 && s.executor != ExecutorKind::Mpi {
-            let expected = "only the executor mpi sends tensors: leave it out, or set it to f32";
+            let expected = "requires the executor mpi; leave it unset, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
         s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
-        if s.recompute.is_some() && s.executor == ExecutorKind::Sequential {
-            let expected = "the sequential executor keeps everything: leave it out, or use threads";
-            return Err(VisionError::setting("recompute", "set", expected));
+        if let (Some(recompute), ExecutorKind::Sequential) = (s.recompute, s.executor) {
+            let expected = "the sequential executor keeps all states; leave it unset, or use the executor threads";
+            return Err(VisionError::setting("recompute", recompute.to_text(), expected));
         }
         if s.nesterov && s.momentum == 0.0 {
-            let expected = "it looks ahead along the momentum, which is 0: set `momentum`, say 0.9";
-            return Err(VisionError::setting("nesterov", "set", expected));
+            let expected = "requires a positive momentum; set `momentum`, for example 0.9";
+            return Err(VisionError::setting("nesterov", true, expected));
         }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
-                let expected = "the serial network is that of another run: set `init-from`";
+                let expected = "requires the weights of a serial run; set `init-from`";
                 return Err(VisionError::setting("distill", steps, expected));
             }
             Distillation::new(steps).check(s.subnetworks)?;
         }
         if !(0.0..s.epochs as f64).contains(&s.warmup_epochs) {
-            let expected = format!("a number from 0 to below the {} epochs of the run", s.epochs);
+            let expected =
+                format!("expected a number in [0, {0}), as the run has {0} epochs", s.epochs);
             return Err(VisionError::setting("warmup-epochs", s.warmup_epochs, expected));
         }
         Ok(Self::new(network, workers, threads, s))
@@ -243,7 +244,7 @@ impl Config {
         let count = (self.validation * dataset.train.len() as f64).round() as usize;
         if count == 0 {
             let expected = format!(
-                "that is none of the {} training images: set more aside, or nothing",
+                "expected at least one of the {} training images, or 0 for none",
                 dataset.train.len()
             );
             return Err(VisionError::setting("validation", self.validation, expected));
@@ -289,7 +290,7 @@ impl Config {
     /// Checks that the cuts are known.
     pub(crate) fn check_balanced(&self) -> Result<(), VisionError> {
         if self.needs_balance() {
-            let expected = "the cuts were not found yet: balance the configuration first";
+            let expected = "the cuts are not determined yet; balance the configuration first";
             return Err(VisionError::setting("cuts", "balanced", expected));
         }
         Ok(())
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_configuration_give_it_again() {
+    fn settings_of_a_configuration_resolve_to_it() {
         for recipe in [Recipe::Quick, Recipe::Paper] {
             let given = Settings { recipe: Some(recipe), ..Settings::default() };
             let settings = resolve(given.clone()).unwrap().settings();
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_s_data_sets_at_its_depth_have_its_recipe() {
+    fn data_sets_of_the_paper_at_its_depth_have_its_recipe() {
         let resolve = |dataset, depth| {
             let dataset = Some(dataset);
             resolve(Settings { dataset, depth, ..Settings::default() }).unwrap()
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn data_sets_in_files_have_a_folder_where_none_is_named() {
+    fn published_data_sets_have_a_default_folder() {
         let data_dir = |name: &str| {
             let config = resolve(settings(&[("dataset", name)]).unwrap()).unwrap();
             assert_eq!(config.load.data_dir, config.settings().data_dir);
@@ -443,6 +444,6 @@ mod tests {
         }
         let no_device = Settings { device: Some(Vec::new()), ..Settings::default() };
         let message = resolve(no_device).unwrap_err().to_string();
-        assert!(message.starts_with("device is "), "{message}");
+        assert!(message.starts_with("invalid value `` for device: "), "{message}");
     }
 }

@@ -90,6 +90,6 @@ fn png(set: &ImageSet, index: usize) -> String {
     let mut file = Cursor::new(Vec::new());
     let (width, height) = (set.width() as u32, set.height() as u32);
     let encoded = PngEncoder::new(&mut file).write_image(&pixels, width, height, color);
-    encoded.expect("there are as many pixels as the size says, and memory takes them");
+    encoded.expect("the number of pixels matches the size, and they are written to memory");
     STANDARD.encode(file.into_inner())
 }

@@ -20,7 +20,7 @@ pub enum VisionError {
     #[error(transparent)]
     Train(#[from] TrainError),
     /// An unknown key in a configuration file.
-    #[error("{path}: line {line}: unknown key `{}`; the nearest known one is `{nearest}`", one_line(key), path = OneLine(path))]
+    #[error("{path}: line {line}: unknown key `{}`; did you mean `{nearest}`?", one_line(key), path = OneLine(path))]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -33,8 +33,8 @@ pub enum VisionError {
     },
     /// The folder of a run of `parareal_train::Trainer`, not of the command.
     #[error(
-        "{path} holds the run of another program with a network of its own: that program resumes \
-         and evaluates it",
+        "{path} is the folder of a run of another program, with its own network; resume or evaluate it \
+         with that program",
         path = OneLine(path)
     )]
     OtherProgram {
@@ -51,7 +51,7 @@ pub enum VisionError {
     },
     /// Images that differ from those that a run was trained on.
     #[error(
-        "the images of {dataset} are not those that the run in {path} was trained on",
+        "the images of {dataset} differ from those that the run in {path} was trained on",
         path = OneLine(path)
     )]
     OtherImages {
@@ -62,8 +62,7 @@ pub enum VisionError {
     },
     /// Images whose classes differ from those of a run, or have other numbers.
     #[error(
-        "the classes of the run in {path} are {}, those of the images are {}: the same are \
-         expected, in the same order",
+        "the classes of the images differ from those of the run in {path}: expected {}, got {}",
         one_line(&theirs.join(", ")),
         one_line(&ours.join(", ")),
         path = OneLine(path)
@@ -78,8 +77,8 @@ pub enum VisionError {
     },
     /// A network whose scores are infinite or not numbers.
     #[error(
-        "{path}: the network's scores are not finite, so its training had diverged: take an earlier \
-         checkpoint, or train again with a smaller learning rate",
+        "{path}: the scores of the network are not finite, because its training diverged; try an \
+         earlier checkpoint, or train again with a smaller learning rate",
         path = OneLine(path)
     )]
     ScoresNotFinite {
@@ -99,7 +98,7 @@ pub enum VisionError {
     #[error(transparent)]
     Cost(#[from] CostError),
     /// A file without a valid table of costs.
-    #[error("{path} holds no costs: {message}", path = OneLine(path))]
+    #[error("cannot read costs from {path}: {message}", path = OneLine(path))]
     Costs {
         /// The file.
         path: PathBuf,

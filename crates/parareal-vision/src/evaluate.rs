@@ -45,7 +45,7 @@ pub struct Evaluation {
 /// as the folder of the images or their number.
 ///
 /// # Errors
-/// If the folder holds no run, its weights are damaged or give scores that are not finite, there are no test
+/// If the folder is not that of a run, its weights are damaged or give scores that are not finite, there are no test
 /// images, or they do not have the classes and the size of the run's images.
 pub fn evaluate(
     run: &Path,
@@ -62,14 +62,14 @@ pub fn evaluate(
     let own = own && !changed;
     let dataset = images.adapt(dataset)?;
     let no_images = || {
-        let expected = "there are no test images to evaluate on: set it to at least 1";
-        VisionError::setting("limit-test", "0", expected)
+        let expected = "expected at least 1, because an evaluation needs test images";
+        VisionError::setting("limit-test", 0, expected)
     };
     let test = dataset.test.as_ref().ok_or_else(no_images)?;
     let mut executor =
         config.evaluator(run, &saved.into_weights(), test.channels(), test.classes())?;
     let found = evaluate_set(&mut *executor, test, &dataset.normalization, &|| Ok(false))?;
-    let (summary, details) = found.expect("nothing stops it");
+    let (summary, details) = found.expect("the evaluation is not interrupted");
     if !summary.finite {
         let path = checkpoint::path_of(run, position.step);
         return Err(VisionError::ScoresNotFinite { path });
@@ -89,14 +89,13 @@ pub fn evaluate(
         notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
     if changed {
-        let note =
-            "the images are not those that the run was trained with: the details are not saved";
+        let note = "the images differ from those that the run was trained with: the details were not saved";
         evaluation.notes.push(note.into());
     }
     if own {
         match details.save(run, position, test_error, &dataset) {
             Ok(path) => evaluation.details = path,
-            Err(error) => evaluation.notes.push(format!("the details are not saved: {error}")),
+            Err(error) => evaluation.notes.push(format!("the details were not saved: {error}")),
         }
     }
     Ok(evaluation)

@@ -71,8 +71,7 @@ impl ImageRecord {
 
     /// Reads the record of a checkpoint of the run in a folder.
     pub(crate) fn of_saved(run: &Path, saved: &Saved) -> Result<Self, VisionError> {
-        Self::from_table(&saved.data)
-            .map_err(|wrong| TrainError::weights(run, format!("{wrong}: it is damaged")).into())
+        Self::from_table(&saved.data).map_err(|message| TrainError::damaged(run, message).into())
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -84,12 +83,12 @@ impl ImageRecord {
             || !inside
             || !(1..=256).contains(&class_names.len())
         {
-            return Err("it tells of images that no data set has");
+            return Err("invalid shape or number of classes of the images");
         }
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         let lengths = [mean.len(), deviation.len()] == [*channels; 2];
         if !lengths || !finite(mean) || !finite(deviation) || deviation.iter().any(|&d| d <= 0.0) {
-            return Err("its mean and deviation do not fit its images");
+            return Err("invalid mean or deviation of the images");
         }
         Ok(())
     }
@@ -152,7 +151,7 @@ impl ImageRecord {
         let size = |of: Preprocessing| format!("{}x{}x{}", of.channels, of.height, of.width);
         if size(theirs) != size(ours) {
             let expected = format!(
-                "its images have {} values (channels, rows, columns), the network takes {}",
+                "its images have shape {} (channels, rows, columns), but the network expects {}",
                 size(theirs),
                 size(ours)
             );
@@ -203,20 +202,28 @@ mod tests {
     "#;
 
     #[test]
-    fn a_record_comes_back_from_its_table() {
+    fn a_record_round_trips_through_a_table() {
         let record = ImageRecord::from_table(&GOOD.parse().unwrap()).unwrap();
         assert_eq!(ImageRecord::from_table(&record.to_table()).unwrap(), record);
     }
 
     #[test]
-    fn records_that_no_run_has_written_are_refused() {
+    fn impossible_records_are_refused() {
         for (from, to, expected) in [
-            ("channels = 1", "channels = 0", "it tells of images that no data set has"),
-            ("width = 32", "width = 32\npadding = 16", "it tells of images that no data set has"),
-            ("height = 32", "height = 4000000000", "it tells of images that no data set has"),
-            ("[\"a\", \"b\"]", "[]", "it tells of images that no data set has"),
-            ("mean = [0.5]", "mean = []", "its mean and deviation do not fit its images"),
-            ("deviation = [0.25]", "deviation = [0.0]", "its mean and deviation do not fit"),
+            ("channels = 1", "channels = 0", "invalid shape or number of classes of the images"),
+            (
+                "width = 32",
+                "width = 32\npadding = 16",
+                "invalid shape or number of classes of the images",
+            ),
+            (
+                "height = 32",
+                "height = 4000000000",
+                "invalid shape or number of classes of the images",
+            ),
+            ("[\"a\", \"b\"]", "[]", "invalid shape or number of classes of the images"),
+            ("mean = [0.5]", "mean = []", "invalid mean or deviation of the images"),
+            ("deviation = [0.25]", "deviation = [0.0]", "invalid mean or deviation"),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let table = GOOD.replacen(from, to, 1).parse().unwrap();

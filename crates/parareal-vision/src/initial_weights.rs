@@ -27,7 +27,7 @@ pub(crate) fn initial_weights(
     let saved_images = ImageRecord::of_saved(run, &saved)?;
     let (theirs, ours) = (before.net.depth(), config.network.net.depth());
     if theirs > ours {
-        let expected = format!("a run with at most {ours} layers is expected, it has {theirs}");
+        let expected = format!("expected a run with at most {ours} layers, got {theirs}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
     for (what, theirs, ours) in [
@@ -35,7 +35,7 @@ pub(crate) fn initial_weights(
         ("channels of the images", saved_images.channels, images.channels),
     ] {
         if theirs != ours {
-            let expected = format!("a run with {ours} {what} is expected, it has {theirs}");
+            let expected = format!("expected a run with {ours} {what}, got {theirs}");
             return Err(VisionError::setting("init-from", run.display(), expected));
         }
     }
@@ -55,7 +55,7 @@ pub(crate) fn initial_weights(
             UnitInit::Repeat => "repeated",
             UnitInit::Interpolate => "interpolated",
         };
-        format!("made of the {} units, {how},", before.net.units())
+        format!("{how} from the {} units", before.net.units())
     } else {
         if !before.has_modules_of(&config.network) {
             weights = weights.units_only();
@@ -65,8 +65,8 @@ pub(crate) fn initial_weights(
     let has_interfaces = weights.interface_tensors().next().is_some();
     let new = match config.network.cuts.subnetworks() - 1 {
         interfaces if interfaces == 0 || has_interfaces => String::new(),
-        1 => "; the interface starts anew".into(),
-        count => format!("; the {count} interfaces start anew"),
+        1 => "; the interface has new initial weights".into(),
+        count => format!("; the {count} interfaces have new initial weights"),
     };
     let note =
         format!("weights of {units} units are {whose} of {} at step {step}{new}", run.display());

@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(units(2, 3).unwrap(), [0, 1, 1, 2, 3, 3, 4, 5, 5]);
         assert_eq!(units(3, 6).unwrap()[..6], [0, 1, 1, 1, 2, 2]);
         assert_eq!(units(3, 3).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(units(1, 2), None, "there is no other unit to repeat");
+        assert_eq!(units(1, 2), None, "a single unit cannot be repeated");
         let single = unit_sources(1, 2, UnitInit::Interpolate);
         assert_eq!(single[..2], [UnitSource::Unit(0), UnitSource::Initial]);
         assert_eq!(single[2], UnitSource::Unit(1));

@@ -61,8 +61,7 @@ impl NetworkConfig {
     pub(crate) fn new(settings: &Complete, asked: Option<usize>) -> Result<Self, VisionError> {
         let (coarse_kind, coarse_units) = (settings.coarse_unit, settings.coarse_units);
         if let (CoarseKind::Units(UnitKind::None), Some(units)) = (coarse_kind, coarse_units) {
-            let expected =
-                "the skip alone has no units: leave it out, or take another `coarse-unit`";
+            let expected = "the coarse unit none has no units; leave it unset, or choose another `coarse-unit`";
             return Err(VisionError::setting("coarse-units", units, expected));
         }
         let net = ResNet::new(settings.depth)?
@@ -79,8 +78,8 @@ impl NetworkConfig {
         let found = cuts.subnetworks();
         if let Some(asked) = asked.filter(|&asked| asked != found) {
             let expected = format!(
-                "they make {found} subnetworks, not {asked}: leave out one of `cuts` and \
-                 `subnetworks`, or set `cuts` to even"
+                "these cuts give {found} subnetworks, but `subnetworks` is {asked}; set only one of the two, or \
+                 set `cuts` to even"
             );
             return Err(VisionError::setting("cuts", settings.cuts.to_text(), expected));
         }
@@ -136,10 +135,10 @@ impl NetworkConfig {
     /// together.
     pub fn summary(&self, channels: usize, classes: usize) -> Result<Summary, VisionError> {
         if classes == 0 || channels == 0 {
-            return Err(VisionError::setting("classes", classes, "at least 1 is expected"));
+            return Err(VisionError::setting("classes", classes, "expected at least 1"));
         }
         if classes > MAX_CLASSES {
-            let expected = format!("at most {MAX_CLASSES} are supported");
+            let expected = format!("expected at most {MAX_CLASSES}");
             return Err(VisionError::setting("classes", classes, expected));
         }
         let net = self.net.clone().with_in_channels(channels).with_classes(classes);
@@ -165,7 +164,7 @@ impl NetworkConfig {
                     _ => String::new(),
                 };
                 let (cost, approximated): (String, _) = match (chosen.kind, chosen.units) {
-                    (UnitKind::None, _) => ("the skip alone costs".into(), "it approximates"),
+                    (UnitKind::None, _) => ("the skip connection costs".into(), "it approximates"),
                     (kind, 1) => (format!("1 {kind} unit costs"), "it approximates"),
                     (kind, units) => (format!("{units} {kind} units cost"), "they approximate"),
                 };

@@ -51,7 +51,7 @@ impl Predictor {
     /// Reads a checkpoint of a run.
     ///
     /// # Errors
-    /// If the folder holds no run, or the checkpoint is missing or damaged.
+    /// If the folder is not that of a run, or the checkpoint is missing or damaged.
     pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
         let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
@@ -70,7 +70,7 @@ impl Predictor {
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, VisionError> {
         let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
         let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
-        let Batch { input, .. } = to_tensors(batches.next().expect("there is an image"));
+        let Batch { input, .. } = to_tensors(batches.next().expect("the batch has one image"));
         let scores = Scores::read(self.executor.infer(input)?);
         if !scores.are_finite() {
             return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });

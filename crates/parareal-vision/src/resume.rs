@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parareal_train::{ExecutorKind, ProcessGroup, Resources};
+use parareal_train::{ExecutorKind, ProcessGroup, Resources, TrainError};
 
 use crate::{Config, CutsSetting, Settings, VisionError};
 
@@ -18,7 +18,7 @@ impl Config {
         folder: &Path,
     ) -> Result<Self, VisionError> {
         group.agree(changes.recipe.map_or(Ok(()), |recipe| {
-            let expected = "a run that goes on has its own settings: leave it out";
+            let expected = "a resumed run keeps its own settings; leave it unset";
             Err(VisionError::setting("recipe", recipe, expected))
         }))?;
         let found = matches!(before.cuts, Some(CutsSetting::Positions(_)));
@@ -41,16 +41,12 @@ impl Config {
                 let shown = |value: Option<toml::Value>| {
                     value.map_or_else(|| "not set".to_string(), |value| value.to_string())
                 };
-                let expected = format!(
-                    "it is {} in {}: leave it out to go on with that run, or start a new one",
-                    shown(then),
-                    folder.display()
-                );
-                return group.agree(Err(VisionError::setting(
-                    definition.key,
-                    shown(now),
-                    expected,
-                )));
+                return group.agree(Err(VisionError::Train(TrainError::OtherRun {
+                    path: folder.to_path_buf(),
+                    name: definition.key.into(),
+                    before: shown(then),
+                    now: shown(now),
+                })));
             }
         }
         Ok(config)
@@ -65,7 +61,7 @@ mod tests {
     use crate::Recipe;
 
     #[test]
-    fn a_run_goes_on_with_what_makes_it_that_run() {
+    fn a_resumed_run_keeps_the_settings_that_define_it() {
         let folder = Path::new("there");
         let before = Config::resolve(Settings::default(), &Resources::alone()).unwrap().settings();
         let resume =
@@ -79,11 +75,11 @@ mod tests {
         assert_eq!(Some(longer.milestones), before.milestones);
         let none = Settings::default;
         for (changes, name) in [
-            (Settings { seed: Some(2), ..none() }, "seed is 2: it is 1 in there"),
+            (Settings { seed: Some(2), ..none() }, "seed is 2, but 1 in there"),
             (Settings { depth: Some(29), ..none() }, "depth is 29"),
-            (Settings { width: Some(24), ..none() }, "width is 24: it is 16 in there"),
+            (Settings { width: Some(24), ..none() }, "width is 24, but 16 in there"),
             (Settings { dataset: Some(DatasetName::Mnist), ..none() }, "dataset is"),
-            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9: it is not set"),
+            (Settings { limit_train: Some(9), ..none() }, "limit-train is 9, but not set in there"),
             (Settings { batch_size: Some(9), ..none() }, "batch-size"),
             (Settings { recipe: Some(Recipe::Paper), ..none() }, "recipe"),
         ] {

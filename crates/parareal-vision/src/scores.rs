@@ -54,7 +54,11 @@ pub(crate) struct Scores {
 impl Scores {
     pub(crate) fn read(output: Tensor<2>) -> Self {
         let classes = output.dims()[1].max(1);
-        let values = output.into_data().convert::<f32>().try_to_vec().expect("they were converted");
+        let values = output
+            .into_data()
+            .convert::<f32>()
+            .try_to_vec()
+            .expect("the values were converted to f32");
         Self { values, classes }
     }
 
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_no_images_there_is_no_mean() {
+    fn no_images_have_no_mean() {
         let evaluated = Summary::default();
         assert_eq!(
             (evaluated.first.mean_loss(), evaluated.first.error(), evaluated.top5_error()),
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_judged_by_the_highest() {
+    fn predictions_are_the_highest_scores() {
         let values = vec![0.0, 2.0, 1.0, 5.0, 5.0, 1.0, f32::NAN, 9.0, 1.0];
         let scores = Scores { values, classes: 3 };
         assert_eq!(scores.wrong(&[1, 0, 1]), 1);

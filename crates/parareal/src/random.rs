@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_application_of_a_section_starts_anew() {
+    fn each_application_of_a_section_starts_from_scratch() {
         let apply = || in_section(Section::Unit(0), || [draw(), draw()]);
         let (outside, first, second, behind) = in_step(STEP, || (draw(), apply(), apply(), draw()));
         assert_eq!(first, second);

@@ -199,7 +199,7 @@ fn replicas_on_ranks_have_the_statistics_and_masks_of_replicas_on_threads() {
     });
 }
 
-/// The state of a rank can be read and moved to another executor, and an error tells if it is missing.
+/// The state of a rank can be read and moved to another executor, and missing state is an error.
 #[test]
 fn state_moves_from_one_executor_to_another() {
     in_world(&[3], test_name!(), |world| {
@@ -256,7 +256,7 @@ fn state_moves_from_one_executor_to_another() {
                 "`postprocessing.weight.__rank`, `postprocessing.weight.moment` cannot be";
             assert!(error.to_string().contains(expected), "{error}");
         } else {
-            let expected = "rank 2 cannot restore its optimizers".to_string();
+            let expected = "rank 2 cannot restore the state of its optimizers".to_string();
             assert_eq!(error, ExecError::Ranks(expected));
         }
         assert_all_close(&ranks.read(StateKind::Optimizer).unwrap(), &before, 0.0, "optimizer");

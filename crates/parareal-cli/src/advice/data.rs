@@ -7,11 +7,11 @@ use parareal_data::{DataError, FileFault};
 pub(crate) fn of_data(error: &DataError) -> Option<String> {
     match error {
         DataError::NoDataDir { dataset, .. } if dataset.is_published() => Some(format!(
-            "give --data-dir DIR; `parareal data fetch {dataset} --data-dir DIR` gets the files"
+            "pass --data-dir DIR, or download the files with `parareal data fetch {dataset} --data-dir DIR`"
         )),
-        DataError::NoDataDir { .. } => Some("give --data-dir DIR".to_owned()),
+        DataError::NoDataDir { .. } => Some("pass --data-dir DIR".to_owned()),
         DataError::File(error) if error.fault == FileFault::Missing => Some(
-            "name another folder with --data-dir, or get the files by `parareal data fetch`"
+            "choose another folder with --data-dir, or download the files with `parareal data fetch`"
                 .to_owned(),
         ),
         _ => None,
@@ -22,14 +22,14 @@ pub(crate) fn of_data(error: &DataError) -> Option<String> {
 pub(crate) fn of_fetch(error: &FetchError) -> Option<String> {
     let FetchError::Download { name, fault, kept, .. } = error else { return None };
     let advice = match fault {
-        _ if *kept > 0 => "the same command goes on from there".to_owned(),
+        _ if *kept > 0 => "run the same command again to continue from there".to_owned(),
         DownloadFault::Checksum { .. } | DownloadFault::TooLarge { .. } => {
-            "try again, or give another address with --from URL".to_owned()
+            "try again, or pass another address with --from URL".to_owned()
         }
         fault if fault.is_transient() => {
-            "try again later, or give another address with --from URL".to_owned()
+            "try again later, or pass another address with --from URL".to_owned()
         }
-        _ => format!("give the address of a folder that holds {name} with --from URL"),
+        _ => format!("pass the address of a folder with {name} with --from URL"),
     };
     Some(advice)
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_folder_is_asked_for_with_the_command_that_fills_it() {
+    fn a_missing_data_folder_is_answered_with_the_command_that_fills_it() {
         for name in DatasetName::ALL {
             let Err(error) = Dataset::load(name, &LoadOptions::default()) else { continue };
             let advice = of_data(&error).unwrap();
@@ -52,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_repeated_continued_or_taken_from_elsewhere() {
+    fn a_failed_download_is_retried_continued_or_taken_from_another_address() {
         let checksum = DownloadFault::Checksum { found: "a".into(), published: "b".into() };
         let status = |code| DownloadFault::Status { code, reason: String::new() };
         for (fault, kept, expected) in [
             (status(503), 7, "the same command"),
             (status(503), 0, "try again later"),
-            (status(404), 0, "a folder that holds a.gz with --from"),
+            (status(404), 0, "a folder with a.gz with --from"),
             (checksum, 0, "try again, or"),
         ] {
             let (name, address) = ("a.gz".to_owned(), "http://h/a.gz".to_owned());

@@ -6,7 +6,7 @@ use parareal_report::ReportError;
 pub(crate) fn of_report(error: &ReportError) -> Option<String> {
     match error {
         ReportError::NoRuns | ReportError::NoRun { .. } => {
-            Some("name a folder that `parareal train` wrote".into())
+            Some("pass a folder that `parareal train` wrote".into())
         }
         _ => None,
     }

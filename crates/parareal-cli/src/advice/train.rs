@@ -9,15 +9,15 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
     let advice = match error {
         TrainError::Agreed { error, .. } => return of_train(error),
         TrainError::Task { error, .. } => return error.downcast_ref().and_then(of_vision),
-        TrainError::OutputNotEmpty { .. } => "name a new one with --output",
-        TrainError::FileExists { .. } => "name a new file, or give --overwrite",
+        TrainError::OutputNotEmpty { .. } => "choose another folder with --output",
+        TrainError::FileExists { .. } => "choose another file, or pass --overwrite",
         TrainError::SmallBatch { .. } => {
-            "set another --batch-size, or take another number of images with --limit-train"
+            "try another --batch-size, or another number of images with --limit-train"
         }
-        TrainError::NotShared { .. } => "name one with --output",
+        TrainError::NotShared { .. } => "choose one with --output",
         TrainError::WithoutMpi => {
-            "build it with `cargo build --release --features mpi`, where Open MPI or MPICH and libclang \
-             are installed"
+            "build it with `cargo build --release --features mpi`, which requires Open MPI or MPICH and \
+             libclang"
         }
         _ => return None,
     };
@@ -34,13 +34,13 @@ mod tests {
         for (error, line) in [
             (
                 TrainError::FileExists { path: "page.html".into() },
-                "page.html exists; name a new file, or give --overwrite",
+                "page.html already exists; choose another file, or pass --overwrite",
             ),
             (
                 TrainError::OutputNotEmpty { path: "run".into() },
-                "run is not an empty folder; name a new one with --output",
+                "run is not an empty folder; choose another folder with --output",
             ),
-            (TrainError::setting("seed", 1, "no advice"), "seed is 1: no advice"),
+            (TrainError::setting("seed", 1, "no advice"), "invalid value `1` for seed: no advice"),
         ] {
             assert_eq!(message(&error.into()), line);
         }

@@ -11,8 +11,10 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         VisionError::Train(error) => return of_train(error),
         VisionError::Data(error) => return of_data(error),
         VisionError::Agreed { error, .. } => return of_vision(error),
-        VisionError::OtherImages { .. } => "give the same with --data-dir, or start a new run",
-        VisionError::Costs { .. } => "`parareal bench --json` writes some",
+        VisionError::OtherImages { .. } => {
+            "pass the same images with --data-dir, or start a new run"
+        }
+        VisionError::Costs { .. } => "`parareal bench --json` writes such a file",
         VisionError::Cost(CostError::Missing(_)) => {
             "measure them with the same --coarse-unit and --width"
         }

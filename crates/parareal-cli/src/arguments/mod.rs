@@ -15,6 +15,7 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
+use parareal_train::TrainError;
 
 pub(crate) use bench::Bench;
 pub(crate) use data::{Data, Fetch, ImageFiles};
@@ -83,12 +84,15 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
     let source = std::error::Error::source(error)?;
     let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
-        Some(IntErrorKind::PosOverflow) => "that is too large".into(),
-        Some(_) => "a whole number is expected".into(),
-        None if source.is::<ParseFloatError>() => "a number is expected".into(),
-        None => source.to_string(),
+        Some(IntErrorKind::PosOverflow) => "expected a smaller number".into(),
+        Some(_) => "expected a whole number".into(),
+        None if source.is::<ParseFloatError>() => "expected a number".into(),
+        None => match source.downcast_ref::<TrainError>() {
+            Some(TrainError::Setting { expected, .. }) => expected.clone(),
+            _ => source.to_string(),
+        },
     };
-    Some(format!("{flag} is `{value}`: {expected}"))
+    Some(format!("invalid value `{value}` for {flag}: {expected}"))
 }
 
 /// Returns the first line of an error, without usage and suggestions.
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_set_what_the_same_text_sets() {
+    fn flags_and_texts_set_the_same_values() {
         for definition in Settings::definitions() {
             let other = if definition.key == "recipe" { "paper" } else { "3" };
             let text = definition.default_of(Recipe::Paper).unwrap_or_else(|| other.into());
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn some_flags_need_no_value_and_one_may_be_given_again() {
+    fn some_flags_need_no_value_and_one_can_be_repeated() {
         let set = settings(&["--recompute", "--nesterov", "--device", "cpu", "--device", "wgpu:0"]);
         let text = |key: &str| {
             let definition = Settings::definitions().iter().find(|each| each.key == key);

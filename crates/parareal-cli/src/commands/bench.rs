@@ -20,7 +20,11 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let workers = settings.workers.unwrap_or((cores / threads.max(1)).max(1));
     let device = match given(settings.device.clone()).as_slice() {
         [device] => device.clone(),
-        _ => return Err(Failure::Flag("--device is given more than once: name one".into())),
+        _ => {
+            return Err(Failure::Flag(
+                "--device is given more than once: expected one device".into(),
+            ));
+        }
     };
     if flags.overwrite && flags.timeline.is_none() {
         return Err(Failure::without_timeline("--overwrite"));
@@ -30,7 +34,9 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let timeline = timeline.transpose()?;
     for (flag, value) in [("--images", flags.images), ("--epochs", epochs)] {
         if value == 0 {
-            return Err(Failure::Flag(format!("{flag} is 0: at least 1 is expected")));
+            return Err(Failure::Flag(format!(
+                "invalid value `0` for {flag}: expected at least 1"
+            )));
         }
     }
     let bench = Bench {
@@ -49,14 +55,14 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     };
     // Measurements: the kinds of components, the serial network, and each cut network.
     let rounds = 2 + flags.subnetworks.iter().filter(|&&count| count != 1).count();
-    let bar = live(rounds as u64, "{pos} of {len}, {elapsed}: measures {wide_msg}");
+    let bar = live(rounds as u64, "{pos} of {len}, {elapsed}: measuring {wide_msg}");
     let mut begun = false;
     let benched = bench.run(&mut |next| match &bar {
         Some(bar) => {
             bar.inc(u64::from(std::mem::replace(&mut begun, true)));
             bar.set_message(next.to_string());
         }
-        None => note(&format!("measures {next}")),
+        None => note(&format!("measuring {next}")),
     });
     if let Some(bar) = bar {
         bar.finish_and_clear();
@@ -89,12 +95,12 @@ fn given<T>(value: Option<T>) -> T {
 fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
     let rows = &benched.rows;
     let paper = match shows_paper(rows) {
-        true => format!("; the paper's are of batch {PAPER_BATCH} on a Titan RTX"),
+        true => format!("; the paper's times are for batch {PAPER_BATCH} on a Titan RTX"),
         false => String::new(),
     };
     let mut sections = vec![
         format!(
-            "{}, batch {}, coarse units {}, {} of {}; medians in ms, forward/backward",
+            "{}, batch {}, coarse units {}, {} on {}; medians in ms, forward/backward",
             benched.network,
             benched.batch_size,
             benched.coarse_unit,
@@ -102,23 +108,23 @@ fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
             benched.device,
         ),
         format!(
-            "Each part timed alone, as in the paper's Table 2{paper}; the spread is that of the \
-             subnetworks, from the lower to the upper quartile, against their times\n{}",
+            "Each component timed alone, as in the paper's Table 2{paper}; spread: the largest \
+             interquartile range of a subnetwork's times, relative to its median\n{}",
             table(&parts(rows))
         ),
         format!(
-            "The step and its speedup over N = 1: the sum of the parts (virtual, as the paper counts), \
-             predicted with a device for each subnetwork and overlap, and measured with the workers of \
+            "Step time and speedup over N = 1: virtual (the sum of the components, as in the paper), \
+             predicted for one device per subnetwork with overlap, and measured with the workers of \
              this machine\n{}",
             table(&steps(rows))
         ),
         format!(
-            "The step with the workers of this machine, predicted and measured\n{}",
+            "Step time with the workers of this machine, predicted and measured\n{}",
             table(&clock(rows))
         ),
         format!(
-            "The time of {} epochs of {} images, as in the paper's Table 3, from the predicted and the \
-             measured step\n{}",
+            "Time of {} epochs of {} images, as in the paper's Table 3, from the predicted and the measured \
+             step\n{}",
             epochs,
             images,
             table(&hours(rows, benched.batch_size, [epochs, images]))
@@ -126,7 +132,7 @@ fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
     ];
     if !shows_paper(rows) {
         sections.push(format!(
-            "The paper's times are left out: they are of ResNet-{PAPER_DEPTH} with {PAPER_CLASSES} \
+            "The paper's times are not shown: they are for ResNet-{PAPER_DEPTH} with {PAPER_CLASSES} \
              classes, basic coarse units and even cuts (--depth {PAPER_DEPTH} --classes \
              {PAPER_CLASSES} --coarse-unit basic)"
         ));
@@ -228,7 +234,7 @@ fn clock(benched: &[BenchRow]) -> Vec<Vec<String>> {
     let heads = [
         "N",
         "workers",
-        "subnetworks of each",
+        "subnetworks per worker",
         "predicted",
         "measured",
         "spread",
@@ -320,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_s_rows_and_columns_come_and_go_together() {
+    fn rows_and_columns_of_the_paper_are_shown_together_or_not_at_all() {
         let whole = [PAPER_EPOCHS, PAPER_IMAGES];
         let tables = |rows: &[BenchRow], training| {
             [parts(rows), steps(rows), hours(rows, 128, training)].map(|rows| table(&rows))

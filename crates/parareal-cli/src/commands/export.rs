@@ -16,10 +16,10 @@ pub(crate) fn run(arguments: Export) -> Result<Ending, Failure> {
         result(&serde_json::to_string(&exported).expect("numbers and names are JSON"))?;
     } else {
         note(&format!(
-            "{}: {} of step {}, {}B",
-            exported.path.display(),
+            "wrote {} of step {} to {} ({}B)",
             count(exported.tensors, "tensor"),
             exported.step,
+            exported.path.display(),
             amount(exported.bytes),
         ));
     }

@@ -13,6 +13,6 @@ pub(crate) fn run(arguments: &Report) -> Result<Ending, Failure> {
     let file = OutputFile::new(output, &[Format::Html], *overwrite)?;
     let page = parareal_report::render(&runs)?;
     file.write(page.as_bytes())?;
-    note(&format!("{} shows {}", output.display(), count(runs.len(), "run")));
+    note(&format!("wrote a report of {} to {}", count(runs.len(), "run"), output.display()));
     Ok(Ending::Done)
 }

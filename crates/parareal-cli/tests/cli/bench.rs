@@ -104,25 +104,25 @@ fn a_measured_step_is_a_trace_without_overlaps() {
 
 /// The paper's times are for ResNet-1001, so they are not shown for another network.
 #[test]
-fn the_text_leaves_out_what_the_paper_measured_on_another_network() {
+fn times_of_the_paper_are_not_shown_for_another_network() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(folder.path(), &["--subnetworks", "3", "--cuts", "balanced"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     for part in [
         "resnet-11, batch 2",
-        "Each part timed alone",
+        "Each component timed alone",
         "200 epochs of 50000 images",
         "predicted",
         "measured",
-        "The paper's times are left out: they are of ResNet-1001 with 100 classes",
+        "The paper's times are not shown: they are for ResNet-1001 with 100 classes",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     for part in ["131.92/458.87", "2.60x", "27.6 %", "paper's  ", "  paper"] {
         assert!(!text.contains(part), "{part}: {text}");
     }
-    assert!(errors(&output).lines().all(|line| line.starts_with("measures ")));
+    assert!(errors(&output).lines().all(|line| line.starts_with("measuring ")));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn balanced_cuts_are_chosen_once_and_kept_when_a_run_is_resumed() {
     let more = ["train", "--resume", "--output", "run", "--epochs", "2"];
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert!(!errors(&output).contains("measures what"), "{}", errors(&output));
+    assert!(!errors(&output).contains("measuring the costs"), "{}", errors(&output));
     // Repeating the flag keeps the cuts, without another measurement.
     let again = [&more[..5], &["3", "--cuts", "balanced"]].concat();
     let output = parareal(folder.path(), &again);
@@ -172,22 +172,22 @@ fn wrong_use_is_refused_in_a_line() {
     for (arguments, expected) in [
         (&["--subnetworks", "0"][..], "at least one"),
         (&["--subnetworks", "99"], "99 subnetworks"),
-        (&["--subnetworks", "1,x"], "--subnetworks is `x`: a whole number"),
+        (&["--subnetworks", "1,x"], "invalid value `x` for --subnetworks: expected a whole number"),
         (&["--depth", "12"], "try 11 or 20"),
         (&["--cuts", "1,2"], "even or balanced"),
         (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
         (&["--coarse-unit", "square"], "basic, bottleneck, depthwise"),
-        (&["--batch-size", "0"], "batch-size is 0"),
-        (&["--repetitions", "0"], "repetitions is 0"),
-        (&["--threads", "0"], "threads is 0"),
-        (&["--workers", "0"], "workers is 0"),
-        (&["--classes", "0"], "classes is 0"),
-        (&["--images", "0"], "images is 0"),
-        (&["--epochs", "0"], "epochs is 0"),
-        (&["--device", "rocm:77"], "there are: cpu"),
+        (&["--batch-size", "0"], "invalid value `0` for batch-size"),
+        (&["--repetitions", "0"], "invalid value `0` for repetitions"),
+        (&["--threads", "0"], "invalid value `0` for threads"),
+        (&["--workers", "0"], "invalid value `0` for workers"),
+        (&["--classes", "0"], "invalid value `0` for classes"),
+        (&["--images", "0"], "invalid value `0` for --images"),
+        (&["--epochs", "0"], "invalid value `0` for --epochs"),
+        (&["--device", "rocm:77"], "available: cpu"),
         (&["--timeline", "step.txt"], "a name that ends in .json"),
-        (&["--timeline", "there.svg"], "there.svg exists"),
-        (&["--overwrite"], "--overwrite is for --timeline"),
+        (&["--timeline", "there.svg"], "there.svg already exists"),
+        (&["--overwrite"], "--overwrite requires --timeline"),
     ] {
         let all: Vec<&str> = ["--depth", "11", "--subnetworks", "3"]
             .into_iter()

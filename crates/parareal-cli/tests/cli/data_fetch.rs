@@ -49,7 +49,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
     let froms = server.froms();
     assert_eq!(froms, [None, Some(9_912_422 / 2), None, None, None]);
     let told = errors(&output);
-    assert!(told.contains("trying again") && told.contains("4.956MB of it are there"), "{told}");
+    assert!(told.contains("retrying in") && told.contains("4.956MB are already here"), "{told}");
 
     // If all files exist, nothing is requested.
     let output = fetch(folder.path(), &["MNIST", "--from", &mirror, "--data-dir", "data"]);
@@ -82,9 +82,9 @@ fn failed_downloads_are_reported_in_one_line_with_code_1() {
         path => panic!("{path}"),
     });
     for (place, expected) in [
-        ("gone", "the server answers 404 Not Found; give the address of a folder that holds"),
-        ("size", "the server has a file of 12 bytes, and the canonical one has 170052171"),
-        ("long", "redirects more than 10 times"),
+        ("gone", "the server responded 404 Not Found; pass the address of a folder with"),
+        ("size", "the file on the server has 12 bytes, but the canonical file has 170052171"),
+        ("long", "more than 10 redirects"),
     ] {
         let output = fetch(folder.path(), &["cifar10", "--from", &server.url(place), "--json"]);
         let message = errors(&output);
@@ -106,8 +106,8 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
     for (arguments, expected) in [
         (&["cats"][..], "unknown data set \"cats\""),
         (&["folder"], "folder is for images of your own"),
-        (&["svhn"], "test_32x32.mat is there and is not the canonical file (9 bytes instead of"),
-        (&["mnist", "--from", "mirror"], "\"mirror\" is no address to fetch files from"),
+        (&["svhn"], "test_32x32.mat exists but is not the canonical file (9 bytes instead of"),
+        (&["mnist", "--from", "mirror"], "`mirror` is not a valid address"),
         (&["mnist", "--from", "ftp://mirror/"], "http:// or https://"),
     ] {
         let output = fetch(folder.path(), arguments);
@@ -152,6 +152,8 @@ fn an_interrupted_download_keeps_its_bytes() {
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(output.stdout.is_empty());
-    assert!(message.contains("1000 of the 9912422 bytes") && message.contains("goes on"));
+    assert!(
+        message.contains("1000 of 9912422 bytes") && message.contains("run the same command again")
+    );
     assert_eq!(fs::read(part).unwrap(), [1; 1_000]);
 }

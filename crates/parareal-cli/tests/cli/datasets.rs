@@ -49,7 +49,7 @@ fn cifar_100_in_its_canonical_layout_trains() {
 }
 
 #[test]
-fn a_folder_for_each_class_trains() {
+fn a_folder_of_images_by_class_trains() {
     let folder = tempfile::tempdir().unwrap();
     for (class, colour) in COLOURS.into_iter().enumerate() {
         let classes = folder.path().join(format!("images/class {class}"));

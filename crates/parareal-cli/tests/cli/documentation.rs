@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_fault_of_the_table_has_its_test() {
+fn every_row_of_the_table_has_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let table = fs::read_to_string(root.join("docs/src/faults.md")).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| "));

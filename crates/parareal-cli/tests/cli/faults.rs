@@ -64,11 +64,11 @@ fn names_that_are_not_utf_8_are_kept_or_refused() {
     let train: Vec<&[u8]> = std::iter::once("train").chain(TINY).map(str::as_bytes).collect();
     let refused = [&train[..], &[b"--data-dir", b"\xff", b"--output", b"none"]].concat();
     let output = command(folder, &refused).output().unwrap();
-    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert_ended(&output, 2, "\u{fffd}` for data-dir: expected a UTF-8 path");
     assert!(!folder.join("none").exists());
     let refused = [&train[..], &[b"--init-from", b"\xff", b"--output", b"none"]].concat();
     let output = command(folder, &refused).output().unwrap();
-    assert_ended(&output, 2, "\u{fffd}: a name in UTF-8 is expected");
+    assert_ended(&output, 2, "\u{fffd}` for init-from: expected a UTF-8 path");
     assert!(!folder.join("none").exists());
     let kept = [&train[..], &[b"--output", b"\xfe", b"--json"]].concat();
     let output = command(folder, &kept).output().unwrap();
@@ -79,7 +79,7 @@ fn names_that_are_not_utf_8_are_kept_or_refused() {
     assert_eq!(json(&output)["path"], "\u{fffd}");
     assert!(folder.join(OsStr::from_bytes(b"\xfd")).is_file());
     let output = parareal(folder, &["eval", "a\nb"]);
-    assert_ended(&output, 2, "a\\nb holds no run");
+    assert_ended(&output, 2, "a\\nb is not the folder of a run");
     assert_eq!(errors(&output).lines().count(), 1);
 }
 
@@ -109,7 +109,7 @@ fn a_run_in_use_by_another_process_is_refused() {
     assert_ended(
         &resume(folder.path()),
         2,
-        "another process trains in run: wait for it, or end it",
+        "another process is training in run; wait for it, or stop it",
     );
     // SIGTERM stops a run like Ctrl-C.
     signal(&child, "-TERM");
@@ -138,7 +138,7 @@ fn bound_by_permissions(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_what_is_there() {
+fn a_read_only_folder_ends_the_run_and_keeps_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);
@@ -180,7 +180,7 @@ fn a_full_disk_keeps_the_older_page() {
 }
 
 #[test]
-fn files_of_a_run_that_were_changed_are_named() {
+fn changed_files_of_a_run_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run", "--epochs", "1"]);
@@ -197,21 +197,29 @@ fn files_of_a_run_that_were_changed_are_named() {
     assert_ended(&resume(folder), 2, "run/config.toml: line 1: ");
     restore();
     let restore = change("checkpoints/best.json", b"{\"step\":");
-    assert_ended(&eval("best"), 2, "checkpoint is best: there is none; saved are the steps 3");
+    assert_ended(
+        &eval("best"),
+        2,
+        "invalid value `best` for checkpoint: not found; available steps: 3",
+    );
     restore();
     let lines = fs::read(run.join("metrics.jsonl")).unwrap();
     let restore = change("metrics.jsonl", &lines[..40]);
-    assert_ended(&resume(folder), 2, "metrics.jsonl: it has 40 bytes, the checkpoint knows of ");
+    assert_ended(
+        &resume(folder),
+        2,
+        "metrics.jsonl is damaged: it has 40 bytes, but the checkpoint was saved after ",
+    );
     restore();
     let restore = change("metrics.jsonl", &[b"{]", &lines[2..]].concat());
-    assert_ended(&resume(folder), 2, "metrics.jsonl: line 1 is not what was written: ");
+    assert_ended(&resume(folder), 2, "metrics.jsonl is damaged: line 1: ");
     restore();
 
     // A checkpoint under the name of another step.
     let (own, other) = ("step-00000003", "step-00000009");
     let at = |name: &str| run.join("checkpoints").join(name);
     fs::rename(at(own), at(other)).unwrap();
-    assert_ended(&eval("latest"), 2, "step-00000009: it is of step 3: it is damaged");
+    assert_ended(&eval("latest"), 2, "step-00000009 is damaged: its manifest is of step 3");
     fs::rename(at(other), at(own)).unwrap();
     assert_eq!(eval("best").status.code(), Some(0));
 }
@@ -240,7 +248,7 @@ fn a_run_is_not_resumed_with_other_images() {
     assert_ended(
         &output,
         2,
-        "the images of mnist are not those that the run in run was trained on",
+        "the images of mnist differ from those that the run in run was trained on",
     );
     assert_eq!(resume(folder).status.code(), Some(0));
 }
@@ -257,15 +265,13 @@ fn damaged_and_too_large_images_are_refused() {
     fs::write(folder.join("text.png"), "no image").unwrap();
     for (name, words) in [
         ("wide.png", "it has 20001 x 1 pixels, more than the limit of 20000 on a side"),
-        ("cut.png", "the file is cut off: it ends before its IEND chunk"),
-        ("text.png", "its first bytes are those of another kind of file"),
+        ("cut.png", "the file is truncated: it ends before its IEND chunk"),
+        ("text.png", "its first bytes are those of another file type"),
         ("none.png", "No such file"),
     ] {
         let output = parareal(folder, &["predict", "run", name]);
         assert_ended(&output, 2, words);
-        assert!(
-            errors(&output).contains(&format!("{name}: it cannot be read as a PNG or JPEG image"))
-        );
+        assert!(errors(&output).contains(&format!("cannot read {name} as a PNG or JPEG image")));
         assert_eq!(errors(&output).lines().count(), 1);
     }
 }

@@ -84,7 +84,7 @@ fn a_folder_that_cannot_be_synced_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let output = train_where(folder.path(), "sync");
     let note = "note: the file system of run/checkpoints/.step-00000001 does not sync folders (Invalid \
-                argument (os error 22)): a power failure may cost the newest checkpoint";
+                argument (os error 22)): a power failure may lose the newest checkpoint";
     assert_noted(folder.path(), &output, note);
 }
 
@@ -92,7 +92,7 @@ fn a_folder_that_cannot_be_synced_is_noted() {
 fn a_checkpoint_that_cannot_be_removed_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let output = train_where(folder.path(), "remove");
-    let note = "note: an old checkpoint stays: cannot remove run/checkpoints/step-00000001: Directory \
+    let note = "note: an old checkpoint was not removed: cannot remove run/checkpoints/step-00000001: Directory \
                 not empty (os error 39)";
     assert_noted(folder.path(), &output, note);
     let names = checkpoints(&folder.path().join("run"));

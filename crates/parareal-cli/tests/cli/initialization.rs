@@ -79,7 +79,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
         (&["--distill", "0", "--init-from", "serial"], "at least 1"),
         (
             &["--distill", "5", "--init-from", "serial", "--subnetworks", "1"],
-            "one alone has no interface",
+            "a single one has no interface",
         ),
     ] {
         assert_refused(folder, arguments, part);
@@ -88,7 +88,7 @@ fn interfaces_learn_from_a_serial_run_before_training() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed() {
+fn a_run_interrupted_during_its_distillation_starts_over_when_resumed() {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
@@ -115,13 +115,13 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let output = child.wait_with_output().unwrap();
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
-    assert!(message.contains("stopped in the distillation, before the first training step"));
+    assert!(message.contains("stopped during the distillation, before the first training step"));
     assert!(message.contains("parareal train --resume --output run`"), "{message}");
     assert!(!folder.join("run/checkpoints").exists() && !folder.join("run/metrics.jsonl").exists());
 
     let output = parareal(folder, &["train", "--resume", "--output", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert!(errors(&output).contains("nothing was saved yet"), "{}", errors(&output));
+    assert!(errors(&output).contains("no checkpoint was saved yet"), "{}", errors(&output));
     assert!(errors(&output).contains("distillation of 16 steps: losses"), "{}", errors(&output));
     train(folder, &[&settings[..], &["--output", "whole"]].concat());
     assert_same(&remains(&folder.join("run")), &remains(&folder.join("whole")));
@@ -130,7 +130,7 @@ fn a_run_that_is_interrupted_in_its_distillation_starts_anew_when_it_is_resumed(
     let more = ["train", "--resume", "--epochs", "2", "--output", "run"];
     let output = parareal(folder, &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    assert!(!errors(&output).contains("distillation"), "{}", errors(&output));
+    assert!(!errors(&output).contains("distill"), "{}", errors(&output));
 }
 
 #[test]
@@ -182,11 +182,8 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
     assert_eq!(metrics(&folder.join("distilled"), "distillation").len(), 3);
 
     for (arguments, part) in [
-        (&["--init-from", "shallow"][..], "a run with at most 11 layers is expected, it has 20"),
-        (
-            &["--init-from", "shallow", "--init-units", "random"],
-            "repeat or interpolate is expected",
-        ),
+        (&["--init-from", "shallow"][..], "expected a run with at most 11 layers, got 20"),
+        (&["--init-from", "shallow", "--init-units", "random"], "expected repeat or interpolate"),
     ] {
         assert_refused(folder, arguments, part);
     }

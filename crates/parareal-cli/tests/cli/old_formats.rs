@@ -81,7 +81,7 @@ fn assert_resumes(format: u32) {
 }
 
 #[test]
-fn an_interrupted_run_resumes_as_with_the_program_of_its_format() {
+fn an_interrupted_run_of_an_older_format_resumes_identically() {
     for format in [3, 4] {
         assert_resumes(format);
     }

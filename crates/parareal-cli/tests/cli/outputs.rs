@@ -44,7 +44,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
+fn a_link_is_followed_and_other_files_stay() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::create_dir(folder.join("else")).unwrap();
@@ -57,7 +57,10 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
     fs::write(folder.join(".link"), "mine").unwrap();
     for name in ["link", "dangling"] {
         let refused = report(folder, name, &[]);
-        assert_refused(&refused, &format!("{name} exists; name a new file, or give --overwrite"));
+        assert_refused(
+            &refused,
+            &format!("{name} already exists; choose another file, or pass --overwrite"),
+        );
         assert_done(&report(folder, name, &["--overwrite"]));
         assert!(folder.join(name).is_symlink());
         assert_page(&fs::read(folder.join(name)).unwrap());
@@ -70,7 +73,7 @@ fn a_link_keeps_leading_to_its_file_and_files_beside_stay() {
 }
 
 #[test]
-fn a_new_file_has_the_permissions_that_the_umask_leaves() {
+fn a_new_file_has_the_permissions_of_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let output = Command::new("sh")
@@ -85,7 +88,7 @@ fn a_new_file_has_the_permissions_that_the_umask_leaves() {
 }
 
 #[test]
-fn a_pipe_and_standard_output_are_written_to_as_they_are() {
+fn pipes_and_standard_output_are_written_to_directly() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let fifo = folder.join("fifo");
@@ -118,7 +121,7 @@ fn a_pipe_and_standard_output_are_written_to_as_they_are() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
+fn a_file_that_cannot_be_written_is_named_as_given() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let run = run();
@@ -136,7 +139,7 @@ fn a_file_that_cannot_be_written_is_named_as_it_was_asked_for() {
 }
 
 #[test]
-fn a_name_that_promises_another_format_is_refused_before_any_work() {
+fn a_file_name_of_another_format_is_refused_before_any_work() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("there.svg"), "mine").unwrap();
@@ -162,7 +165,10 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
         &["train", "--cuts", "balanced", "--timeline"],
     ] {
         let output = parareal(folder, &[arguments, &["there.svg"]].concat());
-        assert_refused(&output, "there.svg exists; name a new file, or give --overwrite");
+        assert_refused(
+            &output,
+            "there.svg already exists; choose another file, or pass --overwrite",
+        );
     }
     assert_eq!(names(folder), ["there.svg"]);
     assert_done(&report(folder, "page.HTM", &[]));
@@ -170,7 +176,7 @@ fn a_name_that_promises_another_format_is_refused_before_any_work() {
 }
 
 #[test]
-fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
+fn an_unusable_path_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("file"), "").unwrap();
@@ -190,22 +196,22 @@ fn a_name_that_cannot_be_used_is_refused_with_its_reason() {
         assert_refused(&report(folder, output, &[]), words);
     }
     for (output, words) in [
-        ("file", "file is not an empty folder; name a new one with --output"),
+        ("file", "file is not an empty folder; choose another folder with --output"),
         ("file/run", "cannot write file/run: file is not a folder"),
-        ("link", "cannot write link: it is a link to nowhere, which does not exist"),
+        ("link", "cannot write link: it links to nowhere, which does not exist"),
     ] {
         assert_refused(&parareal(folder, &["train", "--output", output]), words);
     }
     for (output, words) in [
         ("file/page", "cannot write file/page: file is not a folder"),
-        ("none/page", "cannot write none/page: there is no folder none"),
+        ("none/page", "cannot write none/page: folder none not found"),
         ("folder", "cannot write folder: is a directory"),
     ] {
         assert_refused(&report(folder, output, &["--overwrite"]), words);
     }
     let train = parareal(folder, &["train", "--timeline", "none/step.svg", "--overwrite"]);
-    assert_refused(&train, "cannot write none/step.svg: there is no folder none");
+    assert_refused(&train, "cannot write none/step.svg: folder none not found");
     let resume = parareal(folder, &["train", "--resume", "--output", "file/run"]);
-    assert_refused(&resume, "file/run holds no run: file is not a folder");
+    assert_refused(&resume, "file/run is not the folder of a run: file is not a folder");
     assert_eq!(names(folder), before);
 }

@@ -19,7 +19,7 @@ fn train(run: &Path) {
 }
 
 #[test]
-fn the_run_of_another_program_is_named_as_such() {
+fn the_run_of_another_program_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     train(&folder.path().join("mine"));
     for arguments in [
@@ -32,8 +32,8 @@ fn the_run_of_another_program_is_named_as_such() {
         let output = parareal(folder.path(), arguments);
         let message = errors(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        let expected = "mine holds the run of another program with a network of its own: that \
-                        program resumes and evaluates it\n";
+        let expected = "mine is the folder of a run of another program, with its own network; \
+                        resume or evaluate it with that program\n";
         assert!(message.starts_with("error: ") && message.ends_with(expected), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }

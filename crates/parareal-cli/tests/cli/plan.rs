@@ -68,7 +68,7 @@ fn costs(folder: &Path) {
 }
 
 #[test]
-fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
+fn costs_of_the_paper_give_its_speedups_and_larger_ones_with_overlap() {
     for (subnetworks, printed, least) in [("6", "4.10", 4.95), ("18", "5.95", 9.7)] {
         let even = paper(subnetworks, &["--cuts", "even", "--schedule", "paper"]);
         assert_eq!(format!("{:.2}", speedup(&even)), printed);
@@ -90,13 +90,13 @@ fn the_papers_costs_give_the_papers_gains_and_more_where_all_overlaps() {
 }
 
 #[test]
-fn between_the_rows_of_the_papers_table_the_nearest_is_used_and_named() {
+fn the_nearest_row_of_the_papers_table_is_used_and_named() {
     let between = paper("4", &[]);
-    assert!(between["assumptions"].to_string().contains("no row for N = 4: that of N = 3"));
+    assert!(between["assumptions"].to_string().contains("no row for N = 4: N = 3 is used"));
     let folder = tempfile::tempdir().unwrap();
     let other = ["--depth", "164", "--coarse-unit", "basic", "--subnetworks", "3"];
     let other = plan(folder.path(), &[&other[..], &["--costs", "paper"]].concat());
-    assert!(other["predicted"]["assumptions"].to_string().contains("Table 2 is of ResNet-1001"));
+    assert!(other["predicted"]["assumptions"].to_string().contains("Table 2 is for ResNet-1001"));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn coarse_networks_are_compared_by_time_where_costs_are_known() {
 }
 
 #[test]
-fn a_suggestion_fits_and_says_what_bounds_it() {
+fn a_suggestion_fits_in_memory_and_names_its_bound() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
     let suggest = |more: &[&str]| {
@@ -225,17 +225,21 @@ fn a_suggestion_fits_and_says_what_bounds_it() {
     let none = [&none[..], &["--device-count", "6", "--memory-gb", "1e-6"]].concat();
     let output = parareal(folder.path(), &none);
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("the least that a device has to hold"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("the smallest memory that a device needs"),
+        "{}",
+        errors(&output)
+    );
     let text = ["plan", "--depth", "56", "--costs", "costs.json", "--suggest"];
     let text = [&text[..], &["--device-count", "3", "--coarse-unit", "basic"]].concat();
     let text = String::from_utf8(parareal(folder.path(), &text).stdout).unwrap();
-    for part in ["suggested", "with N_c by the rule", "bound by", "1 thread of cpu"] {
+    for part in ["suggested", "N_c by the paper's rule", "bound by", "on cpu, 1 thread"] {
         assert!(text.contains(part), "{text}");
     }
 }
 
 #[test]
-fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
+fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, more: &[&str]| {
         let step = ["--subnetworks", "6", "--link-gbps", "100", "--timeline", file];
@@ -247,7 +251,7 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
         let there = fs::read(folder.path().join(file)).unwrap();
         let output = write(file, &[]);
         assert_eq!(output.status.code(), Some(2));
-        assert!(errors(&output).contains(&format!("{file} exists")), "{}", errors(&output));
+        assert!(errors(&output).contains(&format!("{file} already exists")), "{}", errors(&output));
         assert_eq!(fs::read(folder.path().join(file)).unwrap(), there);
         assert_eq!(write(file, &["--overwrite"]).status.code(), Some(0));
     }
@@ -303,7 +307,7 @@ fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_written_over() {
 /// Transfers and the averaging of gradients overlap the work of a device, so they have their own
 /// rows.
 #[test]
-fn nothing_overlaps_on_a_row_of_a_timeline() {
+fn activities_on_a_row_of_a_timeline_do_not_overlap() {
     let folder = tempfile::tempdir().unwrap();
     costs(folder.path());
     let paper = ["--depth", "110", "--coarse-unit", "basic", "--costs", "paper"];
@@ -371,13 +375,16 @@ fn wrong_use_is_refused_in_a_line() {
     fs::write(folder.path().join("none.json"), "{}").unwrap();
     let file = ["--costs", "costs.json"];
     for (arguments, expected) in [
-        (&["--device-count", "0", "--costs", "costs.json"][..], "device-count is 0: from 1"),
+        (
+            &["--device-count", "0", "--costs", "costs.json"][..],
+            "invalid value `0` for device-count: expected a number from 1",
+        ),
         (&["--device-count", "100000", "--costs", "costs.json"], "from 1 to 10000"),
-        (&["--device-count", "x"], "--device-count is `x`: a whole number"),
-        (&["--replicas", "0", "--costs", "costs.json"], "replicas is 0"),
-        (&["--costs", "nowhere.json"], "nowhere.json holds no costs: No such file"),
-        (&["--costs", "none.json"], "none.json holds no costs: missing field `costs`"),
-        (&["--costs", "empty.json"], "its batch has no images"),
+        (&["--device-count", "x"], "invalid value `x` for --device-count: expected a whole number"),
+        (&["--replicas", "0", "--costs", "costs.json"], "invalid value `0` for replicas"),
+        (&["--costs", "nowhere.json"], "cannot read costs from nowhere.json: No such file"),
+        (&["--costs", "none.json"], "cannot read costs from none.json: missing field `costs`"),
+        (&["--costs", "empty.json"], "expected a batch of at least 1 image"),
         (&["--costs", "negative.json"], "is not a time"),
         (
             &["--costs", "lacking.json", "--coarse-unit", "depthwise"],
@@ -388,45 +395,63 @@ fn wrong_use_is_refused_in_a_line() {
             "no costs of a preprocessing to 24×32×32; measure them with the same --coarse-unit \
              and --width",
         ),
-        (&["--costs", "paper", "--width", "24"], "Table 2 is of width 16"),
+        (&["--costs", "paper", "--width", "24"], "expected 16, the width of the paper's Table 2"),
         (&["--width", "0"], "from 1 to 1024"),
-        (&["--costs", "paper"], "set it to basic"),
+        (&["--costs", "paper"], "expected basic without `coarse-units`"),
         (
             &["--costs", "paper", "--coarse-unit", "basic", "--coarse-units", "3"],
-            "leave out `coarse-units`",
+            "expected basic without `coarse-units`",
         ),
-        (&["--costs", "costs.json", "--coarse-weight-share", "0.5"], "is for --costs paper"),
-        (&["--costs", "paper", "--coarse-weight-share", "1.5"], "a share from 0 to 1"),
-        (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "a share from 0 to 1"),
-        (&["--costs", "costs.json", "--batch-size", "8"], "is for --costs measured"),
-        (&["--batch-size", "0"], "batch-size is 0"),
+        (&["--costs", "costs.json", "--coarse-weight-share", "0.5"], "requires --costs paper"),
+        (&["--costs", "paper", "--coarse-weight-share", "1.5"], "expected a share from 0 to 1"),
+        (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "expected a share from 0 to 1"),
+        (&["--costs", "costs.json", "--batch-size", "8"], "requires --costs measured"),
+        (&["--batch-size", "0"], "invalid value `0` for batch-size"),
         // Refused before anything is measured.
-        (&["--batch-size", "10000000"], "batch-size is 10000000: from 1 to"),
-        (&["--device-count", "0"], "device-count is 0: from 1"),
-        (&["--device-count", "0", "--suggest"], "device-count is 0: from 1"),
-        (&["--replicas", "0"], "replicas is 0: from 1"),
-        (&["--schedule", "paper", "--cuts", "balanced"], "goes with even ones"),
+        (
+            &["--batch-size", "10000000"],
+            "invalid value `10000000` for batch-size: expected a number from 1 to",
+        ),
+        (&["--device-count", "0"], "invalid value `0` for device-count: expected a number from 1"),
+        (
+            &["--device-count", "0", "--suggest"],
+            "invalid value `0` for device-count: expected a number from 1",
+        ),
+        (&["--replicas", "0"], "invalid value `0` for replicas: expected a number from 1"),
+        (&["--schedule", "paper", "--cuts", "balanced"], "the paper's schedule has even cuts"),
         (&["--cuts", "balanced", "--depth", "6005"], "for at most 2000 units"),
         (&["--suggest", "--device-count", "2", "--depth", "6005"], "for at most 2000 units"),
-        (&["--schedule", "fast"], "it is overlap or paper"),
-        (&["--schedule", "paper", "--link-us", "5"], "--link-us is for --schedule overlap"),
-        (&["--schedule", "paper", "--replicas", "2"], "--replicas is for --schedule overlap"),
-        (&["--schedule", "paper", "--defer", "false"], "--defer is for --schedule overlap"),
-        (&[&file[..], &["--schedule", "paper", "--cuts", "balanced"]].concat(), "even ones"),
-        (&["--link-gbps", "0"], "link-gbps is 0: a number above 0"),
-        (&["--link-gbps", "-1"], "link-gbps is -1"),
-        (&["--link-us", "inf"], "link-us is inf"),
-        (&["--suggest"], "give --device-count"),
-        (&["--suggest", "--device-count", "2", "--subnetworks", "3"], "what --subnetworks says"),
-        (&["--suggest", "--device-count", "2", "--cuts", "1,2"], "what --cuts says"),
-        (&["--memory-gb", "3"], "--memory-gb is for --suggest"),
-        (&["--memory-gb", "NaN", "--suggest", "--device-count", "2"], "memory-gb is NaN"),
+        (&["--schedule", "fast"], "expected overlap or paper"),
+        (&["--schedule", "paper", "--link-us", "5"], "--link-us requires --schedule overlap"),
+        (&["--schedule", "paper", "--replicas", "2"], "--replicas requires --schedule overlap"),
+        (&["--schedule", "paper", "--defer", "false"], "--defer requires --schedule overlap"),
+        (&[&file[..], &["--schedule", "paper", "--cuts", "balanced"]].concat(), "has even cuts"),
+        (&["--link-gbps", "0"], "invalid value `0` for link-gbps: expected a positive number"),
+        (&["--link-gbps", "-1"], "invalid value `-1` for link-gbps"),
+        (&["--link-us", "inf"], "invalid value `inf` for link-us"),
+        (&["--suggest"], "--suggest requires --device-count"),
+        (
+            &["--suggest", "--device-count", "2", "--subnetworks", "3"],
+            "cannot be used with --subnetworks",
+        ),
+        (&["--suggest", "--device-count", "2", "--cuts", "1,2"], "cannot be used with --cuts"),
+        (&["--memory-gb", "3"], "--memory-gb requires --suggest"),
+        (
+            &["--memory-gb", "NaN", "--suggest", "--device-count", "2"],
+            "invalid value `NaN` for memory-gb",
+        ),
         (&["--timeline", "step.png"], "a name that ends in .json"),
         (&["--timeline", "step"], "a name that ends in .json"),
-        (&["--overwrite"], "--overwrite is for --timeline"),
-        (&["--timeline-ms", "5"], "--timeline-ms is for a picture"),
-        (&["--timeline-ms", "5", "--timeline", "step.json"], "--timeline-ms is for a picture"),
-        (&[&file[..], &["--timeline-ms", "1", "--timeline", "s.svg"]].concat(), "would not fit"),
+        (&["--overwrite"], "--overwrite requires --timeline"),
+        (&["--timeline-ms", "5"], "--timeline-ms requires --timeline FILE.svg"),
+        (
+            &["--timeline-ms", "5", "--timeline", "step.json"],
+            "--timeline-ms requires --timeline FILE.svg",
+        ),
+        (
+            &[&file[..], &["--timeline-ms", "1", "--timeline", "s.svg"]].concat(),
+            "the time of the step",
+        ),
     ] {
         let output = parareal(folder.path(), &[&["plan"], arguments].concat());
         let message = errors(&output);

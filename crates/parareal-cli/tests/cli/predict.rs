@@ -109,7 +109,7 @@ fn images_of_digits_are_prepared_as_in_training() {
     }
     assert_eq!(all[0], all[1]);
     let words =
-        "its images have 3x32x32 values (channels, rows, columns), the network takes 1x32x32";
+        "its images have shape 3x32x32 (channels, rows, columns), but the network expects 1x32x32";
     assert_refused(folder, &["eval", "run", "--dataset", "shapes"], words);
 }
 
@@ -127,17 +127,15 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &2.into()));
     classes(&folder.join("unknown"), &[RED, BLUE, ("azure", [0, 200, 200])], 10);
     let arguments = ["eval", "run", "--data-dir", "unknown"];
-    assert_refused(folder, &arguments, "there is no class \"azure\" among blue, green, red");
+    assert_refused(folder, &arguments, "unknown class `azure`: expected one of blue, green, red");
 
-    let renamed = "the classes of the run in run are blue, green, red, those of the images are \
-                   azure, blue, red";
+    let renamed = "the classes of the images differ from those of the run in run: expected blue, \
+                   green, red, got azure, blue, red";
     let start = ["train", "--depth", "11", "--subnetworks", "3", "--init-from", "run"];
     let more = ["--dataset", "folder", "--data-dir", "unknown", "--output", "next"];
     let output = parareal(folder, &[&start[..], &more].concat());
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        errors(&output).contains("are blue, green, red, those of the images are azure, blue, red")
-    );
+    assert!(errors(&output).contains(": expected blue, green, red, got azure, blue, red"));
     // The same images in the same order, with another class name.
     fs::rename(folder.join("own/blue"), folder.join("own/azure")).unwrap();
     let arguments = ["train", "--resume", "--output", "run", "--epochs", "7"];
@@ -159,12 +157,12 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
     let starts: Vec<&str> = text.lines().map(|line| &line[..7]).collect();
     assert_eq!(starts, ["a.png: ", "c.png: "]);
     assert_eq!(errors(&output).lines().count(), 1);
-    assert!(errors(&output).starts_with("error: b.png: it cannot be read"));
+    assert!(errors(&output).starts_with("error: cannot read b.png"));
     let output = parareal(folder, &[&arguments[..], &["--json"]].concat());
     assert_eq!(output.status.code(), Some(2));
     let value = json(&output);
     assert_eq!(value[1]["path"], "b.png");
-    assert!(value[1]["error"].as_str().unwrap().starts_with("b.png: it cannot be read"));
+    assert!(value[1]["error"].as_str().unwrap().starts_with("cannot read b.png"));
     assert_eq!(value[1].get("answers"), None);
     for good in [&value[0], &value[2]] {
         assert_eq!(good["answers"].as_array().unwrap().len(), 5);
@@ -186,7 +184,7 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
     assert_eq!(names, ["c.png", "own/a.png", "own/b.png"]);
     assert_eq!(
         errors(&output),
-        "error: empty: the folder holds no PNG or JPEG files (.png, .jpg, .jpeg)\n"
+        "error: empty: no PNG or JPEG files (.png, .jpg, .jpeg) in this folder\n"
     );
     // In earlier versions, the run was given by a flag.
     let output = parareal(folder, &["predict", "--run", "run", "own", "--json"]);
@@ -219,14 +217,14 @@ fn scores_that_are_not_finite_are_refused() {
     let run = train(folder, &["--output", "run"]);
     let checkpoint = format!("run/checkpoints/step-{:08}", run["steps"].as_u64().unwrap());
     make_not_finite(&folder.join(&checkpoint));
-    let words = format!("{checkpoint}: the network's scores are not finite");
+    let words = format!("{checkpoint}: the scores of the network are not finite");
     let words = words.as_str();
     assert_refused(folder, &["predict", "run", "a.png"], words);
     assert_refused(folder, &["eval", "run"], words);
 }
 
 #[test]
-fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
+fn evaluating_changed_images_does_not_change_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     classes(&folder.join("own"), &[("day", [170; 3]), ("night", [60; 3])], 8);
@@ -245,7 +243,7 @@ fn images_that_changed_since_the_training_leave_the_run_as_it_is() {
     picture(&folder.join("own/day/99.png"), [170; 3], 9);
     let output = parareal(folder, &["eval", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let note = "note: the images are not those that the run was trained with";
+    let note = "note: the images differ from those that the run was trained with";
     assert!(errors(&output).contains(note), "{}", errors(&output));
     assert!(evaluation() == before);
 }

@@ -57,7 +57,7 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
 }
 
 #[test]
-fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
+fn the_best_epoch_is_chosen_by_held_out_images_and_patience_ends_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // The learning rate is too small for any progress.
@@ -89,7 +89,7 @@ fn the_best_epoch_is_chosen_by_images_set_aside_and_patience_ends_a_run() {
 }
 
 #[test]
-fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
+fn a_trained_network_classifies_images_and_is_exported_as_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "run"]);
@@ -128,14 +128,14 @@ fn a_trained_network_names_what_is_in_images_and_its_weights_are_one_file() {
     assert_eq!(tensors["postprocessing.linear.weight"]["shape"].to_string(), "[10,256]");
     let output = export();
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("give --overwrite"), "{}", errors(&output));
+    assert!(errors(&output).contains("pass --overwrite"), "{}", errors(&output));
     let again = ["export", "--run", "run", "--output", "w.safetensors", "--overwrite"];
     assert_eq!(parareal(folder, &again).status.code(), Some(0));
     assert!(fs::read(folder.join("w.safetensors")).unwrap() == bytes);
 }
 
 #[test]
-fn runs_are_put_beside_each_other_in_one_page() {
+fn runs_are_compared_on_one_page() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, &["--output", "a"]);

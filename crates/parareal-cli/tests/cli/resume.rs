@@ -142,7 +142,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn a_run_at_its_end_has_nothing_left_to_do() {
+fn a_finished_run_has_nothing_left_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let first = json(&parareal(folder, &[&RUN[..], &["--output", "run", "--json"]].concat()));
@@ -152,13 +152,17 @@ fn a_run_at_its_end_has_nothing_left_to_do() {
         let output = parareal(folder, more);
         assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
         assert_eq!(json(&output), first);
-        let words = "nothing is left to do: the run had ended after 3 epochs (12 steps)";
+        let words = "nothing left to do: the run has finished after 3 epochs (12 steps)";
         assert!(errors(&output).contains(words), "{}", errors(&output));
         assert!(contents(&folder.join("run")) == before, "a file was written");
     }
     let fewer = parareal(folder, &["train", "--resume", "--output", "run", "--epochs", "2"]);
     assert_eq!(fewer.status.code(), Some(2));
-    assert!(errors(&fewer).contains("the run is in epoch 3 already"), "{}", errors(&fewer));
+    assert!(
+        errors(&fewer).contains("expected at least 3, the current epoch"),
+        "{}",
+        errors(&fewer)
+    );
     // A run that was killed before its last line has not ended.
     let path = folder.join("run/metrics.jsonl");
     let lines = fs::read_to_string(&path).unwrap();
@@ -183,9 +187,9 @@ fn changed_settings_are_reported_on_resume() {
     let rate = |step: usize| steps[step - 1]["learning_rate"].as_f64().unwrap();
     assert!(rate(9) > 5.0 * rate(8));
     let words = "note: learning rate: the cosine spans 4 epochs instead of 2; it was 0.0019 in step \
-                 8 and is 0.025 in step 9 and ";
+                 8, and will be 0.025 in step 9 and ";
     assert!(message.contains(words), "{message}");
-    let words = "note: the run goes on with threads 2, before 1: it equals an uninterrupted run to \
+    let words = "note: the run continues with threads 2 instead of 1: it equals an uninterrupted run to \
                  rounding, not bit for bit";
     assert!(message.contains(words), "{message}");
     // Only the number of epochs differs from the run.
@@ -272,7 +276,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains("after step 11"), "{message}");
-        assert!(message.contains("; it is set aside as step-00000012.damaged"), "{message}");
+        assert!(message.contains("; it was set aside as step-00000012.damaged"), "{message}");
         fs::remove_dir_all(run.join("checkpoints/step-00000012.damaged")).unwrap();
         assert_eq!(remains(&run), expected);
     }
@@ -307,7 +311,7 @@ fn a_run_with_other_settings_is_not_resumed() {
     assert_eq!(output.status.code(), Some(2));
     let output = parareal(folder, &["train", "--resume", "--output", "nowhere"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("holds no run"), "{}", errors(&output));
+    assert!(errors(&output).contains("is not the folder of a run"), "{}", errors(&output));
     assert!(!folder.join("nowhere").exists());
     assert_eq!(remains(&folder.join("run")), before);
 
@@ -333,7 +337,7 @@ fn checkpoints_are_evaluated_by_name() {
     assert_eq!(evaluated["epoch"], best.0 + 1);
     assert_eq!(json(&eval("latest"))["step"], 12);
     assert_eq!(json(&eval("11"))["step"], 11);
-    for (which, expected) in [("3", "saved are the steps"), ("newest", "latest, best")] {
+    for (which, expected) in [("3", "available steps:"), ("newest", "latest, best")] {
         let output = eval(which);
         assert_eq!(output.status.code(), Some(2));
         assert!(errors(&output).contains(expected), "{}", errors(&output));

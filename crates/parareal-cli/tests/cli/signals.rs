@@ -79,7 +79,7 @@ fn signals_that_were_ignored_at_the_start_stay_ignored() {
 }
 
 #[test]
-fn signals_of_batch_systems_save_a_checkpoint_however_often_they_come() {
+fn repeated_signals_of_batch_systems_save_a_checkpoint() {
     for signal in ["-USR1", "-USR2", "-XCPU", "-HUP"] {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -92,7 +92,7 @@ fn signals_of_batch_systems_save_a_checkpoint_however_often_they_come() {
 
 /// The program waits for a reader of its output, a named pipe.
 #[test]
-fn a_second_interrupt_stops_at_once() {
+fn a_second_interrupt_stops_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     assert!(Command::new("mkfifo").arg(folder.join("plot")).status().unwrap().success());
@@ -111,5 +111,8 @@ fn a_second_interrupt_stops_at_once() {
     send(&child, &["-INT"]);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(errors(&output), "stopping after this iteration; a second Ctrl-C stops at once\n");
+    assert_eq!(
+        errors(&output),
+        "stopping after this iteration; press Ctrl-C again to stop immediately\n"
+    );
 }

@@ -26,10 +26,10 @@ fn bench(term: Option<&str>) -> String {
 }
 
 #[test]
-fn progress_is_lines_where_a_terminal_cannot_move_its_cursor() {
+fn progress_is_lines_if_the_terminal_cannot_move_its_cursor() {
     for term in [None, Some("dumb"), Some("xterm")] {
         let shown = bench(term);
-        let lines = shown.contains("measures the serial network\r\n");
+        let lines = shown.contains("measuring the serial network\r\n");
         assert_eq!(lines, term != Some("xterm"), "{term:?}: {shown}");
         assert_eq!(shown.contains('\u{1b}'), term == Some("xterm"), "{term:?}: {shown}");
     }

@@ -196,7 +196,7 @@ fn unusual_sizes_are_noted_or_refused() {
     let large = ["train", "--depth", "11", "--batch-size", "1000"];
     let output = parareal(folder.path(), &[&large[..], &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let words = "note: batch-size 1000 is more than the 32 training samples: an epoch is one step";
+    let words = "note: batch-size 1000 is larger than the number of training samples, 32: an epoch is one step";
     assert!(errors(&output).contains(words), "{}", errors(&output));
 
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -204,20 +204,19 @@ fn unusual_sizes_are_noted_or_refused() {
     let many = ["train", "--depth", "11", "--threads", &threads, "--output", "other"];
     let output = parareal(folder.path(), &many);
     assert_eq!(output.status.code(), Some(2));
-    let words =
-        format!("threads is {threads}: each worker would have more than 4 threads for each");
+    let words = format!("invalid value `{threads}` for threads: expected at most");
     assert!(errors(&output).contains(&words), "{}", errors(&output));
     assert!(!folder.path().join("other").exists());
     // A resumed run is not refused, because it may be on another machine.
     let more = ["train", "--resume", "--output", "run", "--epochs", "2", "--threads", &threads];
     let output = parareal(folder.path(), &more);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let words = format!(", threads of each {threads}) share {cores} cores");
+    let words = format!(", threads per worker: {threads}) share {cores} cores");
     assert!(errors(&output).contains(&words), "{}", errors(&output));
 }
 
 #[test]
-fn runs_are_numbered_where_no_folder_is_named() {
+fn runs_without_a_given_folder_are_numbered() {
     let folder = tempfile::tempdir().unwrap();
     for number in ["001", "002"] {
         let more = ["--subnetworks", "1", "--limit-test", "0"];
@@ -280,10 +279,10 @@ fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
     let resume = ["train", "--resume", "--output", "run", "--epochs", "2", "--timeline"];
     let resume = |more: &[&str]| parareal(folder, &[&resume[..], more].concat());
     for (more, words) in [
-        (&["step.json"][..], "step.json exists; name a new file, or give --overwrite"),
+        (&["step.json"][..], "step.json already exists; choose another file, or pass --overwrite"),
         (
             &["step.svg", "--timeline-step", "3"],
-            "timeline-step is 3: a step from 4 to 6 is expected, 3 are trained",
+            "invalid value `3` for timeline-step: expected a step from 4 to 6; 3 are trained already",
         ),
     ] {
         let refused = resume(more);
@@ -297,7 +296,7 @@ fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
     // The run has ended.
     let resumed = resume(&["step.svg", "--json"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", errors(&resumed));
-    let note = "note: no timeline is written: the run has no step left";
+    let note = "note: no timeline was written: the run has no steps left";
     assert!(errors(&resumed).contains(note), "{}", errors(&resumed));
     assert!(!folder.join("step.svg").exists());
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{TINY, errors, json, parareal};
 
 #[test]
-fn the_papers_plan_has_the_papers_numbers() {
+fn plan_reproduces_the_parameter_counts_of_the_paper() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["plan", "--depth", "1001", "--classes", "100", "--coarse-unit", "basic"];
     let arguments = [&arguments[..], &["--subnetworks", "3", "--json"]].concat();
@@ -50,8 +50,8 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     };
     let deep = ["--depth", "20", "--cuts", "4,5", "--coarse-unit", "depthwise"];
     let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
-                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): where \
-                   arithmetic bounds the device, these cuts do not shorten a training step; try \
+                   approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): on a \
+                   compute-bound device, these cuts do not shorten a training step; try \
                    --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
                    (--subnetworks)";
     assert!(plan(&deep).contains(warning), "{}", plan(&deep));
@@ -90,11 +90,14 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
     fs::write(folder.path().join("keys.toml"), "epochs = 1\nbatchsize = 8\n").unwrap();
     for (arguments, expected) in [
         (&["--depth", "12"][..], "try 11 or 20"),
-        (&["--depth", "abc"], "--depth is `abc`: a whole number"),
-        (&["--seed", "1.5"], "--seed is `1.5`"),
-        (&["--seed", "99999999999999999999"], "too large"),
-        (&["--learning-rate", "fast"], "--learning-rate is `fast`: a number"),
-        (&["--recompute", "x"], "--recompute is `x`: a whole number"),
+        (&["--depth", "abc"], "invalid value `abc` for --depth: expected a whole number"),
+        (&["--seed", "1.5"], "invalid value `1.5` for --seed"),
+        (&["--seed", "99999999999999999999"], "expected at most 9223372036854775807"),
+        (
+            &["--learning-rate", "fast"],
+            "invalid value `fast` for --learning-rate: expected a number",
+        ),
+        (&["--recompute", "x"], "invalid value `x` for --recompute: expected a whole number"),
         (&["--recompute", "--executor", "sequential"], "recompute"),
         (&["--cuts", "2,1"], "increase"),
         (&["--cuts", "1,9"], "out of range"),
@@ -102,15 +105,18 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--subnetworks", "4"], "4 subnetworks"),
         (&["--subnetworks", "0"], "at least one"),
         (&["--dataset", "photos"], "shapes, mnist"),
-        (&["--dataset", "mnist"], "get the files by `parareal data fetch`"),
+        (&["--dataset", "mnist"], "download the files with `parareal data fetch`"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
         (&["--output", "full"], "not an empty folder"),
         (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),
-        (&["--config", "keys.toml"], "nearest known one is `batch-size`"),
+        (&["--config", "keys.toml"], "did you mean `batch-size`?"),
         (&["--config", "none.toml"], "none.toml"),
-        (&["--device", "rocm:77"], "there are: cpu"),
-        (&["--device", "abacus"], "cpu is expected"),
-        (&["--device", "cpu", "--device", "cpu", "--workers", "1"], "only 1"),
+        (&["--device", "rocm:77"], "available: cpu"),
+        (&["--device", "abacus"], "expected cpu, or"),
+        (
+            &["--device", "cpu", "--device", "cpu", "--workers", "1"],
+            "expected at most 1, one for each worker",
+        ),
         (&["--epochs", "0"], "epochs"),
         (&["--batch-size", "0"], "batch-size"),
         (&["--momentum", "-0.1"], "momentum"),
@@ -118,26 +124,32 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--workers", "9"], "workers"),
         (&["--threads", "1000000"], "from 1 to 1024"),
         (&["--depth", "18446744073709551615"], "at most 100000"),
-        (&["--coarse-units", "100000000"], "at most 1000 "),
-        (&["--replicas", "0"], "replicas is 0"),
-        (&["--replicas", "2", "--executor", "sequential"], "the sequential executor has one copy"),
+        (&["--coarse-units", "100000000"], "expected at most 1000"),
+        (&["--replicas", "0"], "invalid value `0` for replicas"),
+        (
+            &["--replicas", "2", "--executor", "sequential"],
+            "the sequential executor has a single replica",
+        ),
         (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
-        (&["--link-dtype", "bf16"], "only the executor mpi sends tensors"),
-        (&["--overwrite"], "--overwrite is for --timeline, and there is none"),
-        (&["--timeline-step", "3"], "--timeline-step is for --timeline, and there is none"),
-        (&["--timeline", "step.svg", "--timeline-step", "x"], "--timeline-step is `x`"),
+        (&["--link-dtype", "bf16"], "requires the executor mpi"),
+        (&["--overwrite"], "--overwrite requires --timeline"),
+        (&["--timeline-step", "3"], "--timeline-step requires --timeline"),
+        (
+            &["--timeline", "step.svg", "--timeline-step", "x"],
+            "invalid value `x` for --timeline-step",
+        ),
         (
             &["--timeline", "step.svg", "--timeline-step", "4"],
-            "timeline-step is 4: a step from 1 to 3 is expected",
+            "invalid value `4` for timeline-step: expected a step from 1 to 3",
         ),
         (
             &["--timeline", "step.svg", "--executor", "sequential"],
-            "timeline is step.svg: the sequential executor has none",
+            "invalid value `step.svg` for timeline: the sequential executor has no timeline",
         ),
         #[cfg(not(feature = "mpi"))]
         (
             &["--executor", "mpi"],
-            "executor is mpi: this program is built without MPI; build it with",
+            "invalid value `mpi` for executor: this program was built without MPI; build it with",
         ),
     ] {
         // Flags of `TINY` that are given again are left out, because clap would first report a

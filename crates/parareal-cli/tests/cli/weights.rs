@@ -74,7 +74,7 @@ fn a_run_starts_from_the_weights_of_a_serial_one() {
 }
 
 #[test]
-fn runs_of_any_width_go_through_every_command() {
+fn every_command_works_with_runs_of_any_width() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let succeed = |arguments: &[&str]| {
@@ -108,9 +108,9 @@ fn runs_of_any_width_go_through_every_command() {
     for (arguments, expected) in [
         (
             &[&start[..], &["--limit-train", "9", "--output", "no"]].concat()[..],
-            "a run with 16 channels after the first convolution is expected, it has 6",
+            "expected a run with 16 channels after the first convolution, got 6",
         ),
-        (&["train", "--resume", "--output", "cut", "--width", "16"], "width is 16: it is 6 in"),
+        (&["train", "--resume", "--output", "cut", "--width", "16"], "width is 16, but 6 in"),
     ] {
         let output = parareal(folder, arguments);
         assert_eq!(output.status.code(), Some(2), "{}", errors(&output));

@@ -40,7 +40,7 @@ fn assert_goes_on(folder: &Path) {
 }
 
 #[test]
-fn signals_stop_all_ranks_and_the_run_goes_on() {
+fn signals_stop_all_ranks_and_the_run_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let ended = run(folder, &[(3, &[&RUN[..], &["--output", "whole"]].concat())]);
@@ -83,7 +83,7 @@ fn signals_stop_all_ranks_and_the_run_goes_on() {
 
 /// Files of one rank that cannot grow, as on a full disk.
 #[test]
-fn a_disk_that_is_full_for_one_rank_ends_all() {
+fn a_full_disk_of_one_rank_ends_all_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let arguments = [&RUN[..], &["--output", "run"]].concat();

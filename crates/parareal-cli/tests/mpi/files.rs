@@ -7,7 +7,7 @@ use crate::lives::{Lives, Moment, assert_goes_on, length, newest};
 
 /// Files that cannot grow, as on a full disk.
 #[test]
-fn a_disk_that_fills_on_any_rank_ends_all_and_the_run_goes_on() {
+fn a_disk_that_fills_on_any_rank_ends_all_ranks_and_the_run_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let mut lives = Lives::new(folder.path(), 3, 3, &["--subnetworks", "3"]);
     let running = lives.begin(None);
@@ -52,7 +52,7 @@ fn images(folder: &Path, damaged: bool) {
 }
 
 #[test]
-fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_passed_over() {
+fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     images(&folder.join("whole images"), false);

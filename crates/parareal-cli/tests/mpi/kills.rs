@@ -60,7 +60,7 @@ fn kill_each(lives: &mut Lives, kills: impl Iterator<Item = (usize, Moment)>) {
 }
 
 #[test]
-fn a_rank_that_is_killed_ends_all_and_nothing_is_lost() {
+fn a_killed_rank_ends_all_ranks_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let mut lives = Lives::new(folder.path(), 3, 8, &["--subnetworks", "3"]);
     let kills = MOMENTS.iter().flat_map(|&moment| (0..3).map(move |rank| (rank, moment)));
@@ -68,7 +68,7 @@ fn a_rank_that_is_killed_ends_all_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_rank_of_a_replica_that_is_killed_ends_all_and_nothing_is_lost() {
+fn a_killed_rank_of_a_replica_ends_all_ranks_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let more = ["--subnetworks", "2", "--replicas", "2"];
     let mut lives = Lives::new(folder.path(), 4, 4, &more);

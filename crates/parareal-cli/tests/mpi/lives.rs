@@ -296,9 +296,9 @@ fn count(run: &Path, event: &str) -> usize {
 /// Asserts that a life, if it prints the step that it resumes from, has resumed from this step.
 #[track_caller]
 pub(crate) fn assert_goes_on(errors: &str, step: usize) {
-    let told = errors.lines().find_map(|line| line.strip_prefix("resumes after step "));
+    let told = errors.lines().find_map(|line| line.strip_prefix("resuming after step "));
     assert!(told.is_none_or(|told| told == step.to_string()), "{step}: {errors}");
-    let anew = errors.contains("nothing was saved yet");
+    let anew = errors.contains("no checkpoint was saved yet");
     assert!(!anew || step == 0, "{step}: {errors}");
 }
 

@@ -20,7 +20,7 @@ fn images(folder: &Path, name: &str, shade: u8) {
 }
 
 #[test]
-fn ranks_that_cannot_work_together_say_why_once() {
+fn invalid_settings_of_ranks_are_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     images(folder, "a", 10);
@@ -36,14 +36,20 @@ fn ranks_that_cannot_work_together_say_why_once() {
     for (parts, expected) in [
         (
             vec![(1, words(&[])), (2, words(&["--seed", "2"]))],
-            "seed is not set on rank 0 and 2 on rank 1",
+            "seed is not set on rank 0 but 2 on rank 1",
         ),
         (vec![(1, own("a").into()), (1, own("b").into())], "the fingerprint of the images is"),
         (vec![(1, own("a").into()), (1, own("c").into())], "rank 1: "),
-        (vec![(1, words(&[])), (1, words(&["--seed", "x"]))], "rank 1: --seed is `x`"),
-        (vec![(2, words(&["--seed", "x"]))], "--seed is `x`: a whole number is expected"),
+        (
+            vec![(1, words(&[])), (1, words(&["--seed", "x"]))],
+            "rank 1: invalid value `x` for --seed",
+        ),
+        (
+            vec![(2, words(&["--seed", "x"]))],
+            "invalid value `x` for --seed: expected a whole number",
+        ),
         (vec![(2, words(&["--nonsense"]))], "unexpected argument '--nonsense'"),
-        (vec![(2, words(&["--momentum", "2"]))], "momentum is 2"),
+        (vec![(2, words(&["--momentum", "2"]))], "invalid value `2` for momentum"),
         (vec![(2, words(&["--output", "full"]))], "rank 0: full is not an empty folder"),
         (
             vec![(2, words(&["--timeline", "step.png"]))],
@@ -51,20 +57,20 @@ fn ranks_that_cannot_work_together_say_why_once() {
         ),
         (
             vec![(1, words(&["--timeline", "a.svg"])), (1, words(&["--timeline", "b.svg"]))],
-            "timeline is a.svg on rank 0 and b.svg on rank 1",
+            "timeline is a.svg on rank 0 but b.svg on rank 1",
         ),
         (
             vec![(2, words(&["--timeline", "a.svg", "--timeline-step", "9"]))],
-            "timeline-step is 9: a step from 1 to 3",
+            "invalid value `9` for timeline-step: expected a step from 1 to 3",
         ),
-        (vec![(2, words(&["--overwrite"]))], "--overwrite is for --timeline, and there is none"),
+        (vec![(2, words(&["--overwrite"]))], "--overwrite requires --timeline"),
         (vec![(4, words(&[]))], "start at most 3"),
-        (vec![(3, words(&["--replicas", "2"]))], "3 ranks cannot be shared"),
+        (vec![(3, words(&["--replicas", "2"]))], "a divisor of the number of ranks, 3"),
         (vec![(2, words(&["--executor", "threads"]))], "2 processes were started together"),
         (vec![(2, words(&["--config", "none.toml"]))], "none.toml"),
         (
             vec![(1, words(&["--config", "seed.toml"])), (1, words(&[]))],
-            "seed is 3 on rank 0 and not set on rank 1",
+            "seed is 3 on rank 0 but not set on rank 1",
         ),
         (
             vec![(2, words(&["--replicas", "2", "--subnetworks", "1", "--batch-size", "19"]))],
@@ -95,7 +101,7 @@ fn ranks_that_cannot_work_together_say_why_once() {
 }
 
 #[test]
-fn a_run_that_cannot_be_resumed_says_why_once() {
+fn a_refused_resume_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let started = ["train", "--executor", "mpi", "--output", "run"];
@@ -104,7 +110,7 @@ fn a_run_that_cannot_be_resumed_says_why_once() {
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     for (flags, expected) in [
         (&["--seed", "2"][..], "seed is 2"),
-        (&["--recipe", "paper"], "recipe is paper"),
+        (&["--recipe", "paper"], "invalid value `paper` for recipe"),
         (&["--limit-train", "5"], "limit-train is 5"),
     ] {
         let resumed = ["train", "--resume", "--executor", "mpi", "--output", "run"];

@@ -4,7 +4,7 @@ use crate::launch::send;
 use crate::lives::{Lives, Moment, assert_goes_on};
 
 #[test]
-fn what_ends_the_launcher_ends_all_ranks() {
+fn signals_that_end_the_launcher_end_all_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let mut lives = Lives::new(folder.path(), 3, 10, &["--subnetworks", "3"]);
     let mut step = 0;

@@ -221,7 +221,7 @@ fn a_run_resumes_on_other_numbers_of_ranks_and_replicas() {
     run(folder, &[(3, &[&resume[..], &["2"]].concat())]).assert_done();
     let ended = run(folder, &[(6, &[&resume[..], &["3", "--replicas", "2"]].concat())]);
     ended.assert_done();
-    let note = "each batch is now split over 2 replicas, it was 1";
+    let note = "each batch is now split over 2 replicas instead of 1";
     assert!(ended.errors.contains(note), "{}", ended.errors);
 }
 

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn training_shows_every_image_once_in_the_order_of_the_epoch() {
+    fn training_visits_every_image_once_in_the_order_of_the_epoch() {
         let set = set();
         let batches = Batches::training(&set, &plain(), Augmentation::None, 4, 7, 2).unwrap();
         assert_eq!(batches.len(), 3);

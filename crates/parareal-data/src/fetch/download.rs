@@ -192,7 +192,7 @@ impl Download<'_, '_> {
                 return Err(DownloadFault::TooLarge { expected }.into());
             }
             if count == 0 && have < expected {
-                let message = format!("{have} of {expected} bytes came");
+                let message = format!("{have} of {expected} bytes received");
                 return Err(DownloadFault::BrokenOff { message }.into());
             }
             if count == 0 {
@@ -227,7 +227,7 @@ impl Download<'_, '_> {
         match error {
             Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
                 let seconds = options.connect_timeout.as_secs_f64();
-                let message = format!("none within {seconds:.1} s");
+                let message = format!("no response within {seconds:.1} s");
                 DownloadFault::Connection { message }
             }
             Error::Timeout(_) => DownloadFault::Stalled { after: options.stall_timeout },

@@ -18,15 +18,16 @@ pub enum FetchError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The user's own images, which are not published.
-    #[error("{dataset} is for images of your own, which are not fetched: name {}", published())]
+    #[error("{dataset} is for images of your own and cannot be fetched; name {}", published())]
     Own {
         /// The data set.
         dataset: DatasetName,
     },
     /// An address that is not that of a folder on the web.
     #[error(
-        "{address:?} is no address to fetch files from: give the http:// or https:// address of \
-         the folder that they lie in"
+        "`{}` is not a valid address; give the http:// or https:// address of the folder that \
+         holds the files",
+        address.escape_debug()
     )]
     Address {
         /// The given text.
@@ -34,8 +35,8 @@ pub enum FetchError {
     },
     /// Something else has the name of a file. It is left unchanged.
     #[error(
-        "{path} is there and is not the canonical file ({found}): move it away or delete it, then \
-         fetch again",
+        "{path} exists but is not the canonical file ({found}); move or delete it, then fetch \
+         again",
         path = OneLine(path)
     )]
     NotCanonical {
@@ -45,7 +46,10 @@ pub enum FetchError {
         found: String,
     },
     /// Another process downloads files into the folder.
-    #[error("another process fetches files into {path}: wait for it, or end it", path = OneLine(path))]
+    #[error(
+        "another process is fetching files into {path}; wait for it, or stop it",
+        path = OneLine(path)
+    )]
     Busy {
         /// The folder.
         path: PathBuf,
@@ -68,7 +72,7 @@ pub enum FetchError {
         bytes: u64,
     },
     /// [`Job::stop`](super::Job::stop) returned true.
-    #[error("stopped; {kept} of the {bytes} bytes of {name} have come and are kept")]
+    #[error("interrupted: {kept} of {bytes} bytes of {name} were downloaded and kept")]
     Interrupted {
         /// The current or next file.
         name: String,
@@ -113,28 +117,28 @@ impl FetchError {
 #[non_exhaustive]
 pub enum DownloadFault {
     /// The name of the server cannot be resolved.
-    #[error("its server cannot be found")]
+    #[error("cannot resolve the name of the server")]
     Host,
     /// The server cannot be reached.
-    #[error("there is no connection ({message})")]
+    #[error("cannot connect ({message})")]
     Connection {
         /// Details.
         message: String,
     },
     /// The connection ended before the file was complete.
-    #[error("the connection broke off ({message})")]
+    #[error("the connection was lost ({message})")]
     BrokenOff {
         /// Details.
         message: String,
     },
     /// The server sends nothing.
-    #[error("nothing came for {:.1} s", after.as_secs_f64())]
+    #[error("no data received for {:.1} s", after.as_secs_f64())]
     Stalled {
         /// The time for which nothing was received.
         after: Duration,
     },
     /// The server answers with another status.
-    #[error("the server answers {code}{reason}")]
+    #[error("the server responded {code}{reason}")]
     Status {
         /// The HTTP status code.
         code: u16,
@@ -142,22 +146,22 @@ pub enum DownloadFault {
         reason: String,
     },
     /// Too many redirects.
-    #[error("it redirects more than {max} times")]
+    #[error("more than {max} redirects")]
     Redirects {
         /// Number of redirects that are followed.
         max: u32,
     },
     /// The TLS handshake failed.
-    #[error("there is no secure connection ({message})")]
+    #[error("cannot establish a secure connection ({message})")]
     Tls {
         /// Details.
         message: String,
     },
     /// An HTTPS address redirects to one without HTTPS.
-    #[error("it redirects to an address without https")]
+    #[error("redirected to an address without HTTPS")]
     Insecure,
     /// The server announces a file of another size than the canonical one.
-    #[error("the server has a file of {found} bytes, and the canonical one has {expected}")]
+    #[error("the file on the server has {found} bytes, but the canonical file has {expected}")]
     Size {
         /// The announced size.
         found: u64,
@@ -165,16 +169,16 @@ pub enum DownloadFault {
         expected: u64,
     },
     /// The server sent more bytes than the file has.
-    #[error("too much came: the canonical file has {expected} bytes")]
+    #[error("received more than the {expected} bytes of the canonical file")]
     TooLarge {
         /// The size of the canonical file.
         expected: u64,
     },
     /// The server sends another range than the requested one.
-    #[error("the server sends another part of the file than the one that is missing")]
+    #[error("the server sent a different part of the file from the one requested")]
     Range,
     /// The received file is not the canonical one.
-    #[error("what came has the MD5 sum {found}, and the canonical file has {published}")]
+    #[error("the downloaded file has the MD5 sum {found}, but the canonical file has {published}")]
     Checksum {
         /// MD5 sum of the received file.
         found: String,
@@ -182,7 +186,7 @@ pub enum DownloadFault {
         published: String,
     },
     /// The response is not valid HTTP.
-    #[error("its answer is not understood ({message})")]
+    #[error("invalid response ({message})")]
     Protocol {
         /// Details.
         message: String,
@@ -218,9 +222,9 @@ fn published() -> String {
 /// Describes the bytes that are kept of a file that could not be downloaded.
 fn kept_in_words(fault: &DownloadFault, kept: u64, bytes: u64) -> String {
     match fault {
-        _ if kept > 0 => format!("; {kept} of its {bytes} bytes have come and are kept"),
+        _ if kept > 0 => format!("; {kept} of {bytes} bytes were downloaded and kept"),
         DownloadFault::Checksum { .. } | DownloadFault::TooLarge { .. } => {
-            "; nothing of it is kept".into()
+            "; nothing was kept".into()
         }
         _ => String::new(),
     }

@@ -133,7 +133,7 @@ fn is_there(file: &RemoteFile, path: &Path, job: &Job<'_>) -> Result<bool, Fetch
     let different = |found: String| FetchError::NotCanonical { path: path.to_owned(), found };
     let metadata = fs::metadata(path).map_err(FetchError::file("read", path))?;
     if !metadata.is_file() {
-        return Err(different("it is no file".into()));
+        return Err(different("not a regular file".into()));
     }
     if metadata.len() != file.bytes {
         return Err(different(format!("{} bytes instead of {}", metadata.len(), file.bytes)));
@@ -185,7 +185,7 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
 /// Downloads a file from one address and compares its MD5 sum.
 ///
 /// Bytes kept from earlier requests may be those of another file, so after a wrong sum of resumed
-/// bytes the whole file is downloaded once more.
+/// bytes the whole file is downloaded again.
 fn fetch_from(
     file: &RemoteFile,
     address: &str,

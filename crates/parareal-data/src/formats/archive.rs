@@ -42,7 +42,7 @@ fn read_entry(
 ) -> Result<(), Box<FileError>> {
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     let Some(path) = normalized_path(&name) else {
-        let found = format!("an entry {name:?}, which would leave the folder of the archive");
+        let found = format!("an entry `{}` that points outside the archive", name.escape_debug());
         return Err(file.error(FileFault::Escape, found));
     };
     let len = entry.size();
@@ -51,10 +51,10 @@ fn read_entry(
         EntryType::Regular | EntryType::Continuous => {
             let mut contents = Counting { reader: &mut entry, count: 0 };
             visit(&path, &mut contents)?;
-            file.skip(&mut contents, format_args!(" in {path:?}"))?;
+            file.skip(&mut contents, format_args!(" in `{}`", path.escape_debug()))?;
             let found = contents.count;
             if found < len {
-                let found = format!("{found} of the {len} bytes of {path:?}, where it ends");
+                let found = format!("only {found} of the {len} bytes of `{}`", path.escape_debug());
                 return Err(file.error(FileFault::Truncated, found));
             }
         }
@@ -64,12 +64,12 @@ fn read_entry(
         | EntryType::Char
         | EntryType::Block
         | EntryType::Fifo => {
-            let found = format!("an entry {path:?} that is a link or a device");
+            let found = format!("an entry `{}` that is a link or a device", path.escape_debug());
             return Err(file.error(FileFault::Escape, found));
         }
         other => {
             let kind = char::from(other.as_byte());
-            let found = format!("an entry {path:?} of the unknown kind {kind:?}");
+            let found = format!("an entry `{}` of unknown kind {kind:?}", path.escape_debug());
             return Err(file.error(FileFault::Foreign, found));
         }
     }
@@ -101,7 +101,10 @@ fn check_extension(file: &DataFile, entry: &mut dyn Read) -> Result<(), Box<File
         let extension = extension.map_err(|error| io_error(file, &error))?;
         let key = String::from_utf8_lossy(extension.key_bytes());
         if matches!(&*key, "path" | "linkpath" | "size") || key.starts_with("GNU.sparse.") {
-            return foreign(format!("an extended header that changes {key:?} of another entry"));
+            return foreign(format!(
+                "an extended header that changes `{}` of another entry",
+                key.escape_debug()
+            ));
         }
     }
     Ok(())
@@ -112,7 +115,7 @@ fn io_error(file: &DataFile, error: &io::Error) -> Box<FileError> {
     match error.kind() {
         io::ErrorKind::Other => {
             let text = error.to_string();
-            file.error(FileFault::Foreign, format!("a damaged archive ({text:?})"))
+            file.error(FileFault::Foreign, format!("a damaged archive ({})", text.escape_debug()))
         }
         _ => file.io_error(error, " in the archive"),
     }

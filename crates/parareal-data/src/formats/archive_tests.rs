@@ -124,7 +124,7 @@ fn entries_that_change_others_are_refused() {
 }
 
 #[test]
-fn every_truncation_is_noticed() {
+fn every_truncation_is_detected() {
     let (bytes, _) = whole();
     // A plain archive may end between entries: its reader has to notice missing files.
     for len in 1..512 + 3 {
@@ -178,7 +178,7 @@ fn sizes_without_bytes_are_refused() {
 }
 
 #[test]
-fn a_compression_bomb_is_unpacked_no_further_than_allowed() {
+fn a_compression_bomb_is_unpacked_up_to_the_limit() {
     let (bytes, _) = whole();
     let bomb = gzip(&[bytes, vec![0; 64 << 20]].concat());
     assert!(bomb.len() < 100_000);

@@ -15,7 +15,7 @@ const MAX_NAME_BYTES: usize = 100;
 
 /// Describes the expected file.
 pub(crate) fn description(classes: usize) -> String {
-    format!("{classes} lines with the name of a class each")
+    format!("{classes} lines, each with the name of a class")
 }
 
 /// Reads one name per line; empty lines are ignored.
@@ -29,13 +29,14 @@ pub(crate) fn read(
         return Err(file.error(FileFault::TooLarge, format!("more than {MAX_BYTES} bytes")));
     }
     let text = str::from_utf8(without_byte_order_mark(&bytes))
-        .map_err(|_| file.error(FileFault::Foreign, "bytes that are no text in UTF-8"))?;
+        .map_err(|_| file.error(FileFault::Foreign, "bytes that are not UTF-8 text"))?;
     let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let Some(name) =
         names.iter().find(|name| name.len() > MAX_NAME_BYTES || name.contains(char::is_control))
     {
         let start: String = name.chars().take(20).collect();
-        return Err(file.error(FileFault::Foreign, format!("a line that is no name ({start:?}..)")));
+        let found = format!("a line that is not a name ({start:?}..)");
+        return Err(file.error(FileFault::Foreign, found));
     }
     if names.len() != classes {
         return Err(file.error(FileFault::Count, format!("{} names", names.len())));

@@ -46,7 +46,8 @@ impl DataFile {
                 match fs::metadata(&file.path) {
                     Ok(metadata) if metadata.is_file() => return Ok(Some(file)),
                     Ok(_) => {
-                        return Err(file.error(FileFault::Unreadable, "something that is no file"));
+                        let found = "something that is not a regular file";
+                        return Err(file.error(FileFault::Unreadable, found));
                     }
                     Err(error) if is_absence(&error) => {}
                     Err(error) => return Err(file.io_error(&error, "")),
@@ -70,7 +71,7 @@ impl DataFile {
     ) -> Result<Self, Box<FileError>> {
         Self::find(directory, names, expected, origin)?.ok_or_else(|| {
             let path = directory.join(names.first().unwrap_or(&""));
-            let expected = format!("{expected}, plain or with .gz added to its name");
+            let expected = format!("{expected}, plain or gzip-compressed (.gz)");
             Self { path, expected, origin }.error(FileFault::Missing, "no such file in either form")
         })
     }
@@ -151,16 +152,16 @@ impl DataFile {
     pub(crate) fn io_error(&self, error: &io::Error, place: impl Display) -> Box<FileError> {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => {
-                self.error(FileFault::Truncated, format!("compressed data cut off{place}"))
+                self.error(FileFault::Truncated, format!("truncated compressed data{place}"))
             }
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
                 let found = format!("damaged compressed data{place} ({error})");
                 self.error(FileFault::Foreign, found)
             }
             io::ErrorKind::FileTooLarge => {
-                self.error(FileFault::TooLarge, "more bytes than such a file may have")
+                self.error(FileFault::TooLarge, "more bytes than such a file can have")
             }
-            _ => self.error(FileFault::Unreadable, format!("that it cannot be read ({error})")),
+            _ => self.error(FileFault::Unreadable, format!("an unreadable file ({error})")),
         }
     }
 

@@ -64,11 +64,11 @@ impl IdxFormat {
         let bytes = file.read_at_most(reader, expected + 1, " in its items")?;
         let found = bytes.len() as u64;
         if found < expected {
-            let found = format!("{found} of the {expected} bytes that {count} items take");
+            let found = format!("only {found} of the {expected} bytes of {count} items");
             return Err(file.error(FileFault::Truncated, found));
         }
         if found > expected {
-            let found = format!("more bytes after the {expected} that {count} items take");
+            let found = format!("more than the {expected} bytes of {count} items");
             return Err(file.error(FileFault::Trailing, found));
         }
         Ok((count as usize, bytes))
@@ -94,7 +94,7 @@ impl IdxFormat {
             .collect();
         let count = dimensions[0];
         if dimensions[1..] != *self.item || !(1..=self.max).contains(&count) {
-            let found = format!("a header that states dimensions {dimensions:?}");
+            let found = format!("a header with dimensions {dimensions:?}");
             return Err(file.error(FileFault::Dimensions, found));
         }
         Ok(count)

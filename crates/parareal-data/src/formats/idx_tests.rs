@@ -48,7 +48,7 @@ fn fault(bytes: &[u8]) -> FileFault {
 }
 
 #[test]
-fn all_forms_of_a_file_are_read_alike() {
+fn all_forms_of_a_file_give_the_same_data() {
     let mut members = gzip(&whole()[..9]);
     members.extend(gzip(&whole()[9..]));
     for (name, bytes) in [
@@ -89,7 +89,7 @@ fn a_directory_in_place_of_a_file_is_refused() {
 }
 
 #[test]
-fn foreign_files_are_told_by_their_first_bytes() {
+fn foreign_files_are_recognized_by_their_first_bytes() {
     assert_eq!(fault(b"\x89PNG\r\n\x1a\n and so on and on"), FileFault::Foreign);
     assert_eq!(fault(b"P"), FileFault::Foreign);
     for (place, byte) in [(0, 1), (1, 1), (2, 9), (3, 1)] {
@@ -100,7 +100,7 @@ fn foreign_files_are_told_by_their_first_bytes() {
 }
 
 #[test]
-fn every_truncation_is_noticed() {
+fn every_truncation_is_detected() {
     let bytes = whole();
     for len in 0..bytes.len() {
         assert_eq!(fault(&bytes[..len]), FileFault::Truncated, "at {len}");
@@ -153,7 +153,7 @@ fn other_dimensions_are_refused_before_items_are_read() {
 }
 
 #[test]
-fn a_compression_bomb_is_unpacked_no_further_than_announced() {
+fn a_compression_bomb_is_unpacked_up_to_the_announced_size() {
     let mut bomb = whole();
     bomb.resize(64 << 20, 0);
     let bomb = gzip(&bomb);

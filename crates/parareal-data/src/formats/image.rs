@@ -26,7 +26,7 @@ fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
     let read = File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > max {
-        return Err(format!("the file has more than {max} bytes, which is the limit"));
+        return Err(format!("the file is larger than the limit of {max} bytes"));
     }
     Ok(bytes)
 }
@@ -37,7 +37,7 @@ pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, Str
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ if bytes.is_empty() => return Err("the file is empty".to_owned()),
-        _ => return Err("its first bytes are those of another kind of file".to_owned()),
+        _ => return Err("its first bytes are those of another file type".to_owned()),
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();

@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
     fn scan(&mut self) -> Result<(), String> {
         self.scans += 1;
         if self.scans > MAX_SCANS {
-            return Err(format!("it has more than {MAX_SCANS} scans, which is the limit"));
+            return Err(format!("it has more scans than the limit of {MAX_SCANS}"));
         }
         let wrong = || damaged("scan header");
         let segment = self.bits.segment()?;
@@ -168,16 +168,16 @@ impl<'a> Walk<'a> {
     fn finish(&self, has_end: bool) -> Result<(), String> {
         let components = self.frame.as_ref().map_or(&[][..], Frame::components);
         if components.is_empty() || !components.iter().all(Component::is_complete) {
-            return Err("the file is cut off: it ends before the last scan".into());
+            return Err("the file is truncated: it ends before the last scan".into());
         }
         // An interrupted download may be padded with zeros, which are valid codes.
         match has_end || self.ends_with_scan {
             true => Ok(()),
-            false => Err("the file is cut off: it has no end-of-image marker".into()),
+            false => Err("the file is truncated: it has no end-of-image marker".into()),
         }
     }
 }
 
 fn damaged(part: &str) -> String {
-    format!("the file is damaged or cut off in a {part}")
+    format!("the file is damaged or truncated in a {part}")
 }

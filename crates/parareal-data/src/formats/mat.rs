@@ -89,7 +89,7 @@ pub(crate) fn read(
             0 => return Ok(()),
             8 => {}
             found => {
-                let found = format!("{found} bytes after its last whole variable");
+                let found = format!("{found} bytes after its last complete variable");
                 return Err(file.error(FileFault::Truncated, found));
             }
         }
@@ -100,11 +100,11 @@ pub(crate) fn read(
                 elements.read_array(&mut element, visit)?;
             }
             COMPRESSED => elements.read_compressed(&mut element, visit)?,
-            _ => return Err(elements.foreign(format!("a variable of the unknown kind {kind}"))),
+            _ => return Err(elements.foreign(format!("a variable of unknown kind {kind}"))),
         }
         file.skip(&mut element, " after a variable")?;
         if element.limit() > 0 {
-            let found = format!("a variable that lacks its last {} bytes", element.limit());
+            let found = format!("a variable without its last {} bytes", element.limit());
             return Err(file.error(FileFault::Truncated, found));
         }
     }
@@ -123,10 +123,10 @@ fn read_header(file: &DataFile, reader: &mut dyn Read) -> Result<ByteOrder, Box<
         [0x00, 0x01, b'I', b'M'] => Ok(ByteOrder::LittleEndian),
         [0x01, 0x00, b'M', b'I'] => Ok(ByteOrder::BigEndian),
         [0x00, 0x02, b'I', b'M'] | [0x02, 0x00, b'M', b'I'] => {
-            let found = "a MATLAB file of version 7.3 (to be saved anew with -v7)";
+            let found = "a MATLAB file of version 7.3 (save it again with -v7)";
             Err(file.error(FileFault::Foreign, found))
         }
-        _ => Err(file.error(FileFault::Foreign, "no header of such a file")),
+        _ => Err(file.error(FileFault::Foreign, "no header of a MATLAB file")),
     }
 }
 
@@ -155,7 +155,7 @@ impl Elements<'_> {
         self.fill(&mut unpacked, &mut bytes)?;
         let (kind, len) = self.order.pair(bytes);
         if kind != ARRAY {
-            return Err(self.foreign(format!("a compressed variable of the kind {kind}")));
+            return Err(self.foreign(format!("a compressed variable of kind {kind}")));
         }
         let mut array = (&mut unpacked).take(u64::from(len));
         if self.read_array(&mut array, visit)? {
@@ -193,11 +193,12 @@ impl Elements<'_> {
 
         let Tag { kind, len, packed } = self.read_tag(element)?;
         let Some(storage) = Storage::of_kind(kind) else {
-            return Err(self.foreign(format!("numbers of the unknown kind {kind}")));
+            return Err(self.foreign(format!("numbers of unknown kind {kind}")));
         };
         if packed.is_none() && u64::from(len) > element.limit() {
             let left = element.limit();
-            return Err(self.foreign(format!("{len} bytes of numbers in an array of {left} more")));
+            let found = format!("{len} bytes of numbers in an array with {left} bytes left");
+            return Err(self.foreign(found));
         }
         let mut packed = packed.as_ref().map(|bytes| &bytes[..len as usize]);
         let numbers: &mut dyn Read = match &mut packed {
@@ -229,8 +230,7 @@ impl Elements<'_> {
         let Tag { kind, len, packed } = self.read_tag(element)?;
         if !kinds.contains(&kind) || len > max {
             let found = format!(
-                "{len} bytes of the kind {kind} in an array where up to {max} of {kinds:?} \
-                 should be"
+                "{len} bytes of kind {kind} in an array instead of at most {max} of {kinds:?}"
             );
             return Err(self.foreign(found));
         }
@@ -267,7 +267,7 @@ impl Elements<'_> {
 
 fn fill(file: &DataFile, reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), Box<FileError>> {
     if file.read_full(reader, bytes, " in a variable")? < bytes.len() {
-        return Err(file.error(FileFault::Truncated, "the end of a variable in its midst"));
+        return Err(file.error(FileFault::Truncated, "a truncated variable"));
     }
     Ok(())
 }
@@ -278,7 +278,7 @@ impl Array<'_> {
         self.left = match self.left.checked_sub(bytes.len() as u64) {
             Some(left) => left,
             None => {
-                let found = format!("numbers that end after {} bytes", self.len);
+                let found = format!("only {} bytes of numbers", self.len);
                 return Err(self.file.error(FileFault::Foreign, found));
             }
         };

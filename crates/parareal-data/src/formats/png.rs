@@ -7,7 +7,7 @@ use flate2::Crc;
 
 /// Checks that a PNG file is complete and that its critical chunks have their checksums.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-    const CUT: &str = "the file is cut off: it ends before its IEND chunk";
+    const CUT: &str = "the file is truncated: it ends before its IEND chunk";
     let mut rest = bytes.get(8..).ok_or(CUT)?;
     loop {
         let (length, chunk) = rest.split_first_chunk::<4>().ok_or(CUT)?;
@@ -19,7 +19,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         crc.update(kind_and_data);
         // An upper-case first letter marks a critical chunk.
         if kind[0].is_ascii_uppercase() && crc.sum() != u32::from_be_bytes(*stated) {
-            return Err(format!("its {} chunk does not have its checksum", kind.escape_ascii()));
+            return Err(format!("its {} chunk does not match its checksum", kind.escape_ascii()));
         }
         if kind == b"IEND" {
             return Ok(());

@@ -54,7 +54,7 @@ impl RecordFormat {
     /// Describes the expected file.
     pub(crate) fn description(&self) -> String {
         let Self { what, max, .. } = self;
-        format!("1 to {max} {what}, records of {} bytes", self.record_len())
+        format!("1 to {max} {what} in records of {} bytes", self.record_len())
     }
 
     /// Reads records to the end, at most one beyond the maximum number.
@@ -72,14 +72,14 @@ impl RecordFormat {
                 break;
             }
             if count == self.max && found == record.len() {
-                return Err(file.error(FileFault::TooLarge, "more records than that"));
+                return Err(file.error(FileFault::TooLarge, "more records"));
             }
             if count == self.max {
                 let found = format!("{found} bytes after the last record");
                 return Err(file.error(FileFault::Trailing, found));
             }
             if found < record.len() {
-                let found = format!("{found} bytes of record {count} at its end");
+                let found = format!("only {found} bytes of record {count}");
                 return Err(file.error(FileFault::Truncated, found));
             }
             let (labels, pixels) = record.split_at(self.labels.len());
@@ -88,7 +88,7 @@ impl RecordFormat {
             records.pixels.extend_from_slice(pixels);
         }
         if records.labels.is_empty() {
-            return Err(file.error(FileFault::Truncated, "no record at all"));
+            return Err(file.error(FileFault::Truncated, "no records"));
         }
         Ok(records)
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_noticed() {
+    fn every_truncation_is_detected() {
         let whole = records(&[[1, 0], [0, 3]]);
         let record_len = FORMAT.record_len();
         for len in (0..whole.len()).filter(|len| len % record_len != 0 || *len == 0) {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_most_is_refused() {
+    fn more_records_than_the_limit_are_refused() {
         let mut full = records(&[[0, 0]; 3]);
         full.push(0);
         assert_eq!(fault(&full).0, FileFault::Trailing);

@@ -21,7 +21,7 @@ impl SizeLimit {
         }
         Err(format!(
             "it has {width} x {height} pixels, more than the limit of {side} on a side and {} MiB \
-             in all: scale it down",
+             in all; scale it down",
             memory >> 20
         ))
     }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_are_wanted_are_set_aside_by_the_seed() {
+    fn the_requested_number_is_set_aside_by_the_seed() {
         let (rest, aside) = set(50).random_split(20, 1);
         assert_eq!((rest.len(), aside.len()), (30, 20));
         let mut labels = [rest.labels(), aside.labels()].concat();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_choice_is_always_the_same_and_no_pattern() {
+    fn the_choice_is_always_the_same_and_irregular() {
         let (_, test) = split(in_classes(200, 1));
         assert_eq!(test, split(in_classes(200, 1)).1);
         let steps: Vec<u8> = test.pixels().windows(2).map(|pair| pair[1] - pair[0]).collect();

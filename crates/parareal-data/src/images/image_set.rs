@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_that_make_no_image_are_refused() {
+    fn shapes_that_are_not_an_image_are_refused() {
         for (channels, height, classes) in
             [(0, 2, 4), (1, 0, 4), (1, 2, 0), (1, 2, 257), (usize::MAX, 2, 4)]
         {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_no_class_is_refused() {
+    fn a_label_that_is_not_a_class_is_refused() {
         let error = ImageSet::new(1, 1, 1, 4, vec![0; 3], vec![0, 4, 9]).unwrap_err();
         assert!(matches!(error, DataError::Label { index: 1, label: 4, classes: 4 }));
     }

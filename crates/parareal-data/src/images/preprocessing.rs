@@ -51,7 +51,7 @@ impl Preprocessing {
         let pixels = match channels {
             1 => image.into_luma8().into_raw(),
             3 => image.into_rgb8().into_raw(),
-            _ => panic!("an image has one channel or three, not {channels}"),
+            _ => panic!("an image has one or three channels, not {channels}"),
         };
         let planes = (0..channels).map(|channel| pixels.iter().skip(channel).step_by(channels));
         let planes: Vec<u8> = planes.flatten().copied().collect();

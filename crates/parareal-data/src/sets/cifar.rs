@@ -258,7 +258,7 @@ impl Files {
                 false
             };
             if twice {
-                let file = member(name, "there once".to_owned());
+                let file = member(name, "present once".to_owned());
                 return Err(file.error(FileFault::Foreign, "it twice"));
             }
             Ok(())
@@ -291,8 +291,8 @@ impl Files {
         DataFile {
             path: directory.join(train[0]),
             expected: format!(
-                "{what} in {} and {test}, plain or with .gz added to their names, or all of them \
-                 in {archive}.gz",
+                "{what} in {} and {test}, each plain or gzip-compressed (.gz), or all of them in \
+                 {archive}.gz",
                 train.join(", ")
             ),
             origin: self.publication.citation,

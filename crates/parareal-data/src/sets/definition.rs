@@ -190,7 +190,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_folder_of_the_files_may_be_given_itself() {
+    fn the_folder_of_the_files_itself_is_accepted() {
         let parent = tempfile::TempDir::new().unwrap();
         for (folder, file, is_itself) in
             [("first", "b", true), ("mine", "a.gz", true), ("other", "b", false)]

@@ -145,7 +145,7 @@ fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileErro
         |fault, expected, found: String| labels.file.with_expected(expected).error(fault, found);
     if images.count != labels.count {
         let file = images.file.path.file_name().unwrap_or_default().to_string_lossy();
-        let expected = format!("{} labels, as many as {file} has images", images.count);
+        let expected = format!("{} labels, one for each image in {file}", images.count);
         return Err(error(FileFault::Count, expected, format!("{} labels", labels.count)));
     }
     if let Some((index, label)) = first_outside(&labels.bytes, CLASSES) {

@@ -57,8 +57,8 @@ impl StoredImages {
                 }
                 let (train, test) = held_out::split(train);
                 notes.push(format!(
-                    "{} has no test images here: {} of the {all} training images, every tenth of \
-                     each class in a random order that is always the same, are held out for that",
+                    "{} has no test images here: {} of the {all} training images are held out \
+                     instead, every tenth of each class in a fixed random order",
                     definition.name,
                     test.len(),
                 ));
@@ -92,7 +92,8 @@ impl StoredImages {
         }
         fewer.then(|| {
             format!(
-                "{} is a subset here, {counts}: results on it are not results on the whole set",
+                "this is a subset of {} ({counts}): results are not comparable with those on the \
+                 whole data set",
                 self.definition.name
             )
         })
@@ -112,8 +113,8 @@ fn measured(train: &ImageSet) -> Result<Normalization, DataError> {
 
 /// The error that there are too few training images for some of them to be held out.
 fn too_few(definition: &Definition, files: &[PathBuf], images: usize) -> Box<FileError> {
-    let expected = "at least 2 images, because there is no test file and a part of the training \
-                    images is held out instead";
+    let expected = "at least 2 images, because there is no test file and some training images are \
+                    held out instead";
     Box::new(FileError {
         path: files.first().cloned().unwrap_or_default(),
         fault: FileFault::Count,
@@ -175,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_is_told_with_its_numbers() {
+    fn a_subset_is_noted_with_its_numbers() {
         for (train, test, part) in [
             (19, TestImages::Read(set(2)), "19 of 20 training images and 2 of 2 test images"),
             (20, TestImages::Read(set(1)), "20 of 20 training images and 1 of 2 test images"),
-            (19, TestImages::Unread, "19 of 20 training images:"),
+            (19, TestImages::Unread, "19 of 20 training images)"),
         ] {
             let notes = loaded(train, test, Some(1), None).unwrap().notes;
             assert!(notes.len() == 1 && notes[0].contains(part), "{notes:?}");
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn training_images_are_the_same_whatever_is_asked_of_the_held_out_ones() {
+    fn training_images_do_not_depend_on_the_held_out_ones() {
         let dataset = loaded(20, TestImages::Absent, None, None).unwrap();
         assert_eq!((dataset.train.len(), dataset.test.unwrap().len()), (18, 2));
         assert!(dataset.notes.len() == 1 && dataset.notes[0].contains("2 of the 20"));

@@ -99,8 +99,8 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
 
 fn description(max: usize) -> String {
     format!(
-        "a MATLAB file (version 5) with the bytes X [{SIDE}, {SIDE}, {CHANNELS}, n] and the \
-         numbers y [n, 1] of 1 to {max} SVHN images"
+        "a MATLAB file (version 5) with bytes X [{SIDE}, {SIDE}, {CHANNELS}, n] and numbers \
+         y [n, 1] of 1 to {max} SVHN images"
     )
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn read_from(
         }
         Ok(())
     })?;
-    let missing = |name| file.error(FileFault::Truncated, format!("no numbers {name}"));
+    let missing = |name| file.error(FileFault::Truncated, format!("no array {name}"));
     let pixels: Vec<u8> = pixels.ok_or_else(|| missing("X"))?;
     let labels: Vec<u8> = labels.ok_or_else(|| missing("y"))?;
     let images = pixels.len() / IMAGE_LEN;
@@ -154,7 +154,7 @@ fn read_pixels(
     max: usize,
 ) -> Result<Vec<u8>, Box<FileError>> {
     if array.storage != Storage::UInt8 {
-        let found = format!("X of the type {:?}", array.storage);
+        let found = format!("X of type {:?}", array.storage);
         return Err(file.error(FileFault::Foreign, found));
     }
     // The last dimension is not stored if it is 1.
@@ -216,11 +216,11 @@ fn check_dimensions(
 ) -> Result<(), Box<FileError>> {
     let Array { name, dimensions, len, .. } = array;
     if !(1..=max).contains(&count) {
-        let found = format!("{name} with the dimensions {dimensions:?}");
+        let found = format!("{name} with dimensions {dimensions:?}");
         return Err(file.error(FileFault::Dimensions, found));
     }
     if *len != count as u64 * item_len as u64 {
-        let found = format!("{name} with the dimensions {dimensions:?} in {len} bytes");
+        let found = format!("{name} with dimensions {dimensions:?} in {len} bytes");
         return Err(file.error(FileFault::Dimensions, found));
     }
     Ok(())

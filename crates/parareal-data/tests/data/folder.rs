@@ -60,7 +60,7 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
     assert!(!dataset.train.labels().is_sorted());
     assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);
     assert!(
-        dataset.notes[1].contains("1 file not called .png, .jpg or .jpeg: red/notes.txt"),
+        dataset.notes[1].contains("1 file not named .png, .jpg or .jpeg: red/notes.txt"),
         "{:?}",
         dataset.notes
     );
@@ -83,7 +83,7 @@ fn folders_of_training_and_test_images_are_found() {
         assert!(dataset.notes.is_empty());
         picture(&folder.path().join(name).join("green/0.png"), [0, 250, 0], 9, 9);
         let message = load(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("class \"green\" is not among the training images"), "{message}");
+        assert!(message.contains("the training images have no class `green`"), "{message}");
     }
 }
 
@@ -93,7 +93,8 @@ fn a_test_folder_is_used_or_refused() {
     red_and_blue(&folder.path().join("train"));
     let test = folder.path().join("test");
     fs::create_dir(&test).unwrap();
-    for expected in ["it has no PNG or JPEG files: sort", "it has 1 PNG or JPEG files, and none in"]
+    for expected in
+        ["it has no PNG or JPEG files; sort", "it has 1 PNG or JPEG files, none of them in"]
     {
         let message = load(folder.path()).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("test: "), "{message}");
@@ -122,7 +123,7 @@ fn training_images_without_classes_beside_test_images_are_refused() {
 }
 
 #[test]
-fn further_test_images_beside_the_classes_are_no_class() {
+fn further_folders_of_test_images_are_not_classes() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     for file in ["test/red/0.png", "val/red/0.png", "val/blue things/0.png"] {
@@ -131,7 +132,7 @@ fn further_test_images_beside_the_classes_are_no_class() {
     let dataset = load(folder.path()).unwrap();
     assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
     let notes = dataset.notes.join("\n");
-    let expected = "1 folder of images beside the training and test images: val (2 images)";
+    let expected = "1 folder of images next to the training and test images: val (2 images)";
     assert!(notes.contains(expected), "{notes}");
 }
 
@@ -151,7 +152,7 @@ fn classes_may_be_called_train_and_valid() {
 }
 
 #[test]
-fn what_is_left_out_is_named_with_its_number() {
+fn skipped_files_are_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(&folder.path().join("train"));
     for file in ["test/red/0.png", "valid/red/0.png", "valid/red/1.png", "spare/0.png", "0.png"] {
@@ -166,11 +167,11 @@ fn what_is_left_out_is_named_with_its_number() {
     assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
     let notes = dataset.notes.join("\n");
     for expected in [
-        "left out: 4 files not called .png, .jpg or .jpeg: train/a.txt, train/red/b.txt, \
+        "skipped 4 files not named .png, .jpg or .jpeg: train/a.txt, train/red/b.txt, \
          train/red/c.txt and 1 more",
-        "left out: 2 folders of images beside the training and test images: spare (1 image), \
+        "skipped 2 folders of images next to the training and test images: spare (1 image), \
          valid (2 images)",
-        "left out: 1 image outside of the folder of a class: train/1.png",
+        "skipped 1 image outside the class folders: train/1.png",
     ] {
         assert!(notes.contains(expected), "{notes}");
     }
@@ -190,7 +191,7 @@ fn a_class_may_be_called_train_and_have_folders() {
 }
 
 #[test]
-fn system_files_and_folders_named_like_images_are_left_out() {
+fn system_files_and_folders_named_like_images_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     for file in
@@ -205,14 +206,14 @@ fn system_files_and_folders_named_like_images_are_left_out() {
     assert_eq!(dataset.train.len() + dataset.test.unwrap().len(), 20);
     let notes = dataset.notes.join("\n");
     assert!(
-        notes.contains("left out: 4 folders of the system or with an image extension"),
+        notes.contains("skipped 4 folders created by the system or named like an image"),
         "{notes}"
     );
 }
 
 #[cfg(unix)]
 #[test]
-fn links_are_followed_and_loops_end() {
+fn links_are_followed_and_loops_are_skipped() {
     use std::os::unix::fs::symlink;
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
@@ -223,7 +224,7 @@ fn links_are_followed_and_loops_end() {
     symlink(".", folder.path().join("all")).unwrap();
     let message = load(folder.path()).map(|dataset| dataset.notes.join("\n")).unwrap();
     assert!(
-        message.contains("left out: 2 folders linked in a loop or too deep: all, red/loop"),
+        message.contains("skipped 2 folders linked in a loop or too deep: all, red/loop"),
         "{message}"
     );
     let dataset = load(folder.path()).unwrap();
@@ -254,19 +255,19 @@ fn folders_without_images_by_class_are_refused_in_one_line() {
         let message = load(folder.path()).unwrap_err().to_string();
         assert!(message.contains(part) && message.lines().count() == 1, "{message}");
     };
-    message("it has 0 folders with PNG or JPEG files");
+    message("expected 2 to 256 folders with PNG or JPEG files, one for each class, found 0");
     picture(&folder.path().join("one/0.png"), [1, 2, 3], 4, 4);
-    message("it has 1 folder with");
+    message("one for each class, found 1");
     picture(&folder.path().join("two/0.png"), [1, 2, 3], 4, 4);
-    message("it has 2 images of 2 classes: at least 4");
+    message("expected at least 4 images of the 2 classes");
     for file in ["one/1.png", "two/1.png"] {
         picture(&folder.path().join(file), [1, 2, 3], 4, 4);
     }
     load(folder.path()).unwrap();
     fs::write(folder.path().join("two/2.jpg"), "no picture\n").unwrap();
-    message("two/2.jpg: it cannot be read as a PNG or JPEG image");
+    message("two/2.jpg as a PNG or JPEG image");
     let error = load(&folder.path().join("nowhere")).unwrap_err().to_string();
-    assert!(error.contains("nowhere: it cannot be read"), "{error}");
+    assert!(error.contains("nowhere: cannot read the folder"), "{error}");
 }
 
 #[test]

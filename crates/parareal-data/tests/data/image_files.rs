@@ -1,4 +1,4 @@
-//! Image files one by one: whole, cut off, damaged, too large, and brought to a network's size.
+//! Single image files: intact, truncated, damaged, too large, and scaled to the size of a network.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn read(file: &Path, bytes: &[u8], preprocessing: Preprocessing) -> Result<Vec<u
     fs::write(file, bytes).unwrap();
     preprocessing.read(file).map_err(|error| {
         let message = error.to_string();
-        assert!(message.contains("cannot be read as a PNG or JPEG image"), "{message}");
+        assert!(message.contains(" as a PNG or JPEG image: "), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
         message
     })
@@ -44,7 +44,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused_or_shows_the_whole_image() {
+fn a_file_truncated_anywhere_is_refused_or_shows_the_whole_image() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     for (name, bytes) in files() {
@@ -58,7 +58,7 @@ fn a_file_cut_off_anywhere_is_refused_or_shows_the_whole_image() {
                     Ok(pixels) => assert!(pixels == whole, "{name} with {length} bytes"),
                     Err(message) if length > 30 => {
                         assert!(
-                            message.contains("cut off") || message.contains("checksum"),
+                            message.contains("truncated") || message.contains("checksum"),
                             "{message}"
                         );
                     }
@@ -66,13 +66,13 @@ fn a_file_cut_off_anywhere_is_refused_or_shows_the_whole_image() {
                 }
             }
         }
-        // What follows the end of the image is no part of it.
+        // Bytes after the end of the image are not part of it.
         assert_eq!(read(&file, &[&bytes[..], b"more"].concat(), AS_STORED).unwrap(), whole);
     }
 }
 
 #[test]
-fn a_damaged_png_is_refused_wherever_the_damage_is() {
+fn a_png_with_damage_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     let (_, bytes) = files().swap_remove(0);
@@ -87,13 +87,13 @@ fn a_damaged_png_is_refused_wherever_the_damage_is() {
 }
 
 #[test]
-fn other_files_and_sizes_are_refused_with_what_is_expected() {
+fn other_files_and_sizes_are_refused_with_the_expected_ones() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");
     for (bytes, expected) in [
         (&b""[..], "the file is empty"),
-        (b"no image", "its first bytes are those of another kind of file"),
-        (b"GIF89a\x01\0\x01\0", "its first bytes are those of another kind of file"),
+        (b"no image", "its first bytes are those of another file type"),
+        (b"GIF89a\x01\0\x01\0", "its first bytes are those of another file type"),
         (b"\xff\xd8\xff\xd9", "it ends before the last scan"),
     ] {
         let message = read(&file, bytes, AS_STORED).unwrap_err();

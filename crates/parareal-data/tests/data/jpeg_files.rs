@@ -1,4 +1,4 @@
-//! JPEG files that are cut off anywhere are refused.
+//! JPEG files that are truncated anywhere are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,14 +53,14 @@ fn truncate(whole: &[u8]) {
 }
 
 #[test]
-fn a_jpeg_that_is_cut_off_is_refused() {
+fn a_truncated_jpeg_is_refused() {
     for kind in KINDS {
         truncate(&fixture(kind));
     }
 }
 
 #[test]
-fn a_cut_jpeg_with_an_end_marker_is_refused() {
+fn a_truncated_jpeg_with_an_end_marker_is_refused() {
     let reader = Reader::new();
     for kind in KINDS {
         let whole = fixture(kind);
@@ -73,7 +73,7 @@ fn a_cut_jpeg_with_an_end_marker_is_refused() {
 }
 
 #[test]
-fn a_jpeg_that_states_a_huge_size_is_refused_before_decoding() {
+fn a_jpeg_with_a_huge_stated_size_is_refused_before_decoding() {
     let reader = Reader::new();
     for (kind, start_of_frame) in [("baseline.jpg", 0xc0), ("progressive.jpg", 0xc2)] {
         let mut altered = fixture(kind);
@@ -86,7 +86,7 @@ fn a_jpeg_that_states_a_huge_size_is_refused_before_decoding() {
             assert!(message.contains(expected), "{kind}: {message}");
         };
         refused(&altered);
-        // A segment before the frame that the decoder refuses: the size is still told first.
+        // A segment before the frame that the decoder refuses: the size is still reported first.
         let bad_table = [&altered[..2], b"\xff\xdb\x00\x03\xff", &altered[2..]].concat();
         refused(&bad_table);
     }
@@ -105,7 +105,7 @@ fn a_jpeg_with_too_many_scans_is_refused() {
         [&whole[..starts[0]], &repeated, &whole[starts[0]..]].concat()
     };
     let message = reader.read(&scans(1000)).unwrap_err();
-    assert!(message.contains("it has more than 1000 scans, which is the limit"), "{message}");
+    assert!(message.contains("it has more scans than the limit of 1000"), "{message}");
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn a_jpeg_with_a_gap_is_refused() {
     let reader = Reader::new();
     let whole = fixture("restarts.jpg");
     let restart = |code: u8| whole.windows(2).position(|pair| pair == [0xff, code]).unwrap();
-    // Two restart intervals are missing, and the markers go on as if they were not.
+    // Two restart intervals are missing, and the markers continue as if they were not.
     let gap = [&whole[..restart(0xd1)], &whole[restart(0xd3)..]].concat();
     let message = reader.read(&gap).unwrap_err();
-    assert!(message.contains("damaged or cut off"), "{message}");
+    assert!(message.contains("damaged or truncated"), "{message}");
 }
 
 #[test]

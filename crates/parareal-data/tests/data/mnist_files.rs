@@ -57,7 +57,7 @@ fn fault(file: &str, content: &[u8]) -> (FileFault, String) {
 }
 
 #[test]
-fn images_come_with_their_labels_and_a_black_border() {
+fn images_have_their_labels_and_a_black_border() {
     let data_dir = data_dir();
     let dataset = load(data_dir.path(), None, None).unwrap();
     assert_eq!(dataset.train.labels(), [4, 9, 0]);

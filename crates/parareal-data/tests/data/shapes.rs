@@ -28,7 +28,7 @@ fn the_default_set_has_the_stated_size_and_constants() {
 }
 
 #[test]
-fn limits_take_the_first_images_and_may_ask_for_more() {
+fn limits_take_the_first_images_and_may_exceed_the_set() {
     let small = load(Some(15), Some(0));
     assert!(small.test.is_none());
     let large = load(Some(25), Some(5));

@@ -26,7 +26,7 @@ struct Found {
 }
 
 impl Unit<'_> {
-    /// Runs the unit. `tracked` tells by their numbers, in order, which operands get a gradient.
+    /// Runs the unit. `tracked` lists, in order, the numbers of the operands that get a gradient.
     fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
         let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
         let device = Device::flex().autodiff();

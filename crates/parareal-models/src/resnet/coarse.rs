@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<CoarseKind>(&json).unwrap(), kind);
         }
         let error = "wide".parse::<CoarseKind>().unwrap_err();
-        let expected = "`wide` is not a kind of unit: auto, basic, bottleneck, depthwise, coarsened, half, \
+        let expected = "unknown kind of unit `wide`: expected auto, basic, bottleneck, depthwise, coarsened, half, \
                         quarter, grouped, none or basic-or-bottleneck";
         assert_eq!(error.to_string(), expected);
         assert!("auto".parse::<UnitKind>().is_err());

@@ -17,7 +17,7 @@ pub const PAPER_WIDTH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that is not 9n+2.
-    #[error("there is no ResNet of depth {depth}: the depth is 9n+2, so try {below} or {above}")]
+    #[error("invalid value `{depth}` for depth: expected a depth of 9n+2; try {below} or {above}")]
     Depth {
         /// The requested depth.
         depth: usize,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_the_depth_and_a_width_of_ones_own() {
+    fn names_contain_the_depth_and_a_custom_width() {
         let net = ResNet::new(20).unwrap();
         assert_eq!(net.name(), "resnet-20");
         assert_eq!(net.with_width(24).name(), "resnet-20-w24");

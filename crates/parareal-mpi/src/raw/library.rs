@@ -24,7 +24,7 @@ impl Library {
     /// Initializes MPI (`MPI_Init_thread`) with `MPI_THREAD_FUNNELED`.
     pub(crate) fn init() -> Result<Self, MpiError> {
         if STARTED.swap(true, Ordering::SeqCst) {
-            return Err(MpiError::Start("it was started before in this process".into()));
+            return Err(MpiError::Start("it was already started in this process".into()));
         }
         // SAFETY: a constant of the library.
         let (mut given, wanted) = (0, unsafe { ffi::RSMPI_THREAD_FUNNELED });
@@ -33,12 +33,14 @@ impl Library {
         // standard allows, and the result is ours.
         let code = unsafe { ffi::MPI_Init_thread(none, none.cast(), wanted, &raw mut given) };
         if code != 0 {
-            return Err(MpiError::Start(format!("MPI_Init_thread gives {code}")));
+            return Err(MpiError::Start(format!("MPI_Init_thread returned {code}")));
         }
         let this = Self { _here: PhantomData };
         // The standard orders the levels.
         if given < wanted {
-            return Err(MpiError::Start("it does not allow other threads beside its own".into()));
+            return Err(MpiError::Start(
+                "it does not support a program with several threads".into(),
+            ));
         }
         // SAFETY: MPI is initialized, the communicator is the world's and the handler a constant.
         let code = unsafe {

@@ -84,7 +84,9 @@ impl Problem {
     pub fn dahlquist(lambda: Complex<f64>) -> Result<Self, OdeError> {
         match lambda.is_finite() {
             true => Ok(Self::Dahlquist { lambda }),
-            false => Err(OdeError::Name(format!("λ is {lambda}: a finite number is expected"))),
+            false => Err(OdeError::Name(format!(
+                "invalid value `{lambda}` for λ: expected a finite number"
+            ))),
         }
     }
 
@@ -184,7 +186,7 @@ impl Problem {
         };
         Ok(match method {
             Method::Exact => {
-                let message = format!("{self} is not linear: there is no exact propagator for it");
+                let message = format!("{self} is not linear, so it has no exact propagator");
                 return Err(OdeError::Name(message));
             }
             Method::Implicit { scheme, steps } => {

@@ -51,7 +51,7 @@ fn references_begin_with_the_initial_value() {
 }
 
 #[test]
-fn what_lotka_volterra_keeps_is_kept() {
+fn the_invariant_of_lotka_volterra_is_preserved() {
     let invariant = |u: &Vec<f64>| u[0] - 3.0 * u[0].ln() + u[1] - 1.5 * u[1].ln();
     let times: Vec<f64> = (0..=30).map(|i| 0.2 * f64::from(i)).collect();
     let reference = Problem::LotkaVolterra.reference(&times);

@@ -161,7 +161,7 @@ fn the_iteration_ends_at_the_tolerance() {
 }
 
 #[test]
-fn it_ends_after_as_many_iterations_as_asked_for() {
+fn it_ends_after_the_requested_number_of_iterations() {
     for Case { what, grid, fine, coarse, initial } in cases().step_by(5) {
         let slices = grid.slices().len();
         let parareal = Parareal::new(grid, fine, coarse, 2).unwrap();
@@ -183,7 +183,7 @@ fn it_ends_after_as_many_iterations_as_asked_for() {
 }
 
 #[test]
-fn it_stops_when_told_to() {
+fn it_stops_on_request() {
     let Case { grid, fine, coarse, initial, .. } =
         cases().find(|case| case.grid.slices().len() == 6).unwrap();
     let parareal = Parareal::new(grid, fine, coarse, 2).unwrap();
@@ -210,7 +210,7 @@ fn it_stops_when_told_to() {
 }
 
 #[test]
-fn a_state_of_ones_own_flows_as_well() {
+fn a_custom_state_type_is_supported() {
     /// A point of the plane that is not a slice of numbers.
     #[derive(Clone, Debug, PartialEq)]
     struct Point(f64, f64);

@@ -31,7 +31,7 @@ fn grids_need_slices_of_positive_length() {
 }
 
 #[test]
-fn initial_values_are_looked_at() {
+fn initial_values_are_checked() {
     let parareal = parareal();
     let options = Options::default();
     let solve = |initial: Vec<f64>| parareal.solve(&initial, &options, |_| ()).unwrap_err();
@@ -43,7 +43,7 @@ fn initial_values_are_looked_at() {
 }
 
 #[test]
-fn tolerances_and_given_states_are_looked_at() {
+fn tolerances_and_given_states_are_checked() {
     let parareal = parareal();
     for value in [-1e-3, f64::NAN, f64::INFINITY] {
         for (absolute_tolerance, relative_tolerance) in [(Some(value), None), (None, Some(value))] {
@@ -72,7 +72,7 @@ fn tolerances_and_given_states_are_looked_at() {
 }
 
 #[test]
-fn what_the_propagators_cannot_do_they_refuse() {
+fn propagators_refuse_problems_that_they_cannot_solve() {
     let grid = Grid::uniform(1.0, 2).unwrap();
     assert!(RungeKutta4::new(decay(), 0).is_err());
     assert!(RungeKutta4::new(decay(), usize::MAX).is_err());
@@ -139,7 +139,7 @@ fn an_error_is_that_of_the_first_slice_on_any_number_of_threads() {
 }
 
 #[test]
-fn threads_problems_and_names_are_looked_at() {
+fn threads_problems_and_names_are_checked() {
     let method = || RungeKutta4::new(decay(), 1).unwrap();
     for threads in [0, 5000] {
         let grid = Grid::uniform(1.0, 2).unwrap();

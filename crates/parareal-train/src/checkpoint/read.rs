@@ -77,8 +77,8 @@ impl FromStr for CheckpointChoice {
             "latest" => Ok(Self::Latest),
             "best" => Ok(Self::Best),
             _ => text.parse().map(Self::Step).map_err(|_| {
-                let expected = "it is latest, best, or the number of a step";
-                TrainError::setting("checkpoint", format!("`{text}`"), expected)
+                let expected = "expected latest, best, or the number of a step";
+                TrainError::setting("checkpoint", text, expected)
             }),
         }
     }
@@ -115,12 +115,12 @@ pub fn open(
         None if steps.is_empty() => {
             config_file(run)?;
             check_begun(run)?;
-            let message = "nothing was saved in it".into();
+            let message = "it has no checkpoint".into();
             Err(TrainError::NoRun { path: run.to_path_buf(), message })
         }
         None => {
             let there: Vec<String> = steps.iter().map(|(step, _)| step.to_string()).collect();
-            let expected = format!("there is none; saved are the steps {}", there.join(", "));
+            let expected = format!("not found; available steps: {}", there.join(", "));
             Err(TrainError::setting("checkpoint", choice, expected))
         }
     }
@@ -189,8 +189,8 @@ fn read(
     let saved = read_with(folder, &bounded, held, check)?;
     match step_of(folder) {
         Some(step) if step != saved.position.step => {
-            let message = format!("it is of step {}: it is damaged", saved.position.step);
-            Err(TrainError::weights(folder, message))
+            let message = format!("its manifest is of step {}", saved.position.step);
+            Err(TrainError::damaged(folder, message))
         }
         _ => Ok(saved),
     }
@@ -216,12 +216,12 @@ pub(crate) fn read_with(
     }
     let path_of_sum = folder.join(MANIFEST_SUM);
     if load(&path_of_sum, MANIFEST_SUM_LEN)? != sum_of(&text).as_bytes() {
-        let message = format!("it does not have the SHA-256 in {MANIFEST_SUM}: it is damaged");
-        return Err(TrainError::weights(&path, message));
+        let message = format!("it does not match the SHA-256 in {MANIFEST_SUM}");
+        return Err(TrainError::damaged(&path, message));
     }
     let checked = manifest.check().map_err(str::to_string);
     if let Err(wrong) = checked.and_then(|()| check(&mut manifest)) {
-        return Err(TrainError::weights(&path, format!("{wrong}: it is damaged")));
+        return Err(TrainError::damaged(&path, wrong));
     }
     let (mut weights, mut optimizer, mut average) =
         (HashMap::new(), HashMap::new(), HashMap::new());
@@ -249,20 +249,20 @@ pub(crate) fn read_with(
             own.len() == theirs.len() && lengths.all(|(own, theirs)| own == theirs || *own == 1)
         };
         if data.shape().rank() > 0 && !parameter.is_some_and(fits) {
-            let message = format!("`{name}` fits no parameter: it is damaged");
-            return Err(TrainError::weights(folder, message));
+            let message = format!("`{name}` does not belong to any parameter");
+            return Err(TrainError::damaged(folder, message));
         }
     }
     let fits = |(name, data): (&String, &TensorData)| {
         average.get(name).is_some_and(|average: &TensorData| average.shape() == data.shape())
     };
     if !average.is_empty() && !weights.iter().all(fits) {
-        let message = "the moving average is not one of the weights: it is damaged";
-        return Err(TrainError::weights(folder, message));
+        let message = "the moving average does not belong to the weights";
+        return Err(TrainError::damaged(folder, message));
     }
     let Manifest { position, times, configuration, simd, data, units, cuts, .. } = manifest;
     let (Some(units), Some(cuts)) = (units, cuts) else {
-        return Err(TrainError::weights(&path, "it does not record the cuts: it is damaged"));
+        return Err(TrainError::damaged(&path, "it does not record the cuts"));
     };
     let cuts = Cuts::new(units, cuts).map_err(|error| damaged(&path, &error))?;
     Ok(Saved { position, configuration, data, times, simd, cuts, weights, optimizer, average })
@@ -276,24 +276,24 @@ fn read_file(
 ) -> Result<(), TrainError> {
     // Only the expected names are accepted, so that a manifest cannot refer to files outside of its folder.
     if entry.name != entry.holds.file_name(entry.subnetwork) {
-        let message = format!("it names a file `{}`: it is damaged", entry.name.escape_default());
-        return Err(TrainError::weights(&folder.join(MANIFEST), message));
+        let message = format!("it names a file `{}`", entry.name.escape_default());
+        return Err(TrainError::damaged(&folder.join(MANIFEST), message));
     }
     let path = folder.join(&entry.name);
-    let wrong = |message: String| Err(TrainError::weights(&path, message + ": it is damaged"));
+    let wrong = |message: String| Err(TrainError::damaged(&path, message));
     let bytes = load(&path, entry.bytes)?;
     if bytes.len() as u64 != entry.bytes {
         let (found, expected) = (bytes.len(), entry.bytes);
-        return wrong(format!("it has {found} bytes, {expected} were written"));
+        return wrong(format!("it has {found} of {expected} bytes"));
     }
     if sha256(&bytes) != entry.sha256 {
-        return wrong("it does not have the SHA-256 that was written".into());
+        return wrong("it does not match the SHA-256 in the manifest".into());
     }
     let before = into.len();
     tensors::decode(&bytes, into).map_err(|error| damaged(&path, &error))?;
     match into.len() - before {
         count if count == entry.tensors => Ok(()),
-        count => wrong(format!("{count} tensors instead of {}", entry.tensors)),
+        count => wrong(format!("it has {count} tensors instead of {}", entry.tensors)),
     }
 }
 
@@ -304,7 +304,10 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
         File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes));
     match read {
         Ok(_) => Ok(bytes),
-        Err(error) if is_missing(&error) => Err(damaged(path, &error)),
+        Err(error) if is_missing(&error) => {
+            let message = format!("missing from the checkpoint: {error}");
+            Err(TrainError::weights(path, message))
+        }
         Err(error) => Err(TrainError::file("read", path)(error)),
     }
 }
@@ -316,7 +319,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn damaged(path: &Path, error: &impl ToString) -> TrainError {
-    TrainError::weights(path, format!("it is missing or damaged: {}", error.to_string()))
+    TrainError::damaged(path, error.to_string())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn read_changed(weights: &[u8], optimizer: &[u8], from: &str, to: &str) -> Resul
 }
 
 #[test]
-fn what_no_run_has_saved_is_refused() {
+fn contents_that_no_run_can_have_saved_are_refused() {
     let (weights, optimizer) = (shard("w", &[2, 3]), shard("w.velocity", &[2, 3]));
     let saved = read_changed(&weights, &optimizer, "{", "{").unwrap();
     assert_eq!((saved.position.step, saved.weights.len(), saved.optimizer.len()), (7, 1, 1));
@@ -57,25 +57,29 @@ fn what_no_run_has_saved_is_refused() {
         (
             "\"format_version\":5",
             "\"format_version\":2",
-            "the checkpoint has format 2, and this program",
+            "the checkpoint has format 2, but this version",
         ),
-        ("\"step\":7", "\"step\":0", "its step does not exist in any run"),
-        ("\"epoch\":2", "\"epoch\":8", "its step does not exist in any run"),
-        ("\"epoch_steps\":3", "\"epoch_steps\":8", "its step does not exist in any run"),
-        ("\"step\":7", "\"step\":18446744073709551615", "its step does not exist in any run"),
-        ("\"wrong\":40", "\"wrong\":49", "it tells of an epoch that no run has"),
-        ("\"epoch_seconds\":0.25", "\"epoch_seconds\":-1.0", "it tells of an epoch that no run"),
+        ("\"step\":7", "\"step\":0", "impossible step or epoch"),
+        ("\"epoch\":2", "\"epoch\":8", "impossible step or epoch"),
+        ("\"epoch_steps\":3", "\"epoch_steps\":8", "impossible step or epoch"),
+        ("\"step\":7", "\"step\":18446744073709551615", "impossible step or epoch"),
+        ("\"wrong\":40", "\"wrong\":49", "impossible number of samples or times of the epoch"),
+        (
+            "\"epoch_seconds\":0.25",
+            "\"epoch_seconds\":-1.0",
+            "impossible number of samples or times",
+        ),
         (
             "\"images\":48,\"wrong\":40",
             "\"images\":0,\"wrong\":0",
-            "it tells of an epoch that no run",
+            "impossible number of samples or times",
         ),
-        ("\"cuts\":[1]", "\"cuts\":[3]", "it is missing or damaged"),
-        (",\"cuts\":[1]", "", "it does not record the cuts: it is damaged"),
+        ("\"cuts\":[1]", "\"cuts\":[3]", "manifest.json is damaged: "),
+        (",\"cuts\":[1]", "", "it does not record the cuts"),
         ("subnetwork-01.w", "../../secret.w", "it names a file `../../secret.weights"),
         ("\"subnetwork\":1", "\"subnetwork\":2", "it names a file `subnetwork-01.weights"),
-        (&sum[..], "0000", "it does not have the SHA-256 that was written: it is damaged"),
-        ("\"tensors\":1", "\"tensors\":2", "1 tensors instead of 2: it is damaged"),
+        (&sum[..], "0000", "it does not match the SHA-256 in the manifest"),
+        ("\"tensors\":1", "\"tensors\":2", "it has 1 tensors instead of 2"),
         ("\"holds\":\"weights\"", "\"holds\":\"we\\nights\"", "unknown variant `we\\nights`"),
     ] {
         let Err(message) = read_changed(&weights, &optimizer, from, to) else {
@@ -86,14 +90,14 @@ fn what_no_run_has_saved_is_refused() {
 }
 
 #[test]
-fn what_is_remembered_fits_its_parameter() {
+fn optimizer_state_fits_its_parameter() {
     for (name, shape) in
         [("w.velocity", &[3, 2][..]), ("w.velocity", &[3]), ("v.velocity", &[2, 3]), ("w", &[2, 3])]
     {
         let weights = shard("w", &[2, 3]);
         let message = read_changed(&weights, &shard(name, shape), "{", "{").err().unwrap();
         assert!(
-            message.contains(&format!("`{name}` fits no parameter: it is damaged")),
+            message.contains(&format!("`{name}` does not belong to any parameter")),
             "{message}"
         );
     }

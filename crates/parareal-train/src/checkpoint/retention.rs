@@ -60,7 +60,7 @@ pub(super) fn rotate(
         // The new checkpoint is saved, so this is not an error. Network file systems cannot remove a
         // folder in which a file is open.
         if let Err(error) = remove(&path) {
-            notes.add(Note::CheckpointStays, format!("an old checkpoint stays: {error}"));
+            notes.add(Note::CheckpointStays, format!("an old checkpoint was not removed: {error}"));
         }
     }
     Ok(())
@@ -92,8 +92,8 @@ pub(crate) fn check_begun(run: &Path) -> Result<(), TrainError> {
     let suffix = format!(".{DIVERGED}");
     match names.into_iter().find(|name| name.contains(&suffix)) {
         Some(name) => {
-            let message = "the run has diverged, and no earlier checkpoint is left: start a new one \
-                           with a smaller learning rate";
+            let message = "the run has diverged, and no earlier checkpoint is left; start a new \
+                           run with a smaller learning rate";
             Err(TrainError::weights(&folder.join(name), message))
         }
         None => Ok(()),
@@ -114,7 +114,7 @@ pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, T
             return renamed.map_err(TrainError::file("rename", checkpoint)).map(|()| name);
         }
     }
-    unreachable!("numbers do not end")
+    unreachable!("the range is endless")
 }
 
 /// Creates an empty folder, removing what a killed process may have left.
@@ -140,7 +140,7 @@ pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainErr
     match File::open(path).and_then(|folder| folder.sync_all()) {
         Err(error) if is_unsupported(&error) => {
             let text = format!(
-                "the file system of {} does not sync folders ({error}): a power failure may cost \
+                "the file system of {} does not sync folders ({error}): a power failure may lose \
                  the newest checkpoint",
                 path.display()
             );
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_removed_is_noted_once() {
+    fn a_failed_removal_is_noted_once() {
         let folder = tempfile::tempdir().unwrap();
         let (folder, mut notes) = (folder.path(), Notes::default());
         made(folder, &[3]);
@@ -194,12 +194,12 @@ mod tests {
         fs::write(folder.join(names::checkpoint(2)), "").unwrap();
         rotate(folder, 3, 1, None, &mut notes).unwrap();
         let [note] = notes.all() else { panic!("{:?}", notes.all()) };
-        assert!(note.starts_with("an old checkpoint stays: cannot remove "), "{note}");
+        assert!(note.starts_with("an old checkpoint was not removed: cannot remove "), "{note}");
         assert!(note.contains("step-00000001"), "{note}");
     }
 
     #[test]
-    fn what_is_set_aside_takes_no_other_name_away() {
+    fn a_checkpoint_set_aside_replaces_no_other() {
         let run = tempfile::tempdir().unwrap();
         let folder = folder_of(run.path());
         for expected in ["step-00000020.damaged", "step-00000020.damaged-2"] {

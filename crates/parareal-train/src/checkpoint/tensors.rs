@@ -19,9 +19,11 @@ pub(crate) fn encode(
     tensors: &HashMap<String, TensorData>,
 ) -> Result<Vec<u8>, String> {
     let views = names.iter().map(|name| {
-        let data = tensors.get(name).ok_or_else(|| format!("the tensor `{name}` is missing"))?;
+        let data = tensors.get(name).ok_or_else(|| format!("tensor `{name}` not found"))?;
         let known = TYPES.into_iter().find(|(dtype, _)| *dtype == data.dtype());
-        let (_, dtype) = known.ok_or_else(|| format!("`{name}` is {:?}", data.dtype()))?;
+        let (_, dtype) = known.ok_or_else(|| {
+            format!("tensor `{name}` has the unsupported type {:?}", data.dtype())
+        })?;
         let view = TensorView::new(dtype, data.shape().as_slice().to_vec(), data.as_bytes());
         Ok((name, view.map_err(|error| error.to_string())?))
     });
@@ -38,10 +40,7 @@ pub(crate) fn decode(
     for (name, view) in file.iter() {
         let known = TYPES.into_iter().find(|(_, dtype)| *dtype == view.dtype());
         let Some((dtype, _)) = known else {
-            return Err(format!(
-                "the tensor `{name}` is {:?}, which is not expected",
-                view.dtype()
-            ));
+            return Err(format!("tensor `{name}` has the unsupported type {:?}", view.dtype()));
         };
         let bytes = Bytes::from_bytes_vec(view.data().to_vec());
         let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tensors_come_back_as_they_were() {
+    fn tensors_round_trip() {
         let numbers: [usize; 0] = [];
         let tensors = HashMap::from([
             ("a".to_string(), TensorData::new(vec![1.0f32, f32::MIN_POSITIVE, -0.0], [3, 1])),

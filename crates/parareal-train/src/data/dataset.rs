@@ -46,11 +46,11 @@ impl<I: Value, T: Value> TensorDataset<I, T> {
     pub fn new(inputs: I, targets: T) -> Result<Self, TrainError> {
         let (samples, count) = (inputs.samples(), targets.samples());
         if samples == 0 {
-            return Err(TrainError::setting("inputs", "empty", "at least 1 sample is expected"));
+            return Err(TrainError::setting("number of inputs", 0, "expected at least 1"));
         }
         if count != samples {
-            let expected = format!("there are {samples} inputs: as many targets are expected");
-            return Err(TrainError::setting("targets", count, expected));
+            let expected = format!("expected {samples}, one for each input");
+            return Err(TrainError::setting("number of targets", count, expected));
         }
         let values = Mutex::new((on_cpu(inputs), on_cpu(targets)));
         Ok(Self { samples, values, order: Mutex::new(None), fingerprint: OnceLock::new() })
@@ -114,7 +114,11 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
         let places = index.samples.clone();
         let (inputs, targets) = self.values();
         if places.is_empty() || places.end > self.samples {
-            return Err(format!("there are no samples {places:?} of {}", self.samples).into());
+            return Err(format!(
+                "samples {places:?} are out of range: there are {} samples",
+                self.samples
+            )
+            .into());
         }
         Ok(match index.pass {
             Pass::Training { .. } => {
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_takes_each_sample_once_in_an_order_of_its_own() {
+    fn an_epoch_visits_each_sample_once_in_its_own_order() {
         let data = data(11);
         let epoch = |epoch, size| pass_over(&data, Pass::Training { seed: 3, epoch }, size);
         let (first, second) = (epoch(1, 4), epoch(2, 4));
@@ -200,8 +204,11 @@ mod tests {
             let made = TensorDataset::new(numbers(inputs), numbers(targets));
             made.err().unwrap().to_string()
         };
-        assert_eq!(refuse(0, 0), "inputs is empty: at least 1 sample is expected");
+        assert_eq!(refuse(0, 0), "invalid value `0` for number of inputs: expected at least 1");
         let message = refuse(3, 2);
-        assert_eq!(message, "targets is 2: there are 3 inputs: as many targets are expected");
+        assert_eq!(
+            message,
+            "invalid value `2` for number of targets: expected 3, one for each input"
+        );
     }
 }

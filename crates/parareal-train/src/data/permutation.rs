@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_comes_once_in_an_order_of_its_own() {
+    fn every_number_appears_once_in_a_different_order() {
         let orders = [(1, 1), (1, 2), (2, 1)].map(|(seed, epoch)| permutation(100, seed, epoch));
         for order in &orders {
             let mut sorted = order.clone();

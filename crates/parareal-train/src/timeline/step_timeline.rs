@@ -79,7 +79,7 @@ impl StepTimeline {
         group.compare(entries.collect())?;
         let own = request.map_or(Ok(()), |request| {
             if executor == ExecutorKind::Sequential {
-                let expected = "the sequential executor has none: leave it out, or use threads";
+                let expected = "the sequential executor has no timeline; leave it unset, or use the executor threads";
                 return Err(TrainError::setting("timeline", request.path.display(), expected));
             }
             match group.is_root() {
@@ -107,14 +107,14 @@ impl StepTimeline {
             Some(step) if left.contains(&step) => Ok(Some(step)),
             Some(step) => {
                 let expected = match left.is_empty() {
-                    true => format!("the run has trained all of its {steps} steps"),
+                    true => format!("all {steps} steps of the run are trained already"),
                     false if done > 0 => {
                         format!(
-                            "a step from {} to {steps} is expected, {done} are trained",
+                            "expected a step from {} to {steps}; {done} are trained already",
                             done + 1
                         )
                     }
-                    false => format!("a step from 1 to {steps} is expected"),
+                    false => format!("expected a step from 1 to {steps}"),
                 };
                 Err(TrainError::setting("timeline-step", step, expected))
             }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tenth_step_of_a_process_is_typical_and_a_chosen_one_has_to_be_left() {
+    fn the_default_is_the_tenth_step_of_a_process_and_a_chosen_step_must_be_left() {
         let target = |step: Option<usize>, done, steps| {
             let request = StepTimeline { step, ..StepTimeline::new("step.svg") };
             request.target(done, steps).map_err(|error| error.to_string())
@@ -153,10 +153,20 @@ mod tests {
         assert_eq!(target(Some(1), 0, 3), Ok(Some(1)));
         assert_eq!(target(Some(3), 2, 3), Ok(Some(3)));
         for (step, done, steps, expected) in [
-            (0, 0, 3, "timeline-step is 0: a step from 1 to 3 is expected"),
-            (4, 0, 3, "timeline-step is 4: a step from 1 to 3 is expected"),
-            (2, 2, 3, "timeline-step is 2: a step from 3 to 3 is expected, 2 are trained"),
-            (3, 3, 3, "timeline-step is 3: the run has trained all of its 3 steps"),
+            (0, 0, 3, "invalid value `0` for timeline-step: expected a step from 1 to 3"),
+            (4, 0, 3, "invalid value `4` for timeline-step: expected a step from 1 to 3"),
+            (
+                2,
+                2,
+                3,
+                "invalid value `2` for timeline-step: expected a step from 3 to 3; 2 are trained already",
+            ),
+            (
+                3,
+                3,
+                3,
+                "invalid value `3` for timeline-step: all 3 steps of the run are trained already",
+            ),
         ] {
             assert_eq!(target(Some(step), done, steps), Err(expected.to_string()));
         }

@@ -86,8 +86,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// is one. Not collective.
     ///
     /// # Errors
-    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged or of
-    /// another network ([`TrainError::Weights`]).
+    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged
+    /// ([`TrainError::Damaged`]) or of another network ([`TrainError::Weights`]).
     pub fn load(
         &self,
         folder: impl AsRef<Path>,
@@ -102,7 +102,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     fn network(&self, folder: &Path, saved: Saved) -> Result<PararealNetwork<N>, TrainError> {
         let network = self.model.build(self.settings.seed)?;
         network.load(&saved.into_weights()).map_err(|error| {
-            TrainError::weights(folder, format!("a checkpoint of another network: {error}"))
+            TrainError::weights(folder, format!("the checkpoint is of another network: {error}"))
         })
     }
 }

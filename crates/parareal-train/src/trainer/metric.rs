@@ -43,13 +43,13 @@ impl<O, T> Metric<O, T> {
             let count = name.chars().count();
             if !(1..=LONGEST_NAME).contains(&count) || name.chars().any(char::is_control) {
                 let expected =
-                    format!("a name of 1 to {LONGEST_NAME} printable characters is expected");
+                    format!("expected a name of 1 to {LONGEST_NAME} printable characters");
                 return Err(refuse(&expected));
             }
             if !names.insert(name) {
                 return Err(refuse(match name.as_str() {
-                    "loss" => "this is the name of the loss: another one is expected",
-                    _ => "there is one with this name already: another one is expected",
+                    "loss" => "the loss has this name; choose another",
+                    _ => "another metric has this name; choose another",
                 }));
             }
         }

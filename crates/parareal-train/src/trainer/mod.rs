@@ -351,7 +351,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// # Errors
     /// As [`Self::train_with`]; also if there is no run in the folder ([`TrainError::NoRun`]), a setting or the samples
     /// differ from those of the run ([`TrainError::OtherRun`], [`TrainError::OtherData`]), parameters have other names
-    /// or shapes or all checkpoints are damaged ([`TrainError::Weights`]), the run has already trained for more epochs
+    /// or shapes or all checkpoints are damaged ([`TrainError::Damaged`]), the run has already trained for more epochs
     /// ([`TrainError::TooFewEpochs`]), or another process trains in the folder ([`TrainError::Busy`]).
     pub fn resume_with(
         &self,
@@ -407,7 +407,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             _ => {
                 let names = self.metrics.iter().map(|metric| metric.name.as_str());
                 let names: Vec<&str> = std::iter::once("loss").chain(names).collect();
-                let expected = format!("expected one of: {}", names.join(", "));
+                let expected = format!("expected one of {}", names.join(", "));
                 return refuse("best", objective.to_string(), expected);
             }
         }
@@ -417,7 +417,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
             }
             Some(_) => Ok(config),
             None => {
-                let expected = "it needs validation samples".to_string();
+                let expected = "requires validation samples".to_string();
                 if let Some(metric) = self.metrics.first() {
                     return refuse("metric", metric.name.clone(), expected);
                 }
@@ -451,8 +451,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
 fn check_name(folder: &Path) -> Result<(), TrainError> {
     match folder.as_os_str().is_empty() {
         true => {
-            let expected = "the path of a folder is expected";
-            Err(TrainError::setting("the name of the folder", "empty", expected))
+            let expected = "expected the path of a folder";
+            Err(TrainError::setting("folder", "", expected))
         }
         false => Ok(()),
     }

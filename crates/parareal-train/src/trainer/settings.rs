@@ -118,11 +118,11 @@ impl Settings {
     ) -> Result<RunConfig, TrainError> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         if let Some(norm) = self.clip_norm.filter(|&norm| !positive(norm)) {
-            let expected = "a positive number is expected";
+            let expected = "expected a positive number";
             return Err(TrainError::setting("clip-norm", format!("{norm:?}"), expected));
         }
         if let Some(decay) = self.moving_average.filter(|decay| !(0.0..1.0).contains(decay)) {
-            let expected = "a decay from 0 to below 1 is expected";
+            let expected = "expected a number in [0, 1)";
             return Err(TrainError::setting("moving-average", format!("{decay:?}"), expected));
         }
         let zero_interval = match self.checkpoint_every {
@@ -131,14 +131,14 @@ impl Settings {
             CheckpointEvery::Minutes(minutes) => minutes == 0,
         };
         if zero_interval {
-            return Err(TrainError::setting("checkpoint-every", 0, "at least 1 is expected"));
+            return Err(TrainError::setting("checkpoint-every", 0, "expected at least 1"));
         }
         if self.patience == Some(0) {
-            return Err(TrainError::setting("patience", 0, "at least 1 is expected"));
+            return Err(TrainError::setting("patience", 0, "expected at least 1"));
         }
         if self.devices.is_empty() {
-            let expected = "at least one device is expected";
-            return Err(TrainError::setting("device", "an empty list", expected));
+            let expected = "expected at least one device";
+            return Err(TrainError::setting("device", "[]", expected));
         }
         self.check_range()?;
         self.check_effects()?;
@@ -184,7 +184,7 @@ impl Settings {
         ];
         for (name, number) in numbers {
             if let Some(number) = number.filter(|&number| i64::try_from(number).is_err()) {
-                let expected = format!("at most {} is expected", i64::MAX);
+                let expected = format!("expected at most {}", i64::MAX);
                 return Err(TrainError::setting(name, number, expected));
             }
         }
@@ -196,17 +196,17 @@ impl Settings {
         let executor = self.executor;
         if executor == ExecutorKind::Sequential {
             if let Some(workers) = self.workers.filter(|&workers| workers > 1) {
-                let expected = "the sequential executor has one worker: leave it out";
+                let expected = "the sequential executor has a single worker; leave it unset";
                 return Err(TrainError::setting("workers", workers, expected));
             }
             if let Some(units) = self.recompute {
-                let expected = "the sequential executor keeps all states: leave it out";
+                let expected = "the sequential executor keeps all states; leave it unset";
                 return Err(TrainError::setting("recompute", units, expected));
             }
         }
         match self.link_dtype {
             Some(dtype) if executor != ExecutorKind::Mpi => {
-                let expected = format!("the executor {executor} has no ranks: leave it out");
+                let expected = format!("the executor {executor} has no ranks; leave it unset");
                 Err(TrainError::setting("link-dtype", dtype, expected))
             }
             _ => Ok(()),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_another_run_are_refused_by_name() {
+    fn settings_that_differ_from_the_run_are_refused_by_name() {
         let given = Settings { seed: u64::MAX, ..Settings::default() };
         let before = table(&given, &[2, 4]);
         let refuse = |settings: Settings, cuts: &[usize]| {
@@ -362,24 +362,24 @@ mod tests {
         // An entry of the user is not mistaken for the trainer's setting of the same name.
         let own = [("seed".to_string(), "8".to_string())];
         for (message, expected) in [
-            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1: it is"),
-            (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8: it is 32 in"),
-            (refuse(same(), &[3]), "cuts is [3]: it is [2, 4] in there"),
+            (refuse(Settings { seed: 1, ..same() }, &[2, 4]), "seed is 1, but"),
+            (refuse(Settings { batch_size: 8, ..same() }, &[2, 4]), "batch-size is 8, but 32 in"),
+            (refuse(same(), &[3]), "cuts is [3], but [2, 4] in there"),
             (
                 refuse(Settings { clip_norm: Some(1.0), ..same() }, &[2, 4]),
-                "clip-norm is 1.0: it is not set in",
+                "clip-norm is 1.0, but not set in",
             ),
             (
                 refuse(Settings { learning_rate: 0.5.into(), ..same() }, &[2, 4]),
-                "learning-rate is \"0.5\": it is \"0.001\"",
+                "learning-rate is \"0.5\", but \"0.001\"",
             ),
             (
                 refuse(Settings { own: own.into(), ..same() }, &[2, 4]),
-                "settings.seed is \"8\": it is not set in there",
+                "settings.seed is \"8\", but not set in there",
             ),
             (
                 refuse(Settings { moving_average: Some(0.5), ..same() }, &[2, 4]),
-                "moving-average is 0.5: it is not set in",
+                "moving-average is 0.5, but not set in",
             ),
         ] {
             assert!(message.starts_with(expected), "{message}");
@@ -395,37 +395,61 @@ mod tests {
         let given = Settings::default;
         let sequential = ExecutorKind::Sequential;
         for (message, expected) in [
-            (refuse(Settings { clip_norm: Some(0.0), ..given() }), "clip-norm is 0.0: a positive"),
-            (refuse(Settings { clip_norm: Some(f64::NAN), ..given() }), "clip-norm is NaN"),
-            (refuse(Settings { moving_average: Some(1.0), ..given() }), "moving-average is 1.0"),
-            (refuse(Settings { patience: Some(0), ..given() }), "patience is 0"),
-            (refuse(Settings { workers: Some(4), ..given() }), "workers is 4: there are 3"),
-            (refuse(Settings { threads: Some(0), ..given() }), "threads is 0"),
-            (refuse(Settings { replicas: 0, ..given() }), "replicas is 0"),
-            (refuse(Settings { devices: Vec::new(), ..given() }), "device is an empty list"),
+            (
+                refuse(Settings { clip_norm: Some(0.0), ..given() }),
+                "invalid value `0.0` for clip-norm: expected a positive",
+            ),
+            (
+                refuse(Settings { clip_norm: Some(f64::NAN), ..given() }),
+                "invalid value `NaN` for clip-norm",
+            ),
+            (
+                refuse(Settings { moving_average: Some(1.0), ..given() }),
+                "invalid value `1.0` for moving-average",
+            ),
+            (refuse(Settings { patience: Some(0), ..given() }), "invalid value `0` for patience"),
+            (
+                refuse(Settings { workers: Some(4), ..given() }),
+                "invalid value `4` for workers: expected from 1 to 3",
+            ),
+            (refuse(Settings { threads: Some(0), ..given() }), "invalid value `0` for threads"),
+            (refuse(Settings { replicas: 0, ..given() }), "invalid value `0` for replicas"),
+            (refuse(Settings { devices: Vec::new(), ..given() }), "invalid value `[]` for device"),
             (
                 refuse(Settings { epochs: usize::MAX, ..given() }),
-                "epochs is 18446744073709551615: at most 9223372036854775807 is expected",
+                "invalid value `18446744073709551615` for epochs: expected at most 9223372036854775807",
             ),
-            (refuse(Settings { batch_size: usize::MAX, ..given() }), "batch-size is 184467"),
-            (refuse(Settings { patience: Some(usize::MAX), ..given() }), "patience is 184467"),
-            (refuse(Settings { recompute: Some(usize::MAX), ..given() }), "recompute is 184467"),
-            (refuse(Settings { keep_checkpoints: usize::MAX, ..given() }), "keep-checkpoints is"),
+            (
+                refuse(Settings { batch_size: usize::MAX, ..given() }),
+                "invalid value `18446744073709551615` for batch-size",
+            ),
+            (
+                refuse(Settings { patience: Some(usize::MAX), ..given() }),
+                "invalid value `18446744073709551615` for patience",
+            ),
+            (
+                refuse(Settings { recompute: Some(usize::MAX), ..given() }),
+                "invalid value `18446744073709551615` for recompute",
+            ),
+            (
+                refuse(Settings { keep_checkpoints: usize::MAX, ..given() }),
+                "invalid value `18446744073709551615` for keep-checkpoints",
+            ),
             (
                 refuse(Settings { link_dtype: Some(LinkDtype::F32), ..given() }),
-                "link-dtype is f32: the executor threads has no ranks",
+                "invalid value `f32` for link-dtype: the executor threads has no ranks",
             ),
             (
                 refuse(Settings { workers: Some(2), executor: sequential, ..given() }),
-                "workers is 2: the sequential executor has one worker",
+                "invalid value `2` for workers: the sequential executor has a single worker",
             ),
             (
                 refuse(Settings { recompute: Some(0), executor: sequential, ..given() }),
-                "recompute is 0: the sequential executor keeps all states",
+                "invalid value `0` for recompute: the sequential executor keeps all states",
             ),
             (
                 refuse(Settings { checkpoint_every: CheckpointEvery::Steps(0), ..given() }),
-                "checkpoint-every is 0",
+                "invalid value `0` for checkpoint-every",
             ),
         ] {
             assert!(message.starts_with(expected), "{message}");

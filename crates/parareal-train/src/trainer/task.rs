@@ -124,8 +124,8 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
             let (first, again) = (first?, again?);
             let checksum = checksum_of(&first);
             if checksum_of(&again) != checksum {
-                let message = "the source returned another batch when it was asked again: it must return \
-                               the same batch for the same index";
+                let message = "the source returned a different batch when asked again: it must \
+                               return the same batch for the same index";
                 return Err(TrainError::Batch { index, message: message.into() });
             }
             if let Some(network) = &network {
@@ -370,13 +370,13 @@ fn batch_of<N: Coarsen, L: Loss<N::Output>>(
     let (inputs, targets, expected) = (input.samples(), target.samples(), index.samples.len());
     if inputs != expected || targets != expected {
         return wrong(format!(
-            "the source returned {inputs} inputs and {targets} targets: {expected} of each are expected"
+            "the source returned {inputs} inputs and {targets} targets: expected {expected} of each"
         ));
     }
     let found = input.shape();
     if found != *shape {
         return wrong(format!(
-            "the inputs have shape {found}: the network takes samples of shape {shape}"
+            "the inputs have shape {found}, but the network expects samples of shape {shape}"
         ));
     }
     Ok(Batch { input: without_graph(input), target: without_graph(target), labels: () })
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn infinite_outputs_are_told_from_those_that_are_not_a_number() {
+    fn infinite_outputs_are_distinguished_from_nan() {
         let of = |data: TensorData| {
             let mut outputs = Outputs::default();
             outputs.add(&data);

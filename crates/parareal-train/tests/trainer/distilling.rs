@@ -82,6 +82,6 @@ fn a_distillation_needs_trained_weights_and_interfaces() {
     assert!(message(distilling).contains("weights of a trained network"));
     let serial = trainer_of(model(adamw(), &[]), samples(1, SAMPLES)).workers(1);
     let message = message(serial.distillation(Distillation::new(5)));
-    assert!(message.contains("one alone has no interface"), "{message}");
+    assert!(message.contains("a single one has no interface"), "{message}");
     assert!(!run.exists());
 }

@@ -137,9 +137,9 @@ fn without_validation_there_are_no_metrics_and_no_best() {
     assert_eq!((outcome.epochs, outcome.validation_loss), (2, None));
     assert!(outcome.metrics.is_empty() && best(&run).is_none());
     let error = trainer.evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string();
-    assert_eq!(error, "there are no validation samples: at least 1 is expected");
+    assert_eq!(error, "no validation samples: expected at least 1");
     let error = trainer.load(&run, CheckpointChoice::Best).err().unwrap().to_string();
-    assert!(error.starts_with("checkpoint is best: there is none"), "{error}");
+    assert!(error.starts_with("invalid value `best` for checkpoint: not found"), "{error}");
 }
 
 /// Records that an observer has received.
@@ -183,7 +183,7 @@ fn events_for_tensorboard_have_the_metrics() {
 }
 
 #[test]
-fn classes_that_are_excluded_by_infinite_scores_are_no_divergence() {
+fn classes_excluded_by_infinite_scores_are_not_a_divergence() {
     let folder = tempdir().unwrap();
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let data = |seed| {

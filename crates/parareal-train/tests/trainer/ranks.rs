@@ -47,7 +47,7 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         };
         let of = |training| ranked(Trainer::new(model(sgd(), &[2, 4]), training));
         let error = of(samples(if last { 3 } else { 1 }, SAMPLES)).train(folder.join("first"));
-        let expected = "the training samples differ between ranks 0 and 2: start all ranks";
+        let expected = "the training samples differ between ranks 0 and 2; start all ranks";
         assert!(error.unwrap_err().to_string().starts_with(expected));
 
         // The fourth batch differs. A checkpoint is saved after every second step.
@@ -55,14 +55,14 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         let training = drifting(1, SAMPLES, move |index| last && index.step == 3);
         let trainer = ranked(Trainer::new(model(sgd(), &[2, 4]), training));
         let error = trainer.checkpoint_every(CheckpointEvery::Steps(2)).train(&run).unwrap_err();
-        let expected = "the batches of epoch 1 differ between ranks 0 and 2: start all ranks";
+        let expected = "the batches of epoch 1 differ between ranks 0 and 2; start all ranks";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert_eq!(checkpoints(&run), ["step-00000002"]);
 
         let validation = || drifting(2, 20, move |index| last && index.step == 2);
         let trainer = of(samples(1, SAMPLES)).validation(validation());
         let error = trainer.train(folder.join("validation")).unwrap_err().to_string();
-        let expected = "the validation samples differ between ranks 0 and 2: start all ranks";
+        let expected = "the validation samples differ between ranks 0 and 2; start all ranks";
         assert!(error.starts_with(expected), "{error}");
 
         let run = folder.join("whole");
@@ -72,7 +72,7 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
             source().evaluate(&run, CheckpointChoice::Latest).unwrap_err().to_string()
         };
         let error = evaluate(&|| of(samples(1, SAMPLES)).validation(validation()));
-        let expected = "the evaluation samples differ between ranks 0 and 2: start all ranks";
+        let expected = "the evaluation samples differ between ranks 0 and 2; start all ranks";
         assert!(error.starts_with(expected), "{error}");
         // One rank fails, and all ranks end with an error.
         let failing = || {
@@ -86,7 +86,7 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         assert_eq!(error, "rank 2: batch 1 of an evaluation: the file is gone");
         let empty = from_fn(0, |index: &BatchIndex| samples(2, 20).batch(index));
         let error = of(samples(1, SAMPLES)).evaluate_on(&run, CheckpointChoice::Latest, &empty);
-        let expected = "there are no evaluation samples: at least 1 is expected";
+        let expected = "no evaluation samples: expected at least 1";
         assert_eq!(error.unwrap_err().to_string(), expected);
 
         let removed = || Ok::<_, TrainError>(fs::remove_dir_all(&folder).is_ok());
@@ -114,12 +114,12 @@ fn a_timeline_has_the_workers_of_all_ranks_and_the_first_rank_writes_it() {
         let file = folder.join("step.json");
         let timeline = || StepTimeline::new(&file).step(4);
         let error = trainer((group.rank() != 1).then(timeline)).train(&run).unwrap_err();
-        let expected = format!("timeline is {} on rank 0 and not set on rank 1", file.display());
+        let expected = format!("timeline is {} on rank 0 but not set on rank 1", file.display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         let none = StepTimeline::new(folder.join("none/step.json"));
         let error = trainer(Some(none)).train(&run).unwrap_err().to_string();
         assert!(error.starts_with("rank 0: cannot write"), "{error}");
-        assert!(error.ends_with(&format!("there is no folder {}", folder.join("none").display())));
+        assert!(error.ends_with(&format!("folder {} not found", folder.join("none").display())));
         assert!(!run.exists() && !file.exists());
 
         let outcome = trainer(Some(timeline())).train(&run).unwrap();

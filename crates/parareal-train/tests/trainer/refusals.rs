@@ -31,63 +31,90 @@ fn wrong_settings_are_refused_with_one_clear_line() {
     let timeline = |name: &str| sgd_trainer().timeline(StepTimeline::new(name));
     let metric = |name: &str| sgd_trainer().metric(name, |_, _| 0.0);
     for (trainer, expected) in [
-        (sgd_trainer().epochs(0), "epochs is 0: at least 1 is expected"),
-        (sgd_trainer().batch_size(0), "batch-size is 0: at least 1 is expected"),
-        (sgd_trainer().keep_checkpoints(0), "keep-checkpoints is 0"),
-        (sgd_trainer().workers(4), "workers is 4: there are 3 subnetworks"),
-        (sgd_trainer().workers(0), "workers is 0"),
-        (sgd_trainer().threads(0), "threads is 0"),
-        (sgd_trainer().threads(1_000), "threads is 1000"),
-        (sgd_trainer().replicas(0), "replicas is 0"),
-        (sgd_trainer().replicas(7), "replicas is 7: the last batch of an epoch has 6"),
-        (sgd_trainer().devices([]), "device is an empty list: at least one device is expected"),
+        (sgd_trainer().epochs(0), "invalid value `0` for epochs: expected at least 1"),
+        (sgd_trainer().batch_size(0), "invalid value `0` for batch-size: expected at least 1"),
+        (sgd_trainer().keep_checkpoints(0), "invalid value `0` for keep-checkpoints"),
+        (sgd_trainer().workers(4), "invalid value `4` for workers: expected from 1 to 3"),
+        (sgd_trainer().workers(0), "invalid value `0` for workers"),
+        (sgd_trainer().threads(0), "invalid value `0` for threads"),
+        (sgd_trainer().threads(1_000), "invalid value `1000` for threads"),
+        (sgd_trainer().replicas(0), "invalid value `0` for replicas"),
+        (
+            sgd_trainer().replicas(7),
+            "invalid value `7` for replicas: the last batch of an epoch has 6",
+        ),
+        (sgd_trainer().devices([]), "invalid value `[]` for device: expected at least one device"),
         (
             sgd_trainer().epochs(usize::MAX),
-            "epochs is 18446744073709551615: at most 9223372036854775807",
+            "invalid value `18446744073709551615` for epochs: expected at most 9223372036854775807",
         ),
-        (sgd_trainer().batch_size(usize::MAX), "batch-size is 18446744073709551615: at most"),
+        (
+            sgd_trainer().batch_size(usize::MAX),
+            "invalid value `18446744073709551615` for batch-size: expected at most",
+        ),
         (
             sgd_trainer().executor(ExecutorKind::Sequential),
-            "workers is 2: the sequential executor has one worker",
+            "invalid value `2` for workers: the sequential executor has a single worker",
         ),
         (
             sgd_trainer().executor(ExecutorKind::Sequential).workers(1).recompute(1),
-            "recompute is 1: the sequential executor keeps all states",
+            "invalid value `1` for recompute: the sequential executor keeps all states",
         ),
         (
             timeline("step.svg").executor(ExecutorKind::Sequential).workers(1),
-            "timeline is step.svg: the sequential executor has none: leave it out, or use threads",
+            "invalid value `step.svg` for timeline: the sequential executor has no timeline; leave it unset, or use",
         ),
         (timeline("step.png"), "cannot write step.png: expected a name that ends in .json"),
         (timeline("step"), "cannot write step: expected a name that ends in .json"),
-        (timeline("none/step.svg"), "cannot write none/step.svg: there is no folder none"),
+        (timeline("none/step.svg"), "cannot write none/step.svg: folder none not found"),
         (
             sgd_trainer().timeline(StepTimeline::new("step.svg").step(0)),
-            "timeline-step is 0: a step from 1 to 20 is expected",
+            "invalid value `0` for timeline-step: expected a step from 1 to 20",
         ),
         (
             sgd_trainer().timeline(StepTimeline::new("step.svg").step(21)),
-            "timeline-step is 21: a step from 1 to 20 is expected",
+            "invalid value `21` for timeline-step: expected a step from 1 to 20",
         ),
-        (sgd_trainer().link_dtype(LinkDtype::F32), "link-dtype is f32: the executor threads"),
-        (sgd_trainer().clip_norm(-1.0), "clip-norm is -1.0: a positive number"),
-        (sgd_trainer().moving_average(1.5), "moving-average is 1.5"),
-        (sgd_trainer().learning_rate(-0.1), "learning-rate is -0.1"),
-        (sgd_trainer().learning_rate(Schedule::cosine(f64::NAN)), "learning-rate is NaN"),
-        (sgd_trainer().patience(0), "patience is 0"),
-        (sgd_trainer().checkpoint_every(CheckpointEvery::Steps(0)), "checkpoint-every is 0"),
+        (
+            sgd_trainer().link_dtype(LinkDtype::F32),
+            "invalid value `f32` for link-dtype: the executor threads",
+        ),
+        (
+            sgd_trainer().clip_norm(-1.0),
+            "invalid value `-1.0` for clip-norm: expected a positive number",
+        ),
+        (sgd_trainer().moving_average(1.5), "invalid value `1.5` for moving-average"),
+        (sgd_trainer().learning_rate(-0.1), "invalid value `-0.1` for learning-rate"),
+        (
+            sgd_trainer().learning_rate(Schedule::cosine(f64::NAN)),
+            "invalid value `NaN` for learning-rate",
+        ),
+        (sgd_trainer().patience(0), "invalid value `0` for patience"),
+        (
+            sgd_trainer().checkpoint_every(CheckpointEvery::Steps(0)),
+            "invalid value `0` for checkpoint-every",
+        ),
         (
             sgd_trainer().best(Objective::highest("recall")),
-            "best is highest recall: expected one of: loss, accuracy",
+            "invalid value `highest recall` for best: expected one of loss, accuracy",
         ),
-        (sgd_trainer().best(Objective::error()), "best is lowest error: expected one of: loss"),
-        (metric("accuracy"), "metric is accuracy: there is one with this name already"),
-        (metric("loss"), "metric is loss: this is the name of the loss"),
-        (metric(""), "metric is : a name of 1 to 64"),
-        (metric("a\nb"), "metric is a\\nb: a name"),
-        (bare().metric("a", |_, _| 0.0), "metric is a: it needs validation samples"),
-        (bare().patience(3), "patience is 3: it needs validation samples"),
-        (bare().best(Objective::highest("loss")), "best is highest loss: it needs validation"),
+        (
+            sgd_trainer().best(Objective::error()),
+            "invalid value `lowest error` for best: expected one of loss",
+        ),
+        (metric("accuracy"), "invalid value `accuracy` for metric: another metric has this name"),
+        (metric("loss"), "invalid value `loss` for metric: the loss has this name"),
+        (metric(""), "invalid value `` for metric: expected a name of 1 to 64"),
+        (metric("a\nb"), "invalid value `a\\nb` for metric: expected a name"),
+        (
+            bare().metric("a", |_, _| 0.0),
+            "invalid value `a` for metric: requires validation samples",
+        ),
+        (bare().patience(3), "invalid value `3` for patience: requires validation samples"),
+        (
+            bare().best(Objective::highest("loss")),
+            "invalid value `highest loss` for best: requires validation",
+        ),
     ] {
         let message = refused(&trainer);
         assert!(message.starts_with(expected), "{message}");
@@ -107,20 +134,20 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
     let message = refused(&Trainer::new(model(sgd(), &[3]), wide));
     assert_eq!(
         message,
-        "batch 0 of training epoch 1: the inputs have shape [5]: the network takes samples of shape [3]"
+        "batch 0 of training epoch 1: the inputs have shape [5], but the network expects samples of shape [3]"
     );
     let of = |samples: usize, returned: usize| {
         let source = from_fn(samples, move |_: &BatchIndex| Ok(batch(1, returned, DType::F32)));
         Trainer::new(model(sgd(), &[3]), source).threads(1)
     };
     let message = refused(&of(0, 1));
-    assert_eq!(message, "training samples is 0: at least 1 is expected");
+    assert_eq!(message, "invalid value `0` for number of training samples: expected at least 1");
     let message = refused(&of(8, 9));
-    let returned = "the source returned 9 inputs and 9 targets: 8 of each are expected";
+    let returned = "the source returned 9 inputs and 9 targets: expected 8 of each";
     assert_eq!(message, format!("batch 0 of training epoch 1: {returned}"));
     let message =
         refused(&of(8, 8).validation(from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)))));
-    assert_eq!(message, "there are no validation samples: at least 1 is expected");
+    assert_eq!(message, "no validation samples: expected at least 1");
     let failing = from_fn(8, |_: &BatchIndex| -> Result<(Tensor<2>, Tensor<1, Int>), _> {
         Err("the file is gone".into())
     });
@@ -129,7 +156,7 @@ fn data_that_does_not_fit_is_refused_with_one_clear_line() {
 }
 
 #[test]
-fn what_cannot_be_computed_is_found_before_anything_is_written() {
+fn what_cannot_be_computed_is_refused_before_anything_is_written() {
     let broken = sgd_trainer().metric("broken", |_, _| panic!("no metric"));
     assert!(refused(&broken).contains("the metric `broken` panicked: no metric"));
     let device = Device::flex();
@@ -200,8 +227,7 @@ fn a_loss_that_cannot_be_computed_is_refused_before_anything_is_written() {
     let elements =
         loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).mean_dim(1).reshape([-1]));
     let message = error_with_loss(elements, 0.0, 0.0);
-    let expected =
-        "batch 0 of training epoch 1: the loss has 4 elements: a single number is expected";
+    let expected = "batch 0 of training epoch 1: the loss has 4 elements: expected a single number";
     assert!(message.starts_with(expected), "{message}");
     let panicking = loss_fn(|_: Tensor<2>, _: Tensor<2>| -> Tensor<1> { panic!("no\nsuch loss") });
     let message = error_with_loss(panicking, 0.0, 0.0);
@@ -241,7 +267,7 @@ fn with_wide(pass: Pass, step: usize) -> impl Source<Input = Tensor<2>, Target =
 fn a_later_batch_of_another_shape_is_named() {
     let folder = tempdir().unwrap();
     let run = |name: &str| folder.path().join(name);
-    let reason = "the inputs have shape [6]: the network takes samples of shape [3]";
+    let reason = "the inputs have shape [6], but the network expects samples of shape [3]";
     let second = Pass::Training { seed: 0, epoch: 2 };
     let trainer = Trainer::new(model(sgd(), &[3]), with_wide(second, 1)).batch_size(4).threads(1);
     let error = trainer.train(run("training")).unwrap_err().to_string();
@@ -256,15 +282,14 @@ fn a_later_batch_of_another_shape_is_named() {
 }
 
 #[test]
-fn a_source_that_returns_another_batch_when_asked_again_is_refused() {
+fn a_source_that_returns_another_batch_for_the_same_index_is_refused() {
     let calls = AtomicUsize::new(0);
     let source = from_fn(12, move |index: &BatchIndex| {
         let seed = calls.fetch_add(1, Ordering::Relaxed) as u64;
         Ok(batch(seed, index.samples.len(), DType::F32))
     });
     let message = refused(&Trainer::new(model(sgd(), &[3]), source).threads(1));
-    let expected =
-        "batch 0 of training epoch 1: the source returned another batch when it was asked";
+    let expected = "batch 0 of training epoch 1: the source returned a different batch when asked";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -275,9 +300,9 @@ fn an_evaluation_without_samples_and_a_folder_without_a_name_are_refused() {
     sgd_trainer().epochs(1).train(&run).unwrap();
     let empty = from_fn(0, |_: &BatchIndex| Ok(batch(1, 1, DType::F32)));
     let error = sgd_trainer().evaluate_on(&run, CheckpointChoice::Latest, &empty).unwrap_err();
-    assert_eq!(error.to_string(), "there are no evaluation samples: at least 1 is expected");
+    assert_eq!(error.to_string(), "no evaluation samples: expected at least 1");
     for error in [sgd_trainer().train(""), sgd_trainer().resume("")] {
-        let expected = "the name of the folder is empty: the path of a folder is expected";
+        let expected = "invalid value `` for folder: expected the path of a folder";
         assert_eq!(error.unwrap_err().to_string(), expected);
     }
 }
@@ -287,7 +312,10 @@ fn a_rate_that_is_not_a_number_is_an_error() {
     let folder = tempdir().unwrap();
     let schedule = Schedule::from_fn(|epoch, _, _| if epoch > 1 { f64::NAN } else { 1e-3 });
     let error = sgd_trainer().learning_rate(schedule).train(folder.path().join("run")).unwrap_err();
-    assert!(error.to_string().starts_with("the learning rate is NaN: "), "{error}");
+    assert!(
+        error.to_string().starts_with("invalid value `NaN` for the learning rate: "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn decisions_of_a_resumed_run_are_those_of_an_undisturbed_one() {
 }
 
 #[test]
-fn a_run_goes_on_for_more_epochs_on_another_executor() {
+fn a_run_continues_for_more_epochs_on_another_executor() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     sgd_trainer().train(&run).unwrap();
@@ -146,12 +146,14 @@ fn a_run_goes_on_for_more_epochs_on_another_executor() {
     let outcome =
         longer().executor(ExecutorKind::Sequential).workers(1).threads(2).resume(&run).unwrap();
     assert_eq!((outcome.epochs, outcome.steps), (6, 30));
-    assert!(outcome.notes.iter().any(|note| note.contains("executor sequential, before threads")));
+    assert!(
+        outcome.notes.iter().any(|note| note.contains("executor sequential instead of threads"))
+    );
     assert_eq!(epochs(&run).len(), 6);
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("epochs = 6\n") && config.contains("executor = \"sequential\""));
     let error = sgd_trainer().epochs(3).resume(&run).unwrap_err().to_string();
-    assert!(error.starts_with("epochs is 3: the run is in epoch 6 already"), "{error}");
+    assert!(error.starts_with("invalid value `3` for epochs: expected at least 6"), "{error}");
 }
 
 /// Returns the message with which resuming a run of [`sgd_trainer`] is refused.
@@ -164,7 +166,7 @@ fn refused(run: &Path, trainer: &DenseTrainer) -> String {
 }
 
 #[test]
-fn what_would_be_another_run_is_refused_by_name() {
+fn settings_of_another_run_are_refused_by_name() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     train_until(7, &sgd_trainer().setting("momentum", 0.9), &run);
@@ -179,14 +181,14 @@ fn what_would_be_another_run_is_refused_by_name() {
         )
     };
     for (trainer, expected) in [
-        (sgd_trainer().seed(4), "seed is 4: it is 3 in"),
-        (sgd_trainer().batch_size(5), "batch-size is 5: it is 6 in"),
-        (trainer_of(model(sgd(), &[3]), samples(1, SAMPLES)), "cuts is [3]: it is [2, 4] in"),
-        (sgd_trainer().learning_rate(0.02), "learning-rate is \"0.02\": it is \"0.01\" in"),
+        (sgd_trainer().seed(4), "seed is 4, but 3 in"),
+        (sgd_trainer().batch_size(5), "batch-size is 5, but 6 in"),
+        (trainer_of(model(sgd(), &[3]), samples(1, SAMPLES)), "cuts is [3], but [2, 4] in"),
+        (sgd_trainer().learning_rate(0.02), "learning-rate is \"0.02\", but \"0.01\" in"),
         (sgd_trainer().best(Objective::highest("accuracy")), "best is \"highest accuracy\""),
-        (with_samples(samples(7, SAMPLES)), "the training samples are not those"),
-        (with_samples(samples(1, SAMPLES - 1)), "the training samples are not those"),
-        (sgd_trainer().validation(samples(3, 20)), "the validation samples are not those"),
+        (with_samples(samples(7, SAMPLES)), "the training samples differ from those"),
+        (with_samples(samples(1, SAMPLES - 1)), "the training samples differ from those"),
+        (sgd_trainer().validation(samples(3, 20)), "the validation samples differ from those"),
         (wider, ""),
     ] {
         let message = refused(&run, &trainer.setting("momentum", 0.9));
@@ -194,9 +196,9 @@ fn what_would_be_another_run_is_refused_by_name() {
         assert!(!expected.is_empty() || message.contains("of another network"), "{message}");
     }
     let message = refused(&run, &sgd_trainer().setting("momentum", 0.5));
-    assert!(message.starts_with("settings.momentum is \"0.5\": it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is \"0.5\", but \"0.9\" in"), "{message}");
     let message = refused(&run, &sgd_trainer());
-    assert!(message.starts_with("settings.momentum is not set: it is \"0.9\" in"), "{message}");
+    assert!(message.starts_with("settings.momentum is not set, but \"0.9\" in"), "{message}");
     assert_eq!(sgd_trainer().setting("momentum", 0.9).resume(&run).unwrap().epochs, 4);
 }
 
@@ -218,7 +220,7 @@ fn a_schedule_that_gives_other_rates_is_refused_with_the_first_step() {
             "function",
             by_epoch(0.5),
             by_epoch(0.25),
-            "learning-rate of step 6 is 0.0025: it is 0.005 in",
+            "learning-rate of step 6 is 0.0025, but 0.005 in",
         ),
         (
             "explicit",
@@ -259,14 +261,14 @@ fn samples_that_differ_after_the_first_batch_are_refused() {
     };
     let training = trainer_of(model(sgd(), &[2, 4]), other(1, SAMPLES, SAMPLES - 1));
     let message = refused(&run, &training);
-    assert!(message.starts_with("the training samples are not those"), "{message}");
+    assert!(message.starts_with("the training samples differ from those"), "{message}");
     let message = refused(&run, &sgd_trainer().validation(other(2, 20, 19)));
-    assert!(message.starts_with("the validation samples are not those"), "{message}");
+    assert!(message.starts_with("the validation samples differ from those"), "{message}");
     assert_eq!(sgd_trainer().resume(&run).unwrap().steps, 20);
 }
 
 #[test]
-fn a_source_whose_batches_are_no_function_of_their_places_is_refused() {
+fn a_source_whose_batches_do_not_depend_on_indices_alone_is_refused() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     // The first batch is always the same, the others are not.
@@ -279,7 +281,7 @@ fn a_source_whose_batches_are_no_function_of_their_places_is_refused() {
     };
     train_until(7, &make(10), &run);
     let message = refused(&run, &make(20));
-    assert!(message.starts_with("the training samples are not those"), "{message}");
+    assert!(message.starts_with("the training samples differ from those"), "{message}");
     assert_eq!(make(10).resume(&run).unwrap().steps, 10);
 }
 
@@ -288,7 +290,7 @@ fn a_folder_without_a_run_is_named() {
     let folder = tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");
     let message = sgd_trainer().resume(&nowhere).unwrap_err().to_string();
-    assert!(message.contains("holds no run: there is no config.toml in it"), "{message}");
+    assert!(message.contains("is not the folder of a run: it has no config.toml"), "{message}");
     assert!(!nowhere.exists());
     fs::create_dir(&nowhere).unwrap();
     fs::write(nowhere.join("config.toml"), "#".repeat(300_000)).unwrap();

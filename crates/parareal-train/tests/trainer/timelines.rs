@@ -139,15 +139,19 @@ fn the_step_is_counted_over_the_whole_run() {
     // If the run is stopped before the chosen step, there is no timeline.
     let chosen = |step| sgd_trainer().timeline(StepTimeline::new(path("b.svg")).step(step));
     let (told, outcome) = train(&chosen(12), &run, 4);
-    let note = "no timeline is written: the run ended after step 4, before step 12";
+    let note = "no timeline was written: the run ended after step 4, before step 12";
     assert_eq!((told.timelines, told.notes.last().unwrap().as_str()), (vec![], note));
     assert_eq!(outcome.notes, [note]);
     assert!(!path("b.svg").exists());
 
     let refused = |step| chosen(step).resume(&run).unwrap_err().to_string();
-    let expected = "timeline-step is 4: a step from 5 to 20 is expected, 4 are trained";
+    let expected =
+        "invalid value `4` for timeline-step: expected a step from 5 to 20; 4 are trained already";
     assert_eq!(refused(4), expected);
-    assert!(refused(21).starts_with("timeline-step is 21: a step from 5 to 20"));
+    assert!(
+        refused(21)
+            .starts_with("invalid value `21` for timeline-step: expected a step from 5 to 20")
+    );
     let (told, _) = train(&chosen(5), &run, 5);
     assert_eq!(told.timelines, [(5, path("b.svg"))]);
 
@@ -157,10 +161,14 @@ fn the_step_is_counted_over_the_whole_run() {
     assert_eq!((told.timelines, outcome.steps), (vec![(15, path("c.svg"))], 20));
 
     let (told, outcome) = train(&typical("d.svg"), &run, usize::MAX);
-    let note = "no timeline is written: the run has no step left";
+    let note = "no timeline was written: the run has no steps left";
     assert_eq!((told.timelines, outcome.notes), (vec![], vec![note.to_string()]));
-    let expected = "timeline-step is 20: the run has trained all of its 20 steps";
-    assert_eq!(refused(20), "b.svg exists".replace("b.svg", path("b.svg").to_str().unwrap()));
+    let expected =
+        "invalid value `20` for timeline-step: all 20 steps of the run are trained already";
+    assert_eq!(
+        refused(20),
+        "b.svg already exists".replace("b.svg", path("b.svg").to_str().unwrap())
+    );
     let overwriting = StepTimeline::new(path("b.svg")).step(20).overwrite();
     let error = sgd_trainer().timeline(overwriting).resume(&run).unwrap_err();
     assert_eq!(error.to_string(), expected);
@@ -183,7 +191,7 @@ fn a_timeline_that_cannot_be_written_does_not_end_the_run() {
     let run = folder.path().join("run");
     let outcome = trainer().train_with(&run, &mut InTheWay(&file), &|| false).unwrap();
     assert_eq!(outcome.steps, 5);
-    let note = format!("the timeline is not written: {} exists", file.display());
+    let note = format!("the timeline was not written: {} already exists", file.display());
     assert_eq!(outcome.notes, [note]);
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 

@@ -66,8 +66,8 @@ impl Bench {
         in_range("classes", self.classes)?;
         in_range("repetitions", self.repetitions)?;
         if self.subnetworks.is_empty() {
-            let expected = "name at least one number of subnetworks, say 1,3,6";
-            return Err(VisionError::setting("subnetworks", "an empty list", expected));
+            let expected = "expected at least one number of subnetworks, for example 1,3,6";
+            return Err(VisionError::setting("subnetworks", "[]", expected));
         }
         // All networks are checked before anything is measured.
         let networks = self.subnetworks.iter().map(|&count| self.network(count));
@@ -78,7 +78,7 @@ impl Bench {
         }
         self.machine.find()?;
 
-        progress("kinds of parts");
+        progress("the kinds of components");
         let alone = Machine { workers: 1, ..self.machine.clone() };
         let costs = alone.measure(&serial.net, &UnitKind::ALL, self.repetitions)?;
         let known = Costs::Table(costs.clone());
@@ -119,8 +119,7 @@ impl Bench {
         let mut settings = self.settings.clone();
         settings.subnetworks = Some(subnetworks);
         if let Some(cuts @ CutsSetting::Positions(_)) = &settings.cuts {
-            let expected = "even or balanced is expected: numbers of subnetworks have no cuts in \
-                            common";
+            let expected = "expected even or balanced, which apply to any number of subnetworks";
             return Err(VisionError::setting("cuts", cuts.to_text(), expected));
         }
         let mut network = NetworkConfig::resolve(&settings, Recipe::default())?;

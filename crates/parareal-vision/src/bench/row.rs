@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_s_times_stand_beside_those_of_its_network_only() {
+    fn times_of_the_paper_are_shown_for_its_network_only() {
         let deep = || Settings { depth: Some(1001), ..Settings::default() };
         let kind = |kind: &str| Settings { coarse_unit: Some(kind.parse().unwrap()), ..deep() };
         for subnetworks in [1, 3, 6, 12, 18, 24] {

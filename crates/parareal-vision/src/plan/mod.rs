@@ -51,20 +51,19 @@ impl PlanSettings {
         let devices = self.devices.unwrap_or(1);
         for (name, value) in [("device-count", devices), ("replicas", self.replicas)] {
             if !(1..=MAX_COUNT).contains(&value) {
-                let expected = format!("from 1 to {MAX_COUNT} can be planned");
+                let expected = format!("expected a number from 1 to {MAX_COUNT}");
                 return Err(VisionError::setting(name, value, expected));
             }
         }
-        if self.schedule == Schedule::Virtual && self.recompute.is_some() {
-            let expected = "nothing is recomputed in the paper's schedule";
-            return Err(VisionError::setting("recompute", "set", expected));
+        if let (Schedule::Virtual, Some(units)) = (&self.schedule, self.recompute) {
+            let expected = "the paper's schedule recomputes nothing; leave it unset";
+            return Err(VisionError::setting("recompute", units, expected));
         }
         if network.cutting != Cutting::Balanced {
             return Ok(());
         }
         if self.schedule == Schedule::Virtual {
-            let expected = "balanced cuts are for the program that overlaps; the paper's schedule \
-                            goes with even ones";
+            let expected = "balanced cuts require the schedule with overlap; the paper's schedule has even cuts";
             return Err(VisionError::setting("cuts", "balanced", expected));
         }
         Ok(check_balance(network.net.units(), &self.layout(network)?)?)

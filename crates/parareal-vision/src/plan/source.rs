@@ -115,13 +115,13 @@ fn read(path: &Path) -> Result<CostTable, VisionError> {
     let unread = |error: std::io::Error| refused(error.to_string());
     let bytes = std::fs::metadata(path).map_err(unread)?.len();
     if bytes > MAX_BYTES {
-        return Err(refused(format!("it has {bytes} bytes")));
+        return Err(refused(format!("expected at most {MAX_BYTES} bytes, got {bytes}")));
     }
     let text = std::fs::read(path).map_err(unread)?;
     let benched: Benched = serde_json::from_slice(without_byte_order_mark(&text))
         .map_err(|error| refused(error.to_string()))?;
     if benched.costs.batch == 0 {
-        return Err(refused("its batch has no images".into()));
+        return Err(refused("expected a batch of at least 1 image, got 0".into()));
     }
     Ok(benched.costs)
 }
@@ -191,7 +191,7 @@ impl Machine {
             threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
         let first = tables.into_iter().next();
-        Ok(first.expect("a measurement that panics is a defect, and has said so"))
+        Ok(first.expect("measurements do not panic"))
     }
 }
 
@@ -199,7 +199,7 @@ impl Machine {
 pub(crate) fn in_range(name: &'static str, value: usize) -> Result<(), VisionError> {
     match (1..=1_000_000).contains(&value) {
         true => Ok(()),
-        false => Err(VisionError::setting(name, value, "from 1 to 1000000 is expected")),
+        false => Err(VisionError::setting(name, value, "expected a number from 1 to 1000000")),
     }
 }
 
@@ -217,13 +217,13 @@ impl Costs {
             Self::Paper { weight_share } => {
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(
-                        "the paper's Table 2 is of width {PAPER_WIDTH}: leave it out, or take \
-                         other costs"
+                        "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or \
+                         choose other costs"
                     );
                     return Err(VisionError::setting("width", net.width(), expected));
                 }
-                let expected = "the paper's Table 2 has its own coarse networks only: set it to \
-                                basic and leave out `coarse-units`, or take other costs";
+                let expected = "expected basic without `coarse-units`, the coarse networks of the \
+                                paper's Table 2; or choose other costs";
                 let kind = net.coarse_kind();
                 let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {
@@ -266,7 +266,7 @@ impl Costs {
             Self::Table(CostTable { batch, threads, device, .. }) => {
                 let ending = if *threads == 1 { "" } else { "s" };
                 return vec![format!(
-                    "costs of {batch} images a step, {threads} thread{ending} of {device}"
+                    "costs measured with a batch of {batch} on {device}, {threads} thread{ending}"
                 )];
             }
         };
@@ -274,16 +274,16 @@ impl Costs {
         let listed = PAPER_ROWS.iter().any(|row| row.subnetworks == subnetworks);
         if !listed {
             remarks.push(format!(
-                "Table 2 has no row for N = {subnetworks}: that of N = {row} is taken"
+                "Table 2 has no row for N = {subnetworks}: N = {row} is used instead"
             ));
         }
         if net.units() != 333 {
-            remarks.push("Table 2 is of ResNet-1001: its time of a unit is taken".into());
+            remarks.push("Table 2 is for ResNet-1001: its time per unit is used".into());
         }
         if subnetworks > 1 {
             remarks.push(format!(
-                "Table 2 does not say what gradients of weights take: {:.0} % of the coarse \
-                 network's backward pass is assumed",
+                "Table 2 has no times of weight gradients: {:.0} % of the coarse network's backward pass is \
+                 assumed",
                 100.0 * weight_share
             ));
         }

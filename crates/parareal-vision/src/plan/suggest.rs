@@ -66,8 +66,8 @@ pub fn suggest(
     }
     let Some(best) = fastest(tried.iter().filter(|planned| fits(planned))) else {
         let expected = format!(
-            "the least that a device has to hold is {:.2} GB: take more devices, {}or costs of fewer \
-             images a step",
+            "expected at least {:.2}, the smallest memory that a device needs; try more devices, {}or costs of \
+             smaller batches",
             least / 1e9,
             if settings.recompute.is_none() { "`recompute`, " } else { "" }
         );

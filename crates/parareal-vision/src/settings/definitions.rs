@@ -75,7 +75,7 @@ settings! {
         value_name: "SHARE",
         heading: Heading::Data,
         check: |share| {
-            expect((0.0..=0.5).contains(share), "a share from 0 to 0.5 is expected, say 0.1")
+            expect((0.0..=0.5).contains(share), "expected a share from 0 to 0.5, for example 0.1")
         },
     }
 
@@ -140,7 +140,7 @@ settings! {
         heading: Heading::Network,
         default_note: Some("the paper's ⌈12/N⌉; 1 for auto"),
         check: |units| {
-            let expected = "a coarse network has at least 1 unit; leave it out for the rule";
+            let expected = "expected at least 1; leave it unset for the default";
             expect(*units > 0, expected)?;
             at_most(*units, MAX_COARSE_UNITS)
         },
@@ -171,7 +171,7 @@ settings! {
         is_essential: true,
         value_name: "R",
         heading: Heading::Training,
-        check: |rate| expect(is_positive(*rate), "a positive number is expected, say 0.1"),
+        check: |rate| expect(is_positive(*rate), "expected a positive number, for example 0.1"),
     }
 
     /// Momentum of SGD, from 0 to below 1
@@ -179,7 +179,7 @@ settings! {
         value_name: "M",
         heading: Heading::Training,
         check: |momentum| {
-            let expected = "a number from 0 to below 1 is expected, say 0.9";
+            let expected = "expected a number in [0, 1), for example 0.9";
             expect((0.0..1.0).contains(momentum), expected)
         },
     }
@@ -189,7 +189,7 @@ settings! {
         value_name: "W",
         heading: Heading::Training,
         check: |decay| {
-            let expected = "a number of at least 0 is expected, say 0.0005";
+            let expected = "expected a number of at least 0, for example 0.0005";
             expect(decay.is_finite() && *decay >= 0.0, expected)
         },
     }
@@ -216,7 +216,7 @@ settings! {
         default_note: Some("70 % and 90 % of the epochs; paper: 80,120"),
         check: |epochs| {
             let rising = epochs.first() != Some(&0) && epochs.windows(2).all(|two| two[0] < two[1]);
-            expect(rising, "epochs in rising order are expected, from 1, say 80,120")
+            expect(rising, "expected epochs from 1 in increasing order, for example 80,120")
         },
         may_change: true,
     }
@@ -226,7 +226,7 @@ settings! {
         value_name: "E",
         heading: Heading::Training,
         check: |epochs| {
-            expect(epochs.is_finite() && *epochs >= 0.0, "a number of at least 0 is expected")
+            expect(epochs.is_finite() && *epochs >= 0.0, "expected a number of at least 0")
         },
     }
 
@@ -235,7 +235,7 @@ settings! {
         value_name: "S",
         heading: Heading::Training,
         check: |share| {
-            let expected = "a number from 0 to below 1 is expected, say 0.1";
+            let expected = "expected a number in [0, 1), for example 0.1";
             expect((0.0..1.0).contains(share), expected)
         },
     }
@@ -246,7 +246,7 @@ settings! {
         heading: Heading::Training,
         default_note: Some("no limit"),
         check: |norm| {
-            let expected = "a positive number is expected, say 1.0; leave it out for none";
+            let expected = "expected a positive number, for example 1.0; leave it unset for no limit";
             expect(is_positive(*norm), expected)
         },
     }
@@ -260,7 +260,7 @@ settings! {
         heading: Heading::Training,
         default_note: Some("no average"),
         check: |decay| {
-            let expected = "a number from 0 to below 1 is expected, say 0.999; leave it out for none";
+            let expected = "expected a number in [0, 1), for example 0.999; leave it unset for no average";
             expect((0.0..1.0).contains(decay), expected)
         },
     }
@@ -336,7 +336,7 @@ settings! {
         value_name: "DEVICE",
         heading: Heading::Machine,
         input: Input::Repeated,
-        check: |devices| expect(!devices.is_empty(), "at least one is expected, such as cpu"),
+        check: |devices| expect(!devices.is_empty(), "expected at least one device, for example cpu"),
         may_change: true,
         may_differ: true,
     }
@@ -426,15 +426,15 @@ fn expect(holds: bool, expected: &str) -> Result<(), String> {
 }
 
 fn at_least_one(count: &usize) -> Result<(), String> {
-    expect(*count > 0, "a whole number of at least 1 is expected")
+    expect(*count > 0, "expected at least 1")
 }
 
 fn at_most(number: usize, most: usize) -> Result<(), String> {
-    expect(number <= most, &format!("at most {most} are supported"))
+    expect(number <= most, &format!("expected at most {most}"))
 }
 
 fn from_one_to(number: usize, most: usize) -> Result<(), String> {
-    expect((1..=most).contains(&number), &format!("a whole number from 1 to {most} is expected"))
+    expect((1..=most).contains(&number), &format!("expected a whole number from 1 to {most}"))
 }
 
 fn is_positive(number: f64) -> bool {

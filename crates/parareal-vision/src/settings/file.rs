@@ -83,12 +83,11 @@ impl Settings {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, VisionError> {
         let wrong = |message: String| VisionError::ConfigFile { path: path.to_path_buf(), message };
         if bytes.len() as u64 > LONGEST_FILE {
-            let message =
-                format!("not a configuration file: it has more than {LONGEST_FILE} bytes");
+            let message = format!("not a configuration file: larger than {LONGEST_FILE} bytes");
             return Err(wrong(message));
         }
         let text = str::from_utf8(without_byte_order_mark(bytes)).map_err(|error| {
-            wrong(format!("not UTF-8 text: byte {} is wrong", error.valid_up_to() + 1))
+            wrong(format!("not UTF-8 text: invalid byte {}", error.valid_up_to() + 1))
         })?;
         let line_of = |position: usize| {
             let before = text.get(..position).unwrap_or("");
@@ -111,13 +110,16 @@ impl Settings {
             let written = text.get(value.span()).unwrap_or_default();
             let value = Value::deserialize(value.into_deserializer());
             // Valid TOML fails here only for an integer that is too large.
-            let value = value.map_err(|_| format!("at most {} is expected", i64::MAX));
+            let value = value.map_err(|_| format!("expected at most {}", i64::MAX));
             let read = value.and_then(|value| {
                 (definition.access.set_toml)(&mut settings, &value)?;
                 (definition.access.check)(&settings)
             });
             read.map_err(|expected| {
-                wrong(format!("line {line}: {key} is {}: {expected}", shown(written)))
+                wrong(format!(
+                    "line {line}: invalid value `{}` for {key}: {expected}",
+                    shown(written)
+                ))
             })?;
         }
         Ok(settings)
@@ -152,7 +154,7 @@ impl<'de> Deserialize<'de> for Settings {
             if let Some(value) = table.get(definition.key) {
                 (definition.access.set_toml)(&mut settings, value).map_err(|expected| {
                     let (key, found) = (definition.key, shown(&value.to_string()));
-                    D::Error::custom(format!("{key} is {found}: {expected}"))
+                    D::Error::custom(format!("invalid value `{found}` for {key}: {expected}"))
                 })?;
             }
         }
@@ -194,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_compared_by_letters() {
+    fn the_distance_between_words_counts_edits() {
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(edits("", "abc"), 3);
         assert_eq!(nearest("batch_sizes", Settings::KEYS), "batch-size");
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_have_their_natural_forms() {
+    fn values_may_be_written_in_several_forms() {
         for (natural, usual) in [
             ("device = \"cpu\"", "device = [\"cpu\"]"),
             ("device = \"cpu, wgpu:0\"", "device = [\"cpu\", \"wgpu:0\"]"),
@@ -238,7 +240,7 @@ mod tests {
 
     /// Files of earlier versions are still read.
     #[test]
-    fn a_complete_file_is_written_as_it_was_read() {
+    fn a_complete_file_round_trips() {
         let text = include_str!("complete.toml");
         assert_eq!(parse(text).to_toml(), text);
         let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
@@ -251,40 +253,59 @@ mod tests {
         let new = "cuts = [3, 6]\nmilestones = \"none\"\ndevice = \"cpu\"\nrecompute = true";
         assert_eq!(old, parse(new));
         let error = serde_json::from_str::<Settings>(r#"{"depth":"x"}"#).unwrap_err();
-        assert!(error.to_string().starts_with("depth is \"x\": a whole number is expected"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("invalid value `\"x\"` for depth: expected a whole number")
+        );
     }
 
     #[test]
-    fn mistakes_in_a_file_are_one_line_each() {
+    fn errors_in_a_file_are_one_line_each() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong.toml");
         for (text, expected) in [
-            (
-                "depth = 20\nepoch = 3\n",
-                "line 2: unknown key `epoch`; the nearest known one is `epochs`",
-            ),
+            ("depth = 20\nepoch = 3\n", "line 2: unknown key `epoch`; did you mean `epochs`?"),
             (
                 "depth = 20\nepochs = \"many\"\n",
-                "wrong.toml: line 2: epochs is \"many\": a whole number is expected",
+                "wrong.toml: line 2: invalid value `\"many\"` for epochs: expected a whole number",
             ),
             ("depth = = 20\n", "line 1"),
-            ("seed = 1\nbatch-size = -3\n", "line 2: batch-size is -3: a whole number is expected"),
-            ("momentum = 1.5\n", "line 1: momentum is 1.5: a number from 0 to below 1 is expected"),
-            ("depth = 20.5\n", "line 1: depth is 20.5: a whole number is expected"),
-            ("learning-rate = true\n", "learning-rate is true: a number is expected"),
-            ("augment = 1\n", "augment is 1: true or false is expected"),
-            ("cuts = [2, \"x\"]\n", "cuts is [2, \"x\"]: \"even\", \"balanced\", or"),
-            ("recompute = \"yes\"\n", "a whole number of units, or true or false, is expected"),
-            ("executor = 3\n", "executor is 3: threads, sequential or mpi is expected"),
-            ("device = []\n", "device is []: at least one is expected"),
-            ("device = [1]\n", "device is [1]: cpu is expected, or"),
-            ("data-dir = 3\n", "data-dir is 3: a path in quotes is expected"),
-            ("milestones = [3, 3]\n", "milestones is [3, 3]: epochs in rising order"),
-            ("cuts = { a = 1 }\n", "cuts is { a = 1 }: "),
-            ("seed = 99999999999999999999\n", "at most 9223372036854775807 is expected"),
-            (&format!("dataset = \"{}\"\n", "x".repeat(999)), "xxx..: shapes, mnist, "),
+            (
+                "seed = 1\nbatch-size = -3\n",
+                "line 2: invalid value `-3` for batch-size: expected a whole number",
+            ),
+            (
+                "momentum = 1.5\n",
+                "line 1: invalid value `1.5` for momentum: expected a number in [0, 1), for",
+            ),
+            ("depth = 20.5\n", "line 1: invalid value `20.5` for depth: expected a whole number"),
+            ("learning-rate = true\n", "invalid value `true` for learning-rate: expected a number"),
+            ("augment = 1\n", "invalid value `1` for augment: expected true or false"),
+            (
+                "cuts = [2, \"x\"]\n",
+                "invalid value `[2, \"x\"]` for cuts: expected \"even\", \"balanced\", or",
+            ),
+            ("recompute = \"yes\"\n", "expected a whole number of units, or true or false"),
+            (
+                "executor = 3\n",
+                "invalid value `3` for executor: expected threads, sequential or mpi",
+            ),
+            ("device = []\n", "invalid value `[]` for device: expected at least one"),
+            ("device = [1]\n", "invalid value `[1]` for device: expected cpu, or"),
+            ("data-dir = 3\n", "invalid value `3` for data-dir: expected a path in quotes"),
+            (
+                "milestones = [3, 3]\n",
+                "invalid value `[3, 3]` for milestones: expected epochs from 1 in",
+            ),
+            ("cuts = { a = 1 }\n", "invalid value `{ a = 1 }` for cuts: "),
+            ("seed = 99999999999999999999\n", "expected at most 9223372036854775807"),
+            (
+                &format!("dataset = \"{}\"\n", "x".repeat(999)),
+                "xxx..` for dataset: expected shapes, mnist, ",
+            ),
             ("\"a\\nb\" = 1\n", "unknown key `a\\nb`"),
-            (&format!("seed = {}\n", "1".repeat(300_000)), "more than 262144 bytes"),
+            (&format!("seed = {}\n", "1".repeat(300_000)), "larger than 262144 bytes"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Settings::read(&path).unwrap_err();
@@ -298,7 +319,7 @@ mod tests {
         }
         std::fs::write(&path, b"seed = 1\n# \xff\n").unwrap();
         let message = Settings::read(&path).unwrap_err().to_string();
-        assert!(message.ends_with("not UTF-8 text: byte 12 is wrong"), "{message}");
+        assert!(message.ends_with("not UTF-8 text: invalid byte 12"), "{message}");
         std::fs::write(&path, "\u{feff}seed = 7\n").unwrap();
         assert_eq!(Settings::read(&path).unwrap().seed, Some(7));
         assert!(Settings::read(&folder.path().join("none.toml")).unwrap_err().is_bad_input());

@@ -42,10 +42,10 @@ impl Settings {
     #[cfg(test)]
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
         let definition = Self::definitions().iter().find(|definition| definition.key == key);
-        let definition = definition.unwrap_or_else(|| panic!("there is no setting `{key}`"));
+        let definition = definition.unwrap_or_else(|| panic!("unknown setting `{key}`"));
         definition
             .set(self, &[text.into()])
-            .map_err(|expected| VisionError::setting(definition.key, format!("`{text}`"), expected))
+            .map_err(|expected| VisionError::setting(definition.key, text, expected))
     }
 
     /// Returns the recipe that is set, otherwise the one for the data set and the depth.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_written_as_it_is_read() {
+    fn every_setting_round_trips() {
         for definition in Settings::definitions() {
             for &text in samples(definition.key) {
                 let mut settings = Settings::default();
@@ -157,7 +157,10 @@ mod tests {
                 continue;
             }
             let message = Settings::default().set(key, "wrong:").unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{key} is `wrong:`: ")), "{message}");
+            assert!(
+                message.starts_with(&format!("invalid value `wrong:` for {key}: expected ")),
+                "{message}"
+            );
             assert_eq!(message.lines().count(), 1, "{message}");
         }
     }

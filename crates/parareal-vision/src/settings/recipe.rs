@@ -35,11 +35,7 @@ impl FromStr for Recipe {
         match text {
             "quick" => Ok(Self::Quick),
             "paper" => Ok(Self::Paper),
-            _ => Err(TrainError::setting(
-                "recipe",
-                format!("`{text}`"),
-                "quick or paper is expected",
-            )),
+            _ => Err(TrainError::setting("recipe", text, "expected quick or paper")),
         }
     }
 }

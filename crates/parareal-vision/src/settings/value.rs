@@ -15,7 +15,7 @@ use super::recipe::Recipe;
 
 /// The type of a setting's value.
 ///
-/// Errors say what is expected, such as "a whole number is expected"; the caller adds the setting and the
+/// Errors say what is expected, such as "expected a whole number"; the caller adds the setting and the
 /// value found.
 pub(crate) trait SettingValue: Sized {
     /// Reads the text of a value.
@@ -33,13 +33,13 @@ pub(crate) trait SettingValue: Sized {
     /// Reads the texts of a setting that is given several times; the last one counts unless the value is a
     /// list.
     fn from_texts(texts: &[OsString]) -> Result<Self, String> {
-        let last = texts.last().ok_or("a value is expected")?;
+        let last = texts.last().ok_or("expected a value")?;
         Self::from_os_text(last)
     }
 
     /// Reads a text that need not be UTF-8.
     fn from_os_text(text: &OsStr) -> Result<Self, String> {
-        Self::from_text(text.to_str().ok_or("text in UTF-8 is expected")?)
+        Self::from_text(text.to_str().ok_or("expected UTF-8 text")?)
     }
 
     /// Returns all values as text, if the type has a list of them; otherwise an empty list.
@@ -55,11 +55,11 @@ pub(crate) trait SettingValue: Sized {
 
 impl SettingValue for bool {
     fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "true or false is expected".into())
+        text.parse().map_err(|_| "expected true or false".into())
     }
 
     fn from_toml(value: &Value) -> Result<Self, String> {
-        value.as_bool().ok_or_else(|| "true or false is expected".into())
+        value.as_bool().ok_or_else(|| "expected true or false".into())
     }
 
     fn to_toml(&self) -> Value {
@@ -77,14 +77,14 @@ macro_rules! unsigned {
         impl SettingValue for $type {
             fn from_text(text: &str) -> Result<Self, String> {
                 text.trim().parse::<Self>().map_err(|error| match error.kind() {
-                    IntErrorKind::PosOverflow => format!("too large: at most {} is expected", i64::MAX),
-                    _ => "a whole number is expected".into(),
+                    IntErrorKind::PosOverflow => format!("expected at most {}", i64::MAX),
+                    _ => "expected a whole number".into(),
                 })
             }
 
             fn from_toml(value: &Value) -> Result<Self, String> {
                 let number = value.as_integer().and_then(|number| Self::try_from(number).ok());
-                number.ok_or_else(|| "a whole number is expected".into())
+                number.ok_or_else(|| "expected a whole number".into())
             }
 
             fn to_toml(&self) -> Value {
@@ -98,7 +98,7 @@ macro_rules! unsigned {
             fn check(&self) -> Result<(), String> {
                 match i64::try_from(*self) {
                     Ok(_) => Ok(()),
-                    Err(_) => Err(format!("at most {} is expected", i64::MAX)),
+                    Err(_) => Err(format!("expected at most {}", i64::MAX)),
                 }
             }
         }
@@ -109,14 +109,14 @@ unsigned!(usize, u64);
 
 impl SettingValue for f64 {
     fn from_text(text: &str) -> Result<Self, String> {
-        text.trim().parse().map_err(|_| "a number is expected".into())
+        text.trim().parse().map_err(|_| "expected a number".into())
     }
 
     fn from_toml(value: &Value) -> Result<Self, String> {
         match value {
             Value::Float(number) => Ok(*number),
             Value::Integer(number) => Ok(*number as Self),
-            _ => Err("a number is expected".into()),
+            _ => Err("expected a number".into()),
         }
     }
 
@@ -136,13 +136,13 @@ impl SettingValue for PathBuf {
 
     fn from_os_text(text: &OsStr) -> Result<Self, String> {
         match text.is_empty() {
-            true => Err("a path is expected".into()),
+            true => Err("expected a path".into()),
             false => Ok(text.into()),
         }
     }
 
     fn from_toml(value: &Value) -> Result<Self, String> {
-        Self::from_text(value.as_str().ok_or("a path in quotes is expected")?)
+        Self::from_text(value.as_str().ok_or("expected a path in quotes")?)
     }
 
     fn to_toml(&self) -> Value {
@@ -157,9 +157,7 @@ impl SettingValue for PathBuf {
         match self.to_str() {
             Some(_) => Ok(()),
             None => {
-                Err("a name in UTF-8 is expected, so that config.toml can hold it: rename it, \
-                         or name it by a link"
-                    .into())
+                Err("expected a UTF-8 path, which config.toml can hold; rename it, or give a link to it".into())
             }
         }
     }
@@ -205,7 +203,7 @@ named! {
     CheckpointEvery: expected;
     DeviceName: expected;
     DatasetName: |_| one_of(&Self::choices()), of DatasetName::ALL;
-    CoarseKind: |error: <CoarseKind as FromStr>::Err| error.to_string(), of CoarseKind::all();
+    CoarseKind: |error: <CoarseKind as FromStr>::Err| one_of(&error.expected), of CoarseKind::all();
 }
 
 /// Returns the expectation in the error of a setting.
@@ -216,14 +214,14 @@ fn expected(error: TrainError) -> String {
     }
 }
 
-/// Returns a message that one of these names is expected.
+/// Returns a message that one of these names was expected.
 fn one_of(names: &[impl Display]) -> String {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     match names.split_last() {
         Some((last, others)) if !others.is_empty() => {
-            format!("{} or {last} is expected", others.join(", "))
+            format!("expected {} or {last}", others.join(", "))
         }
-        _ => format!("{} is expected", names.concat()),
+        _ => format!("expected {}", names.concat()),
     }
 }
 
@@ -261,7 +259,7 @@ impl SettingValue for Vec<usize> {
         if text == "none" {
             return Ok(Self::new());
         }
-        numbers(text).ok_or_else(|| "epochs are expected, say 80,120, or none".into())
+        numbers(text).ok_or_else(|| "expected epochs, for example 80,120, or none".into())
     }
 
     fn from_toml(value: &Value) -> Result<Self, String> {
@@ -269,7 +267,7 @@ impl SettingValue for Vec<usize> {
             Value::String(text) => return Self::from_text(text),
             other => integers(other),
         };
-        found.ok_or_else(|| "epochs are expected, say [80, 120], or none".into())
+        found.ok_or_else(|| "expected epochs, for example [80, 120], or \"none\"".into())
     }
 
     fn to_toml(&self) -> Value {
@@ -302,7 +300,7 @@ impl SettingValue for CutsSetting {
             "even" => Ok(Self::Even),
             "balanced" => Ok(Self::Balanced),
             _ => numbers(text).map(Self::Positions).ok_or_else(|| {
-                "even, balanced, or the units before each cut in rising order are expected, say 3,6"
+                "expected even, balanced, or numbers of units before each cut in increasing order, for example 3,6"
                     .into()
             }),
         }
@@ -312,8 +310,8 @@ impl SettingValue for CutsSetting {
         match value {
             Value::String(text) => Self::from_text(text),
             other => integers(other).map(Self::Positions).ok_or_else(|| {
-                "\"even\", \"balanced\", or the units before each cut in rising order are expected, \
-                 say [3, 6]"
+                "expected \"even\", \"balanced\", or numbers of units before each cut in increasing order, for \
+                 example [3, 6]"
                     .into()
             }),
         }
@@ -343,7 +341,7 @@ macro_rules! named_values {
                     $($name => Ok(Self::$value),)+
                     _ => Err(TrainError::setting(
                         $setting,
-                        format!("`{text}`"),
+                        text,
                         one_of(&[$($name),+]),
                     )),
                 }
@@ -395,7 +393,7 @@ pub enum Recompute {
 }
 
 impl Recompute {
-    const EXPECTED: &str = "a whole number of units, or true or false, is expected";
+    const EXPECTED: &str = "expected a whole number of units, or true or false";
 
     /// Returns the number of units per kept state: 0 for [`Self::Chosen`], and `None` if all states are
     /// kept.
@@ -444,7 +442,7 @@ impl SettingValue for Recompute {
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::Units(0) => Err("at least 1 unit is expected".into()),
+            Self::Units(0) => Err("expected at least 1 unit".into()),
             Self::Units(units) => units.check(),
             _ => Ok(()),
         }

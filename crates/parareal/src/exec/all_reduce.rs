@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_come_in_order_and_are_the_same_for_all() {
+    fn sums_arrive_in_order_and_are_the_same_for_all() {
         let seen: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = thread_all_reduce(3)
                 .into_iter()
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_gone_holds_nobody_up() {
+    fn a_member_that_is_gone_blocks_nobody() {
         let mut members = thread_all_reduce(2);
         drop(members.pop());
         let mut left = members.remove(0);

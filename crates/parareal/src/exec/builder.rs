@@ -324,7 +324,7 @@ impl<L> ExecutorBuilder<L> {
             return Err(ExecError::NoDevice);
         }
         if devices.len() > workers {
-            let value = format!("a list of {}", devices.len());
+            let value = format!("{} devices", devices.len());
             let expected = format!("at most {workers}, one for each worker of this process");
             return Err(setting("devices", value, expected));
         }

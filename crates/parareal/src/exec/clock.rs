@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_begins_without_what_an_abandoned_one_has_left() {
+    fn a_step_begins_without_leftovers_of_an_abandoned_one() {
         let mut clock = Clock::new(Device::flex());
         clock.enter(0, Activity::FineForward);
         clock.leave();

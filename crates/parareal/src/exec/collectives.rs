@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_gone_holds_nobody_up() {
+    fn a_worker_that_is_gone_blocks_nobody() {
         let seen = on_threads(|worker, mut collectives| match worker {
             1 => Ok(()),
             _ => collectives.sum(&mut [1.0]),

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_are_there_are_read_in_their_places() {
+    fn present_numbers_are_read_in_their_places() {
         let number = |value: f32| Some(Tensor::from_floats([value], &Device::flex()));
         assert_eq!(read([None, number(2.0), None, number(-1.5)]), [0.0, 2.0, 0.0, -1.5]);
         assert_eq!(read([None, None]), [0.0, 0.0]);

@@ -47,8 +47,8 @@ pub enum ExecError {
     /// Parameters that require a gradient have none after the backward pass: the loss does not depend
     /// on them, or their gradient is cut off on its way. No parameter was updated.
     #[error(
-        "no gradient for {}: the loss has to depend on every parameter; freeze those that are not to \
-         be trained (`Module::no_grad`)",
+        "no gradient for {}: the loss must depend on every parameter; freeze the parameters that \
+         should not be trained (`Module::no_grad`)",
         listed(names)
     )]
     NoGradient {
@@ -61,7 +61,7 @@ pub enum ExecError {
     /// Units computed other values when they were recomputed in the backward pass, so their gradients
     /// would be wrong. No parameter was updated.
     #[error(
-        "{}, so gradients cannot be recomputed: train without `recompute`, or with the random \
+        "{}, so gradients cannot be recomputed; train without `recompute`, or use the random \
          layers of `parareal::nn` instead of those of `burn::nn`",
         not_repeated(*first, *last)
     )]
@@ -76,7 +76,8 @@ pub enum ExecError {
     Target(String),
     /// The loss of a batch is not a single number. No parameter was updated.
     #[error(
-        "the loss has {elements} elements: a single number is expected, the mean over the samples of the batch"
+        "the loss has {elements} elements: expected a single number, the mean over the samples of \
+         the batch"
     )]
     LossElements {
         /// The elements of the tensor that the loss returned.
@@ -84,7 +85,8 @@ pub enum ExecError {
     },
     /// With MPI: samples of another shape than the network was built for.
     #[error(
-        "the samples have the shape {found}: ranks exchange states of samples of shape {expected}"
+        "the samples have shape {found}, but the ranks exchange states of samples of shape \
+         {expected}"
     )]
     SampleShape {
         /// The shape of the network's input.
@@ -93,11 +95,11 @@ pub enum ExecError {
         found: SampleShape,
     },
     /// A batch without samples.
-    #[error("the batch is empty: at least 1 sample is expected")]
+    #[error("the batch is empty: expected at least 1 sample")]
     EmptyBatch,
     /// A batch with another number of targets than of samples.
     #[error(
-        "the batch has {samples} samples and {targets} targets: one target for each is expected"
+        "the batch has {samples} samples and {targets} targets: expected one target for each sample"
     )]
     Targets {
         /// The samples of the input.
@@ -106,7 +108,7 @@ pub enum ExecError {
         targets: usize,
     },
     /// An invalid number in an [`Update`](super::Update).
-    #[error("the {what} is {value}: {expected} is expected")]
+    #[error("invalid value `{value}` for the {what}: expected {expected}")]
     Update {
         /// The quantity.
         what: &'static str,
@@ -119,7 +121,7 @@ pub enum ExecError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// An empty list of devices.
-    #[error("the executor has no device: at least 1 is needed")]
+    #[error("the executor has no device: expected at least 1")]
     NoDevice,
     /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) that would be ignored.
     #[error("the setting `{setting}` has no effect: {reason}")]
@@ -130,7 +132,7 @@ pub enum ExecError {
         reason: &'static str,
     },
     /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) with a value that it cannot have.
-    #[error("the setting `{setting}` is {value}: expected {expected}")]
+    #[error("invalid value `{value}` for {setting}: expected {expected}")]
     Setting {
         /// The name of the setting.
         setting: &'static str,
@@ -140,7 +142,9 @@ pub enum ExecError {
         expected: String,
     },
     /// A batch with fewer samples than replicas.
-    #[error("a batch of {samples} samples for {replicas} replicas: at least 1 for each")]
+    #[error(
+        "the batch has {samples} samples for {replicas} replicas: expected at least 1 for each"
+    )]
     Batch {
         /// The samples of the batch.
         samples: usize,
@@ -163,8 +167,8 @@ pub enum ExecError {
 
 fn not_repeated(first: usize, last: usize) -> String {
     match first == last {
-        true => format!("unit {first} does not compute the same twice"),
-        false => format!("units {first} to {last} do not compute the same twice"),
+        true => format!("unit {first} does not compute the same result twice"),
+        false => format!("units {first} to {last} do not compute the same result twice"),
     }
 }
 

@@ -9,13 +9,15 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum LayoutError {
     /// The number of replicas is 0.
-    #[error("the number of replicas is 0: at least 1 is needed")]
+    #[error("expected at least 1 replica, got 0")]
     NoReplicas,
     /// A segment would have no units.
-    #[error("segments of 0 units: at least 1 is needed")]
+    #[error("expected segments of at least 1 unit, got 0")]
     EmptySegments,
     /// There are no workers, or more than subnetworks.
-    #[error("{workers} workers for {subnetworks} subnetworks: at least 1 and at most one for each")]
+    #[error(
+        "expected from 1 to {subnetworks} workers for {subnetworks} subnetworks, got {workers}"
+    )]
     Workers {
         /// The number of workers of a replica.
         workers: usize,
@@ -23,7 +25,7 @@ pub enum LayoutError {
         subnetworks: usize,
     },
     /// A worker would hold no subnetwork.
-    #[error("{counts:?} subnetworks for each worker: every worker holds at least 1")]
+    #[error("expected at least 1 subnetwork for each worker, got {counts:?}")]
     IdleWorker {
         /// The number of subnetworks of each worker.
         counts: Vec<usize>,
@@ -38,8 +40,8 @@ pub enum LayoutError {
     },
     /// A replica has more ranks than subnetworks.
     #[error(
-        "{ranks} ranks for {replicas} replicas of {subnetworks} subnetworks: at most one rank for \
-         each subnetwork of a replica, which are {}",
+        "expected at most {} ranks for {replicas} replicas of {subnetworks} subnetworks, one for \
+         each subnetwork, got {ranks}",
         subnetworks * replicas
     )]
     TooManyRanks {
@@ -51,7 +53,7 @@ pub enum LayoutError {
         subnetworks: usize,
     },
     /// The layout is for another number of subnetworks than the network has.
-    #[error("the layout is for {layout} subnetworks, the network has {network}")]
+    #[error("the layout is for {layout} subnetworks, but the network has {network}")]
     OtherNetwork {
         /// The subnetworks of the layout.
         layout: usize,
@@ -269,7 +271,11 @@ impl Layout {
     /// # Panics
     /// If there is no such rank.
     pub fn rank(&self, rank: usize) -> RankLayout {
-        assert!(rank < self.total_ranks(), "rank {rank} of {}", self.total_ranks());
+        assert!(
+            rank < self.total_ranks(),
+            "rank {rank} is out of range: the layout has {} ranks",
+            self.total_ranks()
+        );
         match &self.processes {
             Processes::Single => RankLayout {
                 replicas: 0..self.replicas,
@@ -408,7 +414,7 @@ mod tests {
         assert_eq!(Layout::ranks(3, ranks, 1, replicas), unequal);
         let too_many = LayoutError::TooManyRanks { ranks: 4, replicas: 1, subnetworks: 3 };
         assert_eq!(Layout::ranks(3, 4, 1, 1), Err(too_many.clone()));
-        assert!(too_many.to_string().ends_with("which are 3"), "{too_many}");
+        assert!(too_many.to_string().starts_with("expected at most 3 ranks"), "{too_many}");
         assert_eq!(Layout::ranks(3, 2, 1, 0), Err(LayoutError::NoReplicas));
         assert_eq!(Layout::ranks(3, 3, 0, 1), workers(0, 3));
         assert_eq!(Layout::ranks(3, 0, 2, 1), workers(0, 3));

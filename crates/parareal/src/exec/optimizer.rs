@@ -143,7 +143,7 @@ where
     }
     lost.sort();
     Err(failed(format!(
-        "{} cannot be restored: the optimizer has to be the one that wrote them, for parameters of the \
+        "cannot restore {}: the optimizer must be the one that wrote them, with parameters of the \
          same type",
         listed(&lost)
     )))
@@ -185,7 +185,7 @@ fn scalar(name: &str, data: &TensorData) -> Result<Scalar, ExecError> {
     };
     number.ok_or_else(|| {
         let found = data.dtype();
-        failed(format!("`{name}` is a number of type {found:?}: I64, U64 or F64 is expected"))
+        failed(format!("`{name}` is a number of type {found:?}: expected I64, U64 or F64"))
     })
 }
 

@@ -209,7 +209,7 @@ where
         let own = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.failures));
         let failures = self.transport.failures(own.collect())?;
         let unknown =
-            || ExecError::Ranks("a step was abandoned, and no rank reports a reason".into());
+            || ExecError::Ranks("a step was abandoned, but no rank reported a reason".into());
         Err(StepFailure::into_error(failures).unwrap_or_else(unknown))
     }
 
@@ -315,8 +315,10 @@ where
         fits?;
         if let Some(rank) = failed {
             let message = match kind {
-                StateKind::Optimizer => format!("rank {rank} cannot restore its optimizers"),
-                _ => format!("rank {rank} does not find its tensors among these"),
+                StateKind::Optimizer => {
+                    format!("rank {rank} cannot restore the state of its optimizers")
+                }
+                _ => format!("rank {rank} cannot find its tensors in this state"),
             };
             return Err(ExecError::Ranks(message));
         }

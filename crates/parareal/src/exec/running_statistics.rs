@@ -20,7 +20,7 @@ pub(super) fn merge<M: Module>(module: &M) {
 /// Decides whether the running statistics of a module have to be merged after a forward pass.
 ///
 /// Converting a module with thousands of parameters takes time. Layers that write their statistics at
-/// once do not need it, and nothing in a module's interface tells them from those that do. So the first
+/// once do not need it, and nothing in a module's interface distinguishes them from those that do. So the first
 /// forward pass decides. The module needs no merging if that pass has changed every buffer and merging
 /// has changed none. A buffer that the pass has not changed decides nothing, because its layer may update it
 /// later: then the module is merged after every pass, which is always right.

@@ -16,7 +16,7 @@ pub enum StateKind {
     /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is configured
     /// otherwise. The state of parameters of another type is refused if this would change it.
     Optimizer,
-    /// The moving average of every parameter and buffer; nothing if no step asked for one
+    /// The moving average of every parameter and buffer; nothing if no step requested one
     /// ([`Update::average_decay`](super::Update::average_decay)). Writing an empty state removes it.
     Average,
 }

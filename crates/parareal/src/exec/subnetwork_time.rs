@@ -65,7 +65,7 @@ mod tests {
 
     /// Two replicas of two workers, the first of which has two of three subnetworks.
     #[test]
-    fn time_beside_other_subnetworks_of_a_worker_is_told_apart() {
+    fn waiting_for_other_subnetworks_of_a_worker_is_counted_separately() {
         let spans = [
             (0, 0, Activity::FineForward, [0.0, 2.0]),
             (0, 1, Activity::FineForward, [2.0, 3.0]),

@@ -33,10 +33,10 @@ impl Update {
         }
         match (self.clip_norm, self.average_decay) {
             (Some(norm), _) if norm.is_nan() || norm <= 0.0 => {
-                refuse("norm to clip gradients to", norm, "a positive number")
+                refuse("gradient clipping norm", norm, "a positive number")
             }
             (_, Some(decay)) if !(0.0..=1.0).contains(&decay) => {
-                refuse("decay of the moving average", decay, "a number from 0 to 1")
+                refuse("decay of the moving average", decay, "a number in [0, 1]")
             }
             _ => Ok(()),
         }

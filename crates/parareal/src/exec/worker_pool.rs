@@ -151,7 +151,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
     /// Stops all workers after one has failed.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop(true);
-        let (index, message) = failed.unwrap_or((0, "it stopped without a message".into()));
+        let (index, message) = failed.unwrap_or((0, "the worker stopped without a message".into()));
         let Handle { number, subnetworks, .. } = &self.workers[index];
         let failure = ExecError::Worker {
             worker: number + 1,

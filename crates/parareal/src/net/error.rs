@@ -20,14 +20,12 @@ pub struct ShapeError {
 #[non_exhaustive]
 pub enum NetError {
     /// There is no sample to apply the network to.
-    #[error(
-        "the sample that the shapes are found with is empty: a batch of one sample is expected"
-    )]
+    #[error("the example sample is empty: expected a batch of one sample")]
     NoSample,
     /// A unit returns another context than it was given. Units after the next cut would not see it.
     #[error(
-        "units.{unit} changes the context of the state: every `C_j` computes the context from the input, so \
-         units have to pass it on as it is"
+        "units.{unit} changes the context of the state: every `C_j` computes the context from the \
+         input, so units must pass it on unchanged"
     )]
     ChangedContext {
         /// The unit, from 0.
@@ -35,7 +33,8 @@ pub enum NetError {
     },
     /// Receptive fields were declared along an axis that a state does not have.
     #[error(
-        "receptive fields along axis {axis}: there is a state of shape {shape} (axes from 0, without the batch)"
+        "receptive fields along axis {axis}: a state has shape {shape} (axes are counted from 0, \
+         without the batch)"
     )]
     NoAxis {
         /// The axis.
@@ -44,13 +43,15 @@ pub enum NetError {
         shape: SampleShape,
     },
     /// The network has no units to cut between.
-    #[error("the network has no units: a parareal network needs at least one")]
+    #[error("the network has no units: expected at least 1")]
     NoUnits,
     /// The number of subnetworks is 0.
-    #[error("a parareal network needs at least one subnetwork, 0 were asked for")]
+    #[error("expected at least 1 subnetwork, got 0")]
     NoSubnetworks,
     /// There are fewer units than subnetworks.
-    #[error("{subnetworks} subnetworks need at least {subnetworks} units, the network has {units}")]
+    #[error(
+        "{subnetworks} subnetworks need at least {subnetworks} units, but the network has {units}"
+    )]
     TooManySubnetworks {
         /// The number of subnetworks.
         subnetworks: usize,
@@ -66,7 +67,10 @@ pub enum NetError {
         cut: usize,
     },
     /// A cut does not lie between two units.
-    #[error("cut {cut} is out of range: a network of {units} units is cut after unit 1 to {last}", last = units - 1)]
+    #[error(
+        "cut {cut} is out of range: a network of {units} units can be cut after units 1 to {last}",
+        last = units - 1
+    )]
     CutOutOfRange {
         /// The offending cut.
         cut: usize,
@@ -74,7 +78,7 @@ pub enum NetError {
         units: usize,
     },
     /// The cuts were made for a network with another number of units.
-    #[error("the cuts are for a network of {expected} units, this one has {found}")]
+    #[error("the cuts are for a network of {expected} units, but this one has {found}")]
     OtherNetwork {
         /// Units that the cuts were made for.
         expected: usize,
@@ -82,7 +86,10 @@ pub enum NetError {
         found: usize,
     },
     /// A subnetwork index beyond the last.
-    #[error("there is no subnetwork with index {index}: there are {subnetworks}, counted from 0")]
+    #[error(
+        "subnetwork index {index} is out of range: the network has {subnetworks} subnetworks, \
+         counted from 0"
+    )]
     NoSuchSubnetwork {
         /// The index, from 0.
         index: usize,
@@ -90,7 +97,7 @@ pub enum NetError {
         subnetworks: usize,
     },
     /// `C_1` does not produce what the first unit is declared to take.
-    #[error("the preprocessing gives the shape {found}, the first unit takes {expected}")]
+    #[error("the preprocessing returns shape {found}, but the first unit expects {expected}")]
     Preprocessing {
         /// The declared shape `X_0`.
         expected: SampleShape,
@@ -99,7 +106,8 @@ pub enum NetError {
     },
     /// `C_{j+1}` does not produce what subnetwork `j + 1` takes.
     #[error(
-        "interface {interface}: C_{next} gives the shape {found}, subnetwork {next} takes {expected}",
+        "interface {interface}: C_{next} returns shape {found}, but subnetwork {next} expects \
+         {expected}",
         next = interface + 1
     )]
     InterfacePreprocessing {
@@ -112,7 +120,8 @@ pub enum NetError {
     },
     /// `F_j` does not produce what subnetwork `j + 1` passes on.
     #[error(
-        "interface {interface}: F_{interface} gives the shape {found}, subnetwork {next} hands on {expected}",
+        "interface {interface}: F_{interface} returns shape {found}, but subnetwork {next} returns \
+         {expected}",
         next = interface + 1
     )]
     Coarse {
@@ -124,7 +133,7 @@ pub enum NetError {
         found: SampleShape,
     },
     /// A unit does not produce what the next one is declared to take.
-    #[error("unit {unit} gives the shape {found}, the network declares {expected} after it")]
+    #[error("unit {unit} returns shape {found}, but the network declares {expected} after it")]
     Unit {
         /// The unit, from 0.
         unit: usize,
@@ -144,7 +153,8 @@ pub enum NetError {
     /// A layer draws from the generator of the whole process in the forward pass, so that recomputation and
     /// other executors would see other numbers.
     #[error(
-        "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can draw again: {}",
+        "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can \
+         reproduce; {}",
         replacement(kind)
     )]
     RandomLayer {
@@ -155,8 +165,8 @@ pub enum NetError {
     },
     /// A layer that may draw such numbers: the `Debug` output of its module does not show whether it does.
     #[error(
-        "`{name}` is a {kind} of Burn, and the `Debug` output of the module around it does not show \
-         whether it draws random numbers: derive `Debug`"
+        "`{name}` is a {kind} of Burn, and the `Debug` output of the module around it does not \
+         show whether it draws random numbers; derive `Debug`"
     )]
     HiddenLayer {
         /// The name of the layer in the network.
@@ -166,8 +176,8 @@ pub enum NetError {
     },
     /// Two subnetworks hold the same parameter, and each would train a copy of its own.
     #[error(
-        "`{first}` and `{second}` are one parameter in two subnetworks, which would train two copies \
-         of it: give each its own parameter, or cut the network elsewhere"
+        "`{first}` and `{second}` are one parameter in two subnetworks, which would train two \
+         copies of it; give each its own parameter, or cut the network elsewhere"
     )]
     SharedParameter {
         /// Its name in the first subnetwork.
@@ -176,7 +186,7 @@ pub enum NetError {
         second: String,
     },
     /// State to be loaded belongs to a network of another number of units.
-    #[error("the weights are of a network of {found} units, this one has {expected}")]
+    #[error("the weights are of a network of {found} units, but this one has {expected}")]
     OtherUnits {
         /// Units of this network.
         expected: usize,
@@ -185,7 +195,7 @@ pub enum NetError {
     },
     /// State to be loaded belongs to a network that is cut elsewhere.
     #[error(
-        "the weights are of a network that is cut {}, this one is cut {}: load its units only",
+        "the weights are of a network that is cut {}, but this one is cut {}; load its units only",
         places(found),
         places(expected)
     )]
@@ -196,19 +206,19 @@ pub enum NetError {
         found: Vec<usize>,
     },
     /// A tensor to be loaded has no place in the network.
-    #[error("the network has no tensor `{name}`")]
+    #[error("tensor `{name}` not found in the network")]
     UnknownTensor {
         /// Its name.
         name: String,
     },
     /// A tensor to be loaded is missing.
-    #[error("the tensor `{name}` is missing")]
+    #[error("tensor `{name}` is missing")]
     MissingTensor {
         /// Its name.
         name: String,
     },
     /// A tensor to be loaded has another shape.
-    #[error("the tensor `{name}` should have the shape {expected:?}, it has {found:?}")]
+    #[error("tensor `{name}` has shape {found:?}: expected {expected:?}")]
     TensorShape {
         /// Its name.
         name: String,
@@ -222,8 +232,8 @@ pub enum NetError {
 /// Advice on what to do without a random layer of Burn.
 fn replacement(kind: &str) -> &'static str {
     match kind {
-        "Dropout" => "take `parareal::nn::Dropout`, or set its probability to 0",
-        _ => "leave it out, or freeze it",
+        "Dropout" => "use `parareal::nn::Dropout`, or set its probability to 0",
+        _ => "remove it, or freeze it",
     }
 }
 

@@ -23,7 +23,7 @@ pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
 /// units before it: position 0 lies after `C`, position `units()` before `h`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a feed-forward network",
-    note = "`Sequential`'s `head` returns a `Result`: add `?`"
+    note = "`Sequential::head` returns a `Result`: add `?`"
 )]
 pub trait FeedForward: Clone + Send + 'static {
     /// The space `X` of inputs.
@@ -61,7 +61,7 @@ pub trait FeedForward: Clone + Send + 'static {
 /// A network that can be cut: builds the modules that a cut adds at each interface.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a network that can be cut",
-    note = "`Sequential`'s `head` returns a `Result`: add `?`"
+    note = "`Sequential::head` returns a `Result`: add `?`"
 )]
 pub trait Coarsen: FeedForward {
     /// The type of the `F_j`.

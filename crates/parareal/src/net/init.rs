@@ -98,7 +98,8 @@ impl Init {
         shape: [usize; D],
         deviation: f64,
     ) -> Param<Tensor<D>> {
-        let normal = Normal::new(0.0, deviation).expect("a deviation is finite and not negative");
+        let normal = Normal::new(0.0, deviation)
+            .expect("the standard deviation must be finite and not negative");
         self.sample(name, shape, normal)
     }
 
@@ -112,8 +113,8 @@ impl Init {
         shape: [usize; D],
         bound: f64,
     ) -> Param<Tensor<D>> {
-        let uniform =
-            Uniform::new_inclusive(-bound, bound).expect("a bound is finite and not negative");
+        let uniform = Uniform::new_inclusive(-bound, bound)
+            .expect("the bound must be finite and not negative");
         self.sample(name, shape, uniform)
     }
 

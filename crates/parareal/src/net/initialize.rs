@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_drawn_by_name_in_the_precision_that_is_wanted() {
+    fn weights_are_drawn_by_name_in_the_requested_precision() {
         let init = Init::new(3, &Device::flex());
         let build = |init: &Init| init.initialize(LinearConfig::new(3, 3).init(init.device()));
         let first = build(&init.scope("a"));

@@ -38,7 +38,7 @@ impl<N: Coarsen> PararealNetwork<N> {
     }
 
     /// Cuts the network elsewhere: `C`, the units and `h` keep their weights, the modules at the
-    /// interfaces are built anew. This turns a trained serial network into a parareal one.
+    /// interfaces are newly built. This turns a trained serial network into a parareal one.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -130,7 +130,7 @@ impl<N: Coarsen> PararealNetwork<N> {
     pub fn forward(&self, input: N::Input) -> N::Output {
         let (x, y): (Vec<_>, Vec<_>) =
             self.subnetworks.iter().map(|own| own.forward_fine(input.clone())).unzip();
-        // (3a); the last residual is zero and left out.
+        // (3a); the last residual is zero and omitted.
         let mut residuals = y.iter().zip(&x[1..]).map(|(y, x)| y.clone().minus(x.clone()));
         // (3b)
         let mut correction: Option<N::State> = residuals.next();

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_only_end_alike_are_other_types() {
+    fn names_with_the_same_ending_are_other_types() {
         #[derive(Module, Debug)]
         struct TokenDropout {
             prob: f64,

@@ -20,7 +20,7 @@ impl DropoutConfig {
     pub fn init(&self) -> Dropout {
         assert!(
             self.prob.is_finite() && (0.0..1.0).contains(&self.prob),
-            "Dropout probability must be finite and in the range [0, 1), but got {}",
+            "the dropout probability must be in [0, 1), got {}",
             self.prob
         );
         Dropout { prob: self.prob, training: Param::from_bool(true) }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "must be finite and in the range [0, 1), but got 1")]
+    #[should_panic(expected = "must be in [0, 1), got 1")]
     fn a_probability_of_one_is_refused() {
         DropoutConfig::new(1.0).init();
     }

@@ -11,7 +11,9 @@ pub enum PlanError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The costs are those of another network.
-    #[error("the costs are of {costs} units, the cuts of {cuts}: take costs of the same network")]
+    #[error(
+        "the costs are of {costs} units, but the cuts are of {cuts}; use costs of the same network"
+    )]
     Units {
         /// The number of units that have costs.
         costs: usize,
@@ -19,7 +21,7 @@ pub enum PlanError {
         cuts: usize,
     },
     /// The network has too many units for balanced cuts.
-    #[error("balanced cuts are found for at most {most} units, and there are {units}: cut evenly")]
+    #[error("balanced cuts are available for at most {most} units, got {units}; cut evenly")]
     TooLong {
         /// The number of units.
         units: usize,
@@ -27,7 +29,7 @@ pub enum PlanError {
         most: usize,
     },
     /// A cost that is negative or not finite.
-    #[error("a cost is {0}: times and sizes are finite and not negative")]
+    #[error("a cost is {0}: expected a finite number of at least 0")]
     Cost(f64),
     /// Impossible cuts.
     #[error(transparent)]

@@ -81,7 +81,7 @@ impl Loss<Tensor<2>> for Counting {
 }
 
 #[test]
-fn workers_have_the_threads_that_are_set_or_an_equal_share_of_the_cores() {
+fn workers_have_the_configured_threads_or_an_equal_share_of_the_cores() {
     assert_eq!(threads(|builder| builder.workers(2).threads(3)), 3);
     assert_eq!(threads(|builder| builder.sequential().threads(5)), 5);
     let cores = available_parallelism().unwrap().get();
@@ -92,7 +92,7 @@ fn workers_have_the_threads_that_are_set_or_an_equal_share_of_the_cores() {
 }
 
 #[test]
-fn segments_have_the_units_that_are_set() {
+fn segments_have_the_configured_number_of_units() {
     let net = DenseNet::residual(vec![6; UNITS + 1]);
     let spans = |builder| {
         let mut executor =
@@ -111,7 +111,7 @@ fn segments_have_the_units_that_are_set() {
 
 /// Without `recompute` each unit is applied once in a step, otherwise twice, with the same gradients.
 #[test]
-fn units_are_recomputed_where_it_is_set() {
+fn units_are_recomputed_on_request() {
     let applied = Arc::new(AtomicUsize::new(0));
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let count = Arc::clone(&applied);
@@ -151,7 +151,7 @@ fn settings_that_would_be_ignored_are_refused() {
     let one_graph = "the sequential executor evaluates the whole network as one graph";
     let ignored = |name: &str, why: &str| format!("the setting `{name}` has no effect: {why}");
     let value = |name: &str, found: &str, expected: &str| {
-        format!("the setting `{name}` is {found}: {expected}")
+        format!("invalid value `{found}` for {name}: {expected}")
     };
     let most =
         |count: usize| format!("expected at most {count}, one for each worker of this process");
@@ -164,11 +164,11 @@ fn settings_that_would_be_ignored_are_refused() {
         (sequential().replicas(1), ignored("replicas", has_one)),
         (sequential().segment_units(2), ignored("segment_units", one_graph)),
         (sequential().recompute(2), ignored("recompute", one_graph)),
-        (sequential().devices(two()), value("devices", "a list of 2", &most(1))),
-        (plain().workers(1).devices(two()), value("devices", "a list of 2", &most(1))),
+        (sequential().devices(two()), value("devices", "2 devices", &most(1))),
+        (plain().workers(1).devices(two()), value("devices", "2 devices", &most(1))),
         (
             plain().workers(1).replicas(2).devices(vec![Device::flex(); 3]),
-            value("devices", "a list of 3", &most(2)),
+            value("devices", "3 devices", &most(2)),
         ),
         (plain().workers(2).subnetworks_per_worker([2, 1]), ignored("workers", by_counts)),
         (plain().segment_units(2).recompute(2), ignored("segment_units", by_recompute)),
@@ -176,20 +176,17 @@ fn settings_that_would_be_ignored_are_refused() {
         (sequential().threads(0), value("threads", "0", "expected at least 1")),
         (plain().segment_units(0), value("segment_units", "0", "expected at least 1")),
         (plain().recompute(0), value("recompute", "0", "expected at least 1")),
-        (plain().devices([]), "the executor has no device: at least 1 is needed".into()),
-        (sequential().devices([]), "the executor has no device: at least 1 is needed".into()),
-        (
-            plain().workers(0),
-            "0 workers for 3 subnetworks: at least 1 and at most one for each".into(),
-        ),
-        (plain().replicas(0), "the number of replicas is 0: at least 1 is needed".into()),
+        (plain().devices([]), "the executor has no device: expected at least 1".into()),
+        (sequential().devices([]), "the executor has no device: expected at least 1".into()),
+        (plain().workers(0), "expected from 1 to 3 workers for 3 subnetworks, got 0".into()),
+        (plain().replicas(0), "expected at least 1 replica, got 0".into()),
         (
             plain().subnetworks_per_worker([3, 0]),
-            "[3, 0] subnetworks for each worker: every worker holds at least 1".into(),
+            "expected at least 1 subnetwork for each worker, got [3, 0]".into(),
         ),
         (
             plain().subnetworks_per_worker([3, 1]),
-            "the layout is for 4 subnetworks, the network has 3".into(),
+            "the layout is for 4 subnetworks, but the network has 3".into(),
         ),
     ];
     let net = DenseNet::residual(vec![6; UNITS + 1]);

@@ -118,7 +118,7 @@ fn loading_replaces_all_weights_or_names_the_fault() {
 
 #[test]
 fn weights_of_other_cuts_are_refused_or_give_their_units() {
-    // The same shapes everywhere, so that nothing else tells one interface from another.
+    // The same shapes everywhere, so that nothing else distinguishes the interfaces.
     let build = |units: usize, positions: &[usize], seed| {
         let net = DenseNet::residual(vec![5; units + 1]);
         let cuts = Cuts::new(units, positions.to_vec()).unwrap();
@@ -224,11 +224,14 @@ fn an_interface_of_the_wrong_shape_is_named_with_both_shapes() {
     let error = build(7, 3).unwrap_err();
     let (expected, found) = ([8].into(), [7].into());
     assert_eq!(error, NetError::InterfacePreprocessing { interface: 1, expected, found });
-    assert_eq!(error.to_string(), "interface 1: C_2 gives the shape [7], subnetwork 2 takes [8]");
+    assert_eq!(
+        error.to_string(),
+        "interface 1: C_2 returns shape [7], but subnetwork 2 expects [8]"
+    );
     let error = build(8, 4).unwrap_err();
     assert_eq!(error, NetError::Coarse { interface: 1, expected: [3].into(), found: [4].into() });
     assert_eq!(
         error.to_string(),
-        "interface 1: F_1 gives the shape [4], subnetwork 2 hands on [3]"
+        "interface 1: F_1 returns shape [4], but subnetwork 2 returns [3]"
     );
 }

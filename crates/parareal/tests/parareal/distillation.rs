@@ -154,7 +154,7 @@ fn random_layers_draw_by_seed_step_and_interface() {
 }
 
 #[test]
-fn faults_end_it_with_their_place() {
+fn failures_end_it_and_name_their_place() {
     let input = dense(1, DType::F32);
     let net = DenseNet { panics: Some(3), ..DenseNet::residual(vec![8; 7]) };
     for workers in [1, 3] {

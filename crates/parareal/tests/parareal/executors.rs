@@ -310,8 +310,16 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
     let more = Tensor::cat(vec![labels.clone(), labels.clone()], 0);
     let fewer = labels.clone().narrow(0, 0, 4);
     let faults = [
-        (fewer, plain, "the batch has 5 samples and 4 targets: one target for each is expected"),
-        (more, plain, "the batch has 5 samples and 10 targets: one target for each is expected"),
+        (
+            fewer,
+            plain,
+            "the batch has 5 samples and 4 targets: expected one target for each sample",
+        ),
+        (
+            more,
+            plain,
+            "the batch has 5 samples and 10 targets: expected one target for each sample",
+        ),
         (
             labelled(4),
             plain,
@@ -325,24 +333,24 @@ fn invalid_batches_and_updates_are_refused_and_change_no_parameter() {
         (
             labels.clone(),
             rate(f64::NAN),
-            "the learning rate is NaN: a finite number of at least 0 is expected",
+            "invalid value `NaN` for the learning rate: expected a finite number of at least 0",
         ),
-        (labels.clone(), rate(f64::INFINITY), "the learning rate is inf: a finite number"),
-        (labels.clone(), rate(-0.1), "the learning rate is -0.1: a finite number"),
+        (labels.clone(), rate(f64::INFINITY), "invalid value `inf` for the learning rate"),
+        (labels.clone(), rate(-0.1), "invalid value `-0.1` for the learning rate"),
         (
             labels.clone(),
             clip(f64::NAN),
-            "the norm to clip gradients to is NaN: a positive number is expected",
+            "invalid value `NaN` for the gradient clipping norm: expected a positive number",
         ),
-        (labels.clone(), clip(-1.0), "the norm to clip gradients to is -1: a positive number"),
-        (labels.clone(), clip(0.0), "the norm to clip gradients to is 0: a positive number"),
+        (labels.clone(), clip(-1.0), "invalid value `-1` for the gradient clipping norm"),
+        (labels.clone(), clip(0.0), "invalid value `0` for the gradient clipping norm"),
         (
             labels.clone(),
             decay(f64::NAN),
-            "the decay of the moving average is NaN: a number from 0 to 1 is",
+            "invalid value `NaN` for the decay of the moving average: expected a number in [0, 1]",
         ),
-        (labels.clone(), decay(1.5), "the decay of the moving average is 1.5: a number"),
-        (labels.clone(), decay(-0.5), "the decay of the moving average is -0.5: a number"),
+        (labels.clone(), decay(1.5), "invalid value `1.5` for the decay of the moving average"),
+        (labels.clone(), decay(-0.5), "invalid value `-0.5` for the decay of the moving average"),
     ];
     for executor in [&mut sequential, &mut threads, &mut replicas] {
         let before = executor.read(StateKind::Weights).unwrap();

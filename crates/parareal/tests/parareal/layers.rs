@@ -38,7 +38,7 @@ where
 }
 
 #[test]
-fn networks_of_burns_layers_train_alike_on_all_executors() {
+fn networks_of_burns_layers_train_identically_on_all_executors() {
     for dtype in [DType::F32, DType::F64] {
         let batch = |step| signals(step, 5, dtype);
         assert_agree(&signal_network(), &[1, 2, 3, 9], dtype, batch);
@@ -83,7 +83,7 @@ fn a_skip_that_crosses_two_cuts_travels_along_the_chain() {
 }
 
 #[test]
-fn a_memory_beside_the_state_travels_along_the_chain() {
+fn a_second_tensor_of_the_state_travels_along_the_chain() {
     for dtype in [DType::F32, DType::F64] {
         let batch = |step| signals(step, 5, dtype);
         assert_agree(&memory_network(), &[1, 2, 3], dtype, batch);
@@ -258,7 +258,7 @@ fn interfaces_that_do_not_fit_are_named_with_both_shapes() {
 }
 
 #[test]
-fn layers_that_do_not_fit_are_found_when_the_network_is_made() {
+fn layers_that_do_not_fit_are_refused_when_the_network_is_built() {
     let sample = || Tensor::<2>::zeros([1, 3], &Device::flex());
     let unit = Sequential::stem(sample(), dense(3, 5))
         .units(2, |_, init| dense(5, 5)(init))
@@ -295,7 +295,7 @@ fn a_declared_shape_needs_no_dry_run() {
 }
 
 #[test]
-fn the_context_goes_on_behind_a_declared_shape() {
+fn the_context_continues_after_a_declared_shape() {
     let sample = Tensor::<2>::ones([1, 3], &Device::flex());
     type State = WithContext<Tensor<2>, Tensor<2>>;
     let multiply = |_: &Linear, x: State| x.with_state(x.state.clone() * x.context());

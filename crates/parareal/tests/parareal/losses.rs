@@ -67,7 +67,7 @@ fn a_label_smoothing_out_of_range_ends_the_step() {
     let output = Tensor::zeros([6, CLASSES], &Device::flex());
     for label_smoothing in [-0.1, 1.0, f64::NAN] {
         let error = CrossEntropy { label_smoothing }.check(&output, &labels).unwrap_err();
-        assert_eq!(error.expected, "a label smoothing from 0 to below 1");
+        assert_eq!(error.expected, "a label smoothing in [0, 1)");
     }
 }
 
@@ -102,13 +102,13 @@ fn targets_of_another_shape_end_the_step() {
     let (input, _) = batch(1, 3, DType::F32);
     let target = |features| Tensor::<2>::zeros([3, features], &Device::flex());
     let error = threads.train_step(input.clone(), target(1), 0.1).unwrap_err();
-    let message = "expected targets of the shape [3, 4], found [3, 1]".to_string();
+    let message = "expected targets of shape [3, 4], found [3, 1]".to_string();
     assert_eq!(error, ExecError::Target(message));
     threads.train_step(input, target(CLASSES), 0.1).unwrap();
 }
 
 #[test]
-fn a_closure_that_computes_cross_entropy_trains_alike() {
+fn a_closure_that_computes_cross_entropy_trains_identically() {
     let closure = loss_fn(|output: Tensor<2>, labels: Tensor<1, Int>| {
         CrossEntropy::default().forward(output, labels)
     });

@@ -104,9 +104,9 @@ fn state_of_another_optimizer_is_refused_by_name() {
         steps(&mut executor, dtype, 0..2);
         let before = state(&mut executor);
         let error = executor.write(StateKind::Optimizer, given.clone()).unwrap_err().to_string();
-        assert!(error.starts_with("the state of the optimizer: `"), "{error}");
+        assert!(error.starts_with("the state of the optimizer: cannot restore `"), "{error}");
         assert!(error.contains("`preprocessing.weight.momentum.moment_1`"), "{error}");
-        let advice = "more cannot be restored: the optimizer has to be the one that wrote them";
+        let advice = "more: the optimizer must be the one that wrote them";
         assert!(error.contains(advice), "{error}");
         assert_eq!(state(&mut executor), before);
         steps(&mut executor, dtype, 2..3);
@@ -114,7 +114,7 @@ fn state_of_another_optimizer_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_missing_for_a_parameter_of_the_last_subnetwork_is_refused_with_nothing_replaced() {
+fn missing_optimizer_state_of_the_last_subnetwork_is_refused_with_nothing_replaced() {
     let (dtype, optimizer) = (DType::F32, AdamConfig::new().init());
     let mut source = executor(&optimizer, dtype, 0, 1);
     steps(&mut source, dtype, 0..1);
@@ -123,9 +123,9 @@ fn what_is_missing_for_a_parameter_of_the_last_subnetwork_is_refused_with_nothin
     assert!(tensors.remove(time).is_some(), "{:?}", tensors.keys());
     for mut executor in all(dtype, &optimizer) {
         steps(&mut executor, dtype, 0..2);
-        let expected = "`postprocessing.weight.__rank`, `postprocessing.weight.momentum.moment_1`, \
-                        `postprocessing.weight.momentum.moment_2` cannot be restored: the optimizer \
-                        has to be the one that wrote them, for parameters of the same type";
+        let expected = "cannot restore `postprocessing.weight.__rank`, `postprocessing.weight.momentum.moment_1`, \
+                        `postprocessing.weight.momentum.moment_2`: the optimizer must be the one that \
+                        wrote them, with parameters of the same type";
         assert_refused(&mut executor, StateDict::new(cuts(), tensors.clone()), expected);
         steps(&mut executor, dtype, 2..3);
     }

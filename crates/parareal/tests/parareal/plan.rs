@@ -113,7 +113,7 @@ fn assert_close(a: f64, b: f64, what: &str) {
 }
 
 #[test]
-fn without_a_chain_devices_gain_their_number() {
+fn without_a_chain_the_speedup_is_the_number_of_devices() {
     let costs = Costs::uniform(24, part(1.0, 1.0, 1.0), Cost::default());
     let serial = makespan(&cut(&costs, &[], 1));
     assert_eq!(serial, 72.0);
@@ -243,7 +243,7 @@ fn replicas_average_their_gradients_while_others_are_computed() {
 }
 
 #[test]
-fn devices_never_do_two_things_and_messages_come_before_they_are_used() {
+fn devices_do_one_thing_at_a_time_and_messages_arrive_before_use() {
     for seed in 0..20 {
         let costs = Costs::random(18, seed);
         let mut scenario = cut(&costs, &[2, 5, 9, 11, 14], 1 + seed as usize % 6);

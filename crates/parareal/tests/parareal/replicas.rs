@@ -58,7 +58,7 @@ fn gradients_of_all_replicas_are_clipped_together() {
 }
 
 #[test]
-fn samples_go_to_as_many_replicas_as_there_are() {
+fn samples_are_spread_over_all_replicas() {
     let cuts = Cuts::even(10, 2).unwrap();
     let mut threads = replicated(&cuts, 1, DType::F64, 2, 3);
     let (input, labels) = batch(1, 2, DType::F64);

@@ -88,7 +88,7 @@ fn optimizer_numbers_of_another_type_are_refused_with_nothing_replaced() {
             StateDict::new(cuts.clone(), before.clone().into_iter().chain([wrong]))
         };
         let error = executor.write(StateKind::Optimizer, with(&number)).unwrap_err();
-        let expected = format!("`{number}` is a number of type F32: I64, U64 or F64 is expected");
+        let expected = format!("`{number}` is a number of type F32: expected I64, U64 or F64");
         assert_eq!(error, ExecError::Optimizer(expected));
         assert_eq!(by_name(executor.read(StateKind::Optimizer).unwrap()), before);
         steps(&mut executor, 2, 3);
@@ -108,7 +108,7 @@ fn as_unsigned(state: &StateDict) -> StateDict {
 }
 
 #[test]
-fn without_its_state_the_optimizer_starts_anew() {
+fn without_its_state_the_optimizer_starts_from_scratch() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, ..Sgd::default() }.into();
     let mut whole = executor(1, &sgd, 2);
     assert!(whole.read(StateKind::Optimizer).unwrap().is_empty());

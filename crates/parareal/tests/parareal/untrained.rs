@@ -313,14 +313,14 @@ fn parameters_without_a_gradient_are_refused_by_name() {
     let error = refused(executors(&Net::with(3, Twist::Unreached)));
     let names = ["units.3.scale.bias", "units.3.scale.weight"].map(String::from);
     assert_eq!(error, ExecError::NoGradient { names: names.to_vec() });
-    let message = "no gradient for `units.3.scale.bias`, `units.3.scale.weight`: the loss has to \
-                   depend on every parameter; freeze those that are not to be trained \
+    let message = "no gradient for `units.3.scale.bias`, `units.3.scale.weight`: the loss must \
+                   depend on every parameter; freeze the parameters that should not be trained \
                    (`Module::no_grad`)";
     assert_eq!(error.to_string(), message);
 }
 
 #[test]
-fn a_unit_that_lets_no_gradient_through_leaves_all_before_it_without_one() {
+fn a_unit_that_blocks_gradients_is_refused_with_all_parameters_before_it() {
     // Unit 1 in a subnetwork of its own, unit 4 after another, and the head.
     for (net, expected) in [
         (Net::with(1, Twist::Detached), "preprocessing., units.0."),
@@ -361,7 +361,7 @@ impl Loss<Tensor<2>> for Blind {
 }
 
 #[test]
-fn a_loss_without_a_graph_reaches_no_parameter() {
+fn a_loss_without_a_graph_gives_no_gradients() {
     let error = refused(executors_with(&Net::new(), Blind));
     let ExecError::NoGradient { names } = &error else { panic!() };
     assert_eq!(names.len(), 4 * (1 + UNITS + 1 + 2 * 2));
@@ -369,18 +369,21 @@ fn a_loss_without_a_graph_reaches_no_parameter() {
 }
 
 #[test]
-fn random_units_are_refused_where_they_are_recomputed() {
+fn random_units_are_refused_when_recomputed() {
     let mut executors = executors(&Net::with(3, Twist::Random));
     let position = executors.iter().position(|(name, _)| *name == "recomputation").unwrap();
     let recomputing = executors.remove(position);
     let error = refused(vec![recomputing]);
     assert_eq!(error, ExecError::NotDeterministic { first: 3, last: 3 });
-    let message = "unit 3 does not compute the same twice, so gradients cannot be recomputed: train \
-                   without `recompute`, or with the random layers of `parareal::nn` instead of those \
+    let message = "unit 3 does not compute the same result twice, so gradients cannot be recomputed; train \
+                   without `recompute`, or use the random layers of `parareal::nn` instead of those \
                    of `burn::nn`";
     assert_eq!(error.to_string(), message);
     let several = ExecError::NotDeterministic { first: 2, last: 3 }.to_string();
-    assert!(several.starts_with("units 2 to 3 do not compute the same twice, so "), "{several}");
+    assert!(
+        several.starts_with("units 2 to 3 do not compute the same result twice, so "),
+        "{several}"
+    );
     executors.into_iter().for_each(|(name, mut executor)| {
         step(&mut executor).unwrap_or_else(|error| panic!("{name}: {error}"));
     });

@@ -37,7 +37,7 @@ pub(crate) fn as_text(inspection: &Inspection) -> String {
             let state = match &file.checksum {
                 Some(checksum) if checksum.matches() => "the canonical file",
                 Some(_) => "not the canonical file",
-                None => "no checksum of it was published",
+                None => "no published checksum",
             };
             format!("{}: {}B, {state}", file.path.display(), amount(file.bytes))
         })

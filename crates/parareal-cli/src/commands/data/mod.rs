@@ -46,6 +46,6 @@ fn show(set: ImageFiles, output: &Path, overwrite: bool) -> Result<Ending, Failu
     let options = LoadOptions { data_dir: data_dir(name, set.data_dir), ..LoadOptions::default() };
     let dataset = Dataset::load(name, &options)?;
     contact_sheet(&dataset, &output)?;
-    note(&format!("training images of {} are in {}", dataset.name, output.path().display()));
+    note(&format!("wrote training images of {} to {}", dataset.name, output.path().display()));
     Ok(Ending::Done)
 }

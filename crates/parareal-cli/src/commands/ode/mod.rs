@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     if let Some(plot) = plot {
         let drawing = plot::draw(&study).map_err(Failure::Draw)?;
         plot.write(drawing.as_bytes())?;
-        note(&format!("{} shows it", plot.path().display()));
+        note(&format!("wrote the plot to {}", plot.path().display()));
     }
     Ok(if study.ending == Reason::Cancelled { Ending::Interrupted } else { Ending::Done })
 }
@@ -85,8 +85,8 @@ impl Setup {
         let size = problem.initial().len();
         if size.saturating_mul(slices) > MAX_UNKNOWNS {
             return Err(Failure::Flag(format!(
-                "{size} unknowns in {slices} slices: at most {MAX_UNKNOWNS} together; take fewer \
-                 of either"
+                "too many unknowns: {size} in each of {slices} slices, expected at most {MAX_UNKNOWNS} in \
+                 total; reduce --size or --slices"
             )));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -124,7 +124,7 @@ impl Setup {
 fn problem(arguments: &Ode) -> Result<Problem, Failure> {
     let name = arguments.problem.as_str();
     let refuse = |flag, problems| {
-        Err(Failure::Flag(format!("{flag} is for {problems}, and the problem is {name}")))
+        Err(Failure::Flag(format!("{flag} requires --problem {problems}, got {name}")))
     };
     let size = arguments.size.unwrap_or(1000);
     let problem = match name {
@@ -135,14 +135,16 @@ fn problem(arguments: &Ode) -> Result<Problem, Failure> {
         "lorenz" => Problem::Lorenz,
         _ => {
             let names = Problem::NAMES.join(", ");
-            return Err(Failure::Flag(format!("the problem is `{name}`: expected {names}")));
+            return Err(Failure::Flag(format!(
+                "invalid value `{name}` for --problem: expected one of {names}"
+            )));
         }
     };
     if arguments.lambda.is_some() && name != "dahlquist" {
         return refuse("--lambda", "dahlquist");
     }
     if arguments.size.is_some() && !matches!(name, "heat" | "advection-diffusion") {
-        return refuse("--size", "heat and advection-diffusion");
+        return refuse("--size", "heat or advection-diffusion");
     }
     Ok(problem)
 }

@@ -42,7 +42,7 @@ pub(super) fn point(problem: Problem, t: f64, state: &[f64]) -> (f64, f64) {
 fn axes(problem: Problem) -> [&'static str; 2] {
     match problem {
         Problem::Dahlquist { .. } => ["t", "Re u(t)"],
-        Problem::Heat { .. } => ["t", "u(t), a quarter into the rod"],
+        Problem::Heat { .. } => ["t", "u(t) at a quarter of the rod"],
         Problem::AdvectionDiffusion { .. } => ["t", "u(t) at x = 0"],
         Problem::LotkaVolterra => ["prey", "predators"],
         Problem::Lorenz => ["x", "z"],
@@ -95,7 +95,7 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
     let (floor, ceiling) = (values.start, values.end);
     let mut chart = ChartBuilder::on(area)
         .caption(
-            "Error of each slice against the serial fine solution (on the axis: none)",
+            "Error of each slice against the serial fine solution (dots on the axis: exact)",
             (TEXT, 15),
         )
         .margin(10)
@@ -195,7 +195,7 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
     let (across, along) = (around(|point| point.0), around(|point| point.1));
     let within = |(x, y): &(f64, f64)| across.contains(x) && along.contains(y);
     let mut chart = ChartBuilder::on(area)
-        .caption("Trajectory as it converges", (TEXT, 15))
+        .caption("Convergence of the trajectory", (TEXT, 15))
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(56)

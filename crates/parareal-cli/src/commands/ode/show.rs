@@ -73,33 +73,36 @@ pub(super) fn as_text(study: &Study) -> String {
 fn conclusion(study: &Study) -> String {
     let made = count(study.records.len() - 1, "iteration");
     let ending = match study.ending {
-        Ending::Tolerance => format!("ended behind {made}: the jumps are within the tolerance"),
-        Ending::Exact => format!("ended behind {made}: all slices are exact"),
-        Ending::Iterations => format!("ended behind {made}, as asked"),
-        Ending::Cancelled => format!("stopped behind {made}"),
+        Ending::Tolerance => format!("converged after {made}: the jumps are within the tolerance"),
+        Ending::Exact => format!("finished after {made}: all slices are exact"),
+        Ending::Iterations => format!("finished after {made}, as requested"),
+        Ending::Cancelled => format!("stopped after {made}"),
     };
     let speedup = study.speedup();
     let [here, everywhere] = study.model;
-    let judgement = if speedup < 1.0 { ", a slowdown" } else { "" };
+    let judgement = if speedup < 1.0 { " (slower)" } else { "" };
     let mut lines = vec![
         ending,
         format!(
-            "serial fine solution {}, parareal {}: speed-up {speedup:.2}{judgement}",
+            "serial fine solution {}, parareal {}: speedup {speedup:.2}{judgement}",
             seconds(study.serial_seconds),
             seconds(study.parallel_seconds),
         ),
         format!(
-            "the model says {here:.2} for {}, {everywhere:.2} for one to each slice",
+            "speedup by the model: {here:.2} with {}, {everywhere:.2} with one per slice",
             count(study.setup.threads, "thread"),
         ),
-        format!("the serial fine solution ends {:.1e} from the reference", study.from_reference),
+        format!(
+            "error of the serial fine solution at the final time, against the reference: {:.1e}",
+            study.from_reference
+        ),
     ];
     let errors = study.records.iter().filter_map(|record| record.max_error);
     let first = study.records[0].max_error.unwrap_or(0.0);
     if let Some(worst) = errors.reduce(f64::max).filter(|worst| *worst > 10.0 * first.max(1e-300)) {
         lines.push(format!(
-            "note: the error grew from {first:.1e} to {worst:.1e} in between: these methods do not \
-             contract here"
+            "note: the error grew from {first:.1e} to {worst:.1e} during the iteration: these methods do \
+             not contract here"
         ));
     }
     lines.join("\n")

@@ -26,7 +26,7 @@ impl Plan {
             [("--subnetworks", given.subnetworks.is_some()), ("--cuts", given.cuts.is_some())]
         {
             if flags.suggest && given {
-                let message = format!("--suggest finds what {flag} says: leave one of them out");
+                let message = format!("--suggest cannot be used with {flag}, which it determines");
                 return Err(Failure::Flag(message));
             }
         }
@@ -51,7 +51,7 @@ impl Plan {
         let count = planned.network.cuts.subnetworks();
         let step_ms = 1e3 * planned.prediction.makespan();
         if let Some(axis) = flags.timeline_ms.filter(|axis| *axis < step_ms) {
-            let expected = format!("the step takes {step_ms:.2} ms and would not fit");
+            let expected = format!("expected at least {step_ms:.2}, the time of the step");
             return Err(TrainError::setting("timeline-ms", axis, expected).into());
         }
         if let Some(timeline) = timeline {
@@ -82,7 +82,7 @@ impl Flags {
         };
         let latency = self.link_us.unwrap_or(0.0);
         if !latency.is_finite() || latency < 0.0 {
-            return Err(TrainError::setting("link-us", latency, "at least 0 is expected"));
+            return Err(TrainError::setting("link-us", latency, "expected a number of at least 0"));
         }
         positive("memory-gb", self.memory_gb)?;
         positive("timeline-ms", self.timeline_ms)?;
@@ -93,8 +93,8 @@ impl Flags {
             }
             Some("paper") => Schedule::Virtual,
             Some(other) => {
-                let expected = "it is overlap or paper";
-                return Err(TrainError::setting("schedule", format!("`{other}`"), expected));
+                let expected = "expected overlap or paper";
+                return Err(TrainError::setting("schedule", other, expected));
             }
         };
         let link = Link { latency: 1e-6 * latency, bandwidth };
@@ -116,28 +116,34 @@ impl Flags {
                 ("--suggest", self.suggest),
             ] {
                 if given {
-                    let why = "is for --schedule overlap: the paper's clock has nothing of it";
+                    let why = "requires --schedule overlap: the paper's schedule does not model it";
                     return refuse(flag, why);
                 }
             }
         }
         if self.batch_size.is_some() && *source != CostSource::Measured {
-            return refuse("--batch-size", "is for --costs measured: others have their own");
+            return refuse(
+                "--batch-size",
+                "requires --costs measured: other costs have their own batch size",
+            );
         }
         if self.coarse_weight_share.is_some() && *source != CostSource::Paper {
-            return refuse("--coarse-weight-share", "is for --costs paper: others know it");
+            return refuse(
+                "--coarse-weight-share",
+                "requires --costs paper: other costs include it",
+            );
         }
         if self.suggest && self.device_count.is_none() {
-            return refuse("--suggest", "is for a number of devices: give --device-count");
+            return refuse("--suggest", "requires --device-count");
         }
         if self.memory_gb.is_some() && !self.suggest {
-            return refuse("--memory-gb", "is for --suggest, which has to fit into it");
+            return refuse("--memory-gb", "requires --suggest");
         }
         if self.overwrite && self.timeline.is_none() {
             return Err(Failure::without_timeline("--overwrite"));
         }
         if self.timeline_ms.is_some() && !timeline.is_some_and(TimelineFile::is_picture) {
-            return refuse("--timeline-ms", "is for a picture: give --timeline FILE.svg");
+            return refuse("--timeline-ms", "requires --timeline FILE.svg");
         }
         Ok(())
     }
@@ -145,14 +151,14 @@ impl Flags {
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
         let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
         if !(0.0..=1.0).contains(&share) {
-            let expected = "a share from 0 to 1 is expected";
+            let expected = "expected a share from 0 to 1";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
         let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));
         let machine = Machine { device, batch, threads: 1, workers: 1 };
         machine.check()?;
         if *source == CostSource::Measured {
-            note("measures what the parts cost");
+            note("measuring the costs of the components");
         }
         let mut costs = source.load(&network.net, &machine, self.suggest)?;
         if let Costs::Paper { weight_share } = &mut costs {
@@ -165,7 +171,7 @@ impl Flags {
 fn positive(name: &'static str, value: Option<f64>) -> Result<Option<f64>, TrainError> {
     match value {
         Some(value) if !value.is_finite() || value <= 0.0 => {
-            Err(TrainError::setting(name, value, "a number above 0 is expected"))
+            Err(TrainError::setting(name, value, "expected a positive number"))
         }
         value => Ok(value),
     }

@@ -40,7 +40,7 @@ impl Step {
 
     pub(crate) fn as_text(&self) -> String {
         let planned = &self.planned;
-        let slower = if planned.speedup() < 1.0 { ": slower" } else { "" };
+        let slower = if planned.speedup() < 1.0 { ", slower" } else { "" };
         let mut lines = vec![format!(
             "Predicted step on {}: {:.2} ms; without cuts on one device: {:.2} ms (speedup {:.2}{slower})",
             count(planned.held.len() * planned.replicas, "device"),
@@ -57,13 +57,14 @@ impl Step {
         ));
         if let Some(units) = planned.kept_units {
             lines.push(format!(
-                "  one state is kept for every {}, and the rest is computed again, on one device as well",
+                "  one state is kept per {} and the others are recomputed, also on one device",
                 count(units, "unit")
             ));
         }
         if planned.replicas > 1 {
             lines.push(
-                "  each replica takes a whole batch: the speedup is in images a second".into(),
+                "  each replica processes a whole batch: the speedup is in images per second"
+                    .into(),
             );
         }
         lines.extend(self.remarks.iter().map(|remark| format!("  {remark}")));
@@ -128,10 +129,10 @@ fn suggested(found: &Suggestion) -> String {
             line(planned, if index == found.best { "suggested" } else { "" })
         }),
     );
-    rows.extend(found.by_rule.iter().map(|planned| line(planned, "with N_c by the rule")));
+    rows.extend(found.by_rule.iter().map(|planned| line(planned, "N_c by the paper's rule")));
     format!(
-        "Tried, with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network \
-         makes the predicted step shorter, but may cost accuracy, which is not predicted: set others \
+        "Candidates with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network \
+         shortens the predicted step but may cost accuracy, which is not predicted; choose another one \
          with --coarse-unit and --coarse-units",
         table(&rows)
     )

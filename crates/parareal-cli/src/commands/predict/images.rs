@@ -10,9 +10,9 @@ use thiserror::Error;
 /// A folder without usable images.
 #[derive(Debug, Error)]
 pub(crate) enum FolderError {
-    #[error("{path}: the folder cannot be read: {source}", path = OneLine(path))]
+    #[error("cannot read folder {path}: {source}", path = OneLine(path))]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path}: the folder holds no PNG or JPEG files (.png, .jpg, .jpeg)", path = OneLine(path))]
+    #[error("{path}: no PNG or JPEG files (.png, .jpg, .jpeg) in this folder", path = OneLine(path))]
     Empty { path: PathBuf },
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_stands_for_its_images_by_name() {
+    fn a_folder_expands_to_its_images_sorted_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         for name in ["b.PNG", "a.jpeg", "c.jpg", "notes.txt", ".hidden.png"] {
@@ -65,6 +65,9 @@ mod tests {
         assert_eq!(expand(&file).unwrap(), [file]);
         fs::create_dir(folder.join("empty")).unwrap();
         let message = expand(&folder.join("empty")).unwrap_err().to_string();
-        assert!(message.contains("holds no PNG or JPEG files"), "{message}");
+        assert!(
+            message.contains("no PNG or JPEG files (.png, .jpg, .jpeg) in this folder"),
+            "{message}"
+        );
     }
 }

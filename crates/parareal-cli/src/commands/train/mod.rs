@@ -65,7 +65,7 @@ fn train(
             let config = Config::resolve_with(group, settings)?;
             StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
             if group.is_root() && config.needs_balance() {
-                note("measuring what the parts cost here, to balance the cuts");
+                note("measuring the costs of the components to balance the cuts");
             }
             ClassificationRun::create(group, config.balance(group)?, output, timeline)?
         }
@@ -116,8 +116,8 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     if config.network.is_balanced() {
         let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
         note(&format!(
-            "cut behind {} where the predicted step is shortest, by what parts take here with {} a \
-             step; config.toml keeps these cuts",
+            "cuts after units {}: the shortest predicted step, from component times measured here with a \
+             batch of {}; config.toml records these cuts",
             cuts.join(","),
             count(config.run.batch_size, "image"),
         ));
@@ -143,7 +143,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
         count(config.run.threads, "thread"),
         devices.join(", "),
         config.run.kept_units(&config.network.cuts).map_or(String::new(), |units| {
-            format!(", one state kept for {}", count(units, "unit"))
+            format!(", one state kept per {}", count(units, "unit"))
         }),
     ));
     let (train, test) = images;
@@ -155,7 +155,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     ));
     if let Some(steps) = config.distill.filter(|_| run.steps_done() == 0) {
         note(&format!(
-            "distillation of {}, {} in parallel, before the first step",
+            "distilling for {} before the first training step, {} in parallel",
             count(steps, "step"),
             count(summary.subnetworks - 1, "interface"),
         ));
@@ -163,13 +163,13 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     note(&format!("output {}", run.output().display()));
     match run.finished_epochs() {
         Some(epochs) => note(&format!(
-            "nothing is left to do: the run had ended after {} ({}); --epochs with a larger number \
-             continues it",
+            "nothing left to do: the run has finished after {} ({}); pass a larger --epochs to continue \
+             it",
             count(epochs, "epoch"),
             count(run.steps_done(), "step"),
         )),
         None if run.steps_done() > 0 => {
-            note(&format!("resumes after step {}", run.steps_done()));
+            note(&format!("resuming after step {}", run.steps_done()));
         }
         None => {}
     }
@@ -187,8 +187,8 @@ fn conclude(outcome: &Outcome) {
         };
         let is_distilling = step == 0;
         let place = match is_distilling {
-            true => "stopped in the distillation, before the first training step: no training is lost, and the \
-                     distillation starts anew"
+            true => "stopped during the distillation, before the first training step: no training is lost, but \
+                     the distillation will start over"
                 .into(),
             false => format!("stopped after step {step}"),
         };
@@ -207,9 +207,9 @@ fn conclude(outcome: &Outcome) {
         (None, None) => {}
     }
     if let Some(seconds) = outcome.seconds_per_epoch {
-        told.push(format!("{} an epoch", duration(seconds)));
+        told.push(format!("{} per epoch", duration(seconds)));
     }
-    told.push(format!("{} in all", duration(outcome.seconds)));
+    told.push(format!("{} in total", duration(outcome.seconds)));
     note(&told.join(", "));
     if !outcome.usage.subnetworks.is_empty() {
         note(&show_usage(&outcome.usage));
@@ -218,9 +218,12 @@ fn conclude(outcome: &Outcome) {
         note(&ranks::traffic(&outcome.traffic));
     }
     if outcome.out_of_patience {
-        note("ended by --patience: the last epochs were no better than the best before them");
+        note("stopped early by --patience: no improvement in the last epochs");
     }
-    note(&format!("waiting for images: {} of the steps' time", percent(outcome.waiting_for_data)));
+    note(&format!(
+        "waiting for images: {} of the training time",
+        percent(outcome.waiting_for_data)
+    ));
     outcome.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     note(&format!("weights and metrics are in {}", outcome.output.display()));
     if !outcome.interrupted {
@@ -262,7 +265,7 @@ fn show_usage(usage: &Usage) -> String {
         let shares = [each.computing, each.coarse].into_iter().chain(waiting).map(percent);
         rows.push(std::iter::once((index + 1).to_string()).chain(shares).collect());
     }
-    let mut text = format!("time of the training steps\n{}", table(&rows));
+    let mut text = format!("shares of the training time\n{}", table(&rows));
     if !usage.workers.is_empty() {
         let mut rows = vec![cells(&["worker", "subnetworks", "busy"])];
         for (index, worker) in usage.workers.iter().enumerate() {

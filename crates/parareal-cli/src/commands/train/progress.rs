@@ -129,8 +129,8 @@ impl Observer for Progress {
         if step == steps {
             let first = shown_losses(first);
             self.say(&format!(
-                "distillation of {steps} steps: losses of C/F at each interface {first} at the start, \
-                 {losses} at the end  {}",
+                "distillation of {steps} steps: losses of C/F per interface {first} at the start, {losses} \
+                 at the end  {}",
                 duration(*seconds)
             ));
         }

@@ -39,7 +39,7 @@ impl<'a> Bits<'a> {
 
     /// Returns the contents of the segment that begins here, and moves past it.
     pub(super) fn segment(&mut self) -> Result<&'a [u8], String> {
-        let cut = || "the file is cut off in a header".to_string();
+        let cut = || "the file is truncated in a header".to_string();
         let rest = self.bytes.get(self.position..).ok_or_else(cut)?;
         let (length, _) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
         let length = usize::from(u16::from_be_bytes(*length));
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_read_and_their_end_is_noticed() {
+    fn codes_are_read_and_their_end_is_detected() {
         // Codes 00, 01, 100 for the symbols 7, 8, 9.
         let mut segment = [0; 19];
         (segment[1], segment[2]) = (2, 1);

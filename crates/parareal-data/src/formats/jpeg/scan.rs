@@ -272,5 +272,5 @@ fn coefficient(index: u8) -> Result<u64, Exhausted> {
 
 fn cut(unit: usize, units: usize) -> String {
     let percent = 100 * unit / units;
-    format!("the file is damaged or cut off: a scan ends after {percent} % of its blocks")
+    format!("the file is damaged or truncated: a scan ends after {percent} % of its blocks")
 }

@@ -28,7 +28,7 @@ const MAX_CLASSES: usize = 256;
 pub(crate) static FOLDER: Definition = Definition {
     name: DatasetName::Folder,
     origin: Origin::Own {
-        files: "a folder for each class, of PNG and JPEG files, in DIR or in DIR/train and DIR/test",
+        files: "a folder of PNG or JPEG files for each class, in DIR or in DIR/train and DIR/test",
     },
     classes: Classes::Folders,
     preprocessing: PREPROCESSING,
@@ -47,13 +47,10 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let classes = tree.training_classes(&mut left_out)?;
     let wrong = |message: String| DataError::Folder { path: training.clone(), message };
     if !(2..=MAX_CLASSES).contains(&classes.len()) {
-        let found = match classes.len() {
-            1 => "1 folder".to_string(),
-            found => format!("{found} folders"),
-        };
+        let found = classes.len();
         return Err(wrong(format!(
-            "it has {found} with PNG or JPEG files: from 2 to {MAX_CLASSES} are expected, one for each \
-             class"
+            "expected 2 to {MAX_CLASSES} folders with PNG or JPEG files, one for each class, \
+             found {found}"
         )));
     }
     let names: Vec<String> = classes.keys().cloned().collect();
@@ -61,8 +58,8 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     if train.len() < 2 * names.len() && test.is_none() {
         let (images, least) = (train.len(), 2 * names.len());
         let message = format!(
-            "it has {images} images of {} classes: at least {least} are expected, some of which are \
-             held out as test images",
+            "expected at least {least} images of the {} classes, some of which are held out as \
+             test images, found {images}",
             names.len()
         );
         return Err(wrong(message));
@@ -73,7 +70,8 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
         Some(folder) => {
             let classes = ImageTree::test_classes(folder, &mut left_out)?;
             if let Some(other) = classes.keys().find(|name| !names.contains(name)) {
-                let message = format!("its class {other:?} is not among the training images");
+                let other = other.escape_debug();
+                let message = format!("the training images have no class `{other}`");
                 return Err(DataError::Folder { path: folder.clone(), message });
             }
             TestImages::Read(read(&names, classes)?)

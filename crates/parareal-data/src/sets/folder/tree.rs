@@ -1,4 +1,4 @@
-//! Folders of image files: which of them are classes, which are splits, and what is left out.
+//! Folders of image files: which of them are classes, which are splits, and which are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -68,8 +68,8 @@ impl ImageTree {
             if others.is_empty() && tests.iter().any(Candidate::has_images) {
                 let train = train.name;
                 let message = format!(
-                    "{train} has images and no folders of classes: sort the images of {train} into \
-                     a folder for each class"
+                    "{train} has images but no class folders; sort the images of {train} into a \
+                     folder for each class"
                 );
                 return Err(DataError::Folder { path: root.to_path_buf(), message });
             }
@@ -111,11 +111,11 @@ impl ImageTree {
             let found = match loose {
                 0 => "it has no PNG or JPEG files".to_string(),
                 loose => {
-                    format!("it has {loose} PNG or JPEG files, and none in a folder of a class")
+                    format!("it has {loose} PNG or JPEG files, none of them in a class folder")
                 }
             };
             let message = format!(
-                "{found}: sort the test images into a folder for each class, or remove this folder"
+                "{found}; sort the test images into a folder for each class, or remove this folder"
             );
             return Err(DataError::Folder { path: test.to_path_buf(), message });
         }
@@ -162,7 +162,7 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// A note on each kind of files or folders that are left out, with their number and names.
+    /// A note on each kind of files or folders that are skipped, with their number and names.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let name = |path: &PathBuf| {
             one_line(&path.strip_prefix(root).unwrap_or(path).display().to_string())
@@ -174,7 +174,7 @@ impl LeftOut {
             };
             let listed = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
             let (count, s) = (names.len(), if names.len() == 1 { "" } else { "s" });
-            (count > 0).then(|| format!("left out: {count} {thing}{s} {what}: {listed}{more}"))
+            (count > 0).then(|| format!("skipped {count} {thing}{s} {what}: {listed}{more}"))
         };
         let beside = self.beside.iter().map(|(path, images)| {
             let s = if *images == 1 { "" } else { "s" };
@@ -182,11 +182,11 @@ impl LeftOut {
         });
         let names = |paths: &[PathBuf]| paths.iter().map(name).collect();
         [
-            note("file", "not called .png, .jpg or .jpeg", names(&self.foreign)),
-            note("image", "outside of the folder of a class", names(&self.loose)),
-            note("folder", "of the system or with an image extension", names(&self.indexes)),
+            note("file", "not named .png, .jpg or .jpeg", names(&self.foreign)),
+            note("image", "outside the class folders", names(&self.loose)),
+            note("folder", "created by the system or named like an image", names(&self.indexes)),
             note("folder", "linked in a loop or too deep", names(&self.unreached)),
-            note("folder", "of images beside the training and test images", beside.collect()),
+            note("folder", "of images next to the training and test images", beside.collect()),
         ]
         .into_iter()
         .flatten()
@@ -207,7 +207,7 @@ impl Listing {
     fn read(folder: &Path) -> Result<Self, DataError> {
         let wrong = |error: std::io::Error| DataError::Folder {
             path: folder.to_path_buf(),
-            message: format!("it cannot be read: {error}"),
+            message: format!("cannot read the folder: {error}"),
         };
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(wrong)? {

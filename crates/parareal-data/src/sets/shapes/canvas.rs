@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_come_one_after_the_other_and_values_keep_to_their_range() {
+    fn planes_are_consecutive_and_values_stay_in_range() {
         let canvas = Canvas::new(1, |_, _| [0.2, 0.4, 0.6]);
         let mut planes = [0; 3];
         canvas.write(|| 0.0, &mut planes);

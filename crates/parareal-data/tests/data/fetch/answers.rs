@@ -74,7 +74,7 @@ fn a_server_without_ranges_sends_the_whole_file_again() {
 }
 
 #[test]
-fn a_range_that_was_not_asked_for_is_refused() {
+fn a_range_that_was_not_requested_is_refused() {
     for other in [
         |bytes: &[u8]| Answer::rest(60_000, 60_000, bytes),
         |bytes: &[u8]| Answer::rest(60_000, 70_000, bytes),
@@ -157,13 +157,13 @@ fn a_missing_file_is_not_requested_again() {
     for status in ["404 Not Found", "403 Forbidden", "401 Unauthorized", "204 No Content"] {
         let place = Place::new(move |_, _| Answer::status(status));
         let fault = place.assert_failed(0);
-        assert_eq!(fault.to_string(), format!("the server answers {status}"));
+        assert_eq!(fault.to_string(), format!("the server responded {status}"));
         assert_eq!(place.server.froms(), [None]);
     }
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn a_busy_server_is_requested_again() {
     for status in ["503 Service Unavailable", "429 Too Many Requests", "500 Internal Server Error"]
     {
         let place = Place::new(move |number, request| match number {
@@ -198,7 +198,7 @@ fn a_stalled_download_continues_where_it_ended() {
     // The server never sends the first byte of an answer.
     let place = Place::new(|_, _| Answer::raw(&[]).then_stall());
     let error = place.fetch_with(quick(), &|| false, &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("nothing came for 0.1 s"), "{error}");
+    assert!(error.to_string().contains("no data received for 0.1 s"), "{error}");
     assert_eq!(place.server.requests().len(), 3);
 }
 
@@ -262,7 +262,7 @@ fn an_unreachable_server_is_tried_again_and_reported() {
     };
     let mut job = Job { options: options(), stop: &|| false, events: &mut events };
     let error = fetch_files(&[file], place.folder.path(), &mut job).unwrap_err();
-    assert!(error.to_string().contains("there is no connection ("), "{error}");
+    assert!(error.to_string().contains("cannot connect ("), "{error}");
     assert_eq!((again, place.part()), (2, None));
 }
 

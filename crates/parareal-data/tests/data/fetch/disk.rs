@@ -8,7 +8,7 @@ use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
 #[test]
-fn an_existing_file_that_is_wrong_is_left_as_it_is() {
+fn an_existing_wrong_file_is_left_unchanged() {
     for (other, found) in [
         (contents()[1..].to_vec(), "99999 bytes instead of 100000"),
         (vec![7; LEN], "MD5 sum"),
@@ -19,7 +19,7 @@ fn an_existing_file_that_is_wrong_is_left_as_it_is() {
         let error = place.fetch().unwrap_err();
         assert!(matches!(error, FetchError::NotCanonical { .. }) && error.is_bad_input());
         let text = error.to_string();
-        assert!(text.contains(found) && text.contains("move it away"), "{text}");
+        assert!(text.contains(found) && text.contains("move or delete it"), "{text}");
         assert_eq!(text.lines().count(), 1);
         assert!(fs::read(place.path()).unwrap() == other);
         assert_eq!(place.server.froms(), []);
@@ -27,7 +27,7 @@ fn an_existing_file_that_is_wrong_is_left_as_it_is() {
     }
     let place = Place::new(|_, _| Answer::whole(&contents()));
     fs::create_dir(place.path()).unwrap();
-    assert!(place.fetch().unwrap_err().to_string().contains("it is no file"));
+    assert!(place.fetch().unwrap_err().to_string().contains("not a regular file"));
 }
 
 #[test]

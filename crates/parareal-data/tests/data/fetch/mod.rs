@@ -89,7 +89,7 @@ impl Place {
         assert!(!error.is_bad_input());
         let FetchError::Download { fault, kept, bytes, .. } = error else { panic!("{text}") };
         assert_eq!((kept, bytes), (most as u64, LEN as u64));
-        assert_eq!(text.contains("have come and are kept"), most > 0, "{text}");
+        assert_eq!(text.contains("were downloaded and kept"), most > 0, "{text}");
         assert!(!self.path().exists());
         let part = self.part();
         assert!(part.as_deref().unwrap_or_default() == &contents()[..most]);

@@ -46,7 +46,7 @@ fn archived(files: &[(String, Vec<u8>)]) -> Folder {
 }
 
 #[test]
-fn images_come_in_order_with_their_labels() {
+fn images_are_in_order_with_their_labels() {
     let dataset = cifar10_folder().load(Cifar10).unwrap();
     let test = dataset.test.as_ref().unwrap();
     assert_eq!(dataset.train.labels(), [1, 5, 2, 6, 3, 7, 4, 8, 5, 9]);
@@ -64,7 +64,7 @@ fn images_come_in_order_with_their_labels() {
 }
 
 #[test]
-fn all_forms_of_the_files_are_read_alike() {
+fn all_forms_of_the_files_give_the_same_data() {
     let files = cifar10_files();
     let mut shuffled = files.clone();
     shuffled.rotate_left(2);
@@ -143,12 +143,12 @@ fn limits_take_the_first_images() {
         assert_eq!(dataset.test.unwrap().labels(), [0]);
         let dataset = folder.load_some(Cifar10, Some(99), Some(0)).unwrap();
         assert_eq!((dataset.train.len(), dataset.test), (10, None));
-        assert!(dataset.notes[0].contains("10 of 50000 training images:"), "{:?}", dataset.notes);
+        assert!(dataset.notes[0].contains("10 of 50000 training images)"), "{:?}", dataset.notes);
     }
 }
 
 #[test]
-fn test_images_are_held_out_where_there_are_none() {
+fn test_images_are_held_out_if_there_are_none() {
     let mut files = cifar10_files();
     files.pop();
     for folder in [cifar10_folder().without("test_batch.bin"), archived(&files)] {

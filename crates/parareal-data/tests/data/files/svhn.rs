@@ -105,7 +105,7 @@ fn limits_and_held_out_images_take_the_right_images() {
 }
 
 #[test]
-fn every_truncation_is_noticed() {
+fn every_truncation_is_detected() {
     for mat in Mat::all() {
         let bytes = mat.svhn(&[3, 2], 0);
         let end_of_images = 128 + mat.images(2, 0).len();
@@ -114,7 +114,7 @@ fn every_truncation_is_noticed() {
             let (fault, text) = fault(&bytes[..len]);
             assert_eq!(fault, FileFault::Truncated, "{mat:?} at {len}: {text}");
         }
-        assert!(fault(&bytes[..end_of_images]).1.contains("no numbers y"));
+        assert!(fault(&bytes[..end_of_images]).1.contains("no array y"));
     }
 }
 
@@ -132,7 +132,7 @@ fn more_bytes_than_variables_are_refused() {
 }
 
 #[test]
-fn labels_that_are_no_digits_are_refused() {
+fn labels_that_are_not_digits_are_refused() {
     let mat = Mat::default();
     for label in [0.0_f64, 11.0, 1.5, -1.0, f64::NAN, f64::INFINITY] {
         let numbers = [5.0_f64.to_le_bytes(), label.to_le_bytes()].concat();
@@ -237,7 +237,7 @@ fn damaged_compression_is_refused() {
 }
 
 #[test]
-fn a_compression_bomb_is_unpacked_no_further_than_allowed() {
+fn a_compression_bomb_is_unpacked_up_to_the_limit() {
     let plain = Mat::default();
     // A variable that is not read, larger than a test file may be.
     let junk = plain.array("junk", CLASS_UINT8, &[90_000_000, 1], UINT8, &vec![0; 90_000_000]);

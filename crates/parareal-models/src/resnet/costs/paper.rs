@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn overlap_cuts_and_waiting_weights_gain_what_the_paper_leaves() {
+    fn overlap_cuts_and_deferred_weight_gradients_improve_on_the_paper() {
         for (subnetworks, least) in [(6, 4.95), (18, 9.7)] {
             let costs = costs(subnetworks);
             let layout = one_each(subnetworks);

@@ -62,7 +62,7 @@ pub struct CostTable {
 #[non_exhaustive]
 pub enum CostError {
     /// A component of the network that is not in the table.
-    #[error("there are no costs of a {0}")]
+    #[error("no costs of a {0}")]
     Missing(Component),
     /// A cost that is negative or not finite.
     #[error("the cost of a {0} is not a time: it is negative or not a number")]

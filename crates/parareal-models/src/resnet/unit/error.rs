@@ -12,11 +12,11 @@ pub struct UnitKindError {
 
 impl fmt::Display for UnitKindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a kind of unit", self.name)?;
+        write!(f, "unknown kind of unit `{}`", self.name)?;
         match self.expected.as_slice() {
             [] => Ok(()),
-            [only] => write!(f, ": {only}"),
-            [others @ .., last] => write!(f, ": {} or {last}", others.join(", ")),
+            [only] => write!(f, ": expected {only}"),
+            [others @ .., last] => write!(f, ": expected {} or {last}", others.join(", ")),
         }
     }
 }

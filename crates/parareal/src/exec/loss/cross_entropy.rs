@@ -20,7 +20,7 @@ impl Loss<Tensor<2>> for CrossEntropy {
     fn check(&self, output: &Tensor<2>, target: &Self::Target) -> Result<(), TargetError> {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(TargetError {
-                expected: "a label smoothing from 0 to below 1".into(),
+                expected: "a label smoothing in [0, 1)".into(),
                 found: self.label_smoothing.to_string(),
             });
         }

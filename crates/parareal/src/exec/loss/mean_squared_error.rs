@@ -26,7 +26,7 @@ impl<const D: usize> Loss<Tensor<D>> for MeanSquaredError {
         match expected == found {
             true => Ok(()),
             false => Err(TargetError {
-                expected: format!("targets of the shape {expected:?}"),
+                expected: format!("targets of shape {expected:?}"),
                 found: format!("{found:?}"),
             }),
         }
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(MeanSquaredError.check(&output, &tensor([2, 3, 4])), Ok(()));
         // Broadcasting would accept these shapes without an error.
         let error = MeanSquaredError.check(&output, &tensor([2, 1, 4])).unwrap_err();
-        let message = "expected targets of the shape [2, 3, 4], found [2, 1, 4]";
+        let message = "expected targets of shape [2, 3, 4], found [2, 1, 4]";
         assert_eq!(error.to_string(), message);
     }
 }

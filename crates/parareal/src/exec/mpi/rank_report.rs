@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_back_and_other_bytes_are_none() {
+    fn failures_round_trip_and_other_bytes_are_ignored() {
         let failures = [
             StepFailure::Target("expected 1 class, found 2".into()),
             StepFailure::Loss { elements: 5 },
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_come_back_as_they_were_and_others_not_at_all() {
+    fn reports_round_trip_and_invalid_ones_are_refused() {
         let single = TensorData::new(vec![1.0f32, -2.0], [1, 2]);
         let double = TensorData::new(vec![0.5f64; 6], [2, 3, 1]);
         for tensors in [None, Some(vec![single.clone()]), Some(vec![double, single])] {

@@ -138,7 +138,9 @@ impl Ranks {
             |(rank, bytes): (usize, &Vec<u8>)| RankReport::decode(bytes, &self.layout, rank);
         let reports: Option<Vec<_>> = gathered.iter().enumerate().map(decode).collect();
         reports.ok_or_else(|| {
-            ExecError::Ranks("a rank sent an unknown report: is it another version?".into())
+            ExecError::Ranks(
+                "a rank sent an unknown report; start all ranks with the same version".into(),
+            )
         })
     }
 

@@ -153,7 +153,7 @@ pub(crate) fn zero_sample<A: Value>(shape: &SampleShape, dtype: DType) -> Result
     });
     let build = || A::from_data(zeros.collect(), &Device::flex(), dtype);
     catch_unwind(AssertUnwindSafe(build)).map_err(|panic| {
-        let expected = format!("another number of dimensions ({})", line(&*panic));
+        let expected = format!("a different number of dimensions ({})", line(&*panic));
         ShapeError { expected, found: shape.clone() }
     })
 }

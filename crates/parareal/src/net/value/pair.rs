@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_several_tensors_come_back_from_their_data() {
+    fn values_of_several_tensors_round_trip() {
         let device = Device::flex();
         let [a, b, c] = [1.0, 3.0, 5.0].map(|first| tensor([[first, 2.0], [first, 4.0]]));
         let list = vec![a.clone(), b];

@@ -24,8 +24,9 @@ fn single(data: Vec<TensorData>) -> TensorData {
 /// # Panics
 /// If one of them is not below `samples`.
 fn rows(indices: &[usize], samples: usize, device: &Device) -> Tensor<1, Int> {
-    let wrong = indices.iter().find(|&&index| index >= samples);
-    assert!(wrong.is_none(), "sample {wrong:?} of {samples}");
+    if let Some(wrong) = indices.iter().find(|&&index| index >= samples) {
+        panic!("sample index {wrong} is out of range: there are {samples} samples");
+    }
     let indices: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
     let count = indices.len();
     Tensor::from_data(TensorData::new(indices, [count]), device)
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "sample Some(3) of 3")]
+    #[should_panic(expected = "sample index 3 is out of range: there are 3 samples")]
     fn a_sample_that_is_not_there_is_not_selected() {
         let integers = Tensor::<1, Int>::from_data([7, 8, 9], &Device::flex());
         let _ = Value::select(integers, &[0, 3]);
