@@ -2,8 +2,8 @@
 
     python references/load_in_pytorch.py RUN --data-dir DIR [--checkpoint best] [--limit-test K]
 
-RUN is the folder of a run on MNIST or CIFAR; it prints the number of images with a wrong answer,
-which is the one that `parareal eval RUN` prints.
+RUN is the folder of a run on MNIST or CIFAR. The script prints the number of images that are classified wrongly, which
+`parareal eval RUN` prints as well.
 """
 
 import argparse
@@ -48,30 +48,44 @@ def read_weights(folder, manifest):
     return {re.sub(r"(\.coarse)\.units\.", r"\1.", name): tensor for name, tensor in tensors.items()}
 
 
-def build(configuration, tensors, channels):
-    """The network that the weights belong to: coarse units as many, and of the kind, as there are."""
-    text = configuration["cuts"]
-    cuts = None if text == "even" else tuple(int(cut) for cut in text.split(",") if cut)
-    spec = Spec(width=16, n=(configuration["depth"] - 2) // 9, subnetworks=configuration["subnetworks"],
-                cuts=cuts, coarse_units=2, in_channels=channels,
-                classes=tensors["postprocessing.linear.bias"].numel())
+def build(manifest, tensors, channels):
+    """The network that the weights belong to."""
+    configuration = manifest["configuration"]
+    spec = Spec(width=configuration.get("width", 16), n=(configuration["depth"] - 2) // 9,
+                subnetworks=configuration["subnetworks"], cuts=cuts_of(manifest), coarse_units=2,
+                in_channels=channels, classes=tensors["postprocessing.linear.bias"].numel())
     network = PararealResNet(spec)
     for j, interface in network.interfaces.items():
-        before, after = (spec.shape_at(network.positions[int(j) + k]) for k in (0, 1))
-        pattern = re.compile(rf"interfaces\.{j}\.coarse\.(\d+)\.conv(\d)\.weight")
-        found = [match.groups() for match in map(pattern.fullmatch, tensors) if match]
-        unit = COARSE_UNITS["bottleneck" if ("0", "3") in found else "basic"]
-        units, shape, halvings = [], before, halvings_between(before, after)
-        for k in range(1 + max(int(number) for number, _ in found)):
-            following = Shape(2 * shape.channels, shape.size // 2) if k < halvings else shape
-            units.append(unit(shape, following))
-            shape = following
-        interface.coarse = nn.Sequential(*units)
+        interface.coarse = build_coarse(network, int(j), configuration["coarse-unit"], tensors)
     state = named_state(network)
     assert state.keys() == tensors.keys(), sorted(state.keys() ^ tensors.keys())
     for name, tensor in state.items():
         tensor.copy_(tensors[name])
     return network.eval()
+
+
+def cuts_of(manifest):
+    """The positions of the cuts; None for even ones. Before format version 5 they follow from the setting."""
+    if "cuts" in manifest:
+        return tuple(manifest["cuts"])
+    text = manifest["configuration"]["cuts"]
+    return None if text == "even" else tuple(int(cut) for cut in text.split(",") if cut)
+
+
+def build_coarse(network, j, kind, tensors):
+    """F_j: as many units as there are tensors for. The kind `basic-or-bottleneck` differs by interface."""
+    before, after = (network.spec.shape_at(network.positions[j + k]) for k in (0, 1))
+    pattern = re.compile(rf"interfaces\.{j}\.coarse\.(\d+)\.(?:conv(\d))?.*")
+    found = [match.groups() for match in map(pattern.fullmatch, tensors) if match]
+    unit = COARSE_UNITS.get(kind) or COARSE_UNITS["bottleneck" if ("0", "3") in found else "basic"]
+    units, shape, halvings = [], before, halvings_between(before, after)
+    # Units of the kind `none` that do not change the shape have no tensors, and no effect.
+    for k in range(1 + max((int(number) for number, _ in found), default=-1)):
+        following = Shape(2 * shape.channels, shape.size // 2) if k < halvings else shape
+        units.append(unit(shape, following))
+        shape = following
+    assert shape == after
+    return nn.Sequential(*units)
 
 
 def read(folder, *names):
@@ -114,9 +128,9 @@ def main():
         sys.exit(f"cannot read the images of {dataset}: expected a run on MNIST or CIFAR")
     limit = arguments.limit_test or configuration.get("limit-test")
     pixels, labels = (values[:limit] for values in test_images(dataset, arguments.data_dir))
-    mean, deviation = (numpy.float32(values).reshape(1, -1, 1, 1) for values in
-                       (manifest["images"]["mean"], manifest["images"]["deviation"]))
-    network = build(configuration, read_weights(folder, manifest), pixels.shape[1])
+    data = manifest["data"] if manifest["format_version"] >= 5 else manifest["images"]
+    mean, deviation = (numpy.float32(data[key]).reshape(1, -1, 1, 1) for key in ("mean", "deviation"))
+    network = build(manifest, read_weights(folder, manifest), pixels.shape[1])
     wrong = 0
     with torch.no_grad():
         for first in range(0, len(labels), BATCH):

@@ -58,3 +58,8 @@ pub fn __test_name(marker: &'static str) -> &'static str {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The code of the book's page on the user's own network.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/tutorials/own-network.md")]
+struct OwnNetwork;
