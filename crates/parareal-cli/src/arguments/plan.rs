@@ -28,7 +28,7 @@ pub(crate) struct Network;
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
         ["depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
-            .map(|key| Flag::of(key).heading("Network").essential())
+            .map(|key| Flag::of(key).heading("Network").quick_default().essential())
             .into()
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
-use parareal_vision::{Definition, Heading, Input, Settings};
+use parareal_vision::{Definition, Heading, Input, Recipe, Settings};
 
 /// The flags of a selection of settings.
 pub(crate) struct SettingFlags<S> {
@@ -32,7 +32,9 @@ pub(crate) struct Flag {
 /// The default that the help of a flag shows.
 enum FlagDefault {
     /// Those of the recipes.
-    Recipe,
+    Recipes,
+    /// That of the quick recipe, for a command without recipes.
+    Quick,
     /// These words.
     Note(&'static str),
     /// This value, which the command takes where the flag is not given.
@@ -51,7 +53,7 @@ impl Flag {
             Heading::Output => Some("Output"),
         };
         let is_essential = definition.is_essential;
-        Self { definition, help: None, default: FlagDefault::Recipe, heading, is_essential }
+        Self { definition, help: None, default: FlagDefault::Recipes, heading, is_essential }
     }
 
     /// Returns the flag of the setting with this key, without a heading.
@@ -84,6 +86,11 @@ impl Flag {
         Self { default: FlagDefault::Value(value), ..self }
     }
 
+    /// Shows the default of the quick recipe only.
+    pub(crate) fn quick_default(self) -> Self {
+        Self { default: FlagDefault::Quick, ..self }
+    }
+
     /// Replaces the words about the default.
     pub(crate) fn default_note(self, note: &'static str) -> Self {
         Self { default: FlagDefault::Note(note), ..self }
@@ -92,7 +99,11 @@ impl Flag {
     fn arg(self) -> Arg {
         let definition = self.definition;
         let note = match self.default {
-            FlagDefault::Recipe => definition.defaults(),
+            FlagDefault::Recipes => definition.defaults(),
+            FlagDefault::Quick => {
+                let note = definition.default_note.map(String::from);
+                note.or_else(|| definition.default_of(Recipe::Quick))
+            }
             FlagDefault::Note(note) => Some(note.into()),
             FlagDefault::Value(_) => None,
         };

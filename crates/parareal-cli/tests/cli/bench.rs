@@ -170,7 +170,7 @@ fn wrong_use_is_refused_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("there.svg"), "mine").unwrap();
     for (arguments, expected) in [
-        (&["--subnetworks", "0"][..], "at least one"),
+        (&["--subnetworks", "0"][..], "expected at least 1 subnetwork"),
         (&["--subnetworks", "99"], "99 subnetworks"),
         (&["--subnetworks", "1,x"], "invalid value `x` for --subnetworks: expected a whole number"),
         (&["--depth", "12"], "try 11 or 20"),

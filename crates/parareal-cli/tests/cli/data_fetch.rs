@@ -104,7 +104,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
     fs::create_dir_all(folder.path().join("data/svhn")).unwrap();
     fs::write(folder.path().join("data/svhn/test_32x32.mat"), "of my own").unwrap();
     for (arguments, expected) in [
-        (&["cats"][..], "unknown data set \"cats\""),
+        (&["cats"][..], "unknown data set `cats`"),
         (&["folder"], "folder is for images of your own"),
         (&["svhn"], "test_32x32.mat exists but is not the canonical file (9 bytes instead of"),
         (&["mnist", "--from", "mirror"], "`mirror` is not a valid address"),

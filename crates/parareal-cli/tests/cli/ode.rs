@@ -130,7 +130,7 @@ fn an_existing_plot_is_replaced_only_on_request() {
 #[test]
 fn wrong_use_is_refused_in_a_line() {
     for (arguments, expected) in [
-        (&["--problem", "pendulum"][..], "expected dahlquist, heat"),
+        (&["--problem", "pendulum"][..], "expected one of dahlquist, heat"),
         (&["--problem", "lorenz", "--lambda", "1"], "--lambda requires --problem dahlquist"),
         (&["--problem", "lorenz", "--size", "5"], "--size requires --problem heat"),
         (&["--lambda", "i1x"], "invalid value `i1x` for --lambda"),

@@ -96,7 +96,8 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
 fn a_run_resumes_with_another_executor() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Small steps and few operations, so that rounding differences stay small.
+    // Small steps and few operations, so that rounding differences stay small: 5e-7 after these steps, and up to
+    // 1.6e-3 where an activation within rounding of zero passes a ReLU in one executor only (seeds 1 to 6).
     let coarse = ["--coarse-unit", "bottleneck", "--coarse-units", "1"];
     for (epochs, output) in [("3", "whole"), ("1", "run")] {
         let more = ["--learning-rate", "0.001", "--epochs", epochs, "--output", output];
@@ -123,7 +124,7 @@ fn a_run_resumes_with_another_executor() {
             let apart = found[name].iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
             let size = expected.iter().map(|value| value.powi(2)).sum::<f32>();
             let size = size.max(1e-12 * expected.len() as f32);
-            assert!(apart <= 1e-8 * size, "{name}: {}", (apart / size).sqrt());
+            assert!(apart <= 1e-4 * size, "{name}: {}", (apart / size).sqrt());
         }
     }
 }
@@ -300,7 +301,7 @@ fn a_run_with_other_settings_is_not_resumed() {
         (&["--depth", "20"], "depth is 20"),
         (&["--dataset", "mnist"], "dataset is"),
         (&["--batch-size", "8"], "batch-size is 8"),
-        (&["--recipe", "paper"], "recipe is paper"),
+        (&["--recipe", "paper"], "invalid value `paper` for recipe: a resumed run keeps"),
     ] {
         let resume = ["train", "--resume", "--output", "run"];
         let output = parareal(folder, &[&resume[..], more].concat());

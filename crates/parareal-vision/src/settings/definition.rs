@@ -29,7 +29,8 @@ pub struct Definition<S> {
     pub may_change: bool,
     /// True if the value may differ between the ranks of a run, because it depends on the machine.
     pub may_differ: bool,
-    pub(super) default_note: Option<&'static str>,
+    /// Description of the default, if it depends on other settings or leaves the setting unset.
+    pub default_note: Option<&'static str>,
     pub(super) access: Access<S>,
 }
 
