@@ -6,9 +6,9 @@ use crate::progress_thread::{Membership, Operation};
 use crate::raw::Buffers;
 use crate::request::Request;
 
-/// A communicator: ranks that exchange messages.
+/// A communicator: a group of ranks that exchange messages.
 ///
-/// Collective operations ([`sum_f32`](Self::sum_f32), [`all_gather`](Self::all_gather), ..) are
+/// Collective operations ([`sum_f32`](Self::sum_f32), [`all_gather`](Self::all_gather), and others) must be
 /// started by all members in the same order.
 #[derive(Clone)]
 pub struct Communicator {
@@ -33,8 +33,8 @@ impl Communicator {
         self.membership.size
     }
 
-    /// Starts to send bytes to another member. The request completes when MPI no longer uses the
-    /// memory; it need not be waited for.
+    /// Starts sending bytes to another member. The request completes when MPI no longer uses the memory. Waiting
+    /// for it is optional.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -48,8 +48,8 @@ impl Communicator {
         self.start(Operation::Send { to, tag, data: Box::new(data) }, drop)
     }
 
-    /// Starts to receive exactly `bytes` bytes from another member. A message of another length is
-    /// an error of the request.
+    /// Starts receiving exactly `bytes` bytes from another member. If the message has a different length, the
+    /// request fails with [`MpiError::MessageSize`].
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -66,7 +66,7 @@ impl Communicator {
         })
     }
 
-    /// Starts to sum vectors of the same length element by element over all members.
+    /// Starts the element-wise sum of vectors of the same length over all members (an all-reduce).
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -78,7 +78,7 @@ impl Communicator {
         })
     }
 
-    /// Starts to sum vectors of the same length element by element over all members.
+    /// Starts the element-wise sum of vectors of the same length over all members (an all-reduce).
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -90,8 +90,8 @@ impl Communicator {
         })
     }
 
-    /// Starts to broadcast the root's bytes to all members. The others pass a buffer of the same
-    /// length, whose content does not matter.
+    /// Starts broadcasting the root's bytes to all members. The other members pass a buffer of the same length;
+    /// its content is ignored.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -102,7 +102,7 @@ impl Communicator {
         })
     }
 
-    /// Gathers the bytes of each member, of any length, on all members. Waits for the result.
+    /// Gathers the bytes of each member on all members and waits for the result. The lengths may differ.
     ///
     /// # Errors
     /// If MPI fails.
@@ -111,7 +111,7 @@ impl Communicator {
         let lengths = self.all_gather_equal(length)?.wait()?;
         let lengths: Vec<usize> = lengths
             .chunks_exact(8)
-            .map(|length| u64::from_le_bytes(length.try_into().expect("there are 8")) as usize)
+            .map(|length| u64::from_le_bytes(length.try_into().expect("8 bytes")) as usize)
             .collect();
         let all = self.all_gather_lengths(own, lengths.clone())?.wait()?;
         let mut rest = &all[..];
@@ -125,8 +125,8 @@ impl Communicator {
             .collect())
     }
 
-    /// Starts to gather the bytes of each member, the same number from each, on all members. The
-    /// result is their concatenation.
+    /// Starts gathering the bytes of each member on all members. Every member contributes the same number of
+    /// bytes. The result is their concatenation in rank order.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].

@@ -1,34 +1,34 @@
 use thiserror::Error;
 
-/// An error of the communication between ranks. Every message is one line.
+/// An error in the communication between ranks. Every message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MpiError {
-    /// MPI cannot be initialized, or was initialized before in this process.
+    /// MPI cannot be initialized, or was already initialized in this process.
     #[error("cannot start MPI: {0}")]
     Start(String),
     /// An MPI call failed.
     #[error("{call} failed: {message}")]
     Call {
-        /// The function.
+        /// Name of the MPI function.
         call: &'static str,
-        /// The message of MPI.
+        /// MPI's error message.
         message: String,
     },
-    /// A message of another length than expected.
+    /// A message whose length differs from the expected one.
     #[error(
         "expected {expected} bytes from rank {from} of the communicator, got {found}: the ranks do \
          not run the same network on the same batch"
     )]
     MessageSize {
-        /// Its sender, by its rank in the communicator.
+        /// Rank of the sender in the communicator.
         from: usize,
-        /// Its length in bytes.
+        /// Length of the message in bytes.
         found: usize,
-        /// The expected length in bytes.
+        /// Expected length in bytes.
         expected: usize,
     },
-    /// A rank that the communicator does not have.
+    /// A rank that is not in the communicator.
     #[error("rank {rank} is out of range: the communicator has {size} ranks")]
     InvalidRank {
         /// The rank.
@@ -36,7 +36,7 @@ pub enum MpiError {
         /// The size of the communicator.
         size: usize,
     },
-    /// More elements than MPI can count.
+    /// A message with more elements than MPI can count.
     #[error(
         "a message of {count} elements exceeds the limit of MPI (2147483647); use smaller batches"
     )]

@@ -1,21 +1,21 @@
 //! Messages between the ranks of a program that `mpirun` or `srun` has started.
 //!
-//! MPI is called from one thread of each rank, the *progress thread* (`MPI_THREAD_FUNNELED`; it is the
-//! thread that initializes MPI). Other threads submit operations to it, and may wait for their
-//! `Request`s. So an operation makes progress while the thread that started it computes: MPI moves
-//! large messages only while it is called, and the progress thread calls it all the time.
+//! MPI is called from one thread of each rank, the *progress thread*, which also initializes MPI
+//! (`MPI_THREAD_FUNNELED`). Other threads submit operations to the progress thread, and may wait for the returned
+//! `Request`s. MPI moves large messages only during calls of its functions. The progress thread makes these calls
+//! continually, so an operation makes progress while the thread that started it computes.
 //!
-//! `World::init` makes the process a rank. The members of a `Communicator` make the same collective
-//! calls in the same order, on any of their threads.
+//! `World::init` makes the process a rank. The members of a `Communicator` must make the same collective calls in
+//! the same order; each call may come from any thread.
 //!
-//! All unsafe code is in the module `raw`. Errors of MPI come back as `MpiError`; a rank that cannot
-//! continue calls `World::abort`, which ends all ranks.
+//! All unsafe code is in the module `raw`. MPI errors are returned as `MpiError`. A rank that cannot continue
+//! calls `World::abort`, which ends all ranks.
 //!
 //! # Features
 //!
 //! | feature | effect |
 //! | --- | --- |
-//! | `mpi` (not enabled by default) | everything: without it the crate is empty and builds without MPI |
+//! | `mpi` (not enabled by default) | enables the whole crate; without it the crate is empty and builds without MPI |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg(feature = "mpi")]
 
@@ -33,7 +33,7 @@ pub use progress_handle::Traffic;
 pub use request::Request;
 pub use world::World;
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

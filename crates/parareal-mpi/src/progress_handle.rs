@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use crate::error::MpiError;
 use crate::progress_thread::{Command, Completion, Operation};
 
-/// A handle of the progress thread, which submits commands and counts bytes.
+/// A handle to the progress thread that submits commands and counts bytes.
 #[derive(Clone)]
 pub(crate) struct ProgressHandle(Arc<Shared>);
 

@@ -9,12 +9,12 @@ use crate::raw::{Buffers, Library, RawCommunicator, RawRequest};
 
 /// The longest pause between two tests of the requests.
 const LONGEST_PAUSE: Duration = Duration::from_micros(100);
-/// The shortest pause; less is not worth the system call.
+/// The shortest pause. A shorter one is not worth the system call.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(5);
 
 /// A command of another thread.
 pub(crate) enum Command {
-    /// Splits a communicator; all its ranks get this command.
+    /// Splits a communicator; all its ranks must receive this command.
     Split {
         communicator: usize,
         color: Option<u32>,
@@ -26,11 +26,11 @@ pub(crate) enum Command {
     Cancel { request: u64 },
     /// Ends all ranks.
     Abort { code: i32 },
-    /// Finalizes MPI; all ranks get this command.
+    /// Finalizes MPI; all ranks must receive this command.
     Finalize,
 }
 
-/// The callback that takes the outcome of an operation.
+/// The callback that receives the outcome of an operation.
 pub(crate) type Completion = Box<dyn FnOnce(Result<Buffers, MpiError>) + Send>;
 
 /// A nonblocking operation within a communicator.
@@ -43,7 +43,8 @@ pub(crate) enum Operation {
     SumF64(Vec<f64>),
 }
 
-/// A communicator, by its index on the progress thread, with the rank of this process in it.
+/// Membership of this process in a communicator: the index of the communicator on the progress thread, the rank
+/// of the process, and the number of ranks.
 #[derive(Clone, Copy)]
 pub(crate) struct Membership {
     pub(crate) index: usize,
@@ -54,15 +55,15 @@ pub(crate) struct Membership {
 /// Memberships in the world and in the communicator of this machine.
 pub(crate) type Memberships = (Membership, Membership);
 
-/// Initializes MPI, reports the memberships and executes commands until MPI is finalized or all
-/// senders of commands are gone.
+/// Initializes MPI, reports the memberships and executes commands until MPI is finalized or all senders of
+/// commands are dropped.
 pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Receiver<Command>) {
     match Library::init().and_then(ProgressThread::new) {
         Ok((mut thread, memberships)) => {
             if started.send(Ok(memberships)).is_ok() {
                 thread.run(commands);
             }
-            // Finalizing MPI without the other ranks would wait for them.
+            // Finalizing waits for the other ranks, so it is only done on request.
             if thread.finalizes {
                 thread.library.finalize();
             }
@@ -93,9 +94,9 @@ impl ProgressThread {
         Ok(Membership { index: self.communicators.len() - 1, rank, size })
     }
 
-    /// Executes commands, and tests the requests in progress. Pauses grow with the time since an
-    /// operation last completed: long operations are tested rarely, and their completion is noticed
-    /// late by at most an eighth of their duration.
+    /// Executes commands, and tests the requests in progress. Pauses grow with the time since the last command or
+    /// the last completed operation. Long operations are therefore tested less often. The delay until a
+    /// completion is noticed is at most an eighth of the operation's duration.
     fn run(&mut self, commands: &Receiver<Command>) {
         let mut last = Instant::now();
         while !self.finalizes {
@@ -118,7 +119,8 @@ impl ProgressThread {
                     Err(RecvTimeoutError::Disconnected) => Err(()),
                 }
             };
-            // The process exits without finalizing MPI: the launcher ends the other ranks.
+            // All senders are dropped, so the process exits without finalizing MPI. The launcher then ends the
+            // other ranks.
             let Ok(command) = command else { return };
             if let Some(command) = command {
                 self.execute(command);

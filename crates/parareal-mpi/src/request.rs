@@ -6,12 +6,12 @@ use crate::progress_thread::Command;
 
 /// A nonblocking operation, and its result once it is complete.
 ///
-/// Dropping a request does not wait for it. A receive that is dropped is cancelled, unless its
-/// message is arriving already.
+/// Dropping a request does not wait for it. Dropping a receive cancels it, unless its message has already started
+/// to arrive.
 pub struct Request<T> {
     result: Receiver<Result<T, MpiError>>,
     progress: ProgressHandle,
-    /// The number of a receive that has not completed, which is cancelled on drop.
+    /// Number of the pending receive that is canceled on drop; `None` for other operations, and after completion.
     cancels: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl<T> Request<T> {
         self.result.recv().map_err(|_| MpiError::ThreadStopped)?
     }
 
-    /// Returns the result if the operation is complete. It is returned once.
+    /// Returns the result if the operation is complete, and `None` before. The result is returned only once.
     ///
     /// # Errors
     /// The error of the operation, or [`MpiError::ThreadStopped`].

@@ -8,17 +8,17 @@ use crate::error::MpiError;
 use crate::progress_handle::{ProgressHandle, Traffic};
 use crate::progress_thread::{self, Command, Membership};
 
-/// The time that ranks wait for each other to start. Launchers do not always notice that a rank was
-/// killed while it started.
+/// The time that ranks wait for each other to start. Launchers do not always notice when a rank is killed during
+/// startup.
 const START: Duration = Duration::from_secs(60);
-/// The environment variable that sets another number of seconds.
+/// The environment variable that overrides [`START`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
-/// The time that an abort may take before the process exits by itself.
+/// The time to wait for an abort before the process exits on its own.
 const ABORT: Duration = Duration::from_secs(5);
 
-/// This process as one of the ranks that were started together.
+/// All ranks that were started together, and this process as one of them.
 ///
-/// A process that exits without [`World::finalize`] has failed: the launcher ends the others.
+/// A process that exits without [`World::finalize`] counts as failed, and the launcher ends the other ranks.
 pub struct World {
     own: Membership,
     machine: Membership,
@@ -27,12 +27,11 @@ pub struct World {
 }
 
 impl World {
-    /// Initializes MPI on a thread of its own and makes this process a rank. A process that was not
-    /// started by a launcher is the only rank.
+    /// Initializes MPI on a dedicated thread and makes this process a rank. A process that was not started by a
+    /// launcher is the only rank.
     ///
     /// # Errors
-    /// If MPI cannot be initialized, was initialized before in this process, or other ranks do not
-    /// start in time.
+    /// If MPI cannot be initialized, was already initialized in this process, or not all ranks start in time.
     pub fn init() -> Result<Self, MpiError> {
         let start = match std::env::var(START_SECONDS) {
             Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| {
@@ -80,8 +79,8 @@ impl World {
         Communicator::new(self.machine, self.progress.clone())
     }
 
-    /// Splits the world into one communicator for each color; `None` for ranks without a color. All
-    /// ranks call this in the same order.
+    /// Splits the world into one communicator per color. Returns the communicator of this rank's color, or `None`
+    /// without a color. All ranks must make these calls in the same order.
     ///
     /// # Errors
     /// If MPI fails.
@@ -98,7 +97,7 @@ impl World {
         self.progress.traffic()
     }
 
-    /// Finalizes MPI together with all other ranks, and waits for them to do so.
+    /// Finalizes MPI. All ranks must call this, and each call waits for the other ranks.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
@@ -108,7 +107,7 @@ impl World {
         thread.map_or(Ok(()), |thread| thread.join().map_err(|_| MpiError::ThreadStopped))
     }
 
-    /// Ends all ranks on all machines at once with this exit code; does not return.
+    /// Ends all ranks on all machines with this exit code. Does not return.
     pub fn abort(&self, code: i32) -> ! {
         if self.progress.submit(Command::Abort { code }).is_ok() {
             std::thread::sleep(ABORT);

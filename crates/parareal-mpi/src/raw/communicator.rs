@@ -22,7 +22,7 @@ impl RawCommunicator {
 
     pub(crate) fn rank(self) -> Result<usize, MpiError> {
         let mut rank = 0;
-        // SAFETY: the communicator is valid (communicators are never freed), the result is ours.
+        // SAFETY: the communicator is valid (communicators are never freed), and the result is a local variable.
         check("MPI_Comm_rank", unsafe { ffi::MPI_Comm_rank(self.raw, &raw mut rank) })?;
         Ok(rank as usize)
     }
@@ -34,15 +34,15 @@ impl RawCommunicator {
         Ok(size as usize)
     }
 
-    /// Splits the communicator into one for each color, ranks in the same order; `None` for ranks
-    /// without a color. All its ranks call this (`MPI_Comm_split`).
+    /// Splits the communicator into one per color, with its ranks in the same order (`MPI_Comm_split`). Returns
+    /// `None` on ranks without a color. All ranks must call this.
     pub(crate) fn split(self, color: Option<u32>) -> Result<Option<Self>, MpiError> {
         let key = self.rank()? as c_int;
         // SAFETY: constants of the library.
         let (undefined, null) = unsafe { (ffi::RSMPI_UNDEFINED, ffi::RSMPI_COMM_NULL) };
         let mut raw = null;
         let given = color.map_or(undefined, |color| color as c_int);
-        // SAFETY: the communicator is valid, the result is ours.
+        // SAFETY: the communicator is valid, and the result is a local variable.
         let code = unsafe { ffi::MPI_Comm_split(self.raw, given, key, &raw mut raw) };
         check("MPI_Comm_split", code)?;
         Ok(color.map(|_| Self { raw, _here: PhantomData }))
@@ -54,14 +54,14 @@ impl RawCommunicator {
         // SAFETY: constants of the library.
         let (kind, info, mut raw) =
             unsafe { (ffi::RSMPI_COMM_TYPE_SHARED, ffi::RSMPI_INFO_NULL, ffi::RSMPI_COMM_NULL) };
-        // SAFETY: the communicator is valid, the result is ours.
+        // SAFETY: the communicator is valid, and the result is a local variable.
         let code = unsafe { ffi::MPI_Comm_split_type(self.raw, kind, key, info, &raw mut raw) };
         check("MPI_Comm_split_type", code)?;
         Ok(Self { raw, _here: PhantomData })
     }
 
-    /// Converts a rank of this communicator. Numbers with a special meaning to MPI, such as
-    /// `MPI_ANY_SOURCE`, are refused.
+    /// Converts a rank of this communicator to MPI's type. Numbers with a special meaning to MPI, such as
+    /// `MPI_ANY_SOURCE`, are rejected.
     fn member(self, rank: usize) -> Result<c_int, MpiError> {
         let size = self.size()?;
         match c_int::try_from(rank) {
@@ -95,7 +95,7 @@ impl RawCommunicator {
         tag: i32,
         bytes: usize,
     ) -> Result<RawRequest, MpiError> {
-        // No rank can send a longer message.
+        // MPI cannot send longer messages.
         count(bytes)?;
         Ok(RawRequest::receive(self.raw, self.member(from)?, tag, bytes))
     }
@@ -108,13 +108,13 @@ impl RawCommunicator {
         let root = self.member(root)?;
         let (start, count) = (buffer.as_mut_ptr().cast::<c_void>(), count(buffer.len())?);
         RawRequest::start(Buffers::Bytes(buffer), "MPI_Ibcast", |request| {
-            // Open MPI refuses an empty broadcast.
+            // Open MPI rejects an empty broadcast, so none is started.
             if count == 0 {
                 return 0;
             }
-            // SAFETY: `start` points to `count` bytes on the heap that the request keeps and nobody
-            // else accesses before MPI has completed it, and `root` is a rank of this communicator.
-            // That all members give as many bytes is trusted: see `raw`.
+            // SAFETY: `start` points to `count` bytes on the heap that the request keeps and nothing else
+            // accesses until MPI has completed it, and `root` is a rank of this communicator. All members are
+            // trusted to pass the same number of bytes: see `raw`.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 ffi::MPI_Ibcast(start, count, byte, root, self.raw, request)
@@ -125,17 +125,18 @@ impl RawCommunicator {
     /// Gathers `lengths[r]` bytes from each rank `r` on all ranks.
     ///
     /// # Panics
-    /// If there are not as many lengths as ranks, or this rank's is not that of `own`.
+    /// If the number of lengths differs from the number of ranks, or the length for this rank differs from the
+    /// length of `own`.
     pub(crate) fn all_gather(
         self,
         own: Vec<u8>,
         lengths: &[usize],
     ) -> Result<RawRequest, MpiError> {
-        assert_eq!(lengths.len(), self.size()?, "a length for each rank");
-        // Some MPIs copy the own contribution without checking its length.
-        assert_eq!(lengths[self.rank()?], own.len(), "the length that this rank has announced");
+        assert_eq!(lengths.len(), self.size()?, "one length per rank");
+        // Some MPI implementations copy a rank's own contribution without checking its length.
+        assert_eq!(lengths[self.rank()?], own.len(), "the announced length of this rank");
         let total = lengths.iter().fold(0_usize, |all, &length| all.saturating_add(length));
-        // The last offset is smaller, and so are all counts.
+        // No offset and no count exceeds the total.
         count(total)?;
         let counts: Vec<c_int> = lengths.iter().map(|&length| length as c_int).collect();
         let offsets: Vec<c_int> = counts
@@ -154,10 +155,10 @@ impl RawCommunicator {
             if total == 0 {
                 return 0;
             }
-            // SAFETY: all four point to memory on the heap that the request keeps and nobody else
-            // looks at; `into` has room for the sum of the counts, counts and offsets are as many as
-            // the communicator has ranks, and `from` has as many bytes as this rank's count. That
-            // each member gives as many bytes as its count is trusted: see `raw`.
+            // SAFETY: all four pointers refer to heap memory that the request keeps and nothing else accesses.
+            // `into` has room for the sum of the counts, there is one count and one offset per rank, and `from`
+            // has as many bytes as this rank's count. Each member is trusted to pass as many bytes as its count:
+            // see `raw`.
             unsafe {
                 let byte = ffi::RSMPI_UINT8_T;
                 let comm = self.raw;
@@ -196,9 +197,9 @@ impl RawCommunicator {
             if count == 0 {
                 return 0;
             }
-            // SAFETY: `from` and `into` point to `count` elements of this kind on the heap each,
-            // which the request keeps and nobody else accesses before MPI has completed it. That
-            // all members give as many elements is trusted: see `raw`.
+            // SAFETY: `from` and `into` each point to `count` elements of this kind on the heap, which the
+            // request keeps and nothing else accesses until MPI has completed it. All members are trusted to pass
+            // the same number of elements: see `raw`.
             unsafe {
                 let sum = ffi::RSMPI_SUM;
                 ffi::MPI_Iallreduce(from, into, count, kind, sum, self.raw, request)

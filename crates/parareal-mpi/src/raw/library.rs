@@ -8,14 +8,14 @@ use super::communicator::RawCommunicator;
 use super::return_code::check;
 use crate::error::MpiError;
 
-/// Set once MPI was initialized in this process; it can only be initialized once.
+/// True once MPI has been initialized in this process. MPI can be initialized only once.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// The MPI library, initialized on this thread until [`Library::finalize`]. It cannot be sent to
 /// another thread.
 ///
-/// Dropping it, for instance in a panic, does not finalize MPI: that would wait for the other ranks,
-/// which may wait for this one.
+/// Dropping it, for example in a panic, does not finalize MPI. Finalizing would wait for the other ranks, which
+/// may be waiting for this one.
 pub(crate) struct Library {
     _here: PhantomData<*const ()>,
 }
@@ -29,20 +29,20 @@ impl Library {
         // SAFETY: a constant of the library.
         let (mut given, wanted) = (0, unsafe { ffi::RSMPI_THREAD_FUNNELED });
         let none = ptr::null_mut();
-        // SAFETY: nobody in this process has called it before; no arguments are handed over, as the
-        // standard allows, and the result is ours.
+        // SAFETY: this is the first call in this process. The standard allows null pointers for the program's
+        // arguments, and the result is a local variable.
         let code = unsafe { ffi::MPI_Init_thread(none, none.cast(), wanted, &raw mut given) };
         if code != 0 {
             return Err(MpiError::Start(format!("MPI_Init_thread returned {code}")));
         }
         let this = Self { _here: PhantomData };
-        // The standard orders the levels.
+        // The MPI standard defines the order of these levels.
         if given < wanted {
             return Err(MpiError::Start(
                 "it does not support a program with several threads".into(),
             ));
         }
-        // SAFETY: MPI is initialized, the communicator is the world's and the handler a constant.
+        // SAFETY: MPI is initialized, and both arguments are constants of the library.
         let code = unsafe {
             ffi::MPI_Comm_set_errhandler(ffi::RSMPI_COMM_WORLD, ffi::RSMPI_ERRORS_RETURN)
         };
@@ -58,15 +58,15 @@ impl Library {
 
     /// Ends all ranks (`MPI_Abort`).
     pub(crate) fn abort(&self, code: i32) {
-        // SAFETY: MPI is initialized; if the call returns, nothing has happened.
+        // SAFETY: MPI is initialized. If the call returns, it has had no effect.
         unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
     }
 
-    /// Finalizes MPI, which all ranks do together. No operation is in progress, and no communicator
-    /// is used afterwards.
+    /// Finalizes MPI together with all other ranks. No operation may be in progress, and no communicator may be
+    /// used afterwards.
     pub(crate) fn finalize(self) {
-        // SAFETY: MPI was initialized on this thread, which this type does not leave, and not yet
-        // finalized. Nobody needs its return code any more.
+        // SAFETY: MPI was initialized on this thread, which this type does not leave, and has not been finalized.
+        // The return code is not needed.
         unsafe { ffi::MPI_Finalize() };
     }
 }

@@ -1,10 +1,12 @@
-//! The boundary to MPI: every unsafe block of the crate, behind functions that are safe to call on
-//! the thread that initialized MPI. None of the types can leave that thread.
+//! Safe wrappers of MPI.
 //!
-//! One thing is trusted about other ranks: the members of a communicator take part in the same
-//! collective operations with the same numbers of elements. MPI does not check it, and Open MPI 4.1
-//! writes beyond a buffer in shared memory if a long message does not fit. So ranks compare what they
-//! run before they start, and point-to-point messages are probed before memory is allocated for them.
+//! This module contains every unsafe block of the crate. Its functions are safe to call on the thread that
+//! initialized MPI, and its types cannot leave that thread.
+//!
+//! One property of other ranks is trusted: the members of a communicator take part in the same collective
+//! operations with the same numbers of elements. MPI does not check this, and Open MPI 4.1 writes beyond the end
+//! of a buffer in shared memory if a long message does not fit. Ranks therefore compare their configurations
+//! before they start, and point-to-point messages are probed before memory is allocated for them.
 
 mod communicator;
 mod library;

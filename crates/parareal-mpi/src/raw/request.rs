@@ -14,7 +14,7 @@ pub(crate) enum Buffers {
     Send(SendBuffer),
     /// The bytes of a receive or a broadcast.
     Bytes(Vec<u8>),
-    /// The own contribution to an all-gather, and the result.
+    /// This rank's contribution to an all-gather, and the result.
     Gathered { own: Vec<u8>, all: Vec<u8>, counts: Vec<c_int>, offsets: Vec<c_int> },
     /// Terms and their sum.
     F32(Vec<f32>, Vec<f32>),
@@ -22,8 +22,8 @@ pub(crate) enum Buffers {
     F64(Vec<f64>, Vec<f64>),
 }
 
-/// Data that is neither moved nor changed while MPI reads it. A raw pointer takes the place of a box,
-/// because moving a box asserts unique access to its content.
+/// Data that is neither moved nor changed while MPI reads it. The pointer is raw, because moving a `Box` asserts
+/// unique access to its content.
 pub(crate) struct SendBuffer(*mut (dyn AsRef<[u8]> + Send));
 
 impl SendBuffer {
@@ -32,22 +32,22 @@ impl SendBuffer {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: it comes from a box, exists until this is dropped, and nobody changes it.
+        // SAFETY: the data comes from a box, exists until `self` is dropped, and is never changed.
         unsafe { (*self.0).as_ref() }
     }
 }
 
 impl Drop for SendBuffer {
     fn drop(&mut self) {
-        // SAFETY: it comes from a box that was given up for this, once.
+        // SAFETY: the pointer comes from `Box::into_raw`, and is freed only here.
         drop(unsafe { Box::from_raw(self.0) });
     }
 }
 
 /// A nonblocking operation. It cannot be sent to another thread.
 ///
-/// Memory that MPI may still read or write is never freed: a request that is dropped before it
-/// completes, for instance in a panic, leaks its buffers.
+/// Memory that MPI may still read or write is never freed: a request that is dropped before it completes, for
+/// example in a panic, leaks its buffers.
 pub(crate) struct RawRequest {
     state: State,
     _here: PhantomData<*const ()>,
@@ -59,7 +59,7 @@ enum State {
     Completed,
 }
 
-/// A receive whose message has not arrived. MPI does not know of it, and no memory is allocated.
+/// A receive whose message has not arrived. It has not been posted to MPI, and no memory is allocated for it.
 struct UnmatchedReceive {
     communicator: ffi::MPI_Comm,
     from: c_int,
@@ -69,9 +69,9 @@ struct UnmatchedReceive {
 }
 
 impl RawRequest {
-    /// Starts an operation that uses `buffers`. Moving them later moves the handles to memory on
-    /// the heap, never that memory. If `call_mpi` starts nothing and leaves the request as it is, the
-    /// operation is complete.
+    /// Starts an operation that uses `buffers`. Moving `buffers` afterwards moves only the handles to the heap,
+    /// not the heap memory itself. If `call_mpi` starts nothing and leaves the request unchanged, the operation
+    /// is complete.
     pub(crate) fn start(
         buffers: Buffers,
         call: &'static str,
@@ -85,8 +85,7 @@ impl RawRequest {
         Ok(Self { state: State::Started { request, buffers }, _here: PhantomData })
     }
 
-    /// A receive of exactly `bytes` bytes, at most `c_int::MAX`, from a rank of a valid
-    /// communicator.
+    /// Returns a receive of exactly `bytes` bytes, at most `c_int::MAX`, from a rank of a valid communicator.
     pub(crate) fn receive(
         communicator: ffi::MPI_Comm,
         from: c_int,
@@ -113,12 +112,13 @@ impl RawRequest {
             panic!("a request completes once")
         };
         let (mut completed, mut status) = (0, empty_status());
-        // SAFETY: the request is active or null, which has completed; flag and status are ours.
+        // SAFETY: the request is active, or null and therefore complete. The flag and the status are local
+        // variables.
         let code = unsafe { ffi::MPI_Test(&raw mut *request, &raw mut completed, &raw mut status) };
         if code == 0 && completed == 0 {
             return None;
         }
-        // After an error it is not known whether MPI holds on to the memory.
+        // After an error MPI may still use the memory, so the buffers are leaked.
         let State::Started { buffers, .. } = std::mem::replace(&mut self.state, State::Completed)
         else {
             unreachable!("the request was active a moment ago")
@@ -133,16 +133,16 @@ impl RawRequest {
 }
 
 impl UnmatchedReceive {
-    /// Probes for the message and, if it is arriving, receives it into as much memory as it needs.
+    /// Probes for the message. If the message is arriving, allocates memory for it and receives it.
     ///
-    /// Posting the receive beforehand would leave it to MPI what happens to a message that is longer
-    /// than the buffer.
+    /// If the receive were posted in advance, MPI would decide what happens to a message that is longer than the
+    /// buffer.
     fn probe(&self) -> Result<Option<RawRequest>, MpiError> {
         let Self { communicator, from, tag, bytes: expected } = *self;
         // SAFETY: a constant of the library.
         let (byte, mut message) = unsafe { (ffi::RSMPI_UINT8_T, ffi::RSMPI_MESSAGE_NULL) };
         let (mut coming, mut status, mut length) = (0, empty_status(), 0);
-        // SAFETY: the communicator is valid, `from` one of its ranks, and the results are ours.
+        // SAFETY: the communicator is valid, `from` is one of its ranks, and the results are local variables.
         let code = unsafe {
             let (coming, message) = (&raw mut coming, &raw mut message);
             ffi::MPI_Improbe(from, tag, communicator, coming, message, &raw mut status)
@@ -151,7 +151,7 @@ impl UnmatchedReceive {
         if coming == 0 {
             return Ok(None);
         }
-        // SAFETY: the status is that of a message of bytes.
+        // SAFETY: the status belongs to a message of bytes.
         let code = unsafe { ffi::MPI_Get_count(&raw const status, byte, &raw mut length) };
         check("MPI_Get_count", code)?;
         let found = length as usize;
@@ -163,17 +163,17 @@ impl UnmatchedReceive {
         buffer.resize(found, 0_u8);
         let (start, length) = (buffer.as_mut_ptr().cast::<c_void>(), count(found)?);
         let request = RawRequest::start(Buffers::Bytes(buffer), "MPI_Imrecv", |request| {
-            // SAFETY: the message was taken a moment ago and has `length` bytes, and `start` points
-            // to as many on the heap; the request keeps them and nobody else looks at them until MPI
-            // no longer uses them.
+            // SAFETY: `MPI_Improbe` has just returned the message, which has `length` bytes. `start` points to
+            // `length` bytes on the heap, which the request keeps and nothing else accesses until MPI no longer
+            // uses them.
             unsafe { ffi::MPI_Imrecv(start, length, byte, &raw mut message, request) }
         })?;
-        // A message of another length is received as well, so that its sender can continue.
+        // A message of a different length is received as well, so that its sender can continue.
         if found == expected { Ok(Some(request)) } else { Err(wrong) }
     }
 }
 
 fn empty_status() -> ffi::MPI_Status {
-    // SAFETY: a plain structure of integers, which MPI fills.
+    // SAFETY: a plain structure of integers, for which zeros are valid; MPI fills it.
     unsafe { std::mem::zeroed() }
 }

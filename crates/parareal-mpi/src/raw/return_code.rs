@@ -4,10 +4,10 @@ use mpi_sys as ffi;
 
 use crate::error::MpiError;
 
-/// The maximum length of an error message of this MPI.
+/// The maximum length of an error message of this MPI implementation.
 const LONGEST_MESSAGE: usize = ffi::MPI_MAX_ERROR_STRING as usize;
 
-/// Converts a number of elements to the type that MPI counts with.
+/// Converts a number of elements to MPI's type for counts.
 pub(super) fn count(elements: usize) -> Result<c_int, MpiError> {
     c_int::try_from(elements).map_err(|_| MpiError::TooLong { count: elements })
 }
@@ -18,7 +18,7 @@ pub(super) fn check(call: &'static str, code: c_int) -> Result<(), MpiError> {
         return Ok(());
     }
     let (mut text, mut length) = (vec![0_u8; LONGEST_MESSAGE], 0);
-    // SAFETY: the text has room for the longest message of any MPI.
+    // SAFETY: the buffer has room for the longest message of this MPI implementation.
     let told = unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
     let message = match told {
         0 => {
