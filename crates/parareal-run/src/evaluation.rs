@@ -10,7 +10,7 @@ pub struct EvaluationRecord {
     pub epoch: usize,
     /// Step of the checkpoint, from 1.
     pub step: usize,
-    /// Fraction of test images that are classified wrongly.
+    /// Fraction of misclassified test images.
     pub test_error: Option<f64>,
     /// Number of test images; `None` in files of earlier versions.
     #[serde(default)]
@@ -24,16 +24,16 @@ pub struct EvaluationRecord {
     pub worst: Vec<Mistake>,
 }
 
-/// An image that is classified wrongly.
+/// A misclassified image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
     /// Position among the test images, from 0.
     pub index: usize,
-    /// Its class.
+    /// The true class.
     pub label: usize,
     /// The predicted class.
     pub answer: usize,
-    /// Probability of the predicted class, according to the network.
+    /// Probability that the network assigns to the predicted class.
     pub probability: f64,
     /// The image as a PNG file in base64.
     pub png: String,

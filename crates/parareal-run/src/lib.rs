@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml                      the complete configuration
-//! metrics.jsonl                    one object a line: the distillation, each step, each epoch, the end ([`Line`])
+//! metrics.jsonl                    one object per line: the distillation, each step, each epoch, the end ([`Line`])
 //! evaluations/step-NNNNNNNN.json   details of an evaluation ([`EvaluationRecord`])
 //! checkpoints/step-NNNNNNNN/       the state after a step ([`Manifest`])
 //! checkpoints/best.json            the best checkpoint so far ([`Best`])

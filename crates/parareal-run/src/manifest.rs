@@ -5,13 +5,13 @@ use toml::Table;
 
 use crate::{Tally, Times};
 
-/// Format version of checkpoints that are written.
+/// Format version of the checkpoints that this version writes.
 pub const FORMAT_VERSION: u32 = 5;
-/// Oldest format version of checkpoints that is read. Version 5 added the cuts and renamed `images` to `data`;
-/// version 4 added the data set and the padding of its images.
+/// Oldest format version of checkpoints that can be read. Version 5 added the cuts and renamed `images` to
+/// `data`; version 4 added the data set and the padding of its images.
 pub const OLDEST_FORMAT: u32 = 3;
 
-/// Largest number of steps; more mean a damaged file.
+/// Largest valid number of steps. A larger number means that the file is damaged.
 const MAX_STEPS: usize = u32::MAX as usize;
 
 /// Description of a checkpoint, `manifest.json`.
@@ -47,7 +47,7 @@ impl Manifest {
     /// Checks that the position and the times are possible.
     ///
     /// # Errors
-    /// If they are not possible in any run; the text describes the fault.
+    /// If a value is impossible for any run. The error describes which.
     pub fn check(&self) -> Result<(), &'static str> {
         let Position { step, epoch, epoch_steps, epoch_tally, epoch_seconds, .. } = self.position;
         let counts = [step, epoch, epoch_steps];
@@ -70,15 +70,15 @@ impl Manifest {
 /// schedule is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// The last step, from 1 through the whole run.
+    /// The last step, counted from 1 over the whole run.
     pub step: usize,
-    /// Its epoch, from 1; 0 before the first step.
+    /// Epoch of the last step, from 1; 0 before the first step.
     pub epoch: usize,
-    /// Number of steps of this epoch so far.
+    /// Number of steps in this epoch so far.
     pub epoch_steps: usize,
-    /// Sums over the samples of these steps.
+    /// Sums over the samples of the steps in this epoch.
     pub epoch_tally: Tally,
-    /// Duration of these steps in seconds.
+    /// Duration of the steps in this epoch, in seconds.
     pub epoch_seconds: f64,
     /// Length of `metrics.jsonl` after the step, in bytes.
     pub metrics_bytes: u64,
@@ -89,7 +89,7 @@ pub struct Position {
 pub struct FileEntry {
     /// The subnetwork, from 1.
     pub subnetwork: usize,
-    /// Kind of its tensors.
+    /// Kind of the tensors in the file.
     pub holds: FileKind,
     /// Name of the file.
     pub name: String,
@@ -97,7 +97,7 @@ pub struct FileEntry {
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// Number of tensors in it.
+    /// Number of tensors in the file.
     pub tensors: usize,
 }
 
@@ -128,17 +128,17 @@ impl FileKind {
 
 /// The best checkpoint so far, `best.json`.
 ///
-/// In the file, the value of a metric is under `value`, next to the name of the metric; an error is under
-/// `error`. Files of earlier versions, with the value of a metric under `error`, are read as well.
+/// In the file, the value of a metric has the key `value`, and an error has the key `error`. Files of earlier
+/// versions, which have the value of a metric under `error`, can be read as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BestFile", into = "BestFile")]
 pub struct Best {
     /// Step of the checkpoint.
     pub step: usize,
-    /// Value by which it was chosen. Without [`Self::metric`] it is the error of the validation samples if
-    /// there are any, otherwise that of the test samples.
+    /// Value by which the checkpoint was chosen. Without [`Self::metric`], this is the error of the validation
+    /// samples or, if there are none, of the test samples.
     pub value: f64,
-    /// Name of the value if it is not the error: `loss`, or a metric of the validation samples.
+    /// Name of the value if it is not an error: `loss`, or a metric of the validation samples.
     pub metric: Option<String>,
 }
 

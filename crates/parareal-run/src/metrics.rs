@@ -36,8 +36,8 @@ pub enum Line {
     Unknown,
 }
 
-/// Losses of the modules at the interfaces in the distillation, averaged over the steps since the previous record.
-/// The first record is that of the first step alone.
+/// Losses of the modules at the interfaces in the distillation, averaged over the steps since the previous
+/// record. The first record contains only the first step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DistillationRecord {
     /// The step of the distillation, from 1.
@@ -66,7 +66,7 @@ pub struct InterfaceRecord {
 pub struct StepRecord {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// The step, from 1 through the whole run.
+    /// The step, counted from 1 over the whole run.
     pub step: usize,
     /// Loss of the batch before the update.
     #[serde(deserialize_with = "nan_from_null")]
@@ -77,7 +77,7 @@ pub struct StepRecord {
     /// Learning rate of the update.
     #[serde(deserialize_with = "nan_from_null")]
     pub learning_rate: f64,
-    /// Norm of the gradient before clipping; left out without clipping.
+    /// Norm of the gradient before clipping; omitted without clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
     /// Number of samples in the batch, divided by the duration of the step in seconds.
@@ -90,11 +90,11 @@ pub struct StepRecord {
 pub struct EpochRecord {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// Mean loss over the training samples, each computed before the update with its batch.
+    /// Mean loss over the training samples. The loss of each sample is computed before the update with its batch.
     #[serde(deserialize_with = "nan_from_null")]
     pub train_loss: f64,
-    /// Fraction of wrong predictions, each computed before the update with its batch; `None` if they are not
-    /// counted.
+    /// Fraction of wrong predictions for the training samples, made before the update with each batch; `None` if
+    /// wrong predictions are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_error: Option<f64>,
     /// Mean loss over the test samples after the epoch; `None` without test samples.
@@ -103,17 +103,17 @@ pub struct EpochRecord {
     /// Fraction of wrong predictions for the test samples after the epoch.
     #[serde(default)]
     pub test_error: Option<f64>,
-    /// Fraction of test samples whose class is not among the five most likely ones.
+    /// Fraction of test samples whose class is not among the five most likely predictions.
     #[serde(default)]
     pub test_top5_error: Option<f64>,
-    /// Mean loss over the validation samples; left out without them.
+    /// Mean loss over the validation samples; omitted if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
-    /// Fraction of wrong predictions for the validation samples; left out without them.
+    /// Fraction of wrong predictions for the validation samples; omitted if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_error: Option<f64>,
-    /// Further metrics of the validation samples by name; left out if there are none. A value that is not finite is
-    /// written as `null` and read as NaN.
+    /// Further metrics of the validation samples by name; omitted if there are none. A value that is not finite
+    /// is written as `null` and read as NaN.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -126,8 +126,8 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// Returns the error by which epochs are compared: that of the validation samples, otherwise that of the test
-    /// samples.
+    /// Returns the error by which epochs are compared: the error of the validation samples or, if there are none,
+    /// of the test samples.
     #[must_use]
     pub fn deciding_error(&self) -> Option<f64> {
         self.validation_error.or(self.test_error)
@@ -145,7 +145,7 @@ pub struct EndRecord {
     /// Time of subnetworks and workers in the training steps.
     #[serde(flatten)]
     pub usage: Usage,
-    /// Bytes that each rank has sent; left out for a single process.
+    /// Bytes that each rank has sent; omitted for a single process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,
 }
@@ -184,7 +184,7 @@ impl Tally {
         self.loss += mean_loss * samples as f64;
     }
 
-    /// Returns true if the sums are possible; those read from a file need not be.
+    /// Returns true if the sums are possible. Sums read from a damaged file may be impossible.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         self.wrong.is_none_or(|wrong| wrong <= self.samples)

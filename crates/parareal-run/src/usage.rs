@@ -30,8 +30,8 @@ pub struct SubnetworkUsage {
     /// record it.
     #[serde(default)]
     pub waiting_for_worker: Option<f64>,
-    /// Waiting while its worker was idle: for a neighboring subnetwork, the loss, or gradients of other
-    /// replicas. `None` as above.
+    /// Waiting while its worker was idle: for a neighboring subnetwork, the loss, or gradients of other replicas.
+    /// `None` for runs of earlier versions, which do not record it.
     #[serde(default)]
     pub waiting_for_neighbors: Option<f64>,
 }
@@ -41,12 +41,12 @@ pub struct SubnetworkUsage {
 pub struct WorkerUsage {
     /// Its subnetworks, from 1.
     pub subnetworks: Vec<usize>,
-    /// Fraction of the steps' duration in which it ran one of them. If the run was resumed with another
+    /// Fraction of the steps' duration in which it ran one of them. If the run was resumed with a different
     /// number of workers, this is the mean over the workers that have run these subnetworks.
     pub busy: f64,
 }
 
-/// Sums over the steps of a run in seconds, including those before interruptions.
+/// Times summed over all steps of a run, in seconds. Steps before interruptions are included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Times {
@@ -73,7 +73,7 @@ pub struct SubnetworkSeconds {
     pub worker: usize,
 }
 
-/// Sums of one subnetwork.
+/// Sums of the times of one subnetwork.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Busy {
     fine: f64,
@@ -89,8 +89,8 @@ impl Busy {
 }
 
 impl Times {
-    /// Adds a step of this duration in seconds with the times of its subnetworks, which are empty if the
-    /// executor does not run them one by one.
+    /// Adds a step of this duration in seconds with the times of its subnetworks. `subnetworks` is empty if the
+    /// executor does not run the subnetworks one by one.
     pub fn add(&mut self, step: f64, subnetworks: &[SubnetworkSeconds]) {
         if !subnetworks.is_empty() {
             let before = if self.subnetworks.is_empty() { 0.0 } else { self.steps };
@@ -117,7 +117,7 @@ impl Times {
         if self.steps > 0.0 { self.images / (self.images + self.steps) } else { 0.0 }
     }
 
-    /// Returns these times with another duration of the whole run.
+    /// Returns these times with `run` as the duration of the whole run, in seconds.
     #[must_use]
     pub fn until(&self, run: f64) -> Self {
         Self { run, ..self.clone() }
@@ -164,7 +164,7 @@ impl Times {
         Some(workers)
     }
 
-    /// Returns true if the times are possible; those read from a file need not be.
+    /// Returns true if the times are possible. Times read from a damaged file may be impossible.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         let busy = self.subnetworks.iter();

@@ -1,13 +1,13 @@
-//! A network of dense units, whose parts can be made to fail.
+//! A network of dense units that can be made to panic.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use parareal::net::{Coarsen, FeedForward, Init, Interface, Layer, SampleShape, ShapeError};
 
-/// A dense layer `x W`, or with `residual` and equal dimensions `x + tanh(x W)`.
+/// A dense layer: `x W`, or for residual layers `x + tanh(x W)` (`tanh(x W)` if the dimensions differ).
 #[derive(Module, Debug)]
 pub struct Dense {
-    /// `[in, out]`.
+    /// Weight `[in, out]`.
     pub weight: Param<Tensor<2>>,
     residual: bool,
     panics: bool,
@@ -63,13 +63,13 @@ impl Layer<Tensor<2>, Tensor<2>> for Chain {
 pub struct DenseNet {
     /// Features of the state at each position.
     pub dimensions: Vec<usize>,
-    /// True if units add their input.
+    /// True for residual units.
     pub residual: bool,
-    /// With a root `Init`, `F_j` is a copy of `g_{j+1}`; otherwise one unit of its own.
+    /// With a root `Init`, each `F_j` is a copy of `g_{j+1}`. With `None`, each `F_j` is a separate unit.
     pub exact: Option<Init>,
-    /// A unit that panics.
+    /// Index of a unit that panics.
     pub panics: Option<usize>,
-    /// Units that are clones of this one.
+    /// A unit, and the indices at which the network has clones of it.
     pub shared: Option<(Dense, Vec<usize>)>,
 }
 
@@ -155,13 +155,13 @@ impl Coarsen for DenseNet {
     }
 }
 
-/// Returns the initial weights of a seed, on the CPU.
+/// Returns the `Init` for a seed, on the CPU.
 #[must_use]
 pub fn init(seed: u64, dtype: DType) -> Init {
     Init::new(seed, &Device::flex()).with_dtype(dtype)
 }
 
-/// Returns a batch of inputs `[batch, features]` with labels, which depend on the seed alone.
+/// Returns a batch of inputs `[batch, features]` with labels. The values depend only on the seed.
 #[must_use]
 pub fn batch(seed: u64, batch: usize, dtype: DType) -> (Tensor<2>, Tensor<1, Int>) {
     let input = init(seed, dtype).normal("batch", [batch, FEATURES], 1.0).val().inner();

@@ -1,4 +1,4 @@
-//! Executors of the same network, compared.
+//! Comparison of executors of the same network.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ pub fn sgd() -> ModuleOptimizer {
     Sgd { momentum: 0.9, ..Sgd::default() }.into()
 }
 
-/// An executor as an [`ExecutorBuilder`] starts it.
+/// An executor started by an [`ExecutorBuilder`].
 pub type AnyExecutor<N, L = CrossEntropy> = Box<dyn Executor<N, L>>;
 
-/// Returns settings with cross entropy, the optimizer [`sgd`], and one thread for each worker: roundings depend on
-/// how sums are divided, here on no machine's number of cores.
+/// Returns a builder with cross entropy, the optimizer [`sgd`], and one thread per worker. Rounding errors depend
+/// on the number of threads, so it does not follow the machine's number of cores.
 #[must_use]
 pub fn builder() -> ExecutorBuilder<CrossEntropy> {
     ExecutorBuilder::new(CrossEntropy::default(), sgd()).threads(1)
@@ -40,7 +40,7 @@ pub fn start<N: Coarsen, L: Loss<N::Output>>(
     builder.start(PararealNetwork::build(net, cuts, init).unwrap()).unwrap()
 }
 
-/// Returns both executors of the same network; each of the `workers` has one thread.
+/// Returns the sequential and the parallel executor of the same network. Each of the `workers` has one thread.
 ///
 /// # Panics
 /// Panics if the network cannot be built or placed.
@@ -53,8 +53,8 @@ pub fn executors<N: Coarsen<Output = Tensor<2>>>(
     executors_with(net, cuts, init, workers, 1, &sgd())
 }
 
-/// Returns the executors of [`executors`] with any optimizer, the sequential one with a pool of `threads`
-/// threads.
+/// Returns the executors of [`executors`] with the given optimizer, and with `threads` threads for the sequential
+/// one.
 ///
 /// # Panics
 /// Panics if the network cannot be built or placed.
@@ -69,14 +69,14 @@ pub fn executors_with<N: Coarsen<Output = Tensor<2>>>(
     let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone());
     let sequential = builder.clone().sequential().threads(threads);
     let parallel = builder.workers(workers).threads(1).segment_units(2);
-    // Built twice: a cloned module would share its running statistics.
+    // The network is built twice, because a cloned module would share its running statistics.
     (start(sequential, net, cuts, init), start(parallel, net, cuts, init))
 }
 
-/// Asserts that tensors of the same name are close; both sides must have the same names.
+/// Asserts that tensors of the same name are close. Both lists must have the same names.
 ///
 /// # Panics
-/// Panics if the names differ, there are none, or a relative difference exceeds `tolerance`.
+/// Panics if the names differ, the lists are empty, or a relative difference exceeds `tolerance`.
 #[track_caller]
 pub fn assert_all_close(a: &[NamedTensor], b: &[NamedTensor], tolerance: f64, what: &str) {
     let by_name = |tensors: &[NamedTensor]| -> BTreeMap<String, TensorData> {
@@ -90,18 +90,18 @@ pub fn assert_all_close(a: &[NamedTensor], b: &[NamedTensor], tolerance: f64, wh
     }
 }
 
-/// The learning rate of the steps that are compared.
+/// Returns the learning rate of the compared steps.
 ///
-/// The last bit of a value next to a ReLU's kink decides whether it passes, and one value that passes in
-/// only one of two networks exceeds the tolerance. In single precision the steps are therefore so small
-/// that the networks stay together; in double precision no value comes that close to a kink.
+/// Near the kink of a ReLU, a rounding error decides whether a value passes. A single value that passes in only
+/// one of two networks makes them differ by more than the tolerance. The rate for single precision is therefore
+/// small enough to keep the networks together. In double precision no value comes that close to a kink.
 fn rate(dtype: DType) -> f64 {
     if dtype == DType::F32 { 1e-4 } else { 0.05 }
 }
 
-/// Asserts that two executors agree on one forward and backward pass, five optimizer steps and an
-/// evaluation, for the tensors whose names `held` accepts. The first one holds all tensors: it is the sequential
-/// executor, or one with the same replicas as the second.
+/// Asserts that two executors agree on one forward and backward pass, five optimizer steps and an evaluation.
+/// Only tensors whose names `held` accepts are compared. The first executor must hold all tensors: it is the
+/// sequential executor, or one with the same number of replicas as the second.
 ///
 /// # Panics
 /// Panics if an executor fails or the results differ by more than 1e-4 in single and 1e-10 in double
@@ -158,10 +158,10 @@ pub fn assert_executors_agree_on<N, F>(
     assert_close(&found, &expected, tolerance, "evaluation");
 }
 
-/// Asserts what [`assert_executors_agree_on`] does, for all tensors.
+/// Asserts the same as [`assert_executors_agree_on`], for all tensors.
 ///
 /// # Panics
-/// Panics where [`assert_executors_agree_on`] does.
+/// Panics in the same cases as [`assert_executors_agree_on`].
 pub fn assert_executors_agree<N, F>(
     sequential: &mut dyn Executor<N, CrossEntropy>,
     parallel: &mut dyn Executor<N, CrossEntropy>,
@@ -193,8 +193,8 @@ impl<const D: usize> IntoValues for Tensor<D, Int> {
     }
 }
 
-/// Asserts that steps with and without `recompute` give the same losses, gradients, parameters and running
-/// statistics, to the last bit, over five steps.
+/// Asserts that steps with and without `recompute` give bit-identical losses, gradients, parameters and running
+/// statistics over five steps.
 ///
 /// # Panics
 /// Panics if an executor fails or a value differs.

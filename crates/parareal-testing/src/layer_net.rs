@@ -1,4 +1,4 @@
-//! A network of the layers of `burn::nn`.
+//! A network of `burn::nn` layers.
 
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, Linear};
@@ -8,10 +8,11 @@ use parareal::nn::{Dropout, DropoutConfig};
 
 use crate::dense::{CLASSES, FEATURES};
 
-/// Features of the states of a [`LayerNet`].
+/// Number of features of the states of a [`LayerNet`].
 const WIDTH: usize = 6;
 
-/// A linear layer, batch normalization, `tanh` and dropout; between equal numbers of features it adds its input.
+/// A linear layer, batch normalization, `tanh` and dropout. The input is added if it has as many features as the
+/// output.
 #[derive(Module, Debug)]
 pub struct LayerUnit {
     linear: Linear,
@@ -24,7 +25,7 @@ impl LayerUnit {
         let deviation = (1.0 / from as f64).sqrt();
         // The gradient of a bias before a batch normalization is zero up to rounding.
         let linear = Linear { weight: init.normal("weight", [from, to], deviation), bias: None };
-        // Burn's configuration creates tensors of the default type.
+        // `BatchNormConfig` would create tensors of the default type.
         let norm = BatchNorm {
             gamma: init.constant([to], 1.0),
             beta: init.constant([to], 0.0),
@@ -54,13 +55,12 @@ impl Layer<Tensor<2>, Tensor<2>> for LayerUnit {
     }
 }
 
-/// A network whose modules have linear layers and batch normalization of `burn::nn`, the coarse networks
-/// and both ends included.
+/// A network of [`LayerUnit`]s. Its preprocessing, postprocessing and coarse networks are `LayerUnit`s as well.
 #[derive(Clone, Debug)]
 pub struct LayerNet {
     /// The number of units.
     pub units: usize,
-    /// The probability of dropout, which is that of this project.
+    /// The dropout probability. The dropout layer is [`parareal::nn::Dropout`].
     pub dropout: f64,
 }
 

@@ -14,11 +14,11 @@ use parareal::net::{AnyLayer, Init, Sequential, WithContext, layer};
 
 use crate::{CLASSES, init};
 
-/// Features of vectors and of channels.
+/// Number of features of a vector, and of channels of a signal.
 const WIDTH: usize = 6;
-/// Elements of a signal, tokens of a sentence.
+/// Number of elements of a signal, and of tokens of a sentence.
 const LENGTH: usize = 8;
-/// Different tokens. The first one pads.
+/// Number of different tokens. Token 0 is the padding.
 const TOKENS: usize = 11;
 
 fn linear(from: usize, to: usize, init: &Init) -> Linear {
@@ -70,8 +70,8 @@ pub fn signal_network() -> Sequential<Tensor<3>, Tensor<3>, Tensor<2>> {
         .unwrap()
 }
 
-/// A classifier of signals `[batch, 1, 8]` with Burn's batch normalization in every unit. Its convolutions have no
-/// bias: the gradient of one before a batch normalization is zero up to rounding.
+/// A classifier of signals `[batch, 1, 8]` with Burn's batch normalization in every unit. Its convolutions have
+/// no bias, because the gradient of a bias before a batch normalization is zero up to rounding errors.
 ///
 /// # Panics
 /// Panics if the layers do not fit together.
@@ -93,7 +93,7 @@ pub fn batch_norm_network() -> Sequential<Tensor<3>, Tensor<3>, Tensor<2>> {
         .unwrap()
 }
 
-/// Returns signals with labels, which depend on the seed alone.
+/// Returns signals `[batch, 1, 8]` with labels. The values depend only on the seed.
 #[must_use]
 pub fn signals(seed: u64, batch: usize, dtype: DType) -> (Tensor<3>, Tensor<1, Int>) {
     let input = init(seed, dtype).normal("signals", [batch, 1, LENGTH], 1.0).val().inner();
@@ -105,7 +105,7 @@ fn labels(seed: u64, batch: usize) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(labels.collect::<Vec<_>>(), [batch]), &Device::flex())
 }
 
-/// The state of a sentence: an embedding for each token, and which of them are padding.
+/// The state of a sentence: an embedding for each token, and a mask that is true for padding.
 pub type Sentence = WithContext<Tensor<3>, Tensor<2, Bool>>;
 
 /// A classifier of sentences `[batch, 8]` of token numbers: an embedding, encoder layers that ignore the padding,
@@ -138,7 +138,8 @@ pub fn token_network() -> Sequential<Tensor<2, Int>, Sentence, Tensor<2>> {
     .unwrap()
 }
 
-/// Returns sentences with labels, which depend on the seed alone. They end with padding.
+/// Returns sentences `[batch, 8]` with labels. The values depend only on the seed. Some sentences end with
+/// padding.
 #[must_use]
 pub fn sentences(seed: u64, batch: usize) -> (Tensor<2, Int>, Tensor<1, Int>) {
     let token = |sentence: usize, place: usize| match place + sentence % 3 < LENGTH {
@@ -151,8 +152,9 @@ pub fn sentences(seed: u64, batch: usize) -> (Tensor<2, Int>, Tensor<1, Int>) {
     (Tensor::from_data(tokens, &Device::flex()), labels(seed, batch))
 }
 
-/// A U-shaped network for signals `[batch, 1, 8]`: two units halve the signal and keep it as it was, which two
-/// later units join to what has been doubled again. The state has a tensor for each signal that is kept.
+/// A U-shaped network for signals `[batch, 1, 8]`: two units halve the signal and keep a copy of the longer one.
+/// Two later units double the signal and join it with the kept copy. The state has one tensor for the current
+/// signal and one for each kept copy.
 ///
 /// # Panics
 /// Panics if the layers do not fit together.
@@ -206,7 +208,7 @@ pub fn u_network() -> Sequential<Tensor<3>, Vec<Tensor<3>>, Tensor<2>> {
     .unwrap()
 }
 
-/// A network whose state is a pair: a vector and a memory of another size, which every unit changes.
+/// A network whose state is a pair of a vector and a memory of a different size. Every unit changes both.
 ///
 /// # Panics
 /// Panics if the layers do not fit together.

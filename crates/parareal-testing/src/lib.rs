@@ -1,7 +1,7 @@
 //! Helpers that the tests of several crates share.
 //!
-//! This crate is a dev-dependency of the others and never a normal one. Only integration tests may use
-//! the networks: a library's unit tests are built with another copy of its types.
+//! This crate is only used as a dev-dependency. Only integration tests may use the networks, because a library's
+//! unit tests are built with a separate copy of its types.
 
 mod data;
 #[cfg(feature = "networks")]
@@ -36,8 +36,8 @@ pub use program::{assert_follows_program, assert_messages_are_sent_first};
 pub use tensors::{assert_close, relative_difference};
 pub use tools::{missing, tool};
 
-/// Returns the path of the enclosing test function as the test harness knows it, without the name of the
-/// crate: `module::test`.
+/// Returns the path of the enclosing test function without the name of the crate, such as `module::test`. The
+/// test harness uses the same form.
 #[macro_export]
 macro_rules! test_name {
     () => {{
@@ -54,12 +54,12 @@ pub fn __test_name(marker: &'static str) -> &'static str {
     path.strip_suffix("::marker").unwrap_or(path)
 }
 
-/// The code of the workspace's README, which no published crate contains.
+/// Tests the code in the workspace's README, which is not part of any published crate.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// The code of the book's page on the user's own network.
+/// Tests the code in the book's page on custom networks.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/tutorials/own-network.md")]
 struct OwnNetwork;

@@ -1,4 +1,4 @@
-//! Recorded steps, compared with the program of their executor.
+//! Comparison of recorded steps with the program of their executor.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use parareal::exec::{Operation, Program, WorkerTrace};
 use parareal::plan::replay;
 
 /// Asserts that the workers of a trace have executed every instruction of their programs once, in an order that
-/// the programs allow, and that the simulation with the same durations gives the same order, arrivals and ends.
+/// the programs allow. A simulation with the same durations must give the same order, arrival times and end
+/// times.
 ///
 /// # Panics
-/// Panics if it is not so, or if the trace is empty.
+/// Panics if the trace does not follow the program, or if it is empty.
 pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
     assert!(!trace.is_empty(), "no worker has recorded anything");
     for own in trace {
@@ -52,10 +53,10 @@ pub fn assert_follows_program(program: &Program, trace: &[WorkerTrace]) {
     );
 }
 
-/// Asserts that no message arrives before its sender has begun to send it. The trace has all workers.
+/// Asserts that no message arrives before its sender has begun to send it. The trace must contain all workers.
 ///
 /// # Panics
-/// Panics if one does, or a sender is missing.
+/// Panics if a message arrives too early, or if a sender is missing.
 pub fn assert_messages_are_sent_first(program: &Program, trace: &[WorkerTrace]) {
     let workers = program.workers().len();
     let operation = |own: &WorkerTrace, index: usize| {

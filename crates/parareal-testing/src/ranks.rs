@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::tool;
 
-/// Environment variable that is set in a process that is a rank.
+/// Environment variable that is set in processes that are ranks.
 const RANK: &str = "PARAREAL_TEST_RANK";
 /// Time after which a program is considered to hang. No test takes nearly as long.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -34,7 +34,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Returns the error messages of the program. Its launcher prints others.
+    /// Returns the error messages of the program, without those of its launcher.
     #[must_use]
     pub fn error_lines(&self) -> Vec<&str> {
         self.errors.lines().filter(|line| line.starts_with("error: ")).collect()
@@ -50,11 +50,11 @@ impl Ended {
     }
 }
 
-/// Runs `body` in each rank of a program of `count` ranks, for each `count`. `name` is that of the test
-/// that calls this ([`test_name!`](crate::test_name)).
+/// Runs `body` in each rank of a program of `count` ranks, for each of `counts`. `name` is the name of the
+/// calling test ([`test_name!`](crate::test_name)).
 ///
 /// # Panics
-/// Panics if there is no launcher, or if the test does not pass in each rank.
+/// Panics if there is no launcher, or if the test fails on any rank.
 pub fn on_ranks(counts: &[usize], name: &str, body: impl FnOnce()) {
     if is_rank() {
         return body();
@@ -62,7 +62,7 @@ pub fn on_ranks(counts: &[usize], name: &str, body: impl FnOnce()) {
     for &count in counts {
         let Ended { code, output, errors } = run_test(count, name);
         assert_eq!(code, Some(0), "{count} ranks:\n{output}\n{errors}");
-        // Ranks write at once, and "ok" is written by itself.
+        // The output of the ranks is interleaved, and "ok" is written separately from the name of the test.
         assert_eq!(output.matches(" 1 passed").count(), count, "{output}");
     }
 }
@@ -97,11 +97,11 @@ pub fn is_rank() -> bool {
     std::env::var_os(RANK).is_some()
 }
 
-/// Returns the launcher, which accepts more ranks than cores. The environment variable `MPIRUN` names
-/// another one than `mpirun`.
+/// Returns the command of the launcher, which accepts more ranks than cores. The environment variable `MPIRUN`
+/// can name a launcher other than `mpirun`.
 ///
 /// # Panics
-/// Panics if there is none.
+/// Panics if there is no launcher.
 #[must_use]
 pub fn mpirun() -> Command {
     let mut command = match std::env::var_os("MPIRUN") {
@@ -112,7 +112,8 @@ pub fn mpirun() -> Command {
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
         .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
-        // Ranks that end only because others are late would pass as ranks that end together.
+        // With a shorter limit, ranks that end because others are late could be mistaken for ranks that end
+        // together.
         .env("PARAREAL_MPI_START_SECONDS", (2 * DEADLINE.as_secs()).to_string())
         .stdin(Stdio::null());
     command
@@ -140,7 +141,7 @@ impl Running {
         Self { child, output, errors, deadline: Instant::now() + DEADLINE }
     }
 
-    /// The number of the process.
+    /// The process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -181,7 +182,7 @@ impl Running {
     /// Panics if it has run for longer than any test takes.
     pub fn assert_alive(&mut self) {
         if Instant::now() > self.deadline {
-            // A launcher that is asked to end takes its ranks with it.
+            // On SIGTERM, the launcher also ends its ranks.
             let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
             if !self.ends_within(Duration::from_secs(5)) {
                 self.child.kill().unwrap();

@@ -1,4 +1,4 @@
-//! An HTTP server on the loopback interface whose answers a test decides.
+//! An HTTP server on the loopback interface whose responses are chosen by a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,13 +8,13 @@ use std::thread;
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The path in its first line.
+    /// The path in the request line.
     pub path: String,
-    /// The first byte of the range that it asks for, if it asks for one.
+    /// The first byte of the requested range; `None` without a range.
     pub from: Option<usize>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     head: String,
@@ -24,20 +24,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns an answer with this status line, header lines and body.
+    /// Returns a response with this status, header lines and body.
     #[must_use]
     pub fn new(status: &str, headers: &str, body: &[u8]) -> Self {
         let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
         Self { head, body: body.to_vec(), stalls: false }
     }
 
-    /// Returns a whole file.
+    /// Returns a response with a whole file.
     #[must_use]
     pub fn whole(bytes: &[u8]) -> Self {
         Self::new("200 OK", &format!("Content-Length: {}\r\n", bytes.len()), bytes)
     }
 
-    /// Returns what a correct server answers: the whole file, or the requested range.
+    /// Returns the response of a correct server: the whole file, or the requested range.
     #[must_use]
     pub fn good(request: &Request, bytes: &[u8]) -> Self {
         match request.from {
@@ -46,7 +46,8 @@ impl Answer {
         }
     }
 
-    /// Returns the bytes from `from` on, labelled as those from `said` on.
+    /// Returns a response with the bytes from `from` on, and a `Content-Range` header that claims they start at
+    /// `said`.
     #[must_use]
     pub fn rest(from: usize, said: usize, bytes: &[u8]) -> Self {
         let (len, last) = (bytes.len() - from, bytes.len() - 1);
@@ -57,7 +58,7 @@ impl Answer {
         Self::new("206 Partial Content", &headers, &bytes[from..])
     }
 
-    /// Returns an empty answer with this status.
+    /// Returns an empty response with this status.
     #[must_use]
     pub fn status(status: &str) -> Self {
         Self::new(status, "Content-Length: 0\r\n", &[])
@@ -69,7 +70,7 @@ impl Answer {
         Self::new("302 Found", &format!("Location: {to}\r\nContent-Length: 0\r\n"), &[])
     }
 
-    /// Returns bytes that are not an HTTP answer.
+    /// Returns bytes that are not an HTTP response.
     #[must_use]
     pub fn raw(bytes: &[u8]) -> Self {
         Self { head: String::new(), body: bytes.to_vec(), stalls: false }
@@ -82,7 +83,7 @@ impl Answer {
         self
     }
 
-    /// Keeps the connection open after the answer.
+    /// Keeps the connection open after the response.
     #[must_use]
     pub fn then_stall(mut self) -> Self {
         self.stalls = true;
@@ -98,10 +99,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server. `answer` gets each request with its number, from 0 on.
+    /// Starts a server. `answer` is called with the number of each request, from 0, and the request.
     ///
     /// # Panics
-    /// Panics if the system gives no port.
+    /// Panics if no port is available.
     pub fn new(answer: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -117,7 +118,7 @@ impl Server {
         Self { address, requests }
     }
 
-    /// Returns the address of a path.
+    /// Returns the URL of a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
@@ -132,7 +133,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns the first byte that each request so far has requested.
+    /// Returns [`Request::from`] for each request so far.
     ///
     /// # Panics
     /// Panics if `answer` has panicked.
@@ -148,7 +149,7 @@ fn serve(
     seen: &Mutex<Vec<Request>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    // A client that begins with TLS gets the answer of a server without it.
+    // A client that begins with TLS gets the response of a server that does not support TLS.
     if reader.fill_buf()?.starts_with(&[0x16]) {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
         reader.read_to_end(&mut Vec::new())?;
@@ -156,7 +157,7 @@ fn serve(
     }
     let (mut number, mut request) = note(&mut reader, seen)?;
     if request.path.ends_with(":80") {
-        // The client uses it as a proxy: it answers in place of the other server.
+        // The client uses this server as a proxy. It responds in place of the target server.
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
         (number, request) = note(&mut reader, seen)?;
     }

@@ -20,10 +20,10 @@ pub fn relative_difference(a: &TensorData, b: &TensorData) -> f64 {
 /// Asserts that the relative difference of two tensors is at most `tolerance`.
 ///
 /// # Panics
-/// Panics if their shapes differ, or if the relative difference exceeds `tolerance` or is not a number.
+/// Panics if their shapes differ, or if the relative difference exceeds `tolerance` or is NaN.
 #[track_caller]
 pub fn assert_close(a: &TensorData, b: &TensorData, tolerance: f64, what: &str) {
     let difference = relative_difference(a, b);
-    // Written so that a difference that is not a number fails.
+    // This form of the comparison fails for NaN.
     assert!(difference <= tolerance, "{what} differs by {difference:.1e}");
 }

@@ -2,11 +2,10 @@
 
 use std::process::Command;
 
-/// Returns a command that runs `program`, which the Debian package `package` has.
+/// Returns a command that runs `program`, which is in the Debian package `package`.
 ///
 /// # Panics
-/// Panics if the program is not installed. The message says how to install it and how to leave the test
-/// out.
+/// Panics if the program is not installed. The message says which package has it and how to skip the test.
 #[must_use]
 #[track_caller]
 pub fn tool(program: &str, package: &str) -> Command {
@@ -21,7 +20,7 @@ pub fn tool(program: &str, package: &str) -> Command {
 /// Ends a test that cannot run on this machine.
 ///
 /// # Panics
-/// Always panics, with a line that says what the test needs and how to leave it out.
+/// Always panics, with a message that says what the test needs and how to skip it.
 #[track_caller]
 pub fn missing(what: &str) -> ! {
     // The test harness names a test's thread after the test.

@@ -1,4 +1,5 @@
-//! Text in messages and files: messages stay on one line even if names in them contain line breaks.
+//! Helpers for the text of messages and files. Messages stay on one line even if names in them contain line
+//! breaks.
 
 mod panic_message;
 
@@ -18,7 +19,7 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// A path that is displayed by [`one_line`].
+/// A path that is displayed with its control characters escaped ([`one_line`]).
 pub struct OneLine<'a>(pub &'a Path);
 
 impl fmt::Display for OneLine<'_> {
@@ -27,25 +28,26 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// Returns a number of things: `thing` in the singular or plural.
+/// Returns a number with a noun in the singular or plural, such as `1 rank` or `2 ranks`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Returns bytes as lowercase hexadecimal digits, two for each byte.
+/// Returns bytes as lowercase hexadecimal digits, two per byte.
 #[must_use]
 pub fn in_hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the contents of a text file without a byte order mark, which some editors write before UTF-8.
+/// Returns the contents of a text file without a byte order mark, which some editors write at the start of UTF-8
+/// files.
 #[must_use]
 pub fn without_byte_order_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
 }
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

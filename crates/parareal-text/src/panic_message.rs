@@ -1,6 +1,6 @@
 use std::any::Any;
 
-/// Returns the message of a panic that was caught, such as the error of [`std::panic::catch_unwind`]. A panic whose
+/// Returns the message of a caught panic, such as the error of [`std::panic::catch_unwind`]. A panic whose
 /// payload is not text has the message "no panic message".
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
