@@ -1,4 +1,4 @@
-//! Times of checkpoints.
+//! Intervals between checkpoints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::TrainError;
 
-/// Times of checkpoints in addition to those at the ends of epochs.
+/// Interval of the checkpoints that are saved in addition to those after each epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointEvery {
     /// No additional checkpoints.
     Epoch,
-    /// A checkpoint this number of steps after the last one.
+    /// A checkpoint this number of steps after the previous one.
     Steps(usize),
-    /// A checkpoint after the first step that ends this number of minutes after the last one, or later.
+    /// A checkpoint after the first step that ends at least this number of minutes after the previous checkpoint.
     Minutes(u64),
 }
 
 impl CheckpointEvery {
-    /// Returns true if a checkpoint is due this many steps and this long after the last one.
+    /// Returns true if a checkpoint is due this many steps and this long after the previous one.
     pub(crate) fn is_due(self, steps: usize, time: Duration) -> bool {
         match self {
             Self::Epoch => false,

@@ -5,7 +5,7 @@ use parareal::net::Value;
 use parareal_text::in_hexadecimal;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 over some batches: the shapes, types and bytes of their inputs and targets.
+/// SHA-256 over the shapes, types and bytes of the inputs and targets of batches.
 #[derive(Clone, Default)]
 pub(crate) struct Checksum(Sha256);
 

@@ -1,12 +1,13 @@
-//! The complete configuration of a run, as its files record it.
+//! The complete configuration of a run, as recorded in its files.
 
 use serde::Serialize;
 use toml::Table;
 
-/// The complete configuration of a run: the text of `config.toml`, and what checkpoints record of it.
+/// The complete configuration of a run: the text of `config.toml`, and the same settings as a table for
+/// checkpoints.
 ///
-/// A run only records it. The caller that starts a run decides on its content, from which the same run
-/// can be started or resumed.
+/// A run records the configuration but does not interpret it. The caller that starts the run chooses the content,
+/// which must suffice to start or resume the same run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigRecord {
     text: String,

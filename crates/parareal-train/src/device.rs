@@ -1,4 +1,4 @@
-//! Names of devices, and the search for devices by name.
+//! Device names, and lookup of devices by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use burn::tensor::Device;
 
 use crate::TrainError;
 
-/// Kinds of devices besides the CPU; features choose which of them a build can use.
+/// Families of devices besides the CPU. The features of the crate select the families that a build can use.
 const FAMILIES: [&str; 5] = ["wgpu", "vulkan", "metal", "cuda", "rocm"];
 
-/// The name of a device: `cpu`, or a family with a number, `wgpu:0`, or with its software
-/// renderer, `wgpu:cpu`.
+/// The name of a device: `cpu`, a family with a number (`wgpu:0`), or a family with its software renderer
+/// (`wgpu:cpu`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceName {
     family: &'static str,
@@ -65,7 +65,7 @@ impl DeviceName {
         Self { family: "cpu", which: Which::Software }
     }
 
-    /// Returns true if this is the CPU itself.
+    /// Returns true for `cpu`, and false for a software renderer such as `wgpu:cpu`.
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.family == "cpu"
@@ -123,7 +123,7 @@ fn present(family: &'static str) -> Vec<(DeviceName, Device)> {
         .collect()
 }
 
-/// Returns the devices of a family, with true for a software renderer.
+/// Returns the devices of a family, each with `true` if it is a software renderer.
 fn enumerate(family: &str) -> Vec<(bool, Device)> {
     match family {
         #[cfg(feature = "wgpu")]
@@ -176,6 +176,6 @@ mod tests {
     fn a_missing_device_is_refused_with_the_available_ones() {
         let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
         let message = error.to_string();
-        assert!(message.contains("rocm:77") && message.contains("there are: cpu"), "{message}");
+        assert!(message.contains("rocm:77") && message.contains("available: cpu"), "{message}");
     }
 }

@@ -14,27 +14,34 @@ use crate::{DeviceName, Observer, TrainError};
 
 /// Default learning rate of the first step.
 const LEARNING_RATE: f64 = 1e-2;
-/// Number of records of a distillation after that of the first step.
+/// Number of records of a distillation after the record of the first step.
 const RECORDS: usize = 10;
 
-/// Distillation: `C_{j+1}` and `F_j` of every interface are trained alone on the states of the serial network, before
-/// joint training begins. [`parareal::exec::distill`] states what each of them approximates.
+/// Distillation: `C_{j+1}` and `F_j` of every interface are trained on their own on the states of the serial
+/// network, before joint training begins. [`parareal::exec::distill`] describes what each of them approximates.
 ///
-/// If a network is trained as a whole and then cut, its new interfaces are untrained, and so are its first outputs.
-/// After the distillation the outputs are close to those of the serial network, and joint training continues from
-/// there.
+/// If a network is trained as a whole and then cut, its new interfaces are untrained, so its initial outputs are
+/// not meaningful. After the distillation, the outputs are close to the outputs of the serial network, and joint
+/// training continues from there.
 ///
-/// The cost of a step is one forward pass of the serial network, and for each interface one forward pass of `g_{j+1}`
+/// Each step costs one forward pass of the serial network and, for each interface, one forward pass of `g_{j+1}`
 /// and a training step of `C_{j+1}` and `F_j`. Interfaces are trained in parallel.
 ///
-/// The optimizer is Adam, not that of the run. Its steps do not depend on the scale of a gradient, so one learning
-/// rate serves all interfaces, kinds of layers and sizes of states, and few steps suffice. After 60 steps for ResNet-29
-/// with four depthwise coarse units, N = 3, on a subset of CIFAR-10, the losses of the two `F_j` are 0.39 and 0.26 with
-/// Adam at 0.01, 0.90 and 0.44 at 0.003, 0.41 and 0.37 at 0.03, and 0.99 and 1.19 with SGD at 0.1 and a momentum of
-/// 0.9. The rate falls to zero along a cosine.
+/// The default optimizer is Adam, independently of the optimizer of the run. The steps of Adam do not depend on
+/// the scale of a gradient. One learning rate therefore suits all interfaces, kinds of layers and sizes of
+/// states, and few steps suffice. The learning rate falls to zero along a cosine.
 ///
-/// Results do not depend on the number of workers. Results for different numbers of threads differ by rounding errors
-/// only. Random numbers depend on the seed of the network, the step and the interface.
+/// For ResNet-29 with four depthwise coarse units, N = 3, on a subset of CIFAR-10, the losses after 60 steps are:
+///
+/// | optimizer | learning rate | losses of the two `F_j` |
+/// | --- | --- | --- |
+/// | Adam | 0.003 | 0.90, 0.44 |
+/// | Adam | 0.01 | 0.39, 0.26 |
+/// | Adam | 0.03 | 0.41, 0.37 |
+/// | SGD, momentum 0.9 | 0.1 | 0.99, 1.19 |
+///
+/// Results do not depend on the number of workers, and depend on the number of threads only by rounding errors.
+/// Random numbers depend on the seed of the network, the step and the interface.
 ///
 /// # Examples
 ///
@@ -57,7 +64,7 @@ const RECORDS: usize = 10;
 /// # })
 /// # .head(|init| layer(linear(8, 3, init), Linear::forward))?;
 /// # let trained = PararealNetwork::build(&network, &Cuts::even(4, 1)?, &Init::new(1, &device))?;
-/// // `trained` is the serial network. Cut, its interfaces are new.
+/// // `trained` is the serial network. Its interfaces are new after it is cut.
 /// let cut = trained.recut(&network, &Cuts::even(4, 2)?, &Init::new(1, &device))?;
 /// let inputs = std::iter::repeat_with(|| {
 ///     Ok(Tensor::<2>::random([16, 2], Distribution::Default, &device))
@@ -88,7 +95,7 @@ pub struct Distilled<N: Coarsen> {
     pub records: Vec<DistillationRecord>,
     /// Duration in seconds.
     pub seconds: f64,
-    /// True if it was stopped before its last step.
+    /// True if the distillation was stopped before its last step.
     pub interrupted: bool,
 }
 
@@ -113,23 +120,23 @@ impl Distillation {
         self
     }
 
-    /// Sets the devices of the workers, the CPU by default. A run overrides this with its own.
+    /// Sets the devices of the workers, the CPU by default. A run replaces them with its own devices.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = DeviceName>) -> Self {
         self.devices = devices.into_iter().collect();
         self
     }
 
-    /// Sets the number of workers, by default one for each device or core, at most one for each subnetwork. A run
-    /// overrides this with its own.
+    /// Sets the number of workers. The default is one per device or core, but at most one per subnetwork. A run
+    /// replaces it with its own number of workers.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// Sets the number of threads of each worker on the CPU, by default an equal share of the cores. A run overrides
-    /// this with its own.
+    /// Sets the number of threads of each worker on the CPU, by default an equal share of the cores. A run
+    /// replaces it with its own number of threads.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -205,7 +212,7 @@ impl Distillation {
         Ok(Distilled { network, records, seconds, interrupted })
     }
 
-    /// Returns the learning rate of a step, from 0.
+    /// Returns the learning rate of a step. Steps are counted from 0.
     fn learning_rate_of(&self, step: usize) -> f64 {
         let passed = step as f64 / self.steps as f64;
         self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * passed).cos())
@@ -224,12 +231,12 @@ impl Distillation {
     }
 }
 
-/// Means over the steps between two records.
+/// Collector of the records of a distillation.
 struct Records {
     steps: usize,
     done: usize,
     complete: Vec<DistillationRecord>,
-    /// Sums over the steps since the last record, and their number.
+    /// Sums over the steps since the last record; `summed` is the number of these steps.
     sums: Vec<InterfaceRecord>,
     summed: usize,
 }
@@ -239,7 +246,7 @@ impl Records {
         Self { steps, done: 0, complete: Vec::new(), sums: Vec::new(), summed: 0 }
     }
 
-    /// Adds a step, and returns its own record.
+    /// Adds a step, and returns a record of this step alone.
     fn add(&mut self, losses: &[InterfaceLosses], seconds: f64) -> DistillationRecord {
         self.done += 1;
         let (step, steps) = (self.done, self.steps);

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{BatchIndex, SourceError};
 
-/// Reasons why a run cannot start or has failed. Every message is one line.
+/// Reason why a run cannot start or has failed. Every message is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -33,9 +33,9 @@ pub enum TrainError {
     SmallBatch {
         /// The number of replicas.
         replicas: usize,
-        /// Samples of the smallest batch.
+        /// Number of samples in the smallest batch.
         smallest: usize,
-        /// All training samples.
+        /// Number of training samples.
         samples: usize,
     },
     /// A device that does not exist.
@@ -62,7 +62,7 @@ pub enum TrainError {
         /// Description of what is missing.
         message: String,
     },
-    /// A run that another process works on.
+    /// A run that another process is working on.
     #[error("another process is training in {path}; wait for it, or stop it", path = OneLine(path))]
     Busy {
         /// The folder.
@@ -75,9 +75,9 @@ pub enum TrainError {
         path = OneLine(path)
     )]
     CheckpointFormat {
-        /// Its manifest.
+        /// The manifest of the checkpoint.
         path: PathBuf,
-        /// The format that it names.
+        /// The format in the manifest.
         found: u32,
     },
     /// A damaged file or folder of a run.
@@ -88,12 +88,12 @@ pub enum TrainError {
         /// Description of the damage.
         message: String,
     },
-    /// Saved weights that are missing or of another network.
+    /// Saved weights that are missing or belong to a different network.
     #[error("{path}: {message}", path = OneLine(path))]
     Weights {
         /// The file or folder.
         path: PathBuf,
-        /// Description of the fault.
+        /// Description of the problem.
         message: String,
     },
     /// A file that would be overwritten.
@@ -102,12 +102,12 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
-    /// A path that a file or folder cannot be written to.
+    /// A file or folder that cannot be written.
     #[error("cannot write {path}: {}", one_line(message), path = OneLine(path))]
     Output {
         /// The file or folder.
         path: PathBuf,
-        /// Description of the fault.
+        /// Description of the problem.
         message: String,
     },
     /// A picture that cannot be drawn.
@@ -115,13 +115,13 @@ pub enum TrainError {
     Picture {
         /// The file.
         path: PathBuf,
-        /// Description of the fault.
+        /// Description of the problem.
         message: String,
     },
     /// A network that cannot be built or cut as requested, or weights that do not fit it.
     #[error(transparent)]
     Network(#[from] NetError),
-    /// A loss that is infinite or not a number.
+    /// A loss that is infinite or NaN.
     #[error(
         "the loss is {loss} at step {step} with learning rate {learning_rate:?}: the run has \
          diverged; try a smaller learning rate or larger batches"
@@ -134,7 +134,7 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// Weights or optimizer state that are infinite or not a number.
+    /// Weights or optimizer state that are infinite or NaN.
     #[error(
         "`{}` is not finite after step {step} with learning rate {learning_rate:?}: the run has \
          diverged; try a smaller learning rate or larger batches",
@@ -148,7 +148,7 @@ pub enum TrainError {
         /// Its learning rate.
         learning_rate: f64,
     },
-    /// An output for the test or validation samples, or their loss, that is infinite or not a number.
+    /// An output or a loss for the test or validation samples that is infinite or NaN.
     #[error(
         "the {} for the {samples} samples {} not finite after step {step} (loss {loss}): the run \
          has diverged; try a smaller learning rate or larger batches",
@@ -156,7 +156,7 @@ pub enum TrainError {
         if *is_output { "are" } else { "is" },
     )]
     EvaluationDiverged {
-        /// True if an output is not finite, false if only the loss is not.
+        /// True if an output is not finite, false if only the loss is not finite.
         is_output: bool,
         /// The samples: "test" or "validation".
         samples: &'static str,
@@ -171,7 +171,7 @@ pub enum TrainError {
         /// The samples: "validation", or "evaluation".
         samples: &'static str,
     },
-    /// A source of batches has failed.
+    /// A failure of a source of batches.
     #[error("{index}: {}", one_line(&error.to_string()))]
     Source {
         /// The batch.
@@ -184,7 +184,7 @@ pub enum TrainError {
     Batch {
         /// The batch.
         index: BatchIndex,
-        /// Description of the fault.
+        /// Description of the problem.
         message: String,
     },
     /// An error of the task: it has no batches, or cannot evaluate the network.
@@ -192,13 +192,13 @@ pub enum TrainError {
     Task {
         /// The task's own error.
         error: Box<dyn std::error::Error + Send + Sync>,
-        /// True if the input is wrong, and false if something failed while running.
+        /// True for invalid input, false for a failure at run time.
         bad_input: bool,
     },
-    /// A worker failed.
+    /// A failure of an executor.
     #[error(transparent)]
     Executor(#[from] ExecError),
-    /// The executor `mpi` in a program that is built without MPI.
+    /// The executor `mpi` in a program that was built without MPI.
     #[error("invalid value `mpi` for executor: this program was built without MPI")]
     WithoutMpi,
     /// A folder that is not visible on a rank.
@@ -231,10 +231,10 @@ pub enum TrainError {
     RanksData {
         /// The samples that differ, such as "training samples".
         samples: String,
-        /// The first rank whose data is not that of rank 0.
+        /// The first rank whose data differs from the data of rank 0.
         rank: usize,
     },
-    /// A setting whose value differs from that of the run to be resumed.
+    /// A setting whose value differs from its value in the run to be resumed.
     #[error(
         "{} is {}, but {} in {path}; resume the run with that value, or start a new run",
         one_line(name),
@@ -247,12 +247,12 @@ pub enum TrainError {
         path: PathBuf,
         /// Name of the setting.
         name: String,
-        /// Its value in the run.
+        /// Value of the setting in the run to be resumed.
         before: String,
-        /// Its value now.
+        /// Current value of the setting.
         now: String,
     },
-    /// Data that differ from those of the run to be resumed.
+    /// Data that differ from the data of the run to be resumed.
     #[error(
         "the {what} differ from those that the run in {path} was started with; resume it with the \
          same data, or start a new run",
@@ -269,7 +269,7 @@ pub enum TrainError {
     Configuration {
         /// The file.
         path: PathBuf,
-        /// Description of the fault.
+        /// Description of the problem.
         message: String,
     },
     /// A run that has already trained for more epochs than requested.
@@ -279,28 +279,28 @@ pub enum TrainError {
     TooFewEpochs {
         /// Requested number of epochs.
         epochs: usize,
-        /// Epoch of its last checkpoint.
+        /// Epoch of the run's last checkpoint.
         done: usize,
     },
-    /// An error that all processes of a run know, reported by this one.
+    /// An error that is known to all processes of a run and reported by this one.
     #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed {
-        /// The rank that has it; `None` if all have.
+        /// The rank that has the error; `None` if all ranks have it.
         rank: Option<usize>,
         /// The error.
         error: Box<TrainError>,
-        /// True if all ranks that have an error have bad input.
+        /// True if the errors of all failed ranks are invalid input.
         bad_input: bool,
     },
-    /// An error that all processes of a run know, reported by another one.
+    /// An error that is known to all processes of a run and reported by another one.
     #[error("{message}")]
     Elsewhere {
-        /// The error, with the number of its rank.
+        /// The error, with the rank that has it.
         message: String,
-        /// True if the input is wrong.
+        /// True for invalid input.
         bad_input: bool,
     },
-    /// A file could not be read or written.
+    /// A file that could not be read or written.
     #[error("cannot {action} {path}: {source}", path = OneLine(path))]
     File {
         /// The failed action: "read", "write", "create".
@@ -313,7 +313,7 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// Returns true if the input is wrong, and false if something failed while running.
+    /// Returns true for invalid input, and false for a failure at run time.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
@@ -343,7 +343,7 @@ impl TrainError {
         Self::Setting { name, found, expected }
     }
 
-    /// Creates the error of a setting whose value differs from that of the run to be resumed.
+    /// Creates the error of a setting whose value differs from its value in the run to be resumed.
     pub(crate) fn other_run(folder: &Path, name: &str, before: String, now: String) -> Self {
         Self::OtherRun { path: folder.to_path_buf(), name: name.into(), before, now }
     }
@@ -353,7 +353,7 @@ impl TrainError {
         Self::Configuration { path: path.to_path_buf(), message: message.into() }
     }
 
-    /// Returns the step in or after which the run diverged, for an error of divergence.
+    /// Returns the step in or after which the run diverged; `None` for other errors.
     pub(crate) fn diverged_at(&self) -> Option<usize> {
         match self {
             Self::Diverged { step, .. }
@@ -385,7 +385,7 @@ impl TrainError {
         Self::Damaged { path: path.to_path_buf(), message: one_line(&message.into()) }
     }
 
-    /// Creates the error of saved weights that are missing or of another network.
+    /// Creates the error of saved weights that are missing or belong to a different network.
     pub fn weights(path: &Path, message: impl Into<String>) -> Self {
         // Parsers may quote unknown input with line breaks.
         Self::Weights { path: path.to_path_buf(), message: one_line(&message.into()) }

@@ -12,9 +12,10 @@ use crate::placement::{default_workers, rank_layout};
 use crate::process_group::Resources;
 use crate::{DeviceName, Model, ProcessGroup, RunConfig, TrainError};
 
-/// Returns the number of units per kept state, if the other states are recomputed. `Some(0)` gives the square root
-/// of the number of units in the longest subnetwork; then the number of kept states is about that of states
-/// recomputed at a time.
+/// Returns the number of units per kept state; `None` if no states are recomputed.
+///
+/// For `Some(0)`, this is the square root of the number of units in the longest subnetwork. The number of kept
+/// states is then about equal to the number of states that are recomputed at a time.
 #[must_use]
 pub fn kept_units(recompute: Option<usize>, cuts: &Cuts) -> Option<usize> {
     let longest = (0..cuts.subnetworks()).map(|j| cuts.units_of(j).len()).max();
@@ -59,7 +60,8 @@ impl RunConfig {
     /// Creates the executor of this configuration, before its first step.
     ///
     /// # Errors
-    /// If a device is missing, weights do not fit, or the system cannot start the threads.
+    /// If a device is missing, the initial weights do not fit the network, or the system cannot start the
+    /// threads.
     pub(crate) fn start<N, L>(
         &self,
         group: &ProcessGroup,
@@ -162,7 +164,7 @@ impl RunConfig {
         }
     }
 
-    /// Returns the number of units per kept state, if the other states are recomputed: [`kept_units`] of this
+    /// Returns the number of units per kept state, `None` if no states are recomputed: [`kept_units`] of this
     /// configuration.
     #[must_use]
     pub fn kept_units(&self, cuts: &Cuts) -> Option<usize> {

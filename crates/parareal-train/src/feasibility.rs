@@ -2,10 +2,10 @@
 
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
-/// Largest number of threads of a worker per core; more only wait for each other.
+/// Largest number of threads per core for a worker. Additional threads would only wait for each other.
 const MAX_THREADS_PER_CORE: usize = 4;
 
-/// Checks that a worker does not have many more threads than there are cores: its steps would take
+/// Checks that a worker does not have far more threads than there are cores. Otherwise its steps would take
 /// hundreds of times longer.
 ///
 /// # Errors
@@ -47,10 +47,11 @@ impl RunConfig {
         self.check_replicas(samples)
     }
 
-    /// Checks that the processes were started for this configuration.
+    /// Checks that the processes match the executor of this configuration.
     ///
     /// # Errors
-    /// If they were not.
+    /// If the executor is `mpi` but this process is not a rank of an MPI program, or several ranks were started
+    /// for another executor.
     pub fn check_group(&self, group: &ProcessGroup) -> Result<(), TrainError> {
         let processes = group.size();
         match (self.executor, group.is_ranks()) {

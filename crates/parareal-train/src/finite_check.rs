@@ -1,4 +1,4 @@
-//! Search for values that are infinite or not a number.
+//! Search for values that are infinite or NaN.
 
 use burn::tensor::DType;
 use parareal::net::NamedTensor;

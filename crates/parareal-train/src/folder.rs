@@ -25,7 +25,7 @@ pub enum OutputFolder {
     },
 }
 
-/// Checks that a folder can be that of a new run, before any work is done for it.
+/// Checks that a folder can be used for a new run, before any work is done for the run.
 ///
 /// # Errors
 /// If the folder is not empty ([`TrainError::OutputNotEmpty`]) or its name is not valid
@@ -71,7 +71,7 @@ pub(crate) fn create(
     Ok(folder)
 }
 
-/// Refuses a folder whose name is not UTF-8, because ranks send it to each other as text.
+/// Rejects a folder whose name is not UTF-8, because ranks send the name to each other as text.
 pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
     match output {
         OutputFolder::Named(path) | OutputFolder::Numbered { parent: path, .. }
@@ -84,7 +84,7 @@ pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
     }
 }
 
-/// Refuses a folder that another rank has created and this one does not see.
+/// Rejects a folder that another rank has created and that is not visible on this rank.
 pub(crate) fn is_visible(folder: &Path) -> Result<(), TrainError> {
     let path = folder.join(CONFIG);
     match fs::metadata(&path) {
@@ -104,7 +104,7 @@ pub(crate) fn write_config(folder: &Path, configuration: &ConfigRecord) -> Resul
 /// Writes a file atomically: the content is written to a temporary file, synced, and renamed.
 ///
 /// # Errors
-/// If it cannot be written ([`TrainError::File`]).
+/// If the file cannot be written ([`TrainError::File`]).
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

@@ -14,7 +14,7 @@ pub fn safetensors(contents: &[u8]) -> Result<(), TrainError> {
 }
 
 /// Reads a checkpoint: the manifest, a zero byte, and the contents of each of its files. The words `BYTES` and
-/// `SHA256` in the manifest are replaced by the file's length and checksum, which no fuzzer would guess.
+/// `SHA256` in the manifest are replaced by the file's length and checksum, which a fuzzer could not guess.
 pub fn checkpoint(contents: &[u8], check: CheckManifest<'_>) -> Result<(), TrainError> {
     let zero = contents.iter().position(|&byte| byte == 0).unwrap_or(contents.len());
     let (manifest, file) = contents.split_at(zero);

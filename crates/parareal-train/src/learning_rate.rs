@@ -3,12 +3,12 @@
 /// Learning-rate rule for the steps of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
-    /// Rate after the warm-up, which is the highest.
+    /// Learning rate at the end of the warm-up, the highest of the run.
     pub base: f64,
-    /// Rule by which it falls.
+    /// Rule by which the learning rate falls.
     pub decay: Decay,
-    /// Number of warm-up epochs, not necessarily whole, in which the rate rises to `base` in equal
-    /// steps.
+    /// Number of warm-up epochs, which may be fractional. The learning rate rises linearly to `base` in these
+    /// epochs.
     pub warmup_epochs: f64,
     /// Number of epochs of the whole run.
     pub epochs: usize,
@@ -31,8 +31,7 @@ impl LearningRate {
         let steps = steps_per_epoch.max(1) as f64;
         let passed = whole + step as f64 / steps;
         if passed < self.warmup_epochs {
-            // The rate of the first step is not 0, and that of the last step of the warm-up is at
-            // most the base.
+            // The first step has a rate above 0, and no step of the warm-up has a rate above the base.
             let risen = (passed + 1.0 / steps) / self.warmup_epochs;
             return self.base * risen.min(1.0);
         }

@@ -1,4 +1,4 @@
-//! Trainer for parareal networks of any kind: it trains, saves, resumes and evaluates.
+//! Training of parareal networks of any kind, with checkpoints, resuming and evaluation.
 //!
 //! # A first run
 //!
@@ -68,15 +68,15 @@
 //!
 //! # The folder of a run
 //!
-//! [`Trainer::train`] fills a new folder: `config.toml` (the settings), `metrics.jsonl` (one object for each step, each
-//! epoch and the end), event files for TensorBoard, and [`checkpoints`](checkpoint) with the weights, the state of the
-//! optimizer and the moving average. Checkpoints are saved after each epoch, and [more often on
-//! request](Trainer::checkpoint_every). The last ones and the best one are kept; the best one has the lowest validation
-//! loss unless [`Trainer::best`] sets another objective.
+//! [`Trainer::train`] fills a new folder: `config.toml` (the settings), `metrics.jsonl` (one object for each
+//! step, each epoch and the end), event files for TensorBoard, and [`checkpoints`](checkpoint) with the weights,
+//! the state of the optimizer and the moving average. Checkpoints are saved after each epoch, and [more often on
+//! request](Trainer::checkpoint_every). The most recent checkpoints and the best one are kept. The best
+//! checkpoint has the lowest validation loss, unless [`Trainer::best`] sets another objective.
 //!
-//! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the run,
-//! such as one that returns a flag set by a signal handler. This crate does not write to the terminal; an observer may.
-//! A closure as an observer receives each epoch; your own type can also receive steps and notes:
+//! [`Trainer::train_with`] also takes an [`Observer`], which receives the progress, and a function that stops the
+//! run, such as one that returns a flag set by a signal handler. This crate does not write to the terminal, but
+//! an observer may. A closure as an observer receives each epoch; your own type can also receive steps and notes:
 //!
 //! ```
 //! use parareal_train::prelude::*;
@@ -96,19 +96,20 @@
 //!
 //! # Resuming
 //!
-//! [`Trainer::resume`] continues from the newest checkpoint, bit for bit as if the run had not been interrupted ([with
-//! the same executor, threads and devices](Trainer::resume_with)): the order of the samples follows from the seed and
-//! the epoch, the learning rate from the epoch and the step. The program builds the same trainer again; epochs,
-//! patience, executor, workers, threads, devices and replicas may change. Another seed, batch size, learning rate,
-//! other cuts, parameters or samples are refused by name. The trainer cannot inspect an optimizer, a loss or a
-//! function: record their settings with [`Trainer::setting`], so that they are compared as well.
+//! [`Trainer::resume`] continues from the newest checkpoint, bit for bit as if the run had not been interrupted
+//! ([with the same executor, threads and devices](Trainer::resume_with)): the order of the samples follows from
+//! the seed and the epoch, the learning rate from the epoch and the step. The program builds the same trainer
+//! again; epochs, patience, executor, workers, threads, devices and replicas may change. If the seed, batch size,
+//! learning rate, cuts, parameters or samples differ, resuming fails with an error that names the difference. The
+//! trainer cannot inspect an optimizer, a loss or a function: record their settings with [`Trainer::setting`], so
+//! that resuming compares them as well.
 //!
 //! # Your own data
 //!
-//! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as long as
-//! the same [`BatchIndex`] always gives the same batch. [`Pass::order`] shuffles its samples, and [`Pass::batches`]
-//! lists the batches that a run requests. Checkpoints record checksums of the first batches and of the last one, which
-//! are compared when a run is resumed.
+//! A [`Source`] is a function of the seed, the epoch and the step. It may read files or draw random numbers, as
+//! long as the same [`BatchIndex`] always gives the same batch. [`Pass::order`] shuffles its samples, and
+//! [`Pass::batches`] lists the batches that a run requests. Checkpoints record checksums of the first batches and
+//! of the last one. The checksums are compared when a run is resumed.
 //!
 //! # Initial weights
 //!
@@ -135,9 +136,10 @@
 //! # }
 //! ```
 //!
-//! Only rank 0 writes shared files and computes metrics that decide on the run. The configuration and checksums of the
-//! batches are compared across ranks. The methods that train, resume and evaluate are collective; [`Trainer::load`] is
-//! not. An error on one rank alone does not end the others; end them with [`ProcessGroup::abort`].
+//! Only rank 0 writes shared files and computes the metrics that control the run. The configuration and checksums
+//! of the batches are compared across ranks. The methods that train, resume and evaluate are collective;
+//! [`Trainer::load`] is not. An error on a single rank does not end the other ranks; end them with
+//! [`ProcessGroup::abort`].
 //!
 //! # Tasks
 //!
@@ -148,7 +150,7 @@
 //!
 //! # Features
 //!
-//! None is enabled by default.
+//! No feature is enabled by default.
 //!
 //! | feature | effect |
 //! | --- | --- |

@@ -12,9 +12,9 @@ use crate::tensorboard::Events;
 pub(crate) struct Log(Option<(Metrics, Events)>);
 
 impl Log {
-    /// Opens the files, for a process that writes them. `past` is `None` for a new run; for a
-    /// resumed one it is the length of the metrics at the checkpoint, in bytes, with the last step
-    /// recorded there.
+    /// Opens the files, for a process that writes them. `past` is `None` for a new run. For a resumed run, it
+    /// contains the length of `metrics.jsonl` at the checkpoint in bytes, and the last step that is recorded
+    /// within this length.
     pub(crate) fn open(
         writes: bool,
         folder: &Path,

@@ -8,11 +8,11 @@ use parareal_run::{EndRecord, EpochRecord, Line, StepRecord, names};
 
 use crate::TrainError;
 
-/// Largest size of the last lines that are read, in bytes: those of ten thousand subnetworks take a
-/// tenth of it.
+/// Largest number of bytes that are read for the last two lines. The lines of a run with ten thousand subnetworks
+/// take a tenth of it.
 const LONGEST_END: u64 = 16 << 20;
 
-/// The file `metrics.jsonl`. Each line is written as a whole.
+/// The file `metrics.jsonl`. Each line is written with one call.
 pub(crate) struct Metrics {
     file: File,
     path: PathBuf,

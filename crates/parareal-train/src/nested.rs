@@ -1,14 +1,15 @@
-//! Nested initialization: the weights of a shallower network as the initial ones of a deeper one.
+//! Nested initialization: initial weights of a deeper network from the weights of a shallower one.
 
 use burn::tensor::TensorData;
 use parareal::net::{NetError, StateDict};
 
-/// The source of the weights of a unit of a deeper network. Units are numbered through the network, from 0.
+/// The source of the weights of a unit of a deeper network. Units are numbered from 0 over the whole network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UnitSource {
     /// A unit of the shallower network.
     Unit(usize),
-    /// A mean of two units of the shallower network with the same shapes: `(1 - share) · first + share · second`.
+    /// A weighted mean of two units of the shallower network with the same shapes: `(1 - share) · first + share ·
+    /// second`.
     Between {
         /// The first unit.
         first: usize,
@@ -17,23 +18,25 @@ pub enum UnitSource {
         /// Share of the second unit, from 0 to 1.
         share: f64,
     },
-    /// The initial weights of the deeper network: the shallower one has no unit with these shapes.
+    /// The initial weights of the deeper network, for a unit whose shapes no unit of the shallower network has.
     Initial,
 }
 
 /// Spreads the units of a shallower network over a deeper one, and returns weights for the deeper one.
 ///
-/// `initial` has all initial weights of the deeper network, and `sources` the source of each of its units. Running
-/// statistics are treated like parameters. `scale` returns a factor for a tensor of a unit of the deeper network,
-/// from the number of the unit and the name of the tensor within it, such as `conv3.weight`.
+/// `initial` contains all initial weights of the deeper network, and `sources` the source of each of its units.
+/// Running statistics are treated like parameters. `scale` is called with the index of a unit of the deeper
+/// network and the name of a tensor within this unit, such as `conv3.weight`. It returns the factor by which the
+/// tensor is multiplied.
 ///
-/// Preprocessing and postprocessing are those of the shallower network. So are the modules at the interfaces, if both
-/// networks have interfaces of the same names and shapes; otherwise the result has no interfaces
-/// ([`StateDict::units_only`]), and they keep their initial weights.
+/// The weights of preprocessing and postprocessing are copied from the shallower network. The weights of the
+/// interfaces are copied as well if both networks have interface tensors of the same names and shapes. Otherwise
+/// the result contains no interfaces ([`StateDict::units_only`]), and the interfaces of the deeper network keep
+/// their initial weights.
 ///
 /// # Errors
-/// If a tensor of the deeper network has no counterpart ([`NetError::MissingTensor`]) or one of another shape
-/// ([`NetError::TensorShape`]).
+/// If a tensor of the deeper network has no counterpart ([`NetError::MissingTensor`]) or a counterpart of a
+/// different shape ([`NetError::TensorShape`]).
 ///
 /// # Examples
 ///
@@ -53,7 +56,7 @@ pub enum UnitSource {
 /// ```
 ///
 /// # Panics
-/// If the number of sources is not the number of units of the deeper network.
+/// If the number of sources differs from the number of units of the deeper network.
 pub fn spread_units(
     weights: &StateDict,
     initial: &StateDict,
@@ -95,13 +98,14 @@ fn interfaces(weights: &StateDict) -> Vec<(&str, &[usize])> {
     all
 }
 
-/// Returns the unit of a tensor and its name within the unit; `None` for tensors of other components.
+/// Returns the index of a tensor's unit and the tensor's name within the unit; `None` for tensors of other
+/// components.
 fn unit_of(name: &str) -> Option<(usize, &str)> {
     let (unit, rest) = name.strip_prefix("units.")?.split_once('.')?;
     Some((unit.parse().ok()?, rest))
 }
 
-/// Returns the tensor with this name, after a check of its shape.
+/// Returns the tensor with this name after checking its shape.
 fn find(weights: &StateDict, name: String, expected: &[usize]) -> Result<TensorData, NetError> {
     let Some(data) = weights.tensors().get(&name) else {
         return Err(NetError::MissingTensor { name });

@@ -1,4 +1,4 @@
-//! Notes to the user during a run, which do not end it.
+//! Notes to the user about problems that do not end a run.
 
 /// Notes in the order in which they were added, at most one of each kind.
 #[derive(Default)]
@@ -8,7 +8,7 @@ pub(crate) struct Notes {
     told: usize,
 }
 
-/// The kind of a note. A fault that occurs at every checkpoint is noted the first time only.
+/// The kind of a note. A problem that occurs at every checkpoint is noted only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// The file system cannot sync folders.

@@ -10,8 +10,8 @@ const LOSS: &str = "loss";
 /// Objective by which epochs are compared, for the best checkpoint and for patience: the lowest or highest
 /// loss or metric of the validation samples.
 ///
-/// A value that is infinite or not a number is never the best. Of several epochs with the same value, the
-/// first one is the best.
+/// A value that is infinite or NaN is never the best. Of several epochs with the same value, the first one is the
+/// best.
 ///
 /// ```
 /// use parareal_train::Objective;
@@ -24,16 +24,17 @@ pub struct Objective(Kind);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Kind {
-    /// The error of the validation samples, otherwise of the test samples.
+    /// The error of the validation samples, or of the test samples if there are no validation samples.
     #[default]
     Error,
-    /// The loss or a metric of the validation samples, of which the highest is the best if `highest`.
+    /// The loss or a metric of the validation samples. The best value is the highest one if `highest` is true,
+    /// and the lowest one otherwise.
     Named { name: String, highest: bool },
 }
 
 impl Objective {
     /// Lowest error of the validation samples, or of the test samples if there are no validation samples. Only
-    /// tasks that count wrong predictions have it. This is the objective of the `parareal` command.
+    /// tasks that count wrong predictions have an error. This is the objective of the `parareal` command.
     #[must_use]
     pub fn error() -> Self {
         Self(Kind::Error)
@@ -75,7 +76,7 @@ impl Objective {
         }
     }
 
-    /// Returns the position of the best of some values.
+    /// Returns the position of the best value; `None` if no value is finite.
     fn best_of(&self, values: &[f64]) -> Option<usize> {
         let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
         let best = finite.reduce(|best, next| match self.is_better(*next.1, *best.1) {
@@ -85,7 +86,7 @@ impl Objective {
         best.map(|(position, _)| position)
     }
 
-    /// Returns the record of the last epoch, if it is the best of them.
+    /// Returns the record of the last epoch, if that epoch is the best one.
     pub(crate) fn best(&self, epochs: &[EpochRecord], step: usize) -> Option<Best> {
         self.value(epochs.last()?)?;
         let values: Vec<f64> = epochs.iter().filter_map(|epoch| self.value(epoch)).collect();
@@ -97,8 +98,8 @@ impl Objective {
         (self.best_of(&values)? == last).then(|| Best { step, value: values[last], metric })
     }
 
-    /// Returns true if the last `patience` epochs gave no new best, or if there are that many epochs and none
-    /// has a finite value.
+    /// Returns true if the last `patience` epochs brought no new best value, or if there are at least `patience`
+    /// epochs and none has a finite value.
     pub(crate) fn is_out_of_patience(
         &self,
         epochs: &[EpochRecord],

@@ -34,7 +34,7 @@ pub trait Observer {
         let _ = (step, path);
     }
 
-    /// Called with a note on a difference or a fault that does not end the run.
+    /// Called with a note about a difference or a problem that does not end the run.
     fn on_note(&mut self, note: &str) {
         let _ = note;
     }

@@ -47,7 +47,7 @@ pub struct Outcome {
     pub usage: Usage,
     /// Bytes that each rank has sent in the steps of this process; empty without ranks.
     pub traffic: Vec<Traffic>,
-    /// True if the run ended because it had no patience left.
+    /// True if the run ended early because its patience was exhausted.
     pub out_of_patience: bool,
     /// True if the run was stopped before its end.
     #[serde(skip)]

@@ -17,7 +17,7 @@ pub enum Format {
     Safetensors,
     /// A vector drawing.
     Svg,
-    /// Chrome trace events in JSON, which <https://ui.perfetto.dev> opens.
+    /// Chrome trace events in JSON, which can be opened in <https://ui.perfetto.dev>.
     Trace,
 }
 
@@ -33,11 +33,11 @@ impl Format {
         }
     }
 
-    /// Returns the format given by a file's extension, out of those that can be written. If there
-    /// is only one format, a name without an extension has it.
+    /// Returns the format in `formats` that a file's extension selects. If `formats` has only one element, the
+    /// extension may be missing.
     ///
     /// # Errors
-    /// If the extension is that of no such format, or missing although there are several formats
+    /// If the extension belongs to none of `formats`, or is missing although there are several formats
     /// ([`TrainError::Output`]).
     fn of(path: &Path, formats: &[Self]) -> Result<Self, TrainError> {
         let Some(extension) = path.extension() else {
@@ -60,9 +60,9 @@ impl Format {
 
 /// A file to write a result to.
 ///
-/// A file appears only when it is completely written. It replaces an older one atomically and takes
-/// over its permissions. A symbolic link is followed. A device, a pipe or an open file
-/// (`/dev/stdout`) is written to as it is.
+/// A file appears only when it is completely written. It replaces an older file atomically and keeps its
+/// permissions. Symbolic links are followed. A device, a pipe or an open file (`/dev/stdout`) is written to
+/// directly.
 #[derive(Clone, Debug)]
 pub struct OutputFile {
     path: PathBuf,
@@ -71,7 +71,7 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Checks a path before any work is done for the file, which will have one of these formats.
+    /// Checks the path of a file in one of these formats, before any work is done for the file.
     ///
     /// # Errors
     /// If there is a file or a link that must not be overwritten ([`TrainError::FileExists`]), or
@@ -115,8 +115,8 @@ impl OutputFile {
     /// Writes the whole file. It is not an error if the reader of a pipe closes it early.
     ///
     /// # Errors
-    /// If the file cannot be written ([`TrainError::File`]), which leaves an older file unchanged,
-    /// or if it has been created since [`Self::new`] ([`TrainError::FileExists`]).
+    /// If the file cannot be written ([`TrainError::File`]; an older file is left unchanged), or if it must not
+    /// be overwritten and has been created since [`Self::new`] ([`TrainError::FileExists`]).
     pub fn write(&self, content: &[u8]) -> Result<(), TrainError> {
         let written = match self.locate().map_err(TrainError::file("write", &self.path))? {
             Target::Stream => {
@@ -159,7 +159,7 @@ impl OutputFile {
             if is_open_file(&path) {
                 return Ok(Target::Stream);
             }
-            // The system has already followed the links, so the loop ends.
+            // `fs::metadata` has already followed all links, so the loop ends.
             match fs::read_link(&path) {
                 Ok(link) => path = parent(&path).join(link),
                 Err(_) => return Ok(Target::File { path, old }),
@@ -171,7 +171,7 @@ impl OutputFile {
     fn replace(&self, path: &Path, old: Option<&Metadata>, content: &[u8]) -> io::Result<()> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".parareal-");
-        // The mode of any other new file, which the umask restricts.
+        // The default mode of new files, which the umask restricts. Temporary files are private by default.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(parent(path)).map_err(without_path)?;
@@ -190,13 +190,13 @@ impl OutputFile {
 
 /// Destination of a file's content.
 enum Target {
-    /// Something that is not a regular file, or that the process already has open.
+    /// A file that is not a regular file, or that a process already has open.
     Stream,
     /// A regular file, after following all links, or a new one.
     File { path: PathBuf, old: Option<Metadata> },
 }
 
-/// Returns true for a path of an open file of a process, such as `/dev/stdout`, which may be a
+/// Returns true if the path refers to an open file of a process, such as `/dev/stdout`. The open file may be a
 /// regular file.
 fn is_open_file(path: &Path) -> bool {
     let folder = parent(path).canonicalize().unwrap_or_default();

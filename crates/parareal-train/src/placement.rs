@@ -1,16 +1,16 @@
-//! Numbers of workers and of their threads.
+//! Number of workers and of threads per worker.
 
 use parareal::exec::{ExecError, Layout, LayoutError};
 
 use crate::process_group::Resources;
 use crate::{DeviceName, ExecutorKind, TrainError};
 
-/// A request for workers and threads; numbers that are not set get defaults.
+/// A request for workers and threads. Defaults replace the numbers that are `None`.
 #[derive(Clone, Debug)]
 pub struct WorkerRequest<'a> {
     /// Executor of the steps.
     pub executor: ExecutorKind,
-    /// Number of subnetworks to share.
+    /// Number of subnetworks that the workers share.
     pub subnetworks: usize,
     /// Devices.
     pub devices: &'a [DeviceName],
@@ -22,12 +22,12 @@ pub struct WorkerRequest<'a> {
     pub replicas: usize,
 }
 
-/// Largest number of replicas, and of threads of a worker. More are a mistake, and starting them could
-/// exhaust the memory.
+/// Upper limit for the number of replicas and for the number of threads of a worker. A larger number is likely a
+/// mistake, and starting that many threads could exhaust the memory.
 pub const MAX_THREADS: usize = 1024;
 
-/// Returns the default number of workers: one for each device, or on the CPU one for each core, at most one
-/// for each subnetwork.
+/// Returns the default number of workers: one per device, or one per core on the CPU, but at most one per
+/// subnetwork.
 pub(crate) fn default_workers(devices: &[DeviceName], subnetworks: usize) -> usize {
     spread_over(devices, Resources::alone().cores, 1, subnetworks)
 }
@@ -45,8 +45,7 @@ impl WorkerRequest<'_> {
     /// worker.
     ///
     /// # Errors
-    /// If a number is not possible with this executor, these devices and these ranks
-    /// ([`TrainError::Setting`]).
+    /// If a number is not possible with the executor, the devices or the ranks ([`TrainError::Setting`]).
     pub fn resolve(&self, resources: &Resources) -> Result<(usize, usize), TrainError> {
         let &Self { executor, subnetworks, devices, workers, threads, replicas } = self;
         for (name, count) in [("replicas", replicas), ("threads", threads.unwrap_or(1))] {
@@ -66,7 +65,8 @@ impl WorkerRequest<'_> {
                 let expected = "the sequential executor has a single replica; set 1, or use the executor threads";
                 return Err(TrainError::setting("replicas", replicas, expected));
             }
-            // One graph has one worker; a number of workers set for other executors is ignored.
+            // The sequential executor has one worker. A number of workers that is set for other executors is
+            // ignored.
             ExecutorKind::Sequential => 1,
             ExecutorKind::Threads => workers
                 .unwrap_or_else(|| spread_over(devices, resources.cores, replicas, subnetworks)),
@@ -112,7 +112,7 @@ fn list(devices: &[DeviceName]) -> String {
     devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Returns the layout on the ranks of an MPI program, with at most `workers` workers in each.
+/// Returns the layout of subnetworks on the ranks of an MPI program, with at most `workers` workers per rank.
 ///
 /// # Errors
 /// If the ranks cannot share the subnetworks ([`TrainError::Setting`]).

@@ -8,8 +8,8 @@ use parareal::exec::ExecError;
 
 use crate::TrainError;
 
-/// Number of items that are prepared ahead. While one is used, the next one is ready, and one more
-/// may take longer than usual.
+/// Number of items that are prepared in advance. The second one bridges an item whose preparation takes longer
+/// than usual.
 const AHEAD: usize = 2;
 
 /// Iterator over items that another thread prepares, in order.
@@ -30,7 +30,7 @@ impl<T> Iterator for Prefetched<T> {
     }
 }
 
-/// Prepares items on a separate thread until `consume` returns, which need not take all of them.
+/// Prepares items on a separate thread until `consume` returns. `consume` need not take all items.
 ///
 /// # Errors
 /// If the system cannot start the thread.

@@ -19,7 +19,7 @@ pub(crate) struct Prepared<T: Task> {
     pub(crate) output: PathBuf,
     /// Initial weights, if they do not follow from the seed.
     pub(crate) initial: Option<StateDict>,
-    /// Distillation of these weights before the first step.
+    /// Distillation of the initial weights before the first step.
     pub(crate) distillation: Option<Distillation>,
     /// Notes on checkpoints that could not be used.
     pub(crate) skipped: Vec<String>,

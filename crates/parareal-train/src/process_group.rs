@@ -1,7 +1,7 @@
 //! Process groups: a single process, or the ranks of an MPI program.
 //!
-//! The operations are collective: all processes make the same calls in the same order. They exchange values
-//! and failures, so that all of them agree.
+//! The operations are collective: all processes must make the same calls in the same order. The calls exchange
+//! values and failures, so that all processes reach the same decisions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ struct Inner {
 pub struct Resources {
     /// Number of ranks; `None` for a process that is not a rank.
     pub ranks: Option<usize>,
-    /// Number of this rank among those on its machine, from 0.
+    /// Index of this rank among the ranks on its machine, from 0.
     pub on_machine: usize,
     /// Largest number of ranks on a machine.
     pub most_on_machine: usize,
@@ -42,8 +42,8 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Returns the resources of a process that has the machine to itself. The number of cores comes from the
-    /// system.
+    /// Returns the resources of a process that has the machine to itself. The number of cores is the one that the
+    /// system reports.
     #[must_use]
     pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -51,14 +51,14 @@ impl Resources {
     }
 }
 
-/// A failure of one process, as sent to the others.
+/// A failure of one process, in the form that is sent to the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Failure {
     message: String,
     bad_input: bool,
 }
 
-/// Message from one process to all.
+/// Message from one process to all processes.
 #[derive(Serialize, Deserialize)]
 enum Message<T> {
     Done(T),
@@ -191,7 +191,7 @@ impl ProcessGroup {
         std::process::exit(code)
     }
 
-    /// Gathers the bytes of all processes on each of them, in the order of the ranks.
+    /// Gathers the bytes of all processes on every process, in rank order.
     fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
@@ -200,13 +200,13 @@ impl ProcessGroup {
         Ok(vec![own])
     }
 
-    /// Broadcasts the bytes of rank 0; those of the others are ignored.
+    /// Broadcasts the bytes of rank 0. The bytes of other ranks are ignored.
     pub(crate) fn broadcast(&self, own: Vec<u8>) -> Result<Vec<u8>, TrainError> {
         let own = if self.is_root() { own } else { Vec::new() };
         Ok(self.gather(own)?.swap_remove(0))
     }
 
-    /// Gathers the messages of all processes, in the order of the ranks.
+    /// Gathers the messages of all processes on every process, in rank order.
     fn exchange<T: Serialize + DeserializeOwned>(
         &self,
         own: &Message<T>,
@@ -223,9 +223,9 @@ impl ProcessGroup {
         self.gather(own)?.iter().map(read).collect()
     }
 
-    /// Gathers a value of each process on all of them, in the order of the ranks. If one process has failed,
-    /// the call fails on all: the first rank with an error reports it ([`SharedError::agreed`]), and all
-    /// others get [`SharedError::elsewhere`].
+    /// Gathers a value of each process on every process, in rank order. If any process has failed, the call fails
+    /// on all processes. Each distinct error is reported by the first rank that has it ([`SharedError::agreed`]);
+    /// all other ranks get [`SharedError::elsewhere`].
     ///
     /// # Errors
     /// If any process has failed, or MPI fails.
@@ -265,10 +265,10 @@ impl ProcessGroup {
         }
     }
 
-    /// Returns the value of this process, unless any of them has failed.
+    /// Returns the value of this process, unless any process has failed.
     ///
     /// # Errors
-    /// As [`Self::all_gather`].
+    /// The same as for [`Self::all_gather`].
     pub fn agree<T, E: SharedError>(&self, own: Result<T, E>) -> Result<T, E> {
         let (own, done) = match own {
             Ok(own) => (Some(own), Ok(())),
@@ -281,7 +281,7 @@ impl ProcessGroup {
     /// Computes a value on rank 0 and broadcasts it.
     ///
     /// # Errors
-    /// As [`Self::all_gather`].
+    /// The same as for [`Self::all_gather`].
     pub fn on_root<T, E>(&self, own: impl FnOnce() -> Result<T, E>) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,
@@ -317,20 +317,19 @@ impl ProcessGroup {
         Ok(std::array::from_fn(|k| told.iter().any(|told| told.get(k) == Some(&1))))
     }
 
-    /// Checks that all processes have the same values, each with its name.
+    /// Checks that all processes have the same named values.
     ///
     /// # Errors
-    /// If a value differs ([`TrainError::RanksDiffer`], for the first one).
+    /// If a value differs. The error names the first such value ([`TrainError::RanksDiffer`]).
     pub fn compare(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
         let values = self.all_gather::<_, TrainError>(Ok(own))?;
         difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
     }
 
-    /// Checks that all processes have the same data, by checksums. The keys are the names of the data in
-    /// messages.
+    /// Checks by checksums that all processes have the same data. The keys are the names of the data in messages.
     ///
     /// # Errors
-    /// If a checksum differs ([`TrainError::RanksData`], for the first one).
+    /// If a checksum differs. The error names the first such data ([`TrainError::RanksData`]).
     pub(crate) fn compare_data(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
         let values = self.all_gather::<_, TrainError>(Ok(own))?;
         match difference(&values) {
@@ -347,11 +346,11 @@ fn failed(error: parareal::exec::MpiError) -> TrainError {
     TrainError::ranks(&error.to_string())
 }
 
-/// Conclusion of a process from the failures of some ranks, of which each is reported once.
+/// The failure that a process returns if some ranks have failed. Each distinct failure is reported by one rank.
 struct Verdict {
     /// True if this process reports the failure.
     reports: bool,
-    /// The rank that has the failure; `None` if all have it.
+    /// The first rank that has the failure; `None` if all ranks have it.
     rank: Option<usize>,
     message: String,
     bad_input: bool,

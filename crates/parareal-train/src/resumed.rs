@@ -1,4 +1,4 @@
-//! Notes on what has changed when a run is resumed.
+//! Notes on changes between a checkpoint and the resumed run.
 
 use parareal_kernels::SimdLevel;
 
@@ -47,7 +47,7 @@ pub(crate) fn notes(
     notes
 }
 
-/// Describes the consequences of another number of replicas.
+/// Describes the consequences of a changed number of replicas.
 fn replicas_note(before: usize, now: usize) -> String {
     format!(
         "each batch is now split over {now} replicas instead of {before}: each replica normalizes \

@@ -33,14 +33,14 @@ pub struct Run<T: Task> {
     _lock: Option<Lock>,
 }
 
-/// Options with which a run starts, besides its configuration and its task.
+/// Options for starting a run, besides its configuration and its task.
 #[derive(Default)]
 pub struct Start {
-    /// Initial weights that replace those given by the seed.
+    /// Initial weights, instead of those given by the seed.
     pub initial: Option<InitialWeights>,
-    /// Distillation of these weights, before the first step.
+    /// Distillation of the initial weights before the first step.
     pub distillation: Option<Distillation>,
-    /// Notes on the task, which are placed before those on the run.
+    /// Notes about the task. They precede the notes about the run.
     pub notes: Vec<String>,
     /// Request for the timeline of a step. All ranks must have the same request; rank 0 writes the file.
     pub timeline: Option<StepTimeline>,
@@ -51,7 +51,7 @@ pub struct Start {
 pub struct InitialWeights {
     /// Every parameter and buffer.
     pub weights: StateDict,
-    /// Description of their origin.
+    /// Description of the origin of the weights.
     pub note: String,
 }
 
@@ -63,7 +63,7 @@ impl InitialWeights {
     }
 }
 
-/// Options with which a run is resumed, besides its configuration and its task.
+/// Options for resuming a run, besides its configuration and its task.
 pub struct Resume {
     /// The run's checkpoints ([`RunFolder::newest`]).
     pub newest: Newest,
@@ -71,7 +71,7 @@ pub struct Resume {
     pub before: Option<RunConfig>,
     /// True if `config.toml` has changed.
     pub is_changed: bool,
-    /// Options with which the run starts if it has no checkpoint.
+    /// Options for starting the run if it has no checkpoint.
     pub start: Start,
 }
 
@@ -95,7 +95,7 @@ impl RunFolder {
     /// Reads the newest valid checkpoint. Each process reads the subnetworks that it holds.
     ///
     /// # Errors
-    /// If there are checkpoints and all are damaged; the error is that of the newest one.
+    /// If there are checkpoints but all are damaged. The error describes the newest one.
     pub fn newest(
         &self,
         held: &Range<usize>,
@@ -106,8 +106,8 @@ impl RunFolder {
 }
 
 impl<T: Task> Run<T> {
-    /// Creates the folder of a new run and writes its configuration. Collective: all processes of the group make
-    /// this call.
+    /// Creates the folder of a new run and writes its configuration. Collective: all processes of the group must
+    /// make this call.
     ///
     /// # Errors
     /// If the configuration cannot run here ([`RunConfig::check`]), the timeline cannot be written
@@ -149,9 +149,9 @@ impl<T: Task> Run<T> {
     /// Resumes the run in a folder from its newest valid checkpoint.
     ///
     /// # Errors
-    /// If the configuration cannot run here ([`RunConfig::check`]), the run has already trained for more epochs than
-    /// requested, the timeline cannot be written ([`StepTimeline::check`]) or is requested for a step that is not
-    /// among those left, or a file cannot be read or written.
+    /// If the configuration cannot run here ([`RunConfig::check`]), the run has already trained for more epochs
+    /// than requested, the timeline cannot be written ([`StepTimeline::check`]) or is requested for a step that
+    /// is not among the remaining ones, or a file cannot be read or written.
     pub fn resume(
         folder: RunFolder,
         mut config: RunConfig,
@@ -249,7 +249,7 @@ impl<T: Task> Run<T> {
         &self.notes
     }
 
-    /// Returns the number of steps up to the checkpoint that the run is resumed from, 0 without one.
+    /// Returns the number of steps up to the checkpoint that the run is resumed from; 0 without a checkpoint.
     #[must_use]
     pub fn steps_done(&self) -> usize {
         self.saved.as_ref().map_or(0, |saved| saved.position.step)
@@ -267,14 +267,14 @@ impl<T: Task> Run<T> {
         self.prepared.steps_per_epoch()
     }
 
-    /// Trains until the run ends or `stop` returns true. When stopped, it finishes the step and saves a checkpoint.
-    /// A finished run returns at once. A run that is stopped during its distillation has no checkpoint; the
-    /// distillation starts again when the run is resumed.
+    /// Trains until the run ends or `stop` returns true. When stopped, the run completes the current step and
+    /// saves a checkpoint. A finished run returns immediately. A run that is stopped during its distillation has
+    /// no checkpoint; the distillation starts again when the run is resumed.
     ///
     /// # Errors
-    /// If the loss is not finite ([`TrainError::Diverged`]), the weights or the outputs and losses of an evaluation
-    /// are not ([`WeightsDiverged`](TrainError::WeightsDiverged),
-    /// [`EvaluationDiverged`](TrainError::EvaluationDiverged)), a worker fails, or a file cannot be written.
+    /// If the loss of a step is not finite ([`TrainError::Diverged`]), the weights are not finite
+    /// ([`TrainError::WeightsDiverged`]), the outputs or the loss of an evaluation are not finite
+    /// ([`TrainError::EvaluationDiverged`]), a worker fails, or a file cannot be written.
     pub fn train(
         mut self,
         observer: &mut dyn Observer,
@@ -321,8 +321,8 @@ fn check_distillation<T: Task>(
     Ok(())
 }
 
-/// Checks the request for a timeline, collectively, and returns the recorder of rank 0; `None` on the others,
-/// without a request, and if the run has no step left.
+/// Checks the request for a timeline and returns the recorder on rank 0. Collective. Returns `None` on the other
+/// ranks, without a request, and if the run has no steps left.
 fn recorder<T: Task>(
     request: Option<&StepTimeline>,
     group: &ProcessGroup,

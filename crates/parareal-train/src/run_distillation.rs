@@ -20,10 +20,10 @@ pub(crate) struct RunDistillation {
     pub(crate) seconds: f64,
 }
 
-/// Distills the initial weights of a run; `None` if `stop` returned true on any process.
+/// Distills the initial weights of a run. Returns `None` if `stop` returned true on any process.
 ///
-/// The root process distills all interfaces, and the others receive the weights. So all replicas start with
-/// identical weights, even on ranks with different numbers of threads.
+/// The root process distills all interfaces, and the others receive the weights. All replicas therefore start
+/// with identical weights, even on ranks with different numbers of threads.
 pub(crate) fn distill_run<T: Task>(
     run: &Prepared<T>,
     distillation: &Distillation,
@@ -34,7 +34,7 @@ pub(crate) fn distill_run<T: Task>(
     let model = task.model();
     let stop = || Ok(group.any([stop()])?[0]);
     if !group.is_root() {
-        // `stop` is collective: it is called as often as in the root process.
+        // `stop` is collective, so it must be called as often as in the root process.
         for _ in 0..distillation.steps() {
             if stop()? {
                 return Ok(None);
