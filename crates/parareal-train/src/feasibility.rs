@@ -62,7 +62,7 @@ impl RunConfig {
             (ExecutorKind::Mpi, _) => Err(TrainError::WithoutMpi),
             (executor, true) if executor != ExecutorKind::Mpi && processes > 1 => {
                 let expected = format!(
-                    "expected mpi, because {processes} processes were started together; or start one only"
+                    "expected mpi, because {processes} processes were started together; or start only one process"
                 );
                 Err(TrainError::setting("executor", executor, expected))
             }
@@ -91,7 +91,7 @@ impl RunConfig {
         if self.batch_size > samples {
             remarks.push(format!(
                 "batch-size {} is larger than the number of training samples, {samples}: an epoch \
-                 is one step, which needs memory for all of them at once",
+                 is one step, which needs memory for all samples at once",
                 self.batch_size
             ));
         }

@@ -62,7 +62,7 @@ impl WorkerRequest<'_> {
                 return Err(TrainError::setting("device", list(devices), expected));
             }
             ExecutorKind::Sequential if replicas > 1 => {
-                let expected = "the sequential executor has a single replica; set 1, or use the executor threads";
+                let expected = "the sequential executor has a single replica; set it to 1, or use the threads executor";
                 return Err(TrainError::setting("replicas", replicas, expected));
             }
             // The sequential executor has one worker. A number of workers that is set for other executors is
@@ -134,8 +134,7 @@ pub fn rank_layout(
                 false => String::new(),
             };
             let expected = format!(
-                "{ranks} ranks are more than one for each; start at most {most}, or set more \
-                 subnetworks{more}"
+                "too few for {ranks} ranks; start at most {most} ranks, or set more subnetworks{more}"
             );
             TrainError::setting("subnetworks", subnetworks, expected)
         }
@@ -183,7 +182,7 @@ mod tests {
         };
         let (mpi, alone) = (ExecutorKind::Mpi, Resources::alone());
         for (found, expected) in [
-            (refuse(mpi, 1, 1, &resources(4, 1)), "4 ranks are more than one for each"),
+            (refuse(mpi, 1, 1, &resources(4, 1)), "too few for 4 ranks; start at most 3 ranks"),
             (refuse(mpi, 1, 1, &resources(6, 1)), "or set `replicas` to 2"),
             (
                 refuse(mpi, 1, 2, &resources(3, 1)),

@@ -17,16 +17,16 @@ use crate::{Decay, LearningRate, TrainError};
 
 /// Learning rate of each step of a run.
 ///
-/// It can be created from
+/// A schedule can be created from
 /// - a number, for a constant rate;
-/// - [`Schedule::cosine`] or [`Schedule::step`], or a [`LearningRate`], which states all numbers explicitly;
+/// - [`Schedule::cosine`] or [`Schedule::step`], or a [`LearningRate`], in which all numbers are explicit;
 /// - the configuration of any scheduler of [`burn::lr_scheduler`], and [`Schedule::from_scheduler`] for your own
 ///   scheduler with the same interface. A scheduler counts its own steps: the rate of step `k` is the result of the
 ///   `k`th step of a fresh copy. A [`ModuleLrScheduler`], as initialized by Burn's configurations, is not accepted,
 ///   because it may have different rates for groups of parameters, while a step here has one rate for all parameters;
 /// - [`Schedule::from_fn`], a function of the epoch and the step.
 ///
-/// The rate of a step depends on nothing else, so that a resumed run continues as if it had not been interrupted.
+/// The rate depends only on the step, so a resumed run continues as if it had not been interrupted.
 ///
 /// ```
 /// use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
@@ -41,7 +41,7 @@ use crate::{Decay, LearningRate, TrainError};
 #[derive(Clone)]
 pub struct Schedule {
     kind: Kind,
-    /// Epochs of the warm-up, for all kinds but [`Kind::Rule`], which has its own.
+    /// Number of warm-up epochs. Not used for [`Kind::Rule`], which contains its own number.
     warmup_epochs: f64,
 }
 
@@ -50,10 +50,10 @@ type Rate = dyn Fn(usize, usize, usize) -> f64 + Send + Sync;
 #[derive(Clone)]
 enum Kind {
     Rule(LearningRate),
-    /// A cosine that ends with the run, whose length is not known yet.
+    /// A cosine that ends with the run. The number of epochs of the run is not yet known.
     Cosine(f64),
     Burn(Arc<Mutex<Replay>>),
-    /// A configuration that Burn refuses, with the reason.
+    /// A configuration that Burn rejects, with the reason.
     Refused(String),
     Function(Arc<Rate>),
 }
@@ -85,8 +85,8 @@ impl Schedule {
         Kind::Burn(Arc::new(Mutex::new(Replay::new(ModuleLrScheduler::new(scheduler))))).into()
     }
 
-    /// Adds a warm-up of this many epochs, which need not be whole: the rate rises in equal steps. A cosine begins
-    /// afterwards; the rates of all other schedules are scaled during the warm-up.
+    /// Adds a linear warm-up of this many epochs, which may be fractional. A cosine begins after the warm-up.
+    /// Other schedules begin with the first step, and their rates are scaled down during the warm-up.
     #[must_use]
     pub fn warmup(mut self, epochs: f64) -> Self {
         match &mut self.kind {
@@ -107,8 +107,9 @@ impl Schedule {
         }
     }
 
-    /// Returns the rule of a schedule that was created from a [`LearningRate`] or a number, by [`Self::step`], or, in
-    /// the configuration of a run, by [`Self::cosine`]; `None` for others.
+    /// Returns the rule of a schedule that was created from a [`LearningRate`], from a number, or by
+    /// [`Self::step`]; `None` for other schedules. A schedule created by [`Self::cosine`] has a rule only in the
+    /// configuration of a run, which sets its number of epochs.
     #[must_use]
     pub fn rule(&self) -> Option<&LearningRate> {
         match &self.kind {
@@ -147,7 +148,7 @@ impl Schedule {
 
     /// Returns the rate of a step. Epochs are counted from 1, and the steps of an epoch from 0.
     ///
-    /// A cosine that spans the run needs its length first ([`Self::spanning`]).
+    /// For a cosine that spans the run, the number of epochs must be set first ([`Self::spanning`]).
     pub(crate) fn of_step(&self, epoch: usize, step: usize, steps_per_epoch: usize) -> f64 {
         let rate = match &self.kind {
             Kind::Rule(rule) => return rule.of_step(epoch, step, steps_per_epoch),
@@ -165,7 +166,7 @@ impl Schedule {
     }
 }
 
-/// A description of the schedule, which is recorded and compared when a run is resumed.
+/// Writes a description of the schedule. The description is recorded, and compared when a run is resumed.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut warmup = self.warmup_epochs;
@@ -217,7 +218,7 @@ impl From<f64> for Schedule {
     }
 }
 
-/// Converts a configuration. One that Burn refuses is reported when the run starts.
+/// Converts a configuration. If Burn rejects the configuration, the error is reported when the run starts.
 impl From<LrSchedulerConfig> for Schedule {
     fn from(config: LrSchedulerConfig) -> Self {
         match ModuleLrSchedulerConfig::new(config).init() {
@@ -230,7 +231,8 @@ impl From<LrSchedulerConfig> for Schedule {
 macro_rules! from_burn {
     ($($config:ty),* $(,)?) => {
         $(
-            /// Converts a configuration. One that Burn refuses is reported when the run starts.
+            /// Converts a configuration. If Burn rejects the configuration, the error is reported when the run
+            /// starts.
             impl From<$config> for Schedule {
                 fn from(config: $config) -> Self {
                     LrSchedulerConfig::from(config).into()
@@ -250,14 +252,14 @@ from_burn!(
     StepLrSchedulerConfig,
 );
 
-/// Rates by step of a scheduler that counts its own steps.
+/// Rates of arbitrary steps from a scheduler that counts its own steps.
 struct Replay {
     /// The scheduler before its first step.
     fresh: ModuleLrScheduler,
     scheduler: ModuleLrScheduler,
     /// Number of steps of `scheduler` so far.
     steps: usize,
-    /// Rate of the last of them.
+    /// Rate of the last step.
     rate: f64,
 }
 
@@ -271,7 +273,7 @@ impl Replay {
         self.fresh.clone().step().base()
     }
 
-    /// Returns the rate of a step, counted from 0. The next step costs one step of the scheduler; an earlier one
+    /// Returns the rate of a step, counted from 0. The next step costs one step of the scheduler. An earlier step
     /// costs all steps up to it.
     fn of_step(&mut self, step: usize) -> f64 {
         if step + 1 < self.steps {

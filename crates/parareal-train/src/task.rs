@@ -29,8 +29,9 @@ impl<N: Coarsen, L> Model<N, L> {
     /// parameter from its own gradient alone, such as `AdamWConfig::new().init()`.
     ///
     /// The optimizers of `burn::optim` are of this kind, with the exception of L-BFGS: it computes the loss
-    /// several times in a step, and searches along the gradient of all parameters together, which are spread over
-    /// several subnetworks. It is not a [`ModuleOptimizer`], so the compiler refuses it:
+    /// several times in a step, and searches along the gradient of all parameters together. In a parareal
+    /// network, the parameters are spread over several subnetworks. L-BFGS is not a [`ModuleOptimizer`], so the
+    /// compiler rejects it:
     ///
     /// ```compile_fail,E0277
     /// # use burn::optim::LBFGSConfig;
@@ -92,7 +93,7 @@ impl<I: Value, T, L> Batch<I, T, L> {
 
 /// Batch of a task.
 pub type BatchOf<T> = Batch<InputOf<T>, TargetOf<T>, <T as Task>::Labels>;
-/// Batches of a task, which are computed on another thread.
+/// Batches of a task. They are computed on a separate thread.
 pub type BatchesOf<'a, T> = Box<dyn Iterator<Item = Result<BatchOf<T>, TrainError>> + Send + 'a>;
 
 /// Function that returns true if work is to be stopped. All processes of a run get the same result.
@@ -113,7 +114,7 @@ pub trait Task {
     /// Returns the model.
     fn model(&self) -> &Model<Self::Network, Self::Loss>;
 
-    /// Returns the name of the network for titles. By default it states the number of units.
+    /// Returns the name of the network for titles. The default name states the number of units.
     fn network_name(&self) -> String {
         match self.model().cuts.units() {
             1 => "network of 1 unit".into(),
@@ -124,8 +125,8 @@ pub trait Task {
     /// Returns the number of training samples.
     fn samples(&self) -> usize;
 
-    /// Returns the batches of an epoch, counted from 1, without the first `skip` ones. The last batch may be
-    /// smaller. An error in place of a batch ends the run.
+    /// Returns the batches of an epoch without the first `skip` batches. Epochs are counted from 1. The last
+    /// batch may be smaller. An error in place of a batch ends the run.
     ///
     /// # Errors
     /// If the batches cannot be prepared.
@@ -140,7 +141,7 @@ pub trait Task {
     /// Returns the number of wrong predictions in an output; `None` for a task that does not count them.
     fn wrong(&self, output: OutputOf<Self>, labels: &Self::Labels) -> Option<usize>;
 
-    /// Evaluates the model after an epoch; `None` if `stop` returned true.
+    /// Evaluates the model after an epoch. Returns `None` if `stop` returned true.
     ///
     /// # Errors
     /// If a worker fails or the task cannot be evaluated.
@@ -150,7 +151,8 @@ pub trait Task {
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError>;
 
-    /// Returns a description of the data for checkpoints, by which a resumed run recognizes its data.
+    /// Returns a description of the data for checkpoints. A resumed run uses it to check that its data is the
+    /// same.
     fn data(&self) -> Table;
 
     /// Returns true if checkpoints record a checksum of the last batch before them, as `last-batch` in the
@@ -166,9 +168,9 @@ pub type SaveDetails<'a> = Box<dyn FnOnce(&Path, Position) -> Result<(), TrainEr
 /// Result of an evaluation.
 #[derive(Default)]
 pub struct Evaluated<'a> {
-    /// Result for the test samples; `None` without any.
+    /// Result for the test samples; `None` without test samples.
     pub test: Option<Score>,
-    /// Result for the validation samples; `None` without any.
+    /// Result for the validation samples; `None` without validation samples.
     pub validation: Option<Score>,
     /// Further metrics of the validation samples by name.
     pub metrics: BTreeMap<String, f64>,
@@ -183,14 +185,14 @@ pub struct Score {
     pub loss: f64,
     /// Fraction of wrong predictions, if they are counted.
     pub error: Option<f64>,
-    /// Fraction of samples whose class is not among the five most likely ones, for classification.
+    /// Fraction of samples whose class is not among the five most likely predictions, for classification tasks.
     pub top5_error: Option<f64>,
-    /// False if an output was infinite or not a number.
+    /// False if an output was infinite or NaN.
     pub is_finite: bool,
 }
 
 impl Score {
-    /// Returns true if the loss or an output is infinite or not a number.
+    /// Returns true if the loss or an output is infinite or NaN.
     #[must_use]
     pub fn has_diverged(&self) -> bool {
         !(self.is_finite && self.loss.is_finite())

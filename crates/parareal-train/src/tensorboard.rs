@@ -1,9 +1,10 @@
 //! Event files for TensorBoard.
 //!
-//! A file is a sequence of records: the length, a checksum of it, the data, a checksum of that. The data
-//! is an `Event` message in the encoding of protocol buffers; of its many fields a training run needs
-//! the wall-clock time (1), the step (2), the version of the format (3), scalars (5) and the start of a
-//! session (7), which makes TensorBoard drop the points of earlier sessions from this step on.
+//! A file is a sequence of records. A record consists of the length of the data, a checksum of the length, the
+//! data, and a checksum of the data. The data is an `Event` message in the encoding of protocol buffers. A
+//! training run uses these fields of an event: the wall-clock time (1), the step (2), the version of the format
+//! (3), scalars (5) and the start of a session (7). When a session starts, TensorBoard drops the points of
+//! earlier sessions from its first step on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Write};
@@ -22,8 +23,9 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Creates a new file in the folder of a run that starts or is resumed after the step `last`. Its
-    /// name and its times follow those of existing files, even if the system clock was set back.
+    /// Creates a new file in the folder of a run that starts or is resumed after the step `last`. Its name sorts
+    /// after the names of existing files, and its times are later than theirs, even if the system clock was set
+    /// back.
     pub(crate) fn create(folder: &Path, last: Option<&StepRecord>) -> Result<Self, TrainError> {
         let newest = newest_name(folder)?;
         let clock = Clock::after(newest.as_ref().and_then(|name| last_time(&folder.join(name))));
@@ -32,9 +34,9 @@ impl Events {
         let file = file.map_err(TrainError::file("create", &path))?;
         let mut events = Self { file, path, clock };
         events.record(0, 3, b"brain.Event:2")?;
-        // SessionLog { status: START }, also if a run starts again from its beginning: TensorBoard drops
-        // all points from this step on. The point of the step itself is written again below, and that of
-        // its epoch after the evaluation.
+        // `SessionLog { status: START }` makes TensorBoard drop all points from this step on. It is also written
+        // if a run starts again from its beginning. The point of the step itself is written again below, and the
+        // point of its epoch after the evaluation.
         events.record(last.map_or(1, |record| record.step), 7, &[0x08, 1])?;
         last.map_or(Ok(()), |record| events.step(record))?;
         Ok(events)
@@ -92,8 +94,8 @@ impl Events {
     }
 }
 
-/// Returns the last name of an event file in a folder. TensorBoard reads the files in the order of their
-/// names, and does not return to earlier ones.
+/// Returns the name of the event file in a folder that sorts last. TensorBoard reads the files in the order of
+/// their names, and does not return to earlier files.
 fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
     let mut newest = None;
     for entry in fs::read_dir(folder).map_err(TrainError::file("read", folder))? {
@@ -104,7 +106,7 @@ fn newest_name(folder: &Path) -> Result<Option<String>, TrainError> {
     Ok(newest)
 }
 
-/// Returns a name for a file that begins at this second, ordered after the newest file. As in
+/// Returns a name for a file that begins at this second. The name sorts after the name of the newest file. As in
 /// TensorFlow, seconds have ten digits.
 fn name_after(newest: Option<&str>, second: u64) -> String {
     let number = newest.and_then(|name| {
@@ -137,7 +139,7 @@ fn last_time(path: &Path) -> Option<f64> {
     last
 }
 
-/// The system clock, shifted forward such that times never decrease.
+/// The system clock, shifted forward so that times never decrease.
 struct Clock {
     shift: f64,
     /// The last time that was returned.

@@ -32,7 +32,7 @@ pub(crate) struct Training<'a, T: Task> {
     traffic: TrafficCounter,
     /// Recorder of the timeline that this process writes.
     timeline: Option<TimelineRecorder>,
-    /// Times of the run. `run` is its duration before this process began.
+    /// Times of the run. `times.run` is the duration of the run before this process began.
     times: Times,
     epochs: Vec<EpochRecord>,
     position: Position,
@@ -49,7 +49,8 @@ pub(crate) struct Training<'a, T: Task> {
 
 impl<'a, T: Task> Training<'a, T> {
     /// Builds the executor, and restores the state of a checkpoint: weights, state of the optimizer, moving
-    /// average. The last argument has the records and the duration in seconds of the distillation of a new run.
+    /// average. For a new run, the last argument contains the records of the distillation and its duration in
+    /// seconds.
     pub(crate) fn new(
         run: &'a Prepared<T>,
         saved: Option<Saved>,
@@ -72,12 +73,12 @@ impl<'a, T: Task> Training<'a, T> {
                 executor.write(StateKind::Weights, state(weights)).map_err(|error| {
                     TrainError::weights(
                         output,
-                        format!("the checkpoint is of another network: {error}"),
+                        format!("the checkpoint belongs to a different network: {error}"),
                     )
                 })?;
                 executor.write(StateKind::Optimizer, state(optimizer))?;
                 executor.write(StateKind::Average, state(average))?;
-                // Random layers draw by the number of the step.
+                // Random layers derive their random numbers from the step number.
                 executor.set_step(position.step as u64);
                 let bytes = position.metrics_bytes;
                 (Some(bytes), Metrics::past(output, bytes)?, position, times)
@@ -153,7 +154,7 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(outcome)
     }
 
-    /// Trains all remaining epochs. Returns false if it was stopped.
+    /// Trains all remaining epochs. Returns false if the run was stopped.
     fn epochs(
         &mut self,
         observer: &mut dyn Observer,
@@ -181,7 +182,7 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(true)
     }
 
-    /// Evaluates the model after an epoch; `None` if it was stopped.
+    /// Evaluates the model after an epoch. Returns `None` if the evaluation was stopped.
     fn evaluate(
         &mut self,
         epoch: usize,
@@ -221,7 +222,7 @@ impl<'a, T: Task> Training<'a, T> {
         }))
     }
 
-    /// Trains the remaining steps of an epoch. Returns false if it was stopped.
+    /// Trains the remaining steps of an epoch. Returns false if the run was stopped.
     fn steps(
         &mut self,
         epoch: usize,
@@ -252,7 +253,7 @@ impl<'a, T: Task> Training<'a, T> {
                 self.position.epoch_seconds = before + begun.elapsed().as_secs_f64();
                 let (step, (saved_step, saved_at)) = (self.position.step, self.saved);
                 let due = config.is_checkpoint_due(step - saved_step, saved_at.elapsed());
-                // Clocks differ, so all processes follow the decision of any one.
+                // The clocks of processes differ. All processes stop or save if any of them decides to.
                 let [stop, due] = group.any([stop(), due])?;
                 if stop {
                     return Ok(false);
@@ -347,7 +348,7 @@ impl<'a, T: Task> Training<'a, T> {
         self.times.run + self.begun.elapsed().as_secs_f64()
     }
 
-    /// Saves a checkpoint, unless this step has one. Before that, ranks compare their batches.
+    /// Saves a checkpoint, unless one was already saved after this step. Ranks first compare their batches.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.saved.0 != self.position.step {
             if let Some(checksum) = &self.batches {
@@ -372,8 +373,8 @@ impl<'a, T: Task> Training<'a, T> {
         Ok(())
     }
 
-    /// Ends the run before a state that is not finite is saved. A finite loss does not imply finite weights
-    /// after the update.
+    /// Returns an error if the state is not finite, so that it is not saved. A finite loss does not imply finite
+    /// weights after the update.
     fn check_finite(&self, state: &State) -> Result<(), TrainError> {
         let State { weights, optimizer, average, .. } = state;
         let own = [weights, optimizer, average].into_iter().find_map(|it| first_not_finite(it));
@@ -390,7 +391,7 @@ impl<'a, T: Task> Training<'a, T> {
         self.notes.new_ones().iter().for_each(|note| observer.on_note(note));
     }
 
-    /// Records the checkpoint of this step as the best one, if it is.
+    /// Records the checkpoint of this step as the best one if the last epoch is the best so far.
     fn choose_best(&mut self) -> Result<(), TrainError> {
         match self.run.config.objective.best(&self.epochs, self.position.step) {
             Some(best) if self.run.group.is_root() => self.store.set_best(best, &mut self.notes),

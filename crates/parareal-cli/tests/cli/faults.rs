@@ -219,7 +219,7 @@ fn changed_files_of_a_run_are_named() {
     let (own, other) = ("step-00000003", "step-00000009");
     let at = |name: &str| run.join("checkpoints").join(name);
     fs::rename(at(own), at(other)).unwrap();
-    assert_ended(&eval("latest"), 2, "step-00000009 is damaged: its manifest is of step 3");
+    assert_ended(&eval("latest"), 2, "step-00000009 is damaged: its manifest is for step 3");
     fs::rename(at(other), at(own)).unwrap();
     assert_eq!(eval("best").status.code(), Some(0));
 }

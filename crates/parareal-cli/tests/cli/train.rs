@@ -282,7 +282,7 @@ fn a_run_writes_the_timeline_of_a_step_beside_its_folder() {
         (&["step.json"][..], "step.json already exists; choose another file, or pass --overwrite"),
         (
             &["step.svg", "--timeline-step", "3"],
-            "invalid value `3` for timeline-step: expected a step from 4 to 6; 3 are trained already",
+            "invalid value `3` for timeline-step: expected a step from 4 to 6; 3 are already trained",
         ),
     ] {
         let refused = resume(more);

@@ -1,4 +1,5 @@
-//! Checkpoints: the state that a run is resumed from. Each is a folder that is written atomically.
+//! Checkpoints: saved states from which a run can be resumed. A checkpoint is a folder that is written
+//! atomically.
 
 mod read;
 mod retention;
@@ -38,12 +39,12 @@ pub(crate) struct Store {
     /// Number of units of the network.
     units: usize,
     cuts: Vec<usize>,
-    /// The subnetworks that this process writes: the number of each, from 0, and the names of its
-    /// tensors.
+    /// Index (from 0) and tensor names of each subnetwork that this process writes.
     names: Vec<(usize, Vec<String>)>,
-    /// Checkpoints that are kept in addition to the best.
+    /// Number of checkpoints that are kept in addition to the best one.
     keep: usize,
-    /// The processes of the run. Each writes its own subnetworks, and the root process everything else.
+    /// The processes of the run. Each process writes its own subnetworks, and the root process writes everything
+    /// else.
     group: ProcessGroup,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Store {
 pub(crate) struct State {
     pub(crate) weights: Vec<NamedTensor>,
     pub(crate) optimizer: Vec<NamedTensor>,
-    /// The moving average of the weights; empty without one.
+    /// The moving average of the weights; empty if the run has none.
     pub(crate) average: Vec<NamedTensor>,
     /// Times of the run so far.
     pub(crate) times: Times,
@@ -63,8 +64,8 @@ pub(crate) struct State {
 pub(crate) const LAST_BATCH: &str = "last-batch";
 
 impl Store {
-    /// Creates the store of a run. This process writes the subnetworks in `names`: the number of each,
-    /// from 0, and the names of its tensors.
+    /// Creates the store of a run. `names` contains the index (from 0) and the tensor names of each subnetwork
+    /// that this process writes.
     pub(crate) fn new<T: Task>(run: &Prepared<T>, names: Vec<(usize, Vec<String>)>) -> Self {
         let Prepared { output, configuration, config, task, group, .. } = run;
         let cuts = &task.model().cuts;
@@ -80,9 +81,8 @@ impl Store {
         }
     }
 
-    /// Saves a checkpoint after a step. It is written to a hidden folder and synced, and becomes valid by
-    /// one rename after every rank has written its subnetworks. Faults that do not prevent this become
-    /// notes.
+    /// Saves a checkpoint after a step. The checkpoint is written to a hidden folder and synced. After every rank
+    /// has written its subnetworks, a single rename makes it valid. Nonfatal errors become notes.
     pub(crate) fn save(
         &self,
         position: Position,
@@ -110,8 +110,7 @@ impl Store {
             })
         });
         if written.is_err() && self.group.is_root() {
-            // A partial checkpoint is useless and may fill the disk. If it cannot be removed, it does no
-            // harm.
+            // A partial checkpoint is useless and takes space. If it cannot be removed, it does no other harm.
             let _ = fs::remove_dir_all(&partial);
         }
         written
@@ -177,8 +176,8 @@ impl Store {
         sync_folder(partial, notes)
     }
 
-    /// Renames the folder to its final name. The name is normally free, because a resumed run sets the
-    /// checkpoints after its own step aside.
+    /// Renames the folder to its final name. The name is normally free, because a resumed run renames all
+    /// checkpoints after its own step.
     fn place(&self, partial: &Path, target: &Path, notes: &mut Notes) -> Result<(), TrainError> {
         if target.exists() {
             set_one_aside(target, "damaged")?;
@@ -187,8 +186,8 @@ impl Store {
         sync_folder(&self.folder, notes)
     }
 
-    /// Sets the checkpoint at a position aside because its loss is not finite, so that no run resumes
-    /// from it.
+    /// Renames the checkpoint at a position because its evaluation was not finite, so that no run resumes from
+    /// it.
     pub(crate) fn set_diverged_aside(&self, position: Position) -> Result<(), TrainError> {
         set_one_aside(&self.folder.join(names::checkpoint(position.step)), DIVERGED).map(drop)
     }
@@ -222,8 +221,8 @@ impl Store {
         sync_folder(&self.folder, notes)
     }
 
-    /// Removes all checkpoints up to this position except the last ones and the best one. Also called at
-    /// the end of a run, because a killed process may have left old checkpoints.
+    /// Removes all checkpoints up to this position except the most recent ones and the best one. This is also
+    /// called at the end of a run, because a killed process may have left old checkpoints.
     pub(crate) fn tidy(&self, position: Position, notes: &mut Notes) -> Result<(), TrainError> {
         let best = self.best().map(|best| best.step);
         rotate(&self.folder, position.step, self.keep, best, notes)

@@ -21,9 +21,9 @@ use super::{MANIFEST_SUM_LEN, check_begun, folder_of, list, sha256, step_of, sum
 use crate::folder::config_file;
 use crate::{ProcessGroup, TrainError};
 
-/// Largest manifest that is read, in bytes: a thousand subnetworks take a tenth of it.
+/// Largest size of a manifest, in bytes. The manifest of a thousand subnetworks takes a tenth of it.
 const LONGEST_MANIFEST: u64 = 16 << 20;
-/// Largest `best.json` that is read, in bytes.
+/// Largest size of `best.json`, in bytes.
 const LONGEST_BEST: u64 = 1 << 10;
 
 /// A checkpoint that was read.
@@ -36,13 +36,13 @@ pub struct Saved {
     pub data: Table,
     /// Times of the run so far.
     pub(crate) times: Times,
-    /// Vector instructions of the machine that saved it, if known.
+    /// Vector instructions of the machine that saved the checkpoint, if known.
     pub(crate) simd: Option<String>,
     /// Cuts of the network that all tensors belong to.
     pub(crate) cuts: Cuts,
     pub(crate) weights: HashMap<String, TensorData>,
     pub(crate) optimizer: HashMap<String, TensorData>,
-    /// The moving average of the weights; empty without one.
+    /// The moving average of the weights; empty if the run has none.
     pub(crate) average: HashMap<String, TensorData>,
 }
 
@@ -58,14 +58,14 @@ impl Saved {
 /// Selects a checkpoint of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckpointChoice {
-    /// The last one.
+    /// The last checkpoint.
     #[default]
     Latest,
-    /// The best one by the [`Objective`](crate::Objective) of the run: by default the lowest validation loss for a
-    /// [`Trainer`](crate::Trainer), and for the command the smallest error of the validation samples, otherwise of
-    /// the test samples.
+    /// The best checkpoint by the [`Objective`](crate::Objective) of the run. The default objective of a
+    /// [`Trainer`](crate::Trainer) is the lowest validation loss. The objective of the `parareal` command is the
+    /// lowest error of the validation samples, or of the test samples if there are no validation samples.
     Best,
-    /// The one after this step.
+    /// The checkpoint after this step.
     Step(usize),
 }
 
@@ -126,24 +126,25 @@ pub fn open(
     }
 }
 
-/// Completes the manifest of an earlier version, and refuses one that the task cannot have written.
+/// Function that completes the manifest of an earlier version, and rejects a manifest that the task cannot have
+/// written.
 ///
-/// Manifests before version 5 do not record the cuts ([`Manifest::units`], [`Manifest::cuts`]): they must be
-/// added here.
+/// Manifests before version 5 do not record the cuts ([`Manifest::units`], [`Manifest::cuts`]). The function must
+/// add them.
 pub type CheckManifest<'a> = &'a dyn Fn(&mut Manifest) -> Result<(), String>;
 
 /// The checkpoint to resume from.
 pub struct Newest {
     /// The newest valid checkpoint; `None` if nothing was saved.
     pub saved: Option<Saved>,
-    /// Damaged checkpoints after it, by step.
+    /// Steps and errors of damaged checkpoints that are newer.
     pub(crate) damaged: Vec<(usize, TrainError)>,
 }
 
 /// Finds the newest valid checkpoint of a run. Each process reads the subnetworks that it holds.
 ///
 /// # Errors
-/// If there are checkpoints and all are damaged; the error is that of the newest one.
+/// If there are checkpoints but all are damaged. The error describes the newest one.
 pub(crate) fn newest(
     group: &ProcessGroup,
     run: &Path,
@@ -189,7 +190,7 @@ fn read(
     let saved = read_with(folder, &bounded, held, check)?;
     match step_of(folder) {
         Some(step) if step != saved.position.step => {
-            let message = format!("its manifest is of step {}", saved.position.step);
+            let message = format!("its manifest is for step {}", saved.position.step);
             Err(TrainError::damaged(folder, message))
         }
         _ => Ok(saved),
@@ -240,7 +241,7 @@ pub(crate) fn read_with(
     // The state of an optimizer for a parameter is a scalar, or has the shape of the parameter, except that dimensions
     // may have length 1 (the means of Adafactor).
     for (name, data) in &optimizer {
-        // Names of optimizer state may contain dots as well, so the longest matching name of a parameter counts.
+        // Names of optimizer state may contain dots as well, so the longest matching name of a parameter is used.
         let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
         let parameter = dots.find_map(|dot| weights.get(&name[..dot]));
         let fits = |parameter: &TensorData| {
@@ -312,7 +313,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
     }
 }
 
-/// Returns true if the file is missing, or something else has its name.
+/// Returns true if the file is missing, or its path is not that of a file.
 fn is_missing(error: &io::Error) -> bool {
     use ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory)

@@ -57,8 +57,8 @@ pub(super) fn rotate(
     steps.retain(|(step, _)| *step <= newest);
     steps.truncate(steps.len().saturating_sub(count));
     for (_, path) in steps.into_iter().filter(|(step, _)| Some(*step) != best) {
-        // The new checkpoint is saved, so this is not an error. Network file systems cannot remove a
-        // folder in which a file is open.
+        // The new checkpoint has been saved, so a failure here is not an error. Network file systems cannot
+        // remove a folder in which a file is open.
         if let Err(error) = remove(&path) {
             notes.add(Note::CheckpointStays, format!("an old checkpoint was not removed: {error}"));
         }
@@ -66,8 +66,7 @@ pub(super) fn rotate(
     Ok(())
 }
 
-/// Renames damaged checkpoints of a run, so that they are not used, counted or removed, and returns
-/// their new names.
+/// Renames damaged checkpoints of a run, so that they are not used, counted or removed. Returns their new names.
 pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, TrainError> {
     let folder = folder_of(run);
     steps
@@ -76,8 +75,8 @@ pub(crate) fn set_aside(run: &Path, steps: &[usize]) -> Result<Vec<String>, Trai
         .collect()
 }
 
-/// Checks that a run without checkpoints has not diverged: it must not start from its beginning
-/// again.
+/// Checks that a run without checkpoints has not diverged. A diverged run must not start again from its
+/// beginning.
 ///
 /// # Errors
 /// If a checkpoint was set aside because the run diverged ([`TrainError::Weights`]), or the folder
@@ -100,7 +99,8 @@ pub(crate) fn check_begun(run: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Renames a checkpoint to a name that ends in the reason, and in a number if that name is taken.
+/// Renames a checkpoint by appending the reason to its name, and a number if that name is taken. Returns the new
+/// name.
 pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, TrainError> {
     let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
     for number in 1.. {
@@ -117,7 +117,7 @@ pub(super) fn set_one_aside(checkpoint: &Path, reason: &str) -> Result<String, T
     unreachable!("the range is endless")
 }
 
-/// Creates an empty folder, removing what a killed process may have left.
+/// Creates an empty folder. Files that a killed process may have left in it are removed.
 pub(super) fn clear(folder: &Path) -> Result<(), TrainError> {
     // Files that cannot be removed are overwritten.
     let _ = remove(folder);
@@ -132,7 +132,7 @@ fn remove(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Makes the names in a folder durable, if the file system can.
+/// Makes the names in a folder durable, if the file system supports it.
 pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainError> {
     if !cfg!(unix) {
         return Ok(());
@@ -151,7 +151,7 @@ pub(super) fn sync_folder(path: &Path, notes: &mut Notes) -> Result<(), TrainErr
     }
 }
 
-/// Returns true if the file system does not support the operation, rather than failing at it.
+/// Returns true if the error means that the file system does not support the operation.
 fn is_unsupported(error: &io::Error) -> bool {
     use ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)

@@ -1,4 +1,4 @@
-//! Tensors as the bytes of a safetensors file.
+//! Encoding and decoding of safetensors files.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub(crate) fn encode(
     safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
-/// Decodes a file and adds its tensors.
+/// Decodes a file and adds its tensors to `tensors`.
 pub(crate) fn decode(
     bytes: &[u8],
     tensors: &mut HashMap<String, TensorData>,

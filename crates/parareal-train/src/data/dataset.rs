@@ -7,10 +7,10 @@ use super::source::{BatchIndex, Pass, Source, SourceError};
 use crate::TrainError;
 use crate::checksum::Checksum;
 
-/// Samples in memory: inputs with as many targets.
+/// Data set in memory: inputs, and one target per input.
 ///
-/// Each epoch takes the samples in another order, which depends on the seed and the epoch alone. Evaluations take
-/// them in stored order.
+/// Each epoch takes the samples in a different order, which depends only on the seed and the epoch. Evaluations
+/// take them in stored order.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -27,7 +27,7 @@ pub struct TensorDataset<I, T> {
     samples: usize,
     // A mutex, because a `Value` need not be `Sync`.
     values: Mutex<(I, T)>,
-    /// Cache: the order of the last epoch that was requested.
+    /// Cached order of the epoch that was requested last.
     order: Mutex<Option<Order>>,
     fingerprint: OnceLock<String>,
 }
@@ -38,11 +38,11 @@ struct Order {
 }
 
 impl<I: Value, T: Value> TensorDataset<I, T> {
-    /// Creates a data set from inputs and targets, whose first dimension is the sample, and keeps them on the
-    /// CPU.
+    /// Creates a data set from inputs and targets and keeps them on the CPU. The first dimension of both is the
+    /// number of samples.
     ///
     /// # Errors
-    /// If there are no samples, or not as many targets as inputs ([`TrainError::Setting`]).
+    /// If there are no samples, or the numbers of inputs and targets differ ([`TrainError::Setting`]).
     pub fn new(inputs: I, targets: T) -> Result<Self, TrainError> {
         let (samples, count) = (inputs.samples(), targets.samples());
         if samples == 0 {
@@ -130,7 +130,7 @@ impl<I: Value, T: Value> Source for TensorDataset<I, T> {
         })
     }
 
-    /// Returns the SHA-256 of all inputs and targets, which is computed once.
+    /// Returns the SHA-256 of all inputs and targets. The checksum is computed only once.
     fn fingerprint(&self) -> Option<String> {
         let fingerprint = self.fingerprint.get_or_init(|| {
             let (inputs, targets) = self.values();

@@ -2,7 +2,7 @@ use parareal::net::Value;
 
 use super::source::{BatchIndex, Source, SourceError};
 
-/// Source whose batches a function computes ([`from_fn`]).
+/// Source whose batches are computed by a function ([`from_fn`]).
 pub struct FromFn<F> {
     samples: usize,
     batch: F,
@@ -10,9 +10,9 @@ pub struct FromFn<F> {
 
 /// Creates a source of `samples` samples from a function that computes the inputs and the targets of a batch.
 ///
-/// Samples are not shuffled. A function that takes them from a fixed set shuffles them with
-/// [`Pass::order`](crate::Pass::order), as in the example of [`Source`]. [`Pass::batches`](crate::Pass::batches) lists
-/// the batches that a run requests, for example to test the function.
+/// Samples are not shuffled. A function that takes samples from a fixed set can shuffle them with
+/// [`Pass::order`](crate::Pass::order), as in the example of [`Source`]. [`Pass::batches`](crate::Pass::batches)
+/// lists the batches that a run requests, for example to test the function.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, TensorData};

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Returns the numbers from 0 to below `count` in a random order that depends on the seed and the epoch alone.
+/// Returns the numbers below `count` in a random order that depends only on the seed and the epoch.
 ///
 /// This is a Fisher-Yates shuffle with the output of ChaCha8, which is the same on every machine. Library
 /// functions for random integers are not used, because their results may change between versions.
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(permutation(1, 1, 1), [0]);
     }
 
-    /// Later versions must be able to resume runs of this one.
+    /// Later versions must be able to resume runs of this version.
     #[test]
     fn the_order_of_a_seed_and_an_epoch_stays() {
         assert_eq!(permutation(8, 1, 1), [4, 6, 0, 3, 7, 2, 5, 1]);

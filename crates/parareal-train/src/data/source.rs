@@ -8,11 +8,15 @@ use super::permutation::permutation;
 
 /// A source of batches: a function of the seed, the epoch and the step.
 ///
-/// The same [`BatchIndex`] always gives the same batch, independent of earlier requests. So a resumed run sees the
-/// batches of an uninterrupted one, and all ranks of an MPI program prepare the same batches. A run checks this as
-/// far as it can: it requests the first batches twice; each checkpoint records checksums of the first batches and of
-/// the last one before it, which are compared when the run is resumed; and ranks compare checksums of all batches,
-/// before each checkpoint and after each evaluation.
+/// The same [`BatchIndex`] must always give the same batch, independently of earlier requests. A resumed run then
+/// sees the batches of an uninterrupted run, and all ranks of an MPI program prepare the same batches. A run
+/// makes these checks:
+///
+/// | check | when |
+/// | --- | --- |
+/// | the first batches are the same if they are requested twice | before the run starts |
+/// | the first batches and the last batch before a checkpoint have the recorded checksums | when the run is resumed |
+/// | all batches have the same checksums on all ranks | before each checkpoint and after each evaluation |
 ///
 /// [`TensorDataset`](crate::TensorDataset) is a source of samples in memory, and [`from_fn`](crate::from_fn) creates
 /// one from a function. An example of a source that reads each sample from a file on request:
@@ -36,7 +40,7 @@ use super::permutation::permutation;
 ///
 ///     fn batch(&self, index: &BatchIndex) -> Result<(Tensor<2>, Tensor<1, Int>), SourceError> {
 ///         let (mut values, mut classes) = (Vec::new(), Vec::new());
-///         // Another order in each epoch, the order of the files in an evaluation.
+///         // A different order in each epoch, and the order of the files in an evaluation.
 ///         let order = index.pass.order(self.samples());
 ///         for &sample in &order[index.samples.clone()] {
 ///             let (path, class) = &self.0[sample];
@@ -59,7 +63,7 @@ use super::permutation::permutation;
 /// #     files.push((path, class));
 /// # }
 /// let data = Files(files);
-/// // Batches of two samples, as a run with this seed asks for them in its third epoch.
+/// // The batches of two samples that a run with this seed requests in its third epoch.
 /// let pass = Pass::Training { seed: 7, epoch: 3 };
 /// for index in pass.batches(data.samples(), 2) {
 ///     let (inputs, classes) = data.batch(&index)?;
@@ -81,17 +85,19 @@ pub trait Source: Send + Sync {
     fn samples(&self) -> usize;
 
     /// Returns a batch of `index.samples.len()` samples: their inputs and targets, on any device. Executors take
-    /// batches from the CPU, so tensors there need no additional copy.
+    /// batches from the CPU, so tensors on the CPU need no additional copy.
     ///
-    /// Called on another thread while earlier steps run. Exceptions are the first batches and, when a run is resumed,
-    /// the last batch before its checkpoint: they are requested on the calling thread, before anything is written.
+    /// Batches are requested on a separate thread while earlier steps run. The first batches and, when a run is
+    /// resumed, the last batch before its checkpoint are requested on the calling thread, before anything is
+    /// written.
     ///
     /// # Errors
-    /// If the batch cannot be computed; any error ends the run.
+    /// If the batch cannot be computed. An error ends the run.
     fn batch(&self, index: &BatchIndex) -> Result<(Self::Input, Self::Target), SourceError>;
 
     /// Returns a text that identifies the samples, such as a checksum of all of them. The default is `None`, for
-    /// sources where that would cost too much. Checkpoints record it, and a run is not resumed with another one.
+    /// sources where this is too expensive. Checkpoints record the text, and resuming a run fails if the text has
+    /// changed.
     fn fingerprint(&self) -> Option<String> {
         None
     }
@@ -106,9 +112,9 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 pub struct BatchIndex {
     /// The pass over the samples.
     pub pass: Pass,
-    /// Number of the batch in this pass, from 0.
+    /// Index of the batch in this pass, from 0.
     pub step: usize,
-    /// Positions of its samples in the order of the pass. The last batch may be smaller than the others.
+    /// Positions of the batch's samples in the order of the pass. The last batch may be smaller than the others.
     pub samples: Range<usize>,
 }
 
@@ -121,7 +127,7 @@ impl fmt::Display for BatchIndex {
 /// One pass over the samples of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// An epoch of training. Sources choose an order that depends on nothing but these numbers.
+    /// An epoch of training. The order of the samples that a source chooses must depend only on these numbers.
     Training {
         /// Seed of the run.
         seed: u64,
@@ -133,11 +139,11 @@ pub enum Pass {
 }
 
 impl Pass {
-    /// Returns the indices of the samples in the order of the pass: for an epoch of training all indices below
-    /// `samples` in a random order that depends on the seed and the epoch alone, for an evaluation the indices in
-    /// increasing order. [`BatchIndex::samples`] is a range of positions in it.
+    /// Returns the indices of the samples, from 0 to `samples - 1`, in the order of the pass. In an epoch of
+    /// training, the order is random and depends only on the seed and the epoch. In an evaluation, the indices
+    /// increase. [`BatchIndex::samples`] is a range of positions in this order.
     ///
-    /// It takes time proportional to `samples`, about 10 ns for each.
+    /// The call takes time proportional to `samples`, about 10 ns per sample.
     ///
     /// ```
     /// use parareal_train::Pass;
@@ -155,7 +161,8 @@ impl Pass {
         }
     }
 
-    /// Returns the indices of all batches of a pass over this many samples, in order. A batch size of 0 counts as 1.
+    /// Returns the indices of all batches of a pass over this many samples, in order. A batch size of 0 is
+    /// treated as 1.
     ///
     /// ```
     /// use parareal_train::Pass;

@@ -2,8 +2,8 @@
 
 use parareal::timeline::{Activity, Span};
 
-/// Distributes the communication of one device over lanes. A lane has spans of one kind without
-/// overlaps; a kind whose spans overlap has several lanes.
+/// Distributes the communication of one device over lanes. The spans of a lane are of one kind and do not
+/// overlap. A kind whose spans overlap has several lanes.
 pub(super) fn communication<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Vec<Span>> {
     let mut spans: Vec<Span> = spans.filter(|span| !span.activity.is_work()).copied().collect();
     spans.sort_by(|a, b| a.begin.total_cmp(&b.begin));

@@ -1,4 +1,4 @@
-//! Timelines as files: traces for Perfetto, and SVG pictures.
+//! Timeline files: traces for Perfetto, and SVG pictures.
 
 mod lanes;
 mod recorder;
@@ -45,7 +45,8 @@ impl TimelineFile {
         self.0.format() == Format::Svg
     }
 
-    /// Writes the whole file. The time axis of a picture ends with the timeline, or at `seconds`.
+    /// Writes the whole file. The time axis of a picture ends at `seconds`, by default at the end of the
+    /// timeline.
     ///
     /// # Errors
     /// If [`OutputFile::write`] fails.

@@ -13,7 +13,7 @@ pub(crate) struct TimelineRecorder {
     title: String,
     /// The step to write.
     target: usize,
-    /// True if no other step is written in its place.
+    /// True if only the target may be written. If false, a run that ends before the target writes its last step.
     is_exact: bool,
     /// The last step so far, until the target is reached.
     last: Option<(usize, Timeline)>,
@@ -21,7 +21,7 @@ pub(crate) struct TimelineRecorder {
 }
 
 impl TimelineRecorder {
-    /// Creates the recorder of a step to come.
+    /// Creates a recorder of the step `target`.
     ///
     /// # Errors
     /// If [`TimelineFile::new`] fails.
@@ -44,7 +44,8 @@ impl TimelineRecorder {
         self.file.path()
     }
 
-    /// Adds a step, and writes it if it is the target. Returns the number of the step that was written.
+    /// Adds a step, and writes its timeline if it is the target. Returns the number of the step that was written,
+    /// if any.
     ///
     /// # Errors
     /// If [`TimelineFile::write`] fails.
@@ -60,8 +61,8 @@ impl TimelineRecorder {
         if step == self.target { self.end() } else { Ok(None) }
     }
 
-    /// Ends the recording: writes the last step that was added, unless the target has been written. Returns its
-    /// number.
+    /// Ends the recording. Writes the timeline of the last step that was added, unless the target has been
+    /// written. Returns the number of the step that was written, if any.
     ///
     /// # Errors
     /// If [`TimelineFile::write`] fails.

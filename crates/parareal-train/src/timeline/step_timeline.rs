@@ -3,18 +3,18 @@ use std::path::{Path, PathBuf};
 use super::TimelineFile;
 use crate::{ExecutorKind, ProcessGroup, TrainError};
 
-/// The default step, among those that a process trains.
+/// The default step, counted from 1 over the steps that this process trains.
 const TYPICAL: usize = 10;
 
 /// Request to write the timeline of one step of a run to a file.
 ///
-/// The extension determines the format: `.json` for a trace that <https://ui.perfetto.dev> opens, `.svg` for a
-/// picture. The timeline has the activities of all workers, with MPI those of all ranks. A device of the timeline is a
-/// worker, and those of the first replica come first.
+/// The extension determines the format: `.json` for a trace that can be opened in <https://ui.perfetto.dev>,
+/// `.svg` for a picture. The timeline contains the activities of all workers and, with MPI, of all ranks. Each
+/// device of the timeline is a worker. The workers of the first replica come first.
 ///
-/// By default it is the tenth step that the process trains: the first steps fill caches and choose kernels, and are
-/// slower. If the run ends or is stopped before, it is the last step of the process. The title says which step is
-/// shown.
+/// By default, the request is for the tenth step that the process trains. The first steps are slower, because
+/// they fill caches and select kernels. If the run ends or is stopped before the tenth step, the last step of the
+/// process is written. The title states the step.
 ///
 /// The request belongs to the process and not to the run: it is not recorded in `config.toml`, and a run can be
 /// resumed with or without one.
@@ -34,13 +34,13 @@ pub struct StepTimeline {
 }
 
 impl StepTimeline {
-    /// Creates a request for a new file. Its folder has to exist.
+    /// Creates a request for a new file. The folder of the file must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), step: None, overwrite: false }
     }
 
-    /// Chooses a step of the run, counted from 1, the steps before a checkpoint included. A run that ends or is
-    /// stopped before that step writes no timeline.
+    /// Selects a step of the run. Steps are counted from 1 over the whole run, including the steps before a
+    /// checkpoint. A run that ends or is stopped before that step writes no timeline.
     #[must_use]
     pub fn step(mut self, step: usize) -> Self {
         self.step = Some(step);
@@ -61,8 +61,8 @@ impl StepTimeline {
     }
 
     /// Checks that the timeline can be recorded and its file written, before any work is done. Collective: all
-    /// processes of a group make this call, with or without a request. [`Run::create`](crate::Run::create) and
-    /// [`Run::resume`](crate::Run::resume) make the same check.
+    /// processes of a group must make this call, with or without a request. [`Run::create`](crate::Run::create)
+    /// and [`Run::resume`](crate::Run::resume) make the same check.
     ///
     /// # Errors
     /// If the executor is sequential, which has no timeline ([`TrainError::Setting`]); if [`TimelineFile::new`] fails
@@ -79,7 +79,7 @@ impl StepTimeline {
         group.compare(entries.collect())?;
         let own = request.map_or(Ok(()), |request| {
             if executor == ExecutorKind::Sequential {
-                let expected = "the sequential executor has no timeline; leave it unset, or use the executor threads";
+                let expected = "the sequential executor has no timeline; leave it unset, or use the threads executor";
                 return Err(TrainError::setting("timeline", request.path.display(), expected));
             }
             match group.is_root() {
@@ -90,15 +90,16 @@ impl StepTimeline {
         group.agree(own)
     }
 
-    /// Returns the file, after a check of its path.
+    /// Returns the file after checking its path.
     pub(super) fn file(&self) -> Result<TimelineFile, TrainError> {
         TimelineFile::new(&self.path, self.overwrite)
     }
 
-    /// Returns the step to write, of a run of `steps` steps of which `done` are trained; `None` if no step is left.
+    /// Returns the step to write in a run of `steps` steps, of which `done` are already trained. Returns `None`
+    /// if no step is left.
     ///
     /// # Errors
-    /// If the chosen step is not among those left ([`TrainError::Setting`]).
+    /// If the selected step is not among the remaining ones ([`TrainError::Setting`]).
     pub(crate) fn target(&self, done: usize, steps: usize) -> Result<Option<usize>, TrainError> {
         let left = done + 1..=steps.max(done);
         match self.step {
@@ -107,10 +108,10 @@ impl StepTimeline {
             Some(step) if left.contains(&step) => Ok(Some(step)),
             Some(step) => {
                 let expected = match left.is_empty() {
-                    true => format!("all {steps} steps of the run are trained already"),
+                    true => format!("all {steps} steps of the run are already trained"),
                     false if done > 0 => {
                         format!(
-                            "expected a step from {} to {steps}; {done} are trained already",
+                            "expected a step from {} to {steps}; {done} are already trained",
                             done + 1
                         )
                     }
@@ -121,7 +122,7 @@ impl StepTimeline {
         }
     }
 
-    /// Returns true if a step was chosen; no other step is written in its place.
+    /// Returns true if a step was selected. Then no other step is written.
     pub(super) fn is_exact(&self) -> bool {
         self.step.is_some()
     }
@@ -159,13 +160,13 @@ mod tests {
                 2,
                 2,
                 3,
-                "invalid value `2` for timeline-step: expected a step from 3 to 3; 2 are trained already",
+                "invalid value `2` for timeline-step: expected a step from 3 to 3; 2 are already trained",
             ),
             (
                 3,
                 3,
                 3,
-                "invalid value `3` for timeline-step: all 3 steps of the run are trained already",
+                "invalid value `3` for timeline-step: all 3 steps of the run are already trained",
             ),
         ] {
             assert_eq!(target(Some(step), done, steps), Err(expected.to_string()));

@@ -18,14 +18,13 @@ const LETTER: f64 = 0.52;
 /// Height of a lane of communication, relative to the row of a device's work.
 const LANE: f64 = 0.24;
 
-/// Draws a timeline: a row for each device, in which computation, the coarse network and waiting have
-/// different colors and patterns, with lanes for communication below it. The axis ends at `seconds`.
+/// Draws a timeline with one row per device, and lanes for communication below each row. Computation, the coarse
+/// network and waiting have different colors and patterns. The axis ends at `seconds`.
 pub(super) fn svg(timeline: &Timeline, title: &str, seconds: f64) -> String {
     let lanes: Vec<Vec<Vec<Span>>> = (0..timeline.devices)
         .map(|device| communication(timeline.spans.iter().filter(|span| span.device == device)))
         .collect();
-    // All devices have room for equally many lanes, so that the rows of their work have the same
-    // height.
+    // Every device has room for the same number of lanes, so that all rows have the same height.
     let most = lanes.iter().map(Vec::len).max().unwrap_or(0);
     let room = (420.0 / timeline.devices.max(1) as f64).clamp(10.0, 34.0);
     let (work, gap) = (0.84 * room, 0.16 * room);

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::lanes::{communication, name};
 
-/// The only process of a trace. A thread of the same number would be shown as its main thread, so
-/// threads are numbered from the next one.
+/// ID of the only process of a trace. Viewers show a thread with the same ID as the main thread, so threads are
+/// numbered from the next ID.
 const PROCESS: usize = 1;
 
 /// Returns a timeline as Chrome trace events. Each device has a thread with its work and its

@@ -30,10 +30,11 @@ pub struct Evaluation {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
-    /// Evaluates a checkpoint of a run on the validation samples. Collective: all ranks of a group make this call.
+    /// Evaluates a checkpoint of a run on the validation samples. Collective: all ranks of a group must make this
+    /// call.
     ///
     /// # Errors
-    /// As [`Self::evaluate_on`], and if there are no validation samples.
+    /// In the same cases as [`Self::evaluate_on`], and if there are no validation samples.
     pub fn evaluate(
         &self,
         folder: impl AsRef<Path>,
@@ -45,12 +46,12 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
     }
 
-    /// Evaluates a checkpoint of a run on any samples, such as those of a test set. Collective: all ranks of a
-    /// group make this call. Each evaluates all samples, and all return the results of rank 0.
+    /// Evaluates a checkpoint of a run on any samples, such as a test set. Collective: all ranks of a group must
+    /// make this call. Each rank evaluates all samples, and all ranks return the results of rank 0.
     ///
     /// # Errors
-    /// As [`Self::load`]; also if there are no samples ([`TrainError::NoSamples`]), the source fails, or the ranks
-    /// have different samples ([`TrainError::RanksData`]).
+    /// In the same cases as [`Self::load`], and if there are no samples ([`TrainError::NoSamples`]), the source
+    /// fails, or the ranks have different samples ([`TrainError::RanksData`]).
     pub fn evaluate_on(
         &self,
         folder: impl AsRef<Path>,
@@ -66,7 +67,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         choice: CheckpointChoice,
         samples: &Data<N, L>,
     ) -> Result<Evaluation, TrainError> {
-        // Each rank evaluates on its own and may fail on its own. An error on one rank is returned on all.
+        // Each rank evaluates on its own and may fail on its own. An error on one rank is returned on all ranks.
         let evaluated = self.config().and_then(|config| {
             if samples.samples() == 0 {
                 return Err(TrainError::NoSamples { samples: "evaluation" });
@@ -86,8 +87,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// is one. Not collective.
     ///
     /// # Errors
-    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), or it is damaged
-    /// ([`TrainError::Damaged`]) or of another network ([`TrainError::Weights`]).
+    /// If there is no such checkpoint ([`TrainError::NoRun`] or [`TrainError::Setting`]), if it is damaged
+    /// ([`TrainError::Damaged`]), or if it belongs to a different network ([`TrainError::Weights`]).
     pub fn load(
         &self,
         folder: impl AsRef<Path>,
@@ -102,7 +103,10 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     fn network(&self, folder: &Path, saved: Saved) -> Result<PararealNetwork<N>, TrainError> {
         let network = self.model.build(self.settings.seed)?;
         network.load(&saved.into_weights()).map_err(|error| {
-            TrainError::weights(folder, format!("the checkpoint is of another network: {error}"))
+            TrainError::weights(
+                folder,
+                format!("the checkpoint belongs to a different network: {error}"),
+            )
         })
     }
 }

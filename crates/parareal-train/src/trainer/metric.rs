@@ -24,7 +24,7 @@ impl<O, T> Metric<O, T> {
     /// Computes the metric of a batch.
     ///
     /// # Errors
-    /// If the metric panics; the text is that of the panic.
+    /// If the metric panics. The error contains the message of the panic.
     pub(super) fn apply(&self, output: O, target: T) -> Result<f64, String> {
         catch_unwind(AssertUnwindSafe(|| (self.of_batch)(output, target))).map_err(|panic| {
             format!("the metric `{}` panicked: {}", self.name, panic_message(&*panic))

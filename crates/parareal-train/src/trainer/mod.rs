@@ -33,10 +33,10 @@ type Data<N, L> = dyn Source<
         Target = <L as Loss<<N as FeedForward>::Output>>::Target,
     >;
 
-/// The checkpoints of a trainer need no completion: all versions have all fields.
+/// The checkpoints of a trainer need no completion, because all versions record all fields.
 const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 
-/// Trainer for any network: trains, saves, resumes and evaluates a [`Model`].
+/// Trainer for any network. It trains, saves, resumes and evaluates a [`Model`].
 ///
 /// Each setting has a default. An invalid value is reported by [`Self::train`], [`Self::resume`] and
 /// [`Self::evaluate`], not by the method that sets it.
@@ -55,7 +55,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
 /// | [`timeline`](Self::timeline) | none |
-/// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | those of the seed, none |
+/// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | given by the seed, none |
 ///
 /// See the [documentation of the crate](crate) for an example.
 pub struct Trainer<N: Coarsen, L: Loss<N::Output>> {
@@ -99,9 +99,9 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Adds a metric of the validation samples: a function of the output and the target of a batch which returns a mean
-    /// over its samples, such as [`accuracy`]. Means over all samples are weighted by the sizes of the batches. A
-    /// metric that is not a number is recorded as such and does not end the run.
+    /// Adds a metric of the validation samples: a function of the output and the target of a batch that returns a
+    /// mean over the samples of the batch, such as [`accuracy`]. The mean over all samples is weighted by the
+    /// sizes of the batches. A metric may be NaN; it is then recorded as NaN, and the run continues.
     #[must_use]
     pub fn metric(
         mut self,
@@ -148,15 +148,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the largest norm of the gradient of all parameters together; longer gradients are scaled down to it.
+    /// Sets the largest norm of the gradient of all parameters together; gradients with a larger norm are scaled
+    /// down to it.
     #[must_use]
     pub fn clip_norm(mut self, norm: f64) -> Self {
         self.settings.clip_norm = Some(norm);
         self
     }
 
-    /// Keeps a moving average of the weights with this decay, which evaluations use and [`Self::load`] returns.
-    /// In the first steps the decay is smaller ([`RunConfig::ema_decay_of`]).
+    /// Keeps a moving average of the weights with this decay. Evaluations use the average, and [`Self::load`]
+    /// returns it. The decay is smaller in the first steps ([`RunConfig::ema_decay_of`]).
     #[must_use]
     pub fn moving_average(mut self, decay: f64) -> Self {
         self.settings.moving_average = Some(decay);
@@ -170,7 +171,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the times of checkpoints in addition to those at the end of each epoch.
+    /// Sets the interval of the checkpoints that are saved in addition to those after each epoch.
     #[must_use]
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = every;
@@ -191,23 +192,22 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the number of workers that share the subnetworks of each replica, or those of a rank. The executor
-    /// [`Sequential`](ExecutorKind::Sequential) has one worker; more are refused.
+    /// Sets the number of workers that share the subnetworks of a replica or, with MPI, of a rank. The executor
+    /// [`Sequential`](ExecutorKind::Sequential) has one worker and does not accept more.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.workers = Some(workers);
         self
     }
 
-    /// Sets the number of threads of each worker on the CPU. Results for different numbers differ by rounding errors
-    /// only.
+    /// Sets the number of threads of each worker on the CPU. Results depend on it only by rounding errors.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.settings.threads = Some(threads);
         self
     }
 
-    /// Sets the number of copies of the network, each of which takes a part of every batch.
+    /// Sets the number of replicas of the network. Each replica takes a part of every batch.
     #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.settings.replicas = replicas;
@@ -221,35 +221,36 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Saves memory: one state is kept for every `units` units, and the others are recomputed in the backward pass. 0
-    /// stands for the square root of the number of units in the longest subnetwork. Refused for the executor
-    /// [`Sequential`](ExecutorKind::Sequential), which keeps all states.
+    /// Saves memory: one state is kept for every `units` units, and the others are recomputed in the backward
+    /// pass. A value of 0 selects the square root of the number of units in the longest subnetwork. Not accepted
+    /// by the executor [`Sequential`](ExecutorKind::Sequential), which keeps all states.
     #[must_use]
     pub fn recompute(mut self, units: usize) -> Self {
         self.settings.recompute = Some(units);
         self
     }
 
-    /// Sets the element type of the tensors that ranks send each other, [`LinkDtype::F32`] by default. Refused for
-    /// all executors but [`Mpi`](ExecutorKind::Mpi).
+    /// Sets the element type of the tensors that ranks send each other, [`LinkDtype::F32`] by default. Only
+    /// accepted by the executor [`Mpi`](ExecutorKind::Mpi).
     #[must_use]
     pub fn link_dtype(mut self, dtype: LinkDtype) -> Self {
         self.settings.link_dtype = Some(dtype);
         self
     }
 
-    /// Writes the timeline of one step to a file, in each call that trains or resumes. `config.toml` does not record
-    /// this request. Refused for the executor [`Sequential`](ExecutorKind::Sequential), which has no timeline.
+    /// Writes the timeline of one step to a file, in each call that trains or resumes. `config.toml` does not
+    /// record this request. Not accepted by the executor [`Sequential`](ExecutorKind::Sequential), which has no
+    /// timeline.
     #[must_use]
     pub fn timeline(mut self, timeline: StepTimeline) -> Self {
         self.timeline = Some(timeline);
         self
     }
 
-    /// Sets initial weights to use instead of those of the seed, such as those of a serial run
-    /// ([`StateDict::units_only`](parareal::net::StateDict::units_only)), or of a shallower one
-    /// ([`spread_units`](crate::spread_units)). A run that is resumed needs them again only if it has no checkpoint.
-    /// `config.toml` does not record them; an entry of [`Self::setting`] can.
+    /// Sets initial weights to use instead of those given by the seed, such as the weights of a serial network
+    /// ([`StateDict::units_only`](parareal::net::StateDict::units_only)) or of a shallower network
+    /// ([`spread_units`](crate::spread_units)). A resumed run needs the initial weights only if it has no
+    /// checkpoint. `config.toml` does not record them; use [`Self::setting`] to record their origin.
     #[must_use]
     pub fn initial_weights(mut self, initial: InitialWeights) -> Self {
         self.initial = Some(initial);
@@ -265,19 +266,20 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), which run with
+    /// Sets the processes of the run: the ranks of an MPI program ([`ProcessGroup::join`]), for the executor
     /// [`ExecutorKind::Mpi`].
     ///
-    /// The methods that train, resume and evaluate are collective: all ranks call them, in the same order and with
-    /// the same arguments. [`Self::load`] is not.
+    /// The methods that train, resume and evaluate are collective: all ranks must call them in the same order and
+    /// with the same arguments. [`Self::load`] is not collective.
     #[must_use]
     pub fn group(mut self, group: ProcessGroup) -> Self {
         self.group = group;
         self
     }
 
-    /// Adds an entry to the table `settings` of `config.toml`, which must be the same when the run is resumed. Use it
-    /// for what the trainer cannot inspect, such as the settings of the optimizer. Messages name it `settings.KEY`.
+    /// Adds an entry to the table `settings` of `config.toml`. The entry must be the same when the run is
+    /// resumed. Use it to record settings that the trainer cannot inspect, such as those of the optimizer.
+    /// Messages name the entry `settings.KEY`.
     #[must_use]
     pub fn setting(mut self, key: impl Into<String>, value: impl Display) -> Self {
         self.settings.own.insert(key.into(), value.to_string());
@@ -287,24 +289,27 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// Trains in a new or empty folder until the run ends.
     ///
     /// # Errors
-    /// As [`Self::train_with`].
+    /// In the same cases as [`Self::train_with`].
     pub fn train(&self, folder: impl AsRef<Path>) -> Result<Outcome, TrainError> {
         self.train_with(folder, &mut (), &|| false)
     }
 
-    /// Trains in a new or empty folder until the run ends or `stop` returns true. It is called after each step and
-    /// before each batch of an evaluation. When stopped, the run saves a checkpoint of its last step and sets
-    /// [`Outcome::interrupted`]. `observer` receives the progress.
+    /// Trains in a new or empty folder until the run ends or `stop` returns true. `stop` is called after each
+    /// step and before each batch of an evaluation. When stopped, the run saves a checkpoint of its last step and
+    /// sets [`Outcome::interrupted`]. `observer` receives the progress.
     ///
     /// Before anything is written, the network and the loss are tried in evaluation mode on a few samples of the first
     /// batches.
     ///
     /// # Errors
-    /// If a setting is wrong or does not fit the data or this machine, the network cannot be built, the folder is not
-    /// empty, a file cannot be written, or the [`timeline`](Self::timeline) exists; if the source of batches fails
-    /// ([`TrainError::Source`]), or the network or the loss does not accept a batch ([`TrainError::Batch`]); if ranks
-    /// have different samples ([`TrainError::RanksData`]); if the loss, the weights or an evaluation are not finite
-    /// ([`TrainError::Diverged`] and similar variants); and if a worker fails.
+    /// - If a setting is invalid, or does not fit the data or this machine.
+    /// - If the network cannot be built.
+    /// - If the folder is not empty, a file cannot be written, or the file of the [`timeline`](Self::timeline) exists.
+    /// - If the source of batches fails ([`TrainError::Source`]).
+    /// - If the network or the loss does not accept a batch ([`TrainError::Batch`]).
+    /// - If ranks have different samples ([`TrainError::RanksData`]).
+    /// - If the loss, the weights or an evaluation are not finite ([`TrainError::Diverged`] and similar variants).
+    /// - If a worker fails.
     pub fn train_with(
         &self,
         folder: impl AsRef<Path>,
@@ -320,39 +325,45 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 
     /// Resumes the run in a folder from its newest checkpoint until it ends, as if it had not been interrupted
-    /// ([`Self::resume_with`] states when that holds bit for bit). A run that has ended is not changed, unless the
-    /// number of epochs has been raised.
+    /// ([`Self::resume_with`] describes when the result is bit-identical). A run that has ended is not changed,
+    /// unless the number of epochs has been raised.
     ///
     /// # Errors
-    /// As [`Self::resume_with`].
+    /// In the same cases as [`Self::resume_with`].
     pub fn resume(&self, folder: impl AsRef<Path>) -> Result<Outcome, TrainError> {
         self.resume_with(folder, &mut (), &|| false)
     }
 
     /// Resumes a run like [`Self::resume`], with an observer and a function that stops it, as in [`Self::train_with`].
     ///
-    /// On the CPU the result is bit for bit that of an uninterrupted run if executor, workers, threads, devices,
-    /// replicas, recomputation, link type and the vector instructions of the machine are the same. If one of them has
-    /// changed, the result is the same up to rounding, and a note says so; with another number of replicas, batch
-    /// normalization takes its statistics over other parts of the batches.
+    /// On the CPU, the result is bit-identical to that of an uninterrupted run if the executor, workers, threads,
+    /// devices, replicas, recomputation, link type and the vector instructions of the machine are the same. If
+    /// one of them has changed, the result is the same up to rounding errors, and a note says so. A different
+    /// number of replicas also changes the parts of a batch over which batch normalization computes its
+    /// statistics.
     ///
     /// | setting | when a run is resumed |
     /// | --- | --- |
     /// | seed, batch size, cuts, clipping, moving average, objective, entries of [`Self::setting`] | must be the same |
     /// | learning rate | must give the same rates for all steps so far |
-    /// | training and validation samples | must be the same, as far as that is checked ([`Source`]) |
-    /// | epochs | may be more; a [`Schedule::cosine`] then spans all of them |
-    /// | patience, checkpoint times, number of checkpoints kept | may change |
+    /// | training and validation samples | must be the same; [`Source`] lists the checks |
+    /// | epochs | may increase; a [`Schedule::cosine`] then spans all epochs |
+    /// | patience, checkpoint interval, number of checkpoints kept | may change |
     /// | executor, workers, threads, devices, replicas, recomputation, link type | may change |
     ///
-    /// An optimizer is compared by the fields of its state only: resuming AdamW with Adam, or with another weight
-    /// decay, is not noticed. Record such settings with [`Self::setting`].
+    /// Optimizers are compared only by the fields of their state. Resuming AdamW with Adam, or with a different
+    /// weight decay, is not detected. Record such settings with [`Self::setting`].
     ///
     /// # Errors
-    /// As [`Self::train_with`]; also if there is no run in the folder ([`TrainError::NoRun`]), a setting or the samples
-    /// differ from those of the run ([`TrainError::OtherRun`], [`TrainError::OtherData`]), parameters have other names
-    /// or shapes or all checkpoints are damaged ([`TrainError::Damaged`]), the run has already trained for more epochs
-    /// ([`TrainError::TooFewEpochs`]), or another process trains in the folder ([`TrainError::Busy`]).
+    /// In the same cases as [`Self::train_with`], and:
+    ///
+    /// - If there is no run in the folder ([`TrainError::NoRun`]).
+    /// - If a setting or the samples differ from those of the run ([`TrainError::OtherRun`],
+    ///   [`TrainError::OtherData`]).
+    /// - If parameters have other names or shapes than in the checkpoint, or all checkpoints are damaged
+    ///   ([`TrainError::Damaged`]).
+    /// - If the run has already trained for more epochs ([`TrainError::TooFewEpochs`]).
+    /// - If another process is training in the folder ([`TrainError::Busy`]).
     pub fn resume_with(
         &self,
         folder: impl AsRef<Path>,
@@ -383,7 +394,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         run_to_end(Run::resume(locked, config, record, task, resume)?, observer, stop)
     }
 
-    /// Returns the options with which a run starts.
+    /// Returns the options for starting a run.
     fn start(&self) -> Start {
         Start {
             initial: self.initial.clone(),
@@ -393,7 +404,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
     }
 
-    /// Returns the complete configuration, after a check of everything that does not depend on the data.
+    /// Returns the complete configuration after checking everything that does not depend on the data.
     fn config(&self) -> Result<RunConfig, TrainError> {
         let config = self.settings.resolve(&self.group, self.model.cuts.subnetworks())?;
         config.check(&self.group, self.training.samples())?;
@@ -432,7 +443,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         }
     }
 
-    /// Prepares a run, collectively.
+    /// Prepares a run. Collective.
     fn prepare(&self) -> Result<(RunConfig, ConfigRecord, TrainerTask<'_, N, L>), TrainError> {
         let cuts = &self.model.cuts;
         let prepared = self.config().and_then(|config| {
@@ -447,7 +458,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     }
 }
 
-/// Refuses an empty path, which would mean the current folder.
+/// Rejects an empty path, which would mean the current folder.
 fn check_name(folder: &Path) -> Result<(), TrainError> {
     match folder.as_os_str().is_empty() {
         true => {
@@ -458,7 +469,7 @@ fn check_name(folder: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Trains a run until it ends, and puts the notes from its start before those of its outcome.
+/// Trains a run until it ends, and inserts the notes from its start before the notes of its outcome.
 fn run_to_end<T: Task>(
     run: Run<T>,
     observer: &mut dyn Observer,

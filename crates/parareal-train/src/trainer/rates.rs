@@ -11,8 +11,8 @@ use crate::{Schedule, TrainError};
 /// Checks that a schedule gives the learning rates that `metrics.jsonl` records for the steps up to a checkpoint.
 ///
 /// # Errors
-/// If the rate of a step differs ([`TrainError::OtherRun`], for the first one), or the file cannot be read
-/// ([`TrainError::File`]).
+/// If the rate of a step differs ([`TrainError::OtherRun`], which names the first such step), or the file cannot
+/// be read ([`TrainError::File`]).
 pub(super) fn check(
     folder: &Path,
     position: Position,
@@ -32,7 +32,7 @@ pub(super) fn check(
         let is_taken = record.epoch > 0 && record.step <= position.step;
         let Some(step) = step.filter(|&step| is_taken && step < steps_per_epoch) else { continue };
         let now = schedule.of_step(record.epoch, step, steps_per_epoch);
-        // Rates are recorded with all their digits.
+        // Recorded rates are not rounded, so they can be compared exactly.
         if now != record.learning_rate {
             let name = format!("learning-rate of step {}", record.step);
             let shown = |rate: f64| format!("{rate:?}");

@@ -14,10 +14,10 @@ use crate::{
     RunConfig, Schedule, TrainError, WorkerRequest,
 };
 
-/// Largest `config.toml` that is read, in bytes.
+/// Largest size of `config.toml`, in bytes.
 const LONGEST_FILE: u64 = 1 << 18;
 
-/// Settings of a trainer before they are completed.
+/// Settings of a trainer before defaults are filled in.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) epochs: usize,
@@ -107,7 +107,7 @@ const FIXED: [&str; 9] = [
 ];
 
 impl Settings {
-    /// Completes the settings for the processes of a group.
+    /// Checks the settings and fills in defaults for the processes of a group.
     ///
     /// # Errors
     /// If a value is not valid ([`TrainError::Setting`]).
@@ -173,7 +173,7 @@ impl Settings {
         })
     }
 
-    /// Refuses numbers that `config.toml` cannot hold: TOML has 64-bit signed integers.
+    /// Rejects numbers that `config.toml` cannot represent, because integers in TOML are 64-bit and signed.
     fn check_range(&self) -> Result<(), TrainError> {
         let numbers = [
             ("epochs", Some(self.epochs)),
@@ -191,7 +191,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses settings that have no effect with the executor.
+    /// Rejects settings that have no effect with the executor.
     fn check_effects(&self) -> Result<(), TrainError> {
         let executor = self.executor;
         if executor == ExecutorKind::Sequential {
@@ -243,8 +243,8 @@ impl Settings {
     }
 }
 
-/// Returns the entries of a configuration that must be the same on all ranks of a run. Entries of a table have its
-/// name as a prefix.
+/// Returns the entries of a configuration that must be the same on all ranks of a run. Entries of a table have
+/// the name of the table as a prefix.
 pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
     let shared = table.iter().filter(|(key, _)| !["device", "threads"].contains(&key.as_str()));
     let entries = shared.flat_map(|(key, value)| match value {
@@ -259,8 +259,8 @@ pub(super) fn shared_entries(table: &Table) -> BTreeMap<String, String> {
 /// Reads the configuration of the run in a folder.
 ///
 /// # Errors
-/// If there is none ([`TrainError::NoRun`]), it is not a valid configuration ([`TrainError::Configuration`]), or
-/// the file cannot be read.
+/// If there is no `config.toml` ([`TrainError::NoRun`]), it is not a valid configuration
+/// ([`TrainError::Configuration`]), or the file cannot be read.
 pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
     let path = config_file(folder)?;
     let mut text = String::new();
@@ -281,7 +281,7 @@ pub(super) fn read(folder: &Path) -> Result<(String, Table), TrainError> {
 /// are named `settings.KEY`.
 ///
 /// # Errors
-/// If one has changed ([`TrainError::OtherRun`]).
+/// If an entry has changed ([`TrainError::OtherRun`]).
 pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(), TrainError> {
     let shown = |value: Option<&Value>| value.map_or("not set".to_string(), Value::to_string);
     let compare = |name: &str, then: Option<&Value>, now: Option<&Value>| match then == now {
@@ -304,8 +304,8 @@ pub(super) fn check_same(folder: &Path, before: &Table, now: &Table) -> Result<(
     Ok(())
 }
 
-/// Returns the configuration that a checkpoint was saved with, as far as notes on a resumed run need it: the other
-/// values are those of `now`.
+/// Returns the configuration of a checkpoint for the notes on a resumed run. Values that the notes do not need
+/// are those of `now`.
 pub(super) fn configuration_of(saved: &Table, now: &RunConfig, schedule: Schedule) -> RunConfig {
     let mut before = now.clone();
     let text = |key: &str| saved.get(key).and_then(Value::as_str);

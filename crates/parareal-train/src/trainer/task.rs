@@ -44,17 +44,17 @@ pub(super) struct Means {
     pub(super) samples: usize,
     pub(super) loss: f64,
     pub(super) metrics: BTreeMap<String, f64>,
-    /// False if an output was not a number, or infinite with a loss that is not finite. Infinite outputs with a
-    /// finite loss are intended: they exclude classes.
+    /// False if an output was NaN, or if an output was infinite and the loss is not finite. Infinite outputs with
+    /// a finite loss are valid: they exclude classes.
     pub(super) is_finite: bool,
 }
 
 /// Kinds of non-finite values among the outputs of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Outputs {
-    /// True if one is infinite.
+    /// True if a value is infinite.
     infinite: bool,
-    /// True if one is not a number.
+    /// True if a value is NaN.
     nan: bool,
 }
 
@@ -90,8 +90,8 @@ const VALIDATION: Recorded = Recorded {
 };
 
 impl Recorded {
-    /// Returns true if two records describe the same samples. Fingerprints are compared only if both have one:
-    /// older checkpoints and some sources have none.
+    /// Returns true if two records describe the same samples. Fingerprints are compared only if both records have
+    /// one, because older checkpoints and some sources have none.
     fn is_same(&self, data: &Table, saved: &Table) -> bool {
         let [samples, first, fingerprint] = self.keys.map(|key| (data.get(key), saved.get(key)));
         let is_other = matches!(fingerprint, (Some(own), Some(saved)) if own != saved);
@@ -104,8 +104,8 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
     /// samples.
     ///
     /// # Errors
-    /// If the source fails or returns another batch for the same index, or the network or the loss does not accept
-    /// it.
+    /// If the source fails, the source returns different batches for the same index, or the network or the loss
+    /// does not accept a batch.
     pub(super) fn new(trainer: &'a Trainer<N, L>, config: &RunConfig) -> Result<Self, TrainError> {
         let model = &trainer.model;
         let network = match trainer.group.is_root() {
@@ -149,7 +149,7 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
         Ok(Self { trainer, batch_size: config.batch_size, seed: config.seed, data })
     }
 
-    /// Returns a text for each set of samples that identifies it, for comparison across ranks.
+    /// Returns a text that identifies each set of samples, for comparison across ranks.
     pub(super) fn fingerprints(&self) -> BTreeMap<String, String> {
         let of = |recorded: Recorded| {
             let values = recorded.keys.map(|key| self.data.get(key).map(ToString::to_string));
@@ -158,7 +158,7 @@ impl<'a, N: Coarsen, L: Loss<N::Output>> TrainerTask<'a, N, L> {
         [TRAINING, VALIDATION].map(of).into()
     }
 
-    /// Checks that the data are those of the run.
+    /// Checks that the run was started with the same data.
     ///
     /// # Errors
     /// If the data differ ([`TrainError::OtherData`]), or the source fails.
@@ -241,7 +241,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Task for TrainerTask<'_, N, L> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
-    /// Evaluates all samples of a source in their order; `None` if `stop` returned true.
+    /// Evaluates all samples of a source in order. Returns `None` if `stop` returned true.
     pub(super) fn sums(
         &self,
         executor: &mut dyn Executor<N, L>,
@@ -281,8 +281,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         Ok(complete.then_some(sums))
     }
 
-    /// Returns the means over some samples. All ranks use the results of rank 0, because decisions of the run
-    /// depend on them.
+    /// Returns the means over the samples. All ranks use the results of rank 0, because the run makes decisions
+    /// that depend on them.
     ///
     /// # Errors
     /// If ranks had different batches ([`TrainError::RanksData`]), or MPI fails.
@@ -317,7 +317,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
 /// Computes the loss and the metrics of some samples of a batch in evaluation mode, and returns the loss.
 ///
 /// # Errors
-/// If the network, the loss or a metric cannot be computed; the text describes the fault.
+/// If the network, the loss or a metric cannot be computed. The error describes the problem.
 fn try_out<N: Coarsen, L: Loss<N::Output>>(
     model: &Model<N, L>,
     network: &PararealNetwork<N>,
@@ -340,7 +340,7 @@ fn try_out<N: Coarsen, L: Loss<N::Output>>(
     })
 }
 
-/// Refuses a loss that is not finite.
+/// Returns the loss, or an error if it is not finite.
 fn finite(loss: f64) -> Result<f64, String> {
     match loss.is_finite() {
         true => Ok(loss),
@@ -355,10 +355,10 @@ fn checksum_of<I: Value, T: Value, L>(batch: &Batch<I, T, L>) -> String {
     Checksum::of(&batch.input, &batch.target)
 }
 
-/// Returns a batch of a source for a network that takes samples of a shape.
+/// Returns a batch of a source for a network that takes samples of this shape.
 ///
 /// # Errors
-/// If the source fails, or returns another number of samples than requested, or samples of another shape.
+/// If the source fails, or returns samples of a different number or shape than expected.
 fn batch_of<N: Coarsen, L: Loss<N::Output>>(
     source: &Data<N, L>,
     shape: &SampleShape,

@@ -193,7 +193,7 @@ fn settings_of_another_run_are_refused_by_name() {
     ] {
         let message = refused(&run, &trainer.setting("momentum", 0.9));
         assert!(message.starts_with(expected), "{message}");
-        assert!(!expected.is_empty() || message.contains("of another network"), "{message}");
+        assert!(!expected.is_empty() || message.contains("to a different network"), "{message}");
     }
     let message = refused(&run, &sgd_trainer().setting("momentum", 0.5));
     assert!(message.starts_with("settings.momentum is \"0.5\", but \"0.9\" in"), "{message}");

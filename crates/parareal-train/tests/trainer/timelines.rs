@@ -146,7 +146,7 @@ fn the_step_is_counted_over_the_whole_run() {
 
     let refused = |step| chosen(step).resume(&run).unwrap_err().to_string();
     let expected =
-        "invalid value `4` for timeline-step: expected a step from 5 to 20; 4 are trained already";
+        "invalid value `4` for timeline-step: expected a step from 5 to 20; 4 are already trained";
     assert_eq!(refused(4), expected);
     assert!(
         refused(21)
@@ -164,7 +164,7 @@ fn the_step_is_counted_over_the_whole_run() {
     let note = "no timeline was written: the run has no steps left";
     assert_eq!((told.timelines, outcome.notes), (vec![], vec![note.to_string()]));
     let expected =
-        "invalid value `20` for timeline-step: all 20 steps of the run are trained already";
+        "invalid value `20` for timeline-step: all 20 steps of the run are already trained";
     assert_eq!(
         refused(20),
         "b.svg already exists".replace("b.svg", path("b.svg").to_str().unwrap())
