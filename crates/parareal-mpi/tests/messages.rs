@@ -1,5 +1,5 @@
-//! Memory safety of the boundary to MPI, between real ranks: each test starts itself again under
-//! `mpirun`. `.ci/sanitize` runs them under the address sanitizer.
+//! Tests of the memory safety of the MPI wrappers, on real ranks. Each test runs itself again under `mpirun`.
+//! `.ci/sanitize` runs them under the address sanitizer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use parareal_mpi::{Communicator, MpiError, World};
 use parareal_testing::{ranks, test_name};
 
-/// The length of a message that MPI does not send before it is received.
+/// A message length that MPI does not send before the receiver is ready.
 const LONG: usize = 3_000_000;
 
-/// Runs `body` in each of `count` ranks, with all of them.
+/// Runs `body` on each of `count` ranks, with a communicator of all ranks.
 fn on_ranks(count: usize, name: &str, body: impl FnOnce(&World, &Communicator)) {
     ranks::on_ranks(&[count], name, || {
         let world = World::init().unwrap();
@@ -49,7 +49,7 @@ fn all_operations_work_for_all_lengths() {
             assert_eq!(doubles.wait().unwrap(), vec![1.5; length / 8]);
             let expected: Vec<_> = (0..size).map(|rank| pattern(rank, length)).collect();
             assert_eq!(gathered.wait().unwrap(), expected.concat());
-            // Each rank contributes another length.
+            // Each rank contributes a different length.
             let gathered = all.all_gather(pattern(rank, length / (rank + 1))).unwrap();
             let expected = (0..size).map(|rank| pattern(rank, length / (rank + 1)));
             assert_eq!(gathered, expected.collect::<Vec<_>>());
@@ -153,7 +153,7 @@ fn a_receive_can_be_cancelled_at_any_time() {
 #[test]
 fn ranks_that_do_not_exist_are_refused() {
     on_ranks(2, test_name!(), |_, all| {
-        // MPI itself would take the last two as any rank and as no rank.
+        // As C integers, the last two are special values of MPI such as `MPI_ANY_SOURCE`.
         for rank in [2, usize::MAX, -1_i32 as u32 as usize, -2_i32 as u32 as usize] {
             let expected = MpiError::InvalidRank { rank, size: 2 };
             let receive = all.receive(rank, 1, 8).unwrap().wait().unwrap_err();
@@ -161,7 +161,7 @@ fn ranks_that_do_not_exist_are_refused() {
             let broadcast = all.broadcast(rank, vec![0; 8]).unwrap().wait().unwrap_err();
             assert_eq!([&receive, &send, &broadcast], [&expected; 3]);
         }
-        // Longer messages than MPI can count are refused as well.
+        // Messages longer than MPI can count are rejected as well.
         let length = i32::MAX as usize + 1;
         let refused = all.receive(0, 1, length).unwrap().wait().unwrap_err();
         assert_eq!(refused, MpiError::TooLong { count: length });

@@ -93,8 +93,8 @@ pub struct EpochRecord {
     /// Mean loss over the training samples. The loss of each sample is computed before the update with its batch.
     #[serde(deserialize_with = "nan_from_null")]
     pub train_loss: f64,
-    /// Fraction of wrong predictions for the training samples, made before the update with each batch; `None` if
-    /// wrong predictions are not counted.
+    /// Fraction of wrong predictions for the training samples; `None` if they are not counted. The predictions
+    /// for a sample are made before the update with its batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_error: Option<f64>,
     /// Mean loss over the test samples after the epoch; `None` without test samples.

@@ -20,7 +20,7 @@ pub fn sgd() -> ModuleOptimizer {
 pub type AnyExecutor<N, L = CrossEntropy> = Box<dyn Executor<N, L>>;
 
 /// Returns a builder with cross entropy, the optimizer [`sgd`], and one thread per worker. Rounding errors depend
-/// on the number of threads, so it does not follow the machine's number of cores.
+/// on the number of threads, so this number is fixed.
 #[must_use]
 pub fn builder() -> ExecutorBuilder<CrossEntropy> {
     ExecutorBuilder::new(CrossEntropy::default(), sgd()).threads(1)

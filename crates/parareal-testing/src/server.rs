@@ -133,7 +133,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns [`Request::from`] for each request so far.
+    /// Returns the first byte of the range in each request so far; `None` for a request without a range.
     ///
     /// # Panics
     /// Panics if `answer` has panicked.

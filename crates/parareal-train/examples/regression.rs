@@ -1,8 +1,8 @@
 //! Regression with mean squared error and coarse networks written by hand, serial and cut into four.
 //!
-//! The network learns the motion of a pendulum: it maps angle and velocity to those one unit of time later. Its
-//! units are time steps of a learned differential equation, so a coarse network can be a single step with the
-//! total length of the steps that it approximates.
+//! The network learns the motion of a pendulum: it maps an angle and a velocity to their values one unit of time
+//! later. Its units are time steps of a learned differential equation, so a coarse network can be a single step
+//! with the total length of the steps that it approximates.
 
 #![allow(clippy::print_stdout)]
 
@@ -35,7 +35,7 @@ impl Step {
     }
 }
 
-/// Returns angles and velocities `[count, 2]`, and those one unit of time later.
+/// Returns angles and velocities `[count, 2]`, and their values one unit of time later.
 fn pendulum(count: usize, shift: f64) -> Result<TensorDataset<Tensor<2>, Tensor<2>>, TrainError> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for index in 0..count {

@@ -1,8 +1,9 @@
 //! Encoder layers of `burn::nn` on token embeddings, serial and cut into three.
 //!
-//! The task is to find which of three words occurs most often in a sentence. Sentences have different lengths, and
-//! padding is ignored. The mask is computed from the tokens by the preprocessing of each subnetwork, so only
-//! embeddings cross the interfaces. Dropout draws by seed, step and unit, so both executors see the same masks.
+//! The task is to find which of three words occurs most often in a sentence. Sentences have different lengths,
+//! and padding is ignored. The mask is computed from the tokens by the preprocessing of each subnetwork, so only
+//! embeddings cross the interfaces. Dropout masks depend only on the seed, the step and the unit, so both
+//! executors use the same masks.
 
 #![allow(clippy::print_stdout)]
 

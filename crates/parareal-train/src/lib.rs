@@ -155,7 +155,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program ([`ExecutorKind::Mpi`], [`ProcessGroup::join`]) |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices besides the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, through Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checkpoint;

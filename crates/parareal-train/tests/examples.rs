@@ -1,4 +1,4 @@
-//! The networks of the examples learn, serial and cut.
+//! Tests that the networks of the examples learn, both serial and cut.
 
 // Their functions `main` are not called.
 #![allow(dead_code)]

@@ -7,7 +7,8 @@ pub(crate) const LENGTH: usize = 32;
 /// Number of kinds of signals: sine, square, triangle and sawtooth.
 pub(crate) const CLASSES: usize = 4;
 
-/// Returns `count` signals `[count, 1, LENGTH]` with their kinds `[count]`. Different seeds give other signals.
+/// Returns `count` signals `[count, 1, LENGTH]` with their kinds `[count]`. Different seeds give different
+/// signals.
 ///
 /// # Errors
 /// If `count` is 0.

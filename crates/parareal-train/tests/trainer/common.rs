@@ -20,7 +20,7 @@ pub(crate) fn network() -> DenseNet {
     DenseNet::residual(vec![8; 7])
 }
 
-/// Returns samples of a seed: points with the index of their largest coordinate as class.
+/// Returns samples for a seed: points whose class is the index of their largest coordinate.
 pub(crate) fn samples(seed: u64, count: usize) -> Samples {
     let (inputs, _) = batch(seed, count, DType::F32);
     let classes = inputs.clone().argmax(1).reshape([count]);

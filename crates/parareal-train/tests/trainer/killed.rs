@@ -86,7 +86,7 @@ fn start(name: &str, run: &Path) -> Child {
         .unwrap()
 }
 
-/// Returns a number below `limit` that differs from run to run of the test.
+/// Returns a number below `limit` that differs between runs of the test.
 fn random(limit: u64) -> u64 {
     RandomState::new().build_hasher().finish() % limit
 }

@@ -85,11 +85,12 @@ fn samples_may_come_from_a_device_that_tracks_gradients() {
 #[test]
 fn the_best_checkpoint_is_that_of_the_objective() {
     let folder = tempdir().unwrap();
-    // Scores of the epochs: rising and falling, with one that is not a number.
+    // Scores of the epochs: rising and falling, and one NaN.
     let scores = [0.2, f64::NAN, 0.6, 0.6, 0.1, 0.3];
     let scored = |objective| {
         let calls = AtomicUsize::new(0);
-        // Twenty validation samples are four batches. The first call tries the metric before the run.
+        // Twenty validation samples make four batches. The first call of the metric is a check before the run
+        // starts.
         let score = move |_, _| {
             let call = calls.fetch_add(1, Ordering::Relaxed);
             scores[call.saturating_sub(1) / 4 % 6]

@@ -9,8 +9,8 @@ use parareal_train::prelude::*;
 use crate::common::{DenseTrainer, SAMPLES, model, samples};
 use crate::timelines::{assert_works, trace};
 
-/// Returns samples in memory; in batches for which `changed` returns true, the samples are the first ones of
-/// the pass.
+/// Returns a source of samples in memory. A batch for which `changed` returns true has the first samples of the
+/// pass instead of its own.
 fn drifting(
     seed: u64,
     count: usize,

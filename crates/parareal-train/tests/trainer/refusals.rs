@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::common::{DenseTrainer, SAMPLES, model, network, samples, sgd_trainer, trainer_of};
 
-/// Returns the error message with which a trainer refuses to start, after checks that it is one line and that
+/// Returns the error message with which a trainer refuses to start. Asserts that the message is one line and that
 /// nothing was written.
 #[track_caller]
 fn refused(trainer: &DenseTrainer) -> String {
@@ -249,7 +249,7 @@ fn a_loss_that_is_not_finite_is_not_mistaken_for_an_output() {
     assert!(message.starts_with(expected), "{message}");
 }
 
-/// Returns a source whose inputs have another shape for one batch.
+/// Returns a source whose inputs have a different shape in one batch.
 fn with_wide(pass: Pass, step: usize) -> impl Source<Input = Tensor<2>, Target = Tensor<1, Int>> {
     from_fn(12, move |index: &BatchIndex| {
         let is_same = match (index.pass, pass) {

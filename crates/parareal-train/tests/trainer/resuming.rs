@@ -156,7 +156,7 @@ fn a_run_continues_for_more_epochs_on_another_executor() {
     assert!(error.starts_with("invalid value `3` for epochs: expected at least 6"), "{error}");
 }
 
-/// Returns the message with which resuming a run of [`sgd_trainer`] is refused.
+/// Returns the error message of an attempt to resume a run of [`sgd_trainer`].
 fn refused(run: &Path, trainer: &DenseTrainer) -> String {
     let before = fs::read_to_string(run.join("config.toml")).unwrap();
     let message = trainer.resume(run).unwrap_err().to_string();
@@ -236,7 +236,7 @@ fn a_schedule_that_gives_other_rates_is_refused_with_the_first_step() {
         assert!(message.starts_with(expected), "{message}");
         assert_eq!(make(&first).epochs(5).resume(&run).unwrap().steps, 25, "{name}");
     }
-    // A cosine that spans the run follows its epochs.
+    // A cosine that spans the run adapts to the number of epochs.
     let run = folder.path().join("spanning");
     let make = || sgd_trainer().learning_rate(Schedule::cosine(0.05));
     train_until(8, &make(), &run);

@@ -130,13 +130,13 @@ fn the_step_is_counted_over_the_whole_run() {
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let run = path("run");
-    // If the run is stopped before its tenth step, the timeline is that of the last one.
+    // If the run is stopped before its tenth step, the timeline shows the last step.
     let (told, outcome) = train(&sgd_trainer().timeline(StepTimeline::new(path("a.svg"))), &run, 3);
     assert_eq!((told.timelines, outcome.steps), (vec![(3, path("a.svg"))], 3));
     assert!(outcome.interrupted);
     assert!(fs::read_to_string(path("a.svg")).unwrap().contains("2 workers, step 3\""));
 
-    // If the run is stopped before the chosen step, there is no timeline.
+    // If the run is stopped before the selected step, no timeline is written.
     let chosen = |step| sgd_trainer().timeline(StepTimeline::new(path("b.svg")).step(step));
     let (told, outcome) = train(&chosen(12), &run, 4);
     let note = "no timeline was written: the run ended after step 4, before step 12";
