@@ -77,7 +77,7 @@ pub(crate) fn check_unicode(output: &OutputFolder) -> Result<(), TrainError> {
         OutputFolder::Named(path) | OutputFolder::Numbered { parent: path, .. }
             if path.to_str().is_none() =>
         {
-            let message = "ranks need a path in UTF-8".into();
+            let message = "with several ranks, the path must be valid UTF-8".into();
             Err(TrainError::Output { path: path.clone(), message })
         }
         _ => Ok(()),

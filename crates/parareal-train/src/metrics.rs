@@ -64,7 +64,8 @@ impl Metrics {
                 unread => {
                     // No checkpoint is saved after a loss that is not finite or after an early end.
                     let error = unread.err().map(|error| error.to_string());
-                    let error = error.unwrap_or_else(|| "no checkpoint can follow it".into());
+                    let error =
+                        error.unwrap_or_else(|| "no checkpoint can follow this line".into());
                     let message = format!("line {}: {error}", number + 1);
                     return Err(TrainError::damaged(&path, message));
                 }

@@ -84,9 +84,11 @@ impl WorkerRequest<'_> {
         if workers == 0 || workers > most {
             let expected = match executor {
                 ExecutorKind::Mpi => {
-                    format!("expected from 1 to {most}, the number of subnetworks of a rank")
+                    format!(
+                        "expected a number from 1 to {most}, the number of subnetworks of a rank"
+                    )
                 }
-                _ => format!("expected from 1 to {most}, the number of subnetworks"),
+                _ => format!("expected a number from 1 to {most}, the number of subnetworks"),
             };
             return Err(TrainError::setting("workers", workers, expected));
         }

@@ -289,7 +289,7 @@ impl ProcessGroup {
     {
         let own = if self.is_root() { own().map(|own| vec![own]) } else { Ok(Vec::new()) };
         let first = self.all_gather(own)?.into_iter().flatten().next();
-        first.ok_or_else(|| TrainError::ranks("the first rank sends nothing").into())
+        first.ok_or_else(|| TrainError::ranks("rank 0 sent no value").into())
     }
 
     /// Marks an error that every process has found on its own, so that only rank 0 reports it.

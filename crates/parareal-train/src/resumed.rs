@@ -39,7 +39,7 @@ pub(crate) fn notes(
     let differing: Vec<String> = differing.collect();
     if !differing.is_empty() {
         notes.push(format!(
-            "the run continues with {}: it equals an uninterrupted run to rounding, not bit for \
+            "the run continues with {}: it equals an uninterrupted run up to rounding, not bit for \
              bit",
             differing.join("; ")
         ));
@@ -53,7 +53,7 @@ fn replicas_note(before: usize, now: usize) -> String {
         "each batch is now split over {now} replicas instead of {before}: each replica normalizes \
          its own part of a batch and draws its own dropout masks, so a run with batch \
          normalization or dropout continues differently; any other run equals an uninterrupted one \
-         to rounding"
+         up to rounding"
     )
 }
 

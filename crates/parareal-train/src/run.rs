@@ -199,7 +199,7 @@ impl<T: Task> Run<T> {
         let steps: Vec<usize> = damaged.iter().map(|(step, _)| *step).collect();
         let aside = group.on_root(|| checkpoint::set_aside(&output, &steps))?;
         let skipped = damaged.iter().zip(&aside).map(|((_, error), name)| {
-            format!("skipped a checkpoint: {error}; it was set aside as {name}")
+            format!("skipped a checkpoint: {error}; it was renamed to {name}")
         });
         let skipped: Vec<String> = skipped.collect();
         notes.extend(skipped.clone());

@@ -190,8 +190,8 @@ fn changed_settings_are_reported_on_resume() {
     let words = "note: learning rate: the cosine spans 4 epochs instead of 2; it was 0.0019 in step \
                  8, and will be 0.025 in step 9 and ";
     assert!(message.contains(words), "{message}");
-    let words = "note: the run continues with threads 2 instead of 1: it equals an uninterrupted run to \
-                 rounding, not bit for bit";
+    let words = "note: the run continues with threads 2 instead of 1: it equals an uninterrupted run \
+                 up to rounding, not bit for bit";
     assert!(message.contains(words), "{message}");
     // Only the number of epochs differs from the run.
     let more = ["train", "--resume", "--output", "run", "--epochs", "5"];
@@ -277,7 +277,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
         assert_eq!(message.matches("note: skipped a checkpoint").count(), 2, "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains("after step 11"), "{message}");
-        assert!(message.contains("; it was set aside as step-00000012.damaged"), "{message}");
+        assert!(message.contains("; it was renamed to step-00000012.damaged"), "{message}");
         fs::remove_dir_all(run.join("checkpoints/step-00000012.damaged")).unwrap();
         assert_eq!(remains(&run), expected);
     }

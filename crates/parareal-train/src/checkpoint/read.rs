@@ -313,7 +313,7 @@ fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, TrainError> {
     }
 }
 
-/// Returns true if the file is missing, or its path is not that of a file.
+/// Returns true if the file is missing, or its path does not refer to a file.
 fn is_missing(error: &io::Error) -> bool {
     use ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory)

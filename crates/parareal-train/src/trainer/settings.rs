@@ -410,7 +410,7 @@ mod tests {
             (refuse(Settings { patience: Some(0), ..given() }), "invalid value `0` for patience"),
             (
                 refuse(Settings { workers: Some(4), ..given() }),
-                "invalid value `4` for workers: expected from 1 to 3",
+                "invalid value `4` for workers: expected a number from 1 to 3",
             ),
             (refuse(Settings { threads: Some(0), ..given() }), "invalid value `0` for threads"),
             (refuse(Settings { replicas: 0, ..given() }), "invalid value `0` for replicas"),

@@ -34,7 +34,7 @@ fn wrong_settings_are_refused_with_one_clear_line() {
         (sgd_trainer().epochs(0), "invalid value `0` for epochs: expected at least 1"),
         (sgd_trainer().batch_size(0), "invalid value `0` for batch-size: expected at least 1"),
         (sgd_trainer().keep_checkpoints(0), "invalid value `0` for keep-checkpoints"),
-        (sgd_trainer().workers(4), "invalid value `4` for workers: expected from 1 to 3"),
+        (sgd_trainer().workers(4), "invalid value `4` for workers: expected a number from 1 to 3"),
         (sgd_trainer().workers(0), "invalid value `0` for workers"),
         (sgd_trainer().threads(0), "invalid value `0` for threads"),
         (sgd_trainer().threads(1_000), "invalid value `1000` for threads"),
