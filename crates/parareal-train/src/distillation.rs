@@ -171,7 +171,7 @@ impl Distillation {
         Ok(())
     }
 
-    /// Distills a network whose `C`, units and `h` are those of the serial network.
+    /// Distills a network whose `C`, units and `h` are taken from the serial network.
     ///
     /// `inputs` yields the batch of each step; if it ends early, so does the distillation. `stop` is called before each
     /// step. `observer` receives the losses of each step ([`Observer::on_distillation`]).

@@ -3,10 +3,10 @@
 //! # A first run
 //!
 //! A [`Model`] is a network with its cuts, a loss and an optimizer. The network consists of layers of Burn
-//! ([`Sequential`](parareal::net::Sequential)), or of your own types ([`FeedForward`](parareal::net::FeedForward)). A
-//! [`Trainer`] trains it on samples in memory ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]).
-//! The [`prelude`] exports what is needed, including the crates `burn` and `parareal`, so a program depends on this
-//! crate alone.
+//! ([`Sequential`](parareal::net::Sequential)), or of your own types
+//! ([`FeedForward`](parareal::net::FeedForward)). A [`Trainer`] trains it on samples in memory
+//! ([`TensorDataset`]) or on batches that a function computes ([`from_fn`]). The [`prelude`] exports what is
+//! needed, including the crates `burn` and `parareal`, so a program needs no other dependency.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};
@@ -114,8 +114,9 @@
 //! # Initial weights
 //!
 //! [`Trainer::initial_weights`] starts from the weights of another run, such as one of the serial network.
-//! [`Trainer::distillation`] then trains the modules at each interface alone on the states of that network, before the
-//! first step. [`spread_units`] computes the weights of a deeper network from those of a shallower one.
+//! [`Trainer::distillation`] then trains the modules at each interface on their own, on the states of that
+//! network, before the first step. [`spread_units`] computes the weights of a deeper network from the weights of
+//! a shallower one.
 //!
 //! # Several devices, replicas and ranks
 //!

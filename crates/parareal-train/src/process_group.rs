@@ -42,8 +42,8 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Returns the resources of a process that has the machine to itself. The number of cores is the one that the
-    /// system reports.
+    /// Returns the resources of a process that does not share its cores with other ranks. The number of cores is
+    /// the one that the system reports.
     #[must_use]
     pub fn alone() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -66,7 +66,7 @@ enum Message<T> {
 }
 
 impl ProcessGroup {
-    /// Returns a group of this process alone.
+    /// Returns a group that contains only this process.
     #[must_use]
     pub fn alone() -> Self {
         let inner = Inner {

@@ -7,8 +7,7 @@ use parareal_run::Position;
 use crate::checkpoint::Saved;
 use crate::{Decay, LearningRate, RunConfig};
 
-/// Returns notes on differences between the configuration and machine of a checkpoint and those of
-/// the resumed run.
+/// Returns notes on differences in configuration and machine between a checkpoint and the resumed run.
 pub(crate) fn notes(
     saved: &Saved,
     before: &RunConfig,
