@@ -103,7 +103,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--cuts", "1,9"], "out of range"),
         (&["--cuts", "1,b"], "even"),
         (&["--subnetworks", "4"], "4 subnetworks"),
-        (&["--subnetworks", "0"], "at least one"),
+        (&["--subnetworks", "0"], "expected at least 1 subnetwork"),
         (&["--dataset", "photos"], "shapes, mnist"),
         (&["--dataset", "mnist"], "download the files with `parareal data fetch`"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
