@@ -90,7 +90,8 @@ pub fn is_deferring() -> bool {
 /// If called outside of [`defer_weight_gradients`].
 pub fn defer(weight: NodeId, compute: impl FnOnce() -> Option<FlexTensor> + Send + 'static) {
     SCOPE.with_borrow_mut(|scope| {
-        let jobs = scope.as_mut().expect("gradients can be deferred only within `defer_weight_gradients`");
+        let jobs =
+            scope.as_mut().expect("gradients can be deferred only within `defer_weight_gradients`");
         jobs.push(Job { weight, compute: Box::new(compute) });
     });
 }

@@ -67,11 +67,10 @@ pub enum LayoutError {
 /// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of a
 /// replica are distributed over *workers* in order, and each worker drives one device. There are two cases:
 ///
-/// The workers of all replicas are threads of one process ([`threads`](Self::threads),
-/// [`from_counts`](Self::from_counts)).
-///
-/// Or the workers belong to the *ranks* of an MPI program. Each rank has consecutive workers of one replica
-/// ([`ranks`](Self::ranks)).
+/// - The workers of all replicas are threads of one process ([`threads`](Self::threads),
+///   [`from_counts`](Self::from_counts)).
+/// - The workers belong to the *ranks* of an MPI program. Each rank has consecutive workers of one replica
+///   ([`ranks`](Self::ranks)).
 ///
 /// All indices start at 0. Except with [`from_counts`](Self::from_counts), subnetworks are distributed
 /// evenly. If there is a remainder, the first workers get one more.
