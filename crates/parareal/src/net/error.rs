@@ -197,7 +197,7 @@ pub enum NetError {
     },
     /// The state to load is for a network with different cuts.
     #[error(
-        "the weights are of a network that is cut {}, but this one is cut {}; load its units only",
+        "the weights are for a network that is cut {}, but this one is cut {}; load its units only",
         places(found),
         places(expected)
     )]

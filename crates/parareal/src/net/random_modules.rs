@@ -60,8 +60,8 @@ pub(super) fn refuse_random(
                 (true, Some(fields)) if draws(fields) == Some(true) => {
                     return Err(NetError::RandomLayer { name: name_of(path.clone()), kind });
                 }
-                // Layers of this crate have the same type names but different fields. A frozen layer draws no
-                // random numbers.
+                // A layer of this crate starts with a different field, so `draws` returns `None`. A frozen
+                // layer draws no random numbers.
                 _ => {}
             }
         }

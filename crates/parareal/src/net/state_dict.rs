@@ -60,12 +60,12 @@ impl StateDict {
         named.filter(|(name, _)| name.starts_with(INTERFACES))
     }
 
-    /// The tensors by name.
+    /// Returns the tensors, keyed by name.
     pub fn tensors(&self) -> &HashMap<String, TensorData> {
         &self.tensors
     }
 
-    /// The tensors by name.
+    /// Converts the state dict to its tensors, keyed by name.
     pub fn into_tensors(self) -> HashMap<String, TensorData> {
         self.tensors
     }

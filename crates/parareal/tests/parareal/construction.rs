@@ -128,7 +128,7 @@ fn weights_of_other_cuts_are_refused_or_give_their_units() {
     let state = source.state_dict();
     let error = target.clone().load(&state).map(|_| ()).unwrap_err();
     assert_eq!(error, NetError::OtherCuts { expected: vec![3], found: vec![2, 3] });
-    let message = "the weights are of a network that is cut at [2, 3], but this one is cut at [3]; \
+    let message = "the weights are for a network that is cut at [2, 3], but this one is cut at [3]; \
                    load its units only";
     assert_eq!(error.to_string(), message);
     for (units, positions) in [(6, &[2, 3][..]), (4, &[2, 3]), (4, &[])] {
