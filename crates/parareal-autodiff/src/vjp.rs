@@ -13,9 +13,9 @@ use crate::record::{FlexTensor, placeholder, record};
 /// The vector-Jacobian product of a graph, for a cotangent that arrives later.
 ///
 /// Pulling a cotangent back through a graph means multiplying it by the transposed Jacobian of the graph's
-/// output. Burn differentiates scalars only, so the result is computed as the gradient of `sum(output ·
-/// cotangent)`. On Burn's CPU backend neither this product nor the sum is evaluated, and the values of the
-/// output are not kept.
+/// output. Burn differentiates scalars only, so the result is computed as the gradient of
+/// `sum(output · cotangent)`. On Burn's CPU backend neither this product nor the sum is evaluated, and the
+/// values of the output are not kept.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -66,11 +66,11 @@ impl StepTimes {
 
 /// Measures the start and end times of a worker's instructions, and of the activities of its device.
 ///
-/// On the CPU, and on devices without a clock of their own, it reads the host's clock. On other devices, a
-/// stamp is queued at the beginning and the end of an activity, and [`Self::finish`] reads the times of the
-/// stamps. These are therefore times of execution, not of submission. A stamp makes Burn submit the
-/// operations that it holds back for fusion. To avoid this, consecutive activities of the same kind and
-/// subnetwork are measured as one on these devices.
+/// On the CPU, and on devices without their own clock, the host's clock is read. On other devices, a stamp is
+/// queued at the beginning and the end of an activity, and [`Self::finish`] reads the times of the stamps.
+/// These are therefore times of execution, not of submission. A stamp makes Burn submit the operations that
+/// it holds back for fusion. To avoid this, consecutive activities of the same kind and subnetwork are
+/// measured as one on these devices.
 pub(super) struct Clock {
     device: Device,
     /// The start of the step.

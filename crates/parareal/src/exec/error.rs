@@ -45,8 +45,8 @@ pub enum ExecError {
         loss: f64,
     },
     /// Parameters that require a gradient have none after the backward pass: the loss does not depend on
-    /// them, or a detached tensor on the path from the loss cuts off their gradient. No parameter was
-    /// updated.
+    /// them, or the gradient is cut off on the path from the loss, for example by a detached tensor. No
+    /// parameter was updated.
     #[error(
         "no gradient for {}: the loss must depend on every parameter; freeze the parameters that \
          should not be trained (`Module::no_grad`)",

@@ -27,7 +27,7 @@ use crate::timeline::Timeline;
 /// differentiation graph. It is the reference for the other executors.
 ///
 /// It evaluates the coarse networks in the same order as the other executors, so that rounding errors are the
-/// same. In single precision, a different order of additions would change the sign of a few inputs of ReLUs.
+/// same. In single precision, a different order of additions would move a few inputs of a ReLU across zero.
 pub(super) struct SequentialExecutor<N: Coarsen, L> {
     subnetworks: Vec<TrainedModule<SubnetworkOf<N>>>,
     cuts: Cuts,

@@ -149,8 +149,8 @@ impl<N: Coarsen> PararealNetwork<N> {
         })
     }
 
-    /// Computes `f̃(x)` in the form of the coarse chain: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j -
-    /// x_{j+1})`, `f̃(x) = h(U_N)`.
+    /// Computes `f̃(x)` in the form of the coarse chain: `U_1 = y_1`,
+    /// `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`.
     pub fn forward_chain(&self, input: N::Input) -> N::Output {
         let mut chain: Option<N::State> = None;
         for subnetwork in &self.subnetworks {

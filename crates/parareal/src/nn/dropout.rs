@@ -29,9 +29,9 @@ impl DropoutConfig {
 
 /// Dropout with masks that depend on the seed, the step, the replica and the position in the network.
 ///
-/// Sets each element to zero with probability `prob` during training, and multiplies the other elements by `1
-/// / (1 - prob)` ([Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)). The interface
-/// is the same as that of `burn::nn::Dropout`.
+/// Sets each element to zero with probability `prob` during training, and multiplies the other elements by
+/// `1 / (1 - prob)` ([Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)). The
+/// interface is the same as that of `burn::nn::Dropout`.
 ///
 /// In an executor, a mask is a function of
 ///

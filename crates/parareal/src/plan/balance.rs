@@ -35,8 +35,8 @@ pub struct Balanced {
 /// step = max over w of (r_w + chain'_w + rest_w)  +  max over w of update_w
 /// ```
 ///
-/// because no device updates its parameters before all devices have finished their backward pass. Let `F =
-/// e_N`, and let `B` be the time after `r_N`.
+/// because no device updates its parameters before all devices have finished their backward pass. Let
+/// `F = e_N`, and let `B` be the time after `r_N`.
 ///
 /// For given limits on `F` and `B`, the search builds partial placements from the last block to the first. It
 /// compares placements that have the same number of blocks and begin at the same unit. A placement is dropped

@@ -29,9 +29,9 @@ pub(crate) trait TimingModel {
     /// Returns the arrival of the message that a worker begins to send at `at`.
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment;
 
-    /// Executes an instruction on a worker at `at`. At this moment the worker is free, and whatever the
-    /// operation waits for has happened. Returns the moment at which the worker is free again. If the model
-    /// does not know the instruction, returns `None`, and the worker stops.
+    /// Executes an instruction on a worker at `at`. At this moment the worker is free, and the operation has
+    /// nothing to wait for. Returns the moment at which the worker is free again. If the model does not know
+    /// the instruction, returns `None`, and the worker stops.
     fn execute(
         &mut self,
         worker: usize,

@@ -135,9 +135,9 @@ pub trait Activation: Value {
     /// Returns the gradients of a graph's leaves along `cotangent`, a tensor of the output's shape
     /// outside every graph.
     ///
-    /// Burn differentiates only scalars, so the result is computed as the gradients of `sum(output ·
-    /// cotangent)`. The graph is consumed. Returns `None` if the output was in no graph, so that there is
-    /// nothing to differentiate.
+    /// Burn differentiates only scalars, so the result is computed as the gradients of
+    /// `sum(output · cotangent)`. The graph is consumed. Returns `None` if the output was in no graph, so
+    /// that there is nothing to differentiate.
     fn pull_back(vjp: Self::Vjp, cotangent: Self) -> Option<Gradients>;
 }
 
