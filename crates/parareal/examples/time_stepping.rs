@@ -4,7 +4,7 @@
 //! iteration of `parareal_ode`, and as a network without activations. Each unit of the network is one step of
 //! backward Euler, and `g_j` consists of the steps of a slice. `F_j` is one long step over the next slice, so
 //! it differs from `g_{j+1}`. `C_j` is the product of `j - 1` long steps, which gives the coarse initial
-//! values. Evaluating the network once (2, 3a, 3b, 3c) is one parareal sweep.
+//! values. Evaluating the network once (equations 2, 3a, 3b and 3c of the paper) is one parareal sweep.
 //!
 //! ```sh
 //! cargo run --release -p parareal --example time_stepping

@@ -217,8 +217,8 @@ impl<L> ExecutorBuilder<L> {
     ///
     /// All ranks must call the same methods of the executor in the same order, with the same batches. All of
     /// them get the same losses, outputs, times and timelines. Named tensors ([`Executor::read`],
-    /// [`GradientReport::gradients`](super::GradientReport::gradients), and so on) are limited to the
-    /// subnetworks that this rank holds: [`Executor::write`] uses only the tensors of these subnetworks and
+    /// [`GradientReport::gradients`](super::GradientReport::gradients), and so on) are those of the
+    /// subnetworks that this rank holds. [`Executor::write`] uses the tensors of these subnetworks and
     /// ignores all others.
     ///
     /// The timeline of a step contains the activities of the workers of all ranks, in seconds since the first
@@ -227,8 +227,8 @@ impl<L> ExecutorBuilder<L> {
     /// clocks.
     ///
     /// After an error on one rank the other ranks may wait for it, so the program must end all ranks
-    /// ([`World::abort`]). There are two exceptions that all ranks return: a loss that is not finite, and the
-    /// errors of this function.
+    /// ([`World::abort`]). There are two exceptions, which all ranks return as errors: a loss that is not
+    /// finite, and the errors of this function.
     ///
     /// # Errors
     /// As [`Self::start`]; [`ExecError::Net`] if the modules of the network do not fit together or
@@ -311,7 +311,7 @@ impl<L> ExecutorBuilder<L> {
     {
         let reason = "the workers of several ranks run subnetworks one by one";
         no_effect("sequential", self.is_sequential.then_some(()), reason)?;
-        let reason = "ranks and their workers share subnetworks evenly";
+        let reason = "subnetworks are distributed evenly over ranks and their workers";
         no_effect("subnetworks_per_worker", self.subnetworks_per_worker.as_ref(), reason)?;
         if let Some(dtype) = self.message_dtype
             && !matches!(dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64)

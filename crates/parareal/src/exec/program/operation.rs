@@ -40,7 +40,7 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Forward and backward passes of `h` and the loss. They return `ρ_N`.
+    /// The forward and backward passes of `h` and the loss, which compute `ρ_N`.
     Head {
         /// The last subnetwork.
         subnetwork: usize,
