@@ -370,7 +370,7 @@ mod tests {
         assert_eq!((fifth.replicas, fifth.position, fifth.subnetworks), (1..2, 1, 2..4));
         assert_eq!((layout.total_ranks(), layout.ranks_per_replica()), (6, 3));
         assert_eq!((layout.workers(), layout.max_workers_per_rank()), (5, 2));
-        // With one worker per rank, it holds all subnetworks of the rank.
+        // If each rank has one worker, this worker holds all subnetworks of the rank.
         let layout = Layout::ranks(5, 6, 1, 2).unwrap();
         assert_eq!((layout.counts(), layout.max_workers_per_rank()), (vec![2, 2, 1], 1));
         // 7 subnetworks on 2 ranks of 3 workers: 4 and 3. The workers of the first rank hold 2, 1 and 1.

@@ -169,8 +169,8 @@ where
         Ok(())
     }
 
-    /// Runs a command on each worker of this process. `command` returns the command of a replica, or `None`
-    /// if it has none. Its argument is the index of the replica among the replicas of all processes.
+    /// Runs a command on each worker of this process. `command` returns the command for the replica with the
+    /// given index, or `None`. Replicas are indexed over all processes.
     fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,

@@ -146,7 +146,7 @@ pub enum NetError {
     /// A module rejects the shape of its input.
     #[error("{module}: {source}")]
     Refused {
-        /// The name of the module, which its parameters start with.
+        /// The name of the module, as in the names of its parameters.
         module: String,
         /// The shapes that it expected and found.
         source: ShapeError,

@@ -12,8 +12,9 @@
 //! ỹ = y_N + r̃_N,  f̃(x) = h(ỹ)                                      (3c), (4)
 //! ```
 //!
-//! [`crate::exec`] executes an equivalent form, the *coarse chain*: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j
-//! - x_{j+1})`, `f̃(x) = h(U_N)`. Both forms are equal because `U_j - x_{j+1} = r̃_j`.
+//! [`crate::exec`] executes an equivalent form, the *coarse chain*: `U_1 = y_1`,
+//! `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`. Both forms are equal because
+//! `U_j - x_{j+1} = r̃_j`.
 
 mod any_layer;
 mod bitwise;
