@@ -9,9 +9,10 @@
 //! - the [`Section`] of the network that is being applied, and
 //! - the number of calls of [`rng`] before this one in the same application of that section.
 //!
-//! So every executor draws the same numbers, and they do not depend on the cuts for units. A recomputed unit
-//! draws the same numbers again, and a resumed run continues as if it had not been interrupted. Executors set
-//! the step and section on the thread that computes, so a layer must draw on the thread that applies it.
+//! So every executor draws the same numbers, and the numbers that units draw do not depend on the cuts. A
+//! recomputed unit draws the same numbers again, and a resumed run continues as if it had not been
+//! interrupted. Executors set the step and section on the thread that computes, so a layer must draw on the
+//! thread that applies it.
 //!
 //! Outside an executor, the numbers depend on the number of calls of [`rng`] on the current thread.
 
