@@ -1,9 +1,9 @@
 //! Weight gradients that are computed after the backward pass.
 //!
-//! The critical path of a backward pass is the gradient that flows on to the next operation.
-//! Weight gradients lie beside it. Within [`defer_weight_gradients`] operations that support it
-//! compute the former and [`defer`] the latter, which [`DeferredGradients::compute`] computes
-//! later, with the same result to the last bit.
+//! The critical path of a backward pass is the gradient that flows on to the next operation. No other
+//! operation depends on weight gradients. Within [`defer_weight_gradients`], operations that support deferral
+//! compute the gradient of their input and [`defer`] the gradient of their weight.
+//! [`DeferredGradients::compute`] computes the deferred gradients later. The results are bitwise the same.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ struct Job {
     compute: Box<dyn FnOnce() -> Option<FlexTensor> + Send>,
 }
 
-/// Weight gradients still to be computed, with all operands that they need.
+/// Weight gradients that are still to be computed, with all operands that they need.
 #[derive(Default)]
 pub struct DeferredGradients(Vec<Job>);
 
@@ -37,14 +37,14 @@ impl fmt::Debug for DeferredGradients {
     }
 }
 
-/// Gradients of weights, by weight.
+/// Weight gradients, keyed by weight.
 #[derive(Debug, Default)]
 pub struct WeightGradients(HashMap<NodeId, FlexTensor>);
 
-/// Runs a backward pass in which operations may [`defer`] their weight gradients, and returns its
-/// result with what was deferred.
+/// Runs a backward pass in which operations may [`defer`] their weight gradients. Returns its result and the
+/// deferred gradients.
 ///
-/// Operations that do not support it, such as Burn's own, compute all gradients as usual.
+/// Operations that do not support deferral, such as Burn's own, compute all gradients as usual.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -55,13 +55,13 @@ pub struct WeightGradients(HashMap<NodeId, FlexTensor>);
 /// let cotangent = Tensor::<1>::ones([3], &Device::flex());
 /// let (gradients, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
 ///
-/// // A multiplication of Burn's does not defer, so the gradient is among the first ones.
+/// // Burn's multiplication does not defer, so the backward pass has computed the gradient.
 /// assert!(weight.grad(&gradients.unwrap()).is_some());
 /// assert!(deferred.is_empty());
 /// assert!(deferred.compute().take(&weight).is_none());
 /// ```
 pub fn defer_weight_gradients<R>(backward: impl FnOnce() -> R) -> (R, DeferredGradients) {
-    /// Restores the surrounding scope, also after a panic.
+    /// Restores the surrounding scope, even after a panic.
     struct Restore(Option<Vec<Job>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -80,17 +80,18 @@ pub fn is_deferring() -> bool {
     SCOPE.with_borrow(Option::is_some)
 }
 
-/// Leaves the gradient of a weight for [`DeferredGradients::compute`].
+/// Defers the gradient of a weight until [`DeferredGradients::compute`].
 ///
-/// For the backward pass of an operation, where [`is_deferring`] holds. The weight must be a leaf
-/// of its graph: the rest of the pass does not see its gradient. A `compute` that returns `None`
-/// leaves the weight without a gradient from this operation.
+/// Call it in the backward pass of an operation if [`is_deferring`] returns true. The weight must be a leaf
+/// of its graph, because the rest of the backward pass does not receive its gradient. If `compute` returns
+/// `None`, this operation contributes nothing to the gradient of the weight.
 ///
 /// # Panics
-/// Outside of [`defer_weight_gradients`].
+/// If called outside of [`defer_weight_gradients`].
 pub fn defer(weight: NodeId, compute: impl FnOnce() -> Option<FlexTensor> + Send + 'static) {
     SCOPE.with_borrow_mut(|scope| {
-        let jobs = scope.as_mut().expect("gradients are deferred within a scope only");
+        let jobs =
+            scope.as_mut().expect("gradients can be deferred only within `defer_weight_gradients`");
         jobs.push(Job { weight, compute: Box::new(compute) });
     });
 }
@@ -101,7 +102,8 @@ impl DeferredGradients {
         self.0.is_empty()
     }
 
-    /// Computes the deferred gradients. A weight of several operations gets their sum.
+    /// Computes the deferred gradients. The gradient of a weight that several operations use is the sum of
+    /// their contributions.
     pub fn compute(self) -> WeightGradients {
         let mut gradients: HashMap<NodeId, FlexTensor> = HashMap::with_capacity(self.0.len());
         for Job { weight, compute } in self.0 {
@@ -117,7 +119,7 @@ impl DeferredGradients {
 }
 
 impl WeightGradients {
-    /// Takes the gradient of this leaf, if there is one.
+    /// Removes and returns the gradient of a leaf, if there is one.
     pub fn take<const D: usize>(&mut self, weight: &Tensor<D>) -> Option<Tensor<D>> {
         if self.0.is_empty() || !weight.device().is_autodiff() {
             return None;

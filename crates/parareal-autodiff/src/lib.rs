@@ -1,8 +1,8 @@
 //! Vector-Jacobian products and deferred weight gradients on Burn's automatic differentiation.
 //!
 //! - [`Vjp`] differentiates a tensor of any shape along a cotangent that arrives later.
-//! - [`defer_weight_gradients`] runs a backward pass and leaves out the weight gradients that
-//!   nothing else in the pass depends on.
+//! - [`defer_weight_gradients`] runs a backward pass and postpones weight gradients, because nothing else in
+//!   the pass depends on them.
 //! - [`record`], [`is_deferring`] and [`defer`] are for crates that add operations with a
 //!   hand-written backward pass to a graph on Burn's CPU backend.
 

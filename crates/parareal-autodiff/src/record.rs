@@ -11,9 +11,9 @@ pub type FlexTensor = FloatTensor<Flex>;
 
 /// Adds an operation to the graph of its operands.
 ///
-/// `parents` are the nodes of the operands, `None` for an operand outside every graph. `state` is
-/// what the backward pass is given; it is dropped if no operand requires a gradient. Without any
-/// parent the result is outside every graph as well.
+/// `parents` are the nodes of the operands, `None` for an operand outside every graph. `state` is passed to
+/// the backward pass, or dropped if no operand requires a gradient. If all parents are `None`, the result is
+/// outside every graph as well.
 pub fn record<O, const N: usize, const D: usize>(
     operation: O,
     parents: [Option<NodeGuard>; N],

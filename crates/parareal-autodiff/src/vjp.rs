@@ -12,10 +12,10 @@ use crate::record::{FlexTensor, placeholder, record};
 
 /// The vector-Jacobian product of a graph, for a cotangent that arrives later.
 ///
-/// Pulling a cotangent back through a graph means multiplying it by the transposed Jacobian of the
-/// graph's output. Burn differentiates scalars only, so the result is that of differentiating
-/// `sum(output · cotangent)`. On Burn's CPU backend neither the product nor the sum is computed,
-/// and the values of the output are not kept.
+/// Pulling a cotangent back through a graph means multiplying it by the transposed Jacobian of the graph's
+/// output. Burn differentiates scalars only, so the result is computed as the gradient of
+/// `sum(output · cotangent)`. On Burn's CPU backend neither this product nor the sum is evaluated, and the
+/// values of the output are not kept.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -47,7 +47,7 @@ enum Graph<const D: usize> {
 }
 
 impl<const D: usize> Vjp<D> {
-    /// Takes over the graph that computes `output`.
+    /// Creates the vector-Jacobian product of the graph that computes `output`.
     pub fn new(output: Tensor<D>) -> Self {
         if !output.is_tracked() {
             return Self(Graph::Constant);
@@ -78,7 +78,8 @@ impl<const D: usize> Vjp<D> {
             Graph::Flex { root, cotangent: slot, shape, dtype } => {
                 assert_eq!(cotangent.dims(), shape, "the cotangent's shape");
                 assert_eq!(cotangent.dtype(), dtype, "the cotangent's precision");
-                // The primitive is the only handle then, so that its memory can be used again.
+                // The conversion consumes the tensor. The primitive is then the only handle, so its memory
+                // can be reused.
                 let cotangent = cotangent.try_into_primitive::<Flex>();
                 slot.put(cotangent.expect("the cotangent is on the CPU, in no graph"));
                 Some(root.backward())
@@ -101,7 +102,7 @@ impl CotangentSlot {
     }
 }
 
-/// An operation whose gradient with respect to its one operand is the cotangent in the slot.
+/// An operation whose gradient with respect to its single operand is the cotangent in the slot.
 #[derive(Debug)]
 struct SeedCotangent;
 

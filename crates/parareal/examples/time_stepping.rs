@@ -1,10 +1,10 @@
 //! A linear network is time stepping, and its parareal network is one iteration of parareal.
 //!
-//! A damped oscillator, `u' = Au`, is solved twice with the same numbers. Once as a differential
-//! equation, by one iteration of `parareal_ode`. Once as a network without activations: each unit
-//! is one step of backward Euler, `g_j` the steps of a slice, `F_j` one long step over the next slice
-//! (so `F_j` is not `g_{j+1}`), and `C_j` the product of `j - 1` long steps, which gives the coarse
-//! initial values. Evaluating the network once (2, 3a, 3b, 3c) is one parareal sweep.
+//! A damped oscillator, `u' = Au`, is solved twice with the same numbers: as a differential equation, by one
+//! iteration of `parareal_ode`, and as a network without activations. Each unit of the network is one step of
+//! backward Euler, and `g_j` consists of the steps of a slice. `F_j` is one long step over the next slice, so
+//! it differs from `g_{j+1}`. `C_j` is the product of `j - 1` long steps, which gives the coarse initial
+//! values. Evaluating the network once (equations 2, 3a, 3b and 3c of the paper) is one parareal sweep.
 //!
 //! ```sh
 //! cargo run --release -p parareal --example time_stepping

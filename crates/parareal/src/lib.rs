@@ -1,20 +1,23 @@
 //! Parareal networks: a very deep feed-forward network cut into subnetworks that train in parallel.
 //!
-//! A network is any sequence of [Burn](https://docs.rs/burn) modules. [`net`] turns it into a parareal network,
-//! [`exec`] trains that network on one or several devices at once, [`plan`] predicts how long a step takes
-//! and finds cuts that make it short. The crate knows nothing of images, files or the terminal.
+//! A network is any sequence of [Burn](https://docs.rs/burn) modules. [`net`] turns it into a parareal
+//! network. [`exec`] trains the parareal network on one device or on several in parallel. [`plan`] predicts
+//! the time of a step and finds the cuts that minimize it. The crate does not depend on images, files or the
+//! terminal.
 //!
-//! The crate `parareal-train` has the training loop with checkpoints and resumption for any of these networks,
-//! and `parareal-ode` has the algorithm for differential equations that parareal networks come from.
+//! The crate `parareal-train` contains a training loop with checkpoints and resumption for any of these
+//! networks. `parareal-ode` contains the algorithm for differential equations that parareal networks are
+//! derived from.
 //!
-//! Source: C.-O. Lee, Y. Lee, J. Park, *A Parareal Architecture for Very Deep Convolutional
-//! Neural Network*. Equation numbers in this documentation are the paper's.
+//! Source: C.-O. Lee, Y. Lee, J. Park, *A Parareal Architecture for Very Deep Convolutional Neural Network*.
+//! Equation numbers in this documentation refer to this paper.
 //!
-//! # A network of Burn's layers
+//! # A network of Burn layers
 //!
-//! [`Sequential`](net::Sequential) is made of closures: one builds the stem, one each unit, one the head.
-//! [`layer`](net::layer) turns a Burn module and the function that applies it into a layer. Burn is re-exported
-//! as [`parareal::burn`](burn), so a program needs no other dependency, and no version to match.
+//! [`Sequential`](net::Sequential) is made of closures: one builds the stem, one builds each unit, and one
+//! builds the head. [`layer`](net::layer) turns a Burn module and the function that applies it into a layer.
+//! Burn is re-exported as [`parareal::burn`](burn), so a program needs no other dependency and always uses
+//! the matching version.
 //!
 //! ```
 //! use parareal::burn::nn::{Linear, LinearConfig};
@@ -50,27 +53,28 @@
 //!
 //! # Guarantees
 //!
-//! - **The same step everywhere.** Every executor computes the same numbers up to rounding: outputs, gradients,
-//!   running statistics.
-//! - **The same weights.** Initial weights depend on a seed and on the parameter's name, and not on the cuts or
-//!   on what else is built. This also holds for the initializers of Burn's layers
+//! - **The same step everywhere.** Every executor computes the same outputs, gradients and running statistics
+//!   up to rounding.
+//! - **The same weights.** Initial weights depend on a seed and the parameter's name, not on the cuts or on
+//!   which other modules are built. This also holds for the initializers of Burn's layers
 //!   ([`Init::initialize`](net::Init::initialize)).
-//! - **The same masks.** Random layers draw by seed, step, replica and unit ([`nn::Dropout`]). Burn's own
-//!   `Dropout` draws from a generator of the whole process and is refused by name.
+//! - **The same masks.** The numbers of random layers depend only on the seed, the step, the replica and the
+//!   unit ([`nn::Dropout`]). Burn's own `Dropout` draws from a process-wide generator. A network that
+//!   contains it is rejected with an error that names the layer.
 //! - **States of several tensors** cross an interface in one message ([`net::Activation`]); masks and indices
 //!   are recomputed on both sides ([`net::WithContext`]).
-//! - **Errors with a place.** A network whose layers do not fit, whose parameters would not be trained, or that
-//!   shares a parameter across a cut is refused with a message that names the place.
+//! - **Errors that name the location.** A network is rejected if its layers do not fit together, if
+//!   parameters would not be trained, or if subnetworks share a parameter. The message names the location.
 //!
 //! # Features
 //!
-//! None is enabled by default.
+//! No feature is enabled by default.
 //!
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | further devices, by Burn's backends |
-//! | `tuned` | Burn's operation fusion and autotuning; enabled by the features of devices |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | additional devices, through Burn's backends |
+//! | `tuned` | Burn's operation fusion and autotuning; enabled by the device features |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod exec;

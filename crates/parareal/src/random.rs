@@ -1,7 +1,7 @@
-//! Random numbers that are a function of (seed, step, replica, section, call).
+//! Random numbers that are a function of the seed, step, replica, section and call.
 //!
-//! A random layer such as [`Dropout`](crate::nn::Dropout) draws with [`rng`], which returns a new
-//! generator for each call. In an executor its numbers depend on
+//! A random layer such as [`Dropout`](crate::nn::Dropout) draws with [`rng`], which returns a new generator
+//! for each call. In an executor, the numbers depend on
 //!
 //! - the seed of the [`Init`](crate::net::Init) that the network was built with,
 //! - the number of the training step ([`Executor::step`](crate::exec::Executor::step)),
@@ -9,12 +9,12 @@
 //! - the [`Section`] of the network that is being applied, and
 //! - the number of calls of [`rng`] before this one in the same application of that section.
 //!
-//! So every executor draws the same numbers, a recomputed unit draws the same numbers again, a resumed
-//! run continues as if it had not been interrupted, and units do not depend on the cuts. The executors
-//! set step and section on the thread that computes; a layer has to draw on the thread that it is applied
-//! on.
+//! So every executor draws the same numbers, and the numbers that units draw do not depend on the cuts. A
+//! recomputed unit draws the same numbers again, and a resumed run continues as if it had not been
+//! interrupted. Executors set the step and section on the thread that computes, so a layer must draw on the
+//! thread that applies it.
 //!
-//! Outside an executor the numbers depend on how often [`rng`] was called on the current thread.
+//! Outside an executor, the numbers depend on the number of calls of [`rng`] on the current thread.
 
 use std::cell::Cell;
 
@@ -32,21 +32,22 @@ pub(crate) struct StepKey {
     pub(crate) replica: usize,
 }
 
-/// A section of a network, which is applied as a whole.
+/// A section of a network: a module that is applied as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
-    /// `C_j`, by the index of its subnetwork, from 0.
+    /// `C_j`, with the index of its subnetwork, from 0.
     Preprocessing(usize),
-    /// A unit, by its number in the whole network, from 0.
+    /// A unit, with its index in the whole network, from 0.
     Unit(usize),
-    /// `F_{j-1}`, by the index of its subnetwork, from 0.
+    /// `F_{j-1}`, with the index of its subnetwork, from 0.
     Coarse(usize),
     /// `h`.
     Postprocessing,
 }
 
 impl Section {
-    /// The kind and the number. Kind 0 is free for [`Init`](crate::net::Init), whose keys end with zeros.
+    /// Returns the kind and the index. Kind 0 is reserved for [`Init`](crate::net::Init), whose keys end with
+    /// zeros.
     fn numbers(self) -> (u32, usize) {
         match self {
             Self::Preprocessing(index) => (1, index),
@@ -57,17 +58,17 @@ impl Section {
     }
 }
 
-/// The kind for the part of a step outside every section, such as the loss.
+/// The kind for computations of a step outside every section, such as the loss.
 const OUTSIDE_SECTIONS: u32 = 5;
 /// The kind for calls outside an executor.
 const OUTSIDE_STEPS: u32 = 6;
 
-/// The position of the current thread in a computation.
+/// The step and section that the current thread is computing.
 #[derive(Clone, Copy, Default)]
 struct Scope {
     step: Option<StepKey>,
     section: Option<Section>,
-    /// The calls of [`rng`] in this scope.
+    /// The number of calls of [`rng`] in this scope.
     calls: u32,
 }
 
@@ -76,7 +77,7 @@ thread_local! {
     static CALLS_OUTSIDE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Restores the previous scope, also after a panic, because the threads of a pool live on.
+/// Restores the previous scope, even after a panic, because the threads of a pool are reused.
 struct Restore(Scope);
 
 impl Drop for Restore {
@@ -90,14 +91,14 @@ fn within<T>(scope: Scope, compute: impl FnOnce() -> T) -> T {
     compute()
 }
 
-/// Runs a training step on this thread.
+/// Runs a computation as part of a training step on this thread.
 pub(crate) fn in_step<T>(step: StepKey, compute: impl FnOnce() -> T) -> T {
     within(Scope { step: Some(step), section: None, calls: 0 }, compute)
 }
 
-/// Applies a section of the network.
+/// Runs a computation as a section of the network.
 ///
-/// A section within another one counts as part of the outer one, as in a network that is a unit of
+/// A section within another section counts as part of the outer one. This happens if a network is a unit of
 /// another network.
 pub(crate) fn in_section<T>(section: Section, compute: impl FnOnce() -> T) -> T {
     let scope = SCOPE.get();
@@ -109,7 +110,7 @@ pub(crate) fn in_section<T>(section: Section, compute: impl FnOnce() -> T) -> T 
     }
 }
 
-/// Returns the generator of the next random numbers; each call returns another one.
+/// Returns the generator of the next random numbers. Each call returns a different generator.
 pub(crate) fn rng() -> ChaCha8Rng {
     let mut scope = SCOPE.get();
     let Some(step) = scope.step else {
@@ -171,7 +172,7 @@ mod tests {
         ]);
         in_step(STEP, || in_section(unit, || (draw(), seen.insert(draw()), seen.insert(draw()))));
         assert_eq!(seen.len(), 12);
-        // On another thread, after other draws, and once more.
+        // The same number on another thread, after other draws, and when it is drawn again.
         let again = std::thread::spawn(move || (draw(), first(STEP, unit))).join().unwrap().1;
         assert_eq!(again, first(STEP, unit));
     }

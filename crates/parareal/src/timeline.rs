@@ -1,25 +1,25 @@
-//! Timelines of training steps: what each device does and when, measured or predicted.
+//! Measured or predicted timelines of training steps: the activities of each device and their times.
 
-/// An operation that a device or a link is busy with.
+/// The kind of work that a device or a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activity {
-    /// `C_j` and `g_j`, forward.
+    /// The forward passes of `C_j` and `g_j`.
     FineForward,
-    /// `F_{j-1}`, forward: downstream workers wait for it.
+    /// The forward pass of `F_{j-1}`, which downstream workers wait for.
     ChainForward,
     /// `h` and the loss, forward and backward.
     Head,
-    /// The part of `F_{j-1}`'s backward pass that `ρ_{j-1}` needs: upstream workers wait for it.
+    /// The part of the backward pass of `F_{j-1}` that computes `ρ_{j-1}`, which upstream workers wait for.
     ChainBackward,
-    /// The rest of `F_{j-1}`'s backward pass: gradients of weights, for which no worker waits.
+    /// The rest of the backward pass of `F_{j-1}`: gradients of weights, which no worker waits for.
     ChainWeights,
     /// Recomputation of `g_j`, for the graphs that the forward pass did not keep.
     Recompute,
-    /// `g_j` and `C_j`, backward.
+    /// The backward passes of `g_j` and `C_j`.
     FineBackward,
-    /// A tensor on its way over an interface; the sender does not wait for it.
+    /// The transfer of a tensor over an interface. The sender does not wait for it.
     Transfer,
-    /// Gradients on their way between replicas.
+    /// The all-reduce of gradients between replicas.
     Reduce,
     /// The optimizer.
     Update,
@@ -40,12 +40,12 @@ impl Activity {
         Self::Update,
     ];
 
-    /// Returns true if a device works on it; the other kinds are communication.
+    /// Returns true if a device computes in this activity, and false for communication.
     pub fn is_work(self) -> bool {
         !matches!(self, Self::Transfer | Self::Reduce)
     }
 
-    /// Returns true if it belongs to the coarse network.
+    /// Returns true if the activity belongs to a coarse network.
     pub fn is_coarse(self) -> bool {
         matches!(self, Self::ChainForward | Self::ChainBackward | Self::ChainWeights)
     }
@@ -54,20 +54,20 @@ impl Activity {
 /// One activity of one device, in seconds from the start of the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// The device, from 0; of a transfer the sender.
+    /// The device, from 0. For a transfer, the sender.
     pub device: usize,
     /// The subnetwork, from 0.
     pub subnetwork: usize,
     /// The kind of activity.
     pub activity: Activity,
-    /// Its start, in seconds.
+    /// The start, in seconds.
     pub begin: f64,
-    /// Its end, in seconds.
+    /// The end, in seconds.
     pub end: f64,
 }
 
 impl Span {
-    /// Its duration in seconds.
+    /// Returns the duration, in seconds.
     pub fn duration(&self) -> f64 {
         self.end - self.begin
     }
@@ -78,28 +78,28 @@ impl Span {
 pub struct Timeline {
     /// The number of devices.
     pub devices: usize,
-    /// Activities, each device's work in order.
+    /// The activities. Those of the same device that are not communication are in order.
     pub spans: Vec<Span>,
 }
 
 impl Timeline {
-    /// The end of the last activity in seconds: the makespan.
+    /// Returns the end of the last activity in seconds: the makespan.
     pub fn end(&self) -> f64 {
         self.spans.iter().map(|span| span.end).fold(0.0, f64::max)
     }
 
-    /// The time that a device works, in seconds.
+    /// Returns the time that a device computes, in seconds.
     pub fn work(&self, device: usize) -> f64 {
         self.work_of(device).map(Span::duration).sum()
     }
 
-    /// The share of the step in which each device works, from 0 to 1.
+    /// Returns the fraction of the step in which each device computes, from 0 to 1.
     pub fn utilization(&self) -> Vec<f64> {
         let end = self.end().max(f64::MIN_POSITIVE);
         (0..self.devices).map(|device| self.work(device) / end).collect()
     }
 
-    /// The intervals in which a device does nothing, up to the end of the step.
+    /// Returns the intervals, in seconds, in which a device does not compute, up to the end of the step.
     pub fn waiting(&self, device: usize) -> Vec<[f64; 2]> {
         let mut work: Vec<_> = self.work_of(device).map(|span| [span.begin, span.end]).collect();
         work.sort_by(|a, b| a[0].total_cmp(&b[0]));

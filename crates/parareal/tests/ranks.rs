@@ -1,4 +1,4 @@
-//! The ranks of an MPI program compute the step of the sequential executor, and fail together.
+//! The ranks of an MPI program compute the same step as the sequential executor, and fail together.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use parareal_testing::{
     init, ranks, sgd, start, test_name,
 };
 
-/// Runs `body` in the ranks of a program, for each number of them.
+/// Runs `body` in the ranks of a program, for each number of ranks.
 fn in_world(counts: &[usize], name: &str, body: impl FnOnce(&World)) {
     ranks::on_ranks(counts, name, || {
         let world = World::init().unwrap();
@@ -57,7 +57,7 @@ fn on_ranks_with<N: Coarsen<Output = Tensor<2>>>(
     builder.start_rank(world, net, cuts, init).unwrap()
 }
 
-/// The names of the tensors that a rank holds.
+/// Returns the names of the tensors that a rank holds.
 fn held<N: Coarsen>(net: &N, cuts: &Cuts, rank: &RankLayout) -> HashSet<String> {
     let network = PararealNetwork::build(net, cuts, &init(1, DType::F32)).unwrap();
     let own = &network.subnetworks()[rank.subnetworks.clone()];
@@ -83,7 +83,8 @@ fn ranks_and_sequential_agree() {
                 let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (workers, replicas));
                 let held = held(&net, &cuts, &ranks.layout().rank(world.rank()));
                 let held = |name: &str| {
-                    // The name of an optimizer's tensor has that of the parameter before its last dot.
+                    // The name of an optimizer's tensor starts with the name of the parameter, up to the last
+                    // dot.
                     held.contains(name)
                         || name.rsplit_once('.').is_some_and(|(name, _)| held.contains(name))
                 };
@@ -94,7 +95,7 @@ fn ranks_and_sequential_agree() {
     });
 }
 
-/// Asserts that ranks compute the steps of AdamW of the sequential executor.
+/// Asserts that ranks compute the same steps with AdamW as the sequential executor.
 fn assert_adam_agrees<N, F>(world: &World, net: &N, batch: F, dtype: DType)
 where
     N: Coarsen<Output = Tensor<2>>,
@@ -106,14 +107,15 @@ where
     let (mut sequential, _) = executors_with(net, &cuts, &init, 1, 1, &optimizer);
     let mut ranks = on_ranks_with(world, net, &cuts, &init, (1, 1), &optimizer);
     let held = held(net, &cuts, &ranks.layout().rank(world.rank()));
-    // The name of an optimizer's tensor begins with that of a parameter.
+    // The name of an optimizer's tensor starts with the name of a parameter.
     let is_held = |name: &str| {
         name.match_indices('.').any(|(dot, _)| held.contains(&name[..dot])) || held.contains(name)
     };
     assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &is_held);
 }
 
-/// Convolutions and layer normalization, batch normalization, integers and masks, states of several tensors.
+/// Convolutions and layer normalization, batch normalization, integers and masks, and states with several
+/// tensors.
 #[test]
 fn networks_of_burns_layers_and_adam_agree() {
     in_world(&[1, 2, 3], test_name!(), |world| {
@@ -142,7 +144,7 @@ fn samples_of_another_shape_are_refused() {
     });
 }
 
-/// Batch normalization of Burn, whose statistics are merged late, and dropout.
+/// Burn's batch normalization, whose statistics are merged after the forward pass, and dropout.
 #[test]
 fn statistics_and_masks_are_those_of_the_sequential_executor() {
     in_world(&[1, 2, 3], test_name!(), |world| {
@@ -158,7 +160,7 @@ fn statistics_and_masks_are_those_of_the_sequential_executor() {
             };
             let batch = |step| batch(100 + step, 12, dtype);
             assert_executors_agree_on(&mut *sequential, &mut *ranks, batch, dtype, &held);
-            // A resumed run draws by the number of its step.
+            // The random numbers of a resumed run depend on the number of its step.
             let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
             let mut ranks = on_ranks(world, &net, &cuts, 1, dtype, (1, 1));
             assert_eq!(ranks.step(), 0);
@@ -170,8 +172,8 @@ fn statistics_and_masks_are_those_of_the_sequential_executor() {
     });
 }
 
-/// Asserts that two replicas on ranks compute what two replicas on threads do: each normalizes its own part of a
-/// batch and draws its own masks, so the sequential executor computes something else.
+/// Asserts that two replicas on ranks compute the same as two replicas on threads. Each replica normalizes
+/// its own part of a batch and draws its own masks, so the sequential executor computes a different result.
 fn assert_replicas_agree<N, F>(world: &World, net: &N, batch: F, dtype: DType)
 where
     N: Coarsen<Output = Tensor<2>>,
@@ -276,7 +278,7 @@ fn losses_that_are_not_finite_end_the_step_on_all_ranks() {
         let error = ranks.train_step(broken, labels.clone(), 0.1).unwrap_err();
         assert!(matches!(error, ExecError::LossNotFinite { .. }), "{error}");
         assert_all_close(&ranks.read(StateKind::Weights).unwrap(), &before, 0.0, "state");
-        // A batch of another size works, although a receive of the failed step was posted.
+        // A batch of a different size works, although the failed step has posted a receive.
         let (input, labels) = (Tensor::cat(vec![input.clone(), input], 0), labels.clone());
         ranks.train_step(input, Tensor::cat(vec![labels.clone(), labels], 0), 0.1).unwrap();
     });
@@ -289,7 +291,7 @@ fn all_ranks_learn_that_some_cannot_build_their_subnetworks() {
         let init = init(1, DType::F32);
         let build = |net: &DenseNet| builder().start_rank(world, net, &cuts, &init);
         let mut net = DenseNet::residual(vec![6; 11]);
-        // One parameter in the first and in the last subnetwork, neither of which rank 1 holds.
+        // The first and the last subnetwork share a parameter, and rank 1 holds neither of them.
         net.shared = Some((Dense::new(6, 6, true, &init), vec![1, 8]));
         let error = build(&net).map(|_| ()).unwrap_err();
         let expected = match world.rank() {
@@ -329,7 +331,7 @@ fn faults_of_one_rank_are_the_same_error_on_all() {
         let mut ranks = on_ranks(world, &net, &cuts, 1, DType::F32, (1, replicas));
         let (input, labels) = batch(1, 6, DType::F32);
         let before = ranks.read(StateKind::Weights).unwrap();
-        // An invalid class, which only the last rank of the last replica sees.
+        // An invalid class, which only the last rank of the last replica gets.
         let wrong = Tensor::from_data([9], &Device::flex());
         let wrong = Tensor::cat(vec![labels.clone().narrow(0, 0, 5), wrong], 0);
         let error = ranks.train_step(input.clone(), wrong, 0.1).unwrap_err();
@@ -385,14 +387,15 @@ fn each_rank_sends_its_interface_tensors_and_its_part_of_the_sums() {
             .iter()
             .map(|held| held.data.as_bytes().len())
             .sum();
-        // The loss and the numbers of invalid targets and of failures; before that the targets of the last rank.
+        // The sizes of the loss and of the numbers of invalid targets and failures. The last rank also sums
+        // its invalid targets before.
         let scalars = if position + 1 == positions { 8 + 24 } else { 24 };
         let expected = if replicas > 1 { held + scalars } else { 0 };
         assert_eq!((after.reduced - before.reduced) as usize, expected);
     });
 }
 
-/// The time at which the last activity of this kind ends, of the workers `devices`.
+/// Returns the time at which the last activity of this kind ends on the workers `devices`.
 fn last_end(timeline: &Timeline, devices: &[usize], activity: Activity) -> f64 {
     let spans = timeline.spans.iter().filter(|span| devices.contains(&span.device));
     spans.filter(|span| span.activity == activity).map(|span| span.end).fold(0.0, f64::max)
@@ -434,14 +437,15 @@ fn the_timeline_of_a_step_has_the_workers_of_all_ranks_on_every_rank() {
                     assert!(found.is_some(), "{device}, {subnetwork}, {activity:?}");
                 }
             }
-            // On the clocks of the ranks alone the late rank would update before the others are done.
+            // If each rank used its own clock, the late rank would seem to update before the others have
+            // finished.
             let updates = timeline
                 .spans
                 .iter()
                 .filter(|span| devices.contains(&span.device) && span.activity == Activity::Update);
             let update = updates.map(|span| span.begin).fold(f64::INFINITY, f64::min);
             for activity in [Activity::Head, Activity::FineBackward] {
-                // The clocks of ranks are compared once, to some microseconds.
+                // The clocks of the ranks are compared once, with an error of a few microseconds.
                 let end = last_end(timeline, &devices, activity);
                 assert!(end <= update + 5e-3, "{activity:?}: {end} and {update}");
             }
@@ -454,7 +458,7 @@ fn the_timeline_of_a_step_has_the_workers_of_all_ranks_on_every_rank() {
                 assert!(work.windows(2).all(|pair| pair[0].end <= pair[1].begin), "{device}");
             }
         }
-        // Times of subnetworks are those of the timeline, averaged over the replicas.
+        // The times of subnetworks follow from the timeline, averaged over the replicas.
         assert_eq!(report.subnetworks.len(), 5);
         let busy: f64 = (0..timeline.devices).map(|device| timeline.work(device)).sum();
         let told = report.subnetworks.iter().map(|time| time.fine + time.coarse);
@@ -482,13 +486,13 @@ fn settings_without_effect_on_ranks_are_refused() {
             let message = refused(builder);
             assert!(message.contains(expected), "{message}");
         }
-        // Two devices for up to two workers of a rank: the second rank has one.
+        // There are two devices for up to two workers of a rank, but the second rank has one worker.
         let builder = builder().workers(2).devices([Device::flex(), Device::flex()]);
         let mut ranks = builder.start_rank(world, &net, &cuts, &init).unwrap();
         let (input, labels) = batch(1, 5, DType::F32);
         ranks.train_step(input.clone(), labels.clone(), 1e-3).unwrap();
 
-        // States that are rounded to bfloat16 on their way.
+        // States that are sent as bfloat16.
         let start = |builder: ExecutorBuilder<CrossEntropy>| {
             builder.start_rank(world, &net, &cuts, &init).unwrap()
         };
@@ -531,7 +535,7 @@ fn workers_of_ranks_follow_the_program_and_replayed_steps_end_as_recorded() {
     });
 }
 
-/// Returns the value, or prints the error and ends all ranks, as a program does.
+/// Returns the value, or prints the error and ends all ranks, as a program would.
 fn or_abort<T>(world: &World, result: Result<T, ExecError>) -> T {
     result.unwrap_or_else(|error| {
         #[allow(clippy::print_stderr, reason = "it is what the test reads")]

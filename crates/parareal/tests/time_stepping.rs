@@ -1,5 +1,5 @@
-//! A linear network seen as time steps: its parareal network, evaluated once, is one parareal
-//! iteration. The network is that of the example.
+//! A linear network as a sequence of time steps: evaluating its parareal network once is one parareal
+//! iteration. The network is defined in the example.
 
 #[path = "../examples/time_stepping.rs"]
 #[allow(dead_code, unreachable_pub)]
@@ -20,8 +20,7 @@ fn a_parareal_network_is_one_iteration() {
         let once = differential_equation(slices, 1).unwrap();
         let difference = distance(cut, once);
         assert!(difference < 1e-13, "{slices} slices: {difference:.1e}");
-        // Neither the serial network nor another number of iterations gives this result, so the
-        // test can fail.
+        // The serial network and other numbers of iterations give different results, so the test can fail.
         if (3..60).contains(&slices) {
             let others = [
                 serial,

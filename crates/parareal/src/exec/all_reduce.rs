@@ -1,4 +1,4 @@
-//! All-reduce between the workers that hold the same subnetworks, one of each replica.
+//! All-reduce between the workers that hold the same subnetworks, one worker per replica.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ pub(super) enum Bucket {
     F64(Vec<f64>),
 }
 
-/// All-reduce between the workers that hold the same subnetworks, one of each replica. All contribute
-/// buckets of the same lengths in the same order.
+/// All-reduce between the workers that hold the same subnetworks, one worker per replica. All members must
+/// contribute buckets of the same lengths in the same order.
 pub(super) trait AllReduce: Send {
-    /// Starts to sum a bucket over all members.
+    /// Starts the sum of a bucket over all members.
     fn start(&mut self, terms: Bucket) -> Result<(), Disconnected>;
 
     /// Waits for the oldest pending sum, which is bitwise equal on all members.
@@ -65,7 +65,7 @@ impl Bucket {
     }
 }
 
-/// [`AllReduce`] between threads: a table of the sums in progress.
+/// [`AllReduce`] between threads, with a shared table of the sums in progress.
 pub(super) struct ThreadAllReduce {
     member: usize,
     started: u64,
@@ -121,8 +121,7 @@ impl AllReduce for ThreadAllReduce {
         let entry = table.sums.entry(call).or_default();
         entry.terms.insert(self.member, terms);
         if entry.terms.len() == self.shared.members {
-            // The last member computes the sum, in the order of the members, while the others
-            // continue.
+            // The last member to contribute adds the terms in member order, while the others continue.
             let mut terms = std::mem::take(&mut entry.terms).into_values();
             drop(table);
             let mut sum = terms.next().expect("there are members");

@@ -17,7 +17,7 @@ pub(super) fn split(samples: usize, replicas: usize) -> Result<Vec<Range<usize>>
     Ok(even_shares(samples, replicas).collect())
 }
 
-/// Returns the samples `part` of a value, or the whole value if these are all its samples.
+/// Returns the samples of a value in the range `part`, which may contain all of them.
 pub(super) fn samples_of<V: Value>(value: &V, part: &Range<usize>) -> V {
     match *part == (0..value.samples()) {
         true => value.clone(),

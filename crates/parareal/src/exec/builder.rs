@@ -23,22 +23,22 @@ use crate::net::{Coarsen, PararealNetwork};
 #[cfg(feature = "mpi")]
 use crate::net::{Cuts, Init, build_subnetworks};
 
-/// Builder of an executor: holds the settings and starts it.
+/// Holds the settings of an executor and starts it.
 ///
-/// Unless set otherwise, an executor has parallel workers in this process:
+/// By default, an executor has parallel workers in this process, with these settings:
 ///
 /// | setting | default |
 /// | --- | --- |
 /// | [`devices`](Self::devices) | the CPU |
-/// | [`workers`](Self::workers) | on the CPU one for each core, otherwise one for each device, divided by the replicas; at most one for each subnetwork; on ranks 1 |
-/// | [`subnetworks_per_worker`](Self::subnetworks_per_worker) | an even spread, the larger shares first |
+/// | [`workers`](Self::workers) | one per core on the CPU, otherwise one per device, divided by the number of replicas; at most one per subnetwork; 1 with MPI ranks |
+/// | [`subnetworks_per_worker`](Self::subnetworks_per_worker) | distributed evenly; the first workers get one more if there is a remainder |
 /// | [`replicas`](Self::replicas) | 1 |
 /// | [`threads`](Self::threads) | an equal share of the cores of this process |
 /// | [`segment_units`](Self::segment_units) | 4 |
 /// | [`recompute`](Self::recompute) | none |
-/// | `message_dtype` (feature `mpi`) | the type of the network; replicas on one rank send no states |
+/// | `message_dtype` (feature `mpi`) | the type of the network's tensors; a replica on a single rank sends no states |
 ///
-/// A setting that has no effect on the executor is refused by [`ExecError::NoEffect`] before anything starts.
+/// If a setting has no effect on the executor, starting it fails with [`ExecError::NoEffect`].
 ///
 /// ```
 /// # use parareal::burn::nn::{Linear, LinearConfig};
@@ -99,48 +99,52 @@ impl<L> ExecutorBuilder<L> {
         }
     }
 
-    /// Evaluates the whole network as one graph on one device: the reference for parallel workers.
+    /// Selects sequential execution, which evaluates the whole network as one graph on one device. It is the
+    /// reference for parallel workers.
     #[must_use]
     pub fn sequential(self) -> Self {
         Self { is_sequential: true, ..self }
     }
 
-    /// Sets the devices of this process. Its workers are spread over them in order, so there are at most as many
-    /// devices as workers.
+    /// Sets the devices of this process. The workers of this process are distributed over the devices in
+    /// order. There can be at most as many devices as workers.
     #[must_use]
     pub fn devices(self, devices: impl IntoIterator<Item = Device>) -> Self {
         Self { devices: Some(devices.into_iter().collect()), ..self }
     }
 
-    /// Sets the number of workers of each replica, among which its subnetworks are shared evenly. On ranks it is the
-    /// largest number of workers of each rank: a rank that holds fewer subnetworks has one worker for each.
+    /// Sets the number of workers of each replica. The subnetworks of the replica are distributed evenly over
+    /// them.
+    ///
+    /// With MPI ranks, this is the maximum number of workers of each rank. A rank that holds fewer
+    /// subnetworks has one worker per subnetwork.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers: Some(workers), ..self }
     }
 
-    /// Sets the number of subnetworks of each worker of a replica, and so the number of workers, instead of an even
-    /// spread. It cannot be combined with [`Self::workers`].
+    /// Sets the number of subnetworks of each worker of a replica, instead of distributing them evenly. This
+    /// also sets the number of workers, so it cannot be combined with [`Self::workers`].
     ///
-    /// Nothing overlaps the last worker's part of the chain, whereas the chain of earlier workers
-    /// overlaps fine work of later ones. So the fewer subnetworks the last worker holds, the less
-    /// the others wait.
+    /// While earlier workers compute their part of the coarse chain, later workers can do fine work. Nothing
+    /// overlaps with the last worker's part of the chain. So the fewer subnetworks the last worker holds, the
+    /// less the other workers wait.
     #[must_use]
     pub fn subnetworks_per_worker(self, counts: impl Into<Vec<usize>>) -> Self {
         Self { subnetworks_per_worker: Some(counts.into()), ..self }
     }
 
-    /// Sets the number of copies of the network, each of which takes a part of every batch. Each has workers of its
-    /// own. On ranks each replica has an equal number of ranks.
+    /// Sets the number of replicas: copies of the network, each of which processes a part of every batch.
+    /// Each replica has its own workers. With MPI, the ranks are divided equally among the replicas.
     #[must_use]
     pub fn replicas(self, replicas: usize) -> Self {
         Self { replicas: Some(replicas), ..self }
     }
 
-    /// Sets the number of threads that share each operation of one worker on the CPU. A worker on another device
-    /// has one thread, which submits the work.
+    /// Sets the number of threads that each worker on the CPU uses for its operations. A worker on another
+    /// device has one thread, which submits the work.
     ///
-    /// Sums are divided among the threads, so the last bits of results depend on their number.
+    /// Sums are divided among the threads, so the last bits of results depend on the number of threads.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
@@ -153,25 +157,28 @@ impl<L> ExecutorBuilder<L> {
         Self { segment_units: Some(units), ..self }
     }
 
-    /// Keeps only the first state of every segment of this many units, and recomputes the rest in the backward pass:
-    /// less memory for about a third more time. It cannot be combined with [`Self::segment_units`].
+    /// Keeps only the first state of every segment of this many units, and recomputes the other states in the
+    /// backward pass. This saves memory and takes about a third more time. It cannot be combined with
+    /// [`Self::segment_units`].
     ///
-    /// A segment of `k` units then needs the memory of `k` units while it is differentiated, and `n` units keep
-    /// `n / k` states, so about `√n` units are best. Gradients are bitwise the same.
+    /// With `n` units in segments of `k` units, `n / k` states are kept, and a segment needs the memory of
+    /// `k` units while it is differentiated. Memory is smallest if `k` is about `√n`. Gradients are bitwise
+    /// the same.
     ///
-    /// Units have to be deterministic. The random layers of [`crate::nn`] are. Those of Burn, such as
-    /// `burn::nn::Dropout`, draw other numbers the second time, and the step ends with
-    /// [`ExecError::NotDeterministic`]. On the CPU any difference is noticed. On other devices, whose sums may
-    /// differ from run to run, only a difference of more than 1 % of the norm of the segment's last state is
-    /// noticed: random layers with a smaller effect go unnoticed there, and gradients are wrong by as much. Running
-    /// statistics ([`burn::module::RunningState`]) are updated in the first pass only.
+    /// Units must be deterministic. The random layers of [`crate::nn`] are deterministic. Burn's random
+    /// layers, such as `burn::nn::Dropout`, draw different numbers in the second pass, and the step ends with
+    /// [`ExecError::NotDeterministic`]. On the CPU any difference is detected. On other devices, sums may
+    /// differ from run to run, so only a difference of more than 1 % of the norm of the segment's last state
+    /// is detected. Random layers with a smaller effect are not detected on these devices, and the error of
+    /// the gradients is of similar size. Running statistics ([`burn::module::RunningState`]) are updated in
+    /// the first pass only.
     #[must_use]
     pub fn recompute(self, units: usize) -> Self {
         Self { recompute: Some(units), ..self }
     }
 
-    /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may be shorter
-    /// than the type of the network's tensors. A replica on one rank sends none.
+    /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may have a
+    /// lower precision than the network's tensors. A replica on a single rank sends no states.
     #[cfg(feature = "mpi")]
     #[must_use]
     pub fn message_dtype(self, dtype: DType) -> Self {
@@ -204,20 +211,24 @@ impl<L> ExecutorBuilder<L> {
         Ok(Box::new(executor))
     }
 
-    /// Starts the executor's workers in this rank of an MPI program, and builds only the subnetworks that this rank
-    /// holds. All ranks call this together, with the same settings except for the devices.
+    /// Starts the executor's workers in this rank of an MPI program, and builds only the subnetworks that
+    /// this rank holds. All ranks must call this function together, with the same settings except for the
+    /// devices.
     ///
-    /// All ranks make the same calls of the executor in the same order, with the same batches, and all of them get
-    /// the same losses, outputs, times and timelines. Tensors by name ([`Executor::read`],
-    /// [`GradientReport::gradients`](super::GradientReport::gradients), ..) are those of the subnetworks that this
-    /// rank holds, and [`Executor::write`] reads these and ignores all others.
+    /// All ranks must call the same methods of the executor in the same order, with the same batches. All of
+    /// them get the same losses, outputs, times and timelines. Named tensors ([`Executor::read`],
+    /// [`GradientReport::gradients`](super::GradientReport::gradients), and so on) are those of the
+    /// subnetworks that this rank holds. [`Executor::write`] uses the tensors of these subnetworks and
+    /// ignores all others.
     ///
-    /// The timeline of a step has the activities of the workers of all ranks, in seconds since the first rank
-    /// began the step. Ranks report that time by their wall clocks. So the times of ranks on one machine are
-    /// exact, and those of other machines are shifted by the difference between the clocks.
+    /// The timeline of a step contains the activities of the workers of all ranks, in seconds since the first
+    /// rank began the step. Ranks determine this time with their wall clocks. So the times of ranks on one
+    /// machine are exact, and the times of ranks on other machines are shifted by the difference between the
+    /// clocks.
     ///
-    /// After an error of one rank the others may wait for it, so the program has to end all ranks
-    /// ([`World::abort`]). A loss that is not finite is an error on all ranks, and so are those of this function.
+    /// After an error on one rank the other ranks may wait for it, so the program must end all ranks
+    /// ([`World::abort`]). There are two exceptions, which all ranks return as errors: a loss that is not
+    /// finite, and the errors of this function.
     ///
     /// # Errors
     /// As [`Self::start`]; [`ExecError::Net`] if the modules of the network do not fit together or
@@ -266,7 +277,7 @@ impl<L> ExecutorBuilder<L> {
         Ok(Box::new(executor))
     }
 
-    /// The layout of subnetworks on the workers of this process.
+    /// Returns the layout of subnetworks on the workers of this process.
     fn layout(&self, subnetworks: usize) -> Result<Layout, ExecError> {
         let replicas = self.replicas.unwrap_or(1);
         if let Some(counts) = &self.subnetworks_per_worker {
@@ -281,13 +292,14 @@ impl<L> ExecutorBuilder<L> {
                 Some(devices) if !devices.iter().all(is_cpu) => devices.len(),
                 _ => cores(),
             };
-            // `Layout::threads` refuses 0 replicas.
+            // `Layout::threads` rejects 0 replicas.
             (total / replicas.max(1)).clamp(1, subnetworks)
         });
         Ok(Layout::threads(subnetworks, workers, replicas)?)
     }
 
-    /// The layout of subnetworks on the ranks of a program, and the settings of the workers of this rank.
+    /// Returns the layout of subnetworks on the ranks of a program, and the settings of the workers of this
+    /// rank.
     #[cfg(feature = "mpi")]
     fn rank_settings(
         &self,
@@ -299,7 +311,7 @@ impl<L> ExecutorBuilder<L> {
     {
         let reason = "the workers of several ranks run subnetworks one by one";
         no_effect("sequential", self.is_sequential.then_some(()), reason)?;
-        let reason = "ranks and their workers share subnetworks evenly";
+        let reason = "subnetworks are distributed evenly over ranks and their workers";
         no_effect("subnetworks_per_worker", self.subnetworks_per_worker.as_ref(), reason)?;
         if let Some(dtype) = self.message_dtype
             && !matches!(dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
@@ -314,7 +326,8 @@ impl<L> ExecutorBuilder<L> {
         Ok((layout, settings))
     }
 
-    /// The settings of the workers of this process, of which there are at most `workers`. They share the cores.
+    /// Returns the settings of the workers of this process. There are at most `workers`, which share the
+    /// cores.
     fn worker_settings(&self, workers: usize) -> Result<WorkerSettings<L>, ExecError>
     where
         L: Clone,
@@ -359,12 +372,12 @@ impl<L> ExecutorBuilder<L> {
     }
 }
 
-/// The number of cores that this process may use.
+/// Returns the number of cores that this process may use.
 fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-/// Refuses a setting that has a value but no effect.
+/// Rejects a setting that has a value but no effect.
 fn no_effect<T>(
     setting: &'static str,
     value: Option<T>,

@@ -12,11 +12,11 @@ use crate::timeline::{Activity, Span};
 /// The times of a worker in one step.
 #[derive(Debug, Default)]
 pub(super) struct StepTimes {
-    /// The activities of the device, in their order.
+    /// The activities of the device, in order.
     activities: Vec<Record>,
     /// The time at which the worker chose its first instruction.
     begin: Option<Instant>,
-    /// The instructions by the host's clock, in their order.
+    /// The executed instructions in order, timed with the host's clock.
     instructions: Vec<Executed>,
 }
 
@@ -37,7 +37,8 @@ struct Executed {
 }
 
 impl StepTimes {
-    /// The activities in seconds since `begun`, for the worker with this number among all.
+    /// Returns the activities, in seconds since `begun`. `worker` is the index of this worker among all
+    /// workers.
     pub(super) fn spans(&self, worker: usize, begun: Instant) -> impl Iterator<Item = Span> {
         let seconds = move |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
         self.activities.iter().map(move |&Record { subnetwork, activity, begin, end }| Span {
@@ -49,7 +50,8 @@ impl StepTimes {
         })
     }
 
-    /// The instructions with times since `begun`, for the worker with this number among all.
+    /// Returns the instructions, with times since `begun`. `worker` is the index of this worker among all
+    /// workers.
     pub(super) fn trace(&self, worker: usize, begun: Instant) -> WorkerTrace {
         let since = |at: Instant| at.saturating_duration_since(begun);
         let executed = self.instructions.iter().map(|own| ExecutedInstruction {
@@ -62,13 +64,13 @@ impl StepTimes {
     }
 }
 
-/// Measures the begin and end of a worker's instructions, and of the activities of its device.
+/// Measures the start and end times of a worker's instructions, and of the activities of its device.
 ///
-/// On the CPU, and on devices without a clock of their own, it reads the host's clock. Other devices
-/// stamp their queue of work at the beginning and the end of an activity, and [`Self::finish`] asks
-/// them for the times: so these are times of execution, not of submission. A stamp submits
-/// the operations that Burn holds back for fusion, so consecutive activities of the same kind are
-/// measured as one there.
+/// On the CPU, and on devices without their own clock, the host's clock is read. On other devices, a stamp is
+/// queued at the beginning and the end of an activity, and [`Self::finish`] reads the times of the stamps.
+/// These are therefore times of execution, not of submission. A stamp makes Burn submit the operations that
+/// it holds back for fusion. To avoid this, consecutive activities of the same kind and subnetwork are
+/// measured as one on these devices.
 pub(super) struct Clock {
     device: Device,
     /// The start of the step.
@@ -84,13 +86,13 @@ struct Open {
     subnetwork: usize,
     activity: Activity,
     begin: Instant,
-    /// The stamp on the device's queue.
+    /// The stamp in the device's queue.
     stamp: Option<ProfileToken>,
 }
 
 struct Closed {
     record: Record,
-    /// Times from the device's own clock, once it has reached the end.
+    /// Times from the device's own clock, available once the device has finished the activity.
     measured: Option<ProfileDuration>,
 }
 
@@ -108,11 +110,11 @@ impl Clock {
         self.epoch = Instant::now();
     }
 
-    /// Begins an instruction of the worker's program, with its activity and subnetwork if it works. It is called
-    /// right after the worker has chosen the instruction.
+    /// Begins an instruction of the worker's program. `work` is the activity and subnetwork of the
+    /// instruction, if it has one. Must be called right after the worker has chosen the instruction.
     pub(super) fn begin(&mut self, instruction: usize, work: Option<(Activity, usize)>) {
-        // Choosing counts as part of the instruction before. So a message that was found for this one has
-        // arrived by `chosen`.
+        // The time of the choice counts as part of the previous instruction. So a message that was found for
+        // the new instruction has arrived by `chosen`.
         let chosen = Instant::now();
         match self.instructions.last_mut() {
             Some(before) => before.end = chosen,
@@ -158,25 +160,25 @@ impl Clock {
         self.pause();
         let stamp = match is_cpu(&self.device) {
             true => None,
-            // The host's clock is used if the device refuses.
+            // The host's clock is used if the device cannot measure times.
             false => Dispatch::profile_start(self.device.as_dispatch()).ok().flatten(),
         };
         self.open = Some(Open { subnetwork, activity, begin: Instant::now(), stamp });
     }
 
-    /// Ends the activity that was begun last.
+    /// Ends the current activity, unless it has a stamp.
     fn leave(&mut self) {
-        // With a stamp the activity stays open: the next one may be of the same kind.
+        // With a stamp the activity stays open, because the next one may be of the same kind.
         if self.open.as_ref().is_some_and(|open| open.stamp.is_none()) {
             self.pause();
         }
     }
 
-    /// Ends the activity before the worker waits for another one.
+    /// Ends the current activity, if there is one, and records it.
     fn pause(&mut self) {
         let Some(Open { subnetwork, activity, begin, stamp }) = self.open.take() else { return };
         let measured = stamp.and_then(|stamp| {
-            // Burn may hold operations back to fuse them: they belong to this activity.
+            // Operations that Burn holds back for fusion belong to this activity.
             let options = ProfileOptions::default().flush();
             Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
         });
@@ -189,7 +191,7 @@ impl Clock {
         self.pause();
         let is_measured = self.closed.iter().all(|closed| closed.measured.is_some());
         if !is_cpu(&self.device) && !is_measured {
-            // An error shows up where the results are read.
+            // An error is returned when the results are read.
             let _ = self.device.sync();
         }
         let epoch = self.epoch;
@@ -209,7 +211,7 @@ impl Clock {
         StepTimes { activities, begin, instructions }
     }
 
-    /// Discards the activity that was begun last.
+    /// Discards the current activity, if there is one.
     fn abandon(&mut self) {
         if let Some(stamp) = self.open.take().and_then(|open| open.stamp) {
             Dispatch::profile_abandon(self.device.as_dispatch(), stamp);

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Another worker has stopped, so that this one cannot continue.
+/// Another worker has stopped, so this worker cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Disconnected;
 
@@ -9,8 +9,8 @@ pub(super) struct Disconnected;
 ///
 /// All workers make the same calls in the same order.
 pub(super) trait Collectives: Send {
-    /// Sums each entry over all workers, in the order of the workers, so that the result does not
-    /// depend on which one came first.
+    /// Sums each entry over all workers, in worker order, so that the result does not depend on the order of
+    /// arrival.
     ///
     /// # Errors
     /// [`Disconnected`] if a worker has stopped.
@@ -23,7 +23,7 @@ pub(super) trait Collectives: Send {
     fn max(&mut self, values: &mut [f64]) -> Result<(), Disconnected>;
 }
 
-/// [`Collectives`] between threads: a table of the contributions of each worker to the calls in
+/// [`Collectives`] between threads, with a shared table of each worker's contributions to the calls in
 /// progress.
 pub(super) struct ThreadCollectives {
     worker: usize,
@@ -37,9 +37,9 @@ struct Shared {
 }
 
 struct Table {
-    /// For each worker its contributions to the calls that others may still be waiting for.
+    /// For each worker, its contributions to the calls that other workers may still be waiting for.
     given: Vec<Vec<(u64, Vec<f64>)>>,
-    /// For each worker the number of calls that it has finished.
+    /// For each worker, the number of calls that it has finished.
     finished: Vec<u64>,
     gone: bool,
 }

@@ -9,28 +9,28 @@ use super::step_failure::StepFailure;
 use super::update::Update;
 use crate::net::{NamedTensor, StateDict};
 
-/// A command to a worker; all workers get the same.
+/// A command to a worker. All workers get the same command.
 pub(super) enum Command<I, T> {
-    /// Does nothing; the reply says that the worker has been built.
+    /// Does nothing. The reply confirms that the worker has been built.
     Ready,
-    /// Runs a training step. Without an update it returns the gradients instead of applying them.
-    /// The samples are a fraction `share` of those of all replicas.
+    /// Runs a training step. If `update` is `None`, it returns the gradients instead of applying them.
+    /// `share` is the number of these samples as a fraction of the samples of all replicas.
     Step { number: u64, input: I, target: T, share: f64, update: Option<Update> },
     /// Computes the output in evaluation mode.
     Infer { input: I },
-    /// Reads state of each subnetwork by name.
+    /// Reads one kind of state of each subnetwork, by name.
     Read { kind: StateKind },
-    /// Checks that the optimizers take a state.
+    /// Checks that the optimizers accept a state.
     CheckOptimizer { state: Arc<StateDict> },
-    /// Replaces state. It has been checked before.
+    /// Replaces one kind of state by values that have already been checked.
     Write { kind: StateKind, state: Arc<StateDict> },
 }
 
 /// The reply of a worker to a command.
 pub(super) struct Reply<I, O> {
-    /// The loss; all workers have the same.
+    /// The loss, which is the same for all workers.
     pub(super) loss: f64,
-    /// The norm of all gradients; all workers have the same.
+    /// The norm of all gradients, which is the same for all workers.
     pub(super) gradient_norm: Option<f64>,
     /// The network's output, from the last worker.
     pub(super) output: Option<O>,
@@ -64,6 +64,6 @@ impl<I, O> Default for Reply<I, O> {
     }
 }
 
-/// The reply of a worker in the network `N`.
+/// The reply of a worker for the network `N`.
 pub(super) type ReplyOf<N> =
     Reply<<N as crate::net::FeedForward>::Input, <N as crate::net::FeedForward>::Output>;

@@ -6,17 +6,17 @@ pub(super) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// The threads for a worker's operations: `threads` on the CPU, one elsewhere.
+/// Returns the number of threads for a worker's operations: `threads` on the CPU, one elsewhere.
 ///
-/// Burn gives each thread that submits work to a GPU a stream of its own, and synchronizes tensors that
-/// are used on another stream than the one that created them.
+/// Burn gives each thread that submits work to a GPU its own stream, and synchronizes a tensor that is used
+/// on a different stream from the one that created it.
 pub(super) fn operation_threads(device: &Device, threads: usize) -> usize {
     if is_cpu(device) { threads } else { 1 }
 }
 
 /// Reads one-element tensors from their device in one transaction; a missing tensor reads as 0.
 ///
-/// Blocks until the device has computed them.
+/// Blocks until the device has computed the tensors.
 pub(super) fn read<const N: usize>(numbers: [Option<Tensor<1>>; N]) -> [f64; N] {
     let is_there = numbers.each_ref().map(Option::is_some);
     if !is_there.contains(&true) {

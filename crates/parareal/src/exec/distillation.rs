@@ -1,20 +1,22 @@
-//! Distillation: the modules at each interface learn from the serial network.
+//! Distillation: training the modules at each interface on the states of the serial network.
 //!
-//! [`distill`] trains `C_{j+1}` and `F_j` of every interface `j` alone. `C`, the units and `h` keep their weights.
-//! With `W_j`, the state of the serial network at cut `j`, and `x_{j+1} = C_{j+1}(x)`:
+//! [`distill`] trains only `C_{j+1}` and `F_j` of every interface `j`. `C`, the units and `h` keep their
+//! weights. Let `W_j` be the state of the serial network at cut `j`, and `x_{j+1} = C_{j+1}(x)`. Then:
 //!
 //! ```text
 //! C_{j+1}(x)            approximates  W_j
 //! F_j(W_j - x_{j+1})    approximates  g_{j+1}(W_j) - g_{j+1}(x_{j+1})
 //! ```
 //!
-//! No gradient flows from one approximation into the other, or from one interface into another. The units run in
-//! evaluation mode, and `C_{j+1}` and `F_j` in training mode, so their running statistics follow.
+//! No gradient flows from one approximation into the other, or from one interface into another. The units run
+//! in evaluation mode, and `C_{j+1}` and `F_j` in training mode, so the running statistics of the latter are
+//! updated.
 //!
-//! `g_{j+1}(W_j)` is `W_{j+1}`, which the next interface needs as well. So the workers form a pipeline: each one
-//! receives the state at its first cut, passes the state at its last cut on, and trains its own interfaces
-//! while the next worker does the same. The cost of a step is one forward pass of the serial network in all, and
-//! for each interface one forward pass of `g_{j+1}` and the forward and backward passes of `C_{j+1}` and `F_j`.
+//! `g_{j+1}(W_j)` is `W_{j+1}`, which the next interface needs as well. So the workers form a pipeline. Each
+//! worker receives the state at its first cut, sends the state at its last cut to the next worker, and trains
+//! its own interfaces while the next worker does the same. In total, a step costs one forward pass of the
+//! serial network and, for each interface, one forward pass of `g_{j+1}` and the forward and backward passes
+//! of `C_{j+1}` and `F_j`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -33,7 +35,7 @@ use super::layout::Layout;
 use super::thread_pool::thread_pool;
 use crate::net::{Coarsen, PararealNetwork, SubnetworkOf, Value};
 
-/// Batches that wait between two workers.
+/// Capacity of the queue of batches between two workers.
 const QUEUED: usize = 1;
 
 /// Optimizer and workers of [`distill`].
@@ -41,16 +43,19 @@ const QUEUED: usize = 1;
 pub struct DistillOptions {
     /// Optimizer of the modules at each interface.
     pub optimizer: ModuleOptimizer,
-    /// Devices of the workers, in order. Neighboring workers share a device if there are fewer devices.
+    /// Devices of the workers, in order. If there are fewer devices than workers, neighboring workers share a
+    /// device.
     pub devices: Vec<Device>,
-    /// Number of workers, at most one for each subnetwork. Results do not depend on it.
+    /// Number of workers, at most one per subnetwork. Results do not depend on it.
     pub workers: usize,
-    /// Threads of each worker on the CPU. Results depend on it to rounding.
+    /// Number of threads of each worker on the CPU. Results depend on it only up to rounding.
     pub threads: usize,
 }
 
-/// Losses of an interface in one step of [`distill`]: squared errors before the update, each divided by the squared
-/// norm of its target, so that an approximation by zero has the loss 1.
+/// Losses of an interface in one step of [`distill`].
+///
+/// Each is the squared error before the update, divided by the squared norm of the target, so that an
+/// approximation by zero has the loss 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct InterfaceLosses {
     /// Loss of `C_{j+1}`.
@@ -62,15 +67,15 @@ pub struct InterfaceLosses {
 /// Trains the modules at each interface of a network on the states of the serial network, and returns the network
 /// with the trained modules.
 ///
-/// Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each step
-/// in order, one for each interface. Random layers draw by the seed of the network, the number of the step and the
-/// interface.
+/// Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each
+/// step in order, one for each interface. The random numbers of random layers depend on the seed of the
+/// network, the number of the step and the interface.
 ///
 /// # Errors
-/// [`ExecError::Setting`] without a worker or threads; [`ExecError::NoDevice`]; [`ExecError::Layout`] if there are
-/// more workers than subnetworks; [`ExecError::DistillationDiverged`] if a loss is not finite;
-/// [`ExecError::Worker`] if a module panics; [`ExecError::Spawn`] if the operating system cannot start the threads;
-/// and the first error among `batches`.
+/// [`ExecError::Setting`] if the number of workers or threads is 0; [`ExecError::NoDevice`] without devices;
+/// [`ExecError::Layout`] if there are more workers than subnetworks; [`ExecError::DistillationDiverged`] if a
+/// loss is not finite; [`ExecError::Worker`] if a module panics; [`ExecError::Spawn`] if the operating system
+/// cannot start the threads; or the first error among `batches`.
 /// # Examples
 ///
 /// ```
@@ -133,7 +138,7 @@ where
                     break;
                 }
             };
-            // If this fails, a worker has stopped, and reports why when it is joined.
+            // If this fails, a worker has stopped. Joining it returns the reason.
             if first.send(Item { step, input, learning_rate, state: None }).is_err() {
                 break;
             }
@@ -163,7 +168,7 @@ fn check(options: &DistillOptions, subnetworks: usize) -> Result<Layout, ExecErr
     Ok(Layout::threads(subnetworks, options.workers, 1)?)
 }
 
-/// A batch on its way through the workers.
+/// A batch that is passed from worker to worker.
 struct Item<N: Coarsen> {
     /// The number of the step, from 0.
     step: u64,
@@ -173,13 +178,13 @@ struct Item<N: Coarsen> {
     state: Option<N::State>,
 }
 
-/// The losses of an interface, from 0, in a step.
+/// The index of an interface, from 0, and its losses in a step.
 type Report = (usize, InterfaceLosses);
 type Trained<N> = Result<Vec<SubnetworkOf<N>>, ExecError>;
 type Handle<'scope, N> = ScopedJoinHandle<'scope, Trained<N>>;
 type Handles<'scope, N> = Vec<Handle<'scope, N>>;
 
-/// Starts the workers, and returns the channel to the first one.
+/// Starts the workers. Returns the channel to the first one, and the handles of all.
 fn spawn_workers<'scope, N: Coarsen>(
     scope: &'scope Scope<'scope, '_>,
     network: PararealNetwork<N>,
@@ -211,7 +216,7 @@ fn spawn_workers<'scope, N: Coarsen>(
     Ok((first, handles))
 }
 
-/// A worker: one device with consecutive subnetworks and the interfaces before them.
+/// A worker, which trains the interfaces before consecutive subnetworks on one device.
 struct Worker<N: Coarsen> {
     modules: Vec<SubnetworkOf<N>>,
     device: Device,
@@ -223,8 +228,8 @@ struct Worker<N: Coarsen> {
 }
 
 impl<N: Coarsen> Worker<N> {
-    /// Trains until there are no more batches, and returns the subnetworks. A panic is returned as an error of this
-    /// worker.
+    /// Trains until there are no more batches, and returns the subnetworks. A panic is returned as
+    /// [`ExecError::Worker`].
     fn run_to_end(self, index: usize, held: Range<usize>) -> Trained<N> {
         // The worker is not used after a panic.
         catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|panic| {
@@ -249,12 +254,12 @@ impl<N: Coarsen> Worker<N> {
             if let Some(downstream) = &downstream {
                 let item = Item { step, input: input.clone(), learning_rate, state };
                 if downstream.send(item).is_err() {
-                    // The next worker has stopped, and reports why when it is joined.
+                    // The next worker has stopped. Joining it returns the reason.
                     break;
                 }
             }
             for (subnetwork, (start, end)) in subnetworks.iter_mut().zip(targets) {
-                // No interface lies before the first subnetwork.
+                // There is no interface before the first subnetwork.
                 let Some(start) = start else { continue };
                 let losses = subnetwork.train(step, &input, start, end, learning_rate)?;
                 // The receiver is gone if the caller has panicked.
@@ -265,12 +270,12 @@ impl<N: Coarsen> Worker<N> {
     }
 }
 
-/// Steps that not all interfaces have reported.
+/// Steps that some interfaces have not reported yet.
 struct PendingSteps {
     interfaces: usize,
-    /// The losses of each step, from the first one that is not complete.
+    /// The losses of each step, starting with the first incomplete one.
     steps: VecDeque<Vec<Option<InterfaceLosses>>>,
-    /// The steps that each interface has reported, from the first one in `steps`.
+    /// The number of steps in `steps` that each interface has reported.
     reported: Vec<usize>,
 }
 
@@ -279,7 +284,8 @@ impl PendingSteps {
         Self { interfaces, steps: VecDeque::new(), reported: vec![0; interfaces] }
     }
 
-    /// Adds the losses of the next step of an interface, and passes on the steps that this completes.
+    /// Adds the losses of the next step of an interface, and calls `on_step` for each step that this
+    /// completes.
     fn add(&mut self, (interface, losses): Report, on_step: &mut impl FnMut(&[InterfaceLosses])) {
         let step = self.reported[interface];
         if step == self.steps.len() {

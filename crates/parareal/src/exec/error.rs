@@ -3,12 +3,12 @@ use thiserror::Error;
 use super::layout::LayoutError;
 use crate::net::{NetError, SampleShape};
 
-/// A failed step or executor.
+/// An error of an executor.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// A worker panicked or could not continue. All workers have stopped, and the executor cannot be
-    /// used any more.
+    /// A worker panicked or could not continue. All workers have stopped, and the executor cannot be used
+    /// anymore.
     #[error("worker {worker} (subnetworks {first} to {last}) failed: {message}")]
     Worker {
         /// The worker, from 1.
@@ -17,19 +17,19 @@ pub enum ExecError {
         first: usize,
         /// Its last subnetwork.
         last: usize,
-        /// Its panic message, or the reason.
+        /// Its panic message, or another reason.
         message: String,
     },
     /// The executor was used after a worker had failed.
     #[error("the executor has stopped after an earlier failure: {0}")]
     Stopped(Box<ExecError>),
-    /// The loss is infinite or not a number. No parameter was updated.
+    /// The loss is infinite or NaN. No parameter was updated.
     #[error("the loss is not finite: {loss}")]
     LossNotFinite {
         /// The loss.
         loss: f64,
     },
-    /// A loss of [`distill`](super::distill) that is infinite or not a number.
+    /// A loss of [`distill`](super::distill) is infinite or NaN.
     #[error(
         "the loss of `{part}` at interface {interface} is {loss} in step {step} of the distillation: weights or \
          samples are not finite, or the learning rate is too large"
@@ -44,21 +44,22 @@ pub enum ExecError {
         /// The loss.
         loss: f64,
     },
-    /// Parameters that require a gradient have none after the backward pass: the loss does not depend
-    /// on them, or their gradient is cut off on its way. No parameter was updated.
+    /// Parameters that require a gradient have none after the backward pass: the loss does not depend on
+    /// them, or the gradient is cut off on the path from the loss, for example by a detached tensor. No
+    /// parameter was updated.
     #[error(
         "no gradient for {}: the loss must depend on every parameter; freeze the parameters that \
          should not be trained (`Module::no_grad`)",
         listed(names)
     )]
     NoGradient {
-        /// The names of all of them.
+        /// The names of all these parameters.
         names: Vec<String>,
     },
     /// No parameter of the network requires a gradient.
     #[error("all parameters of the network are frozen: there is nothing to train")]
     NothingToTrain,
-    /// Units computed other values when they were recomputed in the backward pass, so their gradients
+    /// Units computed different values when they were recomputed in the backward pass, so their gradients
     /// would be wrong. No parameter was updated.
     #[error(
         "{}, so gradients cannot be recomputed; train without `recompute`, or use the random \
@@ -68,7 +69,7 @@ pub enum ExecError {
     NotDeterministic {
         /// The first unit of the segment, from 0.
         first: usize,
-        /// Its last unit.
+        /// The last unit of the segment.
         last: usize,
     },
     /// The target does not fit the network's output. No parameter was updated.
@@ -83,7 +84,7 @@ pub enum ExecError {
         /// The elements of the tensor that the loss returned.
         elements: usize,
     },
-    /// With MPI: samples of another shape than the network was built for.
+    /// With MPI: the shape of the samples differs from the one that the network was built for.
     #[error(
         "the samples have shape {found}, but the ranks exchange states of samples of shape \
          {expected}"
@@ -97,7 +98,7 @@ pub enum ExecError {
     /// A batch without samples.
     #[error("the batch is empty: expected at least 1 sample")]
     EmptyBatch,
-    /// A batch with another number of targets than of samples.
+    /// A batch whose number of targets differs from its number of samples.
     #[error(
         "the batch has {samples} samples and {targets} targets: expected one target for each sample"
     )]
@@ -117,7 +118,7 @@ pub enum ExecError {
         /// Values that are accepted.
         expected: &'static str,
     },
-    /// An impossible layout, or one for another network.
+    /// An impossible layout, or a layout for a different network.
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// An empty list of devices.
@@ -131,7 +132,7 @@ pub enum ExecError {
         /// The other setting or the property of the executor that makes it meaningless.
         reason: &'static str,
     },
-    /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) with a value that it cannot have.
+    /// A setting of an [`ExecutorBuilder`](super::ExecutorBuilder) with an invalid value.
     #[error("invalid value `{value}` for {setting}: expected {expected}")]
     Setting {
         /// The name of the setting.
@@ -154,7 +155,7 @@ pub enum ExecError {
     /// A failure of the communication between ranks, or of another rank.
     #[error("{0}")]
     Ranks(String),
-    /// State of an optimizer that cannot be read or written.
+    /// Optimizer state that cannot be read or written.
     #[error("the state of the optimizer: {0}")]
     Optimizer(String),
     /// The operating system could not start a thread.
@@ -172,7 +173,7 @@ fn not_repeated(first: usize, last: usize) -> String {
     }
 }
 
-/// Lists the first few names and the number of the others.
+/// Lists the first few names and the number of remaining ones.
 pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -28,20 +28,20 @@ pub struct StepReport<O> {
     pub loss: f64,
     /// The network's output for the batch.
     pub output: O,
-    /// The norm of the gradient of all parameters together, before clipping; `None` without
-    /// [`Update::clip_norm`].
+    /// The norm of the gradient of all parameters together, before clipping; `None` if [`Update::clip_norm`]
+    /// is not set.
     pub gradient_norm: Option<f64>,
     /// The wall-clock time of the step.
     pub duration: Duration,
-    /// The time of each subnetwork, averaged over replicas; empty if the executor does not run them one by
-    /// one.
+    /// The time of each subnetwork, averaged over replicas; empty if the executor does not run subnetworks
+    /// one by one.
     pub subnetworks: Vec<SubnetworkTime>,
     /// The activities of all workers; empty if the executor does not run subnetworks one by one. A device of
-    /// the timeline is a worker. Those of the first replica come first, and with MPI those of all ranks are
+    /// the timeline is a worker. Workers are ordered by replica. With MPI, the workers of all ranks are
     /// included.
     pub timeline: Timeline,
-    /// The instructions of its [`Program`] that each worker of this process has executed, in their order; empty
-    /// if the executor has no program.
+    /// The instructions of its [`Program`] that each worker of this process has executed, in order; empty if
+    /// the executor has no program.
     pub trace: Vec<WorkerTrace>,
 }
 
@@ -60,17 +60,17 @@ pub struct GradientReport<I, O> {
 
 /// An executor of a parareal network, for training and inference.
 ///
-/// An [`ExecutorBuilder`](super::ExecutorBuilder) starts one. All executors compute the same numbers, up to rounding.
+/// An [`ExecutorBuilder`](super::ExecutorBuilder) starts an executor. All executors compute the same numbers,
+/// up to rounding.
 pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// Runs a training step: forward, backward, and an update with this learning rate.
     ///
     /// # Errors
-    /// With all parameters as they were and the executor ready for another step:
-    /// [`ExecError::LossNotFinite`]; [`ExecError::EmptyBatch`], [`ExecError::Batch`],
-    /// [`ExecError::Targets`] or [`ExecError::Target`] for an invalid batch;
-    /// [`ExecError::Update`] for an invalid update; [`ExecError::NoGradient`],
-    /// [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a network that would be
-    /// left untrained or trained wrongly. Otherwise a worker's failure.
+    /// The following errors leave all parameters unchanged, and the executor can run another step:
+    /// [`ExecError::LossNotFinite`]; [`ExecError::EmptyBatch`], [`ExecError::Batch`], [`ExecError::Targets`]
+    /// or [`ExecError::Target`] for an invalid batch; [`ExecError::Update`] for an invalid update;
+    /// [`ExecError::NoGradient`], [`ExecError::NothingToTrain`] or [`ExecError::NotDeterministic`] for a
+    /// network that would not be trained, or trained incorrectly. Any other error is the failure of a worker.
     ///
     /// Running statistics have already been updated if the error is found after the forward pass:
     /// [`ExecError::LossNotFinite`], [`ExecError::Target`], [`ExecError::NoGradient`] and
@@ -99,8 +99,8 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// the gradients instead of updating.
     ///
     /// # Errors
-    /// As [`Self::train_step`], except that a loss that is not finite is reported as it is, and a
-    /// frozen network has no gradients.
+    /// As [`Self::train_step`], with two exceptions: a loss that is not finite is returned, and the gradients
+    /// of a frozen network are empty.
     fn gradients(
         &mut self,
         input: N::Input,
@@ -110,52 +110,56 @@ pub trait Executor<N: Coarsen, L: Loss<N::Output>>: Send {
     /// Computes the output in evaluation mode, with the moving average if there is one.
     ///
     /// # Errors
-    /// [`ExecError::EmptyBatch`], or a worker's failure.
+    /// [`ExecError::EmptyBatch`], or the failure of a worker.
     fn infer(&mut self, input: N::Input) -> Result<N::Output, ExecError>;
 
-    /// Returns the state of this kind by name. With MPI it is the state of the subnetworks that this rank holds.
+    /// Returns the state of this kind as named tensors. With MPI, it is limited to the subnetworks that this
+    /// rank holds.
     ///
     /// # Errors
     /// A worker's failure.
     fn read(&mut self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError>;
 
-    /// Replaces the state of this kind by what [`Self::read`] of this or another executor returned.
-    /// Writing weights resets the other kinds, so weights are written first.
+    /// Replaces the state of this kind with state that [`Self::read`] of this or another executor returned.
+    /// Writing weights resets the other kinds of state, so write weights first.
     ///
     /// # Errors
-    /// With nothing replaced: [`ExecError::Net`] if the tensors belong to a network of other units or other cuts, or
-    /// one is missing, has another shape or is unknown. For [`StateKind::Optimizer`] names may be missing, and
-    /// [`ExecError::Optimizer`] is returned if one belongs to no parameter, if a number has a type that
-    /// [`Self::read`] never returns, or if the optimizers do not restore all of it exactly, for instance because
-    /// another kind of optimizer has written it. With MPI names of subnetworks of other ranks are ignored. Otherwise
-    /// a worker's failure.
+    /// The following errors leave all state unchanged. [`ExecError::Net`] is returned if the tensors belong
+    /// to a network with different units or cuts, or if a tensor is missing, has a different shape or is
+    /// unknown. For [`StateKind::Optimizer`], names may be missing, and [`ExecError::Optimizer`] is returned
+    /// if a name belongs to no parameter, if a number has a type that [`Self::read`] never returns, or if the
+    /// optimizers do not restore the whole state exactly, for example because a different kind of optimizer
+    /// wrote it. With MPI, names of subnetworks of other ranks are ignored. Any other error is the failure of
+    /// a worker.
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError>;
 
-    /// Returns the number of the next training step, from 0: the number of steps with an update, unless
-    /// [`Self::set_step`] has changed it.
+    /// Returns the number of the next training step, from 0. It is the number of steps with an update so far,
+    /// unless [`Self::set_step`] has changed it.
     ///
-    /// Random layers of [`crate::nn`] draw by this number. A step that ends with an error does not count,
-    /// and [`Self::gradients`] draws like the next step without counting as one.
+    /// The random layers of [`crate::nn`] are seeded with this number. A step that ends with an error does
+    /// not count. [`Self::gradients`] uses the same random numbers as the next step, but does not count as a
+    /// step.
     fn step(&self) -> u64;
 
-    /// Sets the number of the next training step, for a run that is resumed. With MPI all ranks set the
+    /// Sets the number of the next training step, for a run that is resumed. With MPI, all ranks must set the
     /// same number.
     fn set_step(&mut self, step: u64);
 
-    /// The cuts of the network.
+    /// Returns the cuts of the network.
     fn cuts(&self) -> &Cuts;
 
-    /// The program of a training step; `None` if the executor evaluates the whole network as one graph.
+    /// Returns the program of a training step; `None` if the executor evaluates the whole network as one
+    /// graph.
     fn program(&self) -> Option<&Program>;
 
-    /// The layout of the subnetworks on replicas and workers, and with MPI on all ranks.
+    /// Returns the layout of the subnetworks on replicas and workers, and on all ranks with MPI.
     fn layout(&self) -> &Layout;
 
-    /// The names of the parameters and buffers of each subnetwork that this process holds, in order, with the
-    /// number of the subnetwork from 0. With MPI other subnetworks are on other ranks.
+    /// Returns the index, from 0, of each subnetwork that this process holds, and the names of its parameters
+    /// and buffers. With MPI, other ranks hold the other subnetworks.
     fn tensor_names(&self) -> Vec<(usize, Vec<String>)>;
 
-    /// Returns the state of this kind by name, with the cuts.
+    /// Returns the state of this kind as named tensors, together with the cuts.
     ///
     /// # Errors
     /// A worker's failure.

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 
-/// The square of the Euclidean norm, on the gradients' device; `None` without gradients.
+/// Returns the squared Euclidean norm of all gradients, on their device; `None` without gradients.
 pub(super) fn squared_norm<M: Module>(
     module: &M,
     gradients: &GradientsParams,
@@ -16,7 +16,7 @@ pub(super) fn squared_norm<M: Module>(
     sum.squares
 }
 
-/// The sum of the squared norms of several modules on one device.
+/// Returns the sum of the squared norms of several modules on one device.
 pub(super) fn total(squares: impl IntoIterator<Item = Option<Tensor<1>>>) -> Option<Tensor<1>> {
     squares.into_iter().flatten().reduce(add)
 }
@@ -49,7 +49,7 @@ impl ModuleVisitor for Sum<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
         {
-            // The squares of half-precision numbers overflow early.
+            // Squares would overflow in half precision.
             let gradient = match gradient.dtype() {
                 DType::F16 | DType::BF16 => gradient.cast(DType::F32),
                 _ => gradient,

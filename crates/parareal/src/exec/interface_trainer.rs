@@ -9,13 +9,13 @@ use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
 use crate::random::{self, StepKey};
 
-/// The smallest squared norm of the target of `F_j`, relative to that of `W_{j+1}`. The target is a difference, and
-/// a smaller one consists of rounding errors.
+/// The smallest squared norm of the target of `F_j`, relative to the squared norm of `W_{j+1}`. The target is
+/// a difference, so a smaller target consists of rounding errors.
 const LEAST_TARGET: f64 = 1e-10;
 
-/// A subnetwork in distillation: its units with fixed weights, and the training of `C_{j+1}` and `F_j` before it.
+/// Trains the `C_{j+1}` and `F_j` of a subnetwork for distillation. The weights of its units are fixed.
 pub(super) struct InterfaceTrainer<N: Coarsen> {
-    /// `C` in evaluation mode, on the first subnetwork.
+    /// `C` in evaluation mode, for the first subnetwork.
     preprocessing: Option<N::Preprocessing>,
     /// The units in evaluation mode.
     units: Vec<N::Unit>,
@@ -28,7 +28,7 @@ pub(super) struct InterfaceTrainer<N: Coarsen> {
 }
 
 impl<N: Coarsen> InterfaceTrainer<N> {
-    /// Takes over a subnetwork. Has to be called on the thread that trains.
+    /// Creates the trainer of a subnetwork. Must be called on the thread that trains.
     pub(super) fn new(
         mut subnetwork: SubnetworkOf<N>,
         device: &Device,
@@ -45,13 +45,14 @@ impl<N: Coarsen> InterfaceTrainer<N> {
         Self { preprocessing, units, first_unit, trained, kept_units, kept_postprocessing }
     }
 
-    /// The interface before the subnetwork, from 1; 0 for the first subnetwork, which has none.
+    /// Returns the number of the interface before the subnetwork, from 1; 0 for the first subnetwork, which
+    /// has none.
     pub(super) fn interface(&self) -> usize {
         self.trained.module().index()
     }
 
-    /// Returns the state of the serial network after the units, from the state before them; the first subnetwork
-    /// starts from the input.
+    /// Returns the state of the serial network after the units. It is computed from `start`, the state before
+    /// the units, or by the first subnetwork from the input.
     pub(super) fn forward_serial(&self, input: &N::Input, start: Option<N::State>) -> N::State {
         let start = match (&self.preprocessing, start) {
             (Some(preprocessing), _) => preprocessing.forward(input.clone()),
@@ -64,8 +65,8 @@ impl<N: Coarsen> InterfaceTrainer<N> {
         forward_units((self.first_unit..).zip(&self.units), start)
     }
 
-    /// Updates `C_{j+1}` and `F_j` by a batch, from the states `start` (`W_j`) and `end` (`W_{j+1}`) of the serial
-    /// network. `step` counts from 0.
+    /// Updates `C_{j+1}` and `F_j` with a batch, from the states `start` (`W_j`) and `end` (`W_{j+1}`) of the
+    /// serial network. `step` counts from 0.
     ///
     /// # Errors
     /// [`ExecError::DistillationDiverged`].
@@ -121,14 +122,15 @@ impl<N: Coarsen> InterfaceTrainer<N> {
     }
 }
 
-/// Returns the squared distance between an output and its target, divided by `scale`, and its gradients; `None` if
-/// the output is not part of a graph. No gradient flows into the target. A scale of 0 counts as 1.
+/// Returns the squared distance between an output and its target, divided by `scale`, and its gradients. The
+/// gradients are `None` if the output is not part of a graph. No gradient flows into the target. A scale of 0
+/// counts as 1.
 fn fit<S: Activation>(output: S, target: S, scale: f64) -> (f64, Option<Gradients>) {
     let scale = if scale > 0.0 { scale } else { 1.0 };
     let difference = output.minus(target.constant());
     let values = difference.clone().values();
     let loss = squared_norm(values.clone()) / scale;
-    // The gradient of the inner product with a constant is half of that of the square.
+    // The gradient of the inner product with a constant is half the gradient of the squared norm.
     let product = difference.inner_product(values);
     (loss, product.map(|product| product.mul_scalar(2.0 / scale).backward()))
 }

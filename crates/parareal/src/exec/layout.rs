@@ -1,10 +1,10 @@
-//! The layout of a network: which rank, worker and replica holds which subnetworks.
+//! The layout of a network: the subnetworks that each rank, worker and replica holds.
 
 use std::ops::Range;
 
 use thiserror::Error;
 
-/// An impossible layout, or one that does not fit what it is used for.
+/// An impossible layout, or a layout that does not fit the network or its use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LayoutError {
@@ -14,7 +14,7 @@ pub enum LayoutError {
     /// A segment would have no units.
     #[error("expected segments of at least 1 unit, got 0")]
     EmptySegments,
-    /// There are no workers, or more than subnetworks.
+    /// There are no workers, or more workers than subnetworks.
     #[error(
         "expected from 1 to {subnetworks} workers for {subnetworks} subnetworks, got {workers}"
     )]
@@ -52,7 +52,7 @@ pub enum LayoutError {
         /// The number of subnetworks of a replica.
         subnetworks: usize,
     },
-    /// The layout is for another number of subnetworks than the network has.
+    /// The layout has a different number of subnetworks than the network.
     #[error("the layout is for {layout} subnetworks, but the network has {network}")]
     OtherNetwork {
         /// The subnetworks of the layout.
@@ -64,14 +64,16 @@ pub enum LayoutError {
 
 /// The layout of subnetworks on ranks, workers and replicas.
 ///
-/// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of
-/// a replica are spread over *workers* in order; each worker drives one device. The workers are
-/// threads of one process, which then has those of all replicas ([`threads`](Self::threads),
-/// [`from_counts`](Self::from_counts)), or they belong to the *ranks* of an MPI program, each of which
-/// has some consecutive workers of one replica ([`ranks`](Self::ranks)).
+/// A *replica* is a copy of the network that works on its own part of each batch. The subnetworks of a
+/// replica are distributed over *workers* in order, and each worker drives one device. There are two cases:
 ///
-/// Everything is counted from 0. Subnetworks are spread evenly with the larger shares first, except in
-/// [`from_counts`](Self::from_counts).
+/// - The workers of all replicas are threads of one process ([`threads`](Self::threads),
+///   [`from_counts`](Self::from_counts)).
+/// - The workers belong to the *ranks* of an MPI program. Each rank has consecutive workers of one replica
+///   ([`ranks`](Self::ranks)).
+///
+/// All indices start at 0. Except with [`from_counts`](Self::from_counts), subnetworks are distributed
+/// evenly. If there is a remainder, the first workers get one more.
 ///
 /// ```
 /// use parareal::exec::Layout;
@@ -103,18 +105,18 @@ enum Processes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RankLayout {
-    /// The replicas that it takes part in: one, except for a process that has all of them.
+    /// The replicas that the rank takes part in: one, except for a single process, which has all replicas.
     pub replicas: Range<usize>,
-    /// Its position among the ranks of its replica.
+    /// The position of the rank among the ranks of its replica.
     pub position: usize,
-    /// Its workers, among those of its replica.
+    /// The workers of the rank, as indices among the workers of its replica.
     pub workers: Range<usize>,
-    /// The subnetworks that it holds.
+    /// The subnetworks that the rank holds.
     pub subnetworks: Range<usize>,
 }
 
 impl Layout {
-    /// Subnetworks spread evenly over the threads of one process: `workers` threads for each of
+    /// Distributes subnetworks evenly over the threads of one process: `workers` threads for each of
     /// `replicas` replicas.
     ///
     /// # Errors
@@ -132,14 +134,15 @@ impl Layout {
         Self::from_counts(&counts, replicas)
     }
 
-    /// Threads of one process that hold `counts[w]` subnetworks each, in `replicas` replicas.
+    /// Distributes subnetworks over the threads of one process, in `replicas` replicas. Worker `w` holds
+    /// `counts[w]` subnetworks.
     ///
-    /// Nothing overlaps the last worker's part of the chain, whereas the chain of earlier workers
-    /// overlaps fine work of later ones. So the fewer subnetworks the last worker holds, the less
-    /// the others wait.
+    /// While earlier workers compute their part of the coarse chain, later workers can do fine work. Nothing
+    /// overlaps with the last worker's part of the chain. So the fewer subnetworks the last worker holds, the
+    /// less the other workers wait.
     ///
     /// # Errors
-    /// [`LayoutError::NoReplicas`]; [`LayoutError::Workers`] without a worker;
+    /// [`LayoutError::NoReplicas`]; [`LayoutError::Workers`] if `counts` is empty;
     /// [`LayoutError::IdleWorker`] if a count is 0.
     pub fn from_counts(counts: &[usize], replicas: usize) -> Result<Self, LayoutError> {
         if replicas == 0 {
@@ -154,13 +157,14 @@ impl Layout {
         Ok(Self { replicas, workers: consecutive(counts), processes: Processes::Single })
     }
 
-    /// Subnetworks spread evenly over the ranks of each of `replicas` replicas, and those of a rank
-    /// over at most `workers` workers. Rank `r P + p` of `R P` has position `p` in replica `r`.
+    /// Distributes subnetworks evenly over the ranks of each of `replicas` replicas, and the subnetworks of a
+    /// rank over at most `workers` workers. With `R` replicas of `P` ranks, rank `r P + p` has position `p`
+    /// in replica `r`.
     ///
     /// # Errors
-    /// [`LayoutError::NoReplicas`]; [`LayoutError::UnequalReplicas`] if the ranks are not a multiple
-    /// of the replicas; [`LayoutError::TooManyRanks`] if a replica has more ranks than subnetworks;
-    /// [`LayoutError::Workers`] without ranks or workers.
+    /// [`LayoutError::NoReplicas`]; [`LayoutError::UnequalReplicas`] if the ranks are not a multiple of the
+    /// replicas; [`LayoutError::TooManyRanks`] if a replica has more ranks than subnetworks;
+    /// [`LayoutError::Workers`] if there are no ranks or no workers.
     pub fn ranks(
         subnetworks: usize,
         ranks: usize,
@@ -193,7 +197,7 @@ impl Layout {
         Ok(Self { replicas, workers: consecutive(&counts), processes })
     }
 
-    /// The number of replicas, at least 1.
+    /// Returns the number of replicas, at least 1.
     pub fn replicas(&self) -> usize {
         self.replicas
     }
@@ -208,12 +212,12 @@ impl Layout {
         self.workers.len()
     }
 
-    /// The number of workers of all replicas.
+    /// Returns the number of workers of all replicas.
     pub fn total_workers(&self) -> usize {
         self.replicas * self.workers()
     }
 
-    /// The largest number of workers that a rank has in one replica.
+    /// Returns the largest number of workers that a rank has in one replica.
     pub fn max_workers_per_rank(&self) -> usize {
         match &self.processes {
             Processes::Single => self.workers(),
@@ -223,7 +227,7 @@ impl Layout {
         }
     }
 
-    /// The number of ranks; 1 for the threads of one process.
+    /// Returns the number of ranks; 1 for the threads of one process.
     pub fn total_ranks(&self) -> usize {
         match &self.processes {
             Processes::Single => 1,
@@ -231,7 +235,7 @@ impl Layout {
         }
     }
 
-    /// The number of ranks that share a replica.
+    /// Returns the number of ranks of each replica.
     pub fn ranks_per_replica(&self) -> usize {
         match &self.processes {
             Processes::Single => 1,
@@ -239,7 +243,7 @@ impl Layout {
         }
     }
 
-    /// The subnetworks of a worker of a replica.
+    /// Returns the subnetworks of a worker of a replica.
     ///
     /// # Panics
     /// If there is no such worker.
@@ -252,7 +256,7 @@ impl Layout {
         self.workers.iter().map(ExactSizeIterator::len).collect()
     }
 
-    /// The worker of a replica that holds a subnetwork.
+    /// Returns the worker of a replica that holds a subnetwork.
     ///
     /// # Panics
     /// If there is no such subnetwork.
@@ -261,12 +265,12 @@ impl Layout {
         self.workers.iter().position(holds).expect("a subnetwork of the layout")
     }
 
-    /// The number of a worker among those of all replicas: replica by replica, in order.
+    /// Returns the index of a worker among the workers of all replicas, which are ordered by replica.
     pub fn worker_number(&self, replica: usize, worker: usize) -> usize {
         replica * self.workers() + worker
     }
 
-    /// The share of a rank.
+    /// Returns the share of a rank.
     ///
     /// # Panics
     /// If there is no such rank.
@@ -294,7 +298,7 @@ impl Layout {
         }
     }
 
-    /// Checks that the layout is for a network of this many subnetworks.
+    /// Checks that the layout is for a network with this many subnetworks.
     ///
     /// # Errors
     /// [`LayoutError::OtherNetwork`].
@@ -308,14 +312,14 @@ impl Layout {
     }
 }
 
-/// Splits `0..count` into at most `count` shares that differ by at most one, the larger ones first.
+/// Splits `0..count` into shares whose lengths differ by at most one, the larger ones first.
 pub(super) fn even_shares(count: usize, shares: usize) -> impl Iterator<Item = Range<usize>> {
     let (size, larger) = (count / shares, count % shares);
     let begin = move |share: usize| share * size + share.min(larger);
     (0..shares).map(move |share| begin(share)..begin(share + 1))
 }
 
-/// Consecutive ranges of these lengths, from 0.
+/// Returns consecutive ranges of these lengths, starting at 0.
 fn consecutive(lengths: &[usize]) -> Vec<Range<usize>> {
     let mut end = 0;
     let next = |&length: &usize| {
@@ -366,10 +370,10 @@ mod tests {
         assert_eq!((fifth.replicas, fifth.position, fifth.subnetworks), (1..2, 1, 2..4));
         assert_eq!((layout.total_ranks(), layout.ranks_per_replica()), (6, 3));
         assert_eq!((layout.workers(), layout.max_workers_per_rank()), (5, 2));
-        // One worker for each rank holds all its subnetworks.
+        // If each rank has one worker, this worker holds all subnetworks of the rank.
         let layout = Layout::ranks(5, 6, 1, 2).unwrap();
         assert_eq!((layout.counts(), layout.max_workers_per_rank()), (vec![2, 2, 1], 1));
-        // 7 subnetworks on 2 ranks of 3 workers: 4 and 3. The first rank spreads its 4 as 2, 1, 1.
+        // 7 subnetworks on 2 ranks of 3 workers: 4 and 3. The workers of the first rank hold 2, 1 and 1.
         let layout = Layout::ranks(7, 2, 3, 1).unwrap();
         assert_eq!(layout.counts(), [2, 1, 1, 1, 1, 1]);
         assert_eq!(layout.rank(1).subnetworks, 4..7);

@@ -2,12 +2,12 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use super::collectives::Disconnected;
 
-/// One side of an interface between two workers: in a training step one tensor goes each way,
-/// `U_j` downstream in the forward pass and `ρ_j` upstream in the backward pass.
+/// One side of an interface between two workers.
+///
+/// In a training step, `U_j` is sent downstream in the forward pass, and `ρ_j` upstream in the backward pass.
 pub(super) trait Link<T>: Send {
-    /// Announces the number of samples of the next tensor from the other side before it can arrive, so
-    /// that the link can allocate memory for it. A later call replaces an earlier one whose tensor
-    /// did not arrive.
+    /// Announces the number of samples of the next tensor from the other side, so that the link can allocate
+    /// memory before it arrives. A later call replaces an earlier one whose tensor did not arrive.
     fn expect(&mut self, samples: usize) {
         let _ = samples;
     }

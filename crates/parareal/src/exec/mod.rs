@@ -1,18 +1,19 @@
-//! One training step of a parareal network, on one device or on several at once.
+//! Training steps of a parareal network, on one device or on several in parallel.
 //!
-//! Subnetwork `j` of `N` has the preprocessing `C_j`, which leads from the input `x` to its state `x_j`, and the units
-//! `g_j`, with `y_j = g_j(x_j)`. The coarse network `F_{j-1}` corrects `y_j` to `U_j`, from the `U_{j-1}` of the
-//! subnetwork before it, and `h` computes the output from `U_N`. `ρ_j` is the gradient of the loss with respect to
-//! `U_j`, the *cotangent*.
+//! Subnetwork `j` of `N` has the preprocessing `C_j`, which computes its initial state `x_j` from the input
+//! `x`, and the units `g_j`, with `y_j = g_j(x_j)`. The coarse network `F_{j-1}` uses `U_{j-1}` of the
+//! previous subnetwork to correct `y_j` to `U_j`. `h` computes the output from `U_N`. `ρ_j` is the gradient
+//! of the loss with respect to `U_j`, the *cotangent*.
 //!
-//! A *worker* drives one device and holds one or more consecutive subnetworks. It executes its part of a [`Program`]: a
-//! list of instructions with the order that they must keep. With three workers of one subnetwork each, the program of a
-//! step is this; time goes to the right, and arrows mark the messages to the next and to the previous worker
-//! ([`Program::diagram`] explains the symbols):
+//! A *worker* drives one device and holds one or more consecutive subnetworks. It executes its part of a
+//! [`Program`]: a list of instructions with the dependencies between them. The following diagram is the
+//! program of a step with three workers, each with one subnetwork. Time goes to the right, and arrows mark
+//! the messages to the next and to the previous worker ([`Program::diagram`] explains the symbols):
 #![doc = include_str!("three_workers.txt")]
-//! `C2` and `g2` compute `x_2` and `y_2`, `F1` corrects `y_2` to `U_2`, `h` is the head with the loss, `F1'` passes the
-//! cotangent on, `∇F1` are gradients of weights, `∇g2` and `∇C2` backward passes, and `upd` is the update. All cells are
-//! drawn equally wide, and messages take no time here.
+//! `C2` and `g2` compute `x_2` and `y_2`, `F1` corrects `y_2` to `U_2`, `h` is the head with the loss, `F1'`
+//! computes the cotangent of the previous subnetwork, `∇F1` are gradients of weights, `∇g2` and `∇C2`
+//! backward passes, and `upd` is the update. In the diagram, all cells have the same width, and messages take
+//! no time.
 //!
 //! Forward, `U_1 = y_1` and `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`. Backward, with
 //! `ρ_N = ∂L/∂U_N` from `h` and the loss:
@@ -23,24 +24,24 @@
 //! ∂L/∂x_j = g_j'(x_j)ᵀ ρ_j - ρ_{j-1}           (j = 1: the first term alone), into C_j
 //! ```
 //!
-//! `ρ_{j-1}` needs only the gradient with respect to the input of `F_{j-1}`. So a worker with an upstream neighbor
-//! sends it first, and computes the gradients of `F_{j-1}`'s weights afterwards, where its operations allow it
-//! ([`parareal_autodiff::defer_weight_gradients`]).
+//! `ρ_{j-1}` needs only the gradient with respect to the input of `F_{j-1}`. So a worker with an upstream
+//! neighbor first sends `ρ_{j-1}`, and then computes the gradients of `F_{j-1}`'s weights, if its operations
+//! support this ([`parareal_autodiff::defer_weight_gradients`]).
 //!
-//! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of
-//! a few units: each has a graph of its own, which is freed as soon as its gradients are out.
+//! Automatic differentiation is cut at the interfaces and, within a subnetwork, into segments of a few units.
+//! Each segment has its own graph, which is freed as soon as its gradients have been computed.
 //!
-//! An [`ExecutorBuilder`] starts any [`Executor`]: parallel workers that execute the program, on threads
-//! of this process or, with the feature `mpi`, on the ranks of an MPI program; or the reference, which
-//! computes the same step as one graph on one device ([`ExecutorBuilder::sequential`]).
+//! An [`ExecutorBuilder`] starts any [`Executor`]. Parallel workers execute the program on threads of this
+//! process or, with the feature `mpi`, on the ranks of an MPI program. The sequential executor is the
+//! reference, which computes the same step as one graph on one device ([`ExecutorBuilder::sequential`]).
 //! [`crate::plan`] simulates the same program with given durations.
 //!
-//! With *replicas* there are several copies of the network, each with a part of the batch. The workers that hold the
-//! same subnetworks all-reduce their gradients, segment by segment during the backward pass, and average their running
-//! statistics, so that all replicas stay bitwise equal. A [`Layout`] says which rank, worker and replica holds which
-//! subnetworks. Batch normalization computes its statistics over the samples of one replica. So a step with `R`
-//! replicas is the step of a serial program that accumulates gradients over `R` smaller batches, and not that of one
-//! large batch.
+//! *Replicas* are copies of the network, each of which processes a part of the batch. The workers that hold
+//! the same subnetworks all-reduce their gradients, segment by segment during the backward pass, and average
+//! their running statistics, so that all replicas stay bitwise equal. A [`Layout`] describes the subnetworks
+//! that each rank, worker and replica holds. Batch normalization computes its statistics over the samples of
+//! one replica. So a step with `R` replicas is equivalent to a step of a serial program that accumulates
+//! gradients over `R` smaller batches, not to a step with one large batch.
 
 mod all_reduce;
 mod batch_split;

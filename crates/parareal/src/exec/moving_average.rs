@@ -4,15 +4,15 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// Updates the moving average of a module, `a ← a + (1 - decay) (θ - a)`. `average` is a copy of the
-/// module without gradients and with tensors of its own.
+/// Updates the moving average of a module, `a ← a + (1 - decay) (θ - a)`. `average` is a copy of the module
+/// that requires no gradients and shares no tensors with it.
 pub(super) fn follow<M: Module>(average: M, module: &M, decay: f64) -> M {
     let mut values = Values(GradientsParams::new());
     module.visit(&mut values);
     average.map(&mut Towards { values: values.0, share: 1.0 - decay })
 }
 
-/// Tensors of any rank by the ids of their parameters.
+/// Tensors of any rank, keyed by the ids of their parameters.
 struct Values(GradientsParams);
 
 impl ModuleVisitor for Values {

@@ -1,8 +1,8 @@
-//! The state of optimizers by the names of the parameters that it belongs to.
+//! The state of optimizers, keyed by the names of parameters.
 //!
-//! Burn keys it by random ids, which differ between processes. Here `units.3.conv1.weight.velocity` is the
-//! field `velocity` that an optimizer keeps for the parameter `units.3.conv1.weight`. A number, such as a
-//! count of steps, is a tensor without dimensions.
+//! Burn keys this state by random ids, which differ between processes. Here `units.3.conv1.weight.velocity`
+//! is the field `velocity` that an optimizer keeps for the parameter `units.3.conv1.weight`. A number, such
+//! as a count of steps, is a tensor without dimensions.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -50,8 +50,8 @@ where
 /// that [`write`] can read the numbers.
 ///
 /// # Errors
-/// [`ExecError::Optimizer`] with the names that belong to no parameter, or with the first number, by name,
-/// of a type that [`read`] never returns.
+/// [`ExecError::Optimizer`] with the names that belong to no parameter, or with the first name, in
+/// alphabetical order, of a number whose type [`read`] never returns.
 pub(super) fn check<'a>(
     tensors: &HashMap<String, TensorData>,
     cuts: &Cuts,
@@ -77,18 +77,18 @@ pub(super) fn check<'a>(
     numbers.into_iter().try_for_each(|(name, data)| scalar(name, data).map(|_| ()))
 }
 
-/// Splits `PARAMETER.FIELD`. A field may contain dots as well, so the longest prefix that `find` knows as
-/// a parameter is taken.
+/// Splits `PARAMETER.FIELD`. A field may contain dots as well, so the parameter is the longest prefix for
+/// which `find` returns a value.
 fn owner<'a, P>(name: &'a str, find: impl Fn(&'a str) -> Option<P>) -> Option<(P, &'a str)> {
     let mut dots = name.rmatch_indices('.').map(|(dot, _)| dot);
     dots.find_map(|dot| Some((find(&name[..dot])?, &name[dot + 1..])))
 }
 
-/// Returns an optimizer like `fresh` with the state that [`read`] returned. A parameter that is not
-/// among its names has no state; names of other subnetworks are ignored.
+/// Returns an optimizer like `fresh`, with state that [`read`] returned. A parameter without tensors in this
+/// state has no state. Names of other subnetworks are ignored.
 ///
-/// Burn ignores fields that an optimizer does not have, and the whole state of a parameter if a field is
-/// missing. So the state is read back and compared.
+/// Burn silently ignores fields that an optimizer does not have, and the whole state of a parameter if one of
+/// its fields is missing. So the state is read back and compared.
 ///
 /// # Errors
 /// [`ExecError::Optimizer`] with the names that the optimizer has not restored exactly.
@@ -112,7 +112,7 @@ where
         let Some((Identity { id, burn_path, .. }, field)) = owner else { continue };
         given.push((name, data));
         let key = format!("{id}.{field}");
-        // By its path the optimizer finds the group that the parameter belongs to.
+        // The optimizer uses the path to find the group of the parameter.
         paths.insert(id.to_string(), burn_path);
         match data.shape().rank() {
             0 => scalars.push((key, scalar(name, data)?)),
@@ -149,8 +149,8 @@ where
     )))
 }
 
-/// Returns true if a tensor was read back as it was given. Numbers of different integer types are compared
-/// by value.
+/// Returns true if the tensor that was read back equals the given one. Numbers of different integer types are
+/// compared by value.
 fn is_same(name: &str, given: &TensorData, found: &TensorData) -> bool {
     if given.shape().rank() > 0 || given.dtype() == found.dtype() {
         return given.dtype() == found.dtype() && given == found;
@@ -163,7 +163,7 @@ fn is_same(name: &str, given: &TensorData, found: &TensorData) -> bool {
     integer(given).is_some() && integer(given) == integer(found)
 }
 
-/// A number as a tensor of a type that every reader of safetensors knows.
+/// Converts a number to a tensor, of a type that every reader of safetensors supports.
 fn number(value: Scalar) -> Result<TensorData, ExecError> {
     const NO_DIMENSIONS: [usize; 0] = [];
     let integer = |value: i64| TensorData::new(vec![value], NO_DIMENSIONS);

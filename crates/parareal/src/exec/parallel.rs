@@ -1,4 +1,4 @@
-//! The executor whose subnetworks run on parallel workers.
+//! The executor that runs subnetworks on parallel workers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,8 +29,10 @@ use super::worker::Worker;
 use super::worker_pool::WorkerPool;
 use crate::net::{Coarsen, Cuts, NamedTensor, StateDict, SubnetworkOf, Value};
 
-/// An executor with parallel workers, each a thread with its own device and cores. The workers belong to one process
-/// or to the ranks of an MPI program, and live as long as this value.
+/// An executor with parallel workers.
+///
+/// Each worker is a thread with its own device and cores. The workers belong to one process or to the ranks
+/// of an MPI program, and live as long as this value.
 pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     pool: WorkerPool<N, L>,
     transport: P,
@@ -39,7 +41,7 @@ pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     /// The share of this process.
     own: RankLayout,
     cuts: Cuts,
-    /// For each subnetwork of this process the names and shapes of its parameters and buffers.
+    /// For each subnetwork of this process, the names and shapes of its parameters and buffers.
     tensors: Vec<TensorShapes>,
     /// True if any parameter of the network requires a gradient.
     is_trainable: bool,
@@ -54,9 +56,9 @@ type TensorShapes = Vec<(String, Vec<usize>)>;
 pub(super) struct WorkerSettings<L> {
     pub(super) loss: L,
     pub(super) optimizer: ModuleOptimizer,
-    /// Devices, over which the workers are spread in order.
+    /// Devices, over which the workers are distributed in order.
     pub(super) devices: Vec<Device>,
-    /// Threads that share each operation of a worker on the CPU.
+    /// Number of threads that a worker on the CPU uses for its operations.
     pub(super) threads: usize,
     pub(super) program: ProgramOptions,
 }
@@ -71,8 +73,9 @@ where
     /// `own` of the layout.
     ///
     /// # Errors
-    /// [`ExecError::Layout`] for a layout of another number of subnetworks; [`ExecError::Spawn`] if the system cannot
-    /// start the threads; [`ExecError::Worker`] if a subnetwork cannot be moved to its device; [`ExecError::Ranks`].
+    /// [`ExecError::Layout`] if the layout has a different number of subnetworks than the network;
+    /// [`ExecError::Spawn`] if the operating system cannot start the threads; [`ExecError::Worker`] if a
+    /// subnetwork cannot be moved to its device; [`ExecError::Ranks`].
     pub(super) fn start(
         transport: P,
         (layout, own): (Layout, RankLayout),
@@ -101,7 +104,7 @@ where
         };
         let started = this.spawn_workers(modules, settings);
         let started = started.and_then(|()| this.pool.run(|_| Some(Command::Ready)));
-        // All processes learn of a failure, so that none waits for one that has ended.
+        // All processes are told about a failure, so that none waits for a process that has ended.
         let failed = this.transport.first_failed(started.is_err())?;
         started?;
         if let Some(rank) = failed {
@@ -166,8 +169,8 @@ where
         Ok(())
     }
 
-    /// Runs a command on each worker of this process. `command` returns it, or `None`, for a replica, counted over
-    /// all processes.
+    /// Runs a command on each worker of this process. `command` returns the command for the replica with the
+    /// given index, or `None`. Replicas are indexed over all processes.
     fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
@@ -177,7 +180,7 @@ where
         pool.run(|worker| command(replica(worker))).map_err(|error| transport.cause(error))
     }
 
-    /// Runs a command on each worker of this process's first replica. The workers of the others have the same state.
+    /// Runs a command on each worker of this process's first replica. The other replicas have the same state.
     fn run_first_replica(
         &mut self,
         command: impl Fn() -> Command<N::Input, L::Target>,
@@ -213,7 +216,7 @@ where
         Err(StepFailure::into_error(failures).unwrap_or_else(unknown))
     }
 
-    /// Joins the outputs of this process, which the last worker of each replica returns.
+    /// Joins the outputs that the last workers of this process's replicas have returned.
     fn take_output(&self, replies: &mut [ReplyOf<N>]) -> Option<N::Output> {
         let last =
             replies.chunks_mut(self.own.workers.len()).filter_map(|replica| replica.last_mut());
@@ -221,7 +224,7 @@ where
         (!outputs.is_empty()).then(|| join(outputs))
     }
 
-    /// Checks that the optimizers of this process take a state.
+    /// Checks that the optimizers of this process accept a state.
     fn check_optimizers(&mut self, state: &Arc<StateDict>) -> Result<(), ExecError> {
         let check = || Command::CheckOptimizer { state: Arc::clone(state) };
         let replies = self.run_first_replica(check)?;

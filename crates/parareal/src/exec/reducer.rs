@@ -11,14 +11,14 @@ use super::collectives::Disconnected;
 use super::running_statistics::visit_unfrozen;
 use super::shared_parameters::accumulate;
 
-/// Reduces tensors over the replicas, several at a time while the worker computes.
+/// Reduces tensors over the replicas while the worker computes. Several reductions can be in progress.
 pub(super) struct Reducer {
     all_reduce: Box<dyn AllReduce>,
     /// The reductions in progress, each with the index of its subnetwork.
     in_progress: VecDeque<(usize, Packed)>,
 }
 
-/// The layout of a bucket: the offset of each parameter.
+/// The content of a bucket: the offset of each parameter.
 struct Packed {
     offsets: HashMap<ParamId, usize>,
     statistics: bool,
@@ -29,7 +29,7 @@ impl Reducer {
         Self { all_reduce, in_progress: VecDeque::new() }
     }
 
-    /// Replaces each scalar by its sum, and waits for it.
+    /// Replaces each scalar by its sum over the replicas. Blocks until the sums are available.
     pub(super) fn sum(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
         self.all_reduce.start(Bucket::F64(terms.to_vec()))?;
         match *self.all_reduce.wait()? {
@@ -39,7 +39,7 @@ impl Reducer {
         Ok(())
     }
 
-    /// Takes the gradients that a subnetwork's module has so far and starts to sum them.
+    /// Removes the gradients that a subnetwork's module has so far, and starts summing them.
     pub(super) fn start_gradients<M: Module>(
         &mut self,
         subnetwork: usize,
@@ -51,7 +51,7 @@ impl Reducer {
         self.start(subnetwork, pack.bucket, pack.offsets, false)
     }
 
-    /// Starts to average the running statistics; those of this replica have the weight `share`.
+    /// Starts averaging the running statistics. Those of this replica have the weight `share`.
     pub(super) fn start_statistics<M: Module>(
         &mut self,
         subnetwork: usize,
@@ -59,7 +59,7 @@ impl Reducer {
         share: f64,
     ) -> Result<(), Disconnected> {
         let mut pack = Pack { factor: share, ..Pack::default() };
-        // Frozen weights are equal in all replicas: averaged they would be rounded in every step.
+        // Frozen weights are equal in all replicas. Averaging them would add a rounding error in every step.
         visit_unfrozen(module, &mut pack);
         self.start(subnetwork, pack.bucket, pack.offsets, true)
     }
@@ -77,8 +77,8 @@ impl Reducer {
         Ok(())
     }
 
-    /// Waits for the oldest reduction and stores its result; `of` returns the module of a subnetwork
-    /// and its gradients. Returns false if there is none in progress.
+    /// Waits for the oldest reduction and stores its result. `of` returns the module of a subnetwork and its
+    /// gradients. Returns false if no reduction is in progress.
     pub(super) fn finish_next<'a, M: Module + 'a>(
         &mut self,
         of: impl FnOnce(usize) -> (&'a M, &'a mut GradientsParams),
@@ -90,7 +90,7 @@ impl Reducer {
         let bucket = self.all_reduce.wait()?;
         let (module, gradients) = of(subnetwork);
         match statistics {
-            // Running statistics are shared with the clones of their module.
+            // Clones of a module share its running statistics.
             true => drop(module.clone().map(&mut UnpackStatistics { offsets, bucket: &bucket })),
             false => {
                 module.visit(&mut UnpackGradients { offsets, bucket: &bucket, into: gradients })
@@ -134,7 +134,7 @@ struct UnpackGradients<'a> {
 
 impl ModuleVisitor for UnpackGradients<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // A parameter that occurs several times has one sum.
+        // A parameter that occurs several times has a single sum.
         if let Some(offset) = self.offsets.remove(&param.id) {
             let like = param.val().inner();
             let data = self.bucket.tensor(offset, like.shape().as_slice());

@@ -1,38 +1,39 @@
 //! Merging of the updates of running statistics.
 //!
-//! [`RunningState::update`](burn::module::RunningState::update) keeps an update under the id of the
-//! calling thread. The value that visitors see changes when that thread updates again, or when the module
-//! is converted ([`Module::valid`]). Until then named tensors, replicas and the moving average would be
-//! one step behind, and a later step on another thread would start from the older value. So updates are
-//! merged after each forward pass in training mode.
+//! [`RunningState::update`](burn::module::RunningState::update) keeps an update under the id of the calling
+//! thread. The value that visitors see changes when that thread updates again, or when the module is
+//! converted ([`Module::valid`]). Until then, named tensors, replicas and the moving average would lag by one
+//! step, and a later step on another thread would start from the older value. So updates are merged after
+//! each forward pass in training mode.
 
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
-/// Merges the updates that a module's running statistics hold back.
+/// Merges the pending updates of a module's running statistics.
 pub(super) fn merge<M: Module>(module: &M) {
-    // The converted module is not needed. Converting synchronizes the statistics that it shares.
+    // The converted module is not needed. It shares its statistics with the original, and the conversion
+    // synchronizes them.
     drop(module.valid());
 }
 
 /// Decides whether the running statistics of a module have to be merged after a forward pass.
 ///
-/// Converting a module with thousands of parameters takes time. Layers that write their statistics at
-/// once do not need it, and nothing in a module's interface distinguishes them from those that do. So the first
-/// forward pass decides. The module needs no merging if that pass has changed every buffer and merging
-/// has changed none. A buffer that the pass has not changed decides nothing, because its layer may update it
-/// later: then the module is merged after every pass, which is always right.
+/// Converting a module with thousands of parameters takes time. Layers that write their statistics
+/// immediately do not need the conversion, but nothing in a module's interface distinguishes them from other
+/// layers. So the first forward pass decides. The module needs no merging if this pass has changed every
+/// buffer, and merging has changed none of them. If the pass has not changed a buffer, the buffer may still
+/// be updated in a later pass. The module is then merged after every pass, which is always correct.
 pub(super) enum Merging {
-    /// Before the first forward pass, with the buffers as they are.
+    /// Before the first forward pass. Contains the current values of the buffers.
     Undecided(HashMap<ParamId, TensorData>),
     Needed,
     NotNeeded,
 }
 
 impl Merging {
-    /// Starts with a module that holds no updates back.
+    /// Creates the state of a module that has no pending updates.
     pub(super) fn of<M: Module>(module: &M) -> Self {
         let buffers = buffers(module);
         if buffers.is_empty() { Self::NotNeeded } else { Self::Undecided(buffers) }
@@ -54,7 +55,7 @@ impl Merging {
         }
     }
 
-    /// Continues with the values that have been loaded into the module.
+    /// Adapts to new values that have been loaded into the module.
     pub(super) fn after_load<M: Module>(&mut self, module: &M) {
         if let Self::Undecided(before) = self {
             *before = buffers(module);
@@ -62,12 +63,13 @@ impl Merging {
     }
 }
 
-/// Visits a module as if none of its parameters were frozen: then only buffers require no gradient.
+/// Visits a module as if none of its parameters were frozen. Tensors that require no gradient are then
+/// buffers.
 pub(super) fn visit_unfrozen<M: Module>(module: &M, visitor: &mut impl ModuleVisitor) {
     module.clone().set_require_grad(true).visit(visitor);
 }
 
-/// The running statistics and other buffers.
+/// Returns the running statistics and other buffers.
 fn buffers<M: Module>(module: &M) -> HashMap<ParamId, TensorData> {
     let mut buffers = Buffers(HashMap::new());
     visit_unfrozen(module, &mut buffers);
@@ -121,7 +123,7 @@ mod tests {
         let module = Counter::new(true);
         let mut merging = Merging::of(&module);
         for pass in 1..=3 {
-            // Each on a thread of its own, as the threads of a pool take turns.
+            // Each pass runs on a new thread, because passes may run on different threads of a pool.
             std::thread::scope(|scope| drop(scope.spawn(|| module.add(1.0)).join()));
             assert_eq!(module.seen(), pass as f32 - 1.0);
             merging.after_forward(&module);
@@ -148,7 +150,7 @@ mod tests {
         modules[1].add(1.0);
         merging.after_forward(&modules);
         assert_eq!(modules[1].seen(), 1.0);
-        // An update by zero changes no bit, either.
+        // An update by zero does not change the value, either.
         let module = Counter::new(true);
         let mut merging = Merging::of(&module);
         module.add(0.0);

@@ -23,11 +23,11 @@ use crate::net::{
 use crate::random::{self, StepKey};
 use crate::timeline::Timeline;
 
-/// The whole parareal network on one device, as one automatic differentiation graph. The
-/// reference for the other executors.
+/// The sequential executor: it evaluates the whole parareal network on one device, as one automatic
+/// differentiation graph. It is the reference for the other executors.
 ///
-/// It evaluates the chain of neighbors, whose roundings are those of the other executors: in
-/// single precision another order of additions moves a few activations across the kink of a ReLU.
+/// It evaluates the coarse networks in the same order as the other executors, so that rounding errors are the
+/// same. In single precision, a different order of additions would move a few inputs of a ReLU across zero.
 pub(super) struct SequentialExecutor<N: Coarsen, L> {
     subnetworks: Vec<TrainedModule<SubnetworkOf<N>>>,
     cuts: Cuts,
@@ -41,7 +41,7 @@ pub(super) struct SequentialExecutor<N: Coarsen, L> {
     steps: u64,
 }
 
-/// Results of a forward and a backward pass, besides the gradients of the parameters.
+/// Results of a forward and a backward pass, except for the gradients of the parameters.
 struct Differentiated<N: Coarsen> {
     loss: f64,
     output: N::Output,
@@ -49,7 +49,7 @@ struct Differentiated<N: Coarsen> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
-    /// Moves the network to `device`; `threads` cores share the work of each operation there.
+    /// Creates an executor of the network on `device`, with `threads` threads for each operation.
     ///
     /// # Errors
     /// [`ExecError::Spawn`] if the operating system cannot start the threads.
@@ -72,7 +72,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         Ok(Self { subnetworks, cuts, layout, validation: None, loss, device, pool, steps: 0 })
     }
 
-    /// The network, sharing its tensors with the subnetworks.
+    /// Returns the network, which shares its tensors with the subnetworks.
     fn network(&self) -> PararealNetwork<N> {
         self.gather(|subnetwork| subnetwork.module().clone())
     }
@@ -85,7 +85,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
-    /// Runs the forward and backward passes; the gradients stay with the subnetworks.
+    /// Runs the forward and backward passes. The gradients are stored in the subnetworks.
     fn differentiate(
         &mut self,
         input: N::Input,
@@ -113,7 +113,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
                     subnetwork.collect(|module, into| module.visit(into), &mut gradients);
                 }
             }
-            // Read after all work has been submitted to the device.
+            // The loss is read after all work has been submitted to the device.
             let loss = value.into_scalar::<f64>();
             Ok(Differentiated { loss, output: output.values(), input: input_gradient })
         };
@@ -173,7 +173,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
             });
             subnetworks.iter_mut().for_each(|subnetwork| subnetwork.update(update));
             if !is_cpu(device) {
-                // The measured time includes the execution; an error shows up where results are read.
+                // The measured time includes the execution. An error is returned when results are read.
                 let _ = device.sync();
             }
             gradient_norm
@@ -215,8 +215,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
     }
 
     fn write(&mut self, kind: StateKind, state: StateDict) -> Result<(), ExecError> {
-        // Checked first, so that nothing is replaced after an error. Loading into a copy is not enough: it
-        // shares its running statistics.
+        // The state is checked first, so that nothing is replaced if there is an error. Loading it into a
+        // copy first would not suffice, because a copy shares its running statistics with the original.
         let tensors = self.read(StateKind::Weights)?.into_iter();
         let shapes: Vec<_> =
             tensors.map(|tensor| (tensor.name, tensor.data.shape().as_slice().to_vec())).collect();

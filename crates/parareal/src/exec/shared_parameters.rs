@@ -1,7 +1,7 @@
 //! Parameters that occur several times in one module.
 //!
-//! Clones of a [`Param`] have the same id, and each is a tensor of its own. Training keeps them equal:
-//! their gradients are summed under the id, and the updated value of the first one is copied to the others.
+//! Clones of a [`Param`] have the same id, but each is a separate tensor. Training keeps them equal: their
+//! gradients are summed by id, and the updated value of the first clone is copied to the others.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// Facts about the parameters of a module on which training depends.
+/// Properties of a module's parameters that training depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
-    /// The number of different parameters that require a gradient.
+    /// The number of distinct parameters that require a gradient.
     pub(super) trainable: usize,
-    /// Set if one of these occurs several times.
+    /// True if one of these parameters occurs several times.
     pub(super) is_shared: bool,
 }
 
@@ -41,7 +41,7 @@ impl ModuleVisitor for Count {
     }
 }
 
-/// Adds a gradient to those of the same parameter.
+/// Adds a gradient to the sum of the gradients of the same parameter.
 pub(super) fn accumulate<const D: usize>(
     into: &mut GradientsParams,
     id: ParamId,
@@ -54,12 +54,12 @@ pub(super) fn accumulate<const D: usize>(
     into.register(id, sum);
 }
 
-/// Gives every occurrence of a parameter the value of the first one.
+/// Sets every occurrence of a parameter to the value of the first one.
 pub(super) fn tie<M: Module>(module: M) -> M {
     module.map(&mut Tie(GradientsParams::new()))
 }
 
-/// The values so far, by the ids of their parameters.
+/// The values so far, keyed by the ids of their parameters.
 struct Tie(GradientsParams);
 
 impl ModuleMapper for Tie {

@@ -4,30 +4,32 @@ use super::error::ExecError;
 use super::optimizer;
 use crate::net::{Cuts, StateDict};
 
-/// The kind of state that an executor reads and writes by name.
+/// The kinds of state that an executor reads and writes as named tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKind {
     /// Every parameter and buffer. Writing weights resets the optimizers and removes the moving average.
     Weights,
-    /// The state of the optimizers, such as momentum, as tensors named `PARAMETER.FIELD`. A number, such as a count
-    /// of steps, is a tensor without dimensions. A parameter without a tensor in a written state has no state
-    /// afterwards.
+    /// The state of the optimizers, such as momentum, as tensors named `PARAMETER.FIELD`. A number, such as a
+    /// count of steps, is a tensor without dimensions. After writing, a parameter without a tensor in the
+    /// written state has no state.
     ///
-    /// Burn's optimizers restore tensors in the default type of the device, 32-bit floats unless it is configured
-    /// otherwise. The state of parameters of another type is refused if this would change it.
+    /// Burn's optimizers restore tensors in the default type of the device, which is 32-bit floats unless
+    /// configured otherwise. The state of parameters of a different type is rejected if the conversion would
+    /// change it.
     Optimizer,
-    /// The moving average of every parameter and buffer; nothing if no step requested one
-    /// ([`Update::average_decay`](super::Update::average_decay)). Writing an empty state removes it.
+    /// The moving average of every parameter and buffer. It is empty if no step has requested one
+    /// ([`Update::average_decay`](super::Update::average_decay)). Writing an empty state removes the moving
+    /// average.
     Average,
 }
 
 impl StateKind {
-    /// Checks, before anything is replaced, that the subnetworks `held`, whose tensors have these names
-    /// and shapes, can load a state of this kind.
+    /// Checks that the subnetworks `held` can load a state of this kind. `tensors` are the names and shapes
+    /// of their tensors.
     ///
     /// # Errors
-    /// If the state belongs to another network, does not fit, or has an optimizer's number of a type
-    /// that cannot be read. Whether the optimizers take a state is known only where they are:
+    /// If the state belongs to a different network, does not fit, or contains an optimizer's number whose
+    /// type cannot be read. This function cannot check whether the optimizers accept a state; see
     /// [`TrainedModule::check_optimizer`](super::trained_module::TrainedModule::check_optimizer).
     pub(super) fn check<'a>(
         self,

@@ -1,28 +1,30 @@
-//! Failures that end a training step before its update.
+//! Failures that end a training step before the update.
 
 use std::ops::Range;
 
 use super::error::ExecError;
 
-/// A failure for which all workers abandon a step.
+/// A failure that makes all workers abandon a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepFailure {
     /// The target does not fit the output.
     Target(String),
     /// The loss is not a single number.
     Loss {
-        /// Its elements.
+        /// The number of elements of the loss.
         elements: usize,
     },
-    /// Units, from 0, that computed other values when they were recomputed.
+    /// Units, from 0, that computed different values when they were recomputed.
     NotRepeated(Range<usize>),
     /// Parameters that require a gradient and have none.
     WithoutGradient(Vec<String>),
 }
 
 impl StepFailure {
-    /// Combines the failures of a step into one error, if there are any: that of the target or of the loss
-    /// comes first, then the first units that cannot be recomputed, then all parameters without a gradient.
+    /// Combines the failures of a step into one error, if there are any.
+    ///
+    /// A failure of the target or the loss takes precedence, then the first units that cannot be recomputed,
+    /// then all parameters without a gradient.
     pub(super) fn into_error(failures: impl IntoIterator<Item = Self>) -> Option<ExecError> {
         let (mut loss, mut units, mut names) = (None, None, Vec::new());
         for failure in failures {

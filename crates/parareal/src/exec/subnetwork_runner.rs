@@ -12,44 +12,45 @@ use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
 use crate::random::{Section, in_section};
 
-/// A subnetwork in training: the equations of a step, each on a graph of its own.
+/// Runs the operations of a training step on a subnetwork. Each operation has its own graph.
 ///
-/// The methods are called in the order that the [program](super::program::Program) of its worker states.
+/// The methods must be called in the order given by the [program](super::program::Program) of the worker.
 pub(super) struct SubnetworkRunner<N: Coarsen> {
     pub(super) trained: TrainedModule<SubnetworkOf<N>>,
     tape: Option<Tape<N>>,
-    /// Set if the loss does not depend on `F_{j-1}`'s input, and so on no subnetwork before this one.
+    /// True if the loss does not depend on the input of `F_{j-1}`, and therefore not on any subnetwork before
+    /// this one.
     is_cut_off: bool,
-    /// Units of the network that computed other values when they were recomputed.
+    /// Units of the network that computed different values when they were recomputed.
     not_repeated: Option<Range<usize>>,
 }
 
 /// The values that the forward pass keeps for the backward pass.
 struct Tape<N: Coarsen> {
-    /// The input, a leaf if its gradient is requested.
+    /// The input, which is a leaf if its gradient is requested.
     input: N::Input,
     /// `x_j`, the end of the graph of `C_j`.
     x: N::State,
-    /// The values that are kept of each segment that has not been differentiated yet.
+    /// The values kept for each segment that has not been differentiated yet.
     segments: Vec<Kept<N>>,
-    /// The state from which the next segment starts; in the end `y_j`, until the chain has taken it.
+    /// The initial state of the next segment. After the last segment it is `y_j`, until the chain takes it.
     reached: Option<N::State>,
-    /// The end of the last remaining segment, from the first pass; only with recomputation.
+    /// The final state of the last remaining segment as computed in the first pass; only with recomputation.
     end: Option<N::State>,
     /// The graph of `F_{j-1}`, from `U_{j-1} - x_j`.
     coarse: Option<Graph<N::State>>,
     /// `ρ_j`, then the cotangent of the next segment of the backward pass; `None` if the loss does not depend
-    /// on it.
+    /// on the corresponding state.
     cotangent: Option<N::State>,
     /// `ρ_{j-1}`.
     sent: Option<N::State>,
-    /// Gradients of `F_{j-1}`'s weights still to be computed.
+    /// Gradients of `F_{j-1}`'s weights that are still to be computed.
     deferred: DeferredGradients,
 }
 
 /// Loss, output and cotangent of a forward pass.
 pub(super) struct Finished<N: Coarsen> {
-    /// The loss, which its device may still have to compute.
+    /// The loss, which the device may not have computed yet.
     pub(super) loss: Tensor<1>,
     pub(super) output: N::Output,
     /// `ρ_N`; `None` if the loss does not depend on `U_N`.
@@ -62,19 +63,19 @@ struct Graph<S: Activation> {
     end: S::Vjp,
 }
 
-/// The values that are kept of a segment.
+/// The values kept for a segment.
 enum Kept<N: Coarsen> {
-    /// Everything that the backward pass needs.
+    /// The graph that the backward pass needs.
     Graph(Graph<N::State>),
     /// The state from which the segment can be recomputed.
     Start(N::State),
-    /// The recomputed graph, with the copies of the units that it belongs to.
+    /// The recomputed graph, and the copies of the units that it was computed with.
     Recomputed(Graph<N::State>, Vec<N::Unit>),
 }
 
 impl<N: Coarsen> SubnetworkRunner<N> {
-    /// Creates the runners of all subnetworks of a worker on its device. It is called on the thread
-    /// of the worker.
+    /// Creates the runners of all subnetworks of a worker on its device. Must be called on the thread of the
+    /// worker.
     pub(super) fn all(
         modules: Vec<SubnetworkOf<N>>,
         device: &Device,
@@ -86,7 +87,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         trained.map(new).collect()
     }
 
-    /// The seed of the network.
+    /// Returns the seed of the network.
     pub(super) fn seed(&self) -> u64 {
         self.module().seed()
     }
@@ -99,7 +100,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape.as_mut().expect("the methods of a step are called in order")
     }
 
-    /// The index of the subnetwork in the network, from 0.
+    /// Returns the index of the subnetwork in the network, from 0.
     pub(super) fn index(&self) -> usize {
         self.module().index()
     }
@@ -110,7 +111,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         units.start - first..units.end - first
     }
 
-    /// Computes `x_j = C_j(x)`. The gradient with respect to `x` takes time and is computed only on request.
+    /// Computes `x_j = C_j(x)`. The gradient with respect to `x` is computed later only if `input_gradient`
+    /// is true.
     pub(super) fn forward_preprocessing(&mut self, input: N::Input, input_gradient: bool) {
         let input = if input_gradient { input.leaf() } else { input.constant() };
         let x: N::State = self.module().forward_preprocessing(input.clone());
@@ -128,7 +130,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         (self.is_cut_off, self.not_repeated) = (false, None);
     }
 
-    /// Runs a segment of `y_j = g_j(x_j)`. Without `keeps_graph` only the state at its start is kept.
+    /// Runs a segment of `y_j = g_j(x_j)`. If `keeps_graph` is false, only the state at the start of the
+    /// segment is kept.
     pub(super) fn forward_units(&mut self, units: &Range<usize>, keeps_graph: bool) {
         let start = self.tape().reached.take().expect("the chain comes after fine work");
         let fine = self.module().numbered_units(self.local(units));
@@ -136,8 +139,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             let (graph, end) = Graph::through(fine, start);
             (Kept::Graph(graph), end)
         } else {
-            // Nothing is recorded without gradients. The clones share the running statistics of the units, so
-            // this pass updates them.
+            // No graph is recorded, because nothing requires a gradient. The clones share the running
+            // statistics of the units, so this pass updates the latter.
             let end = fine.fold(start.clone().constant(), |state, (number, unit)| {
                 in_section(Section::Unit(number), || unit.clone().no_grad().forward(state))
             });
@@ -158,8 +161,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape().reached.take().expect("the chain comes once")
     }
 
-    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`, the paper's equation (3b) in the
-    /// form of a chain.
+    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)` from `U_{j-1}`: step (3b) of the paper, one subnetwork
+    /// after another.
     pub(super) fn forward_coarse(&mut self, upstream: N::State) -> N::State {
         let y = self.take_y();
         let x = self.tape().x.clone().values();
@@ -171,8 +174,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         corrected
     }
 
-    /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`.
-    /// The loss, and with it all gradients, is multiplied by `share`.
+    /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`. The
+    /// loss, and therefore every gradient, is multiplied by `share`.
     ///
     /// # Errors
     /// If the target does not fit the output, or the loss is not a single number.
@@ -198,12 +201,12 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         Ok(Finished { loss: value, output: output.values(), rho })
     }
 
-    /// Takes `ρ_j`; `None` if the loss does not depend on `U_j`.
+    /// Sets `ρ_j`; `None` if the loss does not depend on `U_j`.
     pub(super) fn set_cotangent(&mut self, rho: Option<N::State>) {
         self.tape().cotangent = rho;
     }
 
-    /// Discards the gradients of `h` and `ρ_N`: the step will be abandoned.
+    /// Discards the gradients of `h` and `ρ_N` in a step that will be abandoned.
     pub(super) fn discard_head(&mut self) {
         self.trained.gradients = GradientsParams::new();
         self.set_cotangent(None);
@@ -219,8 +222,9 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape.as_ref().is_some_and(|tape| tape.cotangent.is_some() || tape.sent.is_some())
     }
 
-    /// Computes `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`, which the first subnetwork does not have. With
-    /// `defers_weights` gradients of weights are deferred to [`Self::backward_coarse_weights`] where possible.
+    /// Computes `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`. Returns `None` for the first subnetwork, or if the
+    /// loss does not depend on `U_{j-1}`. If `defers_weights` is true, gradients of weights are deferred to
+    /// [`Self::backward_coarse_weights`] where possible.
     pub(super) fn backward_coarse(&mut self, defers_weights: bool) -> Option<N::State> {
         let tape = self.tape();
         let (rho, coarse) = (tape.cotangent.clone(), tape.coarse.take()?);
@@ -242,7 +246,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         sent
     }
 
-    /// Returns `ρ_{j-1}`: zeros if the loss does not depend on `U_{j-1}`, because a neighbor waits for it.
+    /// Returns `ρ_{j-1}`. It is zero if the loss does not depend on `U_{j-1}`, because a neighbor waits for a
+    /// message.
     pub(super) fn sent_cotangent(&mut self) -> N::State {
         let tape = self.tape();
         tape.sent.clone().unwrap_or_else(|| zeros(&tape.x))
@@ -265,8 +270,8 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         let first_end = tape.end.take();
         let kept = match tape.segments.pop().expect("a segment is left") {
             Kept::Start(start) => {
-                // The copies have their own running statistics, so this pass does not update those of the
-                // units.
+                // The copies have their own running statistics, so this pass does not update the statistics
+                // of the units.
                 let fine = self.module().units[self.local(units)].iter();
                 let copies: Vec<_> = fine.map(|unit| unit.valid().train()).collect();
                 self.tape().end = Some(start.clone());
@@ -332,13 +337,14 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.is_cut_off || self.not_repeated.is_some() || !self.trained.has_all_gradients()
     }
 
-    /// The number of leading subnetworks on which the loss does not depend, as far as this one can tell.
+    /// Returns the number of leading subnetworks on which the loss does not depend, as far as this subnetwork
+    /// can determine.
     pub(super) fn unreached(&self) -> usize {
         if self.is_cut_off { self.module().index() } else { 0 }
     }
 
-    /// Returns the failure of the backward pass, if any. The loss does not depend on the first `unreached`
-    /// subnetworks.
+    /// Returns the failure of the backward pass, if any. `unreached` is the number of leading subnetworks on
+    /// which the loss does not depend.
     pub(super) fn failure(&self, unreached: usize) -> Option<StepFailure> {
         if let Some(units) = &self.not_repeated {
             return Some(StepFailure::NotRepeated(units.clone()));
@@ -356,7 +362,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
 }
 
 impl<S: Activation> Graph<S> {
-    /// Runs units on a new graph, and returns the graph with the values at its end.
+    /// Runs units on a new graph, and returns the graph and the values at its end.
     fn through<'a, U: Layer<S, S>>(
         units: impl Iterator<Item = (usize, &'a U)>,
         start: S,
@@ -366,8 +372,8 @@ impl<S: Activation> Graph<S> {
         (Self { start, end: end.clone().vjp() }, end.values())
     }
 
-    /// Returns the gradients for a cotangent, and the one with respect to the start; `None` if the end does
-    /// not depend on the start.
+    /// Returns the gradients for a cotangent, and the gradient with respect to `start`. The latter is `None`
+    /// if `end` does not depend on `start`.
     fn pull_back(self, cotangent: S) -> (Option<Gradients>, Option<S>) {
         let mut gradients = S::pull_back(self.end, cotangent);
         let start = gradients.as_mut().and_then(|gradients| self.start.take_gradient(gradients));
@@ -375,7 +381,7 @@ impl<S: Activation> Graph<S> {
     }
 }
 
-/// Returns the cotangent of a value on which nothing depends.
+/// Returns zeros of the same shape: the cotangent of a value on which nothing depends.
 fn zeros<S: Activation>(like: &S) -> S {
     let values = like.clone().values();
     values.clone().minus(values)

@@ -3,32 +3,32 @@ use std::time::Duration;
 
 use crate::timeline::Timeline;
 
-/// Time of one subnetwork and its worker in a training step.
+/// Times of one subnetwork and its worker in a training step.
 ///
-/// In the rest of the step the worker was idle: it waited for a neighboring subnetwork, for the loss,
-/// or for gradients of other replicas. Devices with a clock of their own report times of execution.
-/// For other devices that work asynchronously, these are times of submission.
+/// In the rest of the step the worker was idle: it waited for a neighboring subnetwork, the loss, or
+/// gradients of other replicas. Devices with a clock of their own report times of execution. For other
+/// devices that work asynchronously, these are times of submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubnetworkTime {
-    /// `C_j`, `g_j`, `h`, the loss and the update.
+    /// Time of `C_j`, `g_j`, `h`, the loss and the update.
     pub fine: Duration,
-    /// `F_{j-1}`, forward and backward.
+    /// Time of `F_{j-1}`, forward and backward.
     pub coarse: Duration,
-    /// Time in which its worker ran its other subnetworks.
+    /// Time in which the worker ran its other subnetworks.
     pub queued: Duration,
-    /// Its worker, from 0. A worker has the same number in every replica.
+    /// The index of the worker within its replica, from 0.
     pub worker: usize,
 }
 
 impl SubnetworkTime {
-    /// The time in which the subnetwork itself ran.
+    /// Returns the time in which the subnetwork itself ran.
     fn own(&self) -> Duration {
         self.fine + self.coarse
     }
 
-    /// Returns the times of the subnetworks in a timeline, in order, averaged over the replicas of
-    /// `workers` workers each.
+    /// Returns the times of the subnetworks in a timeline, in order, averaged over the replicas. Each replica
+    /// has `workers` workers.
     pub(super) fn of_step(timeline: &Timeline, workers: usize) -> Vec<Self> {
         let mut times = BTreeMap::<_, Self>::new();
         let mut busy = vec![Duration::ZERO; timeline.devices];
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::timeline::{Activity, Span};
 
-    /// Two replicas of two workers, the first of which has two of three subnetworks.
+    /// Two replicas with two workers and three subnetworks each. The first worker holds two subnetworks.
     #[test]
     fn waiting_for_other_subnetworks_of_a_worker_is_counted_separately() {
         let spans = [

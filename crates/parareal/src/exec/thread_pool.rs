@@ -1,10 +1,10 @@
-//! Pools of threads for the operations of workers.
+//! Thread pools for the operations of workers.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::error::ExecError;
 
-/// Creates a pool of threads for the operations of one worker, at least one.
+/// Creates a pool of at least one thread for the operations of one worker.
 ///
 /// # Errors
 /// [`ExecError::Spawn`] if the operating system cannot start the threads.

@@ -13,9 +13,9 @@ use crate::net::{NamedTensor, StateDict, Subnetwork, named_gradients, names_with
 
 const UPDATED: &str = "an update that panics ends its executor";
 
-/// A module in training with its optimizer, its gradients and its moving average.
+/// A module in training, with its optimizer, gradients and moving average.
 pub(crate) struct TrainedModule<M> {
-    /// `None` only during an update, which is in place if nothing else holds the tensors.
+    /// `None` only during an update, so that tensors without other references are updated in place.
     module: Option<M>,
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
@@ -27,15 +27,15 @@ pub(crate) struct TrainedModule<M> {
 }
 
 impl<M: Module> TrainedModule<M> {
-    /// Takes over a module for training on `device`, in training mode.
+    /// Moves a module to `device` and puts it in training mode.
     ///
-    /// The module may come from a device without automatic differentiation, be in evaluation mode,
-    /// or share its tensors with clones: its parameters become leaves of their own that require
-    /// gradients, except for those that were frozen, for instance by [`Module::no_grad`], and its
-    /// running statistics become its own.
+    /// The module may come from a device without automatic differentiation, be in evaluation mode, or share
+    /// its tensors with clones. Its parameters become separate leaves that require gradients, except for
+    /// frozen ones (for example by [`Module::no_grad`]). Its running statistics become independent of those
+    /// of its clones.
     ///
-    /// Has to be called on the thread that trains: tensors on a GPU belong to the stream of the thread
-    /// that creates them, and every other thread waits for them whenever it uses them.
+    /// Must be called on the thread that trains. Tensors on a GPU belong to the stream of the thread that
+    /// creates them, and any other thread has to synchronize with this stream whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         let module = module.valid().train().fork(device);
         let fresh = optimizer.clone();
@@ -50,12 +50,12 @@ impl<M: Module> TrainedModule<M> {
         }
     }
 
-    /// The number of parameters (tensors) that require a gradient.
+    /// Returns the number of parameters (tensors) that require a gradient.
     pub(super) fn trainable(&self) -> usize {
         self.parameters.trainable
     }
 
-    /// The number of parameters (tensors) for which [`Self::new`] would require a gradient.
+    /// Returns the number of parameters (tensors) that would require a gradient after [`Self::new`].
     pub(super) fn trainable_of(module: &M) -> usize {
         Parameters::of(&module.valid().train()).trainable
     }
@@ -69,13 +69,13 @@ impl<M: Module> TrainedModule<M> {
         self.module.as_ref().expect(UPDATED)
     }
 
-    /// Returns the module for evaluation, in evaluation mode: the moving average if there is one.
+    /// Returns the module to evaluate, in evaluation mode. It is the moving average if there is one.
     pub(super) fn evaluation_module(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module().valid())
     }
 
-    /// Brings the running statistics up to date with the last forward pass, for every thread and visitor.
-    /// Has to be called after each forward pass in training mode.
+    /// Merges the updates that the last forward pass made to the running statistics, so that every thread and
+    /// visitor sees them. Must be called after each forward pass in training mode.
     pub(super) fn merge_statistics(&mut self) {
         let Self { module, merging, .. } = self;
         merging.after_forward(module.as_ref().expect(UPDATED));
@@ -110,7 +110,7 @@ impl<M: Module> TrainedModule<M> {
         gradient_clipping::squared_norm(self.module(), &self.gradients)
     }
 
-    /// Multiplies these gradients by a factor.
+    /// Multiplies the gradients collected since the last update by a factor.
     pub(super) fn scale_gradients(&mut self, factor: f64) {
         let Self { module, gradients, .. } = self;
         gradient_clipping::scale(module.as_ref().expect(UPDATED), gradients, factor);
@@ -143,23 +143,23 @@ impl<C: Module, U: Module, F: Module, H: Module> TrainedModule<Subnetwork<C, U, 
 where
     Subnetwork<C, U, F, H>: Module,
 {
-    /// Takes the gradients collected since the last update, by name.
+    /// Removes and returns the gradients collected since the last update, as named tensors.
     pub(super) fn take_named_gradients(&mut self) -> Vec<NamedTensor> {
         let gradients = std::mem::take(&mut self.gradients);
         named_gradients(self.module(), &gradients)
     }
 
-    /// The names of the parameters that require a gradient and have none.
+    /// Returns the names of the parameters that require a gradient and have none.
     pub(super) fn names_without_gradient(&self) -> Vec<String> {
         names_without_gradient(self.module(), &self.gradients)
     }
 
-    /// The names of all parameters that require a gradient.
+    /// Returns the names of all parameters that require a gradient.
     pub(super) fn trainable_names(&self) -> Vec<String> {
         names_without_gradient(self.module(), &GradientsParams::new())
     }
 
-    /// Returns the state of this kind by name.
+    /// Returns the state of this kind as named tensors.
     pub(super) fn read(&self, kind: StateKind) -> Result<Vec<NamedTensor>, ExecError> {
         match kind {
             StateKind::Weights => Ok(self.module().named_tensors()),
@@ -170,19 +170,20 @@ where
         }
     }
 
-    /// Checks that the optimizer takes this state.
+    /// Checks that the optimizer accepts this state.
     ///
     /// # Errors
-    /// [`ExecError::Optimizer`] with the names that it does not take.
+    /// [`ExecError::Optimizer`] with the names that the optimizer does not accept.
     pub(super) fn check_optimizer(&self, state: &StateDict) -> Result<(), ExecError> {
         optimizer::write(self.fresh.clone(), self.module(), state.tensors()).map(|_| ())
     }
 
-    /// Replaces the state of this kind by what [`Self::read`] returned.
+    /// Replaces the state of this kind with state that [`Self::read`] returned.
     pub(super) fn write(&mut self, kind: StateKind, state: &StateDict) -> Result<(), ExecError> {
         match kind {
             StateKind::Weights => {
-                // A pass that has panicked may have left updates, which would overwrite what is loaded.
+                // A pass that panicked may have left pending updates, which would overwrite the loaded
+                // values.
                 running_statistics::merge(self.module());
                 self.replace(self.module().clone().load(state)?);
             }

@@ -1,4 +1,4 @@
-//! Communication between the processes that the workers of an executor run on.
+//! Communication between the processes that run the workers of an executor.
 
 use std::time::Instant;
 
@@ -12,43 +12,43 @@ use super::step_failure::StepFailure;
 use crate::net::Coarsen;
 use crate::timeline::Timeline;
 
-/// Communication between the processes that share the workers of an executor: links and collectives between
-/// workers of different processes, and the exchange of their results.
+/// Communication between the processes that run the workers of an executor: links and collectives between
+/// workers of different processes, and the exchange of results.
 ///
-/// All processes make the same calls in the same order.
+/// All processes must make the same calls in the same order.
 pub(super) trait Transport<N: Coarsen>: Send + 'static {
-    /// An interface between two workers, of one process or of two.
+    /// An interface between two workers of the same process or of two processes.
     type Link: Link<N::State> + From<ChannelLink<N::State>> + 'static;
     /// Collective operations over the workers of a replica.
     type Collectives: Collectives + 'static;
 
-    /// True if workers may wait for another process.
+    /// True if workers may wait for other processes.
     const SEVERAL: bool;
 
-    /// Returns the link of this process's first worker, on `device`, to the worker upstream in another process,
-    /// if there is one.
+    /// Returns the link of this process's first worker, on `device`, to the upstream worker in another
+    /// process, if there is one.
     fn upstream(&self, device: &Device) -> Option<Self::Link>;
 
-    /// Returns the link of this process's last worker, on `device`, to the worker downstream in another process,
-    /// if there is one.
+    /// Returns the link of this process's last worker, on `device`, to the downstream worker in another
+    /// process, if there is one.
     fn downstream(&self, device: &Device) -> Option<Self::Link>;
 
-    /// Extends the collectives of the workers of this process to all workers of the replica. The worker is
-    /// numbered from 0 within its replica and process.
+    /// Extends the collectives of the workers of this process to all workers of the replica. `worker` is the
+    /// index of the worker within its replica and process, from 0.
     fn collectives(&self, worker: usize, local: ThreadCollectives) -> Self::Collectives;
 
-    /// Returns the all-reduce of a worker with the same workers of other replicas, for each of the `replicas` of
-    /// this process in order.
+    /// Returns the all-reduces between a worker and the corresponding workers of other replicas: one for each
+    /// of the `replicas` of this process, in order.
     fn all_reduces(&self, worker: usize, replicas: usize) -> Vec<Box<dyn AllReduce>>;
 
-    /// Checks a batch that is to be sent between processes.
+    /// Checks the shape of a batch, on which the messages between processes depend.
     ///
     /// # Errors
     /// [`ExecError::SampleShape`].
     fn check_input(&self, input: &N::Input) -> Result<(), ExecError>;
 
-    /// Returns the failure of the communication that caused an error of this process's workers, or else the
-    /// error.
+    /// Returns the communication failure that caused an error of this process's workers, or the error itself
+    /// if there was none.
     fn cause(&self, error: ExecError) -> ExecError;
 
     /// Returns true if any process has the value `true`.
@@ -57,25 +57,25 @@ pub(super) trait Transport<N: Coarsen>: Send + 'static {
     /// [`ExecError::Ranks`].
     fn any(&self, own: bool) -> Result<bool, ExecError>;
 
-    /// Exchanges the failure state of all processes, and returns the first one that has failed.
+    /// Exchanges whether each process has failed, and returns the first one that has.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
     fn first_failed(&self, has_failed: bool) -> Result<Option<usize>, ExecError>;
 
-    /// Gathers the failures for which a step was abandoned.
+    /// Gathers the failures of all processes that made them abandon a step.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
     fn failures(&self, own: Vec<StepFailure>) -> Result<Vec<StepFailure>, ExecError>;
 
-    /// Returns the output of all replicas, of which this process has a part or none.
+    /// Returns the output of all replicas. `own` is the part of this process, if it has one.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
     fn output(&self, own: Option<N::Output>, input: &N::Input) -> Result<N::Output, ExecError>;
 
-    /// Returns the output and the activities of all replicas in a training step that this process has begun at
+    /// Returns the output and the activities of all replicas in a training step that this process began at
     /// `begun`.
     ///
     /// # Errors
@@ -87,7 +87,8 @@ pub(super) trait Transport<N: Coarsen>: Send + 'static {
         begun: Instant,
     ) -> Result<StepResults<N::Output>, ExecError>;
 
-    /// Returns the gradient with respect to the input, to which this process contributes, if it has one.
+    /// Returns the gradient with respect to the input, if there is one. `own` is the contribution of this
+    /// process.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
@@ -98,7 +99,7 @@ pub(super) trait Transport<N: Coarsen>: Send + 'static {
     ) -> Result<Option<N::Input>, ExecError>;
 }
 
-/// Results of a training step, of one process or of all.
+/// Results of a training step, for one process or for all processes.
 pub(super) struct StepResults<O> {
     pub(super) output: O,
     pub(super) timeline: Timeline,

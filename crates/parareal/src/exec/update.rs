@@ -3,28 +3,28 @@ use super::error::ExecError;
 /// The update of the parameters at the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// The learning rate: a factor of the optimizers' steps.
+    /// The learning rate, which scales the steps of the optimizers.
     pub learning_rate: f64,
-    /// The largest Euclidean norm of the gradient of all parameters together: a longer one is
-    /// scaled down to it, as PyTorch's `clip_grad_norm_` does.
+    /// The maximum Euclidean norm of the gradient of all parameters together. A gradient with a larger norm
+    /// is scaled down to it, as PyTorch's `clip_grad_norm_` does.
     pub clip_norm: Option<f64>,
-    /// The decay `d`, from 0 to 1, of an exponential moving average of all parameters and running
-    /// statistics, `a ← d a + (1 - d) θ`. The average starts at the end of the first step that asks
-    /// for it, and [`Executor::infer`](super::Executor::infer) uses it.
+    /// The decay `d`, from 0 to 1, of an exponential moving average of all parameters and running statistics,
+    /// `a ← d a + (1 - d) θ`. The average starts at the end of the first step that requests it.
+    /// [`Executor::infer`](super::Executor::infer) uses the average.
     pub average_decay: Option<f64>,
 }
 
 impl Update {
-    /// Creates an update with this learning rate and nothing else.
+    /// Creates an update with this learning rate, without clipping or a moving average.
     #[must_use]
     pub fn plain(learning_rate: f64) -> Self {
         Self { learning_rate, clip_norm: None, average_decay: None }
     }
 
-    /// Checks that every number is one that parameters can be updated with.
+    /// Checks that all numbers are valid.
     ///
     /// # Errors
-    /// [`ExecError::Update`] with the first one that is not.
+    /// [`ExecError::Update`] with the first invalid number.
     pub fn check(&self) -> Result<(), ExecError> {
         let refuse = |what, value, expected| Err(ExecError::Update { what, value, expected });
         let rate = self.learning_rate;

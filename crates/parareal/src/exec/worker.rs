@@ -17,9 +17,9 @@ use crate::net::{Coarsen, FeedForward, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
 use crate::timeline::Activity;
 
-/// A worker: one device with its consecutive subnetworks and the links to its neighbors.
+/// A worker: one device, with consecutive subnetworks and the links to its neighbors.
 ///
-/// It interprets its part of the [`Program`] of a step.
+/// It executes its part of the [`Program`] of a step.
 pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) program: Arc<Program>,
     /// The index of the worker within its replica.
@@ -35,7 +35,7 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) collectives: C,
     /// Reductions over the replicas, if there are several.
     pub(super) reducer: Option<Reducer>,
-    /// The subnetworks in evaluation mode, until the next training step.
+    /// The subnetworks in evaluation mode, kept until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
 
@@ -62,7 +62,7 @@ where
                 let tensors =
                     self.subnetworks.iter().map(|subnetwork| subnetwork.trained.read(kind));
                 let tensors = tensors.collect::<Result<Vec<_>, _>>();
-                let tensors = tensors.expect("a record that was just made can be read").concat();
+                let tensors = tensors.expect("a record that was just created can be read").concat();
                 Ok(Reply { tensors, ..Reply::default() })
             }
             Command::CheckOptimizer { state } => {
@@ -125,8 +125,8 @@ where
         Ok(step.reply)
     }
 
-    /// The activity and the subnetwork of an operation; `None` if it only communicates, or has nothing to do in
-    /// this step.
+    /// Returns the activity and the subnetwork of an operation; `None` if it only communicates, or has
+    /// nothing to do in this step.
     fn work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
         let (activity, subnetwork) = (operation.activity()?, operation.subnetwork()?);
         let runner = &self.subnetworks[self.local(subnetwork)];
@@ -142,7 +142,8 @@ where
         has_work.then_some((activity, subnetwork))
     }
 
-    /// Checks whether the message that an operation receives has arrived, and takes it.
+    /// Returns true if the message that an operation receives has arrived. The message is then stored in
+    /// `step`.
     fn has_arrived(
         &mut self,
         step: &mut StepOf<N, L>,
@@ -154,7 +155,7 @@ where
         Ok(step.received.is_some())
     }
 
-    /// The link that an operation sends to or receives from.
+    /// Returns the link that an operation sends to or receives from.
     fn link(&mut self, operation: &Operation) -> &mut K {
         let link = match operation {
             Operation::ReceiveState { .. } | Operation::SendCotangent { .. } => &mut self.upstream,
@@ -163,7 +164,7 @@ where
         link.as_mut().expect("only workers with a neighbor communicate with it")
     }
 
-    /// Takes the message that an operation receives, and waits for it if it has not arrived.
+    /// Returns the message that an operation receives. Waits for the message if it has not arrived.
     fn receive(
         &mut self,
         step: &mut StepOf<N, L>,
@@ -183,7 +184,7 @@ where
         Ok(received.to_device(&self.device))
     }
 
-    /// The index of a subnetwork of the network among those of this worker.
+    /// Converts the index of a subnetwork in the network to its index in this worker.
     fn local(&self, subnetwork: usize) -> usize {
         subnetwork - self.subnetworks[0].index()
     }
@@ -228,7 +229,8 @@ where
                     reducer.sum(&mut failures)?;
                 }
                 if failures[0] > 0.0 {
-                    // No replica runs the backward pass then, so that all have the same gradients to reduce.
+                    // If one replica has failed, no replica runs the backward pass, so that all reduce the
+                    // same gradients.
                     (step.reply.output, step.loss) = (None, None);
                     self.runner(subnetwork).discard_head();
                 }
@@ -281,7 +283,7 @@ where
         Ok(())
     }
 
-    /// Takes the latest `U_j` of the coarse chain; `y_1` on the first subnetwork.
+    /// Takes the latest `U_j` of the coarse chain, or `y_1` for the first subnetwork.
     fn take_chain(&mut self, step: &mut StepOf<N, L>, subnetwork: usize) -> N::State {
         step.chain.take().unwrap_or_else(|| self.runner(subnetwork).take_y())
     }
@@ -303,17 +305,17 @@ where
         }
     }
 
-    /// Decides with all other workers whether the step ends with an update, and clips the gradients.
+    /// Agrees with all other workers on whether the step ends with an update, and clips the gradients.
     fn decide(&mut self, step: &mut StepOf<N, L>) -> Result<(), Disconnected> {
         let Step { reply, update, .. } = step;
         let clip_norm = update.and_then(|update| update.clip_norm);
         let squares = clip_norm.and_then(|_| gradient_clipping::total(self.squared_norms()));
-        // Read after all work has been submitted to the device.
+        // The values are read after all work has been submitted to the device.
         let [loss, squares] = device::read([step.loss.take(), squares]);
         let totals = self.reduce_totals(loss, reply.failures.len(), squares)?;
         reply.loss = totals.loss;
-        // An invalid target, a loss that is not finite or a failure of the backward pass ends the step
-        // for all workers before any of them updates.
+        // An invalid target, a loss that is not finite, or a failure of the backward pass ends the step on
+        // all workers before any of them updates its parameters.
         reply.is_abandoned = totals.targets > 0.0;
         let is_finite = update.is_none() || reply.loss.is_finite();
         if !reply.is_abandoned && is_finite && totals.failures > 0.0 {
@@ -327,8 +329,8 @@ where
         Ok(())
     }
 
-    /// Starts to reduce the gradients that a subnetwork has so far over the replicas, while the others are
-    /// computed.
+    /// Starts summing, over the replicas, the gradients that a subnetwork has so far, while other gradients
+    /// are computed.
     fn start_gradients(&mut self, subnetwork: usize) -> Result<(), Disconnected> {
         let local = self.local(subnetwork);
         let Some(reducer) = &mut self.reducer else { return Ok(()) };
@@ -336,7 +338,7 @@ where
         reducer.start_gradients(local, module, gradients)
     }
 
-    /// Waits for all reductions.
+    /// Waits for all reductions in progress.
     fn finish_reductions(&mut self) -> Result<(), Disconnected> {
         let Self { reducer, subnetworks, .. } = self;
         if let Some(reducer) = reducer {
@@ -345,8 +347,8 @@ where
         Ok(())
     }
 
-    /// Sums over all workers the numbers that decide on the update. Only the last worker of each replica
-    /// has a loss.
+    /// Sums the numbers that the update depends on over all workers. Only the last worker of each replica has
+    /// a loss.
     fn reduce_totals(
         &mut self,
         loss: f64,
@@ -388,8 +390,8 @@ where
         self.subnetworks.iter().map(|subnetwork| subnetwork.trained.squared_norm())
     }
 
-    /// Clips the gradients to a norm, given the sum of their squares over all workers, and returns the norm
-    /// before clipping.
+    /// Clips the gradients to a norm, and returns the norm before clipping. `squares` is the sum of the
+    /// squared gradients over all workers.
     fn clip(&mut self, squares: f64, limit: f64) -> f64 {
         let norm = squares.sqrt();
         let factor = gradient_clipping::factor(norm, limit);
@@ -412,7 +414,8 @@ where
                 .map(|subnetwork| subnetwork.trained.evaluation_module())
                 .collect()
         });
-        // All fine work comes before the chain, which other workers wait for.
+        // All fine work is done before waiting for the state from upstream, so that the chain can continue at
+        // once.
         let fine: Vec<_> =
             modules.iter().map(|module| module.forward_fine(input.clone())).collect();
         let mut chain = match &mut self.upstream {
@@ -435,14 +438,14 @@ where
     }
 }
 
-/// Sums over all workers.
+/// Totals over all workers.
 struct StepTotals {
     loss: f64,
     /// The number of invalid targets.
     targets: f64,
     /// The number of subnetworks with a failure in their backward pass.
     failures: f64,
-    /// The squared norm of the gradients, if it is needed.
+    /// The squared norm of the gradients; 0 if it is not needed.
     squares: f64,
 }
 
@@ -451,16 +454,16 @@ struct Step<N: Coarsen, T> {
     input: N::Input,
     /// The target, until the head takes it.
     target: Option<T>,
-    /// The share of this replica in the samples of all replicas.
+    /// The samples of this replica, as a fraction of the samples of all replicas.
     share: f64,
     update: Option<Update>,
-    /// A message that has arrived, until the operation that receives it is executed.
+    /// A message that has arrived and has not yet been taken by the operation that receives it.
     received: Option<N::State>,
     /// The latest `U_j` of the coarse chain within the worker.
     chain: Option<N::State>,
-    /// The loss, which its device may still have to compute.
+    /// The loss, which the device may not have computed yet.
     loss: Option<Tensor<1>>,
-    /// Set if the step ends without an update.
+    /// True if the step ends without an update.
     is_over: bool,
     reply: ReplyOf<N>,
 }

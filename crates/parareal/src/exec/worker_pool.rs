@@ -19,46 +19,48 @@ use super::worker::Worker;
 use crate::net::Coarsen;
 use crate::timeline::Timeline;
 
-/// The time that a pool waits for the report of the worker that failed after another one has stopped.
+/// How long a pool waits for the error of the failed worker after a different worker has stopped because of
+/// it.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The workers of this process, each a thread with its own device and cores. They live as long as this
-/// value.
+/// The workers of this process. Each worker is a thread with its own device and cores, and lives as long as
+/// this value.
 pub(super) struct WorkerPool<N: Coarsen, L: Loss<N::Output>> {
     workers: Vec<Handle<N, L>>,
     reply: Sender<(usize, Outcome<N>)>,
     replies: Receiver<(usize, Outcome<N>)>,
     failure: Option<ExecError>,
-    /// Set if workers may wait for another process. Then they cannot be woken after a failure and are
-    /// not joined: the process is about to exit.
+    /// True if workers may wait for another process. Such workers cannot be woken after a failure. They are
+    /// not joined, because the process is about to exit.
     spans_processes: bool,
 }
 
 struct Handle<N: Coarsen, L: Loss<N::Output>> {
     commands: Option<Sender<Command<N::Input, L::Target>>>,
     thread: Option<JoinHandle<()>>,
-    /// Its number among the workers of all processes, from 0.
+    /// The index of the worker among the workers of all processes, from 0.
     number: usize,
     subnetworks: Range<usize>,
 }
 
 enum Outcome<N: Coarsen> {
     Done(Box<ReplyOf<N>>),
-    /// The worker stops because another one has stopped.
+    /// The worker stops because another worker has stopped.
     Abandoned,
     /// The worker has failed, with this message.
     Failed(String),
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
-    /// Creates a pool without workers. With `spans_processes` they may wait for other processes, and
+    /// Creates a pool without workers. If `spans_processes` is true, workers may wait for other processes,
     /// otherwise only for each other.
     pub(super) fn new(spans_processes: bool) -> Self {
         let (reply, replies) = channel();
         Self { workers: Vec::new(), reply, replies, failure: None, spans_processes }
     }
 
-    /// Starts a worker with this number among all. It is built on the thread that it runs on.
+    /// Starts a worker. `number` is its index among the workers of all processes. `build` is called on the
+    /// thread of the worker.
     pub(super) fn spawn<K, C>(
         &mut self,
         number: usize,
@@ -74,7 +76,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         let pool = thread_pool(&name, threads)?;
         let (commands, inbox) = channel();
         let (index, reply) = (self.workers.len(), self.reply.clone());
-        // The worker runs inside its pool, so that every operation uses its own cores.
+        // The worker runs inside its thread pool, so that every operation uses the cores of this worker.
         let run = move || pool.install(move || serve(build, index, &inbox, &reply));
         let thread = std::thread::Builder::new()
             .name(name)
@@ -85,7 +87,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         Ok(())
     }
 
-    /// Runs a command, or none, on each worker, and returns their replies in order.
+    /// Runs a command on each worker for which `command` returns one, and returns the replies in order.
     pub(super) fn run(
         &mut self,
         command: impl Fn(usize) -> Option<Command<N::Input, L::Target>>,
@@ -96,7 +98,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         let mut commanded = 0;
         for (index, worker) in self.workers.iter().enumerate() {
             if let (Some(commands), Some(command)) = (&worker.commands, command(index)) {
-                // A worker that has stopped has left an outcome.
+                // A worker that has stopped has sent an outcome.
                 let _ = commands.send(command);
                 commanded += 1;
             }
@@ -106,7 +108,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         let mut abandoned = false;
         for _ in 0..commanded {
             let received = match abandoned && self.spans_processes {
-                // The worker that failed reports soon, or is in another process.
+                // The failed worker reports its error soon, or is in another process.
                 true => self.replies.recv_timeout(FAILURE_TIMEOUT).ok(),
                 false => self.replies.recv().ok(),
             };
@@ -129,8 +131,8 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         }
     }
 
-    /// Returns the activities of the workers, in seconds since `begun`. All processes together have
-    /// `devices` workers.
+    /// Returns the activities of the workers, in seconds since `begun`. `devices` is the number of workers of
+    /// all processes.
     pub(super) fn timeline(
         &self,
         replies: &[ReplyOf<N>],
@@ -148,7 +150,7 @@ impl<N: Coarsen, L: Loss<N::Output>> WorkerPool<N, L> {
         own.map(|(reply, worker)| reply.times.trace(worker.number, begun)).collect()
     }
 
-    /// Stops all workers after one has failed.
+    /// Stops all workers after one of them has failed, and returns the error.
     fn fail(&mut self, failed: Option<(usize, String)>) -> ExecError {
         self.stop(true);
         let (index, message) = failed.unwrap_or((0, "the worker stopped without a message".into()));
@@ -182,8 +184,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Drop for WorkerPool<N, L> {
     }
 }
 
-/// Runs a worker on its thread: executes commands until there are no more or the worker fails. Its links
-/// and its collectives are dropped with it, which wakes the workers that wait for it.
+/// Runs a worker on its thread: executes commands until there are no more or the worker fails. The worker is
+/// dropped at the end together with its links and collectives, which wakes the workers that wait for it.
 fn serve<N: Coarsen, L: Loss<N::Output>, K: Link<N::State>, C: Collectives>(
     build: impl FnOnce() -> Worker<N, L, K, C>,
     index: usize,

@@ -15,7 +15,7 @@ pub(super) fn is_bitwise_equal<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> 
     Some(is_alike && bytes(&a)? == bytes(&b)?)
 }
 
-/// The bytes of a contiguous tensor's values.
+/// Returns the bytes of a contiguous tensor's values.
 fn bytes(primitive: &FloatTensor<Flex>) -> Option<&[u8]> {
     let (start, end) = primitive.layout().contiguous_offsets()?;
     let size = primitive.dtype().size();

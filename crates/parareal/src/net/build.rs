@@ -13,11 +13,11 @@ use super::random_modules::refuse_random;
 use super::subnetwork::{Subnetwork, SubnetworkOf};
 use super::subnetwork_tensors::{Identity, check_unshared};
 
-/// Builds the subnetwork with this index (from 0) and no other.
+/// Builds only the subnetwork with this index, from 0.
 ///
 /// # Errors
-/// If the cuts are for another network, there is no such subnetwork, the modules' shapes do
-/// not fit together, or one of Burn's random layers is among them.
+/// If the cuts are for a different network, there is no such subnetwork, the shapes of the modules do not fit
+/// together, or the modules contain one of Burn's random layers.
 pub fn build_subnetwork<N: Coarsen>(
     network: &N,
     cuts: &Cuts,
@@ -43,8 +43,8 @@ pub fn build_subnetwork<N: Coarsen>(
 /// Builds some of the subnetworks.
 ///
 /// # Errors
-/// As [`build_subnetwork`], or if one of them shares a parameter with another subnetwork of the
-/// network, built or not.
+/// As [`build_subnetwork`], or if one of these subnetworks shares a parameter with any other subnetwork of
+/// the network.
 pub(crate) fn build_subnetworks<N: Coarsen>(
     network: &N,
     cuts: &Cuts,
@@ -58,8 +58,8 @@ pub(crate) fn build_subnetworks<N: Coarsen>(
     if others.clone().next().is_none() {
         return Ok(built);
     }
-    // A parameter that has the same id when it is built again belongs to the specification. Only
-    // such a parameter can be in a subnetwork that another process builds.
+    // A parameter that has the same id when its subnetwork is built again is stored in the specification.
+    // Only such a parameter can also be in a subnetwork that another process builds.
     let mut kept = HashMap::new();
     for subnetwork in &built {
         let again = build(subnetwork.index())?.identities();
@@ -80,8 +80,7 @@ pub(crate) fn build_subnetworks<N: Coarsen>(
     Ok(built)
 }
 
-/// Assembles a subnetwork from its modules of the serial network, and builds the modules that a cut
-/// adds.
+/// Assembles a subnetwork from its modules of the serial network, and builds the modules that a cut adds.
 pub(super) fn bridge<N: Coarsen>(
     network: &N,
     cuts: &Cuts,

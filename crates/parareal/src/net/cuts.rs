@@ -20,21 +20,21 @@ pub struct Cuts {
     positions: Vec<usize>,
 }
 
-/// One interface between two neighboring subnetworks.
+/// An interface between two neighboring subnetworks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The interface `j` as the paper counts, from 1: it lies between subnetworks `j` and `j + 1`.
+    /// The number `j` of the interface, from 1 as in the paper. It lies between subnetworks `j` and `j + 1`.
     pub index: usize,
-    /// The position of the cut: the units before it. `C_{j+1}` leads here, `F_j` starts here.
+    /// The position of the cut: the number of units before it. `C_{j+1}` ends here, and `F_j` starts here.
     pub position: usize,
-    /// The position of the next cut, or the number of units: `F_j` leads there.
+    /// The position at which `F_j` ends: the next cut, or the number of units if there is none.
     pub next: usize,
     /// The number of subnetworks, `N`.
     pub subnetworks: usize,
 }
 
 impl Cuts {
-    /// Cuts a network of `units` units at `positions`; an empty list leaves it whole.
+    /// Cuts a network of `units` units at `positions`. With an empty list the network is not cut.
     ///
     /// # Errors
     /// If there are no units, or a cut is out of range or out of order.
@@ -54,7 +54,7 @@ impl Cuts {
         Ok(Self { units, positions })
     }
 
-    /// Cuts into `subnetworks` subnetworks as evenly as possible, larger ones first.
+    /// Cuts a network into `subnetworks` subnetworks as evenly as possible, with the larger ones first.
     ///
     /// # Errors
     /// If there are no units, no subnetworks, or fewer units than subnetworks.
@@ -73,32 +73,32 @@ impl Cuts {
         Self::new(units, positions)
     }
 
-    /// The number of units of the network.
+    /// Returns the number of units of the network.
     pub fn units(&self) -> usize {
         self.units
     }
 
-    /// The cuts, in order.
+    /// Returns the positions of the cuts, in order.
     pub fn positions(&self) -> &[usize] {
         &self.positions
     }
 
-    /// The number of subnetworks, `N`: one more than there are cuts.
+    /// Returns the number of subnetworks, `N`: the number of cuts plus one.
     pub fn subnetworks(&self) -> usize {
         self.positions.len() + 1
     }
 
-    /// The units of the subnetwork with this index, counted from 0.
+    /// Returns the units of the subnetwork with this index, from 0.
     ///
     /// # Panics
-    /// If `index` is not that of a subnetwork.
+    /// If there is no such subnetwork.
     pub fn units_of(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.positions[index - 1] };
         let end = if index == self.positions.len() { self.units } else { self.positions[index] };
         start..end
     }
 
-    /// The interfaces, in order.
+    /// Returns the interfaces, in order.
     pub fn interfaces(&self) -> impl Iterator<Item = Interface> + '_ {
         (1..self.subnetworks()).map(|index| self.interface(index))
     }

@@ -2,13 +2,13 @@ use thiserror::Error;
 
 use super::SampleShape;
 
-/// A module cannot take a tensor of the given shape.
+/// A module does not accept a value of the given shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, found a sample of shape {found}")]
 pub struct ShapeError {
-    /// The shapes that the module takes, in words.
+    /// A description of the shapes that the module accepts.
     pub expected: String,
-    /// The shape of one sample that was offered.
+    /// The shape of one sample of the value.
     pub found: SampleShape,
 }
 
@@ -19,10 +19,11 @@ pub struct ShapeError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NetError {
-    /// There is no sample to apply the network to.
+    /// The example that the network is applied to has no samples.
     #[error("the example sample is empty: expected a batch of one sample")]
     NoSample,
-    /// A unit returns another context than it was given. Units after the next cut would not see it.
+    /// A unit returns a different context than it received. Units after the next cut would not receive the
+    /// change.
     #[error(
         "units.{unit} changes the context of the state: every `C_j` computes the context from the \
          input, so units must pass it on unchanged"
@@ -58,10 +59,10 @@ pub enum NetError {
         /// The number of units of the network.
         units: usize,
     },
-    /// A cut does not come after the one before it.
+    /// A cut is not greater than the previous cut.
     #[error("cuts must increase strictly: {cut} follows {previous}")]
     CutsOutOfOrder {
-        /// The cut before.
+        /// The previous cut.
         previous: usize,
         /// The offending cut.
         cut: usize,
@@ -77,15 +78,15 @@ pub enum NetError {
         /// The number of units of the network.
         units: usize,
     },
-    /// The cuts were made for a network with another number of units.
+    /// The cuts are for a network with a different number of units.
     #[error("the cuts are for a network of {expected} units, but this one has {found}")]
     OtherNetwork {
-        /// Units that the cuts were made for.
+        /// The number of units that the cuts are for.
         expected: usize,
-        /// Units of the network.
+        /// The number of units of the network.
         found: usize,
     },
-    /// A subnetwork index beyond the last.
+    /// A subnetwork index is out of range.
     #[error(
         "subnetwork index {index} is out of range: the network has {subnetworks} subnetworks, \
          counted from 0"
@@ -96,7 +97,7 @@ pub enum NetError {
         /// The number of subnetworks.
         subnetworks: usize,
     },
-    /// `C_1` does not produce what the first unit is declared to take.
+    /// The output shape of `C_1` differs from the declared input shape of the first unit.
     #[error("the preprocessing returns shape {found}, but the first unit expects {expected}")]
     Preprocessing {
         /// The declared shape `X_0`.
@@ -104,7 +105,7 @@ pub enum NetError {
         /// The inferred output shape.
         found: SampleShape,
     },
-    /// `C_{j+1}` does not produce what subnetwork `j + 1` takes.
+    /// The output shape of `C_{j+1}` differs from the input shape of subnetwork `j + 1`.
     #[error(
         "interface {interface}: C_{next} returns shape {found}, but subnetwork {next} expects \
          {expected}",
@@ -118,7 +119,7 @@ pub enum NetError {
         /// The inferred output shape of `C_{j+1}`.
         found: SampleShape,
     },
-    /// `F_j` does not produce what subnetwork `j + 1` passes on.
+    /// The output shape of `F_j` differs from the output shape of subnetwork `j + 1`.
     #[error(
         "interface {interface}: F_{interface} returns shape {found}, but subnetwork {next} returns \
          {expected}",
@@ -132,7 +133,7 @@ pub enum NetError {
         /// The inferred output shape of `F_j`.
         found: SampleShape,
     },
-    /// A unit does not produce what the next one is declared to take.
+    /// The output shape of a unit differs from the declared input shape of the next unit.
     #[error("unit {unit} returns shape {found}, but the network declares {expected} after it")]
     Unit {
         /// The unit, from 0.
@@ -142,16 +143,16 @@ pub enum NetError {
         /// The inferred output shape.
         found: SampleShape,
     },
-    /// A module refuses the shape that it is given.
+    /// A module rejects the shape of its input.
     #[error("{module}: {source}")]
     Refused {
-        /// The module, by the name that its parameters have.
+        /// The name of the module, as in the names of its parameters.
         module: String,
         /// The shapes that it expected and found.
         source: ShapeError,
     },
-    /// A layer draws from the generator of the whole process in the forward pass, so that recomputation and
-    /// other executors would see other numbers.
+    /// A layer draws from a process-wide generator in the forward pass, so recomputation and other executors
+    /// would get different numbers.
     #[error(
         "`{name}` is a {kind} of Burn that draws random numbers, which no other executor can \
          reproduce; {}",
@@ -163,7 +164,8 @@ pub enum NetError {
         /// Its type.
         kind: &'static str,
     },
-    /// A layer that may draw such numbers: the `Debug` output of its module does not show whether it does.
+    /// A layer may draw from a process-wide generator, but the `Debug` output of its module does not show
+    /// whether it does.
     #[error(
         "`{name}` is a {kind} of Burn, and the `Debug` output of the module around it does not \
          show whether it draws random numbers; derive `Debug`"
@@ -174,62 +176,62 @@ pub enum NetError {
         /// Its type.
         kind: &'static str,
     },
-    /// Two subnetworks hold the same parameter, and each would train a copy of its own.
+    /// Two subnetworks hold the same parameter, and each would train its own copy.
     #[error(
         "`{first}` and `{second}` are one parameter in two subnetworks, which would train two \
          copies of it; give each its own parameter, or cut the network elsewhere"
     )]
     SharedParameter {
-        /// Its name in the first subnetwork.
+        /// The name of the parameter in the first subnetwork.
         first: String,
-        /// Its name in the other one.
+        /// The name of the parameter in the second subnetwork.
         second: String,
     },
-    /// State to be loaded belongs to a network of another number of units.
-    #[error("the weights are of a network of {found} units, but this one has {expected}")]
+    /// The state to load is for a network with a different number of units.
+    #[error("the weights are for a network with {found} units, but this one has {expected}")]
     OtherUnits {
-        /// Units of this network.
+        /// The number of units of this network.
         expected: usize,
-        /// Units of the network that the state belongs to.
+        /// The number of units of the network that the state is for.
         found: usize,
     },
-    /// State to be loaded belongs to a network that is cut elsewhere.
+    /// The state to load is for a network with different cuts.
     #[error(
-        "the weights are of a network that is cut {}, but this one is cut {}; load its units only",
+        "the weights are for a network that is cut {}, but this one is cut {}; load its units only",
         places(found),
         places(expected)
     )]
     OtherCuts {
         /// The cuts of this network.
         expected: Vec<usize>,
-        /// The cuts of the network that the state belongs to.
+        /// The cuts of the network that the state is for.
         found: Vec<usize>,
     },
-    /// A tensor to be loaded has no place in the network.
+    /// A tensor to load does not exist in the network.
     #[error("tensor `{name}` not found in the network")]
     UnknownTensor {
         /// Its name.
         name: String,
     },
-    /// A tensor to be loaded is missing.
+    /// A tensor of the network is missing from the state to load.
     #[error("tensor `{name}` is missing")]
     MissingTensor {
         /// Its name.
         name: String,
     },
-    /// A tensor to be loaded has another shape.
+    /// A tensor to load has a different shape than the parameter.
     #[error("tensor `{name}` has shape {found:?}: expected {expected:?}")]
     TensorShape {
         /// Its name.
         name: String,
         /// The shape of the parameter.
         expected: Vec<usize>,
-        /// The shape of what was to be loaded.
+        /// The shape of the tensor to load.
         found: Vec<usize>,
     },
 }
 
-/// Advice on what to do without a random layer of Burn.
+/// Returns advice on how to replace a random layer of Burn.
 fn replacement(kind: &str) -> &'static str {
     match kind {
         "Dropout" => "use `parareal::nn::Dropout`, or set its probability to 0",
@@ -237,7 +239,7 @@ fn replacement(kind: &str) -> &'static str {
     }
 }
 
-/// Positions of cuts, in words.
+/// Describes the positions of cuts.
 fn places(cuts: &[usize]) -> String {
     match cuts {
         [] => "nowhere".into(),

@@ -2,25 +2,26 @@ use burn::module::{Module, ModuleDisplay};
 
 use super::{Activation, Init, Interface, SampleShape, ShapeError, Value};
 
-/// A layer: a Burn module that maps one tensor, or other value, to another. [`layer`](super::layer) creates
-/// one from any Burn module and a function.
+/// A Burn module that maps one tensor or other value to another.
+///
+/// [`layer`](super::layer) creates a layer from any Burn module and a function.
 pub trait Layer<A, B>: Module + ModuleDisplay + 'static {
     /// Applies the module to a batch.
     fn forward(&self, input: A) -> B;
 
-    /// The shape of one output sample, given that of one input sample. No parameter and no running statistic
-    /// changes.
+    /// Returns the shape of one output sample for an input sample of this shape. Does not change parameters
+    /// or running statistics.
     ///
     /// # Errors
-    /// [`ShapeError`] if the module cannot take such an input.
+    /// [`ShapeError`] if the module does not accept such an input.
     fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError>;
 }
 
-/// The specification of a feed-forward network `f = h ∘ g ∘ C`, from which any part can be built
-/// without the others.
+/// The specification of a feed-forward network `f = h ∘ g ∘ C`, from which each part can be built separately.
 ///
-/// `C` is the preprocessing, `g` the sequence of units, `h` the postprocessing. A *position* counts the
-/// units before it: position 0 lies after `C`, position `units()` before `h`.
+/// `C` is the preprocessing, `g` is the sequence of units, and `h` is the postprocessing. A *position* in the
+/// network is given by the number of units before it: position 0 is after `C`, and position `units()` is
+/// before `h`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a feed-forward network",
     note = "`Sequential::head` returns a `Result`: add `?`"
@@ -32,33 +33,33 @@ pub trait FeedForward: Clone + Send + 'static {
     type State: Activation;
     /// The space `Y` of outputs.
     type Output: Activation;
-    /// The type of `C`, and of every `C_j` (an enum or a configurable struct where they differ).
+    /// The type of `C` and of every `C_j`. Use an enum or a configurable struct if they differ.
     type Preprocessing: Layer<Self::Input, Self::State>;
     /// The type of the units.
     type Unit: Layer<Self::State, Self::State>;
     /// The type of `h`.
     type Postprocessing: Layer<Self::State, Self::Output>;
 
-    /// The number of units.
+    /// Returns the number of units.
     fn units(&self) -> usize;
 
-    /// The shape of one input sample.
+    /// Returns the shape of one input sample.
     fn input_shape(&self) -> SampleShape;
 
-    /// The shape of one sample at a position, `0..=units()`.
+    /// Returns the shape of one sample of the state at a position in `0..=units()`.
     fn state_shape(&self, position: usize) -> SampleShape;
 
     /// Builds `C`.
     fn preprocessing(&self, init: &Init) -> Self::Preprocessing;
 
-    /// Builds one unit, `index` in `0..units()`.
+    /// Builds one unit, with an index in `0..units()`.
     fn unit(&self, index: usize, init: &Init) -> Self::Unit;
 
     /// Builds `h`.
     fn postprocessing(&self, init: &Init) -> Self::Postprocessing;
 }
 
-/// A network that can be cut: builds the modules that a cut adds at each interface.
+/// A network that can be cut: it builds the modules that a cut adds at each interface.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a network that can be cut",
     note = "`Sequential::head` returns a `Result`: add `?`"
@@ -67,10 +68,10 @@ pub trait Coarsen: FeedForward {
     /// The type of the `F_j`.
     type Coarse: Layer<Self::State, Self::State>;
 
-    /// Builds `C_{j+1}: X → X_j` for interface `j`, in place of everything before the cut.
+    /// Builds `C_{j+1}: X → X_j` for interface `j`, which replaces all modules before the cut.
     fn interface_preprocessing(&self, interface: &Interface, init: &Init) -> Self::Preprocessing;
 
-    /// Builds `F_j: X_j → X_{j+1}` for interface `j`; it approximates subnetwork `j + 1` and
-    /// should be much cheaper.
+    /// Builds `F_j: X_j → X_{j+1}` for interface `j`. It approximates subnetwork `j + 1` and should be much
+    /// cheaper.
     fn coarse(&self, interface: &Interface, init: &Init) -> Self::Coarse;
 }

@@ -8,9 +8,9 @@ use rand_distr::{Distribution, Normal, Uniform};
 
 /// Source of initial parameters, which depend on a seed and on the name of the parameter.
 ///
-/// The values of a parameter depend on nothing else: not on the device, on what was built before
-/// it, or on how the network is cut. So a rank that builds its subnetworks alone gets the weights that
-/// the whole network would have there.
+/// The values of a parameter do not depend on anything else, such as the device, the modules built before it,
+/// or the cuts of the network. So a rank that builds only its own subnetworks gets the same weights as in the
+/// whole network.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -29,24 +29,24 @@ pub struct Init {
 }
 
 impl Init {
-    /// Creates parameters in 32-bit floats on `device`, ready to be trained.
+    /// Creates a source of parameters on `device`. They are 32-bit floats and require gradients.
     pub fn new(seed: u64, device: &Device) -> Self {
         Self { seed, device: device.clone().autodiff(), dtype: None, scope: String::new() }
     }
 
-    /// Sets another precision, for example [`DType::F64`], for the same parameters.
+    /// Sets a different precision, for example [`DType::F64`], for the same parameter values.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = Some(dtype);
         self
     }
 
-    /// The seed.
+    /// Returns the seed.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The device that parameters are created on. It tracks gradients, so modules that are
-    /// initialized on it, such as those of `burn::nn`, are ready to be trained.
+    /// Returns the device that parameters are created on. It supports automatic differentiation, so modules
+    /// that are initialized on it, such as those of `burn::nn`, are ready to be trained.
     ///
     /// ```
     /// use burn::nn::LinearConfig;
@@ -61,20 +61,20 @@ impl Init {
         &self.device
     }
 
-    /// The precision of the parameters.
+    /// Returns the precision of the parameters.
     pub fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::F32)
     }
 
-    /// The precision that was set; `None` if modules keep theirs.
+    /// Returns the precision that was set; `None` if modules keep their own precision.
     pub(super) fn wanted_dtype(&self) -> Option<DType> {
         self.dtype
     }
 
-    /// A seed that depends on this seed and a parameter's name.
+    /// Returns a seed that depends on this seed and a parameter's name.
     pub(super) fn seed_of(&self, name: impl Display) -> u64 {
         let bytes = self.seed.to_le_bytes().into_iter().chain(self.name(name).into_bytes());
-        // The finalizer of SplitMix64 spreads the bits.
+        // The finalizer of SplitMix64 mixes the bits.
         let mut hash = fnv1a(bytes);
         hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -88,7 +88,7 @@ impl Init {
         inner
     }
 
-    /// Creates a parameter of normally distributed entries with mean 0.
+    /// Creates a parameter with normally distributed entries of mean 0.
     ///
     /// # Panics
     /// If `deviation` is negative or not finite.
@@ -103,7 +103,7 @@ impl Init {
         self.sample(name, shape, normal)
     }
 
-    /// Creates a parameter of entries distributed uniformly in `[-bound, bound]`.
+    /// Creates a parameter with entries distributed uniformly in `[-bound, bound]`.
     ///
     /// # Panics
     /// If `bound` is negative or not finite.
@@ -123,7 +123,7 @@ impl Init {
         Param::from_tensor(self.full(shape, value))
     }
 
-    /// Creates a buffer that changes with training but has no gradient, such as a running mean.
+    /// Creates a buffer that is updated in training but has no gradient, such as a running mean.
     pub fn running<const D: usize>(
         &self,
         shape: [usize; D],
@@ -151,7 +151,7 @@ impl Init {
         Param::from_tensor(Tensor::from_data(data, (&self.device, self.dtype())))
     }
 
-    /// The name of a submodule or parameter in the network; that of the scope if it is empty.
+    /// Returns the name in the network of a submodule or parameter; the name of the scope if `path` is empty.
     pub(super) fn name_of(&self, path: String) -> String {
         if path.is_empty() { self.scope.clone() } else { self.name(path) }
     }
@@ -161,7 +161,7 @@ impl Init {
     }
 }
 
-/// The FNV-1a hash of the bytes of a name: small, and the same on every machine and in every release.
+/// Returns the FNV-1a hash of the bytes of a name, which is the same on every machine and in every release.
 fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

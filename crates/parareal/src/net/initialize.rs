@@ -1,8 +1,8 @@
-//! Initial weights of Burn's layers, by name.
+//! Initial weights of Burn's layers, determined by name.
 //!
-//! Burn's initializers draw from one generator of the whole process, when a parameter's value is first used. To
-//! make the values depend on seed and name alone, the generator is seeded again before each parameter, under a
-//! lock.
+//! Burn's initializers draw from one process-wide generator when a parameter's value is first used. To make
+//! the values depend only on the seed and the name, the generator is seeded again before each parameter,
+//! under a lock.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,27 +12,31 @@ use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor};
 use super::Init;
 use super::named_tensor::is_enum;
 
-/// Integers of 31 bits.
+/// Uniform distribution of 31-bit integers.
 const NUMBERS: Distribution = Distribution::Uniform(0.0, 2_147_483_647.0);
 
 /// Lock for seeding Burn's generator and drawing from it.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 impl Init {
-    /// Gives the parameters of a module that Burn has not drawn yet their initial values. A module without such
-    /// parameters is returned as it is; another one is on [`Self::device`] afterwards.
+    /// Draws the initial values of a module's parameters that have no values yet.
     ///
-    /// Burn's layers draw their parameters when they are used for the first time. Here each is drawn as a
-    /// function of the seed, the scope, and the parameter's name within the module: the same name gives the same
-    /// values, on any device and whatever else is built, by this thread or another one. Values are drawn on the
-    /// CPU. With [`Self::with_dtype`], all floats are converted to that precision.
+    /// A module without such parameters is returned unchanged, unless [`Self::with_dtype`] was called. Any
+    /// other module is moved to [`Self::device`].
     ///
-    /// All modules of a parareal network are initialized in this way when it is built, so only modules that are
-    /// used elsewhere need this method.
+    /// Burn's layers draw their parameters when they are used for the first time. This method draws each
+    /// parameter as a function of the seed, the scope, and the parameter's name within the module. The same
+    /// name gives the same values on any device, independently of other modules that this thread or other
+    /// threads build. Values are drawn on the CPU. With [`Self::with_dtype`], all floats are converted to
+    /// that precision.
     ///
-    /// Values that exist already are kept. So the contract does not cover values that are drawn eagerly, such as
-    /// by `Tensor::random` in the code that builds a module, and other threads must not draw from Burn's
-    /// generator on the CPU meanwhile. That generator continues afterwards as if only one number had been drawn.
+    /// Building a parareal network calls this method for all its modules, so only modules that are used
+    /// elsewhere need it.
+    ///
+    /// Existing values are kept. So the guarantee does not cover values that are drawn eagerly, for example
+    /// by `Tensor::random` in the code that builds a module. During the call, other threads must not draw
+    /// from Burn's generator on the CPU. Afterwards, the generator is seeded with a number that was drawn
+    /// from it before.
     ///
     /// ```
     /// use parareal::burn::nn::LinearConfig;
@@ -69,7 +73,7 @@ pub(super) fn has_undrawn(module: &impl Module) -> bool {
     undrawn.0 > 0
 }
 
-/// The number of parameters that have no value yet.
+/// Counts the parameters that have no value yet.
 struct Undrawn(usize);
 
 impl ModuleVisitor for Undrawn {
@@ -89,15 +93,15 @@ impl ModuleVisitor for Undrawn {
 /// Draws parameters.
 struct Draw<'a> {
     init: &'a Init,
-    /// Names of the submodules on the way, without the variants of enums.
+    /// Names of the submodules on the path to the current one; `None` for the variant of an enum.
     path: Vec<Option<String>>,
 }
 
 impl Draw<'_> {
-    /// Draws a parameter, unless it has a value already.
+    /// Draws a parameter, unless it already has a value.
     ///
-    /// A parameter that nothing else holds moves to the CPU first. One that is shared with clones is drawn on
-    /// its own device when it is moved, so the generator of that device is seeded as well.
+    /// A parameter without clones is moved to the CPU before it is drawn. A parameter that is shared with
+    /// clones is drawn on its own device when it is moved, so the generator of that device is seeded as well.
     fn draw<T: Parameter>(&mut self, param: Param<T>) -> Param<T>
     where
         Param<T>: Module,
@@ -144,7 +148,7 @@ impl ModuleMapper for Draw<'_> {
     }
 }
 
-/// The same leaf in another precision.
+/// Converts a leaf to another precision.
 fn cast<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
     let is_autodiff = tensor.device().is_autodiff();
     let requires_gradient = tensor.is_require_grad();

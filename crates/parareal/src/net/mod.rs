@@ -1,9 +1,9 @@
-//! The transformation: a feed-forward network, cut into subnetworks, becomes a parareal network.
+//! The transformation of a feed-forward network into a parareal network.
 //!
-//! A feed-forward network `f = h ∘ g ∘ C` is a preprocessing module `C`, a sequence of units `g`
-//! and a postprocessing module `h` ([`FeedForward`]). Cut between its units ([`Cuts`]) into
-//! subnetworks `g_1 .. g_N`, and given modules `C_j` and `F_j` for each interface ([`Coarsen`]),
-//! it becomes the parareal network ([`PararealNetwork`])
+//! A feed-forward network `f = h ∘ g ∘ C` consists of a preprocessing module `C`, a sequence of units `g` and
+//! a postprocessing module `h` ([`FeedForward`]). It is cut between its units ([`Cuts`]) into subnetworks
+//! `g_1 .. g_N`, and each interface gets modules `C_j` and `F_j` ([`Coarsen`]). The result is the parareal
+//! network ([`PararealNetwork`])
 //!
 //! ```text
 //! x_j = C_j(x),  y_j = g_j(x_j)                        j = 1..N    (2)
@@ -12,8 +12,8 @@
 //! ỹ = y_N + r̃_N,  f̃(x) = h(ỹ)                                      (3c), (4)
 //! ```
 //!
-//! which is the same as the chain of neighbors that [`crate::exec`] executes:
-//! `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`, because
+//! [`crate::exec`] executes an equivalent form, the *coarse chain*: `U_1 = y_1`,
+//! `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`. Both forms are equal because
 //! `U_j - x_{j+1} = r̃_j`.
 
 mod any_layer;

@@ -1,16 +1,16 @@
 use burn::tensor::TensorData;
 
-/// A parameter, a buffer or a gradient with its name in the network.
+/// A parameter, buffer or gradient with its name in the network.
 ///
-/// Units are numbered through the whole network, from 0: `units.17.conv1.weight` has this name
-/// however the network is cut. The modules that interface `j` adds have names that start with `interfaces.j`:
-/// `interfaces.1.preprocessing` is `C_2`, `interfaces.1.coarse` is `F_1`. The variant of an enum is not part of
-/// a name.
+/// Units are numbered consecutively through the whole network, from 0, so the name `units.17.conv1.weight`
+/// does not depend on the cuts. The names of the modules that interface `j` adds start with `interfaces.j`:
+/// `interfaces.1.preprocessing` is `C_2`, and `interfaces.1.coarse` is `F_1`. The variant of an enum is not
+/// part of a name.
 #[derive(Clone, Debug)]
 pub struct NamedTensor {
     /// The dotted name.
     pub name: String,
-    /// Shape, type and values.
+    /// The shape, type and values.
     pub data: TensorData,
     /// True for a parameter that requires a gradient, false for a buffer such as a running mean.
     pub trainable: bool,
@@ -45,10 +45,10 @@ fn join(head: &str, rest: &str) -> String {
     if rest.is_empty() { head.to_string() } else { format!("{head}.{rest}") }
 }
 
-/// The position of a visitor in a module.
+/// The current path of a visitor in a module.
 pub(super) struct Path {
     naming: Naming,
-    /// Each submodule on the way, and true for the variant of an enum.
+    /// The name of each submodule on the path, and true for the variant of an enum.
     submodules: Vec<(String, bool)>,
 }
 
@@ -67,7 +67,7 @@ impl Path {
         self.submodules.pop();
     }
 
-    /// Returns the path within the subnetwork by which Burn's optimizers know a parameter.
+    /// Returns the path within the subnetwork that Burn's optimizers use for a parameter.
     pub(super) fn of_burn(&self) -> String {
         self.joined(|_| true)
     }
@@ -77,7 +77,8 @@ impl Path {
         self.naming.global(&self.joined(|is_variant| !is_variant))
     }
 
-    /// Joins the names of the wanted submodules. `is_wanted` gets true for variants of enums.
+    /// Joins the names of the wanted submodules. The argument of `is_wanted` is true for the variant of an
+    /// enum.
     fn joined(&self, is_wanted: impl Fn(bool) -> bool) -> String {
         let wanted = self.submodules.iter().filter(|(_, is_variant)| is_wanted(*is_variant));
         wanted.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")

@@ -6,7 +6,7 @@ use super::{
     Activation, Coarsen, Cuts, Init, NamedTensor, NetError, StateDict, Subnetwork, SubnetworkOf,
 };
 
-/// A parareal network: the subnetworks of a feed-forward network, with the modules at their interfaces.
+/// A parareal network: the subnetworks of a feed-forward network, and the modules at their interfaces.
 ///
 /// With one subnetwork it is the feed-forward network itself.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ impl<N: Coarsen> PararealNetwork<N> {
     /// Builds all subnetworks.
     ///
     /// # Errors
-    /// If the cuts are for another network, the modules' shapes do not fit together, two
-    /// subnetworks share a parameter, or one of Burn's random layers is switched on.
+    /// If the cuts are for a different network, the shapes of the modules do not fit together, two
+    /// subnetworks share a parameter, or one of Burn's random layers is enabled.
     pub fn build(network: &N, cuts: &Cuts, init: &Init) -> Result<Self, NetError> {
         check_units(network, cuts)?;
         let subnetworks = build_subnetworks(network, cuts, 0..cuts.subnetworks(), init)?;
@@ -37,8 +37,8 @@ impl<N: Coarsen> PararealNetwork<N> {
         Self { subnetworks, cuts }
     }
 
-    /// Cuts the network elsewhere: `C`, the units and `h` keep their weights, the modules at the
-    /// interfaces are newly built. This turns a trained serial network into a parareal one.
+    /// Changes the cuts of the network. `C`, the units and `h` keep their weights, and the modules at the
+    /// interfaces are newly built. For example, this converts a trained serial network to a parareal network.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -70,42 +70,42 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: cuts.clone() })
     }
 
-    /// The cuts of the network.
+    /// Returns the cuts of the network.
     pub fn cuts(&self) -> &Cuts {
         &self.cuts
     }
 
-    /// The subnetworks, in order.
+    /// Returns the subnetworks, in order.
     pub fn subnetworks(&self) -> &[SubnetworkOf<N>] {
         &self.subnetworks
     }
 
-    /// The subnetworks, in order, for an executor to place.
+    /// Returns the subnetworks by value, in order.
     pub fn into_subnetworks(self) -> Vec<SubnetworkOf<N>> {
         self.subnetworks
     }
 
-    /// The network for inference: outside automatic differentiation, with its running statistics.
+    /// Returns the network in evaluation mode, without automatic differentiation.
     pub fn valid(&self) -> Self {
         let subnetworks = self.subnetworks.iter().map(Module::valid).collect();
         Self { subnetworks, cuts: self.cuts.clone() }
     }
 
-    /// Every parameter and buffer, under its name.
+    /// Returns every parameter and buffer with its name.
     pub fn named_tensors(&self) -> Vec<NamedTensor> {
         self.subnetworks.iter().flat_map(Subnetwork::named_tensors).collect()
     }
 
-    /// Every parameter and buffer by name, with the cuts.
+    /// Returns every parameter and buffer with its name, together with the cuts.
     pub fn state_dict(&self) -> StateDict {
         StateDict::from_named(self.cuts.clone(), self.named_tensors())
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name.
+    /// Replaces every parameter and buffer with the tensor of the same name.
     ///
     /// # Errors
-    /// If the tensors belong to a network of other units or other cuts, or one is missing, has
-    /// another shape or is unknown.
+    /// If the tensors belong to a network with different units or cuts, or if a tensor is missing, has a
+    /// different shape or is unknown.
     pub fn load(self, state: &StateDict) -> Result<Self, NetError> {
         let tensors = self.named_tensors();
         let layout = tensors.iter().map(|NamedTensor { name, data, .. }| {
@@ -118,19 +118,19 @@ impl<N: Coarsen> PararealNetwork<N> {
         Ok(Self { subnetworks, cuts: self.cuts })
     }
 
-    /// The number of trainable parameters, the same in training and in evaluation mode. Buffers and frozen
-    /// parameters are not counted.
+    /// Returns the number of trainable parameters, which is the same in training and in evaluation mode.
+    /// Buffers and frozen parameters are not counted.
     pub fn parameters(&self) -> usize {
         let training = self.subnetworks.iter().map(|subnetwork| subnetwork.valid().train());
         let tensors = training.flat_map(|subnetwork| subnetwork.named_tensors());
         tensors.filter(|tensor| tensor.trainable).map(|tensor| tensor.data.num_elements()).sum()
     }
 
-    /// Computes `f̃(x)` as the paper writes it, equations (2) to (4).
+    /// Computes `f̃(x)` in the form of the paper, equations (2) to (4).
     pub fn forward(&self, input: N::Input) -> N::Output {
         let (x, y): (Vec<_>, Vec<_>) =
             self.subnetworks.iter().map(|own| own.forward_fine(input.clone())).unzip();
-        // (3a); the last residual is zero and omitted.
+        // (3a). The last residual is zero and omitted.
         let mut residuals = y.iter().zip(&x[1..]).map(|(y, x)| y.clone().minus(x.clone()));
         // (3b)
         let mut correction: Option<N::State> = residuals.next();
@@ -149,8 +149,8 @@ impl<N: Coarsen> PararealNetwork<N> {
         })
     }
 
-    /// Computes `f̃(x)` as a chain of neighbors: `U_1 = y_1`, `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`,
-    /// `f̃(x) = h(U_N)`.
+    /// Computes `f̃(x)` in the form of the coarse chain: `U_1 = y_1`,
+    /// `U_{j+1} = y_{j+1} + F_j(U_j - x_{j+1})`, `f̃(x) = h(U_N)`.
     pub fn forward_chain(&self, input: N::Input) -> N::Output {
         let mut chain: Option<N::State> = None;
         for subnetwork in &self.subnetworks {

@@ -5,11 +5,12 @@ use burn::module::{Flag, Module, ModuleVisitor, Param};
 use super::error::NetError;
 use super::named_tensor::is_enum;
 
-/// A type of `burn::nn` that draws from the generator of the whole process in training mode.
+/// A type of `burn::nn` that draws from a process-wide generator in training mode.
 struct RandomKind {
     /// The name of the type.
     name: &'static str,
-    /// Returns true if a layer with these numbers draws; `None` if they are not those of this type.
+    /// Returns true if a layer with these fields draws random numbers; `None` if the fields do not belong to
+    /// this type.
     draws: fn(&str) -> Option<bool>,
 }
 
@@ -29,14 +30,15 @@ fn number(fields: &str, name: &str) -> Option<f64> {
     behind.split([',', ' ', '}']).next()?.parse().ok()
 }
 
-/// Refuses a module that contains one of Burn's random layers, switched on. `name_of` returns the name in the
-/// network for a path within the module.
+/// Returns an error if a module contains one of Burn's random layers and the layer is enabled. `name_of`
+/// converts a path within the module to the name in the network.
 ///
-/// Visitors see the types of layers and whether they take part in training, but no plain numbers such as a
-/// probability. The `Debug` output of a module has those. Both list the layers in the same order.
+/// Visitors get the types of layers and whether they are in training, but no plain numbers such as a
+/// probability. The `Debug` output of a module contains these numbers. Both list the layers in the same
+/// order.
 ///
 /// # Errors
-/// [`NetError::RandomLayer`], or [`NetError::HiddenLayer`] if the `Debug` output leaves out a layer.
+/// [`NetError::RandomLayer`], or [`NetError::HiddenLayer`] if the `Debug` output omits a layer.
 pub(super) fn refuse_random(
     module: &impl Module,
     name_of: impl Fn(String) -> String,
@@ -58,7 +60,8 @@ pub(super) fn refuse_random(
                 (true, Some(fields)) if draws(fields) == Some(true) => {
                     return Err(NetError::RandomLayer { name: name_of(path.clone()), kind });
                 }
-                // The layers of this crate begin with another field. Nothing is drawn while a layer is frozen.
+                // A layer of this crate starts with a different field, so `draws` returns `None`. A frozen
+                // layer draws no random numbers.
                 _ => {}
             }
         }
@@ -66,7 +69,7 @@ pub(super) fn refuse_random(
     Ok(())
 }
 
-/// Returns what follows the beginning of each struct of this name in a `Debug` output.
+/// Returns the text after the opening brace of each struct of this name in a `Debug` output.
 fn structs<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let beginning = format!("{name} {{");
     let is_part_of_name =
@@ -79,9 +82,9 @@ fn structs<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     starts.into_iter().map(move |start| &text[start..])
 }
 
-/// The random layers of a module, found by the flag that each of them has.
+/// Finds the random layers of a module by the training flag that each of them has.
 struct Layers {
-    /// Names of the submodules on the way, and their containers.
+    /// Names of the submodules on the path to the current one, and their containers.
     path: Vec<(String, String)>,
     found: Vec<Layer>,
 }

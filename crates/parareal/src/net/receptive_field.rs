@@ -1,36 +1,37 @@
-//! Receptive fields, and the number of units that a coarse network needs to cover as much.
+//! Receptive fields, and the number of units of a coarse network that follows from them.
 
-/// The receptive field of a layer, a unit or a sequence of them along one axis: how many elements of the
-/// input one element of the output depends on.
+/// The receptive field, along one axis, of a layer, a unit or a sequence of these.
+///
+/// It is the number of elements of the input that one element of the output depends on.
 ///
 /// ```
 /// use parareal::net::ReceptiveField;
 ///
 /// let conv3x3 = ReceptiveField::of_kernel(3, 1);
 /// let strided = ReceptiveField::of_kernel(3, 2);
-/// // A second convolution after one of stride 2 sees twice as many elements of the input.
+/// // After a stride of 2, a convolution adds twice as many elements of the input.
 /// assert_eq!(strided.then(conv3x3), ReceptiveField { size: 7, stride: 2 });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceptiveField {
-    /// Elements of the input along the axis, at least 1.
+    /// Number of elements of the input along the axis, at least 1.
     pub size: usize,
-    /// Distance in the input between neighbors of the output, at least 1.
+    /// Distance in the input that corresponds to neighboring elements of the output, at least 1.
     pub stride: usize,
 }
 
 impl ReceptiveField {
-    /// A layer that treats each position alone.
+    /// The receptive field of a layer that processes each position separately.
     pub const POINTWISE: Self = Self { size: 1, stride: 1 };
 
-    /// A convolution or a pooling with this kernel and stride. A dilated kernel has the size
-    /// `dilation · (kernel - 1) + 1`.
+    /// Returns the receptive field of a convolution or pooling with this kernel size and stride. The size of
+    /// a dilated kernel is `dilation · (kernel - 1) + 1`.
     #[must_use]
     pub fn of_kernel(kernel: usize, stride: usize) -> Self {
         Self { size: kernel, stride }
     }
 
-    /// The receptive field of this layer followed by another one.
+    /// Returns the receptive field of this layer followed by another one.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let farther = next.size.saturating_sub(1).saturating_mul(self.stride);
@@ -40,7 +41,7 @@ impl ReceptiveField {
         }
     }
 
-    /// The receptive field of a sequence of layers.
+    /// Returns the receptive field of a sequence of layers.
     #[must_use]
     pub fn of_sequence(layers: impl IntoIterator<Item = Self>) -> Self {
         layers.into_iter().fold(Self::POINTWISE, Self::then)
@@ -48,16 +49,19 @@ impl ReceptiveField {
 }
 
 /// Returns `N_c`, the number of units with which a coarse network `F_j` covers about as much of its input as
-/// the subnetwork that it approximates. The paper argues in this way for `N = 3`, and takes `⌈12/N⌉` for any
-/// other `N`.
+/// the subnetwork that it approximates.
 ///
-/// `fine` are the units of `g_{j+1}`, `extent` is the size of the state at the interface along the same axis,
-/// beyond which nothing is to be covered, and `coarse(k)` is unit `k` of a coarse network. The result is the
-/// number, at least 1, whose receptive field is closest to that of the subnetwork or to the extent,
-/// whichever is less; the smaller of two that are equally close.
+/// The paper derives `N_c` in this way for `N = 3`, and uses `⌈12/N⌉` for any other `N`.
 ///
-/// The paper has 333 units. Take `N = 3`. At the first interface states are 32 wide, and coarse units have
-/// two 3×3 convolutions, of which the first one of all has stride 2:
+/// `fine` contains the receptive fields of the units of `g_{j+1}`, and `coarse(k)` returns the receptive
+/// field of unit `k` of the coarse network. `extent` is the size of the state at the interface along the same
+/// axis. The size to be covered is the receptive field of the subnetwork, but at most `extent`. The result is
+/// the number of units, at least 1, whose receptive field is closest to this size. If two numbers are equally
+/// close, it is the smaller one.
+///
+/// For example, the network of the paper has 333 units. With `N = 3`, states at the first interface have a
+/// width of 32. Each coarse unit has two 3×3 convolutions, and the first convolution of the coarse network
+/// has stride 2:
 ///
 /// ```
 /// use parareal::net::{ReceptiveField, units_to_cover};
@@ -81,7 +85,7 @@ pub fn units_to_cover(
     while covered.size < target {
         let more = covered.then(coarse(units));
         if more.size == covered.size {
-            // Pointwise units cover no more, however many they are.
+            // Further pointwise units do not increase the receptive field.
             break;
         }
         (covered, units) = (more, units + 1);
@@ -90,7 +94,7 @@ pub fn units_to_cover(
     best.1
 }
 
-/// The number of elements, at most `extent`, that a sequence of units covers of its input.
+/// Returns the number of elements of its input, at most `extent`, that a sequence of units covers.
 pub(super) fn covered_elements(
     units: impl IntoIterator<Item = ReceptiveField>,
     extent: usize,
@@ -98,14 +102,16 @@ pub(super) fn covered_elements(
     ReceptiveField::of_sequence(units).size.min(extent)
 }
 
-/// Returns `N_c` by cost: the largest number of units, at least 1, that together cost at most `share` of what the
-/// subnetwork costs. Costs are times or multiply-adds, `fine` that of the subnetwork and `unit` that of one coarse
-/// unit.
+/// Returns `N_c` by cost: the largest number of coarse units, at least 1, whose total cost is at most the
+/// fraction `share` of the cost of the subnetwork.
+///
+/// `fine` is the cost of the subnetwork, and `unit` that of one coarse unit. Costs are times or
+/// multiply-adds.
 ///
 /// ```
 /// use parareal::net::units_within_cost;
 ///
-/// // A quarter of a subnetwork of 22 units, by units that cost as much as its own.
+/// // A quarter of the cost of 22 units, with coarse units that cost as much as those of the subnetwork.
 /// assert_eq!(units_within_cost(22.0, 1.0, 0.25), 5);
 /// assert_eq!(units_within_cost(2.0, 1.0, 0.25), 1);
 /// ```
@@ -132,9 +138,11 @@ mod tests {
 
     #[test]
     fn a_coarse_network_covers_what_its_piece_covers() {
-        // Ten 3-wide units cover 21; two convolutions each, five cover as much.
+        // Ten units with one convolution of size 3 cover 21 elements, and so do five units with two
+        // convolutions each.
         assert_eq!(units_to_cover([CONV; 10], 100, |_| CONV.then(CONV)), 5);
-        // But not more than there is: 17 is as far from 15 as 13, so the smaller number counts.
+        // At most the extent of 15 is to be covered. 13 and 17 are equally close to it, so the smaller number
+        // of units is chosen.
         assert_eq!(units_to_cover([CONV; 10], 15, |_| CONV.then(CONV)), 3);
         assert_eq!(units_to_cover([CONV; 10], 1, |_| CONV), 1);
     }

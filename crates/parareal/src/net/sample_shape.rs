@@ -1,8 +1,9 @@
 use std::fmt;
 
-/// The shape of one sample: that of each tensor that it consists of, without the batch dimension.
+/// The shape of one sample: the shapes of the tensors that it consists of, without the batch dimension.
 ///
-/// Most values are a single tensor and have one component. It converts from the dimensions of that one.
+/// Most values consist of a single tensor and have one component. Their shape can be converted from the
+/// dimensions of this tensor.
 ///
 /// ```
 /// use parareal::net::SampleShape;
@@ -19,19 +20,20 @@ pub struct SampleShape {
 }
 
 impl SampleShape {
-    /// The shape of a sample that consists of several tensors.
+    /// Creates the shape of a sample that consists of several tensors.
     #[must_use]
     pub fn of_components(components: Vec<Vec<usize>>) -> Self {
         Self { components }
     }
 
-    /// The shape of each tensor, in order.
+    /// Returns the shape of each tensor, in order.
     #[must_use]
     pub fn components(&self) -> &[Vec<usize>] {
         &self.components
     }
 
-    /// The dimensions of a sample that is a single tensor; `None` if there are several or none.
+    /// Returns the dimensions of a sample that is a single tensor; `None` if there are several tensors or
+    /// none.
     #[must_use]
     pub fn dims(&self) -> Option<&[usize]> {
         match self.components.as_slice() {
@@ -40,7 +42,7 @@ impl SampleShape {
         }
     }
 
-    /// The number of elements in all tensors.
+    /// Returns the number of elements in all tensors.
     #[must_use]
     pub fn num_elements(&self) -> usize {
         self.components.iter().map(|dims| dims.iter().product::<usize>()).sum()

@@ -1,4 +1,4 @@
-//! Networks made of closures that build their layers.
+//! Networks that are defined by closures that build their layers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ type Build<A, B> = Arc<dyn Fn(&Init) -> AnyLayer<A, B> + Send + Sync>;
 type BuildUnit<S> = Arc<dyn Fn(usize, &Init) -> AnyLayer<S, S> + Send + Sync>;
 type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sync>;
 
-/// A feed-forward network of any layers: a stem `C`, units and a head `h`, each built by a closure.
+/// A feed-forward network of arbitrary layers: a stem `C`, units and a head `h`, each built by a closure.
 ///
-/// A closure gets an [`Init`]: Burn's layers are built on its device ([`Init::device`]), and their initial
-/// weights follow from the seed and the name of the parameter. [`layer`] creates a layer from a module and a
-/// function.
+/// Each closure receives an [`Init`]. Burn's layers are built on its device ([`Init::device`]), and their
+/// initial weights depend on the seed and the name of the parameter. [`layer`] creates a layer from a module
+/// and a function.
 ///
 /// ```
 /// use parareal::prelude::*;
@@ -41,21 +41,22 @@ type BuildAt<A, B> = Arc<dyn Fn(&Interface, &Init) -> AnyLayer<A, B> + Send + Sy
 /// ```
 ///
 /// # What a cut adds
-/// By default, the modules at an interface are layers like the network's own, with separate weights:
+/// By default, the modules at an interface are copies of layers of the network with separate weights:
 ///
 /// - `C_{j+1}` is the stem, followed by the units before the cut that change the shape of the state.
-/// - `F_j` consists of some of the units that it approximates: all that change the shape, and as many of the
-///   others as make `N_c` units in all. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of
-///   units that `F_j` approximates ([`units_within_cost`]), and at least one ([`Self::with_coarse_units`] sets
-///   another number, [`Self::with_receptive_fields`] chooses it by coverage).
+/// - `F_j` consists of `N_c` of the units that it approximates: all units that change the shape, and some of
+///   the others. `N_c` is the paper's `⌈12/N⌉`, but at most a quarter of the number of units that `F_j`
+///   approximates ([`units_within_cost`]), and at least one. [`Self::with_coarse_units`] sets a different
+///   number, and [`Self::with_receptive_fields`] chooses the number by coverage.
 ///
 /// [`Self::with_interface_preprocessing`] and [`Self::with_coarse`] build other modules.
 ///
 /// # Shapes
-/// The shape of the state after each unit is found by a dry run when the network is made: each layer is
-/// built once and applied to one sample, in evaluation mode, without gradients, on the CPU.
-/// [`AnyLayer::with_output_shape`] declares the shape of a layer's output instead. (A stem whose state is a
-/// [`WithContext`](super::WithContext) has to be applied, because the context follows from the sample.)
+/// The shape of the state after each unit is determined by a dry run when the network is created: each layer
+/// is built once and applied to one sample, in evaluation mode, without gradients, on the CPU.
+/// [`AnyLayer::with_output_shape`] declares the shape of a layer's output instead. A stem whose state is a
+/// [`WithContext`](super::WithContext) must not declare its shape, because the context is computed from the
+/// sample.
 pub struct Sequential<I, S, O> {
     /// One sample of the input.
     sample: I,
@@ -69,10 +70,10 @@ pub struct Sequential<I, S, O> {
     coarse_units: CoarseUnits,
 }
 
-/// The rule for `N_c`.
+/// The rule that determines `N_c`.
 #[derive(Clone)]
 enum CoarseUnits {
-    /// The paper's number, at most a quarter of the units.
+    /// The paper's number, but at most a quarter of the units that `F_j` approximates.
     Cheap,
     Count(usize),
     /// The number of units that cover about as much as the subnetwork.
@@ -82,7 +83,7 @@ enum CoarseUnits {
     },
 }
 
-/// The beginning of a [`Sequential`] network: its stem and some units.
+/// A builder of a [`Sequential`] network, with a stem and units.
 pub struct SequentialBuilder<I, S> {
     sample: I,
     stem: Build<I, S>,
@@ -90,8 +91,8 @@ pub struct SequentialBuilder<I, S> {
 }
 
 impl<I: Value, S: Activation> Sequential<I, S, S> {
-    /// Begins a network with a batch of one sample and its stem `C`. Only the shape and type of the sample
-    /// matter, but a layer that looks up indices has to find those of the sample.
+    /// Creates a builder of a network from a batch of one sample and the stem `C`. Only the shape and type of
+    /// the sample matter, except that indices in the sample must be valid for layers that look them up.
     ///
     /// If there are several samples, the first one is used.
     pub fn stem(
@@ -109,7 +110,7 @@ impl<I: Value, S: Activation> SequentialBuilder<I, S> {
         self.units(1, move |_, init| build(init))
     }
 
-    /// Appends units. The closure gets the index of the unit among these, from 0.
+    /// Appends `count` units. The argument of the closure is the index of the unit among them, from 0.
     #[must_use]
     pub fn units(
         mut self,
@@ -126,11 +127,12 @@ impl<I: Value, S: Activation> SequentialBuilder<I, S> {
         self
     }
 
-    /// Ends the network with its head `h`, and finds the shapes between its layers.
+    /// Completes the network with its head `h`, and determines the shapes between its layers.
     ///
     /// # Errors
-    /// [`NetError::NoSample`] if the sample is empty, [`NetError::Refused`] if a layer cannot be applied to what
-    /// the layers before it return, [`NetError::RandomLayer`].
+    /// [`NetError::NoSample`] if the sample is empty; [`NetError::Refused`] if a layer cannot be applied to
+    /// the output of the layers before it; [`NetError::ChangedContext`], [`NetError::RandomLayer`] or
+    /// [`NetError::HiddenLayer`].
     pub fn head<O: Activation>(
         self,
         build: impl Fn(&Init) -> AnyLayer<S, O> + Send + Sync + 'static,
@@ -139,7 +141,7 @@ impl<I: Value, S: Activation> SequentialBuilder<I, S> {
         if sample.samples() == 0 {
             return Err(NetError::NoSample);
         }
-        // On the CPU and outside automatic differentiation.
+        // The sample is moved to the CPU, without automatic differentiation.
         let (sample, cpu) = (sample.part(0..1), Device::flex());
         let sample = match sample.device().is_autodiff() {
             true => I::from_data(sample.into_data(), &cpu, DType::F32),
@@ -161,8 +163,8 @@ impl<I: Value, S: Activation> SequentialBuilder<I, S> {
 }
 
 impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
-    /// Builds `C_{j+1}` of every interface with a closure: it maps the input to the state at the position of the
-    /// cut ([`Interface::position`]).
+    /// Sets a closure that builds `C_{j+1}` of every interface. The layer maps the input to the state at the
+    /// position of the cut ([`Interface::position`]).
     #[must_use]
     pub fn with_interface_preprocessing(
         mut self,
@@ -172,8 +174,8 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         self
     }
 
-    /// Builds `F_j` of every interface with a closure: it maps the state at the position of the cut to that at
-    /// the next one ([`Interface::next`]).
+    /// Sets a closure that builds `F_j` of every interface. The layer maps the state at the position of the
+    /// cut to the state at the next one ([`Interface::next`]).
     #[must_use]
     pub fn with_coarse(
         mut self,
@@ -183,18 +185,22 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         self
     }
 
-    /// Sets `N_c`, the number of units of each `F_j`, at least one. Units that change the shape of the state are
-    /// always part of it, and there are never more than the units that it approximates.
+    /// Sets `N_c`, the number of units of each `F_j`.
+    ///
+    /// `F_j` always contains the units that change the shape of the state, and at least one unit. It never
+    /// has more units than the subnetwork that it approximates.
     #[must_use]
     pub fn with_coarse_units(mut self, count: usize) -> Self {
         self.coarse_units = CoarseUnits::Count(count);
         self
     }
 
-    /// Chooses `N_c` so that the coarse network covers about as much of its input as the subnetwork, as the paper
-    /// argues ([`units_to_cover`](super::units_to_cover)). The closure declares the receptive field of each unit
-    /// by its index, along an axis of the state (of its first tensor, the batch dimension not counted). The field
-    /// to be covered is at most the size of the state along this axis.
+    /// Chooses `N_c` so that the coarse network covers about as much of its input as the subnetwork, as the
+    /// paper proposes ([`units_to_cover`](super::units_to_cover)).
+    ///
+    /// The closure returns the receptive field of the unit with the given index along `axis`, which is an
+    /// axis of the first tensor of the state, without the batch dimension. The size to be covered is at most
+    /// the size of the state along this axis.
     ///
     /// # Errors
     /// [`NetError::NoAxis`] if a state does not have this axis.
@@ -211,11 +217,12 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         Ok(self)
     }
 
-    /// The units of which `F_j` has copies unless [`Self::with_coarse`] builds it, in order.
+    /// Returns the indices of the units that `F_j` is made of, in order, unless [`Self::with_coarse`] was
+    /// called.
     #[must_use]
     pub fn coarse_units(&self, interface: &Interface) -> Vec<usize> {
         let fine = interface.position..interface.next;
-        // First those that change the shape, which are always needed, then the others.
+        // Units that change the shape come first, because they are always needed.
         let (mut order, others): (Vec<_>, Vec<_>) =
             fine.clone().partition(|&unit| self.changes_shape(unit));
         let required = order.len().max(1);
@@ -239,19 +246,19 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
                     let fields = units.iter().map(|&unit| field(unit));
                     ReceptiveField::of_sequence(fields).size.abs_diff(target)
                 };
-                // The first of several that are equally close.
+                // If several numbers are equally close, the smallest one is chosen.
                 let choices = (required..=order.len()).map(first);
                 choices.min_by_key(distance).unwrap_or_else(|| first(required))
             }
         }
     }
 
-    /// Returns true if the state after a unit has another shape than that before it.
+    /// Returns true if the states before and after a unit have different shapes.
     fn changes_shape(&self, unit: usize) -> bool {
         self.states[unit].shape() != self.states[unit + 1].shape()
     }
 
-    /// Builds each layer once and applies it to one sample.
+    /// Determines the states by building each layer once and applying it to one sample.
     fn find_states(&mut self) -> Result<(), NetError> {
         let init = Init::new(0, &Device::flex());
         let stem = named(&init, "preprocessing", |init| (self.stem)(init))?;
@@ -287,7 +294,7 @@ impl<I: Value, S: Activation, O: Activation> Sequential<I, S, O> {
         Ok(())
     }
 
-    /// Sets the state at a position as the sample of a layer's dry run.
+    /// Uses the state at a position as the sample for a layer's dry run.
     fn at<T: Value>(&self, layer: AnyLayer<S, T>, position: usize, init: &Init) -> AnyLayer<S, T> {
         layer.with_example(self.states[position].clone().to_dtype(init.dtype()))
     }
@@ -311,21 +318,21 @@ fn named<A: Value, B: Value>(
     super::build::initialized(&init.scope(name), build)
 }
 
-/// The names of both ends in messages, with those that their parameters have.
+/// The names of the stem and the head in messages. The names in parentheses are those of their parameters.
 const STEM: &str = "the stem (preprocessing)";
 const HEAD: &str = "the head (postprocessing)";
 
-/// Adds the name of the layer to its error.
+/// Adds the name of a layer to its error.
 fn refused(module: String) -> impl FnOnce(ShapeError) -> NetError {
     |source| NetError::Refused { module, source }
 }
 
-/// The size of the first tensor of a sample along an axis.
+/// Returns the size of the first tensor of a sample along an axis.
 fn first_extent(shape: &SampleShape, axis: usize) -> Option<usize> {
     shape.components().first()?.get(axis).copied()
 }
 
-/// Returns true if a layer declares its shape. Then it may be impossible to apply it to the sample.
+/// Returns true if a layer declares its shape. Such a layer may fail if it is applied to the sample.
 fn is_declared<S: Value>(layers: &[AnyLayer<S, S>]) -> bool {
     layers.iter().any(|layer| layer.declared_shape().is_some())
 }

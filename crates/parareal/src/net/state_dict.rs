@@ -5,12 +5,11 @@ use burn::tensor::TensorData;
 
 use super::{Cuts, NamedTensor, NetError};
 
-/// Tensors by name, such as the weights of a network, with the cuts of the network that they belong
-/// to.
+/// Named tensors, such as the weights of a network, and the cuts of the network that they belong to.
 ///
-/// Units have the same names however a network is cut, but `interfaces.1` of one list of cuts is
-/// another module than `interfaces.1` of another list. So a network loads only the state of its own
-/// cuts. From a network that is cut elsewhere it takes [`C`, the units and `h`](Self::units_only).
+/// The names of units do not depend on the cuts, but with different cuts `interfaces.1` is a different
+/// module. So a network loads only state with its own cuts. From a network with different cuts it can load
+/// only [`C`, the units and `h`](Self::units_only).
 ///
 /// ```
 /// use parareal::net::{Cuts, StateDict};
@@ -41,8 +40,8 @@ impl StateDict {
         Self::new(cuts, tensors.into_iter().map(|tensor| (tensor.name, tensor.data)))
     }
 
-    /// Leaves out the modules at the interfaces: `C`, the units and `h` fit a network that is cut
-    /// anywhere, and loading them leaves its interfaces as they are.
+    /// Removes the modules at the interfaces. The remaining tensors (of `C`, the units and `h`) fit a network
+    /// with any cuts, and loading them does not change the modules at its interfaces.
     #[must_use]
     pub fn units_only(mut self) -> Self {
         self.tensors.retain(|name, _| !name.starts_with(INTERFACES));
@@ -50,31 +49,31 @@ impl StateDict {
         self
     }
 
-    /// The cuts of the network that the tensors belong to.
+    /// Returns the cuts of the network that the tensors belong to.
     pub fn cuts(&self) -> &Cuts {
         &self.cuts
     }
 
-    /// The tensors of the modules at the interfaces, by name, in no order.
+    /// Returns the names and tensors of the modules at the interfaces, in arbitrary order.
     pub fn interface_tensors(&self) -> impl Iterator<Item = (&str, &TensorData)> {
         let named = self.tensors.iter().map(|(name, data)| (name.as_str(), data));
         named.filter(|(name, _)| name.starts_with(INTERFACES))
     }
 
-    /// The tensors by name.
+    /// Returns the tensors, keyed by name.
     pub fn tensors(&self) -> &HashMap<String, TensorData> {
         &self.tensors
     }
 
-    /// The tensors by name.
+    /// Converts the state dict to its tensors, keyed by name.
     pub fn into_tensors(self) -> HashMap<String, TensorData> {
         self.tensors
     }
 
-    /// Checks that a network that is cut like this can load the tensors.
+    /// Checks that a network with these cuts can load the tensors.
     ///
     /// # Errors
-    /// If they belong to a network of other units or other cuts.
+    /// If the tensors belong to a network with different units or cuts.
     pub(crate) fn check_cuts(&self, cuts: &Cuts) -> Result<(), NetError> {
         let (expected, found) = (cuts.units(), self.cuts.units());
         if expected != found {
@@ -87,11 +86,12 @@ impl StateDict {
         Ok(())
     }
 
-    /// Checks that these are exactly the tensors of some subnetworks of a network that is cut like
-    /// this, whose names and shapes are given. Tensors of other subnetworks are ignored.
+    /// Checks that this state contains exactly the tensors of the subnetworks `held` of a network with these
+    /// cuts. `tensors` are the names and shapes of these subnetworks' tensors. Tensors of other subnetworks
+    /// in the state are ignored.
     ///
     /// # Errors
-    /// As [`Self::check_cuts`], or if a tensor is missing, has another shape or is unknown.
+    /// As [`Self::check_cuts`], or if a tensor is missing, has a different shape or is unknown.
     pub(crate) fn check<'a>(
         &self,
         cuts: &Cuts,
@@ -108,18 +108,18 @@ impl StateDict {
             let owner = cuts.owner(name);
             !known.contains(name) && owner.is_none_or(|owner| held.contains(&owner))
         };
-        // The first by name, so that it is the same every time.
+        // The first name in alphabetical order, so that the error is reproducible.
         match self.tensors.keys().filter(|name| is_unknown(name)).min() {
             Some(name) => Err(NetError::UnknownTensor { name: name.clone() }),
             None => Ok(()),
         }
     }
 
-    /// The tensor of this name, if it has the expected shape; `None` if it belongs to a module at an
-    /// interface that is to stay as it is.
+    /// Returns the tensor of this name, if it has the expected shape; `None` if it belongs to a module at an
+    /// interface that should not be changed.
     ///
     /// # Errors
-    /// If it is missing or has another shape.
+    /// If the tensor is missing or has a different shape.
     pub(crate) fn find(
         &self,
         name: &str,
@@ -141,7 +141,8 @@ impl StateDict {
 }
 
 impl Cuts {
-    /// The subnetwork, from 0, that holds the tensor of this name; `None` if there is none.
+    /// Returns the index, from 0, of the subnetwork that holds the tensor of this name; `None` if there is no
+    /// such tensor.
     pub(crate) fn owner(&self, name: &str) -> Option<usize> {
         let mut parts = name.split('.');
         let number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();

@@ -5,16 +5,17 @@ use burn::module::Module;
 use super::feed_forward::{Coarsen, FeedForward};
 use super::named_tensor::Naming;
 
-/// A subnetwork of a parareal network with everything that its device holds: `C_j`, the units of `g_j`,
-/// and, because the network is executed as a chain of neighbors, `F_{j-1}` (all but the first) and `h`
-/// (the last).
+/// A subnetwork of a parareal network, with all modules that its device holds.
+///
+/// Every subnetwork has `C_j` and the units of `g_j`. All except the first one also have `F_{j-1}`, because
+/// the coarse networks are executed as a chain. The last one also has `h`.
 #[derive(Module, Debug)]
 pub struct Subnetwork<C: Module, U: Module, F: Module, H: Module> {
-    /// `C_j`, from the network's input to this subnetwork's.
+    /// `C_j`, which maps the input of the network to the initial state of this subnetwork.
     pub preprocessing: C,
     /// The units of `g_j`.
     pub units: Vec<U>,
-    /// `F_{j-1}`, from the interface before this subnetwork to the one after it.
+    /// `F_{j-1}`, which maps from the interface before this subnetwork to the one after it.
     pub coarse: Option<F>,
     /// `h`, held by the last subnetwork.
     pub postprocessing: Option<H>,
@@ -33,8 +34,8 @@ pub type SubnetworkOf<N> = Subnetwork<
 >;
 
 impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
-    /// Assembles subnetwork `index`, from 0, whose first unit is `first_unit` of the network, for a seed of
-    /// its random layers.
+    /// Assembles subnetwork `index`, from 0. `first_unit` is the index of its first unit in the network, and
+    /// `seed` is for random layers.
     pub(super) fn new(
         preprocessing: C,
         units: Vec<U>,
@@ -47,17 +48,17 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         Self { preprocessing, units, coarse, postprocessing, index, first_unit, seed }
     }
 
-    /// The index of the subnetwork, from 0: the paper's `j - 1`.
+    /// Returns the index of the subnetwork, from 0: the paper's `j - 1`.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// The units of the whole network that this subnetwork holds.
+    /// Returns the indices, in the whole network, of the units that this subnetwork holds.
     pub fn unit_range(&self) -> Range<usize> {
         self.first_unit..self.first_unit + self.units.len()
     }
 
-    /// The seed of the [`Init`](super::Init) that the subnetwork was built with.
+    /// Returns the seed of the [`Init`](super::Init) that the subnetwork was built with.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }

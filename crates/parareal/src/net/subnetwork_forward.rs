@@ -1,4 +1,4 @@
-//! Forward passes of the modules of a subnetwork, each as a section of its own for random layers.
+//! Forward passes of the modules of a subnetwork. Each module is a separate section for random layers.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         in_section(Section::Preprocessing(self.index()), || self.preprocessing.forward(input))
     }
 
-    /// Applies `F_{j-1}`; returns `None` on the first subnetwork.
+    /// Applies `F_{j-1}`. Returns `None` for the first subnetwork.
     pub(crate) fn forward_coarse<S>(&self, residual: S) -> Option<S>
     where
         F: Layer<S, S>,
@@ -38,8 +38,8 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         (x, y)
     }
 
-    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, equation (3b) in the form of a chain; `U_1 = y_1` without
-    /// `U_{j-1}`.
+    /// Computes `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, equation (3b) in the form of the coarse chain. Without
+    /// `U_{j-1}`, the result is `U_1 = y_1`.
     pub(crate) fn forward_chain<S: Activation>(&self, upstream: Option<S>, (x, y): (S, S)) -> S
     where
         F: Layer<S, S>,
@@ -50,7 +50,7 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         }
     }
 
-    /// Applies `h`; returns `None` on all subnetworks but the last.
+    /// Applies `h`. Returns `None` for all subnetworks except the last.
     pub(crate) fn forward_postprocessing<S, Y>(&self, state: S) -> Option<Y>
     where
         H: Layer<S, Y>,
@@ -59,13 +59,13 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H> {
         Some(in_section(Section::Postprocessing, || h.forward(state)))
     }
 
-    /// Some of the units, with their numbers in the whole network.
+    /// Returns some of the units, with their indices in the whole network.
     pub(crate) fn numbered_units(&self, local: Range<usize>) -> impl Iterator<Item = (usize, &U)> {
         (self.unit_range().start + local.start..).zip(&self.units[local])
     }
 }
 
-/// Applies units, given with their numbers in the whole network.
+/// Applies units, which are given with their indices in the whole network.
 pub(crate) fn forward_units<'a, S, U: Layer<S, S>>(
     units: impl Iterator<Item = (usize, &'a U)>,
     start: S,

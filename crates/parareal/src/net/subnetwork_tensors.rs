@@ -1,4 +1,4 @@
-//! Reading and loading the tensors of a subnetwork by name.
+//! Reading and loading of the named tensors of a subnetwork.
 
 use std::collections::HashMap;
 
@@ -71,12 +71,12 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-/// The identity of a parameter or buffer, in this process and in others.
+/// The identity of a parameter or buffer, in this process and across processes.
 pub(crate) struct Identity {
     /// Burn's id, which differs between processes.
     pub(crate) id: u64,
-    /// The path within the subnetwork by which Burn's optimizers know it: that of `name`, and the variants
-    /// of enums.
+    /// The path within the subnetwork that Burn's optimizers use. In contrast to `name`, it includes the
+    /// variants of enums.
     pub(crate) burn_path: String,
     /// The name within the network.
     pub(crate) name: String,
@@ -100,23 +100,23 @@ impl<C: Module, U: Module, F: Module, H: Module> Subnetwork<C, U, F, H>
 where
     Self: Module,
 {
-    /// The identities of all parameters and buffers.
+    /// Returns the identities of all parameters and buffers.
     pub(crate) fn identities(&self) -> Vec<Identity> {
         let mut identities = Identities { path: Path::new(self.naming()), found: Vec::new() };
         self.visit(&mut identities);
         identities.found
     }
 
-    /// Every parameter and buffer, under its name in the whole network.
+    /// Returns every parameter and buffer with its name in the whole network.
     pub fn named_tensors(&self) -> Vec<NamedTensor> {
         self.read(None)
     }
 
-    /// Replaces every parameter and buffer by the tensor of its name; other names are ignored. The
-    /// cuts have been checked.
+    /// Replaces every parameter and buffer with the tensor of the same name. Other names are ignored. The
+    /// cuts must have been checked before.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape.
+    /// If a tensor is missing or has a different shape.
     pub(crate) fn load(self, state: &StateDict) -> Result<Self, NetError> {
         let mut writer = Writer { path: Path::new(self.naming()), state, error: None };
         let loaded = self.map(&mut writer);
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// The gradients of a subnetwork's parameters, under the parameters' names.
+/// Returns the gradients of a subnetwork's parameters, with the names of the parameters.
 pub(crate) fn named_gradients<C: Module, U: Module, F: Module, H: Module>(
     subnetwork: &Subnetwork<C, U, F, H>,
     gradients: &GradientsParams,
@@ -142,7 +142,7 @@ where
     subnetwork.read(Some(gradients))
 }
 
-/// The names of the parameters that require a gradient and have none among these.
+/// Returns the names of the parameters that require a gradient and have none in `gradients`.
 pub(crate) fn names_without_gradient<C: Module, U: Module, F: Module, H: Module>(
     subnetwork: &Subnetwork<C, U, F, H>,
     gradients: &GradientsParams,
@@ -172,8 +172,7 @@ impl ModuleVisitor for WithoutGradient<'_> {
     }
 }
 
-/// Checks that no two subnetworks hold the same parameter or buffer: each would train a copy of its
-/// own.
+/// Checks that no two subnetworks hold the same parameter or buffer, because each would train its own copy.
 ///
 /// # Errors
 /// [`NetError::SharedParameter`] with both names.

@@ -27,26 +27,28 @@ impl DropoutConfig {
     }
 }
 
-/// Dropout with masks that depend on the seed, the step, the replica and the place in the network.
+/// Dropout with masks that depend on the seed, the step, the replica and the position in the network.
 ///
-/// Sets each element to zero with probability `prob` during training, and multiplies the others by
-/// `1 / (1 - prob)` ([Srivastava and others, 2014](https://jmlr.org/papers/v15/srivastava14a.html)).
-/// The interface is that of `burn::nn::Dropout`.
+/// Sets each element to zero with probability `prob` during training, and multiplies the other elements by
+/// `1 / (1 - prob)` ([Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)). The
+/// interface is the same as that of `burn::nn::Dropout`.
 ///
-/// In an executor a mask is a function of
+/// In an executor, a mask is a function of
 ///
 /// - the seed of the [`Init`](crate::net::Init) that the network was built with,
 /// - the number of the training step ([`Executor::step`](crate::exec::Executor::step)),
 /// - the replica,
-/// - the unit, by its number in the whole network, or the module at an interface or at an end, and
-/// - the number of random layers that this unit or module has applied before.
+/// - the index of the unit in the whole network, or the preprocessing, postprocessing or interface module,
+///   and
+/// - the number of random layers that this unit or module has already applied in the same pass.
 ///
 /// So all executors drop the same elements. A unit that is recomputed
-/// ([`ExecutorBuilder::recompute`](crate::exec::ExecutorBuilder::recompute)) drops them again, and a resumed run drops
-/// those of the run that was interrupted. A unit has to apply the layer on the thread that it is called on.
+/// ([`ExecutorBuilder::recompute`](crate::exec::ExecutorBuilder::recompute)) drops the same elements again,
+/// and a resumed run drops the same elements as an uninterrupted one. A unit must apply the layer on the
+/// thread that calls the unit.
 ///
-/// A layer that is applied outside an executor, on a device with automatic differentiation, takes its mask
-/// from a counter of the current thread.
+/// Outside an executor, on a device with automatic differentiation, masks depend on a counter of the current
+/// thread.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -62,24 +64,25 @@ impl DropoutConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Dropout {
-    // The first field distinguishes its `Debug` output from that of Burn's layer, which networks refuse.
-    /// True for a layer that takes part in training. [`Module::freeze`] clears it.
+    // This must be the first field: it distinguishes the `Debug` output from that of Burn's layer, which
+    // networks reject.
+    /// True if the layer is in training. [`Module::freeze`] sets it to false.
     pub training: Param<Flag>,
     /// The probability that an element becomes zero.
     pub prob: f64,
 }
 
 impl Dropout {
-    /// Applies the layer. In evaluation mode, frozen or with `prob` zero it returns its input.
+    /// Applies the layer. Returns the input in evaluation mode, if the layer is frozen, or if `prob` is 0.
     ///
     /// # Shapes
-    /// Any shape, which is that of the output.
+    /// The input has any shape. The output has the same shape.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         if !self.training.is_enabled() || !input.device().is_autodiff() || self.prob == 0.0 {
             return input;
         }
         let keep = 1.0 - self.prob;
-        // Of the 2^32 values that are drawn, those below this one keep an element.
+        // An element is kept if a random 32-bit number is below this threshold.
         let threshold = (keep * 2.0f64.powi(32)).round() as u64;
         let shape = input.shape();
         let mut rng = random::rng();

@@ -1,8 +1,8 @@
-//! Layers whose random numbers are a function of the training step.
+//! Random layers that are reproducible in every training step.
 //!
-//! Most layers of `burn::nn` work in a parareal network as they are. Its random ones do not: they draw from one
-//! generator of the process, so their numbers depend on the order in which workers draw. [`Dropout`] has the
-//! interface of Burn's and takes its place.
+//! Most layers of `burn::nn` can be used in a parareal network without changes. The exceptions are random
+//! layers: they draw from one process-wide generator, so their numbers depend on the order in which workers
+//! draw. [`Dropout`] replaces Burn's layer of the same name and has the same interface.
 
 mod dropout;
 

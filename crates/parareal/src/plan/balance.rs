@@ -8,7 +8,8 @@ use crate::exec::{Layout, Operation, Program, ProgramOptions};
 use crate::net::{Cuts, Interface};
 use crate::timeline::Activity;
 
-/// The maximum number of units: the costs of all possible blocks need memory quadratic in it.
+/// The maximum number of units. The memory for the costs of all possible blocks is quadratic in the number of
+/// units.
 const MAX_UNITS: usize = 2000;
 
 /// Cuts with the smallest predicted step.
@@ -16,17 +17,17 @@ const MAX_UNITS: usize = 2000;
 pub struct Balanced {
     /// The cuts.
     pub cuts: Cuts,
-    /// The step that the formulas predict, in seconds.
+    /// The predicted duration of a step, in seconds.
     pub step: f64,
 }
 
-/// Finds the cuts with the smallest predicted step for a layout by an exact search.
+/// Finds the cuts with the shortest predicted step for a layout, by an exact search.
 ///
-/// A device that is free never waits while it has work, so for the step its subnetworks are one block: the
-/// sum of their fine work, and the sum of their work in the chain, over the instructions of the
-/// [`Program`]. The search therefore places blocks, and cuts a block evenly, which changes only the costs
-/// of the modules at its interfaces. With `s` for the seconds of a link and
-/// `r_N = e_N + h`, the step is
+/// A device never waits while it has work to do. So the step depends only on the total fine work and the
+/// total chain work of each device, over the instructions of the [`Program`]. The search therefore places
+/// *blocks*: the consecutive subnetworks of one device. It cuts each block evenly, because the cuts within a
+/// block affect only the costs of the modules at its interfaces. Let `s` be the time of a transfer over a
+/// link, and `r_N = e_N + h`. The step is
 ///
 /// ```text
 /// e_w  = max(e_{w-1} + s, fine_w) + chain_w              forward, block after block
@@ -34,23 +35,27 @@ pub struct Balanced {
 /// step = max over w of (r_w + chain'_w + rest_w)  +  max over w of update_w
 /// ```
 ///
-/// because no device updates before all have finished their backward pass. The two halves of the step are
-/// `F = e_N` and `B`, the time after `r_N`. For limits on both, partial placements are built from the last
-/// block to the first. Among those with the same number of blocks and the same beginning, a placement is
-/// dropped if another one is no worse in every quantity that the blocks before them depend on: the chain's
-/// time from here to the end, forward and backward, the latest backward end, and the longest update. A
-/// lower bound for the remaining units, divided in the best way, is checked against both limits. The
-/// placement with the least `B` below a limit on `F` rules out all with a larger `F`; the range of `F` in
-/// which a better step can still lie is halved until there is none.
+/// because no device updates its parameters before all devices have finished their backward pass. Let
+/// `F = e_N`, and let `B` be the time after `r_N`.
 ///
-/// Tests prove that this equals the simulated step ([`Scenario::predict`](super::Scenario::predict)).
-/// Sums over replicas are not part of it.
+/// For given limits on `F` and `B`, the search builds partial placements from the last block to the first. It
+/// compares placements that have the same number of blocks and begin at the same unit. A placement is dropped
+/// if another one is no worse in every quantity that the preceding blocks depend on: the time of the chain
+/// from here to the end, forward and backward, the latest end of the backward pass, and the longest update. A
+/// placement is also dropped if a lower bound for it, in which the remaining units are divided optimally,
+/// exceeds a limit.
 ///
-/// All options of the program are used except the units of a segment, which change no sum.
+/// The placement with the smallest `B` below a limit on `F` rules out all placements with a larger `F`. The
+/// range of `F` that may still contain a shorter step is halved until it is empty.
+///
+/// Tests check that the result equals the simulated step ([`Scenario::predict`](super::Scenario::predict)).
+/// The time of sums over replicas is not included.
+///
+/// All program options are taken into account except `segment_units`, which does not affect these totals.
 ///
 /// # Errors
-/// [`PlanError::Cuts`] if there are fewer units than subnetworks, [`PlanError::TooLong`] if there are
-/// too many.
+/// [`PlanError::Cuts`] if there are fewer units than subnetworks; [`PlanError::TooLong`] if there are too
+/// many units.
 pub fn balance(
     costs: &dyn CostModel,
     layout: &Layout,
@@ -72,11 +77,11 @@ pub fn balance(
     Ok(Balanced { cuts: Cuts::new(units, positions)?, step })
 }
 
-/// Checks whether [`balance`] can cut a network of `units` units for a layout. It needs no costs, so
-/// nothing has to be measured first.
+/// Checks whether [`balance`] can cut a network of `units` units for a layout. No costs are needed, so this
+/// can be called before measuring them.
 ///
 /// # Errors
-/// Those of [`balance`].
+/// As [`balance`].
 pub fn check_balance(units: usize, layout: &Layout) -> Result<(), PlanError> {
     Cuts::even(units, layout.subnetworks())?;
     if units > MAX_UNITS {
@@ -92,14 +97,14 @@ fn inner_cuts(begin: usize, end: usize, held: usize) -> impl Iterator<Item = usi
     (1..held).map(move |j| begin + j * size + j.min(larger))
 }
 
-/// The cost of the subnetworks of one device together, in seconds.
+/// The total cost of the subnetworks of one device, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
-    /// Fine work, forward.
+    /// Fine work of the forward pass.
     fine: f64,
-    /// The chain forward.
+    /// The chain of the forward pass.
     chain: f64,
-    /// The chain backward, before anything is sent.
+    /// The chain of the backward pass, until its message is sent.
     chain_backward: f64,
     /// The rest of the backward pass.
     rest: f64,
@@ -107,20 +112,20 @@ struct Block {
     update: f64,
 }
 
-/// A partial placement: the last blocks.
+/// A partial placement, which contains the last blocks.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     /// The time from the end of the previous block's part of the chain to `e_N`.
     after: f64,
-    /// The lower bound on `e_N` from the fine work of these blocks.
+    /// The lower bound on `e_N` that follows from the fine work of these blocks.
     forward: f64,
-    /// The time from `r_N` to the arrival of `ρ` at the block before them.
+    /// The time from `r_N` to the arrival of the cotangent at the preceding block.
     before: f64,
-    /// The latest end of the backward pass of these blocks, from `r_N` on.
+    /// The latest end of the backward pass of these blocks, relative to `r_N`.
     backward: f64,
     /// The longest update of these blocks.
     update: f64,
-    /// The begin and the end of the first of them, and the index of the placement of the others.
+    /// The begin and end of the first block, and the index of the placement of the other blocks.
     begin: usize,
     end: usize,
     next: usize,
@@ -132,7 +137,8 @@ impl Placed {
         Self { after, forward, before, backward, update, begin: units, end: units, next: 0 }
     }
 
-    /// Adds a block before these; `link` is the time of a tensor between it and them.
+    /// Adds a block before these blocks. `link` is the transfer time at `begin`, between the new block and
+    /// the one that will precede it.
     fn prepend(&self, begin: usize, block: Block, link: f64, next: usize) -> Self {
         Self {
             after: self.after + block.chain + link,
@@ -146,7 +152,8 @@ impl Placed {
         }
     }
 
-    /// Compares two placements as seen by the blocks before them. Both are within the limit on `F`.
+    /// Returns true if no choice of preceding blocks gives a shorter step than with `other`. Both must be
+    /// within the limit on `F`.
     fn is_no_better_than(&self, other: &Self) -> bool {
         other.after <= self.after
             && other.before <= self.before
@@ -196,21 +203,22 @@ impl Block {
 }
 
 impl BlockProgram {
-    /// Sorts the instructions of a worker that holds `held` subnetworks, with or without workers before and
-    /// after it.
+    /// Assigns the operations of a worker that holds `held` subnetworks to phases. `is_first` and `is_last`
+    /// are true for the first and the last worker of a replica.
     fn new(held: usize, is_first: bool, is_last: bool, options: ProgramOptions) -> Self {
         let worker = usize::from(!is_first);
         let mut counts = vec![held];
         counts.splice(0..0, (!is_first).then_some(1));
         counts.extend((!is_last).then_some(1));
         let subnetworks = counts.iter().sum();
-        let layout = Layout::from_counts(&counts, 1).expect("every worker holds one");
-        let cuts = Cuts::even(subnetworks, subnetworks).expect("a unit each");
-        let program = Program::new(&layout, &cuts, options).expect("of as many subnetworks");
+        let layout = Layout::from_counts(&counts, 1).expect("every worker holds a subnetwork");
+        let cuts = Cuts::even(subnetworks, subnetworks).expect("there is one unit per subnetwork");
+        let program = Program::new(&layout, &cuts, options)
+            .expect("the layout and the cuts have the same number of subnetworks");
 
         let own = layout.subnetworks_of(worker);
         let mut operations = vec![Vec::new(); held];
-        // No worker waits for the first one.
+        // No worker waits for the backward pass of the first worker.
         let mut backward = if is_first { Phase::Rest } else { Phase::ChainBackward };
         for instruction in program.worker(worker).instructions() {
             let operation = &instruction.operation;
@@ -229,7 +237,8 @@ impl BlockProgram {
                 | Activity::Recompute
                 | Activity::FineBackward => backward,
                 Activity::Update => Phase::Update,
-                // The head is the same for all cuts, and no operation is an activity of a link.
+                // The cost of the head does not depend on the cuts, and no operation is an activity of a
+                // link.
                 Activity::Head | Activity::Transfer | Activity::Reduce => continue,
             };
             operations[subnetwork - own.start].push((operation.clone(), phase));
@@ -245,29 +254,29 @@ struct Search<'a> {
     units: usize,
     subnetworks: usize,
     head: f64,
-    /// Sums over the units before each position: forward, backward, update.
+    /// For each position, the total costs of the units before it: forward, backward, update.
     sums: Vec<[f64; 3]>,
-    /// Seconds that a tensor takes at each position.
+    /// The transfer time of a state at each position, in seconds.
     link: Vec<f64>,
-    /// Blocks by the number of their subnetworks, then by their begin and end.
+    /// Blocks, keyed by their number of subnetworks, and then indexed by their begin and end.
     blocks: HashMap<usize, Vec<Block>>,
-    /// For each position the least costs of the blocks that end there or before.
+    /// For each position, the minimum costs of the blocks that end there or before.
     least: Vec<Least>,
 }
 
-/// The least costs of a block that is not the first.
+/// The minimum costs of a block other than the first.
 #[derive(Clone, Copy, Debug)]
 struct Least {
     chain: f64,
     chain_backward: f64,
-    /// Costs besides those of its units: forward, backward, update.
+    /// Costs without those of the units: forward (`fine`), backward (`rest`) and update.
     fine: f64,
     rest: f64,
     update: f64,
 }
 
 impl Least {
-    /// Takes the smaller of each cost.
+    /// Replaces each cost by the minimum of the two.
     fn take(&mut self, other: Self) {
         self.chain = self.chain.min(other.chain);
         self.chain_backward = self.chain_backward.min(other.chain_backward);
@@ -340,13 +349,13 @@ impl<'a> Search<'a> {
         self.least = least;
     }
 
-    /// The costs of the units from one position to another: forward, backward, update.
+    /// Returns the total costs of the units between two positions: forward, backward, update.
     fn work(&self, begin: usize, end: usize) -> [f64; 3] {
         std::array::from_fn(|i| self.sums[end][i] - self.sums[begin][i])
     }
 
-    /// The block of `held` subnetworks from one position to another: the sums over the instructions of the
-    /// program of its worker.
+    /// Returns the block of `held` subnetworks between two positions. Its costs are sums over the
+    /// instructions of its worker.
     fn block(&self, program: &BlockProgram, begin: usize, end: usize, held: usize) -> Block {
         let mut block = Block::default();
         let starts = std::iter::once(begin).chain(inner_cuts(begin, end, held));
@@ -354,7 +363,7 @@ impl<'a> Search<'a> {
         for ((position, next), operations) in starts.zip(ends).zip(&program.0) {
             let [forward, backward, update] = self.work(position, next);
             let units = Cost { forward, input_gradient: backward, update, ..Cost::default() };
-            // The cost depends on the number of interfaces, and not on the index of this one.
+            // The cost depends on the number of interfaces, but not on the index of an interface.
             let (index, subnetworks) = (1, self.subnetworks);
             let coarse = (position > 0)
                 .then(|| self.costs.coarse(&Interface { index, position, next, subnetworks }));
@@ -375,11 +384,11 @@ impl<'a> Search<'a> {
         block
     }
 
-    /// Returns the placement with the smallest step.
+    /// Returns the placement with the shortest step.
     fn best(&self) -> Found {
         let mut best = self.even();
         let lowest = self.at_least(&Placed::nothing(self.units), self.held.len());
-        // Ranges of `F`, including the lower end and excluding the upper one.
+        // Ranges of `F` to be searched. Each includes its lower end and excludes its upper end.
         let mut open = vec![[lowest[0], f64::INFINITY]];
         while let Some([low, high]) = open.pop() {
             let room = best.step(self.head) - self.head;
@@ -399,7 +408,7 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Returns blocks with about the same work each.
+    /// Returns a placement whose blocks have about the same amount of work.
     fn even(&self) -> Found {
         let total = |position: usize| self.sums[position].iter().sum::<f64>();
         let (mut placed, mut begins) = (Placed::nothing(self.units), Vec::new());
@@ -416,9 +425,10 @@ impl<'a> Search<'a> {
         Found { forward: placed.forward, backward: placed.backward + placed.update, begins }
     }
 
-    /// Returns a placement with the least `B` among those with `F` and `B` below these limits.
+    /// Returns a placement with the smallest `B` among those with `F` and `B` below these limits.
     fn within(&self, limits: [f64; 2]) -> Option<Found> {
-        // Each layer has one block more. Its placements are grouped by their begin.
+        // The placements of each layer have one more block than those of the previous layer. They are grouped
+        // by their begin.
         let mut nothing = vec![Vec::new(); self.units + 1];
         nothing[self.units].push(Placed::nothing(self.units));
         let mut layers = vec![nothing];
@@ -436,7 +446,8 @@ impl<'a> Search<'a> {
         Some(Found { forward, backward, begins })
     }
 
-    /// Returns all placements of a device's block before those of a layer that may end within the limits.
+    /// Adds a device's block to the placements of a layer, and returns those that may be completed within the
+    /// limits.
     fn extended(&self, device: usize, layer: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
         let (held, units) = (self.held[device], self.units);
         let before = self.held[..device].iter().sum::<usize>();
@@ -464,10 +475,11 @@ impl<'a> Search<'a> {
         extended
     }
 
-    /// Lower bounds of `F` and `B`, with `device` more blocks to come.
+    /// Returns lower bounds of `F` and `B` for a placement to which `device` more blocks will be added.
     ///
-    /// Each of them ends no earlier than its own work allows, so the latest ends no earlier than
-    /// their mean: all work that is left, and the chain's way to each of them.
+    /// Each of these blocks ends no earlier than its own work allows, so the latest end is at least the mean
+    /// of their ends. The mean includes all remaining work, and the time that the chain takes between these
+    /// blocks.
     fn at_least(&self, placed: &Placed, device: usize) -> [f64; 2] {
         if device == 0 {
             return [placed.forward, placed.backward + placed.update];
@@ -475,7 +487,8 @@ impl<'a> Search<'a> {
         let (blocks, least) = (device as f64, self.least[placed.begin]);
         let [mut forward, mut backward, mut update] = self.sums[placed.begin];
         if device > 1 {
-            // The chain's steps between them, 0 + 1 + .., and the other work of all but the first.
+            // The chain passes through 0 + 1 + .. of these blocks. All blocks except the first also have work
+            // besides their units.
             let (between, others) = (blocks * (blocks - 1.0) / 2.0, blocks - 1.0);
             forward += others * (least.fine + least.chain) + between * least.chain;
             backward +=

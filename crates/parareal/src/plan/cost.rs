@@ -8,26 +8,26 @@ use crate::net::Interface;
 pub struct Cost {
     /// The forward pass.
     pub forward: f64,
-    /// The part of the backward pass that the gradient of the input needs.
+    /// The part of the backward pass that computes the gradient of the input.
     pub input_gradient: f64,
-    /// The rest of the backward pass: gradients of weights.
+    /// The part of the backward pass that computes the gradients of weights.
     pub weight_gradient: f64,
     /// The optimizer.
     pub update: f64,
-    /// Weights.
+    /// The weights.
     pub weights: f64,
     /// Values that the forward pass keeps for the backward pass.
     pub kept: f64,
 }
 
 impl Cost {
-    /// The whole backward pass.
+    /// Returns the time of the whole backward pass.
     pub fn backward(&self) -> f64 {
         self.input_gradient + self.weight_gradient
     }
 
-    /// The memory on its device while it is trained: weights, their gradients, the momentum,
-    /// and what the forward pass keeps.
+    /// Returns the memory that the module needs in training: weights, gradients, momentum, and the values
+    /// that the forward pass keeps.
     pub fn memory(&self) -> f64 {
         3.0 * self.weights + self.kept
     }
@@ -62,21 +62,22 @@ impl Sum for Cost {
 
 /// The costs of the modules of a network, for any cuts.
 pub trait CostModel {
-    /// The number of units.
+    /// Returns the number of units.
     fn units(&self) -> usize;
 
-    /// The cost of `C`, or for a position above 0 that of the `C_j` that leads there.
+    /// Returns the cost of `C` for position 0, or of the `C_j` that ends at a position above 0.
     fn preprocessing(&self, position: usize) -> Cost;
 
-    /// The cost of a unit, by its index from 0.
+    /// Returns the cost of the unit with this index, from 0.
     fn unit(&self, index: usize) -> Cost;
 
-    /// The cost of `F_j` at an interface.
+    /// Returns the cost of `F_j` at an interface.
     fn coarse(&self, interface: &Interface) -> Cost;
 
-    /// The cost of `h` and the loss.
+    /// Returns the cost of `h` and the loss.
     fn postprocessing(&self) -> Cost;
 
-    /// The size of a state at this position, which crosses an interface each way, in bytes.
+    /// Returns the size of a state at this position, in bytes. A tensor of this size crosses an interface in
+    /// each direction.
     fn interface_bytes(&self, position: usize) -> f64;
 }

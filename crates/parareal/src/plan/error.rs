@@ -3,21 +3,21 @@ use thiserror::Error;
 use crate::exec::LayoutError;
 use crate::net::NetError;
 
-/// A step that cannot be planned.
+/// An error from planning a step.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// An impossible layout, or one for another network.
+    /// An impossible layout, or a layout for a different network.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The costs are those of another network.
+    /// The costs are for a different network.
     #[error(
-        "the costs are of {costs} units, but the cuts are of {cuts}; use costs of the same network"
+        "the costs are for {costs} units, but the cuts are for {cuts}; use costs for the same network"
     )]
     Units {
         /// The number of units that have costs.
         costs: usize,
-        /// The number of units that are cut.
+        /// The number of units that the cuts are for.
         cuts: usize,
     },
     /// The network has too many units for balanced cuts.

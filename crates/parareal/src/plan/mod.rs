@@ -1,14 +1,15 @@
-//! Prediction of training steps: costs of the modules, a simulation of the program that [`crate::exec`]
-//! executes, and the cuts that make a step shortest.
+//! Prediction of training steps: costs of modules, a simulation of the program that [`crate::exec`] executes,
+//! and a search for the cuts with the shortest step.
 //!
-//! A network's [`CostModel`] has the [`Cost`] of each module; a [`Stopwatch`] measures it. A [`Scenario`]
-//! places a cut network on devices with links between them, and [`Scenario::predict`] simulates the
-//! [`Program`](crate::exec::Program) of a step: which device waits for which, how long, and the critical
-//! path. [`balance`] finds the cuts with the smallest predicted step. [`replay`] simulates a recorded step with
-//! its own durations, and finds the recorded order and ends again.
+//! The [`CostModel`] of a network contains the [`Cost`] of each module, which a [`Stopwatch`] can measure. A
+//! [`Scenario`] places the subnetworks of a network on devices with links between them. [`Scenario::predict`]
+//! simulates the [`Program`](crate::exec::Program) of a step and returns its timeline, including the times at
+//! which devices wait, and the critical path. [`balance`] finds the cuts with the shortest predicted step.
+//! [`replay`] simulates a recorded step with its own durations, and reproduces the recorded order and end
+//! times.
 //!
-//! With one subnetwork on each of `N` devices, links without cost, and `f`, `b` for forward and
-//! backward times (`b(F) = i(F) + w(F)`: the gradient of the input, and those of the weights), the
+//! Let `f` and `b` be the times of forward and backward passes, with `b(F) = i(F) + w(F)` for the gradients
+//! of the input and of the weights. With one subnetwork on each of `N` devices, and links without cost, the
 //! model is
 //!
 //! ```text
@@ -18,13 +19,13 @@
 //! step    max over j of (r_j + b(F_{j-1}) + b(g_j) + b(C_j))  +  max over j of update_j
 //! ```
 //!
-//! No device updates its parameters before all have finished their backward pass, because a loss that is not finite
-//! and a missing gradient end the step for all.
-//! So the first subnetworks get their cotangent last and should be small, and in the chain's backward pass only `i`
-//! delays the next device.
+//! No device updates its parameters before all devices have finished their backward pass, because a loss that
+//! is not finite or a missing gradient ends the step on all devices. The first subnetworks receive their
+//! cotangents last, so they should be small. In the backward pass of the chain, only `i` delays the next
+//! device.
 //!
 //! # Example
-//! Sixty equal units, with coarse networks that cost as much as half a unit each:
+//! Sixty equal units, with coarse networks that each cost half as much as a unit:
 //! ```
 //! use parareal::exec::{Layout, ProgramOptions};
 //! use parareal::net::{Cuts, Interface};
@@ -55,13 +56,13 @@
 //!     }
 //! }
 //!
-//! // Forward until 20, 20.5 and 21 with the chain; ρ_2 leaves at 21.5, ρ_1 at 22. The second device
-//! // has gradients of weights to compute and 20 units to go back through.
+//! // The forward passes end at 20, 20.5 and 21, and the chain sends ρ_2 at 21.5 and ρ_1 at 22. The second
+//! // device then computes gradients of weights (0.5) and the backward pass of its 20 units (40).
 //! let even = Scenario::new(&Equal, &Cuts::even(60, 3)?, Layout::threads(3, 3, 1)?)?.predict()?;
 //! assert_eq!(even.makespan(), 22.0 + 0.5 + 40.0);
 //! assert_eq!(even.timeline.waiting(0)[0], [20.0, 22.0]);
 //!
-//! // On twelve devices the first ones get their cotangent late, so they should hold less.
+//! // With twelve devices, the first ones receive their cotangents late, so they should hold fewer units.
 //! let layout = Layout::threads(12, 12, 1)?;
 //! let even = Scenario::new(&Equal, &Cuts::even(60, 12)?, layout.clone())?.predict()?;
 //! let balanced = balance(&Equal, &layout, Link::FREE, ProgramOptions::default())?;

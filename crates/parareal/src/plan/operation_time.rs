@@ -1,12 +1,12 @@
 use super::cost::Cost;
 use crate::exec::Operation;
 
-/// The costs of a subnetwork that its operations depend on.
+/// The costs of a subnetwork that the durations of its operations depend on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SubnetworkCost {
     /// `C_j`.
     pub(super) preprocessing: Cost,
-    /// The units that the operation is for, or for an update all of them.
+    /// The units of the operation; for an update, all units of the subnetwork.
     pub(super) units: Cost,
     /// `F_{j-1}`.
     pub(super) coarse: Cost,

@@ -1,4 +1,4 @@
-//! The program of a step with the durations of a scenario.
+//! Simulation of the program of a step with the durations of a scenario.
 
 use super::cost::Cost;
 use super::error::PlanError;
@@ -30,14 +30,14 @@ struct Predicted<'a> {
     /// The costs of all units.
     units: Vec<Cost>,
     tasks: Tasks,
-    /// The moment at which each worker's sums over the replicas are done.
+    /// The moment at which each worker's sums over the replicas are complete.
     reduced: Vec<Moment>,
-    /// The bytes of the gradients of each subnetwork that have not been summed.
+    /// The size of the gradients of each subnetwork that have not been summed yet, in bytes.
     gradients: Vec<f64>,
 }
 
 impl Predicted<'_> {
-    /// The costs on which an operation depends.
+    /// Returns the costs that the duration of an operation depends on.
     fn cost(&self, operation: &Operation, subnetwork: usize) -> SubnetworkCost {
         let own = &self.scenario.subnetworks[subnetwork];
         let units = match operation {
@@ -57,8 +57,9 @@ impl Predicted<'_> {
         }
     }
 
-    /// Sums the gradients of a subnetwork over the replicas by a ring, after those before it:
-    /// `2 (R - 1)` messages of an `R`-th each.
+    /// Adds the time of a ring all-reduce over the replicas, for the gradients of a subnetwork. It begins
+    /// after the previous all-reduce, and consists of `2 (R - 1)` messages with an `R`-th of the gradients
+    /// each.
     fn reduce(&mut self, worker: usize, subnetwork: usize, at: Moment) {
         let bytes = std::mem::take(&mut self.gradients[subnetwork]);
         if bytes <= 0.0 {
@@ -74,7 +75,7 @@ impl Predicted<'_> {
 
 impl TimingModel for Predicted<'_> {
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
-        // Both have the size of U_j, and ρ_j is sent by the next subnetwork.
+        // U_j and ρ_j have the same size. ρ_j is sent by the next subnetwork.
         let (index, sender) = match message {
             Message::State(index) => (index, index),
             Message::Cotangent(index) => (index, index + 1),

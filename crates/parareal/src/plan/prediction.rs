@@ -8,20 +8,20 @@ use crate::timeline::{Activity, Span, Timeline};
 pub struct Prediction {
     /// The activities of all devices.
     pub timeline: Timeline,
-    /// The critical path: the spans that determine the duration of the step, in order. Each begins when
-    /// the one before it ends.
+    /// The critical path: the spans that determine the duration of the step, in order. Each span begins when
+    /// the previous one ends.
     pub critical: Vec<Span>,
     /// The memory that each device needs, in bytes.
     pub memory: Vec<f64>,
 }
 
 impl Prediction {
-    /// The duration of the step in seconds.
+    /// Returns the duration of the step in seconds.
     pub fn makespan(&self) -> f64 {
         self.timeline.end()
     }
 
-    /// The time that activities of this kind take on the critical path, in seconds.
+    /// Returns the total time on the critical path, in seconds, of activities for which `kind` returns true.
     pub fn critical_time(&self, kind: impl Fn(Activity) -> bool) -> f64 {
         self.critical.iter().filter(|span| kind(span.activity)).map(Span::duration).sum()
     }
@@ -31,8 +31,8 @@ impl Scenario {
     /// Predicts one training step.
     ///
     /// # Errors
-    /// [`PlanError::Layout`] if the layout is for another number of subnetworks, [`PlanError::Cost`] if
-    /// a cost is invalid.
+    /// [`PlanError::Layout`] if the layout has a different number of subnetworks; [`PlanError::Cost`] if a
+    /// cost is invalid.
     pub fn predict(&self) -> Result<Prediction, PlanError> {
         self.check()?;
         let tasks = match self.schedule {

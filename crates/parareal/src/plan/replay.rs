@@ -5,21 +5,21 @@ use crate::exec::{
     ExecutedInstruction, Message, Moment, Operation, Program, Simulation, TimingModel, WorkerTrace,
 };
 
-/// Replays the step that workers have recorded: simulates its program with the recorded durations, and returns the
-/// order and the times that follow from them.
+/// Replays a recorded step: simulates its program with the recorded durations, and returns the resulting
+/// order and times.
 ///
-/// The simulation is the one with which [`Scenario::predict`](super::Scenario::predict) predicts a step, and
-/// its rule for the next instruction is the one that workers follow. Two things are taken from the trace: the
-/// duration of each instruction, and the latency of each message, from the beginning of its send to its arrival. The
-/// simulation computes everything else: when messages arrive, in which order a worker executes its instructions,
-/// when all workers have reached the sum of the totals, and when each instruction ends. The results equal the
-/// recorded ones, to the nanosecond.
+/// [`Scenario::predict`](super::Scenario::predict) uses the same simulation, and workers choose their next
+/// instruction by the same rule. The trace provides the duration of each instruction, and the latency of each
+/// message from the beginning of its send to its arrival. The simulation computes everything else: when
+/// messages arrive, in which order a worker executes its instructions, when all workers have reached
+/// [`Operation::ReduceTotals`], and when each instruction ends. The results equal the recorded ones to the
+/// nanosecond.
 ///
-/// The trace does not show when other replicas or workers of other processes are waited for, so that time counts as
-/// part of a duration.
+/// The trace does not record how long workers wait for other replicas, or for workers of other processes.
+/// This time counts as part of the durations.
 ///
 /// # Panics
-/// If the trace has a worker or an instruction that the program does not have.
+/// If the trace contains a worker or an instruction that is not in the program.
 ///
 /// ```
 /// # use parareal::burn::nn::{Linear, LinearConfig};
@@ -40,7 +40,7 @@ use crate::exec::{
 /// let builder = ExecutorBuilder::new(CrossEntropy::default(), SgdConfig::new().init());
 /// let mut executor = builder.workers(3).start(network)?;
 /// let trace = executor.train_step(input, labels, 0.1)?.trace;
-/// assert_eq!(replay(executor.program().expect("workers have one"), &trace), trace);
+/// assert_eq!(replay(executor.program().expect("parallel workers have a program"), &trace), trace);
 /// # Ok(())
 /// # }
 /// ```
@@ -48,10 +48,12 @@ pub fn replay(program: &Program, trace: &[WorkerTrace]) -> Vec<WorkerTrace> {
     replay_scaled(program, trace, |_, _| 1.0)
 }
 
-/// Replays a recorded step with durations multiplied by `factor`, a function of the worker, numbered through all
-/// replicas, and the operation. For example, it shows how long the step would have taken with coarse networks twice
-/// as fast. The latencies of messages are unchanged. Durations are rounded to nanoseconds. A negative factor gives
-/// meaningless times.
+/// Replays a recorded step with scaled durations.
+///
+/// The duration of each instruction is multiplied by `factor`, a function of the index of the worker among
+/// the workers of all replicas and of the operation. For example, this shows how long the step would have
+/// taken if coarse networks were twice as fast. The latencies of messages are unchanged. Durations are
+/// rounded to nanoseconds. A negative factor gives meaningless times.
 ///
 /// # Panics
 /// As [`replay`].
@@ -83,25 +85,25 @@ pub fn replay_scaled(
     traces.collect()
 }
 
-/// The recorded durations. Times are whole nanoseconds, which add up without rounding.
+/// A timing model with recorded durations. Times are whole nanoseconds, so sums are exact.
 struct Recorded {
     per_replica: usize,
     /// `None` for the workers of another process.
     workers: Vec<Option<RecordedWorker>>,
-    /// The time from the beginning of the send to the arrival, by replica.
+    /// The time from the beginning of a send to the arrival, keyed by the replica and the message.
     latencies: HashMap<(usize, Message), f64>,
 }
 
 #[derive(Clone)]
 struct RecordedWorker {
     begin: Moment,
-    /// For each instruction its duration, after everything that it waits for.
+    /// The duration of each instruction, without the time that it waits.
     durations: HashMap<usize, f64>,
 }
 
 impl Recorded {
-    /// Takes durations and latencies from a trace. Workers that are not in the trace are left out of the simulation,
-    /// except for their messages.
+    /// Extracts durations and latencies from a trace. Workers that are not in the trace are excluded from the
+    /// simulation, except for their messages.
     fn new(
         program: &Program,
         replicas: usize,
@@ -112,7 +114,7 @@ impl Recorded {
         let operation = |own: &WorkerTrace, executed: &ExecutedInstruction| {
             &program.worker(own.worker % per_replica).instructions()[executed.instruction].operation
         };
-        // The moments at which workers began their sends, and the sum of the totals.
+        // The moments at which workers began each send, and at which the last worker reached `ReduceTotals`.
         let mut sent = HashMap::new();
         let mut all_there = Moment::default();
         for own in trace {
@@ -169,7 +171,7 @@ fn duration(moment: Moment) -> Duration {
     Duration::from_nanos(moment.time as u64)
 }
 
-/// The moment this many nanoseconds later.
+/// Returns the moment this many nanoseconds later.
 fn later(at: Moment, nanoseconds: f64) -> Moment {
     Moment { time: at.time + nanoseconds, ..at }
 }
@@ -179,7 +181,8 @@ impl TimingModel for Recorded {
         self.workers[worker].as_ref().map_or(Moment::default(), |own| own.begin)
     }
 
-    /// A message to another process has no recorded latency, and no worker here waits for it.
+    /// Returns the arrival of a message. A message to another process has no recorded latency, but no
+    /// simulated worker waits for it.
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
         let latency = self.latencies.get(&(worker / self.per_replica, message));
         later(at, latency.copied().unwrap_or(0.0))

@@ -25,11 +25,12 @@ impl Link {
 /// The schedule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// The [`Program`](crate::exec::Program) of [`crate::exec`]: the chain first, everything else in parallel
-    /// with it.
+    /// The [`Program`](crate::exec::Program) of [`crate::exec`]: the chain has priority, and everything else
+    /// overlaps with it.
     Overlap(ProgramOptions),
-    /// The paper's virtual wall clock: all `C_j` at once, then all `g_j`, then one `F_j` after the other, then
-    /// `h`, and the backward pass in reverse order. Nothing overlaps the chain, and links cost nothing.
+    /// The paper's virtual wall clock: all `C_j` in parallel, then all `g_j` in parallel, then one `F_j`
+    /// after another, then `h`, and the backward pass in reverse order. Nothing overlaps with the chain, and
+    /// links have no cost.
     Virtual,
 }
 
@@ -49,25 +50,25 @@ pub struct SubnetworkCosts {
 }
 
 impl SubnetworkCosts {
-    /// The sum of all costs.
+    /// Returns the sum of all costs.
     pub fn total(&self) -> Cost {
         let ends = self.coarse.iter().chain(&self.postprocessing).copied();
         self.preprocessing + self.fine() + ends.sum()
     }
 
-    /// The cost of `g_j`.
+    /// Returns the cost of `g_j`.
     pub fn fine(&self) -> Cost {
         self.units.iter().copied().sum()
     }
 }
 
-/// A cut network on devices: everything that a prediction depends on.
+/// The input of a prediction: the costs of the subnetworks, and their layout on devices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// The subnetworks, in order.
     pub subnetworks: Vec<SubnetworkCosts>,
-    /// The devices, one for each worker, and the subnetworks that each holds. A replica has a batch of
-    /// its own that costs as much; gradients are averaged over the replicas by a ring.
+    /// The layout of the subnetworks on devices, with one device per worker. Each replica processes its own
+    /// batch at the same cost. Gradients are averaged over the replicas by a ring all-reduce.
     pub layout: Layout,
     /// The link between neighboring devices, and between replicas.
     pub link: Link,
@@ -76,12 +77,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Creates a scenario of a network with these cuts and this layout, with links without cost and the program
-    /// of [`crate::exec`].
+    /// Creates a scenario of a network with these cuts and this layout. Links have no cost, and the schedule
+    /// is the program of [`crate::exec`] with default options.
     ///
     /// # Errors
-    /// [`PlanError::Units`] if the costs are those of another network, [`PlanError::Cost`] if a cost is invalid,
-    /// [`PlanError::Layout`] if the layout is for another number of subnetworks.
+    /// [`PlanError::Units`] if the costs are for a different number of units; [`PlanError::Cost`] if a cost
+    /// is invalid; [`PlanError::Layout`] if the layout has a different number of subnetworks.
     pub fn new(costs: &dyn CostModel, cuts: &Cuts, layout: Layout) -> Result<Self, PlanError> {
         if costs.units() != cuts.units() {
             return Err(PlanError::Units { costs: costs.units(), cuts: cuts.units() });
@@ -109,7 +110,7 @@ impl Scenario {
         Ok(this)
     }
 
-    /// The cuts of the network.
+    /// Returns the cuts of the network.
     ///
     /// # Errors
     /// [`PlanError::Cuts`] if a subnetwork has no units.
@@ -123,7 +124,7 @@ impl Scenario {
         Ok(Cuts::new(units, positions)?)
     }
 
-    /// Checks that the layout fits and that all costs are valid.
+    /// Checks that the layout fits the network and that all costs are valid.
     ///
     /// # Errors
     /// [`PlanError::Layout`] or [`PlanError::Cost`].
@@ -140,8 +141,8 @@ impl Scenario {
         }
     }
 
-    /// The time of each `F_j`, divided by that of `g_{j+1}`, which it approximates, forward and
-    /// backward together. A cut with a share of 1 or more does not shorten the step.
+    /// Returns the time of each `F_j` as a fraction of the time of `g_{j+1}`, which it approximates. Forward
+    /// and backward passes are added. A cut with a fraction of 1 or more does not shorten the step.
     pub fn coarse_shares(&self) -> Vec<f64> {
         let time = |part: Cost| part.forward + part.backward();
         let cut = self.subnetworks.iter();
@@ -150,10 +151,10 @@ impl Scenario {
             .collect()
     }
 
-    /// The memory that each device needs, in bytes.
+    /// Returns the memory that each device needs, in bytes.
     ///
-    /// With [`ProgramOptions::recompute`] the forward pass keeps one state for each segment, which is taken to be
-    /// as large as `U_j`, and the backward pass needs what the largest segment of the device keeps.
+    /// With [`ProgramOptions::recompute`], the forward pass keeps one state per segment, which is assumed to
+    /// be as large as `U_j`. The backward pass needs the memory of the largest segment of the device.
     pub fn memory(&self) -> Vec<f64> {
         let device = |device| {
             let own = &self.subnetworks[self.layout.subnetworks_of(device)];

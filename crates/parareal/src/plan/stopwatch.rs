@@ -7,7 +7,7 @@ use super::cost::Cost;
 use crate::exec::{Loss, TrainedModule, Update};
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
-/// Repeated measurements of one time, in seconds.
+/// Repeated measurements of a time, in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample(Vec<f64>);
 
@@ -17,17 +17,17 @@ impl Sample {
         self.0.push(seconds);
     }
 
-    /// The median; 0 without measurements.
+    /// Returns the median; 0 without measurements.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// The interquartile range.
+    /// Returns the interquartile range.
     pub fn spread(&self) -> f64 {
         self.quantile(0.75) - self.quantile(0.25)
     }
 
-    /// A quantile, interpolated linearly between the two nearest values.
+    /// Returns a quantile, interpolated linearly between the two nearest values.
     fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -39,7 +39,7 @@ impl Sample {
     }
 }
 
-/// A module timed alone, as a worker runs it.
+/// Times of a module that was measured alone, as a worker runs it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timing {
     /// The forward pass.
@@ -53,7 +53,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The median costs of one of `count` modules, which share the times equally.
+    /// Returns the median cost of one of `count` modules, among which the times are divided equally.
     pub fn cost(&self, count: usize) -> Cost {
         let share = |sample: &Sample| sample.median() / count as f64;
         let input_gradient = share(&self.input_gradient).min(share(&self.backward));
@@ -67,7 +67,7 @@ impl Timing {
     }
 }
 
-/// The parts of one subnetwork, each timed alone.
+/// Times of the modules of a subnetwork, each measured alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubnetworkTiming {
     /// `C_j`.
@@ -80,22 +80,25 @@ pub struct SubnetworkTiming {
     pub postprocessing: Option<Timing>,
 }
 
-/// A stopwatch for modules. They run on the calling thread's pool, first a few times without being
-/// measured, so that caches and memory are warm.
+/// A stopwatch for modules.
+///
+/// Modules run on the thread pool of the calling thread. Before the measurements there are a few untimed
+/// warm-up runs.
 #[derive(Clone)]
 pub struct Stopwatch {
     /// The optimizer that updates the parameters. It runs with a learning rate of zero.
     pub optimizer: ModuleOptimizer,
-    /// Units that share a graph; see [`crate::exec::ExecutorBuilder::segment_units`].
+    /// The number of units that share a graph; see [`crate::exec::ExecutorBuilder::segment_units`].
     pub segment_units: usize,
     /// The number of measurements.
     pub repetitions: usize,
-    /// The number of runs before the measurements.
+    /// The number of warm-up runs before the measurements.
     pub warm_up: usize,
 }
 
 impl Stopwatch {
-    /// Times a module that maps the input to a state: `C_j`. Its input needs no gradient.
+    /// Times a module that maps the input to a state, such as `C_j`. No gradient with respect to the input is
+    /// computed.
     pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
         let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
         self.repeat(&input.device(), |clock, timing| {
@@ -113,7 +116,7 @@ impl Stopwatch {
         })
     }
 
-    /// Times a sequence of modules that map states to states: the units of `g_j`, or an `F_j`.
+    /// Times a sequence of modules that map states to states, such as the units of `g_j` or an `F_j`.
     pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
         let mut trained = TrainedModule::new(modules, &input.device(), &self.optimizer);
@@ -136,7 +139,8 @@ impl Stopwatch {
             trained.update(Update::plain(0.0));
             clock.lap(&mut timing.update);
 
-            // Clones share running statistics, which this run may update without harm.
+            // The clones share running statistics with the modules. It does not matter that this run updates
+            // them.
             let constant = trained.module().iter().map(|module| module.clone().no_grad());
             let (graphs, end) = self.forward(&constant.collect::<Vec<_>>(), input.clone());
             clock.lap(&mut Sample::default());
@@ -169,10 +173,10 @@ impl Stopwatch {
         })
     }
 
-    /// Times every part of a subnetwork by itself.
+    /// Times each module of a subnetwork separately.
     ///
-    /// `F_{j-1}` and `h` get this subnetwork's own states, because no others are known here. The
-    /// shapes are the same, and no time depends on the values.
+    /// The inputs of `F_{j-1}` and `h` are states of this subnetwork, because states of other subnetworks are
+    /// not available. The shapes are the same, and times do not depend on the values.
     pub fn subnetwork<N: Coarsen, L: Loss<N::Output>>(
         &self,
         subnetwork: SubnetworkOf<N>,
@@ -222,7 +226,7 @@ impl Stopwatch {
     }
 }
 
-/// Differentiates all segments along a cotangent, the last first.
+/// Differentiates all segments along a cotangent, starting with the last one.
 fn pull_back<S: Activation>(
     graphs: Vec<(S, S::Vjp)>,
     mut cotangent: S,
@@ -247,7 +251,7 @@ impl Clock {
         Self { device: device.clone(), since: Instant::now() }
     }
 
-    /// Adds the time since the last lap, after the device has finished its work.
+    /// Waits until the device has finished its work, and adds the time since the last lap.
     fn lap(&mut self, sample: &mut Sample) {
         // A device that cannot be synchronized has no pending work.
         let _ = self.device.sync();

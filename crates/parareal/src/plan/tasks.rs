@@ -1,7 +1,7 @@
 use crate::exec::Moment;
 use crate::timeline::{Activity, Span};
 
-/// The tasks of a step, each with the task that it waited for last.
+/// The tasks of a step. Each task stores the last task that it waited for.
 #[derive(Default)]
 pub(super) struct Tasks(Vec<Task>);
 
@@ -11,7 +11,7 @@ struct Task {
 }
 
 impl Tasks {
-    /// Adds a task of this duration that starts at a moment, and returns its end.
+    /// Adds a task that starts at the moment `after` and takes `seconds`. Returns its end.
     pub(super) fn run(
         &mut self,
         after: Moment,

@@ -4,8 +4,8 @@ use super::tasks::Tasks;
 use crate::exec::Moment;
 use crate::timeline::Activity;
 
-/// The paper's virtual wall clock: the phases of a step one after the other, each as long as its
-/// slowest device. `F_{j-1}` is shown on the device that holds subnetwork `j`.
+/// Simulates a step by the paper's virtual wall clock: the phases of a step run one after another, and each
+/// takes as long as its slowest device. `F_{j-1}` is assigned to the device that holds subnetwork `j`.
 pub(super) fn run(scenario: &Scenario) -> Tasks {
     let mut clock = Clock { scenario, tasks: Tasks::default(), now: Moment::default() };
     let count = scenario.subnetworks.len();
@@ -29,7 +29,7 @@ struct Clock<'a> {
 }
 
 impl Clock<'_> {
-    /// Runs an activity on all devices at once, on each for its subnetworks in order.
+    /// Runs an activity on all devices in parallel. Each device runs it for its subnetworks in order.
     fn phase(&mut self, activity: Activity, cost: impl Fn(&SubnetworkCosts) -> f64) {
         let mut done = self.now;
         for device in 0..self.scenario.layout.workers() {
@@ -43,7 +43,7 @@ impl Clock<'_> {
         self.now = done;
     }
 
-    /// Runs an activity for one subnetwork alone.
+    /// Runs an activity for a single subnetwork.
     fn one(&mut self, index: usize, activity: Activity, seconds: f64) {
         let device = self.scenario.layout.worker_of(index);
         self.now = self.tasks.run(self.now, seconds, device, index, activity);

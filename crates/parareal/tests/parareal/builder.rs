@@ -1,4 +1,4 @@
-//! Every setting of an executor has its effect or is refused.
+//! Every setting of an executor takes effect or is rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ fn started<L: Loss<Tensor<2>>>(builder: ExecutorBuilder<L>) -> AnyExecutor<Dense
     start(builder, &net, &Cuts::even(UNITS, 3).unwrap(), &init(1, DType::F64))
 }
 
-/// The layout by the number of subnetworks of each worker and the number of replicas, and the devices in the
+/// Returns the number of subnetworks of each worker, the number of replicas, and the number of devices in the
 /// timeline of a step.
 fn workers(builder: ExecutorBuilder<CrossEntropy>) -> (Vec<usize>, usize, usize) {
     let mut executor = started(builder);
@@ -57,7 +57,7 @@ fn there_is_a_worker_for_each_core_by_default() {
     }
 }
 
-/// The threads of the last worker, as seen by its loss.
+/// Returns the number of threads of the last worker, which its loss observes.
 fn threads(set: impl Fn(ExecutorBuilder<Counting>) -> ExecutorBuilder<Counting>) -> usize {
     let found = Arc::new(AtomicUsize::new(0));
     let loss = Counting(Arc::clone(&found));
@@ -101,7 +101,7 @@ fn segments_have_the_configured_number_of_units() {
         let spans = executor.train_step(input, labels, 0.1).unwrap().timeline.spans;
         spans.iter().filter(|span| span.activity == Activity::FineForward).count()
     };
-    // Segments of one unit each, of 3 and 3, of 4 and 2.
+    // Segments of 1 unit each, of 3 and 3 units, and of 4 and 2 units.
     let [ones, threes, default] =
         [plain().segment_units(1), plain().segment_units(3), plain()].map(spans);
     assert_eq!((ones - threes, threes), (4, default));
@@ -109,7 +109,7 @@ fn segments_have_the_configured_number_of_units() {
     assert_eq!(spans(plain().segment_units(UNITS)), threes - 1);
 }
 
-/// Without `recompute` each unit is applied once in a step, otherwise twice, with the same gradients.
+/// Each unit is applied once in a step without `recompute` and twice with it. The gradients are the same.
 #[test]
 fn units_are_recomputed_on_request() {
     let applied = Arc::new(AtomicUsize::new(0));

@@ -1,12 +1,12 @@
-//! Proposition 1: a linear network with `F_j = g_{j+1}` equals its own parareal network; and both
-//! forms of the forward pass agree.
+//! Proposition 1: a linear network with `F_j = g_{j+1}` equals its own parareal network. Also, both forms of
+//! the forward pass agree.
 
 use burn::tensor::DType;
 use parareal::exec::{CrossEntropy, Loss};
 use parareal::net::{Cuts, Init, PararealNetwork};
 use parareal_testing::{DenseNet, assert_close, batch, init};
 
-/// Seven units through spaces of different dimension.
+/// The dimensions of the states before and after seven units.
 const DIMENSIONS: [usize; 8] = [5, 5, 8, 6, 6, 3, 7, 4];
 
 fn cuts() -> Vec<Vec<usize>> {

@@ -1,4 +1,4 @@
-//! Building, cutting and loading networks, and errors in doing so.
+//! Building, cutting and loading of networks, and the errors of these operations.
 
 use std::collections::HashMap;
 
@@ -70,7 +70,7 @@ fn names_say_where_a_tensor_belongs() {
 
 #[test]
 fn a_trained_serial_network_keeps_its_weights_when_it_is_cut() {
-    // A network of another seed stands for a trained one.
+    // A network with a different seed is used in place of a trained one.
     let trained = build(&[], 9);
     let before = trained.named_tensors();
     let net = DenseNet::residual(DIMENSIONS.to_vec());
@@ -81,7 +81,7 @@ fn a_trained_serial_network_keeps_its_weights_when_it_is_cut() {
         let found = after.iter().find(|tensor| tensor.name == kept.name).unwrap();
         assert_close(&found.data, &kept.data, 0.0, &kept.name);
     }
-    // And back again.
+    // And back to a serial network.
     let serial = parareal.recut(&net, &Cuts::even(5, 1).unwrap(), &init(4, DType::F64)).unwrap();
     assert_all_close(&serial.named_tensors(), &before, 0.0, "weights");
     let wrong = serial.recut(&net, &Cuts::even(4, 2).unwrap(), &init(4, DType::F64));
@@ -118,7 +118,7 @@ fn loading_replaces_all_weights_or_names_the_fault() {
 
 #[test]
 fn weights_of_other_cuts_are_refused_or_give_their_units() {
-    // The same shapes everywhere, so that nothing else distinguishes the interfaces.
+    // All shapes are the same, so that only the cuts distinguish the interfaces.
     let build = |units: usize, positions: &[usize], seed| {
         let net = DenseNet::residual(vec![5; units + 1]);
         let cuts = Cuts::new(units, positions.to_vec()).unwrap();
@@ -128,7 +128,7 @@ fn weights_of_other_cuts_are_refused_or_give_their_units() {
     let state = source.state_dict();
     let error = target.clone().load(&state).map(|_| ()).unwrap_err();
     assert_eq!(error, NetError::OtherCuts { expected: vec![3], found: vec![2, 3] });
-    let message = "the weights are of a network that is cut at [2, 3], but this one is cut at [3]; \
+    let message = "the weights are for a network that is cut at [2, 3], but this one is cut at [3]; \
                    load its units only";
     assert_eq!(error.to_string(), message);
     for (units, positions) in [(6, &[2, 3][..]), (4, &[2, 3]), (4, &[])] {

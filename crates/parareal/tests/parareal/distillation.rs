@@ -1,4 +1,4 @@
-//! Distillation: the modules at the interfaces learn from the serial network.
+//! Distillation: the modules at the interfaces are trained on the states of the serial network.
 
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, ModuleOptimizer};
@@ -20,7 +20,7 @@ fn options(workers: usize, threads: usize) -> DistillOptions {
     DistillOptions { optimizer: adam(), devices: vec![Device::flex()], workers, threads }
 }
 
-/// Distills for some steps with a learning rate that falls linearly.
+/// Runs distillation for some steps with a linearly decreasing learning rate.
 fn distilled<N: Coarsen>(
     network: PararealNetwork<N>,
     options: &DistillOptions,
@@ -43,8 +43,8 @@ fn build<N: Coarsen>(net: &N, positions: &[usize]) -> PararealNetwork<N> {
     PararealNetwork::build(net, &cuts, &init(1, DType::F32)).unwrap()
 }
 
-/// Asserts that both losses of every interface fall below a share of their first values, and that nothing but
-/// the interfaces changes.
+/// Asserts that both losses of every interface fall below a fraction of their first values, and that only the
+/// modules at the interfaces change.
 #[track_caller]
 fn assert_learns<N: Coarsen>(net: &N, input: impl Fn(u64) -> N::Input, share: f64) {
     let network = build(net, &[2, 4]);
@@ -83,12 +83,12 @@ fn networks_of_burns_layers_are_distilled() {
     assert_learns(&memory_network(), signal, 0.97);
 }
 
-/// Proposition 1: with a linear network and coarse networks that can represent the subnetworks which they
+/// Proposition 1, for a linear network whose coarse networks can represent the subnetworks that they
 /// approximate.
 #[test]
 fn a_linear_network_that_is_distilled_approaches_the_serial_one() {
     let root = init(1, DType::F64);
-    // Its coarse networks have the form of the subnetworks, and other weights.
+    // Its coarse networks have the same structure as the subnetworks, with different weights.
     let net = DenseNet::linear(vec![5, 5, 6, 6, 4, 4, 5], &init(9, DType::F64));
     let serial = PararealNetwork::build(&net, &Cuts::even(6, 1).unwrap(), &root).unwrap();
     let cut = PararealNetwork::build(&net, &Cuts::even(6, 3).unwrap(), &root).unwrap();
@@ -145,7 +145,7 @@ fn random_layers_draw_by_seed_step_and_interface() {
     let run = |workers| {
         let network = build(&net, &[1, 3]);
         let input = |_| Tensor::ones([8, 4], &device);
-        // A learning rate of zero: only the draws differ from step to step.
+        // With a learning rate of zero, steps differ only in their random numbers.
         distilled(network, &options(workers, 1), (3, 0.0), input).unwrap().1
     };
     let losses = run(1);

@@ -78,7 +78,7 @@ fn a_panic_ends_the_step_on_all_workers_and_names_its_own() {
     }
 }
 
-/// A loss that takes time to drop. The counter shows how many are left.
+/// A loss that takes time to drop. The reference count shows how many losses are left.
 #[derive(Clone)]
 struct SlowToDrop {
     _counted: Arc<()>,
@@ -106,13 +106,13 @@ fn no_thread_outlives_its_executor() {
     let loss = SlowToDrop { _counted: Arc::clone(&left) };
     let builder = ExecutorBuilder::new(loss, sgd()).workers(10).threads(1);
     let threads = start(builder, &net, &cuts, &init(1, DType::F32));
-    // Each worker has a loss of its own, which it drops on its thread as the last thing it does.
+    // Each worker has its own loss, and dropping it is the last action on the worker's thread.
     assert_eq!(Arc::strong_count(&left), 1 + 10);
     #[cfg(target_os = "linux")]
     assert!(threads_of_worker_10() >= 2, "the worker's thread and that of its pool");
     drop(threads);
     assert_eq!(Arc::strong_count(&left), 1, "workers are left");
-    // A pool does not wait for its threads, which end by themselves.
+    // A thread pool does not wait for its threads, which end asynchronously.
     #[cfg(target_os = "linux")]
     {
         let begun = Instant::now();
@@ -123,7 +123,7 @@ fn no_thread_outlives_its_executor() {
     }
 }
 
-/// Counts the threads of tenth workers. No other test of this binary has so many workers.
+/// Counts the threads of tenth workers. No other test of this binary has ten workers.
 #[cfg(target_os = "linux")]
 fn threads_of_worker_10() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
@@ -166,7 +166,7 @@ fn loaded_weights_are_used() {
         let before = executor.read(StateKind::Weights).unwrap();
         executor.write(StateKind::Weights, StateDict::new(cuts.clone(), [])).unwrap_err();
         for part in [StateKind::Weights, StateKind::Optimizer, StateKind::Average] {
-            // State of other cuts is refused for every kind, even if it is empty.
+            // State with different cuts is rejected for every kind, even if it is empty.
             let other = serial.state_dict(part).unwrap();
             let error = executor.write(part, other).unwrap_err();
             let found = NetError::OtherCuts { expected: vec![4, 7], found: vec![] };
@@ -260,7 +260,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
             .map(|gradient| gradient.data.iter::<f64>().map(|value| value * value).sum::<f64>());
         let norm = squares.sum::<f64>().sqrt();
         let before = threads.read(StateKind::Weights).unwrap();
-        // The first step of momentum is the gradient itself.
+        // In the first step, the momentum is the gradient itself.
         let update = Update { clip_norm: Some(norm / 4.0), ..Update::plain(1.0) };
         for executor in [&mut threads, &mut sequential] {
             let (input, labels) = (input.clone(), labels.clone());
@@ -277,7 +277,7 @@ fn a_long_gradient_is_clipped_over_all_workers() {
         let step = squares.sum::<f64>().sqrt();
         assert!((step / (norm / 4.0) - 1.0).abs() < 1e-5, "{step} {norm}");
 
-        // A short gradient is not changed.
+        // A gradient with a smaller norm is not changed.
         let update = Update { clip_norm: Some(1e6), ..Update::plain(0.1) };
         let (input, labels) = (input.clone(), labels.clone());
         threads.train_step_with(input.clone(), labels.clone(), update).unwrap();

@@ -21,7 +21,7 @@ use parareal_testing::{
     init,
 };
 
-/// Asserts that threads with each number of workers compute the steps of the sequential executor.
+/// Asserts that executors with any number of workers compute the same steps as the sequential executor.
 fn assert_agree<N, F>(net: &N, subnetworks: &[usize], dtype: DType, batch: F)
 where
     N: Coarsen<Output = Tensor<2>>,
@@ -45,7 +45,7 @@ fn networks_of_burns_layers_train_identically_on_all_executors() {
     }
 }
 
-/// Adam divides a gradient by its own size, so rounding errors of a gradient that is nearly zero matter.
+/// Adam divides a gradient by its own magnitude, so rounding errors of a gradient near zero matter.
 #[test]
 fn adam_on_all_executors() {
     let optimizer: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.01).init();
@@ -69,7 +69,7 @@ fn a_skip_that_crosses_two_cuts_travels_along_the_chain() {
         let batch = |step| signals(step, 5, dtype);
         assert_agree(&u_network(), &[1, 2, 3, 5], dtype, batch);
     }
-    // The first signal is kept from unit 1 to unit 8, on both sides of both cuts.
+    // The first signal is part of the state from unit 1 to unit 8, across both cuts.
     let net = u_network();
     let kept = |position| net.state_shape(position).components().len();
     assert_eq!([2, 3, 6, 7].map(kept), [2, 2, 3, 2]);
@@ -93,7 +93,7 @@ fn a_second_tensor_of_the_state_travels_along_the_chain() {
 #[test]
 fn integer_inputs_and_masks_reach_every_subnetwork() {
     assert_agree(&token_network(), &[1, 2, 3], DType::F32, |step| sentences(step, 5));
-    // Other tokens in place of the padding change the output: the mask is used.
+    // Replacing the padding by other tokens changes the output, so the mask is used.
     let build = |cuts: &[usize]| {
         let cuts = Cuts::new(6, cuts.to_vec()).unwrap();
         PararealNetwork::build(&token_network(), &cuts, &init(1, DType::F32)).unwrap().valid()
@@ -109,7 +109,7 @@ fn integer_inputs_and_masks_reach_every_subnetwork() {
     }
 }
 
-/// The values of all parameters of a network by name.
+/// Returns the values of all parameters of a network, keyed by name.
 fn values<N: Coarsen>(network: &PararealNetwork<N>) -> BTreeMap<String, TensorData> {
     network.named_tensors().into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
@@ -122,7 +122,7 @@ fn weights_depend_on_seed_and_name_alone() {
     };
     let serial = build(1, 7);
     assert!(serial.contains_key("units.3.1.weight") && serial.contains_key("preprocessing.bias"));
-    // Networks built at the same time share one generator.
+    // Networks that are built at the same time draw from the same generator.
     let parallel: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = [1, 2, 3, 9, 3, 2].map(|n| scope.spawn(move || build(n, 7))).into();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -135,7 +135,7 @@ fn weights_depend_on_seed_and_name_alone() {
     assert_eq!(parallel[2], parallel[4]);
     assert_ne!(parallel[2]["interfaces.2.coarse.0.1.weight"], serial["units.3.1.weight"]);
     assert_ne!(build(1, 8)["units.3.1.weight"], serial["units.3.1.weight"]);
-    // Two layers of the same type and shape are not the same.
+    // Two layers of the same type and shape have different weights.
     assert_ne!(serial["units.3.1.weight"], serial["units.2.1.weight"]);
     // Executors have the weights of the network.
     for (subnetworks, expected) in [(1, &parallel[0]), (2, &parallel[1]), (3, &parallel[2])] {
@@ -207,11 +207,11 @@ fn bridges_consist_of_layers_like_the_networks_own() {
     let two = net.clone().with_coarse_units(2);
     assert_eq!(two.coarse_units(&interfaces[0]), [3, 4]);
     assert_eq!(net.clone().with_coarse_units(99).coarse_units(&interfaces[1]), [6, 7, 8]);
-    // Three convolutions of 3 cover 7; as many are needed.
+    // Three convolutions of size 3 cover 7 elements, so three units are needed.
     let field = |_| ReceptiveField::of_kernel(3, 1);
     let covering = net.clone().with_receptive_fields(1, field).unwrap();
     assert_eq!(covering.coarse_units(&interfaces[0]), [3, 4, 5]);
-    // Of the 4 elements after the halving one unit covers 3.
+    // There are 4 elements after the halving, and one unit covers 3 of them.
     assert_eq!(covering.coarse_units(&interfaces[1]), [6]);
     let error = net.with_receptive_fields(2, field).map(|_| ()).unwrap_err();
     assert_eq!(error, NetError::NoAxis { axis: 2, shape: [6, 8].into() });
@@ -247,7 +247,7 @@ fn interfaces_that_do_not_fit_are_named_with_both_shapes() {
     let (expected, found) = ([5].into(), [6].into());
     let expected = NetError::InterfacePreprocessing { interface: 1, expected, found };
     assert_eq!(build_error(&wrong), expected);
-    // The dry run panics, and the message has the numbers of the panic.
+    // The dry run panics, and the message contains the numbers from the panic message.
     let wrong = small().with_coarse(|_, init| dense(7, 5)(init));
     let message = build_error(&wrong).to_string();
     assert!(
@@ -283,7 +283,7 @@ fn a_declared_shape_needs_no_dry_run() {
         .head(dense(7, 2))
         .unwrap();
     assert_eq!(net.state_shape(1), [7].into());
-    // Coarse networks and preprocessings of such units need none, either.
+    // Coarse networks and preprocessing modules that consist of such units need no dry run, either.
     for cuts in [Cuts::even(2, 1).unwrap(), Cuts::even(2, 2).unwrap()] {
         assert!(PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).is_ok());
     }
@@ -372,7 +372,7 @@ fn dry_runs_are_evaluations() {
     assert_eq!(EVALUATIONS.load(Ordering::Relaxed), 2);
     let cuts = Cuts::even(2, 2).unwrap();
     PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
-    // Two units, and the one of which the coarse network is made.
+    // The two units, and the unit that the coarse network consists of.
     assert_eq!(EVALUATIONS.load(Ordering::Relaxed), 5);
     let normed = PararealNetwork::build(
         &batch_norm_network(),

@@ -1,5 +1,5 @@
-//! Losses are means over the samples, so replicas with parts of unequal size compute the loss of
-//! the whole batch.
+//! Losses are means over the samples, so replicas with parts of different sizes compute the loss of the whole
+//! batch.
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
@@ -15,7 +15,7 @@ const SAMPLES: usize = 7;
 
 type Report = GradientReport<Tensor<2>, Tensor<2>>;
 
-/// The gradients of a single copy of the network, and those of replicas.
+/// Returns the gradients of a single copy of the network and of replicas.
 fn gradients<L: Loss<Tensor<2>>>(loss: &L, target: &L::Target, replicas: usize) -> [Report; 2] {
     let net = DenseNet::residual(vec![6, 6, 9, 9, 5, 7]);
     let cuts = Cuts::even(5, 2).unwrap();

@@ -1,4 +1,4 @@
-//! The state of every optimizer is restored as it was, or refused by name.
+//! The state of every optimizer is restored exactly, or rejected with the names of its tensors.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn cuts() -> Cuts {
     Cuts::even(5, 3).unwrap()
 }
 
-/// A new executor, as another process would build it; sequential without `workers`.
+/// Creates a new executor, as another process would. It is sequential if `workers` is 0.
 fn executor(optimizer: &ModuleOptimizer, dtype: DType, workers: usize, replicas: usize) -> Any {
     let net = DenseNet::residual(vec![6, 6, 9, 9, 5, 7]);
     let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone()).threads(1);
@@ -46,7 +46,7 @@ fn by_name(tensors: Vec<NamedTensor>) -> BTreeMap<String, TensorData> {
     tensors.into_iter().map(|tensor| (tensor.name, tensor.data)).collect()
 }
 
-/// The weights and the state of the optimizer of an executor.
+/// Returns the weights and the optimizer state of an executor.
 fn state(executor: &mut Any) -> [BTreeMap<String, TensorData>; 2] {
     [StateKind::Weights, StateKind::Optimizer].map(|kind| by_name(executor.read(kind).unwrap()))
 }
@@ -86,7 +86,7 @@ fn every_optimizer_of_burn_continues_bit_for_bit() {
     }
 }
 
-/// Asserts that the state is refused with this message, with nothing replaced.
+/// Asserts that the state is rejected with this message, and that nothing is replaced.
 fn assert_refused(executor: &mut Any, given: StateDict, expected: &str) {
     let before = state(executor);
     let error = executor.write(StateKind::Optimizer, given).unwrap_err();
@@ -163,7 +163,7 @@ fn numbers_are_compared_by_value() {
 #[test]
 fn state_that_would_be_rounded_is_refused() {
     let dtype = DType::F64;
-    // Burn restores tensors in 32-bit floats; this project's optimizer keeps their type.
+    // Burn restores tensors as 32-bit floats, whereas this project's optimizer keeps their type.
     for (optimizer, is_kept) in [(sgd(), true), (AdamConfig::new().init(), false)] {
         for (mut whole, mut resumed) in
             all(dtype, &optimizer).into_iter().zip(all(dtype, &optimizer))

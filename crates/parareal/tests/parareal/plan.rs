@@ -1,4 +1,4 @@
-//! The predicted step, compared with results by hand, in closed form, and of all possible cuts.
+//! Predicted steps, compared with calculations by hand, with closed forms, and with all possible cuts.
 
 use parareal::exec::{Layout, LayoutError, ProgramOptions};
 use parareal::net::{Cuts, Interface};
@@ -7,7 +7,7 @@ use parareal::timeline::{Activity, Span};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Costs in numbers that add up without rounding.
+/// Costs whose sums are exact in floating point.
 #[derive(Clone)]
 struct Costs {
     preprocessing: Vec<Cost>,
@@ -64,7 +64,7 @@ impl CostModel for Costs {
     }
 
     fn coarse(&self, interface: &Interface) -> Cost {
-        // Depends on the position of the cut and on that of the next one.
+        // The cost depends on the positions of the cut and of the next one.
         let mut part = self.coarse[interface.position];
         part.forward += 0.05 * (interface.next - interface.position) as f64 * part.input_gradient;
         part
@@ -84,12 +84,12 @@ fn cut(costs: &Costs, positions: &[usize], devices: usize) -> Scenario {
     Scenario::new(costs, &cuts, even(&cuts, devices)).unwrap()
 }
 
-/// Subnetworks spread evenly over devices.
+/// Distributes subnetworks evenly over devices.
 fn even(cuts: &Cuts, devices: usize) -> Layout {
     Layout::threads(cuts.subnetworks(), devices, 1).unwrap()
 }
 
-/// Devices that hold this many subnetworks each.
+/// Creates a layout whose devices hold these numbers of subnetworks.
 fn counts(counts: &[usize]) -> Layout {
     Layout::from_counts(counts, 1).unwrap()
 }
@@ -98,7 +98,7 @@ fn options(defer_weights: bool) -> ProgramOptions {
     ProgramOptions { defer_weights, ..ProgramOptions::default() }
 }
 
-/// All choices that change the order or the time of a step.
+/// Returns all options that affect the order or the time of a step.
 fn all_options() -> impl Iterator<Item = ProgramOptions> {
     let choices = [(false, false), (false, true), (true, false), (true, true)];
     choices.into_iter().map(|(recompute, defer)| ProgramOptions { recompute, ..options(defer) })
@@ -138,7 +138,7 @@ fn with_all_cost_in_the_chain_nothing_is_gained() {
     }
 }
 
-/// Three subnetworks of 2, 3 and 2 units on three devices, by hand.
+/// A scenario with three subnetworks of 2, 3 and 2 units on three devices.
 fn three() -> Scenario {
     let costs = Costs {
         preprocessing: vec![part(1.0, 0.0, 1.0); 7],
@@ -191,10 +191,10 @@ fn a_step_on_three_devices_takes_the_time_computed_by_hand() {
     );
     assert_eq!(prediction.critical_time(Activity::is_coarse), 1.0 + 1.0 + 2.0 + 2.0 + 3.0);
 
-    // Without deferred gradients of weights ρ_2 arrives at 17 and ρ_1 at 22: device 2 ends at 35.
+    // Without deferred gradients of weights, ρ_2 arrives at 17 and ρ_1 at 22, so device 2 ends at 35.
     let at_once = Scenario { schedule: Schedule::Overlap(options(false)), ..scenario.clone() };
     assert_eq!(makespan(&at_once), 35.0);
-    // Nothing overlaps the chain: C 1, g 6, F 2, h 3, F 10, g 12, C 1.
+    // Nothing overlaps with the chain: C 1, g 6, F 2, h 3, F 10, g 12, C 1.
     let paper = Scenario { schedule: Schedule::Virtual, ..scenario.clone() };
     assert_eq!(makespan(&paper), 35.0);
     // All on one device: forward 3 + 14 + 2, h 3, backward 10 + 28 + 3.
@@ -208,8 +208,8 @@ fn links_delay_the_chain_and_nothing_else() {
         subnetwork.output_bytes = 8.0;
     }
     scenario.link = Link { latency: 0.5, bandwidth: 16.0 };
-    // A second for each tensor: U_2 leaves at 8, U_3 is there at 10; h until 13, ρ_2 leaves at 15,
-    // arrives at 16; then as before.
+    // With one second per transfer, U_2 is sent at 8 and U_3 is computed at 10. h ends at 13, and ρ_2 is sent
+    // at 15 and arrives at 16. The rest is as before.
     let prediction = scenario.predict().unwrap();
     assert_eq!(prediction.makespan(), 34.0);
     let transfers: Vec<_> = prediction
@@ -231,11 +231,12 @@ fn replicas_average_their_gradients_while_others_are_computed() {
     let mut scenario = cut(&costs, &[], 1);
     scenario.schedule = Schedule::Overlap(ProgramOptions { segment_units: 1, ..options(true) });
     scenario.layout = Layout::threads(1, 1, 2).unwrap();
-    // Two messages of half of eight bytes: a second for each unit.
+    // Two messages with half of eight bytes each: one second per unit.
     scenario.link = Link { latency: 0.0, bandwidth: 8.0 };
-    // Forward until 4; gradients are out at 6, 8, 10, 12, averaged by 7, 9, 11, 13; update 2.
+    // The forward pass ends at 4. Gradients are computed at 6, 8, 10, 12 and averaged at 7, 9, 11, 13. The
+    // update takes 2.
     assert_eq!(makespan(&scenario), 15.0);
-    // Slower than the gradients are computed: the first leaves at 6, each takes 4.
+    // The averages take longer than the gradients: the first one begins at 6, and each takes 4.
     scenario.link.bandwidth = 2.0;
     assert_eq!(makespan(&scenario), 6.0 + 16.0 + 2.0);
     scenario.layout = Layout::threads(1, 1, 1).unwrap();
@@ -261,12 +262,12 @@ fn devices_do_one_thing_at_a_time_and_messages_arrive_before_use() {
                 prediction.timeline.waiting(device).iter().map(|[from, to]| to - from).sum();
             assert_close(idle + prediction.timeline.work(device), prediction.makespan(), "time");
         }
-        // The critical path has no gaps and takes the whole step.
+        // The critical path has no gaps and covers the whole step.
         let path = &prediction.critical;
         assert_eq!(path[0].begin, 0.0);
         assert!(path.windows(2).all(|pair| pair[0].end == pair[1].begin));
         assert_eq!(path[path.len() - 1].end, prediction.makespan());
-        // All the work is done, on any number of devices.
+        // The total work is the same for any number of devices.
         let all: f64 =
             (0..scenario.layout.workers()).map(|device| prediction.timeline.work(device)).sum();
         let alone = Scenario { layout: counts(&[6]), link: Link::FREE, ..scenario };
@@ -321,7 +322,7 @@ fn balanced_cuts_are_the_best_of_all() {
 
 #[test]
 fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
-    // Units of different costs. Costs are whole numbers, so that choices that take equally long are equal.
+    // The units have different costs. All costs are integers, so that equal times compare as equal.
     for (unit_costs, weights, devices) in [
         ([3.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0, 4),
         ([1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0, 4),
@@ -356,7 +357,7 @@ fn balancing_works_without_costs_and_without_a_choice() {
     let costs = Costs::uniform(9, Cost::default(), Cost::default());
     let balanced = balance(&costs, &counts(&[1, 2, 1]), Link::FREE, options(true)).unwrap();
     assert_eq!((balanced.step, balanced.cuts.subnetworks()), (0.0, 4));
-    // As many subnetworks as units leave no choice.
+    // With as many subnetworks as units, there is only one choice of cuts.
     let costs = Costs::random(7, 1);
     let balanced = balance(&costs, &counts(&[1; 7]), Link::FREE, options(true)).unwrap();
     assert_eq!(balanced.cuts, Cuts::even(7, 7).unwrap());
@@ -386,7 +387,7 @@ fn no_device_updates_before_all_have_finished_their_backward_pass() {
     let mut costs = Costs::uniform(4, part(1.0, 1.0, 1.0), Cost::default());
     costs.units[0].update = 5.0;
     costs.units[3].update = 2.0;
-    // The first device is done with its only unit at 3, the second one with three units at 9.
+    // The first device finishes its only unit at 3, and the second device its three units at 9.
     let scenario = cut(&costs, &[1], 2);
     let prediction = scenario.predict().unwrap();
     let updates = prediction.timeline.spans.iter().filter(|own| own.activity == Activity::Update);
@@ -401,7 +402,7 @@ fn recomputed_units_take_another_forward_pass_and_keep_their_states_alone() {
     let makespan_without = makespan(&scenario);
     let recompute = ProgramOptions { recompute: true, segment_units: 2, ..options(true) };
     scenario.schedule = Schedule::Overlap(recompute);
-    // Device 2 is critical as before: recomputing each of its three units takes two seconds.
+    // Device 2 is still critical. Recomputing each of its three units takes two seconds.
     assert_eq!(makespan(&scenario), makespan_without + 6.0);
     let activities = scenario.predict().unwrap().timeline.spans;
     let again = activities.iter().filter(|own| own.activity == Activity::Recompute);
@@ -411,7 +412,8 @@ fn recomputed_units_take_another_forward_pass_and_keep_their_states_alone() {
     let mut scenario = cut(&costs, &[3], 1);
     let memory = scenario.memory()[0];
     scenario.schedule = Schedule::Overlap(recompute);
-    // Of 7 units with 100 bytes each a segment of two, and a state for each of four segments.
+    // Instead of 7 units with 100 bytes each, a segment of two units is kept, and one state for each of four
+    // segments.
     assert_eq!(scenario.memory(), [memory - 700.0 + 200.0 + 4.0 * 5.0]);
 }
 
@@ -439,6 +441,7 @@ fn impossible_plans_are_refused() {
 fn memory_is_three_times_the_weights_and_the_kept_states() {
     let costs = Costs::random(6, 1);
     let scenario = cut(&costs, &[2, 4], 2);
-    // C, and F but for the first: each part 3 · 10 + 100.
+    // Each module needs 3 · 10 + 100 bytes. Device 1 holds two C, four units and F_1, and device 2 holds C_3,
+    // F_2, two units and h.
     assert_eq!(scenario.memory(), [130.0 * (2 + 4 + 1) as f64, 130.0 * (1 + 1 + 2 + 1) as f64]);
 }

@@ -1,5 +1,5 @@
-//! The program of a step: workers execute it in an order that it allows, which follows from their durations and the
-//! arrivals of their messages.
+//! The program of a step. Workers execute it in an order that it allows, and the order follows from the
+//! durations of instructions and the arrivals of messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use parareal_testing::{
 
 const UNITS: usize = 14;
 
-/// Units wide enough to take longer than a check for a message.
+/// A network whose units are wide enough to take longer than a check for a message.
 fn wide() -> DenseNet {
     DenseNet::residual(vec![96; UNITS + 1])
 }
@@ -30,7 +30,7 @@ fn start_cut(builder: ExecutorBuilder<CrossEntropy>, positions: &[usize]) -> Any
     start(builder, &wide(), &cuts, &init(1, DType::F32))
 }
 
-/// Trains some steps, and checks the order and the times of each.
+/// Runs some training steps, and checks the order and the times of each.
 fn steps(executor: &mut dyn Executor<DenseNet, CrossEntropy>) -> Vec<Vec<WorkerTrace>> {
     let step = |number| {
         let (input, labels) = batch(number, 24, DType::F32);
@@ -46,7 +46,7 @@ fn steps(executor: &mut dyn Executor<DenseNet, CrossEntropy>) -> Vec<Vec<WorkerT
 
 #[test]
 fn replayed_steps_have_the_recorded_order_and_ends() {
-    // Workers, subnetworks of each, replicas, recomputation, units of a segment.
+    // Positions of the cuts, subnetworks of each worker, replicas, recomputation.
     for (positions, counts, replicas, recompute) in [
         (&[][..], &[1][..], 1, None),
         (&[4, 9], &[3], 1, None),
@@ -72,7 +72,7 @@ fn replayed_steps_have_the_recorded_order_and_ends() {
 #[test]
 fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     let device = Device::flex();
-    // Set while the shapes of the network are found by a dry run.
+    // True while a dry run determines the shapes of the network.
     let is_passed = Arc::new(AtomicBool::new(true));
     let passed = Arc::clone(&is_passed);
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
@@ -114,8 +114,8 @@ fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     let unit_5 = |operation: &Operation| matches!(operation, Operation::ForwardUnits { units, .. } if *units == (5..6));
     assert!(place(&trace, &unit_5) < place(&trace, &receive), "{trace:?}");
 
-    // With a first worker that takes no time and a second one that begins with a long operation, the message is
-    // there before the second one looks for it.
+    // The first worker takes no time, and the second one begins with a long operation. So the message arrives
+    // before the second worker checks for it.
     let early = replay_scaled(program, &trace, |worker, operation| match operation {
         Operation::ForwardUnits { .. } | Operation::ForwardPreprocessing { .. } if worker == 0 => {
             0.0
@@ -126,13 +126,14 @@ fn fine_work_overtakes_a_chain_that_has_not_arrived() {
     assert!(place(&early, &receive) < place(&early, &unit_5), "{early:?}");
 }
 
-/// The ends of a replay follow from its durations, through the messages, on all workers.
+/// The end times of a replay follow from the durations and, through messages, from the durations of other
+/// workers.
 #[test]
 fn a_delay_in_a_replay_passes_through_the_messages_to_all_workers() {
     let mut executor = start_cut(builder().subnetworks_per_worker([1, 1, 1]).replicas(2), &[5, 10]);
     let trace = steps(&mut *executor).pop().unwrap();
     let program = executor.program().unwrap();
-    // A hundred times the last fine work of the first replica's first worker.
+    // The last fine work of the first worker of the first replica takes a hundred times as long.
     let is_late = |worker: usize, operation: &Operation| {
         worker == 0 && matches!(operation, Operation::ForwardUnits { units, .. } if units.end == 5)
     };
@@ -204,7 +205,8 @@ fn a_program_is_for_a_layout_of_the_same_network() {
     assert_eq!(refused, Err(LayoutError::EmptySegments));
 }
 
-/// All units are run forward and backward once, and every message is sent to the worker that receives it.
+/// Every unit has one forward and one backward pass, and every message is sent to the worker that receives
+/// it.
 #[test]
 fn every_program_is_complete() {
     let cuts = Cuts::new(17, vec![3, 4, 8, 12, 15]).unwrap();
@@ -259,7 +261,7 @@ fn every_program_is_complete() {
                         _ => {}
                     }
                 }
-                // Gradients are summed after everything that computes them.
+                // Gradients are summed after all operations that compute them.
                 let last = own.instructions().iter().rposition(|own| {
                     matches!(own.operation, Operation::BackwardPreprocessing { .. })
                 });

@@ -1,4 +1,4 @@
-//! Random layers draw by seed, step, replica and unit.
+//! The numbers of random layers depend on the seed, step, replica and unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ fn recomputed_units_drop_the_same_elements() {
     }
 }
 
-/// The masks of each unit, those of the network's other modules under `None`.
+/// The masks of each unit, and those of the network's other modules with the key `None`.
 type Masks = BTreeMap<Option<usize>, Vec<Vec<f64>>>;
 
 /// A module that records its masks and multiplies its input by a weight.
@@ -77,7 +77,7 @@ impl Probes {
         Probe { weight: init.constant([4], 0.9), first, second, unit, masks }
     }
 
-    /// Takes the masks that were recorded.
+    /// Removes and returns the recorded masks.
     fn masks(&self) -> Masks {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -154,7 +154,7 @@ fn masks_of_a_unit_depend_on_the_seed_and_the_step_and_not_on_the_cuts() {
     first.remove(&None);
     step(&mut serial);
     let second = net.masks();
-    // All masks of both steps are different, and so are those of another seed.
+    // All masks of both steps are different, and different from the masks of another seed.
     let all: BTreeSet<_> = [&first, &second]
         .into_iter()
         .flat_map(|masks| masks.values().flatten())

@@ -1,4 +1,4 @@
-//! Replicas on parts of a batch compute the step of a single copy on the whole batch.
+//! Replicas with parts of a batch compute the same step as a single copy with the whole batch.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -34,7 +34,7 @@ fn replicas_compute_the_step_of_one_chain_on_the_joined_batch() {
             let cuts = Cuts::even(10, subnetworks).unwrap();
             let (mut sequential, _) = executors(&net, &cuts, &init(1, dtype), 1);
             let mut threads = replicated(&cuts, 1, dtype, workers, replicas);
-            // 13 samples: the parts are not of the same size.
+            // With 13 samples, the parts have different sizes.
             let batch = |step| batch(100 + step, 13, dtype);
             assert_executors_agree(&mut *sequential, &mut *threads, batch, dtype);
         }
@@ -62,8 +62,7 @@ fn samples_are_spread_over_all_replicas() {
     let cuts = Cuts::even(10, 2).unwrap();
     let mut threads = replicated(&cuts, 1, DType::F64, 2, 3);
     let (input, labels) = batch(1, 2, DType::F64);
-    // Inference on two samples takes two of the three replicas; in training one would have no
-    // sample.
+    // Inference on two samples uses two of the three replicas. In training, one replica would have no sample.
     assert_eq!(threads.infer(input.clone()).unwrap().dims()[0], 2);
     let error = threads.train_step(input, labels, 0.1).unwrap_err();
     assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3 });
@@ -78,7 +77,7 @@ fn a_batch_that_cannot_be_trained_on_in_one_replica_updates_none() {
         let cuts = Cuts::even(10, subnetworks).unwrap();
         let mut threads = replicated(&cuts, 1, DType::F32, workers, 2);
         let (input, labels) = batch(1, 6, DType::F32);
-        // Only the second replica sees these.
+        // Only the second replica gets these labels.
         let wrong = Tensor::cat(
             vec![labels.clone().narrow(0, 0, 5), Tensor::from_data([9], &Device::flex())],
             0,
@@ -127,7 +126,7 @@ fn a_panic_in_one_replica_ends_all() {
     assert!(message.contains("this unit panics"), "{message}");
 }
 
-/// An average of equal numbers is not always that number: 4/7 x + 3/7 x may be rounded.
+/// An average of equal numbers may differ from the number, because 4/7 x + 3/7 x may be rounded.
 #[test]
 fn frozen_weights_stay_as_they_are_in_all_replicas() {
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());

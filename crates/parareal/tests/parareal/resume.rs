@@ -15,7 +15,7 @@ fn by_name(tensors: Vec<NamedTensor>) -> HashMap<String, TensorData> {
 
 type Any = AnyExecutor<DenseNet>;
 
-/// A new executor, as another process would build it.
+/// Creates a new executor, as another process would.
 fn executor(seed: u64, optimizer: &ModuleOptimizer, workers: usize) -> Any {
     let net = DenseNet::residual(vec![6, 6, 6, 9, 9, 5, 5, 5, 7, 7, 7]);
     let cuts = Cuts::even(10, 3).unwrap();
@@ -34,7 +34,7 @@ fn steps(executor: &mut Any, from: u64, to: u64) {
 #[test]
 fn a_restored_state_continues_bit_for_bit() {
     let sgd: ModuleOptimizer = Sgd { momentum: 0.9, weight_decay: 1e-3, ..Sgd::default() }.into();
-    // Adam counts its steps: a number in addition to its tensors.
+    // Adam has a number, its count of steps, in addition to tensors.
     let adam = AdamConfig::new().init();
     for (optimizer, fields) in [(sgd, 1), (adam, 2)] {
         for [before, behind] in [[0, 0], [2, 2], [1, 3]] {
@@ -43,7 +43,7 @@ fn a_restored_state_continues_bit_for_bit() {
             let weights = whole.state_dict(StateKind::Weights).unwrap();
             let state = whole.read(StateKind::Optimizer).unwrap();
             let memory = whole.state_dict(StateKind::Optimizer).unwrap();
-            // Every reader of safetensors knows these types.
+            // Every reader of safetensors supports these types.
             let types = [DType::F32, DType::F64, DType::I64];
             assert!(state.iter().all(|tensor| types.contains(&tensor.data.dtype())));
             let tensors = state.iter().filter(|tensor| tensor.data.shape().rank() > 0);
@@ -95,7 +95,7 @@ fn optimizer_numbers_of_another_type_are_refused_with_nothing_replaced() {
     }
 }
 
-/// The same state with unsigned integers, as earlier versions wrote it.
+/// Returns the same state with unsigned integers, as earlier versions wrote it.
 fn as_unsigned(state: &StateDict) -> StateDict {
     let tensors = state.tensors().iter().map(|(name, data)| {
         let data = match data.dtype() {

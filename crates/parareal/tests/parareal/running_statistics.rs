@@ -1,4 +1,5 @@
-//! The running statistics of `burn::nn::BatchNorm`, which Burn updates late, are up to date after a step.
+//! The running statistics of `burn::nn::BatchNorm` are up to date after a step, although Burn postpones their
+//! updates.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use parareal::exec::{StateKind, Update};
@@ -16,7 +17,7 @@ fn cuts() -> Cuts {
     Cuts::even(5, 3).unwrap()
 }
 
-/// Executors of the network: sequential, workers, recomputation, replicas.
+/// Returns executors of the network: sequential, with workers, with recomputation, and with replicas.
 fn executors(seed: u64) -> Vec<(&'static str, Any)> {
     let threads = |workers| builder().workers(workers).threads(2);
     let builders = vec![
@@ -62,7 +63,7 @@ fn recomputation_counts_each_batch_once() {
     }
 }
 
-/// The statistics of `x W` over some of the samples, with the biased variance, as Burn computes it.
+/// Returns the mean and the biased variance, as in Burn, of `x W` over some of the samples.
 fn moments(input: &Tensor<2>, weight: &[f64], part: std::ops::Range<usize>) -> [Vec<f64>; 2] {
     let [_, features] = input.dims();
     let outputs = weight.len() / features;
@@ -86,14 +87,14 @@ fn moments(input: &Tensor<2>, weight: &[f64], part: std::ops::Range<usize>) -> [
 #[test]
 fn statistics_are_up_to_date_right_after_a_step() {
     for (name, mut executor) in executors(1) {
-        // Before the first step mean and variance are 0 and 1.
+        // Before the first step, the mean is 0 and the variance is 1.
         let mut expected = [vec![0.0; 6], vec![1.0; 6]];
         let mut average: Option<Vec<f64>> = None;
         for number in 0..3 {
             let before = executor.read(StateKind::Weights).unwrap();
             let (input, _) = batch(number, 8, DType::F64);
             let weight = values(&before, "interfaces.2.preprocessing.linear.weight");
-            // Replicas have equal parts, and average their statistics.
+            // Replicas have equal parts of the batch, and their statistics are averaged.
             let size = if name == "replicas" { 4 } else { 8 };
             let parts = (0..8).step_by(size).map(|start| start..start + size);
             let count = parts.len() as f64;
@@ -115,7 +116,7 @@ fn statistics_are_up_to_date_right_after_a_step() {
                     assert!(difference < 1e-12, "{name}, {what} after step {number}");
                 }
             }
-            // The moving average follows the statistics of the same step.
+            // The moving average is updated with the statistics of the same step.
             let mean = &expected[0];
             let next = match average {
                 Some(old) => old.iter().zip(mean).map(|(old, new)| (old + new) / 2.0).collect(),

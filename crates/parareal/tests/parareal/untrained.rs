@@ -1,5 +1,5 @@
-//! Networks that might silently be left untrained, or trained wrongly: they are trained, or refused
-//! by every executor with the same error.
+//! Networks that might silently not be trained, or trained incorrectly. Every executor trains them, or
+//! rejects them with the same error.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,26 +15,26 @@ use parareal_testing::{AnyExecutor, CLASSES, FEATURES, assert_all_close, batch, 
 
 const WIDTH: usize = 6;
 const UNITS: usize = 5;
-/// The number of calls of `Random` units, which never compute the same twice.
+/// The number of calls of `Random` units, which never return the same result twice.
 static CALLS: AtomicU32 = AtomicU32::new(1);
 
 /// The special property of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Twist {
     None,
-    /// It is in evaluation mode.
+    /// The unit is in evaluation mode.
     Valid,
     /// Its parameters require no gradient.
     Frozen,
     /// Its parameters were changed within a graph, so they are no longer leaves.
     Mapped,
-    /// Its second half does not reach its output.
+    /// Its output does not depend on its second layer.
     Unreached,
     /// No gradient passes through it.
     Detached,
     /// Its output does not depend on its input.
     Constant,
-    /// It multiplies by another number each time.
+    /// It multiplies by a different number each time.
     Random,
 }
 
@@ -85,7 +85,8 @@ impl Layer<Tensor<2>, Tensor<2>> for Unit {
         };
         let hidden = self.linear.forward(input.clone()).tanh();
         let hidden = match self.twist {
-            // Not drawn from Burn's generator, from which other tests draw initial weights.
+            // The number is not drawn from Burn's generator, because other tests draw initial weights from
+            // it.
             Twist::Random => hidden * (1.0 + 0.1 * CALLS.fetch_add(1, Ordering::Relaxed) as f32),
             _ => hidden,
         };
@@ -184,8 +185,8 @@ impl Coarsen for Net {
 
 type Any<L> = AnyExecutor<Net, L>;
 
-/// The network on every kind of executor: cut after units 2 and 3, with one worker or several, with
-/// recomputation, with replicas.
+/// Returns the network on every kind of executor. It is cut after units 2 and 3, and runs with one worker or
+/// several, with recomputation, and with replicas.
 fn executors_with<L: Loss<Tensor<2>>>(net: &Net, loss: L) -> Vec<(&'static str, Any<L>)> {
     let cuts = Cuts::new(UNITS, vec![2, 3]).unwrap();
     let builder = ExecutorBuilder::new(loss, sgd()).threads(1);
@@ -214,13 +215,13 @@ where
     executor.train_step(input, labels, 0.1).map(|_| ())
 }
 
-/// The names of the parameters and buffers that have moved.
+/// Returns the names of the parameters and buffers that have changed.
 fn moved(before: &[NamedTensor], after: &[NamedTensor]) -> Vec<String> {
     let changed = before.iter().zip(after).filter(|(before, after)| before.data != after.data);
     changed.map(|(before, _)| before.name.clone()).collect()
 }
 
-/// Asserts that every executor refuses the step with the same error and changes nothing.
+/// Asserts that every executor rejects the step with the same error and changes nothing.
 fn refused<L>(executors: Vec<(&'static str, Any<L>)>) -> ExecError
 where
     L: Loss<Tensor<2>, Target = Tensor<1, Int>>,
@@ -321,7 +322,7 @@ fn parameters_without_a_gradient_are_refused_by_name() {
 
 #[test]
 fn a_unit_that_blocks_gradients_is_refused_with_all_parameters_before_it() {
-    // Unit 1 in a subnetwork of its own, unit 4 after another, and the head.
+    // The unit is the last one of the first or of the last subnetwork.
     for (net, expected) in [
         (Net::with(1, Twist::Detached), "preprocessing., units.0."),
         (Net::with(4, Twist::Detached), "units.3."),
@@ -336,7 +337,8 @@ fn a_unit_that_blocks_gradients_is_refused_with_all_parameters_before_it() {
     let mut net = Net::new();
     net.coarse = Twist::Detached;
     let ExecError::NoGradient { names } = refused(executors(&net)) else { panic!() };
-    // The chain ends at F_2: what comes before has no gradient, and what comes after has.
+    // The backward chain ends at F_2: parameters before it have no gradient, and parameters after it have
+    // one.
     assert!(names.contains(&"units.0.linear.weight".into()), "{names:?}");
     assert!(names.contains(&"interfaces.1.coarse.linear.weight".into()), "{names:?}");
     assert!(!names.contains(&"interfaces.2.coarse.linear.weight".into()), "{names:?}");
@@ -402,7 +404,7 @@ fn a_parameter_in_two_subnetworks_is_refused_with_both_places() {
     let (first, second) =
         ("units.1.linear.weight".to_string(), "units.4.linear.weight".to_string());
     assert_eq!(built.unwrap_err(), NetError::SharedParameter { first, second });
-    // Cutting the whole network is refused as well.
+    // Cutting the serial network is rejected as well.
     let serial = Cuts::even(UNITS, 1).unwrap();
     let whole = PararealNetwork::build(&net, &serial, &init(1, DType::F32)).unwrap();
     let cut = whole.recut(&net, &cuts, &init(1, DType::F32)).map(|_| ());
@@ -420,7 +422,7 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
         let found = gradients.iter().find(|gradient| gradient.name == name).unwrap();
         found.data.iter::<f64>().collect::<Vec<_>>()
     };
-    // Without sharing, the same values in both units, each with its own gradient.
+    // `alone` has the same values in both units, but not shared, so each unit has its own gradient.
     let (alone, tied) = (executors(&Net::new()), executors(&shared(&[3, 4])));
     for ((name, mut alone), (_, mut tied)) in alone.into_iter().zip(tied) {
         let (own, sum) = (of(&mut alone), of(&mut tied));
@@ -428,7 +430,8 @@ fn a_parameter_that_occurs_twice_in_a_subnetwork_has_the_sum_of_its_gradients() 
         for ((a, b), sum) in terms.zip(gradient(&sum, 3)) {
             assert!((a + b - sum).abs() <= 1e-5 * sum.abs().max(1e-3), "{name}: {a} + {b} = {sum}");
         }
-        // Both occurrences are updated with the sum, clipped once and averaged alike.
+        // Both occurrences are updated with the sum of the gradients, which is clipped once, and have the
+        // same average.
         let before = tied.read(StateKind::Weights).unwrap();
         let norm: f64 = sum
             .iter()

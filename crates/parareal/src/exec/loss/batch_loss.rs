@@ -1,4 +1,4 @@
-//! The loss of a batch, with checks of the target and of the loss.
+//! The loss of a batch, with checks of the target and the loss.
 
 use burn::tensor::Tensor;
 
@@ -7,7 +7,7 @@ use super::super::step_failure::StepFailure;
 use super::Loss;
 use crate::net::{Activation, Value};
 
-/// Computes the loss of a batch on the device of the output, with the checks of a training step.
+/// Computes the loss of a batch on the device of the output, with the same checks as a training step.
 ///
 /// # Errors
 /// [`ExecError::Target`] if the target does not fit the output, [`ExecError::LossElements`] if the loss is not a

@@ -14,8 +14,9 @@ pub struct ClosureLoss<F, T> {
 
 /// Creates a loss from a function of the output and the target.
 ///
-/// The function returns a tensor of one element, the mean over the samples of the batch; see
-/// [`Loss`]. Targets are not checked, so the function panics if it cannot compare them.
+/// The function must return a tensor of one element, the mean over the samples of the batch; see [`Loss`].
+/// Targets are not checked before the function is called, so it should panic if it cannot compare them with
+/// the output.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

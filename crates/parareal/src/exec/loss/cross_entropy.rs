@@ -5,9 +5,9 @@ use super::{Loss, TargetError};
 
 /// Cross entropy of class scores, averaged over the batch.
 ///
-/// Output `[batch, classes]`, target `[batch]` with class numbers from 0. With label smoothing `ε`
-/// (Szegedy and others, 2016; PyTorch's convention) the target of an image is `1 - ε` at its class
-/// and `ε` spread evenly over all classes.
+/// The output has the shape `[batch, classes]`, and the target `[batch]` contains class numbers from 0. With
+/// label smoothing `ε` (Szegedy et al., 2016; PyTorch's convention), the target distribution of an image is
+/// `1 - ε` at its class plus `ε` divided evenly among all classes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrossEntropy {
     /// `ε`, from 0 (none) to below 1.

@@ -20,28 +20,28 @@ use crate::net::{Activation, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected {expected}, found {found}")]
 pub struct TargetError {
-    /// The targets that the loss accepts, in words.
+    /// A description of the targets that the loss accepts.
     pub expected: String,
-    /// The target that was found, in words.
+    /// A description of the target that was found.
     pub found: String,
 }
 
 /// A loss: a scalar function of the network's output and a target, which training minimizes.
 ///
-/// The loss of a batch is a mean over its samples: `(ℓ_1 + .. + ℓ_B) / B` for samples with the losses
-/// `ℓ_i`, each of which depends on the output and the target of its sample alone. Each replica sees a
-/// part of the batch. The losses of the parts, weighted by their shares of the samples, then add up to
-/// the loss of the whole batch. With a sum over the samples, or a mean over something else, replicas
-/// would compute another loss than a single copy of the network.
+/// The loss of a batch must be a mean over its samples, `(ℓ_1 + .. + ℓ_B) / B`. The loss `ℓ_i` of a sample
+/// may depend only on the output and the target of this sample. Each replica processes a part of the batch.
+/// The losses of the parts, weighted by their fractions of the samples, then add up to the loss of the whole
+/// batch. With a sum over the samples, or a mean over anything else, replicas would compute a different loss
+/// than a single copy of the network.
 pub trait Loss<O: Activation>: Clone + Send + 'static {
     /// The type of the targets.
     type Target: Value;
 
-    /// Checks a target before it is compared with the output. It has as many samples as the output; the
-    /// default implementation accepts everything else.
+    /// Checks a target before it is compared with the output. Its number of samples has already been checked
+    /// against the output. The default implementation accepts every target.
     ///
     /// # Errors
-    /// [`TargetError`] if [`Self::forward`] cannot compare them.
+    /// [`TargetError`] if [`Self::forward`] cannot compare the target with the output.
     fn check(&self, output: &O, target: &Self::Target) -> Result<(), TargetError> {
         let _ = (output, target);
         Ok(())

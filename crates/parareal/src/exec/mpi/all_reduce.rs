@@ -7,7 +7,7 @@ use super::first_error::FirstError;
 use crate::exec::all_reduce::{AllReduce, Bucket};
 use crate::exec::collectives::Disconnected;
 
-/// [`AllReduce`] between ranks: it makes progress while the workers compute.
+/// [`AllReduce`] between ranks, which makes progress while the workers compute.
 pub(super) struct RankAllReduce {
     communicator: Communicator,
     in_progress: VecDeque<Sum>,

@@ -3,8 +3,8 @@ use parareal_mpi::Communicator;
 use super::first_error::FirstError;
 use crate::exec::collectives::{Collectives, Disconnected, ThreadCollectives};
 
-/// [`Collectives`] between the workers of a replica on several ranks: the workers of a rank reduce
-/// among themselves, then the first of them reduces with the other ranks.
+/// [`Collectives`] between the workers of a replica on several ranks. The workers of a rank reduce among
+/// themselves, then the first worker of each rank reduces with the other ranks.
 pub(in crate::exec) struct RankCollectives {
     pub(super) local: ThreadCollectives,
     /// The index of the worker within its rank.
@@ -15,7 +15,7 @@ pub(in crate::exec) struct RankCollectives {
 }
 
 impl RankCollectives {
-    /// Folds the values of the ranks of the replica, in their order.
+    /// Folds the values of the ranks of the replica, in rank order.
     fn between_ranks(
         &mut self,
         values: &mut [f64],
@@ -31,7 +31,7 @@ impl RankCollectives {
                 *value = given.fold(first, |folded, &value| fold(folded, value));
             }
         }
-        // The others take the values of the first one.
+        // The other workers of this rank get the values of the first one.
         if self.worker > 0 {
             values.fill(0.0);
         }

@@ -3,8 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::exec::collectives::Disconnected;
 
-/// The first error of the communication between ranks. Workers only learn that they cannot
-/// continue.
+/// The first communication error between ranks. Workers are told only that they cannot continue.
 #[derive(Clone, Default)]
 pub(super) struct FirstError(Arc<Mutex<Option<String>>>);
 

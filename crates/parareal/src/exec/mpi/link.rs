@@ -6,7 +6,7 @@ use crate::exec::collectives::Disconnected;
 use crate::exec::link::{ChannelLink, Link};
 use crate::net::{SampleShape, Value};
 
-/// Tags of the two directions.
+/// Message tags of the two directions.
 const DOWNSTREAM: i32 = 1;
 const UPSTREAM: i32 = 2;
 
@@ -20,7 +20,7 @@ pub(in crate::exec) struct RankLink {
     sample: SampleShape,
     /// The type of the network's tensors.
     dtype: DType,
-    /// The type in which they are sent.
+    /// The type in which tensors are sent.
     message_dtype: DType,
     device: Device,
     /// The number of samples of the next tensor, and the request that receives it.
@@ -70,12 +70,12 @@ impl RankLink {
         }
     }
 
-    /// Splits a message into the tensors of the interface.
+    /// Decodes a message into the value at the interface.
     fn value<T: Value>(&self, samples: usize, bytes: &[u8]) -> T {
         let mut rest = bytes;
         let components = self.sample.components().iter().map(|dims| {
             let shape: Vec<usize> = std::iter::once(samples).chain(dims.iter().copied()).collect();
-            // The request has as many bytes as the shapes of the interface need.
+            // The length of a message equals the total size of the tensors at the interface.
             let size = shape.iter().product::<usize>() * self.message_dtype.size();
             let (own, behind) = rest.split_at(size);
             rest = behind;
@@ -130,7 +130,7 @@ impl<T: Value> Link<T> for RankLink {
     }
 }
 
-/// The bytes of all tensors of a value, in order.
+/// A message: the bytes of all tensors of a value, in order.
 enum Message {
     /// A single tensor, which is not copied.
     Single(TensorData),
@@ -159,7 +159,7 @@ impl AsRef<[u8]> for Message {
     }
 }
 
-/// A link within a rank, or between two.
+/// A link within a rank, or between two ranks.
 pub(in crate::exec) enum AnyLink<T> {
     Channel(ChannelLink<T>),
     Rank(Box<RankLink>),

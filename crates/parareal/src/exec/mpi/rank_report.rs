@@ -1,4 +1,4 @@
-//! The report of a rank to the others after a step, as bytes.
+//! Encoding of the report that a rank sends to the other ranks after a step.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,10 +10,10 @@ use crate::timeline::{Activity, Span, Timeline};
 
 /// The types in which tensors are sent.
 const TYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::I32];
-/// More dimensions than any tensor has.
+/// Upper bound on the number of dimensions of a tensor.
 const MAX_DIMENSIONS: u64 = 8;
 
-/// The activities of a rank's workers in a step, and the tensors of a value if it has one.
+/// The activities of a rank's workers in a step, and the tensors of a value if the rank has one.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct RankReport {
     /// The start of the step on the wall clock of the rank, since the Unix epoch.
@@ -23,22 +23,22 @@ pub(super) struct RankReport {
     pub(super) tensors: Option<Vec<TensorData>>,
 }
 
-/// Reads the monotonic clock and the wall clock, as time since the Unix epoch, at the same moment.
+/// Reads the monotonic clock and, at the same moment, the wall clock as the time since the Unix epoch.
 pub(super) fn clocks() -> (Instant, Duration) {
     let read = |_| {
         let before = Instant::now();
-        // A clock that shows a time before the epoch is not set.
+        // A wall clock that shows a time before the epoch has not been set, and counts as 0.
         let wall_clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let between = before.elapsed();
         (between, (before + between / 2, wall_clock.unwrap_or_default()))
     };
-    // The process may be interrupted between two readings.
+    // The process may be interrupted between two readings, so the closest pair of several is used.
     (0..10).map(read).min_by_key(|(between, _)| *between).expect("ten readings").1
 }
 
 impl RankReport {
-    /// Encodes a report. Times are sent in whole nanoseconds, and the device of a span follows from its
-    /// subnetwork.
+    /// Encodes a report. Times are sent in whole nanoseconds. The device of a span is not sent, because it
+    /// follows from the subnetwork.
     pub(super) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let nanoseconds = |seconds: f64| ((1e9 * seconds).round() as u64).to_le_bytes();
@@ -49,11 +49,11 @@ impl RankReport {
             bytes.push(activity.expect("all activities are listed") as u8);
             bytes.extend((span.subnetwork as u32).to_le_bytes());
             bytes.extend(nanoseconds(span.begin));
-            // The clock of a device may be less exact than its activities are long.
+            // The resolution of a device's clock may be coarser than the duration of an activity.
             bytes.extend(nanoseconds(span.end.max(span.begin)));
         }
         for tensor in self.tensors.into_iter().flatten() {
-            // A tensor of another type is converted to the first.
+            // A tensor of any other type is converted to the first type.
             let kind = TYPES.iter().position(|kind| *kind == tensor.dtype()).unwrap_or(0);
             let tensor = tensor.convert_dtype(TYPES[kind]);
             let mut number = |number: u64| bytes.extend(number.to_le_bytes());
@@ -65,7 +65,7 @@ impl RankReport {
         bytes
     }
 
-    /// Decodes the report of a rank; `None` if the bytes are not one.
+    /// Decodes the report of a rank; `None` if the bytes are not a valid report.
     pub(super) fn decode(bytes: &[u8], layout: &Layout, rank: usize) -> Option<Self> {
         let (mut bytes, rank) = (Bytes(bytes), layout.rank(rank));
         let begun = Duration::from_nanos(bytes.number()?);
@@ -94,7 +94,7 @@ impl RankReport {
         Some(Self { begun, spans, tensors: (!tensors.is_empty()).then_some(tensors) })
     }
 
-    /// Joins the activities of all ranks, in seconds since the first of them began the step.
+    /// Joins the activities of all ranks, in seconds since the first rank began the step.
     pub(super) fn timeline(reports: &[Self], devices: usize) -> Timeline {
         let first = reports.iter().map(|report| report.begun).min().unwrap_or_default();
         let spans = reports.iter().flat_map(|report| {
@@ -107,7 +107,7 @@ impl RankReport {
     }
 }
 
-/// The bytes of a report that are left.
+/// The bytes of a report that have not been read yet.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -134,7 +134,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Encodes failures as text, a line for each name or message.
+/// Encodes failures as text, with one line per name or message.
 pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
     let lines = failures.iter().flat_map(|failure| match failure {
         StepFailure::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
@@ -180,8 +180,8 @@ mod tests {
         assert_eq!(decode_failures(b"\xff\nunits 3\nother 1"), []);
     }
 
-    /// The second of three ranks of a replica, with two workers and three of nine subnetworks; in the second
-    /// replica its workers have numbers 8 and 9.
+    /// Two replicas of nine subnetworks, on three ranks each. The second rank of a replica has two workers
+    /// and three subnetworks. In the second replica its workers have the indices 8 and 9.
     fn layout() -> Layout {
         Layout::ranks(9, 6, 2, 2).unwrap()
     }
@@ -222,7 +222,8 @@ mod tests {
     fn spans_of_other_ranks_and_impossible_ones_are_refused() {
         let bytes = report(None).encode();
         let decode = |bytes: &[u8]| RankReport::decode(bytes, &layout(), RANK);
-        // Begin of the report, number of spans; then activity, subnetwork, begin and end of the first span.
+        // The start of the step and the number of spans, followed by the activity, subnetwork, begin and end
+        // of the first span.
         let (count, activity, subnetwork, begin) = (8, 16, 17, 21);
         for (at, value) in [
             (count, 4),
@@ -239,7 +240,7 @@ mod tests {
             assert_eq!(decode(&other), None, "{at}: {value}");
         }
         assert_eq!(RankReport::decode(&bytes, &layout(), RANK - 1), None);
-        // In another replica the same subnetworks have other workers.
+        // In another replica, other workers hold the same subnetworks.
         let first = RankReport::decode(&bytes, &layout(), 1).unwrap();
         let devices: Vec<usize> = first.spans.iter().map(|span| span.device).collect();
         assert_eq!(devices, [2, 2, 3]);

@@ -26,9 +26,9 @@ pub(in crate::exec) struct Ranks {
     all: Communicator,
     /// The ranks of this replica.
     replica: Communicator,
-    /// For each worker of this rank a communicator of the same worker of all replicas.
+    /// For each worker of this rank, a communicator with the corresponding workers of all replicas.
     workers: Vec<Communicator>,
-    /// The shape of the samples for which the interfaces are made.
+    /// The shape of the samples that the interfaces are set up for.
     input_shape: SampleShape,
     /// The shapes of the states from the rank upstream and to the rank downstream, if they exist.
     interfaces: [Option<SampleShape>; 2],
@@ -37,7 +37,7 @@ pub(in crate::exec) struct Ranks {
     /// The type in which states are sent.
     message_dtype: DType,
     first_error: FirstError,
-    /// One moment, on the monotonic clock and on the wall clock.
+    /// The same moment on the monotonic clock and on the wall clock.
     epoch: (Instant, Duration),
 }
 
@@ -50,13 +50,13 @@ fn split(world: &World, color: Option<usize>) -> Result<Option<Communicator>, Ex
     world.split(color.map(|color| color as u32)).map_err(ranks)
 }
 
-/// Exchanges the failure state of all ranks, and returns the first rank that has failed.
+/// Exchanges whether each rank has failed, and returns the first rank that has failed.
 fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, ExecError> {
     let gathered = all.all_gather(vec![u8::from(has_failed)]).map_err(ranks)?;
     Ok(gathered.iter().position(|failed| *failed == [1]))
 }
 
-/// Returns a communicator of all ranks. All ranks call this together.
+/// Returns a communicator of all ranks. All ranks must call this function together.
 ///
 /// # Errors
 /// [`ExecError::Ranks`].
@@ -64,10 +64,11 @@ pub(in crate::exec) fn all_ranks(world: &World) -> Result<Communicator, ExecErro
     Ok(split(world, Some(0))?.expect(MEMBER))
 }
 
-/// Returns the value of this rank unless any rank has failed. All ranks call this together.
+/// Returns the value of this rank unless any rank has failed. All ranks must call this function together.
 ///
 /// # Errors
-/// The error of this rank, or [`ExecError::Ranks`] with the first rank that has one and what it `cannot` do.
+/// The error of this rank, or [`ExecError::Ranks`] with the first rank that has failed. `cannot` is the
+/// action that failed.
 pub(in crate::exec) fn agree<T>(
     all: &Communicator,
     own: Result<T, ExecError>,
@@ -82,8 +83,9 @@ pub(in crate::exec) fn agree<T>(
 }
 
 impl Ranks {
-    /// Splits all ranks into those that share a replica and those that hold the same subnetworks. All ranks call
-    /// this together. `dtypes` are the type of the network's tensors and the type in which states are sent.
+    /// Creates the communicators of the ranks that share a replica, and of the workers that hold the same
+    /// subnetworks. All ranks must call this function together. The last argument contains the type of the
+    /// network's tensors and the type in which states are sent.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
@@ -120,7 +122,7 @@ impl Ranks {
         })
     }
 
-    /// The settings of a link to another rank of the replica.
+    /// Returns the settings of a link to another rank of the replica.
     fn link_config(&self, device: &Device) -> RankLinkConfig {
         RankLinkConfig {
             communicator: self.replica.clone(),
@@ -131,7 +133,7 @@ impl Ranks {
         }
     }
 
-    /// Exchanges reports between all ranks, and returns them in the order of the ranks.
+    /// Exchanges reports between all ranks, and returns them in rank order.
     fn exchange(&self, own: RankReport) -> Result<Vec<RankReport>, ExecError> {
         let gathered = self.all.all_gather(own.encode()).map_err(ranks)?;
         let decode =
@@ -152,7 +154,7 @@ impl Ranks {
         self.exchange(RankReport { tensors, ..RankReport::default() })
     }
 
-    /// Joins the outputs, which the last rank of each replica reports.
+    /// Joins the outputs, which are in the reports of the last rank of each replica.
     fn joined<I: Value, O: Value>(
         &self,
         input: &I,
@@ -193,13 +195,13 @@ impl<N: Coarsen> Transport<N> for Ranks {
         RankCollectives { local, worker, replica, first_error }
     }
 
-    /// A rank has workers of one replica.
+    /// Returns one all-reduce, because the workers of a rank belong to a single replica.
     fn all_reduces(&self, worker: usize, _: usize) -> Vec<Box<dyn AllReduce>> {
         let (communicator, first_error) = (self.workers[worker].clone(), self.first_error.clone());
         vec![Box::new(RankAllReduce::new(communicator, first_error))]
     }
 
-    /// Messages between ranks have the size that follows from the shape of the input.
+    /// Checks the shape of the input, which determines the size of messages between ranks.
     fn check_input(&self, input: &N::Input) -> Result<(), ExecError> {
         let found = input.shape();
         match found == self.input_shape {

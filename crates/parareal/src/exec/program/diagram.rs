@@ -5,8 +5,8 @@ use super::{Message, Operation, Program};
 const CELL: usize = 5;
 
 impl Program {
-    /// Returns a text diagram of the step: a line for each worker, with time to the right. All operations are
-    /// drawn equally long, and messages take no time.
+    /// Returns a text diagram of the step: one line per worker, with time going to the right. All operations
+    /// are drawn with the same length, and messages take no time.
     ///
     /// | symbol | operation |
     /// | --- | --- |
@@ -15,9 +15,9 @@ impl Program {
     /// | `h` | postprocessing and loss, forward and backward |
     /// | `F1'` | `ρ_1 = F_1'(U_1 - x_2)ᵀ ρ_2` |
     /// | `∇F1`, `∇g2`, `∇C2` | gradients of the weights of `F_1`; backward passes of a segment of `g_2`, and of `C_2` |
-    /// | `g2"` | a segment of `g_2`, recomputed for its graph |
+    /// | `g2"` | a segment of `g_2`, recomputed to build its graph |
     /// | `upd` | the optimizer, for one subnetwork |
-    /// | `↓`, `↑` | after the operation a message leaves for the next or the previous worker |
+    /// | `↓`, `↑` | after the operation, a message is sent to the next or the previous worker |
     #[must_use]
     pub fn diagram(&self) -> String {
         let workers = self.workers.len();
@@ -32,7 +32,7 @@ impl Program {
     }
 }
 
-/// One slot of time for each operation that works.
+/// A timing model with one slot of time per operation that computes.
 struct Slots {
     /// The cells of each worker's line.
     cells: Vec<Vec<String>>,
@@ -63,7 +63,7 @@ impl TimingModel for Slots {
     }
 }
 
-/// The symbol of an operation that works.
+/// Returns the symbol of an operation; `None` if it only waits or communicates.
 fn symbol(operation: &Operation) -> Option<String> {
     let j = operation.subnetwork()? + 1;
     Some(match operation {
@@ -109,13 +109,13 @@ mod tests {
         let printed = diagram(&[1, 1, 1], &cuts, ProgramOptions::default());
         let documented = include_str!("../three_workers.txt");
         let documented = documented.trim_start_matches("```text\n").trim_end_matches("```\n");
-        assert_eq!(documented, printed, "exec/three_workers.txt has to be:\n{printed}");
+        assert_eq!(documented, printed, "exec/three_workers.txt must be:\n{printed}");
     }
 
     #[test]
     fn the_chain_overtakes_the_fine_work_of_later_subnetworks() {
         let options = ProgramOptions { segment_units: 1, ..ProgramOptions::default() };
-        // U_1 arrives while units of the third subnetwork are left.
+        // U_1 arrives before all units of the third subnetwork have run.
         let cuts = Cuts::new(6, vec![3, 4]).unwrap();
         let printed = diagram(&[1, 2], &cuts, options);
         let expected = "

@@ -16,18 +16,19 @@ pub(crate) use simulation::{Moment, SimulatedInstruction, Simulation, TimingMode
 use super::layout::{Layout, LayoutError};
 use crate::net::Cuts;
 
-/// The program of a training step: for each worker of a replica the instructions that it executes.
+/// The program of a training step: the instructions that each worker of a replica executes.
 ///
 /// Executors interpret it, [`crate::plan`] simulates it, and the diagram in the documentation of
 /// [`crate::exec`] is printed from it ([`Self::diagram`]). Workers of different replicas have the same
 /// program.
 ///
 /// # Order
-/// An instruction may run when those that it comes [`after`](Instruction::after) have been executed and,
-/// if it receives a message, the message has arrived. A worker that is free takes the first
-/// instruction in its list that may run; if there is none, it waits for the message of the first receive
-/// that is due. So the list states priorities, and only the arrival of a message decides on an order:
-/// the coarse chain overtakes the fine work of later subnetworks as soon as its input is there.
+/// An instruction is ready when its predecessors ([`after`](Instruction::after)) have been executed and, if
+/// it receives a message, the message has arrived. An idle worker executes the first ready instruction in its
+/// list. If no instruction is ready, it waits for the message of the first receive instruction whose
+/// predecessors have been executed. So the order of the list is an order of priority, and the actual order
+/// depends on the arrival of messages: the coarse chain overtakes the fine work of later subnetworks as soon
+/// as its input has arrived.
 ///
 /// ```
 /// use parareal::exec::{Layout, Program, ProgramOptions};
@@ -56,33 +57,35 @@ pub struct Program {
     workers: Vec<WorkerProgram>,
 }
 
-/// The instructions of one worker, in the order of their priority.
+/// The instructions of one worker, in order of priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerProgram {
     instructions: Vec<Instruction>,
 }
 
-/// An operation, and the instructions of the same worker that come before it.
+/// An operation, and its predecessors among the instructions of the same worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Instruction {
     /// The operation.
     pub operation: Operation,
-    /// The indices of the instructions that must have been executed before. Instructions that are
-    /// connected neither this way nor through others may overtake each other.
+    /// The indices of the predecessors: the instructions that must have been executed before this one. Two
+    /// instructions may be executed in either order if neither is a direct or indirect predecessor of the
+    /// other.
     pub after: Vec<usize>,
 }
 
-/// Choices on which the program of a step depends besides the layout and the cuts.
+/// Options for the program of a step, in addition to the layout and the cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramOptions {
     /// The number of units that share one graph, at least 1. After each segment a worker checks whether the
     /// coarse chain can continue.
     pub segment_units: usize,
-    /// Keeps only the state at the start of each segment, and recomputes the rest in the backward pass.
+    /// Keeps only the state at the start of each segment, and recomputes the other states in the backward
+    /// pass.
     pub recompute: bool,
-    /// Computes gradients of the coarse networks' weights after the cotangent has been sent. The first
-    /// worker defers nothing, because no worker waits for it.
+    /// Computes gradients of the coarse networks' weights after the cotangent has been sent. The first worker
+    /// does not defer any gradients, because no worker waits for it.
     pub defer_weights: bool,
 }
 
@@ -93,10 +96,10 @@ impl Default for ProgramOptions {
 }
 
 impl Program {
-    /// Produces the program for a layout of a network with these cuts.
+    /// Creates the program for a layout of a network with these cuts.
     ///
     /// # Errors
-    /// [`LayoutError::OtherNetwork`] if the layout is for another number of subnetworks;
+    /// [`LayoutError::OtherNetwork`] if the layout has a different number of subnetworks than the cuts;
     /// [`LayoutError::EmptySegments`].
     pub fn new(layout: &Layout, cuts: &Cuts, options: ProgramOptions) -> Result<Self, LayoutError> {
         layout.check_network(cuts.subnetworks())?;
@@ -117,12 +120,12 @@ impl Program {
         executed.iter().map(Vec::len).eq(counts)
     }
 
-    /// The program of each worker of a replica.
+    /// Returns the program of each worker of a replica.
     pub fn workers(&self) -> &[WorkerProgram] {
         &self.workers
     }
 
-    /// The program of one worker of a replica.
+    /// Returns the program of one worker of a replica.
     ///
     /// # Panics
     /// If there is no such worker.
@@ -132,19 +135,20 @@ impl Program {
 }
 
 impl WorkerProgram {
-    /// The instructions, in the order of their priority.
+    /// Returns the instructions, in order of priority.
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
 
-    /// Produces the program of the worker that holds the subnetworks `own`.
+    /// Creates the program of the worker that holds the subnetworks `own`.
     fn new(own: Range<usize>, cuts: &Cuts, options: ProgramOptions, reduces: bool) -> Self {
         let ProgramOptions { segment_units, recompute, defer_weights } = options;
         let (is_first, is_last) = (own.start == 0, own.end == cuts.subnetworks());
         let bottom = own.end - 1;
         let mut program = Self::default();
 
-        // Fine work keeps its order, and so does the coarse chain; F_{j-1} also needs y_j.
+        // Fine operations are executed in list order, and so are the operations of the coarse chain. F_{j-1}
+        // also needs y_j.
         let (mut fine, mut chain) = (None, None);
         for subnetwork in own.clone() {
             fine = program.push(Operation::ForwardPreprocessing { subnetwork }, [fine, None]);
@@ -167,7 +171,7 @@ impl WorkerProgram {
         };
         program.push(end, [chain.or(fine), None]);
 
-        // From here on each instruction comes after the one before it.
+        // From here on, each instruction is a successor of the previous one in the list.
         let mut then = |operation| {
             let before = program.instructions.len() - 1;
             program.push(operation, [Some(before), None]);
@@ -179,7 +183,7 @@ impl WorkerProgram {
             || own.clone().map(|subnetwork| Operation::ReduceStatistics { subnetwork });
         own.clone().for_each(|subnetwork| then(Operation::MergeStatistics { subnetwork }));
         if !is_last {
-            // Reduced while the worker has nothing else to do.
+            // The worker has nothing else to do until the cotangent arrives.
             statistics().filter(|_| reduces).for_each(&mut then);
             then(Operation::ReceiveCotangent { subnetwork: bottom });
         }
@@ -235,7 +239,7 @@ impl WorkerProgram {
     }
 }
 
-/// Writes a line for each instruction.
+/// Writes one line per instruction.
 impl fmt::Display for WorkerProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.instructions.iter().try_for_each(|own| writeln!(f, "{}", own.operation))

@@ -5,8 +5,8 @@ use crate::timeline::Activity;
 
 /// An operation of a worker in a training step.
 ///
-/// Subnetworks and units are numbered through the whole network, from 0. In the formulas `j` counts
-/// from 1, as in the paper: it is `subnetwork + 1`.
+/// Subnetworks and units are numbered consecutively through the whole network, from 0. In the formulas `j`
+/// counts from 1, as in the paper: it is `subnetwork + 1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -21,16 +21,16 @@ pub enum Operation {
         subnetwork: usize,
         /// The units of the segment.
         units: Range<usize>,
-        /// True if the graph is kept for the backward pass. Otherwise only the state at its start is
-        /// kept, and [`RecomputeUnits`](Self::RecomputeUnits) computes the graph.
+        /// True if the graph is kept for the backward pass. Otherwise only the state at the start of the
+        /// segment is kept, and [`RecomputeUnits`](Self::RecomputeUnits) computes the graph.
         keeps_graph: bool,
     },
-    /// Waits for `U_j` from the worker upstream, which holds the subnetwork.
+    /// Waits for `U_j` from the upstream worker, which holds subnetwork `j`.
     ReceiveState {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`, the paper's (3b) in the form of a chain.
+    /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`: step (3b) of the paper, one subnetwork after another.
     ForwardCoarse {
         /// The subnetwork.
         subnetwork: usize,
@@ -40,13 +40,13 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// `h` and the loss, forward and backward, with `ρ_N`.
+    /// The forward and backward passes of `h` and the loss, which compute `ρ_N`.
     Head {
         /// The last subnetwork.
         subnetwork: usize,
     },
-    /// Waits until all replicas know whether all targets fit. If one does not, no replica runs the
-    /// backward pass.
+    /// Exchanges between all replicas whether their targets fit the output. If a target does not fit, no
+    /// replica runs the backward pass.
     ReduceTargetFailures {
         /// The last subnetwork.
         subnetwork: usize,
@@ -56,12 +56,12 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Starts to average the running statistics over the replicas.
+    /// Starts averaging the running statistics over the replicas.
     ReduceStatistics {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Waits for `ρ_j` from the worker downstream; this worker holds the subnetwork.
+    /// Waits for `ρ_j` from the downstream worker. The waiting worker holds subnetwork `j`.
     ReceiveCotangent {
         /// The subnetwork.
         subnetwork: usize,
@@ -71,10 +71,10 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
         /// True if gradients of the weights of `F_{j-1}` are deferred to
-        /// [`BackwardCoarseWeights`](Self::BackwardCoarseWeights), where the layers allow it.
+        /// [`BackwardCoarseWeights`](Self::BackwardCoarseWeights), if the layers support this.
         defers_weights: bool,
     },
-    /// Sends `ρ_j` upstream, to the worker that holds the subnetwork.
+    /// Sends `ρ_j` upstream, to the worker that holds subnetwork `j`.
     SendCotangent {
         /// The subnetwork.
         subnetwork: usize,
@@ -84,7 +84,7 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Starts to sum over the replicas all gradients of the subnetwork that have not been summed yet.
+    /// Starts summing, over the replicas, all gradients of the subnetwork whose sum has not been started yet.
     ReduceGradients {
         /// The subnetwork.
         subnetwork: usize,
@@ -108,10 +108,10 @@ pub enum Operation {
         /// The subnetwork.
         subnetwork: usize,
     },
-    /// Waits for everything that is summed over the replicas.
+    /// Waits for all pending sums over the replicas.
     AwaitReductions,
-    /// Sums over all workers the quantities that decide on the update: the loss, the failures, the
-    /// squared norm of the gradients. No worker continues before all have reached this operation.
+    /// Sums the loss, the number of failures and the squared norm of the gradients over all workers. The
+    /// update depends on these sums. No worker continues before all workers have reached this operation.
     ReduceTotals,
     /// Runs the optimizer.
     Update {
@@ -121,7 +121,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The kind of activity for a timeline; `None` for operations that only wait or communicate.
+    /// Returns the kind of activity for a timeline; `None` for operations that only wait or communicate.
     pub fn activity(&self) -> Option<Activity> {
         match self {
             Self::ForwardPreprocessing { .. } | Self::ForwardUnits { .. } => {
@@ -149,12 +149,12 @@ impl Operation {
         }
     }
 
-    /// Returns true if the operation waits for a message of another worker.
+    /// Returns true if the operation waits for a message from another worker.
     pub fn is_receive(&self) -> bool {
         matches!(self, Self::ReceiveState { .. } | Self::ReceiveCotangent { .. })
     }
 
-    /// The message that the operation sends or receives.
+    /// Returns the message that the operation sends or receives.
     pub(crate) fn message(&self) -> Option<Message> {
         match *self {
             Self::SendState { subnetwork } | Self::ReceiveState { subnetwork } => {
@@ -167,12 +167,12 @@ impl Operation {
         }
     }
 
-    /// The message that the operation sends.
+    /// Returns the message that the operation sends.
     pub(crate) fn sent_message(&self) -> Option<Message> {
         self.message().filter(|_| !self.is_receive())
     }
 
-    /// The subnetwork that the operation is for.
+    /// Returns the subnetwork that the operation belongs to.
     pub fn subnetwork(&self) -> Option<usize> {
         match *self {
             Self::ForwardPreprocessing { subnetwork }

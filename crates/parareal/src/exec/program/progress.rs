@@ -3,16 +3,16 @@ use super::{Operation, WorkerProgram};
 /// The next instruction of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// An instruction that can run at once. If it receives, its message has arrived.
+    /// An instruction that can run immediately. If it receives a message, the message has arrived.
     Run(usize),
-    /// A receive whose message has not arrived, while nothing else can run.
+    /// A receive instruction whose message has not arrived, when no other instruction can run.
     Wait(usize),
 }
 
-/// The instructions of a [`WorkerProgram`] that have been executed, and the rule that chooses the next.
+/// The instructions of a [`WorkerProgram`] that have been executed, and the rule that chooses the next one.
 ///
-/// Workers and the simulation of [`crate::plan`] both follow this rule, so they differ only in how the
-/// arrival of a message is decided.
+/// Workers and the simulation of [`crate::plan`] both follow this rule, so they differ only in how they
+/// decide whether a message has arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     done: Vec<bool>,
@@ -25,11 +25,12 @@ impl Progress {
         Self { done: vec![false; program.instructions().len()], first: 0 }
     }
 
-    /// Chooses the first instruction in the program whose predecessors have been executed and, if it
-    /// receives, whose message has arrived. Returns `None` at the end of the program.
+    /// Chooses the first instruction in the program whose predecessors have been executed and, if it receives
+    /// a message, whose message has arrived. If there is none, chooses the first receive instruction to wait
+    /// for. Returns `None` at the end of the program.
     ///
     /// # Errors
-    /// Those of `has_arrived`.
+    /// The errors of `has_arrived`.
     pub(crate) fn next<E>(
         &self,
         program: &WorkerProgram,

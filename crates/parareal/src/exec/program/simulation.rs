@@ -12,7 +12,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The later of two moments; the first if they are equal.
+    /// Returns the later of two moments; `self` if they are equal.
     pub(crate) fn max(self, other: Self) -> Self {
         if other.time > self.time { other } else { self }
     }
@@ -20,18 +20,18 @@ impl Moment {
 
 /// The durations of a simulated step. Workers are numbered replica by replica.
 pub(crate) trait TimingModel {
-    /// The moment at which a worker begins.
+    /// Returns the moment at which a worker begins.
     fn begin(&self, worker: usize) -> Moment {
         let _ = worker;
         Moment::default()
     }
 
-    /// The arrival of the message that a worker begins to send at `at`.
+    /// Returns the arrival of the message that a worker begins to send at `at`.
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment;
 
-    /// Executes an instruction on a worker at `at`: the worker is free, and the message or the other workers
-    /// that the operation waits for are there. Returns the moment at which the worker is free again; `None` if
-    /// the model does not know the instruction, and the worker stops.
+    /// Executes an instruction on a worker at `at`. At this moment the worker is free, and the operation has
+    /// nothing to wait for. Returns the moment at which the worker is free again. If the model does not know
+    /// the instruction, returns `None`, and the worker stops.
     fn execute(
         &mut self,
         worker: usize,
@@ -44,20 +44,22 @@ pub(crate) trait TimingModel {
 /// An instruction that was executed in a simulation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SimulatedInstruction {
-    /// Its index in the program of the worker.
+    /// The index of the instruction in the program of the worker.
     pub(crate) index: usize,
-    /// For a receive: the arrival of its message.
+    /// The arrival of the message, if the instruction receives one.
     pub(crate) arrival: Option<Moment>,
     pub(crate) end: Moment,
 }
 
-/// The simulation of a step of a program: its messages, and the sum of the totals, which no worker leaves before
-/// all have reached it.
+/// The simulation of a step of a program.
+///
+/// It models the messages between workers and [`Operation::ReduceTotals`], which no worker passes before all
+/// workers have reached it.
 pub(crate) struct Simulation<'a> {
     program: &'a Program,
-    /// The arrivals of messages by replica.
+    /// The arrival of each message, keyed by the replica and the message.
     arrivals: HashMap<(usize, Message), Moment>,
-    /// The moments at which workers reach the sum of the totals.
+    /// The moment at which each worker reaches [`Operation::ReduceTotals`].
     totals: Vec<Option<Moment>>,
 }
 
@@ -68,7 +70,7 @@ impl<'a> Simulation<'a> {
         Self { program, arrivals: HashMap::new(), totals }
     }
 
-    /// Excludes a worker, so that the others do not wait for it.
+    /// Excludes a worker, so that the other workers do not wait for it.
     pub(crate) fn leave_out(&mut self, worker: usize) {
         self.totals[worker] = Some(Moment::default());
     }
@@ -78,8 +80,8 @@ impl<'a> Simulation<'a> {
         self.arrivals.insert((replica, message), arrival);
     }
 
-    /// Executes the program with the durations of a model. Returns the instructions of each worker in the order of
-    /// their execution: fewer than the program has, if it waits for messages that nobody sends.
+    /// Executes the program with the durations of a model. Returns the instructions of each worker in the
+    /// order of execution. Instructions that wait for messages that are never sent are missing.
     pub(crate) fn run<M: TimingModel>(mut self, model: &mut M) -> Vec<Vec<SimulatedInstruction>> {
         let per_replica = self.program.workers().len();
         let workers = (0..self.totals.len()).map(|number| {
@@ -89,7 +91,7 @@ impl<'a> Simulation<'a> {
             Worker { number, replica: number / per_replica, program, at, progress, executed }
         });
         let mut workers: Vec<_> = workers.collect();
-        // A worker runs until it needs to know when a message arrives that has not been sent.
+        // A worker runs until it needs the arrival time of a message that has not been sent.
         loop {
             let mut has_advanced = false;
             for worker in &mut workers {
@@ -103,7 +105,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Executes one instruction of a worker. Returns `None` if that is not possible yet.
+    /// Executes one instruction of a worker. Returns `None` if this is not possible yet.
     fn advance<M: TimingModel>(&mut self, worker: &mut Worker<'_>, model: &mut M) -> Option<()> {
         let &mut Worker { number, replica, program, at: now, .. } = worker;
         let arrival = |operation: &Operation| {
@@ -132,8 +134,8 @@ impl<'a> Simulation<'a> {
         Some(())
     }
 
-    /// Lets a worker reach the sum of the totals. Returns the moment at which all are there; `None` while one is
-    /// missing.
+    /// Records that a worker has reached [`Operation::ReduceTotals`]. Returns the moment at which the last
+    /// worker reached it; `None` until all workers have.
     fn reach_totals(&mut self, worker: usize, at: Moment) -> Option<Moment> {
         self.totals[worker] = Some(at);
         self.totals.iter().try_fold(at, |latest, reached| Some(latest.max((*reached)?)))

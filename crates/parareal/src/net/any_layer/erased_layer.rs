@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::erased_module::{Adapter, ErasedMapper, ErasedVisitor};
 
-/// The methods of [`Module`] and [`Layer`](super::super::Layer) of a module whose type is not known.
+/// The methods of [`Module`] and [`Layer`](super::super::Layer), for a module of unknown type.
 pub(super) trait ErasedLayer<A, B>: Send + fmt::Debug {
     fn forward(&self, input: A) -> B;
     fn boxed_clone(&self) -> BoxedLayer<A, B>;

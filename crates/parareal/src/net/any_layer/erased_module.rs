@@ -1,7 +1,8 @@
 //! Type-erased visitors and mappers of Burn modules.
 //!
-//! [`Module::visit`] and [`Module::map`] are generic over the visitor, and visitors over the rank of a
-//! tensor. Here the rank is an argument, so that both can be trait objects.
+//! [`Module::visit`] and [`Module::map`] are generic over the visitor or mapper, whose methods are generic
+//! over the rank of a tensor. Here the rank is an argument, so that visitors and mappers can be trait
+//! objects.
 
 use std::any::Any;
 
@@ -11,7 +12,7 @@ use burn::tensor::{Bool, Int, Tensor};
 /// The largest rank of a parameter. Burn's optimizers have the same limit.
 pub(super) const MAX_RANK: usize = 8;
 
-/// The kind of a parameter's elements.
+/// The element type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Float,
@@ -19,7 +20,7 @@ pub(super) enum Kind {
     Bool,
 }
 
-/// A [`ModuleVisitor`] that can be a trait object. A parameter is a `Param<Tensor<RANK, KIND>>`.
+/// A [`ModuleVisitor`] that can be a trait object. `param` is a `Param<Tensor<RANK, KIND>>`.
 pub(super) trait ErasedVisitor {
     fn tensor(&mut self, kind: Kind, rank: usize, param: &dyn Any);
     fn flag(&mut self, flag: &Param<Flag>);
@@ -35,7 +36,7 @@ pub(super) trait ErasedMapper {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// Adapts a generic visitor or mapper to the type-erased trait, and the other way round.
+/// Adapts a generic visitor or mapper to the type-erased trait, and vice versa.
 pub(super) struct Adapter<'a, T: ?Sized>(pub(super) &'a mut T);
 
 /// Calls a function that is generic over the rank of a tensor.
@@ -54,7 +55,7 @@ macro_rules! with_rank {
     };
 }
 
-const TYPE: &str = "kind and rank say the type of a parameter";
+const TYPE: &str = "kind and rank determine the type of a parameter";
 
 fn as_param<P: 'static>(param: &dyn Any) -> &P {
     param.downcast_ref().expect(TYPE)
@@ -163,7 +164,7 @@ impl ModuleMapper for Adapter<'_, dyn ErasedMapper + '_> {
     }
 }
 
-/// The largest rank of a module's parameters.
+/// Returns the largest rank of a module's parameters.
 pub(super) fn max_rank(module: &impl Module) -> usize {
     struct MaxRank(usize);
 

@@ -19,21 +19,23 @@ use super::{Init, Layer, SampleShape, ShapeError, Value};
 use erased_layer::{Applied, BoxedLayer};
 use erased_module::{Adapter, MAX_RANK, max_rank};
 
-/// A layer of any type: a Burn module with the function that applies it, created by [`layer`].
+/// A layer of any type: a Burn module and the function that applies it. Created by [`layer`].
 ///
-/// Its parameters have the names that they have in the module. The shape of its output is found by a dry run:
-/// the layer is applied to one sample, in evaluation mode and without gradients. A panic is caught and becomes
-/// a [`ShapeError`]. [`Self::with_output_shape`] makes the dry run unnecessary.
+/// Its parameters have the same names as in the module. The shape of its output is determined by a dry run,
+/// in which the layer is applied to one sample in evaluation mode and without gradients. A panic is caught
+/// and returned as a [`ShapeError`]. [`Self::with_output_shape`] makes the dry run unnecessary.
 pub struct AnyLayer<A, B> {
     layer: BoxedLayer<A, B>,
-    /// One sample of its input, for the dry run.
+    /// One sample of the input for the dry run.
     example: Option<A>,
     output_shape: Option<SampleShape>,
 }
 
-/// Creates a layer from a Burn module and a function that applies it: a method such as `Linear::forward`, or a
-/// closure. Several modules make one layer as a tuple. Only tensors of the module are trained, moved and
-/// saved: tensors that the function captures are constants.
+/// Creates a layer from a Burn module and a function that applies it.
+///
+/// The function is a method such as `Linear::forward`, or a closure. A tuple combines several modules into
+/// one layer. Only tensors of the module are trained, moved and saved. Tensors that the function captures are
+/// constants.
 ///
 /// ```
 /// use parareal::burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -54,7 +56,7 @@ pub struct AnyLayer<A, B> {
 /// ```
 ///
 /// # Panics
-/// If a parameter has more than eight dimensions, the limit of Burn's optimizers.
+/// If a parameter has more than eight dimensions, which is the limit of Burn's optimizers.
 pub fn layer<A, B, M, F>(module: M, forward: F) -> AnyLayer<A, B>
 where
     M: Module + ModuleDisplay + 'static,
@@ -86,20 +88,20 @@ where
     A: Value,
     B: Value,
 {
-    // A number is a module without parameters.
+    // Burn implements `Module` for numbers, without parameters.
     layer(0_usize, move |_: &usize, input| forward(input))
 }
 
 impl<A: Value, B: Value> AnyLayer<A, B> {
-    /// Declares the shape of one output sample. Then there is no dry run, and the shape of the input is not
-    /// checked.
+    /// Declares the shape of one output sample. The dry run is then omitted, and the shape of the input is
+    /// not checked.
     #[must_use]
     pub fn with_output_shape(mut self, shape: impl Into<SampleShape>) -> Self {
         self.output_shape = Some(shape.into());
         self
     }
 
-    /// Sets the sample that the dry run starts from. It is on the CPU, outside automatic differentiation.
+    /// Sets the input sample for the dry run. It must be on the CPU, without automatic differentiation.
     #[must_use]
     pub(crate) fn with_example(mut self, example: A) -> Self {
         self.example = Some(example);
@@ -109,10 +111,11 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
     /// Applies the layer to one sample in evaluation mode, without gradients.
     ///
     /// # Errors
-    /// If it panics.
+    /// If the layer panics.
     pub(crate) fn dry_run(&self, input: A) -> Result<B, ShapeError> {
         let found = input.shape();
-        // `initialize` draws the parameters under its lock; other threads may initialize modules meanwhile.
+        // `initialize` draws the parameters under a lock, because other threads may initialize modules at the
+        // same time.
         if has_undrawn(self) {
             let _ = Init::new(0, &Device::flex()).initialize(self.clone());
         }
@@ -131,13 +134,13 @@ impl<A: Value, B: Value> AnyLayer<A, B> {
         })
     }
 
-    /// The declared shape of one output sample.
+    /// Returns the declared shape of one output sample.
     pub(crate) fn declared_shape(&self) -> Option<&SampleShape> {
         self.output_shape.as_ref()
     }
 }
 
-/// The text of a panic in one line.
+/// Returns the message of a panic on one line.
 fn line(panic: &(dyn Any + Send)) -> String {
     panic_message(panic).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -145,7 +148,7 @@ fn line(panic: &(dyn Any + Send)) -> String {
 /// Returns one sample of this shape whose elements are all zero.
 ///
 /// # Errors
-/// If values of this type have another number of tensors or dimensions.
+/// If values of this type have a different number of tensors or dimensions.
 pub(crate) fn zero_sample<A: Value>(shape: &SampleShape, dtype: DType) -> Result<A, ShapeError> {
     let zeros = shape.components().iter().map(|dims| {
         let dims: Vec<usize> = std::iter::once(1).chain(dims.iter().copied()).collect();
@@ -180,7 +183,7 @@ impl<A: Value, B: Value> Layer<A, B> for AnyLayer<A, B> {
 }
 
 impl<A: Value, B: Value> AnyLayer<A, B> {
-    /// The same layer with another module.
+    /// Creates a layer from its parts.
     fn with(
         layer: BoxedLayer<A, B>,
         example: Option<A>,

@@ -1,4 +1,4 @@
-//! Lists of tensors whose number differs from position to position, as in a U-shaped network.
+//! Lists of tensors. The number of tensors may differ between positions, as in a U-shaped network.
 
 use std::ops::Range;
 
@@ -72,8 +72,8 @@ impl<const D: usize> Value for Vec<Tensor<D>> {
         self.into_iter().map(Tensor::detach).collect()
     }
 
-    /// Returns the gradient of each tensor, zero for tensors without one; `None` if no tensor has
-    /// one.
+    /// Returns the gradient of each tensor, which is zero for tensors without a gradient; `None` if no tensor
+    /// has one.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         let found: Vec<_> = self.iter().map(|tensor| tensor.take_gradient(gradients)).collect();
         if found.iter().all(Option::is_none) {

@@ -48,7 +48,10 @@ impl<A: Value, B: Value> Value for (A, B) {
     fn from_data(mut data: Vec<TensorData>, device: &Device, dtype: DType) -> Self {
         const {
             let is_known = A::COMPONENTS.is_some() || B::COMPONENTS.is_some();
-            assert!(is_known, "a value can have only one part with any number of tensors");
+            assert!(
+                is_known,
+                "a value can have only one component with a variable number of tensors"
+            );
         }
         let first = match (A::COMPONENTS, B::COMPONENTS) {
             (Some(first), _) => first,
@@ -82,8 +85,8 @@ impl<A: Value, B: Value> Value for (A, B) {
         (self.0.detach(), self.1.detach())
     }
 
-    /// Returns the gradients of both values; `None` if neither has one. If only one has a gradient, that
-    /// of the other is zero, or the value itself if it consists of integers.
+    /// Returns the gradients of both values; `None` if neither has one. If only one value has a gradient, the
+    /// other gradient is zero, or the value itself if it consists of integers or booleans.
     fn take_gradient(&self, gradients: &mut Gradients) -> Option<Self> {
         match (self.0.take_gradient(gradients), self.1.take_gradient(gradients)) {
             (None, None) => None,

@@ -8,21 +8,22 @@ use super::super::SampleShape;
 use super::super::bitwise::is_bitwise_equal;
 use super::{Activation, Value};
 
-/// The shape of one sample of a batch with these dimensions.
+/// Returns the shape of one sample of a batch with these dimensions.
 fn sample_shape<const D: usize>(dims: [usize; D]) -> SampleShape {
     dims.get(1..).unwrap_or_default().to_vec().into()
 }
 
-/// Returns the data of a value that is a single tensor.
+/// Returns the data of a value that consists of a single tensor.
 fn single(data: Vec<TensorData>) -> TensorData {
-    let [data] = <[TensorData; 1]>::try_from(data).expect("a tensor is made of one tensor's data");
+    let [data] =
+        <[TensorData; 1]>::try_from(data).expect("a tensor is created from the data of one tensor");
     data
 }
 
-/// The indices of samples as a tensor.
+/// Converts indices of samples to a tensor.
 ///
 /// # Panics
-/// If one of them is not below `samples`.
+/// If an index is not less than `samples`.
 fn rows(indices: &[usize], samples: usize, device: &Device) -> Tensor<1, Int> {
     if let Some(wrong) = indices.iter().find(|&&index| index >= samples) {
         panic!("sample index {wrong} is out of range: there are {samples} samples");
@@ -155,7 +156,7 @@ macro_rules! value_without_gradient {
 }
 
 value_without_gradient!(Int, |tensor, rows| Tensor::select(tensor, 0, rows));
-// On Burn's CPU backend the selected booleans would be of a type that operations refuse.
+// On Burn's CPU backend, selecting booleans directly would return a type that operations reject.
 value_without_gradient!(Bool, |tensor: Self, rows| Tensor::select(tensor.int(), 0, rows).bool());
 
 impl<const D: usize> Activation for Tensor<D> {
@@ -176,7 +177,7 @@ impl<const D: usize> Activation for Tensor<D> {
         is_bitwise_equal(self, other).unwrap_or_else(|| {
             let square = |tensor: Self| tensor.powi_scalar(2).sum().into_scalar::<f64>();
             let difference = square(self.clone() - other.clone());
-            // NaN shows up in the loss.
+            // NaN is detected in the loss.
             difference.is_nan() || difference <= TOLERANCE * TOLERANCE * square(self.clone())
         })
     }

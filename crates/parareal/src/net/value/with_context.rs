@@ -1,4 +1,4 @@
-//! States with values that are not differentiated.
+//! States with additional values that are not differentiated.
 
 use std::ops::Range;
 
@@ -7,11 +7,12 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use super::super::SampleShape;
 use super::{Activation, Value};
 
-/// A state with a context that units read and that is not differentiated: a mask, indices, a condition.
+/// A state with a context: values that units read but that are not differentiated, such as a mask, indices or
+/// a condition.
 ///
-/// Only the state crosses an interface. The context follows from the input, so each `C_j` recomputes it: it is
-/// part of the `x_j` that `C_j` returns, and units pass it on unchanged. A state that is received from another
-/// subnetwork takes the context of this subnetwork's `x_j`.
+/// Only the state crosses an interface. Each `C_j` recomputes the context from the input and returns it as
+/// part of `x_j`, and units must return it unchanged. A state that is received from another subnetwork gets
+/// the context of this subnetwork's `x_j`.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -25,15 +26,15 @@ use super::{Activation, Value};
 /// ```
 #[derive(Clone, Debug)]
 pub struct WithContext<S, K> {
-    /// The part that units change and that crosses interfaces.
+    /// The state that units change and that crosses interfaces.
     pub state: S,
     /// `None` in a message between subnetworks.
     context: Option<K>,
 }
 
 impl<S, K: Value> WithContext<S, K> {
-    /// Creates a state with its context, as a `C_j` returns it. No gradient flows through the context, even if it
-    /// consists of floats.
+    /// Creates a state with its context, to be returned by a `C_j`. No gradient flows through the context,
+    /// even if it consists of floats.
     pub fn new(state: S, context: K) -> Self {
         Self { state, context: Some(context.detach()) }
     }
@@ -41,12 +42,12 @@ impl<S, K: Value> WithContext<S, K> {
     /// Returns the context.
     ///
     /// # Panics
-    /// If this is a message between subnetworks, to which no layer is applied.
+    /// If this is a message between subnetworks, which has no context. Layers are never applied to messages.
     pub fn context(&self) -> K {
         self.context.clone().expect("a layer is applied to a state with its context")
     }
 
-    /// Returns another state with the same context, as a unit does.
+    /// Returns another state with the same context, to be returned by a unit.
     pub fn with_state<T>(&self, state: T) -> WithContext<T, K> {
         WithContext { state, context: self.context.clone() }
     }
@@ -141,7 +142,7 @@ impl<S: Activation, K: Value> Activation for WithContext<S, K> {
         Self { state: self.state.plus(other.state), context: self.context.or(other.context) }
     }
 
-    /// Takes the context of `other` if it has one, because `self` may be a message.
+    /// Computes the difference, with the context of `other` if it has one, because `self` may be a message.
     fn minus(self, other: Self) -> Self {
         Self { state: self.state.minus(other.state), context: other.context.or(self.context) }
     }
