@@ -7,12 +7,12 @@ use crate::dataset::Dataset;
 use crate::images::image_set::ImageSet;
 
 impl Dataset {
-    /// SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the contents and
-    /// their order, not on the files that they were read from.
+    /// Returns the SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the
+    /// contents and their order, not on the files from which they were read.
     ///
-    /// It covers, for the training and then the test images: the numbers of images, channels, rows,
-    /// columns and classes, as 64-bit little-endian integers; the pixels; the labels. An absent test
-    /// set counts as five zeros.
+    /// The hash covers the training set, then the test set. For each set it covers the numbers of
+    /// images, channels, rows, columns and classes as 64-bit little-endian integers, then the
+    /// pixels, then the labels. An absent test set counts as five zeros.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for set in [Some(&self.train), self.test.as_ref()] {

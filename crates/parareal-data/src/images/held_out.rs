@@ -3,14 +3,14 @@
 use crate::images::image_set::ImageSet;
 use crate::rng::{KeyedRng, Purpose};
 
-/// One of this many images is held out.
+/// One in this many images is held out.
 const SHARE: usize = 10;
 
 /// Splits a set into training and test images, both in stored order.
 ///
-/// Every tenth image of each class is held out for testing, in a random order that depends on the
-/// number of images alone: at least one image of each class that has two or more, or one image if
-/// there is no such class.
+/// The images are put in a random order that depends only on their number, and every tenth image of
+/// each class is held out for testing. This holds out at least one image of each class that has two
+/// or more images. If there is no such class, one image is held out.
 pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
     let order = KeyedRng::new(Purpose::HeldOut, 0, 0, 0).permutation(set.len());
     let mut counts = vec![0; set.classes()];
@@ -31,7 +31,8 @@ pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
 }
 
 impl ImageSet {
-    /// Splits off `count` images (at most all of them) that are chosen at random by the seed.
+    /// Splits off `count` images, chosen at random with the given seed, or all images if there are
+    /// fewer.
     ///
     /// Returns the remaining images and those split off, both in stored order.
     #[must_use]

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::error::DataError;
 
-/// Images as they are stored: 8 bits per pixel and channel, NCHW, with one label each.
+/// Images as stored: 8 bits per pixel and channel, NCHW, with one label each.
 ///
-/// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers from
-/// 0.
+/// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers,
+/// starting at 0.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageSet {
     channels: usize,
@@ -76,7 +76,7 @@ impl ImageSet {
         self.width
     }
 
-    /// Number of classes; every label is below it.
+    /// Number of classes; every label is less than it.
     pub fn classes(&self) -> usize {
         self.classes
     }

@@ -9,7 +9,7 @@ const SAMPLES: usize = 4;
 /// A square image of `side` x `side` pixels; pixel (0, 0) spans the square from 0 to 1.
 pub(crate) struct Canvas {
     side: usize,
-    /// Row by row.
+    /// Pixels in row-major order.
     pixels: Vec<Color>,
 }
 
@@ -32,8 +32,7 @@ impl Canvas {
         color: Color,
         covers: impl Fn(f32, f32) -> bool,
     ) {
-        // The conversion truncates to the range of usize, so parts of a mark outside the image are
-        // cut off here.
+        // The conversion to usize saturates at 0, so parts of a mark outside the image are cut off.
         let first = |middle: f32| (middle - reach) as usize;
         let last = |middle: f32| ((middle + reach) as usize + 1).min(self.side);
         for row in first(center[1])..last(center[1]) {
