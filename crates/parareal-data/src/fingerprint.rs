@@ -60,7 +60,7 @@ mod tests {
         bytes.extend([1, 2, 3, 4, 0, 2]);
         bytes.extend([0; 40]);
         assert_eq!(dataset.fingerprint(), in_hexadecimal(&Sha256::digest(&bytes)));
-        // The published digest of the empty message.
+        // The published digest of an empty message.
         let empty = in_hexadecimal(&Sha256::digest([]));
         assert!(empty.starts_with("e3b0c44298fc1c14") && empty.ends_with("7852b855"), "{empty}");
     }

@@ -151,7 +151,7 @@ impl std::iter::FusedIterator for Batches<'_> {}
 mod tests {
     use super::*;
 
-    /// Eleven images of two channels, 3x3 pixels; the values of image `i` start at 18 `i`.
+    /// Eleven images of two channels and 3x3 pixels. The values of image `i` start at `18 * i`.
     fn set() -> ImageSet {
         let labels: Vec<u8> = (0..11).collect();
         ImageSet::new(2, 3, 3, 11, (0..198).collect(), labels).unwrap()

@@ -139,7 +139,7 @@ mod tests {
         max: 3,
     };
 
-    /// Records with the given label bytes; all pixels of one are 100 and its last label more.
+    /// Records with the given label bytes. Every pixel of a record is 100 plus its last label.
     fn records(labels: &[[u8; 2]]) -> Vec<u8> {
         let record =
             |&[coarse, fine]: &[u8; 2]| [vec![coarse, fine], vec![100 + fine; IMAGE_LEN]].concat();

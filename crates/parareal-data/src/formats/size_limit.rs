@@ -20,8 +20,8 @@ impl SizeLimit {
             return Ok(());
         }
         Err(format!(
-            "it has {width} x {height} pixels, more than the limit of {side} on a side and {} MiB \
-             in all; scale it down",
+            "it has {width} x {height} pixels, more than the limit of {side} on a side or {} MiB \
+             in total; reduce its size",
             memory >> 20
         ))
     }

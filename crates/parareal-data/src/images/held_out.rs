@@ -50,12 +50,12 @@ impl ImageSet {
 mod tests {
     use super::*;
 
-    /// Images of one pixel with the value of the label plus one.
+    /// Images of one pixel. The pixel is the label plus one.
     fn set(len: u8) -> ImageSet {
         ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len).collect()).unwrap()
     }
 
-    /// The same images, labeled with this many classes in turn.
+    /// The same images as `set`, labeled with `classes` classes in turn.
     fn in_classes(len: u8, classes: u8) -> ImageSet {
         let labels = (0..len).map(|index| index % classes).collect();
         ImageSet::new(1, 1, 1, usize::from(classes), (1..=len).collect(), labels).unwrap()

@@ -143,7 +143,7 @@ mod tests {
         load: |_| unreachable!(),
     };
 
-    /// This many images of one pixel.
+    /// `len` images of one pixel.
     fn set(len: usize) -> ImageSet {
         ImageSet::new(1, 1, 1, 1, vec![0; len], vec![0; len]).unwrap()
     }

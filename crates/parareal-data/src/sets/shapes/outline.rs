@@ -55,7 +55,8 @@ pub(crate) fn covers(class: usize, u: f32, v: f32) -> bool {
 mod tests {
     use super::*;
 
-    /// The share of the square [-1.5, 1.5]^2 that a shape covers, and its farthest point.
+    /// The fraction of the square [-1.5, 1.5]^2 that a shape covers, and the distance of its
+    /// farthest point.
     fn extent(class: usize) -> (f32, f32) {
         let (mut inside, mut farthest) = (0, 0.0_f32);
         for row in 0..300 {
