@@ -89,8 +89,8 @@ pub enum DataError {
         found: usize,
     },
 
-    /// An image set needs at least one channel, row, column and class, at most 256 classes, and
-    /// an image size that fits the address space.
+    /// The shape of an image set is invalid. A set needs at least one channel, row, column and
+    /// class, at most 256 classes, and an image size that fits the address space.
     #[error(
         "an image set cannot have {channels} channels of {height}x{width} pixels \
          and {classes} classes"
@@ -120,7 +120,7 @@ pub enum DataError {
         found: usize,
     },
 
-    /// A label is not below the number of classes.
+    /// A label is not less than the number of classes.
     #[error("expected labels below {classes}, got label {label} at image {index}")]
     Label {
         /// Position of the label in the set.

@@ -62,7 +62,7 @@ pub use name::DatasetName;
 pub use options::LoadOptions;
 pub use sets::shapes;
 
-/// The code of the README.
+/// Tests of the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! MD5 sums, which are published with canonical files.
+//! MD5 sums of files, to compare with the published sums of canonical files.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -13,7 +13,7 @@ macro_rules! dataset_names {
         }
 
         impl DatasetName {
-            /// All names, in the order in which to list them.
+            /// All names, in display order.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
 
             /// Returns the name in lower case, as written in settings.

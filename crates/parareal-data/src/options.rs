@@ -1,4 +1,4 @@
-//! Options of loading a data set.
+//! Options for loading a data set.
 
 use std::path::PathBuf;
 

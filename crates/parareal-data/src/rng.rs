@@ -19,9 +19,9 @@ pub(crate) enum Purpose {
     TrainingShape = 3,
     /// The drawing of a test image.
     TestShape = 4,
-    /// The choice of images that are held out for testing.
+    /// The choice of the images to hold out for testing.
     HeldOut = 5,
-    /// The choice of training images that are split off for validation.
+    /// The choice of the training images to split off for validation.
     RandomSplit = 6,
 }
 

@@ -1,4 +1,4 @@
-//! The same operations composed of Burn's, for every backend and precision.
+//! The public operations composed of Burn's own operations, for every backend and precision.
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};

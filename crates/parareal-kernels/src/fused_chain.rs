@@ -285,7 +285,8 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
             let convolution = conv.convolution();
             let found = match after.take() {
-                // The gradient is added in place to that of the skip connection.
+                // The gradient of the input is added in place to the gradient of the skip
+                // connection.
                 Some(after) if index == 0 && *adds_input && mask.input => {
                     let sum = Some(slice_mut(&mut gradient));
                     convolution.backward(level, slice(&after), saved, mask, sum)

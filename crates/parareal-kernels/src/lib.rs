@@ -78,7 +78,7 @@ pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;
 
-/// The code of the README.
+/// Tests of the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -13,7 +13,7 @@ pub enum SimdLevel {
     Avx2,
     /// Four lanes: NEON.
     Neon,
-    /// Four lanes without special instructions, on every machine.
+    /// Four lanes without special instructions; available on every machine.
     Portable,
 }
 

@@ -13,7 +13,7 @@ use super::error::{DownloadFault, FetchError};
 use super::job::{FetchEvent, FetchOptions, Job, RemoteFile};
 use super::partial::PartialDownload;
 
-/// Time between two checks of the request to stop.
+/// Time between two checks for a request to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest pause between two requests.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -135,7 +135,7 @@ impl Download<'_, '_> {
         self.read_body(response.into_body())
     }
 
-    /// Checks status and headers of a response.
+    /// Checks the status and headers of a response.
     fn check_response(&mut self, response: &Response<Body>) -> Result<(), End> {
         let expected = self.file.bytes;
         let check = |found: Option<u64>, expected| match found {
@@ -236,7 +236,7 @@ impl Download<'_, '_> {
             Error::TooManyRedirects => DownloadFault::Redirects { max: options.redirects },
             Error::RequireHttpsOnly(_) => DownloadFault::Insecure,
             Error::Tls(_) | Error::Rustls(_) => DownloadFault::Tls { message },
-            // Reported for invalid TLS records.
+            // This kind of error is reported for invalid TLS records.
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 DownloadFault::Tls { message }
             }

@@ -52,8 +52,8 @@ pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     publication.files.iter().map(file).collect()
 }
 
-/// Downloads the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
-/// looks for them below `data_dir`.
+/// Downloads the canonical files of a data set to the folder in `data_dir` from which
+/// [`Dataset::load`](crate::Dataset::load) reads them.
 ///
 /// `mirror` is the address of a folder that holds the files under their names. Without a mirror,
 /// the files are downloaded from their known addresses. For a set that the program draws, nothing

@@ -14,7 +14,7 @@ use crate::formats::{jpeg, png};
 ///
 /// # Errors
 ///
-/// A description of the problem.
+/// A description of the problem if the file cannot be read or decoded, or exceeds the limit.
 pub(crate) fn read(path: &Path, limit: SizeLimit) -> Result<DynamicImage, String> {
     decode(&read_file(path, limit)?, limit)
 }

@@ -42,7 +42,7 @@ struct Walk<'a> {
     ac: [Option<Table>; MAX_COMPONENTS],
     restart_interval: usize,
     scans: usize,
-    /// Set if the file ends with the last block of the last scan.
+    /// True if the file ends with the last block of the last scan.
     ends_with_scan: bool,
 }
 

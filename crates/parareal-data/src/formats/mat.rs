@@ -256,7 +256,7 @@ impl Elements<'_> {
         }
     }
 
-    /// Fills `bytes`, or returns an error if the file ends before.
+    /// Fills `bytes`, or returns an error if the file ends too early.
     fn fill(&self, reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), Box<FileError>> {
         fill(self.file, reader, bytes)
     }
@@ -295,7 +295,7 @@ impl ByteOrder {
         }
     }
 
-    /// The two numbers of a tag.
+    /// Returns the two 32-bit numbers of a tag.
     fn pair(self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> (u32, u32) {
         (self.word([a, b, c, d]), self.word([e, f, g, h]))
     }

@@ -125,19 +125,19 @@ pub(crate) static FILES_100: Files = Files {
     ],
 };
 
-/// The files of one of the two sets.
+/// The files of CIFAR-10 or CIFAR-100.
 pub(crate) struct Files {
     definition: &'static Definition,
     publication: &'static Publication,
     /// Name of the archive of all files, without `.gz`.
     archive: &'static str,
-    /// The folder in the archive.
+    /// Name of the folder in the archive.
     folder: &'static str,
-    /// Files of training images, in order.
+    /// Names of the files of training images, in order.
     train: &'static [&'static str],
-    /// The file of test images.
+    /// Name of the file of test images.
     test: &'static str,
-    /// The file of class names.
+    /// Name of the file of class names.
     class_names: &'static str,
     /// Description of the images.
     what: &'static str,
@@ -148,7 +148,7 @@ pub(crate) struct Files {
 #[derive(Default)]
 pub(crate) struct Found {
     files: Vec<PathBuf>,
-    /// One for each file of training images.
+    /// The records of each file of training images.
     train: Vec<Records>,
     test: Option<Records>,
     has_test: bool,

@@ -82,7 +82,7 @@ pub(crate) enum Classes {
     Folders,
 }
 
-/// Mean and standard deviation of each channel of the training images, scaled to [0, 1].
+/// Mean and standard deviation of each channel of the training images, for pixels scaled to [0, 1].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Statistics {
     /// Constants of the set.

@@ -30,8 +30,9 @@ pub(crate) fn definition(name: DatasetName) -> &'static Definition {
 }
 
 impl DatasetName {
-    /// Returns true if class numbers have the same meaning wherever the set is loaded, so that labels can
-    /// be compared by number. Otherwise classes are compared by name.
+    /// Returns true if class numbers have the same meaning wherever the set is loaded.
+    ///
+    /// Labels can then be compared by number. Otherwise, classes must be compared by name.
     #[must_use]
     pub fn has_fixed_classes(self) -> bool {
         definition(self).classes.are_fixed()

@@ -316,7 +316,7 @@ impl Backward<'_> {
 /// Writes zeros for pixels that no output depends on.
 ///
 /// # Safety
-/// `rows · columns` pixels can be written.
+/// `rows · columns` pixels of `channels` channels can be written in `place`.
 unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize) {
     for y in 0..rows {
         for x in 0..columns {

@@ -16,8 +16,8 @@ use std::any::TypeId;
 
 use pulp::Simd;
 
-/// Computes `a · b + c`. Without an instruction for it, product and sum are rounded separately; the
-/// single rounding is not emulated.
+/// Computes `a · b + c` with a single rounding. Portable code rounds the product and the sum
+/// separately instead, and does not emulate the instruction.
 #[inline(always)]
 pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>() {

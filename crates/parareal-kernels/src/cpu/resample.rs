@@ -1,7 +1,7 @@
 //! Resampling of channels-last images to half or twice their size: sums over blocks of 2×2 pixels,
 //! and the transposed operation, which repeats each pixel in its block.
 //!
-//! With the block `B(p)` of the fine image for each pixel `p` of the coarse image,
+//! Let `B(p)` be the block of the fine image that corresponds to pixel `p` of the coarse image:
 //!
 //! ```text
 //! restrict(fine)[p]    = factor · Σ over q in B(p) of  fine[q]

@@ -20,7 +20,7 @@ use crate::cpu::winograd::Scratch;
 /// the next. The gradient of these pixels is therefore a convolution without a stride.
 pub(crate) struct StridePhase {
     pub(crate) first: [usize; 2],
-    /// Start of the window of the first pixel in the padded gradient.
+    /// Row and column, in the padded gradient, at which the window of the first pixel starts.
     pub(crate) start: [usize; 2],
     pub(crate) kernel: [usize; 2],
     /// `None` if no output depends on these pixels.

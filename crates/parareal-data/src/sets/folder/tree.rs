@@ -38,7 +38,8 @@ impl ImageTree {
     ///
     /// * there are other folders of images next to it,
     /// * it also contains images directly,
-    /// * no folder of test images has only class folders with the same names as those in `train`.
+    /// * there is no folder of test images whose class folders all have names of class folders in
+    ///   `train`.
     ///
     /// Without a training split, the folders in `root` are the classes. A folder of test images is
     /// then the test split if it contains no images directly and its class folders have names of
@@ -170,7 +171,8 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Returns a note for each kind of skipped files or folders, with their number and first names.
+    /// Returns a note for each kind of skipped files or folders, with their number and the first
+    /// few names.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let name = |path: &PathBuf| {
             one_line(&path.strip_prefix(root).unwrap_or(path).display().to_string())
