@@ -161,7 +161,7 @@ pub enum DownloadFault {
     /// An HTTPS address redirected to an address without HTTPS.
     #[error("redirected to an address without HTTPS")]
     Insecure,
-    /// The server announced a file whose size differs from that of the canonical file.
+    /// The server announced a file whose size differs from the size of the canonical file.
     #[error("the file on the server has {found} bytes, but the canonical file has {expected}")]
     Size {
         /// The announced size.

@@ -76,7 +76,8 @@ impl DataFile {
         })
     }
 
-    /// Returns the same file with other expected contents, for example those of an archive entry.
+    /// Returns the same file with other expected contents, for example the contents of an archive
+    /// entry.
     pub(crate) fn with_expected(&self, expected: String) -> Self {
         Self { expected, ..self.clone() }
     }

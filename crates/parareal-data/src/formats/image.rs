@@ -48,7 +48,8 @@ pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, Str
         let (width, height) = decoder.dimensions();
         limit.check(width as usize, height as usize, decoder.total_bytes())?;
     }
-    // Completeness is checked first, so that its message takes precedence over that of the decoder.
+    // Completeness is checked first, so that its message takes precedence over the decoder's
+    // message.
     match format {
         ImageFormat::Png => png::check(bytes)?,
         _ => jpeg::check(bytes, limit)?,

@@ -19,7 +19,7 @@ pub(crate) struct StoredImages {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) train: ImageSet,
     pub(crate) test: TestImages,
-    /// Class names from the files; `None` to use those of the definition.
+    /// Class names from the files; `None` to use the names in the definition.
     pub(crate) class_names: Option<Vec<String>>,
 }
 

@@ -157,7 +157,7 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
     }
     for (c, &mean) in mean.iter().enumerate().skip(whole) {
         for pixel in 0..pixels {
-            // SAFETY: a channel of a whole pixel.
+            // SAFETY: this channel is within a pixel that the caller promises.
             unsafe {
                 let x = *x.add(pixel * channels + c);
                 let gradient = gradient.add(pixel * channels + c);
@@ -219,7 +219,7 @@ pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
     // are not a block in the first-level cache.
     for pixel in 0..pixels {
         let first = pixel * channels;
-        // SAFETY: a whole pixel.
+        // SAFETY: this pixel is one that the caller promises.
         unsafe {
             for c in (0..whole).step_by(lanes) {
                 let at = |values: &[f32]| load::<S>(values.as_ptr().add(c));
@@ -302,7 +302,7 @@ pub(crate) unsafe fn deviations<S: Simd>(
         }
     }
     for c in whole..channels {
-        // SAFETY: a channel of a whole pixel.
+        // SAFETY: this channel is within a pixel that the caller promises.
         let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
         let center = (0..pixels).map(value).sum::<f32>() * share;
         to.center[c] = center;

@@ -124,7 +124,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
                 *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
             }
             for r in 0..MR {
-                // SAFETY: a row to write at a step of a run.
+                // SAFETY: this is a row to write at a step of a run.
                 let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
                 for v in 0..NV {
                     sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
@@ -139,7 +139,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
             }
             for (v, &sum) in sums.iter().enumerate() {
                 let place = r * out.pitch + v * lanes;
-                // SAFETY: a row to write at full width.
+                // SAFETY: this is a row to write at full width.
                 unsafe {
                     let sum = match out.add.is_null() {
                         true => sum,

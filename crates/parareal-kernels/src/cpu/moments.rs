@@ -115,7 +115,7 @@ impl WithSimd for MeasureMoments<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
         let mut total = Moments::new(self.channels);
         let values = &self.input[self.chunk.start * self.size..self.chunk.end * self.size];
-        // SAFETY: images of whole pixels.
+        // SAFETY: these values are images of whole pixels.
         unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
         total
     }

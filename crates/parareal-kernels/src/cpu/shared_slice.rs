@@ -29,7 +29,7 @@ impl<'a> SharedSlice<'a> {
     #[inline(always)]
     pub(crate) unsafe fn at(self, index: usize, count: usize) -> *mut f32 {
         debug_assert!(index + count <= self.len, "{index} + {count} of {}", self.len);
-        // SAFETY: within the slice, as the caller promises.
+        // SAFETY: the values are within the slice, as the caller promises.
         unsafe { self.start.add(index) }
     }
 }

@@ -92,8 +92,8 @@ impl TransformedKernel {
     /// the same pixels.
     ///
     /// # Panics
-    /// If the grid and the kernel differ in the number of channels, or the window is not that of a
-    /// 3×3 kernel without a stride and with an even number of output rows and columns.
+    /// If the grid and the kernel differ in the number of channels, the window is not for a 3×3
+    /// kernel without a stride, or the number of output rows or columns is odd.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,

@@ -42,8 +42,8 @@ pub(crate) fn transformed_len(in_channels: usize, padded: usize) -> usize {
 /// # Panics
 /// If one of these conditions is violated:
 ///
-/// * the window is that of a 3×3 kernel without a stride and with an even number of output rows and
-///   columns;
+/// * the window is for a 3×3 kernel without a stride, and the numbers of output rows and columns
+///   are even;
 /// * the gradient has the pixels of the window;
 /// * the channels of the gradient are whole vectors, and `padded` is a multiple of the tile width;
 /// * `sum` has [`transformed_len`] values.
