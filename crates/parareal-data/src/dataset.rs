@@ -13,36 +13,39 @@ use crate::name::DatasetName;
 pub struct Dataset {
     /// Name of the set.
     pub name: DatasetName,
-    /// The images to train on, at least one.
+    /// Training images, at least one.
     pub train: ImageSet,
-    /// The images to evaluate on, of the same shape and classes as `train`; `None` if none were
-    /// requested.
+    /// Test images, with the same shape and classes as `train`; `None` if none were requested.
     pub test: Option<ImageSet>,
     /// Size, channels and padding of each image.
     pub preprocessing: Preprocessing,
-    /// Constants of the set: those of its full training images for any limits, so that a network
-    /// trained on some images can be evaluated on others.
+    /// Mean and standard deviation of each channel over the full training set.
     ///
-    /// They are the commonly published ones, rounded to four digits, or were measured on these
-    /// images; the tests compare the published ones with the subsets at hand. Those of a folder of
-    /// images are measured when it is loaded.
+    /// They do not depend on the limits, so that a network trained on some images can be evaluated
+    /// on others.
+    ///
+    /// For CIFAR and SVHN they are the commonly published values, rounded to four digits. For MNIST
+    /// and the built-in shapes they were measured once on the full training set. For a folder of
+    /// images they are measured when it is loaded.
     pub normalization: Normalization,
     /// The usual augmentation of the training images: none for the built-in shapes and for digits,
-    /// crops with a padding of 4 and mirroring for photographs.
+    /// crops with a padding of 4 and horizontal flips for CIFAR and folders of images.
     pub augmentation: Augmentation,
-    /// Name of each class, from class 0 on.
+    /// Class names, indexed by label.
     pub class_names: Vec<String>,
-    /// Remarks about the images, one line each, for instance that the files hold fewer images than
-    /// the canonical ones or that test images were held out of the training images.
+    /// Notes about the images, one line each, for example that the files hold fewer images than the
+    /// canonical ones or that some training images were held out as test images.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
-    /// Renumbers the classes by their names, as in `names`, some of which may have no images.
+    /// Renumbers the classes by the positions of their names in `names`. Not every name needs to
+    /// have images.
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownClass`] for a class that is not among `names`.
+    /// [`DataError::UnknownClass`] for a class that is not among the first 256 `names`,
+    /// [`DataError::Shape`] for more than 256 names.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
         let numbers = self.class_names.iter().map(|class| {
             let number = names.iter().position(|name| name == class);

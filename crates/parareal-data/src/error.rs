@@ -1,4 +1,4 @@
-//! Errors of loading data sets and cutting them into batches; every message is one line.
+//! Errors from loading data sets and splitting them into batches; every message is one line.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use parareal_text::{OneLine, one_line};
 use crate::formats::error::FileError;
 use crate::name::DatasetName;
 
-/// An error of loading a data set or cutting it into batches.
+/// An error from loading a data set or splitting it into batches.
 ///
 /// Every variant displays as a single line.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum DataError {
     #[error(transparent)]
     File(#[from] Box<FileError>),
 
-    /// A data set is kept in files, and no data folder was given.
+    /// No data folder was given for a data set that is read from files.
     #[error(
         "{dataset} is read from files, but no data folder DIR was given: it needs {files}{}",
         citation.map_or(String::new(), |citation| format!("; they are available from {citation}"))
@@ -25,31 +25,31 @@ pub enum DataError {
     NoDataDir {
         /// The requested data set.
         dataset: DatasetName,
-        /// The files in words, by their place below `DIR`.
+        /// Description of the expected files, with their paths below `DIR`.
         files: &'static str,
-        /// Authors, title and address of the canonical files; none for the user's own images.
+        /// Authors, title and address of the canonical files; `None` for the user's own images.
         citation: Option<&'static str>,
     },
 
-    /// A folder does not have a folder of images for each class.
+    /// A folder of images cannot be read, or does not have a suitable folder for each class.
     #[error("{path}: {message}", path = OneLine(path))]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// The fault, in words.
+        /// Description of the problem.
         message: String,
     },
 
-    /// A file is not a PNG or JPEG image, or a damaged one.
+    /// A file cannot be read as a PNG or JPEG image.
     #[error("cannot read {path} as a PNG or JPEG image: {message}", path = OneLine(path))]
     Image {
         /// The file.
         path: PathBuf,
-        /// The fault, in words.
+        /// Description of the problem.
         message: String,
     },
 
-    /// Images of a class that is not among the known ones.
+    /// A class of images is not among the known classes.
     #[error(
         "unknown class `{}`: expected one of {}; remove its images, or rename it",
         class.escape_debug(),
@@ -69,28 +69,28 @@ pub enum DataError {
         name: String,
     },
 
-    /// A limit of zero training images.
+    /// The limit on training images is zero.
     #[error("the limit on training images of {dataset} must be at least 1, got 0")]
     NoTrainingImages {
         /// The requested data set.
         dataset: DatasetName,
     },
 
-    /// A limit beyond the number of images that may be drawn.
+    /// A limit exceeds the maximum number of images that can be drawn.
     #[error("{dataset} has at most {max} {split} images, got {found}")]
     TooManyImages {
         /// The requested data set.
         dataset: DatasetName,
         /// `"training"` or `"test"`.
         split: &'static str,
-        /// The maximum.
+        /// Maximum number of images.
         max: usize,
         /// The given limit.
         found: usize,
     },
 
-    /// An image set needs at least one channel, row, column and class, at most 256 classes, and
-    /// an image size that fits the address space.
+    /// The shape of an image set is invalid. A set needs at least one channel, row, column and
+    /// class, at most 256 classes, and an image size that fits the address space.
     #[error(
         "an image set cannot have {channels} channels of {height}x{width} pixels \
          and {classes} classes"
@@ -120,7 +120,7 @@ pub enum DataError {
         found: usize,
     },
 
-    /// A label is not below the number of classes.
+    /// A label is not less than the number of classes.
     #[error("expected labels below {classes}, got label {label} at image {index}")]
     Label {
         /// Position of the label in the set.
@@ -131,8 +131,8 @@ pub enum DataError {
         classes: usize,
     },
 
-    /// A normalization has another number of channels than the set, or a mean or deviation that is
-    /// not finite, or a deviation that is not positive.
+    /// A normalization does not have as many channels as the set, a mean or deviation is not
+    /// finite, or a deviation is not positive.
     #[error(
         "expected {channels} finite means and positive standard deviations, one for each channel, \
          got means {mean:?} and deviations {deviation:?}"
@@ -146,15 +146,15 @@ pub enum DataError {
         deviation: Vec<f32>,
     },
 
-    /// Statistics of an empty set.
+    /// Statistics were requested for an empty set.
     #[error("an image set without images has no mean and no standard deviation")]
     NoImages,
 
-    /// A batch size of zero.
+    /// The batch size is zero.
     #[error("the batch size must be at least 1, got 0")]
     BatchSize,
 
-    /// A crop padding that is not smaller than the image.
+    /// The crop padding is not smaller than the image.
     #[error("the crop padding must be smaller than the image ({height}x{width}), got {padding}")]
     Padding {
         /// The given padding, in pixels.
@@ -167,7 +167,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// The error of a file, if this is one.
+    /// Returns the file error, if this is one.
     pub fn file(&self) -> Option<&FileError> {
         match self {
             Self::File(error) => Some(error),

@@ -7,12 +7,12 @@ use crate::dataset::Dataset;
 use crate::images::image_set::ImageSet;
 
 impl Dataset {
-    /// SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the contents and
-    /// their order, not on the files that they were read from.
+    /// Returns the SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the
+    /// contents and their order, not on the files from which they were read.
     ///
-    /// It covers, for the training and then the test images: the numbers of images, channels, rows,
-    /// columns and classes, as 64-bit little-endian integers; the pixels; the labels. An absent test
-    /// set counts as five zeros.
+    /// The hash covers the training set, then the test set. For each set it covers the numbers of
+    /// images, channels, rows, columns and classes as 64-bit little-endian integers, then the
+    /// pixels, then the labels. An absent test set counts as five zeros.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for set in [Some(&self.train), self.test.as_ref()] {
@@ -60,7 +60,7 @@ mod tests {
         bytes.extend([1, 2, 3, 4, 0, 2]);
         bytes.extend([0; 40]);
         assert_eq!(dataset.fingerprint(), in_hexadecimal(&Sha256::digest(&bytes)));
-        // The published digest of the empty message.
+        // The published digest of an empty message.
         let empty = in_hexadecimal(&Sha256::digest([]));
         assert!(empty.starts_with("e3b0c44298fc1c14") && empty.ends_with("7852b855"), "{empty}");
     }

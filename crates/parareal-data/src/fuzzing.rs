@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets and of the test that reads their corpora. Each calls one reader
-//! on the contents of a file. Not part of the public interface.
+//! Entry points of the fuzz targets, and of the test that reads their corpora. Each entry point
+//! calls one reader on the contents of a file. They are not part of the public interface.
 
 use crate::error::DataError;
 use crate::formats::error::FileError;
@@ -9,13 +9,13 @@ use crate::formats::records::RecordFormat;
 use crate::formats::size_limit::SizeLimit;
 use crate::sets::{cifar, mnist, svhn};
 
-/// Limits that small inputs reach. Those of the canonical files would take megabytes of compressed
-/// input.
+/// Limits that small inputs can exceed. To exceed the limits of the canonical files, an input would
+/// need megabytes of compressed data.
 const MAX_IMAGES: usize = 50;
 const MAX_ARCHIVE_BYTES: u64 = 1 << 18;
 const IMAGE_LIMIT: SizeLimit = SizeLimit { memory: 1 << 20, ..SizeLimit::FILES };
 
-/// Reads the contents as a file of MNIST, of images or of labels.
+/// Reads the contents as an MNIST file of images or labels.
 pub fn idx(contents: &[u8]) -> Result<(), DataError> {
     either(mnist::TRAINING.formats(), |format| {
         let file = file("idx", format.description());
@@ -55,7 +55,7 @@ pub fn image(contents: &[u8]) -> Result<(), DataError> {
     }
 }
 
-/// Tries to read in one of two ways; the error is that of the second one.
+/// Tries to read in two ways, and returns the second error if both fail.
 fn either<W, T>(
     [first, second]: [W; 2],
     read: impl Fn(W) -> Result<T, Box<FileError>>,

@@ -14,22 +14,22 @@ use crate::options::LoadOptions;
 use crate::sets;
 use crate::sets::definition::{Loaded, Publication};
 
-/// Contents of a data set and checksums of its files.
+/// Summary of the contents of a data set, with checksums of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// Name of the set.
     pub name: DatasetName,
     /// The files that were read; none for a built-in set or a folder of images.
     pub files: Vec<InspectedFile>,
-    /// The images to train on.
+    /// Counts of the training images.
     pub train: SplitCounts,
-    /// The images to evaluate on; if the files have none, those that are held out.
+    /// Counts of the test images, which are held out of the training images if the files have none.
     pub test: Option<SplitCounts>,
-    /// Name of each class.
+    /// Class names, indexed by label.
     pub class_names: Vec<String>,
-    /// Remarks about the images, as in [`Dataset`](crate::Dataset).
+    /// Notes about the images, as in [`Dataset`](crate::Dataset).
     pub notes: Vec<String>,
-    /// Checksum of the contents, see [`Dataset::fingerprint`](crate::Dataset::fingerprint).
+    /// Checksum of the contents; see [`Dataset::fingerprint`](crate::Dataset::fingerprint).
     pub fingerprint: String,
 }
 
@@ -38,18 +38,18 @@ pub struct Inspection {
 pub struct InspectedFile {
     /// Path of the file.
     pub path: PathBuf,
-    /// Length in bytes as it is stored.
+    /// Length of the stored file in bytes, before any decompression.
     pub bytes: u64,
-    /// MD5 sums, if that of the canonical file of this name is published.
+    /// MD5 sums; `None` if no sum is published for a file of this name.
     pub checksum: Option<Checksum>,
 }
 
-/// MD5 sums of a file and of the canonical file of its name, in hexadecimal digits.
+/// MD5 sums of a file and of the canonical file with the same name, in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum {
-    /// Sum of the file.
+    /// MD5 sum of the file.
     pub found: String,
-    /// Sum of the canonical file.
+    /// MD5 sum of the canonical file.
     pub published: &'static str,
 }
 
@@ -86,7 +86,7 @@ impl SplitCounts {
 ///
 /// # Errors
 ///
-/// Those of [`Dataset::load`](crate::Dataset::load).
+/// The errors of [`Dataset::load`](crate::Dataset::load).
 pub fn inspect(name: DatasetName, data_dir: Option<&Path>) -> Result<Inspection, DataError> {
     let options = LoadOptions { data_dir: data_dir.map(Path::to_owned), ..Default::default() };
     let Loaded { dataset, files } = load(name, &options)?;
@@ -123,7 +123,7 @@ impl InspectedFile {
     }
 }
 
-/// The length of a file and, if requested, its MD5 sum.
+/// Returns the length of a file and, if requested, its MD5 sum.
 fn sum(file: &DataFile, with_sum: bool) -> Result<(u64, Option<String>), Box<FileError>> {
     let io_error = |error| file.io_error(&error, "");
     let bytes = fs::metadata(&file.path).map_err(io_error)?.len();

@@ -2,19 +2,20 @@
 //!
 //! The crate returns images as plain vectors and does not depend on tensors, devices or terminals:
 //!
-//! * [`Dataset::load`] reads a data set ([`DatasetName`] lists them) from its canonical files or
-//!   the user's own images from a folder for each class, or draws the built-in [`shapes`];
-//!   [`inspect()`] counts images and computes checksums;
-//! * [`fetch`](mod@fetch) downloads the canonical files, and is the only part that touches the
+//! * [`Dataset::load`] loads a data set ([`DatasetName`] lists all of them): it reads canonical
+//!   files, reads the user's own images from a folder for each class, or draws the built-in
+//!   [`shapes`];
+//! * [`inspect()`] counts the images of a data set and computes checksums;
+//! * [`fetch`](mod@fetch) downloads the canonical files, and is the only part that uses the
 //!   network;
 //! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
 //!
-//! Everything random is keyed: the drawing of an image by (seed, split, index), the order of an
-//! epoch by (seed, epoch), the augmentation of an image by (seed, epoch, index). No result depends
-//! on the batch size, on the number of threads, on the machine's word size or on its mathematical
-//! library, so that two runs with the same seed see the same numbers.
+//! Random numbers are keyed: an image is drawn from (seed, split, index), an epoch is ordered by
+//! (seed, epoch), and an image is augmented by (seed, epoch, index). Results do not depend on the
+//! batch size, the number of threads, the machine's word size or its math library. Two runs with
+//! the same seed therefore see the same numbers.
 //!
 //! ```
 //! use parareal_data::{Augmentation, Batches, Dataset, DatasetName, LoadOptions};
@@ -61,7 +62,7 @@ pub use name::DatasetName;
 pub use options::LoadOptions;
 pub use sets::shapes;
 
-/// The code of the README.
+/// Tests of the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -10,20 +10,21 @@ use crate::sets::definition::Loaded;
 impl Dataset {
     /// Loads a data set.
     ///
-    /// [`DatasetName`] lists the files of each set. They lie in a folder of
-    /// [`data_dir`](LoadOptions::data_dir) or in that folder itself. Each is found under its name or
-    /// with `.gz` added, and is decompressed if it is compressed. Files may hold fewer images than
-    /// the canonical ones, which [`notes`](Self::notes) then reports, but not more. Files are checked
-    /// completely, regardless of the limits; a limit beyond the end of a set takes all of it.
+    /// [`DatasetName`] lists the files of each set. They are read from a subfolder of
+    /// [`data_dir`](LoadOptions::data_dir) or from `data_dir` itself. A file name may have `.gz`
+    /// appended, and compressed files are decompressed. Files may hold fewer images than the
+    /// canonical ones, which is reported in [`notes`](Self::notes), but not more. Files are checked
+    /// completely, regardless of the limits. A limit larger than the number of images in the files
+    /// selects all of them.
     ///
     /// If CIFAR, SVHN or a folder has no test images, every tenth training image of each class is
-    /// held out as a test image, in a fixed random order. This does not depend on whether test images
-    /// are requested.
+    /// held out as a test image, in a fixed random order. The same images are held out whether or
+    /// not test images are requested.
     ///
     /// # Errors
     ///
-    /// [`DataError::NoDataDir`] if files are needed and no folder was given, [`DataError::File`] if a
-    /// file is missing, unreadable or damaged (its [`fault`](crate::FileError::fault) tells which),
+    /// [`DataError::NoDataDir`] if files are needed and no folder was given, [`DataError::File`] if
+    /// a file is missing, unreadable or damaged (see its [`fault`](crate::FileError::fault)),
     /// [`DataError::Folder`] and [`DataError::Image`] for folders of images,
     /// [`DataError::NoTrainingImages`] and [`DataError::TooManyImages`] for a limit out of range.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
@@ -31,7 +32,7 @@ impl Dataset {
     }
 }
 
-/// Loads a data set, with the paths of the files that it was read from.
+/// Loads a data set and returns it with the paths of the files from which it was read.
 pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, DataError> {
     if options.limit_train == Some(0) {
         return Err(DataError::NoTrainingImages { dataset: name });

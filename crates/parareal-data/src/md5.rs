@@ -1,4 +1,4 @@
-//! MD5 sums, which are published with canonical files.
+//! MD5 sums of files, to compare with the published sums of canonical files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::Path;
 use md5::{Digest, Md5};
 use parareal_text::in_hexadecimal;
 
-/// The MD5 sum of a file in hexadecimal digits.
+/// Returns the MD5 sum of a file in hexadecimal digits.
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     let (mut reader, mut hash) = (File::open(path)?, Md5::new());
     let mut buffer = vec![0; 64 << 10];

@@ -1,12 +1,12 @@
-//! Options of loading a data set.
+//! Options for loading a data set.
 
 use std::path::PathBuf;
 
 /// Location and limits of the images to load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The folder in which each data set kept in files has a folder of its name; the built-in
-    /// shapes need none.
+    /// Data folder, with a subfolder for each data set that is read from files. The built-in shapes
+    /// need no data folder.
     pub data_dir: Option<PathBuf>,
     /// Number of training images to take from the start of the set, at least 1; all by default.
     pub limit_train: Option<usize>,

@@ -1,13 +1,14 @@
 //! Random numbers that depend on a key alone.
 //!
-//! Bounded integers and fractions are computed here from the raw output of the generator, because the
-//! sampling algorithms of a library may change between its versions, and the same seed must give the
-//! same run for years.
+//! The same seed must give the same run for years, but the sampling algorithms of a library may
+//! change between versions. Bounded integers and fractions are therefore computed here from the raw
+//! output of the generator.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// The use of a generator; the numbers of different purposes are unrelated under equal keys.
+/// Purpose of a generator, a part of its key. Generators with different purposes produce unrelated
+/// numbers even if the rest of their keys is equal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The order of the images of an epoch.
@@ -18,18 +19,18 @@ pub(crate) enum Purpose {
     TrainingShape = 3,
     /// The drawing of a test image.
     TestShape = 4,
-    /// The choice of images that are held out for testing.
+    /// The choice of the images to hold out for testing.
     HeldOut = 5,
-    /// The choice of training images that are split off for validation.
+    /// The choice of the training images to split off for validation.
     RandomSplit = 6,
 }
 
-/// A generator of random numbers, the same for the same key on every machine.
+/// A generator of random numbers that are the same for the same key on every machine.
 pub(crate) struct KeyedRng(ChaCha8Rng);
 
 impl KeyedRng {
-    /// The generator of a key: a purpose, a seed and two numbers whose meaning depends on the
-    /// purpose.
+    /// Creates the generator for a key: a purpose, a seed and two numbers whose meaning depends on
+    /// the purpose.
     pub(crate) fn new(purpose: Purpose, seed: u64, first: u64, second: u64) -> Self {
         let mut key = [0; 32];
         for (bytes, word) in key.chunks_exact_mut(8).zip([purpose as u64, seed, first, second]) {
@@ -38,19 +39,19 @@ impl KeyedRng {
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    /// 32 random bits.
+    /// Returns 32 random bits.
     pub(crate) fn bits(&mut self) -> u32 {
         self.0.next_u32()
     }
 
-    /// An integer in [0, `bound`), all equally likely; 0 if `bound` is 0.
+    /// Returns a uniformly distributed integer in [0, `bound`), or 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;
         }
-        // The upper half of `word * bound` is below `bound`. Each result has either `2^64 / bound`
-        // words rounded down or one more; the words whose lower half lies under the remainder are
-        // the surplus, and are drawn again.
+        // Lemire's method: the upper half of `word * bound` is the result. A result comes from
+        // `2^64 / bound` words, rounded down or up. Rejecting products whose lower half is below
+        // `2^64 mod bound` leaves the same number of words for each result.
         let surplus = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.0.next_u64()) * u128::from(bound);
@@ -60,7 +61,7 @@ impl KeyedRng {
         }
     }
 
-    /// The numbers from 0 to `len - 1` in a random order, all orders being equally likely.
+    /// Returns the numbers from 0 to `len - 1` in random order. All orders are equally likely.
     pub(crate) fn permutation(&mut self, len: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..len).collect();
         for last in (1..len).rev() {
@@ -70,20 +71,20 @@ impl KeyedRng {
         order
     }
 
-    /// A fraction in [0, 1), one of 2^24 equally spaced values.
+    /// Returns a fraction in [0, 1), one of 2^24 equally spaced values.
     pub(crate) fn fraction(&mut self) -> f32 {
         (self.bits() >> 8) as f32 / 16_777_216.0
     }
 
-    /// A number in [low, high).
+    /// Returns a number in [low, high).
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.fraction()
     }
 
-    /// A uniformly distributed direction in the plane: a vector of length one.
+    /// Returns a uniformly distributed direction in the plane: a vector of length one.
     ///
-    /// Rejection sampling in a disc needs only a square root, which unlike sines and cosines is
-    /// rounded the same on every machine.
+    /// It uses rejection sampling in a disc, which needs only a square root. Unlike sines and
+    /// cosines, square roots are rounded the same on every machine.
     pub(crate) fn direction(&mut self) -> [f32; 2] {
         loop {
             let (x, y) = (self.between(-1.0, 1.0), self.between(-1.0, 1.0));

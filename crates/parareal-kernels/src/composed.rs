@@ -1,4 +1,4 @@
-//! The operations composed of Burn's own, for every backend and precision.
+//! The public operations composed of Burn's own operations, for every backend and precision.
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
@@ -24,7 +24,7 @@ pub(crate) fn preactivation_conv2d(
     (conv2d(Operands { input, ..operands }), statistics)
 }
 
-/// Normalization and ReLU.
+/// Applies normalization and ReLU.
 pub(crate) fn norm_relu(
     input: Tensor<4>,
     normalization: Normalization,
@@ -34,7 +34,7 @@ pub(crate) fn norm_relu(
     // Burn's normalization expects the channels right after the batch.
     let pixels = input.reshape([-1, shape[3] as i32]);
     let (normalized, statistics) = match statistics {
-        // Given or not, they have to be computed within the graph.
+        // They have to be computed within the graph, even if they are given.
         NormStatistics::Batch(_) => {
             let done = batch_norm_train(pixels, scale, shift, epsilon);
             let [mean, variance] = [done.mean, done.variance].map(Tensor::inner);
@@ -49,7 +49,8 @@ pub(crate) fn norm_relu(
     (relu(normalized).reshape(shape), statistics)
 }
 
-/// Converts a constant for operations with `other`: outside every graph, on the same kind of device.
+/// Converts a constant for operations with `other`: detached from any graph, and on an autodiff
+/// device if `other` is on one.
 fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
     let values = constant.inner();
     if other.device().is_autodiff() { values.autodiff() } else { values }
@@ -59,11 +60,11 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let [to, from, kernel, _] = weight.dims();
     let output = if kernel == 1 && padding == 0 {
-        // A matrix product: Burn's gradient of it is several times faster than that of a
-        // convolution, the more so where there is a stride. One product for each image: the gradient
-        // of the weight is then a sum over products of images, which fill a GPU, and not one product
-        // of few rows and columns over all pixels, for which CubeCL launches two to eight blocks
-        // (`benchmarks/gpu`).
+        // A pointwise convolution is a matrix product. Burn computes the gradient of a product
+        // several times faster than that of a convolution, especially with a stride. There is one
+        // product for each image, so that the gradient of the weight is a sum of many products,
+        // which fill a GPU. A single product over all pixels would have a result of few rows and
+        // columns, for which CubeCL launches only two to eight blocks (`benchmarks/gpu`).
         let input = subsample(input, stride);
         let [batch, height, width, _] = input.dims();
         let pixels = input.reshape([batch, height * width, from]);
@@ -79,7 +80,7 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// Depthwise convolution: one kernel for each channel.
+/// Applies a depthwise convolution, with one kernel for each channel.
 pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);
@@ -91,14 +92,14 @@ pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// Means of blocks of 2×2 pixels.
+/// Averages blocks of 2×2 pixels.
 pub(crate) fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height / 2, 2, width / 2, 2, channels]);
     blocks.mean_dim(4).mean_dim(2).reshape([batch, height / 2, width / 2, channels])
 }
 
-/// The input with each pixel repeated in a block of 2×2, added to the residual.
+/// Repeats each pixel of the input in a block of 2×2, and adds the residual.
 pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height, 1, width, 1, channels]);
@@ -106,7 +107,7 @@ pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     residual + blocks.reshape([batch, 2 * height, 2 * width, channels])
 }
 
-/// Every `stride`-th pixel of every `stride`-th row, the first of each kept.
+/// Selects every `stride`-th pixel of every `stride`-th row, starting with the first.
 fn subsample(input: Tensor<4>, stride: usize) -> Tensor<4> {
     let [batch, height, width, channels] = input.dims();
     if stride == 1 {
@@ -116,7 +117,7 @@ fn subsample(input: Tensor<4>, stride: usize) -> Tensor<4> {
         return input.slice(s![.., ..;stride as isize, ..;stride as isize, ..]);
     }
     let (rows, columns) = (height / stride, width / stride);
-    // Narrowing two dimensions of a reshaped image has a cheap gradient; slicing with steps has
+    // Narrowing two dimensions of a reshaped image has a cheap gradient; slicing with steps does
     // not.
     input
         .reshape([batch * rows, stride * width * channels])

@@ -1,4 +1,4 @@
-//! Convolutions: options, and a convolution with the normalization of its input.
+//! Options of convolutions, and a convolution with the normalization of its input.
 
 use burn::tensor::Tensor;
 
@@ -7,7 +7,7 @@ use crate::normalization::Normalization;
 /// Stride and padding of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
-    /// Rows and columns from one position of the kernel to the next.
+    /// Distance between positions of the kernel, in rows and columns.
     pub stride: usize,
     /// Rows and columns of zeros on each side.
     pub padding: usize,
@@ -16,9 +16,9 @@ pub struct ConvOptions {
 /// A convolution without a bias, after optional normalization and ReLU.
 #[derive(Clone, Debug)]
 pub struct PreactivationConv {
-    /// Normalization, followed by ReLU; `None` convolves the input as it is.
+    /// Normalization, followed by ReLU; with `None`, the input is convolved without either.
     pub normalization: Option<Normalization>,
-    /// `[out_channels, in_channels, kernel, kernel]`.
+    /// Weight, `[out_channels, in_channels, kernel, kernel]`.
     pub weight: Tensor<4>,
     /// Stride and padding.
     pub options: ConvOptions,

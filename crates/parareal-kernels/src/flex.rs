@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::FlexTensor;
 
 /// Returns true if the fused operations support this tensor: 32-bit floats on Burn's CPU backend,
-/// unless the environment selects Burn's own operations.
+/// unless the environment variable `PARAREAL_KERNELS` selects Burn's own operations.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
     static COMPOSED: LazyLock<bool> =
         LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));
@@ -18,14 +18,14 @@ pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
 /// The environment variable whose value `composed` selects Burn's own operations.
 const VARIABLE: &str = "PARAREAL_KERNELS";
 
-/// A contiguous tensor of 32-bit floats on the CPU, and its node if it is in a graph.
+/// A contiguous tensor of 32-bit floats on the CPU, with its node if it is in a graph.
 pub(crate) struct Operand {
     pub(crate) values: FlexTensor,
     pub(crate) node: Option<NodeGuard>,
 }
 
 impl Operand {
-    /// Returns `None` for any other tensor.
+    /// Converts a tensor, or returns `None` if it is not supported.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         if !is_fused(tensor) {
             return None;
@@ -46,7 +46,7 @@ impl Operand {
     }
 }
 
-/// The same values, contiguous in memory: copied if they are not.
+/// Returns a contiguous tensor with the same values, which are copied if necessary.
 pub(crate) fn to_contiguous(values: FlexTensor) -> FlexTensor {
     match values.as_slice::<f32>() {
         Some(_) => values,
@@ -54,12 +54,13 @@ pub(crate) fn to_contiguous(values: FlexTensor) -> FlexTensor {
     }
 }
 
-/// The values of a contiguous tensor; empty for any other.
+/// Returns the values of a contiguous tensor, or an empty slice for any other tensor.
 pub(crate) fn slice(primitive: &FlexTensor) -> &[f32] {
     primitive.as_slice().unwrap_or_default()
 }
 
-/// The values for changing them: in place if the tensor is the only handle, otherwise in a copy.
+/// Returns the values for modification: in place if this is the only handle to them, otherwise in a
+/// copy.
 pub(crate) fn slice_mut(primitive: &mut FlexTensor) -> &mut [f32] {
     if primitive.storage::<f32>().len() != slice(primitive).len() {
         let shape = primitive.layout().shape().clone();
@@ -69,7 +70,7 @@ pub(crate) fn slice_mut(primitive: &mut FlexTensor) -> &mut [f32] {
     primitive.storage_mut()
 }
 
-/// Creates a tensor of these values.
+/// Creates a tensor with the given values and shape.
 pub(crate) fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }

@@ -1,4 +1,4 @@
-//! The public operations, fused where the tensors allow it.
+//! The public operations, which are fused if the tensors support it.
 
 use burn::tensor::Tensor;
 
@@ -9,16 +9,16 @@ use crate::{composed, flex, fused_depthwise, fused_resample};
 
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
-/// On Burn's CPU backend with 32-bit floats, two to four normalized layers are one operation; see
-/// [`preactivation_conv2d`].
+/// On Burn's CPU backend with 32-bit floats, two to four normalized layers are one fused operation;
+/// see [`preactivation_conv2d`].
 ///
 /// # Shapes
-/// `[batch, height, width, channels]`, in and out.
+/// Input and output: `[batch, height, width, channels]`.
 ///
 /// Also returns the statistics of each normalization, in order.
 ///
 /// # Panics
-/// If the shapes do not fit each other, as Burn's operations do.
+/// If the shapes are not compatible.
 pub fn residual(
     input: Tensor<4>,
     layers: Vec<PreactivationConv>,
@@ -45,19 +45,19 @@ pub fn residual(
 
 /// Computes `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
-/// On Burn's CPU backend with 32-bit floats this is one operation: the normalized input exists only
-/// in the cache, and the backward pass recomputes it instead of storing it. Elsewhere it is
-/// composed of Burn's own operations.
+/// On Burn's CPU backend with 32-bit floats, this is one fused operation. The normalized input
+/// exists only in the cache, and the backward pass recomputes it. On other backends and with other
+/// precisions, Burn's own operations are used.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, in_channels]`
 /// - `weight`: `[out_channels, in_channels, kernel, kernel]`
 /// - `residual` and the result: `[batch, output height, output width, out_channels]`
 ///
-/// Also returns the statistics that it used.
+/// Also returns the statistics that the normalization used.
 ///
 /// # Panics
-/// If the shapes do not fit each other, as Burn's operations do.
+/// If the shapes are not compatible.
 pub fn preactivation_conv2d(
     input: Tensor<4>,
     normalization: Normalization,
@@ -80,7 +80,7 @@ pub fn preactivation_conv2d(
     composed::preactivation_conv2d(operands, normalization)
 }
 
-/// Convolution of a channels-last image, without a bias.
+/// Convolves channels-last images, without a bias.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, in_channels]`
@@ -88,7 +88,7 @@ pub fn preactivation_conv2d(
 /// - the result: `[batch, output height, output width, out_channels]`
 ///
 /// # Panics
-/// If the shapes do not fit each other, as Burn's operations do.
+/// If the shapes are not compatible.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
     let layer = PreactivationConv { normalization: None, weight: weight.clone(), options };
     match fused_chain::chain(&input, &[layer], &Residual::None) {
@@ -106,7 +106,7 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tens
 /// - `residual` and the result: `[batch, output height, output width, channels]`
 ///
 /// # Panics
-/// If the shapes do not fit each other, as Burn's operations do.
+/// If the shapes are not compatible.
 pub fn depthwise_conv2d(
     input: Tensor<4>,
     weight: Tensor<4>,
@@ -122,17 +122,17 @@ pub fn depthwise_conv2d(
 /// Computes `relu(normalize(input))`, composed of Burn's operations everywhere.
 ///
 /// # Shapes
-/// `[batch, height, width, channels]`, in and out.
+/// Input and output: `[batch, height, width, channels]`.
 ///
-/// Also returns the statistics that it used.
+/// Also returns the statistics that the normalization used.
 ///
 /// # Panics
-/// If the shapes do not fit each other, as Burn's operations do.
+/// If the shapes are not compatible.
 pub fn norm_relu(input: Tensor<4>, normalization: Normalization) -> (Tensor<4>, ChannelStatistics) {
     composed::norm_relu(input, normalization)
 }
 
-/// Average pooling over blocks of 2×2 pixels.
+/// Averages blocks of 2×2 pixels (average pooling).
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height/2, width/2, channels]`.
@@ -146,15 +146,15 @@ pub fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Adds `input`, interpolated to twice its height and width, to the residual: each pixel is
-/// repeated in a block of 2×2 (nearest neighbor).
+/// Adds `input`, interpolated to twice its height and width, to `residual`. Each pixel is repeated
+/// in a block of 2×2 (nearest neighbor).
 ///
 /// # Shapes
-/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`, the shape of the
-/// residual.
+/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`, which is also the
+/// shape of the residual.
 ///
 /// # Panics
-/// If the residual has another shape.
+/// If the residual has a different shape.
 pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     match fused_resample::add_upsampled(&input, &residual) {
         Some(output) => output,
@@ -162,8 +162,10 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Returns true if operations on this tensor can be fused: Burn's CPU backend, 32-bit floats, and
-/// the environment variable `PARAREAL_KERNELS` is not `composed`.
+/// Returns true if operations on this tensor can be fused.
+///
+/// This requires Burn's CPU backend and 32-bit floats, and that the environment variable
+/// `PARAREAL_KERNELS` is not `composed`.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     flex::is_fused(tensor)
 }

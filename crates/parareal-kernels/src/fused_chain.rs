@@ -27,7 +27,7 @@ pub(crate) enum Residual<'a> {
 }
 
 /// Applies a chain of convolutions as one node, and returns its output with the statistics of each
-/// normalization. Returns `None` if backend, precision or shapes are not supported.
+/// normalization. Returns `None` if the backend, precision or shapes are not supported.
 pub(crate) fn chain(
     input: &Tensor<4>,
     layers: &[PreactivationConv],
@@ -35,7 +35,8 @@ pub(crate) fn chain(
 ) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
     let level = SimdLevel::current();
     let geometries = geometries(input, layers, residual)?;
-    // All operands first: nothing is computed if one of them is not supported.
+    // All operands are converted first, so that nothing is computed if one of them is not
+    // supported.
     let Operand { mut values, node } = Operand::new(input)?;
     let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
     let other = match residual {
@@ -71,7 +72,7 @@ pub(crate) fn chain(
             Residual::Tensor(_) if is_last => other.as_ref().map(Operand::slice),
             _ => None,
         };
-        // The statistics of the next normalization, while its input is in the cache.
+        // The statistics of the next normalization are measured while its input is in the cache.
         let next = layers.get(index + 1).and_then(|next| next.normalization.as_ref());
         let measure =
             next.is_some_and(|next| matches!(next.statistics, NormStatistics::Batch(None)));
@@ -108,7 +109,7 @@ impl Operands {
     }
 }
 
-/// The sizes of all convolutions, if they fit each other and are supported.
+/// Returns the sizes of all convolutions, or `None` if they do not match or are not supported.
 fn geometries(
     input: &Tensor<4>,
     layers: &[PreactivationConv],
@@ -138,8 +139,9 @@ fn geometries(
     }
     let fits = match residual {
         Residual::None => true,
-        // The input gradient of the first convolution is added to the gradient of the output, which
-        // the others no longer need by then.
+        // The backward pass adds the input gradient of the first convolution to the gradient of the
+        // output in place. The other convolutions no longer need the gradient of the output by
+        // then.
         Residual::Input => {
             let normalized = |layer: &PreactivationConv| layer.normalization.is_some();
             shape == input.dims() && layers.len() > 1 && layers.iter().all(normalized)
@@ -149,13 +151,13 @@ fn geometries(
     fits.then_some(geometries)
 }
 
-/// The values of a given statistic in double precision.
+/// Returns the values of a given statistic in double precision.
 fn to_f64(statistic: &Tensor<1>) -> Option<Vec<f64>> {
     let operand = Operand::new(statistic)?;
     Some(operand.slice().iter().copied().map(f64::from).collect())
 }
 
-/// Statistics in single precision.
+/// Rounds statistics to single precision.
 fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
     let [mean, variance] = exact.each_ref().map(|values| {
         let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
@@ -191,7 +193,7 @@ impl SavedConv {
         }
     }
 
-    /// The gradient of the kernel alone, from that of the output.
+    /// Computes the gradient of the weight alone from the gradient of the output.
     fn weight_gradient(&self, level: SimdLevel, gradient: &FlexTensor) -> Option<FlexTensor> {
         let saved = self.norm.as_ref().map(FoldedNorm::saved_statistics);
         let mask = GradientMask { input: false, weight: true };
@@ -200,19 +202,20 @@ impl SavedConv {
         found.weight.map(|values| from_vec(values, [out_channels, in_channels, kernel, kernel]))
     }
 
-    /// The number of parents of the node for this convolution: kernel, scale and shift.
+    /// The number of parents that this convolution adds to the node: its weight, and with a
+    /// normalization also scale and shift.
     fn parents(&self) -> usize {
         if self.norm.is_some() { 3 } else { 1 }
     }
 
-    /// The indices of kernel, scale and shift among the parents.
+    /// The indices of weight, scale and shift among the parents, starting at `begin`.
     fn parents_from(&self, begin: usize) -> [Option<usize>; 3] {
         let normalized = self.norm.is_some();
         [Some(begin), normalized.then_some(begin + 1), normalized.then_some(begin + 2)]
     }
 }
 
-/// Adds the chain to the graph of its operands, if they have one.
+/// Adds the chain to the graph of its operands, if they are in one.
 fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTensor) -> Tensor<4> {
     match parents.len() {
         2 => record_parents::<2>(parents, state, output),
@@ -222,7 +225,7 @@ fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTenso
         10 => record_parents::<10>(parents, state, output),
         13 => record_parents::<13>(parents, state, output),
         count => unreachable!(
-            "expected one convolution, or two to four with normalizations, got {count}"
+            "expected one convolution, or two to four with normalizations, got {count} parents"
         ),
     }
 }
@@ -249,7 +252,8 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
         };
         let State { convs, adds_input } = &ops.state;
         let mut gradient = to_contiguous(grads.consume::<Flex>(&ops.node));
-        // Index of the first parent of a convolution, from that of the last one down.
+        // Index of the first parent of the current convolution. The loop starts with the last
+        // convolution.
         let mut begin = 1 + convs.iter().map(SavedConv::parents).sum::<usize>();
         if let Some(other) = id(begin) {
             grads.register::<Flex>(other, gradient.clone());
@@ -260,7 +264,8 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             begin -= conv.parents();
             let [weight, scale, shift] = conv.parents_from(begin).map(|index| index.and_then(id));
             let goes_on = (0..begin).any(|index| id(index).is_some());
-            // Nothing within this backward pass reads the gradient of a leaf.
+            // The gradient of a leaf may be deferred, since nothing within this backward pass reads
+            // it.
             let parent = ops.parents.get(begin).and_then(Option::as_ref);
             let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
             let deferred = weight.filter(|_| is_leaf && is_deferring());
@@ -280,7 +285,8 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
             let convolution = conv.convolution();
             let found = match after.take() {
-                // The gradient of the skip is added in place.
+                // The gradient of the input is added in place to the gradient of the skip
+                // connection.
                 Some(after) if index == 0 && *adds_input && mask.input => {
                     let sum = Some(slice_mut(&mut gradient));
                     convolution.backward(level, slice(&after), saved, mask, sum)

@@ -12,8 +12,8 @@ use crate::cpu::depthwise::Depthwise;
 use crate::flex::{Operand, from_vec, slice, to_contiguous};
 use crate::simd::SimdLevel;
 
-/// `residual + depthwise_conv2d(input, weight)`; returns `None` if backend, precision or
-/// sizes are not supported.
+/// Computes `residual + depthwise_conv2d(input, weight)`. Returns `None` if the backend, precision
+/// or sizes are not supported.
 pub(crate) fn depthwise(
     input: &Tensor<4>,
     weight: &Tensor<4>,

@@ -10,7 +10,7 @@ use parareal_autodiff::record;
 use crate::cpu::resample::Resample;
 use crate::flex::{Operand, from_vec, slice, to_contiguous};
 
-/// Average pooling over blocks of 2×2 pixels; returns `None` if backend, precision or sizes are not
+/// Averages blocks of 2×2 pixels. Returns `None` if the backend, precision or sizes are not
 /// supported.
 pub(crate) fn average_pool(input: &Tensor<4>) -> Option<Tensor<4>> {
     let [batch, height, width, channels] = input.dims();
@@ -42,8 +42,8 @@ impl Backward<Flex, 1> for AveragePoolBackward {
     }
 }
 
-/// `residual` and the input interpolated to twice its size; returns `None` if backend, precision or
-/// sizes are not supported.
+/// Adds the input, interpolated to twice its height and width, to `residual`. Returns `None` if the
+/// backend, precision or sizes are not supported.
 pub(crate) fn add_upsampled(input: &Tensor<4>, residual: &Tensor<4>) -> Option<Tensor<4>> {
     let [batch, height, width, channels] = input.dims();
     let shape = [batch, 2 * height, 2 * width, channels];

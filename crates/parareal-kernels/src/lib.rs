@@ -1,25 +1,30 @@
 //! Fused operations with hand-written gradients for Burn's CPU backend.
 //!
-//! A pre-activation residual unit is batch normalization, ReLU and convolution, three times over.
-//! Composed of separate operations, most of its time goes into moving tensors that need not exist:
-//! the normalized one, the activated one, their gradients. [`preactivation_conv2d`] is all three as
-//! one operation. A convolution reads its input in blocks that fit into the first-level cache and
-//! activates them there; its backward pass recomputes the activated block instead of storing it. So
-//! of all tensors of the size of an image, a graph stores only the input of each convolution.
-//! [`residual`] is a whole unit: a convolution measures the statistics of the next normalization
-//! while its output is in the cache, and the gradient of the skip is added in place.
+//! A pre-activation residual unit applies batch normalization, ReLU and a convolution, three times
+//! in a row. With separate operations, most of the time is spent on writing and reading
+//! intermediate tensors: the normalized tensor, the activated tensor, and their gradients.
 //!
-//! Tensors are `[batch, height, width, channels]` (channels last). Then a convolution is a matrix
-//! product of contiguous memory (`cpu::implicit_gemm`), sums over pixels are sums of vectors, and
-//! forward pass, input gradient and weight gradient share one microkernel (`cpu::microkernel`). 3×3
-//! convolutions without a stride use Winograd's algorithm, with fewer multiplications
-//! (`cpu::winograd`): there an infinite input also reaches neighboring outputs that do not depend
-//! on it. [`Sgd`] updates parameters in one pass.
+//! [`preactivation_conv2d`] fuses the three operations. It reads the input in blocks that fit into
+//! the first-level cache, and activates each block there. The backward pass recomputes the
+//! activated blocks. A graph therefore stores only one tensor of the size of the images for each
+//! convolution: its input.
 //!
-//! Every function falls back to Burn's own operations if backend, precision or shapes are not
-//! supported, or the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set is
-//! chosen at run time ([`SimdLevel`]). Each operation runs on the threads of the pool that it is
-//! called in.
+//! [`residual`] fuses a whole unit. Each convolution measures the statistics of the next
+//! normalization while its output is in the cache, and the gradient of the skip connection is added
+//! in place.
+//!
+//! Tensors are `[batch, height, width, channels]` (channels last). In this layout, a convolution is
+//! a matrix product of contiguous memory (`cpu::implicit_gemm`), and sums over pixels are sums of
+//! vectors. The forward pass, the input gradient and the weight gradient share one microkernel
+//! (`cpu::microkernel`). 3×3 convolutions without a stride use Winograd's algorithm
+//! (`cpu::winograd`), which needs fewer multiplications, if the numbers of channels are multiples
+//! of 16 and the output has an even size. With this algorithm, an infinite input also affects
+//! neighboring outputs that do not depend on it. [`Sgd`] updates each parameter in one pass.
+//!
+//! Every function falls back to Burn's own operations if the backend, precision or shapes are not
+//! supported, or if the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set
+//! is chosen at run time ([`SimdLevel`]). Each operation runs on the threads of the Rayon thread
+//! pool in which it is called.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -47,7 +52,7 @@
 //!
 //! | feature | effect |
 //! | --- | --- |
-//! | `allocator` | the module `allocator`: mimalloc that keeps its memory, for binaries that train |
+//! | `allocator` | adds the module `allocator`: mimalloc that keeps unused memory, for binaries that train |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "allocator")]
@@ -73,7 +78,7 @@ pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
 pub use simd::SimdLevel;
 
-/// The code of the README.
+/// Tests of the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

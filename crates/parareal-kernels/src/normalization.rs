@@ -2,27 +2,28 @@
 
 use burn::tensor::Tensor;
 
-/// Mean and biased variance of each channel, `[channels]`, outside every graph.
+/// Mean and biased variance of each channel, `[channels]`, detached from any graph.
 #[derive(Clone, Debug)]
 pub struct ChannelStatistics {
     /// The mean over all pixels of the batch.
     pub mean: Tensor<1>,
-    /// The mean squared distance from it.
+    /// The mean squared deviation from the mean.
     pub variance: Tensor<1>,
 }
 
-/// The statistics that an input is normalized by.
+/// The statistics that are used to normalize an input.
 #[derive(Clone, Debug)]
 pub enum NormStatistics {
-    /// Statistics of the batch, as in training. They depend on the input, and its gradient takes
-    /// that into account. `None` computes them; given ones must be those of the input.
+    /// Statistics of the batch, as in training. They depend on the input, and the gradient of the
+    /// input takes this into account. With `None` they are computed. Given statistics must be those
+    /// of the input.
     Batch(Option<ChannelStatistics>),
     /// Constants, such as running statistics in evaluation.
     Running(ChannelStatistics),
 }
 
 impl NormStatistics {
-    /// The statistics that need not be computed.
+    /// Returns the statistics, unless they have to be computed.
     pub(crate) fn given(&self) -> Option<&ChannelStatistics> {
         match self {
             Self::Batch(given) => given.as_ref(),
@@ -40,6 +41,6 @@ pub struct Normalization {
     pub shift: Tensor<1>,
     /// Mean and variance.
     pub statistics: NormStatistics,
-    /// The constant that keeps the denominator from zero.
+    /// Small constant that keeps the denominator from being zero.
     pub epsilon: f64,
 }

@@ -1,4 +1,4 @@
-//! Stochastic gradient descent that passes over each parameter once.
+//! Stochastic gradient descent in one pass over each parameter.
 
 use burn::backend::Flex;
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
@@ -19,9 +19,9 @@ use crate::simd::SimdLevel;
 ///
 /// The default is plain gradient descent, without momentum and weight decay.
 ///
-/// On Burn's CPU backend with 32-bit floats a step is one pass over the parameter. Parameter and
-/// `v` are updated in place if nothing else holds them. Elsewhere a step is composed of Burn's
-/// operations.
+/// On Burn's CPU backend with 32-bit floats, a step is one pass over the parameter. The parameter
+/// and `v` are updated in place if there are no other references to them. On other backends and
+/// with other precisions, a step uses Burn's own operations.
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
@@ -36,7 +36,7 @@ pub struct Sgd {
     pub momentum: f64,
     /// Weight decay: the multiple of a parameter that is added to its gradient.
     pub weight_decay: f64,
-    /// True for Nesterov momentum.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
 }
 
@@ -154,12 +154,12 @@ struct UpdateRule {
     momentum: f32,
     weight_decay: f32,
     learning_rate: f32,
-    /// The momentum, for Nesterov steps.
+    /// The momentum for Nesterov steps, otherwise `None`.
     ahead: Option<f32>,
 }
 
-/// Any step after the first. The loops are plain: within [`SimdLevel::run`] the compiler
-/// vectorizes them, and they are bound by memory.
+/// Any step after the first. The loops do not use vectors explicitly: within [`SimdLevel::run`] the
+/// compiler vectorizes them, and their speed is limited by memory.
 struct MomentumStep<'a> {
     rule: UpdateRule,
     parameter: &'a mut [f32],
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// Several whole vectors and a remainder.
+    /// Repeats the values to fill several whole vectors and a remainder.
     fn numbers(values: [f64; 5], dtype: DType) -> Tensor<1> {
         let values: Vec<f64> = values.into_iter().cycle().take(37).collect();
         Tensor::from_data(TensorData::new(values, [37]), (&Device::flex(), dtype))

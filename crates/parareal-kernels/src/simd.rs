@@ -13,7 +13,7 @@ pub enum SimdLevel {
     Avx2,
     /// Four lanes: NEON.
     Neon,
-    /// Four lanes without special instructions, on every machine.
+    /// Four lanes without special instructions; available on every machine.
     Portable,
 }
 
@@ -28,12 +28,12 @@ impl SimdLevel {
         (Self::Portable, "portable"),
     ];
 
-    /// The name of the level, as `PARAREAL_SIMD` takes it.
+    /// Returns the name of the level, as used in `PARAREAL_SIMD`.
     pub fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(level, _)| *level == self).map_or("portable", |(_, name)| name)
     }
 
-    /// The levels that this machine has, the widest first.
+    /// Returns the levels that this machine supports, widest first.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().map(|(level, _)| level).filter(|level| level.is_available()).collect()
     }
@@ -51,9 +51,8 @@ impl SimdLevel {
         }
     }
 
-    /// The level in use: the widest that this machine has, or a narrower one that the environment
-    /// variable `PARAREAL_SIMD` names. A name that is unknown, or not available here, is
-    /// ignored.
+    /// Returns the level in use: the one named by the environment variable `PARAREAL_SIMD`, or the
+    /// widest one that this machine supports. An unknown or unsupported name is ignored.
     pub fn current() -> Self {
         static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
         *LEVEL.get_or_init(|| {
@@ -65,7 +64,8 @@ impl SimdLevel {
         })
     }
 
-    /// Runs a kernel with this level's instructions, or portably if they are not available.
+    /// Runs a kernel with the instructions of this level, or with portable code if they are not
+    /// available.
     pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]

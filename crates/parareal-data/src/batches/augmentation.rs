@@ -2,24 +2,24 @@
 
 use crate::rng::{KeyedRng, Purpose};
 
-/// Random changes of a training image each time it is seen.
+/// Random changes to a training image each time it is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Augmentation {
-    /// The image as it is stored.
+    /// No change: the image as stored.
     #[default]
     None,
     /// A random crop of the image padded with `padding` black pixels (stored value 0) on every side,
     /// and a horizontal flip with probability one half.
     ///
-    /// Not for digits, because mirroring changes them.
+    /// Not suitable for digits, because a mirrored digit is no longer the same digit.
     CropFlip {
         /// Black pixels added on every side; smaller than the height and the width.
         padding: usize,
     },
 }
 
-/// The crop and the mirroring of one image in one epoch.
+/// Crop and mirroring of one image in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     /// Rows by which the image is shifted up.
@@ -30,7 +30,7 @@ pub(crate) struct Placement {
 }
 
 impl Augmentation {
-    /// The placement of image `index` in an epoch, a function of the arguments alone.
+    /// Returns the placement of image `index` in an epoch. It depends on the arguments alone.
     pub(crate) fn placement(self, seed: u64, epoch: usize, index: usize) -> Placement {
         let Self::CropFlip { padding } = self else {
             return Placement { up: 0, left: 0, mirrored: false };
@@ -44,8 +44,8 @@ impl Augmentation {
 }
 
 impl Placement {
-    /// Appends one augmented channel to `values`: `plane` holds its stored pixels `[height, width]`,
-    /// `table` the normalized value of each stored value.
+    /// Appends one augmented channel to `values`. `plane` holds the stored pixels of the channel,
+    /// `[height, width]`, and `table` the normalized value for each stored value.
     pub(crate) fn append(
         self,
         plane: &[u8],

@@ -104,7 +104,7 @@ impl<'a> Batches<'a> {
         self.next = self.next.saturating_add(images).min(self.set.len());
     }
 
-    /// The index in the set of the image at a position of this pass.
+    /// Returns the index in the set of the image at `position` in this pass.
     fn index(&self, position: usize) -> usize {
         match &self.order {
             Order::Stored => position,
@@ -151,7 +151,7 @@ impl std::iter::FusedIterator for Batches<'_> {}
 mod tests {
     use super::*;
 
-    /// Eleven images of two channels, 3x3 pixels; the values of image `i` start at 18 `i`.
+    /// Eleven images of two channels and 3x3 pixels. The values of image `i` start at `18 * i`.
     fn set() -> ImageSet {
         let labels: Vec<u8> = (0..11).collect();
         ImageSet::new(2, 3, 3, 11, (0..198).collect(), labels).unwrap()
@@ -161,7 +161,8 @@ mod tests {
         Normalization { mean: vec![0.0, 0.1], deviation: vec![1.0, 0.5] }
     }
 
-    /// Every image of a pass by its label, which in `set` is also its index.
+    /// Returns the images of a pass, indexed by label. In `set`, the label of an image is also its
+    /// index.
     fn by_label(batches: Batches<'_>) -> Vec<Vec<f32>> {
         let mut images = vec![Vec::new(); 11];
         for batch in batches {

@@ -2,7 +2,7 @@
 
 use crate::rng::{KeyedRng, Purpose};
 
-/// The numbers from 0 to `len - 1` in the random order of an epoch.
+/// Returns the numbers from 0 to `len - 1` in the random order of an epoch.
 ///
 /// The order depends on `len`, `seed` and `epoch` alone (a Fisher-Yates shuffle with a ChaCha
 /// generator keyed by seed and epoch) and is the same on every machine.

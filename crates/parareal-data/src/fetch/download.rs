@@ -13,18 +13,18 @@ use super::error::{DownloadFault, FetchError};
 use super::job::{FetchEvent, FetchOptions, Job, RemoteFile};
 use super::partial::PartialDownload;
 
-/// Time between two checks of the request to stop.
+/// Time between two checks for a request to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest pause between two requests.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// After 1 / `PROGRESS_SHARE` of the file, failures are counted from zero again.
+/// The failure count is reset after progress by `1 / PROGRESS_SHARE` of the file.
 const PROGRESS_SHARE: u64 = 100;
 
 /// Reason why a download, or one of its requests, ended before the file was complete.
 pub(super) enum End {
     /// The address does not deliver the file.
     Fault(DownloadFault),
-    /// An error that no other request or address can avoid, such as a full disk.
+    /// An error that retrying or another address cannot fix, such as a full disk.
     Failed(FetchError),
     Stopped,
 }
@@ -41,7 +41,7 @@ impl From<FetchError> for End {
     }
 }
 
-/// Downloads until `partial` has the size of the file. The contents are not checked.
+/// Downloads until `partial` has the size of the file. Does not check the contents.
 pub(super) fn download(
     file: &RemoteFile,
     address: &str,
@@ -76,7 +76,7 @@ fn agent(address: &str, options: &FetchOptions) -> Agent {
         .timeout_per_read(Some(options.stall_timeout))
         .timeout_per_write(Some(options.stall_timeout))
         .user_agent(concat!("parareal/", env!("CARGO_PKG_VERSION")))
-        // The bytes of the file itself: a name ending in .gz must not be decoded on the way.
+        // Requests the file's own bytes, so that a .gz file is not decompressed in transit.
         .accept_encoding(AutoHeaderValue::Provided("identity".to_owned().into()));
     let config = if options.proxy { config } else { config.proxy(None) };
     config.build().new_agent()
@@ -135,7 +135,7 @@ impl Download<'_, '_> {
         self.read_body(response.into_body())
     }
 
-    /// Checks status and headers of a response.
+    /// Checks the status and headers of a response.
     fn check_response(&mut self, response: &Response<Body>) -> Result<(), End> {
         let expected = self.file.bytes;
         let check = |found: Option<u64>, expected| match found {
@@ -148,7 +148,7 @@ impl Download<'_, '_> {
             StatusCode::OK => {
                 check(announced, expected)
                     .map_err(|found| DownloadFault::Size { found, expected })?;
-                // The server sends the whole file.
+                // The server is sending the whole file.
                 self.partial.clear()?;
             }
             StatusCode::PARTIAL_CONTENT => {
@@ -169,7 +169,7 @@ impl Download<'_, '_> {
         Ok(())
     }
 
-    /// Discards all bytes, because the server sends another range: the next request is for the
+    /// Discards all bytes, because the server sent a different range. The next request is for the
     /// whole file.
     fn restart(&mut self) -> Result<(), End> {
         self.partial.clear()?;
@@ -206,7 +206,7 @@ impl Download<'_, '_> {
         }
     }
 
-    /// Waits, and ends early on a request to stop.
+    /// Waits for `pause`, or returns [`End::Stopped`] early on a request to stop.
     fn pause(&self, pause: Duration) -> Result<(), End> {
         let begun = Instant::now();
         loop {
@@ -220,7 +220,8 @@ impl Download<'_, '_> {
         }
     }
 
-    /// Returns the fault that caused an error, which occurred `within` the body or before it.
+    /// Converts an error to a fault. `within` is true if it occurred while reading the response
+    /// body.
     fn fault(&self, error: Error, within: bool) -> DownloadFault {
         let options = &self.job.options;
         let message = one_line(&error);
@@ -235,7 +236,7 @@ impl Download<'_, '_> {
             Error::TooManyRedirects => DownloadFault::Redirects { max: options.redirects },
             Error::RequireHttpsOnly(_) => DownloadFault::Insecure,
             Error::Tls(_) | Error::Rustls(_) => DownloadFault::Tls { message },
-            // Reported for invalid TLS records.
+            // This kind of error is reported for invalid TLS records.
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 DownloadFault::Tls { message }
             }
@@ -265,7 +266,8 @@ fn number(headers: &HeaderMap, name: header::HeaderName) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The first byte and, if known, the size of the whole file, from `bytes FIRST-LAST/SIZE`.
+/// Parses the `Content-Range` header, `bytes FIRST-LAST/SIZE`. Returns the first byte and, if
+/// known, the size of the whole file.
 fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (part, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;

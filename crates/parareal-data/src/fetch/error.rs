@@ -1,4 +1,4 @@
-//! Errors of downloading files; every message is one line.
+//! Errors from downloading files; every message is one line.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use thiserror::Error;
 use crate::error::DataError;
 use crate::name::DatasetName;
 
-/// An error of downloading the canonical files of a data set.
+/// An error from downloading the canonical files of a data set.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// An error of the data set itself.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The user's own images, which are not published.
+    /// The data set consists of the user's own images, which cannot be downloaded.
     #[error("{dataset} is for images of your own and cannot be fetched; name {}", published())]
     Own {
         /// The data set.
         dataset: DatasetName,
     },
-    /// An address that is not that of a folder on the web.
+    /// The mirror is not the HTTP or HTTPS address of a folder.
     #[error(
         "`{}` is not a valid address; give the http:// or https:// address of the folder that \
          holds the files",
@@ -33,19 +33,19 @@ pub enum FetchError {
         /// The given text.
         address: String,
     },
-    /// Something else has the name of a file. It is left unchanged.
+    /// Something other than the canonical file already exists at its path. It is left unchanged.
     #[error(
         "{path} exists but is not the canonical file ({found}); move or delete it, then fetch \
          again",
         path = OneLine(path)
     )]
     NotCanonical {
-        /// Its path.
+        /// The path.
         path: PathBuf,
         /// The difference from the canonical file.
         found: String,
     },
-    /// Another process downloads files into the folder.
+    /// Another process is downloading files into the folder.
     #[error(
         "another process is fetching files into {path}; wait for it, or stop it",
         path = OneLine(path)
@@ -88,13 +88,14 @@ pub enum FetchError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl FetchError {
-    /// Returns true if the request itself was wrong, false for a failure while it was carried out.
+    /// Returns true if the request was invalid, and false if an error occurred while carrying it
+    /// out.
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Data(_)
@@ -112,7 +113,7 @@ impl FetchError {
     }
 }
 
-/// A fault of a download.
+/// Reason why a download failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownloadFault {
@@ -131,13 +132,13 @@ pub enum DownloadFault {
         /// Details.
         message: String,
     },
-    /// The server sends nothing.
+    /// The server stopped sending data.
     #[error("no data received for {:.1} s", after.as_secs_f64())]
     Stalled {
         /// The time for which nothing was received.
         after: Duration,
     },
-    /// The server answers with another status.
+    /// The server responded with an unexpected HTTP status.
     #[error("the server responded {code}{reason}")]
     Status {
         /// The HTTP status code.
@@ -157,10 +158,10 @@ pub enum DownloadFault {
         /// Details.
         message: String,
     },
-    /// An HTTPS address redirects to one without HTTPS.
+    /// An HTTPS address redirected to an address without HTTPS.
     #[error("redirected to an address without HTTPS")]
     Insecure,
-    /// The server announces a file of another size than the canonical one.
+    /// The server announced a file whose size differs from the size of the canonical file.
     #[error("the file on the server has {found} bytes, but the canonical file has {expected}")]
     Size {
         /// The announced size.
@@ -174,10 +175,10 @@ pub enum DownloadFault {
         /// The size of the canonical file.
         expected: u64,
     },
-    /// The server sends another range than the requested one.
+    /// The server sent a different range from the one requested.
     #[error("the server sent a different part of the file from the one requested")]
     Range,
-    /// The received file is not the canonical one.
+    /// The received file does not have the published MD5 sum.
     #[error("the downloaded file has the MD5 sum {found}, but the canonical file has {published}")]
     Checksum {
         /// MD5 sum of the received file.
@@ -194,7 +195,7 @@ pub enum DownloadFault {
 }
 
 impl DownloadFault {
-    /// Returns true if another try may succeed.
+    /// Returns true if a retry may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -208,7 +209,7 @@ impl DownloadFault {
     }
 }
 
-/// The data sets that can be fetched, as in "a, b or c".
+/// Lists the data sets that can be fetched, in the form "a, b or c".
 fn published() -> String {
     let names = DatasetName::ALL.into_iter().filter(|name| name.is_published());
     let names: Vec<&str> = names.map(DatasetName::as_str).collect();
@@ -219,7 +220,7 @@ fn published() -> String {
     }
 }
 
-/// Describes the bytes that are kept of a file that could not be downloaded.
+/// Describes how much of a file was kept after its download failed.
 fn kept_in_words(fault: &DownloadFault, kept: u64, bytes: u64) -> String {
     match fault {
         _ if kept > 0 => format!("; {kept} of {bytes} bytes were downloaded and kept"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::DownloadFault;
 
-/// A file as it is published.
+/// A published file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {
     /// File name without a folder.
@@ -25,14 +25,14 @@ pub struct FetchOptions {
     pub connect_timeout: Duration,
     /// Time without any bytes after which a connection is closed.
     pub stall_timeout: Duration,
-    /// Number of consecutive failed requests after which an address is given up, at least 1. A
-    /// request that delivers a hundredth of the file resets the count.
+    /// Number of consecutive failed requests after which an address is given up, at least 1.
+    /// Progress by a hundredth of the file resets the count.
     pub tries: u32,
     /// Pause after the first failure; it doubles with each further one, up to 30 s.
     pub pause: Duration,
     /// Maximum number of redirects. HTTPS addresses may only redirect to HTTPS.
     pub redirects: u32,
-    /// True to use the proxy of the environment (`HTTPS_PROXY` and so on).
+    /// Whether to use the proxy set in the environment (`HTTPS_PROXY` and similar variables).
     pub proxy: bool,
 }
 
@@ -53,11 +53,11 @@ impl Default for FetchOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FetchEvent<'a> {
-    /// A response with bytes of a file begins.
+    /// A response with bytes of a file has begun.
     Started {
         /// The file.
         file: &'a RemoteFile,
-        /// Number of bytes received before.
+        /// Number of bytes kept from earlier requests.
         have: u64,
     },
     /// Bytes were received.
@@ -72,33 +72,34 @@ pub enum FetchEvent<'a> {
         /// Time until the next request.
         pause: Duration,
     },
-    /// The bytes of several requests do not form the canonical file: the download starts again.
+    /// The bytes of several requests do not form the canonical file, so the download starts from
+    /// the beginning.
     Restarted {
         /// The failure.
         fault: &'a DownloadFault,
     },
-    /// An address does not deliver the file, and the next one is tried.
+    /// An address failed to deliver the file, and the next one is tried.
     NextAddress {
         /// The failure.
         fault: &'a DownloadFault,
         /// The next address.
         address: &'a str,
     },
-    /// The file is complete, checked and renamed.
+    /// The file is complete, has been checked and has its final name.
     Done {
         /// The file.
         file: &'a RemoteFile,
     },
 }
 
-/// A file that is complete and checked.
+/// A file that is complete and has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Path of the file.
     pub path: PathBuf,
     /// Length in bytes.
     pub bytes: u64,
-    /// The address it was downloaded from; none if it existed before.
+    /// The address it was downloaded from; `None` if the file already existed.
     pub address: Option<String>,
 }
 
@@ -106,7 +107,7 @@ pub struct Fetched {
 pub struct Job<'a> {
     /// Timeouts, retries and redirects.
     pub options: FetchOptions,
-    /// Polled from several threads; the download stops when it returns true.
+    /// Returns true to stop the download. Polled from several threads.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Called with each event.
     pub events: &'a mut dyn FnMut(FetchEvent<'_>),

@@ -1,4 +1,4 @@
-//! Exclusive access of one fetch to a folder.
+//! Exclusive access to a folder during a download.
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
@@ -7,8 +7,8 @@ use super::error::FetchError;
 
 /// A lock that keeps a second process from fetching into a folder.
 ///
-/// The system releases it when the process ends, in any way. The lock file stays, because another
-/// process may hold a lock on it when it is removed.
+/// The operating system releases the lock when the process ends, even if it is killed. The lock
+/// file is never removed, because another process might hold a lock on it at that moment.
 pub(super) struct Lock {
     _file: File,
 }
@@ -21,7 +21,7 @@ impl Lock {
         let file = File::create(&path).map_err(FetchError::file("create", &path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(FetchError::Busy { path: folder.to_owned() }),
-            // File systems without locks are used without one.
+            // On a file system without locks, the folder is not locked.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }

@@ -1,8 +1,8 @@
-//! Downloads of the canonical files of the data sets: the only part that touches the network.
+//! Downloads of the canonical files of the data sets. No other part of the crate uses the network.
 //!
-//! A file is downloaded to `NAME.part` beside its place and renamed when its size and its published
-//! MD5 sum are right. An interrupted download is resumed where it ended, by further requests of the
-//! same call or by a later call. Existing files are never overwritten.
+//! A file is downloaded to `NAME.part` in its destination folder, and renamed to `NAME` once its
+//! size and MD5 sum match the published ones. An interrupted download is resumed where it ended, by
+//! further requests of the same call or by a later call. Existing files are never overwritten.
 //!
 //! ```
 //! use parareal_data::DatasetName;
@@ -10,7 +10,7 @@
 //!
 //! let files = canonical_files(DatasetName::Cifar10);
 //! assert_eq!((files[0].name.as_str(), files[0].bytes), ("cifar-10-binary.tar.gz", 170_052_171));
-//! // Drawn by the program.
+//! // The program draws these images, so there are no files.
 //! assert!(canonical_files(DatasetName::Shapes).is_empty());
 //! ```
 
@@ -35,8 +35,8 @@ pub use job::{FetchEvent, FetchOptions, Fetched, Job, RemoteFile};
 use lock::Lock;
 use partial::{PartialDownload, is_free};
 
-/// Returns the canonical files of a data set with their known addresses; none for a set that is not
-/// published as files.
+/// Returns the canonical files of a data set with their known addresses. The list is empty for a
+/// set that is not published as files.
 pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     let Some(publication) = sets::definition(name).publication() else { return Vec::new() };
     let file = |file: &PublishedFile| RemoteFile {
@@ -52,16 +52,17 @@ pub fn canonical_files(name: DatasetName) -> Vec<RemoteFile> {
     publication.files.iter().map(file).collect()
 }
 
-/// Downloads the canonical files of a data set to where [`Dataset::load`](crate::Dataset::load)
-/// looks for them below `data_dir`.
+/// Downloads the canonical files of a data set to the folder in `data_dir` from which
+/// [`Dataset::load`](crate::Dataset::load) reads them.
 ///
-/// They come from `mirror`, the address of a folder that holds them under their names, or else from
-/// their known addresses. For a set that the program draws there is nothing to download.
+/// `mirror` is the address of a folder that holds the files under their names. Without a mirror,
+/// the files are downloaded from their known addresses. For a set that the program draws, nothing
+/// is downloaded and the result is empty.
 ///
 /// # Errors
 ///
-/// [`FetchError::Address`] for an invalid mirror, [`FetchError::Own`] for the user's own images, and
-/// those of [`fetch_files`].
+/// [`FetchError::Address`] for an invalid mirror, [`FetchError::Own`] for the user's own images,
+/// and the errors of [`fetch_files`].
 pub fn fetch(
     name: DatasetName,
     data_dir: &Path,
@@ -88,14 +89,16 @@ pub fn fetch(
 
 /// Downloads files into a folder, which is created if necessary.
 ///
-/// Files that exist and are right are not downloaded again; if all are, nothing is written.
+/// Existing files with the right size and MD5 sum are not downloaded again. If all files exist,
+/// nothing is written.
 ///
 /// # Errors
 ///
-/// [`FetchError::NotCanonical`] if something else has the name of a file, before anything is
-/// downloaded; [`FetchError::Busy`] if another process downloads into the folder;
-/// [`FetchError::Download`] if no address delivers a file; [`FetchError::Interrupted`] if
-/// [`Job::stop`] returned true; [`FetchError::File`] for errors of the file system.
+/// [`FetchError::NotCanonical`] if something other than the canonical file exists at its path (all
+/// paths are checked before the first download); [`FetchError::Busy`] if another process is
+/// downloading into the folder; [`FetchError::Download`] if no address delivers a file;
+/// [`FetchError::Interrupted`] if [`Job::stop`] returned true; [`FetchError::File`] for errors of
+/// the file system.
 pub fn fetch_files(
     files: &[RemoteFile],
     directory: &Path,
@@ -108,7 +111,7 @@ pub fn fetch_files(
     let _lock = if there.contains(&false) { Some(Lock::take(directory)?) } else { None };
     let fetched = files.iter().zip(there).map(|(file, there)| {
         let path = directory.join(&file.name);
-        // Another process may have downloaded it since.
+        // Another process may have downloaded the file in the meantime.
         let address = match there || is_there(file, &path, job)? {
             true => None,
             false => Some(fetch_file(file, &path, job)?),
@@ -184,8 +187,8 @@ fn fetch_file(file: &RemoteFile, path: &Path, job: &mut Job<'_>) -> Result<Strin
 
 /// Downloads a file from one address and compares its MD5 sum.
 ///
-/// Bytes kept from earlier requests may be those of another file, so after a wrong sum of resumed
-/// bytes the whole file is downloaded again.
+/// Bytes kept from earlier requests may belong to another file. If the sum of a resumed download is
+/// wrong, the whole file is therefore downloaded again.
 fn fetch_from(
     file: &RemoteFile,
     address: &str,
@@ -209,7 +212,7 @@ fn fetch_from(
     }
 }
 
-/// The address of a folder without trailing slashes.
+/// Checks the address of a folder, and returns it without trailing slashes.
 fn folder_address(text: &str) -> Result<&str, FetchError> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
         let plain = uri.query().is_none() && !text.contains('#');

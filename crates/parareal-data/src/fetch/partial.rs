@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::FetchError;
 
-/// The received bytes of a file, in a file next to the place of the complete one.
+/// The received bytes of a file, stored in `NAME.part` next to the path of the complete file.
 pub(super) struct PartialDownload {
     path: PathBuf,
     file: File,
@@ -14,7 +14,7 @@ pub(super) struct PartialDownload {
 }
 
 impl PartialDownload {
-    /// Opens the partial file of an earlier download to `target`, or an empty file.
+    /// Opens the partial file that an earlier download to `target` left, or creates an empty one.
     pub(super) fn open(target: &Path) -> Result<Self, FetchError> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(".part");
@@ -66,7 +66,7 @@ impl PartialDownload {
         self.file.sync_all().map_err(FetchError::file("write", &self.path))?;
         drop(self.file);
         fs::rename(&self.path, target).map_err(FetchError::file("rename", &self.path))?;
-        // Syncs the name as well, where folders can be synced.
+        // Syncs the new name as well, if the system can sync folders.
         if let Some(folder) = target.parent().and_then(|folder| File::open(folder).ok()) {
             let _ = folder.sync_all();
         }
@@ -74,11 +74,11 @@ impl PartialDownload {
     }
 }
 
-/// Returns true if the path is free: not even a dangling link has this name.
+/// Returns true if nothing exists at the path, not even a dangling symbolic link.
 pub(super) fn is_free(path: &Path) -> Result<bool, FetchError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
-        // If a file is in the place of a folder, creating the folder reports it.
+        // If a parent of the path is a file, creating the folder later reports the error.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(true)
         }

@@ -1,8 +1,8 @@
 //! Tar archives, plain or compressed, read in memory.
 //!
-//! Raw entries are read in stored order: nothing is written to disk, and no entry is renamed or
-//! enlarged by another one. An archive that would be unsafe to unpack (with absolute paths, parent
-//! folders, links or devices) is refused as a whole.
+//! Entries are read in stored order and in raw form: nothing is written to disk, and no entry can
+//! change the name or size of another one. An archive that would be unsafe to unpack (with absolute
+//! paths, parent folders, links or devices) is rejected as a whole.
 
 use std::io::{self, Read};
 
@@ -11,11 +11,11 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 
-/// Maximum length of an entry that describes others.
+/// Maximum length of an extended header, in bytes.
 const MAX_EXTENSION_BYTES: u64 = 64 << 10;
 
-/// Callback for each regular file of an archive: its path, separated by `/`, and its contents, which
-/// need not be read to the end.
+/// Callback for each regular file of an archive. It receives the path, separated by `/`, and the
+/// contents, which it need not read to the end.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Box<FileError>>;
 
 /// Calls `visit` for the regular files of an archive in stored order.
@@ -26,11 +26,11 @@ pub(crate) fn read(
 ) -> Result<(), Box<FileError>> {
     let mut archive = Archive::new(reader);
     let entries = archive.entries().map_err(|error| io_error(file, &error))?;
-    // Otherwise names and sizes would come from other entries, which may be of any length.
+    // Without raw mode, names and sizes could come from other entries of any length.
     for entry in entries.raw(true) {
         read_entry(file, entry.map_err(|error| io_error(file, &error))?, visit)?;
     }
-    // Padding is read too, so that the decompressor compares its checksum.
+    // The padding is read too, so that the decompressor verifies its checksum.
     file.skip(&mut archive.into_inner(), " at its end")?;
     Ok(())
 }
@@ -76,8 +76,8 @@ fn read_entry(
     Ok(())
 }
 
-/// A relative path without `.` and empty components, separated by `/`; none for a path that leaves
-/// its folder.
+/// Returns a relative path separated by `/`, without `.` and empty components; `None` for an
+/// absolute path or one that contains `..`.
 fn normalized_path(path: &str) -> Option<String> {
     let parts = || path.split(['/', '\\']);
     let drive = parts().next().is_some_and(|first| first.contains(':'));
@@ -88,7 +88,7 @@ fn normalized_path(path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Refuses extended headers that change name, size or layout of another entry. Others, such as
+/// Rejects extended headers that change the name, size or layout of another entry. Others, such as
 /// modification times, are accepted.
 fn check_extension(file: &DataFile, entry: &mut dyn Read) -> Result<(), Box<FileError>> {
     let place = " in an extended header";
@@ -110,7 +110,7 @@ fn check_extension(file: &DataFile, entry: &mut dyn Read) -> Result<(), Box<File
     Ok(())
 }
 
-/// Converts an error of reading; the tar reader reports its own errors as `Other`.
+/// Converts a read error. The tar reader reports its own errors as `Other`.
 fn io_error(file: &DataFile, error: &io::Error) -> Box<FileError> {
     match error.kind() {
         io::ErrorKind::Other => {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// An entry as it stands in an archive.
+/// Returns an entry as stored in an archive.
 fn entry(kind: EntryType, name: &str, contents: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -27,7 +27,7 @@ fn file(name: &str, contents: &[u8]) -> Vec<u8> {
     entry(EntryType::Regular, name, contents)
 }
 
-/// An archive of entries, with the two empty blocks that end it.
+/// Returns an archive of entries, which ends with two empty blocks.
 fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
     [entries.concat(), vec![0; 1024]].concat()
 }
@@ -40,7 +40,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 type Files = Vec<(String, Vec<u8>)>;
 
-/// The files of an archive that is limited to 10,000 bytes.
+/// Returns the files of an archive, with a limit of 10,000 bytes.
 fn files_in(bytes: &[u8]) -> Result<Files, Box<FileError>> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.tar");
@@ -55,7 +55,8 @@ fn files_in(bytes: &[u8]) -> Result<Files, Box<FileError>> {
     Ok(files)
 }
 
-/// The fault of an archive, both plain and compressed; the messages must be single lines.
+/// Returns the fault of an archive, which must be the same plain and compressed. The messages must
+/// be single lines.
 fn fault(bytes: &[u8]) -> FileFault {
     let faults = [bytes.to_vec(), gzip(bytes)].map(|bytes| {
         let error = files_in(&bytes).unwrap_err();
@@ -66,7 +67,7 @@ fn fault(bytes: &[u8]) -> FileFault {
     faults[0]
 }
 
-/// Three files, of 3, 600 and no bytes.
+/// Returns an archive of three files, with 3, 600 and 0 bytes.
 fn whole() -> (Vec<u8>, Files) {
     let files = [("a/one", vec![1; 3]), ("a/two", vec![2; 600]), ("none", Vec::new())];
     let entries: Vec<Vec<u8>> = files.iter().map(|(name, contents)| file(name, contents)).collect();
@@ -126,7 +127,7 @@ fn entries_that_change_others_are_refused() {
 #[test]
 fn every_truncation_is_detected() {
     let (bytes, _) = whole();
-    // A plain archive may end between entries: its reader has to notice missing files.
+    // A plain archive may end between entries, so its reader has to detect missing files.
     for len in 1..512 + 3 {
         let error = files_in(&bytes[..len]).unwrap_err();
         assert!(matches!(error.fault, FileFault::Truncated | FileFault::Foreign), "{len}: {error}");
@@ -153,7 +154,7 @@ fn damage_is_refused_or_does_no_harm() {
             Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
         }
     }
-    // In an archive that is not compressed, the header's checksum reveals damage.
+    // In an uncompressed archive, the checksum of the header reveals damage.
     for place in 0..512 {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1;

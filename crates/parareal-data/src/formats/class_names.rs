@@ -7,10 +7,10 @@ use parareal_text::without_byte_order_mark;
 use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 
-/// Maximum length of a file of class names.
+/// Maximum length of a file of class names, in bytes.
 pub(crate) const MAX_BYTES: u64 = 64 << 10;
 
-/// Maximum length of a name.
+/// Maximum length of a name, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
 /// Describes the expected file.

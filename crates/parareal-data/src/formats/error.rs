@@ -1,24 +1,24 @@
-//! Errors of reading a file; every message is one line.
+//! Errors from reading a file; every message is one line.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use parareal_text::OneLine;
 
-/// An error of reading one file.
+/// An error from reading one file.
 ///
-/// Displays as one line naming the file, what was expected, what was found and where the
-/// canonical file comes from.
+/// Displays as one line with the file, the expected contents, the contents found and the source of
+/// the canonical file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileError {
     /// Path of the file (for a missing file: without `.gz`).
     pub path: PathBuf,
-    /// Kind of the fault.
+    /// Kind of problem.
     pub fault: FileFault,
-    /// Expected contents, in words.
+    /// Description of the expected contents.
     pub expected: String,
-    /// Contents found instead, in words.
+    /// Description of the contents found instead.
     pub found: String,
     /// Source of the canonical file: authors, title and address.
     pub origin: &'static str,
@@ -37,7 +37,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Kind of a fault of a file.
+/// Kind of problem with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileFault {
@@ -45,15 +45,15 @@ pub enum FileFault {
     Missing,
     /// The file exists but cannot be read, or is not a regular file.
     Unreadable,
-    /// The file has another format, or its compressed data are damaged.
+    /// The file has a different format, or its compressed data are damaged.
     Foreign,
-    /// The header states dimensions or a count that this data set does not have.
+    /// The header states dimensions or a count that are not possible for this data set.
     Dimensions,
     /// The file ends before its last item.
     Truncated,
     /// Bytes follow the last item.
     Trailing,
-    /// A label is not the number of a class.
+    /// A label is not a valid class number.
     Label,
     /// The numbers of labels and images differ, or there are too few of either.
     Count,

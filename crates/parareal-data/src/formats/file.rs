@@ -1,7 +1,7 @@
-//! Finding, opening and reading files that are not trusted.
+//! Finding, opening and reading untrusted files.
 //!
-//! Stated sizes are checked against limits before anything is read, memory grows with the bytes that
-//! a file delivers and not with those that its header states, and nothing is decompressed beyond a
+//! Sizes stated in a header are checked against limits before anything is read. Memory grows with
+//! the bytes that are read, not with the sizes that a header states. Decompression stops at a
 //! limit.
 
 use std::fmt::Display;
@@ -21,7 +21,7 @@ const BUFFER: usize = 64 << 10;
 pub(crate) struct DataFile {
     /// Path of the file.
     pub(crate) path: PathBuf,
-    /// Expected contents, in words.
+    /// Description of the expected contents.
     pub(crate) expected: String,
     /// Source of the canonical file: authors, title and address.
     pub(crate) origin: &'static str,
@@ -61,7 +61,7 @@ impl DataFile {
     ///
     /// # Errors
     ///
-    /// Those of [`find`](Self::find), and [`FileFault::Missing`] with the first of the names if none
+    /// The errors of [`find`](Self::find), and [`FileFault::Missing`] for the first name if no file
     /// exists.
     pub(crate) fn require(
         directory: &Path,
@@ -76,22 +76,23 @@ impl DataFile {
         })
     }
 
-    /// The same file with other expected contents, for instance those of an entry of an archive.
+    /// Returns the same file with other expected contents, for example the contents of an archive
+    /// entry.
     pub(crate) fn with_expected(&self, expected: String) -> Self {
         Self { expected, ..self.clone() }
     }
 
-    /// Opens the file and decompresses it if it is compressed. Reading beyond `limit` bytes is an
-    /// error if there are more.
+    /// Opens the file, and decompresses it if it is compressed. The reader reports an error if
+    /// there are more than `limit` bytes of decompressed contents.
     ///
-    /// The first bytes decide whether it is compressed, because some clients decompress a download
-    /// without changing its name.
+    /// Compression is detected from the first bytes and not from the name, because some clients
+    /// decompress a download without changing its name.
     pub(crate) fn open(&self, limit: u64) -> Result<Box<dyn BufRead>, Box<FileError>> {
         let file = File::open(&self.path).map_err(|error| self.io_error(&error, ""))?;
         self.unpacked(BufReader::with_capacity(BUFFER, file), limit)
     }
 
-    /// Like [`open`](Self::open), for given contents.
+    /// Like [`open`](Self::open), but for the given contents of the file.
     pub(crate) fn unpacked<'a>(
         &self,
         mut contents: impl BufRead + 'a,
@@ -148,7 +149,7 @@ impl DataFile {
         io::copy(reader, &mut io::sink()).map_err(|error| self.io_error(&error, place))
     }
 
-    /// Converts an error of reading.
+    /// Converts a read error.
     pub(crate) fn io_error(&self, error: &io::Error, place: impl Display) -> Box<FileError> {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => {
@@ -165,7 +166,7 @@ impl DataFile {
         }
     }
 
-    /// An error: this file has `found` instead of the expected contents.
+    /// Creates the error for a file that has `found` instead of the expected contents.
     pub(crate) fn error(&self, fault: FileFault, found: impl Into<String>) -> Box<FileError> {
         let Self { path, expected, origin } = self.clone();
         Box::new(FileError { path, fault, expected, found: found.into(), origin })
@@ -176,7 +177,7 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// A reader of at most `left` bytes; further bytes are an error of the kind `FileTooLarge`.
+/// A reader of at most `left` bytes. It reports an error of kind `FileTooLarge` if there are more.
 struct Bounded<R> {
     reader: R,
     left: u64,

@@ -15,7 +15,7 @@ use crate::formats::file::DataFile;
 /// Expected contents of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdxFormat {
-    /// The items in words, as in "MNIST training labels".
+    /// Description of the items, such as "MNIST training labels".
     pub(crate) what: &'static str,
     /// The dimensions of one item: none for a label, rows and columns for an image.
     pub(crate) item: &'static [u32],
@@ -28,7 +28,7 @@ pub(crate) struct IdxFormat {
 /// The items of a file.
 #[derive(Debug)]
 pub(crate) struct IdxItems {
-    /// The file they were read from.
+    /// The file from which they were read.
     pub(crate) file: DataFile,
     /// Number of items, at least one.
     pub(crate) count: usize,
@@ -59,8 +59,8 @@ impl IdxFormat {
         let item_len: u64 = self.item.iter().map(|&len| u64::from(len)).product();
         let expected = u64::from(count) * item_len;
 
-        // One more byte is requested to detect trailing bytes, and so that the decompressor
-        // compares its checksum.
+        // One extra byte is requested. This detects trailing bytes, and makes the decompressor
+        // verify its checksum.
         let bytes = file.read_at_most(reader, expected + 1, " in its items")?;
         let found = bytes.len() as u64;
         if found < expected {

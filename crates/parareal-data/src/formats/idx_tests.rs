@@ -13,7 +13,7 @@ use super::*;
 const FORMAT: IdxFormat =
     IdxFormat { what: "small images", item: &[2, 3], max: 5, origin: "nowhere" };
 
-/// An IDX file of two images.
+/// Returns an IDX file of two images.
 fn whole() -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
     bytes.extend(1..=12);
@@ -32,7 +32,8 @@ fn read_as(name: &str, bytes: &[u8]) -> Result<IdxItems, Box<FileError>> {
     read(directory.path(), &["a-idx", "a.idx"], FORMAT)
 }
 
-/// The fault found in a file, both plain and compressed; the messages must be complete lines.
+/// Returns the fault of a file, which must be the same plain and compressed. The messages must be
+/// single lines.
 fn fault(bytes: &[u8]) -> FileFault {
     let faults = [bytes.to_vec(), gzip(bytes)].map(|bytes| {
         let error = read_as("a-idx", &bytes).unwrap_err();
@@ -126,7 +127,7 @@ fn trailing_bytes_are_refused() {
 fn damaged_compressed_data_is_refused_unless_it_says_the_same() {
     let whole = gzip(&whole());
     let trailer = whole.len() - 8;
-    // The flag for text, the time stamp, the level and the system have no effect, nor have the
+    // The flag for text, the time stamp, the level and the system have no effect. Neither do the
     // padding bits of the last compressed byte before the trailer.
     let harmless = |place| (3..10).contains(&place) || place == trailer - 1;
     for bit in 0..8 * whole.len() {
@@ -159,7 +160,7 @@ fn a_compression_bomb_is_unpacked_up_to_the_announced_size() {
     let bomb = gzip(&bomb);
     assert!(bomb.len() < 100_000);
 
-    /// Counts the bytes that are asked of the decompressor.
+    /// Counts the bytes that are requested from the decompressor.
     struct Counting<R>(R, usize);
     impl<R: Read> Read for Counting<R> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

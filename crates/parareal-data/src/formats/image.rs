@@ -10,16 +10,16 @@ use parareal_text::one_line;
 use crate::formats::size_limit::SizeLimit;
 use crate::formats::{jpeg, png};
 
-/// Reads and decodes a PNG or JPEG file, rotated as its Exif orientation says.
+/// Reads and decodes a PNG or JPEG file, and applies its Exif orientation.
 ///
 /// # Errors
 ///
-/// The fault of the file, in words.
+/// A description of the problem if the file cannot be read or decoded, or exceeds the limit.
 pub(crate) fn read(path: &Path, limit: SizeLimit) -> Result<DynamicImage, String> {
     decode(&read_file(path, limit)?, limit)
 }
 
-/// Reads a file of at most as many bytes as the limit allows.
+/// Reads a file of at most `limit.memory` bytes.
 fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
     let max = limit.memory;
     let mut bytes = Vec::new();
@@ -33,7 +33,7 @@ fn read_file(path: &Path, limit: SizeLimit) -> Result<Vec<u8>, String> {
 
 /// Decodes the contents of a file.
 pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, String> {
-    // The first bytes determine the format, not the name.
+    // The format is detected from the first bytes, not from the name.
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ if bytes.is_empty() => return Err("the file is empty".to_owned()),
@@ -48,7 +48,8 @@ pub(crate) fn decode(bytes: &[u8], limit: SizeLimit) -> Result<DynamicImage, Str
         let (width, height) = decoder.dimensions();
         limit.check(width as usize, height as usize, decoder.total_bytes())?;
     }
-    // Completeness is checked first, so that its message precedes that of the decoder.
+    // Completeness is checked first, so that its message takes precedence over the decoder's
+    // message.
     match format {
         ImageFormat::Png => png::check(bytes)?,
         _ => jpeg::check(bytes, limit)?,

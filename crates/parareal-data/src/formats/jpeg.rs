@@ -1,9 +1,9 @@
-//! Completeness of JPEG files.
+//! Completeness check for JPEG files.
 //!
-//! Decoders fill missing parts of a file with gray and report success. [`check`] parses all scans as
-//! specified in ITU-T T.81 (sections F and G), decodes the Huffman codes but no pixels, and verifies
-//! that every block of every scan is present. Kinds of JPEG that the decoder does not support pass
-//! the check, so that the decoder refuses them.
+//! Decoders fill missing parts of a file with gray and report success. [`check`] parses all scans
+//! as specified in ITU-T T.81 (sections F and G), decodes the Huffman codes but no pixels, and
+//! verifies that every block of every scan is present. Files that the decoder does not support pass
+//! the check, and the decoder rejects them.
 
 mod bits;
 mod scan;
@@ -15,12 +15,12 @@ use crate::formats::size_limit::SizeLimit;
 
 /// Maximum number of components of a frame.
 const MAX_COMPONENTS: usize = 4;
-/// Maximum number of scans: a scan of few bytes may visit all blocks.
+/// Maximum number of scans. It limits the work, since a scan of a few bytes may cover all blocks.
 const MAX_SCANS: usize = 1000;
 
 /// Checks that a JPEG file is complete; a missing end-of-image marker alone is accepted.
 ///
-/// Images beyond the limit are refused before memory is allocated for their blocks.
+/// Images beyond the limit are rejected before memory is allocated for their blocks.
 pub(crate) fn check(bytes: &[u8], limit: SizeLimit) -> Result<(), String> {
     let mut walk = Walk::new(bytes, limit);
     while let Some(marker) = walk.bits.next_marker() {
@@ -42,11 +42,11 @@ struct Walk<'a> {
     ac: [Option<Table>; MAX_COMPONENTS],
     restart_interval: usize,
     scans: usize,
-    /// Set if the file ends with the last block of the last scan.
+    /// True if the file ends with the last block of the last scan.
     ends_with_scan: bool,
 }
 
-/// Continuation after a segment.
+/// How to continue after a segment.
 enum Next {
     Marker,
     End,
@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
         let [height, width] =
             [[h1, h0], [w1, w0]].map(|side| usize::from(u16::from_be_bytes(side)));
         let count = usize::from(count);
-        // A height of 0 is given by a DNL segment after the first scan.
+        // If the height is 0, a DNL segment after the first scan states it.
         if precision != 8 || height == 0 || width == 0 || self.frame.is_some() {
             return Ok(None);
         }

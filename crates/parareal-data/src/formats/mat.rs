@@ -1,15 +1,15 @@
-//! Numeric arrays of MATLAB files of version 5, which MATLAB calls `-v6` and, with compression,
-//! `-v7`.
+//! Numeric arrays in MATLAB files of version 5, which MATLAB saves with `-v6` (uncompressed) or
+//! `-v7` (compressed).
 //!
 //! A file is a header of 128 bytes and one element for each variable. An element is a tag (its kind
-//! and its length, 32 bits each) and its contents. The element of an array consists of other elements:
-//! flags, dimensions, name, numbers. These are padded to a multiple of eight bytes. An element of up
-//! to four bytes may be packed into its tag, whose first half then holds the length and the kind in 16
-//! bits each. A compressed variable is an element whose contents are those of the array's element,
-//! compressed with zlib.
+//! and its length, 32 bits each) and its contents. The element of an array consists of other
+//! elements: flags, dimensions, name, numbers. These are padded to a multiple of eight bytes. An
+//! element of up to four bytes may be packed into its tag, whose first half then holds the length
+//! and the kind in 16 bits each. A compressed variable is an element whose contents are the element
+//! of an array, compressed with zlib.
 //!
-//! Numbers are passed to a callback as a stream, so that they need no memory here. Lengths are checked
-//! against that of the enclosing element before anything is read.
+//! Numbers are passed to a callback as a stream and are not stored here. Lengths are checked
+//! against the length of the enclosing element before anything is read.
 
 use std::io::{self, BufRead, Read};
 
@@ -18,7 +18,7 @@ use flate2::bufread::ZlibDecoder;
 use crate::formats::error::{FileError, FileFault};
 use crate::formats::file::DataFile;
 
-/// Bytes of a file's header.
+/// Length of a file's header in bytes.
 const HEADER_LEN: usize = 128;
 
 /// Kinds of elements other than numbers.
@@ -51,28 +51,28 @@ pub(crate) enum Storage {
     UInt64 = 13,
 }
 
-/// The order of the bytes of numbers.
+/// Byte order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ByteOrder {
     LittleEndian,
     BigEndian,
 }
 
-/// An array of real numbers in a file, whose numbers have not been read yet.
+/// An array of real numbers in a file. The numbers have not been read yet.
 pub(crate) struct Array<'a> {
     pub(crate) name: String,
     /// The length in each dimension; the first one changes fastest.
     pub(crate) dimensions: Vec<u32>,
     pub(crate) storage: Storage,
     pub(crate) order: ByteOrder,
-    /// Length of its numbers in bytes.
+    /// Length of the numbers in bytes.
     pub(crate) len: u64,
     file: &'a DataFile,
     numbers: &'a mut dyn Read,
     left: u64,
 }
 
-/// Callback for each array, which reads all of its numbers or none.
+/// Callback for each array. It reads all numbers of the array or none.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut Array<'_>) -> Result<(), Box<FileError>>;
 
 /// Calls `visit` for the arrays of real numbers in a file; other variables are skipped.
@@ -118,7 +118,8 @@ fn read_header(file: &DataFile, reader: &mut dyn Read) -> Result<ByteOrder, Box<
         let found = format!("only {found} of the {HEADER_LEN} bytes of the header");
         return Err(file.error(FileFault::Truncated, found));
     }
-    // The version is 0x0100, the mark 0x4d49: both swapped in little-endian files.
+    // The version is 0x0100 and the mark is 0x4d49. In little-endian files, both have their bytes
+    // swapped.
     match header[124..] {
         [0x00, 0x01, b'I', b'M'] => Ok(ByteOrder::LittleEndian),
         [0x01, 0x00, b'M', b'I'] => Ok(ByteOrder::BigEndian),
@@ -159,7 +160,7 @@ impl Elements<'_> {
         }
         let mut array = (&mut unpacked).take(u64::from(len));
         if self.read_array(&mut array, visit)? {
-            // Reading on makes the decompressor compare its checksum.
+            // Reading to the end makes the decompressor verify its checksum.
             self.file.skip(&mut array, " after an array")?;
             if self.file.read_full(&mut unpacked, &mut [0], " after an array")? > 0 {
                 return Err(self.foreign("more compressed bytes after an array"));
@@ -168,8 +169,8 @@ impl Elements<'_> {
         Ok(())
     }
 
-    /// Reads the contents of an array's element. Returns true if its numbers were read, and then
-    /// leaves less than eight bytes.
+    /// Reads the contents of an array element. Returns true if the numbers were read; fewer than
+    /// eight bytes of the element are then left.
     fn read_array<R: Read>(
         &self,
         element: &mut io::Take<R>,
@@ -220,7 +221,7 @@ impl Elements<'_> {
         Ok(true)
     }
 
-    /// Reads an element of one of the given kinds and of limited length, with its padding.
+    /// Reads an element of one of the given kinds with at most `max` bytes, and skips its padding.
     fn read_part<R: Read>(
         &self,
         element: &mut io::Take<R>,
@@ -255,7 +256,7 @@ impl Elements<'_> {
         }
     }
 
-    /// Fills `bytes`, which the file must still have.
+    /// Fills `bytes`, or returns an error if the file ends too early.
     fn fill(&self, reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), Box<FileError>> {
         fill(self.file, reader, bytes)
     }
@@ -294,7 +295,7 @@ impl ByteOrder {
         }
     }
 
-    /// The two numbers of a tag.
+    /// Returns the two 32-bit numbers of a tag.
     fn pair(self, [a, b, c, d, e, f, g, h]: [u8; 8]) -> (u32, u32) {
         (self.word([a, b, c, d]), self.word([e, f, g, h]))
     }
@@ -308,7 +309,7 @@ impl Storage {
             .find(|storage| *storage as u32 == kind)
     }
 
-    /// Bytes of a number.
+    /// Size of a number in bytes.
     pub(crate) fn size(self) -> usize {
         match self {
             Self::Int8 | Self::UInt8 => 1,
@@ -318,9 +319,9 @@ impl Storage {
         }
     }
 
-    /// The number in [`size`](Self::size) bytes; a huge integer is rounded.
+    /// Converts [`size`](Self::size) bytes to a number. Integers beyond 2^53 may be rounded.
     pub(crate) fn number(self, bytes: &[u8], order: ByteOrder) -> f64 {
-        // All integers are widened to 128 bits, low bytes first; the sign is that of the last byte.
+        // All integers are widened to 128 bits, low bytes first. The last byte determines the sign.
         let mut low_first = [0; 16];
         let size = bytes.len().min(8);
         low_first[..size].copy_from_slice(&bytes[..size]);

@@ -1,11 +1,11 @@
-//! Completeness of PNG files.
+//! Completeness check for PNG files.
 //!
-//! The decoder stops at the last pixel, before the checksum that follows. [`check`] parses the chunks
-//! of a file to its end without decoding them. Bytes after the end are ignored.
+//! The decoder stops at the last pixel and does not read the checksum after it. [`check`] parses
+//! the chunks of a file to its end without decoding them. Bytes after the end are ignored.
 
 use flate2::Crc;
 
-/// Checks that a PNG file is complete and that its critical chunks have their checksums.
+/// Checks that a PNG file is complete and that its critical chunks match their checksums.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     const CUT: &str = "the file is truncated: it ends before its IEND chunk";
     let mut rest = bytes.get(8..).ok_or(CUT)?;

@@ -14,16 +14,16 @@ pub(crate) const IMAGE_LEN: usize = 3 * SIDE * SIDE;
 /// A label byte of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Label {
-    /// Its name, as in "fine label".
+    /// Name of the label, such as "fine label".
     pub(crate) what: &'static str,
-    /// Number of classes, which the label is below.
+    /// Number of classes; valid labels are less than it.
     pub(crate) classes: usize,
 }
 
 /// Expected records of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordFormat {
-    /// The images in words, as in "CIFAR-10 images".
+    /// Description of the images, such as "CIFAR-10 images".
     pub(crate) what: &'static str,
     /// The label bytes; the last one is the label of the image.
     pub(crate) labels: &'static [Label],
@@ -57,7 +57,7 @@ impl RecordFormat {
         format!("1 to {max} {what} in records of {} bytes", self.record_len())
     }
 
-    /// Reads records to the end, at most one beyond the maximum number.
+    /// Reads records to the end. A record beyond the maximum number is an error.
     pub(crate) fn read(
         &self,
         file: &DataFile,
@@ -139,7 +139,7 @@ mod tests {
         max: 3,
     };
 
-    /// Records with the given label bytes; all pixels of one are 100 and its last label more.
+    /// Records with the given label bytes. Every pixel of a record is 100 plus its last label.
     fn records(labels: &[[u8; 2]]) -> Vec<u8> {
         let record =
             |&[coarse, fine]: &[u8; 2]| [vec![coarse, fine], vec![100 + fine; IMAGE_LEN]].concat();

@@ -3,14 +3,14 @@
 use crate::images::image_set::ImageSet;
 use crate::rng::{KeyedRng, Purpose};
 
-/// One of this many images is held out.
+/// One in this many images is held out.
 const SHARE: usize = 10;
 
 /// Splits a set into training and test images, both in stored order.
 ///
-/// Every tenth image of each class is held out for testing, in a random order that depends on the
-/// number of images alone: at least one image of each class that has two or more, or one image if
-/// there is no such class.
+/// The images are put in a random order that depends only on their number, and every tenth image of
+/// each class is held out for testing. This holds out at least one image of each class that has two
+/// or more images. If there is no such class, one image is held out.
 pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
     let order = KeyedRng::new(Purpose::HeldOut, 0, 0, 0).permutation(set.len());
     let mut counts = vec![0; set.classes()];
@@ -31,7 +31,8 @@ pub(crate) fn split(set: ImageSet) -> (ImageSet, ImageSet) {
 }
 
 impl ImageSet {
-    /// Splits off `count` images (at most all of them) that are chosen at random by the seed.
+    /// Splits off `count` images, chosen at random with the given seed, or all images if there are
+    /// fewer.
     ///
     /// Returns the remaining images and those split off, both in stored order.
     #[must_use]
@@ -49,12 +50,12 @@ impl ImageSet {
 mod tests {
     use super::*;
 
-    /// Images of one pixel with the value of the label plus one.
+    /// Images of one pixel. The pixel is the label plus one.
     fn set(len: u8) -> ImageSet {
         ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len).collect()).unwrap()
     }
 
-    /// The same images, labeled with this many classes in turn.
+    /// The same images as `set`, labeled with `classes` classes in turn.
     fn in_classes(len: u8, classes: u8) -> ImageSet {
         let labels = (0..len).map(|index| index % classes).collect();
         ImageSet::new(1, 1, 1, usize::from(classes), (1..=len).collect(), labels).unwrap()

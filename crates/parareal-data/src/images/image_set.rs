@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::error::DataError;
 
-/// Images as they are stored: 8 bits per pixel and channel, NCHW, with one label each.
+/// Images as stored: 8 bits per pixel and channel, NCHW, with one label each.
 ///
-/// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers from
-/// 0.
+/// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers,
+/// starting at 0.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageSet {
     channels: usize,
@@ -27,7 +27,7 @@ impl ImageSet {
     ///
     /// [`DataError::Shape`] if a dimension is zero or too large, or there is no class or more than
     /// 256; [`DataError::PixelCount`] if the length of `pixels` does not match the shape;
-    /// [`DataError::Label`] for a label that is not below `classes`.
+    /// [`DataError::Label`] for a label that is not less than `classes`.
     pub fn new(
         channels: usize,
         height: usize,
@@ -76,7 +76,7 @@ impl ImageSet {
         self.width
     }
 
-    /// Number of classes; every label is below it.
+    /// Number of classes; every label is less than it.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -85,7 +85,7 @@ impl ImageSet {
     ///
     /// # Panics
     ///
-    /// If `index` is not below [`len`](Self::len).
+    /// If `index` is not less than [`len`](Self::len).
     pub fn image(&self, index: usize) -> &[u8] {
         let len = self.image_len();
         &self.pixels[index * len..][..len]
@@ -95,7 +95,7 @@ impl ImageSet {
     ///
     /// # Panics
     ///
-    /// If `index` is not below [`len`](Self::len).
+    /// If `index` is not less than [`len`](Self::len).
     pub fn label(&self, index: usize) -> u8 {
         self.labels[index]
     }
@@ -123,8 +123,8 @@ impl ImageSet {
         Self::new(self.channels, self.height, self.width, classes, self.pixels, labels)
     }
 
-    /// Splits the set into the images for which `second` is false and those for which it is true;
-    /// images beyond the end of `second` count as false.
+    /// Splits the set in two. Images for which `second` is true go to the second set, all others to
+    /// the first.
     pub(crate) fn partition(mut self, second: &[bool]) -> (Self, Self) {
         let len = self.image_len();
         let mut other = Self { pixels: Vec::new(), labels: Vec::new(), ..self };
@@ -167,7 +167,7 @@ impl fmt::Debug for ImageSet {
     }
 }
 
-/// The first label that is not below `classes`, with its position.
+/// Returns the first label that is not less than `classes`, with its position.
 pub(crate) fn first_outside(labels: &[u8], classes: usize) -> Option<(usize, u8)> {
     labels.iter().copied().enumerate().find(|&(_, label)| usize::from(label) >= classes)
 }

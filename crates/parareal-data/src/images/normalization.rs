@@ -25,7 +25,7 @@ impl Normalization {
             return Err(DataError::NoImages);
         }
         let plane = set.height() * set.width();
-        // Integer sums are exact, hence independent of the order of summation.
+        // Integer sums are exact, and so do not depend on the order of summation.
         let mut sums = vec![(0_u128, 0_u128); set.channels()];
         for index in 0..set.len() {
             for (pixels, sums) in set.image(index).chunks_exact(plane).zip(&mut sums) {
@@ -47,12 +47,12 @@ impl Normalization {
         Ok(normalization)
     }
 
-    /// The normalized value of each of the 256 stored values, for each channel.
+    /// Returns the normalized value of each of the 256 stored values, for each channel.
     ///
     /// # Errors
     ///
-    /// [`DataError::Normalization`] if the number of channels differs, or a number is not finite or not
-    /// positive.
+    /// [`DataError::Normalization`] if the number of channels differs, a mean or deviation is not
+    /// finite, or a deviation is not positive.
     pub(crate) fn table(&self, channels: usize) -> Result<Vec<[f32; 256]>, DataError> {
         let fits = self.mean.len() == channels
             && self.deviation.len() == channels

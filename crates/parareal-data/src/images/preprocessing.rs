@@ -10,15 +10,15 @@ use crate::formats::size_limit::SizeLimit;
 
 /// Size, channels and border of the images of a network.
 ///
-/// The loaders of [`Dataset`](crate::Dataset) and readers of further images for the same network
-/// apply the same value. [`Normalization`](crate::Normalization) comes after it.
+/// Loaders of a [`Dataset`](crate::Dataset) and readers of further images for the same network use
+/// the same preprocessing. [`Normalization`](crate::Normalization) is applied after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preprocessing {
     /// Channels: 1 for gray levels, 3 for red, green and blue.
     pub channels: usize,
-    /// Rows of the image, with the border.
+    /// Rows of the image, including the border.
     pub height: usize,
-    /// Columns of the image, with the border.
+    /// Columns of the image, including the border.
     pub width: usize,
     /// Width of the black border, in pixels; it is part of `height` and `width`.
     pub padding: usize,
@@ -27,9 +27,9 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Reads a PNG or JPEG file as `[channels, height, width]`, 8 bits each.
     ///
-    /// The image is rotated as its Exif orientation says. An image of exactly this size is used
-    /// unchanged. Any other is resized, without keeping its aspect ratio, to the size inside the
-    /// border, and gets the border.
+    /// The Exif orientation is applied. An image of exactly `height` x `width` pixels is then used
+    /// unchanged. Any other image is resized to the size inside the border, without keeping its
+    /// aspect ratio, and the border is added.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Preprocessing {
     ///
     /// # Panics
     ///
-    /// If there are not one or three channels, or there are no pixels inside the border.
+    /// If `channels` is neither 1 nor 3, or there are no pixels inside the border.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, DataError> {
         let Self { channels, height, width, padding } = *self;
         let image = read(path, SizeLimit::FILES)
@@ -47,7 +47,7 @@ impl Preprocessing {
         let padding = if is_padded { 0 } else { padding };
         let (rows, columns) = (height - 2 * padding, width - 2 * padding);
         let image = image.resize_exact(columns as u32, rows as u32, FilterType::Triangle);
-        // Channels last.
+        // These pixels have the channels last.
         let pixels = match channels {
             1 => image.into_luma8().into_raw(),
             3 => image.into_rgb8().into_raw(),

@@ -125,21 +125,21 @@ pub(crate) static FILES_100: Files = Files {
     ],
 };
 
-/// The files of one of the two sets.
+/// The files of CIFAR-10 or CIFAR-100.
 pub(crate) struct Files {
     definition: &'static Definition,
     publication: &'static Publication,
-    /// The archive of all files, without `.gz`.
+    /// Name of the archive of all files, without `.gz`.
     archive: &'static str,
-    /// The folder in the archive.
+    /// Name of the folder in the archive.
     folder: &'static str,
-    /// Files of training images, in order.
+    /// Names of the files of training images, in order.
     train: &'static [&'static str],
-    /// The file of test images.
+    /// Name of the file of test images.
     test: &'static str,
-    /// The file of class names.
+    /// Name of the file of class names.
     class_names: &'static str,
-    /// The images in words.
+    /// Description of the images.
     what: &'static str,
     labels: &'static [Label],
 }
@@ -148,7 +148,7 @@ pub(crate) struct Files {
 #[derive(Default)]
 pub(crate) struct Found {
     files: Vec<PathBuf>,
-    /// One for each file of training images.
+    /// The records of each file of training images.
     train: Vec<Records>,
     test: Option<Records>,
     has_test: bool,
@@ -156,7 +156,7 @@ pub(crate) struct Found {
 }
 
 impl Files {
-    /// Reads the set from its folder of the data folder.
+    /// Reads the set from its folder in the data folder.
     fn load(&self, options: &LoadOptions) -> Result<Loaded, DataError> {
         let directory = self.publication.directory(self.definition.data_dir(options)?);
         let wants_test = options.wants_test();
@@ -184,8 +184,7 @@ impl Files {
         stored.into_loaded(options)
     }
 
-    /// The folder with any of the image files: that of the data set, or that of the archive within
-    /// it.
+    /// Returns `directory` or its subfolder `self.folder`, whichever has any of the image files.
     fn loose_in(&self, directory: &Path) -> Result<Option<PathBuf>, Box<FileError>> {
         let names: Vec<&str> = self.train.iter().copied().chain([self.test]).collect();
         for directory in [directory.to_owned(), directory.join(self.folder)] {
@@ -279,7 +278,7 @@ impl Files {
         DataFile::find(directory, &[self.archive], &expected, self.publication.citation)
     }
 
-    /// Maximum length of the unpacked archive in bytes, with some to spare for names and headers.
+    /// Maximum length of the unpacked archive in bytes, with room for names and headers.
     fn max_archive_bytes(&self) -> u64 {
         let spare = 1 << 20;
         let training = self.train.len() as u64 * self.training_format().max_bytes();
@@ -310,7 +309,7 @@ impl Files {
         RecordFormat { what: self.what, labels: self.labels, max }
     }
 
-    /// Number of classes: that of the last label byte.
+    /// Number of classes of the last label byte.
     fn classes(&self) -> usize {
         self.labels.last().map_or(0, |label| label.classes)
     }

@@ -10,7 +10,7 @@ use crate::images::preprocessing::Preprocessing;
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
 
-/// Everything that is known of a data set before it is loaded.
+/// Everything that is known about a data set before it is loaded.
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(crate) name: DatasetName,
@@ -29,11 +29,11 @@ pub(crate) struct Definition {
 pub(crate) enum Origin {
     /// The program draws them.
     Drawn,
-    /// Files that are published.
+    /// Published files.
     Published(&'static Publication),
     /// Files of the user.
     Own {
-        /// The expected files in words, by their place below `DIR`.
+        /// Description of the expected files, with their paths below `DIR`.
         files: &'static str,
     },
 }
@@ -48,23 +48,23 @@ pub(crate) struct Publication {
     /// Addresses of folders that hold the files, in the order in which they are tried; each ends in
     /// `/`.
     pub(crate) addresses: &'static [&'static str],
-    /// The names that the folder of the data set may have, the usual one first.
+    /// Possible names of the data set's folder, the usual one first.
     pub(crate) folders: &'static [&'static str],
-    /// Files and folders by which the folder of the data set is recognized under any name.
+    /// Files and folders that identify the data set's folder, whatever its name.
     pub(crate) recognized_by: &'static [&'static str],
-    /// The accepted files in words, by their place below `DIR`.
+    /// Description of the accepted files, with their paths below `DIR`.
     pub(crate) accepted: &'static str,
-    /// Number of training images of the canonical files.
+    /// Number of training images in the canonical files.
     pub(crate) training_images: usize,
-    /// Number of test images of the canonical files.
+    /// Number of test images in the canonical files.
     pub(crate) test_images: usize,
 }
 
-/// A canonical file as it is published.
+/// A canonical file as published.
 #[derive(Debug)]
 pub(crate) struct PublishedFile {
     pub(crate) name: &'static str,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub(crate) bytes: u64,
     /// MD5 sum in hexadecimal digits.
     pub(crate) md5: &'static str,
@@ -73,15 +73,16 @@ pub(crate) struct PublishedFile {
 /// The classes of a data set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Classes {
-    /// Fixed numbers with these names, from class 0 on.
+    /// Fixed class numbers with these names, starting at class 0.
     Named(&'static [&'static str]),
-    /// This many fixed numbers, which serve as names unless a file of the set names the classes.
+    /// This many fixed class numbers. They serve as names unless a file of the set names the
+    /// classes.
     Numbered(usize),
-    /// One for each folder of images, numbered in the order of the folders' names.
+    /// One class for each folder of images, numbered in the order of the folder names.
     Folders,
 }
 
-/// Mean and standard deviation of each channel of the training images, scaled to [0, 1].
+/// Mean and standard deviation of each channel of the training images, for pixels scaled to [0, 1].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Statistics {
     /// Constants of the set.
@@ -98,7 +99,7 @@ pub(crate) struct Loaded {
 }
 
 impl Definition {
-    /// The canonical files; none for a set that is not published as files.
+    /// Returns the canonical files; `None` for a set that is not published as files.
     pub(crate) fn publication(&self) -> Option<&'static Publication> {
         match self.origin {
             Origin::Published(publication) => Some(publication),
@@ -106,7 +107,11 @@ impl Definition {
         }
     }
 
-    /// The data folder of a set that is kept in files.
+    /// Returns the data folder of a set that is read from files.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoDataDir`] if no data folder was given.
     pub(crate) fn data_dir<'a>(&self, options: &'a LoadOptions) -> Result<&'a Path, DataError> {
         let (files, citation) = match self.origin {
             Origin::Drawn => ("none", None),
@@ -119,8 +124,11 @@ impl Definition {
 }
 
 impl Publication {
-    /// The folder of the data set: the first of its names that exists in the data folder, or the data
-    /// folder itself, if it has that name or holds the files.
+    /// Returns the folder of the data set.
+    ///
+    /// This is the first of `folders` that exists in the data folder. If none exists, it is the
+    /// data folder itself if it has such a name or holds the files, and otherwise the path of the
+    /// first of `folders`.
     pub(crate) fn directory(&self, data_dir: &Path) -> PathBuf {
         let mut directories = self.folders.iter().map(|folder| data_dir.join(folder));
         let existing = directories.clone().find(|directory| directory.is_dir());
@@ -138,7 +146,7 @@ impl Publication {
 }
 
 impl Classes {
-    /// The names of the classes that are known without the files of the set.
+    /// Returns the names of the classes, as far as they are known without the files of the set.
     pub(crate) fn names(self) -> Vec<String> {
         match self {
             Self::Named(names) => names.iter().copied().map(str::to_owned).collect(),
@@ -154,7 +162,7 @@ impl Classes {
 }
 
 impl Statistics {
-    /// The constants of the set; `None` if they are measured.
+    /// Returns the constants of the set; `None` if they are measured.
     pub(crate) fn normalization(self) -> Option<Normalization> {
         match self {
             Self::Constant { mean, deviation } => {

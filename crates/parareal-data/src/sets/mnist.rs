@@ -22,20 +22,21 @@ const CITATION: &str = "Y. LeCun, C. Cortes, C. Burges, MNIST; \
 /// Rows and columns of a stored image.
 const STORED_SIDE: usize = 28;
 
-/// The border makes the side 32, which can be halved five times.
+/// The border enlarges the images to 32x32 pixels, a size that can be halved five times.
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 1, height: 32, width: 32, padding: (32 - STORED_SIDE) / 2 };
 
 /// Number of digits.
 const CLASSES: usize = 10;
 
-/// MNIST as a whole.
+/// Definition of MNIST.
 pub(crate) static MNIST: Definition = Definition {
     name: DatasetName::Mnist,
     origin: Origin::Published(&PUBLICATION),
     classes: Classes::Numbered(CLASSES),
     preprocessing: PREPROCESSING,
-    // Of the 60,000 padded training images; over 28x28 pixels they would be 0.1307 and 0.3081.
+    // Measured on the 60,000 padded training images. Without the border they would be 0.1307 and
+    // 0.3081.
     statistics: Statistics::Constant { mean: &[0.100_036_93], deviation: &[0.275_217_35] },
     augmentation: Augmentation::None,
     load,
@@ -76,13 +77,13 @@ static PUBLICATION: Publication = Publication {
     test_images: TEST.max as usize,
 };
 
-/// The two files of a split, each under its usual name and the one with a dot.
+/// The two files of a split. Each has two possible names: the usual one and one with a dot.
 pub(crate) struct Split {
     images: [&'static str; 2],
     labels: [&'static str; 2],
     image_words: &'static str,
     label_words: &'static str,
-    /// Number of images of the canonical files.
+    /// Number of images in the canonical files.
     max: u32,
 }
 
@@ -116,7 +117,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
 }
 
 impl Split {
-    /// Expected contents of the file of images and of that of labels.
+    /// Returns the formats of the image file and the label file.
     pub(crate) fn formats(&self) -> [IdxFormat; 2] {
         let images = IdxFormat {
             what: self.image_words,
@@ -139,7 +140,7 @@ impl Split {
     }
 }
 
-/// Checks that there are as many labels as images, and that all are digits.
+/// Checks that there are as many labels as images, and that all labels are digits.
 fn check_labels(images: &IdxItems, labels: &IdxItems) -> Result<(), Box<FileError>> {
     let error =
         |fault, expected, found: String| labels.file.with_expected(expected).error(fault, found);

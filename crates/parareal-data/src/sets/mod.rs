@@ -1,7 +1,7 @@
-//! The data sets by their names.
+//! The data sets and their definitions.
 //!
-//! Adding a data set takes three files: its name in `name.rs`, a module here with its
-//! [`Definition`] and its loader, and its line in [`definition`].
+//! Adding a data set takes three steps: add its name in `name.rs`, add a module here with its
+//! [`Definition`] and loader, and add a line in [`definition()`].
 
 pub(crate) mod cifar;
 pub(crate) mod definition;
@@ -17,7 +17,7 @@ use crate::error::DataError;
 use crate::name::DatasetName;
 use definition::Definition;
 
-/// The definition of a data set.
+/// Returns the definition of a data set.
 pub(crate) fn definition(name: DatasetName) -> &'static Definition {
     match name {
         DatasetName::Shapes => &shapes::SHAPES,
@@ -30,8 +30,9 @@ pub(crate) fn definition(name: DatasetName) -> &'static Definition {
 }
 
 impl DatasetName {
-    /// Returns true if class numbers have the same meaning wherever the set is loaded, so that labels can
-    /// be compared by number. Otherwise classes are compared by name.
+    /// Returns true if class numbers have the same meaning wherever the set is loaded.
+    ///
+    /// Labels can then be compared by number. Otherwise, classes must be compared by name.
     #[must_use]
     pub fn has_fixed_classes(self) -> bool {
         definition(self).classes.are_fixed()
@@ -47,7 +48,7 @@ impl DatasetName {
 impl FromStr for DatasetName {
     type Err = DataError;
 
-    /// Reads a name in upper or lower case.
+    /// Parses a name, ignoring case.
     fn from_str(name: &str) -> Result<Self, DataError> {
         Self::ALL
             .into_iter()

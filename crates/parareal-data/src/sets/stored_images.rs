@@ -11,7 +11,7 @@ use crate::images::normalization::Normalization;
 use crate::options::LoadOptions;
 use crate::sets::definition::{Definition, Loaded};
 
-/// All images of the files of a data set.
+/// All images in the files of a data set.
 #[derive(Debug)]
 pub(crate) struct StoredImages {
     pub(crate) definition: &'static Definition,
@@ -19,7 +19,7 @@ pub(crate) struct StoredImages {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) train: ImageSet,
     pub(crate) test: TestImages,
-    /// Names that the files give to the classes; `None` if they are those of the definition.
+    /// Class names from the files; `None` to use the names in the definition.
     pub(crate) class_names: Option<Vec<String>>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct StoredImages {
 pub(crate) enum TestImages {
     /// They were read.
     Read(ImageSet),
-    /// They exist and were not requested.
+    /// They exist but were not requested.
     Unread,
     /// No file holds them.
     Absent,
@@ -37,8 +37,8 @@ pub(crate) enum TestImages {
 impl StoredImages {
     /// Holds out test images if there are none, applies the limits and writes the notes.
     ///
-    /// The images that are held out depend on the files alone and not on the limits: images that
-    /// some run was trained on are never the test images of another one.
+    /// Which images are held out depends on the files alone, not on the limits. Training images of
+    /// one run are therefore never test images of another.
     pub(crate) fn into_loaded(self, options: &LoadOptions) -> Result<Loaded, DataError> {
         let normalization = match self.definition.statistics.normalization() {
             Some(constants) => constants,
@@ -80,7 +80,7 @@ impl StoredImages {
         Ok(Loaded { dataset, files })
     }
 
-    /// A note that the files hold fewer images than the canonical ones, if they do.
+    /// Returns a note if the files hold fewer images than the canonical ones.
     fn subset_note(&self) -> Option<String> {
         let publication = self.definition.publication()?;
         let (train, whole) = (self.train.len(), publication.training_images);
@@ -100,7 +100,7 @@ impl StoredImages {
     }
 }
 
-/// The statistics of the training images; a constant channel is only shifted.
+/// Measures the statistics of the training images. The deviation of a constant channel is set to 1.
 fn measured(train: &ImageSet) -> Result<Normalization, DataError> {
     let mut measured = Normalization::measured(train)?;
     for deviation in &mut measured.deviation {
@@ -111,7 +111,7 @@ fn measured(train: &ImageSet) -> Result<Normalization, DataError> {
     Ok(measured)
 }
 
-/// The error that there are too few training images for some of them to be held out.
+/// Creates the error for too few training images to hold some of them out.
 fn too_few(definition: &Definition, files: &[PathBuf], images: usize) -> Box<FileError> {
     let expected = "at least 2 images, because there is no test file and some training images are \
                     held out instead";
@@ -143,7 +143,7 @@ mod tests {
         load: |_| unreachable!(),
     };
 
-    /// This many images of one pixel.
+    /// `len` images of one pixel.
     fn set(len: usize) -> ImageSet {
         ImageSet::new(1, 1, 1, 1, vec![0; len], vec![0; len]).unwrap()
     }

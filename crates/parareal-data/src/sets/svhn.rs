@@ -1,8 +1,10 @@
 //! SVHN: digits cut from photographs of house numbers, in MATLAB files.
 //!
-//! A file has the images `X`, 8 bits each, `[rows, columns, channels, n]` with the first dimension
-//! changing fastest, and the labels `y`, `[n, 1]`, of any type of number, 1 to 10; label 10 is the
-//! digit 0.
+//! A file has two arrays, in which the first dimension changes fastest:
+//!
+//! * `X`: the images as bytes, `[rows, columns, channels, n]`;
+//! * `y`: the labels as numbers of any type, `[n, 1]`. Labels are from 1 to 10, where 10 is the
+//!   digit 0.
 
 use std::io::BufRead;
 
@@ -32,7 +34,7 @@ const IMAGE_LEN: usize = CHANNELS * SIDE * SIDE;
 /// Number of digits.
 const CLASSES: usize = 10;
 
-/// SVHN as a whole, without the 531,131 extra images.
+/// Definition of SVHN, without the 531,131 extra images.
 pub(crate) static SVHN: Definition = Definition {
     name: DatasetName::Svhn,
     origin: Origin::Published(&PUBLICATION),
@@ -61,7 +63,7 @@ static PUBLICATION: Publication = Publication {
             md5: "eb5a983be6a315427106f1b703d9c1e5",
         },
     ],
-    // The authors give the second address. Files from either are checked.
+    // The authors publish the second address. Files from either address are checked.
     addresses: &[
         "https://ufldl.stanford.edu/housenumbers/",
         "http://ufldl.stanford.edu/housenumbers/",
@@ -116,7 +118,7 @@ pub(crate) fn max_bytes(images: usize) -> u64 {
     images as u64 * (IMAGE_LEN as u64 + 8) + spare
 }
 
-/// Like [`read`], for given contents.
+/// Like [`read`], but for the given contents of the file.
 pub(crate) fn read_from(
     file: &DataFile,
     reader: &mut dyn BufRead,
@@ -147,7 +149,8 @@ pub(crate) fn read_from(
     ImageSet::new(CHANNELS, SIDE, SIDE, CLASSES, pixels, labels)
 }
 
-/// Reads images to `[n, channels, rows, columns]`, the last dimension changing fastest.
+/// Reads images and transposes them to `[n, channels, rows, columns]`, the last dimension changing
+/// fastest.
 fn read_pixels(
     file: &DataFile,
     array: &mut Array<'_>,
@@ -179,7 +182,7 @@ fn read_pixels(
     Ok(pixels)
 }
 
-/// Reads labels, and converts them to digits.
+/// Reads labels and converts them to digits.
 fn read_labels(
     file: &DataFile,
     array: &mut Array<'_>,
@@ -197,7 +200,7 @@ fn read_labels(
         array.fill(&mut bytes)?;
         let number = storage.number(&bytes, order);
         let label = (1..=10_u8).find(|&label| f64::from(label) == number).ok_or_else(|| {
-            let expected = "labels from 1 to 10 (which is the digit 0)".to_owned();
+            let expected = "labels from 1 to 10 (10 is the digit 0)".to_owned();
             let found = format!("label {number} at image {index}");
             file.with_expected(expected).error(FileFault::Label, found)
         })?;
@@ -206,7 +209,7 @@ fn read_labels(
     Ok(labels)
 }
 
-/// Checks that an array has 1 to `most` items, and as many bytes as they take.
+/// Checks that an array has 1 to `max` items and that its length is `count` times `item_len` bytes.
 fn check_dimensions(
     file: &DataFile,
     array: &Array<'_>,

@@ -1,4 +1,4 @@
-//! Images of the user, in a folder for each class.
+//! The user's own images, in a folder for each class.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, Preprocessing, inspect};
 
-/// Writes a picture of one color.
+/// Writes an image of a single color.
 fn picture(path: &Path, colour: [u8; 3], width: u32, height: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     RgbImage::from_pixel(width, height, Rgb(colour)).save(path).unwrap();
@@ -17,7 +17,7 @@ fn load(folder: &Path) -> Result<Dataset, DataError> {
     Dataset::load(DatasetName::Folder, &options)
 }
 
-/// Fifteen red images of any proportions and five blue ones.
+/// Writes fifteen red images with different aspect ratios, and five blue images.
 fn red_and_blue(folder: &Path) {
     for index in 0..15 {
         let ending = ["png", "PNG", "jpg", "jpeg"][index % 4];
@@ -29,7 +29,8 @@ fn red_and_blue(folder: &Path) {
     }
 }
 
-/// The class of each image by its color, which has to be its label.
+/// Checks that the label of each image matches its color. Returns the number of images of each
+/// class.
 fn check(set: &parareal_data::ImageSet) -> [usize; 2] {
     assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 2));
     let mut counts = [0, 0];
@@ -56,7 +57,7 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
     let [train, held_out] = [check(&dataset.train), check(test)];
     assert_eq!((train[0] + held_out[0], train[1] + held_out[1], test.len()), (5, 15, 3));
     assert_eq!(held_out, [1, 2]);
-    // Not sorted by class: the first few images are of both.
+    // The images are not sorted by class: the first few belong to both classes.
     assert!(!dataset.train.labels().is_sorted());
     assert_eq!(dataset.notes.len(), 2, "{:?}", dataset.notes);
     assert!(
@@ -65,7 +66,7 @@ fn a_folder_is_a_class_and_a_tenth_is_held_out() {
         dataset.notes
     );
     assert_eq!(load(folder.path()).unwrap().fingerprint(), dataset.fingerprint());
-    // Green is zero everywhere, and its deviation divides all the same.
+    // Green is zero everywhere, so its deviation is replaced with 1.
     assert_eq!(dataset.normalization.deviation[1], 1.0);
     let counts = inspect(DatasetName::Folder, Some(folder.path())).unwrap();
     assert_eq!(counts.train.per_class, train);
@@ -101,7 +102,7 @@ fn a_test_folder_is_used_or_refused() {
         assert_eq!(message.lines().count(), 1);
         picture(&test.join("0.png"), [250, 0, 0], 9, 9);
     }
-    // Beside the classes, without `train`.
+    // A folder of test images next to the classes, without `train`.
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());
     picture(&folder.path().join("test/red/0.png"), [250, 0, 0], 9, 9);
@@ -161,7 +162,7 @@ fn skipped_files_are_counted_and_named() {
     for file in ["train/a.txt", "train/red/b.txt", "train/red/c.txt", "test/d.txt"] {
         fs::write(folder.path().join(file), "x").unwrap();
     }
-    // A stray image does not make a class of `train`: the test images have its classes.
+    // A stray image does not make `train` a class, because the test images have the same classes.
     picture(&folder.path().join("train/1.png"), [250, 0, 0], 9, 9);
     let dataset = load(folder.path()).unwrap();
     assert_eq!((check(&dataset.train), check(&dataset.test.unwrap())), ([5, 15], [0, 1]));
@@ -272,7 +273,8 @@ fn folders_without_images_by_class_are_refused_in_one_line() {
 
 #[test]
 fn images_are_rotated_by_their_exif_orientation() {
-    // Left half red, right half blue; the camera was held so that what is on the left is up.
+    // The left half is red, the right half blue. The orientation says that the left side is the
+    // top.
     let folder = tempfile::tempdir().unwrap();
     let [plain, turned] = ["plain.jpg", "turned.jpg"].map(|name| folder.path().join(name));
     let colours = |x, _| if x < 32 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) };
@@ -288,7 +290,7 @@ fn images_are_rotated_by_their_exif_orientation() {
     let red = |image: &[u8], y: usize, x: usize| image[y * 32 + x] > 200;
     assert!(red(&plain, 16, 4) && !red(&plain, 16, 28));
     assert!(red(&turned, 4, 16) && !red(&turned, 28, 16));
-    // With one channel the image has one value for each pixel.
+    // With one channel, the image has one value for each pixel.
     let grey = Preprocessing { channels: 1, height: 8, width: 8, padding: 0 };
     assert_eq!(grey.read(&folder.path().join("plain.jpg")).unwrap().len(), 64);
 }

@@ -1,4 +1,5 @@
-//! Single image files: intact, truncated, damaged, too large, and scaled to the size of a network.
+//! Single image files: intact, truncated, damaged, too large, and resized to the input of a
+//! network.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use parareal_data::Preprocessing;
 
-/// The size of the images in `fixtures/jpeg`, so that nothing is scaled.
+/// The size of the images in `fixtures/jpeg`, so that they are not resized.
 const AS_STORED: Preprocessing = Preprocessing { channels: 3, height: 27, width: 40, padding: 0 };
 
 fn read(file: &Path, bytes: &[u8], preprocessing: Preprocessing) -> Result<Vec<u8>, String> {
@@ -24,7 +25,7 @@ fn colors() -> RgbImage {
     RgbImage::from_fn(40, 27, |x, y| Rgb([(x * 6) as u8, (y * 10) as u8, (x * y) as u8]))
 }
 
-/// Files of each kind, by name.
+/// Creates a file of each kind, and returns it with its name.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let png = folder.path().join("x.png");
@@ -66,7 +67,7 @@ fn a_file_truncated_anywhere_is_refused_or_shows_the_whole_image() {
                 }
             }
         }
-        // Bytes after the end of the image are not part of it.
+        // Bytes after the end of the image are ignored.
         assert_eq!(read(&file, &[&bytes[..], b"more"].concat(), AS_STORED).unwrap(), whole);
     }
 }
@@ -121,7 +122,7 @@ fn an_image_gets_the_border_unless_it_has_the_size_with_it() {
     });
     assert_eq!(read("stored.png", &digit), framed.as_raw().clone());
     assert_eq!(read("framed.png", &framed), framed.as_raw().clone());
-    // Any other one is scaled to the inside.
+    // Any other image is resized to the size inside the border.
     let scaled = read("large.png", &GrayImage::from_pixel(300, 100, Luma([200])));
     for (place, &pixel) in scaled.iter().enumerate() {
         let inside = (2..30).contains(&(place / 32)) && (2..30).contains(&(place % 32));

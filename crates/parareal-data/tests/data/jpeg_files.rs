@@ -1,15 +1,15 @@
-//! JPEG files that are truncated anywhere are refused.
+//! JPEG files that are truncated at any point are rejected.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use parareal_data::Preprocessing;
 
-/// JPEG files of each kind; `fixtures/jpeg/make.py` made them.
+/// JPEG files of each kind, created by `fixtures/jpeg/make.py`.
 const KINDS: [&str; 4] =
     ["baseline.jpg", "restarts.jpg", "progressive.jpg", "grey-progressive.jpg"];
 
-/// The size of the fixtures, so that nothing is scaled.
+/// The size of the fixtures, so that they are not resized.
 const AS_STORED: Preprocessing = Preprocessing { channels: 3, height: 27, width: 40, padding: 0 };
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -36,7 +36,7 @@ impl Reader {
     }
 }
 
-/// Tries every length. A file that is accepted may lack only its end-of-image marker.
+/// Truncates a file to every length. An accepted file may lack only its end-of-image marker.
 fn truncate(whole: &[u8]) {
     let reader = Reader::new();
     let expected = reader.read(whole).unwrap();
@@ -86,7 +86,7 @@ fn a_jpeg_with_a_huge_stated_size_is_refused_before_decoding() {
             assert!(message.contains(expected), "{kind}: {message}");
         };
         refused(&altered);
-        // A segment before the frame that the decoder refuses: the size is still reported first.
+        // The decoder rejects this segment before the frame, but the size is still reported first.
         let bad_table = [&altered[..2], b"\xff\xdb\x00\x03\xff", &altered[2..]].concat();
         refused(&bad_table);
     }
@@ -98,7 +98,7 @@ fn a_jpeg_with_too_many_scans_is_refused() {
     let whole = fixture("grey-progressive.jpg");
     let starts: Vec<usize> =
         (0..whole.len() - 1).filter(|&at| whole[at..at + 2] == [0xff, 0xda]).collect();
-    // The first scan many times, then all scans.
+    // Repeats the first scan many times, followed by all scans.
     let end = (starts[0] + 2..).find(|&at| whole[at] == 0xff && whole[at + 1] != 0).unwrap();
     let scans = |count| {
         let repeated = whole[starts[0]..end].repeat(count);
@@ -113,7 +113,7 @@ fn a_jpeg_with_a_gap_is_refused() {
     let reader = Reader::new();
     let whole = fixture("restarts.jpg");
     let restart = |code: u8| whole.windows(2).position(|pair| pair == [0xff, code]).unwrap();
-    // Two restart intervals are missing, and the markers continue as if they were not.
+    // Two restart intervals are missing. The numbers of the other markers are unchanged.
     let gap = [&whole[..restart(0xd1)], &whole[restart(0xd3)..]].concat();
     let message = reader.read(&gap).unwrap_err();
     assert!(message.contains("damaged or truncated"), "{message}");

@@ -1,4 +1,4 @@
-//! Data sets: reading, inspecting and fetching them.
+//! Reading, inspecting and fetching data sets.
 
 mod fetch;
 mod files;

@@ -1,4 +1,4 @@
-//! Loading MNIST from small files that the tests write, complete and faulty.
+//! Loading MNIST from small valid and invalid files that the tests write.
 
 use std::fs;
 use std::path::Path;
@@ -13,19 +13,19 @@ const FILES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// An IDX file of `count` images; every pixel of image `i` is `i + 1`.
+/// Returns an IDX file of `count` images. Every pixel of image `i` is `i + 1`.
 fn images(count: u8) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28];
     bytes.extend((1..=count).flat_map(|value| [value; 28 * 28]));
     bytes
 }
 
-/// An IDX file of labels.
+/// Returns an IDX file of labels.
 fn labels(labels: &[u8]) -> Vec<u8> {
     [&[0, 0, 8, 1, 0, 0, 0, labels.len() as u8], labels].concat()
 }
 
-/// A data folder with three training images and two test images.
+/// Creates a data folder with three training images and two test images.
 fn data_dir() -> TempDir {
     let data_dir = TempDir::new().unwrap();
     fs::create_dir(data_dir.path().join("mnist")).unwrap();
@@ -45,7 +45,7 @@ fn load(
     Dataset::load(DatasetName::Mnist, &options)
 }
 
-/// The fault found once `file` of the data folder has another content, with the message.
+/// Replaces the contents of `file` in the data folder, and returns the resulting fault and message.
 fn fault(file: &str, content: &[u8]) -> (FileFault, String) {
     let data_dir = data_dir();
     fs::write(data_dir.path().join("mnist").join(file), content).unwrap();
@@ -99,7 +99,7 @@ fn faulty_files_are_refused_by_name() {
     assert_eq!(fault(FILES[2], &[images(2), vec![0]].concat()).0, FileFault::Trailing);
     assert_eq!(fault(FILES[1], &images(3)).0, FileFault::Foreign);
 
-    // 2^24 + 3 images are announced, more than the canonical file has.
+    // The header states 2^24 + 3 images, more than the canonical file has.
     let mut huge = images(3);
     huge[4] = 1;
     assert_eq!(fault(FILES[0], &huge).0, FileFault::Dimensions);

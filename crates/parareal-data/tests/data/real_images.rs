@@ -1,4 +1,4 @@
-//! The real files, in the folder that `PARAREAL_DATA_DIR` names.
+//! Tests with the real files, in the folder given by `PARAREAL_DATA_DIR`.
 
 #![allow(clippy::print_stderr, reason = "shows the constants that were measured")]
 
@@ -8,13 +8,13 @@ use parareal_data::{
 };
 use parareal_testing::real_images;
 
-/// Loads a data set whose files are in this folder.
+/// Loads a data set whose files are in the given folder.
 fn load(name: DatasetName, folder: &str) -> Dataset {
     let options = LoadOptions { data_dir: Some(real_images(&[folder])), ..Default::default() };
     Dataset::load(name, &options).unwrap()
 }
 
-/// Checks that the constants of a set are those of its training images up to `tolerance`.
+/// Checks that the normalization constants of a set match its training images up to `tolerance`.
 fn assert_normalization(dataset: &Dataset, tolerance: f32) {
     let Normalization { mean, deviation } = Normalization::measured(&dataset.train).unwrap();
     let known = &dataset.normalization;
@@ -75,7 +75,7 @@ fn cifar_10_has_the_known_labels_and_constants() {
     assert_eq!(test.labels()[..10], [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]);
     let names = "airplane automobile bird cat deer dog frog horse ship truck";
     assert_eq!(dataset.class_names, names.split(' ').collect::<Vec<_>>());
-    // A whole set has no note, a subset has one.
+    // A complete set has no note; a subset has one.
     let whole = (dataset.train.len(), test.len()) == (50_000, 10_000);
     assert_eq!(dataset.notes.is_empty(), whole, "{:?}", dataset.notes);
     assert_normalization(&dataset, 0.01);
@@ -111,7 +111,7 @@ fn inspections_count_every_class_and_know_the_files_of_mnist() {
             // Computed with NumPy from the same files.
             let fingerprint = "a243b349219d43156ae24c4ce568830c65d7f3503ec4e4950b7ba1ad8985dc9d";
             assert_eq!(inspection.fingerprint, fingerprint);
-            // Files that were unpacked are the canonical ones in another form.
+            // Only compressed files can have the published checksum.
             let compressed = |file: &&InspectedFile| file.path.extension() == Some("gz".as_ref());
             for file in inspection.files.iter().filter(compressed) {
                 assert!(file.checksum.as_ref().unwrap().matches(), "{file:?}");

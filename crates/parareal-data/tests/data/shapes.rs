@@ -1,4 +1,4 @@
-//! The built-in shapes: the same everywhere, balanced, and out of reach of a linear classifier.
+//! The built-in shapes: identical on all machines, balanced, and too hard for a linear classifier.
 
 #![allow(clippy::print_stderr)]
 
@@ -46,7 +46,7 @@ fn limits_take_the_first_images_and_may_exceed_the_set() {
 
 #[test]
 fn pixels_do_not_depend_on_the_machine() {
-    // FNV-1a over one image of each class; a change of it changes every published result.
+    // FNV-1a hash over one image of each class. If it changes, all published results change.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for index in 0..CLASSES {
         for byte in shapes::draw(1, Split::Training, index).0 {
@@ -69,8 +69,8 @@ impl Linear {
     fn scores(&self, image: &[f32]) -> [f32; CLASSES] {
         std::array::from_fn(|class| {
             let (weights, bias) = self.rows[class].split_at(image.len());
-            // Eight sums side by side, because the order of a float sum may not be changed by the
-            // compiler, which would leave a single sum slow.
+            // Eight separate sums can be vectorized. A single sum would be slow, because the
+            // compiler must not change the order of its terms.
             let mut sums = [0.0; 8];
             for (pixels, weights) in image.chunks_exact(8).zip(weights.chunks_exact(8)) {
                 for lane in 0..8 {
@@ -81,7 +81,7 @@ impl Linear {
         })
     }
 
-    /// One step of gradient descent on the cross entropy of a batch; returns the mean cross
+    /// Takes a step of gradient descent on the cross entropy of a batch. Returns the mean cross
     /// entropy.
     fn step(&mut self, batch: &Batch, rate: f32) -> f32 {
         let inputs = batch.images.len() / batch.labels.len();
@@ -106,7 +106,7 @@ impl Linear {
         loss
     }
 
-    /// Percentage of images whose highest score is that of their label.
+    /// Returns the percentage of images whose label has the highest score.
     fn accuracy(&self, batch: &Batch) -> f32 {
         let inputs = batch.images.len() / batch.labels.len();
         let right =
@@ -121,7 +121,7 @@ impl Linear {
 
 #[test]
 fn a_linear_classifier_fails() {
-    /// Enough for the accuracy on the test images to stop rising.
+    /// Enough epochs for the accuracy on the test images to stop rising.
     const EPOCHS: usize = 40;
 
     let Dataset { train, test, normalization, .. } = load(Some(5_000), Some(1_000));
@@ -131,7 +131,7 @@ fn a_linear_classifier_fails() {
     let mut linear = Linear::new(seen.images.len() / seen.labels.len());
     let mut best = 0.0_f32;
     for epoch in 0..EPOCHS {
-        // The second half of the training takes ever smaller steps.
+        // The step size decreases in the second half of the training.
         let rate = 0.004 * (2.0 * (EPOCHS - epoch) as f32 / EPOCHS as f32).min(1.0);
         let batches =
             Batches::training(&train, &normalization, Augmentation::None, 32, 1, epoch).unwrap();

@@ -10,9 +10,10 @@
 //! ∂L/∂x      = slope · (δ - Σδ / n - (x - mean) · Σ(δ · (x - mean)) / (variance · n))
 //! ```
 //!
-//! where `n` counts the pixels of the batch and the two sums in the last line are left out where
-//! the statistics are constants (evaluation). `variance` includes the small constant `ε`. The last
-//! line needs the sums, so it is a second pass over the input (the module `norm_gradient`).
+//! Here `n` is the number of pixels in the batch, and `variance` includes the small constant `ε`.
+//! If the statistics are constants (in evaluation), the two terms with sums in the last line are
+//! omitted. The last line needs complete sums, so it takes a second pass over the input (module
+//! `norm_gradient`).
 
 use pulp::{Simd, WithSimd};
 
@@ -31,12 +32,13 @@ use crate::cpu::winograd::{self, InverseTransformKernel, Scratch};
 use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
-    /// Computes gradients from that of the output. With `sum` the gradient of the input is added
-    /// to it instead of returned.
+    /// Computes the gradients in `mask` from the gradient of the output. With `sum`, the gradient
+    /// of the input is added to `sum` instead of returned.
     ///
     /// # Panics
-    /// If an operand does not have the size that the geometry states, there is an activation
-    /// without its `saved` statistics, or a sum without an activation.
+    /// If the size of an operand does not match the geometry, if only one of the activation and its
+    /// `saved` statistics is given, or if there is a `sum` without an activation or a requested
+    /// input gradient.
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
@@ -86,7 +88,7 @@ impl Convolution<'_> {
             };
             self.norm_gradient(level, saved, &sums, source, sum, &mut gradients);
         } else {
-            assert!(sum.is_none(), "a sum is for what was normalized");
+            assert!(sum.is_none(), "a sum requires an activation and the input gradient");
             gradients.input = delta;
         }
         if mask.weight {
@@ -131,19 +133,19 @@ struct Backward<'a> {
 /// The use of `δ` in the first pass.
 #[derive(Clone, Copy)]
 enum Delta<'a> {
-    /// None: the gradient of the input is not requested.
+    /// `δ` is not computed, because the gradient of the input is not requested.
     NotRequested,
-    /// Only its sums are computed; the second pass recomputes `δ`.
+    /// Only the sums of `δ` are kept; the second pass recomputes `δ`.
     Recomputed,
     /// `δ` is written to memory.
     Stored(SharedSlice<'a>),
 }
 
-/// The contribution of one chunk to the gradients of parameters.
+/// The contribution of one chunk to the gradients of the parameters.
 struct PartialGradients {
     sums: Sums,
     /// `[kernel row, kernel column, in_channels][out_channels, padded]`, or transformed for
-    /// Winograd.
+    /// Winograd's algorithm.
     weight: Vec<f32>,
 }
 
@@ -237,13 +239,13 @@ impl Backward<'_> {
         let stored = match self.delta {
             Delta::Stored(to) => Some(to),
             Delta::NotRequested => None,
-            Delta::Recomputed => unreachable!("`δ` is stored where a kernel has several places"),
+            Delta::Recomputed => unreachable!("`δ` is recomputed only for pointwise convolutions"),
         };
         let mut framed = vec![0.0; if stored.is_some() { framed_rows * framed_row } else { 0 }];
         let mut scratch = Scratch::default();
         for image in self.chunk.start..self.chunk.end {
             let gradient = &self.gradient[image * size..][..size];
-            // SAFETY: the grids are made for this; these images belong to this chunk alone.
+            // SAFETY: the grids have the required sizes; these images belong to this chunk alone.
             unsafe {
                 if self.weight {
                     self.convolution.fill_grid(simd, image, &mut grid);
@@ -291,7 +293,7 @@ impl Backward<'_> {
         }
     }
 
-    /// Turns `∂L/∂z` into `δ`.
+    /// Converts `∂L/∂z` to `δ` in place, and adds to `sums`.
     ///
     /// # Safety
     /// As for [`relu_backward`].
@@ -314,11 +316,12 @@ impl Backward<'_> {
 /// Writes zeros for pixels that no output depends on.
 ///
 /// # Safety
-/// `rows · columns` pixels can be written.
+/// `rows · columns` pixels of `channels` channels can be written in `place`.
 unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize) {
     for y in 0..rows {
         for x in 0..columns {
-            // SAFETY: a pixel of the place; zero bytes are the number zero.
+            // SAFETY: the pixel is one that the caller allows to be written; zero bytes are the
+            // number zero.
             unsafe {
                 place.to.add(y * place.row + x * place.pixel).write_bytes(0, channels);
             }
@@ -326,8 +329,8 @@ unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize)
     }
 }
 
-/// Returns the pixels with their channels padded to whole tiles, in `filled` unless they are whole
-/// already.
+/// Returns the pixels with their channels padded to whole tiles. The padded pixels are stored in
+/// `filled`, unless no padding is needed.
 fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
     if padded == channels {
         return values.as_ptr();

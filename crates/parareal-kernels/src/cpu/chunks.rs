@@ -1,5 +1,5 @@
-//! The division of work: a batch between the threads of the calling pool, and pixels into blocks
-//! that fit into the first-level cache.
+//! Division of work: a batch into chunks for the threads of the calling pool, and pixels into
+//! blocks that fit into the first-level cache.
 
 use std::ops::Range;
 
@@ -8,10 +8,11 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 /// Consecutive images of a batch.
 pub(crate) type Chunk = Range<usize>;
 
-/// Splits the batch into as many chunks as the calling pool has threads.
+/// Splits the batch into as many chunks as the calling pool has threads, but at most one for each
+/// image.
+///
 /// The split depends only on the batch and the number of threads, so sums over chunks are the same
 /// every time.
-/// the same every time.
 pub(crate) fn chunks(batch: usize) -> impl ExactSizeIterator<Item = Chunk> {
     let count = rayon::current_num_threads().clamp(1, batch.max(1));
     (0..count).map(move |index| index * batch / count..(index + 1) * batch / count)
@@ -26,10 +27,11 @@ pub(crate) fn map_chunks<R: Send>(batch: usize, run: impl Fn(Chunk) -> R + Sync)
     }
 }
 
-/// Values in a block of pixels that is activated at once: about half of the first-level cache.
+/// Number of values in a block of pixels that is activated at once. They take about half of the
+/// first-level cache.
 const BLOCK_LEN: usize = 4096;
 
-/// Pixels in a block of [`BLOCK_LEN`] values.
+/// Number of pixels in a block of about [`BLOCK_LEN`] values, from 32 to 512.
 pub(crate) fn block_pixels(channels: usize) -> usize {
     (BLOCK_LEN / channels).clamp(32, 512)
 }

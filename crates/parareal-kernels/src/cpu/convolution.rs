@@ -1,4 +1,4 @@
-//! The operands of a convolution, and its input as the kernel reads it.
+//! The operands of a convolution, and the activation of its input.
 
 use pulp::Simd;
 
@@ -30,7 +30,8 @@ impl Convolution<'_> {
         }
     }
 
-    /// Returns pixels as the kernel reads them: activated in `block`, or the input itself.
+    /// Returns activated pixels, which are written to `block`, or the input itself if there is no
+    /// activation.
     ///
     /// # Safety
     /// `block` has room for `pixels` pixels.
@@ -46,12 +47,12 @@ impl Convolution<'_> {
         let input = &self.input[pixel * in_channels..][..pixels * in_channels];
         let Some(map) = self.activation else { return input };
         let block = &mut block[..pixels * in_channels];
-        // SAFETY: both have these pixels.
+        // SAFETY: both slices have these pixels.
         unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
         block
     }
 
-    /// Activates one image into the interior of a padded grid.
+    /// Writes one image, activated if there is an activation, to the interior of a padded grid.
     ///
     /// # Safety
     /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
@@ -65,7 +66,7 @@ impl Convolution<'_> {
             let to =
                 &mut grid[(y + padding) * row + padding * in_channels..][..width * in_channels];
             match self.activation {
-                // SAFETY: both are one row of pixels.
+                // SAFETY: both slices are one row of pixels.
                 Some(map) => unsafe {
                     activate(simd, map, input.as_ptr(), to.as_mut_ptr(), width);
                 },
@@ -74,18 +75,18 @@ impl Convolution<'_> {
         }
     }
 
-    /// A grid of zeros for [`Self::fill_grid`].
+    /// Creates a grid of zeros for [`Self::fill_grid`].
     pub(crate) fn new_grid(&self) -> Vec<f32> {
         vec![0.0; (self.geometry.height + 2 * self.geometry.padding) * self.grid_row()]
     }
 
-    /// The window of the kernel on the grid.
+    /// Returns the positions of the kernel on the grid.
     pub(crate) fn window(&self) -> Window {
         let [rows, columns] = self.geometry.output();
         Window { rows, columns, kernel: [self.geometry.kernel; 2], stride: self.geometry.stride }
     }
 
-    /// Values from one row of the grid to the next.
+    /// Row stride of the grid, in values.
     pub(crate) fn grid_row(&self) -> usize {
         (self.geometry.width + 2 * self.geometry.padding) * self.geometry.in_channels
     }

@@ -1,15 +1,16 @@
 //! Depthwise convolutions (one kernel per channel), forward and backward.
 //!
-//! With a kernel `w` of `[channels, 1, 3, 3]`, of each pixel and channel
+//! For a kernel `w` of `[channels, 1, 3, 3]`, output pixels `p`, input pixels `q` and the gradient
+//! `γ` of the output:
 //!
 //! ```text
 //! to[p, c]         = residual[p, c] + Σ over positions k of  w[c, k] · input[p · stride + k - padding, c]
-//! ∂L/∂input[q, c]  = Σ over the p and k that lead to q of  w[c, k] · γ[p, c]
+//! ∂L/∂input[q, c]  = Σ over p and k with p · stride + k - padding = q of  w[c, k] · γ[p, c]
 //! ∂L/∂w[c, k]      = Σ over p of  input[p · stride + k - padding, c] · γ[p, c]
 //! ```
 //!
-//! Channels are contiguous, so all three are sums of products of vectors; nothing is rearranged.
-//! The compiler vectorizes the loops for the chosen instructions.
+//! Channels are contiguous, so all three are sums of products of vectors, and no data are
+//! rearranged. The compiler vectorizes the loops for the chosen instruction set.
 
 use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -19,9 +20,9 @@ use crate::simd::SimdLevel;
 
 /// Rows and columns of the kernel.
 const KERNEL: usize = 3;
-/// Zeros on each side.
+/// Rows and columns of zeros on each side.
 const PADDING: usize = 1;
-/// Channels that are computed together and stay in registers.
+/// Number of channels that are computed together, with their sums in registers.
 const LANES: usize = 16;
 
 /// The sizes of a depthwise 3×3 convolution with a padding of 1.
@@ -63,7 +64,7 @@ impl Depthwise {
         )
     }
 
-    /// Returns the gradient of the input, given that of the output.
+    /// Returns the gradient of the input, given the gradient of the output.
     pub(crate) fn input_gradient(
         &self,
         level: SimdLevel,
@@ -103,8 +104,8 @@ impl Depthwise {
         weight
     }
 
-    /// For each row (or column) of the output, the rows of the input that it depends on, each with
-    /// the row of the kernel.
+    /// Returns, for each row (or column) of the output, the rows of the input that it depends on,
+    /// each with the corresponding row of the kernel.
     fn steps_forward(&self, from: usize, to: usize) -> Steps {
         let seen = |to: usize| {
             (0..KERNEL).filter_map(move |place| {
@@ -115,7 +116,8 @@ impl Depthwise {
         (0..to).map(|to| seen(to).collect()).collect()
     }
 
-    /// For each row of the input, the rows of the output that depend on it.
+    /// Returns, for each row (or column) of the input, the rows of the output that depend on it,
+    /// each with the corresponding row of the kernel.
     fn steps_backward(&self, from: usize, to: usize) -> Steps {
         let mut steps = vec![Vec::new(); from];
         for (to, seen) in self.steps_forward(from, to).into_iter().enumerate() {
@@ -126,7 +128,7 @@ impl Depthwise {
         steps
     }
 
-    /// Sums the contributions to each pixel of `to`, image by image.
+    /// Adds all contributions to each pixel of `to`, image by image.
     fn gather(&self, level: SimdLevel, gather: &Gather<'_>, mut to: Vec<f32>) -> Vec<f32> {
         let channels = self.channels;
         let [rows, columns] = gather.from_size;
@@ -147,13 +149,13 @@ impl Depthwise {
     }
 }
 
-/// For each row or column of the result the ones that it sums over, each with the row or column of the
-/// kernel.
+/// For each row (or column) of the result, the rows that contribute to it, each with the
+/// corresponding row of the kernel.
 type Steps = Vec<Vec<(usize, usize)>>;
 
 struct Gather<'a> {
     from: &'a [f32],
-    /// Rows and columns.
+    /// Rows and columns of an image in `from`.
     from_size: [usize; 2],
     /// `[3, 3, channels]`.
     weight: &'a [f32],

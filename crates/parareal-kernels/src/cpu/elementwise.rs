@@ -1,4 +1,4 @@
-//! Passes over pixels, channel by channel.
+//! Operations on pixels with separate parameters for each channel.
 
 use pulp::Simd;
 
@@ -11,17 +11,17 @@ pub(crate) struct Affine {
     pub(crate) offset: Vec<f32>,
 }
 
-/// Zero where a value is negative. NaN stays NaN.
+/// Replaces negative values with zero. NaN stays NaN.
 #[inline(always)]
 fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     simd.select_f32s(simd.less_than_f32s(value, zero), zero, value)
 }
 
-/// Writes `max(0, slope · x + offset)` for whole pixels from `x` on to `to`.
+/// Writes `max(0, slope · x + offset)` for each pixel to `to`.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as the map has can be read and written.
+/// `pixels` pixels with as many channels as `map` can be read from `x` and written to `to`.
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(
     simd: S,
@@ -33,7 +33,7 @@ pub(crate) unsafe fn activate<S: Simd>(
     debug_assert_eq!(map.slope.len(), map.offset.len());
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
     let mut c = 0;
-    // SAFETY: channels of whole pixels.
+    // SAFETY: these channels are within the pixels that the caller promises.
     unsafe {
         while c + 4 * lanes <= channels {
             activate_columns::<S, 4>(simd, map, c, x, to, pixels);
@@ -52,11 +52,11 @@ pub(crate) unsafe fn activate<S: Simd>(
     }
 }
 
-/// [`activate`] for `NV` vectors of channels from `c` on, whose slopes and offsets stay in
-/// registers.
+/// Applies [`activate`] to `NV` vectors of channels, starting at channel `c`. Their slopes and
+/// offsets stay in registers.
 ///
 /// # Safety
-/// As for [`activate`], and the map has that many channels.
+/// As for [`activate`], and `map` has all of these channels.
 #[inline(always)]
 unsafe fn activate_columns<S: Simd, const NV: usize>(
     simd: S,
@@ -85,7 +85,7 @@ unsafe fn activate_columns<S: Simd, const NV: usize>(
     }
 }
 
-/// Sums over pixels for each channel that the gradient of a normalization needs.
+/// Sums over pixels, for each channel, that the gradient of a normalization needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Sums {
     /// Sum of the gradient.
@@ -109,11 +109,11 @@ impl Sums {
     }
 }
 
-/// Sets gradients to zero where the activation was zero, and adds the rest to `sums`.
+/// Sets gradients to zero where the activation was zero, and adds the other gradients to `sums`.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `mean`, `sums` and the map have can be read from `x`, and
-/// read and written from `gradient` on.
+/// `map`, `mean` and `sums` have the same number of channels. `pixels` pixels with this number of
+/// channels can be read from `x`, and can be read from and written to `gradient`.
 #[inline(always)]
 pub(crate) unsafe fn relu_backward<S: Simd>(
     simd: S,
@@ -130,7 +130,7 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
     let zero = simd.splat_f32s(0.0);
     for c in (0..whole).step_by(lanes) {
         let mut totals = [zero; 2];
-        // SAFETY: channels of whole pixels.
+        // SAFETY: these channels are within the pixels that the caller promises.
         unsafe {
             let (slope, offset) =
                 (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
@@ -138,7 +138,8 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
             for pixel in 0..pixels {
                 let (x, gradient) =
                     (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
-                // NaN is passed on, as in the forward pass.
+                // Where the activation is NaN, the gradient is kept: NaN is not zero in the forward
+                // pass either.
                 let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope, offset), zero);
                 let kept = simd.select_f32s(passive, zero, load::<S>(gradient));
                 store::<S>(gradient, kept);
@@ -156,7 +157,7 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
     }
     for (c, &mean) in mean.iter().enumerate().skip(whole) {
         for pixel in 0..pixels {
-            // SAFETY: a channel of a whole pixel.
+            // SAFETY: this channel is within a pixel that the caller promises.
             unsafe {
                 let x = *x.add(pixel * channels + c);
                 let gradient = gradient.add(pixel * channels + c);
@@ -171,29 +172,31 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
     }
 }
 
-/// The values of a vector.
+/// Returns the values of a vector.
 #[inline(always)]
 fn lanes_of<S: Simd>(vector: &S::f32s) -> &[f32] {
-    // SAFETY: a vector is as many plain numbers as it has lanes.
+    // SAFETY: a vector consists of `F32_LANES` plain numbers.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(vector).cast(), S::F32_LANES) }
 }
 
-/// The map from `δ` to the gradient of the normalized input, for each channel.
+/// Conversion of `δ` to the gradient of the normalization's input, for each channel.
 #[derive(Clone, Copy)]
 pub(crate) struct NormCorrection<'a> {
     /// The activation, whose slope scales `δ`.
     pub(crate) map: &'a Affine,
-    /// `slope · (x - mean) + offset`, from the dependence of the statistics on the input.
+    /// The term `slope · (x - mean) + offset`, which accounts for the dependence of the statistics
+    /// on the input.
     pub(crate) terms: &'a Affine,
     pub(crate) mean: &'a [f32],
 }
 
-/// `to = scale · δ + slope · (x - mean) + offset`, with `ADD` added to the value of `to`. `δ` is
-/// `delta`; with `MASK` it is zero where the activation was zero.
+/// Computes `to = scale · δ + slope · (x - mean) + offset`. With `ADD`, this is added to the value
+/// of `to`. `δ` is the value of `delta`; with `MASK`, it is zero where the activation was zero.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `mean` and the maps have can be read from `x` and `delta`
-/// on, and written, with `ADD` also read, from `to` on. `to` may be `delta`.
+/// `mean` and the maps have the same number of channels. `pixels` pixels with this number of
+/// channels can be read from `x` and `delta`, and written to `to`. With `ADD`, they can also be
+/// read from `to`. `to` may be equal to `delta`.
 #[inline(always)]
 pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
     simd: S,
@@ -212,10 +215,11 @@ pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
     );
     let whole = channels - channels % lanes;
     let zero = simd.splat_f32s(0.0);
-    // Pixel by pixel: unlike in a block of the first-level cache, memory order matters here.
+    // The outer loop is over pixels, in memory order. This order matters here, because the pixels
+    // are not a block in the first-level cache.
     for pixel in 0..pixels {
         let first = pixel * channels;
-        // SAFETY: a whole pixel.
+        // SAFETY: this pixel is one that the caller promises.
         unsafe {
             for c in (0..whole).step_by(lanes) {
                 let at = |values: &[f32]| load::<S>(values.as_ptr().add(c));
@@ -247,8 +251,8 @@ pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
     }
 }
 
-/// An approximate mean, and the sums of the deviations from it and of their squares, for each
-/// channel of a few pixels.
+/// For each channel of a few pixels, an approximate mean, the sum of the deviations from it, and
+/// the sum of their squares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deviations {
     pub(crate) center: Vec<f32>,
@@ -263,10 +267,10 @@ impl Deviations {
     }
 }
 
-/// Computes the deviations of these pixels.
+/// Computes the deviations of the given pixels.
 ///
 /// # Safety
-/// `pixels` pixels of as many channels as `to` has can be read from `x` on.
+/// `pixels` pixels with as many channels as `to` can be read from `x`.
 #[inline(always)]
 pub(crate) unsafe fn deviations<S: Simd>(
     simd: S,
@@ -278,7 +282,7 @@ pub(crate) unsafe fn deviations<S: Simd>(
     let whole = channels - channels % lanes;
     let share = 1.0 / pixels as f32;
     for c in (0..whole).step_by(lanes) {
-        // SAFETY: channels of whole pixels.
+        // SAFETY: these channels are within the pixels that the caller promises.
         unsafe {
             let zero = simd.splat_f32s(0.0);
             let mut sum = zero;
@@ -298,7 +302,7 @@ pub(crate) unsafe fn deviations<S: Simd>(
         }
     }
     for c in whole..channels {
-        // SAFETY: a channel of a whole pixel.
+        // SAFETY: this channel is within a pixel that the caller promises.
         let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
         let center = (0..pixels).map(value).sum::<f32>() * share;
         to.center[c] = center;

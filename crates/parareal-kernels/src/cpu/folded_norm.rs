@@ -1,4 +1,4 @@
-//! Normalization and ReLU, folded into slope and offset of each channel.
+//! Normalization and ReLU, folded into a slope and an offset for each channel.
 
 use crate::cpu::elementwise::Affine;
 
@@ -6,15 +6,16 @@ use crate::cpu::elementwise::Affine;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SavedStatistics<'a> {
     pub(crate) mean: &'a [f32],
-    /// The exact mean minus `mean`. Sums over all pixels add up errors that all pixels share.
+    /// The exact mean minus `mean`. It corrects sums over all pixels, in which the rounding error
+    /// of `mean` would add up.
     pub(crate) mean_residual: &'a [f64],
     /// One over the standard deviation.
     pub(crate) inverse_std: &'a [f64],
-    /// True if they depend on the input, as statistics of the batch.
+    /// True if they are statistics of the batch, which depend on the input.
     pub(crate) is_batch: bool,
 }
 
-/// `max(0, slope · x + offset)`, and the statistics that slope and offset follow from.
+/// The map `max(0, slope · x + offset)`, with the statistics that determine slope and offset.
 #[derive(Clone, Debug)]
 pub(crate) struct FoldedNorm {
     pub(crate) map: Affine,
@@ -25,7 +26,7 @@ pub(crate) struct FoldedNorm {
 }
 
 impl FoldedNorm {
-    /// Folds scale and shift, mean and variance of each channel.
+    /// Folds the scale, shift, mean and variance of each channel.
     pub(crate) fn new(
         scales: &[f32],
         shifts: &[f32],
@@ -38,7 +39,7 @@ impl FoldedNorm {
         let slope = scales.iter().zip(&inverse_std);
         let slope: Vec<f32> =
             slope.map(|(&s, inverse_std)| (f64::from(s) * inverse_std) as f32).collect();
-        // The offset is that for the rounded slope.
+        // The offset is computed from the rounded slope.
         let offset = shifts.iter().zip(mean.iter().zip(&slope));
         let offset =
             offset.map(|(&s, (mean, &slope))| (f64::from(s) - mean * f64::from(slope)) as f32);

@@ -13,12 +13,12 @@ use super::winograd::Scratch;
 use crate::simd::SimdLevel;
 
 impl Convolution<'_> {
-    /// Returns `residual + convolution`, `[batch, output height, output width, out_channels]`, and
-    /// if `statistics` is set the mean and the variance of its channels. They are measured while
-    /// the output is in the cache, at almost no cost.
+    /// Returns `residual + convolution`, `[batch, output height, output width, out_channels]`. If
+    /// `statistics` is true, also returns the mean and the variance of each output channel. They
+    /// are measured while the output is in the cache, at almost no cost.
     ///
     /// # Panics
-    /// If the operands do not have the sizes that the geometry states.
+    /// If the sizes of the operands do not match the geometry.
     pub(crate) fn forward(
         &self,
         level: SimdLevel,
@@ -31,7 +31,7 @@ impl Convolution<'_> {
         let kernel = level.run(PackForward { weight: self.weight, geometry: &self.geometry });
         let convolution = *self;
         let mut moments = Vec::new();
-        // SAFETY: the chunks write all output pixels, and read none before.
+        // SAFETY: the chunks write all output pixels, and read none before it is written.
         let output = unsafe {
             vec_written_by(len, |to| {
                 moments = map_chunks(self.geometry.batch, |chunk| {
@@ -91,6 +91,8 @@ impl WithSimd for Forward<'_> {
 }
 
 impl Forward<'_> {
+    /// Returns a pointer to the residual at `index`, or null if there is no residual.
+    ///
     /// # Safety
     /// `index` is within the output.
     #[inline(always)]
@@ -99,7 +101,7 @@ impl Forward<'_> {
         self.residual.map_or(std::ptr::null(), |values| unsafe { values.as_ptr().add(index) })
     }
 
-    /// Blocks of pixels, activated in the first-level cache.
+    /// Convolves blocks of pixels, which are activated in the first-level cache.
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
@@ -133,7 +135,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Image by image, activated into a padded grid.
+    /// Convolves image by image, each activated into a padded grid.
     #[inline(always)]
     fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
@@ -141,7 +143,7 @@ impl Forward<'_> {
         let mut scratch = Scratch::default();
         let size = geometry.output_pixels() * geometry.out_channels;
         for image in self.chunk.start..self.chunk.end {
-            // SAFETY: the grid is made for this; these images belong to this chunk alone.
+            // SAFETY: the grid has the required size; these images belong to this chunk alone.
             unsafe {
                 self.convolution.fill_grid(simd, image, &mut grid);
                 let row = self.convolution.grid_row();

@@ -3,7 +3,7 @@
 /// The sizes of a convolution of images stored as `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    /// Images.
+    /// Number of images.
     pub(crate) batch: usize,
     /// Rows of the input.
     pub(crate) height: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Geometry {
     pub(crate) out_channels: usize,
     /// Rows and columns of the kernel.
     pub(crate) kernel: usize,
-    /// Rows and columns from one position of the kernel to the next.
+    /// Distance between positions of the kernel, in rows and columns.
     pub(crate) stride: usize,
     /// Rows and columns of zeros on each side.
     pub(crate) padding: usize,
@@ -31,8 +31,8 @@ impl Geometry {
             .map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1)
     }
 
-    /// Returns true if the fused passes support this convolution: the kernel fits into the padded
-    /// input, and no position of it covers padding alone.
+    /// Returns true if the fused passes support this convolution: no size is zero, the kernel fits
+    /// into the padded input, and no position of the kernel covers only padding.
     pub(crate) fn is_supported(&self) -> bool {
         let padded = self.height.min(self.width) + 2 * self.padding;
         let sizes =
@@ -40,38 +40,38 @@ impl Geometry {
         !sizes.contains(&0) && (1..=padded).contains(&self.kernel) && self.padding < self.kernel
     }
 
-    /// Returns true if each output pixel depends on the input pixel at its position only.
+    /// Returns true if each output pixel depends only on the input pixel at the same position.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1
     }
 
-    /// Pixels of an input image.
+    /// Number of pixels in an input image.
     pub(crate) fn input_pixels(&self) -> usize {
         self.height * self.width
     }
 
-    /// Pixels of an output image.
+    /// Number of pixels in an output image.
     pub(crate) fn output_pixels(&self) -> usize {
         let [height, width] = self.output();
         height * width
     }
 
-    /// Values of the whole input.
+    /// Number of values in the whole input.
     pub(crate) fn input_len(&self) -> usize {
         self.batch * self.input_pixels() * self.in_channels
     }
 
-    /// Values of the whole output.
+    /// Number of values in the whole output.
     pub(crate) fn output_len(&self) -> usize {
         self.batch * self.output_pixels() * self.out_channels
     }
 
-    /// Values of the kernel.
+    /// Number of values in the weight.
     pub(crate) fn weight_len(&self) -> usize {
         self.out_channels * self.in_channels * self.kernel * self.kernel
     }
 
-    /// Input values that one output value depends on.
+    /// Number of input values that one output value depends on.
     pub(crate) fn depth(&self) -> usize {
         self.kernel * self.kernel * self.in_channels
     }

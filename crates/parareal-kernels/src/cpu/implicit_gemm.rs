@@ -1,9 +1,9 @@
 //! Convolutions as matrix products of tiles, without unfolding the image (implicit GEMM).
 //!
-//! An image in memory as rows of pixels, each with its channels, is already the left operand of a
-//! convolution: below one row of the kernel, the values that an output pixel depends on are one run
-//! of `kernel · channels` values. So nothing is rearranged; a tile reads one run for each row of
-//! the kernel.
+//! An image is stored as rows of pixels, each with its channels, and this is already the left
+//! operand of the product. For one row of the kernel, the values that an output pixel depends on
+//! are one run of `kernel · channels` contiguous values. No data are rearranged: a tile reads one
+//! run for each row of the kernel.
 
 use pulp::Simd;
 
@@ -11,24 +11,24 @@ use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
 };
 
-/// The number of values of the right operand that are used at once, so that they stay in the
-/// first-level cache together with the rows of the left one.
+/// Maximum number of values of the right operand that are used at once. They stay in the
+/// first-level cache, together with the rows of the left operand.
 const PANEL: usize = 4096;
 
 /// An image with its padding, or any other grid of pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<'a> {
     pub(crate) values: &'a [f32],
-    /// Values from one row of the image to the next.
+    /// Row stride, in values.
     pub(crate) row: usize,
-    /// Channels of a pixel.
+    /// Number of channels of a pixel.
     pub(crate) channels: usize,
 }
 
 /// The positions of a kernel on a grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    /// Output pixels.
+    /// Rows of output pixels.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Rows and columns of the kernel.
@@ -40,9 +40,9 @@ pub(crate) struct Window {
 #[derive(Clone, Copy)]
 pub(crate) struct OutputView {
     pub(crate) to: *mut f32,
-    /// Values from one row of pixels to the next.
+    /// Row stride, in values.
     pub(crate) row: usize,
-    /// Values from one pixel to the next.
+    /// Pixel stride, in values.
     pub(crate) pixel: usize,
     /// The addend, in the layout of `to`; null for none.
     pub(crate) add: *const f32,
@@ -50,8 +50,8 @@ pub(crate) struct OutputView {
     pub(crate) prefetch: Prefetch,
 }
 
-/// Memory that is read after a product, the same number of values for each of its pixels, and is
-/// prefetched during it.
+/// Memory that is read after a product and prefetched during it. For each pixel of the product,
+/// `pixel` values are prefetched from each address in `from` that is not null.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefetch {
     pub(crate) from: [*const f32; 2],
@@ -69,13 +69,13 @@ impl Prefetch {
     }
 }
 
-/// Prefetches values. It is a hint: nothing is read, so any address is allowed.
+/// Prefetches values. This is a hint and reads nothing, so any address is allowed.
 #[inline(always)]
 fn prefetch_lines(from: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..count).step_by(16) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 machine has the instruction, and it faults nowhere.
+        // SAFETY: every x86-64 machine has the instruction, and it never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -93,14 +93,14 @@ impl Grid<'_> {
 }
 
 impl OutputView {
-    /// Contiguous pixels.
+    /// Creates a view of contiguous pixels.
     pub(crate) fn dense(to: *mut f32, columns: usize, channels: usize, add: *const f32) -> Self {
         Self { to, row: columns * channels, pixel: channels, add, prefetch: Prefetch::NOTHING }
     }
 }
 
-/// The right operand, in panels as wide as a tile: `[panel][kernel row, kernel column,
-/// in_channels][width]`, the last panel padded with zeros.
+/// The right operand, in panels as wide as a tile:
+/// `[panel][kernel row, kernel column, in_channels][width]`, the last panel padded with zeros.
 pub(crate) struct Panels {
     pub(crate) values: Vec<f32>,
     pub(crate) depth: usize,
@@ -109,7 +109,7 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Packs a kernel: `column` at `step` is `weight[first + column · stride]`, with
+    /// Packs a kernel. The value in `column` at `step` is `weight[first + column · stride]`, where
     /// `[first, stride] = place(step)`.
     pub(crate) fn pack<S: Simd>(
         depth: usize,
@@ -131,11 +131,12 @@ impl Panels {
     }
 }
 
-/// `to = add + grid * panels`: a convolution of one grid.
+/// Computes `to = add + grid * panels`, the convolution of one grid.
 ///
 /// # Safety
-/// The grid can be read at all positions of the window; the output can be written for `rows ·
-/// columns` pixels of `panels.columns` channels, and its addend (if not null) read.
+/// The grid can be read at all positions of the window. `rows · columns` output pixels of
+/// `panels.columns` channels can be written, and the addend, if not null, can be read for the same
+/// pixels.
 #[inline(always)]
 pub(crate) unsafe fn convolve<S: Simd>(
     simd: S,
@@ -166,8 +167,8 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
         let first = panel * width;
         let columns = width.min(panels.columns - first);
-        // All rows of the kernel at once where the panel stays in the first-level cache, otherwise
-        // row by row.
+        // All rows of the kernel are processed at once if the panel stays in the first-level cache,
+        // otherwise row by row.
         let whole = panels.depth * width <= PANEL;
         let (passes, runs) = if whole { (1, kernel_rows) } else { (kernel_rows, 1) };
         let longest = if whole { run } else { PANEL / width };
@@ -183,7 +184,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                     for x in (0..window.columns).step_by(MR) {
                         let pixel = y * place.row + x * place.pixel + first;
                         let rows = MR.min(window.columns - x);
-                        // SAFETY: the pixels from `x` on, as far as the window sees them.
+                        // SAFETY: these pixels are within the window, as the caller promises.
                         unsafe {
                             let seen = (y * window.stride + kernel_row) * grid.row
                                 + x * window.stride * grid.channels
@@ -213,13 +214,15 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Adds the gradient of a kernel to `to`: `to[step][column]` of the padded layout `[kernel row,
-/// kernel column, in_channels][out_channels, padded]` gets the sum over output pixels of the input
-/// at this step times the gradient of this column.
+/// Adds the gradient of a kernel to `to`, in the padded layout
+/// `[kernel row, kernel column, in_channels][out_channels, padded]`. The gradient at
+/// `[step][column]` is the sum, over output pixels, of the input at this step times the output
+/// gradient of this column.
 ///
 /// # Safety
-/// The grid can be read at all positions of the window; `gradient` has `rows · columns` contiguous
-/// pixels of `padded` values each, a multiple of the tile's width; `to` has room.
+/// The grid can be read at all positions of the window. `gradient` has `rows · columns` contiguous
+/// pixels of `padded` values each, where `padded` is a multiple of the tile width. `to` has room
+/// for the whole gradient.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
@@ -253,7 +256,8 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
         for step in (0..run).step_by(MR) {
             let rows = MR.min(run - step);
             for first in (0..padded).step_by(width) {
-                // SAFETY: the same places for all output rows, within what the window sees.
+                // SAFETY: these values are within the grid, `gradient` and `to`, as the caller
+                // promises.
                 unsafe {
                     let to = to.add((kernel_row * run + step) * padded + first);
                     let out =

@@ -16,8 +16,8 @@ use std::any::TypeId;
 
 use pulp::Simd;
 
-/// Computes `a · b + c`; if the machine has no instruction for it, rounded twice instead of
-/// emulated.
+/// Computes `a · b + c` with a single rounding. Portable code rounds the product and the sum
+/// separately instead, and does not emulate the instruction.
 #[inline(always)]
 pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>() {
@@ -29,20 +29,20 @@ pub(crate) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f3
 /// Reads a vector.
 ///
 /// # Safety
-/// A whole vector can be read from `from` on.
+/// A whole vector can be read from `from`.
 #[inline(always)]
 pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
-    // SAFETY: readable, as the caller promises; a vector is plain numbers.
+    // SAFETY: the vector is readable, as the caller promises, and consists of plain numbers.
     unsafe { from.cast::<S::f32s>().read_unaligned() }
 }
 
 /// Writes a vector.
 ///
 /// # Safety
-/// A whole vector can be written from `to` on.
+/// A whole vector can be written to `to`.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
-    // SAFETY: writable, as the caller promises.
+    // SAFETY: the vector is writable, as the caller promises.
     unsafe { to.cast::<S::f32s>().write_unaligned(value) }
 }
 
@@ -50,11 +50,11 @@ pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) start: *const f32,
-    /// From one row to the next.
+    /// Stride between rows.
     pub(crate) pitch: usize,
-    /// From one step along the depth to the next.
+    /// Stride between steps along the depth.
     pub(crate) step: usize,
-    /// From one run of steps to the next.
+    /// Stride between runs of steps.
     pub(crate) run: usize,
 }
 
@@ -73,13 +73,13 @@ pub(crate) struct Depth {
     pub(crate) steps: usize,
 }
 
-/// The destination of a tile, and the tile that it is added to.
+/// The destination of a tile, and the addend.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) to: *mut f32,
-    /// From one row to the next.
+    /// Stride between rows.
     pub(crate) pitch: usize,
-    /// The addend, in rows like those of `to`; null for zero.
+    /// The addend, with the row stride of `to`; null for zero.
     pub(crate) add: *const f32,
     /// Rows to write, at most `MR`.
     pub(crate) rows: usize,
@@ -87,15 +87,15 @@ pub(crate) struct Output {
     pub(crate) columns: usize,
 }
 
-/// Columns of the widest tile that [`microkernel`] supports.
+/// Number of columns of the widest tile that [`microkernel`] supports.
 const WIDEST: usize = 64;
 
-/// Computes `to = add + a b` for one tile. `b` has the tile's full width at each step.
+/// Computes `to = add + a · b` for one tile. `b` has the full width of the tile at each step.
 ///
 /// # Safety
-/// There is at least one row to write. For all rows to write and all steps of all runs, `a` can be
-/// read, `b` at full width. `add` (if not null) can be read and `to` written for the rows and
-/// columns to write.
+/// There is at least one row to write. For all steps of all runs, `a` can be read for the rows to
+/// write, and `b` at full width. For the rows and columns to write, `to` can be written, and `add`,
+/// if not null, can be read.
 #[inline(always)]
 pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -109,10 +109,10 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     let lanes = S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; NV]; MR];
-    // Rows that are not written repeat the last one that is.
+    // Rows that are not written repeat the last row that is written.
     let mut row = [a.start; MR];
     for (r, row) in row.iter_mut().enumerate() {
-        // SAFETY: a row to write.
+        // SAFETY: this is a row to write.
         *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
     }
     for run in 0..depth.runs {
@@ -124,7 +124,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
                 *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
             }
             for r in 0..MR {
-                // SAFETY: a row to write at a step of a run.
+                // SAFETY: this is a row to write at a step of a run.
                 let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
                 for v in 0..NV {
                     sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
@@ -139,7 +139,7 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
             }
             for (v, &sum) in sums.iter().enumerate() {
                 let place = r * out.pitch + v * lanes;
-                // SAFETY: a row to write at full width.
+                // SAFETY: this is a row to write at full width.
                 unsafe {
                     let sum = match out.add.is_null() {
                         true => sum,
@@ -168,8 +168,8 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Calls a generic function with the tile shape for the instructions and the columns: as many
-/// accumulators as leave registers for the operands.
+/// Calls a generic function with the tile shape for the instruction set and the number of columns.
+/// The shape has as many accumulators as possible while leaving registers for the operands.
 macro_rules! with_tile_shape {
     ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
         match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {
@@ -182,7 +182,7 @@ macro_rules! with_tile_shape {
 }
 pub(crate) use with_tile_shape;
 
-/// Columns of the tiles that [`with_tile_shape`] chooses.
+/// Number of columns of the tiles that [`with_tile_shape`] chooses.
 pub(crate) fn tile_width<S: Simd>(columns: usize) -> usize {
     if columns <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
 }

@@ -6,14 +6,15 @@ use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::elementwise::{Deviations, deviations};
 use crate::simd::SimdLevel;
 
-/// Mean and biased variance of each channel, over all pixels.
+/// Returns the mean and biased variance of each channel over all pixels.
 ///
-/// Each block that fits into the first-level cache is read twice, for its approximate mean and for
-/// the deviations from it. Blocks are merged in double precision (Chan, Golub, LeVeque 1983), so a
-/// mean that is large compared to the standard deviation costs no digits.
+/// The pixels are processed in blocks that fit into the first-level cache. Each block is read
+/// twice: once for its approximate mean, and once for the deviations from it. Blocks are merged in
+/// double precision (Chan, Golub, LeVeque 1983), so no accuracy is lost if the mean is large
+/// compared to the standard deviation.
 ///
 /// # Panics
-/// If there are no channels, or the values are not whole pixels.
+/// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
 pub(crate) fn mean_and_variance(
     level: SimdLevel,
     input: &[f32],
@@ -27,7 +28,7 @@ pub(crate) fn mean_and_variance(
     Moments::finish(&moments, channels)
 }
 
-/// Mean and sum of squared deviations from it, over `count` pixels.
+/// Mean and sum of squared deviations from the mean, over `count` pixels.
 #[derive(Debug)]
 pub(crate) struct Moments {
     count: f64,
@@ -43,7 +44,7 @@ impl Moments {
         Self { count: 0.0, mean: zeros(), squares: zeros(), block }
     }
 
-    /// Mean and biased variance over the pixels of all chunks.
+    /// Returns the mean and biased variance over the pixels of all chunks.
     pub(crate) fn finish(chunks: &[Self], channels: usize) -> [Vec<f64>; 2] {
         let mut total = Self::new(channels);
         for chunk in chunks {
@@ -60,7 +61,7 @@ impl Moments {
     /// Adds whole pixels, block by block.
     ///
     /// # Safety
-    /// `pixels` pixels with the channels of these moments can be read from `x` on.
+    /// `pixels` pixels with as many channels as these moments can be read from `x`.
     #[inline(always)]
     pub(crate) unsafe fn accumulate<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
         let channels = self.mean.len();
@@ -68,7 +69,7 @@ impl Moments {
         let size = block_pixels(channels);
         for first in (0..pixels).step_by(size) {
             let pixels = size.min(pixels - first);
-            // SAFETY: these pixels are among those that the caller has.
+            // SAFETY: these pixels are among those that the caller promises.
             unsafe { deviations(simd, x.add(first * channels), pixels, &mut block) };
             let count = pixels as f64;
             let sums = block.sum.iter().zip(&block.squares);
@@ -81,7 +82,8 @@ impl Moments {
         self.block = block;
     }
 
-    /// Merges the moments of `count` other pixels, given as mean and squares of each channel.
+    /// Merges the moments of `count` other pixels, given as the mean and the sum of squared
+    /// deviations of each channel.
     fn merge(&mut self, count: f64, others: impl Iterator<Item = [f64; 2]>) {
         if count == 0.0 {
             return;
@@ -100,7 +102,7 @@ impl Moments {
 
 struct MeasureMoments<'a> {
     input: &'a [f32],
-    /// Values of an image.
+    /// Number of values in an image.
     size: usize,
     channels: usize,
     chunk: Chunk,
@@ -113,7 +115,7 @@ impl WithSimd for MeasureMoments<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
         let mut total = Moments::new(self.channels);
         let values = &self.input[self.chunk.start * self.size..self.chunk.end * self.size];
-        // SAFETY: images of whole pixels.
+        // SAFETY: these values are images of whole pixels.
         unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
         total
     }

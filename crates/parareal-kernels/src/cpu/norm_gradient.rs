@@ -1,8 +1,9 @@
-//! The second pass of a normalization's gradient: from `δ` and its sums to the gradient of the
-//! input.
+//! Second pass of the gradient of a normalization: computes the gradient of the input from `δ` and
+//! its sums.
 //!
-//! `δ` is as large as the input. Where computing it costs less than writing and reading it, the
-//! first pass only sums it and this one recomputes it, block by block in the first-level cache.
+//! `δ` is as large as the input. If computing `δ` takes less time than writing and reading it, the
+//! first pass only sums it. The second pass then recomputes it, block by block in the first-level
+//! cache.
 
 use std::ptr::null;
 
@@ -19,9 +20,9 @@ use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
 use crate::simd::SimdLevel;
 
-/// The largest number of output channels for which `δ` is recomputed: an element then costs that
-/// many multiplications, instead of twelve bytes to memory and back. Measured: see the log of
-/// `benchmarks/kernels`.
+/// Largest number of output channels for which `δ` is recomputed. Recomputing an element takes one
+/// multiplication per output channel; storing it takes twelve bytes of memory traffic. The limit
+/// was measured (see the log of `benchmarks/kernels`).
 const MAX_RECOMPUTED_CHANNELS: usize = 16;
 
 impl Geometry {
@@ -42,8 +43,8 @@ pub(crate) enum DeltaSource<'a> {
 }
 
 impl Convolution<'_> {
-    /// Sets the gradients of scale, shift and input. With `sum` that of the input is added to it
-    /// instead.
+    /// Sets the gradients of scale, shift and input. With `sum`, the gradient of the input is added
+    /// to `sum` instead.
     ///
     /// # Panics
     /// If `sum` is not as long as the input.
@@ -86,8 +87,8 @@ impl Convolution<'_> {
         }
     }
 
-    /// Sets the gradients of scale and shift, and returns what the dependence of the statistics on
-    /// the input adds to its gradient.
+    /// Sets the gradients of scale and shift. Returns the terms that the dependence of the
+    /// statistics on the input adds to the gradient of the input.
     fn correction(
         &self,
         map: &Affine,
@@ -118,7 +119,7 @@ impl Convolution<'_> {
 /// The source of `δ` in the second pass.
 #[derive(Clone, Copy)]
 enum DeltaBuffer<'a> {
-    /// The memory of the gradient, which overwrites it.
+    /// `δ` is stored in the memory of the result, which overwrites it.
     InPlace,
     Separate(&'a [f32]),
     Recomputed {

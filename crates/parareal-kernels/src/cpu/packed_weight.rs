@@ -13,8 +13,8 @@ pub(crate) enum PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs a kernel of this many positions and channels: `column` at `step`, that is
-    /// `[position, in_channels]`, is `weight[first + column · stride]`, with
+    /// Packs a kernel with `places` positions. A `step` is an index into `[position, in_channels]`.
+    /// The value in `column` at `step` is `weight[first + column · stride]`, where
     /// `[first, stride] = place(step)`.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
@@ -42,9 +42,9 @@ impl PackedWeight {
     /// Computes `to = add + grid * kernel`.
     ///
     /// # Safety
-    /// The grid can be read at all positions of the window; the output can be written for
-    /// `rows · columns` pixels, and its addend (if not null) read. The window is the one that the
-    /// kernel was packed for.
+    /// The grid can be read at all positions of the window. `rows · columns` output pixels can be
+    /// written, and the addend, if not null, can be read for the same pixels. The window is the one
+    /// for which the kernel was packed.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,

@@ -1,20 +1,21 @@
-//! Halving and doubling of channels-last images: sums over blocks of 2×2 pixels, and the transposed
-//! operation, which repeats each pixel in its block.
+//! Resampling of channels-last images to half or twice their size: sums over blocks of 2×2 pixels,
+//! and the transposed operation, which repeats each pixel in its block.
 //!
-//! With blocks `B(p)` of the fine image for each pixel `p` of the coarse one,
+//! Let `B(p)` be the block of the fine image that corresponds to pixel `p` of the coarse image:
 //!
 //! ```text
 //! restrict(fine)[p]    = factor · Σ over q in B(p) of  fine[q]
 //! prolong(coarse)[q]   = residual[q] + factor · coarse[p],  q in B(p)
 //! ```
 //!
-//! Average pooling is the first with a factor of 1/4, nearest-neighbor interpolation the second with
-//! a factor of 1, and each is the other's gradient with the same factor.
+//! Average pooling is `restrict` with a factor of 1/4, and nearest-neighbor interpolation is
+//! `prolong` with a factor of 1. With the same factor and without a residual, each operation
+//! computes the gradient of the other.
 
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
-/// The sizes of a coarse image whose pixels are blocks of 2×2 pixels of a fine one.
+/// The sizes of a coarse image, whose pixels correspond to blocks of 2×2 pixels of a fine image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resample {
     /// Rows of the coarse image.
@@ -29,13 +30,13 @@ impl Resample {
         self.height * self.width * self.channels
     }
 
-    /// Sums over blocks, times `factor`.
+    /// Sums the pixels of each block, and multiplies by `factor`.
     pub(crate) fn restrict(&self, fine: &[f32], factor: f32) -> Vec<f32> {
         let line = self.width * self.channels;
         let mut coarse = vec![0.0; fine.len() / 4];
         let images = coarse.par_chunks_mut(self.coarse_len());
         images.zip(fine.par_chunks(4 * self.coarse_len())).for_each(|(coarse, fine)| {
-            // A row of the coarse image and its two rows of the fine one.
+            // A row of the coarse image and the two corresponding rows of the fine image.
             for (row, pair) in coarse.chunks_exact_mut(line).zip(fine.chunks_exact(4 * line)) {
                 let (upper, lower) = pair.split_at(2 * line);
                 let blocks = |row| <[f32]>::chunks_exact(row, 2 * self.channels);
@@ -54,7 +55,8 @@ impl Resample {
         coarse
     }
 
-    /// Repeats each pixel in its block, times `factor`, and adds the residual if there is one.
+    /// Repeats each pixel in its block, multiplied by `factor`, and adds the residual if there is
+    /// one.
     pub(crate) fn prolong(
         &self,
         coarse: &[f32],

@@ -1,8 +1,8 @@
-//! Slices that several threads write at once, each in a range of its own.
+//! Slices that several threads write at once, each in its own range.
 
 use std::marker::PhantomData;
 
-/// A slice that threads share to write disjoint ranges of it.
+/// A slice that threads share in order to write disjoint ranges.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedSlice<'a> {
     start: *mut f32,
@@ -11,7 +11,7 @@ pub(crate) struct SharedSlice<'a> {
 }
 
 // SAFETY: every access goes through `SharedSlice::at`, whose caller promises that no two threads
-// touch the same values.
+// access the same values.
 unsafe impl Send for SharedSlice<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedSlice<'_> {}
@@ -21,19 +21,21 @@ impl<'a> SharedSlice<'a> {
         Self { start: values.as_mut_ptr(), len: values.len(), lives: PhantomData }
     }
 
-    /// Pointer to the `count` values from `index` on.
+    /// Returns a pointer to the `count` values that start at `index`.
     ///
     /// # Safety
-    /// They are within the slice, and no other thread touches them while the pointer is in use.
+    /// The values are within the slice, and no other thread accesses them while the pointer is in
+    /// use.
     #[inline(always)]
     pub(crate) unsafe fn at(self, index: usize, count: usize) -> *mut f32 {
         debug_assert!(index + count <= self.len, "{index} + {count} of {}", self.len);
-        // SAFETY: within the slice, as the caller promises.
+        // SAFETY: the values are within the slice, as the caller promises.
         unsafe { self.start.add(index) }
     }
 }
 
-/// A new vector, written by `fill`. Saves a pass over the memory that would only set it to zero.
+/// Creates a vector whose values are written by `fill`. This saves a pass that sets the memory to
+/// zero.
 ///
 /// # Safety
 /// `fill` writes every value and reads none that it has not written.
@@ -41,7 +43,7 @@ pub(crate) unsafe fn vec_written_by(len: usize, fill: impl FnOnce(SharedSlice<'_
     let mut values = Vec::with_capacity(len);
     let start: *mut f32 = values.as_mut_ptr();
     fill(SharedSlice { start, len, lives: PhantomData });
-    // SAFETY: the capacity is there, and the caller promises that all is written.
+    // SAFETY: the capacity is at least `len`, and the caller promises that all values are written.
     unsafe { values.set_len(len) };
     values
 }

@@ -1,5 +1,7 @@
-//! The input gradient of a strided convolution as one convolution without a stride per phase of the
-//! stride, each with some positions of the flipped kernel.
+//! Input gradient of a strided convolution, as a set of convolutions without a stride.
+//!
+//! There is one convolution for each phase of the stride. It uses some positions of the flipped
+//! kernel.
 
 use pulp::{Simd, WithSimd};
 
@@ -8,16 +10,17 @@ use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window};
 use crate::cpu::packed_weight::PackedWeight;
 use crate::cpu::winograd::Scratch;
 
-/// The input pixels of one phase of the stride: every `stride`-th of a row and of a column, from
-/// `first` on. They were multiplied by the same positions of the kernel.
+/// The input pixels of one phase of the stride: every `stride`-th pixel of every `stride`-th row,
+/// starting at `first`. The forward pass multiplies all of them by the same positions of the
+/// kernel.
 ///
 /// Input row `u = stride · v + first` contributes to output row `i` through kernel row
 /// `k = u + padding - stride · i`, so `k` is one of `k_0, k_0 + stride, ..` with
-/// `k_0 = (first + padding) mod stride`; taken in reverse, `i` increases by one from each to
-/// the next. So the gradient of these pixels is a convolution without a stride.
+/// `k_0 = (first + padding) mod stride`. In reverse order, `i` increases by one from each `k` to
+/// the next. The gradient of these pixels is therefore a convolution without a stride.
 pub(crate) struct StridePhase {
     pub(crate) first: [usize; 2],
-    /// Start of the window of the first pixel in the padded gradient.
+    /// Row and column, in the padded gradient, at which the window of the first pixel starts.
     pub(crate) start: [usize; 2],
     pub(crate) kernel: [usize; 2],
     /// `None` if no output depends on these pixels.
@@ -25,19 +28,19 @@ pub(crate) struct StridePhase {
 }
 
 impl Geometry {
-    /// Rows and columns of zeros before the gradient of the output.
+    /// Number of rows (or columns) of zeros before the gradient of the output.
     pub(crate) fn margin(&self) -> usize {
         (self.kernel - 1) / self.stride
     }
 
-    /// Rows and columns of the gradient with its padding.
+    /// Rows and columns of the gradient of the output, including its padding.
     pub(crate) fn framed(&self) -> [usize; 2] {
         [self.height, self.width]
             .map(|size| self.margin() + (size - 1 + self.padding) / self.stride + 1)
     }
 }
 
-/// Packs the kernel for the phases of its stride.
+/// Packs the kernel for each phase of the stride.
 pub(crate) struct PackPhases<'a> {
     pub(crate) weight: &'a [f32],
     pub(crate) geometry: &'a Geometry,

@@ -1,4 +1,4 @@
-//! The fused operations against Burn's own, composed in double precision.
+//! The fused operations compared with Burn's own, composed in double precision.
 
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use parareal_testing::relative_difference;
@@ -24,7 +24,8 @@ struct Case {
     residual: bool,
 }
 
-/// The values that a case starts from, in single precision so that both sides get the same.
+/// The values that a case starts from. They are in single precision, so that both precisions get
+/// the same values.
 struct Values {
     input: TensorData,
     weight: TensorData,
@@ -124,7 +125,7 @@ impl Case {
     }
 }
 
-/// The convolutions of the networks, and shapes that fit no vector.
+/// The convolutions of the networks, and shapes that are not multiples of a vector.
 fn cases() -> Vec<Case> {
     let sizes = [
         // batch, size, from, to
@@ -170,7 +171,7 @@ fn cases() -> Vec<Case> {
                 batch_statistics: true,
                 residual: false,
             };
-            // A single value has no variance: its gradient is rounding alone.
+            // A single value has no variance, so its gradient is only rounding error.
             let single = batch * size[0] * size[1] == 1;
             cases.extend((!single).then_some(case));
             cases.extend((!single).then_some(Case { residual: true, ..case }));
@@ -192,7 +193,8 @@ fn fused_and_composed_agree() {
 fn shapes_that_cannot_be_fused_are_composed() {
     let device = Device::flex();
     let input = || Tensor::<4>::ones([2, 4, 4, 3], &device);
-    // Padding alone in a corner of the kernel: composed, in single precision as well.
+    // At the corners, the kernel covers only padding, which is not supported: composed even in
+    // single precision.
     let options = ConvOptions { stride: 1, padding: 1 };
     let output = conv2d(input(), Tensor::ones([5, 3, 1, 1], &device), options);
     assert_eq!(output.dims(), [2, 6, 6, 5]);
@@ -232,7 +234,8 @@ fn either_gradient_can_be_computed_alone() {
 
 #[test]
 fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
-    // By direct products, and by Winograd's algorithm with a partly filled panel.
+    // The first case uses direct products, the second Winograd's algorithm with a partly filled
+    // panel.
     for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
         let (batch, kernel, stride, padding) = (3, 3, 1, 1);
         let (normalized, batch_statistics, residual) = (true, true, false);

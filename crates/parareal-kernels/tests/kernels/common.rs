@@ -1,4 +1,4 @@
-//! Values to test with.
+//! Values for tests.
 
 use burn::tensor::TensorData;
 use rand_chacha::ChaCha8Rng;
@@ -7,8 +7,8 @@ use rand_distr::{Distribution, StandardNormal};
 
 pub(crate) const EPSILON: f64 = 1e-5;
 
-/// The same values on every machine. With others, a gradient that is a single number might be
-/// nearly zero compared to the terms that it sums, and no precision would be enough.
+/// A source of values that are the same on every machine. With other values, a gradient of a single
+/// number might be almost zero compared to its terms, and no precision would suffice.
 pub(crate) struct Source(ChaCha8Rng);
 
 impl Source {

@@ -1,4 +1,5 @@
-//! Depthwise convolutions against Burn's own, and deferred weight gradients against immediate ones.
+//! Depthwise convolutions compared with Burn's own, and deferred weight gradients with immediate
+//! ones.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::{Vjp, defer_weight_gradients};
@@ -56,8 +57,8 @@ fn depthwise_convolutions_agree_with_burn() {
     }
 }
 
-/// Gradients of a residual unit, a convolution and depthwise convolutions in a row, with deferred or
-/// immediate weight gradients.
+/// Returns the gradients of a residual unit, a convolution and depthwise convolutions in a row,
+/// with deferred or immediate weight gradients.
 fn gradients(defer: bool) -> Vec<TensorData> {
     let mut source = Source::new();
     let input: Tensor<4> = leaf(&source.normal([3, 8, 8, 16], 1.0, 2.0), DType::F32);
@@ -87,7 +88,7 @@ fn gradients(defer: bool) -> Vec<TensorData> {
     });
     let (state, _) = residual(input.clone(), convs.collect());
     let state = conv2d(state, strided, options(2, 1));
-    // The same kernel twice, so that its gradient is a sum, and a kernel that is not a leaf.
+    // The same kernel is used twice, so that its gradient is a sum. A third kernel is not a leaf.
     let state = depthwise_conv2d(state.clone(), own.clone(), options(1, 1), Some(state));
     let state = depthwise_conv2d(state, own.clone(), options(1, 1), None);
     let state = depthwise_conv2d(state, own.mul_scalar(2.0), options(1, 1), None);
@@ -104,7 +105,7 @@ fn gradients(defer: bool) -> Vec<TensorData> {
     for (index, weight) in weights.iter().enumerate() {
         let [now, later] = [weight.grad_remove(&mut found), later.take(weight)];
         assert_eq!(later.is_some(), defer, "weight {index}");
-        // The contribution through the product is not deferred: its weight is not a leaf.
+        // The contribution of the third kernel is not deferred, because that kernel is not a leaf.
         assert_eq!(now.is_some(), !defer || index == 4, "weight {index}");
         let sum = match (now, later) {
             (Some(now), Some(later)) => now + later,
@@ -119,7 +120,7 @@ fn gradients(defer: bool) -> Vec<TensorData> {
 fn deferred_weight_gradients_equal_immediate_ones() {
     let (now, later) = (gradients(false), gradients(true));
     for (index, (now, later)) in now.iter().zip(&later).enumerate() {
-        // The sum of three terms is added up in another order.
+        // The three terms of this sum are added in a different order.
         let tolerance = if index == 8 { 1e-6 } else { 0.0 };
         let difference = relative_difference(later, now);
         assert!(difference <= tolerance, "{index}: {difference:.1e}");

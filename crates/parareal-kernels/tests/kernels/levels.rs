@@ -1,4 +1,4 @@
-//! The level of vector instructions that the other tests of this binary run with.
+//! The level of vector instructions with which the other tests of this binary run.
 
 use parareal_kernels::SimdLevel;
 

@@ -1,4 +1,4 @@
-//! The fused operations against compositions of Burn's own.
+//! The fused operations compared with compositions of Burn's own operations.
 
 mod against_composed;
 mod common;

@@ -1,4 +1,5 @@
-//! Average pooling and interpolation: closed forms, and gradients against Burn's own operations.
+//! Average pooling and interpolation: closed forms, and gradients compared with Burn's own
+//! operations.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_kernels::{average_pool2d, upsample2d};
@@ -22,14 +23,15 @@ fn a_block_of_four_pixels_becomes_its_mean_and_a_pixel_a_block() {
 
 #[test]
 fn pooling_and_interpolation_agree_with_burn() {
-    // Sizes of a vector register and others.
+    // Numbers of channels that are multiples of a vector register, and others.
     for [batch, height, width, channels] in [[3, 8, 8, 64], [1, 2, 6, 5], [2, 4, 2, 1]] {
         let mut source = Source::new();
         let fine = source.normal([batch, height, width, channels], 0.5, 2.0);
         let coarse = source.normal([batch, height / 2, width / 2, channels], 0.0, 1.0);
         let run = |dtype| {
             let (fine, coarse) = (leaf(&fine, dtype), leaf(&coarse, dtype));
-            // Each is weighted with the other's operand, so that gradients differ between pixels.
+            // Each result is weighted with the input of the other operation, so that gradients
+            // differ between pixels.
             let pooled = average_pool2d(fine.clone());
             let sum = upsample2d(coarse.clone(), fine.clone());
             let loss = (pooled.clone() * coarse.clone()).sum()

@@ -1,4 +1,4 @@
-//! Residual units as one operation against Burn's own operations, composed in double precision.
+//! Residual units as one operation, compared with Burn's own operations in double precision.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_kernels::{
@@ -11,7 +11,7 @@ use crate::common::{EPSILON, Source};
 /// A residual unit of two to four convolutions that keeps its shape.
 #[derive(Clone, Copy, Debug)]
 struct Unit<'a> {
-    /// Outside and between the convolutions.
+    /// Numbers of channels outside the unit and between its convolutions.
     channels: [usize; 2],
     kernels: &'a [usize],
     batch_statistics: bool,
@@ -26,7 +26,7 @@ struct Found {
 }
 
 impl Unit<'_> {
-    /// Runs the unit. `tracked` lists, in order, the numbers of the operands that get a gradient.
+    /// Runs the unit. `tracked` returns true for the numbers of the operands that get a gradient.
     fn run(&self, dtype: DType, tracked: impl Fn(usize) -> bool) -> Found {
         let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
         let device = Device::flex().autodiff();
@@ -69,7 +69,8 @@ impl Unit<'_> {
             convs.push(PreactivationConv { normalization, weight, options });
         }
         let input: Tensor<4> = leaf(input, &device, dtype, tracked(0));
-        // Between other operations, as in a network: the gradient may then be changed in place.
+        // The unit is between other operations, as in a network, so the gradient of its output may
+        // be changed in place.
         let (output, statistics) = residual(input.clone() * 1.0, convs);
         let cotangent = Tensor::<4>::from_data(cotangent, (&device, dtype));
         let all = ((output.clone() * 1.0) * cotangent).sum().backward();

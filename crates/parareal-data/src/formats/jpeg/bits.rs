@@ -1,11 +1,11 @@
 //! Markers, bits and Huffman codes of a JPEG file.
 
-/// A position in the bytes of a file, and the bits that were read ahead of it.
+/// A position in the bytes of a file, with a buffer of bits that were read ahead.
 #[derive(Default)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// The next bits, the first one highest; all bits after the first `count` are 0.
+    /// The next bits, starting at the most significant one. All bits after the first `count` are 0.
     buffer: u64,
     count: u32,
 }
@@ -19,13 +19,14 @@ impl<'a> Bits<'a> {
         Self { bytes, ..Self::default() }
     }
 
-    /// Skips to after the next marker, and returns its code; `None` at the end of the file.
+    /// Moves past the next marker and returns its code; `None` at the end of the file.
     pub(super) fn next_marker(&mut self) -> Option<u8> {
         (self.buffer, self.count) = (0, 0);
         loop {
             let start = self.bytes.get(self.position..)?;
             self.position += start.iter().position(|&byte| byte == 0xff)? + 1;
-            // Any number of fill bytes may stand before the code; 0 makes it a byte of data.
+            // Any number of fill bytes (0xff) may precede the code. A code of 0 means that the last
+            // 0xff was data.
             while self.bytes.get(self.position) == Some(&0xff) {
                 self.position += 1;
             }
@@ -48,7 +49,7 @@ impl<'a> Bits<'a> {
         Ok(segment)
     }
 
-    /// Reads ahead up to the next marker, or as far as the buffer goes.
+    /// Reads ahead up to the next marker, or until the buffer is full.
     fn fill(&mut self) {
         while self.count <= 56 {
             let Some(&byte) = self.bytes.get(self.position) else { return };
@@ -77,7 +78,7 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// Returns true if no byte is left but fill bytes of a marker.
+    /// Returns true if nothing is left except fill bytes of a marker.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.fill();
         self.count < 8 && self.bytes.iter().skip(self.position).all(|&byte| byte == 0xff)
@@ -103,7 +104,7 @@ impl<'a> Bits<'a> {
                 return table.symbols.get(index).copied().ok_or(Exhausted);
             }
         }
-        // No such code: the bits are not those of this scan.
+        // The bits match no code, so they do not belong to this scan.
         Err(Exhausted)
     }
 }
@@ -118,7 +119,7 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Default)]
 struct Row {
     first_code: u32,
-    /// The code that follows the last one of this length; 0 for a length without codes.
+    /// One past the last code of this length; 0 for a length without codes.
     end: u32,
     first_symbol: usize,
 }
@@ -139,7 +140,7 @@ impl Table {
             code = (code + count) << 1;
             first_symbol += count as usize;
         }
-        // Codes have at most 16 bits.
+        // Rejects tables with more codes than fit into 16 bits.
         (code <= 2 << 16).then(|| (Self { rows, symbols: symbols.to_vec() }, rest))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::bits::{Bits, Exhausted, Table};
 
-/// The frame of an image: its size in blocks, and the coefficients that have been seen.
+/// The frame of an image: its size in blocks, and the progress of the scans.
 pub(super) struct Frame {
     progressive: bool,
     components: Vec<Component>,
@@ -12,23 +12,25 @@ pub(super) struct Frame {
     units: [usize; 2],
 }
 
-/// A component of the image, such as its brightness.
+/// A component of the image, such as its luminance.
 pub(super) struct Component {
     id: u8,
     /// Blocks of a minimum coded unit, across and down.
     sampling: [usize; 2],
-    /// Blocks that hold pixels, across and down: those of a scan of this component alone.
+    /// Blocks that hold pixels, across and down. A scan of this component alone has only these.
     blocks: [usize; 2],
-    /// Blocks from one row to the next.
+    /// Number of blocks in a row of `nonzero`, including those without pixels.
     stride: usize,
-    /// For each block of a progressive image a bit for each coefficient that is not 0.
+    /// For each block of a progressive image, a mask with a bit set for each coefficient that is
+    /// not 0.
     nonzero: Vec<u64>,
-    /// For each coefficient the number of bits still to come; `None` before its first scan.
+    /// For each coefficient, the number of bits still to be read; `None` before its first scan.
     to_come: [Option<u8>; 64],
 }
 
 impl Frame {
-    /// `components` are identifier, sampling factors and quantization table of each.
+    /// Creates a frame from the identifier, sampling factors and quantization table of each
+    /// component. Returns `None` if a sampling factor is not from 1 to 4.
     pub(super) fn new(
         progressive: bool,
         height: usize,
@@ -73,19 +75,20 @@ impl Component {
     }
 }
 
-/// A component of a scan, and its tables.
+/// A component of a scan, with the indices of its component and tables.
 pub(super) struct Selector {
     pub(super) component: usize,
     pub(super) dc: usize,
     pub(super) ac: usize,
 }
 
-/// A scan as its header describes it.
+/// A scan as described by its header.
 pub(super) struct Scan {
     pub(super) selectors: Vec<Selector>,
-    /// The range of its coefficients.
+    /// The range of coefficients in the scan.
     pub(super) band: RangeInclusive<u8>,
-    /// The bit position of earlier scans; 0 in the first scan of these coefficients.
+    /// The number of low bits that the previous scan left; 0 in the first scan of these
+    /// coefficients.
     pub(super) high: u8,
     /// The number of low bits that are left for later scans.
     pub(super) low: u8,
@@ -162,7 +165,8 @@ impl Scan {
         }
     }
 
-    /// Decodes the first bits of a block's coefficients; `run` counts blocks that have none.
+    /// Decodes the first bits of a block's coefficients. `run` counts the following blocks that
+    /// have no coefficients in this scan.
     fn first(
         &self,
         bits: &mut Bits<'_>,
@@ -210,7 +214,8 @@ impl Scan {
                 break;
             }
             bits.read(u32::from(size != 0))?;
-            // Nonzero coefficients have a bit each, and the code counts those that are still 0.
+            // Each nonzero coefficient has one more bit. The zeros of the code count only
+            // coefficients that are still 0.
             while next <= last {
                 if *nonzero & coefficient(next)? != 0 {
                     bits.read(1)?;
@@ -260,12 +265,14 @@ fn sequential(
     Ok(())
 }
 
-/// Splits a symbol into the number of zeros before a coefficient and the number of its bits.
+/// Splits a symbol into the number of zeros before a coefficient and the number of bits of the
+/// coefficient.
 fn parted(symbol: u8) -> (u8, u8) {
     (symbol >> 4, symbol & 15)
 }
 
-/// Returns the bit of a coefficient. Only damaged data have codes beyond the last one.
+/// Returns the bit of a coefficient in a mask. Only damaged data refer to coefficients beyond the
+/// last one.
 fn coefficient(index: u8) -> Result<u64, Exhausted> {
     1_u64.checked_shl(u32::from(index)).ok_or(Exhausted)
 }

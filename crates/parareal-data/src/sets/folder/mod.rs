@@ -17,14 +17,14 @@ use crate::sets::definition::{Classes, Definition, Loaded, Origin, Statistics};
 use crate::sets::stored_images::{StoredImages, TestImages};
 use tree::{ImageFiles, ImageTree, LeftOut};
 
-/// Images are red, green and blue, and scaled to 32x32 pixels.
+/// Images have three channels (red, green, blue) and are resized to 32x32 pixels.
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 3, height: 32, width: 32, padding: 0 };
 
-/// A label is a byte.
+/// Maximum number of classes, since a label is a byte.
 const MAX_CLASSES: usize = 256;
 
-/// Folders of images as a whole.
+/// Definition of folders of images.
 pub(crate) static FOLDER: Definition = Definition {
     name: DatasetName::Folder,
     origin: Origin::Own {
@@ -58,8 +58,8 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     if train.len() < 2 * names.len() && test.is_none() {
         let (images, least) = (train.len(), 2 * names.len());
         let message = format!(
-            "expected at least {least} images of the {} classes, some of which are held out as \
-             test images, found {images}",
+            "expected at least {least} images of the {} classes, because some images are held out \
+             as test images, found {images}",
             names.len()
         );
         return Err(wrong(message));
@@ -89,7 +89,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     Ok(loaded)
 }
 
-/// Reads the images in a fixed random order, so that the first ones are of all classes.
+/// Reads the images in a fixed random order, so that the first images come from all classes.
 fn read(names: &[String], mut classes: ImageFiles) -> Result<ImageSet, DataError> {
     let files = names.iter().enumerate().flat_map(|(label, name)| {
         let files = classes.remove(name).unwrap_or_default();

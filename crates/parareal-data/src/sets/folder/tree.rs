@@ -12,30 +12,38 @@ use crate::error::DataError;
 const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 /// Folders that operating systems and storage devices create for their own use.
 const INDEXES: [&str; 2] = ["@eaDir", "__MACOSX"];
-/// Maximum depth of folders below that of a class.
+/// Maximum depth of folders below a class folder.
 const MAX_DEPTH: usize = 16;
 /// Maximum number of names in a note.
 const MAX_NAMES: usize = 3;
 
-/// The image files of each class, by the name of its folder.
+/// The image files of each class, by folder name.
 pub(crate) type ImageFiles = BTreeMap<String, Vec<PathBuf>>;
 
 /// Folders of the training and test images.
 pub(crate) struct ImageTree {
-    /// The folder with a folder for each class.
+    /// The folder with a class folder for each class.
     pub(crate) training: PathBuf,
-    /// The same for test images.
+    /// The folder of test images, with class folders.
     pub(crate) test: Option<PathBuf>,
-    /// Folders of images that are neither.
+    /// Folders of images that are skipped, because they belong to neither split.
     beside: Vec<PathBuf>,
 }
 
 impl ImageTree {
     /// Looks for `train` and for folders of test images in `root`.
     ///
-    /// `train` with folders of images in it is a split, unless other classes lie beside it, images
-    /// lie directly in it, and no folder of test images has the same classes. Without it, a folder
-    /// of test images is one whose folders have the names of the classes beside it.
+    /// A folder `train` that contains class folders is the training split, unless all of these are
+    /// true:
+    ///
+    /// * there are other folders of images next to it,
+    /// * it also contains images directly,
+    /// * there is no folder of test images whose class folders all have names of class folders in
+    ///   `train`.
+    ///
+    /// Without a training split, the folders in `root` are the classes. A folder of test images is
+    /// then the test split if it contains no images directly and its class folders have names of
+    /// these classes.
     pub(crate) fn of(root: &Path) -> Result<Self, DataError> {
         let listing = Listing::read(root)?;
         let mut train = None;
@@ -75,7 +83,8 @@ impl ImageTree {
             }
             names.insert(train.name);
         }
-        // A folder with images directly in it is a class, even under such a name.
+        // A folder that contains images directly is a class, even if it is named like a test
+        // folder.
         names.extend(tests.iter().filter(|test| test.has_loose).map(|test| test.name.clone()));
         let mut splits = tests
             .into_iter()
@@ -85,7 +94,7 @@ impl ImageTree {
         Ok(Self { training: root.to_path_buf(), test, beside: splits.collect() })
     }
 
-    /// The classes of the training images.
+    /// Returns the classes of the training images.
     pub(crate) fn training_classes(&self, left_out: &mut LeftOut) -> Result<ImageFiles, DataError> {
         for folder in &self.beside {
             left_out
@@ -96,7 +105,7 @@ impl ImageTree {
         classes(&self.training, &splits, left_out)
     }
 
-    /// The classes of the test images in their folder.
+    /// Returns the classes of the test images in the folder `test`.
     ///
     /// # Errors
     ///
@@ -127,9 +136,9 @@ impl ImageTree {
 struct Candidate {
     name: String,
     path: PathBuf,
-    /// Names of the folders of images in it.
+    /// Names of the class folders in it.
     classes: BTreeSet<String>,
-    /// True if there are images directly in it.
+    /// True if it contains images directly.
     has_loose: bool,
 }
 
@@ -144,13 +153,13 @@ impl Candidate {
         self.has_loose || !self.classes.is_empty()
     }
 
-    /// Returns true if its folders have the names of some or all of these classes.
+    /// Returns true if it has class folders and all their names are among `classes`.
     fn is_split_of(&self, classes: &BTreeSet<String>) -> bool {
         !self.classes.is_empty() && self.classes.is_subset(classes)
     }
 }
 
-/// Files and folders that are not images of a class.
+/// Files and folders that are skipped.
 #[derive(Default)]
 pub(crate) struct LeftOut {
     foreign: Vec<PathBuf>,
@@ -162,7 +171,8 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// A note on each kind of files or folders that are skipped, with their number and names.
+    /// Returns a note for each kind of skipped files or folders, with their number and the first
+    /// few names.
     pub(crate) fn notes(&self, root: &Path) -> Vec<String> {
         let name = |path: &PathBuf| {
             one_line(&path.strip_prefix(root).unwrap_or(path).display().to_string())
@@ -242,7 +252,7 @@ fn is_called_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// The folders in `folder` that have images in them or below them, except some.
+/// Returns the folders in `folder` that contain images at any depth, other than those in `except`.
 fn classes(
     folder: &Path,
     except: &[&Path],
@@ -268,17 +278,17 @@ fn has_images(folder: &Path) -> Result<bool, DataError> {
     Ok(!images_below(folder, &mut LeftOut::default())?.is_empty())
 }
 
-/// The images of a folder, followed by those of the folders in it.
+/// Returns the images of a folder, followed by those of its subfolders.
 fn images_below(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, DataError> {
     let mut images = Vec::new();
-    // Links to its parent are loops as well.
+    // Links to the parent of `folder` are loops as well.
     let mut above: Vec<PathBuf> = folder.parent().map(without_links).into_iter().collect();
     add_images(folder, MAX_DEPTH, &mut above, left_out, &mut images)?;
     Ok(images)
 }
 
-/// Adds the images of a folder and of those in it, up to a depth of `deeper`. `above` holds the
-/// folders on the way here, with links resolved.
+/// Adds the images of a folder and of its subfolders, up to a depth of `deeper`. `above` holds the
+/// enclosing folders, with links resolved.
 fn add_images(
     folder: &Path,
     deeper: usize,

@@ -3,13 +3,13 @@
 /// Red, green and blue, each from 0 to 1.
 pub(crate) type Color = [f32; 3];
 
-/// Samples taken along each side of a pixel to find how much of it a mark covers.
+/// Number of samples along each side of a pixel, to measure the fraction that a mark covers.
 const SAMPLES: usize = 4;
 
 /// A square image of `side` x `side` pixels; pixel (0, 0) spans the square from 0 to 1.
 pub(crate) struct Canvas {
     side: usize,
-    /// Row by row.
+    /// Pixels in row-major order.
     pixels: Vec<Color>,
 }
 
@@ -32,8 +32,7 @@ impl Canvas {
         color: Color,
         covers: impl Fn(f32, f32) -> bool,
     ) {
-        // The conversion truncates to the range of usize, so parts of a mark outside the image are
-        // cut off here.
+        // The conversion to usize saturates at 0, so parts of a mark outside the image are cut off.
         let first = |middle: f32| (middle - reach) as usize;
         let last = |middle: f32| ((middle + reach) as usize + 1).min(self.side);
         for row in first(center[1])..last(center[1]) {
@@ -47,19 +46,19 @@ impl Canvas {
         }
     }
 
-    /// Writes the image plane by plane (red, green, blue) as 8-bit values, after adding `noise()` to
-    /// each and clamping it to [0, 1].
+    /// Writes the image plane by plane (red, green, blue) as 8-bit values. `noise()` is added to
+    /// each value, and the sum is clamped to [0, 1].
     pub(crate) fn write(&self, mut noise: impl FnMut() -> f32, planes: &mut [u8]) {
         for (channel, plane) in planes.chunks_exact_mut(self.pixels.len()).enumerate() {
             for (value, pixel) in plane.iter_mut().zip(&self.pixels) {
-                // The conversion truncates and clamps to 0..=255; adding a half rounds.
+                // The conversion truncates and clamps to 0..=255. Adding one half makes it round.
                 *value = ((pixel[channel] + noise()) * 255.0 + 0.5) as u8;
             }
         }
     }
 }
 
-/// The fraction of a pixel that a mark covers.
+/// Returns the fraction of a pixel that a mark covers.
 fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f32 {
     let place = |pixel: usize, sample: usize| pixel as f32 + (sample as f32 + 0.5) / SAMPLES as f32;
     let mut inside = 0;
@@ -71,7 +70,7 @@ fn coverage(column: usize, row: usize, covers: &impl Fn(f32, f32) -> bool) -> f3
     inside as f32 / (SAMPLES * SAMPLES) as f32
 }
 
-/// Linear interpolation between two colors.
+/// Interpolates linearly between two colors.
 pub(crate) fn mixed(from: Color, to: Color, share: f32) -> Color {
     std::array::from_fn(|channel| from[channel] + (to[channel] - from[channel]) * share)
 }

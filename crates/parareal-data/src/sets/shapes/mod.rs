@@ -1,13 +1,14 @@
 //! The built-in image set: colored shapes on a cluttered background.
 //!
 //! Each image has 32x32 pixels in color and shows one of ten shapes ([`CLASS_NAMES`]), randomly
-//! rotated, 16 to 26 pixels across, near the middle. The colors of shape and background are random,
-//! independent of the class, and either may be the brighter one: only the outline distinguishes the
-//! shapes, which a linear classifier cannot use and a small convolutional network can. The background
-//! has a gradient with specks and lines of fainter colors, and every pixel has noise.
+//! rotated, 16 to 26 pixels across, near the middle. The colors of shape and background are random
+//! and independent of the class, and either may be the brighter one. Only the outline distinguishes
+//! the shapes: a linear classifier cannot use it, but a small convolutional network can. The
+//! background has a gradient of brightness and specks and lines in similar colors, and every pixel
+//! has noise.
 //!
 //! An image depends on its seed, split and index alone, and is the same on every machine. Training
-//! and test images come from unrelated random numbers.
+//! and test images are drawn from unrelated random numbers.
 
 mod canvas;
 mod outline;
@@ -43,13 +44,13 @@ pub const SIDE: usize = 32;
 /// Bytes of an image: three planes (red, green, blue) of 32x32 pixels.
 pub const IMAGE_LEN: usize = 3 * SIDE * SIDE;
 
-/// The shapes as a whole.
+/// Definition of the shapes.
 pub(crate) static SHAPES: Definition = Definition {
     name: DatasetName::Shapes,
     origin: Origin::Drawn,
     classes: Classes::Named(&CLASS_NAMES),
     preprocessing: Preprocessing { channels: 3, height: SIDE, width: SIDE, padding: 0 },
-    // Of the default training images.
+    // Measured on the default training images.
     statistics: Statistics::Constant {
         mean: &[0.498_231_95, 0.498_985_35, 0.499_217_36],
         deviation: &[0.287_840_25, 0.293_389_6, 0.286_166_55],
@@ -67,7 +68,7 @@ pub enum Split {
     Test,
 }
 
-/// Draws the default set, or as many images as `options` say.
+/// Draws the default number of images, or the numbers given by the limits in `options`.
 fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let train = options.limit_train.unwrap_or(TRAINING_IMAGES);
     let test = options.limit_test.unwrap_or(TEST_IMAGES);
@@ -90,7 +91,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     stored.into_loaded(options)
 }
 
-/// The first `count` images of a split.
+/// Draws the first `count` images of a split.
 fn first_images(split: Split, count: usize) -> Result<ImageSet, DataError> {
     let mut pixels = vec![0; count * IMAGE_LEN];
     let labels = pixels
@@ -101,7 +102,7 @@ fn first_images(split: Split, count: usize) -> Result<ImageSet, DataError> {
     ImageSet::new(3, SIDE, SIDE, CLASS_NAMES.len(), pixels, labels)
 }
 
-/// Draws image `index` of a split: its pixels `[3, 32, 32]` and its label.
+/// Draws image `index` of a split, and returns its pixels `[3, 32, 32]` and its label.
 ///
 /// The label is `index % 10`, so that any ten consecutive images show each shape once.
 pub fn draw(seed: u64, split: Split, index: usize) -> ([u8; IMAGE_LEN], u8) {
@@ -145,7 +146,7 @@ fn paint_shape(rng: &mut KeyedRng, canvas: &mut Canvas, class: usize, color: Col
     });
 }
 
-/// A background with a linear gradient of brightness.
+/// Draws a background with a linear gradient of brightness.
 fn shaded_ground(rng: &mut KeyedRng, ground: Color) -> Canvas {
     let [across, down] = rng.direction();
     let slope = rng.between(0.0, 0.15) / SIDE as f32;
@@ -187,13 +188,14 @@ fn any_color(rng: &mut KeyedRng) -> Color {
     [rng.fraction(), rng.fraction(), rng.fraction()]
 }
 
-/// A color for clutter, at least as close to that of the background as to a random one.
+/// Returns a color for clutter: a mixture of the background color (at least half) and a random
+/// color.
 fn faint_color(rng: &mut KeyedRng, ground: Color) -> Color {
     let share = rng.between(0.2, 0.5);
     mixed(ground, any_color(rng), share)
 }
 
-/// Colors of background and shape that differ clearly in brightness.
+/// Returns colors for background and shape that differ clearly in brightness.
 fn contrasting_colors(rng: &mut KeyedRng) -> (Color, Color) {
     let ground = any_color(rng);
     for _ in 0..100 {
@@ -211,9 +213,11 @@ fn brightness([red, green, blue]: Color) -> f32 {
     0.3 * red + 0.6 * green + 0.1 * blue
 }
 
-/// An approximately normal number of mean 0 and deviation 1: the sum of four uniform bytes.
+/// Returns an approximately normal random number with mean 0 and standard deviation 1, computed
+/// from the sum of four uniform bytes.
 ///
-/// An exact one would need a logarithm, which is rounded differently on different machines.
+/// An exactly normal number would need a logarithm, which is rounded differently on different
+/// machines.
 fn bell(rng: &mut KeyedRng) -> f32 {
     let sum: u32 = rng.bits().to_le_bytes().into_iter().map(u32::from).sum();
     // Mean 4 x 127.5 and variance 4 x (256^2 - 1) / 12.

@@ -35,7 +35,8 @@ pub(crate) fn covers(class: usize, u: f32, v: f32) -> bool {
         4 => v <= 0.57 && HALF_ROOT_3 * width - 0.5 * v <= 0.57,
         5 => width.min(height) <= 0.3 && width.max(height) <= 1.0,
         6 => {
-            // The five lines through the edges enclose a pentagon; a tip lies beyond just one.
+            // The five lines through the edges enclose a pentagon. Each tip lies beyond only one of
+            // them.
             let beyond = TIPS.iter().filter(|[x, y]| u * x + v * y < -0.4).count();
             beyond <= 1
         }
@@ -54,7 +55,8 @@ pub(crate) fn covers(class: usize, u: f32, v: f32) -> bool {
 mod tests {
     use super::*;
 
-    /// The share of the square [-1.5, 1.5]^2 that a shape covers, and its farthest point.
+    /// The fraction of the square [-1.5, 1.5]^2 that a shape covers, and the distance of its
+    /// farthest point.
     fn extent(class: usize) -> (f32, f32) {
         let (mut inside, mut farthest) = (0, 0.0_f32);
         for row in 0..300 {

@@ -1,4 +1,4 @@
-//! Fetching from servers with valid, invalid and missing answers.
+//! Fetching from servers with valid, invalid and missing responses.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -195,7 +195,7 @@ fn a_stalled_download_continues_where_it_ended() {
     assert_eq!(faults, [DownloadFault::Stalled { after: Duration::from_millis(50) }]);
     assert_eq!(place.server.froms(), [None, Some(40_000)]);
 
-    // The server never sends the first byte of an answer.
+    // The server never sends the first byte of a response.
     let place = Place::new(|_, _| Answer::raw(&[]).then_stall());
     let error = place.fetch_with(quick(), &|| false, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("no data received for 0.1 s"), "{error}");
@@ -222,7 +222,7 @@ fn another_size_is_refused_before_the_download() {
 
 #[test]
 fn bytes_after_the_end_are_refused() {
-    // Without a length, the excess shows only when it arrives: one byte beyond the end, or many.
+    // Without a length header, excess bytes are detected only when they arrive: one byte, or many.
     for more in [1, 10 * LEN] {
         let place = Place::new(move |_, _| {
             Answer::new("200 OK", "", &[contents(), vec![0; more]].concat())

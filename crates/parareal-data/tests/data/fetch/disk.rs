@@ -1,4 +1,4 @@
-//! Fetching to a disk with existing files, or without space.
+//! Fetching to a disk that has existing files or no space.
 
 use std::fs;
 

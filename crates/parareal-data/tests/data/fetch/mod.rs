@@ -1,4 +1,4 @@
-//! Fetching files from a server on the loopback interface, with faults.
+//! Fetching files from a server on the loopback interface, with and without faults.
 
 mod answers;
 mod disk;
@@ -15,7 +15,7 @@ use parareal_data::fetch::{
 use parareal_testing::server::{Answer, Request, Server};
 use tempfile::TempDir;
 
-/// Bytes of the file that the tests fetch.
+/// Length in bytes of the file that the tests fetch.
 const LEN: usize = 100_000;
 
 /// The correct contents.
@@ -23,7 +23,7 @@ fn contents() -> Vec<u8> {
     (0..LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-/// A server, and a folder to fetch to.
+/// A server and a destination folder.
 struct Place {
     server: Server,
     folder: TempDir,
@@ -34,7 +34,7 @@ impl Place {
         Self { server: Server::new(answer), folder: TempDir::new().unwrap() }
     }
 
-    /// The file as it is published.
+    /// The published file.
     fn file(&self) -> RemoteFile {
         let md5 = Md5::digest(contents()).iter().map(|byte| format!("{byte:02x}")).collect();
         let addresses = vec![self.server.url("a/thing.bin")];
@@ -80,7 +80,8 @@ impl Place {
         self.server.froms()
     }
 
-    /// Asserts that there is no file, and at most `most` bytes of it are kept. Returns the fault.
+    /// Asserts that fetching fails, leaves no file and keeps at most `most` bytes. Returns the
+    /// fault.
     fn assert_failed(&self, most: usize) -> DownloadFault {
         let error = self.fetch().unwrap_err();
         let text = error.to_string();

@@ -1,4 +1,4 @@
-//! Stops during a download.
+//! Requests to stop during a download.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use parareal_data::fetch::{FetchError, FetchEvent, FetchOptions};
 use super::{LEN, Place, contents, options};
 use parareal_testing::server::Answer;
 
-/// Stops at the first event for which `when` is true. Returns the number of bytes that are kept.
+/// Requests a stop at the first event for which `when` is true. Returns the number of bytes kept.
 fn stop_at(place: &Place, options: FetchOptions, when: fn(&FetchEvent<'_>) -> bool) -> u64 {
     let asked = AtomicBool::new(false);
     let stop = || asked.load(Ordering::Relaxed);
@@ -31,14 +31,14 @@ fn a_stop_during_a_download_keeps_its_bytes() {
     let place = Place::new(|_, request| Answer::good(request, &contents()));
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Bytes { .. }));
     assert!(kept > 0);
-    // All bytes may have arrived at once.
+    // All bytes may have arrived before the stop.
     let expected = if kept < LEN as u64 { vec![None, Some(kept as usize)] } else { vec![None] };
     assert_eq!(place.assert_fetched(), expected);
 }
 
 #[test]
 fn a_stop_during_a_stall_does_not_wait() {
-    // If it waited, the error would be the stall and not the stop.
+    // If the download waited for the server, the error would be a stall and not an interruption.
     let place = Place::new(|_, _| Answer::whole(&contents()).cut(10).then_stall());
     let kept = stop_at(&place, options(), |event| matches!(event, FetchEvent::Started { .. }));
     assert!(kept <= 10);

@@ -7,7 +7,7 @@ use parareal_data::{Augmentation, FileFault};
 
 use super::made::{Folder, cifar10, cifar100, gzip, image, tar};
 
-/// The files of a small CIFAR-10: two training images a file, three test images.
+/// Returns the files of a small CIFAR-10: two training images in each file, and three test images.
 pub(crate) fn cifar10_files() -> Vec<(String, Vec<u8>)> {
     let batch = |number: usize| {
         let labels = [number as u8, number as u8 + 4];
@@ -18,7 +18,7 @@ pub(crate) fn cifar10_files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// The files of a small CIFAR-100: twelve training images, two test images.
+/// Returns the files of a small CIFAR-100: twelve training images and two test images.
 pub(crate) fn cifar100_files() -> Vec<(String, Vec<u8>)> {
     let labels: Vec<[u8; 2]> = (0..12).map(|number| [number, 99 - number]).collect();
     vec![
@@ -27,7 +27,7 @@ pub(crate) fn cifar100_files() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// The files in the folder that they have in their archive.
+/// Prepends the name of a folder, as in the archive, to the names of the files.
 pub(crate) fn in_folder(folder: &str, files: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
     files.iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes.clone())).collect()
 }
@@ -205,7 +205,7 @@ fn faulty_files_are_refused_by_name() {
         }
         let mut files = cifar10_files();
         files[3].1 = bytes;
-        // The archive as a whole has a limit as well.
+        // The whole archive has a limit as well.
         let (fault, _) = archived(&files).fault(Cifar10, "data_batch_4.bin");
         assert_eq!(fault, expected, "in an archive");
     }

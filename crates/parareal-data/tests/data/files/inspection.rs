@@ -1,4 +1,4 @@
-//! Inspections of files.
+//! Inspection of files.
 
 use parareal_data::{Checksum, DataError, Dataset, DatasetName, FileFault, inspect};
 

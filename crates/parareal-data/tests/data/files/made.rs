@@ -1,4 +1,4 @@
-//! Makes files of the formats that data sets come in.
+//! Creates files in the formats of the data sets.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use parareal_data::{DataError, Dataset, DatasetName, FileFault, LoadOptions};
 use tempfile::TempDir;
 
-/// A data folder with the folder of one data set.
+/// A data folder that contains the folder of one data set.
 pub(crate) struct Folder {
     data_dir: TempDir,
     folder: &'static str,
@@ -59,7 +59,7 @@ impl Folder {
         Dataset::load(name, &LoadOptions { data_dir, limit_train, limit_test })
     }
 
-    /// Returns the fault of a file that must be named, with the message, which must be one line.
+    /// Returns the fault of `file` and the message, which must be one line and name the file.
     pub(crate) fn fault(&self, name: DatasetName, file: &str) -> (FileFault, String) {
         let error = self.load(name).unwrap_err();
         let text = error.to_string();
@@ -81,7 +81,7 @@ pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An archive of files.
+/// Returns an archive of files.
 pub(crate) fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, contents) in files {
@@ -93,18 +93,19 @@ pub(crate) fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// The pixels `[3, 32, 32]` of image `number`; no two of 251 images are alike.
+/// Returns the pixels `[3, 32, 32]` of image `number`. Any 251 consecutive images are different.
 pub(crate) fn image(number: usize) -> Vec<u8> {
     (0..3 * 32 * 32).map(|place| ((7 * place + 31 * number + place / 32) % 251) as u8).collect()
 }
 
-/// Records of CIFAR-10 with these labels and the images from number `first` on.
+/// Returns records of CIFAR-10 with these labels, and images starting at number `first`.
 pub(crate) fn cifar10(labels: &[u8], first: usize) -> Vec<u8> {
     let record = |(index, &label)| [vec![label], image(first + index)].concat();
     labels.iter().enumerate().flat_map(record).collect()
 }
 
-/// Records of CIFAR-100 with these coarse and fine labels and the images from number `first` on.
+/// Returns records of CIFAR-100 with these coarse and fine labels, and images starting at number
+/// `first`.
 pub(crate) fn cifar100(labels: &[[u8; 2]], first: usize) -> Vec<u8> {
     let record = |(index, label): (usize, &[u8; 2])| [&label[..], &image(first + index)].concat();
     labels.iter().enumerate().flat_map(record).collect()
@@ -146,7 +147,7 @@ impl Mat {
         if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() }
     }
 
-    /// An element, packed into its tag if it is short.
+    /// Returns an element, which is packed into its tag if it is short.
     pub(crate) fn element(self, kind: u32, contents: &[u8]) -> Vec<u8> {
         let len = contents.len() as u32;
         let mut element = match len {
@@ -158,7 +159,7 @@ impl Mat {
         element
     }
 
-    /// The contents of the element of an array.
+    /// Returns the contents of an array element.
     pub(crate) fn array_contents(
         self,
         name: &str,
@@ -178,7 +179,7 @@ impl Mat {
         .concat()
     }
 
-    /// A variable from the contents of its array's element.
+    /// Returns a variable with the given contents of its array element.
     pub(crate) fn variable(self, contents: &[u8]) -> Vec<u8> {
         let array = [&self.word(14), &self.word(contents.len() as u32), contents].concat();
         if !self.compressed {
@@ -199,7 +200,7 @@ impl Mat {
         self.variable(&self.array_contents(name, class, dimensions, kind, numbers))
     }
 
-    /// Whole numbers in their stored form.
+    /// Returns integers in their stored form.
     pub(crate) fn numbers(self, kind: u32, numbers: &[u8]) -> Vec<u8> {
         let bytes = |&number: &u8| {
             let mut bytes = match kind {
@@ -223,26 +224,27 @@ impl Mat {
         numbers.iter().flat_map(bytes).collect()
     }
 
-    /// The variable X with the images from number `first` on.
+    /// Returns the variable X with images starting at number `first`.
     pub(crate) fn images(self, count: usize, first: usize) -> Vec<u8> {
         let dimensions = [32, 32, 3, count as u32];
         self.array("X", CLASS_UINT8, &dimensions, UINT8, &column_major(count, first))
     }
 
-    /// The variable y.
+    /// Returns the variable y.
     pub(crate) fn labels(self, kind: u32, labels: &[u8]) -> Vec<u8> {
         let dimensions = [labels.len() as u32, 1];
         self.array("y", CLASS_DOUBLE, &dimensions, kind, &self.numbers(kind, labels))
     }
 
-    /// A file of SVHN with these labels (10 for the digit 0) and the images from `first` on.
+    /// Returns a file of SVHN with these labels (10 for the digit 0), and images starting at
+    /// `first`.
     pub(crate) fn svhn(self, labels: &[u8], first: usize) -> Vec<u8> {
         let images = self.images(labels.len(), first);
         [self.header(), images, self.labels(UINT8, labels)].concat()
     }
 }
 
-/// Images `[row, column, channel, n]`, the row changing fastest.
+/// Returns images as `[row, column, channel, n]`, with the row changing fastest.
 pub(crate) fn column_major(count: usize, first: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in first..first + count {

@@ -1,4 +1,4 @@
-//! Data sets in files that the tests write, complete and faulty.
+//! Data sets in valid and invalid files that the tests write.
 
 mod cifar;
 mod inspection;

@@ -1,4 +1,4 @@
-//! Files that are almost valid: a reader reads or refuses any change of them, and does not panic.
+//! Almost valid files: a reader accepts or rejects any change to a file, and does not panic.
 
 use parareal_data::DatasetName::{self, Cifar10, Cifar100, Mnist, Svhn};
 use parareal_data::inspect;
@@ -22,7 +22,8 @@ impl Random {
         (self.next() % bound.max(1) as u64) as usize
     }
 
-    /// A place, more often than not near the start or the end, where headers and trailers are.
+    /// Returns a position in `len` bytes, usually near the start or the end, where headers and
+    /// trailers are.
     fn place(&mut self, len: usize) -> usize {
         let near = len.min(300);
         match self.below(4) {
@@ -68,7 +69,7 @@ impl Random {
     }
 }
 
-/// Loads a set with one file replaced by many mutations of it, each completed by `finish`.
+/// Loads a set many times, each time with a different mutation of one file that `finish` completes.
 fn survive(
     folder: &Folder,
     name: DatasetName,
@@ -78,7 +79,7 @@ fn survive(
     finish: impl Fn(Vec<u8>) -> Vec<u8>,
 ) {
     folder.write(file, &finish(bytes.to_vec()));
-    assert!(folder.load(name).is_ok(), "{file} is to be whole");
+    assert!(folder.load(name).is_ok(), "the unchanged {file} must be valid");
     let mut random = Random(count as u64);
     let mut refused = 0;
     for round in 0..count {
@@ -95,7 +96,7 @@ fn survive(
         }
     }
     assert!(refused > count / 10, "only {refused} of {count} mutations of {file} were refused");
-    // An inspection reads the same way, so it is tested with the last mutation only.
+    // An inspection reads files in the same way, so it is tested with the last mutation only.
     let _ = inspect(name, Some(folder.data_dir())).map_err(|error| error.to_string());
 }
 
@@ -140,7 +141,7 @@ fn mutated_archives_are_refused_or_read() {
     let folder = Folder::new("cifar-10");
     survive(&folder, Cifar10, "cifar-10-binary.tar.gz", 800, &archive, |bytes| bytes);
     survive(&folder, Cifar10, "cifar-10-binary.tar.gz", 400, &gzip(&archive), |bytes| bytes);
-    // With corrected checksums, headers may have any contents.
+    // With corrected checksums, changed headers are read.
     let with_sums = |mut bytes: Vec<u8>| {
         for start in (0..bytes.len() / 512 * 512).step_by(512) {
             let block = &mut bytes[start..][..512];
@@ -161,7 +162,7 @@ fn mutated_matlab_files_are_refused_or_read() {
         let folder = svhn::folder(mat);
         let file = "train_32x32.mat";
         survive(&folder, Svhn, file, 600, &mat.svhn(&[1, 10], 0), |bytes| bytes);
-        // Faults inside a variable that is itself complete.
+        // Faults inside an otherwise complete variable.
         let contents =
             mat.array_contents("X", CLASS_UINT8, &[32, 32, 3, 2], UINT8, &column_major(2, 0));
         let whole = |contents: Vec<u8>| {

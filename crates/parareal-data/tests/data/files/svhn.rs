@@ -11,12 +11,12 @@ use super::made::{
 const TRAIN: &str = "train_32x32.mat";
 const TEST: &str = "test_32x32.mat";
 
-/// A small SVHN: three training images, two test images.
+/// Creates a small SVHN with three training images and two test images.
 pub(crate) fn folder(mat: Mat) -> Folder {
     Folder::new("svhn").with(TRAIN, &mat.svhn(&[1, 10, 9], 0)).with(TEST, &mat.svhn(&[4, 10], 50))
 }
 
-/// The fault of a training file.
+/// Returns the fault and message of a training file.
 fn fault(bytes: &[u8]) -> (FileFault, String) {
     folder(Mat::default()).with(TRAIN, bytes).fault(Svhn, TRAIN)
 }
@@ -199,7 +199,7 @@ fn other_files_are_recognized_by_their_header() {
 #[test]
 fn stated_lengths_are_checked() {
     for mat in Mat::all() {
-        // Flags, dimensions, name and numbers, in turn, state a huge length.
+        // The flags, dimensions, name and numbers state a huge length in turn.
         let contents =
             mat.array_contents("X", CLASS_UINT8, &[32, 32, 3, 2], UINT8, &column_major(2, 0));
         for place in [8, 24, 44, 56] {
@@ -222,7 +222,7 @@ fn damaged_compression_is_refused() {
     let whole = mat.svhn(&[3, 2], 0);
     let fingerprint = folder(mat).with(TRAIN, &whole).load(Svhn).unwrap().fingerprint();
     let images = mat.images(2, 0).len();
-    // The last byte belongs to the checksum.
+    // The last position is in the checksum.
     for place in (136..128 + images).step_by(31).chain([128 + images - 1]) {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x10;
@@ -239,18 +239,18 @@ fn damaged_compression_is_refused() {
 #[test]
 fn a_compression_bomb_is_unpacked_up_to_the_limit() {
     let plain = Mat::default();
-    // A variable that is not read, larger than a test file may be.
+    // A variable that is not read, and that is larger than the limit of a test file.
     let junk = plain.array("junk", CLASS_UINT8, &[90_000_000, 1], UINT8, &vec![0; 90_000_000]);
     let bomb = gzip(&[plain.header(), junk.clone()].concat());
     assert!(bomb.len() < 1_000_000);
     let (found, _) = folder(plain).with(TEST, &bomb).fault(Svhn, TEST);
     assert_eq!(found, FileFault::TooLarge);
-    // A compressed variable within the file is not unpacked at all.
+    // A compressed variable that is not needed is not unpacked at all.
     let packed = Mat { compressed: true, ..plain };
     let junk = packed.variable(&junk[8..]);
     let bytes = [packed.svhn(&[4, 10], 50), junk].concat();
     assert_eq!(folder(packed).with(TEST, &bytes).load(Svhn).unwrap().test.unwrap().len(), 2);
-    // And neither are more bytes than X has.
+    // Bytes after the numbers of X are not unpacked either.
     let mut contents =
         packed.array_contents("X", CLASS_UINT8, &[32, 32, 3, 2], UINT8, &column_major(2, 0));
     contents.resize(90_000_000, 0);

@@ -5,21 +5,21 @@ use pulp::Simd;
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{load, store};
 
-/// Points of a tile: 4×4 input pixels.
+/// Number of points of a tile: 4×4 input pixels.
 pub(super) const POINTS: usize = 16;
 
-/// Approximate number of values of a block of tiles at one point: inputs and products at all points
-/// take 128 KiB of the second-level cache. With 128 channels and more a block has 16 tiles, the
-/// rows of a product.
+/// Approximate number of values in a block of tiles at one point. The inputs and products at all
+/// points then take 128 KiB of the second-level cache. With 64 or more channels, a block has at
+/// most 16 tiles, which are the rows of a product.
 const BLOCK_LEN: usize = 1024;
 
-/// Values between the points of a block, one cache line: without it all points of a tile would fall
-/// into the same set of the first-level cache.
+/// Padding between the points of a block, in values (one cache line). Without it, all points of a
+/// tile would be in the same set of the first-level cache.
 pub(super) const POINT_PADDING: usize = 16;
 
 impl Window {
-    /// Checks that the window belongs to a convolution that these transforms support: 3×3 without a
-    /// stride, even output.
+    /// Checks that the window belongs to a convolution that these transforms support: 3×3, without
+    /// a stride, with an even number of output rows and columns.
     pub(super) fn assert_even(&self) {
         assert_eq!((self.kernel, self.stride), ([3, 3], 1), "{self:?}");
         assert!(self.rows.is_multiple_of(2) && self.columns.is_multiple_of(2), "{self:?}");
@@ -34,7 +34,7 @@ pub(crate) struct Scratch {
     pub(super) outputs: Vec<f32>,
 }
 
-/// Memory for `pitch` values at each point. It may hold values of earlier uses.
+/// Returns memory for `pitch` values at each point. It may contain values from earlier uses.
 pub(super) fn scratch_slice(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
     let len = POINTS * pitch;
     if values.len() < len {
@@ -58,7 +58,7 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// The blocks of an image.
+    /// Returns the blocks of an image.
     pub(super) fn all(window: Window, channels: usize) -> impl Iterator<Item = Self> {
         let [rows, columns] = [window.rows / 2, window.columns / 2];
         let tiles = (BLOCK_LEN / channels).max(16);
@@ -73,7 +73,7 @@ impl Block {
         })
     }
 
-    /// Values from one point to the next in memory with this many channels.
+    /// Stride between points in memory with this number of channels, in values.
     pub(super) fn pitch(self, channels: usize) -> usize {
         self.tiles() * channels + POINT_PADDING
     }
@@ -85,7 +85,7 @@ fn transform_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4]
     [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(d, b)]
 }
 
-/// Computes `Bᵀ d B` of the block's tiles: `[point][tile, channel]`.
+/// Computes `Bᵀ d B` for the tiles of a block, `[point][tile, channel]`.
 ///
 /// # Safety
 /// The grid has whole vectors of channels, and all pixels that the tiles of the block depend on.

@@ -1,4 +1,4 @@
-//! The forward convolution.
+//! Forward convolution.
 
 use pulp::Simd;
 
@@ -33,12 +33,12 @@ pub(crate) struct TransformedKernel {
 }
 
 impl TransformedKernel {
-    /// Packs a kernel: at `step`, that is `[kernel row, kernel column, in_channels]`, its `column`
-    /// is `weight[first + column · stride]`, with `[first, stride] = place(step)`.
+    /// Packs a kernel. A `step` is an index into `[kernel row, kernel column, in_channels]`. The
+    /// value in `column` at `step` is `weight[first + column · stride]`, where
+    /// `[first, stride] = place(step)`.
     ///
     /// # Panics
-    /// If `out_channels` is not a whole number of vectors, or the weight does not have all of its
-    /// columns.
+    /// If `out_channels` is not a multiple of the vector length, or `weight` is too short.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
@@ -64,7 +64,7 @@ impl TransformedKernel {
                 let first = (panel * in_channels + channel) * width + lane;
                 let line = |step: usize| {
                     let line = &lines[step * out_channels + column..][..S::F32_LANES];
-                    // SAFETY: a slice of a vector's length.
+                    // SAFETY: the slice has the length of a vector.
                     unsafe { load::<S>(line.as_ptr()) }
                 };
                 let rows: [_; 3] = std::array::from_fn(|row| {
@@ -75,7 +75,7 @@ impl TransformedKernel {
                     for (i, value) in transformed.into_iter().enumerate() {
                         let index = (4 * i + j) * size + first;
                         let target = &mut values[index..][..S::F32_LANES];
-                        // SAFETY: a slice of a vector's length.
+                        // SAFETY: the slice has the length of a vector.
                         unsafe { store::<S>(target.as_mut_ptr(), value) };
                     }
                 }
@@ -87,13 +87,13 @@ impl TransformedKernel {
     /// Computes `to = add + grid * kernel`.
     ///
     /// # Safety
-    /// The grid can be read at all positions of the window; the output can be written for its
-    /// `rows · columns` pixels with the channels that the kernel was packed for, and its addend (if
-    /// not null) read.
+    /// The grid can be read at all positions of the window. `rows · columns` output pixels with the
+    /// output channels of the kernel can be written, and the addend, if not null, can be read for
+    /// the same pixels.
     ///
     /// # Panics
-    /// If the grid has other channels than the kernel, or the window is not of even size for a 3×3
-    /// kernel without a stride.
+    /// If the grid and the kernel differ in the number of channels, the window is not for a 3×3
+    /// kernel without a stride, or the number of output rows or columns is odd.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
@@ -143,8 +143,8 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
             let b = Columns { start: values.as_ptr(), step: width, run: 0 };
             for begin in (0..block.tiles()).step_by(MR) {
                 let rows = MR.min(block.tiles() - begin);
-                // SAFETY: `rows` tiles from `begin` on are in the block, so within its values at
-                // this point; the panel has full width for each input channel.
+                // SAFETY: the `rows` tiles that start at `begin` are in the block, so they are
+                // within its values at this point. The panel has full width for each input channel.
                 unsafe {
                     let start = inputs.as_ptr().add(begin * in_channels);
                     let a = Rows { start, pitch: in_channels, step: 1, run: 0 };
@@ -158,11 +158,10 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Writes `Aᵀ · A` of the tiles of the block.
+/// Writes `Aᵀ m A` for the products `m` of each tile of the block, plus the addend if there is one.
 ///
 /// # Safety
-/// The pixels of the block can be written where `place` says; its addend (if not null) can be
-/// read.
+/// The pixels of the block can be written in `place`, and its addend, if not null, can be read.
 #[inline(always)]
 unsafe fn inverse_transform_outputs<S: Simd>(
     simd: S,
@@ -178,8 +177,8 @@ unsafe fn inverse_transform_outputs<S: Simd>(
             let pixel = 2 * (block.y + tile_row) * place.row + 2 * (block.x + tile) * place.pixel;
             let first = (tile_row * block.columns + tile) * channels;
             for channel in (0..channels).step_by(S::F32_LANES) {
-                // SAFETY: a tile at all points, within the products as asserted; its pixels can be
-                // written, as the caller promises.
+                // SAFETY: the tile is within the products at all points, as asserted. Its pixels
+                // can be written, as the caller promises.
                 unsafe {
                     let from = products.as_ptr().add(first + channel);
                     let column = |j: usize| {

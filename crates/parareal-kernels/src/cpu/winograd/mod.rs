@@ -1,7 +1,9 @@
-//! 3×3 convolutions without a stride in fewer multiplications: Winograd's minimal filtering,
-//! F(2×2, 3×3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
+//! 3×3 convolutions without a stride, with fewer multiplications.
 //!
-//! Four output pixels `y` follow from 4×4 input pixels `d` and a kernel `g`:
+//! This is Winograd's minimal filtering algorithm F(2×2, 3×3); see Lavin and Gray, "Fast Algorithms
+//! for Convolutional Neural Networks" (2016).
+//!
+//! The 2×2 output pixels `y` of a tile are computed from 4×4 input pixels `d` and a kernel `g`:
 //!
 //! ```text
 //! y  = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A            ⊙: point by point, 16 products instead of 36
@@ -13,13 +15,14 @@
 //!      ⎣ 0 -1  0  1 ⎦       ⎣ 0   0   1 ⎦
 //! ```
 //!
-//! Over all channels each of the 16 points is a matrix product, and the transforms are sums and
-//! differences of vectors of channels. (The last rows of `Bᵀ` and `A` have the
-//! opposite sign of the paper's, which saves a negation.) The gradient of the input needs no
-//! formula of its own: it is the same convolution with the flipped kernel (`stride_phase`).
+//! Over all channels, each of the 16 points is a matrix product, and the transforms are sums and
+//! differences of vectors of channels. The last rows of `Bᵀ` and `A` have the opposite sign of
+//! those in the paper, which saves a negation. The gradient of the input needs no separate formula:
+//! it is the same convolution with the flipped kernel (`stride_phase`).
 //!
-//! The rounding error of an output depends on the largest of the 16 inputs of its tile, not of its
-//! own nine, and an infinite input makes all four outputs of its tile NaN or infinite.
+//! The rounding error of an output depends on the largest of the 16 inputs of its tile, and not
+//! only on the nine inputs that determine the output. An infinite input makes all four outputs of
+//! its tile NaN or infinite.
 
 mod block;
 mod forward;
@@ -31,7 +34,8 @@ pub(crate) use block::Scratch;
 pub(crate) use forward::TransformedKernel;
 pub(crate) use weight_gradient::{InverseTransformKernel, correlate, transformed_len};
 
-/// Channels are a multiple of this: whole vectors at every level of instructions.
+/// The numbers of channels must be multiples of this, so that they are whole vectors with every
+/// instruction set.
 const CHANNELS: usize = 16;
 
 impl Geometry {

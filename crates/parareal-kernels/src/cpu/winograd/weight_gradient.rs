@@ -1,4 +1,4 @@
-//! The weight gradient.
+//! Weight gradient.
 
 use pulp::{Simd, WithSimd};
 
@@ -23,26 +23,30 @@ fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S:
     [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
 }
 
-/// Values from one point to the next.
+/// Stride between points, in values.
 fn pitch(in_channels: usize, padded: usize) -> usize {
     in_channels * padded + POINT_PADDING
 }
 
-/// Values of the transformed gradient of a kernel.
+/// Number of values in the transformed gradient of a kernel.
 pub(crate) fn transformed_len(in_channels: usize, padded: usize) -> usize {
     POINTS * pitch(in_channels, padded)
 }
 
-/// Adds the transformed gradient of a kernel to `sum`, `[point][in_channels][out_channels,
-/// padded]`. The values of the padding are meaningless.
+/// Adds the transformed gradient of a kernel to `sum`,
+/// `[point][in_channels][out_channels, padded]`. Values in the padding are meaningless.
 ///
 /// # Safety
 /// The grid can be read at all positions of the window.
 ///
 /// # Panics
-/// If the window is not of even size for a 3×3 kernel without a stride, the gradient does not have
-/// its pixels, channels are not whole vectors or `padded` is not a multiple of the tile width, or
-/// the sum does not have [`transformed_len`] values.
+/// If one of these conditions is violated:
+///
+/// * the window is for a 3×3 kernel without a stride, and the numbers of output rows and columns
+///   are even;
+/// * the gradient has the pixels of the window;
+/// * the channels of the gradient are whole vectors, and `padded` is a multiple of the tile width;
+/// * `sum` has [`transformed_len`] values.
 #[inline(always)]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
@@ -72,8 +76,8 @@ pub(crate) unsafe fn correlate<S: Simd>(
     }
 }
 
-/// `A ∂y Aᵀ` of the block's tiles: `[point][tile, channel]`, with room for `padded` channels, of
-/// which those of the padding are not written.
+/// Computes `A ∂y Aᵀ` for the tiles of a block, `[point][tile, channel]`. There is room for
+/// `padded` channels; the padding is not written.
 #[inline(always)]
 fn transform_gradients<S: Simd>(
     simd: S,
@@ -90,8 +94,8 @@ fn transform_gradients<S: Simd>(
         assert!(first + gradient.row + 2 * block.columns * channels <= gradient.values.len());
         for tile in 0..block.columns {
             for channel in (0..channels).step_by(S::F32_LANES) {
-                // SAFETY: pixels of a tile of this row, and the tile at all points: within the
-                // gradient and `to`, as asserted.
+                // SAFETY: the pixels of the tile are within the gradient, and the tile at all
+                // points is within `to`, as asserted.
                 unsafe {
                     let from = gradient.values.as_ptr().add(first + 2 * tile * channels + channel);
                     let tile = tile_row * block.columns + tile;
@@ -113,7 +117,7 @@ fn transform_gradients<S: Simd>(
     }
 }
 
-/// Adds the products at all points, summed over tiles.
+/// Adds the products at all points, summed over tiles, to `sum`.
 #[inline(always)]
 fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -133,8 +137,9 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
         for step in (0..in_channels).step_by(MR) {
             let rows = MR.min(in_channels - step);
             for first in (0..padded).step_by(width) {
-                // SAFETY: `rows` input channels from `step` on, and output channels of a tile's
-                // width from `first` on, of all the block's tiles at this point.
+                // SAFETY: the `rows` input channels that start at `step`, and the `width` output
+                // channels that start at `first`, are within the values of the tiles of the block
+                // at this point.
                 unsafe {
                     let start = inputs.as_ptr().add(step);
                     let a = Rows { start, pitch: 1, step: in_channels, run: 0 };
@@ -150,7 +155,8 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// `Gᵀ · G`: the gradient of a kernel, `[out_channels, in_channels, 3, 3]`, of the chunks' sums.
+/// Computes the gradient of a kernel, `[out_channels, in_channels, 3, 3]`: `Gᵀ s G` for the sum `s`
+/// of the partial sums of all chunks.
 pub(crate) struct InverseTransformKernel<'a> {
     pub(crate) partials: &'a [Vec<f32>],
     pub(crate) in_channels: usize,
@@ -173,7 +179,7 @@ impl WithSimd for InverseTransformKernel<'_> {
                     let index = point * pitch + channel * padded + column;
                     partials.iter().fold(simd.splat_f32s(0.0), |sum, partial| {
                         let partial = &partial[index..][..S::F32_LANES];
-                        // SAFETY: a slice of a vector's length.
+                        // SAFETY: the slice has the length of a vector.
                         simd.add_f32s(sum, unsafe { load::<S>(partial.as_ptr()) })
                     })
                 };
@@ -185,7 +191,7 @@ impl WithSimd for InverseTransformKernel<'_> {
                     for (y, value) in transformed.into_iter().enumerate() {
                         let line =
                             &mut lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
-                        // SAFETY: a slice of a vector's length.
+                        // SAFETY: the slice has the length of a vector.
                         unsafe { store::<S>(line.as_mut_ptr(), value) };
                     }
                 }
