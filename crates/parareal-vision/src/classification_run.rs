@@ -26,8 +26,8 @@ pub struct ClassificationRun {
 }
 
 impl ClassificationRun {
-    /// Checks that a new run can be written to a folder. [`Self::create`] makes the same check; this one can be
-    /// made before balanced cuts are measured.
+    /// Checks that a new run can be written to a folder. [`Self::create`] makes the same check. A separate
+    /// call reports the error before balanced cuts are measured.
     ///
     /// # Errors
     /// If the folder is not empty or its name is not valid. All processes of the group get the error.
@@ -41,8 +41,8 @@ impl ClassificationRun {
     /// one step.
     ///
     /// # Errors
-    /// If something is missing, a file is in the way, or the processes have different images. Nothing is written
-    /// in that case.
+    /// If a device or an image file is missing, the output folder cannot be used, or the processes have
+    /// different images. Nothing is written in that case.
     pub fn create(
         group: &ProcessGroup,
         config: Config,
@@ -68,12 +68,12 @@ impl ClassificationRun {
         Ok(Self { run, config, summary })
     }
 
-    /// Resumes the run in a folder from its newest valid checkpoint. `changes` are settings with new values from
-    /// here on, such as devices, workers or the number of epochs. `timeline` requests the timeline of one step.
+    /// Resumes the run in a folder from its newest valid checkpoint. `changes` are settings to change, such
+    /// as devices, workers or the number of epochs. `timeline` requests the timeline of one step.
     ///
     /// # Errors
-    /// If there is no run, another process works on it, it was started with other settings or images, or all of
-    /// its checkpoints are damaged.
+    /// If the folder has no run, another process is using the run, the run was started with other settings or
+    /// images, or all of its checkpoints are damaged.
     pub fn resume(
         group: &ProcessGroup,
         folder: &Path,
@@ -96,7 +96,8 @@ impl ClassificationRun {
             Some(saved) => {
                 let saved_images = group.agree(ImageRecord::of_saved(folder, saved))?;
                 group.agree(saved_images.check_same(folder, &task.record))?;
-                // The number of ranks may have changed since, so the saved settings are resolved without ranks.
+                // The saved settings are resolved without ranks, because the number of ranks may have changed
+                // since.
                 let saved_config = Settings::of_table(&saved.configuration)
                     .and_then(|settings| Config::resolve(settings, &Resources::alone()));
                 before_run = Some(group.agree(saved_config)?.run);

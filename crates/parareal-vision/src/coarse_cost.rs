@@ -6,13 +6,13 @@ use crate::network::NetworkConfig;
 
 /// Cost of one coarse network, relative to the subnetwork that it approximates.
 ///
-/// A cut shortens a training step only if its coarse network is cheaper: on the sequential path
-/// through the network, the coarse network replaces the subnetwork.
+/// On the sequential path through the network, the coarse network replaces the subnetwork. A cut therefore
+/// shortens a training step only if its coarse network is cheaper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CoarseCost {
     /// Number of the interface, from 1: `F_j` at interface `j` approximates `g_{j+1}`.
     pub interface: usize,
-    /// Cost of `F_j`, divided by that of `g_{j+1}`.
+    /// Cost of `F_j` divided by the cost of `g_{j+1}`.
     pub share: f64,
     /// Unit of the costs.
     pub basis: CostBasis,
@@ -31,8 +31,8 @@ pub enum CostBasis {
 }
 
 impl NetworkConfig {
-    /// Returns the cost of each coarse network, by measured times if they are known and by
-    /// multiply-adds otherwise.
+    /// Returns the cost of each coarse network, in measured times if they are known, otherwise in
+    /// multiply-adds.
     #[must_use]
     pub fn coarse_costs(&self) -> Vec<CoarseCost> {
         let (shares, basis) = match &self.coarse_times {

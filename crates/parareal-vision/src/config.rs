@@ -28,7 +28,7 @@ pub struct Config {
     pub load: LoadOptions,
     /// Fraction of the training images that is set aside for validation.
     pub validation: f64,
-    /// True if training images are augmented at random, in the way that is usual for the data set.
+    /// True if training images are augmented at random, with the usual augmentation of the data set.
     pub augment: bool,
     /// The network and its cuts.
     pub network: NetworkConfig,
@@ -38,7 +38,7 @@ pub struct Config {
     pub loss: CrossEntropy,
     /// The run whose weights are the initial ones.
     pub init_from: Option<PathBuf>,
-    /// Source of the weights of additional units if that run is shallower.
+    /// Source of the weights of additional units if the run `init_from` is shallower.
     pub init_units: UnitInit,
     /// Number of distillation steps before training; `None` for no distillation.
     pub distill: Option<usize>,
@@ -46,7 +46,7 @@ pub struct Config {
     pub milestones: Vec<usize>,
     /// Settings that do not depend on the network and the data.
     pub run: RunConfig,
-    /// The complete settings that this configuration was made from.
+    /// The complete settings from which this configuration was created.
     settings: Settings,
 }
 
@@ -57,7 +57,7 @@ impl Config {
     /// Balanced cuts are even until [`Self::balance`] computes them. Relative paths stay relative.
     ///
     /// # Errors
-    /// If a setting has an invalid value; the first one is reported.
+    /// If a setting has an invalid value. The first such setting is reported.
     pub fn resolve(settings: Settings, resources: &Resources) -> Result<Self, VisionError> {
         settings.check()?;
         let recipe = settings.chosen_recipe();
@@ -66,7 +66,8 @@ impl Config {
         let network = NetworkConfig::new(&s, asked)?;
         s.recipe = None;
         (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
-        // Recorded by name, so that a later change of the recommendation does not change this run.
+        // The kind is recorded by name, so that a later change of the recommendation does not affect this
+        // run.
         (s.coarse_unit, s.coarse_units) = s.coarse_unit.resolved(s.coarse_units, s.subnetworks);
         s.data_dir = s.data_dir.or_else(|| Settings::default_data_dir(s.dataset));
         let asked = WorkerRequest {
@@ -158,12 +159,13 @@ impl Config {
         }
     }
 
-    /// Completes the settings for all processes of a group and makes paths absolute, so that the run can be
-    /// used from any folder. Except for settings that depend on the machine, all processes must have the
-    /// same settings.
+    /// Completes the settings for all processes of a group, and makes paths absolute so that the run can be
+    /// used from any folder. All processes must have the same settings, except for settings that depend on
+    /// the machine.
     ///
     /// # Errors
-    /// As [`Self::resolve`], in all processes, and if their settings differ.
+    /// If [`Self::resolve`] fails on any process, or the settings of the processes differ. All processes of
+    /// the group get the error.
     pub fn resolve_with(group: &ProcessGroup, settings: Settings) -> Result<Self, VisionError> {
         group.compare(compared(&settings))?;
         let config = group.agree(Self::resolve(settings, group.resources()))?;
@@ -186,8 +188,8 @@ impl Config {
         self.settings.cuts == Some(CutsSetting::Balanced)
     }
 
-    /// Cuts the network such that the predicted step is shortest, with costs that rank 0 measures here.
-    /// Does nothing if the cuts are not to be balanced, or are known already.
+    /// Computes the cuts with the shortest predicted step, from costs that rank 0 measures on its machine.
+    /// Does nothing unless [`Self::needs_balance`] returns true.
     ///
     /// # Errors
     /// If a device is missing or the network cannot be cut for this number of workers. All processes of the
@@ -235,7 +237,8 @@ impl Config {
         Ok(network)
     }
 
-    /// Loads the data set, and splits off the validation images from its training images, if any.
+    /// Loads the data set, and splits off validation images from its training images if [`Self::validation`]
+    /// is positive.
     pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), VisionError> {
         let mut dataset = Dataset::load(self.dataset, &self.load)?;
         if self.validation == 0.0 {
@@ -287,7 +290,7 @@ impl Config {
         format!("{}-resnet{}{width}-n{}", self.dataset, net.depth(), cuts.subnetworks())
     }
 
-    /// Checks that the cuts are known.
+    /// Checks that balanced cuts have been computed.
     pub(crate) fn check_balanced(&self) -> Result<(), VisionError> {
         if self.needs_balance() {
             let expected = "the cuts are not determined yet; balance the configuration first";
@@ -296,7 +299,7 @@ impl Config {
         Ok(())
     }
 
-    /// Returns complete settings that give this configuration again, even if the recipes change.
+    /// Returns complete settings that reproduce this configuration, even if the recipes change.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.settings.clone()

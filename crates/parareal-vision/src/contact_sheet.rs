@@ -11,9 +11,9 @@ use parareal_train::{OutputFile, TrainError};
 
 use crate::VisionError;
 
-/// Images per class.
+/// Number of images per class.
 const COLUMNS: usize = 8;
-/// Largest number of classes.
+/// Largest number of classes that are shown.
 const ROWS: usize = 20;
 /// Scale factor of the images.
 const SCALE: u32 = 2;
@@ -24,8 +24,8 @@ const LABEL: u32 = 18 * LETTER;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
-/// Draws the first training images of each class, with the name of the class and its number of
-/// images. Below them are the same images after augmentation, if the data set has any.
+/// Draws the first training images of each class, with the name of the class and its number of images. If the
+/// data set has an augmentation, the same images after augmentation are drawn below them.
 ///
 /// At most the first twenty classes are shown.
 ///

@@ -1,5 +1,5 @@
-//! Details of an evaluation: a file for each checkpoint in the folder `evaluations` of a run, which the
-//! report shows.
+//! Details of evaluations. The folder `evaluations` of a run has one file for each evaluated checkpoint; the
+//! report shows them.
 
 use std::fs;
 use std::io::Cursor;
@@ -36,7 +36,7 @@ impl Details {
         for (answer, &label) in scores.answers().zip(labels) {
             let (index, label) = (self.seen, usize::from(label));
             self.seen += 1;
-            // Scores that are not a number give no prediction.
+            // There is no prediction if a score is NaN.
             let Some((answer, probability)) = answer else { continue };
             self.confusion[label][answer] += 1;
             if answer != label {
@@ -46,8 +46,8 @@ impl Details {
         }
     }
 
-    /// Writes the file for the checkpoint at a position, replacing an earlier one, and returns its
-    /// path. Without test images nothing is written.
+    /// Writes the file for the checkpoint at a position, replaces an earlier version of the file, and returns
+    /// its path. Returns `None`, and writes nothing, if the data set has no test images.
     pub(crate) fn save(
         &self,
         run: &Path,

@@ -60,7 +60,7 @@ pub enum VisionError {
         /// The data set.
         dataset: String,
     },
-    /// Images whose classes differ from those of a run, or have other numbers.
+    /// Images whose classes, or whose class numbers, differ from those of a run.
     #[error(
         "the classes of the images differ from those of the run in {path}: expected {}, got {}",
         one_line(&theirs.join(", ")),
@@ -75,7 +75,7 @@ pub enum VisionError {
         /// The classes of the images.
         ours: Vec<String>,
     },
-    /// A network whose scores are infinite or not numbers.
+    /// A network whose scores are infinite or NaN.
     #[error(
         "{path}: the scores of the network are not finite, because its training diverged; try an \
          earlier checkpoint, or train again with a smaller learning rate",
@@ -105,14 +105,14 @@ pub enum VisionError {
         /// Description of the fault.
         message: String,
     },
-    /// An error that all processes of a run know, reported by this one.
+    /// An error that all processes of a run know, and that this process reports.
     #[error("{}{error}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed {
-        /// The rank that has it; `None` if all have.
+        /// The rank on which the error occurred; `None` if it occurred on all ranks.
         rank: Option<usize>,
         /// The error.
         error: Box<VisionError>,
-        /// True if all ranks that have an error have bad input.
+        /// True if bad input caused the error on every rank that has one.
         bad_input: bool,
     },
 }

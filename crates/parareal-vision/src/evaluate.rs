@@ -37,16 +37,18 @@ pub struct Evaluation {
     pub notes: Vec<String>,
 }
 
-/// Evaluates saved weights in the folder of a run on its test images.
+/// Evaluates the weights in a checkpoint of a run on test images.
 ///
-/// The confusion matrix and the most confident mistakes are saved as `evaluations/step-NNNNNNNN.json` there,
-/// named after the checkpoint, unless `changes` is not empty or the images have changed. Normalization and
-/// class numbers are always those of the run. `changes` are settings that differ from those of the run, such
-/// as the folder of the images or their number.
+/// `changes` are settings that differ from those of the run, such as the folder of the images or their
+/// number. Normalization and class numbers are always those of the run.
+///
+/// If `changes` is empty and the images are those of the run, the confusion matrix and the most confident
+/// mistakes are saved in the folder of the run as `evaluations/step-NNNNNNNN.json`, named after the
+/// checkpoint.
 ///
 /// # Errors
-/// If the folder is not that of a run, its weights are damaged or give scores that are not finite, there are no test
-/// images, or they do not have the classes and the size of the run's images.
+/// If the folder is not the folder of a run, the weights are damaged, the scores are not finite, there are no
+/// test images, or the test images do not have the classes and the size of the run's images.
 pub fn evaluate(
     run: &Path,
     choice: CheckpointChoice,
@@ -85,11 +87,11 @@ pub fn evaluate(
         wrong: tally.wrong.unwrap_or(0),
         images: tally.samples,
         details: None,
-        // The run has already reported the notes on its own images.
+        // The notes on the run's own images were already reported during training.
         notes: if own { Vec::new() } else { dataset.notes.clone() },
     };
     if changed {
-        let note = "the images differ from those that the run was trained with: the details were not saved";
+        let note = "the details were not saved, because the images differ from those that the run was trained on";
         evaluation.notes.push(note.into());
     }
     if own {

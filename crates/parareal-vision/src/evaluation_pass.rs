@@ -14,7 +14,7 @@ use crate::scores::{Scores, Summary};
 /// Number of images in a batch.
 const BATCH: usize = 128;
 
-/// Evaluates all images of a set; `None` if `stop` returned true.
+/// Evaluates all images of a set. Returns `None` if `stop` returned true.
 pub(crate) fn evaluate_set(
     executor: &mut dyn Executor<ResNet, CrossEntropy>,
     set: &ImageSet,

@@ -1,4 +1,4 @@
-//! Description of the images that a run is trained on, which its checkpoints record.
+//! Description of the images that a run is trained on, as recorded in its checkpoints.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use toml::Table;
 
 use crate::{NetworkConfig, Settings, VisionError};
 
-/// Largest number of rows or columns of an image; more mean a damaged file.
+/// Largest number of rows or columns of an image. A larger number means that the file is damaged.
 const MAX_SIDE: usize = 1024;
 
 /// Description of the images of a run, and the preprocessing that other images need.
@@ -25,7 +25,7 @@ pub(crate) struct ImageRecord {
     pub(crate) channels: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
-    /// Width of the black border, which is part of `height` and `width`.
+    /// Width of the black border. `height` and `width` include it.
     #[serde(default)]
     pub(crate) padding: usize,
     pub(crate) class_names: Vec<String>,
@@ -93,7 +93,7 @@ impl ImageRecord {
         Ok(())
     }
 
-    /// Checks that images are those of the run in a folder; `self` is the record of that run.
+    /// Checks that `images` are the images of the run in a folder. `self` is the record of that run.
     pub(crate) fn check_same(&self, run: &Path, images: &Self) -> Result<(), VisionError> {
         let path = run.to_path_buf();
         if self.fingerprint != images.fingerprint {
@@ -141,11 +141,10 @@ impl ImageRecord {
         }
     }
 
-    /// Gives a data set the class numbers and the normalization of this record.
+    /// Converts a data set to the class numbers and the normalization of this record.
     ///
     /// # Errors
-    /// If the images have another size or other channels, or classes that this record does not
-    /// have.
+    /// If the images have another size or number of channels, or classes that this record does not have.
     pub(crate) fn adapt(&self, mut dataset: Dataset) -> Result<Dataset, VisionError> {
         let (theirs, ours) = (dataset.preprocessing, self.preprocessing());
         let size = |of: Preprocessing| format!("{}x{}x{}", of.channels, of.height, of.width);

@@ -9,13 +9,15 @@ use crate::nested::{self, STAGES};
 use crate::network::NetworkConfig;
 use crate::{Config, Settings, UnitInit, VisionError};
 
-/// Reads the initial weights of a configuration from the last checkpoint of another run: the moving average if there
-/// is one; `None` if the configuration names no run. If that run has other cuts, only its units, preprocessing and
-/// postprocessing are used, and interfaces are initialized as in a new run. The units of a shallower network are
-/// spread over the stages.
+/// Reads the initial weights of a configuration from the last checkpoint of another run. Returns `None` if
+/// the configuration names no run.
+///
+/// The moving average of the weights is used if the checkpoint has one. If the other run has other cuts, only
+/// its units, preprocessing and postprocessing are used, and interfaces are initialized as in a new run. The
+/// units of a shallower network are spread over the stages.
 ///
 /// # Errors
-/// If there is no such run, it is damaged, or its network is deeper or has another width, or its images have other
+/// If the run is missing or damaged, its network is deeper or has another width, or its images have other
 /// channels or classes.
 pub(crate) fn initial_weights(
     config: &Config,
@@ -73,8 +75,8 @@ pub(crate) fn initial_weights(
     Ok(Some(InitialWeights { weights, note }))
 }
 
-/// Spreads the weights of a shallower network over the network of a configuration. Its interfaces are kept if they
-/// have the same shapes.
+/// Spreads the weights of a shallower network over the network of a configuration. Interfaces of the
+/// shallower network are kept if their shapes are the same.
 fn deepened(
     weights: &StateDict,
     before: &NetworkConfig,

@@ -1,11 +1,14 @@
 //! Classification of images with parareal networks: the library of the `parareal` command.
 //!
-//! [`Settings`] come from flags and files, [`Config::resolve`] completes them from a [`Recipe`] and checks
-//! them, [`ClassificationRun::create`] loads the images and creates the folder of a run,
-//! [`ClassificationRun::resume`] resumes one bit for bit, and [`ClassificationRun::train`] trains it.
-//! [`evaluate`] evaluates the weights in such a folder, [`export_run`] writes them to one file, and a
-//! [`Predictor`] applies them to other images. [`plan`] and [`suggest`] predict the duration of a step, and
-//! a [`Bench`] measures it. Nothing here writes to a terminal.
+//! - [`Settings`] come from flags and files. [`Config::resolve`] completes them from a [`Recipe`] and checks
+//!   them.
+//! - [`ClassificationRun::create`] loads the images and creates the folder of a run,
+//!   [`ClassificationRun::resume`] resumes a run bit for bit, and [`ClassificationRun::train`] trains it.
+//! - [`evaluate`] evaluates the weights of a run, [`export_run`] writes them to one file, and a [`Predictor`]
+//!   classifies image files with them.
+//! - [`plan`] and [`suggest`] predict the duration of a step, and a [`Bench`] measures it.
+//!
+//! This crate never writes to a terminal.
 //!
 //! # Features
 //!
@@ -14,7 +17,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices besides the CPU, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, with Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bench;

@@ -9,12 +9,14 @@ pub(crate) const STAGES: usize = 3;
 /// The name of the weights of the last convolution of a unit.
 const LAST_CONVOLUTION: &str = "conv3.weight";
 
-/// Returns the source of each unit of a ResNet with `deep` units per stage, from one with `shallow` units per stage.
+/// Returns the source of each unit of a ResNet with `deep` units per stage that is initialized from a ResNet
+/// with `shallow` units per stage.
 ///
-/// The first unit of a stage has other shapes than the rest, and comes from the first unit of the shallower stage.
-/// The remaining units come from the remaining units: [`UnitInit::Repeat`] repeats each of them about equally often,
-/// and [`UnitInit::Interpolate`] takes means of neighbors, linear in depth, with the second and the last unit of the
-/// stage unchanged. If the shallower stage has one unit only, the remaining units keep their initial weights.
+/// The first unit of a stage has other shapes than the rest. Its source is the first unit of the shallower
+/// stage. The remaining units are initialized from the remaining units of the shallower stage.
+/// [`UnitInit::Repeat`] repeats each of them about equally often. [`UnitInit::Interpolate`] takes means of
+/// neighbors, linear in depth; the second and the last unit of the stage are copied unchanged. If the
+/// shallower stage has only one unit, the remaining units keep their initial weights.
 pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<UnitSource> {
     let (from, to) = (shallow - 1, deep - 1);
     let source = |stage: usize, unit: usize| {
@@ -45,9 +47,10 @@ pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<U
 
 /// Returns the scale factor for a tensor of a unit of the deeper ResNet.
 ///
-/// A residual unit is a time step. Except for the first unit of a stage, several units of the deeper ResNet take the
-/// place of one unit of the shallower ResNet, so each residual is scaled by the ratio of their numbers. Units without
-/// a source have residual 0, so that the deeper ResNet computes the same function as the shallower one.
+/// A residual unit corresponds to a time step of a differential equation. Several units of the deeper ResNet
+/// replace one unit of the shallower ResNet (except for the first unit of a stage), so each residual is
+/// scaled by the ratio of the numbers of units. Units without a source have residual 0, so that the deeper
+/// ResNet computes the same function as the shallower one.
 pub(crate) fn scale(shallow: usize, deep: usize, unit: usize, name: &str) -> f64 {
     match unit % deep {
         0 => 1.0,

@@ -1,4 +1,4 @@
-//! The network given by the settings.
+//! The network that the settings describe.
 
 use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
@@ -34,15 +34,14 @@ pub struct NetworkConfig {
 pub enum Cutting {
     /// Even cuts for the number of subnetworks, as in the paper.
     Even,
-    /// Cuts with the shortest predicted step. They are even until [`NetworkConfig::balance`] computes
-    /// them.
+    /// Cuts with the shortest predicted step; even cuts until [`NetworkConfig::balance`] has computed them.
     Balanced,
     /// Explicit positions.
     Given,
 }
 
 impl NetworkConfig {
-    /// Returns the network of settings, with the defaults of their recipe.
+    /// Returns the network that the settings describe, with the defaults of their recipe.
     pub(crate) fn of(settings: &Settings) -> Result<Self, VisionError> {
         Self::resolve(settings, settings.chosen_recipe())
     }
@@ -86,8 +85,8 @@ impl NetworkConfig {
         Ok(Self { net, cuts, coarse_kind, coarse_units, cutting, coarse_times: None })
     }
 
-    /// Returns the setting of the cuts. Balanced cuts are recorded as positions, because another
-    /// measurement might give others. An uncut network has no positions.
+    /// Returns the cuts as a setting. Balanced cuts are recorded as positions, because another measurement
+    /// might result in other cuts. An uncut network has no positions and is recorded as even.
     pub(crate) fn cuts_setting(&self) -> CutsSetting {
         match self.cutting {
             _ if self.cuts.positions().is_empty() => CutsSetting::Even,
@@ -99,7 +98,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Cuts the network such that the predicted step of a layout is shortest.
+    /// Computes the cuts with the shortest predicted step on a layout.
     ///
     /// # Errors
     /// If there are more subnetworks than units.
@@ -121,7 +120,7 @@ impl NetworkConfig {
         self.cutting == Cutting::Balanced
     }
 
-    /// Returns the number of units of the first `F_j`, 0 for an uncut network.
+    /// Returns the number of units of the first `F_j`, or 0 for an uncut network.
     #[must_use]
     pub fn first_coarse_units(&self) -> usize {
         let first = self.cuts.interfaces().next();
@@ -145,8 +144,8 @@ impl NetworkConfig {
         Ok(Summary::new(&net, &self.cuts)?)
     }
 
-    /// Returns one line for each interface: the units of its coarse network and their cost relative to
-    /// the subnetwork that they approximate; for `auto` also the cost of the paper's units.
+    /// Returns one line for each interface, with the units of its coarse network and their cost relative to
+    /// the subnetwork that they approximate. For `auto`, the line also has the cost of the paper's units.
     #[must_use]
     pub fn coarse_reasons(&self) -> Vec<String> {
         let basic = self.net.clone().with_coarse_kind(UnitKind::Basic);

@@ -15,14 +15,14 @@ use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::scores::Scores;
 use crate::{Config, Settings, VisionError};
 
-/// Number of classes in a prediction.
+/// Largest number of classes in a prediction.
 const ANSWERS: usize = 5;
 
 /// A trained network that classifies image files.
 pub struct Predictor {
     executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     images: ImageRecord,
-    /// The folder of the checkpoint.
+    /// Folder of the checkpoint.
     checkpoint: PathBuf,
 }
 
@@ -32,7 +32,7 @@ pub struct Prediction {
     /// The file.
     #[serde(serialize_with = "folder::path_as_text")]
     pub path: PathBuf,
-    /// The five most likely classes, the most likely first.
+    /// The five most likely classes (or all, if there are fewer), in order of decreasing probability.
     pub answers: Vec<ClassProbability>,
 }
 
@@ -41,9 +41,9 @@ pub struct Prediction {
 pub struct ClassProbability {
     /// The class, from 0.
     pub class: usize,
-    /// Its name.
+    /// The name of the class.
     pub name: String,
-    /// Its predicted probability.
+    /// The predicted probability of the class.
     pub probability: f64,
 }
 
@@ -51,7 +51,7 @@ impl Predictor {
     /// Reads a checkpoint of a run.
     ///
     /// # Errors
-    /// If the folder is not that of a run, or the checkpoint is missing or damaged.
+    /// If the folder is not the folder of a run, or the checkpoint is missing or damaged.
     pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
         let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
         let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;

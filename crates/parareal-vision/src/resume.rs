@@ -7,10 +7,10 @@ use parareal_train::{ExecutorKind, ProcessGroup, Resources, TrainError};
 use crate::{Config, CutsSetting, Settings, VisionError};
 
 impl Config {
-    /// Returns the configuration of a resumed run: its settings `before` with `changes`.
+    /// Returns the configuration of a resumed run: the settings `before`, overridden by `changes`.
     ///
     /// # Errors
-    /// As [`Self::resolve`], and if a change is not allowed for a resumed run.
+    /// If [`Self::resolve_with`] fails, or a change is not allowed for a resumed run.
     pub(crate) fn resume(
         group: &ProcessGroup,
         before: Settings,
@@ -23,13 +23,13 @@ impl Config {
         }))?;
         let found = matches!(before.cuts, Some(CutsSetting::Positions(_)));
         if found && changes.cuts == Some(CutsSetting::Balanced) {
-            // The run keeps its cuts; another measurement might give others.
+            // The run keeps its cuts, because another measurement might result in other cuts.
             changes.cuts = None;
         }
         let mut kept = before.clone();
         let now = changes.executor.or(before.executor);
         if now != before.executor || now == Some(ExecutorKind::Mpi) {
-            // Numbers of workers and threads of another executor, or of other ranks, do not apply.
+            // The recorded numbers of workers and threads do not apply to another executor or other ranks.
             (kept.workers, kept.threads) = (None, None);
         }
         let config = Self::resolve_with(group, changes.or(kept))?;

@@ -27,7 +27,7 @@ impl Summary {
         self.finite &= scores.are_finite();
     }
 
-    /// Returns the result for all images added so far; `None` without images.
+    /// Returns the result for all images added so far; `None` if there are none.
     pub(crate) fn score(&self) -> Option<Score> {
         Some(Score {
             loss: self.first.mean_loss()?,
@@ -37,8 +37,8 @@ impl Summary {
         })
     }
 
-    /// Returns the fraction of images whose class is not among the five most likely ones; `None` without
-    /// images.
+    /// Returns the fraction of images whose class is not among the five most likely ones; `None` if there are
+    /// no images.
     pub(crate) fn top5_error(&self) -> Option<f64> {
         let images = self.first.samples;
         (images > 0).then(|| self.outside_five as f64 / images as f64)
@@ -67,16 +67,15 @@ impl Scores {
         self.values.iter().all(|score| score.is_finite())
     }
 
-    /// Returns the number of images whose class does not have the highest score. An image with a score
-    /// that is not a number counts as wrong.
+    /// Returns the number of images whose class does not have the highest score. An image with a NaN score
+    /// counts as wrong.
     pub(crate) fn wrong(&self, labels: &[u8]) -> usize {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         images.filter(|(scores, label)| best(scores) != Some(usize::from(**label))).count()
     }
 
-    /// Returns the number of images whose class is not among the `count` highest scores. Of equal scores,
-    /// the one of the lower class number counts as higher. An image with a score that is not a number
-    /// counts as wrong.
+    /// Returns the number of images whose class is not among the `count` classes with the highest scores.
+    /// Among equal scores, the lower class number ranks higher. An image with a NaN score counts as wrong.
     pub(crate) fn outside(&self, count: usize, labels: &[u8]) -> usize {
         let is_outside = |scores: &[f32], label: u8| {
             let Some(&own) = scores.get(usize::from(label)) else { return true };
@@ -93,8 +92,8 @@ impl Scores {
         probabilities(self.values.get(..self.classes).unwrap_or_default())
     }
 
-    /// Returns the most likely class of each image with its probability; `None` if a score is not a
-    /// number.
+    /// Returns the most likely class of each image with its probability; `None` for an image with a NaN
+    /// score.
     pub(crate) fn answers(&self) -> impl Iterator<Item = Option<(usize, f64)>> {
         self.values.chunks_exact(self.classes).map(|scores| {
             let answer = best(scores)?;
@@ -117,8 +116,8 @@ fn probabilities(scores: &[f32]) -> impl Iterator<Item = f64> {
     scores.iter().map(move |&score| shifted(score) / total)
 }
 
-/// Returns the class with the highest score, the first one if several are equal; `None` if a score is not
-/// a number.
+/// Returns the class with the highest score, the lowest class number if several scores are equal; `None` if a
+/// score is NaN.
 fn best(scores: &[f32]) -> Option<usize> {
     let mut best = None;
     for (class, &score) in scores.iter().enumerate() {
@@ -173,7 +172,7 @@ mod tests {
         for labels in [[1, 0, 1], [2, 1, 1], [0, 0, 0]] {
             assert_eq!(scores.outside(1, &labels), scores.wrong(&labels));
         }
-        // Of equal scores, the first counts as higher.
+        // Among equal scores, the first ranks higher.
         assert_eq!(scores.outside(2, &[0, 1, 1]), 2);
         assert_eq!(scores.outside(2, &[2, 2, 1]), 2);
         assert_eq!(scores.outside(3, &[0, 2, 1]), 1);

@@ -243,7 +243,7 @@ fn evaluating_changed_images_does_not_change_the_run() {
     picture(&folder.join("own/day/99.png"), [170; 3], 9);
     let output = parareal(folder, &["eval", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let note = "note: the images differ from those that the run was trained with";
+    let note = "note: the details were not saved, because the images differ";
     assert!(errors(&output).contains(note), "{}", errors(&output));
     assert!(evaluation() == before);
 }

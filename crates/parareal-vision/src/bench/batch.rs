@@ -5,7 +5,7 @@ use parareal::net::SampleShape;
 
 use crate::plan::Machine;
 
-/// A batch of images from a normal distribution, with labels in turn.
+/// A batch of normally distributed images. The label of image `i` is `i` modulo the number of classes.
 pub(super) struct Batch {
     pub(super) images: Tensor<4>,
     pub(super) labels: Tensor<1, Int>,

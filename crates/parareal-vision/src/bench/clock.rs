@@ -22,8 +22,7 @@ pub struct Clock {
     pub workers: usize,
     /// Number of subnetworks of each worker.
     pub held: Vec<usize>,
-    /// Duration predicted from the costs of kinds of components, which were timed with this number
-    /// of workers busy.
+    /// Duration predicted from a cost table that was measured with this number of busy workers.
     pub predicted_ms: f64,
     /// Median duration of the measured steps.
     pub measured_ms: f64,
@@ -43,9 +42,9 @@ impl Clock {
 }
 
 impl Bench {
-    /// Measures steps of a network on the workers of this machine, with its subnetworks spread
-    /// evenly, and predicts them from the costs of kinds of components. `tables` holds these costs
-    /// by the number of busy workers; a missing table is measured and added.
+    /// Measures steps of a network whose subnetworks are spread evenly over the workers of this machine, and
+    /// predicts their duration from a cost table. `tables` maps the number of busy workers to the cost table;
+    /// a missing table is measured and added.
     pub(super) fn clock(
         &self,
         network: &NetworkConfig,

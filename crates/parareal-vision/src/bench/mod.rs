@@ -28,7 +28,7 @@ pub struct Bench {
     pub classes: usize,
     /// The device, batch size, threads and workers to measure with.
     pub machine: Machine,
-    /// Number of times that each component is timed, and number of steps.
+    /// Number of repetitions of each component and of the step.
     pub repetitions: usize,
 }
 
@@ -37,7 +37,7 @@ pub struct Bench {
 pub struct Benched {
     /// The network's name.
     pub network: String,
-    /// Channels after the first convolution.
+    /// Number of channels after the first convolution.
     pub width: usize,
     /// The number of classes.
     pub classes: usize,
@@ -56,8 +56,8 @@ pub struct Benched {
 }
 
 impl Bench {
-    /// Measures everything. `progress` is called with the name of each measurement before it
-    /// starts.
+    /// Measures the components and the steps of all networks. `progress` is called with the name of each
+    /// measurement before it starts.
     ///
     /// # Errors
     /// If the network cannot be built, a device is missing, or a worker fails.

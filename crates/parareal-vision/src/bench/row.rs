@@ -66,7 +66,7 @@ pub struct Virtual {
     pub update_ms: f64,
     /// Times of each subnetwork.
     pub parts: Vec<PartTimes>,
-    /// Total time of the serial network divided by that of this one.
+    /// Total time of the serial network divided by the total time of this network.
     pub speedup: f64,
 }
 
@@ -88,7 +88,7 @@ pub struct PartTimes {
     pub subnetwork_ms: Milliseconds,
     /// `F_{j-1}`.
     pub coarse_ms: Option<Milliseconds>,
-    /// The part of its backward pass that computes weight gradients, which can be deferred.
+    /// The part of the backward pass of `F_{j-1}` that computes weight gradients. It can be deferred.
     pub coarse_weights_ms: Option<f64>,
     /// `h` and the loss.
     pub postprocessing_ms: Option<Milliseconds>,
@@ -121,14 +121,14 @@ pub struct BenchRow {
     /// Virtual wall-clock time, as in the paper.
     #[serde(rename = "virtual")]
     pub virtual_clock: Virtual,
-    /// Prediction from the same times for the overlapping schedule, with one device for each
-    /// subnetwork and communication at no cost.
+    /// Prediction for the overlapping schedule from the times of `virtual_clock`, with one device for each
+    /// subnetwork and free communication.
     pub predicted: Predicted,
-    /// The step measured with the workers of this machine.
+    /// The step as measured with the workers of this machine.
     pub measured: Predicted,
-    /// Measurement and prediction for these workers.
+    /// Measurement and prediction for the workers of this machine.
     pub clock: Clock,
-    /// The paper's row for this `N`, if it measured this network with these cuts. Its times are for a
+    /// The paper's row for this `N`, if the paper measured this network with these cuts. The times are for a
     /// batch of 128 on a Titan RTX.
     pub paper: Option<PaperRow>,
 }
@@ -174,8 +174,8 @@ impl Bench {
         })
     }
 
-    /// Returns the paper's row if the network is the one it measured (ResNet-1001 with 100 classes,
-    /// the paper's coarse networks and cuts); otherwise `None`.
+    /// Returns the paper's row if the paper measured this network: ResNet-1001 with 100 classes, and the same
+    /// coarse networks and cuts. Otherwise returns `None`.
     fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, VisionError> {
         let count = network.cuts.subnetworks();
         let paper =
@@ -285,7 +285,7 @@ mod tests {
     use crate::Settings;
     use parareal_train::DeviceName;
 
-    /// Returns the `N` of the paper's row that is shown with this network's times.
+    /// Returns `N` of the paper's row for this network, if there is one.
     fn row(settings: Settings, classes: usize, subnetworks: usize) -> Option<usize> {
         let device: DeviceName = "cpu".parse().unwrap();
         let machine = Machine { device, batch: 4, threads: 1, workers: 1 };
@@ -310,7 +310,7 @@ mod tests {
             assert_eq!(row(units, 100, subnetworks).is_none(), cut);
         }
         assert_eq!(row(kind("basic"), 100, 4), None);
-        // The default coarse units are the paper's only in the paper's recipe.
+        // Only the paper's recipe has the paper's coarse units by default.
         assert_eq!(row(deep(), 100, 3), None);
     }
 }

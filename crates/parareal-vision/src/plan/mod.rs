@@ -1,4 +1,4 @@
-//! Predictions of the duration of a training step, also on devices that this machine does not have.
+//! Predictions of the duration of a training step, for this machine or for other devices.
 
 mod source;
 mod suggest;
@@ -30,8 +30,8 @@ pub struct PlanSettings {
     pub replicas: usize,
     /// Schedule of the step. [`recompute`](Self::recompute) turns on recomputation in an overlapping schedule.
     pub schedule: Schedule,
-    /// Number of units per kept state, if the other states are recomputed; 0 for the square root of the number of
-    /// units in the longest subnetwork.
+    /// Number of units per kept state, if the other states are recomputed; `None` for no recomputation, and 0
+    /// for the square root of the number of units in the longest subnetwork.
     pub recompute: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl PlanSettings {
         Self { devices: Some(devices), link: Link::FREE, replicas: 1, schedule, recompute: None }
     }
 
-    /// Checks that a step of the network can be planned, before anything is measured.
+    /// Checks that a step of the network can be planned, without any costs.
     ///
     /// # Errors
     /// If [`plan`] would fail for a reason that does not depend on costs.
@@ -77,7 +77,7 @@ impl PlanSettings {
     }
 }
 
-/// A network on devices, with the prediction of its step.
+/// A network that is distributed over devices, and the prediction of its training step.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The network with its cuts.
@@ -86,8 +86,8 @@ pub struct Planned {
     pub held: Vec<usize>,
     /// Prediction of the step.
     pub prediction: Prediction,
-    /// Predicted duration of a step of the serial network on one device, in seconds; with recomputation if the step
-    /// has it.
+    /// Predicted duration of a step of the serial network on one device, in seconds. It includes
+    /// recomputation if the step of the cut network does.
     pub serial: f64,
     /// Number of units per kept state, if the other states are recomputed.
     pub kept_units: Option<usize>,
@@ -102,7 +102,7 @@ pub enum Bound {
     FineWork,
     /// The coarse network: cheaper coarse units help, or fewer subnetworks.
     Chain,
-    /// Communication: transfers and the averaging of gradients.
+    /// Communication: transfers between devices, and averages of gradients over replicas.
     Link,
     /// Memory: a faster configuration does not fit.
     Memory,
@@ -152,7 +152,7 @@ impl Planned {
     }
 }
 
-/// Predicts a step, and computes the cuts if they are to be balanced.
+/// Predicts a step, and computes balanced cuts if they are requested.
 ///
 /// # Errors
 /// If a number of devices is not valid, or costs are missing.

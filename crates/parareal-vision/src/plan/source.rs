@@ -18,10 +18,10 @@ use serde::Deserialize;
 
 use crate::VisionError;
 
-/// Largest file of costs that is read; a usual one has some kilobytes.
+/// Largest file of costs that is read, in bytes. A typical file has a few kilobytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Default number of times that a kind of component is timed.
+/// Number of repetitions for each kind of component.
 const REPETITIONS: usize = 5;
 
 /// Source of the costs of the components.
@@ -66,8 +66,8 @@ pub struct Machine {
     pub batch: usize,
     /// Number of threads of a worker on the CPU.
     pub threads: usize,
-    /// Number of workers that are busy at the same time. All of them measure at once, because they share caches
-    /// and memory.
+    /// Number of workers that are busy at the same time. They measure simultaneously, because they share
+    /// caches and memory.
     pub workers: usize,
 }
 
@@ -76,19 +76,21 @@ pub struct Machine {
 pub enum Costs {
     /// Measured costs by kind of component.
     Table(CostTable),
-    /// The paper's costs, with this share of the coarse network's backward pass attributed to weight gradients.
+    /// The paper's costs, with an assumed share of weight gradients in the backward pass of the coarse
+    /// network.
     Paper {
-        /// From 0 to 1.
+        /// Share of weight gradients, from 0 to 1.
         weight_share: f64,
     },
 }
 
 impl CostSource {
-    /// Reads or measures the costs; with `all`, those of every kind of coarse unit. For the paper's coarse
-    /// network, [`Costs::PAPER_WEIGHT_SHARE`] of the backward pass is attributed to weight gradients.
+    /// Reads or measures the costs. A measurement includes every kind of coarse unit if `all` is true, and
+    /// otherwise only the kinds that `net` uses. For the paper's costs, the share of weight gradients is
+    /// [`Costs::PAPER_WEIGHT_SHARE`].
     ///
     /// # Errors
-    /// If a file cannot be read, a device is missing, or [`Machine::check`] refuses it.
+    /// If a file cannot be read, a device is missing, or [`Machine::check`] fails.
     pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, VisionError> {
         match self {
             Self::Measured => {
@@ -105,7 +107,7 @@ impl CostSource {
     }
 }
 
-/// Reads the costs in the output of a bench.
+/// Reads the costs from the JSON output of a bench.
 fn read(path: &Path) -> Result<CostTable, VisionError> {
     #[derive(Deserialize)]
     struct Benched {
@@ -127,7 +129,7 @@ fn read(path: &Path) -> Result<CostTable, VisionError> {
 }
 
 impl Machine {
-    /// Checks that the numbers can be measured with.
+    /// Checks that the batch size and the numbers of threads and workers are valid for a measurement.
     ///
     /// # Errors
     /// If a number is out of range ([`TrainError::Setting`](parareal_train::TrainError::Setting)).
@@ -143,8 +145,8 @@ impl Machine {
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
     }
 
-    /// Returns the options of a step's program on this device: only the fused operations of the CPU can defer
-    /// weight gradients.
+    /// Returns the options of a step's program on this device. Weight gradients are deferred on the CPU only,
+    /// because only its fused operations can do so.
     pub(crate) fn program(&self) -> ProgramOptions {
         ProgramOptions { defer_weights: self.device.is_cpu(), ..ProgramOptions::default() }
     }
@@ -153,7 +155,7 @@ impl Machine {
         Ok(self.device.find()?)
     }
 
-    /// Returns the builder with this device, and on the CPU with this number of threads.
+    /// Sets the device of the builder and, on the CPU, the number of threads per worker.
     pub(crate) fn on_device<L>(
         &self,
         builder: ExecutorBuilder<L>,
@@ -163,7 +165,7 @@ impl Machine {
         if self.device.is_cpu() { builder.threads(self.threads) } else { builder }
     }
 
-    /// Creates a pool with the threads of a worker, numbered from 0.
+    /// Creates a thread pool for the worker with this index, from 0.
     pub(crate) fn thread_pool(&self, worker: usize) -> Result<ThreadPool, VisionError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.threads)
@@ -171,7 +173,7 @@ impl Machine {
         Ok(pool.build().map_err(|error| ExecError::Spawn(error.to_string()))?)
     }
 
-    /// Measures the components of coarse networks of these kinds, and all other components.
+    /// Measures the costs of coarse networks with these kinds of units, and of all other components.
     pub(crate) fn measure(
         &self,
         net: &ResNet,
@@ -210,7 +212,7 @@ impl Costs {
     /// Returns the costs of a network that is cut into this number of subnetworks.
     ///
     /// # Errors
-    /// If a component of it has no costs.
+    /// If the costs of a component of the network are missing.
     pub fn of(&self, net: &ResNet, subnetworks: usize) -> Result<ResNetCosts, VisionError> {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
@@ -234,8 +236,8 @@ impl Costs {
         }
     }
 
-    /// Returns the kinds of coarse units to suggest, if their costs are known: the recommended one and the
-    /// paper's. Other kinds are cheaper, but less accurate.
+    /// Returns the kinds of coarse units to suggest: the recommended kind and the paper's, if their costs are
+    /// known. Other kinds are not suggested, because they are cheaper but less accurate.
     pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
         match self {
             Self::Paper { .. } => vec![UnitKind::Basic.into()],
@@ -245,7 +247,7 @@ impl Costs {
                 let mut kinds = vec![CoarseKind::Auto, UnitKind::Basic.into()];
                 kinds.retain(known);
                 if kinds.is_empty() {
-                    // The error then reports its costs as missing.
+                    // The plan then fails with an error that the costs of this kind are missing.
                     kinds.push(CoarseKind::Auto);
                 }
                 kinds

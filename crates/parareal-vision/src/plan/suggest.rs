@@ -7,32 +7,36 @@ use crate::network::{Cutting, NetworkConfig};
 
 /// Largest number of subnetworks that is tried.
 const MAX_SUBNETWORKS: usize = 64;
-/// With fewer devices than this, more subnetworks than devices are tried, up to this number.
+/// Numbers of subnetworks up to this one are tried even if there are fewer devices.
 const MANY: usize = 24;
 
-/// The configuration with the shortest predicted step, and all that were tried.
+/// The configuration with the shortest predicted step, and all configurations that were tried.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
-    /// For each number of subnetworks, the fastest configuration that fits, or the fastest if none fits.
+    /// For each number of subnetworks, the fastest configuration that fits in memory, or the fastest of all
+    /// if none fits.
     pub tried: Vec<Planned>,
-    /// Index of the best one that fits.
+    /// Index in `tried` of the fastest configuration that fits.
     pub best: usize,
-    /// Bound of the best one.
+    /// Bound of the fastest configuration that fits.
     pub bound: Bound,
-    /// The best one that fits with the number of coarse units given by the rule, if it is slower than the
-    /// best of all.
+    /// The fastest configuration that fits and whose number of coarse units follows from the rule; `None` if
+    /// there is none, or it is as fast as the best configuration.
     pub by_rule: Option<Planned>,
 }
 
-/// Tries numbers of subnetworks and kinds and numbers of coarse units, each with balanced cuts, and
-/// chooses the shortest predicted step among those that fit into `memory` bytes per device.
+/// Predicts steps for many numbers of subnetworks and for several kinds and numbers of coarse units, each
+/// with balanced cuts. Chooses the configuration with the shortest step that fits into `memory` bytes per
+/// device.
 ///
-/// It tries the recommended kind of coarse units and the paper's, each with `N_c = 1` and with the number
-/// given by the rule of the kind
-/// ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)): an additional unit never
-/// shortens a step, so a number in between cannot be the fastest. A prediction says nothing about the
-/// accuracy lost with a smaller coarse network, so the best configuration by the rule is returned as
-/// well. A kind and a number that are set explicitly are kept.
+/// The kinds of coarse units are the recommended one and the paper's. Each is tried with `N_c = 1` and with
+/// the number that follows from its rule
+/// ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)). Numbers in between cannot be
+/// the fastest, because an additional unit never shortens a step. A kind or a number that is set explicitly
+/// is kept.
+///
+/// A prediction does not include the accuracy lost with a smaller coarse network. Therefore the fastest
+/// configuration by the rule is returned as well.
 ///
 /// # Errors
 /// If costs are missing, or no configuration fits into `memory` bytes.
@@ -93,7 +97,7 @@ fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<Netwo
     if count == 1 {
         kinds.truncate(1);
     }
-    // The number given by the rule, and 1 if that is smaller.
+    // The number that follows from the rule, and 1 if it is smaller.
     let numbers = |kind: CoarseKind| {
         let mut numbers = vec![network.coarse_units];
         let is_open = network.coarse_units.is_none() && costs.know_any_number();

@@ -14,13 +14,13 @@ pub struct Definition<S> {
     pub key: &'static str,
     /// One-line help text without the default.
     pub help: &'static str,
-    /// Further sentences of the help, for the long one; empty if there are none.
+    /// Further sentences that only the long help shows; may be empty.
     pub details: &'static str,
     /// Placeholder for a value, such as `R`.
     pub value_name: &'static str,
     /// Group in which the setting is shown.
     pub heading: Heading,
-    /// True for the few settings that a first user needs.
+    /// True for the few settings that a new user needs. The short help shows only these.
     pub is_essential: bool,
     /// Form of the values on a command line.
     pub input: Input,
@@ -82,12 +82,13 @@ impl<S> Definition<S> {
     /// Parses the setting from the texts of a command line.
     ///
     /// # Errors
-    /// If a text is not valid; the error says what is expected, without the setting's name and its value.
+    /// If a text is not valid. The error says only what is expected; the caller adds the name and the value
+    /// of the setting.
     pub fn set(&self, settings: &mut S, texts: &[OsString]) -> Result<(), String> {
         (self.access.set_texts)(settings, texts)
     }
 
-    /// Returns all possible values as text, if the help does not list them; otherwise an empty list.
+    /// Returns all possible values as text, for types with a list of them; otherwise an empty list.
     #[must_use]
     pub fn choices(&self) -> Vec<String> {
         (self.access.choices)()
@@ -105,14 +106,14 @@ impl<S> Definition<S> {
         (self.access.to_toml)(settings)
     }
 
-    /// Returns the default of a recipe as text, given that all other settings have their defaults; `None`
-    /// if there is none.
+    /// Returns the default of a recipe as text, assuming that all other settings have their defaults; `None`
+    /// if there is no default.
     #[must_use]
     pub fn default_of(&self, recipe: Recipe) -> Option<String> {
         (self.access.default)(recipe)
     }
 
-    /// Returns the defaults of the recipes in words, such as `6; paper: 200`.
+    /// Returns a text with the defaults of the recipes, such as `6; paper: 200`.
     #[must_use]
     pub fn defaults(&self) -> Option<String> {
         if let Some(note) = self.default_note {
@@ -163,7 +164,7 @@ impl<T> Details<T> {
     };
 }
 
-/// Generates `Settings`, `Complete` and the list of definitions from a table. An entry is
+/// Generates `Settings`, `Complete` and the list of definitions from a table of entries:
 ///
 /// ```text
 /// /// Help in one line.
@@ -174,9 +175,9 @@ impl<T> Details<T> {
 /// }
 /// ```
 ///
-/// where the default is a value, `[quick, paper: value]`, or `[from function]` with a function of the
-/// recipe and the given settings. A setting without a default may stay unset. The details are the fields
-/// of [`Details`].
+/// The default is `[value]`, `[quick value, paper: value]`, or `[from function]` with a function of the
+/// recipe and the given settings. A setting without a default may stay unset. The details are the fields of
+/// [`Details`].
 macro_rules! settings {
     ($(
         #[doc = $help:literal]
@@ -185,7 +186,7 @@ macro_rules! settings {
             $($detail:ident: $value:expr,)*
         }
     )*) => {
-        /// Settings of a run; `None` for a setting that is not set.
+        /// Settings of a run. A field is `None` if the setting is not set.
         ///
         /// The keys of a configuration file are the names of the fields with hyphens. Values are checked
         /// when a [`Config`](crate::Config) is created from the settings.
@@ -194,7 +195,7 @@ macro_rules! settings {
             $(#[doc = $help] $(#[doc = $details])* pub $field: Option<$type>,)*
         }
 
-        /// Complete settings: all for which a recipe has a default have a value.
+        /// Complete settings: every setting with a default has a value.
         #[derive(Clone, Debug)]
         pub(crate) struct Complete {
             $(pub(crate) $field: complete_type!($type $(, $($default)+)?),)*
@@ -204,7 +205,7 @@ macro_rules! settings {
             /// The keys of a configuration file.
             pub const KEYS: &[&str] = &[$($key),*];
 
-            /// Returns these settings, with those of `other` for all that are not set.
+            /// Returns these settings; those that are not set are taken from `other`.
             #[must_use]
             pub fn or(self, other: Self) -> Self {
                 Self { $($field: self.$field.or(other.$field),)* }

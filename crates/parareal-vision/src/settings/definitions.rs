@@ -1,5 +1,5 @@
-//! The settings of a run. Each has one entry, the only place that defines its name, meaning and valid values. Flags,
-//! keys of configuration files, `config.toml`, defaults and messages are generated from it.
+//! The settings of a run. Each setting has one entry, which alone defines its name, meaning and valid values.
+//! Flags, keys of configuration files, `config.toml`, defaults and messages are generated from the entry.
 
 use std::path::PathBuf;
 
@@ -403,7 +403,8 @@ settings! {
     }
 }
 
-/// Returns the default milestones of a recipe; for the quick one they depend on the epochs ([`milestones_of`]).
+/// Returns the default milestones of a recipe. Those of the quick recipe depend on the number of epochs
+/// ([`milestones_of`]).
 fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     match recipe {
         Recipe::Quick => milestones_of(given.epochs.unwrap_or(QUICK_EPOCHS)),
@@ -411,8 +412,8 @@ fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     }
 }
 
-/// Returns 70 % and 90 % of the number of epochs, rounded; only those from 1 to below that number, without
-/// duplicates.
+/// Returns 70 % and 90 % of the number of epochs, rounded. Duplicates, 0 and the number of epochs itself are
+/// left out.
 fn milestones_of(epochs: usize) -> Vec<usize> {
     let part = |percent: usize| epochs.saturating_mul(percent).saturating_add(50) / 100;
     let mut milestones = vec![part(70), part(90)];

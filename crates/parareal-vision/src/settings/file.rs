@@ -18,21 +18,22 @@ use toml::de::DeTable;
 use super::definitions::Settings;
 use crate::VisionError;
 
-/// Largest configuration file that is read, in bytes; one with all keys is a hundred times smaller.
+/// Largest configuration file that is read, in bytes. A file with all keys is a hundred times smaller.
 const LONGEST_FILE: u64 = 1 << 18;
 
 /// Longest value that a message quotes, in characters.
 const LONGEST_VALUE: usize = 80;
 
-/// First key in the configuration of every `parareal_train::Trainer`; no setting here has this name.
+/// First key in the configuration that every `parareal_train::Trainer` writes. No setting of this crate has
+/// this name.
 const TRAINER_KEY: &str = "units";
 
 impl Settings {
     /// Reads the configuration of the run in a folder.
     ///
     /// # Errors
-    /// If another program trained the run ([`VisionError::OtherProgram`]), there is no run, or its configuration
-    /// cannot be parsed.
+    /// If the folder has no run, another program trained it ([`VisionError::OtherProgram`]), or its
+    /// configuration cannot be parsed.
     pub fn of_run(folder: &Path) -> Result<Self, VisionError> {
         let read = Self::read(&config_file(folder)?).map_err(|error| match error {
             VisionError::UnknownKey { key, .. } if key == TRAINER_KEY => {
@@ -43,8 +44,8 @@ impl Settings {
         Ok(read?.recorded())
     }
 
-    /// Interprets the settings recorded by a run. A run records the kind of units that `auto` stands for; earlier
-    /// versions recorded `auto` itself, which then meant basic or bottleneck units.
+    /// Interprets the settings recorded by a run. A run records the kind of units that `auto` stands for.
+    /// Earlier versions recorded `auto` itself, which meant basic or bottleneck units at the time.
     fn recorded(mut self) -> Self {
         if self.coarse_unit == Some(CoarseKind::Auto) {
             self.coarse_unit = Some(CoarseKind::BasicOrBottleneck);
@@ -162,7 +163,7 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
-/// Returns a value as it is quoted in a message: on one line and shortened.
+/// Returns a value as quoted in a message: on one line, and shortened if it is long.
 fn shown(value: &str) -> String {
     let text = one_line(value);
     match text.char_indices().nth(LONGEST_VALUE) {
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(parse(text).to_toml(), text);
         let keys = text.lines().map(|line| line.split_once(" = ").unwrap().0);
         assert_eq!(keys.collect::<Vec<_>>(), Settings::KEYS);
-        // Manifests hold the same as JSON.
+        // Manifests contain the same settings as JSON.
         let json = serde_json::to_string(&parse(text)).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), parse(text));
         let old = r#"{"cuts":"3,6","milestones":[],"device":["cpu"],"recompute":0,"other":1}"#;

@@ -31,14 +31,14 @@ impl Settings {
         definitions::DEFINITIONS
     }
 
-    /// Returns the default folder of a data set: `None` for the built-in images, which need none, and
-    /// for the user's own images, which have no default.
+    /// Returns the default folder of a data set; `None` for the built-in images, which need no folder, and
+    /// for the user's own images, which have no default folder.
     #[must_use]
     pub fn default_data_dir(dataset: DatasetName) -> Option<PathBuf> {
         dataset.is_published().then(|| DEFAULT_DATA_DIR.into())
     }
 
-    /// Sets the setting of a key from a text.
+    /// Sets the setting with this key from a text.
     #[cfg(test)]
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), VisionError> {
         let definition = Self::definitions().iter().find(|definition| definition.key == key);
@@ -48,12 +48,12 @@ impl Settings {
             .map_err(|expected| VisionError::setting(definition.key, text, expected))
     }
 
-    /// Returns the recipe that is set, otherwise the one for the data set and the depth.
+    /// Returns the recipe if it is set, otherwise the default recipe for the data set and the depth.
     pub(crate) fn chosen_recipe(&self) -> Recipe {
         self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth))
     }
 
-    /// Checks each setting on its own; the error is that of the first invalid one.
+    /// Checks each setting on its own, and returns the error of the first invalid one.
     pub(crate) fn check(&self) -> Result<(), VisionError> {
         Self::definitions().iter().try_for_each(|definition| definition.check(self))
     }

@@ -17,7 +17,7 @@ pub enum Recipe {
 }
 
 impl Recipe {
-    /// Returns the paper's recipe for its data sets at its depth, otherwise the small one.
+    /// Returns the paper's recipe for the paper's data sets at depth 1001, otherwise the quick one.
     #[must_use]
     pub fn of(dataset: Option<DatasetName>, depth: Option<usize>) -> Self {
         use DatasetName::{Cifar10, Cifar100, Mnist, Svhn};

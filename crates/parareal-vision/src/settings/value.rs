@@ -13,7 +13,7 @@ use toml::Value;
 
 use super::recipe::Recipe;
 
-/// The type of a setting's value.
+/// A type of setting values.
 ///
 /// Errors say what is expected, such as "expected a whole number"; the caller adds the setting and the
 /// value found.
@@ -30,7 +30,7 @@ pub(crate) trait SettingValue: Sized {
     /// Returns a text that [`from_text`](Self::from_text) reads as the same value.
     fn to_text(&self) -> String;
 
-    /// Reads the texts of a setting that is given several times; the last one counts unless the value is a
+    /// Reads the texts of a setting that is given several times. The last text counts, unless the type is a
     /// list.
     fn from_texts(texts: &[OsString]) -> Result<Self, String> {
         let last = texts.last().ok_or("expected a value")?;
@@ -163,8 +163,8 @@ impl SettingValue for PathBuf {
     }
 }
 
-/// Implements [`SettingValue`] for types with `FromStr` and `Display`. The function turns the error of
-/// `FromStr` into a text that says what is expected, and `of` lists all values.
+/// Implements [`SettingValue`] for types with `FromStr` and `Display`. The function after the type converts
+/// the error of `FromStr` into a text that says what is expected; the expression after `of` lists all values.
 macro_rules! named {
     ($($type:ty: $expected:expr $(, of $choices:expr)?;)*) => {$(
         impl SettingValue for $type {
@@ -225,7 +225,7 @@ fn one_of(names: &[impl Display]) -> String {
     }
 }
 
-/// The devices of a run, separated by commas in text.
+/// The devices of a run. As text, they are separated by commas.
 impl SettingValue for Vec<DeviceName> {
     fn from_text(text: &str) -> Result<Self, String> {
         text.split(',').map(|name| DeviceName::from_text(name.trim())).collect()
@@ -253,7 +253,7 @@ impl SettingValue for Vec<DeviceName> {
     }
 }
 
-/// A list of epochs, `none` for an empty one.
+/// A list of epochs. As text, an empty list is `none`.
 impl SettingValue for Vec<usize> {
     fn from_text(text: &str) -> Result<Self, String> {
         if text == "none" {
@@ -330,7 +330,7 @@ impl SettingValue for CutsSetting {
     }
 }
 
-/// Implements `FromStr` and `Display` for an enum by the names of its values.
+/// Implements `FromStr` and `Display` for an enum from the names of its values.
 macro_rules! named_values {
     ($setting:literal, $kind:ident { $($value:ident = $name:literal),+ }) => {
         impl FromStr for $kind {
@@ -363,7 +363,7 @@ macro_rules! named_values {
 pub enum DecayKind {
     /// Divided by ten at each milestone.
     Step,
-    /// Half a period of a cosine.
+    /// Decreases to zero along half a period of a cosine.
     Cosine,
 }
 
@@ -372,7 +372,7 @@ named_values!("schedule", DecayKind { Step = "step", Cosine = "cosine" });
 /// Weights of the additional units when a shallower network initializes a deeper one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitInit {
-    /// Units of the shallower network, each repeated.
+    /// Each unit of the shallower network, repeated.
     Repeat,
     /// Means of neighbors in the shallower network, linear in depth.
     Interpolate,
@@ -380,7 +380,7 @@ pub enum UnitInit {
 
 named_values!("init-units", UnitInit { Repeat = "repeat", Interpolate = "interpolate" });
 
-/// Number of states that are kept for the backward pass, while the others are recomputed.
+/// States that are kept for the backward pass. All others are recomputed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// All states are kept.
@@ -405,7 +405,7 @@ impl Recompute {
         }
     }
 
-    /// Converts a number of units; 0, as in configuration files, is [`Self::Chosen`].
+    /// Converts a number of units, where 0 (as in configuration files) is [`Self::Chosen`].
     fn of_units(units: usize) -> Self {
         if units == 0 { Self::Chosen } else { Self::Units(units) }
     }
