@@ -138,7 +138,7 @@ mod tests {
         let without_costs = units(&rows, &results, None).unwrap();
         assert!(line(&without_costs, "none").ends_with("| - | - |  | - |"), "{without_costs}");
         let error = units(&rows, &results, Some(&costs(&[UnitKind::Basic]))).unwrap_err();
-        assert!(error.to_string().contains("no costs of a"), "{error}");
+        assert!(error.to_string().contains("the cost table has no entry for"), "{error}");
     }
 
     #[test]

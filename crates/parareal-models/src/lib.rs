@@ -1,5 +1,5 @@
-//! Networks for [`parareal`]: the pre-activation ResNet of the paper as a feed-forward network,
-//! with its cuts, the `C_j` and `F_j` at its interfaces, and what they cost.
+//! Networks for [`parareal`]: the paper's pre-activation ResNet as a feed-forward network, with its cuts, the
+//! `C_j` and `F_j` at its interfaces, and the costs of all components.
 //!
 //! # Features
 //!
@@ -8,7 +8,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | further devices, by Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, through Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layers;
@@ -16,7 +16,7 @@ pub mod resnet;
 
 pub use layers::{BalancedGroupConv2d, BatchNorm, Conv2d, DepthwiseConv2d};
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

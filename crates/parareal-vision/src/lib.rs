@@ -17,7 +17,7 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, with Burn's backends |
+//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, through Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bench;

@@ -385,14 +385,14 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--costs", "nowhere.json"], "cannot read costs from nowhere.json: No such file"),
         (&["--costs", "none.json"], "cannot read costs from none.json: missing field `costs`"),
         (&["--costs", "empty.json"], "expected a batch of at least 1 image"),
-        (&["--costs", "negative.json"], "is not a time"),
+        (&["--costs", "negative.json"], "has an invalid time for"),
         (
             &["--costs", "lacking.json", "--coarse-unit", "depthwise"],
-            "no costs of a depthwise unit",
+            "the cost table has no entry for depthwise unit",
         ),
         (
             &["--costs", "costs.json", "--width", "24"],
-            "no costs of a preprocessing to 24×32×32; measure them with the same --coarse-unit \
+            "the cost table has no entry for preprocessing to 24×32×32; measure the costs with the same --coarse-unit \
              and --width",
         ),
         (&["--costs", "paper", "--width", "24"], "expected 16, the width of the paper's Table 2"),

@@ -6,26 +6,25 @@ use parareal_kernels::{ConvOptions, conv2d};
 /// 3×3 balanced group convolution without a bias, padded to keep the size at stride 1 (Lee, Park
 /// and Lee, "Balanced Group Convolution", [arXiv:2310.12461](https://arxiv.org/abs/2310.12461)).
 ///
-/// The channels are divided into groups. Each group of the output depends on its own group of the
-/// input and, by a kernel of its own, on the mean of all groups, so that information passes between
-/// groups. With `G` groups it has `2/G` of the parameters and multiply-adds of a full convolution.
+/// The channels are divided into groups. Each group of the output is the sum of two convolutions: one of the
+/// same group of the input, and one of the mean of all input groups, which passes information between groups.
+/// With `G` groups, the layer has `2/G` of the parameters and multiply-adds of a full convolution.
 #[derive(Module, Debug)]
 pub struct BalancedGroupConv2d {
-    /// Kernels of the groups, `[out_channels, in_channels / groups, 3, 3]`: PyTorch's layout with
-    /// `groups`.
+    /// Kernels of the groups, `[out_channels, in_channels / groups, 3, 3]`, as in PyTorch for grouped
+    /// convolutions.
     pub weight: Param<Tensor<4>>,
-    /// Kernels of the mean of the groups, of the same shape.
+    /// Kernels that are applied to the mean of the groups, with the same shape.
     pub mean_weight: Param<Tensor<4>>,
     stride: usize,
 }
 
 impl BalancedGroupConv2d {
-    /// Creates a layer with He initialization: normal with variance
-    /// `2 / (2 · 9 · out_channels / groups)` (fan-out), because two kernels lead to each group of
-    /// the output.
+    /// Creates a layer with He initialization: normal with variance `2 / (2 · 9 · out_channels / groups)`
+    /// (fan-out). The factor 2 in the denominator accounts for the two kernels of each output group.
     ///
     /// # Panics
-    /// If the channels are not multiples of the number of groups.
+    /// If the number of input or output channels is not a multiple of the number of groups.
     pub fn new(from: usize, to: usize, groups: usize, stride: usize, init: &Init) -> Self {
         assert!(
             from.is_multiple_of(groups) && to.is_multiple_of(groups),
@@ -60,7 +59,7 @@ impl BalancedGroupConv2d {
         Tensor::cat(groups.collect(), 3) + conv2d(means, self.mean_weight.val(), options)
     }
 
-    /// Returns the height or width of the output, given that of the input.
+    /// Returns the height (or width) of the output for an input of this height (or width).
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }

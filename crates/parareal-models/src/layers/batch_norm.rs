@@ -10,11 +10,11 @@ use super::conv2d::Conv2d;
 
 /// Momentum of the running statistics: the weight of the statistics of a new batch.
 const MOMENTUM: f64 = 0.1;
-/// The constant that is added to the variance.
+/// Constant that is added to the variance.
 const EPSILON: f64 = 1e-5;
 
-/// Batch normalization with PyTorch's conventions: the running variance is updated with the
-/// unbiased estimate, the normalization uses the biased one.
+/// Batch normalization with PyTorch's conventions: the running variance is updated with the unbiased
+/// estimate, but the normalization of a batch uses the biased one.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale, `[channels]`.
@@ -29,7 +29,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Creates a normalization with scale one and shift zero.
+    /// Creates a normalization with scale 1 and shift 0.
     pub fn new(channels: usize, init: &Init) -> Self {
         Self {
             weight: init.constant([channels], 1.0),
@@ -43,8 +43,8 @@ impl BatchNorm {
     /// Applies normalization, ReLU and a linear layer to each pixel.
     ///
     /// # Shapes
-    /// `[batch, height, width, channels]` to `[batch, height, width, to]`, by a weight of
-    /// `[to, channels]`.
+    /// `[batch, height, width, channels]` to `[batch, height, width, to]`, with a weight of shape `[to,
+    /// channels]`.
     pub fn relu_linear(&self, input: Tensor<4>, weight: Tensor<2>) -> Tensor<4> {
         let [batch, height, width, channels] = input.dims();
         let to = weight.dims()[0];
@@ -68,11 +68,11 @@ impl BatchNorm {
         output
     }
 
-    /// Applies normalization, ReLU and a convolution as one operation. Also returns the statistics,
-    /// for a second convolution of the same input ([`Self::relu_conv2d_with`]).
+    /// Applies normalization, ReLU and a convolution as one operation, then adds the residual, if any. Also
+    /// returns the statistics, for a second convolution of the same input ([`Self::relu_conv2d_with`]).
     ///
     /// # Shapes
-    /// As for [`Conv2d::forward`]; the residual has the output's.
+    /// As for [`Conv2d::forward`]. The residual has the shape of the output.
     pub fn relu_conv2d(
         &self,
         input: Tensor<4>,
@@ -89,14 +89,14 @@ impl BatchNorm {
         (output, statistics)
     }
 
-    /// Returns normalization, ReLU and a convolution as part of a residual unit. The caller passes
-    /// the statistics that the unit returns to [`Self::update_running_statistics`].
+    /// Returns normalization, ReLU and a convolution as a step of a fused residual unit. After running the
+    /// unit, the caller must pass the statistics that it returns to [`Self::update_running_statistics`].
     pub fn preactivation_conv(&self, conv: &Conv2d) -> PreactivationConv {
         let normalization = Some(self.normalization(self.statistics()));
         PreactivationConv { normalization, weight: conv.weight.val(), options: conv.options() }
     }
 
-    /// The statistics of the batch in training mode, otherwise the running ones.
+    /// Returns the source of the statistics: the batch in training mode, otherwise the running statistics.
     fn statistics(&self) -> NormStatistics {
         if self.training.is_enabled() {
             return NormStatistics::Batch(None);
@@ -110,7 +110,7 @@ impl BatchNorm {
         Normalization { scale, shift, statistics, epsilon: EPSILON }
     }
 
-    /// Does what [`Self::relu_conv2d`] does with given statistics. It updates no running
+    /// Applies the operation of [`Self::relu_conv2d`] with the given statistics. Does not update the running
     /// statistics.
     pub fn relu_conv2d_with(
         &self,
@@ -123,15 +123,15 @@ impl BatchNorm {
         preactivation_conv2d(input, normalization, conv.weight.val(), conv.options(), residual)
     }
 
-    /// Updates the running statistics with those of a batch of `pixels` pixels, in training mode.
+    /// Updates the running statistics with the statistics of a batch of `pixels` pixels. Does nothing outside
+    /// training mode.
     pub fn update_running_statistics(&self, batch: &ChannelStatistics, pixels: usize) {
         // An empty batch has no statistics.
         if pixels == 0 || !self.training.is_enabled() {
             return;
         }
         let samples = pixels as f64;
-        // As in PyTorch: n / (n - 1) of the biased variance (for a single value there is no
-        // correction).
+        // The unbiased variance is n / (n - 1) times the biased one. A single value is not corrected.
         let unbiased = samples / (samples - 1.0).max(1.0);
         update(&self.running_mean, batch.mean.clone());
         update(&self.running_var, batch.variance.clone().mul_scalar(unbiased));
@@ -143,11 +143,11 @@ impl BatchNorm {
     }
 }
 
-/// Updates a running statistic with that of a new batch.
+/// Updates a running statistic with the statistic of a new batch.
 fn update(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
     let old = state.value().inner().mul_scalar(1.0 - MOMENTUM);
     state.update((old + new.mul_scalar(MOMENTUM)).autodiff());
-    // Burn keeps an update per thread until the next one: synchronize now, so that a
-    // reader on another thread sees it.
+    // Burn stores an update in the calling thread until the value is synchronized. Synchronizing now makes
+    // the update visible to other threads.
     state.value_sync();
 }

@@ -42,7 +42,7 @@ impl Conv2d {
         self.weight.shape()[0]
     }
 
-    /// Returns the height or width of the output, given that of the input.
+    /// Returns the height (or width) of the output for an input of this height (or width).
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }

@@ -23,14 +23,14 @@ impl DepthwiseConv2d {
     /// Applies the convolution and adds the residual.
     ///
     /// # Shapes
-    /// `[batch, h, w, channels]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels]`, the shape of the
-    /// residual.
+    /// `[batch, h, w, channels]` to `[batch, ⌈h/stride⌉, ⌈w/stride⌉, channels]`. The residual has the shape
+    /// of the output.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>) -> Tensor<4> {
         let options = ConvOptions { stride: self.stride, padding: 1 };
         depthwise_conv2d(input, self.weight.val(), options, residual)
     }
 
-    /// Returns the height or width of the output, given that of the input.
+    /// Returns the height (or width) of the output for an input of this height (or width).
     pub fn output_size(&self, size: usize) -> usize {
         size.div_ceil(self.stride)
     }

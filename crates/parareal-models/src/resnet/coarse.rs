@@ -9,16 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::image::Image;
 use super::unit::{ResidualUnit, UnitKind, UnitKindError};
 
-/// The choice of units for the coarse networks `F_j`.
+/// A rule for the kind of units in the coarse networks `F_j`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoarseKind {
-    /// Units of the kind [`UnitKind::RECOMMENDED`], one unless a number is set.
+    /// Units of the kind [`UnitKind::RECOMMENDED`]; one unit per coarse network unless a number is set.
     #[default]
     Auto,
-    /// For each interface the paper's units if they have fewer multiply-adds than the units that they
-    /// approximate, otherwise bottleneck units, at most a quarter as many as those. This was `auto` in
-    /// the program's first versions.
+    /// At each interface, the paper's units if they have fewer multiply-adds than the units that they
+    /// approximate. Otherwise bottleneck units, at most a quarter as many as they approximate. This was the
+    /// meaning of `auto` in the first versions.
     BasicOrBottleneck,
     /// Units of one kind at every interface.
     Units(UnitKind),
@@ -30,7 +30,7 @@ impl CoarseKind {
     /// The name of [`CoarseKind::BasicOrBottleneck`].
     const BASIC_OR_BOTTLENECK: &'static str = "basic-or-bottleneck";
 
-    /// All choices.
+    /// All rules.
     pub fn all() -> impl Iterator<Item = Self> {
         let kinds = UnitKind::ALL.map(Self::Units).into_iter();
         [Self::Auto].into_iter().chain(kinds).chain([Self::BasicOrBottleneck])
@@ -45,7 +45,7 @@ impl CoarseKind {
         }
     }
 
-    /// The kinds of units that coarse networks of this choice can consist of.
+    /// The kinds of units that coarse networks can have under this rule.
     pub fn unit_kinds(self) -> Vec<UnitKind> {
         match self {
             Self::Auto => vec![UnitKind::RECOMMENDED],
@@ -54,8 +54,8 @@ impl CoarseKind {
         }
     }
 
-    /// The number of units `N_c` of each coarse network if none is set, for a network of this many
-    /// subnetworks: the paper's `⌈12/N⌉`, and 1 for [`CoarseKind::Auto`].
+    /// The default number of units `N_c` of each coarse network, for a network with this many subnetworks:
+    /// the paper's `⌈12/N⌉`, but 1 for [`CoarseKind::Auto`].
     pub fn default_units(self, subnetworks: usize) -> usize {
         match self {
             Self::Auto => 1,
@@ -63,9 +63,11 @@ impl CoarseKind {
         }
     }
 
-    /// Replaces [`CoarseKind::Auto`] and an open number of units by the kind and the number that they stand for, which
-    /// a record keeps when the recommendation changes. Any other choice is returned as it is, and so is the number for a
-    /// network that is not cut.
+    /// Replaces [`CoarseKind::Auto`] by the recommended kind and, if the network is cut, an unset number of
+    /// units by the default number. A recorded configuration therefore keeps its meaning when the
+    /// recommendation changes.
+    ///
+    /// Other rules are returned unchanged, with their number of units.
     #[must_use]
     pub fn resolved(self, units: Option<usize>, subnetworks: usize) -> (Self, Option<usize>) {
         match self {
@@ -115,13 +117,13 @@ impl<'de> Deserialize<'de> for CoarseKind {
 /// The coarse network `F_j` at one interface, and its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CoarseChoice {
-    /// The kind of its units.
+    /// The kind of the units of `F_j`.
     pub kind: UnitKind,
-    /// The number of its units.
+    /// The number of units of `F_j`.
     pub units: usize,
     /// Multiply-adds of `F_j` for one image.
     pub multiply_adds: u64,
-    /// Multiply-adds of `g_{j+1}`, which it approximates.
+    /// Multiply-adds for one image of `g_{j+1}`, which `F_j` approximates.
     pub replaces: u64,
 }
 
@@ -132,7 +134,7 @@ pub struct Coarse {
 }
 
 impl Coarse {
-    /// Creates units of one kind between these images.
+    /// Creates units of one kind, one for each pair of input and output shapes.
     pub(super) fn new(
         kind: UnitKind,
         shapes: impl Iterator<Item = (Image, Image)>,

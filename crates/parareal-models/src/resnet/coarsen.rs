@@ -22,16 +22,17 @@ impl Coarsen for ResNet {
 }
 
 impl ResNet {
-    /// The coarse network `F_j` at this interface.
+    /// The kind and number of units of the coarse network `F_j` at this interface.
     ///
-    /// It has the number of units that was set, or else that of [`CoarseKind::default_units`], and at
-    /// least one for each halving of the image. [`UnitKind::None`] has no more than needed.
+    /// The number of units is the one that was set, otherwise [`CoarseKind::default_units`]. It is increased
+    /// to 1, or to the number of times that the image is halved between the cuts. [`UnitKind::None`] always
+    /// has this smallest number.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
         let halvings = self.stage_at(interface.next) - self.stage_at(interface.position);
         let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
         let choose = |kind: UnitKind, units: usize| {
             let units = match kind {
-                // More of them would not change the map.
+                // Additional units would not change the function, because they are identities.
                 UnitKind::None => halvings.max(1),
                 _ => self.coarse_units.unwrap_or(units).max(halvings.max(1)),
             };
@@ -53,7 +54,7 @@ impl ResNet {
         }
     }
 
-    /// Input and output of each unit of `F_j`. The first units halve the image, as often as the
+    /// The input and output shapes of each unit of `F_j`. The first units halve the image as often as the
     /// interface requires.
     pub(super) fn coarse_shapes(
         &self,
@@ -125,10 +126,10 @@ mod tests {
             let cuts = net.default_cuts(n).unwrap();
             cuts.interfaces().map(|i| net.coarse_choice(&i)).map(|c| (c.kind, c.units)).collect()
         };
-        // 111 units against 4 basic ones that cost as much as 68.
+        // A subnetwork has 111 units; the 4 basic units cost as much as 68 of them.
         assert_eq!(choices(1001, 3), [(UnitKind::Basic, 4); 2]);
         assert_eq!(choices(1001, 6), [(UnitKind::Basic, 2); 5]);
-        // 6 units: a quarter, but at least one.
+        // A subnetwork has 6 units; the limit is a quarter of them, but at least one.
         assert_eq!(choices(110, 6), [(UnitKind::Bottleneck, 1); 5]);
         assert_eq!(choices(110, 3), [(UnitKind::Bottleneck, 3); 2]);
         assert_eq!(choices(11, 3), [(UnitKind::Bottleneck, 1); 2]);

@@ -22,7 +22,7 @@ struct Linear {
 }
 
 impl Head {
-    /// Weight and bias are uniform in `±1 / √channels`, as PyTorch initializes them.
+    /// Creates a head. Weight and bias of the linear layer are uniform in `±1 / √channels`, as in PyTorch.
     pub fn new(channels: usize, classes: usize, init: &Init) -> Self {
         let bound = (channels as f64).sqrt().recip();
         let scope = init.scope("linear");
@@ -39,8 +39,8 @@ impl Head {
 impl Layer<Tensor<4>, Tensor<2>> for Head {
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         let [batch, height, width, _] = input.dims();
-        // The mean of the pixels' scores is the score of the pixels' mean, and normalization, ReLU
-        // and scores of a pixel are one operation.
+        // The linear layer is applied before the mean over pixels. The result is the same, and normalization,
+        // ReLU and the linear layer become one fused operation.
         let scores = self.norm.relu_linear(input, self.linear.weight.val());
         let classes = scores.dims()[3];
         let scores = scores.reshape([batch, height * width, classes]).mean_dim(1);

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 /// The shape of a square image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Image {
-    /// Channels of a pixel.
+    /// Number of channels.
     pub channels: usize,
-    /// Pixels along a side.
+    /// Height and width in pixels.
     pub size: usize,
 }
 
@@ -25,7 +25,7 @@ impl Image {
 /// Returns height and width of a shape `[height, width, channels]`.
 ///
 /// # Errors
-/// If the shape is not that of an image with this many channels.
+/// If the shape does not have three dimensions, or has another number of channels.
 pub(super) fn height_and_width(
     shape: &SampleShape,
     channels: usize,

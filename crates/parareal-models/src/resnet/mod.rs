@@ -1,8 +1,8 @@
-//! The pre-activation bottleneck ResNet for 32×32 images (depth 9n+2) and its parareal form, as
-//! in the paper's section 4.
+//! The pre-activation bottleneck ResNet for 32×32 images (depth 9n+2) and its parareal network, as in section
+//! 4 of the paper.
 //!
-//! Three stages of `n` residual units each, of 64, 128 and 256 channels (at the paper's width) at
-//! 32×32, 16×16 and 8×8 pixels; `n = 111` is ResNet-1001. See [`ResNet`].
+//! The network has three stages of `n` residual units each. At the paper's width, they have 64, 128 and 256
+//! channels at 32×32, 16×16 and 8×8 pixels. ResNet-1001 has `n = 111`. See [`ResNet`].
 
 mod coarse;
 mod coarsen;

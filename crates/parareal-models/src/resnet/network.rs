@@ -8,12 +8,12 @@ use super::image::Image;
 use super::preprocessing::Preprocessing;
 use super::unit::{ResidualUnit, UnitKind};
 
-/// Pixels along a side of the input images.
+/// Height and width of the input images in pixels.
 pub(super) const IMAGE_SIZE: usize = 32;
-/// Channels after the first convolution in the paper.
+/// Number of channels after the first convolution in the paper.
 pub const PAPER_WIDTH: usize = 16;
 
-/// An error for a network that does not exist.
+/// An error of [`ResNet::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that is not 9n+2.
@@ -21,15 +21,14 @@ pub enum ResNetError {
     Depth {
         /// The requested depth.
         depth: usize,
-        /// The next possible depth below (or the least one).
+        /// The largest valid depth below, or the smallest valid depth if there is none below.
         below: usize,
-        /// The next possible depth above.
+        /// The smallest valid depth above.
         above: usize,
     },
 }
 
-/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and the
-/// `C_j` and `F_j` of its interfaces when it is cut.
+/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and the `C_j` and `F_j` at its cuts.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -86,21 +85,21 @@ impl ResNet {
         self
     }
 
-    /// Sets the number of channels after the first convolution, at least 1; [`PAPER_WIDTH`] unless
-    /// set. The stages have 4, 8 and 16 times as many channels.
+    /// Sets the number of channels after the first convolution, at least 1. The default is [`PAPER_WIDTH`].
+    /// The stages have 4, 8 and 16 times as many channels.
     pub fn with_width(mut self, width: usize) -> Self {
         self.width = width;
         self
     }
 
-    /// Sets the kind of coarse units: a [`UnitKind`], or [`CoarseKind::Auto`].
+    /// Sets the kind of coarse units: a [`UnitKind`] or a [`CoarseKind`].
     pub fn with_coarse_kind(mut self, kind: impl Into<CoarseKind>) -> Self {
         self.coarse_kind = kind.into();
         self
     }
 
-    /// Sets the number of units of every `F_j` (more are used if the image is halved more often).
-    /// `None` selects the rule of [`coarse_choice`](Self::coarse_choice).
+    /// Sets the number of units of every `F_j`; `None` selects the default of the kind. See
+    /// [`coarse_choice`](Self::coarse_choice), which may use more units.
     pub fn with_coarse_units(mut self, units: Option<usize>) -> Self {
         self.coarse_units = units;
         self
@@ -135,14 +134,15 @@ impl ResNet {
         self.coarse_kind
     }
 
-    /// The number of units of each `F_j` that was set.
+    /// The number of units of each `F_j`, if it was set.
     pub fn coarse_units(&self) -> Option<usize> {
         self.coarse_units
     }
 
-    /// Returns the paper's cuts, if `subnetworks` is a multiple of three: a third of the
-    /// subnetworks in each stage. Otherwise all units are divided. The division is as even as
-    /// possible, larger subnetworks first.
+    /// Returns even cuts, with larger subnetworks first.
+    ///
+    /// If `subnetworks` is a multiple of three, these are the paper's cuts: each stage is divided into a
+    /// third of the subnetworks. Otherwise all units are divided regardless of the stages.
     ///
     /// # Errors
     /// If there are no subnetworks or fewer units than subnetworks.
@@ -162,7 +162,8 @@ impl ResNet {
         Cuts::new(self.units(), positions)
     }
 
-    /// The stage, from 0, whose shape the tensor at a position has (after the first unit).
+    /// The stage, from 0, whose shape the state at a position has. Position 0, before the first unit, counts
+    /// as stage 0.
     pub(super) fn stage_at(&self, position: usize) -> usize {
         position.saturating_sub(1) / self.stage_units
     }

@@ -6,8 +6,8 @@ use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use crate::layers::Conv2d;
 
-/// `C_j`: for `j = 1` a 3×3 convolution; for an interface, max pooling (3×3, stride 2, padding 1)
-/// as often as the image size requires, then a 1×1 convolution.
+/// `C_j`. For `j = 1`, a 3×3 convolution. At an interface, max pooling (3×3, stride 2, padding 1) until the
+/// image has the right size, then a 1×1 convolution.
 #[derive(Module, Debug)]
 pub struct Preprocessing {
     conv: Conv2d,
@@ -20,7 +20,7 @@ impl Preprocessing {
         Self { conv: Conv2d::new(from, to, 3, 1, &init.scope("conv")), poolings: 0 }
     }
 
-    /// Creates `C_j` for `j > 1`.
+    /// Creates `C_j` for `j > 1`, with this number of max poolings.
     pub fn interface(from: usize, to: usize, poolings: usize, init: &Init) -> Self {
         Self { conv: Conv2d::new(from, to, 1, 1, &init.scope("conv")), poolings }
     }

@@ -9,9 +9,9 @@ use super::network::ResNet;
 /// The subnetworks and coarse networks of a parareal ResNet, and their sizes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// The network's name, as of [`ResNet::name`].
+    /// The name of the network ([`ResNet::name`]).
     pub network: String,
-    /// Channels after the first convolution.
+    /// Number of channels after the first convolution.
     pub width: usize,
     /// The number of classes.
     pub classes: usize,
@@ -19,7 +19,7 @@ pub struct Summary {
     pub subnetworks: usize,
     /// The cuts: the number of units before each interface.
     pub cuts: Vec<usize>,
-    /// Units of each subnetwork.
+    /// Number of units of each subnetwork.
     pub units: Vec<usize>,
     /// The coarse network at each interface.
     pub coarse: Vec<CoarseChoice>,
@@ -45,7 +45,7 @@ pub struct ParameterCounts {
 }
 
 impl Summary {
-    /// Summarizes a network with these cuts. Builds one subnetwork at a time.
+    /// Summarizes a network with these cuts. Only one subnetwork at a time is in memory.
     ///
     /// # Errors
     /// If the cuts are for another network.

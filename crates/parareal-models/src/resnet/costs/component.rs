@@ -6,34 +6,34 @@ use crate::resnet::image::Image;
 use crate::resnet::network::ResNet;
 use crate::resnet::unit::UnitKind;
 
-/// A component of a parareal ResNet, without its position: equal components cost the same
-/// everywhere.
+/// A component of a parareal ResNet, without its position. Equal components have equal costs at all
+/// positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "lowercase")]
 pub enum Component {
     /// `C_j`.
     Preprocessing {
-        /// The output.
+        /// The output shape.
         to: Image,
     },
-    /// A unit of the fine network, which is a bottleneck unit, or of an `F_j`.
+    /// A unit of the fine network (always a bottleneck unit) or of an `F_j`.
     Unit {
         /// The kind of the unit.
         kind: UnitKind,
-        /// The input.
+        /// The input shape.
         from: Image,
-        /// The output.
+        /// The output shape.
         to: Image,
     },
     /// `h` and the loss.
     Postprocessing {
-        /// The input.
+        /// The input shape.
         from: Image,
     },
 }
 
 impl Component {
-    /// A unit of the fine network, from 0.
+    /// The unit of the fine network with this index, from 0.
     pub(super) fn fine_unit(net: &ResNet, index: usize) -> Self {
         let (from, to) = (net.image_at(index), net.image_at(index + 1));
         Self::Unit { kind: UnitKind::Bottleneck, from, to }

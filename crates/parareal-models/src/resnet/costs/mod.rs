@@ -1,5 +1,5 @@
-//! The costs of a ResNet's components: measured here or read from a file ([`CostTable`]), or the
-//! paper's ([`PaperRow`]).
+//! The costs of a ResNet's components: measured on this machine or read from a file ([`CostTable`]), or taken
+//! from the paper ([`PaperRow`]).
 
 mod component;
 mod model;

@@ -16,33 +16,34 @@ pub struct ResNetCosts {
     times: Times,
 }
 
-/// The source of times.
+/// The source of the times.
 #[derive(Clone, Debug)]
 enum Times {
     Measured(HashMap<Component, Cost>),
     Paper {
         row: PaperRow,
-        /// The share of weight gradients in a backward pass of the coarse network.
+        /// The share of weight gradients in a backward pass of the coarse network, from 0 to 1.
         weight_share: f64,
     },
 }
 
 impl ResNetCosts {
-    /// The times of this row of the paper's Table 2, spread evenly over all units and over all
-    /// `F_j`. The paper does not divide a backward pass: `weight_share`, from 0 to 1, is the share
-    /// of weight gradients that is assumed for the coarse network. The paper has no time for the
-    /// optimizer, which counts as zero.
+    /// The times of this row of the paper's Table 2, spread evenly over all units and over all `F_j`.
+    ///
+    /// The paper has no separate times for weight gradients. `weight_share`, from 0 to 1, is their assumed
+    /// share in the backward pass of the coarse network. The paper has no time for the optimizer either; it
+    /// is taken as zero.
     pub fn paper(net: &ResNet, row: PaperRow, weight_share: f64) -> Self {
         let times = Times::Paper { row, weight_share };
         Self { net: net.clone(), batch: PAPER_BATCH, times }
     }
 
-    /// Measured times of components, for a batch of this many images.
+    /// Creates costs from measured times of components for a batch of this many images.
     pub(super) fn measured(net: &ResNet, batch: usize, times: HashMap<Component, Cost>) -> Self {
         Self { net: net.clone(), batch, times: Times::Measured(times) }
     }
 
-    /// The number of images of a step.
+    /// The number of images in a batch.
     pub fn batch(&self) -> usize {
         self.batch
     }

@@ -1,24 +1,24 @@
 use parareal::plan::Cost;
 use serde::Serialize;
 
-/// Images of a step in the paper's measurements.
+/// Batch size in the paper's measurements.
 pub const PAPER_BATCH: usize = 128;
 
 /// Depth of the network in the paper's measurements.
 pub const PAPER_DEPTH: usize = 1001;
 
-/// Classes of the images in the paper's measurements, CIFAR-100.
+/// Number of classes in the paper's measurements (CIFAR-100).
 pub const PAPER_CLASSES: usize = 100;
 
-/// Units of the network in the paper's measurements, ResNet-1001.
+/// Number of units of the network in the paper's measurements (ResNet-1001).
 const PAPER_UNITS: usize = 333;
 
 /// Times of a forward and a backward pass, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Passes {
-    /// Forward.
+    /// Forward pass.
     pub forward: f64,
-    /// Backward.
+    /// Backward pass.
     pub backward: f64,
 }
 
@@ -63,25 +63,26 @@ pub const PAPER_ROWS: [PaperRow; 6] = [
     row(24, passes(0.29, 6.58), passes(22.71, 58.04), Some(passes(41.03, 242.87)), passes(0.06, 3.54)),
 ];
 
-/// Epochs of the paper's Table 3.
+/// Number of epochs in the paper's Table 3.
 pub const PAPER_EPOCHS: usize = 200;
 
-/// Training images of an epoch, those of CIFAR-100.
+/// Number of training images of CIFAR-100, which the paper's Table 3 is for.
 pub const PAPER_IMAGES: usize = 50_000;
 
-/// The paper's Table 3: seconds of 200 epochs of CIFAR-100 on the clock, for each `N`.
+/// The paper's Table 3: for each `N`, the measured duration of 200 epochs on CIFAR-100, in seconds.
 pub const PAPER_HOURS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];
 
 impl PaperRow {
-    /// The row for this many subnetworks, or the nearest one: for a cut network one with a coarse
-    /// network; of two at the same distance the one with fewer subnetworks.
+    /// The row for this many subnetworks, or the nearest one. Of two rows at the same distance, it is the one
+    /// with fewer subnetworks. The row for `N = 1` is used only for `N = 1`, because it has no coarse
+    /// network.
     pub fn nearest(subnetworks: usize) -> Self {
         let rows = PAPER_ROWS.into_iter().filter(|row| (row.subnetworks > 1) == (subnetworks > 1));
         rows.min_by_key(|row| row.subnetworks.abs_diff(subnetworks)).unwrap_or(PAPER_ROWS[0])
     }
 
-    /// Units of the largest subnetwork, which determines the time: a third of the subnetworks is in
-    /// each stage of 111 units.
+    /// The number of units of the largest subnetwork, whose time is in the table. Each of the three stages
+    /// has 111 units and a third of the subnetworks.
     fn units_of_largest_subnetwork(&self) -> usize {
         match self.subnetworks {
             1 => PAPER_UNITS,
@@ -99,7 +100,7 @@ impl PaperRow {
         self.coarse.map(|all| all.divided_by(self.subnetworks - 1))
     }
 
-    /// The times of the whole step.
+    /// The sum of all components.
     pub fn total(&self) -> Passes {
         let components = [self.preprocessing, self.fine, self.postprocessing].into_iter();
         components.chain(self.coarse).fold(passes(0.0, 0.0), |sum, component| {
@@ -113,7 +114,8 @@ impl Passes {
         passes(self.forward / count as f64, self.backward / count as f64)
     }
 
-    /// The costs in seconds, with this share of the backward pass taken as weight gradients.
+    /// Converts the times to costs in seconds. `weight_share` is the share of weight gradients in the
+    /// backward pass.
     pub(super) fn part(self, weight_share: f64) -> Cost {
         let [forward, backward] = [self.forward, self.backward].map(|time| time / 1e3);
         let weight_gradient = backward * weight_share;
@@ -191,7 +193,7 @@ mod tests {
             let found = step(subnetworks, &balanced.cuts, Schedule::Overlap(options));
             assert!((found - balanced.step).abs() < 1e-12);
             assert!(serial() / found >= least, "N = {subnetworks}: {}", serial() / found);
-            // Each of the three is needed.
+            // Without balanced cuts or without deferred weight gradients, the step is longer.
             let even = net().default_cuts(subnetworks).unwrap();
             assert!(step(subnetworks, &even, Schedule::Overlap(options)) > found);
             let at_once = ProgramOptions { defer_weights: false, ..options };

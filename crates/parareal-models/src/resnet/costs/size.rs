@@ -2,12 +2,12 @@ use super::component::Component;
 use crate::resnet::network::ResNet;
 use crate::resnet::unit::UnitSize;
 
-/// The memory of a component, in numbers of values.
+/// The memory of a component, as numbers of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
-    /// Weights.
+    /// Number of weights.
     pub(super) weights: usize,
-    /// Values that one image leaves for the backward pass: the input of each convolution.
+    /// Number of values stored per image for the backward pass: the inputs of all convolutions.
     pub(super) stored: usize,
 }
 
@@ -15,7 +15,7 @@ impl Size {
     pub(super) fn of(component: &Component, net: &ResNet) -> Self {
         match *component {
             Component::Preprocessing { to } => {
-                // Only the output of C_1 has this width.
+                // Only the output of C_1 has this number of channels.
                 let kernel = if to.channels == net.width { 9 } else { 1 };
                 let stored = net.in_channels * to.size * to.size;
                 Self { weights: kernel * net.in_channels * to.channels, stored }

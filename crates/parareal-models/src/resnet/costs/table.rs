@@ -16,9 +16,9 @@ use crate::resnet::network::{IMAGE_SIZE, ResNet};
 use crate::resnet::preprocessing::Preprocessing;
 use crate::resnet::unit::{ResidualUnit, UnitKind};
 
-/// A number of bytes that one core's share of a last-level cache does not hold.
+/// A number of bytes that exceeds one core's share of a last-level cache.
 const OUT_OF_CACHE: usize = 64 << 20;
-/// The maximum number of units that are timed together.
+/// Largest number of units that are timed together.
 const MAX_TIMED_TOGETHER: usize = 64;
 
 /// The measured times of a component: medians, in milliseconds.
@@ -27,28 +27,28 @@ pub struct ComponentCost {
     /// The component.
     #[serde(flatten)]
     pub component: Component,
-    /// Forward.
+    /// The forward pass.
     pub forward_ms: f64,
     /// The backward pass without weight gradients.
     pub input_gradient_ms: f64,
     /// Weight gradients.
     pub weight_gradient_ms: f64,
-    /// The optimizer.
+    /// The optimizer step.
     pub update_ms: f64,
-    /// The interquartile range of a forward and a backward pass together.
+    /// The interquartile range of the forward pass plus that of the backward pass.
     pub spread_ms: f64,
 }
 
 /// The costs of components on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostTable {
-    /// Images of a step.
+    /// Number of images in a batch.
     pub batch: usize,
-    /// Channels of an image.
+    /// Number of channels of an image.
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
-    /// Threads of a worker.
+    /// Number of threads of a worker.
     pub threads: usize,
     /// The name of the device.
     pub device: String,
@@ -57,20 +57,20 @@ pub struct CostTable {
     pub components: Vec<ComponentCost>,
 }
 
-/// A table whose costs cannot be used for a network.
+/// An error of a cost table that cannot be used for a network.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum CostError {
-    /// A component of the network that is not in the table.
-    #[error("no costs of a {0}")]
+    /// A component of the network is not in the table.
+    #[error("the cost table has no entry for {0}")]
     Missing(Component),
-    /// A cost that is negative or not finite.
-    #[error("the cost of a {0} is not a time: it is negative or not a number")]
+    /// A cost is negative, infinite or NaN.
+    #[error("the cost table has an invalid time for {0}: expected a finite number of at least 0")]
     NotATime(Component),
 }
 
 impl CostTable {
-    /// The components that a network with coarse units of these kinds can have.
+    /// All components that the network can have with coarse units of these kinds, for any cuts.
     pub fn components_of(net: &ResNet, kinds: &[UnitKind]) -> Vec<Component> {
         let stage = |stage| net.stage_image(stage);
         let mut components = vec![Component::Preprocessing { to: net.image_at(0) }];
@@ -92,8 +92,8 @@ impl CostTable {
         components
     }
 
-    /// Measures each component alone, on the calling thread's pool. `device_name` and `threads` are
-    /// only recorded.
+    /// Measures each component alone, on the current thread pool. `device_name` and `threads` are recorded in
+    /// the table but do not affect the measurement.
     pub fn measure(
         net: &ResNet,
         kinds: &[UnitKind],
@@ -113,7 +113,7 @@ impl CostTable {
     /// The costs of a network.
     ///
     /// # Errors
-    /// If a component that the network can have is not in the table, or its cost is not a time.
+    /// If a component that the network can have is not in the table, or its cost is not a valid time.
     pub fn costs(&self, net: &ResNet) -> Result<ResNetCosts, CostError> {
         let costs = self.components.iter().map(|cost| (cost.component, cost.in_seconds()));
         let costs: HashMap<_, _> = costs.collect();
@@ -181,9 +181,11 @@ impl Bench<'_> {
         cost(component, &timing, count)
     }
 
-    /// The number of equal units that are timed together: those that share a graph. For units of
-    /// the fine network it is so large that the values stored by the first unit are no longer in
-    /// the cache when it is differentiated, as in a step, but no larger than a stage.
+    /// The number of equal units that are timed together. It is at least the number of units that share an
+    /// autodiff graph.
+    ///
+    /// For units of the fine network it is larger, up to the units of a stage: as in a training step, the
+    /// values stored by the first unit should no longer be in the cache when its backward pass begins.
     fn timed_together(&self, component: &Component, kind: UnitKind) -> usize {
         let segment = self.stopwatch.segment_units.max(1);
         if kind != UnitKind::Bottleneck {

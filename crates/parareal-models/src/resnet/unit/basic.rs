@@ -8,7 +8,7 @@ use super::skip::{add_identity, conv_and_projection, projection};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// The paper's coarse unit: two 3×3 convolutions, the first with the stride.
+/// The paper's coarse unit: two 3×3 convolutions, the first of which has the stride.
 #[derive(Module, Debug)]
 pub struct BasicUnit {
     norm1: BatchNorm,

@@ -8,8 +8,8 @@ use super::skip::{add_identity, conv_and_projection, projection};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// The unit of the fine network: 1×1, 3×3 (with the stride) and 1×1 convolutions, the middle one on
-/// a quarter of the output's channels.
+/// The unit of the fine network: 1×1, 3×3 (with the stride) and 1×1 convolutions. The middle one has a
+/// quarter of the output channels.
 #[derive(Module, Debug)]
 pub struct BottleneckUnit {
     norm1: BatchNorm,

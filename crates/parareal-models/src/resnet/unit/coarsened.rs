@@ -9,11 +9,11 @@ use super::skip::{conv_and_projection, projection};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// The paper's coarse unit at half the resolution, as on the coarse grid of a multigrid method: average
-/// pooling by 2, two 3×3 convolutions, the first with the stride, and nearest-neighbor interpolation
-/// back. It has the parameters of [`BasicUnit`](super::BasicUnit) and a quarter of its multiply-adds.
+/// The paper's coarse unit at half the resolution, as on the coarse grid of a multigrid method. It consists
+/// of average pooling by 2, two 3×3 convolutions (the first with the stride), and nearest-neighbor upsampling
+/// by 2. It has as many parameters as [`BasicUnit`](super::BasicUnit) and a quarter of the multiply-adds.
 ///
-/// The skip keeps the full resolution. If the image is halved, the input of its projection is the
+/// The skip connection has the full resolution. If the unit halves the image, the skip is a projection of the
 /// pooled input, which has the size of the output.
 #[derive(Module, Debug)]
 pub struct CoarsenedUnit {
@@ -25,7 +25,7 @@ pub struct CoarsenedUnit {
 }
 
 impl CoarsenedUnit {
-    /// An image of half the size.
+    /// The shape of the image at half the resolution.
     fn pooled(image: Image) -> Image {
         Image { size: image.size / 2, ..image }
     }
@@ -42,7 +42,7 @@ impl UnitDefinition for CoarsenedUnit {
             conv1: Conv2d::new(from.channels, to.channels, 3, stride, &init.scope("conv1")),
             norm2: BatchNorm::new(to.channels, &init.scope("norm2")),
             conv2: Conv2d::new(to.channels, to.channels, 3, 1, &init.scope("conv2")),
-            // The pooled image is projected, so there is no stride.
+            // The input of the projection is pooled already, so it has stride 1.
             projection: projection(pooled, Image { size: pooled.size, ..to }, init),
         }
     }

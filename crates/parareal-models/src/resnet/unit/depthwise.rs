@@ -8,12 +8,12 @@ use super::skip::{conv_and_projection, projection};
 use crate::layers::{BatchNorm, Conv2d, DepthwiseConv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// A coarse unit with the receptive field of the paper's for an eighth to a ninth of its work: each
-/// 3×3 convolution is factored into a 1×1 convolution and a 3×3 depthwise convolution, the first
-/// with the stride.
+/// A coarse unit with the receptive field of the paper's unit, for an eighth to a ninth of the multiply-adds.
+/// Each 3×3 convolution is factored into a 1×1 convolution and a 3×3 depthwise convolution. The first
+/// depthwise convolution has the stride.
 ///
-/// The 1×1 convolution comes first, as in blueprint separable convolutions (Haase and Amthor,
-/// 2020), directly after normalization and ReLU.
+/// As in blueprint separable convolutions (Haase and Amthor, 2020), the 1×1 convolution comes first, after
+/// normalization and ReLU.
 #[derive(Module, Debug)]
 pub struct DepthwiseUnit {
     norm1: BatchNorm,

@@ -8,11 +8,12 @@ use super::skip::projection;
 use crate::layers::{BalancedGroupConv2d, BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// The maximum number of groups of channels.
+/// Largest number of groups of channels.
 const GROUPS: usize = 8;
 
-/// A coarse unit with the receptive field of the paper's for a quarter of its work: both 3×3
-/// convolutions are balanced group convolutions of eight groups.
+/// A coarse unit with the receptive field of the paper's unit, for a quarter of the multiply-adds. Both 3×3
+/// convolutions are balanced group convolutions with eight groups, or fewer if the numbers of channels
+/// require it.
 #[derive(Module, Debug)]
 pub struct GroupedUnit {
     norm1: BatchNorm,
@@ -22,7 +23,7 @@ pub struct GroupedUnit {
     projection: Option<Conv2d>,
 }
 
-/// The largest number of groups up to [`GROUPS`] that divides the channels of both images.
+/// The largest number of groups, up to [`GROUPS`], that divides the numbers of channels of both images.
 fn groups(from: Image, to: Image) -> usize {
     let divides = |groups: &usize| {
         from.channels.is_multiple_of(*groups) && to.channels.is_multiple_of(*groups)

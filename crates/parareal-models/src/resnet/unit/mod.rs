@@ -1,7 +1,7 @@
 //! Pre-activation residual units.
 //!
-//! Each kind has a file of its own, which implements [`UnitDefinition`] and [`Layer`] for a module.
-//! The table of kinds below registers it; names, settings, forward pass and costs follow from it.
+//! Each kind has its own file, which implements [`UnitDefinition`] and [`Layer`] for a module. The table of
+//! kinds below registers the module. Names, settings, forward passes and costs are derived from it.
 
 mod basic;
 mod bottleneck;
@@ -58,15 +58,15 @@ macro_rules! unit_kinds {
                 }
             }
 
-            /// Creates a unit of this kind that leads from one image to another. Its stride is the
-            /// ratio of their sizes.
+            /// Creates a unit of this kind with these input and output shapes. The stride is the ratio of
+            /// their sizes.
             pub fn build(self, from: Image, to: Image, init: &Init) -> ResidualUnit {
                 match self {
                     $(Self::$kind => ResidualUnit::$kind(<$module>::new(from, to, init)),)+
                 }
             }
 
-            /// The convolutions without the projection of the skip.
+            /// The convolutions without the projection of the skip connection.
             fn convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
                 match self {
                     $(Self::$kind => <$module>::convolutions(from, to),)+
@@ -74,9 +74,11 @@ macro_rules! unit_kinds {
             }
         }
 
-        /// A pre-activation residual unit: convolutions, each after batch normalization and ReLU,
-        /// and a skip, which is the identity or, where the shape changes, a 1×1 convolution of the
-        /// activated input.
+        /// A pre-activation residual unit.
+        ///
+        /// It is the sum of a chain of convolutions, most of them after batch normalization and ReLU, and a
+        /// skip connection. The skip connection is the identity or, if the shape changes, a 1×1 convolution
+        /// of the activated input.
         #[derive(Module, Debug)]
         #[non_exhaustive]
         pub enum ResidualUnit {
@@ -104,7 +106,7 @@ unit_kinds! {
     Basic(BasicUnit),
     /// 1×1, 3×3 and 1×1 convolutions.
     Bottleneck(BottleneckUnit),
-    /// A 1×1 and a 3×3 depthwise convolution, twice.
+    /// A 1×1 and a 3×3 depthwise convolution, both twice.
     Depthwise(DepthwiseUnit),
     /// Two 3×3 convolutions at half the resolution.
     Coarsened(CoarsenedUnit),
@@ -114,22 +116,22 @@ unit_kinds! {
     Quarter(NarrowUnit<4>),
     /// Two balanced 3×3 group convolutions.
     Grouped(GroupedUnit),
-    /// The skip alone.
+    /// The skip connection alone.
     None(SkipUnit),
 }
 
-/// Parameters and memory of a unit, in numbers of values.
+/// Parameters and memory of a unit, as numbers of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UnitSize {
-    /// Parameters.
+    /// Number of parameters.
     pub(super) parameters: usize,
-    /// Values that one image leaves for the backward pass.
+    /// Number of values stored per image for the backward pass.
     pub(super) stored: usize,
 }
 
 impl UnitKind {
-    /// The kind that `benchmarks/coarse-units` recommends for coarse networks: of those that are as
-    /// accurate as the paper's, the one with the shortest time on the chain.
+    /// The recommended kind for coarse networks. In `benchmarks/coarse-units`, it has the shortest time among
+    /// the kinds that are as accurate as the paper's.
     pub const RECOMMENDED: Self = Self::Coarsened;
 
     /// Multiply-adds of a unit's convolutions for one image.
@@ -147,7 +149,7 @@ impl UnitKind {
         }
     }
 
-    /// The convolutions with the projection of the skip, if it has one.
+    /// The convolutions, including the projection of the skip connection if there is one.
     fn all_convolutions(self, from: Image, to: Image) -> Vec<ConvShape> {
         let mut all = self.convolutions(from, to);
         if from != to {

@@ -8,9 +8,9 @@ use super::skip::{add_identity, conv_and_projection, projection};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// A coarse unit with the receptive field of the paper's on fewer channels: a 1×1 convolution to
-/// `1/DIVISOR` of the output's channels, two 3×3 convolutions, the first with the stride, and a 1×1
-/// convolution back.
+/// A coarse unit with the receptive field of the paper's unit on fewer channels. It consists of a 1×1
+/// convolution to `1/DIVISOR` of the output channels, two 3×3 convolutions (the first with the stride), and a
+/// 1×1 convolution to all output channels.
 #[derive(Module, Debug)]
 pub struct NarrowUnit<const DIVISOR: usize> {
     norm1: BatchNorm,
@@ -25,7 +25,7 @@ pub struct NarrowUnit<const DIVISOR: usize> {
 }
 
 impl<const DIVISOR: usize> NarrowUnit<DIVISOR> {
-    /// Channels of the 3×3 convolutions.
+    /// Number of channels of the 3×3 convolutions.
     fn narrow(to: Image) -> usize {
         (to.channels / DIVISOR).max(1)
     }

@@ -1,4 +1,4 @@
-//! The skip of a residual unit: the identity, or a projection if the shape changes.
+//! The skip connection of a residual unit: the identity, or a projection if the shape changes.
 
 use burn::tensor::Tensor;
 use parareal::net::Init;
@@ -7,14 +7,14 @@ use parareal_kernels::residual;
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::Image;
 
-/// Returns the 1×1 convolution of the activated input if the shape changes.
+/// Creates the 1×1 convolution of the skip connection; `None` if the shape does not change.
 pub(super) fn projection(from: Image, to: Image, init: &Init) -> Option<Conv2d> {
     let stride = from.size / to.size;
     let project = || Conv2d::new(from.channels, to.channels, 1, stride, &init.scope("projection"));
     (from != to).then(project)
 }
 
-/// Applies convolutions, each after batch normalization and ReLU, and adds the input, as one
+/// Applies convolutions, each after batch normalization and ReLU, and adds the input. All of this is one
 /// operation.
 pub(super) fn add_identity(input: Tensor<4>, convs: &[(&BatchNorm, &Conv2d)]) -> Tensor<4> {
     let [batch, height, width, _] = input.dims();
@@ -26,8 +26,8 @@ pub(super) fn add_identity(input: Tensor<4>, convs: &[(&BatchNorm, &Conv2d)]) ->
     output
 }
 
-/// Applies the first convolution of a unit and, to the same activated input, the projection.
-/// Returns the state after the convolution and the skip.
+/// Applies the first convolution and the projection of a unit to the same activated input. Returns the
+/// outputs of both, in this order.
 pub(super) fn conv_and_projection(
     input: Tensor<4>,
     norm: &BatchNorm,

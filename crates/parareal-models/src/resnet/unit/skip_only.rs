@@ -8,8 +8,8 @@ use super::skip::projection;
 use crate::layers::{BatchNorm, Conv2d};
 use crate::resnet::image::{Image, height_and_width};
 
-/// The skip of a residual unit alone: the identity or, if the shape changes, a 1×1 convolution after
-/// batch normalization and ReLU.
+/// A unit that consists of the skip connection alone: the identity or, if the shape changes, a 1×1
+/// convolution after batch normalization and ReLU.
 #[derive(Module, Debug)]
 pub struct SkipUnit {
     norm1: Option<BatchNorm>,
