@@ -29,7 +29,7 @@ pub(crate) enum Failure {
     /// A command line with wrong flags.
     #[error("{0}")]
     Flag(String),
-    /// A failure that all ranks know, reported by this one.
+    /// A failure that all ranks know, and that this rank reports.
     #[error("{}{failure}", rank.map_or_else(String::new, |rank| format!("rank {rank}: ")))]
     Agreed { rank: Option<usize>, failure: Box<Failure>, bad_input: bool },
     #[error("cannot draw the plot: {0}")]
@@ -65,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// Returns true if another rank reports it.
+    /// Returns true if another rank reports the failure.
     pub(crate) fn is_told_elsewhere(&self) -> bool {
         matches!(self, Self::Vision(error) if error.is_reported_elsewhere())
     }

@@ -1,9 +1,9 @@
 //! Signals that ask a command to stop.
 //!
-//! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, and the
-//! shell of a script ignores SIGINT for background processes. The ignored signals are read from
-//! `/proc/self/status`, because the system call needs unsafe code. Without that file, as on macOS, no
-//! signal is taken to be ignored.
+//! A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP, and the shell of
+//! a script ignores SIGINT for background processes. The ignored signals are read from `/proc/self/status`,
+//! because the system call requires unsafe code. If that file does not exist, as on macOS, every signal is
+//! handled.
 
 use std::fs;
 use std::io;
@@ -17,30 +17,30 @@ use signal_hook::{consts, flag};
 
 use crate::output::note;
 
-/// Signals from a user, a shell or a service manager. A second one stops the program immediately.
+/// Signals from a user, a shell or a service manager. A second signal stops the program immediately.
 #[cfg(unix)]
 const INTERRUPTS: &[i32] = &[consts::SIGINT, consts::SIGTERM, consts::SIGHUP];
 #[cfg(not(unix))]
 const INTERRUPTS: &[i32] = &[consts::SIGINT, consts::SIGTERM];
 
-/// Signals by which a batch system announces the end of a job. They never stop the program
-/// immediately, because some are repeated: SIGXCPU every second.
+/// Signals with which a batch system announces the end of a job. They never stop the program immediately,
+/// because some are repeated; for example, SIGXCPU is sent every second.
 #[cfg(unix)]
 const WARNINGS: &[i32] = &[consts::SIGUSR1, consts::SIGUSR2, consts::SIGXCPU];
 #[cfg(not(unix))]
 const WARNINGS: &[i32] = &[];
 
-/// Interrupts within this time after the first one count as the same one: `timeout`, terminals and
+/// Time after the first interrupt during which further interrupts are ignored. `timeout`, terminals and
 /// launchers may signal both a process and its process group.
 const SAME: Duration = Duration::from_millis(500);
 
 /// Polling interval for interrupts.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Returns a function that returns true once a signal has asked the command to stop.
+/// Starts to handle signals. Returns a function that returns true once a signal has requested a stop.
 ///
-/// At the first signal, a note with the `place` at which the command will stop is printed to standard
-/// error. Without a `place`, as on the ranks of an MPI program, nothing is printed.
+/// At the first signal, a note is printed to standard error. It says at which `place` the command will stop.
+/// Without a `place`, as on the ranks of an MPI program, nothing is printed.
 pub(crate) fn watch(place: Option<&'static str>) -> impl Fn() -> bool + Sync {
     let asked = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::new(AtomicBool::new(false));

@@ -29,8 +29,8 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Creates a progress bar on the terminal; `None` if standard error is not a terminal, or one that
-/// cannot move its cursor (`TERM` is `dumb` or not set).
+/// Creates a progress bar on the terminal. Returns `None` if standard error is not a terminal, or the
+/// terminal cannot move its cursor (`TERM` is `dumb` or not set).
 pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
     let target = ProgressDrawTarget::stderr_with_hz(10);
     let bar = ProgressBar::with_draw_target(Some(length), target);
@@ -49,7 +49,7 @@ pub(crate) fn shell_word(path: &Path) -> String {
     }
 }
 
-/// Returns the name that this program was started by, quoted for a shell.
+/// Returns the name with which this program was started, quoted for a shell.
 pub(crate) fn program() -> String {
     let name = std::env::args_os().next().unwrap_or_else(|| "parareal".into());
     shell_word(Path::new(&name))

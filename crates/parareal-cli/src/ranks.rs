@@ -13,8 +13,8 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
 
-/// Returns the process group for a run with these settings: the executor is taken from the flags, the
-/// file, or the folder of a resumed run.
+/// Returns the process group for a run. The executor is taken from the flags, the configuration file, or the
+/// folder of a resumed run, in this order.
 pub(crate) fn group(
     flags: &Settings,
     file: Option<&Path>,
@@ -22,7 +22,7 @@ pub(crate) fn group(
 ) -> Result<ProcessGroup, TrainError> {
     let config = resumed.map(|folder| folder.join("config.toml"));
     let files = [file, config.as_deref()].into_iter().flatten();
-    // Errors in a file are reported later, when its settings are read.
+    // Errors in a file are ignored here and reported later, when its settings are used.
     let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
     let executor = flags.executor.into_iter().chain(executors).next();
     match executor == Some(ExecutorKind::Mpi)
@@ -33,7 +33,8 @@ pub(crate) fn group(
     }
 }
 
-/// Runs a command on all ranks. A failure of one rank is reported with its number and ends all ranks.
+/// Runs a command on all ranks. The failure of a rank is reported with the number of the rank and ends all
+/// ranks.
 pub(crate) fn together(
     group: &ProcessGroup,
     work: impl FnOnce() -> Result<Ending, Failure>,
@@ -55,21 +56,21 @@ pub(crate) fn together(
     }
 }
 
-/// Reports an invalid command line, once if it is the same on all ranks. `message` is the short form,
-/// `print` shows the full error.
+/// Reports an invalid command line. If all ranks have the same error, one rank reports it with `print`, which
+/// shows the full error. Otherwise one rank with an error prints the short form, `message`, and its rank.
 pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
     if !cfg!(feature = "mpi") || ProcessGroup::launched() == 1 {
         return print();
     }
     let Ok(group) = ProcessGroup::join() else { return print() };
-    // Ranks with a valid command line wait for this one.
+    // Ranks with a valid command line wait for this rank.
     match group.agree::<(), _>(Err(Failure::Flag(message.into()))) {
         Err(Failure::Agreed { rank: None, .. }) => print(),
         Err(failure @ Failure::Agreed { .. }) => note(&format!("error: {failure}")),
         _ => {}
     }
-    // The launcher ends all ranks once one of them ends with an error code, so they wait until the
-    // error is printed.
+    // The launcher ends all ranks once one rank ends with an error code. All ranks therefore wait here until
+    // the error is printed.
     let _ = group.finish();
 }
 
@@ -78,7 +79,7 @@ fn abort(group: &ProcessGroup, message: &str, code: i32) -> ! {
     group.abort(code)
 }
 
-/// Returns a table of the bytes that each rank has sent in a step, on average.
+/// Returns a table of the average number of bytes that each rank sent per step.
 pub(crate) fn traffic(sent: &[Traffic]) -> String {
     let mut rows = vec![
         ["rank", "to neighbors per step", "to all-reduces per step"].map(String::from).to_vec(),

@@ -9,16 +9,16 @@ use parareal_vision::{ClassificationRun, Config, Settings};
 use super::together;
 use crate::ending::Ending;
 
-/// Environment variable with the task of a rank.
+/// Name of the environment variable that selects the task of a rank.
 const LIFE: &str = "PARAREAL_TEST_LIFE";
 const FOLDER: &str = "PARAREAL_TEST_FOLDER";
 
-/// Panics after a step, on one rank.
+/// Observer that panics after this step; `None` for never.
 struct Panics(Option<usize>);
 
 impl Observer for Panics {
     fn on_step(&mut self, record: &StepRecord) {
-        assert!(Some(record.step) != self.0, "nobody watches step {}\nany more", record.step);
+        assert!(Some(record.step) != self.0, "no observer is left\nfor step {}", record.step);
     }
 
     fn on_epoch(&mut self, _: &EpochRecord) {}
@@ -66,7 +66,7 @@ fn a_panic_of_one_rank_is_reported_once_and_the_run_can_be_resumed() {
         assert_eq!(ended.code, Some(1), "{}", ended.errors);
         assert!(folder.path().join("run/checkpoints/step-00000003").is_dir());
         let lines = ended.error_lines();
-        let expected = format!("error: rank {rank}: nobody watches step 4\\nany more");
+        let expected = format!("error: rank {rank}: no observer is left\\nfor step 4");
         assert_eq!(lines, [expected], "{}", ended.errors);
         let ended = start("resume", "run");
         ended.assert_done();

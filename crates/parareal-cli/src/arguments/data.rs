@@ -11,11 +11,11 @@ use parareal_vision::DEFAULT_DATA_DIR;
 pub(crate) enum Data {
     /// Download the files of a data set and check them
     ///
-    /// A file gets its name once its size and its published MD5 sum match. An interrupted download is
-    /// kept, and the same command continues it. Correct files are not downloaded again, and files with
-    /// other contents are never overwritten. HTTPS_PROXY or ALL_PROXY names a proxy. The built-in addresses
-    /// have not been tested from the machine that this program was developed on; if one has moved, give
-    /// another one with --from.
+    /// A download gets its final name once its size and MD5 sum match the published ones. An interrupted
+    /// download is kept, and the same command continues it. Correct files are not downloaded again, and files
+    /// with other contents are never overwritten. HTTPS_PROXY or ALL_PROXY names a proxy. The built-in
+    /// addresses have not been tested from the machine that this program was developed on; if an address has
+    /// changed, pass another one with --from.
     Fetch(Fetch),
     /// Check the files of a data set and count the images of each class
     Check {
@@ -62,7 +62,7 @@ pub(crate) struct ImageFiles {
     /// Folder of the data sets, or of your own images [default: data]
     ///
     /// Each published data set has a subfolder of its name. For the data set `folder`, DIR has one folder of
-    /// PNG or JPEG files for each class, and no default. `shapes` needs no folder.
+    /// PNG or JPEG files for each class, and must be given. `shapes` needs no folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }

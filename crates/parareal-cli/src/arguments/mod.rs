@@ -79,7 +79,7 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    // The argument comes with the name of its value: `--depth <9n+2>`, `--nesterov[=<true|false>]`.
+    // The argument includes the name of its value: `--depth <9n+2>`, `--nesterov[=<true|false>]`.
     let flag = text(ContextKind::InvalidArg)?.split([' ', '[', '=']).next()?;
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
     let source = std::error::Error::source(error)?;

@@ -43,7 +43,7 @@ pub(crate) struct Ode {
     pub(crate) iterations: Option<usize>,
     /// Absolute tolerance: stop after an iteration with all jumps at most E
     ///
-    /// With 0 the iteration stops when all jumps are 0.
+    /// With 0, the iteration stops when all jumps are 0.
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) tolerance: Option<f64>,
     /// Relative tolerance: E times the norm of the largest state, added to --tolerance

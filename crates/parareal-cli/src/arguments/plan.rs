@@ -33,7 +33,7 @@ impl Selection for Network {
     }
 }
 
-/// Flags of a step that is predicted.
+/// Flags of the predicted step.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Step")]
 pub(crate) struct Step {
@@ -54,22 +54,22 @@ pub(crate) struct Step {
     /// overlaps the coarse network.
     #[arg(long, value_name = "overlap|paper", hide_short_help = true)]
     pub(crate) schedule: Option<String>,
-    /// Share of weight gradients in the coarse network's backward pass [default: 0.5]
+    /// Fraction of the coarse network's backward pass for weight gradients [default: 0.5]
     ///
-    /// Weight gradients can be deferred. The paper's Table 2 does not say which share they have, so this needs
-    /// --costs paper.
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, hide_short_help = true)]
+    /// Weight gradients can be deferred. The paper's Table 2 has no separate times for them, so their
+    /// fraction must be assumed. Requires --costs paper.
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) coarse_weight_share: Option<f64>,
     /// Defer weight gradients of the coarse network [default: true]
     ///
-    /// They are then computed after the gradient of the coarse network's input has been sent to the neighbor, as
-    /// `parareal train` does on the CPU in single precision.
+    /// Deferred weight gradients are computed after the gradient of the coarse network's input has been sent
+    /// to the neighbor, as `parareal train` does on the CPU in single precision.
     #[arg(long, value_name = "true|false", hide_short_help = true)]
     pub(crate) defer: Option<bool>,
     /// Recompute states in the backward pass instead of storing them
     ///
-    /// One state is kept for every K residual units, as by `parareal train --recompute`. Without K it is the square
-    /// root of the number of units in the longest subnetwork.
+    /// One state is kept for every K residual units, as with `parareal train --recompute`. Without a value, K
+    /// is the square root of the number of units in the longest subnetwork.
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0", hide_short_help = true)]
     pub(crate) recompute: Option<usize>,
     /// Bandwidth between devices in Gbit/s [default: communication takes no time]
@@ -80,7 +80,7 @@ pub(crate) struct Step {
     pub(crate) link_us: Option<f64>,
     /// Number of replicas (data parallelism) [default: 1]
     ///
-    /// Each replica has devices and images of its own; gradients are averaged over a ring.
+    /// Each replica has its own devices and images. Gradients are averaged with a ring all-reduce.
     #[arg(long, value_name = "R", hide_short_help = true)]
     pub(crate) replicas: Option<usize>,
     /// Number of images per step, for --costs measured [default: 16]
@@ -88,10 +88,10 @@ pub(crate) struct Step {
     pub(crate) batch_size: Option<usize>,
     /// Find the N, coarse units and cuts with the shortest predicted step
     ///
-    /// The search is for --device-count devices. --coarse-unit and --coarse-units restrict it.
+    /// The search assumes --device-count devices. --coarse-unit and --coarse-units restrict it.
     #[arg(long)]
     pub(crate) suggest: bool,
-    /// Memory of a device in GB, which a suggestion has to fit into [default: no limit]
+    /// Memory limit of each device in GB, for --suggest [default: no limit]
     #[arg(long, value_name = "GB", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) memory_gb: Option<f64>,
     /// Write the timeline of the predicted step: a picture (.svg) or a trace (.json)

@@ -39,7 +39,7 @@ pub(crate) struct Eval {
     pub(crate) json: bool,
 }
 
-/// The settings of the images that a run is evaluated on.
+/// The settings that select the images for an evaluation.
 pub(crate) struct TestImages;
 
 impl Selection for TestImages {
@@ -63,9 +63,9 @@ pub(crate) struct Predict {
     run: PathBuf,
     /// PNG or JPEG files, or folders of them
     ///
-    /// The files of a folder are classified in the order of their names; subfolders are not searched. Images are
-    /// prepared as for the training: scaled to the input size of the network, with MNIST's border if the run was
-    /// trained on MNIST.
+    /// The files of a folder are classified in the order of their names; subfolders are not searched. Images
+    /// are preprocessed as in training: they are scaled to the input size of the network, with MNIST's border
+    /// if the run was trained on MNIST.
     #[arg(value_name = "IMAGE", required_unless_present = "run_flag")]
     images: Vec<PathBuf>,
     /// Folder of the run; then all positional arguments are images

@@ -1,4 +1,4 @@
-//! Flags of settings, made of the settings' definitions.
+//! Flags of settings, generated from the definitions of the settings.
 
 use std::ffi::OsString;
 use std::marker::PhantomData;
@@ -25,24 +25,24 @@ pub(crate) struct Flag {
     help: Option<&'static str>,
     default: FlagDefault,
     heading: Option<&'static str>,
-    /// True if the short help has the flag, too.
+    /// True if the short help also shows the flag.
     is_essential: bool,
 }
 
 /// The default that the help of a flag shows.
 enum FlagDefault {
-    /// Those of the recipes.
+    /// The defaults of the recipes.
     Recipes,
-    /// That of the quick recipe, for a command without recipes.
+    /// The default of the quick recipe, for a command without recipes.
     Quick,
-    /// These words.
+    /// This note.
     Note(&'static str),
-    /// This value, which the command takes where the flag is not given.
+    /// This value, which applies if the flag is not given.
     Value(&'static str),
 }
 
 impl Flag {
-    /// Returns the flag of a setting as `train` has it.
+    /// Creates the flag of a setting for `train`.
     pub(crate) fn new(definition: &'static Definition) -> Self {
         let heading = match definition.heading {
             Heading::General => None,
@@ -56,7 +56,7 @@ impl Flag {
         Self { definition, help: None, default: FlagDefault::Recipes, heading, is_essential }
     }
 
-    /// Returns the flag of the setting with this key, without a heading.
+    /// Creates the flag of the setting with this key, without a heading.
     ///
     /// # Panics
     /// If no setting has this key.
@@ -71,17 +71,17 @@ impl Flag {
         Self { heading: Some(heading), ..self }
     }
 
-    /// Replaces the setting's help and its details.
+    /// Replaces the help and the details of the setting.
     pub(crate) fn help(self, help: &'static str) -> Self {
         Self { help: Some(help), ..self }
     }
 
-    /// Shows the flag in the short help, too.
+    /// Also shows the flag in the short help.
     pub(crate) fn essential(self) -> Self {
         Self { is_essential: true, ..self }
     }
 
-    /// Replaces the default by another value.
+    /// Replaces the default with another value.
     pub(crate) fn default(self, value: &'static str) -> Self {
         Self { default: FlagDefault::Value(value), ..self }
     }
@@ -91,7 +91,7 @@ impl Flag {
         Self { default: FlagDefault::Quick, ..self }
     }
 
-    /// Replaces the words about the default.
+    /// Replaces the note about the default.
     pub(crate) fn default_note(self, note: &'static str) -> Self {
         Self { default: FlagDefault::Note(note), ..self }
     }

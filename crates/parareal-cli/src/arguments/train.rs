@@ -7,7 +7,7 @@ use parareal_vision::Settings;
 
 use super::settings::{Flag, Selection, SettingFlags};
 
-/// Flags of `train`; if one is given twice, the last one counts.
+/// Flags of `train`. If a flag is given twice, the last value counts.
 #[derive(Args)]
 #[command(args_override_self = true)]
 #[command(after_long_help = "\
@@ -28,9 +28,10 @@ pub(crate) struct Train {
     pub(crate) output: Option<PathBuf>,
     /// Resume the run in --output from its latest checkpoint
     ///
-    /// Results are the same to the last bit with the same executor, threads, device and vector instructions,
-    /// otherwise to rounding. The flags under "Machine" and "Output", --data-dir, --epochs, --milestones and
-    /// --patience may differ from those of the run; all others must not.
+    /// Results are identical bit for bit with the same executor, threads, device and vector instructions;
+    /// otherwise they differ by rounding errors. The flags under "Machine" and "Output", --data-dir,
+    /// --epochs, --milestones and --patience may have new values. All other flags must have the values of the
+    /// run.
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
     /// Write the timeline of one step: a picture (.svg) or a trace (.json)
@@ -40,8 +41,8 @@ pub(crate) struct Train {
     pub(crate) timeline: Option<PathBuf>,
     /// Step of the run, from 1, whose timeline is written
     ///
-    /// No timeline is written if the run stops before this step. By default it is the tenth step that this
-    /// process trains, because the first steps are slower, or its last step if it trains fewer.
+    /// By default, it is the tenth step of this process, because the first steps are slower, or the last step
+    /// if the process trains fewer. No timeline is written if the run stops before the step.
     #[arg(long, value_name = "STEP", help_heading = "Output", hide_short_help = true)]
     pub(crate) timeline_step: Option<usize>,
     /// Overwrite an existing file of --timeline

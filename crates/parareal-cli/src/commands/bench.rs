@@ -1,5 +1,5 @@
-//! `bench`: measures a step and shows the paper's Tables 2 and 3 for this machine, with the paper's
-//! own values if they are for the same network.
+//! `bench`: measures a step and prints tables like the paper's Tables 2 and 3 for this machine. The paper's
+//! values are printed as well if they are for the same network.
 
 use parareal_train::TimelineFile;
 use parareal_vision::{
@@ -155,7 +155,7 @@ fn both(time: Milliseconds) -> String {
 
 fn parts(benched: &[BenchRow]) -> Vec<Vec<String>> {
     let shows_paper = shows_paper(benched);
-    // Only a table with the paper's rows has a column for the source of a row.
+    // The table has a column for the source of each row only if it contains the paper's rows.
     let line = |n: &str, whose: &str, cells: [&str; 6]| {
         let whose = shows_paper.then_some(whose);
         let cells = std::iter::once(n).chain(whose).chain(cells);

@@ -9,7 +9,7 @@ use crate::output::result;
 
 pub(crate) fn run(arguments: &Man) -> Result<Ending, Failure> {
     let mut root = Arguments::command().disable_help_subcommand(true);
-    // Gives the commands their full names, such as `parareal-data-fetch`.
+    // Sets the full names of the commands, such as `parareal-data-fetch`.
     root.build();
     let mut page = Vec::new();
     let command = find(&root, &arguments.command)?.clone();
@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &Man) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Returns the command with these words.
+/// Returns the command with this name, given as words such as `data fetch`.
 fn find<'a>(root: &'a Command, words: &[String]) -> Result<&'a Command, Failure> {
     words.iter().try_fold(root, |command, word| {
         command.find_subcommand(word).ok_or_else(|| {

@@ -94,7 +94,7 @@ fn the_text_shows_the_speedup_and_that_of_the_model() {
         "linear bound",
         "finished after 3 iterations, as requested",
         " (slower)",
-        "speedup by the model",
+        "speedup predicted by the model",
         "against the reference",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -403,8 +403,8 @@ fn wrong_use_is_refused_in_a_line() {
             "expected basic without `coarse-units`",
         ),
         (&["--costs", "costs.json", "--coarse-weight-share", "0.5"], "requires --costs paper"),
-        (&["--costs", "paper", "--coarse-weight-share", "1.5"], "expected a share from 0 to 1"),
-        (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "expected a share from 0 to 1"),
+        (&["--costs", "paper", "--coarse-weight-share", "1.5"], "expected a fraction from 0 to 1"),
+        (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "expected a fraction from 0 to 1"),
         (&["--costs", "costs.json", "--batch-size", "8"], "requires --costs measured"),
         (&["--batch-size", "0"], "invalid value `0` for batch-size"),
         // Refused before anything is measured.

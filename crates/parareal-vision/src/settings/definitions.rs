@@ -25,7 +25,7 @@ const MAX_WIDTH: usize = 1_024;
 const QUICK_EPOCHS: usize = 3;
 
 settings! {
-    /// Defaults of the settings that are not given: quick or paper
+    /// Set of defaults for settings that are not given: quick or paper
     "recipe" recipe: Recipe {
         value_name: "NAME",
         default_note: Some("paper for the paper's data sets at depth 1001, otherwise quick"),
@@ -67,15 +67,15 @@ settings! {
         default_note: Some("all"),
     }
 
-    /// Share of the training images to hold out for validation
+    /// Fraction of the training images to hold out for validation
     ///
     /// The best epoch is then chosen by the validation error instead of the test error.
     "validation" validation: f64 = [0.0] {
         is_essential: true,
-        value_name: "SHARE",
+        value_name: "FRACTION",
         heading: Heading::Data,
         check: |share| {
-            expect((0.0..=0.5).contains(share), "expected a share from 0 to 0.5, for example 0.1")
+            expect((0.0..=0.5).contains(share), "expected a fraction from 0 to 0.5, for example 0.1")
         },
     }
 
@@ -87,8 +87,8 @@ settings! {
 
     /// Number of layers of the ResNet, 9n+2
     ///
-    /// The network is the paper's pre-activation ResNet with n bottleneck units in each of three stages, not the one of
-    /// 6n+2 layers with basic units.
+    /// The network is the paper's pre-activation ResNet with n bottleneck units in each of three stages, not
+    /// the ResNet with 6n+2 layers and basic units.
     "depth" depth: usize = [110, paper: 1001] {
         is_essential: true,
         value_name: "9n+2",
@@ -98,7 +98,7 @@ settings! {
 
     /// Number of channels after the first convolution
     ///
-    /// The three stages have 4, 8 and 16 times as many.
+    /// The three stages have 4, 8 and 16 times as many channels.
     "width" width: usize = [PAPER_WIDTH] {
         value_name: "W",
         heading: Heading::Network,
@@ -114,8 +114,9 @@ settings! {
 
     /// Positions of the cuts: even, balanced, or a list
     ///
-    /// `even` divides the units evenly, as the paper does. `balanced` measures the costs of the parts on this machine
-    /// and takes the cuts with the shortest predicted step. A list such as 2,4 has the number of units before each cut.
+    /// `even` divides the units evenly, as the paper does. `balanced` measures the costs of the parts on this
+    /// machine and chooses the cuts with the shortest predicted step. A list such as 2,4 gives the number of
+    /// units before each cut.
     "cuts" cuts: CutsSetting = [CutsSetting::Even] {
         value_name: "even|balanced|A,B,..",
         heading: Heading::Network,
@@ -123,9 +124,9 @@ settings! {
 
     /// Kind of residual unit in the coarse networks
     ///
-    /// `basic` is the paper's unit. `auto` stands for the recommended kind, `coarsened`: the same convolutions at half the
-    /// resolution. `none` is the skip connection alone. `basic-or-bottleneck` is
-    /// what `auto` stood for in earlier versions. benchmarks/coarse-units compares all kinds.
+    /// `basic` is the paper's unit. `auto` stands for the recommended kind, `coarsened`, which has the same
+    /// convolutions at half the resolution. `none` is the skip connection alone. `basic-or-bottleneck` is the
+    /// meaning of `auto` in earlier versions. benchmarks/coarse-units compares all kinds.
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
         is_essential: true,
         value_name: "KIND",
@@ -134,7 +135,7 @@ settings! {
 
     /// Number of units in each coarse network (N_c)
     ///
-    /// There is at least one for each time that the image is halved between two cuts.
+    /// At least one unit is used for each time that the image is halved between two cuts.
     "coarse-units" coarse_units: usize {
         value_name: "NC",
         heading: Heading::Network,
@@ -148,8 +149,8 @@ settings! {
 
     /// Number of passes over the training images
     ///
-    /// A run can be resumed with another number. A cosine schedule then spans the new number of epochs; milestones stay
-    /// where they are.
+    /// A run can be resumed with another number. A cosine schedule then spans the new number of epochs;
+    /// milestones do not change.
     "epochs" epochs: usize = [QUICK_EPOCHS, paper: 200] {
         is_essential: true,
         value_name: "E",
@@ -267,8 +268,8 @@ settings! {
 
     /// Run whose last weights become the initial weights
     ///
-    /// The run may be serial or cut, of the same width. Interfaces that it does not have are initialized from the seed.
-    /// A shallower run initializes a deeper network stage by stage.
+    /// The run may be serial or cut, but must have the same width. Interfaces that it does not have are
+    /// initialized from the seed. A shallower run initializes a deeper network stage by stage.
     "init-from" init_from: PathBuf {
         value_name: "RUN",
         heading: Heading::Training,
@@ -276,7 +277,8 @@ settings! {
 
     /// Weights of the units that a shallower run does not have: repeat or interpolate
     ///
-    /// `repeat` uses each unit several times, `interpolate` is linear in depth between the two nearest units.
+    /// `repeat` copies each unit several times. `interpolate` computes means of the two nearest units, linear
+    /// in depth.
     "init-units" init_units: UnitInit = [UnitInit::Repeat] {
         value_name: "NAME",
         heading: Heading::Training,
@@ -284,7 +286,8 @@ settings! {
 
     /// Number of distillation steps before joint training
     ///
-    /// In these steps the modules of each interface learn alone from the serial network that `init-from` names.
+    /// In these steps, the modules of each interface are trained separately to approximate the serial network
+    /// that `init-from` names.
     "distill" distill: usize {
         value_name: "STEPS",
         heading: Heading::Training,
@@ -354,7 +357,8 @@ settings! {
 
     /// Number of threads per worker on the CPU
     ///
-    /// Sums are split over the threads, so results depend on their number to rounding.
+    /// Sums are split over the threads, so results for different numbers of threads differ by rounding
+    /// errors.
     "threads" threads: usize {
         value_name: "T",
         heading: Heading::Machine,
@@ -366,8 +370,8 @@ settings! {
 
     /// Recompute states in the backward pass instead of storing them
     ///
-    /// This needs less memory and about a third more time. One state is kept for every K residual units. Without K it
-    /// is the square root of the number of units in the longest subnetwork.
+    /// This needs less memory and about a third more time. One state is kept for every K residual units.
+    /// Without a value, K is the square root of the number of units in the longest subnetwork.
     "recompute" recompute: Recompute {
         value_name: "K",
         heading: Heading::Machine,
@@ -385,9 +389,9 @@ settings! {
         may_change: true,
     }
 
-    /// Checkpoints during an epoch: every K steps (500) or minutes (10m); epoch for none
+    /// Checkpoint interval within an epoch: K steps (500), M minutes (10m), or epoch for none
     ///
-    /// There is always a checkpoint at the end of an epoch.
+    /// A checkpoint is always saved at the end of an epoch.
     "checkpoint-every" checkpoint_every: CheckpointEvery = [CheckpointEvery::Minutes(10)] {
         value_name: "K|Mm",
         heading: Heading::Output,

@@ -53,15 +53,15 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Returns a note on a file that was downloaded but is not read, because other files take
+/// Returns a note about a file that was downloaded but will not be read, because another file takes
 /// precedence.
 fn unread(fetched: &[Fetched], inspection: &Inspection) -> Option<String> {
     let is_read = |file: &&Fetched| inspection.files.iter().any(|read| read.path == file.path);
     let file = fetched.iter().find(|file| !is_read(file))?;
     let read = inspection.files.first()?;
     Some(format!(
-        "{} is complete but not used, because {} takes precedence; to use it, move that file and \
-         the loose files beside it away",
+        "{} is complete but not used, because {} takes precedence; to use it, move away that file and \
+         the other loose files in its folder",
         file.path.display(),
         read.path.display(),
     ))
@@ -71,7 +71,7 @@ fn file_as_json(file: &Fetched) -> Value {
     json!({ "path": file.path, "bytes": file.bytes, "address": file.address })
 }
 
-/// Progress of a download: a bar on a terminal, lines elsewhere.
+/// Progress of a download, shown as a bar on a terminal and as lines elsewhere.
 #[derive(Default)]
 struct Progress {
     current: Option<Current>,
@@ -81,9 +81,9 @@ struct Progress {
 struct Current {
     name: String,
     bytes: u64,
-    /// Bytes received before the current response.
+    /// Number of bytes received before the current response.
     before: u64,
-    /// Start of the current response.
+    /// Start time of the current response.
     begun: Instant,
     last: Instant,
     bar: Option<ProgressBar>,

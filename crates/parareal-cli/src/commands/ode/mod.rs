@@ -1,4 +1,4 @@
-//! `ode`: solves a problem serially and by parareal, and compares both.
+//! `ode`: solves a problem serially and with the parareal algorithm, and compares both.
 
 mod plot;
 mod show;
@@ -17,11 +17,10 @@ use crate::interrupt;
 use crate::output::{note, result};
 use watch::Watch;
 
-/// Largest number of unknowns in all states together; about five times as many numbers are in
-/// memory.
+/// Largest total number of unknowns in all states. About five times as many numbers are held in memory.
 const MAX_UNKNOWNS: usize = 20_000_000;
-/// Computations shorter than this, in seconds, are run twice and the faster run counts, because the
-/// first one starts with cold caches.
+/// Duration in seconds below which a computation is run twice. The faster run counts, because the first one
+/// starts with cold caches.
 const SHORT: f64 = 1.0;
 
 /// The problem and the methods.
@@ -36,20 +35,20 @@ struct Setup {
     relative: Option<f64>,
 }
 
-/// Results of a comparison.
+/// Results of the serial and the parareal computation.
 struct Study {
     setup: Setup,
     records: Vec<Record>,
     ending: Reason,
-    /// Superlinear bound and linear bound of each iterate, rounding included.
+    /// Superlinear and linear error bound of each iterate, including rounding errors.
     bounds: Option<Vec<(f64, Option<f64>)>>,
     serial_seconds: f64,
     parallel_seconds: f64,
-    /// Speedup by the model, with the actual number of threads and with one for each slice.
+    /// Speedups predicted by the model, for the actual number of threads and for one thread per slice.
     model: [f64; 2],
-    /// Distance of the serial fine solution from the problem's reference at the final time.
+    /// Distance of the serial fine solution from the reference solution at the final time.
     from_reference: f64,
-    /// Errors of each iterate at each point.
+    /// For each iterate, the error at each point of the grid.
     errors: Vec<Vec<f64>>,
     paths: Vec<Vec<(f64, f64)>>,
 }
@@ -120,7 +119,7 @@ impl Setup {
     }
 }
 
-/// Returns the named problem. A flag that only another problem has is refused.
+/// Returns the problem with this name. Rejects flags that apply only to other problems.
 fn problem(arguments: &Ode) -> Result<Problem, Failure> {
     let name = arguments.problem.as_str();
     let refuse = |flag, problems| {
@@ -149,7 +148,7 @@ fn problem(arguments: &Ode) -> Result<Problem, Failure> {
     Ok(problem)
 }
 
-/// Solves serially, then by parareal, and measures both.
+/// Solves the problem serially and with the parareal algorithm, and measures both.
 fn study(setup: Setup, stop: impl Fn() -> bool + Sync) -> Result<Study, OdeError> {
     let (problem, slices) = (setup.problem, setup.slices());
     let initial = problem.initial();

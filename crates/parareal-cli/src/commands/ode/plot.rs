@@ -22,9 +22,9 @@ const ITERATES: [RGBColor; 5] = [
     RGBColor(86, 180, 233),
     RGBColor(0, 114, 178),
 ];
-/// Smallest error on the axis; smaller ones are drawn on the axis itself.
+/// Smallest value of the error axis. Smaller errors are drawn at this value.
 const LOWEST: f64 = 1e-17;
-/// Number of points of the reference trajectory; a phase plane needs more.
+/// Number of points of the reference trajectory. A phase plane needs more.
 const POINTS: usize = 400;
 const POINTS_OF_A_PHASE_PLANE: usize = 3000;
 
@@ -118,8 +118,7 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         .map_err(|e| say(&e))?;
     for slice in 1..=slices {
         let color = shade(slice, slices);
-        // A slice is exact after as many iterations as its number. Its error is then drawn on the
-        // axis, and the line ends.
+        // Slice `n` is exact after `n` iterations, so its line ends there, on the axis.
         let line = (0..=last).map(|k| (k as f64, study.errors[k][slice].max(floor)));
         let line: Vec<_> = line.take(slice + 1).collect();
         let end = line[line.len() - 1];
@@ -146,7 +145,7 @@ fn errors(study: &Study, area: &Area<'_>) -> Result {
         (superlinear.collect::<Vec<_>>(), BLACK, 7, "superlinear bound"),
         (linear.collect(), GRAY, 2, "linear bound"),
     ] {
-        // A bound above the range of the axis is cut off.
+        // Bounds above the range of the axis are cut off.
         let line: Vec<_> = line.into_iter().take_while(|point| point.1 <= ceiling).collect();
         if line.is_empty() {
             continue;
@@ -170,8 +169,7 @@ fn trajectory(study: &Study, area: &Area<'_>) -> Result {
     let plane = matches!(problem, Problem::LotkaVolterra | Problem::Lorenz);
     let points = if plane { POINTS_OF_A_PHASE_PLANE } else { POINTS };
     let times: Vec<f64> = (0..=points).map(|i| end * i as f64 / points as f64).collect();
-    // States may be large, so they are computed one time at a time; only one number of each is
-    // drawn.
+    // States may be large, but only one value of each is drawn. They are therefore computed one by one.
     let reference: Vec<(f64, f64)> = if plane {
         let states = problem.reference(&times);
         times.iter().zip(states).map(|(t, state)| point(problem, *t, &state)).collect()

@@ -27,7 +27,7 @@ pub(super) fn as_json(study: &Study) -> Value {
         "serial_seconds": study.serial_seconds,
         "parallel_seconds": study.parallel_seconds,
         "speedup": study.speedup(),
-        // With a processor for each slice: N / K, reduced by the cost of the coarse propagator.
+        // With one processor per slice, the speedup is N / K, reduced by the cost of the coarse propagator.
         "model_speedup": study.model[1],
     })
 }
@@ -89,7 +89,7 @@ fn conclusion(study: &Study) -> String {
             seconds(study.parallel_seconds),
         ),
         format!(
-            "speedup by the model: {here:.2} with {}, {everywhere:.2} with one per slice",
+            "speedup predicted by the model: {here:.2} with {}, {everywhere:.2} with one thread per slice",
             count(study.setup.threads, "thread"),
         ),
         format!(
@@ -101,8 +101,8 @@ fn conclusion(study: &Study) -> String {
     let first = study.records[0].max_error.unwrap_or(0.0);
     if let Some(worst) = errors.reduce(f64::max).filter(|worst| *worst > 10.0 * first.max(1e-300)) {
         lines.push(format!(
-            "note: the error grew from {first:.1e} to {worst:.1e} during the iteration: these methods do \
-             not contract here"
+            "note: the error grew from {first:.1e} to {worst:.1e} during the iteration, because these methods do \
+             not contract for this problem"
         ));
     }
     lines.join("\n")

@@ -1,4 +1,4 @@
-//! Progress of the iteration: a live bar on a terminal, otherwise lines at intervals.
+//! Progress of the iteration, shown as a live bar on a terminal and as lines at intervals elsewhere.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Creates the progress of at most this many iterations.
+    /// Creates the progress display for at most this many iterations.
     pub(super) fn new(most: usize) -> Self {
         Self { bar: live(most as u64, "{wide_bar} {msg}"), most, last: Instant::now() }
     }

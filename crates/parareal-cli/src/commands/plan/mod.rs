@@ -13,7 +13,7 @@ use crate::output::result;
 
 pub(crate) fn run(arguments: &Plan) -> Result<Ending, Failure> {
     let mut network = NetworkConfig::resolve(&arguments.network.settings, Recipe::default())?;
-    // Refuses an invalid network before anything is measured.
+    // Rejects an invalid network before anything is measured.
     network.summary(3, arguments.classes)?;
     network.net = network.net.with_classes(arguments.classes);
     let step = arguments.predict(&network)?;

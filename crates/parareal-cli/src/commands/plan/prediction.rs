@@ -103,7 +103,7 @@ impl Flags {
         Ok(PlanSettings { devices, link, replicas, schedule, recompute })
     }
 
-    /// Refuses flags that have no effect in combination with others.
+    /// Rejects flags that have no effect in combination with others.
     fn check(&self, source: &CostSource, timeline: Option<&TimelineFile>) -> Result<(), Failure> {
         let refuse = |flag: &str, why: &str| Err(Failure::Flag(format!("{flag} {why}")));
         if self.schedule.as_deref() == Some("paper") {
@@ -151,7 +151,7 @@ impl Flags {
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
         let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
         if !(0.0..=1.0).contains(&share) {
-            let expected = "expected a share from 0 to 1";
+            let expected = "expected a fraction from 0 to 1";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
         let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));

@@ -63,7 +63,7 @@ impl Step {
         }
         if planned.replicas > 1 {
             lines.push(
-                "  each replica processes a whole batch: the speedup is in images per second"
+                "  each replica processes a whole batch, so the speedup is that of images per second"
                     .into(),
             );
         }

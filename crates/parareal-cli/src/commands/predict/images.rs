@@ -1,4 +1,4 @@
-//! Image files given by their paths or by their folder.
+//! Image files, given by path or by folder.
 
 use std::fs;
 use std::io;
@@ -16,11 +16,11 @@ pub(crate) enum FolderError {
     Empty { path: PathBuf },
 }
 
-/// Returns the PNG and JPEG files of a folder, sorted by name and without those of folders in it; any other
-/// path is returned as it is.
+/// Returns the PNG and JPEG files of a folder, sorted by name. Subfolders are not searched. Any other path is
+/// returned unchanged.
 ///
 /// # Errors
-/// If a folder cannot be read or holds no such files.
+/// If a folder cannot be read or has no such files.
 pub(crate) fn expand(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);

@@ -116,8 +116,8 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     if config.network.is_balanced() {
         let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
         note(&format!(
-            "cuts after units {}: the shortest predicted step, from component times measured here with a \
-             batch of {}; config.toml records these cuts",
+            "cuts after units {}, which give the shortest predicted step (component times measured here with a \
+             batch of {}); config.toml records these cuts",
             cuts.join(","),
             count(config.run.batch_size, "image"),
         ));
@@ -187,7 +187,7 @@ fn conclude(outcome: &Outcome) {
         };
         let is_distilling = step == 0;
         let place = match is_distilling {
-            true => "stopped during the distillation, before the first training step: no training is lost, but \
+            true => "stopped during the distillation, before the first training step; no training is lost, but \
                      the distillation will start over"
                 .into(),
             false => format!("stopped after step {step}"),
@@ -231,7 +231,7 @@ fn conclude(outcome: &Outcome) {
     }
 }
 
-/// Returns the commands that a user may want next.
+/// Returns a list of commands that a user may want to run next.
 fn next_steps(outcome: &Outcome) -> String {
     let (program, run) = (program(), shell_word(&outcome.output));
     let mut page = outcome.output.clone().into_os_string();
@@ -247,10 +247,10 @@ fn next_steps(outcome: &Outcome) -> String {
     format!("next steps\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// Formats the time of subnetworks and workers as tables.
+/// Formats the shares of the training time as tables, by subnetwork and by worker.
 fn show_usage(usage: &Usage) -> String {
     let cells = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    // Runs of earlier versions do not distinguish the two kinds of waiting.
+    // Records of earlier versions do not distinguish the two kinds of waiting.
     let is_told_apart = usage.subnetworks.iter().all(|each| each.waiting_for_worker.is_some());
     let waiting: &[&str] = match is_told_apart {
         true => &["waiting for worker", "waiting for neighbors"],

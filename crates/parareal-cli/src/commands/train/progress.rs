@@ -1,4 +1,4 @@
-//! Progress of a training run: a live bar on a terminal, otherwise lines.
+//! Progress of a training run, shown as a live bar on a terminal and as lines elsewhere.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     epochs: usize,
     steps: usize,
     images_per_step: usize,
-    /// Number of steps before this process.
+    /// Number of steps that earlier processes trained.
     before: usize,
     begun: Instant,
     /// Losses of the first step of the distillation.
@@ -108,7 +108,7 @@ fn shown_losses(interfaces: &[InterfaceRecord]) -> String {
 impl Observer for Progress {
     fn on_distillation(&mut self, record: &DistillationRecord) {
         let DistillationRecord { step, steps, interfaces, seconds } = record;
-        // Restarts the clock, so that training is timed from the last step of the distillation.
+        // Restarts the clock, so that the training time begins after the last step of the distillation.
         self.begun = Instant::now();
         let left = seconds / *step as f64 * (steps - step) as f64;
         let losses = shown_losses(interfaces);
