@@ -1,6 +1,7 @@
-//! Algorithm 1 as printed in the paper and in its corrected form: errors against the serial fine
-//! solution of `u' = -u`, over [0, 10] in 10 slices (where `ΔT = 1` hides one of the two missing
-//! terms) and over [0, 5] in 10.
+//! Compares Algorithm 1 as printed in the paper with its corrected form.
+//!
+//! Prints errors against the serial fine solution of `u' = -u`, over [0, 10] and over [0, 5] in 10 slices
+//! each. With `ΔT = 1`, in the first case, one of the two missing terms has no effect.
 //!
 //! ```sh
 //! cargo run --release -p parareal-ode --example algorithm_1

@@ -1,18 +1,20 @@
-//! Convergence bounds of parareal for linear systems.
+//! Convergence bounds of the parareal iteration for linear systems.
 //!
-//! M. J. Gander, S. Vandewalle, "Analysis of the parareal time-parallel time-integration method",
-//! SIAM J. Sci. Comput. 29 (2007). With `e_n^k` the error of iterate `k` at `T_n` against the
-//! serial fine solution, both multiplied by a number over a slice (fine `F`, coarse `R`),
+//! See M. J. Gander, S. Vandewalle, "Analysis of the parareal time-parallel time-integration method", SIAM J.
+//! Sci. Comput. 29 (2007). For a scalar linear equation, the fine propagator multiplies a state by a number
+//! `F` and the coarse propagator by a number `R`. Let `e_n^k` be the error of iterate `k` at `T_n` against
+//! the serial fine solution. Then
 //!
 //! ```text
 //! e_{n+1}^{k+1} = R e_n^{k+1} + (F - R) e_n^k
 //! ```
 //!
-//! so `e^k = (F - R)^k M^k e^0` with `M` strictly lower triangular, Toeplitz, `M_{ij} = R^{i-j-1}`;
-//! the bounds are those of the maximum norm of `M^k`. They hold as well for systems with a normal
-//! matrix, in the Euclidean norm, with the largest `|R|` and `|F - R|` over the eigenvalues, and for
-//! slices of unequal length, with the largest over the slices: each only makes the recursion for
-//! the norms larger.
+//! so `e^k = (F - R)^k M^k e^0` with a strictly lower triangular Toeplitz matrix `M_{ij} = R^{i-j-1}`. The
+//! bounds follow from bounds of the maximum norm of `M^k`.
+//!
+//! They also hold in the Euclidean norm for systems with a normal matrix, with the largest `|R|` and `|F -
+//! R|` over the eigenvalues, and for slices of unequal length, with the largest values over the slices. In
+//! both cases, the recursion for the norms is bounded by the one with the largest values.
 
 use num_complex::Complex;
 
@@ -24,13 +26,13 @@ use crate::method::Method;
 pub struct Contraction {
     /// `|R|`, the amplification of the coarse propagator over a slice.
     pub coarse: f64,
-    /// `|F - R|`, the distance between the amplifications.
+    /// `|F - R|`, the distance between the fine and the coarse amplification.
     pub difference: f64,
 }
 
 impl Contraction {
-    /// Returns the largest values of two methods for a system with a normal matrix, over all
-    /// eigenvalues and slices.
+    /// Returns the largest `|R|` and `|F - R|` of two methods over all eigenvalues and slices, for a system
+    /// with a normal matrix.
     ///
     /// ```
     /// use parareal_ode::{Complex, Contraction, Grid, Method, Scheme};
@@ -55,10 +57,10 @@ impl Contraction {
         largest
     }
 
-    /// The superlinear bound: after `k` iterations over `slices` slices the largest error is at
-    /// most this many times the largest error of iterate 0. It is 0 from `k = slices` on.
+    /// The superlinear bound: after `k` iterations over `N = slices` slices, the largest error is at most
+    /// this factor times the largest error of iterate 0. The factor is 0 for `k ≥ N`.
     ///
-    /// `|F - R|^k / k! · (N-1)(N-2)..(N-k)`, times `|R|^(N-1-k)` where `|R| > 1`.
+    /// It is `|F - R|^k / k! · (N-1)(N-2)..(N-k)`, multiplied by `|R|^(N-1-k)` if `|R| > 1`.
     pub fn superlinear(&self, slices: usize, k: usize) -> f64 {
         if k == 0 {
             return 1.0;
@@ -66,22 +68,22 @@ impl Contraction {
         if k >= slices {
             return 0.0;
         }
-        // By logarithms, because large factors are multiplied by powers of small ones.
+        // Logarithms avoid overflow, because large factors are multiplied by powers of small ones.
         let choices: f64 = (1..=k).map(|j| ((slices - j) as f64 / j as f64).ln()).sum();
         let growth = (slices - 1 - k) as f64 * self.coarse.max(1.0).ln();
         (choices + growth + k as f64 * self.difference.ln()).exp()
     }
 
-    /// The linear bound, for any number of slices: `(|F - R| / (1 - |R|))^k`. `None` if `|R| ≥ 1`.
+    /// The linear bound, `(|F - R| / (1 - |R|))^k`, which holds for any number of slices; `None` if `|R| ≥
+    /// 1`.
     pub fn linear(&self, k: usize) -> Option<f64> {
         let rate = self.difference / (1.0 - self.coarse);
         (self.coarse < 1.0).then(|| rate.powi(i32::try_from(k).unwrap_or(i32::MAX)))
     }
 }
 
-/// An estimate of rounding errors where the error is zero in exact arithmetic, for a trajectory
-/// whose largest state has the norm `largest`: each of `slices · steps` fine steps may lose a few
-/// last bits.
+/// An estimate of the rounding errors of a solution whose error is zero in exact arithmetic. `largest` is the
+/// largest norm of a state. Each of the `slices · steps` fine steps may lose a few of the last bits.
 pub fn rounding_floor(slices: usize, fine: Method, largest: f64) -> f64 {
     let steps = (slices * (fine.steps() + 1)) as f64;
     4.0 * steps * f64::EPSILON * largest

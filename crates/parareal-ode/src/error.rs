@@ -14,13 +14,13 @@ pub enum OdeError {
         /// The size of the state.
         found: usize,
     },
-    /// No slice, or one whose length is not a positive number.
+    /// A slice whose length is not a positive number.
     #[error("{0}")]
     Grid(String),
-    /// The initial value, or an initial guess, is infinite or not a number.
+    /// An initial value or initial guess that is infinite or NaN.
     #[error("the initial value is not finite")]
     InitialValue,
-    /// A guess that does not have one state for each point between slices.
+    /// A guess or reference solution that does not have one state for each point of the grid.
     #[error(
         "expected {expected} states for a grid of {slices} slices, got {found}",
         expected = slices + 1
@@ -31,10 +31,10 @@ pub enum OdeError {
         /// The number of states.
         found: usize,
     },
-    /// A tolerance below zero, infinite or not a number.
+    /// A tolerance that is negative, infinite or NaN.
     #[error("invalid value `{value}` for the {which} tolerance: expected a number of at least 0")]
     Tolerance {
-        /// Absolute or relative.
+        /// `"absolute"` or `"relative"`.
         which: &'static str,
         /// The value.
         value: f64,
@@ -49,12 +49,12 @@ pub enum OdeError {
         /// The accepted range.
         expected: String,
     },
-    /// A matrix with invalid entries: outside it, not finite, or of the wrong number.
+    /// A matrix with the wrong number of entries, or with an entry that is outside the matrix or not finite.
     #[error("invalid matrix of size {size}: {message}")]
     Matrix {
-        /// Rows, and columns.
+        /// The number of rows and columns.
         size: usize,
-        /// The fault, in words.
+        /// Description of the fault.
         message: String,
     },
     /// `I - γhA` has no inverse.
@@ -71,10 +71,10 @@ pub enum OdeError {
     Newton {
         /// The time at the end of the stage.
         time: f64,
-        /// The iterations made.
+        /// The number of iterations.
         iterations: usize,
     },
-    /// A propagator that was created for another grid.
+    /// A propagator that was created for a grid without slices of this length.
     #[error(
         "the propagator was not created for a slice of length {length}; create it with this grid"
     )]
@@ -82,24 +82,24 @@ pub enum OdeError {
         /// The length of the slice.
         length: f64,
     },
-    /// A propagator gave numbers that are not finite, for instance an explicit one with too long a
-    /// step.
+    /// A propagator returned values that are infinite, NaN or too large to square, for example because the
+    /// step of an explicit method is too long.
     #[error(
         "the {propagator} propagator returned numbers that are not finite, or too large to square, \
          in slice {slice} at iteration {iteration}; its step may be too long to be stable"
     )]
     NotFinite {
-        /// Fine or coarse.
+        /// `"fine"` or `"coarse"`.
         propagator: &'static str,
         /// The slice, from 1.
         slice: usize,
-        /// The iteration; 0 is the first coarse sweep, or the serial solution.
+        /// The iteration; 0 for the first coarse sweep or the serial solution.
         iteration: usize,
     },
     /// The serial solution was cancelled.
     #[error("stopped before the serial solution was complete")]
     Cancelled,
-    /// An unknown name of a method or problem, or an invalid parameter of one.
+    /// An unknown name of a method or problem, or an invalid parameter of a method or problem.
     #[error("{0}")]
     Name(String),
     /// The operating system could not start threads.
@@ -113,7 +113,7 @@ pub enum OdeError {
 }
 
 impl OdeError {
-    /// Returns true for invalid input, false for a failure while running.
+    /// Returns true if the input is wrong, and false if something failed while running.
     pub fn is_bad_input(&self) -> bool {
         !matches!(
             self,

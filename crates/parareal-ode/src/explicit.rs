@@ -5,10 +5,10 @@ use crate::grid::Slice;
 use crate::propagator::{Propagator, System, Workspace, check_size, check_steps};
 use crate::state::State;
 
-/// The classical Runge-Kutta method of order 4, `steps` steps per slice.
+/// The classical Runge-Kutta method of order 4, with `steps` steps per slice.
 ///
-/// It is explicit: with steps that are too long for a stiff system its numbers grow without bound,
-/// which [`Parareal`](crate::Parareal) reports as an error when they are no longer finite.
+/// The method is explicit. If the steps are too long for a stiff system, the values grow without bound.
+/// [`Parareal`](crate::Parareal) reports an error when they are no longer finite.
 pub struct RungeKutta4<Y> {
     system: Y,
     steps: usize,
@@ -18,7 +18,7 @@ impl<Y: System> RungeKutta4<Y> {
     /// Creates the method for a system.
     ///
     /// # Errors
-    /// If there is no step, or too many of them.
+    /// If `steps` is 0 or too large.
     pub fn new(system: Y, steps: usize) -> Result<Self, OdeError> {
         Ok(Self { system, steps: check_steps(steps)? })
     }
@@ -49,8 +49,8 @@ impl<Y: System, S: State + AsRef<[f64]> + AsMut<[f64]>> Propagator<S> for RungeK
             let t = slice.start + h * step as f64;
             begun.copy_from_slice(u);
             stage.copy_from_slice(u);
-            // The time of the slope within the step, its weight in the sum, and the distance to the
-            // next stage.
+            // For each slope: its time within the step, its weight in the sum, and the distance to the next
+            // stage.
             for (at, weight, next) in [
                 (0.0, 1.0 / 6.0, 0.5),
                 (0.5, 1.0 / 3.0, 0.5),

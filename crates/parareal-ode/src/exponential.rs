@@ -1,6 +1,7 @@
-//! The exponential of a matrix, by scaling and squaring with the Padé approximant of degree 13:
-//! N. J. Higham, "The scaling and squaring method for the matrix exponential revisited", SIAM J.
-//! Matrix Anal. Appl. 26 (2005), algorithm 2.3. Products and the solution are `faer`'s.
+//! The exponential of a matrix, computed by scaling and squaring with the Padé approximant of degree 13.
+//!
+//! See N. J. Higham, "The scaling and squaring method for the matrix exponential revisited", SIAM J. Matrix
+//! Anal. Appl. 26 (2005), algorithm 2.3. The matrix products and the linear solver are those of `faer`.
 
 use faer::Mat;
 use faer::prelude::Solve;
@@ -23,7 +24,7 @@ const PADE: [f64; 14] = [
     1.0,
 ];
 
-/// The largest 1-norm for which the approximant is exact to double precision.
+/// The largest 1-norm for which the approximant is accurate to double precision.
 const RADIUS: f64 = 5.371920351148152;
 
 /// Returns `e^matrix`.
@@ -34,7 +35,7 @@ pub(crate) fn exponential(matrix: &Mat<f64>) -> Mat<f64> {
     let squarings = (norm / RADIUS).log2().ceil().clamp(0.0, 1100.0) as i32;
     let scale =
         |matrix: &Mat<f64>, factor: f64| Mat::from_fn(size, size, |i, j| factor * matrix[(i, j)]);
-    // Two factors, because a single one may underflow.
+    // The scale factor is applied as two factors, because a single one may underflow.
     let half = squarings / 2;
     let a = scale(&scale(matrix, 2.0_f64.powi(-half)), 2.0_f64.powi(half - squarings));
     let a2 = &a * &a;

@@ -1,6 +1,6 @@
 use crate::error::{OdeError, in_range};
 
-/// One piece `[start, start + length]` of the time interval.
+/// One slice `[start, start + length]` of the time interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slice {
     /// The index, from 0.
@@ -25,8 +25,8 @@ impl Grid {
     /// Creates slices of equal length on `[0, interval]`.
     ///
     /// # Errors
-    /// If there is no slice, there are more than [`MAX_SLICES`](Self::MAX_SLICES), or the interval is not a
-    /// positive number.
+    /// If `slices` is 0 or greater than [`MAX_SLICES`](Self::MAX_SLICES), or the interval is not a positive
+    /// number.
     pub fn uniform(interval: f64, slices: usize) -> Result<Self, OdeError> {
         in_range("the number of slices", slices, 1..=Self::MAX_SLICES)?;
         // The lengths are bitwise equal, so that factorizations are shared.
@@ -39,7 +39,7 @@ impl Grid {
     /// Creates slices between points `T_0 < T_1 < .. < T_N`.
     ///
     /// # Errors
-    /// If there are fewer than two points, or the points do not increase or are not finite.
+    /// If there are fewer than two points or too many, or the points do not increase or are not finite.
     pub fn from_points(points: &[f64]) -> Result<Self, OdeError> {
         in_range("the number of slices", points.len().saturating_sub(1), 1..=Self::MAX_SLICES)?;
         let slice = |(index, pair): (usize, &[f64])| {
@@ -70,7 +70,7 @@ impl Grid {
         self.slices.iter().map(|slice| slice.start).chain([self.end])
     }
 
-    /// The lengths that occur, each once.
+    /// The distinct lengths of the slices, in increasing order.
     pub fn lengths(&self) -> Vec<f64> {
         let mut lengths: Vec<f64> = self.slices.iter().map(|slice| slice.length).collect();
         lengths.sort_by(f64::total_cmp);

@@ -19,8 +19,9 @@ use crate::state::State;
 ///               all at once     one after another
 /// ```
 ///
-/// After `k` iterations the first `k` slices are bitwise equal to the serial fine solution, and are
-/// not changed any more. Results do not depend on the number of threads.
+/// The propagations with `𝓕` run in parallel, those with `G` one after another. After `k` iterations, the
+/// first `k` slices are bitwise equal to the serial fine solution and no longer change. Results do not depend
+/// on the number of threads.
 ///
 /// ```
 /// use parareal_ode::{Exact, Grid, LinearImplicit, Matrix, Options, Parareal, Scheme};
@@ -61,19 +62,19 @@ impl<F, G> Parareal<F, G> {
     /// stay idle.
     ///
     /// # Errors
-    /// [`OdeError::Value`] unless there are from 1 to 1,024 threads, [`OdeError::Threads`] if the
-    /// system cannot start them.
+    /// [`OdeError::Value`] unless `threads` is from 1 to 1,024; [`OdeError::Threads`] if the system cannot
+    /// start them.
     pub fn new(grid: Grid, fine: F, coarse: G, threads: usize) -> Result<Self, OdeError> {
         in_range("the number of threads", threads, 1..=1024)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| OdeError::Threads { threads, message: e.to_string() })?;
-        // Waits until every thread has started and made its own allocations.
+        // Waits until every thread has started, so that no thread allocates memory later.
         pool.broadcast(|_| ());
         Ok(Self { grid, fine, coarse, pool, scale: 1.0 })
     }
 
-    /// Multiplies all norms by a number. With the root of the mesh width, norms of values on a mesh
-    /// approximate those of functions.
+    /// Sets a factor for all norms. With the square root of the mesh width, the norm of values on a mesh
+    /// approximates the L² norm of a function.
     #[must_use]
     pub fn with_norm_scale(mut self, scale: f64) -> Self {
         self.scale = scale;
@@ -85,11 +86,11 @@ impl<F, G> Parareal<F, G> {
         &self.grid
     }
 
-    /// Computes the serial fine solution `U_0* .. U_N*`, and returns it with the seconds it took.
-    /// `stop` is called before every slice.
+    /// Computes the serial fine solution `U_0* .. U_N*`. Returns it with the duration in seconds. `stop` is
+    /// called before every slice.
     ///
     /// # Errors
-    /// If the initial value has size 0 or is not finite, or the fine propagator fails;
+    /// If the initial value has size 0 or is not finite, or the fine propagator fails.
     /// [`OdeError::Cancelled`] if `stop` returns true.
     pub fn serial<S: State>(
         &self,
@@ -113,12 +114,12 @@ impl<F, G> Parareal<F, G> {
         Ok((states, begun.elapsed().as_secs_f64()))
     }
 
-    /// Iterates until the jumps are within the tolerance, all slices are exact, or an option stops the
-    /// iteration. `observe` is called with every iterate.
+    /// Iterates until the jumps are within the tolerance, all slices are exact, the maximum number of
+    /// iterations is reached, or the solve is cancelled. `observe` is called with every iterate.
     ///
     /// # Errors
-    /// If the initial value has size 0 or is not finite, a tolerance is invalid, or a propagator
-    /// fails, above all with [`OdeError::NotFinite`].
+    /// If the initial value has size 0 or is not finite, an option is invalid, or a propagator fails or
+    /// returns values that are not finite ([`OdeError::NotFinite`]).
     pub fn solve<S: State>(
         &self,
         initial: &S,
@@ -146,7 +147,7 @@ impl<F, G> Parareal<F, G> {
             }
         }
         let states = self.begin(initial)?;
-        // Everything runs within the pool, because jobs from outside wait in a queue that allocates.
+        // The whole solve runs within the pool, because submitting jobs from outside allocates memory.
         self.pool.install(|| Run::new(self, states, options).run(observe))
     }
 
@@ -173,13 +174,13 @@ fn check(
     }
 }
 
-/// A solve in progress. All memory is allocated when it is created.
+/// A solve in progress. `new` allocates all memory.
 struct Run<'a, S: State, F: Propagator<S>, G: Propagator<S>> {
     parareal: &'a Parareal<F, G>,
     options: &'a Options<'a, S>,
     states: Vec<S>,
     buffers: Vec<SliceBuffers<S, F::Workspace>>,
-    /// `G(U_j^{k+1})`, of one slice at a time.
+    /// `G(U_j^{k+1})` of the current slice.
     coarse: S,
     coarse_workspace: G::Workspace,
     jumps: Vec<f64>,
@@ -249,7 +250,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(Solution { states: self.states, records: self.records, ending })
     }
 
-    /// Computes iterate 0 with the coarse values that belong to it.
+    /// Computes iterate 0 and its coarse values `G(U_j^0)`.
     fn first(&mut self) -> Result<(), OdeError> {
         let begun = Instant::now();
         if let Some(guess) = self.options.guess {
@@ -280,7 +281,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         Ok(())
     }
 
-    /// Computes `𝓕(U_j^{k-1})` and the jumps in all slices that are not exact yet. Returns false if it
+    /// Computes `𝓕(U_j^{k-1})` and the jumps in all slices that are not exact yet. Returns false if the solve
     /// was cancelled.
     fn fine_sweep(&mut self, k: usize) -> Result<bool, OdeError> {
         let Self { parareal, options, states, buffers, jumps, .. } = self;
@@ -301,7 +302,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
                 false
             })
             .reduce(|| false, |a, b| a | b);
-        // The error is that of the first slice that failed, whichever thread failed first.
+        // The error of the first failed slice is returned, regardless of which thread failed first.
         for (own, jump) in buffers[exact..].iter_mut().zip(&jumps[exact..]) {
             std::mem::replace(&mut own.outcome, Ok(()))?;
             if !cancelled {
@@ -329,7 +330,7 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
 
     /// Computes `U^k` from `U^{k-1}`.
     fn correct(&mut self, k: usize) -> Result<(), OdeError> {
-        // U_{k-1} has not changed, so neither has its coarse value.
+        // U_{k-1} has not changed, so the two coarse values in the correction of slice k-1 are equal.
         self.states[k].assign(&self.buffers[k - 1].fine);
         for own in &mut self.buffers[k..] {
             let slice = own.slice;
@@ -337,8 +338,8 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
             let (from, to) = (&before[slice.index], &mut after[0]);
             let workspace = &mut self.coarse_workspace;
             self.parareal.coarse.propagate(slice, from, &mut self.coarse, workspace)?;
-            // The difference is computed first: if nothing changes, it is exactly zero, and 𝓕 is not
-            // rounded.
+            // The difference is computed first. If nothing changes, it is exactly zero, and adding 𝓕 does not
+            // round.
             to.assign(&self.coarse);
             to.add_scaled(-1.0, &own.coarse);
             to.add_scaled(1.0, &own.fine);
@@ -366,7 +367,8 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
         });
     }
 
-    /// Measures the jumps of the last iterate, outside the recorded time.
+    /// Measures the jumps of the last iterate if there is a reference. The recorded time does not include
+    /// this.
     fn measure_last_jumps(&mut self) -> Result<(), OdeError> {
         let last = self.records.len() - 1;
         let unknown = self.records[last].max_jump.is_none();
@@ -377,9 +379,9 @@ impl<'a, S: State, F: Propagator<S>, G: Propagator<S>> Run<'a, S, F, G> {
     }
 }
 
-/// Returns the largest of numbers that are not negative, NaN if one of them is.
+/// Returns the largest of nonnegative numbers, or NaN if one of them is NaN.
 fn largest(values: &[f64]) -> f64 {
-    // `f64::max` would pass over a NaN.
+    // `f64::max` would ignore a NaN.
     let larger = |a: f64, b: f64| if a.is_nan() || b <= a { a } else { b };
     values.iter().copied().fold(0.0, larger)
 }

@@ -1,20 +1,21 @@
-//! Parareal for differential equations `u' = f(t, u)`: the paper's Algorithm 1, in the form that
-//! converges.
+//! The parareal algorithm for differential equations `u' = f(t, u)`: the paper's Algorithm 1, in the form
+//! that converges.
 //!
-//! The time interval is cut into slices ([`Grid`]). A fine [`Propagator`] solves all of them in
-//! parallel, from states that do not match yet; a coarse one corrects the jumps between slices
-//! sequentially ([`Parareal`] has the equations). Ready propagators are [`Exact`],
-//! [`LinearImplicit`] (backward Euler, implicit midpoint), [`NonlinearImplicit`] and
-//! [`RungeKutta4`], for the matrix of a linear system ([`Matrix`], dense or sparse) or a
-//! user-defined [`System`]; states implement [`State`].
+//! The time interval is cut into slices ([`Grid`]). A fine [`Propagator`] solves all slices in parallel, from
+//! approximate initial states. A coarse propagator then corrects the jumps between slices sequentially. See
+//! [`Parareal`] for the equations.
 //!
-//! [`residual_iterates`] is the algorithm as the paper writes it, which propagates jumps, with the two
-//! terms that are missing in print. [`Contraction`] has the bounds of Gander and Vandewalle (2007),
-//! [`model_speedup`] the speedup that they allow, [`Problem`] the built-in problems.
+//! The built-in propagators are [`Exact`], [`LinearImplicit`] (backward Euler, implicit midpoint),
+//! [`NonlinearImplicit`] and [`RungeKutta4`]. They solve a linear system given by its [`Matrix`] (dense or
+//! sparse), or a user-defined [`System`]. States implement [`State`].
 //!
-//! A parareal network (crate `parareal`, on which this one does not depend) is one iteration of this:
-//! its subnetworks are the fine propagators, `C_j` gives the initial states, `F_j` is the coarse
-//! propagator. The example `time_stepping` of that crate shows both side by side.
+//! [`residual_iterates`] is the algorithm as the paper writes it, which propagates jumps; it adds the two
+//! terms that are missing in the paper. [`Contraction`] computes the convergence bounds of Gander and
+//! Vandewalle (2007), and [`model_speedup`] models the speedup. [`Problem`] has the built-in problems.
+//!
+//! A parareal network (crate `parareal`, on which this crate does not depend) corresponds to one iteration.
+//! Its subnetworks are the fine propagators, `C_j` gives the initial states, and `F_j` is the coarse
+//! propagator. The example `time_stepping` of `parareal` compares both.
 
 mod bounds;
 mod error;
@@ -52,7 +53,7 @@ pub use residual::{ResidualForm, residual_iterates};
 pub use speedup::model_speedup;
 pub use state::State;
 
-/// The code of the README.
+/// Tests the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,5 @@
-//! Propagators of linear systems `u' = Au`. Everything that depends only on the length of a slice
-//! is computed once, when the propagator is created.
+//! Propagators of linear systems `u' = Au`. Exponentials and factorizations depend only on the length of a
+//! slice, so they are computed when the propagator is created, once for each distinct length.
 
 use faer::dyn_stack::{MemStack, StackReq};
 use faer::linalg::matmul::matmul;
@@ -13,9 +13,9 @@ use crate::method::Scheme;
 use crate::propagator::{Propagator, Workspace, check_size, check_steps};
 use crate::state::State;
 
-/// The exact solution, `u(T_{j+1}) = e^{ΔT_j A} u(T_j)`.
+/// The exact propagator, `u(T_{j+1}) = e^{ΔT_j A} u(T_j)`.
 ///
-/// The exponential is a dense matrix, one for each length of a slice.
+/// It stores one dense matrix, the exponential, for each distinct slice length.
 ///
 /// ```
 /// use parareal_ode::{Exact, Grid, Matrix, Propagator};
@@ -35,7 +35,7 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// The maximum number of unknowns.
+    /// Largest number of unknowns.
     pub const MAX_SIZE: usize = 2048;
 
     /// Prepares the propagator for the slices of a grid.
@@ -77,8 +77,8 @@ impl<S: State + AsRef<[f64]> + AsMut<[f64]>> Propagator<S> for Exact {
     }
 }
 
-/// An implicit method for linear systems, `steps` steps per slice. Each step solves a linear system
-/// by factors that are computed once.
+/// An implicit method for linear systems, with `steps` steps per slice. Each step solves a linear system with
+/// a precomputed factorization.
 pub struct LinearImplicit {
     size: usize,
     scheme: Scheme,
@@ -87,10 +87,10 @@ pub struct LinearImplicit {
 }
 
 impl LinearImplicit {
-    /// Prepares the propagator for the slices of a grid: factorizes `I - γhA` for each length.
+    /// Prepares the propagator for the slices of a grid: factorizes `I - γhA` for each distinct slice length.
     ///
     /// # Errors
-    /// If there is no step, there are too many of them, or the matrix is singular for a step.
+    /// If `steps` is 0 or too large, or `I - γhA` is singular for a slice length.
     pub fn new(
         matrix: &Matrix,
         grid: &Grid,

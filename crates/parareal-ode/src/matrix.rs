@@ -1,5 +1,4 @@
-//! Matrices of linear systems, by the crate `faer`: products, and factorizations that are computed
-//! once.
+//! Matrices of linear systems, with products and LU factorizations from the crate `faer`.
 
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::lu::partial_pivoting::{factor, solve};
@@ -13,7 +12,7 @@ use faer::{Accum, Conj, Mat, MatMut, MatRef, Par};
 use crate::error::{OdeError, in_range};
 use crate::propagator::System;
 
-/// The maximum number of rows of a dense matrix, which takes two gigabytes.
+/// Largest number of rows of a dense matrix. A matrix of this size takes two gigabytes.
 const MAX_DENSE: usize = 16_384;
 
 /// The matrix `A` of a linear system `u' = Au`.
@@ -38,7 +37,7 @@ impl Matrix {
     /// ```
     ///
     /// # Errors
-    /// If the size is 0, the number of entries is not `size²`, or an entry is not finite.
+    /// If the size is 0 or too large, the number of entries is not `size²`, or an entry is not finite.
     pub fn dense(size: usize, rows: &[f64]) -> Result<Self, OdeError> {
         in_range("the size of a dense matrix", size, 1..=MAX_DENSE)?;
         let refuse = |message| Err(OdeError::Matrix { size, message });
@@ -51,8 +50,8 @@ impl Matrix {
         }
     }
 
-    /// Creates a sparse matrix, for example a banded one, from entries `(row, column, value)` in any
-    /// order. Entries of the same place are added.
+    /// Creates a sparse matrix, for example a banded one, from entries `(row, column, value)` in any order.
+    /// Entries with the same row and column are added.
     ///
     /// # Errors
     /// If the size is 0 or too large, or an entry is outside the matrix or not finite.
@@ -80,7 +79,7 @@ impl Matrix {
         }
     }
 
-    /// Computes `product = A u`, both slices of [`size`](Self::size) numbers.
+    /// Computes `product = A u`. Both slices have [`size`](Self::size) elements.
     pub(crate) fn apply(&self, u: &[f64], product: &mut [f64]) {
         let size = self.size();
         let u = MatRef::from_column_major_slice(u, size, 1);
@@ -93,7 +92,7 @@ impl Matrix {
         }
     }
 
-    /// The matrix with all its entries, for methods that need them.
+    /// Converts the matrix to a dense one.
     pub(crate) fn to_dense(&self) -> Mat<f64> {
         match &self.0 {
             Kind::Dense(matrix) => matrix.clone(),
@@ -140,7 +139,7 @@ fn sparse_factors(size: usize, entries: &[Triplet<u32, u32, f64>]) -> Option<Fac
         .factorize_numeric_lu(&mut numeric, shifted, Par::Seq, stack, Default::default())
         .ok()?;
     let factors = Factors::Sparse(Box::new((symbolic, numeric)));
-    // `faer` does not report a pivot of zero, but dividing by it gives numbers that are not finite.
+    // `faer` does not report a zero pivot, but the division by it gives values that are not finite.
     let mut ones = vec![1.0; size];
     factors.solve(&mut ones, MemStack::new(&mut MemBuffer::new(factors.scratch())));
     ones.iter().all(|value| value.is_finite()).then_some(factors)
@@ -163,7 +162,7 @@ pub(crate) enum Factors {
 }
 
 impl Factors {
-    /// The stack memory that `solve` needs.
+    /// The scratch memory that `solve` needs.
     pub(crate) fn scratch(&self) -> StackReq {
         match self {
             Self::Dense { factors, .. } => dense_scratch(factors.nrows()),
@@ -171,7 +170,7 @@ impl Factors {
         }
     }
 
-    /// Replaces the right-hand side by the solution.
+    /// Replaces the right-hand side with the solution.
     pub(crate) fn solve(&self, right: &mut [f64], stack: &mut MemStack) {
         let size = right.len();
         match self {
@@ -187,14 +186,14 @@ impl Factors {
     }
 }
 
-/// The stack memory that `factorize` and `substitute` need.
+/// The scratch memory that `factorize` and `substitute` need.
 pub(crate) fn dense_scratch(size: usize) -> StackReq {
     let factorize =
         factor::lu_in_place_scratch::<usize, f64>(size, size, Par::Seq, Default::default());
     factorize.or(solve::solve_in_place_scratch::<usize, f64>(size, 1, Par::Seq))
 }
 
-/// Replaces a dense matrix by its factors; `indices` take the permutation and its inverse.
+/// Replaces a dense matrix with its LU factors, and `indices` with the row permutation and its inverse.
 pub(crate) fn factorize(
     matrix: MatMut<'_, f64>,
     indices: &mut [Vec<usize>; 2],
@@ -204,7 +203,7 @@ pub(crate) fn factorize(
     factor::lu_in_place(matrix, forward, inverse, Par::Seq, stack, Default::default());
 }
 
-/// Solves a linear system by the factors of a dense matrix.
+/// Replaces a right-hand side with the solution, given the factors of a dense matrix.
 pub(crate) fn substitute(
     factors: MatRef<'_, f64>,
     indices: &[Vec<usize>; 2],

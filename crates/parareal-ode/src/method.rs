@@ -6,13 +6,13 @@ use num_complex::Complex;
 use crate::error::OdeError;
 use crate::propagator::{MAX_STEPS, check_steps};
 
-/// An implicit one-stage method: the stage `v = u + γh f(t + γh, v)` gives the new state.
+/// An implicit one-stage method. The stage `v` solves `v = u + γh f(t + γh, v)` and determines the new state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Backward Euler, `γ = 1`, order 1: the new state is `v`.
+    /// Backward Euler: `γ = 1`, order 1. The new state is `v`.
     BackwardEuler,
-    /// Implicit midpoint, `γ = 1/2`, order 2: the new state is `2v - u`. For linear systems it is
-    /// the trapezoidal rule.
+    /// Implicit midpoint rule: `γ = 1/2`, order 2. The new state is `2v - u`. For linear systems, this is the
+    /// trapezoidal rule.
     Midpoint,
 }
 
@@ -25,7 +25,7 @@ impl Scheme {
         }
     }
 
-    /// Replaces `u` by the new state, given the stage.
+    /// Replaces `u` with the new state, given the stage.
     pub(crate) fn finish(self, stage: &[f64], u: &mut [f64]) {
         match self {
             Self::BackwardEuler => u.copy_from_slice(stage),
@@ -47,28 +47,28 @@ impl Scheme {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// The exponential of a linear system.
+    /// The exact solution of a linear system, computed with the matrix exponential.
     Exact,
     /// An implicit method.
     Implicit {
         /// The scheme.
         scheme: Scheme,
-        /// Steps per slice.
+        /// Number of steps per slice.
         steps: usize,
     },
-    /// The classical explicit method of order 4.
+    /// The classical explicit Runge-Kutta method of order 4.
     RungeKutta4 {
-        /// Steps per slice.
+        /// Number of steps per slice.
         steps: usize,
     },
 }
 
 impl Method {
-    /// The names that can be parsed, in words.
+    /// Description of the names that can be parsed.
     pub const NAMES: &str =
         "exact, backward-euler:STEPS, midpoint:STEPS or rk4:STEPS (steps per slice, default 1)";
 
-    /// The number of steps in a slice.
+    /// The number of steps per slice; 1 for [`Exact`](Self::Exact).
     pub fn steps(self) -> usize {
         match self {
             Self::Exact => 1,
@@ -76,8 +76,9 @@ impl Method {
         }
     }
 
-    /// The factor by which the method multiplies the solution of `u' = λu` over a slice of length
-    /// `ΔT`, with `z = λΔT`: `R(z / m)^m` of its stability function `R`, or `e^z`.
+    /// The factor by which the method multiplies the solution of `u' = λu` over a slice of length `ΔT`, with
+    /// `z = λΔT`. It is `e^z` for [`Exact`](Self::Exact), and otherwise `R(z / m)^m` with the stability
+    /// function `R` and `m` steps.
     pub fn amplification(self, z: Complex<f64>) -> Complex<f64> {
         let one = Complex::new(1.0, 0.0);
         let step = z / self.steps() as f64;

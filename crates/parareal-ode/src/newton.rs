@@ -8,14 +8,14 @@ use crate::method::Scheme;
 use crate::propagator::{Differentiable, Propagator, Workspace, check_size, check_steps};
 use crate::state::State;
 
-/// The maximum number of iterations of a step.
+/// Largest number of Newton iterations in a step.
 const MAX_ITERATIONS: usize = 50;
-/// The size of a correction, relative to the stage, at which Newton's method ends. It converges
-/// quadratically, so the remaining error is below rounding.
+/// Newton's method ends when the correction, relative to the stage, is at most this large. Convergence is
+/// quadratic, so the remaining error is below rounding errors.
 const CORRECTION: f64 = 1e-10;
 
-/// An implicit method for a nonlinear system, `steps` steps per slice, by Newton's method with the
-/// system's Jacobian, from the state at the step's beginning.
+/// An implicit method for nonlinear systems, with `steps` steps per slice. Each step is solved by Newton's
+/// method with the Jacobian of the system, starting from the state at the beginning of the step.
 pub struct NonlinearImplicit<Y> {
     system: Y,
     scheme: Scheme,
@@ -23,21 +23,21 @@ pub struct NonlinearImplicit<Y> {
 }
 
 impl<Y: Differentiable> NonlinearImplicit<Y> {
-    /// The maximum number of unknowns: the Jacobian is dense.
+    /// Largest number of unknowns. It is limited because the Jacobian is dense.
     pub const MAX_SIZE: usize = 2048;
 
     /// Creates the method for a system.
     ///
     /// # Errors
-    /// If there is no step, there are too many of them, or more than [`MAX_SIZE`](Self::MAX_SIZE)
-    /// unknowns.
+    /// If `steps` is 0 or too large, or there are more than [`MAX_SIZE`](Self::MAX_SIZE) unknowns.
     pub fn new(system: Y, scheme: Scheme, steps: usize) -> Result<Self, OdeError> {
         check_steps(steps)?;
         in_range("the number of unknowns of Newton's method", system.size(), 1..=Self::MAX_SIZE)?;
         Ok(Self { system, scheme, steps })
     }
 
-    /// Solves `v = u + γh f(t, v)` for the stage `v`, which holds a first guess.
+    /// Solves `v = u + γh f(t, v)` for the stage `v`. On entry, `stage` holds the initial guess; on success,
+    /// it holds `v`.
     fn solve_stage(
         &self,
         t: f64,

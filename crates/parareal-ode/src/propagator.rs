@@ -4,22 +4,22 @@ use crate::error::{OdeError, in_range};
 use crate::grid::Slice;
 use crate::state::State;
 
-/// Propagates a state from the beginning of a slice to its end.
+/// A method that propagates a state from the beginning of a slice to its end.
 ///
-/// The same propagator works in several slices at once, so its mutable data lies in a workspace, of
-/// which each slice has its own. `propagate` should not allocate.
+/// One propagator works on several slices concurrently. Its mutable data is therefore in a workspace; each
+/// slice has its own workspace. `propagate` should not allocate memory.
 pub trait Propagator<S: State>: Send + Sync {
     /// The type of the workspace.
     type Workspace: Send;
 
-    /// Creates a workspace for one slice at a time.
+    /// Creates a workspace, which is used for one slice at a time.
     fn workspace(&self) -> Self::Workspace;
 
-    /// Writes the state at the end of `slice` into `to`, given the one at its beginning.
+    /// Propagates `from`, the state at the beginning of `slice`, and writes the state at its end to `to`.
     ///
     /// # Errors
-    /// If the method finds no solution, or the size of the state does not match. Numbers that are not
-    /// finite are not an error here: the caller checks for them.
+    /// If the method finds no solution, or the size of the state does not match. Values that are not finite
+    /// are not an error here, because the caller checks for them.
     fn propagate(
         &self,
         slice: Slice,
@@ -65,7 +65,7 @@ impl<S: State, P: Propagator<S> + ?Sized> Propagator<S> for &P {
     }
 }
 
-/// A built-in propagator of any type, chosen at run time.
+/// A built-in propagator whose type is chosen at run time.
 pub type AnyPropagator = Box<dyn Propagator<Vec<f64>, Workspace = Workspace>>;
 
 /// A system `u' = f(t, u)`.
@@ -73,11 +73,11 @@ pub trait System: Send + Sync {
     /// The number of unknowns.
     fn size(&self) -> usize;
 
-    /// Writes `f(t, u)` into `derivative`. Both slices hold [`size`](Self::size) numbers.
+    /// Writes `f(t, u)` to `derivative`. Both slices have [`size`](Self::size) elements.
     fn derivative(&self, t: f64, u: &[f64], derivative: &mut [f64]);
 }
 
-/// A system whose Jacobian is known, for implicit steps.
+/// A system with a Jacobian, as implicit methods require.
 pub trait Differentiable: System {
     /// Writes `∂f_i/∂u_j` to `jacobian[j · size + i]`, column by column.
     fn jacobian(&self, t: f64, u: &[f64], jacobian: &mut [f64]);
@@ -116,7 +116,7 @@ impl Workspace {
     }
 }
 
-/// The maximum number of steps of a propagator in one slice.
+/// Largest number of steps of a propagator per slice.
 pub(crate) const MAX_STEPS: usize = 10_000_000;
 
 pub(crate) fn check_steps(steps: usize) -> Result<usize, OdeError> {

@@ -1,7 +1,7 @@
-//! Algorithm 1 of the paper, for linear systems: the jumps are propagated, not the states.
+//! Algorithm 1 of the paper for linear systems, which propagates jumps instead of states.
 //!
-//! The paper prints, with `G` one step of backward Euler, `S_{j+1} = u_j(T_{j+1}) - U_{j+1}` and
-//! `u_j` the fine solution from `U_j`:
+//! Let `G` be one step of backward Euler, `u_j` the fine solution that starts from `U_j`, and `S_{j+1} =
+//! u_j(T_{j+1}) - U_{j+1}` the jump. The equations in the paper lack two terms:
 //!
 //! | as printed | corrected |
 //! | --- | --- |
@@ -9,10 +9,10 @@
 //! | `U_{j+1} ← U_{j+1} + δ_{j+1}` | `U_{j+1} ← U_{j+1} + S_{j+1} + δ_{j+1}` |
 //! | `δ_{j+1} = G(δ_j + ΔT_j S_j)` | `δ_{j+1} = G(δ_j + S_j)` |
 //!
-//! The last line is the first one solved for `δ_{j+1}`. With `Δ_j = S_j + δ_j` the corrected form
-//! is `Δ_{j+1} = S_{j+1} + G Δ_j`, `U_{j+1} ← U_{j+1} + Δ_{j+1}`, which is (3b) of the network. The
-//! printed form never corrects the first jump: `δ_1 = G(0) = 0`, so `U_1` stays the coarse solution
-//! and the same correction is added to all others in every iteration.
+//! The last row is the first row solved for `δ_{j+1}`. With `Δ_j = S_j + δ_j`, the corrected form is `Δ_{j+1}
+//! = S_{j+1} + G Δ_j`, `U_{j+1} ← U_{j+1} + Δ_{j+1}`, which is equation (3b) of the network.
+//!
+//! The printed form never corrects the first jump: `δ_1 = G(0) = 0`, so `U_1` remains the coarse solution.
 
 use crate::error::OdeError;
 use crate::grid::Grid;
@@ -24,15 +24,16 @@ use crate::state::State;
 pub enum ResidualForm {
     /// The convergent form.
     Corrected,
-    /// The printed form without the two terms; it does not converge.
+    /// The form in the paper, without the two terms. It does not converge.
     AsPrinted,
 }
 
-/// Computes iterates `0..=iterations` of Algorithm 1, each `U_0 .. U_N`, sequentially and solving
-/// every slice in every iteration: a reference implementation to read and compare with.
+/// Computes iterates `0..=iterations` of Algorithm 1, each of them `U_0 .. U_N`.
 ///
-/// `coarse` must be linear. With [`ResidualForm::Corrected`] the iterates are those of
-/// [`Parareal`](crate::Parareal), to rounding.
+/// This is a simple reference implementation: it is sequential, and solves every slice in every iteration.
+///
+/// `coarse` must be linear. With [`ResidualForm::Corrected`], the iterates equal those of
+/// [`Parareal`](crate::Parareal) up to rounding errors.
 ///
 /// # Errors
 /// If the initial value has size 0, or a propagator fails.

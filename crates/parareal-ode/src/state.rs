@@ -1,7 +1,7 @@
 /// A state of a system: an element of a vector space with a norm.
 ///
-/// Every type that holds a slice of `f64` is a state (`Vec<f64>`, `[f64; 3]`). Your own type needs
-/// these few operations; none but `clone` may allocate.
+/// Every type that can be borrowed as a slice of `f64` is a state, for example `Vec<f64>` and `[f64; 3]`.
+/// Other types must implement these operations. Only `clone` may allocate memory.
 ///
 /// ```
 /// use parareal_ode::State;
@@ -27,7 +27,7 @@ pub trait State: Clone + Send + Sync {
     /// Sets `self += factor · other`.
     fn add_scaled(&mut self, factor: f64, other: &Self);
 
-    /// Returns `‖self‖`; not finite if an element is not finite.
+    /// Returns `‖self‖`. The result must not be finite if an element is not finite.
     fn norm(&self) -> f64;
 
     /// Returns `‖self - other‖`.

@@ -1,5 +1,5 @@
-//! Partial differential equations on a mesh. Sines, or complex exponentials, are eigenvectors of
-//! the difference matrices, so the solution in time has a closed form.
+//! Partial differential equations on a mesh. Sines or complex exponentials are eigenvectors of the difference
+//! matrices, so the solution as a function of time has a closed form.
 
 use std::f64::consts::PI;
 
@@ -8,11 +8,11 @@ use num_complex::Complex;
 use crate::error::OdeError;
 use crate::matrix::Matrix;
 
-/// The terms `sin pπx` of the initial value: `p` and the factor.
+/// The terms `factor · sin pπx` of the initial value, as `(p, factor)`.
 const SINES: [(usize, f64); 3] = [(1, 1.0), (2, 0.5), (5, 0.25)];
-/// The terms `cos 2pπx` of the initial value: `p` and the factor.
+/// The terms `factor · cos 2pπx` of the initial value, as `(p, factor)`.
 const COSINES: [(usize, f64); 4] = [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.25)];
-/// The diffusion coefficient of advection-diffusion; the velocity is 1.
+/// The diffusion coefficient of the advection-diffusion equation. The velocity is 1.
 const DIFFUSION: f64 = 0.02;
 
 /// The eigenvalue `-4/h² sin²(pπh/2)` with `h = 1/(size + 1)`.
@@ -22,7 +22,7 @@ pub(crate) fn heat_eigenvalue(size: usize, p: usize) -> f64 {
     -4.0 / (h * h) * sine * sine
 }
 
-/// The solution at time `t`.
+/// The solution at time `t` at all mesh points.
 pub(crate) fn heat(size: usize, t: f64) -> Vec<f64> {
     let h = 1.0 / (size as f64 + 1.0);
     let waves =
@@ -46,7 +46,7 @@ pub(crate) fn advection_diffusion_eigenvalue(size: usize, p: usize) -> Complex<f
     Complex::new(-4.0 * DIFFUSION / (h * h) * sine * sine, -(2.0 * angle).sin() / h)
 }
 
-/// The solution at time `t`.
+/// The solution at time `t` at all mesh points.
 pub(crate) fn advection_diffusion(size: usize, t: f64) -> Vec<f64> {
     let waves = COSINES.map(|(p, factor)| {
         (2.0 * PI * p as f64, factor * (advection_diffusion_eigenvalue(size, p) * t).exp())

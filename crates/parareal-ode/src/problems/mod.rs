@@ -33,26 +33,26 @@ use crate::propagator::{AnyPropagator, Differentiable};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Problem {
-    /// `u' = λu`, `u(0) = 1`, with real and imaginary part as unknowns.
+    /// `u' = λu`, `u(0) = 1`. The unknowns are the real and the imaginary part.
     Dahlquist {
         /// `λ`.
         lambda: Complex<f64>,
     },
-    /// `u_t = u_xx` on `(0, 1)`, 0 at both ends, second differences on `size` inner points;
-    /// `u(0) = sin πx + sin 2πx / 2 + sin 5πx / 4`.
+    /// `u_t = u_xx` on `(0, 1)` with zero boundary values, discretized with second differences at `size`
+    /// inner points. `u(0) = sin πx + sin 2πx / 2 + sin 5πx / 4`.
     Heat {
-        /// Unknowns.
+        /// Number of unknowns.
         size: usize,
     },
-    /// `u_t + u_x = u_xx / 50` on `(0, 1)`, periodic, central differences on `size` points;
-    /// `u(0) = 1 + cos 2πx + cos 4πx / 2 + cos 6πx / 4`.
+    /// `u_t + u_x = u_xx / 50` on `(0, 1)` with periodic boundary conditions, discretized with central
+    /// differences at `size` points. `u(0) = 1 + cos 2πx + cos 4πx / 2 + cos 6πx / 4`.
     AdvectionDiffusion {
-        /// Unknowns.
+        /// Number of unknowns.
         size: usize,
     },
-    /// The predator-prey model [`LotkaVolterra`], from (4, 2).
+    /// The predator-prey model [`LotkaVolterra`] with initial value (4, 2).
     LotkaVolterra,
-    /// [`Lorenz`], from (20, 5, -5): the problem of Gander and Hairer (2008).
+    /// [`Lorenz`] with initial value (20, 5, -5), as in Gander and Hairer (2008).
     Lorenz,
 }
 
@@ -74,7 +74,7 @@ impl Problem {
     pub const NAMES: [&str; 5] =
         ["dahlquist", "heat", "advection-diffusion", "lotka-volterra", "lorenz"];
 
-    /// The maximum number of unknowns of a mesh.
+    /// Largest number of unknowns of a problem on a mesh.
     pub const MAX_SIZE: usize = 1_000_000;
 
     /// Creates [`Dahlquist`](Self::Dahlquist).
@@ -93,7 +93,7 @@ impl Problem {
     /// Creates [`Heat`](Self::Heat).
     ///
     /// # Errors
-    /// If there is no unknown, or there are more than [`MAX_SIZE`](Self::MAX_SIZE).
+    /// If `size` is 0 or greater than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn heat(size: usize) -> Result<Self, OdeError> {
         Ok(Self::Heat { size: in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)? })
     }
@@ -101,7 +101,7 @@ impl Problem {
     /// Creates [`AdvectionDiffusion`](Self::AdvectionDiffusion).
     ///
     /// # Errors
-    /// If there is no unknown, or there are more than [`MAX_SIZE`](Self::MAX_SIZE).
+    /// If `size` is 0 or greater than [`MAX_SIZE`](Self::MAX_SIZE).
     pub fn advection_diffusion(size: usize) -> Result<Self, OdeError> {
         let size = in_range("the number of unknowns", size, 1..=Self::MAX_SIZE)?;
         Ok(Self::AdvectionDiffusion { size })
@@ -121,7 +121,7 @@ impl Problem {
         Defaults { interval, slices, fine, coarse }
     }
 
-    /// `u(0)`.
+    /// The initial value `u(0)`.
     pub fn initial(&self) -> Vec<f64> {
         match *self {
             Self::Dahlquist { .. } => vec![1.0, 0.0],
@@ -132,7 +132,8 @@ impl Problem {
         }
     }
 
-    /// The factor of Euclidean norms: the root of the mesh width for problems on a mesh, otherwise 1.
+    /// The factor for Euclidean norms: the square root of the mesh width for problems on a mesh, otherwise 1.
+    /// See [`Parareal::with_norm_scale`](crate::Parareal::with_norm_scale).
     pub fn norm_scale(&self) -> f64 {
         match *self {
             Self::Heat { size } => (1.0 / (size as f64 + 1.0)).sqrt(),
@@ -141,7 +142,7 @@ impl Problem {
         }
     }
 
-    /// The matrix of a linear problem; `None` for the others.
+    /// The matrix of a linear problem; `None` for nonlinear problems.
     ///
     /// # Errors
     /// If the matrix cannot be allocated.
@@ -156,7 +157,8 @@ impl Problem {
         }
     }
 
-    /// The eigenvalues of a linear problem, whose matrix is normal; `None` for the others.
+    /// The eigenvalues of a linear problem; `None` for nonlinear problems. The matrices of the linear
+    /// problems are normal.
     pub fn eigenvalues(&self) -> Option<Vec<Complex<f64>>> {
         match *self {
             Self::Dahlquist { lambda } => Some(vec![lambda]),
@@ -174,7 +176,9 @@ impl Problem {
     /// Creates a propagator of this problem on a grid.
     ///
     /// # Errors
-    /// If the method does not suit the problem: the exact one needs a linear problem that is not too large.
+    /// If the number of steps is out of range, or the method cannot solve the problem. [`Method::Exact`]
+    /// requires a linear problem that is not too large, and implicit methods require that the linear systems
+    /// of their steps are not singular.
     pub fn propagator(&self, method: Method, grid: &Grid) -> Result<AnyPropagator, OdeError> {
         let system: Arc<dyn Differentiable> = match self {
             Self::LotkaVolterra => Arc::new(LotkaVolterra),
@@ -196,9 +200,11 @@ impl Problem {
         })
     }
 
-    /// The reference solution at increasing times from 0 on, computed independently of the methods. For the
-    /// linear problems it is a closed form (on a mesh that of the difference equations, exact in time). For
-    /// the others the steps are halved until the solution no longer changes (to about 1e-10).
+    /// The reference solution at increasing times, from 0. It does not depend on the choice of methods.
+    ///
+    /// For linear problems, the solution has a closed form; on a mesh, it solves the difference equations
+    /// exactly in time. For nonlinear problems, the steps are halved until the solution changes by less than
+    /// about 1e-10.
     pub fn reference(&self, times: &[f64]) -> Vec<Vec<f64>> {
         match *self {
             Self::Dahlquist { lambda } => {

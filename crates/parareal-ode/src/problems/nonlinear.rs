@@ -2,7 +2,7 @@ use crate::explicit::RungeKutta4;
 use crate::grid::Grid;
 use crate::propagator::{Differentiable, Propagator, System};
 
-/// Prey `x` and predator `y`: `x' = 1.5x - xy`, `y' = xy - 3y`.
+/// The Lotka-Volterra equations for prey `x` and predators `y`: `x' = 1.5x - xy`, `y' = xy - 3y`.
 ///
 /// `x - 3 ln x + y - 1.5 ln y` is constant along a solution.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +52,13 @@ impl Differentiable for Lorenz {
     }
 }
 
-/// The accuracy of a reference solution, relative to the state.
+/// Accuracy of a reference solution, relative to the state.
 const CHANGE: f64 = 1e-10;
-/// The maximum number of steps over all times.
+/// Largest total number of steps.
 const MAX_STEPS: usize = 1 << 20;
 
-/// The solution at increasing times. The number of steps is doubled until the solution no longer
-/// changes.
+/// Computes the solution at increasing times. The number of steps is doubled until the estimated error is
+/// below [`CHANGE`], or the number reaches [`MAX_STEPS`].
 pub(crate) fn reference(
     system: &(impl System + Copy),
     initial: &[f64],
@@ -80,7 +80,8 @@ pub(crate) fn reference(
     }
 }
 
-/// The solution at increasing times with `rate` steps per unit of time, at least one between two times.
+/// Computes the solution at increasing times with `rate` steps per unit of time, and at least one step
+/// between two times.
 fn pass(system: &(impl System + Copy), initial: &[f64], times: &[f64], rate: f64) -> Vec<Vec<f64>> {
     let (mut t, mut u) = (0.0, initial.to_vec());
     let mut states = Vec::with_capacity(times.len());
