@@ -1,4 +1,4 @@
-//! Writes the page about the runs in the given folders to standard output.
+//! Writes a report on the runs in the given folders to standard output.
 
 use std::io::Write;
 use std::path::PathBuf;

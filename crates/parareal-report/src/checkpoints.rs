@@ -1,5 +1,5 @@
-//! The data and the best step of a run, as recorded by its checkpoints. Both are optional for the page: missing or
-//! damaged files are ignored.
+//! The data and the best step of a run, as recorded by its checkpoints. The page does not require either, so
+//! missing and damaged files are ignored.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,7 +10,7 @@ use parareal_run::{Best, Manifest};
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-/// Largest file that is read, in bytes. A manifest has a few hundred bytes for each subnetwork.
+/// Largest number of bytes that is read from a file. A manifest has a few hundred bytes for each subnetwork.
 const LONGEST: u64 = 1 << 26;
 
 /// Returns the description of the data in the newest checkpoint with a readable manifest.
@@ -26,7 +26,7 @@ pub(crate) fn data(run: &Path) -> Option<Table> {
     steps.iter().rev().find_map(manifest).map(|manifest| manifest.data)
 }
 
-/// Returns the best checkpoint as recorded.
+/// Returns the recorded best checkpoint.
 pub(crate) fn best(run: &Path) -> Option<Best> {
     read(&run.join(CHECKPOINTS).join(BEST))
 }

@@ -1,4 +1,5 @@
-//! Downsampling of long series of steps to means over equally many steps, with their range.
+//! Downsampling of long series of steps. Each point of the result is the mean over a fixed number of steps,
+//! with the smallest and the largest value.
 
 use parareal_run::StepRecord;
 use serde::Serialize;
@@ -13,7 +14,7 @@ pub(crate) const MAX_POINTS: usize = 2000;
 pub(crate) struct Steps {
     /// Number of steps.
     total: usize,
-    /// Number of steps per point; the last point may stand for fewer.
+    /// Number of steps per point. The last point may have fewer.
     per_point: usize,
     /// The last step of each point.
     step: Vec<usize>,
@@ -21,12 +22,12 @@ pub(crate) struct Steps {
     error: Curve,
     gradient_norm: Option<Curve>,
     images_per_second: Curve,
-    /// The learning rate of each point's last step. It is not averaged, because it is set and not
-    /// measured.
+    /// The learning rate of the last step of each point. It is not averaged, because it is not a noisy
+    /// measurement.
     learning_rate: Vec<Option<f64>>,
 }
 
-/// One series; `low` and `high` are left out if each point is one step.
+/// One series. `low` and `high` are left out if each point is a single step.
 #[derive(Debug, Serialize)]
 struct Curve {
     mean: Vec<Option<f64>>,
@@ -81,19 +82,18 @@ impl Curve {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    // Values are divided first, so that no sum can overflow.
+    // Values are divided before they are added, so that the sum cannot overflow.
     let count = values.len() as f64;
     (!values.is_empty()).then(|| values.iter().map(|value| value / count).sum())
 }
 
-/// Returns the mean rate over equal amounts of work (the harmonic mean): the total work divided by
-/// the total time.
+/// Returns the harmonic mean of rates: the total work divided by the total time, for equal amounts of work.
 fn mean_rate(values: &[f64]) -> Option<f64> {
     let time = mean(&values.iter().map(|rate| 1.0 / rate).collect::<Vec<_>>())?;
     (time.is_finite() && time > 0.0).then(|| 1.0 / time)
 }
 
-/// Rounds to five significant digits, more than a plot can show.
+/// Rounds to five significant digits, which is more precise than a plot can show.
 fn rounded(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }

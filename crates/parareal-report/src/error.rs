@@ -22,7 +22,7 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
-    /// A folder that does not hold a run.
+    /// A folder that is not the folder of a run.
     #[error("{} is not the folder of a run: it has no {missing}", OneLine(path))]
     NoRun {
         /// The folder.
@@ -37,7 +37,7 @@ pub enum ReportError {
         path: PathBuf,
         /// The line, from 1, if known.
         line: Option<usize>,
-        /// Description of the fault, of what was expected and of what to do.
+        /// Description of the fault, with what was expected and how to fix it.
         message: String,
     },
     /// A file or folder that cannot be read.
@@ -68,8 +68,8 @@ impl ReportError {
     }
 }
 
-/// Returns the message of the JSON parser without its position, which is relative to the parsed
-/// text.
+/// Returns the message of the JSON parser without the position, which is relative to the parsed text instead
+/// of the file.
 pub(crate) fn json_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

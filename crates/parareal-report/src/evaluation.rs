@@ -1,4 +1,4 @@
-//! Evaluations of a run: confusion matrix and mistakes.
+//! Evaluations of a run: confusion matrices and mistakes.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,14 +11,15 @@ use serde::Serialize;
 use crate::ReportError;
 use crate::error::json_message;
 
-/// The evaluation of one checkpoint, with checked fields.
+/// The evaluation of one checkpoint. The fields have been checked.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Evaluation(EvaluationRecord);
 
 impl Evaluation {
-    /// Reads the evaluation after the last epoch of a run, which ended with the step `epoch_end`;
-    /// otherwise the last evaluation up to the run's last step, if any.
+    /// Reads the evaluation of the step `epoch_end`, the last step of the last complete epoch. If there is
+    /// none, reads the last evaluation up to `last_step`, the last step of the run. Returns `None` if there
+    /// is no such evaluation.
     pub(crate) fn read(
         folder: &Path,
         epoch_end: Option<usize>,
@@ -31,7 +32,8 @@ impl Evaluation {
         };
         let files = files(&folder.join(EVALUATIONS))?;
         let steps = files.iter().map(|(step, _)| *step).chain(old.as_ref().map(|old| old.0.step));
-        // A run that was resumed from an earlier checkpoint has not reached later evaluations again.
+        // If a run was resumed from an earlier checkpoint, there may be evaluations of steps that it has not
+        // reached again.
         let reached: Vec<usize> =
             steps.filter(|&step| last_step.is_none_or(|last| step <= last)).collect();
         let wanted = epoch_end.filter(|step| reached.contains(step));
@@ -47,7 +49,7 @@ impl Evaluation {
 
     /// Returns the number of test images.
     pub(crate) fn images(&self) -> usize {
-        // Images without a prediction are not counted in the matrix.
+        // The confusion matrix does not count images without a prediction.
         self.0.images.unwrap_or_else(|| self.0.confusion.iter().flatten().sum())
     }
 
@@ -92,7 +94,8 @@ impl Evaluation {
     }
 }
 
-/// Lists the evaluations in a folder, if it exists, with the steps in their names.
+/// Lists the evaluations in a folder, with the steps in their names. The list is empty if the folder does not
+/// exist.
 fn files(folder: &Path) -> Result<Vec<(usize, PathBuf)>, ReportError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

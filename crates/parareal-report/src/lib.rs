@@ -1,9 +1,13 @@
-//! Reports on training runs: one HTML page from the folders of one or several runs.
+//! Reports on training runs: one HTML page about one or several runs.
 //!
-//! The page is self-contained. It loads nothing, so it can be opened from disk, from a mail or from an
-//! archive. It shows differences between the configurations, the curves of loss, error, learning rate,
-//! gradient norm and throughput, the time of each subnetwork, the results, and, for runs that were
-//! evaluated, the confusion matrix and the most confident mistakes.
+//! The page is self-contained: it loads no other files, so it can be opened from disk, from an email or from
+//! an archive. It shows
+//!
+//! - the differences between the configurations,
+//! - the curves of loss, error, learning rate, gradient norm and throughput,
+//! - the time of each subnetwork,
+//! - the results,
+//! - the confusion matrix and the most confident mistakes, for runs that were evaluated.
 //!
 //! ```no_run
 //! let page = parareal_report::render(&["runs/mnist-n1", "runs/mnist-n3"])?;
@@ -11,11 +15,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate reads only the files of a run: `config.toml`, `metrics.jsonl` and, if they exist, the
-//! evaluations in `evaluations` (`evaluation.json` in runs of earlier versions) and the records of the data
-//! and of the best step in `checkpoints`. Results of runs are compared only if they are for the same data.
-//! Long series are [downsampled](render), so that the page stays below a few hundred kilobytes for each run.
-//! Content of files is embedded in the page as data only; the page shows it as text, never as markup.
+//! Of each run, the crate reads `config.toml`, `metrics.jsonl` and, if they exist, the evaluations in
+//! `evaluations` (`evaluation.json` in runs of earlier versions) and the records of the data and of the best
+//! step in `checkpoints`.
+//!
+//! Results of runs are compared only if they are for the same data. Long series are [downsampled](render), so
+//! that each run adds at most a few hundred kilobytes to the page. The contents of files are embedded as data
+//! and displayed as text, never as markup.
 
 mod checkpoints;
 mod downsample;
@@ -42,14 +48,16 @@ struct Report {
     settings: Vec<settings::Row>,
 }
 
-/// Creates the page about the runs in these folders, in this order.
+/// Creates a page about the runs in these folders, in this order.
 ///
-/// A run that is in progress or was killed is shown up to its last complete line. For long runs, each series
-/// of steps is reduced to at most 2,000 points: means over equally many steps, with the smallest and the
-/// largest value. The same folders give the same page, byte by byte.
+/// If a run is in progress or was killed, the page shows it up to the last complete line of its metrics. For
+/// long runs, each series of steps is reduced to at most 2,000 points, each of which is the mean over a
+/// number of steps, with the smallest and the largest value. The same files result in the same page, byte for
+/// byte.
 ///
 /// # Errors
-/// If no folder is given, a folder is not that of a run or is given twice, or a file in it cannot be read or parsed.
+/// If no folder is given, a folder is given twice or is not the folder of a run, or a file in it cannot be
+/// read or parsed.
 pub fn render<P: AsRef<Path>>(runs: &[P]) -> Result<String, ReportError> {
     if runs.is_empty() {
         return Err(ReportError::NoRuns);

@@ -12,11 +12,11 @@ use serde::Serialize;
 use crate::ReportError;
 use crate::error::json_message;
 
-/// An epoch as the page shows it. Values that were not recorded or are not finite are null.
+/// An epoch in the data of the page. Values that were not recorded or are not finite are null.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Epoch {
     pub(crate) epoch: usize,
-    /// Its last step, if the file has steps.
+    /// The last step of the epoch, if the file has steps.
     pub(crate) step: Option<usize>,
     pub(crate) train_loss: Option<f64>,
     pub(crate) train_error: Option<f64>,
@@ -25,7 +25,7 @@ pub(crate) struct Epoch {
     pub(crate) test_top5_error: Option<f64>,
     pub(crate) validation_loss: Option<f64>,
     pub(crate) validation_error: Option<f64>,
-    /// Further metrics of the validation samples by name.
+    /// Further metrics of the validation samples, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) metrics: BTreeMap<String, Option<f64>>,
     pub(crate) seconds: Option<f64>,
@@ -53,19 +53,19 @@ impl Epoch {
     }
 }
 
-/// Returns the value if it is finite. Other values are written as null and read as NaN.
+/// Returns the value if it is finite. Other values are recorded as null and read as NaN.
 pub(crate) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Early end of a run.
+/// The early end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct EarlyEnd {
     pub(crate) how: How,
     pub(crate) step: usize,
 }
 
-/// Ways to end early.
+/// Ways in which a run ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum How {
@@ -95,7 +95,7 @@ impl Metrics {
         }
     }
 
-    /// Reads the lines. A last line without a line break is ignored, because it may be incomplete.
+    /// Parses all lines. A last line without a line break is ignored, because it may be incomplete.
     pub(crate) fn parse(path: &Path, source: impl Read) -> Result<Self, ReportError> {
         let (mut metrics, mut line) = (Self::default(), Vec::new());
         let mut reader = BufReader::new(source);
@@ -120,7 +120,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Adds a line. A line for an earlier step or epoch replaces that one and all later ones.
+    /// Adds a line. If its step or epoch was already added, the line replaces it and all later ones.
     fn add(&mut self, line: Line) {
         match line {
             Line::Step(step) => {

@@ -1,10 +1,10 @@
-//! The page, composed of a frame, a style, data and scripts.
+//! The HTML page, composed of a frame, a style sheet, data and scripts.
 
 use crate::Report;
 
 const FRAME: &str = include_str!("../page/page.html");
 const STYLE: &str = include_str!("../page/style.css");
-/// The scripts, in order: each may use those before it.
+/// The scripts, in order. Each may use the preceding ones.
 const SCRIPTS: [&str; 13] = [
     include_str!("../page/dom.js"),
     include_str!("../page/format.js"),
@@ -34,7 +34,7 @@ pub(crate) fn fill(report: &Report) -> String {
     ])
 }
 
-/// Returns the frame with each mark replaced, in this order. Inserted text is not searched for
+/// Returns the frame with each mark replaced, in the order of `parts`. Inserted text is not searched for
 /// marks.
 fn join(parts: [(&str, &str); 4]) -> String {
     let (mut page, mut rest) = (String::new(), FRAME);
@@ -47,8 +47,8 @@ fn join(parts: [(&str, &str); 4]) -> String {
     page + rest
 }
 
-/// Escapes JSON for a script element, such that nothing in it can end the element or start a
-/// comment. The escaped characters occur only within strings, where JSON allows such escapes.
+/// Escapes JSON for a script element, so that its contents cannot end the element or start a comment. The
+/// escaped characters occur only within strings, where JSON allows such escapes.
 fn inert(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {

@@ -1,4 +1,4 @@
-//! Runs as the page shows them, and their names.
+//! Runs in the data of the page, and their names.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Reads the folder of a run, and its settings.
+    /// Reads the folder of a run. Returns its data for the page, and its settings.
     pub(crate) fn read(folder: &Path, name: String) -> Result<(Self, Settings), ReportError> {
         let settings = settings::read(folder)?;
         let Metrics { steps, epochs, end, early_end } = Metrics::read(folder)?;
@@ -62,12 +62,12 @@ impl Run {
     }
 }
 
-/// Returns names for the runs in these folders: as many of the last components of each path as are
-/// needed to distinguish them.
+/// Returns names for the runs in these folders. Each name consists of the last components of the path, as
+/// many as are needed to distinguish the runs.
 pub(crate) fn names(folders: &[&Path]) -> Result<Vec<String>, ReportError> {
     let mut whole: Vec<PathBuf> = Vec::new();
     for folder in folders {
-        // A missing folder gets a name as well; the error follows when it is read.
+        // A missing folder also gets a name. The error is reported when the folder is read.
         let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
         if whole.contains(&path) {
             return Err(ReportError::Twice { path: folder.to_path_buf() });

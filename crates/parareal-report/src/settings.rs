@@ -17,9 +17,9 @@ pub(crate) type Settings = Vec<(String, Value)>;
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Row {
     key: String,
-    /// Its value for each run; `None` if it is not set.
+    /// The value for each run; `None` if the setting is not set.
     values: Vec<Option<String>>,
-    /// True if the runs differ in it.
+    /// True if the values differ between the runs.
     differs: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn epochs(settings: &Settings) -> Option<usize> {
     value.as_integer().and_then(|epochs| epochs.try_into().ok())
 }
 
-/// Returns the number of subnetworks, which is a setting or follows from a list of cuts.
+/// Returns the number of subnetworks, from the setting `subnetworks` or from a list of cuts.
 pub(crate) fn subnetworks(settings: &Settings) -> Option<usize> {
     let of = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     match of("subnetworks") {
@@ -53,15 +53,16 @@ pub(crate) fn subnetworks(settings: &Settings) -> Option<usize> {
     }
 }
 
-/// Returns true for the settings of a run that classifies images, which name a data set.
+/// Returns true if the settings are those of a run that classifies images. Only such runs have the setting
+/// `dataset`.
 pub(crate) fn of_images(settings: &Settings) -> bool {
     settings.iter().any(|(key, _)| key == "dataset")
 }
 
-/// The objective by which a run has compared its epochs.
+/// The objective by which a run compared its epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Objective<'a> {
-    /// `loss` or the name of a metric, of the validation samples.
+    /// `loss`, or the name of a metric. Both are for the validation samples.
     pub(crate) name: &'a str,
     /// True if the highest value is the best.
     pub(crate) highest: bool,
@@ -78,8 +79,8 @@ pub(crate) fn objective(settings: &Settings) -> Option<Objective<'_>> {
     }
 }
 
-/// Keys for grouping runs by their data: runs with the same text in a field have the same data. Runs on unknown
-/// data are in no group.
+/// Keys for grouping runs by their data. Runs with the same text in a field have the same data. A run whose
+/// data is unknown belongs to no group.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Data {
     training: Option<String>,
@@ -88,7 +89,8 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Returns the keys of a run on images, from its settings and the number of test images of its evaluation.
+    /// Returns the keys of a run that classifies images, from its settings and the number of test images in
+    /// its evaluation.
     pub(crate) fn of_images(settings: &Settings, test_images: Option<usize>) -> Self {
         let of = |keys: &[&str]| {
             let values = settings.iter().filter(|(key, _)| keys.contains(&key.as_str()));
@@ -102,9 +104,9 @@ impl Data {
         }
     }
 
-    /// Returns the keys of a run of any network, from the description of the data in a checkpoint. It has the
-    /// numbers of samples and checksums of the first batches. The checksums depend on the seed and the batch
-    /// size, so the same samples in other batches count as other data.
+    /// Returns the keys of any other run, from the description of the data in a checkpoint. The description
+    /// has the numbers of samples and checksums of the first batches. The checksums depend on the seed and
+    /// the batch size, so the same samples in other batches count as other data.
     pub(crate) fn of_table(table: Option<&Table>) -> Self {
         let of = |validation: bool| {
             let entries = table.into_iter().flatten();
@@ -136,7 +138,7 @@ fn parse(path: &Path, text: &str) -> Result<Settings, ReportError> {
     Ok(entries.into_iter().map(|(key, value)| (key, value.into_inner())).collect())
 }
 
-/// Returns all settings of all runs, in the order of their first occurrence.
+/// Returns a row for each setting of any run, in the order of first occurrence.
 pub(crate) fn compare(runs: &[Settings]) -> Vec<Row> {
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in runs.iter().flatten() {
@@ -153,7 +155,7 @@ pub(crate) fn compare(runs: &[Settings]) -> Vec<Row> {
     keys.into_iter().map(row).collect()
 }
 
-/// Formats a value as on the command line, without quotes and brackets.
+/// Formats a value as on a command line, without quotes and brackets.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

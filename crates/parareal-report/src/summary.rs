@@ -14,13 +14,13 @@ use crate::settings::Objective;
 pub(crate) struct Summary {
     /// True if the run has ended, or has completed all of its epochs.
     finished: bool,
-    /// Early end, if the metrics record one.
+    /// The early end, if the metrics record one.
     early_end: Option<EarlyEnd>,
     /// Number of complete epochs.
     epochs: usize,
     /// Configured number of epochs.
     planned: Option<usize>,
-    /// Training error of the last epoch.
+    /// Training error of the last epoch, like the following errors, losses and metrics.
     train_error: Option<f64>,
     test_error: Option<f64>,
     test_top5_error: Option<f64>,
@@ -28,12 +28,12 @@ pub(crate) struct Summary {
     train_loss: Option<f64>,
     test_loss: Option<f64>,
     validation_loss: Option<f64>,
-    /// Further metrics of the validation samples by name.
+    /// Further metrics of the validation samples, by name.
     metrics: BTreeMap<String, Option<f64>>,
     best: Option<Best>,
     /// Mean training time of an epoch.
     seconds_per_epoch: Option<f64>,
-    /// Duration of the whole run; without a recorded end, the training time of its epochs.
+    /// Duration of the whole run, or the training time of its epochs if no end is recorded.
     seconds: Option<f64>,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Best {
     by: By,
     test_error: Option<f64>,
     validation_error: Option<f64>,
-    /// The deciding value, if it is not an error.
+    /// The value that decided, if it is not an error.
     value: Option<f64>,
-    /// The name of this value: `loss` or a metric.
+    /// The name of `value`: `loss` or a metric.
     metric: Option<String>,
-    /// True if the highest value is the best; `None` if that is not recorded.
+    /// True if the highest value is the best; `None` if this is not recorded.
     highest: Option<bool>,
 }
 
@@ -100,9 +100,12 @@ impl Summary {
 }
 
 impl Best {
-    /// Finds the best epoch: by the objective of the run, if its settings name one; otherwise the one that
-    /// `best.json` records with a metric; otherwise by the error of the validation samples, or of the test
-    /// samples without validation errors; and by the validation loss if no errors are counted.
+    /// Finds the best epoch. The first of these criteria that applies decides:
+    ///
+    /// 1. The objective that the settings of the run name.
+    /// 2. The step in `best.json`, if it was recorded with a metric.
+    /// 3. The error of the validation samples, or of the test samples if there are no validation errors.
+    /// 4. The validation loss.
     pub(crate) fn of(
         epochs: &[Epoch],
         objective: Option<Objective<'_>>,
@@ -123,7 +126,7 @@ impl Best {
             name => epoch.metrics.get(name).copied().flatten(),
         };
         let valued = epochs.iter().filter_map(|epoch| Some((value_of(epoch)?, epoch)));
-        // The first of several equally good ones.
+        // Of several equally good epochs, the first is the best.
         let (value, epoch) = valued.reduce(|best, next| {
             let better = if highest { next.0 > best.0 } else { next.0 < best.0 };
             if better { next } else { best }
@@ -155,7 +158,7 @@ impl Best {
             true => epoch.validation_error,
             false => epoch.test_error,
         };
-        // The first of several equally good ones.
+        // Of several equally good epochs, the first is the best.
         let best = epochs
             .iter()
             .filter_map(|epoch| error_of(epoch).map(|error| (error, epoch)))
